@@ -1,0 +1,1 @@
+"""The merged model in torch (extra ``[torch]``); `config` alone needs no torch."""

@@ -1,0 +1,92 @@
+"""The CLIP head: classification on the backbone's tokens (paper section 3.1)."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.attention import MASKED_LOGIT, Block
+from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.image_encoder import bake_relative_positions
+
+
+class ClipHead(nn.Module):
+    """Optional token pooling, transformer layers, masked max-pool, LayerNorm, MLP.
+
+    The dense path applies the same LayerNorm and MLP to every token instead of the pooled one.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        encoder, head = config.image_encoder, config.clip_head
+        dim, hidden = encoder.embed_dim, head.hidden_dim
+        self._pooling_by_grid = {
+            resolution // encoder.patch_size: side for resolution, side in head.token_pooling.items()
+        }
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                num_heads=encoder.num_heads,
+                mlp_ratio=encoder.mlp_ratio,
+                window_size=0,
+                grid=encoder.grid,
+            )
+            for _ in range(head.depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, config.embed_dim),
+        )
+
+    def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeds the image and each of its patches in CLIP's joint space.
+
+        Args:
+            image_tokens: [B,C,g,g], the backbone's tokens before the neck.
+            token_mask: float [B,g,g], 1 where the patch holds any image pixel.
+
+        Returns:
+            patch_embeddings [B,h*h,E], h = g / pooling, and image_embedding [B,E], L2-normalised.
+        """
+        tokens, mask = pool_tokens(
+            image_tokens, token_mask, self._pooling_by_grid.get(image_tokens.shape[-1], 1)
+        )
+        x = tokens.permute(0, 2, 3, 1)
+        key_mask = mask.flatten(1)
+        for block in self.blocks:
+            x = block(x, key_mask)
+        patches = x.flatten(1, 2)
+        pooled = (patches + (1 - key_mask).unsqueeze(-1) * MASKED_LOGIT).amax(dim=1)
+        return self._project(patches), self._project(pooled)
+
+    def _project(self, x: Tensor) -> Tensor:
+        """Maps features [...,C] to unit embeddings [...,E]."""
+        return F.normalize(self.mlp(self.norm(x)).float(), dim=-1, eps=1e-6)
+
+    def at_resolution(self, resolution: int, *, patch_size: int) -> ClipHead:
+        """Returns a copy whose position tables are baked for `resolution` pixels, for export."""
+        baked = copy.deepcopy(self)
+        grid = resolution // patch_size
+        for block in baked.blocks:
+            bake_relative_positions(block.attn, grid // self._pooling_by_grid.get(grid, 1))
+        return baked
+
+
+def pool_tokens(tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Averages unpadded tokens in side x side cells.
+
+    Maps tokens [B,C,g,g] and mask [B,g,g] to [B,C,g/side,g/side] and [B,g/side,g/side]; a cell's
+    mask is 1 if any of its tokens' is.
+    """
+    if side == 1:
+        return tokens, mask
+    weight = mask.unsqueeze(1)
+    share = F.avg_pool2d(weight, side)
+    pooled = F.avg_pool2d(tokens * weight, side) / share.clamp(min=1 / side**2)
+    return pooled, F.max_pool2d(weight, side).squeeze(1)

@@ -1,0 +1,139 @@
+"""The merged model's configuration: one frozen tree, free of torch, kept in checkpoint and bundle.
+
+The presets are `VIT_B` (the paper's model, section 3) and `TINY` (the embedded default).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageEncoderConfig(_Config):
+    """SAM's ViT-Det image encoder. The position tables are stored for `image_size_px`."""
+
+    image_size_px: int = Field(default=1024, gt=0)
+    patch_size: int = Field(default=16, gt=0)
+    embed_dim: int = Field(default=768, gt=0)
+    depth: int = Field(default=12, gt=0)
+    num_heads: int = Field(default=12, gt=0)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+    window_size: int = Field(default=14, gt=0)
+    global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11)
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side at `image_size_px`."""
+        return self.image_size_px // self.patch_size
+
+
+class ClipHeadConfig(_Config):
+    """The CLIP head (paper section 3.1): layers, max-pool, LayerNorm, MLP with two hidden layers."""
+
+    depth: int = Field(default=3, gt=0)
+    hidden_dim: int = Field(default=768, gt=0)
+    token_pooling: dict[int, Literal[1, 2]] = Field(
+        default={}, description="resolution in pixels -> side of the token pooling; 1 if absent"
+    )
+
+
+class MaskDecoderConfig(_Config):
+    """SAM's prompt encoder and mask decoder; `embed_dim` is also the neck's width."""
+
+    embed_dim: int = Field(default=256, gt=0, multiple_of=8)
+    mask_in_chans: int = Field(default=16, gt=0, multiple_of=4)
+    depth: int = Field(default=2, gt=0)
+    num_heads: int = Field(default=8, gt=0)
+    mlp_dim: int = Field(default=2048, gt=0)
+    iou_head_hidden_dim: int = Field(default=256, gt=0)
+
+
+class TextEncoderConfig(_Config):
+    """CLIP's text encoder. `embedding_width` below `width` factorises the token embedding."""
+
+    context_length: int = Field(default=77, gt=1)
+    vocab_size: int = Field(default=49408, gt=2)
+    width: int = Field(default=768, gt=0)
+    num_heads: int = Field(default=12, gt=0)
+    depth: int = Field(default=12, gt=0)
+    embedding_width: int = Field(default=768, gt=0)
+    activation: Literal["gelu", "quick_gelu"] = "gelu"
+
+
+class ModelConfig(_Config):
+    """The merged model: what `build_model` needs to build it, at any size.
+
+    `classification_resolution` and `segmentation_resolution` are the resolutions in pixels at
+    which the two tasks run (paper: 336 and 1024); `embed_dim` is CLIP's joint embedding width.
+    """
+
+    name: str = Field(min_length=1)
+    embed_dim: int = Field(default=768, gt=0)
+    classification_resolution: int = Field(default=336, gt=0)
+    segmentation_resolution: int = Field(default=1024, gt=0)
+    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    clip_head: ClipHeadConfig = ClipHeadConfig()
+    mask_decoder: MaskDecoderConfig = MaskDecoderConfig()
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        encoder, text = self.image_encoder, self.text_encoder
+        for what, width, heads in (
+            ("image_encoder.embed_dim", encoder.embed_dim, encoder.num_heads),
+            ("mask_decoder.embed_dim", self.mask_decoder.embed_dim, 2 * self.mask_decoder.num_heads),
+            ("text_encoder.width", text.width, text.num_heads),
+        ):
+            if width % heads:
+                raise ValueError(f"{what} {width} is not a multiple of its heads ({heads})")
+        for index in encoder.global_attn_indexes:
+            if not 0 <= index < encoder.depth:
+                raise ValueError(f"global_attn_indexes has {index}, outside 0..{encoder.depth - 1}")
+        if encoder.depth - 1 not in encoder.global_attn_indexes:
+            raise ValueError("the last layer must be global: the CLIP head's layers are its copies")
+        for resolution in (
+            encoder.image_size_px,
+            self.classification_resolution,
+            self.segmentation_resolution,
+            *self.clip_head.token_pooling,
+        ):
+            self.check_resolution(resolution)
+        return self
+
+    def check_resolution(self, resolution: int) -> None:
+        """Raises ValueError unless the model runs at `resolution` pixels."""
+        step = self.image_encoder.patch_size * self.token_pooling(resolution)
+        if resolution <= 0 or resolution % step:
+            raise ValueError(f"resolution {resolution} is not a positive multiple of {step} pixels")
+
+    def token_pooling(self, resolution: int) -> int:
+        """Side of the token pooling in front of the CLIP head at `resolution` (1 or 2)."""
+        return self.clip_head.token_pooling.get(resolution, 1)
+
+
+VIT_B = ModelConfig(name="samclip-vit-b")
+
+TINY = ModelConfig(
+    name="samclip-tiny",
+    embed_dim=192,
+    classification_resolution=128,
+    segmentation_resolution=256,
+    image_encoder=ImageEncoderConfig(
+        image_size_px=256,
+        embed_dim=192,
+        depth=8,
+        num_heads=6,
+        window_size=8,
+        global_attn_indexes=(1, 3, 5, 7),
+    ),
+    clip_head=ClipHeadConfig(depth=3, hidden_dim=384),
+    mask_decoder=MaskDecoderConfig(embed_dim=128, mlp_dim=512, iou_head_hidden_dim=128),
+    text_encoder=TextEncoderConfig(width=128, num_heads=4, depth=3, embedding_width=24),
+)
+
+PRESETS = {"vit_b": VIT_B, "tiny": TINY}

@@ -1,0 +1,118 @@
+"""SAM's ViT-Det image encoder: the backbone that both heads share (paper section 3.1)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.attention import Attention, Block, relative_table
+from samclip_sdk.modeling.config import ImageEncoderConfig
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+class ImageEncoder(nn.Module):
+    """Image to tokens before the neck, for the CLIP head, and embeddings after it, for SAM's.
+
+    Runs at any resolution that is a multiple of the patch size: positions are interpolated from
+    the tables, stored for `config.image_size_px`.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: ImageEncoderConfig, *, out_chans: int) -> None:
+        super().__init__()
+        dim, grid = config.embed_dim, config.grid
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        self.patch_embed = PatchEmbed(dim, patch_size=config.patch_size)
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, dim))
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                num_heads=config.num_heads,
+                mlp_ratio=config.mlp_ratio,
+                window_size=0 if index in config.global_attn_indexes else config.window_size,
+                grid=grid,
+            )
+            for index in range(config.depth)
+        )
+        self.neck = nn.Sequential(
+            nn.Conv2d(dim, out_chans, kernel_size=1, bias=False),
+            LayerNorm2d(out_chans),
+            nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(out_chans),
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes letterboxed images.
+
+        Args:
+            image: [B,3,S,S], RGB 0..255, uint8 or float.
+
+        Returns:
+            image_tokens [B,C,g,g] and image_embeddings [B,out_chans,g,g], g = S / patch size.
+        """
+        x = self.patch_embed((image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
+        x = x + absolute_positions(self.pos_embed, x.shape[1])
+        for block in self.blocks:
+            x = block(x)
+        tokens = x.permute(0, 3, 1, 2)
+        return tokens, self.neck(tokens)
+
+    def at_resolution(self, resolution: int) -> ImageEncoder:
+        """Returns a copy whose position tables are baked for `resolution` pixels, for export."""
+        baked = copy.deepcopy(self)
+        grid = resolution // self.patch_embed.proj.kernel_size[0]
+        baked.pos_embed = nn.Parameter(absolute_positions(self.pos_embed, grid).detach())
+        for block in baked.blocks:
+            if not block.window_size:
+                bake_relative_positions(block.attn, grid)
+        return baked
+
+
+class PatchEmbed(nn.Module):
+    """Cuts the image into patches and projects each to a token."""
+
+    def __init__(self, dim: int, *, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,3,S,S] to [B,g,g,C]."""
+        tokens: Tensor = self.proj(x)
+        return tokens.permute(0, 2, 3, 1)
+
+
+class LayerNorm2d(nn.Module):
+    """LayerNorm over the channels of [B,C,H,W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,H,W] to [B,C,H,W]."""
+        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
+        return y.permute(0, 3, 1, 2)
+
+
+def absolute_positions(table: Tensor, grid: int) -> Tensor:
+    """Absolute position embeddings [1,grid,grid,C]: the table, bicubic where its grid differs."""
+    if table.shape[1] == grid:
+        return table
+    resized = F.interpolate(table.permute(0, 3, 1, 2), size=(grid, grid), mode="bicubic")
+    return resized.permute(0, 2, 3, 1)
+
+
+def bake_relative_positions(attention: Attention, grid: int) -> None:
+    """Replaces an attention's tables by those for a map of `grid` x `grid` tokens."""
+    for name in ("rel_pos_h", "rel_pos_w"):
+        table = relative_table(getattr(attention, name), grid)
+        setattr(attention, name, nn.Parameter(table.detach()))

@@ -1,0 +1,100 @@
+"""SAM's mask decoder, for K prompts against one image embedding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.config import MaskDecoderConfig
+from samclip_sdk.modeling.image_encoder import LayerNorm2d
+from samclip_sdk.modeling.prompt_encoder import PositionEmbeddingRandom
+from samclip_sdk.modeling.two_way_transformer import TwoWayTransformer
+
+NUM_MASK_TOKENS = 4
+"""Token 0 answers when one mask is asked, tokens 1 to 3 when three are (multimask)."""
+
+
+class MaskDecoder(nn.Module):
+    """Image and prompt embeddings to mask logits and predicted IoUs."""
+
+    def __init__(self, config: MaskDecoderConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.pe_layer = PositionEmbeddingRandom(dim // 2)
+        self.transformer = TwoWayTransformer(
+            dim, depth=config.depth, num_heads=config.num_heads, mlp_dim=config.mlp_dim
+        )
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(NUM_MASK_TOKENS, dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(dim, hidden_dim=dim, output_dim=dim // 8) for _ in range(NUM_MASK_TOKENS)
+        )
+        self.iou_prediction_head = MLP(
+            dim, hidden_dim=config.iou_head_hidden_dim, output_dim=NUM_MASK_TOKENS
+        )
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        sparse_embeddings: Tensor,
+        sparse_mask: Tensor,
+        dense_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Decodes K prompts.
+
+        Args:
+            image_embeddings: [1,D,g,g], or [K,D,g,g] where each prompt has its own image.
+            sparse_embeddings: [K,P,D].
+            sparse_mask: float [K,P], 0 for filler that must not take part.
+            dense_embeddings: [K,D,g,g].
+
+        Returns:
+            low_res_masks [K,4,4g,4g] (logits) and iou_predictions [K,4].
+        """
+        prompts, dim = dense_embeddings.shape[:2]
+        grid = image_embeddings.shape[-1]
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        output_tokens = output_tokens.unsqueeze(0).expand(prompts, -1, -1)
+        tokens = torch.cat([output_tokens, sparse_embeddings], dim=1)
+        token_mask = torch.cat([torch.ones_like(output_tokens[..., 0]), sparse_mask], dim=1)
+        queries, keys = self.transformer(
+            image_embeddings + dense_embeddings, self.pe_layer.dense(grid), tokens, token_mask
+        )
+        source = keys.transpose(1, 2).reshape(prompts, dim, grid, grid)
+        upscaled = self.output_upscaling(source)
+        hyper = torch.stack(
+            [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
+        )
+        masks = (hyper @ upscaled.flatten(2)).reshape(
+            prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid
+        )
+        return masks, self.iou_prediction_head(queries[:, 0])
+
+
+class MLP(nn.Module):
+    """Three linear layers with ReLU between."""
+
+    def __init__(self, dim: int, *, hidden_dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.Linear(dim, hidden_dim),
+                nn.Linear(hidden_dim, hidden_dim),
+                nn.Linear(hidden_dim, output_dim),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [...,dim] to [...,output_dim]."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        y: Tensor = self.layers[-1](x)
+        return y

@@ -1,0 +1,90 @@
+"""SAM's prompt encoder, with a batch axis K over prompts."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from samclip_sdk.modeling.config import MaskDecoderConfig
+from samclip_sdk.modeling.image_encoder import LayerNorm2d
+
+
+class PromptEncoder(nn.Module):
+    """Points, boxes (as two corner points) and masks to sparse and dense embeddings.
+
+    `point_labels`: 1 foreground, 0 background, 2 and 3 a box's top-left and bottom-right corner,
+    -1 SAM's padding token (takes part in attention), -2 filler for a static P (does not).
+    """
+
+    def __init__(self, config: MaskDecoderConfig, *, resolution: int, patch_size: int) -> None:
+        super().__init__()
+        dim, chans = config.embed_dim, config.mask_in_chans
+        self.resolution = resolution
+        self.patch_size = patch_size
+        self.pe_layer = PositionEmbeddingRandom(dim // 2)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, dim) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, dim)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, chans // 4, kernel_size=2, stride=2),
+            LayerNorm2d(chans // 4),
+            nn.GELU(),
+            nn.Conv2d(chans // 4, chans, kernel_size=2, stride=2),
+            LayerNorm2d(chans),
+            nn.GELU(),
+            nn.Conv2d(chans, dim, kernel_size=1),
+        )
+        self.no_mask_embed = nn.Embedding(1, dim)
+
+    def forward(
+        self, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encodes K prompts.
+
+        Args:
+            point_coords: float [K,P,2], (x, y) in model pixels; SAM's half pixel is added here.
+            point_labels: int [K,P].
+            mask_input: float [K,1,4g,4g], logits.
+            has_mask_input: float [K], 1 where `mask_input` counts.
+
+        Returns:
+            sparse_embeddings [K,P,D], sparse_mask [K,P] (0 for filler), dense_embeddings [K,D,g,g].
+        """
+        sparse = self._embed_points(point_coords, point_labels)
+        sparse_mask = (point_labels != -2).to(sparse.dtype)
+        no_mask = self.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        has_mask = has_mask_input.reshape(-1, 1, 1, 1) > 0.5
+        dense = torch.where(has_mask, self.mask_downscaling(mask_input), no_mask)
+        return sparse, sparse_mask, dense
+
+    def _embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
+        """Embeds points [K,P,2] with labels [K,P] as [K,P,D]; filler is zero."""
+        position = self.pe_layer((coords + 0.5) / self.resolution)
+        label = labels.unsqueeze(-1)
+        sparse = torch.where(label == -1, self.not_a_point_embed.weight, torch.zeros_like(position))
+        for index, embedding in enumerate(self.point_embeddings):
+            sparse = torch.where(label == index, position + embedding.weight, sparse)
+        return sparse
+
+
+class PositionEmbeddingRandom(nn.Module):
+    """Random Fourier features of positions in the unit square."""
+
+    positional_encoding_gaussian_matrix: Tensor
+
+    def __init__(self, num_pos_feats: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, num_pos_feats))
+
+    def forward(self, coords: Tensor) -> Tensor:
+        """Maps (x, y) in 0..1, [...,2], to features [...,2*num_pos_feats]."""
+        phases = 2 * math.pi * ((2 * coords - 1) @ self.positional_encoding_gaussian_matrix)
+        return torch.cat([phases.sin(), phases.cos()], dim=-1)
+
+    def dense(self, grid: int) -> Tensor:
+        """Features [1,2*num_pos_feats,grid,grid] of the centres of a grid's cells."""
+        centres = (torch.arange(grid, dtype=torch.float32) + 0.5) / grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        features: Tensor = self(torch.stack([x, y], dim=-1))
+        return features.permute(2, 0, 1).unsqueeze(0)

@@ -1,0 +1,126 @@
+"""SAM's two-way transformer: prompt tokens and image tokens attend to each other."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.attention import MASKED_LOGIT
+
+
+class TwoWayTransformer(nn.Module):
+    """Layers of token self-attention and cross-attention both ways, then a last look at the image."""
+
+    def __init__(self, dim: int, *, depth: int, num_heads: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayAttentionBlock(
+                dim, num_heads=num_heads, mlp_dim=mlp_dim, skip_first_layer_pe=index == 0
+            )
+            for index in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(dim, num_heads=num_heads, inner_dim=dim // 2)
+        self.norm_final_attn = nn.LayerNorm(dim)
+
+    def forward(
+        self, image_embedding: Tensor, image_pe: Tensor, tokens: Tensor, token_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Attends.
+
+        Args:
+            image_embedding: [K,D,g,g].
+            image_pe: [1,D,g,g].
+            tokens: [K,T,D], also the tokens' own positions.
+            token_mask: float [K,T], 0 hides a token as a key.
+
+        Returns:
+            queries [K,T,D] and keys [K,g*g,D].
+        """
+        keys = image_embedding.flatten(2).transpose(1, 2)
+        key_pe = image_pe.flatten(2).transpose(1, 2)
+        bias = ((1 - token_mask) * MASKED_LOGIT)[:, None, None, :]
+        queries = tokens
+        for layer in self.layers:
+            queries, keys = layer(queries, keys, tokens, key_pe, bias)
+        attended = self.final_attn_token_to_image(queries + tokens, keys + key_pe, keys)
+        return self.norm_final_attn(queries + attended), keys
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """Self-attention of tokens, tokens to image, MLP, image to tokens."""
+
+    def __init__(
+        self, dim: int, *, num_heads: int, mlp_dim: int, skip_first_layer_pe: bool
+    ) -> None:
+        super().__init__()
+        self.skip_first_layer_pe = skip_first_layer_pe
+        self.self_attn = Attention(dim, num_heads=num_heads, inner_dim=dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.cross_attn_token_to_image = Attention(dim, num_heads=num_heads, inner_dim=dim // 2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = TokenMLP(dim, mlp_dim)
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.cross_attn_image_to_token = Attention(dim, num_heads=num_heads, inner_dim=dim // 2)
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Maps queries [K,T,D] and keys [K,N,D] to the same; `bias` [K,1,1,T] hides tokens."""
+        if self.skip_first_layer_pe:
+            queries = self.self_attn(queries, queries, queries, bias)
+        else:
+            q = queries + query_pe
+            queries = queries + self.self_attn(q, q, queries, bias)
+        queries = self.norm1(queries)
+        k = keys + key_pe
+        attended = self.cross_attn_token_to_image(queries + query_pe, k, keys)
+        queries = self.norm2(queries + attended)
+        queries = self.norm3(queries + self.mlp(queries))
+        attended = self.cross_attn_image_to_token(k, queries + query_pe, queries, bias)
+        return queries, self.norm4(keys + attended)
+
+
+class TokenMLP(nn.Module):
+    """Linear, ReLU, linear."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [...,D] to [...,D]."""
+        y: Tensor = self.lin2(F.relu(self.lin1(x)))
+        return y
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be smaller than the tokens'."""
+
+    def __init__(self, dim: int, *, num_heads: int, inner_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = (inner_dim // num_heads) ** -0.5
+        self.q_proj = nn.Linear(dim, inner_dim)
+        self.k_proj = nn.Linear(dim, inner_dim)
+        self.v_proj = nn.Linear(dim, inner_dim)
+        self.out_proj = nn.Linear(inner_dim, dim)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attends q [K,T,D] to k, v [K,N,D]; `bias` [K,1,1,N] is added to the logits."""
+        q, k, v = (
+            self._split(self.q_proj(q)),
+            self._split(self.k_proj(k)),
+            self._split(self.v_proj(v)),
+        )
+        logits = (q * self.scale) @ k.transpose(-2, -1)
+        if bias is not None:
+            logits = logits + bias
+        y = (logits.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
+        out: Tensor = self.out_proj(y)
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Maps [K,T,C] to heads [K,n,T,C/n]."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
