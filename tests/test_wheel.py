@@ -1,0 +1,62 @@
+"""The wheel holds what runs on a device, the embedded bundle included, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BUNDLE = Path("samclip_sdk/assets/samclip-tiny")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    out = tmp_path_factory.mktemp("wheel")
+    # Without isolation pip downloads nothing: hatchling comes with [dev].
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--quiet", "--wheel-dir", out, ROOT], check=True, timeout=120)
+    (path,) = out.glob("samclip_sdk-*-py3-none-any.whl")
+    return zipfile.ZipFile(path)
+
+
+def read_metadata(wheel: zipfile.ZipFile, name: str) -> str:
+    (member,) = [n for n in wheel.namelist() if n.endswith(f".dist-info/{name}")]
+    return wheel.read(member).decode("utf-8")
+
+
+def test_holds_the_package_only(wheel: zipfile.ZipFile) -> None:
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    packages = {top for top in tops if not top.endswith(".dist-info")}
+    assert packages == {"samclip_sdk"}
+    assert "samclip_sdk/py.typed" in wheel.namelist()
+    assert not [name for name in wheel.namelist() if "__pycache__" in name]
+
+
+def test_holds_the_embedded_bundle_byte_for_byte(wheel: zipfile.ZipFile) -> None:
+    files = [path for path in (ROOT / BUNDLE).rglob("*") if path.is_file()]
+    assert ROOT / BUNDLE / "manifest.json" in files
+    assert any(path.suffix == ".onnx" for path in files)
+    for path in files:
+        packed = wheel.read(path.relative_to(ROOT).as_posix())
+        assert hashlib.sha256(packed).digest() == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_base_install_needs_no_runtime(wheel: zipfile.ZipFile) -> None:
+    metadata = HeaderParser().parsestr(read_metadata(wheel, "METADATA"))
+    requirements = metadata.get_all("Requires-Dist", [])
+    base = " ".join(requirement for requirement in requirements if "extra ==" not in requirement)
+    for name in ("torch", "onnx", "openvino", "coremltools", "tensorrt"):
+        assert name not in base
+    assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_declares_the_command(wheel: zipfile.ZipFile) -> None:
+    assert "samclip = samclip_sdk.cli:app" in read_metadata(wheel, "entry_points.txt")
