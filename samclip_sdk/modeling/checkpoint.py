@@ -1,0 +1,164 @@
+"""Checkpoints of the merged model, and its birth from a SAM and a CLIP (stage 0).
+
+A checkpoint is a folder with `model.safetensors` and `config.json`; whoever has those two can
+export or go on training. All file access of `modeling` is here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from samclip_sdk.errors import BundleError, StorageError
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.config import ModelConfig
+
+_SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+_CLIP_TEXT = (
+    "token_embedding.",
+    "positional_embedding",
+    "transformer.resblocks.",
+    "ln_final.",
+    "text_projection",
+)
+_SAM_PE = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+
+
+def save_checkpoint(
+    model: SamClipModel, folder: str | os.PathLike[str], *, provenance: Mapping[str, Any]
+) -> None:
+    """Writes `model` as a checkpoint folder, whole or not at all.
+
+    Args:
+        model: the merged model.
+        folder: where; an earlier checkpoint there is replaced, files beside it are kept.
+        provenance: how the weights came about (seeds, versions, data); must be JSON.
+
+    Raises:
+        StorageError: the folder cannot be written, the disk is full for instance.
+    """
+    target = Path(folder)
+    text = json.dumps(
+        {"model": model.config.model_dump(mode="json"), "provenance": dict(provenance)}, indent=2
+    )
+    tensors = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as scratch:
+            save_file(tensors, Path(scratch, "model.safetensors"))
+            Path(scratch, "config.json").write_text(text + "\n", encoding="utf-8")
+            for name in ("model.safetensors", "config.json"):
+                shutil.move(Path(scratch, name), target / name)
+    except OSError as error:
+        raise StorageError(f"cannot write the checkpoint {target}: {error}") from error
+
+
+def load_checkpoint(folder: str | os.PathLike[str]) -> SamClipModel:
+    """Loads a checkpoint folder in eval mode, on the CPU, in the dtype it was saved in.
+
+    Raises:
+        BundleError: a file is missing or damaged, or the weights do not fit the config.
+    """
+    source = Path(folder)
+    for name in ("model.safetensors", "config.json"):
+        if not (source / name).is_file():
+            raise BundleError(f"{source} is not a checkpoint folder: it has no {name}")
+    try:
+        content = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        model = build_model(ModelConfig.model_validate(content["model"]))
+        model.load_state_dict(load_file(source / "model.safetensors"))
+    except (ValidationError, ValueError, KeyError, RuntimeError, OSError) as error:
+        raise BundleError(f"the checkpoint {source} cannot be loaded: {error}") from error
+    except Exception as error:  # safetensors' own error has no public base class
+        raise BundleError(f"{source / 'model.safetensors'} is damaged: {error}") from error
+    return model.eval()
+
+
+def read_provenance(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads how a checkpoint's weights came about, as `save_checkpoint` was told."""
+    content = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
+    provenance: dict[str, Any] = content["provenance"]
+    return provenance
+
+
+def from_sam_and_clip(
+    config: ModelConfig, *, sam: Mapping[str, Tensor], clip: nn.Module, seed: int = 0
+) -> SamClipModel:
+    """Builds the stage-0 merged model (paper section 3.2): SAM, CLIP's text encoder, a CLIP head.
+
+    Args:
+        config: sizes; must be those of the two sources.
+        sam: state dict of a segment-anything model (that of `sam_vit_b_01ec64.pth`).
+        clip: an open_clip model with a text tower (`ViT-L-14` for the paper's config).
+        seed: of the CLIP head's LayerNorm and MLP, which neither source has.
+
+    Returns:
+        The model. The head's layers are copies of SAM's last block.
+
+    Raises:
+        BundleError: a tensor is missing or has another shape than `config` says.
+    """
+    model = build_model(config, seed=seed)
+    load_sam(model, sam)
+    load_text_encoder(model, clip)
+    return model
+
+
+def load_sam(model: SamClipModel, sam: Mapping[str, Tensor]) -> None:
+    """Loads SAM's weights into `model`, its last block into each layer of the CLIP head."""
+    state = {name: tensor for name, tensor in sam.items() if name.startswith(_SAM_PARTS)}
+    if _SAM_PE in state:
+        state["mask_decoder.pe_layer.positional_encoding_gaussian_matrix"] = state[_SAM_PE]
+    own = {name for name in model.state_dict() if name.startswith(_SAM_PARTS)}
+    _load(model, state, own=own, source="the SAM checkpoint")
+    last = model.image_encoder.blocks[-1].state_dict()
+    for block in model.clip_head.blocks:
+        block.load_state_dict(last)
+
+
+def load_text_encoder(model: SamClipModel, clip: nn.Module) -> None:
+    """Loads the text tower and the logit scale of an open_clip model into `model`."""
+    state = {name: tensor.detach() for name, tensor in clip.state_dict().items()}
+    state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
+    renamed = {"logit_scale": state["logit_scale"]}
+    for name, tensor in state.items():
+        if name.startswith(_CLIP_TEXT):
+            renamed[f"text_encoder.{_text_name(name)}"] = tensor
+    own = {name for name in model.state_dict() if name.startswith("text_encoder.")}
+    _load(model, renamed, own=own | {"logit_scale"}, source="the CLIP model")
+
+
+def _text_name(name: str) -> str:
+    """Renames `transformer.resblocks.3.attn.in_proj_weight` to `blocks.3.qkv.weight` and so on."""
+    name = name.replace("transformer.resblocks.", "blocks.").replace("attn.in_proj_", "qkv.")
+    return name.replace("attn.out_proj.", "out_proj.").replace("mlp.", "")
+
+
+def _load(
+    model: SamClipModel, state: Mapping[str, Tensor], *, own: set[str], source: str
+) -> None:
+    """Loads exactly the tensors `own`; names whatever is missing, left over or misshapen."""
+    target = model.state_dict()
+    problems = [f"{name} is missing" for name in sorted(own - state.keys())]
+    problems += [f"{name} has no place" for name in sorted(state.keys() - own)]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(target[name].shape)}"
+        for name in sorted(own & state.keys())
+        if state[name].shape != target[name].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5]) + ("; ..." if len(problems) > 5 else "")
+        raise BundleError(f"{source} does not fit the config {model.config.name}: {shown}")
+    with torch.no_grad():
+        for name in own:
+            target[name].copy_(state[name])
