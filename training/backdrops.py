@@ -14,7 +14,7 @@ PHOTO = 0.5  # share of the backdrops that are crops of photos
 
 def draw_backdrop(
     photos: Sequence[np.ndarray], rng: np.random.Generator, *, size_px: int
-) -> np.ndarray:
+) -> tuple[np.ndarray, int | None]:
     """A photo crop, or a gradient, noise, stripes or one flat colour.
 
     Args:
@@ -23,13 +23,13 @@ def draw_backdrop(
         size_px: Side S.
 
     Returns:
-        uint8 RGB [S,S,3], the caller's to paint on.
+        uint8 RGB [S,S,3], the caller's to paint on, and which photo it is a crop of, if any.
     """
-    kind = rng.random()
-    if photos and kind < PHOTO:
-        return _photo(photos, rng, size_px)
+    if photos and rng.random() < PHOTO:
+        which = int(rng.integers(len(photos)))
+        return _crop(photos[which], rng, size_px), which
     drawings = (_gradient, _noise, _stripes, _flat)
-    return drawings[int(rng.integers(len(drawings)))](rng, size_px)
+    return drawings[int(rng.integers(len(drawings)))](rng, size_px), None
 
 
 def finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -53,8 +53,7 @@ def finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def _photo(photos: Sequence[np.ndarray], rng: np.random.Generator, size_px: int) -> np.ndarray:
-    photo = photos[int(rng.integers(len(photos)))]
+def _crop(photo: np.ndarray, rng: np.random.Generator, size_px: int) -> np.ndarray:
     height, width = photo.shape[:2]
     part, y, x, flip, shade = rng.random(5).tolist()
     side = int(min(height, width) * (0.3 + 0.7 * part))
