@@ -1,0 +1,79 @@
+"""What can go wrong, in one tree, so that an app may catch as much or as little as it wants.
+
+    SamClipError
+    ├── ImageError               an image that is missing, unreadable, empty or of the wrong kind
+    ├── PromptError              a point, box, label or mask that makes no sense for this image
+    ├── TextError                an empty list of labels, an empty text
+    ├── BundleError              a bundle that cannot be opened
+    │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
+    │   └── BundleSchemaError    a manifest that this version does not understand
+    ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
+    ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
+    ├── StorageError             a file that cannot be written (disk full) or read back
+    └── VerificationError        this device's outputs are not the bundle's golden outputs
+
+    SamClipWarning (a UserWarning)
+    ├── TextTruncatedWarning       a text longer than the context, cut as CLIP does
+    └── UnverifiedArtifactWarning  an artifact whose parity was never measured on its target
+
+Every message is one line that a person can act on. A `ValueError` outside this tree is a fault of
+the calling code, such as a result built from arrays whose shapes disagree.
+"""
+
+from __future__ import annotations
+
+
+class SamClipError(Exception):
+    """The root: whatever this package raises on purpose."""
+
+
+class ImageError(SamClipError):
+    """An image that is missing, unreadable, empty or of the wrong kind."""
+
+
+class PromptError(SamClipError):
+    """A point, box, label or mask prompt that makes no sense for this image."""
+
+
+class TextError(SamClipError):
+    """An empty list of labels, or an empty text."""
+
+
+class BundleError(SamClipError):
+    """A bundle that cannot be opened."""
+
+
+class BundleTamperedError(BundleError):
+    """A file whose sha256 is not the one in the manifest."""
+
+
+class BundleSchemaError(BundleError):
+    """A manifest that this version does not understand."""
+
+
+class RuntimeMissingError(SamClipError):
+    """An optional package is not installed; the message holds the exact pip command."""
+
+
+class EmbeddingMismatchError(SamClipError):
+    """An ImageEmbedding or a vocabulary that was made by another bundle."""
+
+
+class StorageError(SamClipError):
+    """A file that cannot be written, for instance on a full disk, or cannot be read back."""
+
+
+class VerificationError(SamClipError):
+    """The outputs of this device are not the golden outputs of the bundle."""
+
+
+class SamClipWarning(UserWarning):
+    """The root of the package's warnings."""
+
+
+class TextTruncatedWarning(SamClipWarning):
+    """A text is longer than the context length and was cut, as CLIP does."""
+
+
+class UnverifiedArtifactWarning(SamClipWarning):
+    """An artifact runs here although its parity was never measured on such a device."""

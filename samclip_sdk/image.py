@@ -1,0 +1,246 @@
+"""Anything that is an image -> RGB uint8 -> the model's input, and the way back for coordinates.
+
+The only home of image geometry. Three frames: *image pixels* are those of the upright original;
+*model pixels* are those of the S x S input; *tokens* are the g x g patches of it. Coordinates are
+(x, y), sizes are (height, width), arrays are [rows, columns].
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, UnidentifiedImageError
+
+from samclip_sdk.errors import ImageError
+
+ImageSource: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_image(source: ImageSource) -> NDArray[np.uint8]:
+    """Reads an image and turns it upright.
+
+    Grey, palette, CMYK and 16-bit images become RGB (16-bit ones by their full range; mode "I"
+    counts as 16-bit). Transparency is composited over white: colours under transparent pixels are
+    arbitrary, often black, and white is what a page shows behind such a picture. Of an animation,
+    the first frame counts. Colour profiles are ignored, as SAM and CLIP do.
+
+    Args:
+        source: a path, a PIL image, or a uint8 array [H,W,3] (RGB), [H,W,4] (RGBA), [H,W] or
+            [H,W,1] (grey). An array is taken as upright.
+
+    Returns:
+        uint8 [H,W,3], RGB, 0..255, contiguous. It may be the given array itself.
+
+    Raises:
+        ImageError: no such file, not an image, damaged, empty, a single pixel, or an array of
+            another dtype or shape.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pillow(source, name="the image")
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(
+            f"an image is a path, a PIL image or a uint8 array, not a {type(source).__name__}"
+        )
+    path = os.fspath(source)
+    try:
+        with Image.open(path) as image:
+            return _from_pillow(image, name=path)
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not an image, or of a format that cannot be read") from error
+    except Exception as error:  # A damaged header can raise almost anything in Pillow.
+        raise ImageError(f"{path} cannot be read: {error}") from error
+
+
+def _from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        raise ImageError(f"the image array has dtype {array.dtype}; it must be uint8, 0 to 255")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise ImageError(
+            f"the image array has shape {list(array.shape)}; it must be [height, width, 3]"
+        )
+    height, width = array.shape[:2]
+    _check_size(height, width, name="the image array")
+    pixels: NDArray[np.uint8] = np.ascontiguousarray(array, dtype=np.uint8)
+    if channels == 3:
+        return pixels
+    return _from_pillow(
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels),
+        name="the image array",
+    )
+
+
+def _from_pillow(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
+    _check_size(image.height, image.width, name=name)
+    try:
+        rgb = _to_rgb(image, name=name)
+        turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        return np.array(rgb if turn is None else rgb.transpose(turn))
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data.
+        raise ImageError(f"{name} cannot be read: {error}") from error
+
+
+def _to_rgb(image: Image.Image, *, name: str) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError(f"{name} holds floating-point pixels; convert it to 8 bits first")
+    if image.mode.startswith("I"):  # "I;16", its byte orders, and "I" as older Pillows read them
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"{name} holds 32-bit pixels; convert it to 8 bits first")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _check_size(height: int, width: int, *, name: str) -> None:
+    if height < 1 or width < 1:
+        raise ImageError(f"{name} is empty: {width} x {height} pixels")
+    if height * width == 1:
+        raise ImageError(f"{name} is a single pixel: there is nothing to find in it")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where an image lies in the model's input: at the top left, scaled to fit.
+
+    Attributes:
+        height_px: of the upright original.
+        width_px: of the upright original.
+        resolution: S, the side of the model's input.
+        resized_height_px: rows of the input that the image fills.
+        resized_width_px: columns of the input that the image fills.
+    """
+
+    height_px: int
+    width_px: int
+    resolution: int
+    resized_height_px: int
+    resized_width_px: int
+
+    def __post_init__(self) -> None:
+        if min(self.height_px, self.width_px, self.resized_height_px, self.resized_width_px) < 1:
+            raise ValueError(f"a size is below 1 pixel: {self}")
+        if max(self.resized_height_px, self.resized_width_px) > self.resolution:
+            raise ValueError(f"the image leaves the model's input: {self}")
+
+    @classmethod
+    def fit(cls, height_px: int, width_px: int, *, resolution: int) -> Frame:
+        """Scales the longer side to `resolution`, as SAM does; the shorter is 1 pixel at least."""
+        scale = resolution * 1.0 / max(height_px, width_px)
+        return cls(
+            height_px=height_px,
+            width_px=width_px,
+            resolution=resolution,
+            resized_height_px=max(1, int(height_px * scale + 0.5)),
+            resized_width_px=max(1, int(width_px * scale + 0.5)),
+        )
+
+    def to_model(self, coords: ArrayLike) -> NDArray[np.float64]:
+        """Image pixels -> model pixels, for coordinates (x, y) in float [..., 2]."""
+        return np.asarray(coords, dtype=np.float64) * self._scale()
+
+    def to_image(self, coords: ArrayLike) -> NDArray[np.float64]:
+        """Model pixels -> image pixels, for coordinates (x, y) in float [..., 2]."""
+        return np.asarray(coords, dtype=np.float64) / self._scale()
+
+    def token_mask(self, *, patch_size: int) -> NDArray[np.float32]:
+        """Tells the patches that hold any image pixel from those that hold padding only.
+
+        Args:
+            patch_size: side of a patch; it must divide the resolution.
+
+        Returns:
+            float32 [1,g,g] of ones and zeros, g = resolution / patch_size.
+        """
+        if self.resolution % patch_size:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of {patch_size}")
+        grid = self.resolution // patch_size
+        mask = np.zeros((1, grid, grid), dtype=np.float32)
+        rows = -(-self.resized_height_px // patch_size)
+        columns = -(-self.resized_width_px // patch_size)
+        mask[:, :rows, :columns] = 1
+        return mask
+
+    def _scale(self) -> NDArray[np.float64]:
+        """The factors of x and y. They differ by the rounding of the shorter side."""
+        return np.array(
+            [self.resized_width_px / self.width_px, self.resized_height_px / self.height_px]
+        )
+
+
+def letterbox(
+    image: NDArray[np.uint8], *, resolution: int, pad_colour: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], Frame]:
+    """Fits the whole image into a square, at the top left, and fills the rest.
+
+    Args:
+        image: uint8 [H,W,3], RGB.
+        resolution: S.
+        pad_colour: RGB of the padding, 0..255.
+
+    Returns:
+        uint8 [1,3,S,S], bilinear and antialiased as SAM's, and the frame.
+    """
+    frame = Frame.fit(*image.shape[:2], resolution=resolution)
+    resized = Image.fromarray(image).resize(
+        (frame.resized_width_px, frame.resized_height_px), Image.Resampling.BILINEAR
+    )
+    square = np.empty((resolution, resolution, 3), dtype=np.uint8)
+    square[:] = pad_colour
+    square[: frame.resized_height_px, : frame.resized_width_px] = np.asarray(resized)
+    return _planar(square), frame
+
+
+def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint8]:
+    """CLIP's preprocessing: the shorter side to S, bicubic and antialiased, then the centre square.
+
+    Args:
+        image: uint8 [H,W,3], RGB.
+        resolution: S.
+
+    Returns:
+        uint8 [1,3,S,S].
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    box = []
+    for side in (width, height):
+        resized = int(resolution * side / short)
+        offset = round((resized - resolution) / 2)
+        box.append((offset * side / resized, min(side, (offset + resolution) * side / resized)))
+    (left, right), (top, bottom) = box
+    # Only the square is computed: a 20,000 x 10 image would first grow to hundreds of megabytes.
+    square = Image.fromarray(image).resize(
+        (resolution, resolution), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
+    )
+    return _planar(np.asarray(square))
+
+
+def _planar(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[S,S,3] -> contiguous [1,3,S,S]."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
