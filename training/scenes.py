@@ -21,6 +21,7 @@ MIN_VISIBLE = 0.35  # of an object's own area; what is hidden more than that has
 TWO_OF_A_KIND = 0.25  # of the scenes
 _OVERHANG = 0.15  # of an object's side may lie outside the picture
 _PLACEMENTS = 4  # tries before an object that would hide another is dropped
+_SHADOWED = 0.33  # of the objects cast a shadow
 _OPAQUE = 128  # alpha from which a pixel is the object's
 
 
@@ -183,7 +184,7 @@ def _paste(
     image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, *, corner: tuple[int, int]
 ) -> None:
     """Blend a patch into the picture, in a third of cases after the shadow that it casts."""
-    if rng.random() < 0.33:
+    if rng.random() < _SHADOWED:
         right, down, dark, soft = rng.random(4).tolist()
         reach = max(patch.shape[:2])
         blur = 1 + int(0.12 * soft * reach)
