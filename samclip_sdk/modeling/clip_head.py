@@ -54,6 +54,11 @@ class ClipHead(nn.Module):
         Returns:
             patch_embeddings [B,h*h,E], h = g / pooling, and image_embedding [B,E], L2-normalised.
         """
+        patches, mask = self.encode(image_tokens, token_mask)
+        return self.embed(patches), self.embed(max_pool(patches, mask))
+
+    def encode(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs the layers: patch features [B,h*h,C] and their mask float [B,h*h]."""
         tokens, mask = pool_tokens(
             image_tokens, token_mask, self._pooling_by_grid.get(image_tokens.shape[-1], 1)
         )
@@ -61,13 +66,11 @@ class ClipHead(nn.Module):
         key_mask = mask.flatten(1)
         for block in self.blocks:
             x = block(x, key_mask)
-        patches = x.flatten(1, 2)
-        pooled = (patches + (1 - key_mask).unsqueeze(-1) * MASKED_LOGIT).amax(dim=1)
-        return self._project(patches), self._project(pooled)
+        return x.flatten(1, 2), key_mask
 
-    def _project(self, x: Tensor) -> Tensor:
-        """Maps features [...,C] to unit embeddings [...,E]."""
-        return F.normalize(self.mlp(self.norm(x)).float(), dim=-1, eps=1e-6)
+    def embed(self, features: Tensor) -> Tensor:
+        """Maps patch or pooled features [...,C] to unit embeddings [...,E]."""
+        return F.normalize(self.mlp(self.norm(features)).float(), dim=-1, eps=1e-6)
 
     def at_resolution(self, resolution: int, *, patch_size: int) -> ClipHead:
         """Returns a copy whose position tables are baked for `resolution` pixels, for export."""
@@ -76,6 +79,11 @@ class ClipHead(nn.Module):
         for block in baked.blocks:
             bake_relative_positions(block.attn, grid // self._pooling_by_grid.get(grid, 1))
         return baked
+
+
+def max_pool(patches: Tensor, mask: Tensor) -> Tensor:
+    """Channel-wise maximum of patches [B,N,C] over those whose mask [B,N] is 1: [B,C]."""
+    return (patches + (1 - mask).unsqueeze(-1) * MASKED_LOGIT).amax(dim=1)
 
 
 def pool_tokens(tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:

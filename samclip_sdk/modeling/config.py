@@ -127,12 +127,12 @@ TINY = ModelConfig(
         image_size_px=256,
         embed_dim=192,
         depth=8,
-        num_heads=6,
+        num_heads=3,
         window_size=8,
-        global_attn_indexes=(1, 3, 5, 7),
+        global_attn_indexes=(3, 7),
     ),
     clip_head=ClipHeadConfig(depth=3, hidden_dim=384),
-    mask_decoder=MaskDecoderConfig(embed_dim=128, mlp_dim=512, iou_head_hidden_dim=128),
+    mask_decoder=MaskDecoderConfig(embed_dim=128, num_heads=4, mlp_dim=512, iou_head_hidden_dim=128),
     text_encoder=TextEncoderConfig(width=128, num_heads=4, depth=3, embedding_width=24),
 )
 

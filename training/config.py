@@ -1,0 +1,126 @@
+"""A stage's settings, read from TOML: unknown keys fail, any value can be overridden."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Optimisation(_Settings):
+    """How the loop steps, whatever the stage."""
+
+    steps: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    multipliers: dict[str, float] = Field(
+        default={}, description="part -> factor on the learning rate; other parts are frozen"
+    )
+    precision: Literal["fp32", "bf16"] = "bf16"
+    checkpoint_minutes: float = Field(default=3.0, gt=0)
+    workers: int = Field(default=1, ge=0)
+    threads: int = Field(default=2, gt=0)
+    seed: int = 0
+
+
+class Pictures(_Settings):
+    """D_CLIP batches: pictures of a few objects at one of `resolutions`, a pixel budget a batch.
+
+    `none`, `one` and `few` are the shares of pictures with no object, one, and two or three.
+    """
+
+    resolutions: tuple[int, ...]
+    pixels_per_batch: int = Field(gt=0)
+    none: float = 0.08
+    few: float = 0.22
+
+    def size(self, resolution: int) -> int:
+        """Pictures in a batch at `resolution`."""
+        return max(1, self.pixels_per_batch // resolution**2)
+
+
+class Scenes(_Settings):
+    """D_SAM batches: scenes with simulated prompts, and regions for the CLIP head."""
+
+    resolution: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    prompts: int = Field(gt=0)
+    random_regions: int = Field(default=0, ge=0)
+
+
+class ClipTeacherConfig(_Settings):
+    """The small CLIP: a timm image tower and a text tower, trained contrastively."""
+
+    task: Literal["clip_teacher"]
+    optimisation: Optimisation
+    pictures: Pictures
+    image_tower: str
+    nouns: int = Field(gt=1)
+    text_weight: float = 1.0
+
+
+class SamTeacherConfig(_Settings):
+    """The small SAM: the merged model's own SAM parts, trained on composed scenes."""
+
+    task: Literal["sam_teacher"]
+    optimisation: Optimisation
+    scenes: Scenes
+
+
+class DistillConfig(_Settings):
+    """One of the paper's three stages.
+
+    `sam_weight` is lambda; 0 leaves the scenes' masks out. `region_weight` is of the region
+    distillation, which is ours: the CLIP head's features in a box of a scene against the
+    teacher's embedding of that crop. The paper's own loss has 0.
+    """
+
+    task: Literal["distill"]
+    optimisation: Optimisation
+    pictures: Pictures
+    scenes: Scenes | None = None
+    sam_weight: float = Field(default=10.0, ge=0)
+    region_weight: float = Field(default=0.0, ge=0)
+    starts_from: str
+
+
+StageConfig = Annotated[
+    ClipTeacherConfig | SamTeacherConfig | DistillConfig, Field(discriminator="task")
+]
+_ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)
+
+
+def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageConfig:
+    """Reads one stage's table of a TOML file.
+
+    Args:
+        path: the file, one table a stage.
+        stage: the table's name.
+        overrides: `dotted.key=value`, the value in TOML's syntax.
+
+    Raises:
+        ValueError: no such stage, an unknown key, or a value out of range.
+    """
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    if stage not in tables:
+        raise ValueError(f"{path.name} has no stage {stage!r}; it has {', '.join(tables)}")
+    table = tables[stage]
+    for override in overrides:
+        key, _, value = override.partition("=")
+        *parents, leaf = key.split(".")
+        place = table
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = tomllib.loads(f"value = {value}")["value"]
+    return _ADAPTER.validate_python(table)

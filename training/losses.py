@@ -1,0 +1,97 @@
+"""The losses of the merge (paper section 3.2), as pure modules that know no model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class CosineDistillation(nn.Module):
+    """L_CLIP = 1 - cos(student, teacher), averaged over the batch."""
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Maps embeddings [B,E] and [B,E], of any length, to a scalar in 0..2."""
+        return (1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
+
+
+class FocalDice(nn.Module):
+    """SAM's mask loss, 20 x focal + 1 x dice, for soft targets.
+
+    SAM's focal loss weighs a pixel's cross-entropy by (1 - p_t)^gamma, and 1 - p_t is |t - p| for
+    a hard target t. That form holds for soft targets too, and is zero where student and target
+    agree. The class weight alpha = 0.25 of the focal loss is interpolated likewise:
+    alpha t + (1 - alpha) (1 - t). Dice is 1 - (2 sum pt + 1) / (sum p + sum t + 1), per mask.
+    """
+
+    def __init__(
+        self,
+        *,
+        focal_weight: float = 20.0,
+        dice_weight: float = 1.0,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.focal_weight = focal_weight
+        self.dice_weight = dice_weight
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Maps logits [...,h,w] and targets in 0..1, [...,h,w], to a loss per mask [...]."""
+        logits, target = logits.float(), target.float()
+        p = logits.sigmoid()
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        weight = self.alpha * target + (1 - self.alpha) * (1 - target)
+        focal = (weight * (target - p).abs().pow(self.gamma) * entropy).mean(dim=(-2, -1))
+        overlap = 2 * (p * target).sum(dim=(-2, -1)) + 1
+        dice = 1 - overlap / (p.sum(dim=(-2, -1)) + target.sum(dim=(-2, -1)) + 1)
+        return self.focal_weight * focal + self.dice_weight * dice
+
+
+class MultimaskLoss(nn.Module):
+    """SAM's training loss against a true mask: token 0, plus the best of tokens 1 to 3.
+
+    Only the best of the three is trained, so that they can answer an ambiguous prompt
+    differently. The predicted IoUs of all four are trained towards the measured ones.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask_loss = FocalDice()
+
+    def forward(self, logits: Tensor, iou_predictions: Tensor, target: Tensor) -> Tensor:
+        """Maps logits [K,4,h,w], IoUs [K,4] and true masks in 0..1, [K,h,w], to a scalar."""
+        target = target.unsqueeze(1).expand_as(logits)
+        per_token = self.mask_loss(logits, target)
+        masks = per_token[:, 0] + per_token[:, 1:].amin(dim=1)
+        iou = F.mse_loss(iou_predictions.float(), mask_iou(logits, target), reduction="none")
+        return (masks + iou.mean(dim=1)).mean()
+
+
+class MaskDistillation(nn.Module):
+    """L_SAM: focal + dice of every output mask against the teacher's soft mask.
+
+    The paper names no loss on the predicted IoU, without which it drifts; ours adds the squared
+    distance to the teacher's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask_loss = FocalDice()
+
+    def forward(
+        self, logits: Tensor, iou: Tensor, teacher_logits: Tensor, teacher_iou: Tensor
+    ) -> Tensor:
+        """Maps logits [K,4,h,w] and IoUs [K,4] of student and teacher to a scalar."""
+        masks = self.mask_loss(logits, teacher_logits.float().sigmoid()).mean()
+        return masks + F.mse_loss(iou.float(), teacher_iou.float())
+
+
+def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU [...] of logits > 0 and target > 0.5, both [...,h,w], without gradient."""
+    with torch.no_grad():
+        predicted, true = logits > 0, target > 0.5
+        intersection = (predicted & true).sum(dim=(-2, -1)).float()
+        return intersection / (predicted | true).sum(dim=(-2, -1)).clamp(min=1)

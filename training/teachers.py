@@ -1,0 +1,108 @@
+"""The teachers: frozen models that answer as SAM and as CLIP do, each with its own preprocessing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.text_encoder import TextEncoder
+
+_PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
+
+
+class SmallClip(nn.Module):
+    """A small CLIP: a timm image tower, and the text tower that the merged model will inherit."""
+
+    def __init__(self, config: ModelConfig, *, image_tower: str, resolution: int) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.visual = timm.create_model(image_tower, num_classes=config.embed_dim)
+        self.visual.to(memory_format=torch.channels_last)
+        self.text_encoder = TextEncoder(config.text_encoder, embed_dim=config.embed_dim)
+        self.text_encoder.load_state_dict(build_model(config).text_encoder.state_dict())
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        x = images.float()
+        if x.shape[-1] != self.resolution:
+            side = (self.resolution, self.resolution)
+            x = F.interpolate(x, size=side, mode="bilinear", antialias=True)
+        x = ((x - _PIXEL_MEAN) / _PIXEL_STD).contiguous(memory_format=torch.channels_last)
+        return F.normalize(self.visual(x).float(), dim=-1)
+
+
+class SmallSam(nn.Module):
+    """A small SAM: the SAM parts of a merged model."""
+
+    def __init__(self, model: SamClipModel) -> None:
+        super().__init__()
+        self.image_encoder = model.image_encoder
+        self.prompt_encoder = model.prompt_encoder
+        self.mask_decoder = model.mask_decoder
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes images [B,3,S,S]: image_tokens [B,C,g,g], image_embeddings [B,D,g,g]."""
+        tokens, embeddings = self.image_encoder(images)
+        return tokens, embeddings
+
+    def decode(
+        self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Decodes K prompts an image.
+
+        Args:
+            embeddings: [B,D,g,g].
+            coords: float [B*K,P,2], pixels of the S x S image.
+            labels: int [B*K,P].
+            mask_input: logits [B*K,1,4g,4g] or None.
+
+        Returns:
+            Mask logits [B*K,4,4g,4g] and predicted IoUs [B*K,4].
+        """
+        prompts, grid = len(coords), embeddings.shape[-1]
+        has_mask = torch.full((prompts,), float(mask_input is not None))
+        if mask_input is None:
+            mask_input = torch.zeros(prompts, 1, 4 * grid, 4 * grid)
+        sparse, sparse_mask, dense = self.prompt_encoder(coords, labels, mask_input, has_mask)
+        each = embeddings.repeat_interleave(prompts // len(embeddings), dim=0)
+        masks, iou = self.mask_decoder(each, sparse, sparse_mask, dense)
+        return masks.float(), iou.float()
+
+
+def coarse_mask_prompt(logits: Tensor) -> Tensor:
+    """Degrades mask logits [K,4g,4g] to what a CLIP score map is as a mask prompt, [K,1,4g,4g].
+
+    A cell's score is a (c - b) for its mean coverage c, blurred, noisy, with random a and b,
+    clipped to +-10 and upsampled: the text-to-mask refinement feeds such maps (paper section 4.3).
+    """
+    cells = F.avg_pool2d(logits.float().sigmoid().unsqueeze(1), 4)
+    prompts = len(cells)
+    blurred = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
+    blend = torch.rand(prompts, 1, 1, 1)
+    coverage = blend * blurred + (1 - blend) * cells + 0.15 * torch.randn_like(cells)
+    slope = 5 + 25 * torch.rand(prompts, 1, 1, 1)
+    middle = 0.25 + 0.4 * torch.rand(prompts, 1, 1, 1)
+    score = (slope * (coverage - middle)).clamp(-10, 10)
+    return F.interpolate(score, scale_factor=4, mode="bilinear")
+
+
+def save_teacher(module: nn.Module, path: Path) -> None:
+    """Writes a teacher's weights; the stage's config beside it says how to build it."""
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.contiguous().clone() for k, v in module.state_dict().items()}, temporary)
+    temporary.replace(path)
+
+
+def load_teacher(module: nn.Module, path: Path) -> None:
+    """Loads weights that `save_teacher` wrote, freezes the module and puts it in eval mode."""
+    module.load_state_dict(load_file(path))
+    module.eval().requires_grad_(False)
