@@ -1,0 +1,83 @@
+"""Vocabulary packs: labels with their text embeddings, so that an app ships no text encoder.
+
+A pack is one JSON file that any language can read; `embeddings` is base64 of little-endian
+float32, row by row.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from samclip_sdk.errors import BundleError, EmbeddingMismatchError
+
+
+class Vocabulary(BaseModel):
+    """The file's schema. `bundle_id` names the bundle whose text encoder made the embeddings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    bundle_id: str
+    embed_dim: int = Field(gt=0)
+    labels: tuple[str, ...] = Field(min_length=1)
+    embeddings: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Vocabulary:
+        try:
+            size = len(base64.b64decode(self.embeddings, validate=True))
+        except binascii.Error as error:
+            raise ValueError(f"embeddings are not base64: {error}") from error
+        expected = 4 * self.embed_dim * len(self.labels)
+        if size != expected:
+            raise ValueError(f"embeddings hold {size} bytes, expected {expected}")
+        return self
+
+    def matrix(self) -> NDArray[np.float32]:
+        """The embeddings, float32 [K,E], unit length."""
+        flat = np.frombuffer(base64.b64decode(self.embeddings), dtype="<f4")
+        return flat.reshape(len(self.labels), self.embed_dim).astype(np.float32)
+
+
+def encode_vocabulary(
+    labels: Sequence[str], *, embeddings: NDArray[np.float32], bundle_id: str
+) -> bytes:
+    """The content of a pack with `embeddings` [K,E], one row for each label."""
+    vocabulary = Vocabulary(
+        bundle_id=bundle_id,
+        embed_dim=embeddings.shape[1],
+        labels=tuple(labels),
+        embeddings=base64.b64encode(embeddings.astype("<f4").tobytes()).decode("ascii"),
+    )
+    return vocabulary.model_dump_json(indent=1).encode("utf-8")
+
+
+def read_vocabulary(path: str | os.PathLike[str], *, bundle_id: str) -> Vocabulary:
+    """Reads a pack.
+
+    Raises:
+        BundleError: the file is missing or is no vocabulary pack.
+        EmbeddingMismatchError: another bundle made it.
+    """
+    try:
+        vocabulary = Vocabulary.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot read the vocabulary {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]["msg"]
+        raise BundleError(f"{path} is not a vocabulary pack: {first}") from error
+    if vocabulary.bundle_id != bundle_id:
+        raise EmbeddingMismatchError(
+            f"the vocabulary {path} was made by bundle {vocabulary.bundle_id}, this is bundle "
+            f"{bundle_id}: save it again with this bundle"
+        )
+    return vocabulary

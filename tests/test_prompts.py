@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samclip_sdk.errors import PromptError
+from samclip_sdk.image import Frame
+from samclip_sdk.prompts import Prompts, geometric_prompts, text_prompts
+
+FRAME = Frame.fit(50, 100, resolution=64)
+SIDE = 16
+
+
+def prompts(points: Any = None, *, labels: Any = None, boxes: Any = None, mask: Any = None) -> Any:
+    return geometric_prompts(
+        points, labels=labels, boxes=boxes, mask_input=mask, frame=FRAME, mask_side=SIDE
+    )
+
+
+def tokens(found: Prompts) -> list[list[int]]:
+    """The labels that take part, filler left out."""
+    return [[label for label in row if label != -2] for row in found.point_labels.tolist()]
+
+
+def test_points_without_a_box_get_one_padding_token() -> None:
+    found = prompts([[10, 20], [99, 49]], labels=[1, 0])
+    assert tokens(found) == [[1, 0, -1]]
+    np.testing.assert_allclose(found.point_coords[0], [[6.4, 12.8], [63.36, 31.36], [0, 0]], 1e-6)
+    assert found.has_mask_input.tolist() == [0]
+    assert found.mask_input.shape == (1, 1, SIDE, SIDE)
+
+
+def test_a_box_gets_none() -> None:
+    found = prompts(boxes=[0, 0, 100, 50])
+    assert tokens(found) == [[2, 3]]
+    np.testing.assert_allclose(found.point_coords[0], [[0, 0], [64, 32]])
+
+
+def test_points_with_a_box_get_none() -> None:
+    assert tokens(prompts([[1, 1]], labels=[0], boxes=[0, 0, 9, 9])) == [[0, 2, 3]]
+
+
+def test_corners_given_as_labels_are_a_box() -> None:
+    assert tokens(prompts([[1, 1], [0, 0], [9, 9]], labels=[1, 2, 3])) == [[1, 2, 3]]
+
+
+def test_a_mask_alone_has_no_token() -> None:
+    found = prompts(mask=np.zeros((SIDE, SIDE)))
+    assert tokens(found) == [[]]
+    assert found.has_mask_input.tolist() == [1]
+
+
+def test_slots_without_a_point_take_no_part() -> None:
+    points = [[[1, 1], [2, 2]], [[3, 3], [-500, 7]]]
+    found = prompts(points, labels=[[1, 1], [0, -1]])
+    assert tokens(found) == [[1, 1, -1], [0, -1]]
+    assert np.abs(found.point_coords).max() < 64
+
+
+def test_labels_are_foreground_unless_given() -> None:
+    assert tokens(prompts([[1, 1]])) == [[1, -1]]
+
+
+def test_many_boxes_take_no_memory_for_masks() -> None:
+    found = prompts(boxes=np.tile([0, 0, 9, 9], (1000, 1)))
+    assert found.mask_input.strides[0] == 0
+    sizes = [len(batch["point_labels"]) for batch in found.batches(64)]
+    assert sum(sizes) == 1000
+    assert max(sizes) == 64
+
+
+def test_text_prompts_even_out_with_filler() -> None:
+    one, three = np.ones((1, 2), np.float32), np.ones((3, 2), np.float32)
+    found = text_prompts([one, three], mask_input=np.zeros((2, SIDE, SIDE), np.float32))
+    assert tokens(found) == [[1, -1], [1, 1, 1, -1]]
+    assert found.has_mask_input.tolist() == [1, 1]
+    assert found.point_labels.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "nothing to segment"),
+        ({"labels": [1]}, "labels come without points"),
+        ({"points": []}, "points have shape"),
+        ({"points": [1, 2]}, "points have shape"),
+        ({"points": [[1, 2, 3]]}, "points have shape"),
+        ({"points": [[1, 2], [3]]}, "not one array of numbers"),
+        ({"points": [["a", "b"]]}, "must be numbers"),
+        ({"points": [[1, np.nan]]}, "NaN"),
+        ({"points": [[100, 20]]}, r"point \(100, 20\) is outside the image of 100 x 50"),
+        ({"points": [[-0.5, 20]]}, "outside"),
+        ({"points": [[1, 1]], "labels": [7]}, "label 7 means nothing"),
+        ({"points": [[1, 1]], "labels": [-2]}, "label -2 means nothing"),
+        ({"points": [[1, 1]], "labels": [1, 0]}, "labels must be"),
+        ({"points": [[1, 1]], "labels": [0.5]}, "must be integers"),
+        ({"points": [[1, 1]], "labels": [-1]}, "has no point"),
+        ({"points": [[1, 1]], "labels": [2]}, "one of each"),
+        ({"points": [[9, 9], [1, 1]], "labels": [2, 3]}, "left of and above"),
+        ({"points": [[1, 1], [9, 9]], "labels": [2, 3], "boxes": [0, 0, 9, 9]}, "not both"),
+        ({"boxes": [9, 9, 1, 1]}, "reversed"),
+        ({"boxes": [1, 1, 1, 9]}, "empty or reversed"),
+        ({"boxes": [0, 0, 101, 9]}, "leaves the image"),
+        ({"boxes": [0, 0, np.inf, 9]}, "infinity"),
+        ({"boxes": [0, 0, 9]}, "boxes have shape"),
+        ({"points": [[1, 1]], "boxes": [[0, 0, 9, 9]] * 2}, "numbers of prompts differ"),
+        ({"mask": np.zeros((8, 8))}, "mask_input has shape"),
+        ({"mask": np.zeros((2, 3, SIDE, SIDE))}, "mask_input has shape"),
+        ({"mask": np.full((SIDE, SIDE), np.nan)}, "NaN"),
+    ],
+)
+def test_what_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        prompts(**given)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samclip_sdk import text_to_mask
+from samclip_sdk.image import Frame
+from samclip_sdk.prompts import Prompts
+from samclip_sdk.text_to_mask import BACKGROUND
+
+SIDE = 8
+frames = st.builds(
+    lambda height, width: Frame.fit(height, width, resolution=64),
+    st.integers(1, 300),
+    st.integers(1, 300),
+)
+seeds = st.integers(0, 2**40)
+
+
+def random_maps(count: int, *, seed: int, spread: float = 3.0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return (spread * generator.standard_normal((count, SIDE, SIDE))).astype(np.float32)
+
+
+def fake_decode(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
+    """Something that depends on every input of a prompt, and on no other prompt."""
+    used = prompts.point_labels[..., None] != -2
+    points = np.where(used, prompts.point_coords, 0).sum(axis=(1, 2))
+    low_res = np.repeat(prompts.mask_input, 4, axis=1) + points[:, None, None, None] / 1000
+    return low_res.astype(np.float32), np.repeat(points[:, None], 4, axis=1).astype(np.float32)
+
+
+def test_scores_are_calibrated_cosines() -> None:
+    patches = np.zeros((1, 4, 2), np.float32)
+    patches[0, :, 0] = [1, 0, -1, 0.5]
+    text = np.array([[1, 0]], np.float32)
+    maps = text_to_mask.score_maps(patches, text_embeddings=text, scale=10, bias=0.25)
+    np.testing.assert_allclose(maps, [[[7.5, -2.5], [-12.5, 2.5]]])
+    assert maps.dtype == np.float32
+
+
+@given(frame=frames, seed=seeds)
+@settings(max_examples=25, deadline=None)
+def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    patches = generator.standard_normal((1, SIDE * SIDE, 48)).astype(np.float32)
+    text = generator.standard_normal((7, 48)).astype(np.float32)
+    labels = [f"label {index}" for index in range(7)]
+
+    def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
+        maps = text_to_mask.score_maps(patches, text_embeddings=text[chosen], scale=0.5, bias=0.1)
+        low_res, iou, points = text_to_mask.refine(
+            maps,
+            labels=[labels[index] for index in chosen],
+            frame=frame,
+            points_per_class=3,
+            threshold=0.6,
+            mask_side=16,
+            seed=5,
+            decode=fake_decode,
+        )
+        present = text_to_mask.presence(maps, frame=frame)
+        return list(zip(maps, present, low_res, iou, points, strict=True))
+
+    together = run(list(range(7)))
+    for index in range(7):
+        for alone, beside in zip(run([index])[0], together[index], strict=True):
+            np.testing.assert_array_equal(alone, beside)
+    for alone, beside in zip(run([6, 2])[1], together[2], strict=True):
+        np.testing.assert_array_equal(alone, beside)
+
+
+@given(frame=frames, seed=seeds, count=st.integers(1, 5), threshold=st.floats(0.01, 0.99))
+@settings(max_examples=100, deadline=None)
+def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold: float) -> None:
+    score_map = random_maps(1, seed=seed)[0]
+    rows, columns = text_to_mask.covered_cells(frame, side=SIDE)
+    score_map[rows:] = 50
+    score_map[:, columns:] = 50
+    points = text_to_mask.sample_points(
+        score_map, frame=frame, label="dog", count=count, threshold=threshold, seed=seed
+    )
+    assert 1 <= len(points) <= count
+    assert points.dtype == np.float32
+    assert (points >= 0).all()
+    upright = frame.to_image(points)
+    assert (upright < (frame.width_px, frame.height_px)).all()
+    cells = np.floor((points + 0.5) * SIDE / 64).astype(int)
+    assert len(np.unique(cells, axis=0)) == len(points)
+    chosen = 1 / (1 + np.exp(-score_map[cells[:, 1], cells[:, 0]]))
+    best = 1 / (1 + np.exp(-score_map[:rows, :columns].max()))
+    assert (chosen > threshold - 1e-6).all() or chosen == pytest.approx([best])
+
+
+def test_points_prefer_confident_cells() -> None:
+    frame = Frame.fit(64, 64, resolution=64)
+    score_map = np.full((SIDE, SIDE), -9, np.float32)
+    score_map[0, 0], score_map[7, 7] = np.log(0.9 / 0.1), np.log(0.3 / 0.7)
+    hits = 0
+    for seed in range(400):
+        point = text_to_mask.sample_points(
+            score_map, frame=frame, label="x", count=1, threshold=0.2, seed=seed
+        )
+        hits += int(point[0, 0] < 32)
+    assert 0.68 < hits / 400 < 0.82  # 0.9 / (0.9 + 0.3)
+
+
+def test_points_depend_on_seed_and_label() -> None:
+    frame, score_map = Frame.fit(64, 64, resolution=64), np.ones((SIDE, SIDE), np.float32)
+
+    def draw(label: str, seed: int) -> list[list[float]]:
+        return text_to_mask.sample_points(
+            score_map, frame=frame, label=label, count=3, threshold=0.5, seed=seed
+        ).tolist()
+
+    assert draw("dog", 0) == draw("dog", 0)
+    assert draw("dog", 0) != draw("dog", 1)
+    assert draw("dog", 0) != draw("cat", 0)
+
+
+def test_presence_ignores_the_padding() -> None:
+    frame = Frame.fit(32, 64, resolution=64)
+    maps = np.full((1, SIDE, SIDE), -2, np.float32)
+    maps[0, 4:] = 30
+    np.testing.assert_allclose(text_to_mask.presence(maps, frame=frame), [0.1192029], rtol=1e-5)
+    maps[0, 3, 7] = 2
+    np.testing.assert_allclose(text_to_mask.presence(maps, frame=frame), [0.8807971], rtol=1e-5)
+
+
+@given(frame=frames)
+@settings(max_examples=50, deadline=None)
+def test_covered_cells_are_the_token_mask(frame: Frame) -> None:
+    rows, columns = text_to_mask.covered_cells(frame, side=16)
+    expected = np.zeros((1, 16, 16))
+    expected[:, :rows, :columns] = 1
+    np.testing.assert_array_equal(frame.token_mask(patch_size=4), expected)
+
+
+def test_mask_prompt_is_clipped_bilinear_and_minus_ten_in_the_padding() -> None:
+    frame = Frame.fit(32, 64, resolution=64)
+    score_map = np.tile(np.arange(SIDE, dtype=np.float32) * 4 - 14, (SIDE, 1))
+    score_map[4:] = 99
+    prompt = text_to_mask.mask_prompt(score_map, frame=frame, side=16)
+    assert (prompt[8:] == -10).all()
+    clipped = np.clip(np.arange(SIDE) * 4 - 14, -10, 10)
+    expected = np.interp((np.arange(16) + 0.5) / 2 - 0.5, np.arange(SIDE), clipped)
+    np.testing.assert_allclose(prompt[:8], np.tile(expected, (8, 1)), atol=1e-5)
+
+
+def test_every_pixel_takes_its_highest_label_or_none() -> None:
+    logits = np.array([[[1, 2, -1, 0]], [[3, 1, -2, 0]], [[3, 9, 5, 0]]], np.float32)
+    masks, class_map = text_to_mask.compose(
+        iter(logits), indices=[0, 4, 7], height_px=1, width_px=4, mask_threshold=0
+    )
+    assert class_map.tolist() == [[4, 7, 7, BACKGROUND]]
+    np.testing.assert_array_equal(masks, logits > 0)
+
+
+def test_nothing_present_is_all_background() -> None:
+    masks, class_map = text_to_mask.compose(
+        iter(()), indices=[], height_px=2, width_px=3, mask_threshold=0
+    )
+    assert masks.shape == (0, 2, 3)
+    assert (class_map == BACKGROUND).all()
