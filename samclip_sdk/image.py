@@ -95,7 +95,7 @@ def _from_pillow(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
     _check_size(image.height, image.width, name=name)
     try:
         rgb = _to_rgb(image, name=name)
-        turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        turn = _turn(image)
         return np.array(rgb if turn is None else rgb.transpose(turn))
     except ImageError:
         raise
@@ -115,6 +115,14 @@ def _to_rgb(image: Image.Image, *, name: str) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the image upright. Damaged EXIF data does not cost the picture: none, then."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # As wide as what Pillow raises here.
+        return None
 
 
 def _check_size(height: int, width: int, *, name: str) -> None:
@@ -235,6 +243,8 @@ def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint
         box.append((offset * side / resized, min(side, (offset + resolution) * side / resized)))
     (left, right), (top, bottom) = box
     # Only the square is computed: a 20,000 x 10 image would first grow to hundreds of megabytes.
+    # Same kernel, same places; Pillow may take the two passes in the other order, so that at hard
+    # edges, where bicubic overshoots and each pass clips, a few values differ from resize-and-crop.
     square = Image.fromarray(image).resize(
         (resolution, resolution), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -176,8 +177,8 @@ def draw_overlay(
         tint = region[inside] * (1 - _FILL) + np.array(colour, dtype=np.float32) * _FILL
         region[inside] = np.rint(tint).astype(np.uint8)
         contours = _contours(mask)
-        cv2.drawContours(canvas, contours, -1, (255, 255, 255), 3 * line, cv2.LINE_AA)
-        cv2.drawContours(canvas, contours, -1, colour, 2 * line, cv2.LINE_AA)
+        cv2.drawContours(canvas, contours, -1, (255, 255, 255), 2 * line + 1, cv2.LINE_AA)
+        cv2.drawContours(canvas, contours, -1, colour, 2 * line - 1, cv2.LINE_AA)
         if captions is not None:
             x, y = _middle(inside)
             tags.append((captions[index], (x0 + x, y0 + y), colour))
@@ -199,11 +200,12 @@ def draw_captions(
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     size = max(11, round(max(picture.size) / 48))
-    font = ImageFont.load_default(size)
     pad = size // 4
     taken: list[tuple[float, float, float, float]] = []
     for text, (x, y), colour in captions:
-        shown = text if len(text) <= _MAX_CAPTION else text[: _MAX_CAPTION - 1] + "…"
+        font = _font(text, size=size)
+        shown = " ".join(text.split())
+        shown = shown if len(shown) <= _MAX_CAPTION else shown[: _MAX_CAPTION - 1] + "…"
         width, height = draw.textlength(shown, font=font) + 2 * pad, size + 2 * pad
         left = max(0.0, min(x - width / 2, picture.width - width))
         top = _free_row(
@@ -220,6 +222,14 @@ def draw_captions(
         ink = (20, 20, 20) if dark else (255, 255, 255)
         draw.text((left + pad, top + height / 2), shown, fill=ink, font=font, anchor="lm")
     return np.array(picture)
+
+
+def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font, the same everywhere; it has ASCII only, so for the rest the system's."""
+    if not text.isascii():
+        with suppress(OSError):
+            return ImageFont.truetype("DejaVuSans.ttf", size)
+    return ImageFont.load_default(size)
 
 
 def _free_row(

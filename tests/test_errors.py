@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from samclip_sdk import errors
+
+CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda each: each.__name__)
+def test_every_class_is_in_the_tree_and_in_its_drawing(error: type[Exception]) -> None:
+    assert issubclass(error, (errors.SamClipError, errors.SamClipWarning))
+    assert error.__name__ in (errors.__doc__ or "")
+    assert error.__doc__
+
+
+def test_the_drawing_names_no_class_that_is_not_there() -> None:
+    drawn = {word for word in (errors.__doc__ or "").split() if word.endswith(("Error", "Warning"))}
+    assert {name.strip("`") for name in drawn} == {each.__name__ for each in CLASSES}
+
+
+def test_a_bundle_error_catches_its_kinds() -> None:
+    assert issubclass(errors.BundleTamperedError, errors.BundleError)
+    assert issubclass(errors.BundleSchemaError, errors.BundleError)
+
+
+def test_a_warning_can_be_filtered_as_a_user_warning() -> None:
+    assert issubclass(errors.SamClipWarning, UserWarning)
