@@ -21,6 +21,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = ("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda")
+# The import names of the base dependencies in pyproject.toml.
+BASE = {"numpy", "PIL", "pydantic", "tokenizers", "cv2", "ftfy", "typer", "rich", "platformdirs"}
+OPTIONAL = {*HEAVY, "safetensors", "supervision"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 SOURCES = sorted(
@@ -65,6 +68,27 @@ def test_imports_run_one_way(source: Path) -> None:
     others = (set(ALLOWED) | {"tests"}) - {folder}
     found = top_level_names(imported_modules(source, parse(source))) & others
     assert found <= ALLOWED[folder], f"{folder} must not import {found - ALLOWED[folder]}"
+
+
+@pytest.mark.parametrize("source", [s for s in SOURCES if s.parts[0] == "samclip_sdk"], ids=str)
+def test_package_imports_what_it_declares(source: Path) -> None:
+    found = top_level_names(imported_modules(source, parse(source)))
+    assert found - set(sys.stdlib_module_names) <= {"samclip_sdk"} | BASE | OPTIONAL
+
+
+@pytest.mark.parametrize(
+    ("statement", "module"),
+    [
+        ("import export.onnx", "export.onnx"),
+        ("from export import onnx", "export.onnx"),
+        ("from ..image import Frame", "samclip_sdk.image"),
+        ("from . import base", "samclip_sdk.runtimes.base"),
+        ("def lazy():\n    import torch.nn", "torch.nn"),
+    ],
+)
+def test_imports_are_found(statement: str, module: str) -> None:
+    source = Path("samclip_sdk/runtimes/ort.py")
+    assert module in imported_modules(source, ast.parse(statement))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=str)
