@@ -96,7 +96,8 @@ def _stripes(rng: np.random.Generator, size_px: int) -> np.ndarray:
     colours = rng.integers(0, 256, (2, 3), np.uint8)
     along = np.arange(size_px, dtype=np.float32)
     position = along * math.cos(angle) + along[:, None] * math.sin(angle)
-    return colours[np.floor(position / width + 2 * phase).astype(np.int32) & 1]
+    stripe: np.ndarray = np.floor(position / width + 2 * phase).astype(np.int32) & 1
+    return np.asarray(colours[stripe])
 
 
 @cache

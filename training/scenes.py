@@ -144,17 +144,18 @@ def _place(
     size_px = len(owner)
     area = int(np.count_nonzero(solid))
     for _ in range(_PLACEMENTS):
-        corner = tuple(round(_spot(rng.random(), side, size_px)) for side in solid.shape)
+        top, left = (round(_spot(rng.random(), side, size_px)) for side in solid.shape)
+        corner = (top, left)
         roi, inner = _clip(corner, solid.shape, size_px)
         covered = owner[roi][solid[inner]]
         hidden = np.bincount(covered + 1, minlength=len(areas) + 1)[1:]
-        left = np.array(visible, np.int64) - hidden
+        kept = np.array(visible, np.int64) - hidden
         if (
             len(covered)
             and len(covered) >= MIN_VISIBLE * area
-            and np.all(left >= MIN_VISIBLE * np.array(areas))
+            and np.all(kept >= MIN_VISIBLE * np.array(areas))
         ):
-            visible[:] = [*left.tolist(), len(covered)]
+            visible[:] = [*kept.tolist(), len(covered)]
             areas.append(area)
             return corner
     return None
@@ -188,7 +189,7 @@ def _paste(
         right, down, dark, soft = rng.random(4).tolist()
         reach = max(patch.shape[:2])
         blur = 1 + int(0.12 * soft * reach)
-        alpha = cv2.copyMakeBorder(patch[..., 3], *[2 * blur] * 4, cv2.BORDER_CONSTANT)
+        alpha = np.pad(patch[..., 3], 2 * blur)
         alpha = cv2.blur(cv2.blur(alpha, (blur, blur)), (blur, blur))
         shadow = np.zeros((*alpha.shape, 4), np.uint8)
         shadow[..., 3] = alpha * (0.2 + 0.5 * dark)
