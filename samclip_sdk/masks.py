@@ -201,21 +201,15 @@ def draw_captions(
     draw = ImageDraw.Draw(picture)
     size = max(11, round(max(picture.size) / 48))
     pad = size // 4
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[int, int, int, int]] = []
     for text, (x, y), colour in captions:
         font = _font(text, size=size)
         shown = " ".join(text.split())
         shown = shown if len(shown) <= _MAX_CAPTION else shown[: _MAX_CAPTION - 1] + "…"
-        width, height = draw.textlength(shown, font=font) + 2 * pad, size + 2 * pad
-        left = max(0.0, min(x - width / 2, picture.width - width))
-        top = _free_row(
-            left,
-            max(0.0, min(y - height / 2, picture.height - height)),
-            width=width,
-            height=height,
-            bottom=picture.height,
-            taken=taken,
-        )
+        width, height = round(draw.textlength(shown, font=font)) + 2 * pad, size + 2 * pad
+        left = max(0, round(min(x - width / 2, picture.width - width)))
+        top = max(0, round(min(y - height / 2, picture.height - height)))
+        top = _free_row(left, top, width=width, height=height, bottom=picture.height, taken=taken)
         taken.append((left, top, left + width, top + height))
         draw.rounded_rectangle(taken[-1], radius=pad, fill=colour)
         dark = np.dot(colour, (0.299, 0.587, 0.114)) > 140
@@ -233,14 +227,14 @@ def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFo
 
 
 def _free_row(
-    left: float,
-    top: float,
+    left: int,
+    top: int,
     *,
-    width: float,
-    height: float,
-    bottom: float,
-    taken: Iterable[tuple[float, float, float, float]],
-) -> float:
+    width: int,
+    height: int,
+    bottom: int,
+    taken: Iterable[tuple[int, int, int, int]],
+) -> int:
     """The first top at or below `top` where a plate covers no other, or `top` if there is none."""
     row = top
     for x0, y0, x1, y1 in sorted(taken, key=lambda box: box[1]):

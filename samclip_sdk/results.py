@@ -307,7 +307,7 @@ class ImageEmbedding:
             StorageError: the file is missing, damaged, or no saved ImageEmbedding.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(
                     image_tokens=arrays["image_tokens"],
                     image_embeddings=arrays["image_embeddings"],
