@@ -173,7 +173,9 @@ class TextMasks(Result):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(self, "points", tuple(self.points))
+        object.__setattr__(
+            self, "points", tuple(np.array(each, np.float32) for each in self.points)
+        )
         count = len(self.labels)
         freeze_array(self, "presence", dtype="float32", shape=(count,))
         freeze_array(self, "scores", dtype="float32", shape=(count,))
