@@ -46,7 +46,8 @@ class Block(nn.Module):
         else:
             h = self.attn(h, key_mask)
         x = x + h
-        return x + self.mlp(self.norm2(x))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
 
 
 class MLPBlock(nn.Module):
@@ -120,7 +121,7 @@ def relative_positions(table: Tensor, grid: int) -> Tensor:
 
     `table` [L,c] is interpolated where it was stored for another grid, as SAM does.
     """
-    index = torch.arange(grid)
+    index = torch.arange(grid, device=table.device)
     return relative_table(table, grid)[index[:, None] - index[None, :] + grid - 1]
 
 

@@ -23,7 +23,8 @@ class ClipHead(nn.Module):
         encoder, head = config.image_encoder, config.clip_head
         dim, hidden = encoder.embed_dim, head.hidden_dim
         self._pooling_by_grid = {
-            resolution // encoder.patch_size: side for resolution, side in head.token_pooling.items()
+            resolution // encoder.patch_size: side
+            for resolution, side in head.token_pooling.items()
         }
         self.blocks = nn.ModuleList(
             Block(
@@ -77,7 +78,7 @@ class ClipHead(nn.Module):
         baked = copy.deepcopy(self)
         grid = resolution // patch_size
         for block in baked.blocks:
-            bake_relative_positions(block.attn, grid // self._pooling_by_grid.get(grid, 1))
+            bake_relative_positions(block, grid // self._pooling_by_grid.get(grid, 1))
         return baked
 
 

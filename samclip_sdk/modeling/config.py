@@ -33,7 +33,7 @@ class ImageEncoderConfig(_Config):
 
 
 class ClipHeadConfig(_Config):
-    """The CLIP head (paper section 3.1): layers, max-pool, LayerNorm, MLP with two hidden layers."""
+    """The CLIP head (paper section 3.1): layers, max-pool, LayerNorm, MLP (two hidden layers)."""
 
     depth: int = Field(default=3, gt=0)
     hidden_dim: int = Field(default=768, gt=0)
@@ -83,10 +83,10 @@ class ModelConfig(_Config):
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
-        encoder, text = self.image_encoder, self.text_encoder
+        encoder, decoder, text = self.image_encoder, self.mask_decoder, self.text_encoder
         for what, width, heads in (
             ("image_encoder.embed_dim", encoder.embed_dim, encoder.num_heads),
-            ("mask_decoder.embed_dim", self.mask_decoder.embed_dim, 2 * self.mask_decoder.num_heads),
+            ("mask_decoder.embed_dim", decoder.embed_dim, 2 * decoder.num_heads),
             ("text_encoder.width", text.width, text.num_heads),
         ):
             if width % heads:
@@ -132,7 +132,9 @@ TINY = ModelConfig(
         global_attn_indexes=(3, 7),
     ),
     clip_head=ClipHeadConfig(depth=3, hidden_dim=384),
-    mask_decoder=MaskDecoderConfig(embed_dim=128, num_heads=4, mlp_dim=512, iou_head_hidden_dim=128),
+    mask_decoder=MaskDecoderConfig(
+        embed_dim=128, num_heads=4, mlp_dim=512, iou_head_hidden_dim=128
+    ),
     text_encoder=TextEncoderConfig(width=128, num_heads=4, depth=3, embedding_width=24),
 )
 

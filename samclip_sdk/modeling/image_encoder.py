@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.modeling.attention import Attention, Block, relative_table
+from samclip_sdk.modeling.attention import Block, relative_table
 from samclip_sdk.modeling.config import ImageEncoderConfig
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -72,7 +72,7 @@ class ImageEncoder(nn.Module):
         baked.pos_embed = nn.Parameter(absolute_positions(self.pos_embed, grid).detach())
         for block in baked.blocks:
             if not block.window_size:
-                bake_relative_positions(block.attn, grid)
+                bake_relative_positions(block, grid)
         return baked
 
 
@@ -111,8 +111,9 @@ def absolute_positions(table: Tensor, grid: int) -> Tensor:
     return resized.permute(0, 2, 3, 1)
 
 
-def bake_relative_positions(attention: Attention, grid: int) -> None:
-    """Replaces an attention's tables by those for a map of `grid` x `grid` tokens."""
+def bake_relative_positions(block: nn.Module, grid: int) -> None:
+    """Replaces a block's relative tables by those for a map of `grid` x `grid` tokens."""
+    attention = block.attn
     for name in ("rel_pos_h", "rel_pos_w"):
         table = relative_table(getattr(attention, name), grid)
         setattr(attention, name, nn.Parameter(table.detach()))

@@ -73,9 +73,7 @@ class MaskDecoder(nn.Module):
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
-        masks = (hyper @ upscaled.flatten(2)).reshape(
-            prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid
-        )
+        masks = (hyper @ upscaled.flatten(2)).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
         return masks, self.iou_prediction_head(queries[:, 0])
 
 

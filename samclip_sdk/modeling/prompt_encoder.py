@@ -84,7 +84,8 @@ class PositionEmbeddingRandom(nn.Module):
 
     def dense(self, grid: int) -> Tensor:
         """Features [1,2*num_pos_feats,grid,grid] of the centres of a grid's cells."""
-        centres = (torch.arange(grid, dtype=torch.float32) + 0.5) / grid
+        device = self.positional_encoding_gaussian_matrix.device
+        centres = (torch.arange(grid, dtype=torch.float32, device=device) + 0.5) / grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         features: Tensor = self(torch.stack([x, y], dim=-1))
         return features.permute(2, 0, 1).unsqueeze(0)

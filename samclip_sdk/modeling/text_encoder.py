@@ -44,12 +44,12 @@ class TextEncoder(nn.Module):
         length = input_ids.shape[1]
         x = self.token_projection(self.token_embedding(input_ids))
         x = x + self.positional_embedding[:length]
-        bias = torch.full((length, length), MASKED_LOGIT, dtype=x.dtype).triu(1)
+        bias = torch.full((length, length), MASKED_LOGIT, dtype=x.dtype, device=x.device).triu(1)
         for block in self.blocks:
             x = block(x, bias)
         # A product with a one-hot row instead of a gather: every runtime has it.
         end = (input_ids == self.eot_id).float().argmax(dim=1, keepdim=True)
-        is_end = (torch.arange(length) == end).to(x.dtype)
+        is_end = (torch.arange(length, device=x.device) == end).to(x.dtype)
         pooled = (is_end.unsqueeze(1) @ self.ln_final(x)).squeeze(1)
         return F.normalize((pooled @ self.text_projection).float(), dim=-1, eps=1e-6)
 

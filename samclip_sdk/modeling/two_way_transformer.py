@@ -9,7 +9,7 @@ from samclip_sdk.modeling.attention import MASKED_LOGIT
 
 
 class TwoWayTransformer(nn.Module):
-    """Layers of token self-attention and cross-attention both ways, then a last look at the image."""
+    """Layers of self-attention and cross-attention both ways, then a last look at the image."""
 
     def __init__(self, dim: int, *, depth: int, num_heads: int, mlp_dim: int) -> None:
         super().__init__()
@@ -101,7 +101,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, *, num_heads: int, inner_dim: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.scale = (inner_dim // num_heads) ** -0.5
+        self.head_dim = inner_dim // num_heads
+        self.scale = self.head_dim**-0.5
         self.q_proj = nn.Linear(dim, inner_dim)
         self.k_proj = nn.Linear(dim, inner_dim)
         self.v_proj = nn.Linear(dim, inner_dim)
@@ -123,4 +124,4 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Maps [K,T,C] to heads [K,n,T,C/n]."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
