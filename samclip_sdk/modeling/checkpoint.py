@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from samclip_sdk.errors import BundleError, StorageError
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.storage import atomic_file
 
 _SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 _CLIP_TEXT = (
@@ -51,20 +51,23 @@ def save_checkpoint(
     text = json.dumps(
         {"model": model.config.model_dump(mode="json"), "provenance": dict(provenance)}, indent=2
     )
-    tensors = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    # As bytes, since `save_file` makes files that only their owner can read.
+    weights = save(tensors)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target, prefix=".saving-") as scratch:
-            save_file(tensors, Path(scratch, "model.safetensors"))
-            Path(scratch, "config.json").write_text(text + "\n", encoding="utf-8")
-            for name in ("model.safetensors", "config.json"):
-                shutil.move(Path(scratch, name), target / name)
     except OSError as error:
         raise StorageError(f"cannot write the checkpoint {target}: {error}") from error
+    # The weights, which may fill the disk, are written before either file replaces an older one.
+    with atomic_file(target / "model.safetensors") as weights_file:
+        weights_file.write(weights)
+        weights_file.flush()
+        with atomic_file(target / "config.json") as config_file:
+            config_file.write(f"{text}\n".encode())
 
 
 def load_checkpoint(folder: str | os.PathLike[str]) -> SamClipModel:
-    """Loads a checkpoint folder in eval mode, on the CPU, in the dtype it was saved in.
+    """Loads a checkpoint folder in eval mode, on the CPU, in fp32.
 
     Raises:
         BundleError: a file is missing or damaged, or the weights do not fit the config.
@@ -77,10 +80,10 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> SamClipModel:
         content = json.loads((source / "config.json").read_text(encoding="utf-8"))
         model = build_model(ModelConfig.model_validate(content["model"]))
         model.load_state_dict(load_file(source / "model.safetensors"))
-    except (ValidationError, ValueError, KeyError, RuntimeError, OSError) as error:
-        raise BundleError(f"the checkpoint {source} cannot be loaded: {error}") from error
-    except Exception as error:  # safetensors' own error has no public base class
+    except SafetensorError as error:
         raise BundleError(f"{source / 'model.safetensors'} is damaged: {error}") from error
+    except (ValidationError, ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        raise BundleError(f"the checkpoint {source} cannot be loaded: {error}") from error
     return model.eval()
 
 
@@ -130,10 +133,13 @@ def load_text_encoder(model: SamClipModel, clip: nn.Module) -> None:
     """Loads the text tower and the logit scale of an open_clip model into `model`."""
     state = {name: tensor.detach() for name, tensor in clip.state_dict().items()}
     state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
-    renamed = {"logit_scale": state["logit_scale"]}
-    for name, tensor in state.items():
-        if name.startswith(_CLIP_TEXT):
-            renamed[f"text_encoder.{_text_name(name)}"] = tensor
+    renamed = {
+        f"text_encoder.{_text_name(name)}": tensor
+        for name, tensor in state.items()
+        if name.startswith(_CLIP_TEXT)
+    }
+    if "logit_scale" in state:
+        renamed["logit_scale"] = state["logit_scale"]
     own = {name for name in model.state_dict() if name.startswith("text_encoder.")}
     _load(model, renamed, own=own | {"logit_scale"}, source="the CLIP model")
 
@@ -144,9 +150,7 @@ def _text_name(name: str) -> str:
     return name.replace("attn.out_proj.", "out_proj.").replace("mlp.", "")
 
 
-def _load(
-    model: SamClipModel, state: Mapping[str, Tensor], *, own: set[str], source: str
-) -> None:
+def _load(model: SamClipModel, state: Mapping[str, Tensor], *, own: set[str], source: str) -> None:
     """Loads exactly the tensors `own`; names whatever is missing, left over or misshapen."""
     target = model.state_dict()
     problems = [f"{name} is missing" for name in sorted(own - state.keys())]
