@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from samclip_sdk.modeling.build import SamClipModel
+
+MEMORY_BOUND_BYTES = 1_500_000_000
+FORWARD_AT_1024 = """
+import resource
+import torch
+from samclip_sdk.modeling.clip_head import ClipHead
+from samclip_sdk.modeling.config import VIT_B
+from samclip_sdk.modeling.image_encoder import ImageEncoder
+
+encoder = ImageEncoder(VIT_B.image_encoder, out_chans=VIT_B.mask_decoder.embed_dim).eval()
+head = ClipHead(VIT_B).eval()
+with torch.inference_mode():
+    tokens, _ = encoder(torch.zeros(1, 3, 1024, 1024, dtype=torch.uint8))
+    head(tokens, torch.ones(1, 64, 64))
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def images(count: int, side: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("side", "grid"), [(64, 8), (32, 4), (40, 5), (96, 12)])
+def test_any_resolution_runs(
+    model: SamClipModel, generator: torch.Generator, side: int, grid: int
+) -> None:
+    tokens, embeddings = model.image_encoder(images(2, side, generator))
+    assert tokens.shape == (2, 32, grid, grid)
+    assert embeddings.shape == (2, 32, grid, grid)
+
+
+def test_the_embeddings_are_the_neck_of_the_tokens(
+    model: SamClipModel, generator: torch.Generator
+) -> None:
+    tokens, embeddings = model.image_encoder(images(1, 64, generator))
+    assert torch.equal(model.image_encoder.neck(tokens), embeddings)
+
+
+def test_uint8_and_float_are_the_same_image(
+    model: SamClipModel, generator: torch.Generator
+) -> None:
+    image = images(1, 64, generator)
+    for ints, floats in zip(
+        model.image_encoder(image), model.image_encoder(image.float()), strict=True
+    ):
+        assert torch.equal(ints, floats)
+
+
+@pytest.mark.parametrize("side", [64, 32, 40, 96])
+def test_baked_positions_equal_interpolated_ones(
+    model: SamClipModel, generator: torch.Generator, side: int
+) -> None:
+    image = images(1, side, generator)
+    baked = model.image_encoder.at_resolution(side)
+    grid = side // 8
+    assert baked.pos_embed.shape == (1, grid, grid, 32)
+    assert baked.blocks[0].attn.rel_pos_h.shape == (5, 16), "a window's table is untouched"
+    assert baked.blocks[1].attn.rel_pos_h.shape == (2 * grid - 1, 16)
+    for actual, expected in zip(baked(image), model.image_encoder(image), strict=True):
+        assert torch.equal(actual, expected)
+
+
+def test_baking_leaves_the_model_alone(model: SamClipModel) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.image_encoder.at_resolution(32)
+    model.clip_head.at_resolution(32, patch_size=8)
+    after = model.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+@pytest.mark.slow
+def test_memory_of_vit_b_at_1024() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORWARD_AT_1024], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < MEMORY_BOUND_BYTES

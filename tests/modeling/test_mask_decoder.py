@@ -1,0 +1,88 @@
+"""A prompt's masks depend on the prompt alone: not on K, not on P, not on its neighbours."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from samclip_sdk.modeling.build import SamClipModel
+
+GRID, SIDE = 8, 32
+
+kinds = st.lists(st.sampled_from([-1, 0, 1, 2, 3]), max_size=5)
+prompts = st.lists(st.tuples(kinds, st.booleans()), min_size=1, max_size=5)
+
+
+def feed(asked: list[tuple[list[int], bool]], *, slots: int, seed: int) -> tuple[Tensor, ...]:
+    """Inputs of K prompts; a prompt's numbers depend on its place in `asked` alone."""
+    coords = torch.full((len(asked), slots, 2), 1e4)
+    labels = torch.full((len(asked), slots), -2, dtype=torch.int32)
+    masks = torch.full((len(asked), 1, SIDE, SIDE), torch.nan)
+    for row, (kind, has_mask) in enumerate(asked):
+        generator = torch.Generator().manual_seed(seed + row)
+        coords[row, : len(kind)] = 64 * torch.rand(len(kind), 2, generator=generator)
+        labels[row, : len(kind)] = torch.tensor(kind, dtype=torch.int32)
+        if has_mask:
+            masks[row] = 5 * torch.randn(1, SIDE, SIDE, generator=generator)
+    return coords, labels, masks, torch.tensor([float(has_mask) for _, has_mask in asked])
+
+
+def decode(model: SamClipModel, image: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    return model.mask_decoder(image, *model.prompt_encoder(*inputs))
+
+
+def assert_close(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+@given(asked=prompts, filler=st.integers(0, 11))
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_prompt_is_answered_on_its_own(
+    model: SamClipModel, asked: list[tuple[list[int], bool]], filler: int
+) -> None:
+    image = torch.randn(1, 32, GRID, GRID, generator=torch.Generator().manual_seed(9))
+    together = decode(model, image, feed(asked, slots=5 + filler, seed=1))
+    for row, (kind, has_mask) in enumerate(asked):
+        alone = decode(model, image, feed([(kind, has_mask)], slots=len(kind), seed=1 + row))
+        assert_close(tuple(part[row : row + 1] for part in together), alone)
+
+
+def test_shapes(model: SamClipModel, generator: torch.Generator) -> None:
+    image = torch.randn(1, 32, GRID, GRID, generator=generator)
+    inputs = feed([([1], False), ([2, 3], True), ([], True)], slots=4, seed=0)
+    sparse, sparse_mask, dense = model.prompt_encoder(*inputs)
+    assert sparse.shape == (3, 4, 32)
+    assert sparse_mask.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    assert dense.shape == (3, 32, GRID, GRID)
+    masks, scores = model.mask_decoder(image, sparse, sparse_mask, dense)
+    assert masks.shape == (3, 4, SIDE, SIDE)
+    assert scores.shape == (3, 4)
+
+
+def test_an_image_for_each_prompt(model: SamClipModel, generator: torch.Generator) -> None:
+    # What training does: K images with one prompt each.
+    images = torch.randn(2, 32, GRID, GRID, generator=generator)
+    inputs = feed([([1, -1], False), ([2, 3], True)], slots=2, seed=0)
+    both = decode(model, images, inputs)
+    for row in range(2):
+        one = tuple(part[row : row + 1] for part in inputs)
+        assert_close(
+            tuple(part[row : row + 1] for part in both), decode(model, images[row : row + 1], one)
+        )
+
+
+@pytest.mark.parametrize("junk", [torch.inf, -torch.inf, torch.nan])
+def test_a_mask_that_does_not_count_may_hold_anything(model: SamClipModel, junk: float) -> None:
+    coords, labels, masks, has_mask = feed([([1, -1], False)], slots=2, seed=0)
+    _, _, dense = model.prompt_encoder(coords, labels, torch.full_like(masks, junk), has_mask)
+    expected = model.prompt_encoder.no_mask_embed.weight[0, :, None, None]
+    assert torch.equal(dense[0], expected.expand_as(dense[0]))

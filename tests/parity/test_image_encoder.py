@@ -1,0 +1,159 @@
+"""The image encoder against segment_anything's, at its own and at other resolutions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.config import VIT_B, ModelConfig
+from samclip_sdk.modeling.image_encoder import ImageEncoder
+from tests.parity.reference import (
+    build_clip,
+    build_sam,
+    convert,
+    encode_image,
+    random_image,
+    relative_error,
+    small_config,
+)
+
+BOUND = 1e-4
+SMALL = small_config(image_size_px=512)
+
+
+def pair(config: ModelConfig) -> tuple[Sam, SamClipModel]:
+    sam = build_sam(config, seed=1)
+    return sam, convert(config, sam=sam, clip=build_clip(config, seed=2))
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Sam, SamClipModel]:
+    return pair(SMALL)
+
+
+@torch.no_grad()
+def error(encoder: ImageEncoder, expected: tuple[Tensor, Tensor], image: Tensor) -> float:
+    """The larger error of tokens and embeddings."""
+    return max(relative_error(a, e) for a, e in zip(encoder(image), expected, strict=True))
+
+
+@pytest.mark.parametrize("resolution", [512, 448, 336, 224])
+def test_small_encoder(small: tuple[Sam, SamClipModel], resolution: int) -> None:
+    # 512 / 16 = 32, 28, 21 and 14 tokens: windows of 14 that pad, and windows that fit.
+    sam, model = small
+    image = random_image(resolution, seed=3)
+    assert error(model.image_encoder, encode_image(sam, image), image) < BOUND
+
+
+def test_a_batch_equals_its_images(small: tuple[Sam, SamClipModel]) -> None:
+    sam, model = small
+    images = torch.cat([random_image(336, seed=4), random_image(336, seed=5)])
+    expected = [encode_image(sam, image[None]) for image in images]
+    both = tuple(torch.cat(parts) for parts in zip(*expected, strict=True))
+    assert error(model.image_encoder, both, images) < BOUND
+
+
+@pytest.mark.slow
+def test_vit_b() -> None:
+    sam, model = pair(VIT_B)
+    for resolution in (336, 448, 1024):
+        image = random_image(resolution, seed=3)
+        measured = error(model.image_encoder, encode_image(sam, image), image)
+        assert measured < BOUND, f"{resolution} px: {measured:.1e}"
+
+
+def transpose_absolute(encoder: ImageEncoder) -> None:
+    encoder.pos_embed = nn.Parameter(encoder.pos_embed.transpose(1, 2))
+
+
+def swap_relative(block: int) -> Callable[[ImageEncoder], None]:
+    def fault(encoder: ImageEncoder) -> None:
+        attention = encoder.blocks[block].attn
+        attention.rel_pos_h, attention.rel_pos_w = attention.rel_pos_w, attention.rel_pos_h
+
+    return fault
+
+
+def flip_relative(encoder: ImageEncoder) -> None:
+    attention = encoder.blocks[1].attn
+    attention.rel_pos_h = nn.Parameter(attention.rel_pos_h.flip(0))
+
+
+def shift_windows(encoder: ImageEncoder) -> None:
+    encoder.blocks[0].window_size = 16
+
+
+def forget_mean(encoder: ImageEncoder) -> None:
+    encoder.pixel_mean.zero_()
+
+
+def take_bgr(encoder: ImageEncoder) -> None:
+    weight = encoder.patch_embed.proj.weight
+    encoder.patch_embed.proj.weight = nn.Parameter(weight.flip(1))
+
+
+def swap_global_and_windowed(encoder: ImageEncoder) -> None:
+    encoder.blocks[0].window_size, encoder.blocks[1].window_size = 0, 14
+
+
+def coarse_epsilon(encoder: ImageEncoder) -> None:
+    # The variances are about one here, so 1e-5 in place of 1e-6 could not be seen.
+    for block in encoder.blocks:
+        block.norm1.eps = 1e-2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        transpose_absolute,
+        swap_relative(0),
+        swap_relative(1),
+        flip_relative,
+        shift_windows,
+        forget_mean,
+        take_bgr,
+        swap_global_and_windowed,
+        coarse_epsilon,
+    ],
+)
+@torch.no_grad()
+def test_a_planted_fault_is_seen(
+    small: tuple[Sam, SamClipModel], fault: Callable[[ImageEncoder], None]
+) -> None:
+    sam, model = small
+    image = random_image(336, seed=3)
+    faulty = copy.deepcopy(model.image_encoder)
+    fault(faulty)
+    assert error(faulty, encode_image(sam, image), image) > 10 * BOUND
+
+
+@torch.no_grad()
+def test_a_wrong_interpolation_is_seen(small: tuple[Sam, SamClipModel]) -> None:
+    sam, model = small
+    image = random_image(336, seed=3)
+    expected = encode_image(sam, image)
+    bilinear = copy.deepcopy(model.image_encoder)
+    table = bilinear.pos_embed.permute(0, 3, 1, 2)
+    table = F.interpolate(table, size=(21, 21), mode="bilinear")
+    bilinear.pos_embed = nn.Parameter(table.permute(0, 2, 3, 1))
+    assert error(bilinear, expected, image) > 10 * BOUND
+
+    nearest = copy.deepcopy(model.image_encoder)
+    attention = nearest.blocks[1].attn
+    table = F.interpolate(attention.rel_pos_h.T[None], size=41, mode="nearest")[0].T
+    attention.rel_pos_h = nn.Parameter(table)
+    assert error(nearest, expected, image) > 10 * BOUND
+
+
+def test_the_reference_has_no_default_left(small: tuple[Sam, SamClipModel]) -> None:
+    fresh = build_sam(SMALL, seed=99).state_dict()
+    for name, tensor in small[0].state_dict().items():
+        assert (tensor != fresh[name]).all(), name
+        assert tensor.abs().sum() > 0, name

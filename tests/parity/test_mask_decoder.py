@@ -1,0 +1,257 @@
+"""Prompt encoder and mask decoder against SamPredictor's low-res logits, at SAM's own widths."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+from torch import Tensor, nn
+
+from samclip_sdk.modeling.build import SamClipModel
+from tests.parity.reference import (
+    build_clip,
+    build_sam,
+    convert,
+    predictor_with,
+    relative_error,
+    small_config,
+)
+
+BOUND = 1e-4
+CONFIG = small_config(image_size_px=1024)  # the decoder has SAM's widths, on a 64 x 64 grid
+SIDE = 256  # of low-res masks and mask prompts
+
+
+class Prompt(NamedTuple):
+    """What SamPredictor is asked; points are (x, y)."""
+
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask_seed: int | None = None
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        if self.mask_seed is None:
+            return None
+        noise = np.random.default_rng(self.mask_seed).normal(size=(1, SIDE, SIDE))
+        return (8 * noise).astype(np.float32)
+
+
+ONE_POINT = Prompt(((200.0, 640.5),), (1,))
+POINTS = Prompt(((100.0, 900.0), (512.25, 3.0), (1023.0, 480.0)), (1, 0, 1))
+BOX = Prompt(box=(120.0, 40.0, 700.5, 333.0))
+PROMPTS = {
+    "one point": ONE_POINT,
+    "points": POINTS,
+    "box": BOX,
+    "mask": Prompt(mask_seed=1),
+    "points and box": POINTS._replace(box=BOX.box),
+    "points and mask": POINTS._replace(mask_seed=2),
+    "box and mask": BOX._replace(mask_seed=3),
+    "points, box and mask": POINTS._replace(box=BOX.box, mask_seed=4),
+}
+
+
+def inputs(prompts: list[Prompt], *, slots: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The prompt encoder's inputs for K prompts in `slots` slots: SAM's order, filler behind."""
+    coords = torch.full((len(prompts), slots, 2), 77.0)
+    labels = torch.full((len(prompts), slots), -2, dtype=torch.int32)
+    masks = torch.full((len(prompts), 1, SIDE, SIDE), torch.inf)
+    has_mask = torch.zeros(len(prompts))
+    for row, prompt in enumerate(prompts):
+        points, kinds = list(prompt.points), list(prompt.labels)
+        if prompt.box is not None:
+            points += [prompt.box[:2], prompt.box[2:]]
+            kinds += [2, 3]
+        elif points:
+            points.append((0.0, 0.0))
+            kinds.append(-1)
+        if points:
+            coords[row, : len(points)] = torch.tensor(points)
+            labels[row, : len(kinds)] = torch.tensor(kinds, dtype=torch.int32)
+        if prompt.mask is not None:
+            masks[row] = torch.from_numpy(prompt.mask)
+            has_mask[row] = 1
+    return coords, labels, masks, has_mask
+
+
+@torch.no_grad()
+def decode(
+    model: SamClipModel, features: Tensor, feed: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    return model.mask_decoder(features, *model.prompt_encoder(*feed))
+
+
+@torch.no_grad()
+def ask(predictor: SamPredictor, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    """SamPredictor's four low-res masks and scores: the single one, then the three."""
+    answers = [
+        predictor.predict(
+            point_coords=np.array(prompt.points) if prompt.points else None,
+            point_labels=np.array(prompt.labels) if prompt.points else None,
+            box=None if prompt.box is None else np.array(prompt.box),
+            mask_input=prompt.mask,
+            multimask_output=multimask,
+        )
+        for multimask in (False, True)
+    ]
+    return (
+        torch.from_numpy(np.concatenate([low_res for _, _, low_res in answers])),
+        torch.from_numpy(np.concatenate([scores for _, scores, _ in answers])),
+    )
+
+
+class Setup(NamedTuple):
+    model: SamClipModel
+    features: Tensor
+    expected: dict[str, tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def setup() -> Setup:
+    sam = build_sam(CONFIG, seed=1)
+    features = torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(5))
+    predictor = predictor_with(sam, features)
+    return Setup(
+        model=convert(CONFIG, sam=sam, clip=build_clip(CONFIG, seed=2)),
+        features=features,
+        expected={name: ask(predictor, prompt) for name, prompt in PROMPTS.items()},
+    )
+
+
+def error(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> float:
+    return max(relative_error(a, e) for a, e in zip(actual, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_one_prompt(setup: Setup, name: str) -> None:
+    feed = inputs([PROMPTS[name]], slots=5)
+    masks, scores = decode(setup.model, setup.features, feed)
+    assert error((masks[0], scores[0]), setup.expected[name]) < BOUND
+
+
+@pytest.mark.parametrize("slots", [5, 16])
+def test_a_batch_of_all_kinds(setup: Setup, slots: int) -> None:
+    # Eight prompts of different kinds and lengths at once; filler evens them out.
+    feed = inputs(list(PROMPTS.values()), slots=slots)
+    masks, scores = decode(setup.model, setup.features, feed)
+    for row, name in enumerate(PROMPTS):
+        assert error((masks[row], scores[row]), setup.expected[name]) < BOUND, name
+
+
+def test_the_content_of_filler_does_not_matter(setup: Setup) -> None:
+    coords, labels, masks, has_mask = inputs([POINTS, BOX], slots=8)
+    expected = decode(setup.model, setup.features, (coords, labels, masks, has_mask))
+    coords = torch.where((labels == -2)[..., None], torch.tensor(-5e3), coords)
+    actual = decode(setup.model, setup.features, (coords, labels, masks, has_mask))
+    assert all(torch.equal(a, e) for a, e in zip(actual, expected, strict=True))
+
+
+def check_fault(
+    setup: Setup, name: str, *, feed: tuple[Tensor, ...], model: SamClipModel | None = None
+) -> None:
+    masks, scores = decode(model or setup.model, setup.features, feed)
+    assert error((masks[0], scores[0]), setup.expected[name]) > 10 * BOUND
+
+
+class TestPlantedFaultsInTheInputs:
+    def test_x_and_y_swapped(self, setup: Setup) -> None:
+        coords, *rest = inputs([POINTS], slots=5)
+        check_fault(setup, "points", feed=(coords.flip(-1), *rest))
+
+    def test_box_corners_swapped(self, setup: Setup) -> None:
+        coords, labels, *rest = inputs([BOX], slots=2)
+        check_fault(setup, "box", feed=(coords, labels.flip(-1), *rest))
+
+    def test_padding_token_missing(self, setup: Setup) -> None:
+        coords, labels, *rest = inputs([POINTS], slots=5)
+        labels[labels == -1] = -2
+        check_fault(setup, "points", feed=(coords, labels, *rest))
+
+    def test_padding_token_beside_a_box(self, setup: Setup) -> None:
+        coords, labels, *rest = inputs([BOX], slots=3)
+        labels[labels == -2] = -1
+        check_fault(setup, "box", feed=(coords, labels, *rest))
+
+    def test_filler_taken_for_padding_tokens(self, setup: Setup) -> None:
+        coords, labels, *rest = inputs([ONE_POINT], slots=5)
+        labels[labels == -2] = -1
+        check_fault(setup, "one point", feed=(coords, labels, *rest))
+
+    def test_label_of_a_point_flipped(self, setup: Setup) -> None:
+        coords, labels, *rest = inputs([ONE_POINT], slots=5)
+        labels[labels == 1] = 0
+        check_fault(setup, "one point", feed=(coords, labels, *rest))
+
+    def test_half_pixel_added_twice(self, setup: Setup) -> None:
+        coords, *rest = inputs([POINTS], slots=5)
+        check_fault(setup, "points", feed=(coords + 0.5, *rest))
+
+    def test_mask_transposed(self, setup: Setup) -> None:
+        coords, labels, masks, has_mask = inputs([PROMPTS["mask"]], slots=2)
+        check_fault(setup, "mask", feed=(coords, labels, masks.mT, has_mask))
+
+    def test_mask_forgotten(self, setup: Setup) -> None:
+        coords, labels, masks, has_mask = inputs([PROMPTS["box and mask"]], slots=2)
+        check_fault(setup, "box and mask", feed=(coords, labels, masks, 0 * has_mask))
+
+
+def transpose_positions(model: SamClipModel) -> None:
+    model.mask_decoder.pe_layer.positional_encoding_gaussian_matrix.copy_(
+        model.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.flip(0)
+    )
+
+
+def exchange_point_embeddings(model: SamClipModel) -> None:
+    embeddings = model.prompt_encoder.point_embeddings
+    model.prompt_encoder.point_embeddings = nn.ModuleList([*embeddings[1::-1], *embeddings[2:]])
+
+
+def exchange_mask_tokens(model: SamClipModel) -> None:
+    table = model.mask_decoder.mask_tokens.weight
+    table.copy_(table[[1, 0, 2, 3]])
+
+
+def give_the_first_layer_positions(model: SamClipModel) -> None:
+    model.mask_decoder.transformer.layers[0].skip_first_layer_pe = False
+
+
+def coarse_epsilon(model: SamClipModel) -> None:
+    # The variances are about one here, so 1e-6 in place of 1e-5 could not be seen.
+    for layer in model.mask_decoder.transformer.layers:
+        layer.norm4.eps = 1e-2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        transpose_positions,
+        exchange_point_embeddings,
+        exchange_mask_tokens,
+        give_the_first_layer_positions,
+        coarse_epsilon,
+    ],
+)
+@torch.no_grad()
+def test_a_planted_fault_in_the_model_is_seen(
+    setup: Setup, fault: Callable[[SamClipModel], None]
+) -> None:
+    faulty = copy.deepcopy(setup.model)
+    fault(faulty)
+    check_fault(setup, "points", feed=inputs([POINTS], slots=5), model=faulty)
+
+
+def test_filler_must_not_take_part(setup: Setup) -> None:
+    feed = inputs([ONE_POINT], slots=16)
+    sparse, _, dense = setup.model.prompt_encoder(*feed)
+    with torch.no_grad():
+        masks, _ = setup.model.mask_decoder(
+            setup.features, sparse, torch.ones_like(feed[1]).float(), dense
+        )
+    assert relative_error(masks[0], setup.expected["one point"][0]) > 10 * BOUND

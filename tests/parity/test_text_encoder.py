@@ -1,0 +1,118 @@
+"""The text encoder against open_clip's: a small one, both activations, and all of ViT-L-14's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.checkpoint import load_text_encoder
+from samclip_sdk.modeling.config import TextEncoderConfig
+from samclip_sdk.modeling.text_encoder import TextEncoder
+from tests.parity.reference import build_clip, relative_error, small_config
+
+BOUND = 1e-5
+START, END = 49406, 49407
+
+
+def pair(text: TextEncoderConfig, *, embed_dim: int) -> tuple[nn.Module, SamClipModel]:
+    config = small_config(image_size_px=64).model_copy(
+        update={"text_encoder": text, "embed_dim": embed_dim}
+    )
+    clip, model = build_clip(config, seed=1), build_model(config)
+    load_text_encoder(model, clip)
+    return clip, model
+
+
+@pytest.fixture(scope="module", params=["gelu", "quick_gelu"])
+def small(request: pytest.FixtureRequest) -> tuple[nn.Module, SamClipModel]:
+    return pair(
+        TextEncoderConfig(
+            width=96, embedding_width=96, num_heads=6, depth=3, activation=request.param
+        ),
+        embed_dim=80,
+    )
+
+
+def texts() -> Tensor:
+    """Token ids int32 [4,77]: empty, short, long and cut off."""
+    generator = torch.Generator().manual_seed(7)
+    ids = torch.zeros(4, 77, dtype=torch.int32)
+    for row, length in enumerate((0, 3, 40, 75)):
+        words = torch.randint(0, START, (length,), generator=generator)
+        ids[row, : length + 2] = torch.tensor([START, *words.tolist(), END])
+    return ids
+
+
+@torch.no_grad()
+def error(encoder: TextEncoder, clip: nn.Module, ids: Tensor) -> float:
+    return relative_error(encoder(ids), clip.encode_text(ids, normalize=True))
+
+
+def test_small_encoder(small: tuple[nn.Module, SamClipModel]) -> None:
+    clip, model = small
+    assert error(model.text_encoder, clip, texts()) < BOUND
+
+
+def test_logit_scale(small: tuple[nn.Module, SamClipModel]) -> None:
+    clip, model = small
+    assert torch.equal(model.logit_scale, clip.logit_scale.detach())
+
+
+def test_vit_l_14() -> None:
+    clip, model = pair(TextEncoderConfig(), embed_dim=768)
+    assert error(model.text_encoder, clip, texts()) < BOUND
+
+
+def roll_positions(encoder: TextEncoder) -> None:
+    encoder.positional_embedding.copy_(encoder.positional_embedding.roll(1, dims=0))
+
+
+def transpose_projection(encoder: TextEncoder) -> None:
+    square = encoder.text_projection[:80, :80]
+    square.copy_(square.T.clone())
+
+
+def exchange_query_and_key(encoder: TextEncoder) -> None:
+    weight = encoder.blocks[0].qkv.weight
+    q, k, v = weight.chunk(3)
+    weight.copy_(torch.cat([k, q, v]))
+
+
+def reverse_heads(encoder: TextEncoder) -> None:
+    weight = encoder.blocks[1].out_proj.weight
+    weight.copy_(weight.unflatten(1, (6, -1)).flip(1).flatten(1))
+
+
+def other_activation(encoder: TextEncoder) -> None:
+    for block in encoder.blocks:
+        block.quick_gelu = not block.quick_gelu
+
+
+def start_token_as_end(encoder: TextEncoder) -> None:
+    encoder.eot_id = START
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        roll_positions,
+        transpose_projection,
+        exchange_query_and_key,
+        reverse_heads,
+        other_activation,
+        start_token_as_end,
+    ],
+)
+@torch.no_grad()
+def test_a_planted_fault_is_seen(
+    small: tuple[nn.Module, SamClipModel], fault: Callable[[TextEncoder], None]
+) -> None:
+    clip, model = small
+    faulty = copy.deepcopy(model.text_encoder)
+    fault(faulty)
+    assert error(faulty, clip, texts()) > 10 * BOUND
