@@ -41,7 +41,7 @@ def check_relative_path(path: str) -> str:
         ValueError: it is absolute, climbs out, or means different things on different systems.
     """
     parts = path.split("/")
-    if not path or any(part in ("", ".", "..") for part in parts) or re.search(r'[\\:\0"]', path):
+    if not path or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\0]", path):
         raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
     return path
 
