@@ -1,0 +1,1 @@
+"""A checkpoint -> ONNX -> a verified bundle: `python -m export CHECKPOINT OUT`."""

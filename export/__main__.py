@@ -1,0 +1,59 @@
+"""`python -m export CHECKPOINT OUT --resolution 1024 --resolution 336`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from export.bundle_writer import ExportOptions, write_bundle
+from export.source import find_source
+from samclip_sdk.errors import SamClipError
+
+
+def main(
+    checkpoint: Annotated[
+        str, typer.Argument(help="a checkpoint folder, or random:vit_b, random:tiny")
+    ],
+    out: Annotated[Path, typer.Argument(help="the bundle folder to make")],
+    resolution: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="side of the image encoder's input in pixels; repeatable. The tasks' own "
+            "resolutions are always there."
+        ),
+    ] = None,
+    weights: Annotated[
+        Literal["fp32", "fp16"], typer.Option(help="how weights are stored; computing stays fp32")
+    ] = "fp32",
+    classification_crop: Annotated[
+        Literal["letterbox", "center_crop"],
+        typer.Option(help="what classification sees of a raw picture"),
+    ] = "letterbox",
+) -> None:
+    """Export a checkpoint as a verified bundle."""
+    console = Console(stderr=True)
+    options = ExportOptions(
+        resolutions=tuple(resolution or ()),
+        weights=weights,
+        classification_crop=classification_crop,
+    )
+    try:
+        with console.status("loading the model") as status:
+            manifest = write_bundle(
+                find_source(checkpoint),
+                out,
+                options=options,
+                report=lambda doing: status.update(doing),
+            )
+    except (SamClipError, ValueError) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(1) from error
+    size = sum(file.size_bytes for file in manifest.stored_files())
+    console.print(f"{out}: {manifest.name} {manifest.revision}, {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)

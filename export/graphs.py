@@ -1,0 +1,102 @@
+"""The five graphs of a bundle: which module each one is, and the tensors that go in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from samclip_sdk.manifest import TensorSpec, contract_graphs
+from samclip_sdk.modeling.build import SamClipModel
+
+Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
+
+_EXAMPLE_AXES = {"num_texts": 3, "num_prompts": 3, "num_points": 2}
+"""Lengths of the dynamic axes while exporting: torch.export takes a 1 for a constant."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph of the bundle.
+
+    Attributes:
+        name: its key in the manifest, `image_encoder@256` for instance.
+        part: the model's attribute that it is made from.
+        resolution: None where the graph exists only once.
+        module: what is exported; position tables are baked for the resolution.
+        eager: the model's own part, the reference.
+        inputs: in the order of `module.forward`; axes named by a string are dynamic.
+        outputs: likewise.
+    """
+
+    name: str
+    part: str
+    resolution: int | None
+    module: nn.Module
+    eager: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def example(self) -> dict[str, Tensor]:
+        """An input of zeros for each tensor, to trace the module with."""
+        return {
+            spec.name: torch.zeros(
+                [_EXAMPLE_AXES.get(axis, axis) for axis in spec.shape],
+                dtype=getattr(torch, spec.dtype),
+            )
+            for spec in self.inputs
+        }
+
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """Input -> axis -> symbolic name."""
+        return {
+            spec.name: {i: axis for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
+            for spec in self.inputs
+        }
+
+    def reference(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs the model's own part in eager torch."""
+        with torch.inference_mode():
+            answer = self.eager(*(torch.tensor(feed[spec.name]) for spec in self.inputs))
+        results = answer if isinstance(answer, tuple) else (answer,)
+        return {
+            spec.name: tensor.numpy() for spec, tensor in zip(self.outputs, results, strict=True)
+        }
+
+
+def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Graph]:
+    """Lists the graphs of `model`, with image_encoder and clip_head at each of `resolutions`.
+
+    Raises:
+        ValueError: the model does not run at one of them.
+    """
+    contract = contract_graphs(model.config, resolutions=resolutions)
+    return [
+        Graph(
+            name=name,
+            part=part,
+            resolution=int(at) if at else None,
+            module=_module(model, part=part, resolution=int(at) if at else None),
+            eager=getattr(model, part),
+            inputs=spec.inputs,
+            outputs=spec.outputs,
+        )
+        for name, spec in contract.items()
+        for part, _, at in [name.partition("@")]
+    ]
+
+
+def _module(model: SamClipModel, *, part: str, resolution: int | None) -> nn.Module:
+    """The part to export, with what depends on the resolution baked in."""
+    if resolution is None:
+        module: nn.Module = getattr(model, part)
+        return module
+    if part == "image_encoder":
+        return model.image_encoder.at_resolution(resolution)
+    patch_size = model.config.image_encoder.patch_size
+    return model.clip_head.at_resolution(resolution, patch_size=patch_size)

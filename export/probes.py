@@ -1,0 +1,134 @@
+"""Inputs for each graph, as real as they can be without a data set, and what eager torch answers.
+
+Each part is fed with what the part before it answered: random noise would leave a clip head or a
+mask decoder far from where it works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.graphs import Arrays, Graph
+from export.pictures import draw_picture
+from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
+
+FOREGROUND, BACKGROUND = 1, 0
+
+PICTURES = (draw_picture(62, 96, seed=1), draw_picture(80, 52, seed=2))
+"""One wide and one tall: a square one would hide a swapped axis and the padding."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An input of a graph and eager torch's outputs, both by tensor name."""
+
+    feed: Arrays
+    expected: Arrays
+
+
+def probe_graphs(
+    graphs: Sequence[Graph],
+    *,
+    segmentation_resolution: int,
+    patch_size: int,
+    pad_colour: tuple[int, int, int],
+    token_ids: NDArray[np.int32],
+) -> dict[str, list[Probe]]:
+    """Runs every graph's module in eager torch, several times.
+
+    Args:
+        graphs: all graphs of the bundle.
+        segmentation_resolution: where prompts are decoded; one of the graphs' resolutions.
+        patch_size: of the image encoder.
+        pad_colour: of the letterbox.
+        token_ids: int32 [n,77], n >= 4.
+
+    Returns:
+        Graph name -> probes.
+    """
+    by_name = {graph.name: graph for graph in graphs}
+    probes: dict[str, list[Probe]] = {graph.name: [] for graph in graphs}
+
+    def probe(name: str, feed: Arrays) -> Arrays:
+        expected = by_name[name].reference(feed)
+        probes[name].append(Probe(feed, expected))
+        return expected
+
+    for ids in (token_ids[:1], token_ids[1:4]):
+        probe("text_encoder", {"input_ids": ids})
+    resolutions = sorted({graph.resolution for graph in graphs if graph.part == "image_encoder"})
+    for resolution in resolutions:
+        for picture in PICTURES:
+            image, frame = letterbox(picture, resolution=resolution, pad_colour=pad_colour)
+            encoded = probe(f"image_encoder@{resolution}", {"image": image})
+            token_mask = frame.token_mask(patch_size=patch_size)
+            probe(
+                f"clip_head@{resolution}",
+                {"image_tokens": encoded["image_tokens"], "token_mask": token_mask},
+            )
+            if resolution == segmentation_resolution:
+                side = 4 * token_mask.shape[-1]
+                for feed in prompt_feeds(frame, mask_side=side):
+                    prompt = probe("prompt_encoder", feed)
+                    embeddings = {"image_embeddings": encoded["image_embeddings"]}
+                    probe("mask_decoder", {**embeddings, **prompt})
+    return probes
+
+
+def prompt_feeds(frame: Frame, *, mask_side: int) -> list[Arrays]:
+    """Prompts with K = 1, 3 and P = 1, 2, 4: points, boxes, masks, padding and filler."""
+    width, height = frame.resized_width_px, frame.resized_height_px
+    centre, aside = (0.5 * width, 0.5 * height), (0.3 * width, 0.6 * height)
+    corners = ((0.2 * width, 0.25 * height), (0.8 * width, 0.7 * height))
+    none = (0.0, 0.0)
+    no_masks = np.zeros((3, 1, mask_side, mask_side), dtype=np.float32)
+    return [
+        _feed([[centre]], labels=[[FOREGROUND]], mask_input=no_masks[:1], has_mask=[0]),
+        _feed(
+            [[*corners, none, none], [centre, aside, none, none], [aside, none, none, none]],
+            labels=[
+                [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, FILLER, FILLER],
+                [FOREGROUND, BACKGROUND, NOT_A_POINT, FILLER],
+                [FOREGROUND, NOT_A_POINT, FILLER, FILLER],
+            ],
+            mask_input=no_masks,
+            has_mask=[0, 0, 0],
+        ),
+        _feed(
+            [[centre, none], corners, [none, none]],
+            labels=[
+                [FOREGROUND, NOT_A_POINT],
+                [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT],
+                [FILLER, FILLER],
+            ],
+            mask_input=np.concatenate([disc_logits(mask_side, radius=r) for r in (0.2, 0.3, 0.4)]),
+            has_mask=[1, 0, 1],
+        ),
+    ]
+
+
+def disc_logits(side: int, *, radius: float) -> NDArray[np.float32]:
+    """A mask prompt float32 [1,1,side,side]: a disc, its logits clipped as text-to-mask clips."""
+    y, x = np.mgrid[:side, :side] / side
+    distance = np.hypot(x - 0.45, y - 0.35)
+    return np.clip(60 * (radius - distance), -10, 10).astype(np.float32)[None, None]
+
+
+def _feed(
+    coords: Sequence[Sequence[tuple[float, float]]],
+    *,
+    labels: Sequence[Sequence[int]],
+    mask_input: NDArray[np.float32],
+    has_mask: Sequence[float],
+) -> Arrays:
+    return {
+        "point_coords": np.array(coords, dtype=np.float32),
+        "point_labels": np.array(labels, dtype=np.int32),
+        "mask_input": mask_input,
+        "has_mask_input": np.array(has_mask, dtype=np.float32),
+    }
