@@ -1,0 +1,1 @@
+"""What the model reaches, measured through its public API, by scripts that anyone can run again."""

@@ -1,0 +1,135 @@
+"""`python -m benchmarks`: measures the quality of a model, and writes it where people read it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.material import load_materials, training_cutouts
+from benchmarks.quality import measure_quality
+from benchmarks.record import Quality, Settings, Subject, describe_environment
+from benchmarks.report import insert_table, render
+from samclip_sdk import SamClip
+from samclip_sdk.errors import SamClipError
+from samclip_sdk.storage import atomic_file
+
+if TYPE_CHECKING:
+    from benchmarks.teachers import Teachers
+
+_NOUNS = 150  # of samclip-tiny, where a bundle does not say
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
+)
+
+
+@app.command()
+def quality(
+    model: Annotated[
+        str, typer.Option(help="an embedded bundle's name, a bundle, a checkpoint")
+    ] = ("samclip-tiny"),
+    runtime: Annotated[str, typer.Option(help="onnx, or torch for a checkpoint")] = "onnx",
+    openmoji: Annotated[
+        Path | None, typer.Option(help="heldout_openmoji.zip, its .csv beside it", exists=True)
+    ] = None,
+    teachers: Annotated[
+        Path | None, typer.Option(help="RUNS/CONFIG: measure its teachers too", exists=True)
+    ] = None,
+    nouns: Annotated[
+        int | None, typer.Option(help="how many nouns it was taught; else as its provenance says")
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
+    scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    output: Annotated[Path, typer.Option(help="the result, JSON")] = Path("quality.json"),
+) -> None:
+    """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw."""
+    started = time.perf_counter()
+    console = Console(stderr=True)
+    try:
+        if not output.absolute().parent.is_dir():
+            _fail(f"the folder of {output} does not exist")
+        samclip = SamClip.load(runtime, model=model)
+        subject, taught = _describe(samclip, runtime=runtime)
+        settings = Settings(nouns=nouns or taught, pictures=pictures, scenes=scenes, seed=seed)
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as progress:
+            figures = measure_quality(
+                samclip,
+                materials=load_materials(settings, openmoji=openmoji),
+                cutouts=training_cutouts(settings),
+                teachers=None if teachers is None else _load_teachers(teachers),
+                progress=progress,
+            )
+        record = Quality(
+            subject=subject,
+            environment=describe_environment(sys.argv[1:]),
+            settings=settings,
+            seconds=round(time.perf_counter() - started, 1),
+            top_k=figures.top_k,
+            prompts=figures.prompts,
+            text_to_mask=figures.text_to_mask,
+        )
+        with atomic_file(output) as file:
+            file.write(f"{record.model_dump_json(indent=1)}\n".encode())
+    except (SamClipError, OSError, ValueError) as error:
+        _fail(str(error))
+    Console().print(Markdown(render(record)))
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="what quality wrote", exists=True)],
+    pages: Annotated[list[Path], typer.Argument(help="Markdown with the markers", exists=True)],
+) -> None:
+    """Writes the table into pages, between <!-- quality --> and <!-- /quality -->."""
+    try:
+        table = render(Quality.model_validate_json(source.read_bytes()))
+        # All of them in memory first: if one has no markers, none is changed.
+        filled = [(page, insert_table(page.read_text(encoding="utf-8"), table)) for page in pages]
+        for page, text in filled:
+            with atomic_file(page) as file:
+                file.write(text.encode())
+    except (SamClipError, OSError, ValueError) as error:
+        _fail(str(error))
+
+
+def _describe(samclip: SamClip, *, runtime: str) -> tuple[Subject, int]:
+    """Who is measured, and how many nouns it was taught by its own account."""
+    manifest = samclip.manifest
+    subject = Subject(
+        name=manifest.name,
+        revision=manifest.revision,
+        runtime=runtime,
+        random_weights=manifest.random_weights,
+    )
+    taught = manifest.provenance.get("nouns", _NOUNS)
+    return subject, taught if isinstance(taught, int) else _NOUNS
+
+
+def _load_teachers(run: Path) -> Teachers:
+    # Only here: the teachers need torch and timm, which a measured bundle does not.
+    from benchmarks.teachers import load_teachers
+
+    return load_teachers(run)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,69 @@
+"""The teachers of a training run, measured as the model is: how much of them did it keep?
+
+SAM's parts and CLIP's text tower are put into a merged model and go through the public API; only
+CLIP's image tower, which the merged model does not have, is run as it is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.classification import Rank
+from samclip_sdk import SamClip
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import save_checkpoint
+from samclip_sdk.modeling.config import PRESETS
+from training.__main__ import Stages
+from training.config import ClipTeacherConfig
+from training.teachers import SmallClip, SmallSam
+
+
+class Teachers:
+    """Both teachers of a run.
+
+    Attributes:
+        sam: The SAM teacher behind the public API; `segment` is its own, its CLIP head is not.
+    """
+
+    def __init__(self, clip: SmallClip, sam: SamClip) -> None:
+        self._clip = clip
+        self.sam = sam
+
+    def rank(self, nouns: Sequence[str]) -> Rank:
+        """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
+        classes = self.sam.embed_text(list(nouns))
+
+        def rank(image: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+                embedding = self._clip.embed_images(batch)[0]
+            return classes @ embedding.numpy()
+
+        return rank
+
+
+def load_teachers(run: Path) -> Teachers:
+    """Loads the teachers of a config's runs.
+
+    Args:
+        run: RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`.
+
+    Raises:
+        OSError: a file is missing.
+        KeyError: the folder is not named after a config.
+    """
+    settings = (run / "clip_teacher" / "config.json").read_text(encoding="utf-8")
+    model_config = PRESETS[run.name]
+    stages = Stages(model_config, ClipTeacherConfig.model_validate_json(settings), run)
+    clip, sam = stages.teachers()
+    merged = build_model(model_config)
+    SmallSam(merged).load_state_dict(sam.state_dict())
+    merged.text_encoder.load_state_dict(clip.text_encoder.state_dict())
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(merged, folder, provenance={"teachers": run.name})
+        return Teachers(clip, SamClip.load("torch", model=folder))

@@ -1,0 +1,94 @@
+"""Text-to-mask: labels that are in a scene and labels that are not, asked together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.prompts import iou
+from benchmarks.record import TextToMask
+from training.scenes import Scene
+
+ABSENT = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one scene is asked for, as indices of nouns: `absent[0]` is nearest to a present one."""
+
+    present: tuple[int, ...]
+    absent: tuple[int, ...]
+
+
+def pose_question(
+    scene: Scene, *, text_embeddings: np.ndarray, rng: np.random.Generator
+) -> Question:
+    """Picks the labels to ask a scene for: all that are in it, and `ABSENT` that are not.
+
+    Args:
+        scene: the scene. A noun that its photo may show (`Scene.unlabelled`) is neither.
+        text_embeddings: float32 [K,E], unit length, of every noun.
+        rng: draws the absent ones but the first.
+
+    Returns:
+        The question. Of the absent nouns the first is the one whose text embedding is nearest to
+        that of any present noun, so that a model must tell the two apart; the others are drawn.
+    """
+    present = np.unique(scene.labels)
+    excluded = np.concatenate([present, scene.unlabelled])
+    absent = np.setdiff1d(np.arange(len(text_embeddings)), excluded)
+    nearness = (text_embeddings[absent] @ text_embeddings[present].T).max(axis=1)
+    nearest = absent[nearness.argmax()]
+    others = rng.permutation(absent[absent != nearest])[: ABSENT - 1]
+    return Question(tuple(present.tolist()), (int(nearest), *others.tolist()))
+
+
+class TextTally:
+    """Collects IoUs of present labels, and which absent ones got a mask, scene by scene."""
+
+    def __init__(self) -> None:
+        self._scenes = 0
+        self._ious: list[float] = []  # of each present label
+        self._found: list[bool] = []
+        self._false: list[bool] = []  # of each absent label
+        self._nearest_false: list[bool] = []
+
+    def add(self, result: Any, *, question: Question, scene: Scene) -> None:
+        """Judges one answer.
+
+        Args:
+            result: `TextMasks` of the present labels, then the absent ones. An empty mask is none.
+            question: what was asked.
+            scene: the truth. A label's is the union of its objects.
+        """
+        masks = result.masks
+        got = [bool(mask.any()) for mask in masks]
+        count = len(question.present)
+        for mask, noun in zip(masks[:count], question.present, strict=True):
+            self._ious.append(iou(mask, scene.masks[scene.labels == noun].any(axis=0)))
+        self._found += got[:count]
+        self._false += got[count:]
+        self._nearest_false += got[count : count + 1]
+        self._scenes += 1
+
+    def row(self, *, heads: str, split: str) -> TextToMask:
+        """The figures over all scenes so far: labels are pooled, whichever scene they are of."""
+        ious, found = np.array(self._ious), np.array(self._found, bool)
+        return TextToMask(
+            heads=heads,
+            split=split,
+            scenes=self._scenes,
+            present=len(ious),
+            absent=len(self._false),
+            miou=float(ious.sum() / (len(ious) + sum(self._false))),
+            recall=float(found.mean()),
+            iou_found=float(ious[found].mean()) if found.any() else None,
+            false_positive_rate=_share(self._false),
+            nearest_false_positive_rate=_share(self._nearest_false),
+        )
+
+
+def _share(flags: list[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
