@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +57,10 @@ class ClipHead(nn.Module):
             patch_embeddings [B,h*h,E], h = g / pooling, and image_embedding [B,E], L2-normalised.
         """
         patches, mask = self.encode(image_tokens, token_mask)
-        return self.embed(patches), self.embed(max_pool(patches, mask))
+        pooled = max_pool(patches, mask).unsqueeze(1)
+        # In one product: an exported graph would else hold the MLP twice, once transposed.
+        embeddings = self.embed(torch.cat([patches, pooled], dim=1))
+        return embeddings[:, :-1], embeddings[:, -1]
 
     def encode(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Runs the layers: patch features [B,h*h,C] and their mask float [B,h*h]."""
