@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.material import load_materials, training_cutouts
+from benchmarks.material import load_materials
 from benchmarks.quality import measure_quality
 from benchmarks.record import Quality, Settings, Subject, describe_environment
 from benchmarks.report import insert_table, render
@@ -59,6 +59,7 @@ def quality(
         samclip = SamClip.load(runtime, model=model)
         subject, taught = _describe(samclip, runtime=runtime)
         settings = Settings(nouns=nouns or taught, pictures=pictures, scenes=scenes, seed=seed)
+        materials, cutouts = load_materials(settings, openmoji=openmoji)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -68,8 +69,8 @@ def quality(
         ) as progress:
             figures = measure_quality(
                 samclip,
-                materials=load_materials(settings, openmoji=openmoji),
-                cutouts=training_cutouts(settings),
+                materials=materials,
+                cutouts=cutouts,
                 teachers=None if teachers is None else _load_teachers(teachers),
                 progress=progress,
             )

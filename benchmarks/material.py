@@ -6,7 +6,7 @@ Picture i of a split depends on the seed and i alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from training.scenes import Corpus, Scene, clean_picture, compose_scene, load_co
 from training.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
 
 _SINGLES, _SCENES = 0, 1  # random streams
+_SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Material:
 
 def load_materials(
     settings: Settings, *, openmoji: Path | None, corpus: Path = CORPUS
-) -> tuple[Material, ...]:
+) -> tuple[tuple[Material, ...], list[Picture]]:
     """Loads every split.
 
     Args:
@@ -101,28 +102,48 @@ def load_materials(
         openmoji: zip of cut-outs in a style that is never trained on, its .csv beside it.
         corpus: folder of the corpus.
 
+    Returns:
+        The splits, and clean pictures of the cut-outs that training used, which the floor looks
+        up: nothing is measured on them, nor on copies of them.
+
     Raises:
         ValueError: the corpus has fewer nouns than the settings say.
         OSError: a file is missing.
     """
     taught = [noun.name for noun in tiny_vocabulary(settings.nouns, corpus=corpus)]
     unseen = [noun.name for noun in unseen_nouns(corpus=corpus)]
-    count = len(taught)
-    heldout = load_corpus(corpus, split=HELDOUT, nouns=taught)
-    materials = [Material(HELDOUT, heldout, count, settings)]
-    if openmoji is not None:
-        other = load_corpus(corpus, split="heldout_style", nouns=taught, objects=openmoji)
-        materials.append(Material(OPENMOJI, other, count, settings))
-    # Taught nouns are among its names, since a photo may show one and they compete as answers.
-    zero_shot = load_corpus(corpus, split=UNSEEN, nouns=[*taught, *unseen])
-    return (*materials, Material(UNSEEN, zero_shot, count, settings))
-
-
-def training_cutouts(settings: Settings, *, corpus: Path = CORPUS) -> list[Picture]:
-    """Clean pictures of the cut-outs that training used: the floor looks them up.
-
-    Nothing is ever measured on them.
-    """
-    taught = [noun.name for noun in tiny_vocabulary(settings.nouns, corpus=corpus)]
     train = load_corpus(corpus, split="train", nouns=taught)
-    return Material("train", train, len(taught), settings).clean()
+    splits = {HELDOUT: load_corpus(corpus, split=HELDOUT, nouns=taught)}
+    if openmoji is not None:
+        splits[OPENMOJI] = load_corpus(
+            corpus, split="heldout_style", nouns=taught, objects=openmoji
+        )
+    # Taught nouns are among its names, since a photo may show one and they compete as answers.
+    splits[UNSEEN] = load_corpus(corpus, split=UNSEEN, nouns=[*taught, *unseen])
+    materials = tuple(
+        Material(split, without_copies(each, of=train), len(taught), settings)
+        for split, each in splits.items()
+    )
+    return materials, Material("train", train, len(taught), settings).clean()
+
+
+def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:
+    """Leaves out cut-outs that are, to the eye, the same picture as one of another split.
+
+    Some sets hold one drawing under two file names, and a split by file may part the two.
+    """
+    pictures, others = _thumbnails(corpus), _thumbnails(of)
+    nearest = np.array([np.abs(others - picture).mean(axis=1).min() for picture in pictures])
+    kept = np.flatnonzero(nearest >= _SAME)
+    return replace(
+        corpus,
+        cutouts=tuple(corpus.cutouts[index] for index in kept),
+        labels=corpus.labels[kept],
+        styles=tuple(corpus.styles[index] for index in kept),
+    )
+
+
+def _thumbnails(corpus: Corpus) -> np.ndarray:
+    """Every cut-out as a small clean picture, float32 [M,16*16*3]."""
+    pictures = [clean_picture(corpus, index, size_px=16) for index in range(len(corpus.labels))]
+    return np.stack(pictures).reshape(len(pictures), -1).astype(np.float32)

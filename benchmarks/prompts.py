@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -10,15 +10,9 @@ import numpy as np
 from benchmarks.record import PromptIou
 from training.scenes import Scene
 
-
-class Segmenter(Protocol):
-    """What of `SamClip` is measured here."""
-
-    def encode_image(self, source: Any) -> Any:
-        """A picture to an embedding."""
-
-    def segment(self, source: Any, **prompts: Any) -> Any:
-        """An embedding and prompts to `Masks`."""
+if TYPE_CHECKING:
+    from samclip_sdk import SamClip
+    from samclip_sdk.results import ImageEmbedding, Masks
 
 
 class PromptTally:
@@ -29,10 +23,10 @@ class PromptTally:
             name: [] for name in ("box", "box_best", "point", "point_best")
         }
 
-    def add(self, model: Segmenter, embedding: Any, scene: Scene) -> None:
+    def add(self, model: SamClip, embedding: ImageEmbedding, scene: Scene) -> None:
         """Asks for every object by its tight box, and by its innermost pixel."""
         points = np.array([innermost_pixel(mask) for mask in scene.masks], np.float32)
-        prompts = {
+        prompts: dict[str, dict[str, Any]] = {
             "box": {"boxes": scene.boxes},
             "point": {"points": points[:, None], "labels": np.ones((len(points), 1), np.int32)},
         }
@@ -59,7 +53,7 @@ def innermost_pixel(mask: np.ndarray) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def best_ious(result: Any, *, truth: np.ndarray) -> list[float]:
+def best_ious(result: Masks, *, truth: np.ndarray) -> list[float]:
     """For each object, the IoU of the mask that the model trusts most.
 
     Args:

@@ -36,7 +36,7 @@ class Teachers:
 
     def rank(self, nouns: Sequence[str]) -> Rank:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
-        classes = self.sam.embed_text(list(nouns))
+        classes = np.stack([self._class_embedding(noun) for noun in nouns])
 
         def rank(image: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
@@ -45,6 +45,12 @@ class Teachers:
             return classes @ embedding.numpy()
 
         return rank
+
+    def _class_embedding(self, noun: str) -> np.ndarray:
+        """The mean embedding over the templates as a unit vector, float32 [E]."""
+        prompts = [each.replace("{}", noun) for each in self.sam.manifest.text.templates]
+        mean = self.sam.embed_text(prompts).mean(axis=0)
+        return mean / np.linalg.norm(mean)
 
 
 def load_teachers(run: Path) -> Teachers:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.prompts import iou
 from benchmarks.record import TextToMask
 from training.scenes import Scene
+
+if TYPE_CHECKING:
+    from samclip_sdk.results import TextMasks
 
 ABSENT = 5
 
@@ -55,7 +58,7 @@ class TextTally:
         self._false: list[bool] = []  # of each absent label
         self._nearest_false: list[bool] = []
 
-    def add(self, result: Any, *, question: Question, scene: Scene) -> None:
+    def add(self, result: TextMasks, *, question: Question, scene: Scene) -> None:
         """Judges one answer.
 
         Args:
