@@ -35,8 +35,8 @@ format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(DEV)  ## latency, memory and quality
-	$(VENV)/bin/python -m benchmarks
+bench: $(DEV)  ## quality on drawings that no training saw: see quality.json
+	$(VENV)/bin/python -m benchmarks quality
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(DEMO_VENV) demo_output dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
