@@ -5,19 +5,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
-import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx_ir as ir
-from samclip_sdk.text import Tokenizer
+from numpy.typing import NDArray
 
-import samclip_sdk
 from export.atomic_folder import atomic_folder
 from export.external_weights import WeightFile, WeightPrecision, halve_weights
-from export.goldens import GoldenWriter, golden_tokens
+from export.goldens import build_goldens, golden_tokens
 from export.graphs import Graph, build_graphs
 from export.model_card import model_card
 from export.parity import check_parity
@@ -25,8 +25,7 @@ from export.probes import Probe, probe_graphs
 from export.source import Source
 from export.to_onnx import OPSET, data_dependent_operators, to_onnx
 from export.tokenizer import write_tokenizer
-from samclip_sdk.errors import StorageError, VerificationError
-from samclip_sdk.goldens import GOLDEN_INDEX, GOLDEN_TENSORS
+from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
 from samclip_sdk.manifest import (
     MANIFEST_NAME,
     TOKENIZER_NAME,
@@ -39,12 +38,11 @@ from samclip_sdk.manifest import (
     Tasks,
     TextSpec,
 )
+from samclip_sdk.text import Tokenizer, read_templates
 
 Report = Callable[[str], None]
 
 MODEL_CARD = "README.md"
-
-_TEMPLATES = Path(samclip_sdk.__file__).parent / "assets" / "openai_templates.json"
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def write_bundle(source: Source, out: Path, *, options: ExportOptions, report: R
 
 def _fill(folder: Path, *, source: Source, options: ExportOptions, report: Report) -> Manifest:
     """Writes everything into an empty folder, the manifest last."""
-    model, config = source.model, source.model.config
+    config = source.model.config
     tasks = Tasks(
         segmentation=Task(resolution=config.segmentation_resolution),
         classification=Task(
@@ -93,35 +91,35 @@ def _fill(folder: Path, *, source: Source, options: ExportOptions, report: Repor
     image = ImageSpec(patch_size=config.image_encoder.patch_size)
     text = TextSpec(
         context_length=config.text_encoder.context_length,
-        templates=json.loads(_TEMPLATES.read_text(encoding="utf-8")),
-        logit_scale=float(model.logit_scale.exp()),
+        templates=read_templates(),
+        logit_scale=float(source.model.logit_scale.exp()),
     )
     needed = {tasks.segmentation.resolution, tasks.classification.resolution}
-    graphs = build_graphs(model, resolutions=sorted(needed | set(options.resolutions)))
-    tokenize = _write_tokenizer(folder, context_length=text.context_length)
+    graphs = build_graphs(source.model, resolutions=sorted(needed | set(options.resolutions)))
+    tokenizer = _write_tokenizer(folder, context_length=text.context_length)
+    _write(folder / "NOTICE", source.notice.encode())
     report("running eager torch")
     probes = probe_graphs(
         graphs,
-        segmentation_resolution=tasks.segmentation.resolution,
-        patch_size=image.patch_size,
-        pad_colour=image.pad_colour,
-        token_ids=tokenize([entry.text for entry in golden_tokens()]),
-    )
-    goldens = GoldenWriter(graphs, weights=options.weights)
-    index = goldens.build(
-        probes,
         resolution=tasks.segmentation.resolution,
-        pad_colour=image.pad_colour,
-        templates=text.templates,
-        tokenize=tokenize,
+        image=image,
+        token_ids=_golden_ids(tokenizer),
     )
-    _write(folder / GOLDEN_INDEX, index.model_dump_json(indent=1).encode())
-    _write(folder / GOLDEN_TENSORS, goldens.tensors())
-    _write(folder / "NOTICE", source.notice.encode())
+    goldens = build_goldens(
+        graphs,
+        probes=probes,
+        weights=options.weights,
+        resolution=tasks.segmentation.resolution,
+        image=image,
+        templates=text.templates,
+        tokenize=tokenizer,
+    )
+    for path, content in goldens.items():
+        _write(folder / path, content)
     specs = _write_graphs(
         folder, graphs=graphs, probes=probes, source=source, weights=options.weights, report=report
     )
-    draft = Manifest(
+    manifest = Manifest(
         name=config.name,
         revision=source.revision,
         random_weights=source.random_weights,
@@ -131,17 +129,20 @@ def _fill(folder: Path, *, source: Source, options: ExportOptions, report: Repor
         text=text,
         calibration=source.calibration,
         graphs=specs,
-        files=tuple(
-            _stored(folder, path)
-            for path in (TOKENIZER_NAME, GOLDEN_INDEX, GOLDEN_TENSORS, "NOTICE")
-        ),
+        files=tuple(_stored(folder, path) for path in (TOKENIZER_NAME, "NOTICE", *goldens)),
         licences=source.licences,
         provenance={"checkpoint": source.provenance, "export": _provenance(options)},
     )
-    _write(folder / MODEL_CARD, model_card(draft, quality=source.quality).encode())
-    manifest = draft.model_copy(update={"files": (*draft.files, _stored(folder, MODEL_CARD))})
-    _write(folder / MANIFEST_NAME, manifest.model_dump_json(indent=1).encode())
-    return manifest
+    return _write_descriptions(folder, manifest=manifest, source=source)
+
+
+def _write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
+    """Writes the model card, and the manifest that lists it too."""
+    _write(folder / MODEL_CARD, model_card(manifest, quality=source.quality).encode())
+    files = (*manifest.files, _stored(folder, MODEL_CARD))
+    complete = manifest.model_copy(update={"files": files})
+    _write(folder / MANIFEST_NAME, complete.model_dump_json(indent=1).encode())
+    return complete
 
 
 def _write_graphs(
@@ -164,8 +165,8 @@ def _write_graphs(
             for graph in members:
                 report(f"exporting {graph.name}")
                 _write_graph(folder / _onnx_path(graph), graph=graph, store=store, weights=weights)
-        shared = (_stored(folder, f"onnx/{weight_path.name}"),)
-        if not shared[0].size_bytes:  # a part so small that its graph holds all of it
+        shared: tuple[StoredFile, ...] = (_stored(folder, f"onnx/{weight_path.name}"),)
+        if not shared[0].size_bytes:  # a part so small that its graphs hold all of it
             weight_path.unlink()
             shared = ()
         for graph in members:
@@ -210,14 +211,19 @@ def _write_tokenizer(folder: Path, *, context_length: int) -> Tokenizer:
     """Writes `tokenizer.json` and holds it to open_clip's ids."""
     write_tokenizer(folder / TOKENIZER_NAME, context_length=context_length)
     tokenizer = Tokenizer(folder / TOKENIZER_NAME)
-    for golden in golden_tokens():
-        ids = tokenizer([golden.text])[0]
-        wanted = golden.input_ids + (0,) * (len(ids) - len(golden.input_ids))
-        if ids.tolist() != list(wanted):
+    for golden, ids in zip(golden_tokens(), _golden_ids(tokenizer).tolist(), strict=True):
+        wanted = [*golden.input_ids, *[0] * (context_length - len(golden.input_ids))]
+        if ids != wanted:
             raise VerificationError(
                 f"tokenizer.json gives {golden.text!r} other ids than open_clip"
             )
     return tokenizer
+
+
+def _golden_ids(tokenizer: Tokenizer) -> NDArray[np.int32]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TextTruncatedWarning)  # one text is too long on purpose
+        return tokenizer([golden.text for golden in golden_tokens()])
 
 
 def _provenance(options: ExportOptions) -> dict[str, Any]:

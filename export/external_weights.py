@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ class WeightFile:
                 self._store(tensor.tobytes()),
                 tensor.nbytes,
                 tensor.dtype,
-                shape=ir.Shape(tensor.shape),
+                shape=ir.Shape(tensor.shape.numpy()),
                 name=value.name or "",
             )
 
@@ -60,34 +61,35 @@ def halve_weights(model: ir.Model) -> None:
     and the latter lose pixels in fp16. A weight beyond fp16's range stays too.
     """
     for value in tuple(model.graph.initializers.values()):
-        if not _is_product_weight(value):
+        weight = value.const_value
+        if weight is None or not _is_product_weight(value, weight=weight):
             continue
-        weight = value.const_value.numpy()
-        half = ir.Tensor(weight.astype(np.float16), name=value.name)
+        half = ir.Tensor(weight.numpy().astype(np.float16), name=value.name)
         value.const_value, value.dtype = half, ir.DataType.FLOAT16
-        consumers = tuple(value.uses())
-        if consumers[0].node.op_type == "Gather":
+        consumers = [(use.node, use.idx) for use in value.uses()]
+        if consumers[0][0].op_type == "Gather":
             for node, _ in consumers:
                 _cast_output(node)
         else:
             _cast_initializer(value, consumers=consumers, graph=model.graph)
 
 
-def _is_product_weight(value: ir.Value) -> bool:
-    tensor = value.const_value
-    if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size < _HALF_ELEMENTS:
+def _is_product_weight(value: ir.Value, *, weight: ir.TensorProtocol) -> bool:
+    if weight.dtype != ir.DataType.FLOAT or weight.size < _HALF_ELEMENTS:
         return False
     uses = tuple(value.uses())
     multiplied = all(node.op_type in _MULTIPLIES for node, _ in uses)
     gathered = all(node.op_type == "Gather" and index == 0 for node, index in uses)
-    return (multiplied or gathered) and float(np.abs(tensor.numpy()).max()) <= 65504
+    return (multiplied or gathered) and float(np.abs(weight.numpy()).max()) <= 65504
 
 
-def _cast_initializer(value: ir.Value, *, consumers: tuple[ir.Usage, ...], graph: ir.Graph) -> None:
+def _cast_initializer(
+    value: ir.Value, *, consumers: Sequence[tuple[ir.Node, int]], graph: ir.Graph
+) -> None:
     cast = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT})
     cast.outputs[0].name = f"{value.name}_fp32"
     cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.FLOAT, value.shape
-    first = next(node for node in graph if any(node is use.node for use in consumers))
+    first = next(node for node in graph if any(node is consumer for consumer, _ in consumers))
     graph.insert_before(first, cast)
     for node, index in consumers:
         node.replace_input_with(index, cast.outputs[0])

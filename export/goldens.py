@@ -15,6 +15,8 @@ from export.graphs import Arrays, Graph
 from export.parity import MAX_ERROR
 from export.probes import PICTURES, Probe
 from samclip_sdk.goldens import (
+    GOLDEN_INDEX,
+    GOLDEN_TENSORS,
     Expected,
     GoldenClassEmbeddings,
     GoldenGraph,
@@ -24,6 +26,7 @@ from samclip_sdk.goldens import (
     GoldenTokens,
 )
 from samclip_sdk.image import letterbox
+from samclip_sdk.manifest import ImageSpec, graph_key
 from samclip_sdk.prompts import geometric_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
@@ -32,60 +35,69 @@ GOLDEN_LABELS = ("dog", "traffic light")
 
 _TOKENS = Path(__file__).with_name("golden_tokens.json")
 _PICTURE = "picture"
-_PROBES_PER_GRAPH = {"prompt_encoder": (1, 2), "mask_decoder": (1,)}
+_PROBES = {"prompt_encoder": (1, 2), "mask_decoder": (1,)}
 _MAX_VALUES = 2048
 _FP16_STORAGE = 1e-3
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
 
 
-class GoldenWriter:
-    """Collects tensors, each once, and the index that refers to them.
+def build_goldens(
+    graphs: Sequence[Graph],
+    *,
+    probes: Mapping[str, Sequence[Probe]],
+    weights: WeightPrecision,
+    resolution: int,
+    image: ImageSpec,
+    templates: Sequence[str],
+    tokenize: Tokenize,
+) -> dict[str, bytes]:
+    """Runs eager torch on what the goldens hold.
 
     Args:
         graphs: of the bundle, with their eager modules.
+        probes: of each graph; some of their inputs become goldens.
         weights: how the ONNX files store theirs; decides the errors allowed.
+        resolution: of segmentation.
+        image: the bundle's.
+        templates: prompt templates of class embeddings.
+        tokenize: texts to ids int32 [n,L].
+
+    Returns:
+        Path in the bundle -> content.
     """
+    recorder = _Recorder(
+        graphs, max_error=MAX_ERROR[weights] + _FP16_STORAGE, pad_colour=image.pad_colour
+    )
+    resolutions = sorted({graph.resolution for graph in graphs if graph.resolution})
+    index = GoldenIndex(
+        tokens=golden_tokens(),
+        letterbox=tuple(recorder.letterbox(each) for each in resolutions),
+        graphs=tuple(
+            recorder.graph(graph, probe=probes[graph.name][index], key=f"{graph.name}.{index}")
+            for graph in graphs
+            for index in _PROBES.get(graph.name, (0,))
+        ),
+        segment=tuple(
+            recorder.segment(prompt, resolution=resolution) for prompt in ("point", "box")
+        ),
+        class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
+    )
+    return {
+        GOLDEN_INDEX: index.model_dump_json(indent=1).encode(),
+        GOLDEN_TENSORS: recorder.tensors(),
+    }
 
-    def __init__(self, graphs: Sequence[Graph], *, weights: WeightPrecision) -> None:
+
+class _Recorder:
+    """Runs eager torch and stores each tensor once, in fp16."""
+
+    def __init__(
+        self, graphs: Sequence[Graph], *, max_error: float, pad_colour: tuple[int, int, int]
+    ) -> None:
         self._graphs = {graph.name: graph for graph in graphs}
-        self._max_error = MAX_ERROR[weights] + _FP16_STORAGE
+        self._max_error = max_error
+        self._pad_colour = pad_colour
         self._tensors: dict[str, NDArray[np.generic]] = {_PICTURE: PICTURES[0]}
-
-    def build(
-        self,
-        probes: Mapping[str, Sequence[Probe]],
-        *,
-        resolution: int,
-        pad_colour: tuple[int, int, int],
-        templates: Sequence[str],
-        tokenize: Tokenize,
-    ) -> GoldenIndex:
-        """Runs eager torch on what the goldens hold.
-
-        Args:
-            probes: of each graph; some of their inputs become goldens.
-            resolution: of segmentation.
-            pad_colour: of the letterbox.
-            templates: prompt templates of class embeddings.
-            tokenize: texts to ids int32 [n,77].
-        """
-        resolutions = {g.resolution for g in self._graphs.values() if g.resolution is not None}
-        return GoldenIndex(
-            tokens=golden_tokens(),
-            letterbox=tuple(
-                self._letterbox(each, pad_colour=pad_colour) for each in sorted(resolutions)
-            ),
-            graphs=tuple(
-                self._graph(graph, probe=probes[name][index], key=f"{name}.{index}")
-                for name, graph in self._graphs.items()
-                for index in _PROBES_PER_GRAPH.get(name, (0,))
-            ),
-            segment=tuple(
-                self._segment(prompt, resolution=resolution, pad_colour=pad_colour)
-                for prompt in ("point", "box")
-            ),
-            class_embeddings=(self._class_embeddings(templates, tokenize=tokenize),),
-        )
 
     def tensors(self) -> bytes:
         """The content of `golden/tensors.npz`."""
@@ -93,12 +105,14 @@ class GoldenWriter:
         np.savez_compressed(content, **self._tensors)  # type: ignore[arg-type]
         return content.getvalue()
 
-    def _letterbox(self, resolution: int, *, pad_colour: tuple[int, int, int]) -> GoldenLetterbox:
-        image, _ = letterbox(PICTURES[0], resolution=resolution, pad_colour=pad_colour)
+    def letterbox(self, resolution: int) -> GoldenLetterbox:
+        """The picture as the model sees it."""
+        image, _ = letterbox(PICTURES[0], resolution=resolution, pad_colour=self._pad_colour)
         key = self._keep(image, key=f"{_PICTURE}@{resolution}")
         return GoldenLetterbox(image=_PICTURE, resolution=resolution, output=key)
 
-    def _graph(self, graph: Graph, *, probe: Probe, key: str) -> GoldenGraph:
+    def graph(self, graph: Graph, *, probe: Probe, key: str) -> GoldenGraph:
+        """One run of one graph."""
         stored = {name: _storable(array) for name, array in probe.feed.items()}
         # The reference is of the inputs as they are stored, rounding included.
         expected = graph.reference({name: _widened(array) for name, array in stored.items()})
@@ -111,15 +125,13 @@ class GoldenWriter:
             },
         )
 
-    def _segment(
-        self, prompt: str, *, resolution: int, pad_colour: tuple[int, int, int]
-    ) -> GoldenSegment:
+    def segment(self, prompt: str, *, resolution: int) -> GoldenSegment:
         """From the picture to masks, with one point or one box in its pixels."""
         height, width = PICTURES[0].shape[:2]
         points = ((0.42 * width, 0.55 * height),) if prompt == "point" else ()
         box = None if points else (0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height)
-        image, frame = letterbox(PICTURES[0], resolution=resolution, pad_colour=pad_colour)
-        encoded = self._run(f"image_encoder@{resolution}", {"image": image})
+        image, frame = letterbox(PICTURES[0], resolution=resolution, pad_colour=self._pad_colour)
+        encoded = self._run(graph_key("image_encoder", resolution), {"image": image})
         decoder = self._graphs["mask_decoder"]
         prompts = geometric_prompts(
             points or None,
@@ -148,7 +160,7 @@ class GoldenWriter:
             iou_predictions=iou,
         )
 
-    def _class_embeddings(
+    def class_embeddings(
         self, templates: Sequence[str], *, tokenize: Tokenize
     ) -> GoldenClassEmbeddings:
         """The normalised mean of the normalised embeddings over the templates."""

@@ -46,7 +46,7 @@ class Graph:
         """An input of zeros for each tensor, to trace the module with."""
         return {
             spec.name: torch.zeros(
-                [_EXAMPLE_AXES.get(axis, axis) for axis in spec.shape],
+                [_EXAMPLE_AXES[n] if isinstance(n, str) else n for n in spec.shape],
                 dtype=getattr(torch, spec.dtype),
             )
             for spec in self.inputs

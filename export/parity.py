@@ -118,12 +118,14 @@ def _accept(metric: str, measured: float, *, bound: float, graph: Graph) -> Meas
 def _min_cosine(pair: Pair) -> float:
     """The least cosine between rows of unit length."""
     output, expected = pair
-    return min(1.0, float((output.astype(np.float64) * expected).sum(axis=-1).min()))
+    return min(
+        1.0, float((output.astype(np.float64) * expected.astype(np.float64)).sum(axis=-1).min())
+    )
 
 
 def _mean_iou(pair: Pair) -> float:
     """Mean IoU over the masks [K,4,H,W] of two sets of logits; 1 where both are empty."""
-    output, expected = (logits > 0 for logits in pair)
+    output, expected = (logits.astype(np.float32) > 0 for logits in pair)
     intersection = (output & expected).sum(axis=(2, 3))
     union = (output | expected).sum(axis=(2, 3))
     return float(np.mean(np.where(union > 0, intersection / np.maximum(union, 1), 1.0)))

@@ -30,4 +30,5 @@ def draw_picture(height_px: int, width_px: int, *, seed: int) -> NDArray[np.uint
         colour = tuple(int(level) for level in rng.integers(20, 236, size=3))
         shape = draw.ellipse if index % 2 else draw.rectangle
         shape((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    return np.asarray(picture).copy()
+    pixels: NDArray[np.uint8] = np.array(picture)
+    return pixels

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from export.graphs import Arrays, Graph
 from export.pictures import draw_picture
 from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.manifest import ImageSpec, graph_key
 from samclip_sdk.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
 
 FOREGROUND, BACKGROUND = 1, 0
@@ -32,21 +33,15 @@ class Probe:
 
 
 def probe_graphs(
-    graphs: Sequence[Graph],
-    *,
-    segmentation_resolution: int,
-    patch_size: int,
-    pad_colour: tuple[int, int, int],
-    token_ids: NDArray[np.int32],
+    graphs: Sequence[Graph], *, resolution: int, image: ImageSpec, token_ids: NDArray[np.int32]
 ) -> dict[str, list[Probe]]:
     """Runs every graph's module in eager torch, several times.
 
     Args:
         graphs: all graphs of the bundle.
-        segmentation_resolution: where prompts are decoded; one of the graphs' resolutions.
-        patch_size: of the image encoder.
-        pad_colour: of the letterbox.
-        token_ids: int32 [n,77], n >= 4.
+        resolution: of segmentation, where prompts are decoded.
+        image: the bundle's.
+        token_ids: int32 [n,L], n >= 4.
 
     Returns:
         Graph name -> probes.
@@ -54,29 +49,24 @@ def probe_graphs(
     by_name = {graph.name: graph for graph in graphs}
     probes: dict[str, list[Probe]] = {graph.name: [] for graph in graphs}
 
-    def probe(name: str, feed: Arrays) -> Arrays:
+    def probe(name: str, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         expected = by_name[name].reference(feed)
         probes[name].append(Probe(feed, expected))
         return expected
 
     for ids in (token_ids[:1], token_ids[1:4]):
         probe("text_encoder", {"input_ids": ids})
-    resolutions = sorted({graph.resolution for graph in graphs if graph.part == "image_encoder"})
-    for resolution in resolutions:
+    for at in sorted({graph.resolution for graph in graphs if graph.resolution is not None}):
         for picture in PICTURES:
-            image, frame = letterbox(picture, resolution=resolution, pad_colour=pad_colour)
-            encoded = probe(f"image_encoder@{resolution}", {"image": image})
-            token_mask = frame.token_mask(patch_size=patch_size)
-            probe(
-                f"clip_head@{resolution}",
-                {"image_tokens": encoded["image_tokens"], "token_mask": token_mask},
-            )
-            if resolution == segmentation_resolution:
-                side = 4 * token_mask.shape[-1]
-                for feed in prompt_feeds(frame, mask_side=side):
-                    prompt = probe("prompt_encoder", feed)
+            square, frame = letterbox(picture, resolution=at, pad_colour=image.pad_colour)
+            encoded = probe(graph_key("image_encoder", at), {"image": square})
+            token_mask = frame.token_mask(patch_size=image.patch_size)
+            head = {"image_tokens": encoded["image_tokens"], "token_mask": token_mask}
+            probe(graph_key("clip_head", at), head)
+            if at == resolution:
+                for feed in prompt_feeds(frame, mask_side=4 * token_mask.shape[-1]):
                     embeddings = {"image_embeddings": encoded["image_embeddings"]}
-                    probe("mask_decoder", {**embeddings, **prompt})
+                    probe("mask_decoder", embeddings | probe("prompt_encoder", feed))
     return probes
 
 
@@ -116,7 +106,8 @@ def disc_logits(side: int, *, radius: float) -> NDArray[np.float32]:
     """A mask prompt float32 [1,1,side,side]: a disc, its logits clipped as text-to-mask clips."""
     y, x = np.mgrid[:side, :side] / side
     distance = np.hypot(x - 0.45, y - 0.35)
-    return np.clip(60 * (radius - distance), -10, 10).astype(np.float32)[None, None]
+    logits: NDArray[np.float32] = np.clip(60 * (radius - distance), -10, 10).astype(np.float32)
+    return logits[None, None]
 
 
 def _feed(
