@@ -1,0 +1,199 @@
+"""Text to mask on the pictures of images/: overlays, a contact sheet, and a table with times.
+
+What `make demo` runs. It needs the package and one runtime, and no torch:
+`pip install 'samclip-sdk[onnx]'`, then `python examples/demo.py --output demo_output`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from samclip_sdk import SamClip, SamClipError, TextMasks
+from samclip_sdk.masks import rle_to_mask
+
+IMAGES = Path(__file__).with_name("images")
+TILE_PX = 320  # longest side of a picture in the contact sheet
+COLUMNS = 4
+STEPS = ("encode", "classify", "text to mask")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said of one picture, beside what is in it.
+
+    Attributes:
+        name: file name.
+        present: labels asked that are in the picture.
+        absent: labels asked that are not.
+        top: the likeliest of all the demo's labels, and its probability.
+        masks: of the labels asked.
+        iou: overlap with the true mask by label; of scenes only, photographs have no true masks.
+        ms: milliseconds by step.
+    """
+
+    name: str
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+    top: tuple[str, float]
+    masks: TextMasks
+    iou: dict[str, float]
+    ms: dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("demo_output"))
+    parser.add_argument("--runtime", default="onnx", help="onnx, openvino, coreml, tensorrt, auto")
+    parser.add_argument("--model", help="bundle folder, .zip or name; by default the embedded one")
+    options = parser.parse_args()
+    # Piped output has no width of its own, and 80 columns break every row.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    try:
+        run(console, output=options.output, runtime=options.runtime, bundle=options.model)
+    except SamClipError as error:
+        sys.exit(f"demo: {error}")
+
+
+def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> None:
+    asked = json.loads((IMAGES / "labels.json").read_text(encoding="utf-8"))
+    truth = json.loads((IMAGES / "true_masks.json").read_text(encoding="utf-8"))
+    every_label = sorted(
+        {each for row in asked.values() for each in row["present"] + row["absent"]}
+    )
+    started = perf_counter()
+    model = SamClip.load(runtime) if bundle is None else SamClip.load(runtime, model=bundle)
+    loaded = perf_counter()
+    # The first call pays for what later ones find done: each label's text embedding, and buffers.
+    model.segment_text(IMAGES / next(iter(asked)), every_label)
+    warm = perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    answers = []
+    for name, row in track(asked.items(), description="pictures", console=console, transient=True):
+        answer = ask(model, name=name, row=row, truth=truth.get(name, {}), labels=every_label)
+        answer.masks.save(output / Path(name).with_suffix(".png").name, image=IMAGES / name)
+        answers.append(answer)
+    contact_sheet(answers, folder=output).save(output / "contact_sheet.png")
+    console.print(table(answers))
+    console.print(summary(answers))
+    console.print(
+        f"Load {1e3 * (loaded - started):.0f} ms; first call, with the text embeddings of "
+        f"{len(every_label)} labels, {1e3 * (warm - loaded):.0f} ms; the times above are warm."
+    )
+    console.print(f"Overlays and contact_sheet.png are in {output}/")
+
+
+def ask(
+    model: SamClip, *, name: str, row: dict[str, Any], truth: dict[str, Any], labels: list[str]
+) -> Answer:
+    """Encodes one picture once, then asks both heads."""
+    clock = [perf_counter()]
+    image = model.encode_image(IMAGES / name)
+    clock.append(perf_counter())
+    classes = model.classify(image, labels)
+    clock.append(perf_counter())
+    masks = model.segment_text(image, row["present"] + row["absent"])
+    clock.append(perf_counter())
+    return Answer(
+        name=name,
+        present=tuple(row["present"]),
+        absent=tuple(row["absent"]),
+        top=classes.top(1)[0],
+        masks=masks,
+        iou={label: iou(masks.mask(label), rle_to_mask(rle)) for label, rle in truth.items()},
+        ms=dict(zip(STEPS, (1e3 * np.diff(clock)).tolist(), strict=True)),
+    )
+
+
+def iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union of two masks, bool [H,W]."""
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+def table(answers: list[Answer]) -> Table:
+    """One row a picture: what was asked, what came back, and how long it took."""
+    result = Table(title="Text to mask", caption="presence in brackets; IoU where it is known")
+    for heading, colour in (
+        ("picture", None),
+        ("found", "green"),
+        ("missed", "yellow"),
+        ("found, but not there", "red"),
+        ("absent, and said so", None),
+        ("classified as", None),
+    ):
+        result.add_column(heading, style=colour)
+    for step in (*STEPS, "total"):
+        result.add_column(f"{step}, ms", justify="right")
+    for answer in answers:
+        said = set(answer.masks.present)
+        times = [*answer.ms.values(), sum(answer.ms.values())]
+        result.add_row(
+            Path(answer.name).stem,
+            "\n".join(describe(answer, each) for each in answer.present if each in said),
+            "\n".join(describe(answer, each) for each in answer.present if each not in said),
+            "\n".join(describe(answer, each) for each in answer.absent if each in said),
+            "\n".join(describe(answer, each) for each in answer.absent if each not in said),
+            f"{answer.top[0]} {answer.top[1]:.2f}",
+            *(f"{time:.0f}" for time in times),
+        )
+    return result
+
+
+def describe(answer: Answer, label: str) -> str:
+    text = f"{label} ({answer.masks.presence[answer.masks.labels.index(label)]:.2f})"
+    found = label in answer.iou and label in answer.masks.present
+    return f"{text} IoU {answer.iou[label]:.2f}" if found else text
+
+
+def summary(answers: list[Answer]) -> str:
+    """The scores of the scenes, whose truth is known by construction, and of the photographs."""
+    lines = []
+    for kind, group in (
+        ("Scenes", [each for each in answers if each.iou]),
+        ("Photographs", [each for each in answers if not each.iou]),
+    ):
+        present = [label in each.masks.present for each in group for label in each.present]
+        absent = [label in each.masks.present for each in group for label in each.absent]
+        line = (
+            f"{kind}: {sum(present)} of {len(present)} labels found, "
+            f"{sum(absent)} of {len(absent)} absent ones too."
+        )
+        overlaps = [value for each in group for value in each.iou.values()]
+        if overlaps:
+            line += f" Mean IoU {np.mean(overlaps):.2f}, a missed one counted as 0."
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
+    """All overlays small, with what was asked of each."""
+    band = 42
+    rows = -(-len(answers) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * TILE_PX, rows * (TILE_PX + band)), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)
+    for place, answer in enumerate(answers):
+        left, top = place % COLUMNS * TILE_PX, place // COLUMNS * (TILE_PX + band)
+        with Image.open(folder / Path(answer.name).with_suffix(".png").name) as overlay:
+            overlay.thumbnail((TILE_PX - 8, TILE_PX - 8))
+            x = left + (TILE_PX - overlay.width) // 2
+            sheet.paste(overlay, (x, top + TILE_PX - 4 - overlay.height))
+        asked = [", ".join(answer.present), "not there: " + ", ".join(answer.absent)]
+        for line, text in enumerate(asked):
+            draw.text((left + 8, top + TILE_PX + 18 * line), text, fill="black", font=font)
+    return sheet
+
+
+if __name__ == "__main__":
+    main()
