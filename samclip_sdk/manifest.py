@@ -111,6 +111,16 @@ class Calibration(_Part):
     head_only_threshold: Probability = Field(description="the CLIP head's own masks, refine=False")
 
 
+UNCALIBRATED = Calibration(
+    scale=10.0,
+    bias=0.0,
+    mask_threshold_score=0.5,
+    presence_threshold=0.5,
+    head_only_threshold=0.5,
+)
+"""Stands in where nothing was calibrated; such a model says `random_weights`."""
+
+
 class MaskSpec(_Part):
     """`mask_threshold` is a logit; more than `max_prompts` prompts are decoded in several calls."""
 
@@ -186,10 +196,11 @@ class Licence(_Part):
     source: str = Field(min_length=1)
 
 
-class Manifest(_Part):
-    """`manifest.json`. `files` are those that belong to no graph: tokenizer, goldens, model card.
+class ModelInfo(_Part):
+    """What there is to know about a model beside its weights, in a bundle or in a checkpoint.
 
-    A bundle without a text_encoder serves vocabulary packs only; every other graph must be there.
+    `revision` names the weights; `random_weights` says that they mean nothing, and that the model
+    is held to numeric gates only.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -202,10 +213,30 @@ class Manifest(_Part):
     text: TextSpec
     calibration: Calibration
     masks: MaskSpec = MaskSpec()
+    provenance: dict[str, JsonValue]
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> ModelInfo:
+        model, tasks = self.model, self.tasks
+        if self.image.patch_size != model.image_encoder.patch_size:
+            raise ValueError("image.patch_size is not the model's")
+        if self.text.context_length != model.text_encoder.context_length:
+            raise ValueError("text.context_length is not the model's")
+        if tasks.segmentation.resolution != model.segmentation_resolution:
+            raise ValueError("tasks.segmentation.resolution is not the model's")
+        model.check_resolution(tasks.classification.resolution)
+        return self
+
+
+class Manifest(ModelInfo):
+    """`manifest.json`. `files` are those that belong to no graph: tokenizer, goldens, model card.
+
+    A bundle without a text_encoder serves vocabulary packs only; every other graph must be there.
+    """
+
     graphs: dict[str, GraphSpec]
     files: tuple[StoredFile, ...]
     licences: tuple[Licence, ...] = Field(min_length=1)
-    provenance: dict[str, JsonValue]
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         """Every file of the bundle except the manifest, each path once."""
@@ -215,14 +246,8 @@ class Manifest(_Part):
         return tuple(by_path.values())
 
     @model_validator(mode="after")
-    def _check(self) -> Manifest:
-        model, tasks = self.model, self.tasks
-        if self.image.patch_size != model.image_encoder.patch_size:
-            raise ValueError("image.patch_size is not the model's")
-        if self.text.context_length != model.text_encoder.context_length:
-            raise ValueError("text.context_length is not the model's")
-        if tasks.segmentation.resolution != model.segmentation_resolution:
-            raise ValueError("tasks.segmentation.resolution is not the model's")
+    def _check_graphs(self) -> Manifest:
+        tasks = self.tasks
         needed = {graph_key(part, tasks.classification.resolution) for part in PER_RESOLUTION}
         needed |= {graph_key(part, tasks.segmentation.resolution) for part in PER_RESOLUTION}
         for name in sorted(needed | {"prompt_encoder", "mask_decoder"}):
@@ -262,12 +287,10 @@ class Manifest(_Part):
 _KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")
 
 
-def graph_key(name: str, resolution: int | None = None) -> str:
-    """The key of a graph: `image_encoder` at 256 is `image_encoder@256`.
+def graph_key(name: str, resolution: int) -> str:
+    """The key of a graph: `image_encoder` at 256 px is `image_encoder@256`.
 
-    Args:
-        name: of the graph, without a resolution.
-        resolution: pixels; ignored by the graphs that have only one.
+    Graphs that exist at one resolution only are known by their names alone.
     """
     return f"{name}@{resolution}" if name in PER_RESOLUTION else name
 

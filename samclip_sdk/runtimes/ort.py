@@ -1,0 +1,112 @@
+"""ONNX graphs on onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
+
+CPU_PROVIDER = "CPUExecutionProvider"
+
+_ERRORS_ONLY = 3
+_TYPES = {
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+}
+
+
+class OrtSession:
+    """An .onnx file in onnxruntime.
+
+    Args:
+        path: of the file; its external weights lie beside it.
+        spec: the graph's contract; the file must keep it, an fp16 tensor for an fp32 one aside.
+        providers: onnxruntime's names, the preferred one first; the CPU is added at the end.
+
+    Raises:
+        RuntimeMissingError: onnxruntime, or a provider, is not there.
+        BundleError: the file cannot be loaded or has other inputs or outputs.
+    """
+
+    def __init__(self, path: Path, *, spec: GraphSpec, providers: Sequence[str] = ()) -> None:
+        ort = import_runtime("onnxruntime", extra="onnx")
+        wanted = list(dict.fromkeys([*providers, CPU_PROVIDER]))
+        _check_providers(wanted, available=ort.get_available_providers())
+        options = ort.SessionOptions()
+        # Planning memory ahead keeps every attention map alive: more than twice the peak.
+        options.enable_mem_pattern = False
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            session = ort.InferenceSession(str(path), sess_options=options, providers=wanted)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own.
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"onnxruntime cannot load {path}: {reason}") from error
+        # A provider whose libraries do not load is dropped without an exception.
+        _check_providers(wanted, available=session.get_providers())
+        self.inputs, self.outputs = spec.inputs, spec.outputs
+        self._dtypes = _check_tensors(session.get_inputs(), specs=spec.inputs, path=path)
+        _check_tensors(session.get_outputs(), specs=spec.outputs, path=path)
+        self._session: Any = session
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph; see `Session.run`."""
+        if self._session is None:
+            raise ValueError("the session is closed")
+        axes = check_feed(feed, inputs=self.inputs)
+        names = [spec.name for spec in self.outputs]
+        own = {
+            name: np.ascontiguousarray(array, dtype=self._dtypes[name])
+            for name, array in feed.items()
+        }
+        results = dict(zip(names, self._session.run(names, own), strict=True))
+        return check_outputs(results, specs=self.outputs, axes=axes)
+
+    def close(self) -> None:
+        """Frees the graph."""
+        self._session = None
+
+
+def _check_providers(wanted: Sequence[str], *, available: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in available]
+    if missing:
+        raise RuntimeMissingError(
+            f"onnxruntime cannot use {', '.join(missing)} here, only {', '.join(available)}; for "
+            'NVIDIA GPUs: pip uninstall onnxruntime, then pip install "samclip-sdk[onnx-gpu]"'
+        )
+
+
+def _check_tensors(
+    nodes: Sequence[Any], *, specs: Sequence[TensorSpec], path: Path
+) -> dict[str, np.dtype[Any]]:
+    """Checks names, types and axes of a file's inputs or outputs; returns its own dtypes."""
+    by_name = {node.name: node for node in nodes}
+    if set(by_name) != {spec.name for spec in specs}:
+        raise BundleError(
+            f"{path.name} has the tensors {sorted(by_name)}, the manifest says "
+            f"{sorted(spec.name for spec in specs)}"
+        )
+    dtypes = {}
+    for spec in specs:
+        node = by_name[spec.name]
+        dtype = _TYPES.get(node.type, node.type)
+        same_type = dtype == spec.dtype or (dtype, spec.dtype) == ("float16", "float32")
+        same_axes = len(node.shape) == len(spec.shape) and all(
+            found == axis if isinstance(axis, int) else not isinstance(found, int)
+            for found, axis in zip(node.shape, spec.shape, strict=True)
+        )
+        if not same_type or not same_axes:
+            raise BundleError(
+                f"{path.name}: {spec.name} is {dtype}{node.shape}, the manifest says "
+                f"{spec.dtype}{list(spec.shape)}"
+            )
+        dtypes[spec.name] = np.dtype(dtype)
+    return dtypes

@@ -1,0 +1,157 @@
+"""A checkpoint folder in eager torch, as the five sessions that a bundle would have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle import file_sha256
+from samclip_sdk.errors import BundleError
+from samclip_sdk.manifest import (
+    TOKENIZER_NAME,
+    UNCALIBRATED,
+    Calibration,
+    GraphSpec,
+    ImageSpec,
+    ModelInfo,
+    Task,
+    Tasks,
+    TextSpec,
+    contract_graphs,
+)
+from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
+from samclip_sdk.text import read_templates
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from samclip_sdk.modeling.build import SamClipModel
+
+# CLIP's tokenizer is the same in every model; a checkpoint need not carry it.
+_TOKENIZER = Path(__file__).parents[1] / "assets" / "samclip-tiny" / TOKENIZER_NAME
+
+
+class Checkpoint:
+    """A checkpoint folder: model.safetensors and config.json; calibration.json may be there.
+
+    Args:
+        folder: of the checkpoint.
+        device: torch's name of where to run.
+
+    Attributes:
+        manifest: what a bundle's manifest would say about the model.
+        id: 16 hex digits that change with the weights, the config and the calibration.
+
+    Raises:
+        RuntimeMissingError: torch is not installed.
+        BundleError: a file is missing or damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu") -> None:
+        for module in ("torch", "safetensors"):
+            import_runtime(module, extra="torch")
+        from samclip_sdk.modeling.checkpoint import load_checkpoint
+
+        root = Path(folder)
+        model = load_checkpoint(root)
+        digests = [file_sha256(root / name) for name in ("model.safetensors", "config.json")]
+        calibration = root / "calibration.json"
+        digests += [file_sha256(calibration)] if calibration.exists() else []
+        self.id = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+        self.manifest = _describe(model, root=root, revision=digests[0][:16])
+        self.tokenizer_path = next(
+            (path for path in (root / TOKENIZER_NAME, _TOKENIZER) if path.is_file()), _TOKENIZER
+        )
+        self._device = device
+        self._model = model.to(device)
+
+    def session(self, graph: str) -> TorchSession:
+        """Opens a graph by its key; image_encoder and clip_head run at any valid resolution.
+
+        Raises:
+            BundleError: there is no such graph, or the model does not run at its resolution.
+        """
+        part, _, resolution = graph.partition("@")
+        try:
+            specs = contract_graphs(
+                self.manifest.model, resolutions=[int(resolution)] if resolution else []
+            )
+            spec = specs[graph]
+        except (KeyError, ValueError) as error:
+            raise BundleError(f"the checkpoint has no graph {graph}: {error}") from error
+        return TorchSession(getattr(self._model, part), spec=spec, device=self._device)
+
+
+class TorchSession:
+    """A part of the model in eager torch, fp32.
+
+    Args:
+        module: whose forward takes the graph's inputs in the contract's order.
+        spec: the graph's contract.
+        device: where the module is.
+    """
+
+    def __init__(self, module: nn.Module, *, spec: GraphSpec, device: str) -> None:
+        self.inputs, self.outputs = spec.inputs, spec.outputs
+        self._module: nn.Module | None = module
+        self._device = device
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs the part; see `Session.run`."""
+        import torch
+
+        if self._module is None:
+            raise ValueError("the session is closed")
+        axes = check_feed(feed, inputs=self.inputs)
+        with torch.inference_mode():
+            answer = self._module(
+                *(torch.tensor(feed[spec.name], device=self._device) for spec in self.inputs)
+            )
+        tensors = answer if isinstance(answer, tuple) else (answer,)
+        arrays = {
+            spec.name: tensor.cpu().numpy()
+            for spec, tensor in zip(self.outputs, tensors, strict=True)
+        }
+        return check_outputs(arrays, specs=self.outputs, axes=axes)
+
+    def close(self) -> None:
+        """Lets go of the part; the checkpoint and its other sessions keep theirs."""
+        self._module = None
+
+
+def _describe(model: SamClipModel, *, root: Path, revision: str) -> ModelInfo:
+    from samclip_sdk.modeling.checkpoint import read_provenance
+
+    config = model.config
+    calibration = root / "calibration.json"
+    try:
+        provenance: dict[str, Any] = read_provenance(root)
+        calibrated = calibration.exists()
+        return ModelInfo(
+            name=config.name,
+            revision=revision,
+            random_weights=not calibrated or provenance.get("random_weights") is True,
+            model=config,
+            image=ImageSpec(patch_size=config.image_encoder.patch_size),
+            tasks=Tasks(
+                segmentation=Task(resolution=config.segmentation_resolution),
+                classification=Task(resolution=config.classification_resolution),
+            ),
+            text=TextSpec(
+                context_length=config.text_encoder.context_length,
+                templates=read_templates(),
+                logit_scale=float(model.logit_scale.exp()),
+            ),
+            calibration=Calibration.model_validate(json.loads(calibration.read_bytes()))
+            if calibrated
+            else UNCALIBRATED,
+            provenance=provenance,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"the checkpoint {root} cannot be loaded: {error}") from error
