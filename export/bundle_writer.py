@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from export.probes import Probe, probe_graphs
 from export.source import Source
 from export.to_onnx import OPSET, data_dependent_operators, to_onnx
 from export.tokenizer import write_tokenizer
+from samclip_sdk.bundle import file_sha256, open_bundle
 from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
 from samclip_sdk.manifest import (
     MANIFEST_NAME,
@@ -76,18 +76,14 @@ def write_bundle(source: Source, out: Path, *, options: ExportOptions, report: R
     if out.exists() and not (out / MANIFEST_NAME).is_file():
         raise StorageError(f"{out} exists and is not a bundle: it is left as it is")
     with atomic_folder(out) as folder:
-        return _fill(folder, source=source, options=options, report=report)
+        manifest = _fill(folder, source=source, options=options, report=report)
+        open_bundle(folder).verify()
+        return manifest
 
 
 def _fill(folder: Path, *, source: Source, options: ExportOptions, report: Report) -> Manifest:
     """Writes everything into an empty folder, the manifest last."""
-    config = source.model.config
-    tasks = Tasks(
-        segmentation=Task(resolution=config.segmentation_resolution),
-        classification=Task(
-            resolution=config.classification_resolution, crop=options.classification_crop
-        ),
-    )
+    config, tasks = source.model.config, _tasks(source, options=options)
     image = ImageSpec(patch_size=config.image_encoder.patch_size)
     text = TextSpec(
         context_length=config.text_encoder.context_length,
@@ -134,6 +130,16 @@ def _fill(folder: Path, *, source: Source, options: ExportOptions, report: Repor
         provenance={"checkpoint": source.provenance, "export": _provenance(options)},
     )
     return _write_descriptions(folder, manifest=manifest, source=source)
+
+
+def _tasks(source: Source, *, options: ExportOptions) -> Tasks:
+    config = source.model.config
+    return Tasks(
+        segmentation=Task(resolution=config.segmentation_resolution),
+        classification=Task(
+            resolution=config.classification_resolution, crop=options.classification_crop
+        ),
+    )
 
 
 def _write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
@@ -241,8 +247,8 @@ def _onnx_path(graph: Graph) -> str:
 
 
 def _stored(folder: Path, path: str) -> StoredFile:
-    data = (folder / path).read_bytes()
-    return StoredFile(path=path, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    file = folder / path
+    return StoredFile(path=path, sha256=file_sha256(file), size_bytes=file.stat().st_size)
 
 
 def _write(path: Path, data: bytes) -> None:

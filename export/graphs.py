@@ -72,6 +72,8 @@ class Graph:
 def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Graph]:
     """Lists the graphs of `model`, with image_encoder and clip_head at each of `resolutions`.
 
+    Freezes the model's parameters.
+
     Raises:
         ValueError: the model does not run at one of them.
     """
@@ -93,10 +95,11 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
 
 def _module(model: SamClipModel, *, part: str, resolution: int | None) -> nn.Module:
     """The part to export, with what depends on the resolution baked in."""
-    if resolution is None:
-        module: nn.Module = getattr(model, part)
-        return module
-    if part == "image_encoder":
-        return model.image_encoder.at_resolution(resolution)
-    patch_size = model.config.image_encoder.patch_size
-    return model.clip_head.at_resolution(resolution, patch_size=patch_size)
+    module: nn.Module = getattr(model, part)
+    if resolution is not None and part == "image_encoder":
+        module = model.image_encoder.at_resolution(resolution)
+    elif resolution is not None:
+        patch_size = model.config.image_encoder.patch_size
+        module = model.clip_head.at_resolution(resolution, patch_size=patch_size)
+    # torch.export would else trace for gradients too, which takes half as long again.
+    return module.requires_grad_(False)

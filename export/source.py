@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from samclip_sdk.bundle import file_sha256
 from samclip_sdk.errors import BundleError
 from samclip_sdk.manifest import Calibration, Licence
 from samclip_sdk.modeling.build import SamClipModel, build_model
@@ -79,7 +79,7 @@ def read_source(folder: Path) -> Source:
         notice = next(path for path in (folder / "NOTICE", _NOTICE) if path.is_file())
         return Source(
             model=model,
-            revision=_sha256(folder / "model.safetensors")[:16],
+            revision=file_sha256(folder / "model.safetensors")[:16],
             provenance=provenance,
             calibration=Calibration.model_validate(calibration) if calibration else UNCALIBRATED,
             random_weights=not calibration or provenance.get("random_weights") is True,
@@ -124,7 +124,3 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

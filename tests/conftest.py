@@ -1,8 +1,77 @@
-"""Property tests draw the same examples every time, and are not timed: CI machines are slow."""
+"""What all tests share: a tiny random model as a checkpoint and as a bundle.
+
+Property tests draw the same examples every time, and are not timed: CI machines are slow.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from samclip_sdk.modeling.config import (
+    ClipHeadConfig,
+    ImageEncoderConfig,
+    MaskDecoderConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
 settings.load_profile("deterministic")
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    """Every part as small as it can be, with token pooling at one of the two resolutions."""
+    return ModelConfig(
+        name="samclip-test",
+        embed_dim=16,
+        classification_resolution=32,
+        segmentation_resolution=64,
+        image_encoder=ImageEncoderConfig(
+            image_size_px=64,
+            patch_size=8,
+            embed_dim=32,
+            depth=2,
+            num_heads=2,
+            window_size=3,
+            global_attn_indexes=(1,),
+        ),
+        clip_head=ClipHeadConfig(depth=1, hidden_dim=32, token_pooling={64: 2}),
+        mask_decoder=MaskDecoderConfig(
+            embed_dim=32,
+            mask_in_chans=8,
+            depth=1,
+            num_heads=2,
+            mlp_dim=32,
+            iou_head_hidden_dim=16,
+        ),
+        text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of `tiny_config` with random weights."""
+    from samclip_sdk.modeling.build import build_model
+    from samclip_sdk.modeling.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("tiny_checkpoint")
+    model = build_model(tiny_config, seed=1)
+    save_checkpoint(model, folder, provenance={"random_weights": True, "seed": 1})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle folder of `tiny_checkpoint`; exporting it takes half a minute, once a session."""
+    from export.bundle_writer import ExportOptions, write_bundle
+    from export.source import read_source
+
+    folder = tmp_path_factory.mktemp("tiny") / "bundle"
+    write_bundle(
+        read_source(tiny_checkpoint), folder, options=ExportOptions(), report=lambda doing: None
+    )
+    return folder
