@@ -1,6 +1,6 @@
 """Text to mask (paper section 3.4): score map -> presence gate -> points and mask prompt -> masks.
 
-Pure functions of numpy arrays; whoever holds the decoder passes it in as `decode`. A label's
+Pure functions of numpy arrays; `client.py` calls them in this order and runs the decoder. A label's
 score map, presence, points and mask never depend on which other labels were asked: each label is
 computed on its own (one matrix-vector product, one random stream), and labels meet only in the
 class map.
@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
+from samclip_sdk.manifest import Calibration, ModelInfo
+from samclip_sdk.masks import upscale_logits
 from samclip_sdk.prompts import Prompts, text_prompts
 
 Array = NDArray[np.float32]
@@ -28,16 +32,69 @@ MASK_PROMPT_LIMIT = 10.0
 """Bound of the mask prompt's logits; the padding holds its negative."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """How score maps become masks.
+
+    Attributes:
+        presence_threshold: 0..1, the presence from which on a label is in the image.
+        point_threshold: 0..1, the score above which a cell may give a point.
+        mask_threshold: the logit a pixel must exceed.
+        points_per_class: how many points a label gets, at most.
+        seed: of the draw of points.
+
+    Raises:
+        PromptError: a value that cannot be.
+    """
+
+    presence_threshold: float
+    point_threshold: float
+    mask_threshold: float
+    points_per_class: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.presence_threshold <= 1:
+            raise PromptError(f"threshold is {self.presence_threshold}; it must be from 0 to 1")
+        if not math.isfinite(self.mask_threshold):
+            raise PromptError(f"mask_threshold is {self.mask_threshold}; it must be finite")
+        if self.points_per_class < 1:
+            raise PromptError(f"points_per_class is {self.points_per_class}; it must be 1 or more")
+        if self.seed < 0:
+            raise PromptError(f"seed is {self.seed}; it must be 0 or more")
+
+    @classmethod
+    def from_manifest(
+        cls,
+        manifest: ModelInfo,
+        *,
+        threshold: float | None,
+        mask_threshold: float | None,
+        points_per_class: int,
+        refine: bool,
+        seed: int,
+    ) -> Options:
+        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        own = manifest.calibration
+        by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
+        return cls(
+            presence_threshold=own.presence_threshold if threshold is None else threshold,
+            point_threshold=own.mask_threshold_score,
+            mask_threshold=by_default if mask_threshold is None else mask_threshold,
+            points_per_class=points_per_class,
+            seed=seed,
+        )
+
+
 def score_maps(
-    patch_embeddings: Array, *, text_embeddings: Array, scale: float, bias: float
+    patch_embeddings: Array, *, text_embeddings: Array, calibration: Calibration
 ) -> Array:
     """Scores every patch against every label: s = scale * (cos - bias).
 
     Args:
         patch_embeddings: [1,h*h,E], unit length.
         text_embeddings: [K,E], unit length.
-        scale: the calibration's a.
-        bias: the calibration's b.
+        calibration: its scale and bias.
 
     Returns:
         float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
@@ -47,11 +104,12 @@ def score_maps(
     # One product for each label: in a single matrix product the last bits of a label's scores
     # would depend on how many labels stand beside it.
     cosines = np.stack([patches @ embedding for embedding in text_embeddings])
-    maps: Array = (np.float32(scale) * (cosines - np.float32(bias))).astype(np.float32)
+    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
+    maps: Array = (scale * (cosines - bias)).astype(np.float32)
     return maps.reshape(-1, side, side)
 
 
-def presence(maps: Array, *, frame: Frame) -> Array:
+def presence_of(maps: Array, *, frame: Frame) -> Array:
     """The probability that each label is in the image: the highest score outside the padding.
 
     Args:
@@ -123,15 +181,16 @@ def mask_prompt(score_map: Array, *, frame: Frame, side: int) -> Array:
     return prompt
 
 
-def extend_into_padding(score_map: Array, *, frame: Frame) -> Array:
-    """Repeats the image's last row and column of scores [h,h] into the padding.
+def extend_into_padding(maps: Array, *, frame: Frame) -> Array:
+    """Repeats the image's last row and column of scores [...,h,h] into the padding.
 
     What the model says about padding means nothing; left there, interpolation would carry it
     across the image's edge.
     """
-    side = score_map.shape[-1]
+    side = maps.shape[-1]
     rows, columns = covered_cells(frame, side=side)
-    return np.pad(score_map[:rows, :columns], ((0, side - rows), (0, side - columns)), mode="edge")
+    row, column = (np.minimum(np.arange(side), last - 1) for last in (rows, columns))
+    return maps[..., row[:, None], column]
 
 
 def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
@@ -144,90 +203,73 @@ def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
     return rows, columns
 
 
-def refine(
-    maps: Array,
-    *,
-    labels: Sequence[str],
-    frame: Frame,
-    points_per_class: int,
-    threshold: float,
-    mask_side: int,
-    seed: int,
-    decode: Callable[[Prompts], tuple[Array, Array]],
-) -> tuple[Array, Array, list[Array]]:
-    """Asks the mask decoder for the mask of each label, with points and mask from its score map.
+def label_prompts(
+    maps: Array, *, labels: Sequence[str], frame: Frame, options: Options, mask_side: int
+) -> tuple[Prompts, list[Array]]:
+    """What the mask decoder is asked for each label: points and a mask from its score map.
 
     Args:
         maps: score maps [P,h,h] of the labels that are in the image.
         labels: their texts.
         frame: where the image lies in the model's input.
-        points_per_class: points drawn for each label, at most.
-        threshold: 0..1, what a cell must exceed to be drawn.
+        options: how many points, above which score, with which seed.
         mask_side: 4g.
-        seed: of the draw.
-        decode: prompts to low_res_masks [P,4,4g,4g] and iou_predictions [P,4].
 
     Returns:
-        low_res logits [P,4g,4g] and predicted IoU [P], both of decoder token 0, and the points of
-        each label, [n,2] in model pixels.
+        The prompts, and the points of each label, float32 [n,2] in model pixels.
     """
     points = [
         sample_points(
             score_map,
             frame=frame,
             label=label,
-            count=points_per_class,
-            threshold=threshold,
-            seed=seed,
+            count=options.points_per_class,
+            threshold=options.point_threshold,
+            seed=options.seed,
         )
         for score_map, label in zip(maps, labels, strict=True)
     ]
-    masks = np.stack([mask_prompt(each, frame=frame, side=mask_side) for each in maps])
-    low_res, iou = decode(text_prompts(points, mask_input=masks))
-    return low_res[:, 0], iou[:, 0], points
+    masks = np.stack([mask_prompt(score_map, frame=frame, side=mask_side) for score_map in maps])
+    return text_prompts(points, mask_input=masks), points
 
 
 def compose(
-    logits: Iterable[Array],
-    *,
-    indices: Sequence[int],
-    height_px: int,
-    width_px: int,
-    mask_threshold: float,
+    low_res: Array, *, indices: Sequence[int], frame: Frame, mask_threshold: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16]]:
-    """Thresholds each label's logits, and gives every pixel to its highest label.
+    """Thresholds each label's logits in the image, and gives every pixel to its highest label.
 
     One label's full-size logits are alive at a time.
 
     Args:
-        logits: [H,W] for each present label.
+        low_res: logits [P,s,s] in the model frame, of the labels that are in the image.
         indices: the place of each of them among all labels asked.
-        height_px: H.
-        width_px: W.
+        frame: of the image.
         mask_threshold: the logit a pixel must exceed.
 
     Returns:
         masks bool [P,H,W] and class map int16 [H,W], which holds an index or `BACKGROUND`.
     """
-    masks = np.zeros((len(indices), height_px, width_px), dtype=bool)
-    class_map = np.full((height_px, width_px), BACKGROUND, dtype=np.int16)
-    best = np.full((height_px, width_px), mask_threshold, dtype=np.float32)
-    for mask, index, logit in zip(masks, indices, logits, strict=True):
-        np.greater(logit, np.float32(mask_threshold), out=mask)
-        class_map[logit > best] = index
-        np.maximum(best, logit, out=best)
+    size = (frame.height_px, frame.width_px)
+    masks = np.zeros((len(low_res), *size), dtype=bool)
+    class_map = np.full(size, BACKGROUND, dtype=np.int16)
+    best = np.full(size, mask_threshold, dtype=np.float32)
+    for place, index in enumerate(indices):
+        logits = upscale_logits(low_res[place : place + 1], frame=frame)[0]
+        np.greater(logits, np.float32(mask_threshold), out=masks[place])
+        class_map[logits > best] = index
+        np.maximum(best, logits, out=best)
     return masks, class_map
-
-
-def logit(probability: float) -> float:
-    """The inverse of the sigmoid."""
-    return math.log(probability / (1 - probability))
 
 
 def _label_generator(label: str, *, seed: int) -> np.random.Generator:
     """A random stream for one label, whatever its place and its neighbours."""
     digest = hashlib.sha256(label.encode("utf-8")).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
+
+
+def _logit(probability: float) -> float:
+    """The inverse of the sigmoid."""
+    return math.log(probability / (1 - probability))
 
 
 def _sigmoid(x: NDArray[np.floating]) -> Array:

@@ -18,15 +18,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError
+from samclip_sdk.manifest import ModelInfo
 
 
 class Vocabulary(BaseModel):
-    """The file's schema. `bundle_id` names the bundle whose text encoder made the embeddings."""
+    """The file's schema. `model` and `revision` say whose text encoder made the embeddings.
+
+    Not the bundle's id: the bundle of an app without a text encoder has another.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    bundle_id: str
+    model: str
+    revision: str
     embed_dim: int = Field(gt=0)
     labels: tuple[str, ...] = Field(min_length=1)
     embeddings: str
@@ -49,11 +54,12 @@ class Vocabulary(BaseModel):
 
 
 def encode_vocabulary(
-    labels: Sequence[str], *, embeddings: NDArray[np.float32], bundle_id: str
+    labels: Sequence[str], *, embeddings: NDArray[np.float32], manifest: ModelInfo
 ) -> bytes:
     """The content of a pack with `embeddings` [K,E], one row for each label."""
     vocabulary = Vocabulary(
-        bundle_id=bundle_id,
+        model=manifest.name,
+        revision=manifest.revision,
         embed_dim=embeddings.shape[1],
         labels=tuple(labels),
         embeddings=base64.b64encode(embeddings.astype("<f4").tobytes()).decode("ascii"),
@@ -61,12 +67,12 @@ def encode_vocabulary(
     return vocabulary.model_dump_json(indent=1).encode("utf-8")
 
 
-def read_vocabulary(path: str | os.PathLike[str], *, bundle_id: str) -> Vocabulary:
-    """Reads a pack.
+def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Vocabulary:
+    """Reads a pack for the model that `manifest` describes.
 
     Raises:
         BundleError: the file is missing or is no vocabulary pack.
-        EmbeddingMismatchError: another bundle made it.
+        EmbeddingMismatchError: another model made it.
     """
     try:
         vocabulary = Vocabulary.model_validate_json(Path(path).read_bytes())
@@ -75,9 +81,10 @@ def read_vocabulary(path: str | os.PathLike[str], *, bundle_id: str) -> Vocabula
     except ValidationError as error:
         first = error.errors()[0]["msg"]
         raise BundleError(f"{path} is not a vocabulary pack: {first}") from error
-    if vocabulary.bundle_id != bundle_id:
+    made_by = (vocabulary.model, vocabulary.revision, vocabulary.embed_dim)
+    if made_by != (manifest.name, manifest.revision, manifest.model.embed_dim):
         raise EmbeddingMismatchError(
-            f"the vocabulary {path} was made by bundle {vocabulary.bundle_id}, this is bundle "
-            f"{bundle_id}: save it again with this bundle"
+            f"the vocabulary {path} was made by {vocabulary.model} {vocabulary.revision}, this is "
+            f"{manifest.name} {manifest.revision}: save it again with this model"
         )
     return vocabulary

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk import text_to_mask
+from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
-from samclip_sdk.prompts import Prompts
-from samclip_sdk.text_to_mask import BACKGROUND
+from samclip_sdk.manifest import Calibration
+from samclip_sdk.text_to_mask import BACKGROUND, Options
 
 SIDE = 8
 frames = st.builds(
@@ -24,19 +28,26 @@ def random_maps(count: int, *, seed: int, spread: float = 3.0) -> np.ndarray:
     return (spread * generator.standard_normal((count, SIDE, SIDE))).astype(np.float32)
 
 
-def fake_decode(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
-    """Something that depends on every input of a prompt, and on no other prompt."""
-    used = prompts.point_labels[..., None] != -2
-    points = np.where(used, prompts.point_coords, 0).sum(axis=(1, 2))
-    low_res = np.repeat(prompts.mask_input, 4, axis=1) + points[:, None, None, None] / 1000
-    return low_res.astype(np.float32), np.repeat(points[:, None], 4, axis=1).astype(np.float32)
+def calibration(scale: float, bias: float) -> Calibration:
+    return Calibration(
+        scale=scale,
+        bias=bias,
+        mask_threshold_score=0.6,
+        presence_threshold=0.5,
+        head_only_threshold=0.5,
+    )
+
+
+OPTIONS = Options(
+    presence_threshold=0.5, point_threshold=0.6, mask_threshold=0, points_per_class=3, seed=5
+)
 
 
 def test_scores_are_calibrated_cosines() -> None:
     patches = np.zeros((1, 4, 2), np.float32)
     patches[0, :, 0] = [1, 0, -1, 0.5]
     text = np.array([[1, 0]], np.float32)
-    maps = text_to_mask.score_maps(patches, text_embeddings=text, scale=10, bias=0.25)
+    maps = text_to_mask.score_maps(patches, text_embeddings=text, calibration=calibration(10, 0.25))
     np.testing.assert_allclose(maps, [[[7.5, -2.5], [-12.5, 2.5]]])
     assert maps.dtype == np.float32
 
@@ -50,19 +61,22 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
     labels = [f"label {index}" for index in range(7)]
 
     def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
-        maps = text_to_mask.score_maps(patches, text_embeddings=text[chosen], scale=0.5, bias=0.1)
-        low_res, iou, points = text_to_mask.refine(
+        maps = text_to_mask.score_maps(
+            patches, text_embeddings=text[chosen], calibration=calibration(0.5, 0.1)
+        )
+        prompts, points = text_to_mask.label_prompts(
             maps,
             labels=[labels[index] for index in chosen],
             frame=frame,
-            points_per_class=3,
-            threshold=0.6,
+            options=OPTIONS,
             mask_side=16,
-            seed=5,
-            decode=fake_decode,
         )
-        present = text_to_mask.presence(maps, frame=frame)
-        return list(zip(maps, present, low_res, iou, points, strict=True))
+        present = text_to_mask.presence_of(maps, frame=frame)
+        masks, _ = text_to_mask.compose(
+            prompts.mask_input[:, 0], indices=chosen, frame=frame, mask_threshold=0
+        )
+        used = [labels[labels != -2] for labels in prompts.point_labels]
+        return list(zip(maps, present, points, used, prompts.mask_input, masks, strict=True))
 
     together = run(list(range(7)))
     for index in range(7):
@@ -124,9 +138,9 @@ def test_presence_ignores_the_padding() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.full((1, SIDE, SIDE), -2, np.float32)
     maps[0, 4:] = 30
-    np.testing.assert_allclose(text_to_mask.presence(maps, frame=frame), [0.1192029], rtol=1e-5)
+    np.testing.assert_allclose(text_to_mask.presence_of(maps, frame=frame), [0.1192029], rtol=1e-5)
     maps[0, 3, 7] = 2
-    np.testing.assert_allclose(text_to_mask.presence(maps, frame=frame), [0.8807971], rtol=1e-5)
+    np.testing.assert_allclose(text_to_mask.presence_of(maps, frame=frame), [0.8807971], rtol=1e-5)
 
 
 @given(frame=frames)
@@ -150,17 +164,42 @@ def test_mask_prompt_is_clipped_bilinear_and_minus_ten_in_the_padding() -> None:
 
 
 def test_every_pixel_takes_its_highest_label_or_none() -> None:
-    logits = np.array([[[1, 2, -1, 0]], [[3, 1, -2, 0]], [[3, 9, 5, 0]]], np.float32)
+    logits = np.array([[[1, 2, -1, 0]] * 4, [[3, 1, -2, 0]] * 4, [[3, 9, 5, 0]] * 4], np.float32)
     masks, class_map = text_to_mask.compose(
-        iter(logits), indices=[0, 4, 7], height_px=1, width_px=4, mask_threshold=0
+        logits, indices=[0, 4, 7], frame=Frame.fit(4, 4, resolution=4), mask_threshold=0
     )
-    assert class_map.tolist() == [[4, 7, 7, BACKGROUND]]
+    assert class_map.tolist() == [[4, 7, 7, BACKGROUND]] * 4
     np.testing.assert_array_equal(masks, logits > 0)
 
 
 def test_nothing_present_is_all_background() -> None:
     masks, class_map = text_to_mask.compose(
-        iter(()), indices=[], height_px=2, width_px=3, mask_threshold=0
+        np.zeros((0, 4, 4), np.float32),
+        indices=[],
+        frame=Frame.fit(2, 3, resolution=4),
+        mask_threshold=0,
     )
     assert masks.shape == (0, 2, 3)
     assert (class_map == BACKGROUND).all()
+
+
+def test_padding_takes_the_edge_of_the_image() -> None:
+    maps = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+    wide = Frame.fit(32, 64, resolution=64)
+    extended = text_to_mask.extend_into_padding(maps, frame=wide)
+    assert extended[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"presence_threshold": 1.5}, "threshold is 1.5"),
+        ({"presence_threshold": float("nan")}, "threshold is nan"),
+        ({"mask_threshold": float("inf")}, "mask_threshold is inf"),
+        ({"points_per_class": 0}, "points_per_class is 0"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_options_that_cannot_be(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        replace(OPTIONS, **change)

@@ -1,0 +1,97 @@
+"""Where a model's graphs come from: a bundle on a runtime, or a checkpoint in eager torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Protocol
+
+from samclip_sdk.bundle import Bundle, open_bundle
+from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.manifest import MANIFEST_NAME, TOKENIZER_NAME, ModelInfo
+from samclip_sdk.runtimes import Session, open_session
+
+RUNTIMES = ("auto", "onnx", "torch")
+
+
+class ModelSource(Protocol):
+    """Where the graphs come from: a bundle on some runtime, or a checkpoint in eager torch."""
+
+    @property
+    def id(self) -> str:
+        """Changes with anything that changes an output."""
+
+    @property
+    def manifest(self) -> ModelInfo:
+        """Sizes, tasks, templates, thresholds."""
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The model's tokenizer.json."""
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key, such as `image_encoder@256`."""
+
+
+class BundleSource:
+    """A bundle on a runtime.
+
+    Args:
+        bundle: verified file by file, as its graphs are opened.
+        runtime: "onnx".
+        precision: of the artifacts; the bundle's preferred ones if None.
+    """
+
+    def __init__(self, bundle: Bundle, *, runtime: str, precision: str | None) -> None:
+        self.bundle = bundle
+        self.id = bundle.id
+        self.manifest: ModelInfo = bundle.manifest
+        self._runtime = runtime
+        self._precision = precision
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The bundle's tokenizer.json, verified."""
+        return self.bundle.file(TOKENIZER_NAME)
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key."""
+        path, spec = self.bundle.artifact(graph, runtime=self._runtime, precision=self._precision)
+        return open_session(self._runtime, path=path, spec=spec)
+
+
+def open_source(
+    runtime: str, *, model: str | os.PathLike[str], precision: str | None
+) -> ModelSource:
+    """Opens a model on a runtime.
+
+    Args:
+        runtime: "onnx" reads bundles, "torch" reads checkpoint folders, "auto" takes the one of
+            them that reads `model`.
+        model: a bundle's folder, .zip or name, or a checkpoint folder.
+        precision: "fp32", "fp16" or "int8" of a bundle's artifacts.
+
+    Raises:
+        RuntimeMissingError: there is no such runtime, or it is not installed.
+        BundleError: the model cannot be opened, or not with this runtime.
+    """
+    if runtime not in RUNTIMES:
+        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
+    if runtime == "auto":
+        runtime = "torch" if _is_checkpoint(model) else "onnx"
+    if runtime == "torch":
+        if precision not in (None, "fp32"):
+            raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
+        from samclip_sdk.runtimes.pytorch import Checkpoint
+
+        return Checkpoint(model)
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise RuntimeMissingError('onnxruntime is not installed: pip install "samclip-sdk[onnx]"')
+    if _is_checkpoint(model):
+        raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
+    return BundleSource(open_bundle(model), runtime=runtime, precision=precision)
+
+
+def _is_checkpoint(model: str | os.PathLike[str]) -> bool:
+    return Path(model, "model.safetensors").is_file() and not Path(model, MANIFEST_NAME).is_file()
