@@ -77,7 +77,13 @@ class Stages:
             seed=settings.optimisation.seed,
         )
         captions = Captions(self.nouns, embed_dim=self.model.embed_dim)
-        task = ClipTeacherTask(clip, dataset, captions, text_weight=settings.text_weight)
+        task = ClipTeacherTask(
+            clip,
+            dataset,
+            captions,
+            text_weight=settings.text_weight,
+            text_only_steps=settings.text_only_steps,
+        )
         train(task, settings.optimisation, run)
         save_teacher(clip, run / "model.safetensors")
 

@@ -72,7 +72,8 @@ class ClipTeacherConfig(_Settings):
     pictures: Pictures
     image_tower: str
     nouns: int = Field(gt=1)
-    text_weight: float = 1.0
+    text_weight: float = Field(default=1.0, ge=0)
+    text_only_steps: int = Field(default=0, ge=0)
 
 
 class SamTeacherConfig(_Settings):

@@ -42,29 +42,38 @@ class ClipTeacherTask:
     """
 
     def __init__(
-        self, clip: SmallClip, dataset: Dataset[Any], captions: Captions, *, text_weight: float
+        self,
+        clip: SmallClip,
+        dataset: Dataset[Any],
+        captions: Captions,
+        *,
+        text_weight: float,
+        text_only_steps: int,
     ) -> None:
         self.clip = clip
         self.dataset = dataset
         self.captions = captions
         self.text_weight = text_weight
+        self.text_only_steps = text_only_steps
 
     def parts(self) -> dict[str, nn.Module]:
         return {"clip": self.clip}
 
     def losses(self, batch: dict[str, Tensor], *, step: int) -> Iterator[tuple[str, Tensor]]:
-        seen = batch["nouns"]
-        right = torch.cat([seen, ~seen.any(dim=1, keepdim=True)], dim=1).float()
-        right = right / right.sum(dim=1, keepdim=True)
         rng = np.random.default_rng([step, 3])
         ids, sentences, has_sentence = self.captions.draw(rng, extra=64)
         texts = self.clip.text_encoder(ids)
+        near = 1 - (texts * sentences).sum(dim=1)[has_sentence].mean()
+        if step < self.text_only_steps:
+            yield "text", self.text_weight * near
+            return
+        seen = batch["nouns"]
+        right = torch.cat([seen, ~seen.any(dim=1, keepdim=True)], dim=1).float()
+        right = right / right.sum(dim=1, keepdim=True)
         images = self.clip.embed_images(batch["images"])
         logits = self.clip.logit_scale.exp().clamp(max=100) * images @ texts[: right.shape[1]].T
-        near = 1 - (texts * sentences).sum(dim=1)[has_sentence].mean()
-        yield "contrast", F.cross_entropy(logits, right, label_smoothing=0.05) + (
-            self.text_weight * near
-        )
+        contrast = F.cross_entropy(logits, right, label_smoothing=0.05)
+        yield "contrast", contrast + self.text_weight * near
 
 
 class SamTeacherTask:

@@ -40,7 +40,10 @@ def train(task: Task, settings: Optimisation, run: Path) -> None:
     saved, logged = time.monotonic(), time.monotonic()
     sums: dict[str, float] = defaultdict(float)
     source = batches(task.dataset, start=step, stop=settings.steps, workers=settings.workers)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16")
+    # One context for all steps: autocast's cache of cast weights would outlive their updates.
+    autocast = torch.autocast(
+        "cpu", torch.bfloat16, enabled=settings.precision == "bf16", cache_enabled=False
+    )
     with autocast, _progress() as progress:
         bar = progress.add_task(run.name, total=settings.steps, completed=step, note="")
         try:

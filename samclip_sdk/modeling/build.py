@@ -40,20 +40,22 @@ class SamClipModel(nn.Module):
 def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
     """Builds the model with random weights that depend on `seed` alone.
 
-    Weights of linear layers and embeddings, positions too, are drawn from a normal distribution
-    with a standard deviation of 0.02, truncated at two; convolutions keep torch's default.
+    Linear layers are drawn with a standard deviation of fan_in^-0.5, CLIP's rule, which keeps a
+    narrow model's signal alive; positions and CLIP's token embedding as ViT and CLIP draw them;
+    all else keeps torch's default, as in SAM.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SamClipModel(config)
         for module in model.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.trunc_normal_(module.weight, std=0.02)
         for name, parameter in model.named_parameters():
-            if "pos" in name or name.endswith("text_projection"):
+            if "pos_embed" in name or "rel_pos" in name or "positional" in name:
                 nn.init.trunc_normal_(parameter, std=0.02)
+        text = model.text_encoder
+        nn.init.normal_(text.token_embedding.weight, std=config.text_encoder.embedding_width**-0.5)
+        nn.init.normal_(text.text_projection, std=config.text_encoder.width**-0.5)
     return model.eval()
