@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.prompts import iou
 from benchmarks.record import TextToMask
+from training.questions import Question
 from training.scenes import Scene
 
 if TYPE_CHECKING:
     from samclip_sdk.results import TextMasks
-
-ABSENT = 5
-
-
-@dataclass(frozen=True)
-class Question:
-    """What one scene is asked for, as indices of nouns: `absent[0]` is nearest to a present one."""
-
-    present: tuple[int, ...]
-    absent: tuple[int, ...]
-
-
-def pose_question(
-    scene: Scene, *, text_embeddings: np.ndarray, rng: np.random.Generator
-) -> Question:
-    """Picks the labels to ask a scene for: all that are in it, and `ABSENT` that are not.
-
-    Args:
-        scene: the scene. A noun that its photo may show (`Scene.unlabelled`) is neither.
-        text_embeddings: float32 [K,E], unit length, of every noun.
-        rng: draws the absent ones but the first.
-
-    Returns:
-        The question. Of the absent nouns the first is the one whose text embedding is nearest to
-        that of any present noun, so that a model must tell the two apart; the others are drawn.
-    """
-    present = np.unique(scene.labels)
-    excluded = np.concatenate([present, scene.unlabelled])
-    absent = np.setdiff1d(np.arange(len(text_embeddings)), excluded)
-    nearness = (text_embeddings[absent] @ text_embeddings[present].T).max(axis=1)
-    nearest = absent[nearness.argmax()]
-    others = rng.permutation(absent[absent != nearest])[: ABSENT - 1]
-    return Question(tuple(present.tolist()), (int(nearest), *others.tolist()))
-
 
 class TextTally:
     """Collects IoUs of present labels, and which absent ones got a mask, scene by scene."""

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.text_to_mask import Question, TextTally, pose_question
+from benchmarks.text_to_mask import TextTally
+from training.questions import Question, pose_question
 from training.scenes import Scene
 
 
