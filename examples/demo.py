@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -26,7 +27,8 @@ from samclip_sdk.masks import rle_to_mask
 IMAGES = Path(__file__).with_name("images")
 TILE_PX = 320  # longest side of a picture in the contact sheet
 COLUMNS = 4
-STEPS = ("encode", "classify", "text to mask")
+STEPS = ("encode", "classify", "masks")
+CAPTION = "A number from 0 to 1 is the presence of the label; IoU is with the true mask."
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         run(console, output=options.output, runtime=options.runtime, bundle=options.model)
-    except SamClipError as error:
+    except (SamClipError, OSError) as error:
         sys.exit(f"demo: {error}")
 
 
@@ -74,13 +76,13 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     )
     started = perf_counter()
     model = SamClip.load(runtime) if bundle is None else SamClip.load(runtime, model=bundle)
-    loaded = perf_counter()
-    # The first call pays for what later ones find done: each label's text embedding, and buffers.
+    # The first call pays for what later ones find done: sessions, buffers, text embeddings.
     model.segment_text(IMAGES / next(iter(asked)), every_label)
-    warm = perf_counter()
+    cold_ms = 1e3 * (perf_counter() - started)
     output.mkdir(parents=True, exist_ok=True)
     answers = []
-    for name, row in track(asked.items(), description="pictures", console=console, transient=True):
+    quiet = not sys.stdout.isatty()
+    for name, row in track(asked.items(), "pictures", transient=True, disable=quiet):
         answer = ask(model, name=name, row=row, truth=truth.get(name, {}), labels=every_label)
         answer.masks.save(output / Path(name).with_suffix(".png").name, image=IMAGES / name)
         answers.append(answer)
@@ -88,8 +90,8 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     console.print(table(answers))
     console.print(summary(answers))
     console.print(
-        f"Load {1e3 * (loaded - started):.0f} ms; first call, with the text embeddings of "
-        f"{len(every_label)} labels, {1e3 * (warm - loaded):.0f} ms; the times above are warm."
+        f"These times are warm. Loading and the first call, which embeds all {len(every_label)} "
+        f"labels, took {cold_ms:.0f} ms."
     )
     console.print(f"Overlays and contact_sheet.png are in {output}/")
 
@@ -123,37 +125,42 @@ def iou(mask: np.ndarray, truth: np.ndarray) -> float:
 
 def table(answers: list[Answer]) -> Table:
     """One row a picture: what was asked, what came back, and how long it took."""
-    result = Table(title="Text to mask", caption="presence in brackets; IoU where it is known")
-    for heading, colour in (
-        ("picture", None),
-        ("found", "green"),
-        ("missed", "yellow"),
-        ("found, but not there", "red"),
-        ("absent, and said so", None),
-        ("classified as", None),
-    ):
-        result.add_column(heading, style=colour)
+    result = Table(title="Text to mask", caption=CAPTION, box=box.SIMPLE_HEAD, show_lines=True)
+    result.add_column("picture", no_wrap=True)
+    result.add_column("found")
+    result.add_column("not found")
+    result.add_column("looks most\nlike")
     for step in (*STEPS, "total"):
-        result.add_column(f"{step}, ms", justify="right")
+        result.add_column(f"{step}\nms", justify="right")
     for answer in answers:
-        said = set(answer.masks.present)
+        found: list[str] = []
+        other: list[str] = []
+        for label in answer.masks.labels:
+            (found if label in answer.masks.present else other).append(verdict(answer, label))
         times = [*answer.ms.values(), sum(answer.ms.values())]
         result.add_row(
             Path(answer.name).stem,
-            "\n".join(describe(answer, each) for each in answer.present if each in said),
-            "\n".join(describe(answer, each) for each in answer.present if each not in said),
-            "\n".join(describe(answer, each) for each in answer.absent if each in said),
-            "\n".join(describe(answer, each) for each in answer.absent if each not in said),
+            "\n".join(found),
+            "\n".join(other),
             f"{answer.top[0]} {answer.top[1]:.2f}",
             *(f"{time:.0f}" for time in times),
         )
     return result
 
 
-def describe(answer: Answer, label: str) -> str:
-    text = f"{label} ({answer.masks.presence[answer.masks.labels.index(label)]:.2f})"
-    found = label in answer.iou and label in answer.masks.present
-    return f"{text} IoU {answer.iou[label]:.2f}" if found else text
+def verdict(answer: Answer, label: str) -> str:
+    """The label, its presence, and whether that is right; with the mask's IoU where it is known."""
+    masks = answer.masks
+    text = f"{label} {masks.presence[masks.labels.index(label)]:.2f}"
+    match label in answer.present, label in masks.present:
+        case True, True:
+            return f"[green]{text}[/]" + (f" IoU {answer.iou[label]:.2f}" if answer.iou else "")
+        case True, False:
+            return f"[yellow]{text} MISSED[/]"
+        case False, True:
+            return f"[red]{text} NOT THERE[/]"
+        case _:
+            return f"[dim]{text}[/]"
 
 
 def summary(answers: list[Answer]) -> str:
@@ -167,7 +174,7 @@ def summary(answers: list[Answer]) -> str:
         absent = [label in each.masks.present for each in group for label in each.absent]
         line = (
             f"{kind}: {sum(present)} of {len(present)} labels found, "
-            f"{sum(absent)} of {len(absent)} absent ones too."
+            f"{sum(absent)} of {len(absent)} that are not there found too."
         )
         overlaps = [value for each in group for value in each.iou.values()]
         if overlaps:
@@ -189,7 +196,7 @@ def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
             overlay.thumbnail((TILE_PX - 8, TILE_PX - 8))
             x = left + (TILE_PX - overlay.width) // 2
             sheet.paste(overlay, (x, top + TILE_PX - 4 - overlay.height))
-        asked = [", ".join(answer.present), "not there: " + ", ".join(answer.absent)]
+        asked = ["asked: " + ", ".join(answer.present), "not there: " + ", ".join(answer.absent)]
         for line, text in enumerate(asked):
             draw.text((left + 8, top + TILE_PX + 18 * line), text, fill="black", font=font)
     return sheet

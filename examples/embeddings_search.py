@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def main() -> None:
     paths, rows = [], []
     with SamClip.load(options.runtime, model=options.model) as model:
         files = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)
-        for path in track(files, description="pictures", transient=True):
+        for path in track(files, "pictures", transient=True, disable=not sys.stdout.isatty()):
             try:
                 rows.append(np.ravel(model.embed_image(path)))
             except ImageError as error:

@@ -1,0 +1,199 @@
+"""The examples run, and their pictures are what the files beside them say."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from examples.image_recipes import RECIPES, Recipe
+from examples.make_images import NOUNS, QUALITY, SPLIT, compose, recipe_corpus
+from samclip_sdk.masks import rle_to_mask
+from training.cutouts import Corpus
+from training.scenes import load_corpus
+from training.vocabulary import CORPUS, canonical, tiny_vocabulary
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+IMAGES = EXAMPLES / "images"
+PICTURES = sorted(path.name for path in IMAGES.glob("*.jpg"))
+LABELS = json.loads((IMAGES / "labels.json").read_text(encoding="utf-8"))
+TRUE_MASKS = json.loads((IMAGES / "true_masks.json").read_text(encoding="utf-8"))
+SHORT = (
+    "classify",
+    "segment_points_boxes",
+    "text_to_mask",
+    "vocabulary_pack",
+    "embeddings_search",
+)
+PICTURE = str(IMAGES / "meadow.jpg")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def heldout() -> dict[str, dict[str, str]]:
+    nouns = {noun.name for noun in tiny_vocabulary(NOUNS)}
+    rows = read_rows(CORPUS / "objects.csv")
+    return {
+        row["file"]: row
+        for row in rows
+        if row["split"] == SPLIT and canonical(row["concept"]) in nouns
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    nouns = [noun.name for noun in tiny_vocabulary(NOUNS)]
+    return load_corpus(CORPUS, split=SPLIT, nouns=nouns)
+
+
+@pytest.fixture
+def run(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Run an example as a person would, in an empty folder, on a small random bundle."""
+
+    def run_example(name: str, *arguments: str) -> str:
+        script = EXAMPLES / f"{name}.py"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments, "--model", str(tiny_bundle)])
+        runpy.run_path(str(script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run_example
+
+
+def test_every_picture_has_labels_and_licences() -> None:
+    licensed = {row["file"] for row in read_rows(IMAGES / "LICENSES.csv") if row["licence"]}
+    assert set(PICTURES) == set(LABELS) == licensed
+    assert set(TRUE_MASKS) == {f"{recipe.name}.jpg" for recipe in RECIPES}
+    assert sum((IMAGES / name).stat().st_size for name in PICTURES) < 1_500_000
+
+
+def test_the_default_model_knows_every_label() -> None:
+    nouns = {noun.name for noun in tiny_vocabulary(NOUNS)}
+    for row in LABELS.values():
+        assert row["present"]
+        assert len(row["absent"]) == 2
+        assert not set(row["present"]) & set(row["absent"])
+        assert {*row["present"], *row["absent"]} <= nouns
+
+
+@pytest.mark.parametrize("name", TRUE_MASKS)
+def test_true_masks_fit_their_picture(name: str) -> None:
+    with Image.open(IMAGES / name) as image:
+        size = (image.height, image.width)
+    masks = {label: rle_to_mask(rle) for label, rle in TRUE_MASKS[name].items()}
+    assert sorted(masks) == LABELS[name]["present"]
+    assert size[0] != size[1]
+    for mask in masks.values():
+        assert mask.shape == size
+        assert 0.01 < mask.mean() < 0.3
+    assert np.sum(list(masks.values()), axis=0).max() == 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_scenes_are_held_out(recipe: Recipe, heldout: dict[str, dict[str, str]]) -> None:
+    assert set(recipe.drawings) <= set(heldout)
+    sides = {row["file"]: row["split"] for row in read_rows(CORPUS / "backgrounds.csv")}
+    assert recipe.background is None or sides[recipe.background] == "heldout"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_scenes_can_be_made_again(
+    recipe: Recipe, corpus: Corpus, heldout: dict[str, dict[str, str]]
+) -> None:
+    scene = compose(recipe, recipe_corpus(recipe, corpus, files=list(heldout)))
+    name = f"{recipe.name}.jpg"
+    again = io.BytesIO()
+    Image.fromarray(scene.image).save(again, format="JPEG", quality=QUALITY)
+    with Image.open(IMAGES / name) as old, Image.open(again) as new:
+        difference = np.asarray(old, np.float32) - np.asarray(new, np.float32)
+    assert np.abs(difference).mean() < 0.5  # another libjpeg may round otherwise
+    concepts = [canonical(heldout[recipe.drawings[label]]["concept"]) for label in scene.labels]
+    for label, rle in TRUE_MASKS[name].items():
+        own = scene.masks[np.array(concepts) == label].any(axis=0)
+        assert np.array_equal(own, rle_to_mask(rle))
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_examples_are_short(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_readme_lists_every_example() -> None:
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert not [path.name for path in EXAMPLES.glob("*.py") if f"[{path.name}]" not in text]
+
+
+def test_classify(run) -> None:
+    lines = run("classify", PICTURE, "dog", "car").splitlines()
+    assert {line.split()[-1] for line in lines} == {"dog", "car"}
+    assert sum(float(line.split("%")[0]) for line in lines) == pytest.approx(100, abs=0.2)
+
+
+def test_segment_points_boxes(run, tmp_path: Path) -> None:
+    out = run(
+        "segment_points_boxes", PICTURE, "--point", "320", "240", "--box", "200", "90", "400", "400"
+    )
+    assert out.count("point: predicted IoU") == 3
+    assert out.count("box: predicted IoU") == 1
+    for kind in ("point", "box"):
+        with Image.open(tmp_path / f"meadow-{kind}.png") as overlay:
+            assert overlay.size == (640, 480)
+
+
+def test_text_to_mask(run, tmp_path: Path) -> None:
+    # Threshold 0: a model with random weights finds nothing otherwise.
+    out = run("text_to_mask", PICTURE, "dog", "tree", "--threshold", "0", "--output", "out")
+    assert "dog: presence" in out
+    written = json.loads((tmp_path / "out" / "meadow.json").read_text(encoding="utf-8"))
+    assert written["labels"] == ["dog", "tree"]
+    assert len(written["annotations"]) == 2
+    assert (tmp_path / "out" / "meadow.png").exists()
+
+
+def test_vocabulary_pack(run, tmp_path: Path) -> None:
+    out = run("vocabulary_pack", PICTURE, "dog", "tree", "--pack", "pack.json")
+    assert "dog" in out
+    assert json.loads((tmp_path / "pack.json").read_text(encoding="utf-8"))["labels"] == [
+        "dog",
+        "tree",
+    ]
+
+
+def test_embeddings_search(run, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("meadow.jpg", "cat.jpg"):
+        (folder / name).write_bytes((IMAGES / name).read_bytes())
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    out = run("embeddings_search", str(folder), "a cat", "--count", "5")
+    assert out.count("left out:") == 1
+    ranked = out.splitlines()[1:]
+    assert {Path(line.split()[-1]).name for line in ranked} == {"meadow.jpg", "cat.jpg"}
+    cosines = [float(line.split()[0]) for line in ranked]
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_demo(run, tmp_path: Path) -> None:
+    out = run("demo", "--output", "shown")
+    written = {path.name for path in (tmp_path / "shown").iterdir()}
+    assert written == {f"{Path(name).stem}.png" for name in PICTURES} | {"contact_sheet.png"}
+    for name in PICTURES:
+        assert Path(name).stem in out
+    total = sum(len(LABELS[name]["present"]) for name in TRUE_MASKS)
+    assert f"of {total} labels found" in out
