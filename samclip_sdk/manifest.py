@@ -287,12 +287,19 @@ class Manifest(ModelInfo):
 _KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")
 
 
-def graph_key(name: str, resolution: int) -> str:
+def graph_key(name: str, resolution: int | None) -> str:
     """The key of a graph: `image_encoder` at 256 px is `image_encoder@256`.
 
-    Graphs that exist at one resolution only are known by their names alone.
+    Graphs that exist once only are known by their names alone, whatever the resolution.
+
+    Raises:
+        ValueError: the graph exists at several resolutions, and none is given.
     """
-    return f"{name}@{resolution}" if name in PER_RESOLUTION else name
+    if name not in PER_RESOLUTION:
+        return name
+    if resolution is None:
+        raise ValueError(f"{name} exists at several resolutions: say which")
+    return f"{name}@{resolution}"
 
 
 def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[str, GraphSpec]:

@@ -134,11 +134,13 @@ class TextEmbedder:
         return np.stack([self._label(label) for label in check_texts(labels)])
 
     def _embed_text(self, text: str) -> NDArray[np.float32]:
-        return self._run([text], named=text)[0]
+        embedding: NDArray[np.float32] = self._run([text], named=text)[0]
+        return embedding
 
     def _embed_label(self, label: str) -> NDArray[np.float32]:
         prompts = [template.replace("{}", label) for template in self._templates]
-        return normalize(self._run(prompts, named=label).mean(axis=0, dtype=np.float32))
+        mean: NDArray[np.float32] = self._run(prompts, named=label).mean(axis=0)
+        return normalize(mean)
 
     def _run(self, texts: Sequence[str], *, named: str) -> NDArray[np.float32]:
         ids, too_long = self._tokenizer.encode(texts)
@@ -175,7 +177,7 @@ def normalize(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 def _warn_truncated(text: str, *, context_length: int) -> None:
     shown = repr(text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}...")
     warnings.warn(
-        f"{shown} is longer than {context_length} tokens in its prompt and was cut",
+        f"{shown} is longer than {context_length} tokens and was cut",
         TextTruncatedWarning,
         stacklevel=3,
     )

@@ -1,0 +1,99 @@
+"""A bundle without a model: the files are not what they say, but their sha256 are."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from samclip_sdk.manifest import contract_graphs
+from samclip_sdk.modeling.config import (
+    ClipHeadConfig,
+    ImageEncoderConfig,
+    MaskDecoderConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
+
+CONFIG = ModelConfig(
+    name="example",
+    embed_dim=24,
+    classification_resolution=32,
+    segmentation_resolution=64,
+    image_encoder=ImageEncoderConfig(
+        image_size_px=64,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        window_size=3,
+        global_attn_indexes=(1,),
+    ),
+    clip_head=ClipHeadConfig(depth=1, hidden_dim=16),
+    mask_decoder=MaskDecoderConfig(
+        embed_dim=32, depth=1, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
+    ),
+    text_encoder=TextEncoderConfig(width=16, num_heads=2, depth=1, embedding_width=8),
+)
+
+
+def write_files(folder: Path, contents: dict[str, bytes]) -> None:
+    for path, content in contents.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
+def stored(path: str, content: bytes) -> dict[str, Any]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"path": path, "sha256": sha256, "size_bytes": len(content)}
+
+
+def contents() -> dict[str, bytes]:
+    """Path -> bytes of all files but the manifest."""
+    graphs = contract_graphs(CONFIG, resolutions=[32, 64])
+    files = {f"onnx/{name}.onnx": f"graph {name}".encode() for name in graphs}
+    files["onnx/image_encoder.weights"] = bytes(range(256))
+    files["tokenizer.json"] = b"{}"
+    return files
+
+
+def manifest() -> dict[str, Any]:
+    """The manifest as JSON, for tests to change."""
+    files = contents()
+    graphs: dict[str, Any] = {}
+    for name, spec in contract_graphs(CONFIG, resolutions=[32, 64]).items():
+        path = f"onnx/{name}.onnx"
+        weights = "onnx/image_encoder.weights"
+        artifact = {
+            **stored(path, files[path]),
+            "runtime": "onnx",
+            "precision": "fp32",
+            "weights": [stored(weights, files[weights])] if "image_encoder" in name else [],
+            "parity": {
+                "measured_on": "a test",
+                "measurements": [
+                    {"metric": "max_error", "measured": 1e-6, "bound": 1e-4, "better": "lower"}
+                ],
+            },
+        }
+        graphs[name] = {**spec.model_dump(mode="json"), "artifacts": [artifact]}
+    return {
+        "schema_version": 1,
+        "name": "example",
+        "revision": "1",
+        "random_weights": True,
+        "model": CONFIG.model_dump(mode="json"),
+        "image": {"patch_size": 16},
+        "tasks": {"segmentation": {"resolution": 64}, "classification": {"resolution": 32}},
+        "text": {"context_length": 77, "templates": ["a photo of a {}."], "logit_scale": 100.0},
+        "calibration": {
+            "scale": 20.0,
+            "bias": 0.2,
+            "mask_threshold_score": 0.5,
+            "presence_threshold": 0.5,
+            "head_only_threshold": 0.4,
+        },
+        "graphs": graphs,
+        "files": [stored("tokenizer.json", files["tokenizer.json"])],
+        "licences": [{"part": "weights", "spdx": "Apache-2.0", "source": "a test"}],
+        "provenance": {"seed": 0},
+    }

@@ -1,0 +1,361 @@
+"""One contract for every runtime, then what each has of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.manifest import GraphSpec, TensorSpec, contract_graphs
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import save_checkpoint
+from samclip_sdk.runtimes import Session, open_session
+from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
+from tests.example_bundle import CONFIG
+
+# A graph with every kind of axis and two outputs that could be mistaken for one another.
+SPEC = GraphSpec(
+    inputs=(
+        TensorSpec(name="left", dtype="float32", shape=("rows", 3)),
+        TensorSpec(name="right", dtype="float32", shape=("rows", 3)),
+        TensorSpec(name="count", dtype="int32", shape=(1,)),
+    ),
+    outputs=(
+        TensorSpec(name="difference", dtype="float32", shape=("rows", 3)),
+        TensorSpec(name="product", dtype="float32", shape=("rows", 3)),
+    ),
+)
+
+
+def expected(feed: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+    left, right = (np.asarray(feed[name], dtype=np.float32) for name in ("left", "right"))
+    return {"difference": left - right, "product": left * np.asarray(feed["count"])}
+
+
+class Arithmetic(nn.Module):
+    def forward(self, left: Tensor, right: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        return left - right, left * count
+
+
+def write_onnx(
+    path: Path,
+    *,
+    float_type: int = TensorProto.FLOAT,
+    width: int = 3,
+    rows: int | str = "rows",
+    count_name: str = "count",
+) -> Path:
+    """Inputs and outputs in another order than the contract's: they are bound by name."""
+    shape = [rows, width]
+    nodes = [
+        helper.make_node("Cast", [count_name], ["factor"], to=float_type),
+        helper.make_node("Mul", ["left", "factor"], ["product"]),
+        helper.make_node("Sub", ["left", "right"], ["difference"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "arithmetic",
+        [
+            helper.make_tensor_value_info(count_name, TensorProto.INT32, [1]),
+            helper.make_tensor_value_info("right", float_type, shape),
+            helper.make_tensor_value_info("left", float_type, shape),
+        ],
+        [
+            helper.make_tensor_value_info("product", float_type, shape),
+            helper.make_tensor_value_info("difference", float_type, shape),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def open_onnx(folder: Path) -> Session:
+    return open_session("onnx", path=write_onnx(folder / "graph.onnx"), spec=SPEC)
+
+
+def open_torch(folder: Path) -> Session:
+    return TorchSession(Arithmetic(), spec=SPEC, device="cpu")
+
+
+def open_fake(folder: Path) -> Session:
+    return FakeSession(SPEC, answer=expected)
+
+
+@pytest.fixture(params=[open_onnx, open_torch, open_fake])
+def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
+    opener: Callable[[Path], Session] = request.param
+    opened = opener(tmp_path)
+    yield opened
+    opened.close()
+
+
+def feed(rows: int = 2) -> dict[str, np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(rows)
+    return {
+        "left": rng.normal(size=(rows, 3)).astype(np.float32),
+        "right": rng.normal(size=(rows, 3)).astype(np.float32),
+        "count": np.array([3], dtype=np.int32),
+    }
+
+
+def check(session: Session, given: Arrays) -> None:
+    found = session.run(given)
+    assert list(found) == [spec.name for spec in session.outputs]
+    for name, wanted in expected(given).items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-6)
+
+
+def test_says_what_it_takes_and_returns(session: Session) -> None:
+    assert (session.inputs, session.outputs) == (SPEC.inputs, SPEC.outputs)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 17])
+def test_runs(session: Session, rows: int) -> None:
+    check(session, feed(rows))
+
+
+def test_binds_by_name(session: Session) -> None:
+    check(session, dict(reversed(feed().items())))
+
+
+def test_takes_arrays_of_any_layout(session: Session) -> None:
+    given = feed(4)
+    given["left"] = np.asfortranarray(given["left"])
+    given["right"] = np.broadcast_to(given["right"][:1], (4, 3))
+    given["count"].flags.writeable = False
+    check(session, given)
+
+
+def test_neither_keeps_nor_changes_its_arrays(session: Session) -> None:
+    given, same = feed(), feed()
+    first = session.run(given)
+    kept = {name: array.copy() for name, array in first.items()}
+    given["left"] += 1
+    session.run(given)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(first[name], array)
+    np.testing.assert_array_equal(given["right"], same["right"])
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("left", np.zeros((2, 3)), "left has dtype float64, expected float32"),
+        ("count", np.zeros(1, dtype=np.int64), "count has dtype int64, expected int32"),
+        ("left", np.zeros((2, 4), dtype=np.float32), r"left has shape \[2, 4\]"),
+        (
+            "left",
+            np.zeros((3, 3), dtype=np.float32),
+            r"right has shape \[2, 3\], expected \[3, 3\]",
+        ),
+        ("left", np.zeros((2, 3, 1), dtype=np.float32), r"left has shape \[2, 3, 1\]"),
+        ("other", np.zeros(1, dtype=np.float32), "the graph takes"),
+    ],
+)
+def test_refuses_a_feed(
+    session: Session, name: str, array: np.ndarray[Any, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        session.run({**feed(), name: array})
+
+
+def test_refuses_a_feed_that_lacks_an_input(session: Session) -> None:
+    given = feed()
+    del given["count"]
+    with pytest.raises(ValueError, match="the graph takes"):
+        session.run(given)
+
+
+def test_closes(session: Session) -> None:
+    session.close()
+    session.close()
+    with pytest.raises(ValueError, match="closed"):
+        session.run(feed())
+
+
+class TestOnnx:
+    def test_an_fp16_file_keeps_the_contracts_dtypes(self, tmp_path: Path) -> None:
+        path = write_onnx(tmp_path / "half.onnx", float_type=TensorProto.FLOAT16)
+        found = open_session("onnx", path=path, spec=SPEC).run(feed())
+        for name, wanted in expected(feed()).items():
+            assert found[name].dtype == np.float32
+            np.testing.assert_allclose(found[name], wanted, atol=1e-2)
+
+    def test_refuses_a_file_that_breaks_the_contract(self, tmp_path: Path) -> None:
+        double = TensorProto.DOUBLE
+        for path, message in (
+            (write_onnx(tmp_path / "a.onnx", width=4), r"left is float32\['rows', 4\]"),
+            (write_onnx(tmp_path / "b.onnx", rows=2), r"left is float32\[2, 3\]"),
+            (write_onnx(tmp_path / "c.onnx", count_name="number"), "'number'"),
+            (write_onnx(tmp_path / "d.onnx", float_type=double), r"left is tensor\(double\)"),
+        ):
+            with pytest.raises(BundleError, match=message):
+                open_session("onnx", path=path, spec=SPEC)
+
+    @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
+    def test_refuses_a_damaged_file(self, tmp_path: Path, content: bytes | None) -> None:
+        path = tmp_path / "graph.onnx"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(BundleError, match="cannot load") as caught:
+            open_session("onnx", path=path, spec=SPEC)
+        assert "\n" not in str(caught.value)
+
+    def test_external_weights(self, tmp_path: Path) -> None:
+        path = tmp_path / "graph.onnx"
+        values = np.arange(512, dtype=np.float32)
+        spec = GraphSpec(
+            inputs=(TensorSpec(name="x", dtype="float32", shape=(512,)),),
+            outputs=(TensorSpec(name="y", dtype="float32", shape=(512,)),),
+        )
+        graph = helper.make_graph(
+            [helper.make_node("Add", ["x", "w"], ["y"])],
+            "external",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [512])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [512])],
+            [numpy_helper.from_array(values, "w")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        onnx.save(model, path, save_as_external_data=True, location="w.weights", size_threshold=0)
+        opened = open_session("onnx", path=path, spec=spec)
+        np.testing.assert_array_equal(opened.run({"x": values})["y"], 2 * values)
+        (tmp_path / "w.weights").unlink()
+        with pytest.raises(BundleError, match="cannot load"):
+            open_session("onnx", path=path, spec=spec)
+
+    def test_a_provider_that_is_not_there(self, tmp_path: Path) -> None:
+        path = write_onnx(tmp_path / "graph.onnx")
+        with pytest.raises(RuntimeMissingError, match=r"samclip-sdk\[onnx-gpu\]"):
+            open_session("onnx", path=path, spec=SPEC, providers=["NoSuchExecutionProvider"])
+
+    def test_plans_no_memory_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It would keep every attention map of a 1024-px encoder alive."""
+        import onnxruntime
+
+        seen = []
+        real = onnxruntime.InferenceSession
+
+        def spy(path: str, *, sess_options: Any, providers: list[str]) -> Any:
+            seen.append((sess_options.enable_mem_pattern, providers))
+            return real(path, sess_options=sess_options, providers=providers)
+
+        monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+        open_onnx(tmp_path)
+        assert seen == [(False, ["CPUExecutionProvider"])]
+
+    def test_not_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[onnx\]"'):
+            open_onnx(tmp_path)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "coreml", "tensorrt", "abacus"])
+def test_a_runtime_of_no_version_yet(tmp_path: Path, runtime: str) -> None:
+    with pytest.raises(RuntimeMissingError, match=rf"'{runtime}'.*samclip-sdk\[onnx\]"):
+        open_session(runtime, path=tmp_path, spec=SPEC)
+
+
+class TestFake:
+    def test_noise_depends_on_the_feed_alone(self) -> None:
+        first, second = FakeSession(SPEC), FakeSession(SPEC)
+        one, two, other = first.run(feed()), second.run(feed()), second.run(feed(3))
+        np.testing.assert_array_equal(one["product"], two["product"])
+        assert not np.array_equal(one["product"], other["product"][:2])
+        assert [len(given["left"]) for given in second.feeds] == [2, 3]
+
+    def test_holds_its_answer_to_the_contract(self) -> None:
+        wrong = {"product": np.zeros((5, 3), dtype=np.float32)}
+        with pytest.raises(BundleError, match=r"product has shape \[5, 3\], expected \[2, 3\]"):
+            FakeSession(SPEC, answer=lambda _: wrong).run(feed())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(build_model(CONFIG, seed=3), folder, provenance={"seed": 3})
+    return folder
+
+
+class TestCheckpoint:
+    def test_opens_the_five_graphs(self, folder: Path) -> None:
+        """At resolutions beside the two tasks' too; outputs keep the contract."""
+        checkpoint = Checkpoint(folder)
+        lengths = {"num_texts": 2, "num_prompts": 3, "num_points": 2}
+        for name, spec in contract_graphs(CONFIG, resolutions=[32, 48, 64]).items():
+            session = checkpoint.session(name)
+            assert (session.inputs, session.outputs) == (spec.inputs, spec.outputs)
+            given = {
+                tensor.name: np.ones(
+                    [lengths.get(axis, axis) for axis in tensor.shape], tensor.dtype
+                )
+                for tensor in spec.inputs
+            }
+            assert all(np.isfinite(array).all() for array in session.run(given).values())
+
+    def test_runs_the_models_weights(self, folder: Path) -> None:
+        ids = np.array([[49406, 320, 1929, 49407, *[0] * 73]], dtype=np.int32)
+        model = build_model(CONFIG, seed=3)
+        with torch.inference_mode():
+            wanted = model.text_encoder(torch.from_numpy(ids)).numpy()
+        found = Checkpoint(folder).session("text_encoder").run({"input_ids": ids})
+        np.testing.assert_array_equal(found["text_embeddings"], wanted)
+
+    def test_describes_the_model(self, folder: Path, tmp_path: Path) -> None:
+        plain = Checkpoint(folder)
+        assert plain.manifest.model == CONFIG
+        assert plain.manifest.random_weights
+        assert len(plain.manifest.text.templates) == 80
+        assert plain.manifest.text.logit_scale == pytest.approx(1 / 0.07)
+        calibrated = self.copy(folder, tmp_path)
+        (calibrated / "calibration.json").write_text(
+            '{"scale": 30.0, "bias": 0.2, "mask_threshold_score": 0.5, '
+            '"presence_threshold": 0.4, "head_only_threshold": 0.6}'
+        )
+        other = Checkpoint(calibrated)
+        assert other.manifest.calibration.presence_threshold == 0.4
+        assert not other.manifest.random_weights
+        assert other.manifest.revision == plain.manifest.revision
+        assert other.id != plain.id == Checkpoint(folder).id
+
+    def copy(self, folder: Path, target: Path) -> Path:
+        for name in ("model.safetensors", "config.json"):
+            (target / name).write_bytes((folder / name).read_bytes())
+        return target
+
+    def test_takes_its_own_tokenizer_first(self, folder: Path, tmp_path: Path) -> None:
+        own = self.copy(folder, tmp_path)
+        (own / "tokenizer.json").write_text("{}")
+        assert Checkpoint(own).tokenizer_path == own / "tokenizer.json"
+        assert Checkpoint(folder).tokenizer_path.parent.name == "samclip-tiny"
+
+    @pytest.mark.parametrize("graph", ["depth_head", "image_encoder", "image_encoder@50", "clip@x"])
+    def test_a_graph_that_is_not_there(self, folder: Path, graph: str) -> None:
+        with pytest.raises(BundleError, match="has no graph"):
+            Checkpoint(folder).session(graph)
+
+    def test_a_damaged_calibration(self, folder: Path, tmp_path: Path) -> None:
+        (self.copy(folder, tmp_path) / "calibration.json").write_text("{}")
+        with pytest.raises(BundleError, match="cannot be loaded"):
+            Checkpoint(tmp_path)
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match=r"no model\.safetensors"):
+            Checkpoint(tmp_path)
+
+    def test_not_installed(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "safetensors", None)
+        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[torch\]"'):
+            Checkpoint(folder)
