@@ -90,9 +90,7 @@ class Stages:
     def train_sam_teacher(self, settings: SamTeacherConfig, run: Path) -> None:
         """Trains the small SAM."""
         sam = SmallSam(build_model(self.model, seed=settings.optimisation.seed))
-        dataset = SceneBatches(
-            self._corpus(), settings.scenes, seed=settings.optimisation.seed
-        )
+        dataset = SceneBatches(self._corpus(), settings.scenes, seed=settings.optimisation.seed)
         train(SamTeacherTask(sam, dataset), settings.optimisation, run)
         save_teacher(sam, run / "model.safetensors")
 

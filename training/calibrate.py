@@ -41,6 +41,7 @@ class Answer:
 
     @property
     def present(self) -> bool:
+        """Whether the scene has the label."""
         return bool(self.coverage.any())
 
 
@@ -142,9 +143,7 @@ def _ask(
             yield Answer(cosine, cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
 
 
-def _refined_iou(
-    model: SamClip, corpus: Corpus, *, size_px: int, scenes: int, seed: int
-) -> float:
+def _refined_iou(model: SamClip, corpus: Corpus, *, size_px: int, scenes: int, seed: int) -> float:
     """Mean IoU of the present labels that are found, with both heads."""
     ious = []
     for scene, nouns in _questions(model, corpus, size_px=size_px, scenes=scenes, seed=seed):

@@ -57,9 +57,16 @@ class ClipTeacherTask:
         self.text_only_steps = text_only_steps
 
     def parts(self) -> dict[str, nn.Module]:
+        """The whole CLIP is one part."""
         return {"clip": self.clip}
 
     def losses(self, batch: dict[str, Tensor], *, step: int) -> Iterator[tuple[str, Tensor]]:
+        """Yields `text` alone for the first `text_only_steps`, then `contrast`, text included.
+
+        Args:
+            batch: of `PictureBatches`: `images` and `nouns`.
+            step: seeds the captions.
+        """
         rng = np.random.default_rng([step, 3])
         ids, sentences, has_sentence = self.captions.draw(rng, extra=64)
         texts = self.clip.text_encoder(ids)
@@ -85,6 +92,7 @@ class SamTeacherTask:
         self.loss = MultimaskLoss()
 
     def parts(self) -> dict[str, nn.Module]:
+        """SAM's three parts."""
         return {
             "image_encoder": self.sam.image_encoder,
             "prompt_encoder": self.sam.prompt_encoder,
@@ -92,6 +100,12 @@ class SamTeacherTask:
         }
 
     def losses(self, batch: dict[str, Tensor], *, step: int) -> Iterator[tuple[str, Tensor]]:
+        """Yields `multimask`.
+
+        Args:
+            batch: of `SceneBatches`: `images`, prompts and `targets`.
+            step: odd steps come with a mask prompt.
+        """
         coords, labels, targets = batch["point_coords"], batch["point_labels"], batch["targets"]
         _, embeddings = self.sam.encode(batch["images"])
         mask_input = None
@@ -129,6 +143,7 @@ class DistillTask:
         self.mask_loss = MaskDistillation()
 
     def parts(self) -> dict[str, nn.Module]:
+        """The student's parts but the text encoder, which stays the CLIP teacher's."""
         return {
             "image_encoder": self.student.image_encoder,
             "clip_head": self.student.clip_head,
@@ -139,6 +154,13 @@ class DistillTask:
     def losses(
         self, batch: dict[str, dict[str, Tensor]], *, step: int
     ) -> Iterator[tuple[str, Tensor]]:
+        """Yields `clip`, then `scenes` where the batch has any.
+
+        Args:
+            batch: `pictures` (`images`, `token_mask`) and perhaps `scenes` (those and prompts,
+                `regions`).
+            step: odd steps come with a mask prompt, drawn from the teacher's own mask.
+        """
         yield "clip", self._clip_loss(batch["pictures"])
         if "scenes" not in batch:
             return
@@ -158,9 +180,7 @@ class DistillTask:
         patches, mask = self.student.clip_head.encode(tokens, pictures["token_mask"])
         return self.embedding_loss(self.student.clip_head.embed(max_pool(patches, mask)), target)
 
-    def _sam_loss(
-        self, scenes: dict[str, Tensor], embeddings: Tensor, *, with_mask: int
-    ) -> Tensor:
+    def _sam_loss(self, scenes: dict[str, Tensor], embeddings: Tensor, *, with_mask: int) -> Tensor:
         coords, labels = scenes["point_coords"], scenes["point_labels"]
         mask_input = None
         with torch.no_grad():
@@ -169,9 +189,7 @@ class DistillTask:
             if with_mask:
                 mask_input = coarse_mask_prompt(masks[:, 0])
                 masks, iou = self.sam.decode(reference, coords, labels, mask_input)
-        student_masks, student_iou = self.student_sam.decode(
-            embeddings, coords, labels, mask_input
-        )
+        student_masks, student_iou = self.student_sam.decode(embeddings, coords, labels, mask_input)
         return self.mask_loss(student_masks, student_iou, masks, iou)
 
     def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The teachers: frozen models that answer as SAM and as CLIP do, each with its own preprocessing."""
+"""The teachers: frozen models that answer as SAM and as CLIP do, each preprocessing its own way."""
 
 from __future__ import annotations
 
