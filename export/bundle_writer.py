@@ -144,7 +144,7 @@ def _tasks(source: Source, *, options: ExportOptions) -> Tasks:
 
 def _write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
     """Writes the model card, and the manifest that lists it too."""
-    _write(folder / MODEL_CARD, model_card(manifest, quality=source.quality).encode())
+    _write(folder / MODEL_CARD, model_card(manifest, card=source.card).encode())
     files = (*manifest.files, _stored(folder, MODEL_CARD))
     complete = manifest.model_copy(update={"files": files})
     _write(folder / MANIFEST_NAME, complete.model_dump_json(indent=1).encode())
@@ -194,7 +194,7 @@ def _write_graphs(
             specs[graph.name] = GraphSpec(
                 inputs=graph.inputs, outputs=graph.outputs, artifacts=(artifact,)
             )
-    return specs
+    return {graph.name: specs[graph.name] for graph in graphs}
 
 
 def _write_graph(path: Path, *, graph: Graph, store: WeightFile, weights: WeightPrecision) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from samclip_sdk.manifest import Manifest
 
 
-def model_card(manifest: Manifest, *, quality: Mapping[str, Any]) -> str:
+def model_card(manifest: Manifest, *, card: str) -> str:
     """Writes the card in Markdown.
 
     Args:
         manifest: of the bundle.
-        quality: measured figures: section -> metric -> value; texts are printed as they are.
+        card: what its maker has to say: prose and measured figures; may be empty.
     """
     parts = [
         f"# {manifest.name}\n\nRevision `{manifest.revision}`. One merged SAM + CLIP model: one "
@@ -28,12 +26,12 @@ def model_card(manifest: Manifest, *, quality: Mapping[str, Any]) -> str:
         )
     parts += [
         _use(manifest),
-        _quality(quality),
+        card.strip() or "## Quality\n\nNot measured.",
         _graphs(manifest),
         _licences(manifest),
         f"## Provenance\n\n```json\n{json.dumps(manifest.provenance, indent=2)}\n```",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _use(manifest: Manifest) -> str:
@@ -46,24 +44,6 @@ def _use(manifest: Manifest) -> str:
         f"where sigmoid(s) reaches {scores.presence_threshold:.3g}.\n"
         "* Inputs are plain RGB pixels, 0 to 255: normalisation is inside the graphs."
     )
-
-
-def _quality(quality: Mapping[str, Any]) -> str:
-    """A table for each section, a paragraph for each text."""
-    if not quality:
-        return "## Quality\n\nNot measured."
-    parts = ["## Quality"]
-    for section, figures in quality.items():
-        if isinstance(figures, Mapping):
-            rows = [f"| {metric} | {_figure(value)} |" for metric, value in figures.items()]
-            parts.append("\n".join([f"| {section} | |", "|---|---|", *rows]))
-        else:
-            parts.append(f"{section}: {_figure(figures)}")
-    return "\n\n".join(parts)
-
-
-def _figure(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _graphs(manifest: Manifest) -> str:

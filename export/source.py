@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from samclip_sdk.bundle import file_sha256
 from samclip_sdk.errors import BundleError
-from samclip_sdk.manifest import Calibration, Licence
+from samclip_sdk.manifest import UNCALIBRATED, Calibration, Licence
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-
-UNCALIBRATED = Calibration(
-    scale=10.0,
-    bias=0.0,
-    mask_threshold_score=0.5,
-    presence_threshold=0.5,
-    head_only_threshold=0.5,
-)
-"""Stands in where nothing was calibrated; such a bundle says `random_weights`."""
 
 LICENCES = (
     Licence(part="weights", spdx="Apache-2.0", source="trained with this package; see NOTICE"),
@@ -46,7 +36,7 @@ class Source:
         random_weights: whether the model is held to numeric gates only.
         licences: of its parts.
         notice: the text of NOTICE.
-        quality: measured figures for the model card, empty where there are none.
+        card: Markdown for the model card, with the figures that were measured; may be empty.
     """
 
     model: SamClipModel
@@ -56,15 +46,15 @@ class Source:
     random_weights: bool
     licences: tuple[Licence, ...]
     notice: str
-    quality: dict[str, Any] = field(default_factory=dict)
+    card: str = ""
 
 
 def read_source(folder: Path) -> Source:
     """Reads a checkpoint folder.
 
     Beside the checkpoint's own files it may hold `calibration.json` (the manifest's calibration),
-    `quality.json` (figures) and `NOTICE`, which replaces this repository's. The provenance may say
-    `random_weights` and `licences`.
+    `card.md` (prose and measured figures for the model card) and `NOTICE`, which replaces this
+    repository's. The provenance may say `random_weights` and `licences`.
 
     Raises:
         BundleError: the checkpoint or one of those files is missing or damaged.
@@ -72,20 +62,21 @@ def read_source(folder: Path) -> Source:
     model = load_checkpoint(folder)
     try:
         provenance = read_provenance(folder)
-        calibration = _read_json(folder / "calibration.json")
+        calibration = _read(folder / "calibration.json")
         licences = TypeAdapter(tuple[Licence, ...]).validate_python(
             tuple(provenance.get("licences", ())) or LICENCES
         )
-        notice = next(path for path in (folder / "NOTICE", _NOTICE) if path.is_file())
         return Source(
             model=model,
             revision=file_sha256(folder / "model.safetensors")[:16],
             provenance=provenance,
-            calibration=Calibration.model_validate(calibration) if calibration else UNCALIBRATED,
+            calibration=Calibration.model_validate_json(calibration)
+            if calibration
+            else UNCALIBRATED,
             random_weights=not calibration or provenance.get("random_weights") is True,
             licences=licences,
-            notice=notice.read_text(encoding="utf-8"),
-            quality=_read_json(folder / "quality.json"),
+            notice=_read(folder / "NOTICE") or _read(_NOTICE),
+            card=_read(folder / "card.md"),
         )
     except (OSError, ValueError, KeyError, ValidationError) as error:
         raise BundleError(f"the checkpoint {folder} cannot be exported: {error}") from error
@@ -100,7 +91,7 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
         calibration=UNCALIBRATED,
         random_weights=True,
         licences=LICENCES,
-        notice=_NOTICE.read_text(encoding="utf-8"),
+        notice=_read(_NOTICE),
     )
 
 
@@ -118,9 +109,6 @@ def find_source(name: str) -> Source:
     return random_source(PRESETS[preset], seed=0)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file, empty where there is none."""
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _read(path: Path) -> str:
+    """The text of a file, empty where there is none."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

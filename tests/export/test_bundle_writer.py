@@ -1,0 +1,184 @@
+"""A bundle is what the contract says, runs from where it lies, and is never half there."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from export import bundle_writer
+from export.bundle_writer import ExportOptions, write_bundle
+from export.source import random_source
+from export.to_onnx import DATA_DEPENDENT
+from samclip_sdk import bundle as bundle_module
+from samclip_sdk.bundle import open_bundle
+from samclip_sdk.errors import StorageError
+from samclip_sdk.manifest import contract_graphs
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.checkpoint import load_checkpoint
+from samclip_sdk.modeling.config import ModelConfig
+
+ROOT = Path(__file__).parents[2]
+GRAPHS = (
+    "image_encoder@32",
+    "clip_head@32",
+    "image_encoder@64",
+    "clip_head@64",
+    "text_encoder",
+    "prompt_encoder",
+    "mask_decoder",
+)
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_checkpoint: Path) -> SamClipModel:
+    return load_checkpoint(tiny_checkpoint)
+
+
+def open_graph(folder: Path, name: str) -> ort.InferenceSession:
+    path, _ = open_bundle(folder).artifact(name, runtime="onnx")
+    return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def assert_same(
+    session: ort.InferenceSession, module: torch.nn.Module, feed: dict[str, np.ndarray]
+) -> None:
+    with torch.inference_mode():
+        answer = module(*(torch.from_numpy(array) for array in feed.values()))
+    expected = answer if isinstance(answer, tuple) else (answer,)
+    for found, wanted in zip(session.run(None, feed), expected, strict=True):
+        assert found.shape == tuple(wanted.shape)
+        assert np.abs(found - wanted.numpy()).max() <= 1e-4 * wanted.abs().max()
+
+
+def test_bundle_holds_the_contract(tiny_bundle: Path, tiny_config: ModelConfig) -> None:
+    bundle = open_bundle(tiny_bundle)
+    bundle.verify()
+    manifest = bundle.manifest
+    contract = contract_graphs(tiny_config, resolutions=(32, 64))
+    assert tuple(manifest.graphs) == tuple(contract) == GRAPHS
+    assert manifest.random_weights
+    assert manifest.provenance["checkpoint"] == {"random_weights": True, "seed": 1}
+    there = {str(path.relative_to(tiny_bundle)) for path in tiny_bundle.rglob("*.*")}
+    listed = {file.path for file in manifest.stored_files()} - {"NOTICE"}
+    assert there == listed | {"manifest.json"}
+    for graph in manifest.graphs.values():
+        parity = graph.artifacts[0].parity
+        assert parity.measured_on is not None
+        assert parity.measured_on.startswith("onnxruntime")
+        assert len(parity.measurements) >= len(graph.outputs)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph_is_static_and_says_nothing_of_this_machine(tiny_bundle: Path, name: str) -> None:
+    path = tiny_bundle / "onnx" / f"{name}.onnx"
+    graph = onnx.load(path, load_external_data=False)
+    assert not {node.op_type for node in graph.graph.node} & DATA_DEPENDENT
+    assert str(ROOT).encode() not in path.read_bytes()
+    assert graph.ir_version <= 8
+    onnx.checker.check_model(path, full_check=True)
+
+
+@pytest.mark.parametrize("texts", [1, 2, 5])
+def test_text_encoder_takes_any_number(tiny_bundle: Path, model: SamClipModel, texts: int) -> None:
+    ids = RNG.integers(1, 49000, size=(texts, 77)).astype(np.int32)
+    ids[:, 9] = 49407
+    assert_same(open_graph(tiny_bundle, "text_encoder"), model.text_encoder, {"input_ids": ids})
+
+
+@pytest.mark.parametrize(("prompts", "points"), [(1, 1), (1, 5), (2, 1), (7, 3), (16, 16)])
+def test_prompts_take_any_number(
+    tiny_bundle: Path, model: SamClipModel, prompts: int, points: int
+) -> None:
+    feed = {
+        "point_coords": RNG.uniform(0, 64, size=(prompts, points, 2)).astype(np.float32),
+        "point_labels": RNG.integers(-2, 4, size=(prompts, points)).astype(np.int32),
+        "mask_input": RNG.normal(size=(prompts, 1, 32, 32)).astype(np.float32),
+        "has_mask_input": RNG.integers(0, 2, size=prompts).astype(np.float32),
+    }
+    encoder = open_graph(tiny_bundle, "prompt_encoder")
+    assert_same(encoder, model.prompt_encoder, feed)
+    image_embeddings = RNG.normal(size=(1, 32, 8, 8)).astype(np.float32)
+    names = [output.name for output in encoder.get_outputs()]
+    encoded = dict(zip(names, encoder.run(names, feed), strict=True))
+    assert_same(
+        open_graph(tiny_bundle, "mask_decoder"),
+        model.mask_decoder,
+        {"image_embeddings": image_embeddings, **encoded},
+    )
+
+
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_image_goes_from_pixels_to_embeddings(
+    tiny_bundle: Path, model: SamClipModel, resolution: int
+) -> None:
+    image = RNG.integers(0, 256, size=(1, 3, resolution, resolution)).astype(np.uint8)
+    encoder = open_graph(tiny_bundle, f"image_encoder@{resolution}")
+    assert_same(encoder, model.image_encoder, {"image": image})
+    token_mask = np.ones((1, resolution // 8, resolution // 8), dtype=np.float32)
+    token_mask[:, :, -1] = 0
+    tokens = encoder.run(["image_tokens"], {"image": image})[0]
+    feed = {"image_tokens": tokens, "token_mask": token_mask}
+    assert_same(open_graph(tiny_bundle, f"clip_head@{resolution}"), model.clip_head, feed)
+
+
+def test_resolutions_share_their_weights(tiny_bundle: Path, model: SamClipModel) -> None:
+    graphs = open_bundle(tiny_bundle).manifest.graphs
+    small, large = (graphs[f"image_encoder@{at}"].artifacts[0].weights for at in (32, 64))
+    assert small == large
+    parameters = sum(p.numel() for p in model.image_encoder.parameters())
+    tables = 2 * (8**2 + 4**2) * 32 + 2 * (8**3 + 4**3)  # absolute and relative positions
+    assert small[0].size_bytes < 4 * (parameters + tables) + 4096
+
+
+def test_bundle_runs_from_a_zip(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "bundle"), "zip", tiny_bundle)
+    monkeypatch.setattr(bundle_module, "cache_folder", lambda: tmp_path / "cache")
+    image = np.full((1, 3, 64, 64), 7, dtype=np.uint8)
+    answers = [
+        open_graph(source, "image_encoder@64").run(None, {"image": image})
+        for source in (tiny_bundle, Path(archive))
+    ]
+    for first, second in zip(*answers, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("stage", ["_write_tokenizer", "_write_graphs", "_write_descriptions"])
+def test_full_disk_leaves_nothing(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def no_space(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundle_writer, "_write_graphs", lambda *args, **kwargs: {})
+    monkeypatch.setattr(bundle_writer, "Manifest", lambda **kwargs: None)
+    monkeypatch.setattr(bundle_writer, stage, no_space)
+    with pytest.raises(StorageError, match="No space left on device"):
+        write_bundle(
+            random_source(tiny_config, seed=0),
+            tmp_path / "bundle",
+            options=ExportOptions(),
+            report=lambda doing: None,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_folders_are_not_replaced(tiny_config: ModelConfig, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StorageError, match="not a bundle"):
+        write_bundle(
+            random_source(tiny_config, seed=0),
+            tmp_path,
+            options=ExportOptions(),
+            report=lambda doing: None,
+        )
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"

@@ -1,0 +1,104 @@
+"""Weights are stored once, in fp16 where that is asked, and mean the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+import torch
+from torch import Tensor, nn
+
+from export.external_weights import WeightFile, halve_weights
+from export.to_onnx import data_dependent_operators, to_onnx
+
+
+class Lookup(nn.Module):
+    """A table that is gathered from, a product, an addition: each treated differently."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(64, 32)
+        self.linear = nn.Linear(32, 48)
+        self.shift = nn.Parameter(torch.randn(48, 48))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.linear(self.table(ids)) + self.shift[: ids.shape[1]]
+
+
+@pytest.fixture(scope="module")
+def module() -> Lookup:
+    torch.manual_seed(0)
+    return Lookup().eval().requires_grad_(False)
+
+
+def export(module: nn.Module) -> ir.Model:
+    return to_onnx(
+        module,
+        example={"ids": torch.zeros(3, 48, dtype=torch.int32)},
+        dynamic_axes={"ids": {0: "n"}},
+        outputs=["y"],
+    )
+
+
+def save(model: ir.Model, folder: Path, *, name: str, store: WeightFile) -> Path:
+    store.move_out(model)
+    path = folder / f"{name}.onnx"
+    ir.save(model, path)
+    return path
+
+
+def run(path: Path) -> np.ndarray:
+    ids = np.arange(48, dtype=np.int32)[None]
+    return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
+
+
+def test_two_graphs_store_their_weights_once(module: Lookup, tmp_path: Path) -> None:
+    with (tmp_path / "shared.weights").open("xb") as file:
+        store = WeightFile("shared.weights", file=file)
+        first = save(export(module), tmp_path, name="first", store=store)
+        size = file.tell()
+        second = save(export(module), tmp_path, name="second", store=store)
+        assert file.tell() == size
+    expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
+    for path in (first, second):
+        np.testing.assert_allclose(run(path), expected, atol=1e-5)
+
+
+def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
+    model = export(module)
+    halve_weights(model)
+    types = {
+        tuple(value.const_value.shape): value.const_value.dtype
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    }
+    assert types[(64, 32)] == ir.DataType.FLOAT16
+    assert types[(32, 48)] == ir.DataType.FLOAT16
+    assert types[(48, 48)] == ir.DataType.FLOAT  # an addend, such as absolute positions
+    assert {output.dtype for output in model.graph.outputs} == {ir.DataType.FLOAT}
+    with (tmp_path / "half.weights").open("xb") as file:
+        path = save(model, tmp_path, name="half", store=WeightFile("half.weights", file=file))
+    expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
+    difference = np.abs(run(path) - expected).max()
+    assert 0 < difference < 5e-3
+
+
+def test_weights_beyond_fp16_stay() -> None:
+    module = nn.Linear(32, 48).requires_grad_(False)
+    module.weight[0, 0] = 1e5
+    model = to_onnx(module, example={"x": torch.zeros(2, 32)}, dynamic_axes={}, outputs=["y"])
+    halve_weights(model)
+    types = {v.const_value.dtype for v in model.graph.initializers.values() if v.const_value}
+    assert ir.DataType.FLOAT16 not in types
+
+
+def test_data_dependent_operators_are_found() -> None:
+    class Holes(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.nonzero(x)
+
+    model = to_onnx(Holes(), example={"x": torch.ones(4, 4)}, dynamic_axes={}, outputs=["y"])
+    assert data_dependent_operators(model) == {"NonZero"}

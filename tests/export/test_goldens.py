@@ -1,0 +1,85 @@
+"""The goldens: open_clip's ids, eager torch's values, and small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import open_clip
+import pytest
+
+from export.goldens import golden_tokens
+from samclip_sdk.bundle import open_bundle
+from samclip_sdk.errors import BundleError
+from samclip_sdk.goldens import GOLDEN_TENSORS, golden_error, read_goldens
+from samclip_sdk.image import letterbox
+
+
+def test_golden_tokens_are_open_clips() -> None:
+    tokenizer = open_clip.get_tokenizer("ViT-L-14")
+    for golden in golden_tokens():
+        ids = tokenizer([golden.text])[0].tolist()
+        assert ids == [*golden.input_ids, *[0] * (77 - len(golden.input_ids))], golden.text
+
+
+def test_golden_texts_cover_what_tokenizers_get_wrong() -> None:
+    texts = [golden.text for golden in golden_tokens()]
+    for needle in ("", "🐶", "é", "&amp;", "“", "1234567890"):
+        assert any(needle in text for text in texts)
+    assert max(len(golden.input_ids) for golden in golden_tokens()) == 77
+
+
+def test_goldens_are_small(tiny_bundle: Path) -> None:
+    assert (tiny_bundle / GOLDEN_TENSORS).stat().st_size < 400_000
+
+
+def test_onnx_files_answer_as_the_goldens_say(tiny_bundle: Path) -> None:
+    index, tensors = read_goldens(tiny_bundle)
+    bundle = open_bundle(tiny_bundle)
+    assert {golden.graph for golden in index.graphs} == set(bundle.manifest.graphs)
+    for golden in index.graphs:
+        path, _ = bundle.artifact(golden.graph, runtime="onnx")
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        feed = {name: tensors[key] for name, key in golden.inputs.items()}
+        names = list(golden.outputs)
+        for name, output in zip(names, session.run(names, feed), strict=True):
+            expected = golden.outputs[name]
+            tensor = tensors[expected.tensor]
+            assert golden_error(output, expected=tensor, step=expected.step) <= expected.max_error
+            wrong = np.roll(output, 1, axis=-1) + 0.1 * np.abs(output).max()
+            assert golden_error(wrong, expected=tensor, step=expected.step) > expected.max_error
+
+
+def test_goldens_hold_the_preprocessing(tiny_bundle: Path) -> None:
+    index, tensors = read_goldens(tiny_bundle)
+    pad_colour = open_bundle(tiny_bundle).manifest.image.pad_colour
+    assert [golden.resolution for golden in index.letterbox] == [32, 64]
+    for golden in index.letterbox:
+        picture = tensors[golden.image]
+        assert picture.shape[0] != picture.shape[1]
+        image, _ = letterbox(picture, resolution=golden.resolution, pad_colour=pad_colour)
+        np.testing.assert_array_equal(image, tensors[golden.output])
+
+
+def test_goldens_go_from_picture_to_mask(tiny_bundle: Path) -> None:
+    index, tensors = read_goldens(tiny_bundle)
+    point, box = index.segment
+    assert point.points
+    assert point.box is None
+    assert box.box is not None
+    assert not box.points
+    assert tensors[point.iou_predictions.tensor].shape == (4,)
+    assert index.class_embeddings[0].labels == ("dog", "traffic light")
+
+
+@pytest.mark.parametrize("output", [np.zeros(3), np.array([1, 2, np.nan, 4])])
+def test_golden_error_is_infinite_for_what_cannot_be_compared(output: np.ndarray) -> None:
+    assert golden_error(output, expected=np.ones(4), step=1) == float("inf")
+
+
+def test_damaged_goldens_are_one_error(tmp_path: Path) -> None:
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "index.json").write_text("{")
+    with pytest.raises(BundleError, match="cannot be read"):
+        read_goldens(tmp_path)
