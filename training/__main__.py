@@ -1,8 +1,9 @@
-"""`python -m training STAGE`: trains one stage of a config; starts again where it stopped."""
+"""`python -m training STAGE`: runs one stage of a config; starts again where it stopped."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +11,16 @@ import typer
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.checkpoint import load_checkpoint, save_checkpoint
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
+from training.calibrate import CALIBRATION_NAME, calibrate
 from training.captions import Captions
 from training.config import (
     CONFIGS,
+    CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
     SamTeacherConfig,
-    StageConfig,
     load_stage,
 )
 from training.data import Joined, PictureBatches, SceneBatches
@@ -30,6 +32,8 @@ from training.vocabulary import CORPUS, tiny_vocabulary
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+_SETTINGS = "config.json"
+
 
 @app.command()
 def main(
@@ -40,14 +44,18 @@ def main(
     config: Annotated[str, typer.Option(help="a config of training/configs, by name")] = "tiny",
     runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = Path("runs"),
 ) -> None:
-    """Trains STAGE and writes its result into RUNS/CONFIG/STAGE."""
+    """Runs STAGE: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate, in this order.
+
+    A stage writes its result into RUNS/CONFIG/STAGE; calibrate, into the checkpoint's folder.
+    """
     path = CONFIGS / f"{config}.toml"
     settings = load_stage(path, stage, overrides=tuple(override or ()))
-    clip_settings = load_stage(path, "clip_teacher")
-    assert isinstance(clip_settings, ClipTeacherConfig)
     run = runs / config / stage
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(settings.model_dump_json(indent=2), encoding="utf-8")
+    clip_settings = (
+        settings
+        if isinstance(settings, ClipTeacherConfig)
+        else _clip_settings(path, trained=runs / config / "clip_teacher" / _SETTINGS)
+    )
     stages = Stages(PRESETS[config], clip_settings, runs / config)
     match settings:
         case ClipTeacherConfig():
@@ -56,6 +64,17 @@ def main(
             stages.train_sam_teacher(settings, run)
         case DistillConfig():
             stages.distill(settings, run)
+        case CalibrateConfig():
+            stages.calibrate(settings)
+
+
+def _clip_settings(path: Path, *, trained: Path) -> ClipTeacherConfig:
+    """Those that the CLIP teacher was trained with; the config's, if it was not trained yet."""
+    if trained.exists():
+        return ClipTeacherConfig.model_validate_json(trained.read_text(encoding="utf-8"))
+    settings = load_stage(path, "clip_teacher")
+    assert isinstance(settings, ClipTeacherConfig)
+    return settings
 
 
 class Stages:
@@ -69,6 +88,7 @@ class Stages:
 
     def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path) -> None:
         """Trains the small CLIP."""
+        _write_settings(settings, run)
         clip = self._new_clip()
         dataset = PictureBatches(
             self._corpus(),
@@ -89,6 +109,7 @@ class Stages:
 
     def train_sam_teacher(self, settings: SamTeacherConfig, run: Path) -> None:
         """Trains the small SAM."""
+        _write_settings(settings, run)
         sam = SmallSam(build_model(self.model, seed=settings.optimisation.seed))
         dataset = SceneBatches(self._corpus(), settings.scenes, seed=settings.optimisation.seed)
         train(SamTeacherTask(sam, dataset), settings.optimisation, run)
@@ -98,6 +119,8 @@ class Stages:
         """Runs one of the paper's stages and writes a checkpoint."""
         clip, sam = self.teachers()
         student = self._student(settings, clip=clip, sam=sam)
+        # Read now: whatever happens to the earlier stage later, this is what it was.
+        provenance = self._provenance(settings, stage=run.name)
         corpus, seed = self._corpus(), settings.optimisation.seed
         datasets: dict[str, Dataset[Any]] = {
             "pictures": PictureBatches(
@@ -115,7 +138,22 @@ class Stages:
             region_weight=settings.region_weight,
         )
         train(task, settings.optimisation, run)
-        save_checkpoint(student, run, provenance=_provenance(settings))
+        (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
+        save_checkpoint(student, run, provenance=provenance)
+
+    def calibrate(self, settings: CalibrateConfig) -> None:
+        """Writes a checkpoint's `calibration.json`, and into its provenance how it came about."""
+        checkpoint = self.runs / settings.checkpoint
+        model = load_checkpoint(checkpoint)
+        calibrate(
+            checkpoint,
+            self._corpus(),
+            size_px=self.model.segmentation_resolution,
+            scenes=settings.scenes,
+            seed=settings.seed,
+        )
+        provenance = read_provenance(checkpoint) | {"calibration": settings.model_dump(mode="json")}
+        save_checkpoint(model, checkpoint, provenance=provenance)
 
     def teachers(self) -> tuple[SmallClip, SmallSam]:
         """The two trained teachers, frozen."""
@@ -136,6 +174,24 @@ class Stages:
             block.load_state_dict(student.image_encoder.blocks[-1].state_dict())
         return student
 
+    def _provenance(self, settings: DistillConfig, *, stage: str) -> dict[str, Any]:
+        """How a stage's weights come about, down to the teachers; `nouns` counts those taught."""
+        if settings.starts_from == "teachers":
+            starts_from = {
+                name: json.loads((self.runs / name / _SETTINGS).read_text(encoding="utf-8"))
+                for name in ("clip_teacher", "sam_teacher")
+            }
+        else:
+            starts_from = read_provenance(self.runs / settings.starts_from)
+        packages = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
+        return {
+            "stage": stage,
+            "nouns": len(self.nouns),
+            "settings": settings.model_dump(mode="json"),
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+            "starts_from": starts_from,
+        }
+
     def _new_clip(self) -> SmallClip:
         resolution = self.clip_settings.pictures.resolutions[-1]
         tower = self.clip_settings.image_tower
@@ -145,9 +201,10 @@ class Stages:
         return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
 
 
-def _provenance(settings: StageConfig) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
-    return {"stage": settings.model_dump(mode="json"), "versions": versions}
+def _write_settings(settings: ClipTeacherConfig | SamTeacherConfig, run: Path) -> None:
+    """A teacher's settings say how to build it; a checkpoint has its own config.json."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / _SETTINGS).write_text(settings.model_dump_json(indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from samclip_sdk.storage import atomic_file
 from training.questions import pose_question
 from training.scenes import Corpus, Scene, compose_scene
 
-_FILE = "calibration.json"
+CALIBRATION_NAME = "calibration.json"
 _LEVELS = np.arange(0.05, 1.0, 0.025)
 _POINT_LEVELS = (0.3, 0.5, 0.7, 0.9)
 
@@ -57,7 +57,7 @@ def calibrate(
         scenes: how many to ask; a third of them chooses the threshold for points.
         seed: of the scenes.
     """
-    (checkpoint / _FILE).unlink(missing_ok=True)
+    (checkpoint / CALIBRATION_NAME).unlink(missing_ok=True)
     with SamClip.load("torch", model=checkpoint) as model:
         answers = list(_ask(model, corpus, size_px=size_px, scenes=scenes, seed=seed))
     scale, bias = fit_scores(answers)
@@ -169,7 +169,7 @@ def _questions(
 
 
 def _write(checkpoint: Path, calibration: Calibration) -> None:
-    with atomic_file(checkpoint / _FILE) as file:
+    with atomic_file(checkpoint / CALIBRATION_NAME) as file:
         file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
 
 

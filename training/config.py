@@ -89,7 +89,8 @@ class DistillConfig(_Settings):
 
     `sam_weight` is lambda; 0 leaves the scenes' masks out. `region_weight` is of the region
     distillation, which is ours: the CLIP head's features in a box of a scene against the
-    teacher's embedding of that crop. The paper's own loss has 0.
+    teacher's embedding of that crop. The paper's own loss has 0. `starts_from` is an earlier
+    stage, or "teachers" for stage 0: SAM's weights and a CLIP head of copies.
     """
 
     task: Literal["distill"]
@@ -101,8 +102,18 @@ class DistillConfig(_Settings):
     starts_from: str
 
 
+class CalibrateConfig(_Settings):
+    """Scores and thresholds of text-to-mask, chosen on training scenes; no weight changes."""
+
+    task: Literal["calibrate"]
+    checkpoint: str
+    scenes: int = Field(gt=0)
+    seed: int = 0
+
+
 StageConfig = Annotated[
-    ClipTeacherConfig | SamTeacherConfig | DistillConfig, Field(discriminator="task")
+    ClipTeacherConfig | SamTeacherConfig | DistillConfig | CalibrateConfig,
+    Field(discriminator="task"),
 ]
 _ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)
 
