@@ -7,7 +7,6 @@ float32, row by row.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +39,7 @@ class Vocabulary(BaseModel):
     def _check(self) -> Vocabulary:
         try:
             size = len(base64.b64decode(self.embeddings, validate=True))
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error too
             raise ValueError(f"embeddings are not base64: {error}") from error
         expected = 4 * self.embed_dim * len(self.labels)
         if size != expected:

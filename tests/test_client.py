@@ -1,0 +1,385 @@
+"""The client against a source whose answers are known; then against a tiny model, both runtimes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from samclip_sdk import (
+    BundleError,
+    EmbeddingMismatchError,
+    ImageEmbedding,
+    ImageError,
+    PromptError,
+    RuntimeMissingError,
+    SamClip,
+    StorageError,
+    TextError,
+    TextTruncatedWarning,
+)
+from tests.fake_source import FakeSource, fake_client, picture
+
+LABELS = ["dog", "zebra", "cat", "green frog"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> SamClip:
+    return fake_client(tmp_path)[0]
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
+    return fake_client(tmp_path)
+
+
+def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    image = model.encode_image(picture())
+    model.classify(image, LABELS)
+    model.segment(image, points=[[10, 10]], labels=[1])
+    model.segment_text(image, LABELS)
+    model.embed_image(image)
+    assert source.runs("image_encoder@64") == 1
+    assert source.runs("image_encoder@32") == 0
+    assert set(image.speed) == {"load_image", "preprocess", "image_encoder"}
+
+
+def test_a_raw_image_is_classified_at_its_own_resolution(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    result = model.classify(picture(), LABELS)
+    assert source.runs("image_encoder@64") == 0
+    feed = source.sessions["clip_head@32"].feeds[0]
+    assert (feed["token_mask"] == 1).all()  # the classification task crops: nothing is padded
+    assert result.top(1)[0][0] == "dog"
+    assert result.probs.sum() == pytest.approx(1)
+    assert result.logits[0] == pytest.approx(50, abs=1e-3)
+
+
+@pytest.mark.parametrize("form", ["array", "pillow", "path", "text"])
+def test_any_form_of_an_image(model: SamClip, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture()).save(path)
+    image: Any = {
+        "array": picture(),
+        "pillow": Image.fromarray(picture()),
+        "path": path,
+        "text": str(path),
+    }[form]
+    found, expected = model.encode_image(image), model.encode_image(picture())
+    np.testing.assert_array_equal(found.image_tokens, expected.image_tokens)
+
+
+def test_a_box_comes_back_where_it_was(model: SamClip) -> None:
+    result = model.segment(picture(), boxes=[25, 12.5, 75, 37.5], multimask_output=False)
+    assert result.masks.shape == (1, 50, 100)
+    np.testing.assert_allclose(result.boxes, [[25, 12.5, 75, 37.5]], atol=2)
+    assert result.scores == pytest.approx([0.6])
+    assert result.low_res_masks.shape == (1, 16, 16)
+
+
+def test_three_masks_a_prompt_or_one(model: SamClip) -> None:
+    points = [[[20, 20]], [[80, 30]]]
+    three = model.segment(picture(), points=points, labels=[[1], [1]])
+    assert three.prompt_index.tolist() == [0, 0, 0, 1, 1, 1]
+    assert three.scores == pytest.approx([0.7, 0.8, 0.9] * 2)  # tokens 1 to 3
+    one = model.segment(picture(), points=points, labels=[[1], [1]], multimask_output=False)
+    assert one.prompt_index.tolist() == [0, 1]
+    assert one.scores == pytest.approx([0.6, 0.6])  # token 0
+    assert one.masks[0, 20, 20]
+    assert not one.masks[0, 30, 80]
+    assert one.masks[1, 30, 80]
+
+
+def test_many_prompts_are_split_and_answered_as_if_alone(
+    both: tuple[SamClip, FakeSource],
+) -> None:
+    model, source = both
+    image = model.encode_image(picture())
+    boxes = [[x, y, x + 30, y + 20] for x in range(0, 60, 6) for y in range(0, 28, 7)]
+    result = model.segment(image, boxes=boxes, multimask_output=False)
+    sizes = [len(feed["sparse_mask"]) for feed in source.sessions["mask_decoder"].feeds]
+    assert sizes == [16, 16, 8]
+    for index in (0, 17, 39):
+        alone = model.segment(image, boxes=boxes[index], multimask_output=False)
+        np.testing.assert_array_equal(alone.masks[0], result.masks[index])
+
+
+def test_low_res_masks_are_a_mask_input(model: SamClip) -> None:
+    image = model.encode_image(picture())
+    first = model.segment(image, boxes=[25, 12, 75, 38], multimask_output=False)
+    again = model.segment(image, mask_input=first.low_res_masks, multimask_output=False)
+    np.testing.assert_array_equal(again.masks, first.masks)
+
+
+def test_mask_threshold(model: SamClip) -> None:
+    low = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=-4.9)
+    high = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=4.9)
+    assert low.masks.sum() > high.masks.sum() > 0
+    with pytest.raises(PromptError, match="mask_threshold is nan"):
+        model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=float("nan"))
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_text_finds_what_is_there_and_nothing_else(
+    both: tuple[SamClip, FakeSource], refine: bool
+) -> None:
+    model, source = both
+    result = model.segment_text(picture(), LABELS, refine=refine)
+    assert result.present == ("dog", "cat")
+    assert (result.presence[[1, 3]] < 0.1).all()
+    assert (result.presence[[0, 2]] > 0.9).all()
+    assert (result.scores[[1, 3]] == 0).all()
+    assert result.mask("dog")[:45, :45].mean() > 0.9
+    assert not result.mask("dog")[:, 60:].any()
+    assert result.mask("cat")[:20, 60:].mean() > 0.9
+    assert not result.mask("zebra").any()
+    assert result.class_map[5, 5] == 0
+    assert result.class_map[5, 95] == 2
+    assert result.class_map[45, 95] == -1
+    # One call for both present labels, none where the CLIP head is alone.
+    assert source.runs("mask_decoder") == int(refine)
+    assert [len(each) for each in result.points] == ([3, 0, 2, 0] if refine else [0] * 4)
+    assert all((each >= 0).all() and (each < (100, 50)).all() for each in result.points)
+
+
+def test_nothing_found_is_a_result(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    result = model.segment_text(picture(), "zebra")
+    assert result.present == ()
+    assert not result.masks[0].any()
+    assert (result.class_map == -1).all()
+    assert source.runs("mask_decoder") == 0
+
+
+def test_threshold_decides_who_is_present(model: SamClip) -> None:
+    assert model.segment_text(picture(), LABELS, threshold=0).present == tuple(LABELS)
+    assert model.segment_text(picture(), LABELS, threshold=1).present == ()
+    with pytest.raises(PromptError, match=r"threshold is 1\.5"):
+        model.segment_text(picture(), LABELS, threshold=1.5)
+
+
+@given(others=st.lists(st.sampled_from(["cat", "zebra", "a", "b", "c"]), unique=True))
+def test_a_label_is_answered_as_if_alone(
+    others: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model, _ = fake_client(tmp_path_factory.mktemp("model"))
+    image = model.encode_image(picture())
+    alone = model.segment_text(image, ["dog"], points_per_class=2)
+    beside = model.segment_text(image, [*others, "dog"], points_per_class=2)
+    place = len(others)
+    np.testing.assert_array_equal(beside.masks[place], alone.masks[0])
+    np.testing.assert_array_equal(beside.score_maps[place], alone.score_maps[0])
+    np.testing.assert_array_equal(beside.points[place], alone.points[0])
+    assert beside.presence[place] == alone.presence[0]
+
+
+def test_the_seed_decides_the_points(model: SamClip) -> None:
+    def points(seed: int) -> list[Any]:
+        return (
+            model.segment_text(picture(), "dog", points_per_class=1, seed=seed).points[0].tolist()
+        )
+
+    assert points(0) == points(0)
+    assert len({str(points(seed)) for seed in range(12)}) > 1
+
+
+def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
+    labels = [*LABELS, *(f"noun {index}" for index in range(146))]
+    image = picture(3000, 4000)
+    tracemalloc.start()
+    result = model.segment_text(image, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(result.masks) == 150
+    assert peak < 400e6
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "at least one label"),
+        ("", "is empty"),
+        (["dog", "  "], "text 1 is empty"),
+        (["dog", "cat", "dog"], "'dog' is there twice"),
+        (["dog", 7], "text 1 is a int"),
+    ],
+)
+def test_labels_that_cannot_be(model: SamClip, labels: Any, message: str) -> None:
+    for ask in (model.classify, model.segment_text):
+        with pytest.raises(TextError, match=message):
+            ask(picture(), labels)
+
+
+def test_a_long_text_is_cut_with_a_warning(model: SamClip) -> None:
+    with pytest.warns(TextTruncatedWarning, match="was cut"):
+        result = model.classify(picture(), ["dog", "x" * 10_000])
+    assert result.top(1)[0][0] == "dog"
+
+
+@pytest.mark.parametrize("skill", ["classify", "segment", "segment_text", "embed_image"])
+def test_bad_images_fail_alike(model: SamClip, tmp_path: Path, skill: str) -> None:
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    more: dict[str, Any] = {
+        "classify": {"labels": "dog"},
+        "segment": {"boxes": [0, 0, 1, 1]},
+        "segment_text": {"labels": "dog"},
+        "embed_image": {},
+    }[skill]
+    bad: list[Any] = [
+        tmp_path / "torn.png",
+        tmp_path / "none.png",
+        np.zeros((1, 1, 3), np.uint8),
+        np.full((9, 9, 3), np.nan, np.float32),
+    ]
+    for image in bad:
+        with pytest.raises(ImageError):
+            getattr(model, skill)(image, **more)
+
+
+@pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])
+def test_extreme_shapes_are_images(model: SamClip, size: tuple[int, int]) -> None:
+    result = model.segment_text(picture(*size), LABELS)
+    assert result.class_map.shape == size
+    assert model.segment(picture(*size), points=[[0, 0]]).masks.shape == (3, *size)
+    assert model.classify(picture(*size), "dog").probs.tolist() == [1]
+
+
+def test_another_models_embedding_is_refused(model: SamClip, tmp_path: Path) -> None:
+    other, _ = fake_client(tmp_path, model_id="other")
+    image = other.encode_image(picture())
+    for ask in (
+        lambda: model.classify(image, "dog"),
+        lambda: model.segment(image, points=[[1, 1]]),
+        lambda: model.segment_text(image, "dog"),
+        lambda: model.embed_image(image),
+    ):
+        with pytest.raises(EmbeddingMismatchError, match="made by model other, this is model fake"):
+            ask()
+
+
+def test_a_saved_embedding_answers_the_same(model: SamClip, tmp_path: Path) -> None:
+    image = model.encode_image(picture())
+    image.save(tmp_path / "image.npz")
+    loaded = ImageEmbedding.load(tmp_path / "image.npz")
+    found, expected = model.segment_text(loaded, LABELS), model.segment_text(image, LABELS)
+    np.testing.assert_array_equal(found.class_map, expected.class_map)
+
+
+def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: SamClip) -> None:
+    texts = model.embed_text(["a photo of a dog.", "dog"])
+    image = model.embed_image(picture())
+    np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
+    assert image.shape == (256,)
+    assert (texts @ image)[0] == pytest.approx(1, abs=1e-5)
+    assert (texts @ image)[1] < 0.5
+    assert model.embed_text("dog").shape == (1, 256)
+
+
+def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
+    path = tmp_path / "nouns.json"
+    maker, _ = fake_client(tmp_path)
+    maker.save_vocabulary(path, LABELS)
+    expected = maker.segment_text(picture(), LABELS)
+    user, source = fake_client(tmp_path, model_id="same weights, no text encoder")
+    assert user.load_vocabulary(path) == tuple(LABELS)
+    found = user.segment_text(picture(), LABELS)
+    np.testing.assert_array_equal(found.score_maps, expected.score_maps)
+    user.classify(picture(), ["cat", "dog"])
+    assert "text_encoder" not in source.sessions
+    user.classify(picture(), ["cat", "frog"])
+    assert source.runs("text_encoder") == 1
+
+
+def test_a_vocabulary_of_another_model_is_refused(model: SamClip, tmp_path: Path) -> None:
+    model.save_vocabulary(tmp_path / "nouns.json", "dog")
+    other, _ = fake_client(tmp_path, revision="2")
+    with pytest.raises(EmbeddingMismatchError, match="made by fake 1, this is fake 2"):
+        other.load_vocabulary(tmp_path / "nouns.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["dog", "cat"]}, "expected 2048"),
+        ({"embeddings": "!!!"}, "not base64"),
+        ({"schema_version": 2}, "not a vocabulary pack"),
+        ({"more": 1}, "not a vocabulary pack"),
+    ],
+)
+def test_a_damaged_vocabulary(
+    model: SamClip, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "nouns.json"
+    model.save_vocabulary(path, "dog")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BundleError, match=message):
+        model.load_vocabulary(path)
+
+
+def test_a_vocabulary_that_is_not_there(model: SamClip, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="cannot read the vocabulary"):
+        model.load_vocabulary(tmp_path / "none.json")
+    with pytest.raises(StorageError):
+        model.save_vocabulary(tmp_path / "no folder" / "nouns.json", "dog")
+
+
+def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    with model:
+        model.classify(picture(), "dog")
+        sessions = list(source.sessions.values())
+    for session in sessions:
+        with pytest.raises(ValueError, match="closed"):
+            session.run({})
+    assert model.classify(picture(), "dog").probs.tolist() == [1]
+
+
+def test_runtimes_that_cannot_be(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeMissingError, match="no runtime 'tpu': use auto, onnx, torch"):
+        SamClip.load("tpu")
+    with pytest.raises(BundleError, match="is a checkpoint"):
+        SamClip.load("onnx", model=tiny_checkpoint)
+    with pytest.raises(BundleError, match="runs in fp32"):
+        SamClip.load("auto", model=tiny_checkpoint, precision="int8")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for runtime in ("onnx", "auto"):
+        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[onnx\]"'):
+            SamClip.load(runtime, model=tmp_path)
+
+
+def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The same weights; the checkpoint takes the bundle's tokenizer."""
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
+    (tmp_path / "tokenizer.json").write_bytes((tiny_bundle / "tokenizer.json").read_bytes())
+    with SamClip.load("auto", model=tiny_bundle) as onnx, SamClip.load(model=tmp_path) as torch:
+        a, b = onnx.encode_image(picture()), torch.encode_image(picture())
+        np.testing.assert_allclose(a.image_embeddings, b.image_embeddings, atol=1e-4)
+        prompts: dict[str, Any] = {"points": [[[20, 20], [30, 40]]], "boxes": [[5, 6, 70, 45]]}
+        found, expected = onnx.segment(a, **prompts), torch.segment(b, **prompts)
+        np.testing.assert_allclose(found.low_res_masks, expected.low_res_masks, atol=1e-3)
+        np.testing.assert_allclose(
+            onnx.classify(picture(), LABELS).logits,
+            torch.classify(picture(), LABELS).logits,
+            atol=1e-2,
+        )
+        text = onnx.segment_text(a, LABELS, threshold=0)
+        np.testing.assert_allclose(
+            text.score_maps, torch.segment_text(b, LABELS).score_maps, atol=1e-3
+        )
+        # Exact, on a real runtime: a label alone is the label among others.
+        alone = onnx.segment_text(a, LABELS[2], threshold=0)
+        np.testing.assert_array_equal(alone.score_maps[0], text.score_maps[2])
+        np.testing.assert_array_equal(alone.points[0], text.points[2])
+        np.testing.assert_allclose(alone.scores[0], text.scores[2], atol=1e-5)
