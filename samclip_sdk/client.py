@@ -60,7 +60,7 @@ class SamClip:
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         precision: str | None = None,
     ) -> SamClip:
-        """Opens a model. Its graphs are loaded when they are first needed.
+        """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
         Args:
             runtime: "onnx" (bundles), "torch" (checkpoint folders), or "auto": whichever of them
@@ -70,7 +70,7 @@ class SamClip:
 
         Raises:
             RuntimeMissingError: the runtime is not installed; the message says how to install it.
-            BundleError: the model cannot be opened.
+            BundleError: the model cannot be opened, or a file of it is missing or was changed.
         """
         return cls(open_source(runtime, model=model, precision=precision))
 

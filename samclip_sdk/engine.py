@@ -161,7 +161,8 @@ class Engine:
             decoded = self.run(
                 "mask_decoder", {"image_embeddings": image_embeddings, **encoded}, clock=clock
             )
-            masks.append(decoded["low_res_masks"][:, tokens])
+            # A copy of what is kept: a view would hold all four tokens of a thousand prompts.
+            masks.append(np.ascontiguousarray(decoded["low_res_masks"][:, tokens]))
             scores.append(decoded["iou_predictions"][:, tokens])
         return np.concatenate(masks), np.concatenate(scores)
 

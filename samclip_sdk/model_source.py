@@ -35,12 +35,16 @@ class ModelSource(Protocol):
 
 
 class BundleSource:
-    """A bundle on a runtime.
+    """A bundle on a runtime. All that it will run is verified here; sessions are opened later.
 
     Args:
-        bundle: verified file by file, as its graphs are opened.
+        bundle: where the artifacts are.
         runtime: "onnx".
         precision: of the artifacts; the bundle's preferred ones if None.
+
+    Raises:
+        BundleError: a graph has no such artifact, or a file is missing.
+        BundleTamperedError: a file was changed.
     """
 
     def __init__(self, bundle: Bundle, *, runtime: str, precision: str | None) -> None:
@@ -48,7 +52,10 @@ class BundleSource:
         self.id = bundle.id
         self.manifest: ModelInfo = bundle.manifest
         self._runtime = runtime
-        self._precision = precision
+        self._artifacts = {
+            graph: bundle.artifact(graph, runtime=runtime, precision=precision)
+            for graph in bundle.manifest.graphs
+        }
 
     @property
     def tokenizer_path(self) -> Path:
@@ -56,8 +63,18 @@ class BundleSource:
         return self.bundle.file(TOKENIZER_NAME)
 
     def session(self, graph: str) -> Session:
-        """Opens a graph by its key."""
-        path, spec = self.bundle.artifact(graph, runtime=self._runtime, precision=self._precision)
+        """Opens a graph by its key.
+
+        Raises:
+            BundleError: there is no text_encoder.
+        """
+        if graph not in self._artifacts:
+            # The manifest guarantees every other graph that the client runs.
+            raise BundleError(
+                f"the bundle {self.manifest.name} has no {graph}: it knows the labels of its "
+                "vocabulary packs only, see load_vocabulary"
+            )
+        path, spec = self._artifacts[graph]
         return open_session(self._runtime, path=path, spec=spec)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import tracemalloc
 from pathlib import Path
@@ -20,7 +19,6 @@ from samclip_sdk import (
     ImageEmbedding,
     ImageError,
     PromptError,
-    RuntimeMissingError,
     SamClip,
     StorageError,
     TextError,
@@ -341,21 +339,6 @@ def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
         with pytest.raises(ValueError, match="closed"):
             session.run({})
     assert model.classify(picture(), "dog").probs.tolist() == [1]
-
-
-def test_runtimes_that_cannot_be(
-    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(RuntimeMissingError, match="no runtime 'tpu': use auto, onnx, torch"):
-        SamClip.load("tpu")
-    with pytest.raises(BundleError, match="is a checkpoint"):
-        SamClip.load("onnx", model=tiny_checkpoint)
-    with pytest.raises(BundleError, match="runs in fp32"):
-        SamClip.load("auto", model=tiny_checkpoint, precision="int8")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for runtime in ("onnx", "auto"):
-        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[onnx\]"'):
-            SamClip.load(runtime, model=tmp_path)
 
 
 def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:

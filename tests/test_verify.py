@@ -77,7 +77,7 @@ def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
     replace_file(bundle, GOLDEN_TENSORS, content.getvalue())
     report = verify_bundle(bundle)
     assert failed(report) == ["mask_decoder low_res_masks"]
-    with pytest.raises(VerificationError, match="1 of .* failed on onnx: mask_decoder low_res"):
+    with pytest.raises(VerificationError, match=r"1 of .* failed on onnx: mask_decoder low_res"):
         report.raise_if_failed()
     result = CliRunner().invoke(app, ["verify", "--model", str(bundle)])
     assert result.exit_code == 1
