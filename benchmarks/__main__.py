@@ -116,7 +116,9 @@ def _describe(samclip: SamClip, *, runtime: str) -> tuple[Subject, int]:
         runtime=runtime,
         random_weights=manifest.random_weights,
     )
-    taught = manifest.provenance.get("nouns", _NOUNS)
+    # A bundle quotes the provenance of the checkpoint that it was exported from.
+    provenance = manifest.provenance.get("checkpoint", manifest.provenance)
+    taught = provenance.get("nouns") if isinstance(provenance, dict) else None
     return subject, taught if isinstance(taught, int) else _NOUNS
 
 

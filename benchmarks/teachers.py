@@ -17,7 +17,7 @@ from benchmarks.classification import Rank
 from samclip_sdk import SamClip
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import PRESETS
+from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from training.__main__ import Stages
 from training.config import ClipTeacherConfig
 from training.teachers import SmallClip, SmallSam
@@ -61,15 +61,21 @@ def load_teachers(run: Path) -> Teachers:
 
     Raises:
         OSError: a file is missing.
-        KeyError: the folder is not named after a config.
+        ValueError: the folder is not named after a config.
     """
+    if run.name not in PRESETS:
+        raise ValueError(f"{run} is not the runs of a config: {', '.join(PRESETS)}")
     settings = (run / "clip_teacher" / "config.json").read_text(encoding="utf-8")
-    model_config = PRESETS[run.name]
-    stages = Stages(model_config, ClipTeacherConfig.model_validate_json(settings), run)
+    stages = Stages(PRESETS[run.name], ClipTeacherConfig.model_validate_json(settings), run)
     clip, sam = stages.teachers()
-    merged = build_model(model_config)
+    return join_teachers(clip, sam, config=PRESETS[run.name])
+
+
+def join_teachers(clip: SmallClip, sam: SmallSam, *, config: ModelConfig) -> Teachers:
+    """Puts SAM's parts and CLIP's text tower where the public API can run them."""
+    merged = build_model(config)
     SmallSam(merged).load_state_dict(sam.state_dict())
     merged.text_encoder.load_state_dict(clip.text_encoder.state_dict())
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(merged, folder, provenance={"teachers": run.name})
-        return Teachers(clip, SamClip.load("torch", model=folder))
+        save_checkpoint(merged, folder, provenance={})
+        return Teachers(clip.eval(), SamClip.load("torch", model=folder))

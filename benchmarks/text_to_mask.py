@@ -14,6 +14,7 @@ from training.scenes import Scene
 if TYPE_CHECKING:
     from samclip_sdk.results import TextMasks
 
+
 class TextTally:
     """Collects IoUs of present labels, and which absent ones got a mask, scene by scene."""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.progress import Progress
+from typer.testing import CliRunner
 
+from benchmarks.__main__ import app
 from benchmarks.material import Material, load_materials, without_copies
 from benchmarks.quality import Figures, measure_quality
-from benchmarks.record import HELDOUT, UNSEEN, Settings
+from benchmarks.record import HELDOUT, UNSEEN, Quality, Settings
 from training.scenes import Corpus, load_corpus
 from training.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
 
@@ -182,3 +185,27 @@ def test_copies_are_left_out() -> None:
     kept = without_copies(corpus, of=replace(train, cutouts=(brighter,)))
     assert kept.labels.tolist() == [0, 2]
     assert len(kept.cutouts) == len(kept.styles) == 2
+
+
+def test_a_bundle_is_measured_from_the_command_line(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The real client, so that what the fake promises is true; the figures mean nothing."""
+    output = tmp_path / "quality.json"
+    arguments = ["quality", "--model", str(tiny_bundle), "--output", str(output)]
+    few = ["--nouns", "12", "--pictures", "2", "--scenes", "1"]
+    done = CliRunner().invoke(app, [*arguments, *few], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    quality = Quality.model_validate_json(output.read_bytes())
+    assert quality.subject.random_weights
+    assert len(quality.top_k) == 8
+    assert len(quality.text_to_mask) == 4
+    assert "mIoU, box prompt" in done.output
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    output = tmp_path / "quality.json"
+    arguments = ["quality", "--model", str(tmp_path / "none"), "--output", str(output)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert done.output.startswith("error: ")
+    assert len(done.output.splitlines()) == 1
+    assert not output.exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,24 @@ def test_report_writes_all_pages_or_none(quality: Quality, tmp_path: Path) -> No
     assert page.read_text(encoding="utf-8") == f"{START}\n{render(quality)}{END}\n"
 
 
-def test_readme_shows_what_was_measured() -> None:
-    """`python -m benchmarks report docs/quality.json README.md` brings it up to date."""
-    source = (ROOT / "docs" / "quality.json").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert insert_table(readme, render(Quality.model_validate_json(source))) == readme
+@pytest.mark.parametrize("page", ["README.md", "samclip_sdk/assets/samclip-tiny/README.md"])
+def test_pages_show_what_was_measured(page: str) -> None:
+    """`python -m benchmarks report docs/quality.json PAGE` brings a page up to date.
+
+    The model card is hashed by its bundle: give `report` the checkpoint's card.md, then export.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert insert_table(text, render(measured())) == text
+
+
+def test_what_was_measured_is_what_ships() -> None:
+    """The embedded bundle has the very weights of docs/quality.json."""
+    bundle = ROOT / "samclip_sdk" / "assets" / "samclip-tiny"
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    subject = measured().subject
+    assert (subject.name, subject.revision) == (manifest["name"], manifest["revision"])
+    assert not subject.random_weights
+
+
+def measured() -> Quality:
+    return Quality.model_validate_json((ROOT / "docs" / "quality.json").read_bytes())
