@@ -125,7 +125,7 @@ RECIPES = (
     Recipe(
         name="toys",
         drawings=(
-            "openclipart/teddy-bear/stylized-teddy-bear-wit-01.webp",
+            "openclipart/penguin/plush-tux-anita-01.webp",
             "fluent_color/star/star.webp",
             "noto/soccer-ball/soccer-ball.webp",
             "openclipart/train/kiddy-train-orlando-kara.webp",
@@ -140,7 +140,7 @@ RECIPES = (
         drawings=(
             "openclipart/cat/gatto-cat-architetto-fra-01.webp",
             "openclipart/cat/gatto-cat-architetto-fra-03.webp",
-            "fluent_3d/umbrella/2602-fe0f-webp.webp",
+            "openclipart/mushroom/toadstool-daniel-steele-r.webp",
         ),
         background=_PEAKS,
         size=(640, 420),
