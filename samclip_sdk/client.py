@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -23,7 +24,7 @@ from samclip_sdk.text import check_texts
 from samclip_sdk.text_to_mask import (
     Options,
     compose,
-    extend_into_padding,
+    head_only,
     presence_of,
     score_maps,
 )
@@ -233,46 +234,31 @@ class SamClip:
         )
         embedding = self._engine.embedding(image, task=self._tasks.segmentation, clock=clock)
         patches, _ = self._engine.clip_head(embedding, clock=clock)
-        maps = score_maps(
-            patches,
-            text_embeddings=self._engine.embed_labels(names, clock=clock),
-            calibration=self.manifest.calibration,
-        )
+        text = self._engine.embed_labels(names, clock=clock)
+        maps = score_maps(patches, text_embeddings=text, calibration=self.manifest.calibration)
         presence = presence_of(maps, frame=embedding.frame)
         present = np.flatnonzero(presence >= options.presence_threshold).astype(np.int32)
-        points = [np.zeros((0, 2), dtype=np.float32)] * len(names)
-        scores = np.zeros(len(names), dtype=np.float32)
         if refine and len(present):
-            low_res, scores[present], drawn = self._engine.refine(
+            drafts = self._engine.refine(
                 embedding,
                 maps[present],
                 labels=[names[index] for index in present],
                 options=options,
                 clock=clock,
             )
-            for index, each in zip(present, drawn, strict=True):
-                points[index] = each
         else:
-            low_res = extend_into_padding(maps[present], frame=embedding.frame)
-            scores[present] = presence[present]
+            drafts = head_only(maps[present], presence=presence[present], frame=embedding.frame)
         with clock.step("postprocess"):
-            masks, class_map = compose(
-                low_res,
-                indices=present.tolist(),
+            result = compose(
+                drafts,
+                labels=names,
+                presence=presence,
+                score_maps=maps,
+                present_index=present,
                 frame=embedding.frame,
                 mask_threshold=options.mask_threshold,
             )
-        return TextMasks(
-            labels=names,
-            presence=presence,
-            scores=scores,
-            score_maps=maps,
-            points=points,
-            present_index=present,
-            present_masks=masks,
-            class_map=class_map,
-            speed=clock.ms,
-        )
+        return replace(result, speed=clock.ms)
 
     def embed_text(self, texts: str | Sequence[str]) -> Array:
         """Embeds texts as they are (captions, queries), without templates.

@@ -17,7 +17,7 @@ from samclip_sdk.prompts import Prompts
 from samclip_sdk.results import ImageEmbedding
 from samclip_sdk.runtimes import Arrays, Session
 from samclip_sdk.text import TextEmbedder, Tokenizer
-from samclip_sdk.text_to_mask import Options, label_prompts
+from samclip_sdk.text_to_mask import Drafts, Options, label_prompts
 
 Array = NDArray[np.float32]
 
@@ -174,7 +174,7 @@ class Engine:
         labels: Sequence[str],
         options: Options,
         clock: Stopwatch,
-    ) -> tuple[Array, Array, list[Array]]:
+    ) -> Drafts:
         """Asks the mask decoder for the mask of each label, with points and mask from its map.
 
         Args:
@@ -185,8 +185,7 @@ class Engine:
             clock: told how long the steps took.
 
         Returns:
-            logits [P,4g,4g] and predicted IoU [P] of mask token 0; the points that were given,
-            float32 [n,2] in image pixels.
+            The answers of mask token 0.
         """
         frame, embeddings = embedding.frame, embedding.image_embeddings
         with clock.step("prompts"):
@@ -199,7 +198,7 @@ class Engine:
             )
         low_res, scores = self.decode(embeddings, prompts=prompts, tokens=slice(0, 1), clock=clock)
         upright = [frame.to_image(each).astype(np.float32) for each in points]
-        return low_res[:, 0], scores[:, 0], upright
+        return Drafts(low_res=low_res[:, 0], scores=scores[:, 0], points=upright)
 
     def close(self) -> None:
         """Frees the graphs; what is needed later is opened again."""

@@ -22,6 +22,7 @@ from samclip_sdk.image import Frame
 from samclip_sdk.manifest import Calibration, ModelInfo
 from samclip_sdk.masks import upscale_logits
 from samclip_sdk.prompts import Prompts, text_prompts
+from samclip_sdk.results import TextMasks
 
 Array = NDArray[np.float32]
 
@@ -84,6 +85,21 @@ class Options:
             points_per_class=points_per_class,
             seed=seed,
         )
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """The masks of the P labels that are in the image, before they meet each other.
+
+    Attributes:
+        low_res: logits [P,s,s] in the model frame.
+        scores: float32 [P], how good each mask is thought to be.
+        points: P arrays float32 [n,2], the points that were given, in image pixels.
+    """
+
+    low_res: Array
+    scores: Array
+    points: Sequence[Array]
 
 
 def score_maps(
@@ -233,32 +249,60 @@ def label_prompts(
     return text_prompts(points, mask_input=masks), points
 
 
+def head_only(maps: Array, *, presence: Array, frame: Frame) -> Drafts:
+    """The CLIP head's own masks: its score maps [P,h,h]; a mask's score is its presence [P]."""
+    return Drafts(
+        low_res=extend_into_padding(maps, frame=frame),
+        scores=presence,
+        points=[np.zeros((0, 2), dtype=np.float32)] * len(maps),
+    )
+
+
 def compose(
-    low_res: Array, *, indices: Sequence[int], frame: Frame, mask_threshold: float
-) -> tuple[NDArray[np.bool_], NDArray[np.int16]]:
-    """Thresholds each label's logits in the image, and gives every pixel to its highest label.
+    drafts: Drafts,
+    *,
+    labels: Sequence[str],
+    presence: Array,
+    score_maps: Array,
+    present_index: NDArray[np.int32],
+    frame: Frame,
+    mask_threshold: float,
+) -> TextMasks:
+    """Thresholds each present label's logits, and gives every pixel to its highest label.
 
     One label's full-size logits are alive at a time.
 
     Args:
-        low_res: logits [P,s,s] in the model frame, of the labels that are in the image.
-        indices: the place of each of them among all labels asked.
+        drafts: of the P present labels.
+        labels: all K that were asked.
+        presence: [K].
+        score_maps: [K,h,h].
+        present_index: [P], the places of the present ones.
         frame: of the image.
         mask_threshold: the logit a pixel must exceed.
-
-    Returns:
-        masks bool [P,H,W] and class map int16 [H,W], which holds an index or `BACKGROUND`.
     """
     size = (frame.height_px, frame.width_px)
-    masks = np.zeros((len(low_res), *size), dtype=bool)
+    masks = np.zeros((len(present_index), *size), dtype=bool)
     class_map = np.full(size, BACKGROUND, dtype=np.int16)
     best = np.full(size, mask_threshold, dtype=np.float32)
-    for place, index in enumerate(indices):
-        logits = upscale_logits(low_res[place : place + 1], frame=frame)[0]
+    scores = np.zeros(len(labels), dtype=np.float32)
+    points = [np.zeros((0, 2), dtype=np.float32)] * len(labels)
+    for place, index in enumerate(present_index.tolist()):
+        logits = upscale_logits(drafts.low_res[place : place + 1], frame=frame)[0]
         np.greater(logits, np.float32(mask_threshold), out=masks[place])
         class_map[logits > best] = index
         np.maximum(best, logits, out=best)
-    return masks, class_map
+        scores[index], points[index] = drafts.scores[place], drafts.points[place]
+    return TextMasks(
+        labels=labels,
+        presence=presence,
+        scores=scores,
+        score_maps=score_maps,
+        points=points,
+        present_index=present_index,
+        present_masks=masks,
+        class_map=class_map,
+    )
 
 
 def _label_generator(label: str, *, seed: int) -> np.random.Generator:

@@ -12,7 +12,8 @@ from samclip_sdk import text_to_mask
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
 from samclip_sdk.manifest import Calibration
-from samclip_sdk.text_to_mask import BACKGROUND, Options
+from samclip_sdk.results import TextMasks
+from samclip_sdk.text_to_mask import BACKGROUND, Drafts, Options
 
 SIDE = 8
 frames = st.builds(
@@ -72,11 +73,8 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
             mask_side=16,
         )
         present = text_to_mask.presence_of(maps, frame=frame)
-        masks, _ = text_to_mask.compose(
-            prompts.mask_input[:, 0], indices=chosen, frame=frame, mask_threshold=0
-        )
-        used = [labels[labels != -2] for labels in prompts.point_labels]
-        return list(zip(maps, present, points, used, prompts.mask_input, masks, strict=True))
+        used = [kinds[kinds != -2] for kinds in prompts.point_labels]
+        return list(zip(maps, present, points, used, prompts.mask_input, strict=True))
 
     together = run(list(range(7)))
     for index in range(7):
@@ -163,24 +161,47 @@ def test_mask_prompt_is_clipped_bilinear_and_minus_ten_in_the_padding() -> None:
     np.testing.assert_allclose(prompt[:8], np.tile(expected, (8, 1)), atol=1e-5)
 
 
+def compose(low_res: np.ndarray, *, present: list[int], frame: Frame) -> TextMasks:
+    count = len(present)
+    return text_to_mask.compose(
+        Drafts(
+            low_res=low_res,
+            scores=np.arange(count, dtype=np.float32) / 10,
+            points=[np.full((1, 2), place, np.float32) for place in range(count)],
+        ),
+        labels=[f"label {index}" for index in range(8)],
+        presence=np.zeros(8, np.float32),
+        score_maps=np.zeros((8, 2, 2), np.float32),
+        present_index=np.array(present, np.int32),
+        frame=frame,
+        mask_threshold=0,
+    )
+
+
 def test_every_pixel_takes_its_highest_label_or_none() -> None:
     logits = np.array([[[1, 2, -1, 0]] * 4, [[3, 1, -2, 0]] * 4, [[3, 9, 5, 0]] * 4], np.float32)
-    masks, class_map = text_to_mask.compose(
-        logits, indices=[0, 4, 7], frame=Frame.fit(4, 4, resolution=4), mask_threshold=0
-    )
-    assert class_map.tolist() == [[4, 7, 7, BACKGROUND]] * 4
-    np.testing.assert_array_equal(masks, logits > 0)
+    result = compose(logits, present=[0, 4, 7], frame=Frame.fit(4, 4, resolution=4))
+    assert result.class_map.tolist() == [[4, 7, 7, BACKGROUND]] * 4
+    np.testing.assert_array_equal(result.present_masks, logits > 0)
+    assert result.scores[[0, 4, 7]] == pytest.approx([0, 0.1, 0.2])
+    assert [each.tolist() for each in result.points] == [
+        [[0, 0]],
+        [],
+        [],
+        [],
+        [[1, 1]],
+        [],
+        [],
+        [[2, 2]],
+    ]
 
 
 def test_nothing_present_is_all_background() -> None:
-    masks, class_map = text_to_mask.compose(
-        np.zeros((0, 4, 4), np.float32),
-        indices=[],
-        frame=Frame.fit(2, 3, resolution=4),
-        mask_threshold=0,
-    )
-    assert masks.shape == (0, 2, 3)
-    assert (class_map == BACKGROUND).all()
+    frame = Frame.fit(2, 3, resolution=4)
+    result = compose(np.zeros((0, 4, 4), np.float32), present=[], frame=frame)
+    assert result.present_masks.shape == (0, 2, 3)
+    assert (result.class_map == BACKGROUND).all()
+    assert not result.scores.any()
 
 
 def test_padding_takes_the_edge_of_the_image() -> None:
