@@ -24,7 +24,7 @@ from export.probes import Probe, probe_graphs
 from export.source import Source
 from export.to_onnx import OPSET, data_dependent_operators, to_onnx
 from export.tokenizer import write_tokenizer
-from samclip_sdk.bundle import file_sha256, open_bundle
+from samclip_sdk.bundle import file_sha256
 from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
 from samclip_sdk.manifest import (
     MANIFEST_NAME,
@@ -39,6 +39,7 @@ from samclip_sdk.manifest import (
     TextSpec,
 )
 from samclip_sdk.text import Tokenizer, read_templates
+from samclip_sdk.verify import verify_bundle
 
 Report = Callable[[str], None]
 
@@ -77,7 +78,8 @@ def write_bundle(source: Source, out: Path, *, options: ExportOptions, report: R
         raise StorageError(f"{out} exists and is not a bundle: it is left as it is")
     with atomic_folder(out) as folder:
         manifest = _fill(folder, source=source, options=options, report=report)
-        open_bundle(folder).verify()
+        report("running the goldens")
+        verify_bundle(folder).raise_if_failed()
         return manifest
 
 
