@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.config import ModelConfig
+from training.captions import Captions
+from training.config import Optimisation, Pictures, Scenes
+from training.data import Batch, Joined, PictureBatches, SceneBatches
+from training.optimizer import build_optimizers
+from training.scenes import Corpus
+from training.tasks import ClipTeacherTask, DistillTask, SamTeacherTask, _cells_inside
+from training.teachers import (
+    SmallClip,
+    SmallSam,
+    coarse_mask_prompt,
+    load_teacher,
+    save_teacher,
+)
+from training.vocabulary import Noun
+
+PICTURES = Pictures(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
+SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)
+STAGES = {
+    "stage1": (0.0, 0.0, {"clip_head"}),
+    "stage2": (10.0, 1.0, {"clip_head", "image_encoder", "mask_decoder"}),
+    "stage3": (0.0, 1.0, {"clip_head"}),
+}
+
+
+@pytest.fixture(scope="module")
+def clip(student_config: ModelConfig) -> SmallClip:
+    torch.manual_seed(0)
+    return SmallClip(student_config, image_tower="test_resnet", resolution=32)
+
+
+@pytest.fixture(scope="module")
+def batch(corpus: Corpus) -> dict[str, Batch]:
+    """Without what a student must not see: what is in a picture, and the true masks."""
+    joined = Joined(
+        {
+            "pictures": PictureBatches(corpus, PICTURES, num_nouns=8, seed=0),
+            "scenes": SceneBatches(corpus, SCENES, seed=0),
+        }
+    )[0]
+    del joined["pictures"]["nouns"], joined["scenes"]["targets"]
+    return joined
+
+
+def distill(
+    config: ModelConfig, clip: SmallClip, *, sam_weight: float, region_weight: float
+) -> DistillTask:
+    sam = SmallSam(build_model(config, seed=1)).requires_grad_(False)
+    student = build_model(config, seed=2)
+    return DistillTask(
+        student,
+        Joined({}),
+        clip=clip.requires_grad_(False).eval(),
+        sam=sam,
+        sam_weight=sam_weight,
+        region_weight=region_weight,
+    )
+
+
+def train_parts(task: DistillTask | SamTeacherTask, names: set[str]) -> None:
+    multipliers = dict.fromkeys(names, 1.0)
+    build_optimizers(
+        task.parts(), Optimisation(steps=1, learning_rate=1e-3, multipliers=multipliers)
+    )
+
+
+def without_gradient(part: nn.Module) -> list[str]:
+    return [name for name, p in part.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("step", [0, 1])
+def test_distillation_reaches_exactly_what_is_trained(
+    student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch], stage: str, step: int
+) -> None:
+    sam_weight, region_weight, trained = STAGES[stage]
+    task = distill(student_config, clip, sam_weight=sam_weight, region_weight=region_weight)
+    train_parts(task, trained)
+    given = {"pictures": batch["pictures"]} if stage == "stage1" else batch
+    names = []
+    for name, loss in task.losses(given, step=step):
+        assert torch.isfinite(loss)
+        loss.backward()
+        names.append(name)
+    assert names == (["clip"] if stage == "stage1" else ["clip", "scenes"])
+    for name, part in task.parts().items():
+        if name in trained:
+            # What only attention sees of a constant, a key's bias say, has no gradient.
+            assert all("bias" in missing for missing in without_gradient(part)), name
+        else:
+            assert all(p.grad is None for p in part.parameters()), name
+    for frozen in (task.clip, task.sam, task.student.text_encoder):
+        assert all(p.grad is None for p in frozen.parameters())
+
+
+def test_a_student_equal_to_its_sam_has_little_left_to_learn(
+    student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
+) -> None:
+    task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
+
+    def loss() -> float:
+        _, (_, value) = task.losses(batch, step=0)
+        return value.item()
+
+    different = loss()
+    SmallSam(task.student).load_state_dict(task.sam.state_dict())
+    assert loss() < different
+
+
+def test_cells_inside_a_box() -> None:
+    def cells(*box: float) -> set[tuple[int, int]]:
+        inside = _cells_inside(torch.tensor([box]), size_px=64, side=4)
+        return {(int(i) % 4, int(i) // 4) for i in inside[0].nonzero().flatten()}
+
+    assert cells(16, 0, 48, 16) == {(1, 0), (2, 0)}
+    assert cells(0, 0, 64, 64) == {(x, y) for x in range(4) for y in range(4)}
+    assert cells(1, 33, 3, 34) == {(0, 2)}, "a small box has the cell that holds its centre"
+    assert cells(9, 0, 40, 16) == {(1, 0), (2, 0)}, "a cell is touched by its middle"
+    assert cells(64, 64, 64, 64) == {(3, 3)}
+
+
+class Fixed(nn.Module):
+    """A CLIP head that says which patches it was given: their largest value."""
+
+    def __init__(self, patches: Tensor) -> None:
+        super().__init__()
+        self.patches = patches
+
+    def encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return self.patches, mask.flatten(1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        self.pooled = features
+        return features
+
+
+def test_a_region_is_pooled_over_its_own_patches(
+    student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
+) -> None:
+    task = distill(student_config, clip, sam_weight=0.0, region_weight=1.0)
+    patches = torch.arange(32.0).view(2, 16, 1).expand(2, 16, 16)
+    head = Fixed(patches)
+    task.student.clip_head = head  # type: ignore[assignment]
+    boxes = torch.tensor([[0, 0, 16, 16], [0, 0, 64, 64], [16, 0, 48, 32], [48, 48, 64, 64.0]])
+    scenes = {
+        "images": batch["scenes"]["images"],
+        "token_mask": torch.ones(2, 4, 4),
+        "regions": boxes,
+    }
+    scenes["token_mask"][1, 3] = 0  # the last row of the second picture is padding
+    task._region_loss(scenes, torch.zeros(2, 32, 4, 4))
+    expected = [0, 15, 16 + 6]
+    assert head.pooled[:3, 0].tolist() == expected
+    assert torch.isfinite(head.pooled).all()
+
+
+def test_coarse_masks_are_score_maps() -> None:
+    torch.manual_seed(0)
+    logits = torch.full((6, 16, 16), -20.0)
+    logits[:, 4:12, 4:12] = 20.0
+    prompts = coarse_mask_prompt(logits)
+    assert prompts.shape == (6, 1, 16, 16)
+    assert prompts.abs().max() <= 10
+    inside, outside = prompts[:, 0, 6:10, 6:10], prompts[:, 0, :2, :2]
+    assert (inside.mean(dim=(1, 2)) > outside.mean(dim=(1, 2))).all()
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_sam_teacher_learns_from_true_masks(
+    student_config: ModelConfig, corpus: Corpus, step: int
+) -> None:
+    task = SamTeacherTask(SmallSam(build_model(student_config)), Joined({}))
+    train_parts(task, set(task.parts()))
+    ((name, loss),) = task.losses(SceneBatches(corpus, SCENES, seed=0)[0], step=step)
+    assert name == "multimask"
+    assert torch.isfinite(loss)
+    loss.backward()
+    for name in ("image_encoder", "mask_decoder"):
+        assert any(p.grad is not None and p.grad.any() for p in task.parts()[name].parameters())
+
+
+def test_the_clip_teacher_learns_texts_first(
+    student_config: ModelConfig, corpus: Corpus, nouns: Sequence[Noun]
+) -> None:
+    torch.manual_seed(0)
+    clip = SmallClip(student_config, image_tower="test_resnet", resolution=32)
+    dataset = PictureBatches(corpus, PICTURES, num_nouns=8, seed=0)
+    captions = Captions(tuple(nouns), embed_dim=16)
+    task = ClipTeacherTask(clip, dataset, captions, text_weight=2.0, text_only_steps=1)
+    ((name, loss),) = task.losses({}, step=0)
+    assert name == "text"
+    loss.backward()
+    assert all(p.grad is None for p in clip.visual.parameters())
+    assert any(p.grad is not None for p in clip.text_encoder.parameters())
+    ((name, loss),) = task.losses(dataset[0], step=1)
+    assert name == "contrast"
+    assert torch.isfinite(loss)
+    loss.backward()
+    assert clip.logit_scale.grad is not None
+    assert all(p.grad is not None for p in clip.visual.parameters())
+
+
+def test_a_teacher_survives_its_file(
+    student_config: ModelConfig, clip: SmallClip, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
+    save_teacher(clip, path)
+    torch.manual_seed(9)
+    loaded = SmallClip(student_config, image_tower="test_resnet", resolution=32)
+    load_teacher(loaded, path)
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+    images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
+    embeddings = loaded.embed_images(images)
+    assert torch.equal(embeddings, clip.eval().embed_images(images))
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
+
+
+def test_a_students_parts_are_the_checkpoints(student_config: ModelConfig, clip: SmallClip) -> None:
+    task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
+    assert isinstance(task.student, SamClipModel)
+    assert all(getattr(task.student, name) is part for name, part in task.parts().items())
