@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from safetensors.torch import load_file, save
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
+from samclip_sdk.storage import atomic_file
 from training.calibrate import CALIBRATION_NAME, calibrate
 from training.captions import Captions
 from training.config import (
@@ -20,6 +22,7 @@ from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
+    PublishConfig,
     SamTeacherConfig,
     load_stage,
 )
@@ -33,6 +36,7 @@ from training.vocabulary import CORPUS, tiny_vocabulary
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SETTINGS = "config.json"
+_PUBLISHED = Path(__file__).parent / "checkpoints"
 
 
 @app.command()
@@ -44,9 +48,10 @@ def main(
     config: Annotated[str, typer.Option(help="a config of training/configs, by name")] = "tiny",
     runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = Path("runs"),
 ) -> None:
-    """Runs STAGE: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate, in this order.
+    """Runs STAGE: clip_teacher, sam_teacher, stage1, stage2, stage3, publish, calibrate, in order.
 
-    A stage writes its result into RUNS/CONFIG/STAGE; calibrate, into the checkpoint's folder.
+    A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
+    calibrate, into the checkpoint's folder.
     """
     path = CONFIGS / f"{config}.toml"
     settings = load_stage(path, stage, overrides=tuple(override or ()))
@@ -64,6 +69,9 @@ def main(
             stages.train_sam_teacher(settings, run)
         case DistillConfig():
             stages.distill(settings, run)
+        case PublishConfig():
+            for name in settings.results:
+                publish(runs / config / name, _PUBLISHED / config / name)
         case CalibrateConfig():
             stages.calibrate(settings)
 
@@ -144,7 +152,6 @@ class Stages:
     def calibrate(self, settings: CalibrateConfig) -> None:
         """Writes a checkpoint's `calibration.json`, and into its provenance how it came about."""
         checkpoint = self.runs / settings.checkpoint
-        model = load_checkpoint(checkpoint)
         calibrate(
             checkpoint,
             self._corpus(),
@@ -152,8 +159,10 @@ class Stages:
             scenes=settings.scenes,
             seed=settings.seed,
         )
-        provenance = read_provenance(checkpoint) | {"calibration": settings.model_dump(mode="json")}
-        save_checkpoint(model, checkpoint, provenance=provenance)
+        content = json.loads((checkpoint / _SETTINGS).read_text(encoding="utf-8"))
+        content["provenance"]["calibration"] = settings.model_dump(mode="json")
+        with atomic_file(checkpoint / _SETTINGS) as file:
+            file.write(json.dumps(content, indent=2).encode() + b"\n")
 
     def teachers(self) -> tuple[SmallClip, SmallSam]:
         """The two trained teachers, frozen."""
@@ -199,6 +208,18 @@ class Stages:
 
     def _corpus(self) -> Corpus:
         return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
+
+
+def publish(result: Path, target: Path) -> None:
+    """Copies a teacher or a checkpoint, its weights rounded to fp16, without calibration."""
+    state = load_file(result / "model.safetensors")
+    target.mkdir(parents=True, exist_ok=True)
+    halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
+    with atomic_file(target / "model.safetensors") as file:
+        file.write(save(halves))
+    with atomic_file(target / _SETTINGS) as file:
+        file.write((result / _SETTINGS).read_bytes())
+    (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 
 def _write_settings(settings: ClipTeacherConfig | SamTeacherConfig, run: Path) -> None:

@@ -111,8 +111,15 @@ class CalibrateConfig(_Settings):
     seed: int = 0
 
 
+class PublishConfig(_Settings):
+    """Copies of results with their weights in fp16, small enough to keep in the repository."""
+
+    task: Literal["publish"]
+    results: tuple[str, ...] = Field(min_length=1)
+
+
 StageConfig = Annotated[
-    ClipTeacherConfig | SamTeacherConfig | DistillConfig | CalibrateConfig,
+    ClipTeacherConfig | SamTeacherConfig | DistillConfig | PublishConfig | CalibrateConfig,
     Field(discriminator="task"),
 ]
 _ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)

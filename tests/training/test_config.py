@@ -11,6 +11,7 @@ from training.config import (
     ClipTeacherConfig,
     DistillConfig,
     Pictures,
+    PublishConfig,
     SamTeacherConfig,
     load_stage,
 )
@@ -27,6 +28,7 @@ KINDS = {
     "stage1": DistillConfig,
     "stage2": DistillConfig,
     "stage3": DistillConfig,
+    "publish": PublishConfig,
     "calibrate": CalibrateConfig,
 }
 

@@ -14,7 +14,7 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.manifest import Calibration
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from training.__main__ import app
+from training.__main__ import app, publish
 from training.config import ClipTeacherConfig
 
 STEPS = ("optimisation.steps=2", "optimisation.workers=0", "optimisation.threads=1")
@@ -41,6 +41,22 @@ def run(stage: str, runs: Path, *overrides: str) -> None:
     options = [each for override in overrides for each in ("--set", override)]
     done = CliRunner().invoke(app, [stage, "--runs", str(runs), *options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+
+
+def test_published_weights_are_the_rounded_ones(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "out" / "calibration.json"
+    stale.parent.mkdir()
+    stale.write_text("{}")
+    publish(tiny_checkpoint, stale.parent)
+    assert not stale.exists()
+    sizes = [(f / "model.safetensors").stat().st_size for f in (tiny_checkpoint, stale.parent)]
+    assert sizes[1] < 0.6 * sizes[0]
+    before, after = load_checkpoint(tiny_checkpoint), load_checkpoint(stale.parent)
+    for (name, tensor), other in zip(
+        before.state_dict().items(), after.state_dict().values(), strict=True
+    ):
+        assert torch.equal(tensor.half().float(), other), name
+    assert read_provenance(stale.parent) == read_provenance(tiny_checkpoint)
 
 
 @pytest.mark.slow
