@@ -71,4 +71,5 @@ def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
         int [N]. A tie counts against the classifier: one that always says the same has no merit.
     """
     right = np.take_along_axis(scores, np.asarray(truth)[:, None], axis=1)
-    return (scores >= right).sum(axis=1) - 1
+    ranks: np.ndarray = (scores >= right).sum(axis=1) - 1
+    return ranks

@@ -76,8 +76,10 @@ def _colour(picture: np.ndarray) -> np.ndarray:
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     coarse = cv2.resize(lab, (8, 8), interpolation=cv2.INTER_AREA)
-    return (coarse - np.median(border, axis=0)).ravel()
+    relative: np.ndarray = coarse - np.median(border, axis=0)
+    return relative.ravel()
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
-    return x / (np.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
+    unit: np.ndarray = x / (np.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
+    return unit

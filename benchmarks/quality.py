@@ -46,14 +46,19 @@ def measure_quality(
 
     Args:
         model: what is measured.
-        materials: the splits.
+        materials: the splits; the first one has the taught nouns alone.
         cutouts: the training cut-outs, which the floor looks up.
         teachers: of the model.
         progress: shows how far it is.
     """
     figures = Figures([], [], [])
+    floor = NearestCutout(
+        [each.image for each in cutouts],
+        labels=np.array([each.label for each in cutouts]),
+        num_nouns=len(materials[0].nouns),
+    )
     for material in materials:
-        for who, rank in _classifiers(model, material, cutouts=cutouts, teachers=teachers):
+        for who, rank in _classifiers(model, material, floor=floor, teachers=teachers):
             track = _tracker(progress, f"classify: {material.split}, {who}")
             figures.top_k += measure_classification(rank, material, who=who, track=track)
     for material in materials:
@@ -64,19 +69,13 @@ def measure_quality(
 
 
 def _classifiers(
-    model: SamClip,
-    material: Material,
-    *,
-    cutouts: Sequence[Picture],
-    teachers: Teachers | None,
+    model: SamClip, material: Material, *, floor: NearestCutout, teachers: Teachers | None
 ) -> Iterator[tuple[str, Rank]]:
     nouns = list(material.nouns)
     yield "model", lambda image: model.classify(image, nouns).logits
     if teachers is not None:
         yield "clip_teacher", teachers.rank(nouns)
     if material.split != UNSEEN:  # the floor has no cut-out of those nouns
-        images, labels = [each.image for each in cutouts], [each.label for each in cutouts]
-        floor = NearestCutout(images, labels=np.array(labels), num_nouns=len(nouns))
         yield "floor", floor.scores
 
 

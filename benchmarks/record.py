@@ -10,11 +10,11 @@ import subprocess
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 # The splits: new drawings of taught nouns, a style never trained on, nouns never taught.
 HELDOUT = "heldout_instance"

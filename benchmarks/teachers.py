@@ -42,7 +42,8 @@ class Teachers:
             with torch.inference_mode():
                 batch = torch.from_numpy(image).permute(2, 0, 1)[None]
                 embedding = self._clip.embed_images(batch)[0]
-            return classes @ embedding.numpy()
+            scores: np.ndarray = classes @ embedding.numpy()
+            return scores
 
         return rank
 
@@ -50,7 +51,8 @@ class Teachers:
         """The mean embedding over the templates as a unit vector, float32 [E]."""
         prompts = [each.replace("{}", noun) for each in self.sam.manifest.text.templates]
         mean = self.sam.embed_text(prompts).mean(axis=0)
-        return mean / np.linalg.norm(mean)
+        unit: np.ndarray = mean / np.linalg.norm(mean)
+        return unit
 
 
 def load_teachers(run: Path) -> Teachers:
