@@ -51,38 +51,13 @@ def quality(
     output: Annotated[Path, typer.Option(help="the result, JSON")] = Path("quality.json"),
 ) -> None:
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw."""
-    started = time.perf_counter()
-    console = Console(stderr=True)
     try:
         if not output.absolute().parent.is_dir():
             _fail(f"the folder of {output} does not exist")
         samclip = SamClip.load(runtime, model=model)
         subject, taught = _describe(samclip, runtime=runtime)
         settings = Settings(nouns=nouns or taught, pictures=pictures, scenes=scenes, seed=seed)
-        materials, cutouts = load_materials(settings, openmoji=openmoji)
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress:
-            figures = measure_quality(
-                samclip,
-                materials=materials,
-                cutouts=cutouts,
-                teachers=None if teachers is None else _load_teachers(teachers),
-                progress=progress,
-            )
-        record = Quality(
-            subject=subject,
-            environment=describe_environment(sys.argv[1:]),
-            settings=settings,
-            seconds=round(time.perf_counter() - started, 1),
-            top_k=figures.top_k,
-            prompts=figures.prompts,
-            text_to_mask=figures.text_to_mask,
-        )
+        record = _measure(samclip, subject, settings, openmoji=openmoji, teachers=teachers)
         with atomic_file(output) as file:
             file.write(f"{record.model_dump_json(indent=1)}\n".encode())
     except (SamClipError, OSError, ValueError) as error:
@@ -120,6 +95,41 @@ def _describe(samclip: SamClip, *, runtime: str) -> tuple[Subject, int]:
     provenance = manifest.provenance.get("checkpoint", manifest.provenance)
     taught = provenance.get("nouns") if isinstance(provenance, dict) else None
     return subject, taught if isinstance(taught, int) else _NOUNS
+
+
+def _measure(
+    samclip: SamClip,
+    subject: Subject,
+    settings: Settings,
+    *,
+    openmoji: Path | None,
+    teachers: Path | None,
+) -> Quality:
+    started = time.perf_counter()
+    materials, cutouts = load_materials(settings, openmoji=openmoji)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        figures = measure_quality(
+            samclip,
+            materials=materials,
+            cutouts=cutouts,
+            teachers=None if teachers is None else _load_teachers(teachers),
+            progress=progress,
+        )
+    return Quality(
+        subject=subject,
+        environment=describe_environment(sys.argv[1:]),
+        settings=settings,
+        seconds=round(time.perf_counter() - started, 1),
+        top_k=tuple(figures.top_k),
+        prompts=tuple(figures.prompts),
+        text_to_mask=tuple(figures.text_to_mask),
+    )
 
 
 def _load_teachers(run: Path) -> Teachers:
