@@ -144,6 +144,7 @@ class Stages:
             sam=sam,
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
+            dense_weight=settings.dense_weight,
         )
         train(task, settings.optimisation, run)
         (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights

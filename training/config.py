@@ -89,7 +89,8 @@ class DistillConfig(_Settings):
 
     `sam_weight` is lambda; 0 leaves the scenes' masks out. `region_weight` is of the region
     distillation, which is ours: the CLIP head's features in a box of a scene against the
-    teacher's embedding of that crop. The paper's own loss has 0. `starts_from` is an earlier
+    teacher's embedding of that crop, pooled (`region_weight`) and patch by patch (`dense_weight`,
+    which needs the other). The paper's own loss has 0. `starts_from` is an earlier
     stage, or "teachers" for stage 0: SAM's weights and a CLIP head of copies.
     """
 
@@ -99,6 +100,7 @@ class DistillConfig(_Settings):
     scenes: Scenes | None = None
     sam_weight: float = Field(default=10.0, ge=0)
     region_weight: float = Field(default=0.0, ge=0)
+    dense_weight: float = Field(default=0.0, ge=0)
     starts_from: str
 
 

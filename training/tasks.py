@@ -131,6 +131,7 @@ class DistillTask:
         sam: SmallSam,
         sam_weight: float,
         region_weight: float,
+        dense_weight: float,
     ) -> None:
         self.student = student
         self.student_sam = SmallSam(student)
@@ -139,6 +140,7 @@ class DistillTask:
         self.sam = sam
         self.sam_weight = sam_weight
         self.region_weight = region_weight
+        self.dense_weight = dense_weight
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
 
@@ -170,7 +172,7 @@ class DistillTask:
         if self.sam_weight:
             loss = loss + self.sam_weight * self._sam_loss(scenes, embeddings, with_mask=step % 2)
         if self.region_weight:
-            loss = loss + self.region_weight * self._region_loss(scenes, tokens)
+            loss = loss + self._region_loss(scenes, tokens)
         yield "scenes", loss
 
     def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
@@ -193,17 +195,39 @@ class DistillTask:
         return self.mask_loss(student_masks, student_iou, masks, iou)
 
     def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        """CLIP's embedding of a crop, against the head's features in that box of the scene.
+
+        Twice: pooled over the box's patches, and patch by patch where the SAM teacher sees the
+        object that the box holds. The second teaches the dense path, which is never pooled.
+        """
         images, boxes = scenes["images"], scenes["regions"]
-        per_image = len(boxes) // len(images)
-        owner = torch.arange(len(images)).repeat_interleave(per_image)
+        owner = torch.arange(len(images)).repeat_interleave(len(boxes) // len(images))
         with torch.no_grad():
             rois = torch.cat([owner[:, None].float(), boxes], dim=1)
             crops = roi_align(images.float(), rois, self.clip.resolution, aligned=True)
             target = self.clip.embed_images(crops)
-        patches, mask = self.student.clip_head.encode(tokens, scenes["token_mask"])
-        inside = _cells_inside(boxes, size_px=images.shape[-1], side=int(patches.shape[1] ** 0.5))
-        pooled = max_pool(patches[owner], inside * mask[owner])
-        return self.embedding_loss(self.student.clip_head.embed(pooled), target)
+        head = self.student.clip_head
+        patches, mask = head.encode(tokens, scenes["token_mask"])
+        side = int(patches.shape[1] ** 0.5)
+        inside = _cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
+        pooled = head.embed(max_pool(patches[owner], inside))
+        loss = self.region_weight * self.embedding_loss(pooled, target)
+        if self.dense_weight:
+            shown = inside * self._object_cells(images, boxes, side=side)
+            cosines = torch.einsum("rne,re->rn", head.embed(patches)[owner], target)
+            share = shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
+            seen = shown.any(dim=1)
+            loss = loss + self.dense_weight * (1 - (share * cosines).sum(dim=1))[seen].mean()
+        return loss
+
+    @torch.no_grad()
+    def _object_cells(self, images: Tensor, boxes: Tensor, *, side: int) -> Tensor:
+        """Which of side x side cells the SAM teacher's mask for each box fills: float [R,n]."""
+        _, embeddings = self.sam.encode(images)
+        corners = torch.tensor([[2, 3]], dtype=torch.int32).expand(len(boxes), -1)
+        masks, _ = self.sam.decode(embeddings, boxes.reshape(-1, 2, 2), corners, None)
+        covered = F.adaptive_avg_pool2d((masks[:, :1] > 0).float(), side)
+        return (covered.flatten(1) >= 0.5).float()
 
 
 def _cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:

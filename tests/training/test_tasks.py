@@ -52,7 +52,12 @@ def batch(corpus: Corpus) -> dict[str, Batch]:
 
 
 def distill(
-    config: ModelConfig, clip: SmallClip, *, sam_weight: float, region_weight: float
+    config: ModelConfig,
+    clip: SmallClip,
+    *,
+    sam_weight: float,
+    region_weight: float,
+    dense_weight: float = 0.0,
 ) -> DistillTask:
     sam = SmallSam(build_model(config, seed=1)).requires_grad_(False)
     student = build_model(config, seed=2)
@@ -63,6 +68,7 @@ def distill(
         sam=sam,
         sam_weight=sam_weight,
         region_weight=region_weight,
+        dense_weight=dense_weight,
     )
 
 
@@ -229,3 +235,51 @@ def test_a_students_parts_are_the_checkpoints(student_config: ModelConfig, clip:
     task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
     assert isinstance(task.student, SamClipModel)
     assert all(getattr(task.student, name) is part for name, part in task.parts().items())
+
+
+def test_dense_distillation_looks_where_the_object_is(
+    student_config: ModelConfig,
+    clip: SmallClip,
+    batch: dict[str, Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The patches that SAM's mask fills must be the crop's embedding; the others may be anything."""
+    task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0, dense_weight=1.0)
+    target = torch.eye(16)[:2]
+    monkeypatch.setattr(type(clip), "embed_images", lambda self, images: target)
+    patches = -torch.ones(2, 16, 16) / 4
+    patches[0, 5], patches[1, 5] = target
+    task.student.clip_head = Fixed(patches)  # type: ignore[assignment]
+    scenes = {
+        "images": batch["scenes"]["images"],
+        "token_mask": torch.ones(2, 4, 4),
+        "regions": torch.tensor([[0, 0, 64, 64.0]] * 2),
+    }
+
+    def loss(*cells: int) -> float:
+        shown = torch.zeros(2, 16)
+        shown[:, list(cells)] = 1
+        monkeypatch.setattr(task, "_object_cells", lambda images, boxes, *, side: shown)
+        return task._region_loss(scenes, torch.zeros(2, 32, 4, 4)).item()
+
+    assert loss(5) == pytest.approx(0.0, abs=1e-6)
+    assert loss(6) == pytest.approx(1.25)
+    assert loss(5, 6) == pytest.approx(0.625)
+
+
+def test_object_cells_are_those_that_the_mask_fills(
+    student_config: ModelConfig,
+    clip: SmallClip,
+    batch: dict[str, Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0)
+    masks = -torch.ones(2, 4, 16, 16)
+    masks[0, 0, 4:8, 8:12] = 1
+    masks[1, 0, 0:2, 0:3] = 1  # less than half of a cell
+    monkeypatch.setattr(task.sam, "decode", lambda *args: (masks, None))
+    cells = task._object_cells(
+        batch["scenes"]["images"], torch.tensor([[0, 0, 64, 64.0]] * 2), side=4
+    )
+    assert cells[0].nonzero().flatten().tolist() == [6]
+    assert not cells[1].any()
