@@ -243,7 +243,7 @@ def test_dense_distillation_looks_where_the_object_is(
     batch: dict[str, Batch],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The patches that SAM's mask fills must be the crop's embedding; the others may be anything."""
+    """Patches that SAM's mask fills must be the crop's embedding; others may be anything."""
     task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0, dense_weight=1.0)
     target = torch.eye(16)[:2]
     monkeypatch.setattr(type(clip), "embed_images", lambda self, images: target)
