@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from lightning_fabric import Fabric
 from safetensors.torch import load_file, save
+from torch import nn
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
@@ -22,6 +24,7 @@ from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
+    Optimisation,
     PublishConfig,
     SamTeacherConfig,
     load_stage,
@@ -30,7 +33,7 @@ from training.data import Joined, PictureBatches, SceneBatches
 from training.scenes import Corpus, load_corpus
 from training.tasks import ClipTeacherTask, DistillTask, SamTeacherTask
 from training.teachers import SmallClip, SmallSam, load_teacher, save_teacher
-from training.train import train
+from training.train import build_fabric, train
 from training.vocabulary import CORPUS, tiny_vocabulary
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -47,6 +50,9 @@ def main(
     ] = None,
     config: Annotated[str, typer.Option(help="a config of training/configs, by name")] = "tiny",
     runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = Path("runs"),
+    devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="machines; start each with torchrun")] = 1,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
     """Runs STAGE: clip_teacher, sam_teacher, stage1, stage2, stage3, publish, calibrate, in order.
 
@@ -62,13 +68,19 @@ def main(
         else _clip_settings(path, trained=runs / config / "clip_teacher" / _SETTINGS)
     )
     stages = Stages(PRESETS[config], clip_settings, runs / config)
+
+    def launched(optimisation: Optimisation) -> Fabric:
+        fabric = build_fabric(optimisation, devices=devices, nodes=nodes, accelerator=accelerator)
+        fabric.launch()
+        return fabric
+
     match settings:
         case ClipTeacherConfig():
-            stages.train_clip_teacher(settings, run)
+            stages.train_clip_teacher(settings, run, launched(settings.optimisation))
         case SamTeacherConfig():
-            stages.train_sam_teacher(settings, run)
+            stages.train_sam_teacher(settings, run, launched(settings.optimisation))
         case DistillConfig():
-            stages.distill(settings, run)
+            stages.distill(settings, run, launched(settings.optimisation))
         case PublishConfig():
             for name in settings.results:
                 publish(runs / config / name, _PUBLISHED / config / name)
@@ -94,9 +106,8 @@ class Stages:
         self.runs = runs
         self.nouns = tiny_vocabulary(clip.nouns)
 
-    def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path) -> None:
+    def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
-        _write_settings(settings, run)
         clip = self._new_clip()
         dataset = PictureBatches(
             self._corpus(),
@@ -112,18 +123,19 @@ class Stages:
             text_weight=settings.text_weight,
             text_only_steps=settings.text_only_steps,
         )
-        train(task, settings.optimisation, run)
-        save_teacher(clip, run / "model.safetensors")
+        train(task, settings.optimisation, run, fabric=fabric)
+        if fabric.is_global_zero:
+            _write_teacher(clip, settings, run)
 
-    def train_sam_teacher(self, settings: SamTeacherConfig, run: Path) -> None:
+    def train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small SAM."""
-        _write_settings(settings, run)
         sam = SmallSam(build_model(self.model, seed=settings.optimisation.seed))
         dataset = SceneBatches(self._corpus(), settings.scenes, seed=settings.optimisation.seed)
-        train(SamTeacherTask(sam, dataset), settings.optimisation, run)
-        save_teacher(sam, run / "model.safetensors")
+        train(SamTeacherTask(sam, dataset), settings.optimisation, run, fabric=fabric)
+        if fabric.is_global_zero:
+            _write_teacher(sam, settings, run)
 
-    def distill(self, settings: DistillConfig, run: Path) -> None:
+    def distill(self, settings: DistillConfig, run: Path, fabric: Fabric) -> None:
         """Runs one of the paper's stages and writes a checkpoint."""
         clip, sam = self.teachers()
         student = self._student(settings, clip=clip, sam=sam)
@@ -140,15 +152,16 @@ class Stages:
         task = DistillTask(
             student,
             Joined(datasets),
-            clip=clip,
-            sam=sam,
+            clip=clip.to(fabric.device),
+            sam=sam.to(fabric.device),
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
             dense_weight=settings.dense_weight,
         )
-        train(task, settings.optimisation, run)
-        (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
-        save_checkpoint(student, run, provenance=provenance)
+        train(task, settings.optimisation, run, fabric=fabric)
+        if fabric.is_global_zero:
+            (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
+            save_checkpoint(student, run, provenance=provenance)
 
     def calibrate(self, settings: CalibrateConfig) -> None:
         """Writes a checkpoint's `calibration.json`, and into its provenance how it came about."""
@@ -223,10 +236,13 @@ def publish(result: Path, target: Path) -> None:
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 
-def _write_settings(settings: ClipTeacherConfig | SamTeacherConfig, run: Path) -> None:
-    """A teacher's settings say how to build it; a checkpoint has its own config.json."""
-    run.mkdir(parents=True, exist_ok=True)
-    (run / _SETTINGS).write_text(settings.model_dump_json(indent=2), encoding="utf-8")
+def _write_teacher(
+    module: nn.Module, settings: ClipTeacherConfig | SamTeacherConfig, run: Path
+) -> None:
+    """Writes a teacher's weights, and beside them the settings that say how to build it."""
+    with atomic_file(run / _SETTINGS) as file:
+        file.write(settings.model_dump_json(indent=2).encode())
+    save_teacher(module, run / "model.safetensors")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class Optimisation(_Settings):
     """How the loop steps, whatever the stage."""
 
     steps: int = Field(gt=0)
+    accumulate: int = Field(default=1, gt=0, description="batches a step, in each process")
     learning_rate: float = Field(gt=0)
     optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = Field(default=0.05, ge=0)

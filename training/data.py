@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -107,13 +107,13 @@ class Joined(Dataset[dict[str, Batch]]):
         return {name: dataset[index] for name, dataset in self.datasets.items()}
 
 
-def batches(dataset: Dataset[Any], *, start: int, stop: int, workers: int) -> Iterator[Any]:
-    """Yields items `start` to `stop`, composed ahead in `workers` processes."""
+def batches(dataset: Dataset[Any], indices: Sequence[int], *, workers: int) -> Iterator[Any]:
+    """Yields the items of these indices, composed ahead in `workers` processes."""
     return iter(
         DataLoader(
             dataset,
             batch_size=None,
-            sampler=range(start, stop),
+            sampler=indices,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
         )

@@ -1,4 +1,4 @@
-"""Optimizers and their schedule, from a stage's settings."""
+"""The optimizer and its schedule, from a stage's settings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import math
 from collections.abc import Mapping
 
 import torch
+from timm.optim import Muon
 from torch import nn
 
 from training.config import Optimisation
 
+_BETAS = (0.9, 0.98)
 
-def build_optimizers(
+
+def build_optimizer(
     parts: Mapping[str, nn.Module], settings: Optimisation
-) -> list[torch.optim.Optimizer]:
+) -> torch.optim.Optimizer:
     """Freezes the parts without a multiplier and groups the rest by learning rate.
 
     With "muon", matrices of hidden layers go to Muon, whose updates are scaled to the size of
@@ -26,52 +29,49 @@ def build_optimizers(
     unknown = settings.multipliers.keys() - parts.keys()
     if unknown:
         raise ValueError(f"no part is called {', '.join(sorted(unknown))}: {', '.join(parts)}")
-    matrices, decayed, plain = [], [], []
+    groups = []
     for name, part in parts.items():
         factor = settings.multipliers.get(name, 0.0)
         part.requires_grad_(factor > 0)
         part.train(factor > 0)
-        if not factor:
-            continue
-        own: tuple[list[nn.Parameter], ...] = ([], [], [])
-        for key, parameter in part.named_parameters():
-            hidden = parameter.ndim == 2 and not any(x in key for x in ("embed", "pos", "token"))
-            if hidden and settings.optimizer == "muon":
-                own[0].append(parameter)
-            else:
-                own[1 if parameter.ndim > 1 and "pos" not in key else 2].append(parameter)
-        for groups, parameters in zip((matrices, decayed, plain), own, strict=True):
-            if parameters:
-                groups.append({"params": parameters, "factor": factor})
-    for group in plain:
-        group["weight_decay"] = 0.0
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            decayed + plain,
-            lr=settings.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=settings.weight_decay,
-        )
-    ]
-    if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                matrices,
-                lr=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    return optimizers
+        if factor:
+            groups += _groups(name, part, factor=factor, settings=settings)
+    if settings.optimizer == "muon":
+        return Muon(groups, lr=settings.learning_rate, betas=_BETAS, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS)
+
+
+def _groups(
+    name: str, part: nn.Module, *, factor: float, settings: Optimisation
+) -> list[dict[str, object]]:
+    """A part's matrices, its other weights, and what is not decayed."""
+    matrices, weights, plain = [], [], []
+    for key, parameter in part.named_parameters():
+        if parameter.ndim == 1 or "pos" in key:
+            plain.append(parameter)
+        elif (
+            settings.optimizer == "muon"
+            and parameter.ndim == 2
+            and not any(word in key for word in ("embed", "token"))
+        ):
+            matrices.append(parameter)
+        else:
+            weights.append(parameter)
+    decay = settings.weight_decay
+    groups = (
+        {"params": matrices, "weight_decay": decay, "use_fallback": False},
+        {"params": weights, "weight_decay": decay, "use_fallback": True},
+        {"params": plain, "weight_decay": 0.0, "use_fallback": True},
+    )
+    return [group | {"name": name, "factor": factor} for group in groups if group["params"]]
 
 
 def set_learning_rate(
-    optimizers: list[torch.optim.Optimizer], settings: Optimisation, *, step: int
+    optimizer: torch.optim.Optimizer, settings: Optimisation, *, step: int
 ) -> float:
     """Sets every group's rate for `step`: linear warm-up, then a cosine to nothing."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
     rate = settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
     return rate

@@ -69,9 +69,9 @@ class SmallSam(nn.Module):
             Mask logits [B*K,4,4g,4g] and predicted IoUs [B*K,4].
         """
         prompts, grid = len(coords), embeddings.shape[-1]
-        has_mask = torch.full((prompts,), float(mask_input is not None))
+        has_mask = coords.new_full((prompts,), float(mask_input is not None))
         if mask_input is None:
-            mask_input = torch.zeros(prompts, 1, 4 * grid, 4 * grid)
+            mask_input = coords.new_zeros(prompts, 1, 4 * grid, 4 * grid)
         sparse, sparse_mask, dense = self.prompt_encoder(coords, labels, mask_input, has_mask)
         each = embeddings.repeat_interleave(prompts // len(embeddings), dim=0)
         masks, iou = self.mask_decoder(each, sparse, sparse_mask, dense)
@@ -87,11 +87,9 @@ def coarse_mask_prompt(logits: Tensor) -> Tensor:
     cells = F.avg_pool2d(logits.float().sigmoid().unsqueeze(1), 4)
     prompts = len(cells)
     blurred = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
-    blend = torch.rand(prompts, 1, 1, 1)
+    blend, slope, middle = torch.rand(3, prompts, 1, 1, 1, device=logits.device)
     coverage = blend * blurred + (1 - blend) * cells + 0.15 * torch.randn_like(cells)
-    slope = 5 + 25 * torch.rand(prompts, 1, 1, 1)
-    middle = 0.25 + 0.4 * torch.rand(prompts, 1, 1, 1)
-    score = (slope * (coverage - middle)).clamp(-10, 10)
+    score = ((5 + 25 * slope) * (coverage - (0.25 + 0.4 * middle))).clamp(-10, 10)
     return F.interpolate(score, scale_factor=4, mode="bilinear")
 
 

@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from training.config import Optimisation
 from training.data import batches
-from training.optimizer import build_optimizers, set_learning_rate
+from training.optimizer import build_optimizer, set_learning_rate
 from training.tasks import Task
 
 _LOG_EVERY = 50
 
 
-def train(task: Task, settings: Optimisation, run: Path) -> None:
+def build_fabric(
+    settings: Optimisation, *, devices: int = 1, nodes: int = 1, accelerator: str = "auto"
+) -> Fabric:
+    """Builds what runs a stage: `devices` processes on each of `nodes` machines."""
+    return Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        # A loss reaches some of the parts only.
+        strategy="auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true",
+        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+    )
+
+
+def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> None:
     """Trains `task` to the end, from wherever `run` stopped.
+
+    A step takes `accumulate` batches in each of W processes, in the order of their indices, and
+    what is random in a batch depends on its index alone. So W processes, and one that accumulates
+    W times as many, make the same step.
 
     Args:
         task: model, data and losses.
         settings: how to step.
-        run: folder of the run: `last.pt` (parts, optimizers, step; every few minutes and when
-            stopped) and `log.jsonl`.
+        run: folder of the run: `last.pt` (parts, optimizer, step; every few minutes, at the end
+            and when stopped) and `log.jsonl`.
+        fabric: launched; it decides on devices, processes and precision.
 
     Raises:
         FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch.pt.
@@ -38,85 +59,133 @@ def train(task: Task, settings: Optimisation, run: Path) -> None:
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    parts = task.parts()
-    optimizers = build_optimizers(parts, settings)
-    step = _resume(run, parts, optimizers)
+    module, optimizer = fabric.setup(task, build_optimizer(dict(task.parts.items()), settings))
+    state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0}
+    run.mkdir(parents=True, exist_ok=True)
+    if (run / "last.pt").exists():
+        fabric.load(run / "last.pt", state, strict=False)  # teachers are not in it
     # Before the signals are held: a worker that inherited that could not be terminated.
-    source = batches(task.dataset, start=step, stop=settings.steps, workers=settings.workers)
-    # One context for all steps: autocast's cache of cast weights would outlive their updates.
-    autocast = torch.autocast(
-        "cpu", torch.bfloat16, enabled=settings.precision == "bf16", cache_enabled=False
-    )
-    log = _Log(run / "log.jsonl")
+    source = _indexed_batches(task, settings, fabric, start=state["step"])
+    log = _Log(run / "log.jsonl", fabric)
     saved = time.monotonic()
-    with _held_signals() as signals, autocast, _progress() as progress:
-        bar = progress.add_task(run.name, total=settings.steps, completed=step, note="")
+    with _held_signals() as signals, _progress(shown=fabric.is_global_zero) as progress:
+        bar = progress.add_task(run.name, total=settings.steps, completed=state["step"], note="")
         try:
-            for batch in source:
-                log.add(_step(task, batch, settings, optimizers, step=step, run=run))
-                step += 1
-                if step % _LOG_EVERY == 0:
-                    progress.update(bar, note=log.write(step))
-                progress.update(bar, completed=step)
-                if signals:
-                    raise SystemExit(128 + signals[0])
-                if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-                    _save(run, parts, optimizers, step)
+            while state["step"] < settings.steps:
+                rate = set_learning_rate(optimizer, settings, step=state["step"])
+                values, bad = _backward(fabric, module, source, settings, step=state["step"])
+                due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
+                # All processes agree on these, or one would wait for another for ever.
+                flags = [max(signals, default=0), bad is not None, due]
+                stop, failed, due = map(int, _over_processes(fabric, flags, "max"))
+                if failed:
+                    if bad is not None:
+                        torch.save(bad, run / "bad_batch.pt")
+                    raise FloatingPointError(f"not finite at step {state['step']}: {values}")
+                log.add(values | _update(fabric, module, optimizer, settings), rate=rate)
+                state["step"] += 1
+                if state["step"] % _LOG_EVERY == 0:
+                    progress.update(bar, note=log.write(state["step"]))
+                progress.update(bar, completed=state["step"])
+                if stop:
+                    raise SystemExit(128 + stop)
+                if due:
+                    _save(fabric, run, state)
                     saved = time.monotonic()
-        finally:
-            _save(run, parts, optimizers, step)
+        except (FloatingPointError, SystemExit):
+            _save(fabric, run, state)
+            raise
+    _save(fabric, run, state)
 
 
-def _step(
-    task: Task,
-    batch: Any,
+def _indexed_batches(
+    task: Task, settings: Optimisation, fabric: Fabric, *, start: int
+) -> Iterator[tuple[int, Any]]:
+    """This process's batches from step `start` on, each with its index."""
+    parts = range(start * settings.accumulate, settings.steps * settings.accumulate)
+    indices = [part * fabric.world_size + fabric.global_rank for part in parts]
+    return zip(indices, batches(task.dataset, indices, workers=settings.workers), strict=True)
+
+
+def _backward(
+    fabric: Fabric,
+    module: Any,
+    source: Iterator[tuple[int, Any]],
     settings: Optimisation,
-    optimizers: list[torch.optim.Optimizer],
     *,
     step: int,
-    run: Path,
+) -> tuple[dict[str, float], Any]:
+    """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
+
+    Returns:
+        The losses, and a batch that made one not finite, or None.
+    """
+    values: dict[str, float] = defaultdict(float)
+    bad = None
+    for part in range(settings.accumulate):
+        index, batch = next(source)
+        batch = fabric.to_device(batch)
+        torch.manual_seed(settings.seed * 1_000_003 + index)
+        for name in module.losses:
+            last = part == settings.accumulate - 1 and name == module.losses[-1]
+            with fabric.no_backward_sync(module, enabled=not last):
+                loss = module(batch, loss=name, step=step) / settings.accumulate
+                fabric.backward(loss)
+            values[name] += loss.item()
+            if not math.isfinite(loss.item()):
+                bad = batch
+    return values, bad
+
+
+def _update(
+    fabric: Fabric, module: Any, optimizer: Any, settings: Optimisation
 ) -> dict[str, float]:
-    """Makes one step; what is random in it depends on the seed and `step` alone."""
-    torch.manual_seed(settings.seed * 1_000_003 + step)
-    rate = set_learning_rate(optimizers, settings, step=step)
-    values = {}
-    for name, loss in task.losses(batch, step=step):
-        if not torch.isfinite(loss):
-            torch.save(batch, run / "bad_batch.pt")
-            raise FloatingPointError(f"{name} is {loss.item()} at step {step}")
-        loss.backward()
-        values[name] = loss.item()
-    trained = [p for part in task.parts().values() for p in part.parameters() if p.requires_grad]
-    values["gradient"] = float(nn.utils.clip_grad_norm_(trained, settings.clip_norm))
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad()
-    return values | {"learning_rate": rate}
+    """Makes the optimizer's step; returns the gradient's norm, whole and of each part."""
+    norms = {}
+    for name, part in module.parts.items():
+        gradients = [p.grad for p in part.parameters() if p.grad is not None]
+        if gradients:
+            norms[f"gradient/{name}"] = nn.utils.get_total_norm(gradients).item()
+    norms["gradient"] = math.hypot(*norms.values())
+    fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    return norms
 
 
 class _Log:
     """Means of what steps reported, a line of JSON at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fabric: Fabric) -> None:
         self.path = path
-        self.values: dict[str, list[float]] = defaultdict(list)
+        self.fabric = fabric
+        self._restart()
+
+    def _restart(self) -> None:
+        self.sums: dict[str, float] = defaultdict(float)
+        self.rate = 0.0
         self.steps = 0
         self.started = time.monotonic()
 
-    def add(self, values: dict[str, float]) -> None:
+    def add(self, values: dict[str, float], *, rate: float) -> None:
+        """Counts one step in."""
         self.steps += 1
+        self.rate = rate
         for name, value in values.items():
-            self.values[name].append(value)
+            self.sums[name] += value
 
     def write(self, step: int) -> str:
-        """Writes the means since the last line, and returns them to be shown."""
-        entry = {name: round(sum(x) / len(x), 6) for name, x in self.values.items()}
-        entry["step"] = step
-        entry["step_ms"] = round((time.monotonic() - self.started) * 1e3 / self.steps)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        self.values, self.steps, self.started = defaultdict(list), 0, time.monotonic()
-        return " ".join(f"{name} {value:.4g}" for name, value in entry.items())
+        """Writes the means since the last line, over all processes; returns them to be shown."""
+        means = _over_processes(self.fabric, [x / self.steps for x in self.sums.values()], "mean")
+        seconds = time.monotonic() - self.started
+        entry = dict(zip(self.sums, (float(f"{mean:.6g}") for mean in means), strict=True))
+        entry |= {"learning_rate": float(f"{self.rate:.4g}")}
+        entry |= {"step": step, "step_ms": round(1e3 * seconds / self.steps)}
+        if self.fabric.is_global_zero:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        self._restart()
+        return " ".join(f"{name} {value:.4g}" for name, value in entry.items() if "/" not in name)
 
 
 @contextmanager
@@ -137,38 +206,28 @@ def _held_signals() -> Iterator[list[int]]:
             signal.signal(each, handler)
 
 
-def _save(
-    run: Path, parts: dict[str, nn.Module], optimizers: list[torch.optim.Optimizer], step: int
-) -> None:
-    state = {
-        "step": step,
-        "parts": {name: part.state_dict() for name, part in parts.items()},
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
+def _over_processes(fabric: Fabric, values: Sequence[float], reduction: str) -> list[float]:
+    reduced = fabric.all_reduce(torch.tensor(values, dtype=torch.float64), reduce_op=reduction)
+    assert isinstance(reduced, torch.Tensor)
+    numbers: list[float] = reduced.tolist()
+    return numbers
+
+
+def _save(fabric: Fabric, run: Path, state: dict[str, Any]) -> None:
+    """Replaces the run's checkpoint at once; losses' and teachers' weights are not in it."""
     temporary = run / "last.pt.tmp"
-    torch.save(state, temporary)
-    temporary.replace(run / "last.pt")
+    fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
+    if fabric.is_global_zero:
+        temporary.replace(run / "last.pt")
+    fabric.barrier()
 
 
-def _resume(run: Path, parts: dict[str, nn.Module], optimizers: list[torch.optim.Optimizer]) -> int:
-    """Loads what an earlier call saved in `run`; returns the step to go on from."""
-    run.mkdir(parents=True, exist_ok=True)
-    if not (run / "last.pt").exists():
-        return 0
-    state = torch.load(run / "last.pt", weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
-    for optimizer, content in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(content)
-    step: int = state["step"]
-    return step
-
-
-def _progress() -> Progress:
+def _progress(*, shown: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+        disable=not shown,
     )

@@ -42,7 +42,7 @@ def test_a_batch_depends_on_seed_and_index_only(corpus: Corpus) -> None:
 
 def test_batches_go_on_where_they_are_told_to(corpus: Corpus) -> None:
     dataset = Joined({"scenes": SceneBatches(corpus, SCENES, seed=0)})
-    resumed = list(batches(dataset, start=2, stop=4, workers=0))
+    resumed = list(batches(dataset, [2, 3], workers=0))
     assert len(resumed) == 2
     for offset, batch in enumerate(resumed):
         assert equal(batch["scenes"], dataset[2 + offset]["scenes"])

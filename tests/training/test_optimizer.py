@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from training.config import Optimisation
-from training.optimizer import build_optimizers, set_learning_rate
+from training.optimizer import build_optimizer, set_learning_rate
 
 
 class Part(nn.Module):
@@ -33,7 +33,8 @@ def names(part: nn.Module, group: dict[str, list[nn.Parameter]]) -> set[str]:
 
 def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
     part = Part()
-    (adamw,) = build_optimizers({"a": part}, settings())
+    adamw = build_optimizer({"a": part}, settings())
+    assert isinstance(adamw, torch.optim.AdamW)
     decays = {group["weight_decay"]: names(part, group) for group in adamw.param_groups}
     assert decays == {
         0.05: {"hidden.weight", "conv.weight", "token_embedding.weight"},
@@ -43,39 +44,41 @@ def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
 
 def test_muon_takes_hidden_matrices_only() -> None:
     part = Part()
-    adamw, muon = build_optimizers({"a": part}, settings(optimizer="muon"))
-    assert isinstance(muon, torch.optim.Muon)
-    assert [names(part, group) for group in muon.param_groups] == [{"hidden.weight"}]
-    every = set().union(*(names(part, g) for opt in (adamw, muon) for g in opt.param_groups))
+    muon = build_optimizer({"a": part}, settings(optimizer="muon"))
+    for parameter in part.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    muon.step()
+    with_momentum = {
+        name for name, p in part.named_parameters() if "momentum_buffer" in muon.state[p]
+    }
+    assert with_momentum == {"hidden.weight"}
+    every = set().union(*(names(part, group) for group in muon.param_groups))
     assert every == {name for name, _ in part.named_parameters()}
 
 
 def test_parts_without_a_multiplier_are_frozen() -> None:
     parts = {"a": Part(), "b": Part(), "c": Part()}
-    optimizers = build_optimizers(
-        parts, settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1})
-    )
+    optimizer = build_optimizer(parts, settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1}))
     trained = {name for name, part in parts.items() if part.training}
     assert trained == {"a", "b"}
     assert not any(parameter.requires_grad for parameter in parts["c"].parameters())
-    held = {id(p) for opt in optimizers for group in opt.param_groups for p in group["params"]}
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for name in ("a", "b") for p in parts[name].parameters()}
 
 
 def test_an_unknown_part_is_named() -> None:
     with pytest.raises(ValueError, match="no part is called z: a"):
-        build_optimizers({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))
+        build_optimizer({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))
 
 
 def test_rates_warm_up_then_fall_and_keep_their_ratio() -> None:
     config = settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1})
-    optimizers = build_optimizers({"a": Part(), "b": Part()}, config)
-    rates = [set_learning_rate(optimizers, config, step=step) for step in range(100)]
+    optimizer = build_optimizer({"a": Part(), "b": Part()}, config)
+    rates = [set_learning_rate(optimizer, config, step=step) for step in range(100)]
     assert rates[0] == pytest.approx(1e-3)
     assert rates.index(max(rates)) == 9
     assert max(rates) == pytest.approx(1e-2, rel=0.03)
     assert rates[50] == pytest.approx(0.5e-2)
     assert 0 < rates[99] < 1e-5
-    for optimizer in optimizers:
-        found = {group["factor"]: group["lr"] for group in optimizer.param_groups}
-        assert found == pytest.approx({1.0: rates[99], 0.1: 0.1 * rates[99]})
+    found = {group["factor"]: group["lr"] for group in optimizer.param_groups}
+    assert found == pytest.approx({1.0: rates[99], 0.1: 0.1 * rates[99]})

@@ -11,7 +11,7 @@ from samclip_sdk.modeling.config import ModelConfig
 from training.captions import Captions
 from training.config import Optimisation, Pictures, Scenes
 from training.data import Batch, Joined, PictureBatches, SceneBatches
-from training.optimizer import build_optimizers
+from training.optimizer import build_optimizer
 from training.scenes import Corpus
 from training.tasks import ClipTeacherTask, DistillTask, SamTeacherTask, _cells_inside
 from training.teachers import (
@@ -74,8 +74,8 @@ def distill(
 
 def train_parts(task: DistillTask | SamTeacherTask, names: set[str]) -> None:
     multipliers = dict.fromkeys(names, 1.0)
-    build_optimizers(
-        task.parts(), Optimisation(steps=1, learning_rate=1e-3, multipliers=multipliers)
+    build_optimizer(
+        dict(task.parts.items()), Optimisation(steps=1, learning_rate=1e-3, multipliers=multipliers)
     )
 
 
@@ -92,13 +92,12 @@ def test_distillation_reaches_exactly_what_is_trained(
     task = distill(student_config, clip, sam_weight=sam_weight, region_weight=region_weight)
     train_parts(task, trained)
     given = {"pictures": batch["pictures"]} if stage == "stage1" else batch
-    names = []
-    for name, loss in task.losses(given, step=step):
+    assert task.losses == (("clip",) if stage == "stage1" else ("clip", "scenes"))
+    for name in task.losses:
+        loss = task(given, loss=name, step=step)
         assert torch.isfinite(loss)
         loss.backward()
-        names.append(name)
-    assert names == (["clip"] if stage == "stage1" else ["clip", "scenes"])
-    for name, part in task.parts().items():
+    for name, part in task.parts.items():
         if name in trained:
             # What only attention sees of a constant, a key's bias say, has no gradient.
             assert all("bias" in missing for missing in without_gradient(part)), name
@@ -114,8 +113,7 @@ def test_a_student_equal_to_its_sam_has_little_left_to_learn(
     task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
 
     def loss() -> float:
-        _, (_, value) = task.losses(batch, step=0)
-        return value.item()
+        return task(batch, loss="scenes", step=0).item()
 
     different = loss()
     SmallSam(task.student).load_state_dict(task.sam.state_dict())
@@ -163,7 +161,7 @@ def test_a_region_is_pooled_over_its_own_patches(
         "regions": boxes,
     }
     scenes["token_mask"][1, 3] = 0  # the last row of the second picture is padding
-    task._region_loss(scenes, torch.zeros(2, 32, 4, 4))
+    task._region_loss(scenes, torch.zeros(2, 32, 4, 4), torch.zeros(2, 16, 4, 4))
     expected = [0, 15, 16 + 6]
     assert head.pooled[:3, 0].tolist() == expected
     assert torch.isfinite(head.pooled).all()
@@ -185,13 +183,12 @@ def test_the_sam_teacher_learns_from_true_masks(
     student_config: ModelConfig, corpus: Corpus, step: int
 ) -> None:
     task = SamTeacherTask(SmallSam(build_model(student_config)), Joined({}))
-    train_parts(task, set(task.parts()))
-    ((name, loss),) = task.losses(SceneBatches(corpus, SCENES, seed=0)[0], step=step)
-    assert name == "multimask"
+    train_parts(task, set(task.parts))
+    loss = task(SceneBatches(corpus, SCENES, seed=0)[0], loss="multimask", step=step)
     assert torch.isfinite(loss)
     loss.backward()
     for name in ("image_encoder", "mask_decoder"):
-        assert any(p.grad is not None and p.grad.any() for p in task.parts()[name].parameters())
+        assert any(p.grad is not None and p.grad.any() for p in task.parts[name].parameters())
 
 
 def test_the_clip_teacher_learns_texts_first(
@@ -202,13 +199,11 @@ def test_the_clip_teacher_learns_texts_first(
     dataset = PictureBatches(corpus, PICTURES, num_nouns=8, seed=0)
     captions = Captions(tuple(nouns), embed_dim=16)
     task = ClipTeacherTask(clip, dataset, captions, text_weight=2.0, text_only_steps=1)
-    ((name, loss),) = task.losses({}, step=0)
-    assert name == "text"
+    loss = task(dataset[0], loss="contrast", step=0)
     loss.backward()
     assert all(p.grad is None for p in clip.visual.parameters())
     assert any(p.grad is not None for p in clip.text_encoder.parameters())
-    ((name, loss),) = task.losses(dataset[0], step=1)
-    assert name == "contrast"
+    loss = task(dataset[0], loss="contrast", step=1)
     assert torch.isfinite(loss)
     loss.backward()
     assert clip.logit_scale.grad is not None
@@ -234,7 +229,7 @@ def test_a_teacher_survives_its_file(
 def test_a_students_parts_are_the_checkpoints(student_config: ModelConfig, clip: SmallClip) -> None:
     task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
     assert isinstance(task.student, SamClipModel)
-    assert all(getattr(task.student, name) is part for name, part in task.parts().items())
+    assert all(getattr(task.student, name) is part for name, part in task.parts.items())
 
 
 def test_dense_distillation_looks_where_the_object_is(
@@ -259,8 +254,9 @@ def test_dense_distillation_looks_where_the_object_is(
     def loss(*cells: int) -> float:
         shown = torch.zeros(2, 16)
         shown[:, list(cells)] = 1
-        monkeypatch.setattr(task, "_object_cells", lambda images, boxes, *, side: shown)
-        return task._region_loss(scenes, torch.zeros(2, 32, 4, 4)).item()
+        monkeypatch.setattr(task, "_object_cells", lambda reference, boxes, *, side: shown)
+        none = torch.zeros(2, 16, 4, 4)
+        return task._region_loss(scenes, torch.zeros(2, 32, 4, 4), none).item()
 
     assert loss(5) == pytest.approx(0.0, abs=1e-6)
     assert loss(6) == pytest.approx(1.25)
@@ -279,7 +275,7 @@ def test_object_cells_are_those_that_the_mask_fills(
     masks[1, 0, 0:2, 0:3] = 1  # less than half of a cell
     monkeypatch.setattr(task.sam, "decode", lambda *args: (masks, None))
     cells = task._object_cells(
-        batch["scenes"]["images"], torch.tensor([[0, 0, 64, 64.0]] * 2), side=4
+        torch.zeros(2, 16, 4, 4), torch.tensor([[0, 0, 64, 64.0]] * 2), side=4
     )
     assert cells[0].nonzero().flatten().tolist() == [6]
     assert not cells[1].any()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,54 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
+from tests.training.toy_task import Numbers, Toy, settings
 from training.config import Optimisation
-from training.train import train
+from training.tasks import Task
+from training.train import build_fabric, train
+
+ROOT = Path(__file__).parents[2]
 
 
-class Numbers(Dataset[Tensor]):
-    """Batch i depends on i only."""
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.randn(16, 8, generator=torch.Generator().manual_seed(index))
-
-
-class Toy:
-    """A student that learns a fixed map, through a frozen part with buffers, with noise."""
-
-    def __init__(self, *, before: Callable[[int], None] = lambda step: None) -> None:
-        self.dataset = Numbers()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.frozen = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8))
-            self.body = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
-            self.truth = torch.randn(8, 4)
-        self.before = before
-        self.seen: list[float] = []
-
-    def parts(self) -> dict[str, nn.Module]:
-        return {"frozen": self.frozen, "body": self.body}
-
-    def losses(self, batch: Tensor, *, step: int) -> Iterator[tuple[str, Tensor]]:
-        self.before(step)
-        noisy = batch + 0.05 * torch.randn_like(batch)
-        loss = F.mse_loss(self.body(self.frozen(noisy)).float(), batch @ self.truth)
-        self.seen.append(loss.item())
-        yield "main", loss
-        yield "small", 1e-3 * self.body[0].weight.square().mean()
-
-
-def settings(**changes: object) -> Optimisation:
-    defaults = {
-        "steps": 8,
-        "learning_rate": 1e-2,
-        "warmup_steps": 2,
-        "threads": 1,
-        "workers": 0,
-        "multipliers": {"body": 1.0},
-    }
-    return Optimisation.model_validate(defaults | changes)
+def run(task: Task, config: Optimisation, folder: Path) -> None:
+    train(task, config, folder, fabric=build_fabric(config))
 
 
 def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
@@ -71,7 +36,7 @@ def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
 def weights(task: Toy) -> dict[str, Tensor]:
     return {
         f"{part}.{name}": tensor.clone()
-        for part, module in task.parts().items()
+        for part, module in task.parts.items()
         for name, tensor in module.state_dict().items()
     }
 
@@ -87,23 +52,44 @@ def test_a_resumed_run_ends_with_the_same_weights(
 ) -> None:
     config = settings(optimizer=optimizer, precision=precision)
     whole = Toy()
-    train(whole, config, tmp_path / "whole")
+    run(whole, config, tmp_path / "whole")
 
-    stopped = Toy(before=stop_at(3, KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        train(stopped, config, tmp_path / "cut")
+    stopped = Toy(before=stop_at(3, SystemExit()))
+    with pytest.raises(SystemExit):
+        run(stopped, config, tmp_path / "cut")
     assert torch.load(tmp_path / "cut" / "last.pt")["step"] == 3
     resumed = Toy()
-    train(resumed, config, tmp_path / "cut")
+    run(resumed, config, tmp_path / "cut")
 
     assert resumed.seen == whole.seen[3:]
     assert same(weights(resumed), weights(whole))
 
 
+def launch(folder: Path, *, devices: int, accumulate: int) -> dict[str, Tensor]:
+    command = [sys.executable, "-m", "tests.training.toy_task", folder, devices, accumulate]
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    state = torch.load(folder / "last.pt")
+    assert state["step"] == 8
+    trained: dict[str, Tensor] = state["task"]
+    return trained
+
+
+def test_two_processes_train_as_one_that_accumulates(tmp_path: Path) -> None:
+    """Over gloo; the parts that a single loss reaches are exchanged, too."""
+    two = launch(tmp_path / "two", devices=2, accumulate=1)
+    one = launch(tmp_path / "one", devices=1, accumulate=2)
+    other = launch(tmp_path / "other", devices=1, accumulate=1)
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(one["parts.alone.weight"], other["parts.alone.weight"], atol=1e-4)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     first, again = Toy(), Toy()
-    train(first, settings(), tmp_path)
-    train(again, settings(), tmp_path)
+    run(first, settings(), tmp_path)
+    run(again, settings(), tmp_path)
     assert again.seen == []
     assert same(weights(again), weights(first))
 
@@ -125,13 +111,13 @@ def test_a_signal_stops_after_the_step_in_hand(tmp_path: Path, number: signal.Si
 
     handler = signal.getsignal(number)
     with pytest.raises(SystemExit) as stopped:
-        train(Toy(before=before), settings(), tmp_path)
+        run(Toy(before=before), settings(), tmp_path)
     assert stopped.value.code == 128 + number
     assert signal.getsignal(number) is handler
     assert torch.load(tmp_path / "last.pt")["step"] == 4
     whole, resumed = Toy(), Toy()
-    train(whole, settings(), tmp_path / "whole")
-    train(resumed, settings(), tmp_path)
+    run(whole, settings(), tmp_path / "whole")
+    run(resumed, settings(), tmp_path)
     assert same(weights(resumed), weights(whole))
 
 
@@ -144,7 +130,7 @@ def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         task = Toy(before=before)
-        train(task, settings(), tmp_path)
+        run(task, settings(), tmp_path)
     finally:
         signal.signal(signal.SIGINT, handler)
     assert len(task.seen) == 8
@@ -160,8 +146,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(tmp_path: Path) -> 
 
     spoiled: dict[str, Tensor] = {}
     task.before = spoil
-    with pytest.raises(FloatingPointError, match="main is nan at step 2"):
-        train(task, settings(), tmp_path)
+    with pytest.raises(FloatingPointError, match=r"not finite at step 2: .*main.: nan"):
+        run(task, settings(), tmp_path)
     assert torch.equal(torch.load(tmp_path / "bad_batch.pt"), Numbers()[2])
     state = torch.load(tmp_path / "last.pt")
     assert state["step"] == 2
@@ -171,17 +157,17 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(tmp_path: Path) -> 
 def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
     task = Toy()
     before = weights(task)
-    train(task, settings(optimizer="muon"), tmp_path)
+    run(task, settings(optimizer="muon"), tmp_path)
     after = weights(task)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {name for name in before if name.startswith("body.")}
+    assert changed == {name for name in before if not name.startswith("frozen.")}
 
 
 def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
     """Autocast's cache, held over all steps, once kept the first step's cast weights for ever."""
 
     def check(step: int) -> None:
-        layer = task.body[0]
+        layer = task.parts["body"][0]
         assert isinstance(layer, nn.Linear)
         x = torch.ones(1, 8)
         fresh = F.linear(x.bfloat16(), layer.weight.detach().clone().bfloat16())
@@ -190,15 +176,15 @@ def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
 
     checked: list[int] = []
     task = Toy(before=check)
-    train(task, settings(precision="bf16"), tmp_path)
+    run(task, settings(precision="bf16"), tmp_path)
     assert checked == list(range(8))
 
 
 def test_both_losses_and_the_speed_are_logged(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train(Toy(before=stop_at(70, KeyboardInterrupt())), settings(steps=101), tmp_path)
+    with pytest.raises(SystemExit):
+        run(Toy(before=stop_at(70, SystemExit())), settings(steps=101), tmp_path)
     task = Toy()
-    train(task, settings(steps=101), tmp_path)
+    run(task, settings(steps=101), tmp_path)
     lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
     assert [entry["step"] for entry in entries] == [50, 100]

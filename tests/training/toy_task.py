@@ -1,0 +1,79 @@
+"""A task small enough to train many times in a test, also by `python toy_task.py`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from training.config import Optimisation
+from training.tasks import Task
+from training.train import build_fabric, train
+
+
+class Numbers(Dataset[Tensor]):
+    """Batch i depends on i only."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.randn(16, 8, generator=torch.Generator().manual_seed(index))
+
+
+class Toy(Task):
+    """A student that learns a fixed map, through a frozen part with buffers, with noise.
+
+    `alone` is a part that only the first of the losses reaches.
+    """
+
+    losses = ("main", "small")
+
+    def __init__(self, *, before: Callable[[int], None] = lambda step: None) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            frozen = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8))
+            body = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
+            alone = nn.Linear(4, 4)
+            truth = torch.randn(8, 4)
+        super().__init__(Numbers(), {"frozen": frozen, "body": body, "alone": alone})
+        self.truth = truth
+        self.before = before
+        self.seen: list[float] = []
+
+    def forward(self, batch: Tensor, *, loss: str, step: int) -> Tensor:
+        body = self.parts["body"]
+        if loss == "small":
+            return 1e-3 * body[0].weight.square().mean()
+        self.before(step)
+        noisy = batch + 0.05 * torch.randn_like(batch)
+        output = self.parts["alone"](body(self.parts["frozen"](noisy)))
+        value = F.mse_loss(output.float(), batch @ self.truth)
+        self.seen.append(value.item())
+        return value
+
+
+def settings(**changes: object) -> Optimisation:
+    defaults = {
+        "steps": 8,
+        "learning_rate": 1e-2,
+        "warmup_steps": 2,
+        "threads": 1,
+        "workers": 0,
+        "multipliers": {"body": 1.0, "alone": 1.0},
+    }
+    return Optimisation.model_validate(defaults | changes)
+
+
+def main(run: str, devices: str, accumulate: str) -> None:
+    """Trains in fp32, in so many processes."""
+    config = settings(precision="fp32", accumulate=int(accumulate))
+    fabric = build_fabric(config, devices=int(devices), accelerator="cpu")
+    fabric.launch()
+    train(Toy(), config, Path(run), fabric=fabric)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
