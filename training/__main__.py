@@ -39,6 +39,7 @@ from training.vocabulary import CORPUS, tiny_vocabulary
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SETTINGS = "config.json"
+_WEIGHTS = "model.safetensors"
 _PUBLISHED = Path(__file__).parent / "checkpoints"
 
 
@@ -109,6 +110,7 @@ class Stages:
     def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
         clip = self._new_clip()
+        _go_on(clip, settings.starts_from)
         dataset = PictureBatches(
             self._corpus(),
             settings.pictures,
@@ -130,6 +132,7 @@ class Stages:
     def train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small SAM."""
         sam = SmallSam(build_model(self.model, seed=settings.optimisation.seed))
+        _go_on(sam, settings.starts_from)
         dataset = SceneBatches(self._corpus(), settings.scenes, seed=settings.optimisation.seed)
         train(SamTeacherTask(sam, dataset), settings.optimisation, run, fabric=fabric)
         if fabric.is_global_zero:
@@ -181,8 +184,8 @@ class Stages:
     def teachers(self) -> tuple[SmallClip, SmallSam]:
         """The two trained teachers, frozen."""
         clip, sam = self._new_clip(), SmallSam(build_model(self.model))
-        load_teacher(clip, self.runs / "clip_teacher" / "model.safetensors")
-        load_teacher(sam, self.runs / "sam_teacher" / "model.safetensors")
+        load_teacher(clip, self.runs / "clip_teacher" / _WEIGHTS)
+        load_teacher(sam, self.runs / "sam_teacher" / _WEIGHTS)
         return clip, sam
 
     def _student(self, settings: DistillConfig, *, clip: SmallClip, sam: SmallSam) -> SamClipModel:
@@ -226,14 +229,20 @@ class Stages:
 
 def publish(result: Path, target: Path) -> None:
     """Copies a teacher or a checkpoint, its weights rounded to fp16, without calibration."""
-    state = load_file(result / "model.safetensors")
+    state = load_file(result / _WEIGHTS)
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
-    with atomic_file(target / "model.safetensors") as file:
+    with atomic_file(target / _WEIGHTS) as file:
         file.write(save(halves))
     with atomic_file(target / _SETTINGS) as file:
         file.write((result / _SETTINGS).read_bytes())
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
+
+
+def _go_on(teacher: nn.Module, folder: Path | None) -> None:
+    """Gives a teacher in training the weights of one that was trained."""
+    if folder is not None:
+        load_teacher(teacher, folder / _WEIGHTS)
 
 
 def _write_teacher(
@@ -242,7 +251,7 @@ def _write_teacher(
     """Writes a teacher's weights, and beside them the settings that say how to build it."""
     with atomic_file(run / _SETTINGS) as file:
         file.write(settings.model_dump_json(indent=2).encode())
-    save_teacher(module, run / "model.safetensors")
+    save_teacher(module, run / _WEIGHTS)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PHOTO = 0.5  # share of the backdrops that are crops of photos
 
 
 def draw_backdrop(
-    photos: Sequence[np.ndarray], rng: np.random.Generator, *, size_px: int
+    photos: Sequence[np.ndarray], rng: np.random.Generator, *, size_px: int, plain: bool = False
 ) -> tuple[np.ndarray, int | None]:
     """A photo crop, or a gradient, noise, stripes or one flat colour.
 
@@ -21,10 +21,13 @@ def draw_backdrop(
         photos: uint8 RGB [h,w,3] each, what crops are taken from.
         rng: The only source of chance.
         size_px: Side S.
+        plain: One flat colour, whatever the chance.
 
     Returns:
         uint8 RGB [S,S,3], the caller's to paint on, and which photo it is a crop of, if any.
     """
+    if plain:
+        return _flat(rng, size_px), None
     if photos and rng.random() < PHOTO:
         which = int(rng.integers(len(photos)))
         return _crop(photos[which], rng, size_px), which

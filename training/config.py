@@ -43,13 +43,15 @@ class Optimisation(_Settings):
 class Pictures(_Settings):
     """D_CLIP batches: pictures of a few objects at one of `resolutions`, a pixel budget a batch.
 
-    `none`, `one` and `few` are the shares of pictures with no object, one, and two or three.
+    `none`, `few` and `plain` are the shares of pictures with no object, with two or three, and
+    with one over a flat colour; the rest have one over any backdrop.
     """
 
     resolutions: tuple[int, ...]
     pixels_per_batch: int = Field(gt=0)
     none: float = 0.08
     few: float = 0.22
+    plain: float = 0.0
 
     def size(self, resolution: int) -> int:
         """Pictures in a batch at `resolution`."""
@@ -66,9 +68,13 @@ class Scenes(_Settings):
 
 
 class ClipTeacherConfig(_Settings):
-    """The small CLIP: a timm image tower and a text tower, trained contrastively."""
+    """The small CLIP: a timm image tower and a text tower, trained contrastively.
+
+    `starts_from` is the folder of a trained teacher to go on from: its weights, a new schedule.
+    """
 
     task: Literal["clip_teacher"]
+    starts_from: Path | None = None
     optimisation: Optimisation
     pictures: Pictures
     image_tower: str
@@ -78,9 +84,13 @@ class ClipTeacherConfig(_Settings):
 
 
 class SamTeacherConfig(_Settings):
-    """The small SAM: the merged model's own SAM parts, trained on composed scenes."""
+    """The small SAM: the merged model's own SAM parts, trained on composed scenes.
+
+    `starts_from` is as of the small CLIP.
+    """
 
     task: Literal["sam_teacher"]
+    starts_from: Path | None = None
     optimisation: Optimisation
     scenes: Scenes
 

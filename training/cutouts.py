@@ -22,6 +22,8 @@ from PIL import Image
 
 from training.vocabulary import canonical
 
+_REPAINTED = 0.12  # of the cut-outs take on any hue; the rest keep near to their own
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -126,18 +128,26 @@ def warp(cutout: np.ndarray, rng: np.random.Generator, *, side_px: float) -> np.
 
 
 def _recolour(cutout: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shift brightness, contrast, saturation and tint, all linear in premultiplied colour."""
-    bright, *tint, saturation, lift = rng.random(6).tolist()
+    """Shift brightness, contrast, saturation, hue and tint, all linear in premultiplied colour."""
+    bright, *tint, saturation, lift, hue, repainted = rng.random(8).tolist()
     gain = (0.75 + 0.5 * bright) * (0.9 + 0.2 * np.array(tint))
     saturation = 0.4 + saturation
     matrix = np.zeros((4, 4), np.float32)
-    matrix[:3, :3] = np.eye(3) * saturation + (1 - saturation) / 3
+    turn = (hue - 0.5) * math.pi * (2.0 if repainted < _REPAINTED else 0.4)
+    matrix[:3, :3] = (np.eye(3) * saturation + (1 - saturation) / 3) @ _turn_hue(turn)
     matrix[:3, :3] *= gain[:, None]
     matrix[:3, 3] = (lift - 0.5) * 0.2
     matrix[3, 3] = 1
     out = cv2.transform(cutout, matrix)
     # Premultiplied colour above alpha would glow through the edge.
     return np.minimum(out, out[..., 3:])
+
+
+def _turn_hue(angle: float) -> np.ndarray:
+    """The rotation [3,3] of RGB by `angle` radians about the greys."""
+    cos, sin = math.cos(angle), math.sin(angle) / math.sqrt(3)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    return cos * np.eye(3) + (1 - cos) / 3 + sin * cross
 
 
 def paint_over(image: np.ndarray, patch: np.ndarray) -> None:

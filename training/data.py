@@ -56,7 +56,10 @@ class PictureBatches(Dataset[Batch]):
             return compose_scene(
                 self.corpus, rng, size_px=resolution, count=(2, 3), scale=(0.35, 0.75)
             )
-        return compose_scene(self.corpus, rng, size_px=resolution, count=(1, 1), scale=(0.45, 1.0))
+        plain = draw < self.config.none + self.config.few + self.config.plain
+        return compose_scene(
+            self.corpus, rng, size_px=resolution, count=(1, 1), scale=(0.45, 1.0), plain=plain
+        )
 
 
 class SceneBatches(Dataset[Batch]):

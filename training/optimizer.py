@@ -19,9 +19,9 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Freezes the parts without a multiplier and groups the rest by learning rate.
 
-    With "muon", matrices of hidden layers go to Muon, whose updates are scaled to the size of
-    AdamW's so that one learning rate serves both; all else goes to AdamW. Biases, norms and
-    positions have no weight decay.
+    With "muon", matrices and convolutions of hidden layers go to Muon, whose updates are scaled to
+    the size of AdamW's so that one learning rate serves both; all else goes to AdamW. Biases, norms
+    and positions have no weight decay.
 
     Raises:
         ValueError: a multiplier names a part that the task does not have.
@@ -51,7 +51,7 @@ def _groups(
             plain.append(parameter)
         elif (
             settings.optimizer == "muon"
-            and parameter.ndim == 2
+            and parameter.ndim in (2, 4)
             and not any(word in key for word in ("embed", "token"))
         ):
             matrices.append(parameter)

@@ -53,6 +53,7 @@ def compose_scene(
     size_px: int,
     count: tuple[int, int] = (1, 5),
     scale: tuple[float, float] = (0.14, 0.95),
+    plain: bool = False,
 ) -> Scene:
     """Compose one scene.
 
@@ -64,12 +65,13 @@ def compose_scene(
         count: Fewest and most objects to paste. Fewer stay where no place is left, none only if
             none was asked for.
         scale: Range of an object's longest side, log-uniform, as a fraction of the picture's.
+        plain: One flat colour behind the objects.
 
     Returns:
         The scene. At least `MIN_VISIBLE` of every object is in sight.
     """
     wanted = int(rng.integers(count[0], count[1] + 1))
-    image, photo = draw_backdrop(corpus.backgrounds, rng, size_px=size_px)
+    image, photo = draw_backdrop(corpus.backgrounds, rng, size_px=size_px, plain=plain)
     owner = np.full((size_px, size_px), -1, np.int8)  # the object in sight at each pixel
     chosen: list[int] = []
     areas: list[int] = []

@@ -15,7 +15,7 @@ from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.clip_head import max_pool
 from training.captions import Captions
 from training.losses import CosineDistillation, MaskDistillation, MultimaskLoss
-from training.teachers import SmallClip, SmallSam, coarse_mask_prompt
+from training.teachers import ClipTeacher, SamTeacher, SmallClip, SmallSam, coarse_mask_prompt
 
 
 class Task(nn.Module):
@@ -109,7 +109,7 @@ class SamTeacherTask(Task):
             step: odd steps come with a mask prompt.
         """
         coords, labels, targets = batch["point_coords"], batch["point_labels"], batch["targets"]
-        _, embeddings = self.sam.encode(batch["images"])
+        embeddings = self.sam.encode(batch["images"])
         mask_input = None
         if step % 2:
             mask_input = coarse_mask_prompt(torch.logit(targets.float(), eps=1e-4))
@@ -130,8 +130,8 @@ class DistillTask(Task):
         student: SamClipModel,
         dataset: Dataset[Any],
         *,
-        clip: SmallClip,
-        sam: SmallSam,
+        clip: ClipTeacher,
+        sam: SamTeacher,
         sam_weight: float,
         region_weight: float,
         dense_weight: float,
@@ -163,7 +163,7 @@ class DistillTask(Task):
             return self._clip_loss(batch["pictures"])
         scenes = batch["scenes"]
         with torch.no_grad():
-            _, reference = self.sam.encode(scenes["images"])
+            reference = self.sam.encode(scenes["images"])
         tokens, embeddings = self.student.image_encoder(scenes["images"])
         total = tokens.new_zeros((), dtype=torch.float32)
         if self.sam_weight:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Protocol
 
 import timm
 import torch
@@ -16,6 +17,30 @@ from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.modeling.text_encoder import TextEncoder
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
+
+
+class ClipTeacher(Protocol):
+    """What distillation asks of a CLIP: `resolution` is the side of a picture that it works at."""
+
+    resolution: int
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        ...
+
+
+class SamTeacher(Protocol):
+    """What distillation asks of a SAM; `SmallSam` has the shapes."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encodes images as image_embeddings."""
+        ...
+
+    def decode(
+        self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Decodes K prompts an image, as mask logits and predicted IoUs."""
+        ...
 
 
 class SmallClip(nn.Module):
@@ -49,10 +74,11 @@ class SmallSam(nn.Module):
         self.prompt_encoder = model.prompt_encoder
         self.mask_decoder = model.mask_decoder
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes images [B,3,S,S]: image_tokens [B,C,g,g], image_embeddings [B,D,g,g]."""
-        tokens, embeddings = self.image_encoder(images)
-        return tokens, embeddings
+    def encode(self, images: Tensor) -> Tensor:
+        """Encodes images [B,3,S,S], RGB 0..255, as image_embeddings [B,D,g,g]."""
+        embeddings: Tensor
+        _, embeddings = self.image_encoder(images)
+        return embeddings
 
     def decode(
         self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None

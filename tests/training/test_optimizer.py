@@ -42,7 +42,7 @@ def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
     }
 
 
-def test_muon_takes_hidden_matrices_only() -> None:
+def test_muon_takes_hidden_matrices_and_convolutions_only() -> None:
     part = Part()
     muon = build_optimizer({"a": part}, settings(optimizer="muon"))
     for parameter in part.parameters():
@@ -51,7 +51,7 @@ def test_muon_takes_hidden_matrices_only() -> None:
     with_momentum = {
         name for name, p in part.named_parameters() if "momentum_buffer" in muon.state[p]
     }
-    assert with_momentum == {"hidden.weight"}
+    assert with_momentum == {"hidden.weight", "conv.weight"}
     every = set().union(*(names(part, group) for group in muon.param_groups))
     assert every == {name for name, _ in part.named_parameters()}
 

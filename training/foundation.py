@@ -1,0 +1,133 @@
+"""The paper's teachers: OpenCLIP and segment-anything, from their own packages and checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+import torch
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_BOX_CORNER = 2  # label of a box's top-left corner; the bottom-right one's is the next
+
+
+class OpenClip(nn.Module):
+    """An OpenCLIP model as the CLIP teacher, with its own size, mean and deviation of pixels."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: open_clip.CLIP) -> None:
+        super().__init__()
+        self.model = model
+        size = model.visual.image_size  # (height, width), or of a square its side
+        self.resolution = size if isinstance(size, int) else int(size[0])
+        preprocessing = model.visual.preprocess_cfg
+        for name in ("mean", "std"):
+            values = 255 * torch.tensor(preprocessing[name]).view(3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+        self.interpolation = str(preprocessing["interpolation"])
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        x = images.float()
+        if x.shape[-1] != self.resolution:
+            side = (self.resolution, self.resolution)
+            x = F.interpolate(x, size=side, mode=self.interpolation, antialias=True).clamp(0, 255)
+        embeddings: Tensor = self.model.encode_image((x - self.mean) / self.std)
+        return F.normalize(embeddings.float(), dim=-1)
+
+
+class SegmentAnything(nn.Module):
+    """A segment-anything model as the SAM teacher.
+
+    Images come letterboxed to its size with the pad colour, not cropped to what they hold: SAM's
+    own zeros after normalising differ from that by .009 at most.
+    """
+
+    def __init__(self, model: Sam) -> None:
+        super().__init__()
+        self.model = model
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encodes images [B,3,S,S], RGB 0..255, as image_embeddings [B,D,g,g]."""
+        normalised = (images.float() - self.model.pixel_mean) / self.model.pixel_std
+        embeddings: Tensor = self.model.image_encoder(normalised)
+        return embeddings
+
+    def decode(
+        self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Decodes K prompts an image; arguments and results are those of `SmallSam.decode`.
+
+        SAM's decoder takes prompts of one image that are alike in points and boxes: they are
+        grouped by that.
+        """
+        grid, prompts = embeddings.shape[-1], len(coords)
+        outputs = self.model.mask_decoder.num_mask_tokens
+        masks = embeddings.new_zeros((prompts, outputs, 4 * grid, 4 * grid), dtype=torch.float32)
+        iou = embeddings.new_zeros((prompts, outputs), dtype=torch.float32)
+        image_of = torch.arange(prompts, device=coords.device) // (prompts // len(embeddings))
+        for index, embedding in enumerate(embeddings):
+            for kind in labels[image_of == index].unique(dim=0):
+                rows = ((image_of == index) & (labels == kind).all(dim=1)).nonzero().flatten()
+                masks[rows], iou[rows] = self._decode_alike(
+                    embedding[None],
+                    coords[rows],
+                    kind,
+                    None if mask_input is None else mask_input[rows],
+                )
+        return masks, iou
+
+    def _decode_alike(
+        self, embedding: Tensor, coords: Tensor, kind: Tensor, mask_input: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Decodes prompts [n,P,2] of one image, all with the labels `kind` [P]."""
+        points = coords[:, (kind == 0) | (kind == 1)]
+        corners = coords[:, (kind == _BOX_CORNER) | (kind == _BOX_CORNER + 1)]
+        point_labels = kind[(kind == 0) | (kind == 1)].expand(len(coords), -1)
+        sparse, dense = self.model.prompt_encoder(
+            points=(points, point_labels) if points.shape[1] else None,
+            boxes=corners.flatten(1) if corners.shape[1] else None,
+            masks=mask_input,
+        )
+        masks, iou = self.model.mask_decoder.predict_masks(
+            image_embeddings=embedding,
+            image_pe=self.model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+        )
+        return masks.float(), iou.float()
+
+
+def load_open_clip(name: str, pretrained: str) -> OpenClip:
+    """Loads an OpenCLIP model by name and tag; the tag may be the path of a checkpoint.
+
+    Raises:
+        ValueError: there is no such model or tag.
+    """
+    try:
+        model, _, _ = open_clip.create_model_and_transforms(name, pretrained=pretrained)
+    except RuntimeError as error:
+        raise ValueError(f"OpenCLIP cannot load {name} with {pretrained!r}: {error}") from error
+    return OpenClip(model).eval().requires_grad_(False)
+
+
+def load_segment_anything(name: str, checkpoint: Path) -> SegmentAnything:
+    """Loads one of segment-anything's models: `vit_b`, `vit_l` or `vit_h`.
+
+    Raises:
+        ValueError: there is no such model, no such file, or it does not fit.
+    """
+    if name not in sam_model_registry:
+        raise ValueError(f"segment-anything has no {name!r}: {', '.join(sam_model_registry)}")
+    if not checkpoint.is_file():
+        raise ValueError(f"there is no SAM checkpoint {checkpoint}")
+    try:
+        model = sam_model_registry[name](checkpoint=str(checkpoint))
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} is not a {name}: {error}") from error
+    return SegmentAnything(model).eval().requires_grad_(False)
