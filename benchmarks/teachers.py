@@ -18,8 +18,8 @@ from samclip_sdk import SamClip
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from training.__main__ import Stages
 from training.config import ClipTeacherConfig
+from training.pairs import SmallPair
 from training.teachers import SmallClip, SmallSam
 
 
@@ -68,9 +68,9 @@ def load_teachers(run: Path) -> Teachers:
     if run.name not in PRESETS:
         raise ValueError(f"{run} is not the runs of a config: {', '.join(PRESETS)}")
     settings = (run / "clip_teacher" / "config.json").read_text(encoding="utf-8")
-    stages = Stages(PRESETS[run.name], ClipTeacherConfig.model_validate_json(settings), run)
-    clip, sam = stages.teachers()
-    return join_teachers(clip, sam, config=PRESETS[run.name])
+    clip_settings = ClipTeacherConfig.model_validate_json(settings)
+    pair = SmallPair(PRESETS[run.name], clip_settings, runs=run)
+    return join_teachers(pair.clip, pair.sam, config=PRESETS[run.name])
 
 
 def join_teachers(clip: SmallClip, sam: SmallSam, *, config: ModelConfig) -> Teachers:

@@ -48,6 +48,10 @@ class Captions:
             torch.tensor(rows) >= 0,
         )
 
+    def photos(self) -> list[str]:
+        """The plainest caption of each noun."""
+        return [f"a photo of a {pool[0]}." for pool in self.names[:-1]]
+
     def _caption(self, name: str, rng: np.random.Generator) -> str:
         if rng.random() < 0.25:
             return name

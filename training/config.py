@@ -20,10 +20,30 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class EarlyStop(_Settings):
+    """Stop once `metric` has been below its best for `patience` validations in a row.
+
+    The best weights are the result. A fall of up to `margin` is none.
+    """
+
+    metric: str
+    patience: int = Field(default=1, gt=0)
+    margin: float = Field(default=0.0, ge=0)
+
+
+class Validation(_Settings):
+    """Every `every_steps` steps, `batches` batches that are never trained on."""
+
+    every_steps: int = Field(gt=0)
+    batches: int = Field(gt=0)
+    early_stop: EarlyStop | None = None
+
+
 class Optimisation(_Settings):
     """How the loop steps, whatever the stage."""
 
     steps: int = Field(gt=0)
+    validation: Validation | None = None
     accumulate: int = Field(default=1, gt=0, description="batches a step, in each process")
     learning_rate: float = Field(gt=0)
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -95,6 +115,29 @@ class SamTeacherConfig(_Settings):
     scenes: Scenes
 
 
+class SmallTeachers(_Settings):
+    """The small CLIP and the small SAM that the same config trains."""
+
+    kind: Literal["small"] = "small"
+
+
+class FoundationTeachers(_Settings):
+    """The paper's teachers, from their own packages and checkpoints.
+
+    `clip` and `pretrained` are OpenCLIP's name and tag, or the path of a checkpoint; `sam` is one
+    of segment-anything's models, of the file `sam_checkpoint`.
+    """
+
+    kind: Literal["foundation"]
+    clip: str
+    pretrained: str
+    sam: str
+    sam_checkpoint: Path
+
+
+Teachers = Annotated[SmallTeachers | FoundationTeachers, Field(discriminator="kind")]
+
+
 class DistillConfig(_Settings):
     """One of the paper's three stages.
 
@@ -106,6 +149,7 @@ class DistillConfig(_Settings):
     """
 
     task: Literal["distill"]
+    teachers: Teachers = SmallTeachers()
     optimisation: Optimisation
     pictures: Pictures
     scenes: Scenes | None = None
@@ -138,8 +182,14 @@ StageConfig = Annotated[
 _ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)
 
 
+def stage_names(path: Path) -> list[str]:
+    """The stages that a TOML file has a table for."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [name for name in tables if name != "teachers"]
+
+
 def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageConfig:
-    """Reads one stage's table of a TOML file.
+    """Reads one stage's table of a TOML file; the table `teachers` goes for every merge in it.
 
     Args:
         path: the file, one table a stage.
@@ -150,9 +200,12 @@ def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> St
         ValueError: no such stage, an unknown key, or a value out of range.
     """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    teachers = tables.pop("teachers", None)
     if stage not in tables:
         raise ValueError(f"{path.name} has no stage {stage!r}; it has {', '.join(tables)}")
     table = tables[stage]
+    if teachers is not None and table.get("task") == "distill":
+        table.setdefault("teachers", teachers)
     for override in overrides:
         key, _, value = override.partition("=")
         *parents, leaf = key.split(".")

@@ -25,6 +25,7 @@ class OpenClip(nn.Module):
         self.model = model
         size = model.visual.image_size  # (height, width), or of a square its side
         self.resolution = size if isinstance(size, int) else int(size[0])
+        self.embed_dim = int(model.visual.output_dim)
         preprocessing = model.visual.preprocess_cfg
         for name in ("mean", "std"):
             values = 255 * torch.tensor(preprocessing[name]).view(3, 1, 1)

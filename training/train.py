@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ from torch import nn
 
 from training.config import Optimisation
 from training.data import batches
+from training.log import Log, over_processes
 from training.optimizer import build_optimizer, set_learning_rate
 from training.tasks import Task
+from training.validation import check_validation, has_fallen, validate
 
 _LOG_EVERY = 50
 
@@ -50,52 +51,63 @@ def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> N
         task: model, data and losses.
         settings: how to step.
         run: folder of the run: `last.pt` (parts, optimizer, step; every few minutes, at the end
-            and when stopped) and `log.jsonl`.
+            and when stopped), `best.pt` (parts, where training may stop early) and what `Log`
+            writes.
         fabric: launched; it decides on devices, processes and precision.
 
     Raises:
         FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch.pt.
         SystemExit: SIGTERM or SIGINT came; the step in hand was finished, and saved.
     """
+    check_validation(task, settings)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     module, optimizer = fabric.setup(task, build_optimizer(dict(task.parts.items()), settings))
-    state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0}
+    state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
     run.mkdir(parents=True, exist_ok=True)
     if (run / "last.pt").exists():
         fabric.load(run / "last.pt", state, strict=False)  # teachers are not in it
     # Before the signals are held: a worker that inherited that could not be terminated.
     source = _indexed_batches(task, settings, fabric, start=state["step"])
-    log = _Log(run / "log.jsonl", fabric)
+    log = Log(run, fabric)
     saved = time.monotonic()
     with _held_signals() as signals, _progress(shown=fabric.is_global_zero) as progress:
         bar = progress.add_task(run.name, total=settings.steps, completed=state["step"], note="")
         try:
-            while state["step"] < settings.steps:
+            while state["step"] < settings.steps and not has_fallen(state["scores"], settings):
                 rate = set_learning_rate(optimizer, settings, step=state["step"])
-                values, bad = _backward(fabric, module, source, settings, step=state["step"])
+                values, images, bad = _backward(
+                    fabric, module, source, settings, step=state["step"]
+                )
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
-                stop, failed, due = map(int, _over_processes(fabric, flags, "max"))
+                stop, failed, due = map(int, over_processes(fabric, flags, "max"))
                 if failed:
                     if bad is not None:
                         torch.save(bad, run / "bad_batch.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
-                log.add(values | _update(fabric, module, optimizer, settings), rate=rate)
+                values |= _update(fabric, module, optimizer, settings)
+                log.add(values, rate=rate, images=images)
                 state["step"] += 1
                 if state["step"] % _LOG_EVERY == 0:
                     progress.update(bar, note=log.write(state["step"]))
                 progress.update(bar, completed=state["step"])
+                if validate(task, settings, fabric, log, state):
+                    _save(fabric, run / "best.pt", {"task": module})
                 if stop:
                     raise SystemExit(128 + stop)
                 if due:
-                    _save(fabric, run, state)
+                    _save(fabric, run / "last.pt", state)
                     saved = time.monotonic()
         except (FloatingPointError, SystemExit):
-            _save(fabric, run, state)
+            _save(fabric, run / "last.pt", state)
             raise
-    _save(fabric, run, state)
+        finally:
+            log.close()
+    _save(fabric, run / "last.pt", state)
+    if has_fallen(state["scores"], settings):
+        fabric.load(run / "best.pt", {"task": module}, strict=False)
 
 
 def _indexed_batches(
@@ -114,17 +126,18 @@ def _backward(
     settings: Optimisation,
     *,
     step: int,
-) -> tuple[dict[str, float], Any]:
+) -> tuple[dict[str, float], int, Any]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
     Returns:
-        The losses, and a batch that made one not finite, or None.
+        The losses, the number of images, and a batch that made a loss not finite, or None.
     """
     values: dict[str, float] = defaultdict(float)
-    bad = None
+    images, bad = 0, None
     for part in range(settings.accumulate):
         index, batch = next(source)
         batch = fabric.to_device(batch)
+        images += module.count_images(batch)
         torch.manual_seed(settings.seed * 1_000_003 + index)
         for name in module.losses:
             last = part == settings.accumulate - 1 and name == module.losses[-1]
@@ -134,7 +147,7 @@ def _backward(
             values[name] += loss.item()
             if not math.isfinite(loss.item()):
                 bad = batch
-    return values, bad
+    return values, images, bad
 
 
 def _update(
@@ -151,41 +164,6 @@ def _update(
     optimizer.step()
     optimizer.zero_grad()
     return norms
-
-
-class _Log:
-    """Means of what steps reported, a line of JSON at a time."""
-
-    def __init__(self, path: Path, fabric: Fabric) -> None:
-        self.path = path
-        self.fabric = fabric
-        self._restart()
-
-    def _restart(self) -> None:
-        self.sums: dict[str, float] = defaultdict(float)
-        self.rate = 0.0
-        self.steps = 0
-        self.started = time.monotonic()
-
-    def add(self, values: dict[str, float], *, rate: float) -> None:
-        """Counts one step in."""
-        self.steps += 1
-        self.rate = rate
-        for name, value in values.items():
-            self.sums[name] += value
-
-    def write(self, step: int) -> str:
-        """Writes the means since the last line, over all processes; returns them to be shown."""
-        means = _over_processes(self.fabric, [x / self.steps for x in self.sums.values()], "mean")
-        seconds = time.monotonic() - self.started
-        entry = dict(zip(self.sums, (float(f"{mean:.6g}") for mean in means), strict=True))
-        entry |= {"learning_rate": float(f"{self.rate:.4g}")}
-        entry |= {"step": step, "step_ms": round(1e3 * seconds / self.steps)}
-        if self.fabric.is_global_zero:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        self._restart()
-        return " ".join(f"{name} {value:.4g}" for name, value in entry.items() if "/" not in name)
 
 
 @contextmanager
@@ -206,19 +184,12 @@ def _held_signals() -> Iterator[list[int]]:
             signal.signal(each, handler)
 
 
-def _over_processes(fabric: Fabric, values: Sequence[float], reduction: str) -> list[float]:
-    reduced = fabric.all_reduce(torch.tensor(values, dtype=torch.float64), reduce_op=reduction)
-    assert isinstance(reduced, torch.Tensor)
-    numbers: list[float] = reduced.tolist()
-    return numbers
-
-
-def _save(fabric: Fabric, run: Path, state: dict[str, Any]) -> None:
-    """Replaces the run's checkpoint at once; losses' and teachers' weights are not in it."""
-    temporary = run / "last.pt.tmp"
+def _save(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
+    """Replaces a checkpoint at once; losses' and teachers' weights are not in it."""
+    temporary = path.with_suffix(".tmp")
     fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
     if fabric.is_global_zero:
-        temporary.replace(run / "last.pt")
+        temporary.replace(path)
     fabric.barrier()
 
 

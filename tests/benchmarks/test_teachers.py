@@ -42,7 +42,7 @@ def teachers(
 def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: SmallSam) -> None:
     found = teachers.sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
     with torch.inference_mode():
-        _, embeddings = sam.encode(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])
+        embeddings = sam.encode(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])
         corners = torch.tensor([[[8.0, 8.0], [40.0, 50.0]]])
         masks, iou = sam.decode(embeddings, corners, torch.tensor([[2, 3]]), None)
     np.testing.assert_allclose(found.low_res_masks, masks[0, 1:].numpy(), atol=1e-4)

@@ -14,8 +14,9 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.manifest import Calibration
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from training.__main__ import app, publish
+from training.__main__ import app
 from training.config import ClipTeacherConfig
+from training.stages import publish
 
 STEPS = ("optimisation.steps=2", "optimisation.workers=0", "optimisation.threads=1")
 PICTURES = ("pictures.resolutions=[96]", "pictures.pixels_per_batch=18432")

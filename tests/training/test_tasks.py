@@ -11,9 +11,10 @@ from samclip_sdk.modeling.config import ModelConfig
 from training.captions import Captions
 from training.config import Optimisation, Pictures, Scenes
 from training.data import Batch, Joined, PictureBatches, SceneBatches
+from training.distill import DistillTask, _cells_inside
 from training.optimizer import build_optimizer
 from training.scenes import Corpus
-from training.tasks import ClipTeacherTask, DistillTask, SamTeacherTask, _cells_inside
+from training.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers import (
     SmallClip,
     SmallSam,
@@ -69,6 +70,8 @@ def distill(
         sam_weight=sam_weight,
         region_weight=region_weight,
         dense_weight=dense_weight,
+        validation=Joined({}),
+        classes=torch.eye(8, config.embed_dim),
     )
 
 
@@ -182,7 +185,7 @@ def test_coarse_masks_are_score_maps() -> None:
 def test_the_sam_teacher_learns_from_true_masks(
     student_config: ModelConfig, corpus: Corpus, step: int
 ) -> None:
-    task = SamTeacherTask(SmallSam(build_model(student_config)), Joined({}))
+    task = SamTeacherTask(SmallSam(build_model(student_config)), Joined({}), validation=Joined({}))
     train_parts(task, set(task.parts))
     loss = task(SceneBatches(corpus, SCENES, seed=0)[0], loss="multimask", step=step)
     assert torch.isfinite(loss)
@@ -198,7 +201,9 @@ def test_the_clip_teacher_learns_texts_first(
     clip = SmallClip(student_config, image_tower="test_resnet", resolution=32)
     dataset = PictureBatches(corpus, PICTURES, num_nouns=8, seed=0)
     captions = Captions(tuple(nouns), embed_dim=16)
-    task = ClipTeacherTask(clip, dataset, captions, text_weight=2.0, text_only_steps=1)
+    task = ClipTeacherTask(
+        clip, dataset, captions, text_weight=2.0, text_only_steps=1, validation=dataset
+    )
     loss = task(dataset[0], loss="contrast", step=0)
     loss.backward()
     assert all(p.grad is None for p in clip.visual.parameters())

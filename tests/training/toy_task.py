@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,8 +20,11 @@ from training.train import build_fabric, train
 class Numbers(Dataset[Tensor]):
     """Batch i depends on i only."""
 
+    def __init__(self, *, first: int = 0) -> None:
+        self.first = first
+
     def __getitem__(self, index: int) -> Tensor:
-        return torch.randn(16, 8, generator=torch.Generator().manual_seed(index))
+        return torch.randn(16, 8, generator=torch.Generator().manual_seed(self.first + index))
 
 
 class Toy(Task):
@@ -30,6 +34,7 @@ class Toy(Task):
     """
 
     losses = ("main", "small")
+    metrics = ("nearness", "luck")
 
     def __init__(self, *, before: Callable[[int], None] = lambda step: None) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -38,7 +43,8 @@ class Toy(Task):
             body = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4))
             alone = nn.Linear(4, 4)
             truth = torch.randn(8, 4)
-        super().__init__(Numbers(), {"frozen": frozen, "body": body, "alone": alone})
+        parts = {"frozen": frozen, "body": body, "alone": alone}
+        super().__init__(Numbers(), parts, validation=Numbers(first=1000))
         self.truth = truth
         self.before = before
         self.seen: list[float] = []
@@ -53,6 +59,17 @@ class Toy(Task):
         value = F.mse_loss(output.float(), batch @ self.truth)
         self.seen.append(value.item())
         return value
+
+    def count_images(self, batch: Tensor) -> int:
+        return len(batch)
+
+    def measure(self, batch: Tensor) -> dict[str, Tensor]:
+        output = self.parts["alone"](self.parts["body"](self.parts["frozen"](batch)))
+        distance = (output.float() - batch @ self.truth).square().mean(dim=1)
+        return {"nearness": -distance, "luck": torch.zeros(0)}
+
+    def draw(self, batch: Tensor) -> np.ndarray:
+        return np.full((4, 6, 3), len(batch), np.uint8)
 
 
 def settings(**changes: object) -> Optimisation:
