@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 from lightning_fabric import Fabric
 
-from samclip_sdk.modeling.config import PRESETS
 from training.config import (
-    CONFIGS,
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
-    Optimisation,
+    EmbeddingsConfig,
+    Precision,
     PublishConfig,
     SamTeacherConfig,
+    find_config,
+    load_model,
     load_stage,
     stage_names,
 )
@@ -35,7 +36,9 @@ def main(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="dotted.key=value, overrides the config")
     ] = None,
-    config: Annotated[str, typer.Option(help="a config of training/configs, by name")] = "tiny",
+    config: Annotated[
+        str, typer.Option(help="a config of training/configs by name, or a TOML file's path")
+    ] = "tiny",
     runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = Path("runs"),
     devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="machines; start each with torchrun")] = 1,
@@ -44,36 +47,40 @@ def main(
         bool, typer.Option("--changed", help="resume although the settings have changed")
     ] = False,
 ) -> None:
-    """Runs STAGE: clip_teacher, sam_teacher, stage1, stage2, stage3, publish, calibrate, in order.
+    """Runs STAGE, a table of the config.
 
+    Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, publish, calibrate.
     A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
     calibrate, into the checkpoint's folder.
     """
-    path = CONFIGS / f"{config}.toml"
+    path = find_config(config)
     settings = load_stage(path, stage, overrides=tuple(override or ()))
-    run = runs / config / stage
+    results = runs / path.stem
+    run = results / stage
     clip_settings = (
         settings
         if isinstance(settings, ClipTeacherConfig)
-        else _clip_settings(path, trained=runs / config / "clip_teacher" / SETTINGS_NAME)
+        else _clip_settings(path, trained=results / "clip_teacher" / SETTINGS_NAME)
     )
-    stages = Stages(PRESETS[config], clip=clip_settings, runs=runs / config, allow_changes=changed)
+    stages = Stages(load_model(path), clip=clip_settings, runs=results, allow_changes=changed)
 
-    def launched(optimisation: Optimisation) -> Fabric:
-        fabric = build_fabric(optimisation, devices=devices, nodes=nodes, accelerator=accelerator)
+    def launched(precision: Precision) -> Fabric:
+        fabric = build_fabric(precision, devices=devices, nodes=nodes, accelerator=accelerator)
         fabric.launch()
         return fabric
 
     match settings:
         case ClipTeacherConfig():
-            stages.train_clip_teacher(settings, run, launched(settings.optimisation))
+            stages.train_clip_teacher(settings, run, launched(settings.optimisation.precision))
         case SamTeacherConfig():
-            stages.train_sam_teacher(settings, run, launched(settings.optimisation))
+            stages.train_sam_teacher(settings, run, launched(settings.optimisation.precision))
+        case EmbeddingsConfig():
+            stages.embed(settings, launched(settings.precision))
         case DistillConfig():
-            stages.distill(settings, run, launched(settings.optimisation))
+            stages.distill(settings, run, launched(settings.optimisation.precision))
         case PublishConfig():
             for name in settings.results:
-                publish(runs / config / name, _PUBLISHED / config / name)
+                publish(results / name, _PUBLISHED / path.stem / name)
         case CalibrateConfig():
             stages.calibrate(settings)
 

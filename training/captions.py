@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from open_clip import OPENAI_IMAGENET_TEMPLATES
@@ -23,7 +25,6 @@ class Captions:
 
     def __init__(self, nouns: tuple[Noun, ...], *, embed_dim: int) -> None:
         self.names = [noun.names for noun in nouns] + [EMPTY_NAMES]
-        self._tokenizer = SimpleTokenizer()
         stored = np.load(CORPUS / "minilm_text.npz")
         self._texts = [str(text) for text in stored["texts"]]
         self._sentences = _reduce(stored["bare"].astype(np.float32), embed_dim)
@@ -43,7 +44,7 @@ class Captions:
         captions = [self._caption(name, rng) for name in names]
         rows = [self._row.get(name, -1) for name in names]
         return (
-            self.tokenize(captions),
+            tokenize(captions),
             torch.from_numpy(self._sentences[rows]),
             torch.tensor(rows) >= 0,
         )
@@ -58,10 +59,16 @@ class Captions:
         template = OPENAI_IMAGENET_TEMPLATES[rng.integers(len(OPENAI_IMAGENET_TEMPLATES))]
         return str(template(name))
 
-    def tokenize(self, texts: list[str]) -> Tensor:
-        """Ids int64 [K,L]; L is the longest text's, since nothing after it has any influence."""
-        ids = self._tokenizer(texts)
-        return ids[:, : int((ids != 0).sum(dim=1).max())]
+
+def tokenize(texts: list[str]) -> Tensor:
+    """Ids int64 [K,L]; L is the longest text's, since nothing after it has any influence."""
+    ids = _tokenizer()(texts)
+    return ids[:, : int((ids != 0).sum(dim=1).max())]
+
+
+@cache
+def _tokenizer() -> SimpleTokenizer:
+    return SimpleTokenizer()
 
 
 def _reduce(embeddings: np.ndarray, dim: int) -> np.ndarray:

@@ -90,6 +90,10 @@ class DistillTask(Task):
         """How many pictures and scenes a batch holds."""
         return sum(len(each["images"]) for each in batch.values())
 
+    def count_broken(self, batch: dict[str, dict[str, Tensor]]) -> int:
+        """How many records of real data sets were broken; composed ones never are."""
+        return sum(int(each["broken"].sum()) for each in batch.values() if "broken" in each)
+
     def measure(self, batch: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
         """What is learned, and what is forgotten.
 

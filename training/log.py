@@ -36,12 +36,17 @@ class Log:
         self.rate = 0.0
         self.steps = 0
         self.images = 0
+        self.broken = 0
         self.started = time.monotonic()
 
-    def add(self, values: Mapping[str, float], *, rate: float, images: int) -> None:
+    def count(self, *, images: int, broken: int) -> None:
+        """Counts a batch of this process in: its images, and the broken records it replaced."""
+        self.images += images
+        self.broken += broken
+
+    def add(self, values: Mapping[str, float], *, rate: float) -> None:
         """Counts one step of this process in."""
         self.steps += 1
-        self.images += images
         self.rate = rate
         for name, value in values.items():
             self.sums[name] += value
@@ -50,12 +55,13 @@ class Log:
         """Writes the means since the last line, over all processes; returns them to be shown."""
         means = over_processes(self.fabric, [x / self.steps for x in self.sums.values()], "mean")
         seconds = time.monotonic() - self.started
-        (images,) = over_processes(self.fabric, [self.images / seconds], "sum")
+        images, broken = over_processes(self.fabric, [self.images, self.broken], "sum")
         entry = dict(zip(self.sums, means, strict=True))
         entry |= {
             "learning_rate": self.rate,
             "step_ms": 1e3 * seconds / self.steps,
-            "images_per_s": images,
+            "images_per_s": images / seconds,
+            "broken": broken,
         }
         self._keep(entry, step=step)
         self._restart()

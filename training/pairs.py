@@ -34,6 +34,11 @@ class Pair(Protocol):
         """The SAM."""
         ...
 
+    @property
+    def name(self) -> str:
+        """Which CLIP it is, with which weights."""
+        ...
+
     def stage0(self, *, seed: int) -> SamClipModel:
         """SAM's parts, CLIP's text encoder, a CLIP head of copies of SAM's last block."""
         ...
@@ -64,6 +69,11 @@ class SmallPair:
         sam = SmallSam(build_model(self.model))
         load_teacher(sam, self.runs / "sam_teacher" / WEIGHTS_NAME)
         return sam
+
+    @property
+    def name(self) -> str:
+        """The run of the CLIP, and its image tower."""
+        return f"{self.runs / 'clip_teacher'} {self.clip_settings.image_tower}"
 
     def stage0(self, *, seed: int) -> SamClipModel:
         """Copies from both; LayerNorm and MLP of the CLIP head are drawn by `seed`."""
@@ -109,6 +119,11 @@ class FoundationPair:
     def sam(self) -> SegmentAnything:
         """The segment-anything model."""
         return load_segment_anything(self.teachers.sam, self.teachers.sam_checkpoint)
+
+    @property
+    def name(self) -> str:
+        """OpenCLIP's name and tag."""
+        return f"{self.teachers.clip} {self.teachers.pretrained}"
 
     def stage0(self, *, seed: int) -> SamClipModel:
         """As `from_sam_and_clip` has it."""

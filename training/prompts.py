@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,22 +32,41 @@ class Prompts:
 def sample_prompts(scene: Scene, rng: np.random.Generator, *, count: int) -> Prompts:
     """Draws `count` prompts, each for an object of the scene drawn at random."""
     size = scene.image.shape[0]
-    coords = np.zeros((count, MAX_POINTS, 2), np.float32)
-    labels = np.full((count, MAX_POINTS), _FILLER, np.int32)
     chosen = rng.integers(len(scene.masks), size=count)
-    for row, index in enumerate(chosen):
+    masks = [scene.masks[index] for index in chosen]
+    coords, labels = prompt_objects(masks, scene.boxes[chosen], rng, size_px=size)
+    cells = scene.masks.reshape(len(scene.masks), size // 4, 4, size // 4, 4)
+    coverage = cells.mean(axis=(2, 4), dtype=np.float32).astype(np.float16)
+    return Prompts(coords, labels, coverage[chosen], scene.boxes[chosen])
+
+
+def prompt_objects(
+    masks: Sequence[np.ndarray], boxes: np.ndarray, rng: np.random.Generator, *, size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one prompt for each of K objects.
+
+    Args:
+        masks: K of bool [h,w], at the top left of the picture; none is empty.
+        boxes: float32 [K,4], XYXY around them.
+        rng: the only source of chance.
+        size_px: S, the picture's side.
+
+    Returns:
+        coords float32 [K,P,2] and labels int32 [K,P].
+    """
+    coords = np.zeros((len(masks), MAX_POINTS, 2), np.float32)
+    labels = np.full((len(masks), MAX_POINTS), _FILLER, np.int32)
+    for row, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
         with_box = rng.random() < 0.4
         points = rng.integers(0, 2) if with_box else rng.choice([1, 1, 1, 2, 3])
-        coords[row, :points], labels[row, :points] = _points(scene.masks[index], rng, points)
+        coords[row, :points], labels[row, :points] = _points(mask, rng, points)
         if with_box:
-            corners = noisy_box(scene.boxes[index], rng, size_px=size)
+            corners = noisy_box(box, rng, size_px=size_px)
             coords[row, points : points + 2] = corners.reshape(2, 2)
             labels[row, points : points + 2] = (2, 3)
         else:
             labels[row, points] = _PADDING
-    cells = scene.masks.reshape(len(scene.masks), size // 4, 4, size // 4, 4)
-    coverage = cells.mean(axis=(2, 4), dtype=np.float32).astype(np.float16)
-    return Prompts(coords, labels, coverage[chosen], scene.boxes[chosen])
+    return coords, labels
 
 
 def sample_regions(

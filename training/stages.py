@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.storage import atomic_file
 from training.calibrate import CALIBRATION_NAME, calibrate
-from training.captions import Captions
+from training.captions import Captions, tokenize
 from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
+    EmbeddingsConfig,
     FoundationTeachers,
-    Pictures,
     SamTeacherConfig,
     StageConfig,
+    Teachers,
 )
-from training.data import Joined, PictureBatches, SceneBatches
 from training.distill import DistillTask
+from training.embedding_cache import fill_cache
+from training.merge_data import VALIDATION_SEED, Composed, MergeData, crops_to_embed
 from training.pairs import (
     SETTINGS_NAME,
     WEIGHTS_NAME,
@@ -40,14 +42,11 @@ from training.pairs import (
     new_clip,
 )
 from training.run_folder import claim_run
-from training.scenes import Corpus, load_corpus
 from training.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers import SmallSam, load_teacher, save_teacher
 from training.train import train
-from training.vocabulary import CORPUS, tiny_vocabulary
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
-_VALIDATION_SEED = 1_000_000  # far from any that training composes with
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 
@@ -73,7 +72,7 @@ class Stages:
         self.clip_settings = clip
         self.runs = runs
         self.allow_changes = allow_changes
-        self.nouns = tiny_vocabulary(_NOUNS if clip is None else clip.nouns)
+        self.composed = Composed(_NOUNS if clip is None else clip.nouns)
 
     def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
@@ -81,12 +80,12 @@ class Stages:
         clip = new_clip(self.model, settings)
         _go_on(clip, settings.starts_from)
         seed = settings.optimisation.seed
-        captions = Captions(self.nouns, embed_dim=self.model.embed_dim)
+        captions = Captions(self.composed.nouns, embed_dim=self.model.embed_dim)
         task = ClipTeacherTask(
             clip,
-            self._pictures(settings.pictures, seed=seed),
+            self.composed.pictures(settings.pictures, seed=seed),
             captions,
-            validation=self._pictures(settings.pictures, seed=seed + _VALIDATION_SEED),
+            validation=self.composed.pictures(settings.pictures, seed=VALIDATION_SEED),
             text_weight=settings.text_weight,
             text_only_steps=settings.text_only_steps,
         )
@@ -102,8 +101,8 @@ class Stages:
         _go_on(sam, settings.starts_from)
         task = SamTeacherTask(
             sam,
-            SceneBatches(self._corpus, settings.scenes, seed=seed),
-            validation=SceneBatches(self._corpus, settings.scenes, seed=seed + _VALIDATION_SEED),
+            self.composed.scenes(settings.scenes, seed=seed),
+            validation=self.composed.scenes(settings.scenes, seed=VALIDATION_SEED),
         )
         train(task, settings.optimisation, run, fabric=fabric)
         if fabric.is_global_zero:
@@ -112,25 +111,27 @@ class Stages:
     def distill(self, settings: DistillConfig, run: Path, fabric: Fabric) -> None:
         """Runs one of the paper's stages and writes a checkpoint."""
         self._claim(run, settings)
-        pair = self.pair(settings)
+        pair = self.pair(settings.teachers)
+        data = MergeData(settings, composed=self.composed, pair=pair, processes=fabric.world_size)
         student = self._student(settings, pair)
+        student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.
         provenance = self._provenance(settings, pair, stage=run.name)
-        seed = settings.optimisation.seed
         for teacher in (pair.clip, pair.sam):
             move(teacher, fabric.device)
         task = DistillTask(
             student,
-            self._batches(settings, seed=seed + 1),
+            data.train,
             clip=pair.clip,
             sam=pair.sam,
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
             dense_weight=settings.dense_weight,
-            validation=self._batches(settings, seed=seed + _VALIDATION_SEED),
-            classes=self._classes(student),
+            validation=data.validation,
+            classes=None if data.classes is None else _embed_names(student, data.classes),
         )
-        train(task, settings.optimisation, run, fabric=fabric)
+        steps = {"steps": data.steps, "epochs": 0.0}
+        train(task, settings.optimisation.model_copy(update=steps), run, fabric=fabric)
         if fabric.is_global_zero:
             (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
             save_checkpoint(student, run, provenance=provenance)
@@ -140,7 +141,7 @@ class Stages:
         checkpoint = self.runs / settings.checkpoint
         calibrate(
             checkpoint,
-            self._corpus,
+            self.composed.corpus,
             size_px=self.model.segmentation_resolution,
             scenes=settings.scenes,
             seed=settings.seed,
@@ -150,10 +151,25 @@ class Stages:
         with atomic_file(checkpoint / SETTINGS_NAME) as file:
             file.write(json.dumps(content, indent=2).encode() + b"\n")
 
-    def pair(self, settings: DistillConfig) -> Pair:
+    def embed(self, settings: EmbeddingsConfig, fabric: Fabric) -> None:
+        """Writes the CLIP teacher's embeddings, or the rest of them."""
+        pair = self.pair(settings.teachers)
+        move(pair.clip, fabric.device)
+        crops = crops_to_embed(settings, pair=pair)
+        fill_cache(
+            settings.folder,
+            crops,
+            pair.clip,
+            fingerprint=crops.fingerprint(teacher=pair.name, width=pair.clip.embed_dim),
+            batch=settings.batch,
+            workers=settings.workers,
+            fabric=fabric,
+        )
+
+    def pair(self, teachers: Teachers) -> Pair:
         """The teachers of a merge."""
-        if isinstance(settings.teachers, FoundationTeachers):
-            return FoundationPair(self.model, settings.teachers)
+        if isinstance(teachers, FoundationTeachers):
+            return FoundationPair(self.model, teachers)
         if self.clip_settings is None:
             raise ValueError("the config has no stage clip_teacher, and no other teachers")
         return SmallPair(self.model, self.clip_settings, runs=self.runs)
@@ -170,23 +186,6 @@ class Stages:
             )
         return student
 
-    def _classes(self, student: SamClipModel) -> Tensor:
-        """Text embeddings [N,E] of the nouns."""
-        captions = Captions(self.nouns, embed_dim=self.model.embed_dim)
-        embeddings: Tensor = student.text_encoder(captions.tokenize(captions.photos())).detach()
-        return embeddings
-
-    def _batches(self, settings: DistillConfig, *, seed: int) -> Dataset[Any]:
-        datasets: dict[str, Dataset[Any]] = {
-            "pictures": self._pictures(settings.pictures, seed=seed)
-        }
-        if settings.scenes is not None:
-            datasets["scenes"] = SceneBatches(self._corpus, settings.scenes, seed=seed)
-        return Joined(datasets)
-
-    def _pictures(self, pictures: Pictures, *, seed: int) -> Dataset[Any]:
-        return PictureBatches(self._corpus, pictures, num_nouns=len(self.nouns), seed=seed)
-
     def _claim(self, run: Path, settings: StageConfig) -> None:
         made_with = {"model": self.model.model_dump(mode="json")}
         made_with |= settings.model_dump(mode="json")
@@ -200,15 +199,18 @@ class Stages:
             starts_from = read_provenance(self.runs / settings.starts_from)
         return {
             "stage": stage,
-            "nouns": len(self.nouns),
+            "nouns": len(self.composed.nouns),
             "settings": settings.model_dump(mode="json"),
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,
         }
 
-    @cached_property
-    def _corpus(self) -> Corpus:
-        return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
+
+@torch.no_grad()
+def _embed_names(student: SamClipModel, names: Sequence[str]) -> Tensor:
+    """Text embeddings [N,E] of names, in CLIP's plainest caption."""
+    ids = tokenize([f"a photo of a {name}." for name in names])
+    return torch.cat([student.text_encoder(part) for part in ids.split(64)])
 
 
 def publish(result: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from training.captions import Captions
+from training.captions import Captions, tokenize
 from training.contact_sheet import draw_contact_sheet
 from training.losses import MultimaskLoss, mask_iou
 from training.teachers import SmallClip, SmallSam, coarse_mask_prompt
@@ -52,6 +52,10 @@ class Task(nn.Module):
     def count_images(self, batch: Any) -> int:
         """How many images a batch of `dataset` holds."""
         raise NotImplementedError
+
+    def count_broken(self, batch: Any) -> int:
+        """How many records were found broken, and replaced, while the batch was read."""
+        return 0
 
     def measure(self, batch: Any) -> dict[str, Tensor]:
         """Measures a batch of `validation`: each metric's values [n], one a picture or prompt."""
@@ -119,7 +123,7 @@ class ClipTeacherTask(Task):
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Whether each picture of one noun is given that noun, of all."""
-        ids = self.captions.tokenize(self.captions.photos()).to(batch["nouns"].device)
+        ids = tokenize(self.captions.photos()).to(batch["nouns"].device)
         classes = self.clip.text_encoder(ids)
         embeddings = self.clip.embed_images(batch["images"])
         return {"top1": top1(embeddings, classes=classes, nouns=batch["nouns"])}

@@ -20,9 +20,15 @@ _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
 
 
 class ClipTeacher(Protocol):
-    """What distillation asks of a CLIP: `resolution` is the side of a picture that it works at."""
+    """What distillation asks of a CLIP.
+
+    Attributes:
+        resolution: side of a picture that it works at.
+        embed_dim: E.
+    """
 
     resolution: int
+    embed_dim: int
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
@@ -49,6 +55,7 @@ class SmallClip(nn.Module):
     def __init__(self, config: ModelConfig, *, image_tower: str, resolution: int) -> None:
         super().__init__()
         self.resolution = resolution
+        self.embed_dim = config.embed_dim
         self.visual = timm.create_model(image_tower, num_classes=config.embed_dim)
         self.visual.to(memory_format=torch.channels_last)
         self.text_encoder = TextEncoder(config.text_encoder, embed_dim=config.embed_dim)

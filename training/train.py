@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from training.config import Optimisation
+from training.config import Optimisation, Precision
 from training.data import batches
 from training.log import Log, over_processes
 from training.optimizer import build_optimizer, set_learning_rate
@@ -27,7 +27,7 @@ _LOG_EVERY = 50
 
 
 def build_fabric(
-    settings: Optimisation, *, devices: int = 1, nodes: int = 1, accelerator: str = "auto"
+    precision: Precision, *, devices: int = 1, nodes: int = 1, accelerator: str = "auto"
 ) -> Fabric:
     """Builds what runs a stage: `devices` processes on each of `nodes` machines."""
     return Fabric(
@@ -36,7 +36,7 @@ def build_fabric(
         num_nodes=nodes,
         # A loss reaches some of the parts only.
         strategy="auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true",
-        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
 
 
@@ -76,19 +76,16 @@ def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> N
         try:
             while state["step"] < settings.steps and not has_fallen(state["scores"], settings):
                 rate = set_learning_rate(optimizer, settings, step=state["step"])
-                values, images, bad = _backward(
-                    fabric, module, source, settings, step=state["step"]
-                )
+                values, bad = _backward(fabric, module, source, settings, log, step=state["step"])
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
-                stop, failed, due = map(int, over_processes(fabric, flags, "max"))
+                stop, failed, save = map(int, over_processes(fabric, flags, "max"))
                 if failed:
                     if bad is not None:
                         torch.save(bad, run / "bad_batch.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
-                values |= _update(fabric, module, optimizer, settings)
-                log.add(values, rate=rate, images=images)
+                log.add(values | _update(fabric, module, optimizer, settings), rate=rate)
                 state["step"] += 1
                 if state["step"] % _LOG_EVERY == 0:
                     progress.update(bar, note=log.write(state["step"]))
@@ -97,7 +94,7 @@ def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> N
                     _save(fabric, run / "best.pt", {"task": module})
                 if stop:
                     raise SystemExit(128 + stop)
-                if due:
+                if save:
                     _save(fabric, run / "last.pt", state)
                     saved = time.monotonic()
         except (FloatingPointError, SystemExit):
@@ -124,20 +121,21 @@ def _backward(
     module: Any,
     source: Iterator[tuple[int, Any]],
     settings: Optimisation,
+    log: Log,
     *,
     step: int,
-) -> tuple[dict[str, float], int, Any]:
+) -> tuple[dict[str, float], Any]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
     Returns:
-        The losses, the number of images, and a batch that made a loss not finite, or None.
+        The losses, and a batch that made one not finite, or None.
     """
     values: dict[str, float] = defaultdict(float)
-    images, bad = 0, None
+    bad = None
     for part in range(settings.accumulate):
         index, batch = next(source)
         batch = fabric.to_device(batch)
-        images += module.count_images(batch)
+        log.count(images=module.count_images(batch), broken=module.count_broken(batch))
         torch.manual_seed(settings.seed * 1_000_003 + index)
         for name in module.losses:
             last = part == settings.accumulate - 1 and name == module.losses[-1]
@@ -147,7 +145,7 @@ def _backward(
             values[name] += loss.item()
             if not math.isfinite(loss.item()):
                 bad = batch
-    return values, images, bad
+    return values, bad
 
 
 def _update(
@@ -185,9 +183,17 @@ def _held_signals() -> Iterator[list[int]]:
 
 
 def _save(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
-    """Replaces a checkpoint at once; losses' and teachers' weights are not in it."""
+    """Replaces a checkpoint at once; losses' and teachers' weights are not in it.
+
+    Raises:
+        OSError: it cannot be written, for the disk is full say; the one before is still there.
+    """
     temporary = path.with_suffix(".tmp")
-    fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
+    try:
+        fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
+    except (OSError, RuntimeError) as error:  # torch's writer has its own words for a full disk
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}, the one before is kept: {error}") from error
     if fabric.is_global_zero:
         temporary.replace(path)
     fabric.barrier()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,16 +10,15 @@ from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
+    Optimisation,
     Pictures,
     PublishConfig,
     SamTeacherConfig,
+    find_config,
+    load_model,
     load_stage,
+    stage_names,
 )
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TINY = CONFIGS / "tiny.toml"
 KINDS = {
@@ -34,12 +33,71 @@ KINDS = {
 
 
 def test_every_stage_loads_as_what_it_is() -> None:
-    stages = tomllib.loads(TINY.read_text(encoding="utf-8"))
-    assert {name: type(load_stage(TINY, name)) for name in stages} == KINDS
+    assert {name: type(load_stage(TINY, name)) for name in stage_names(TINY)} == KINDS
 
 
-def test_a_config_is_of_a_preset() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.toml")} <= PRESETS.keys()
+def test_every_config_is_of_the_preset_it_is_named_after() -> None:
+    for path in CONFIGS.glob("*.toml"):
+        assert load_model(path) == PRESETS[path.stem]
+        for name in stage_names(path):
+            load_stage(path, name)
+
+
+def test_vit_b_is_the_papers_recipe() -> None:
+    """Section 3.2 and appendix A."""
+    vit_b = find_config("vit_b")
+    stages = [load_stage(vit_b, f"stage{number}") for number in (1, 2, 3)]
+    assert all(isinstance(stage, DistillConfig) for stage in stages)
+    optimisation = [stage.optimisation for stage in stages]
+    assert [each.epochs for each in optimisation] == [20, 20, 3]
+    assert [each.learning_rate for each in optimisation] == [8e-4, 4e-5, 8e-4]
+    assert {each.optimizer for each in optimisation} == {"adamw"}
+    assert [each.multipliers for each in optimisation] == [
+        {"clip_head": 1.0},
+        {"clip_head": 1.0, "image_encoder": 0.1, "mask_decoder": 0.1},
+        {"clip_head": 1.0},
+    ]
+    assert [stage.pictures.resolutions for stage in stages] == [
+        (224, 448),
+        (224, 448),
+        (224, 448, 1024),
+    ]
+    joint = stages[1]
+    assert joint.sam_weight == 10.0
+    assert (stages[0].sam_weight, stages[2].sam_weight) == (0.0, 0.0)
+    assert not any(stage.region_weight or stage.dense_weight for stage in stages)
+    assert joint.optimisation.validation.early_stop.metric == "box_miou"
+    processes = 32
+    assert joint.scenes.batch * processes == 32
+    assert joint.scenes.prompts == 32
+    assert joint.pictures.pixels_per_batch // 224**2 * processes == 2048
+    assert joint.teachers.clip == "ViT-L-14"
+    assert joint.teachers.pretrained == "datacomp_xl_s13b_b90k"
+
+
+def test_a_model_is_a_preset_and_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[model]\npreset = "vit_b"\nembed_dim = 512\ntext_encoder = { width = 516 }\n')
+    model = load_model(path)
+    assert (model.embed_dim, model.text_encoder.width, model.text_encoder.depth) == (512, 516, 12)
+    assert stage_names(path) == []
+    path.write_text("[model]\nembed_dim = 512\n")
+    with pytest.raises(
+        ValueError, match=r"mine\.toml: model\.preset is None, not one of vit_b, tiny"
+    ):
+        load_model(path)
+
+
+def test_an_unknown_config_names_the_known() -> None:
+    assert find_config(str(TINY)) == find_config("tiny")
+    with pytest.raises(ValueError, match="no config 'huge': give one of tiny, vit_b, or a TOML"):
+        find_config("huge")
+
+
+@pytest.mark.parametrize("values", [{}, {"steps": 5, "epochs": 1}])
+def test_steps_or_epochs_and_not_both(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="either steps or epochs"):
+        Optimisation.model_validate({"learning_rate": 1e-3} | values)
 
 
 def test_stages_start_from_one_another() -> None:

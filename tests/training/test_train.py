@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(task: Task, config: Optimisation, folder: Path) -> None:
-    train(task, config, folder, fabric=build_fabric(config))
+    train(task, config, folder, fabric=build_fabric(config.precision))
 
 
 def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
@@ -65,16 +67,45 @@ def test_a_resumed_run_ends_with_the_same_weights(
     assert same(weights(resumed), weights(whole))
 
 
-def launch(folder: Path, *, devices: int, accumulate: int) -> dict[str, Tensor]:
-    command = [sys.executable, "-m", "tests.training.toy_task", folder, devices, accumulate]
+def launch(
+    folder: Path, *, devices: int = 1, accumulate: int = 1, killed_at: int = -1
+) -> dict[str, Tensor]:
+    command = [sys.executable, "-m", "tests.training.toy_task"]
+    words = [folder, devices, accumulate, killed_at]
     done = subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=120
+        command + [str(word) for word in words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (0 if killed_at < 0 else -signal.SIGKILL), done.stderr
     state = torch.load(folder / "last.pt")
-    assert state["step"] == 8
+    assert state["step"] == (8 if killed_at < 0 else killed_at)
     trained: dict[str, Tensor] = state["task"]
     return trained
+
+
+def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
+    launch(tmp_path / "killed", killed_at=5)
+    resumed = launch(tmp_path / "killed")
+    assert same(resumed, launch(tmp_path / "whole"))
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: Fabric, path: Path, *__: object, **___: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run(Toy(), settings(steps=4), tmp_path)
+    before = (tmp_path / "last.pt").read_bytes()
+    monkeypatch.setattr(Fabric, "save", fill)
+    with pytest.raises(OSError, match=r"cannot write .*last\.pt.*No space left"):
+        run(Toy(), settings(steps=8), tmp_path)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert not (tmp_path / "last.tmp").exists()
 
 
 def test_two_processes_train_as_one_that_accumulates(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ STOP = {"metric": "nearness", "patience": 2}
 
 
 def run(task: Toy, config: Optimisation, folder: Path) -> None:
-    train(task, config, folder, fabric=build_fabric(config))
+    train(task, config, folder, fabric=build_fabric(config.precision))
 
 
 def found(folder: Path) -> list[dict[str, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,12 +86,17 @@ def settings(**changes: object) -> Optimisation:
     return Optimisation.model_validate(defaults | changes)
 
 
-def main(run: str, devices: str, accumulate: str) -> None:
-    """Trains in fp32, in so many processes."""
-    config = settings(precision="fp32", accumulate=int(accumulate))
-    fabric = build_fabric(config, devices=int(devices), accelerator="cpu")
+def main(run: str, devices: str, accumulate: str, killed_at: str) -> None:
+    """Trains in fp32, in so many processes; saves each step, and is killed before one."""
+
+    def before(step: int) -> None:
+        if step == int(killed_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    config = settings(precision="fp32", accumulate=int(accumulate), checkpoint_minutes=1e-9)
+    fabric = build_fabric(config.precision, devices=int(devices), accelerator="cpu")
     fabric.launch()
-    train(Toy(), config, Path(run), fabric=fabric)
+    train(Toy(before=before), config, Path(run), fabric=fabric)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""A merge of real file formats, small: SAM and OpenCLIP checkpoints, tar shards, SA-1B's files."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pycocotools.mask
+import pytest
+import torch
+from PIL import Image
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+from typer.testing import CliRunner
+
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.config import PRESETS
+from tests.parity.reference import build_sam, small_config
+from training.__main__ import app
+
+CONFIG = small_config(image_size_px=64)
+RECIPE = """
+model = "{model}"
+
+[merge.teachers]
+kind = "foundation"
+clip = "{model}"
+pretrained = "{clip}"
+sam = "{model}"
+sam_checkpoint = "{sam}"
+
+[merge.pictures]
+source = "shards"
+sources = [{{ shards = "{data}/*.tar" }}]
+index = "{data}/index"
+resolutions = [32, 64]
+pixels_per_batch = 8192
+
+[embeddings]
+task = "embeddings"
+folder = "{data}/embeddings"
+batch = 8
+workers = 0
+precision = "fp32"
+
+[stage1]
+task = "distill"
+starts_from = "teachers"
+sam_weight = 0.0
+pictures = {{ embeddings = "{data}/embeddings" }}
+[stage1.optimisation]
+epochs = 1
+learning_rate = 1e-3
+workers = 0
+multipliers = {{ clip_head = 1.0 }}
+
+[stage2]
+task = "distill"
+starts_from = "stage1"
+grad_checkpointing = true
+scenes = {{ source = "sa1b", folder = "{data}", resolution = 64, batch = 1, prompts = 4 }}
+[stage2.optimisation]
+steps = 3
+learning_rate = 1e-3
+workers = 0
+multipliers = {{ clip_head = 1.0, image_encoder = 0.1, mask_decoder = 0.1 }}
+validation = {{ every_steps = 2, batches = 1, early_stop = {{ metric = "box_miou" }} }}
+"""
+
+
+def write_shard(path: Path, *, first: int, count: int) -> None:
+    rng = np.random.default_rng(first)
+    with tarfile.open(path, "w") as tar:
+        for key in range(first, first + count):
+            picture = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (48, 40, 3), np.uint8)).save(picture, "JPEG")
+            for suffix, data in (("jpg", picture.getvalue()), ("json", b"{}")):
+                info = tarfile.TarInfo(f"{key:09d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def write_sa1b(folder: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    masks = np.zeros((60, 80, 3), np.uint8, order="F")
+    masks[10:40, 5:50, 0] = masks[30:55, 40:75, 1] = masks[5:20, 60:70, 2] = 1
+    annotations = [
+        {"segmentation": each | {"counts": each["counts"].decode()}}
+        for each in pycocotools.mask.encode(masks)
+    ]
+    Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / f"sa_{number}.jpg")
+    (folder / f"sa_{number}.json").write_text(json.dumps({"annotations": annotations}))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The TOML file of a small merge, with all that it names beside it."""
+    name = CONFIG.name
+    monkeypatch.setitem(PRESETS, name, CONFIG)
+    torch.save(build_sam(CONFIG, seed=0).state_dict(), tmp_path / "sam.pth")
+
+    def load_sam(checkpoint: str) -> Sam:
+        sam = build_sam(CONFIG, seed=1)
+        sam.load_state_dict(torch.load(checkpoint))
+        return sam
+
+    monkeypatch.setitem(sam_model_registry, name, load_sam)
+    text = CONFIG.text_encoder
+    sizes = {
+        "embed_dim": CONFIG.embed_dim,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": {"width": text.width, "heads": text.num_heads, "layers": text.depth},
+    }
+    (tmp_path / f"{name}.json").write_text(json.dumps(sizes))
+    open_clip.add_model_config(tmp_path / f"{name}.json")
+    torch.save(open_clip.create_model(name).state_dict(), tmp_path / "clip.pt")
+    for shard in range(2):
+        write_shard(tmp_path / f"{shard:05d}.tar", first=150 * shard, count=150)
+    for number in range(400):
+        write_sa1b(tmp_path, number)
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        RECIPE.format(
+            model=name, clip=tmp_path / "clip.pt", sam=tmp_path / "sam.pth", data=tmp_path
+        )
+    )
+    return path
+
+
+def run(recipe: Path, stage: str, *options: str) -> None:
+    words = [stage, "--config", str(recipe), "--runs", str(recipe.parent / "runs"), *options]
+    done = CliRunner().invoke(app, [*words, "--accelerator", "cpu"])
+    if done.exception is not None:
+        raise done.exception
+
+
+@pytest.mark.filterwarnings("ignore:No pretrained weights loaded")
+def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
+    runs = recipe.parent / "runs" / "mine"
+    for stage in ("embeddings", "stage1", "stage2"):
+        run(recipe, stage)
+    first, second = (load_checkpoint(runs / stage) for stage in ("stage1", "stage2"))
+    sam = torch.load(recipe.parent / "sam.pth")
+    # Stage 1 leaves SAM as it is, bit by bit; stage 2 moves it, but for the prompt encoder.
+    for name, tensor in first.image_encoder.state_dict().items():
+        assert torch.equal(tensor, sam[f"image_encoder.{name}"]), name
+    assert not torch.equal(second.image_encoder.pos_embed, first.image_encoder.pos_embed)
+    for part in ("prompt_encoder", "text_encoder"):
+        one, other = (getattr(model, part).state_dict() for model in (first, second))
+        assert all(torch.equal(one[name], other[name]) for name in one), part
+
+    lines = (runs / "stage2" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    (entry,) = [json.loads(line) for line in lines]
+    assert {"validation/clip_cosine", "validation/box_miou"} <= entry.keys()
+    provenance = read_provenance(runs / "stage2")
+    assert provenance["starts_from"]["starts_from"]["clip"] == CONFIG.name
+    # One pass over 297 pictures (1 % is held out) of 8 or 2 a batch.
+    assert 30 < torch.load(runs / "stage1" / "last.pt")["step"] < 100
+
+
+@pytest.mark.filterwarnings("ignore:No pretrained weights loaded")
+def test_what_does_not_fit_is_refused_before_a_step(recipe: Path) -> None:
+    with pytest.raises(ValueError, match=r"no shard matches .*nowhere"):
+        run(recipe, "stage2", "--set", 'pictures.sources=[{shards="nowhere/*.tar"}]')
+    with pytest.raises(ValueError, match="there is no embedding cache"):
+        run(recipe, "stage1")
+    wider = CONFIG.model_copy(update={"embed_dim": 32})
+    PRESETS[CONFIG.name] = wider
+    with pytest.raises(ValueError, match="embeds in 64 dimensions, the model small in 32"):
+        run(recipe, "embeddings")

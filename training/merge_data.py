@@ -1,0 +1,159 @@
+"""The data of a merge, by its settings: composed pictures and scenes, or real data sets."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from training.config import DistillConfig, EmbeddingsConfig, Pictures, Sa1b, Scenes, Shards
+from training.data import Joined, PictureBatches, SceneBatches
+from training.embedding_cache import EmbeddingCache
+from training.multiscale import Multiscale
+from training.pairs import Pair
+from training.records import Split
+from training.sa1b import Sa1bBatches, Sa1bPairs
+from training.scenes import Corpus, load_corpus
+from training.shards import FixedCrops, ShardBatches, ShardPictures, Source
+from training.vocabulary import CORPUS, tiny_vocabulary
+from training.zero_shot import LabelledPictures
+
+VALIDATION_SEED = 1_000_000  # far from any that composes for training
+
+
+class Composed:
+    """Composed data: pictures and scenes of the corpus's drawings of `count` nouns."""
+
+    def __init__(self, count: int) -> None:
+        self.nouns = tiny_vocabulary(count)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The drawings of the training split."""
+        return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
+
+    def pictures(self, settings: Pictures, *, seed: int) -> PictureBatches:
+        """D_CLIP."""
+        return PictureBatches(self.corpus, settings, num_nouns=len(self.nouns), seed=seed)
+
+    def scenes(self, settings: Scenes, *, seed: int) -> SceneBatches:
+        """D_SAM."""
+        return SceneBatches(self.corpus, settings, seed=seed)
+
+
+class MergeData:
+    """What one stage of a merge trains on, and what it is validated on.
+
+    Args:
+        settings: of the stage.
+        composed: where composed data comes from.
+        pair: the teachers, whose embeddings the pictures may bring along.
+        processes: that share a step.
+
+    Attributes:
+        train: batches by index, with `pictures` and perhaps `scenes`.
+        validation: likewise, never trained on.
+        classes: names that `nouns` of validation pictures stand for; None where they have none.
+        steps: of the whole training.
+
+    Raises:
+        ValueError: data that is not there, embeddings of something else, or epochs of composed
+            data, which has no end.
+    """
+
+    def __init__(
+        self, settings: DistillConfig, *, composed: Composed, pair: Pair, processes: int
+    ) -> None:
+        self.settings = settings
+        self.composed = composed
+        self.pair = pair
+        self.batches_per_step = processes * settings.optimisation.accumulate
+        self.classes: list[str] | None = None
+        seed = settings.optimisation.seed + 1  # apart from the teachers' own training
+        pictures = self._pictures(seed)
+        self.steps = settings.optimisation.steps
+        if settings.optimisation.epochs:
+            self.steps = self._steps_of_epochs(pictures)
+        self.train = self._join(pictures, seed=seed, split="train")
+        self.validation = self._join(
+            self._validation_pictures(), seed=VALIDATION_SEED, split="validation"
+        )
+
+    def _join(self, pictures: Dataset[Any], *, seed: int, split: Split) -> Dataset[Any]:
+        datasets = {"pictures": pictures}
+        scenes = self.settings.scenes
+        if isinstance(scenes, Scenes):
+            datasets["scenes"] = self.composed.scenes(scenes, seed=seed)
+        elif isinstance(scenes, Sa1b):
+            datasets["scenes"] = Sa1bBatches(
+                Sa1bPairs(scenes.folder, split=split),
+                resolution=scenes.resolution,
+                batch=scenes.batch,
+                prompts=scenes.prompts,
+                seed=seed,
+            )
+        return Joined(datasets)
+
+    def _pictures(self, seed: int) -> Dataset[Any]:
+        settings = self.settings.pictures
+        if isinstance(settings, Pictures):
+            return self.composed.pictures(settings, seed=seed)
+        found = shard_pictures(settings, split="train")
+        embeddings = None
+        if settings.embeddings is not None:
+            crops = FixedCrops(found, resolution=self.pair.clip.resolution, batch=1, seed=seed)
+            fingerprint = crops.fingerprint(teacher=self.pair.name, width=self.pair.clip.embed_dim)
+            embeddings = EmbeddingCache(settings.embeddings, fingerprint=fingerprint)
+        return ShardBatches(
+            found,
+            self._plan(settings, batches_per_step=self.batches_per_step, seed=seed),
+            seed=seed,
+            embeddings=embeddings,
+        )
+
+    def _validation_pictures(self) -> Dataset[Any]:
+        settings = self.settings.pictures
+        if isinstance(settings, Pictures):
+            self.classes = [noun.name for noun in self.composed.nouns]
+            return self.composed.pictures(settings, seed=VALIDATION_SEED)
+        plan = self._plan(settings, batches_per_step=1, seed=VALIDATION_SEED)
+        if settings.zero_shot is not None:
+            resolution = max(settings.resolutions)
+            batch = max(1, settings.pixels_per_batch // resolution**2)
+            labelled = LabelledPictures(settings.zero_shot, resolution=resolution, batch=batch)
+            self.classes = labelled.classes
+            return labelled
+        found = shard_pictures(settings, split="validation")
+        return ShardBatches(found, plan, seed=VALIDATION_SEED)
+
+    def _plan(self, settings: Shards, *, batches_per_step: int, seed: int) -> Multiscale:
+        return Multiscale(
+            settings.resolutions,
+            pixels_per_batch=settings.pixels_per_batch,
+            indices_per_step=batches_per_step,
+            seed=seed,
+        )
+
+    def _steps_of_epochs(self, pictures: Dataset[Any]) -> int:
+        if not isinstance(pictures, ShardBatches):
+            raise ValueError("composed pictures have no epochs: give optimisation.steps")
+        per_step = float(pictures.plan.counts.mean()) * self.batches_per_step
+        return math.ceil(self.settings.optimisation.epochs * len(pictures.pictures) / per_step)
+
+
+def shard_pictures(settings: Shards, *, split: Split) -> ShardPictures:
+    """Opens the shards of one side of the split."""
+    sources = [Source(each.shards, weight=each.weight) for each in settings.sources]
+    return ShardPictures(sources, cache=settings.index, split=split)
+
+
+def crops_to_embed(settings: EmbeddingsConfig, *, pair: Pair) -> FixedCrops:
+    """The crops that `settings` embeds: those that a stage of the same seed trains on."""
+    return FixedCrops(
+        shard_pictures(settings.pictures, split="train"),
+        resolution=pair.clip.resolution,
+        batch=settings.batch,
+        seed=settings.seed + 1,
+    )

@@ -1,0 +1,91 @@
+"""Batches of varying resolution and a constant number of pixels (Mehta et al., CVNets' sampler).
+
+Nothing but arithmetic: which resolution batch i has, and which places of an endless sequence of
+samples it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_STREAM = 4  # keeps these draws apart from others of the same seed
+_CHUNK = 4096  # steps whose resolutions are drawn at once
+
+
+@dataclass(frozen=True)
+class Span:
+    """One batch: its resolution, and `count` places of the sequence from `first` on."""
+
+    resolution: int
+    first: int
+    count: int
+
+    @property
+    def places(self) -> range:
+        """The places of the sequence that the batch holds."""
+        return range(self.first, self.first + self.count)
+
+
+class Multiscale:
+    """The batches of a run, by index: one after the other, without gaps or overlaps.
+
+    All batches of a step share a resolution, so that processes are equally busy and a step's mean
+    over batches is one over samples.
+
+    Args:
+        resolutions: sides of pictures to draw from, all as likely.
+        pixels_per_batch: the budget; a batch at S has budget / S^2 pictures, rounded down.
+        indices_per_step: batches of a step, over all processes and accumulated ones.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no resolution, a budget below one picture, or no index in a step.
+    """
+
+    def __init__(
+        self,
+        resolutions: Sequence[int],
+        *,
+        pixels_per_batch: int,
+        indices_per_step: int = 1,
+        seed: int,
+    ) -> None:
+        if not resolutions or min(resolutions) < 1:
+            raise ValueError(f"resolutions are {list(resolutions)}; there must be some, above 0")
+        if indices_per_step < 1:
+            raise ValueError(f"indices_per_step is {indices_per_step}; it must be 1 at least")
+        largest = max(resolutions)
+        if pixels_per_batch < largest**2:
+            raise ValueError(
+                f"{pixels_per_batch} pixels a batch are less than one picture of "
+                f"{largest} x {largest}"
+            )
+        self.resolutions = np.array(resolutions, np.int64)
+        self.counts = pixels_per_batch // self.resolutions**2
+        self.indices_per_step = indices_per_step
+        self.seed = seed
+        self._starts = [0]  # the place at which each chunk of steps begins, as far as was asked
+
+    def batch(self, index: int) -> Span:
+        """Batch `index`, from the seed and the index alone."""
+        step, rank = divmod(index, self.indices_per_step)
+        chunk, row = divmod(step, _CHUNK)
+        while len(self._starts) <= chunk:
+            past = self.counts[self._draw(len(self._starts) - 1)]
+            self._starts.append(self._starts[-1] + self.indices_per_step * int(past.sum()))
+        drawn = self._draw(chunk)
+        before = int(self.counts[drawn[:row]].sum())
+        count = int(self.counts[drawn[row]])
+        return Span(
+            resolution=int(self.resolutions[drawn[row]]),
+            first=self._starts[chunk] + self.indices_per_step * before + rank * count,
+            count=count,
+        )
+
+    def _draw(self, chunk: int) -> np.ndarray:
+        """Which resolution each step of a chunk has: int64 [_CHUNK]."""
+        rng = np.random.default_rng([self.seed, _STREAM, chunk])
+        return rng.integers(len(self.resolutions), size=_CHUNK)

@@ -1,0 +1,109 @@
+"""Records of real data sets: their side of the split, and what becomes of broken ones."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from samclip_sdk.errors import ImageError
+from samclip_sdk.image import load_image
+
+Split = Literal["train", "validation"]
+
+KINDS = ("record", "picture", "annotations", "mask", "embedding")
+"""What can be broken: bytes that cannot be read; a picture that cannot be decoded; a JSON file
+without annotations; one mask (damaged, or without a pixel); a teacher's embedding that is missing.
+A batch's `broken` counts them in this order."""
+
+_HELD_OUT_OF = 100  # one record in so many is held out (paper, section 4.1)
+_TRIES = 100
+
+T = TypeVar("T")
+
+
+class BrokenRecord(Exception):
+    """A record that cannot be used; `kind` is one of `KINDS`."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(f"{kind}: {reason}")
+        self.kind = kind
+
+
+def key_hash(key: str) -> int:
+    """Hashes a record's key to 64 bits, the same on every machine and in every version."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def in_split(hashes: np.ndarray, split: Split) -> np.ndarray:
+    """Tells which records are on a side of the split.
+
+    Args:
+        hashes: uint64 [N], of `key_hash`.
+        split: `validation` is 1 %, `train` the rest.
+
+    Returns:
+        bool [N].
+    """
+    held_out: np.ndarray = hashes % np.uint64(_HELD_OUT_OF) == 0
+    return held_out if split == "validation" else ~held_out
+
+
+def decode_picture(data: bytes) -> np.ndarray:
+    """Decodes a picture file to uint8 RGB [H,W,3], upright.
+
+    Raises:
+        BrokenRecord: it is no picture, cut off, or a single pixel.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return load_image(picture)
+    except ImageError as error:
+        raise BrokenRecord("picture", str(error)) from error
+    except Exception as error:  # A damaged header can raise almost anything in Pillow.
+        raise BrokenRecord("picture", f"{type(error).__name__}: {error}") from error
+
+
+def read_or_replace(
+    sample: int,
+    read: Callable[[int], T],
+    *,
+    among: range,
+    rng: np.random.Generator,
+    broken: Counter[str],
+) -> tuple[int, T]:
+    """Reads a sample; in place of a broken one, another at random.
+
+    Args:
+        sample: the one that is wanted.
+        read: raises `BrokenRecord` for a broken one.
+        among: the samples that may replace it.
+        rng: draws them. It is not touched if the sample is good.
+        broken: counts the broken ones by kind.
+
+    Returns:
+        The sample that was read, and what `read` made of it.
+
+    Raises:
+        ValueError: a hundred in a row are broken.
+    """
+    for _ in range(_TRIES):
+        try:
+            return sample, read(sample)
+        except BrokenRecord as error:
+            broken[error.kind] += 1
+            last = error
+            sample = among[int(rng.integers(len(among)))]
+    raise ValueError(f"{_TRIES} records in a row cannot be used, the last for its {last}")
+
+
+def count_tensor(broken: Counter[str]) -> Tensor:
+    """Counts by kind as int64 [len(KINDS)], to travel with a batch."""
+    return torch.tensor([broken[kind] for kind in KINDS])
