@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from samclip_sdk.modeling.attention import Block, relative_table
 from samclip_sdk.modeling.config import ImageEncoderConfig
@@ -48,6 +49,7 @@ class ImageEncoder(nn.Module):
             nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
             LayerNorm2d(out_chans),
         )
+        self.grad_checkpointing = False
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes letterboxed images.
@@ -61,9 +63,16 @@ class ImageEncoder(nn.Module):
         x = self.patch_embed((image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
         x = x + absolute_positions(self.pos_embed, x.shape[1])
         for block in self.blocks:
-            x = block(x)
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
         tokens = x.permute(0, 3, 1, 2)
         return tokens, self.neck(tokens)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """In training, computes each layer again on the way back instead of keeping all of it."""
+        self.grad_checkpointing = enable
 
     def at_resolution(self, resolution: int) -> ImageEncoder:
         """Returns a copy whose position tables are baked for `resolution` pixels, for export."""
