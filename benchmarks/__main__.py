@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.evaluate.command import app as evaluate
 from benchmarks.material import load_materials
 from benchmarks.quality import measure_quality
 from benchmarks.record import Quality, Settings, Subject, describe_environment
@@ -28,6 +29,7 @@ _NOUNS = 150  # of samclip-tiny, where a bundle does not say
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
+app.add_typer(evaluate, name="evaluate")
 
 
 @app.command()

@@ -1,0 +1,124 @@
+"""The record of an evaluation: which set, by which settings, and the figures of its protocol."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmarks.record import Environment, Subject
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EvaluationSettings(_Record):
+    """What was asked. `limit` is the most pictures to take, None for the whole set."""
+
+    dataset: str
+    precision: str | None
+    limit: int | None
+
+
+class Accuracy(_Record):
+    """Zero-shot classification: each label averaged over `templates` prompts."""
+
+    kind: Literal["accuracy"] = "accuracy"
+    pictures: int
+    labels: int
+    templates: int
+    resolution_px: int
+    crop: Literal["letterbox", "center_crop"]
+    top1: Share
+    top5: Share
+
+
+class RecallAt(_Record):
+    """The share of queries with a right answer among the first 1, 5 and 10."""
+
+    r1: Share
+    r5: Share
+    r10: Share
+
+
+class Retrieval(_Record):
+    """Both ways between pictures and captions. `cut` captions were longer than the context."""
+
+    kind: Literal["retrieval"] = "retrieval"
+    pictures: int
+    captions: int
+    cut: int
+    resolution_px: int
+    crop: Literal["letterbox", "center_crop"]
+    image_to_text: RecallAt
+    text_to_image: RecallAt
+
+
+class ClassIou(_Record):
+    """A label as it was asked. None: in no picture, and never answered."""
+
+    label: str
+    iou: Share | None
+
+
+class Segmentation(_Record):
+    """Semantic segmentation: the confusion of all pixels of all pictures.
+
+    `resize` is how a picture was put into the model's input. `background_threshold` is the score
+    below which the CLIP head alone says background, None where it always names a label;
+    `presence_threshold` is below which both heads count a label as absent. `unanswered` is the
+    share of the pixels that got no label in a set without background.
+    """
+
+    kind: Literal["segmentation"] = "segmentation"
+    heads: Literal["clip_head", "both_heads"]
+    resolution_px: int
+    resize: Literal["square", "letterbox"]
+    background_threshold: float | None
+    presence_threshold: float | None
+    pictures: int
+    miou: Share
+    unanswered: Share
+    classes: tuple[ClassIou, ...]
+
+
+class Instances(_Record):
+    """Instance segmentation with a detector's boxes and scores; None where there is no truth.
+
+    `boxes` were segmented; `left_out` were empty within their picture.
+    """
+
+    kind: Literal["instances"] = "instances"
+    pictures: int
+    boxes: int
+    left_out: int
+    resolution_px: int
+    ap: Share | None
+    ap50: Share | None
+    ap75: Share | None
+    ap_small: Share | None
+    ap_medium: Share | None
+    ap_large: Share | None
+    ap_rare: Share | None = None
+    ap_common: Share | None = None
+    ap_frequent: Share | None = None
+
+
+Figures = Annotated[
+    Accuracy | Retrieval | Segmentation | Instances,
+    Field(discriminator="kind"),
+]
+
+
+class Evaluation(_Record):
+    """The whole of a result file."""
+
+    schema_version: Literal[1] = 1
+    subject: Subject
+    environment: Environment
+    settings: EvaluationSettings
+    seconds: float
+    figures: tuple[Figures, ...]
