@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from pathlib import Path
@@ -82,6 +83,24 @@ def report(
                 file.write(text.encode())
     except (SamClipError, OSError, ValueError) as error:
         _fail(str(error))
+
+
+@app.command("training-cost")
+def training_cost(
+    config: Annotated[str, typer.Option(help="a config of training of shards")] = "vit_b",
+    pictures: Annotated[float, typer.Option(help="of D_CLIP, in an epoch")] = 40.6e6,
+    processes: Annotated[int, typer.Option(help="that share a step")] = 32,
+    peak_tflops: Annotated[float, typer.Option(help="of the GPU; A100 in bf16")] = 312.0,
+    utilisation: Annotated[float, typer.Option(help="share of it that is reached")] = 0.35,
+) -> None:
+    """Counts what each stage of a merge costs, in operations and in GPU-hours."""
+    # Only here: they need torch.
+    from benchmarks.training_cost import merge_costs, render_costs
+    from training.config import find_config
+
+    logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: there are no values
+    costs = merge_costs(find_config(config), pictures=pictures, step_processes=processes)
+    typer.echo(render_costs(costs, peak_tflops=peak_tflops, utilisation=utilisation))
 
 
 def _describe(samclip: SamClip, *, runtime: str) -> tuple[Subject, int]:

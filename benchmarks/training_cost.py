@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,20 @@ def _scene(settings: Sa1b) -> Batch:
         "regions": torch.empty(0, 4, device="meta"),
     }
     return {"scenes": scene}
+
+
+def render_costs(costs: list[StageCost], *, peak_tflops: float, utilisation: float) -> str:
+    """A Markdown table of costs, with the hours of one GPU."""
+    hours = partial(gpu_hours, peak_tflops=peak_tflops, utilisation=utilisation)
+    rows = [
+        "| stage | GFLOP a picture | without the teacher | TFLOP a scene | GPU-hours "
+        "| with cached embeddings |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for cost in costs:
+        scene = f"{cost.scene_flop / 1e12:.1f}" if cost.scene_flop else "–"
+        rows.append(
+            f"| {cost.name} | {cost.picture_flop / 1e9:.0f} | {cost.cached_flop / 1e9:.0f} "
+            f"| {scene} | {hours(cost.flop):,.0f} | {hours(cost.flop_cached):,.0f} |"
+        )
+    return "\n".join(rows)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.training_cost import StageCost, gpu_hours, merge_costs, render_costs
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import PRESETS
+from tests.parity.reference import small_config
+
+CLIP = "ViT-B-32"  # of the fewest operations; 512 wide
+STAGES = """
+model = "student-test"
+
+[merge.teachers]
+kind = "foundation"
+clip = "{clip}"
+pretrained = "none"
+sam = "vit_b"
+sam_checkpoint = "none"
+
+[merge.pictures]
+source = "shards"
+sources = [{{ shards = "none" }}]
+index = "none"
+resolutions = [64]
+pixels_per_batch = 16384
+
+[stage1]
+task = "distill"
+starts_from = "teachers"
+sam_weight = 0.0
+optimisation = {{ epochs = 2, learning_rate = 1e-3, multipliers = {{ clip_head = 1.0 }} }}
+
+[stage2]
+task = "distill"
+starts_from = "stage1"
+scenes = {{ source = "sa1b", folder = "none", resolution = 64, batch = 1, prompts = 2 }}
+[stage2.optimisation]
+epochs = 1
+learning_rate = 1e-3
+multipliers = {{ clip_head = 1.0, image_encoder = 0.1 }}
+"""
+
+
+def flop(run: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return int(counter.get_total_flops())
+
+
+def test_a_picture_costs_what_its_parts_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(image_size_px=64).model_copy(update={"embed_dim": 512})
+    monkeypatch.setitem(PRESETS, "student-test", config)
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(STAGES.format(clip=CLIP))
+    first, second = merge_costs(recipe, pictures=1000, step_processes=3)
+    assert (first.pictures, second.pictures) == (2000, 1000)
+    # Four pictures a process and step, three processes: 1000 / 12 steps of three scenes.
+    assert second.scenes == pytest.approx(250)
+    assert (first.scene_flop, first.scenes) == (0, 0)
+    assert second.scene_flop > 0
+    # What the cache saves is the teacher's way there.
+    teacher = open_clip.create_model(CLIP)
+    teaching = flop(lambda: teacher.encode_image(torch.zeros(1, 3, 224, 224)))
+    for cost in (first, second):
+        saved = cost.picture_flop - cost.cached_flop
+        # On the CPU open_clip takes a fused attention, not all of which is counted.
+        assert saved == pytest.approx(teaching, rel=0.02)
+    # A frozen backbone is walked there only; a trained one back as well, but for the neck.
+    student = build_model(config)
+    tokens = torch.zeros(1, 64, 4, 4)
+    encoder = flop(lambda: student.image_encoder(torch.zeros(1, 3, 64, 64)))
+    neck = flop(lambda: student.image_encoder.neck(tokens))
+    head = flop(lambda: student.clip_head(tokens, torch.ones(1, 4, 4)))
+    assert first.cached_flop < encoder + 3 * head
+    back = second.cached_flop - first.cached_flop
+    assert back == pytest.approx(2 * (encoder - neck), rel=0.05)
+    assert first.flop_cached == 2000 * first.cached_flop
+
+
+def test_hours_and_their_table() -> None:
+    assert gpu_hours(3.6e18, peak_tflops=100, utilisation=0.5) == pytest.approx(20)
+    cost = StageCost("stage2", 1e6, 400e9, 200e9, 5e12, 1e4)
+    assert cost.flop == 1e6 * 400e9 + 1e4 * 5e12
+    table = render_costs([cost], peak_tflops=100, utilisation=0.5)
+    assert table.splitlines()[-1] == "| stage2 | 400 | 200 | 5.0 | 2 | 1 |"
