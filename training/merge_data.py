@@ -57,6 +57,8 @@ class MergeData:
         validation: likewise, never trained on.
         classes: names that `nouns` of validation pictures stand for; None where they have none.
         steps: of the whole training.
+        faults: what was wrong with the files, a line each; broken records are counted as they
+            are met.
 
     Raises:
         ValueError: data that is not there, embeddings of something else, or epochs of composed
@@ -71,6 +73,7 @@ class MergeData:
         self.pair = pair
         self.batches_per_step = processes * settings.optimisation.accumulate
         self.classes: list[str] | None = None
+        self.faults: list[str] = []
         seed = settings.optimisation.seed + 1  # apart from the teachers' own training
         pictures = self._pictures(seed)
         self.steps = settings.optimisation.steps
@@ -87,8 +90,11 @@ class MergeData:
         if isinstance(scenes, Scenes):
             datasets["scenes"] = self.composed.scenes(scenes, seed=seed)
         elif isinstance(scenes, Sa1b):
+            pairs = Sa1bPairs(scenes.folder, split=split)
+            if pairs.unpaired and split == "train":
+                self.faults.append(f"{scenes.folder}: {pairs.unpaired} files without their pair")
             datasets["scenes"] = Sa1bBatches(
-                Sa1bPairs(scenes.folder, split=split),
+                pairs,
                 resolution=scenes.resolution,
                 batch=scenes.batch,
                 prompts=scenes.prompts,
@@ -101,6 +107,7 @@ class MergeData:
         if isinstance(settings, Pictures):
             return self.composed.pictures(settings, seed=seed)
         found = shard_pictures(settings, split="train")
+        self.faults += [f"shards: {n} {kind}" for kind, n in found.index.faults.items() if n]
         embeddings = None
         if settings.embeddings is not None:
             crops = FixedCrops(found, resolution=self.pair.clip.resolution, batch=1, seed=seed)

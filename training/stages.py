@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -113,6 +114,9 @@ class Stages:
         self._claim(run, settings)
         pair = self.pair(settings.teachers)
         data = MergeData(settings, composed=self.composed, pair=pair, processes=fabric.world_size)
+        if fabric.is_global_zero:
+            for fault in data.faults:
+                typer.echo(f"warning: {fault}", err=True)
         student = self._student(settings, pair)
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.

@@ -131,18 +131,21 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def run(recipe: Path, stage: str, *options: str) -> None:
+def run(recipe: Path, stage: str, *options: str) -> str:
     words = [stage, "--config", str(recipe), "--runs", str(recipe.parent / "runs"), *options]
     done = CliRunner().invoke(app, [*words, "--accelerator", "cpu"])
     if done.exception is not None:
         raise done.exception
+    return done.output
 
 
 @pytest.mark.filterwarnings("ignore:No pretrained weights loaded")
 def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     runs = recipe.parent / "runs" / "mine"
-    for stage in ("embeddings", "stage1", "stage2"):
-        run(recipe, stage)
+    (recipe.parent / "sa_9.json").unlink()
+    for stage in ("embeddings", "stage1"):
+        assert "warning" not in run(recipe, stage)
+    assert "1 files without their pair" in run(recipe, "stage2")
     first, second = (load_checkpoint(runs / stage) for stage in ("stage1", "stage2"))
     sam = torch.load(recipe.parent / "sam.pth")
     # Stage 1 leaves SAM as it is, bit by bit; stage 2 moves it, but for the prompt encoder.
