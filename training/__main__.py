@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from lightning_fabric import Fabric
 
+from samclip_sdk.errors import SamClipError
 from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
@@ -53,8 +55,47 @@ def main(
     A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
     calibrate, into the checkpoint's folder.
     """
-    path = find_config(config)
-    settings = load_stage(path, stage, overrides=tuple(override or ()))
+    try:
+        _run(
+            stage,
+            tuple(override or ()),
+            path=find_config(config),
+            runs=runs,
+            launch=Launch(devices, nodes, accelerator),
+            changed=changed,
+        )
+    except (ValueError, OSError, FloatingPointError, SamClipError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@dataclass(frozen=True)
+class Launch:
+    """On how many processes and machines a stage runs, and on what."""
+
+    devices: int
+    nodes: int
+    accelerator: str
+
+    def __call__(self, precision: Precision) -> Fabric:
+        """Starts the processes; each goes on from here."""
+        fabric = build_fabric(
+            precision, devices=self.devices, nodes=self.nodes, accelerator=self.accelerator
+        )
+        fabric.launch()
+        return fabric
+
+
+def _run(
+    stage: str,
+    overrides: tuple[str, ...],
+    *,
+    path: Path,
+    runs: Path,
+    launch: Launch,
+    changed: bool,
+) -> None:
+    settings = load_stage(path, stage, overrides=overrides)
     results = runs / path.stem
     run = results / stage
     clip_settings = (
@@ -64,20 +105,15 @@ def main(
     )
     stages = Stages(load_model(path), clip=clip_settings, runs=results, allow_changes=changed)
 
-    def launched(precision: Precision) -> Fabric:
-        fabric = build_fabric(precision, devices=devices, nodes=nodes, accelerator=accelerator)
-        fabric.launch()
-        return fabric
-
     match settings:
         case ClipTeacherConfig():
-            stages.train_clip_teacher(settings, run, launched(settings.optimisation.precision))
+            stages.train_clip_teacher(settings, run, launch(settings.optimisation.precision))
         case SamTeacherConfig():
-            stages.train_sam_teacher(settings, run, launched(settings.optimisation.precision))
+            stages.train_sam_teacher(settings, run, launch(settings.optimisation.precision))
         case EmbeddingsConfig():
-            stages.embed(settings, launched(settings.precision))
+            stages.embed(settings, launch(settings.precision))
         case DistillConfig():
-            stages.distill(settings, run, launched(settings.optimisation.precision))
+            stages.distill(settings, run, launch(settings.optimisation.precision))
         case PublishConfig():
             for name in settings.results:
                 publish(results / name, _PUBLISHED / path.stem / name)

@@ -77,7 +77,6 @@ class Stages:
 
     def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
-        self._claim(run, settings)
         clip = new_clip(self.model, settings)
         _go_on(clip, settings.starts_from)
         seed = settings.optimisation.seed
@@ -90,13 +89,13 @@ class Stages:
             text_weight=settings.text_weight,
             text_only_steps=settings.text_only_steps,
         )
+        self._claim(run, settings)
         train(task, settings.optimisation, run, fabric=fabric)
         if fabric.is_global_zero:
             _write_teacher(clip, settings, run)
 
     def train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small SAM."""
-        self._claim(run, settings)
         seed = settings.optimisation.seed
         sam = SmallSam(build_model(self.model, seed=seed))
         _go_on(sam, settings.starts_from)
@@ -105,13 +104,13 @@ class Stages:
             self.composed.scenes(settings.scenes, seed=seed),
             validation=self.composed.scenes(settings.scenes, seed=VALIDATION_SEED),
         )
+        self._claim(run, settings)
         train(task, settings.optimisation, run, fabric=fabric)
         if fabric.is_global_zero:
             _write_teacher(sam, settings, run)
 
     def distill(self, settings: DistillConfig, run: Path, fabric: Fabric) -> None:
         """Runs one of the paper's stages and writes a checkpoint."""
-        self._claim(run, settings)
         pair = self.pair(settings.teachers)
         data = MergeData(settings, composed=self.composed, pair=pair, processes=fabric.world_size)
         if fabric.is_global_zero:
@@ -135,6 +134,7 @@ class Stages:
             classes=None if data.classes is None else _embed_names(student, data.classes),
         )
         steps = {"steps": data.steps, "epochs": 0.0}
+        self._claim(run, settings)
         train(task, settings.optimisation.model_copy(update=steps), run, fabric=fabric)
         if fabric.is_global_zero:
             (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
@@ -191,6 +191,7 @@ class Stages:
         return student
 
     def _claim(self, run: Path, settings: StageConfig) -> None:
+        """Last of all, so that a run that was refused leaves nothing behind."""
         made_with = {"model": self.model.model_dump(mode="json")}
         made_with |= settings.model_dump(mode="json")
         claim_run(run, made_with, allow_changes=self.allow_changes)

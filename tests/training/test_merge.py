@@ -17,7 +17,8 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from typer.testing import CliRunner
 
-from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import PRESETS
 from tests.parity.reference import build_sam, small_config
 from training.__main__ import app
@@ -131,11 +132,10 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def run(recipe: Path, stage: str, *options: str) -> str:
+def run(recipe: Path, stage: str, *options: str, exit_code: int = 0) -> str:
     words = [stage, "--config", str(recipe), "--runs", str(recipe.parent / "runs"), *options]
     done = CliRunner().invoke(app, [*words, "--accelerator", "cpu"])
-    if done.exception is not None:
-        raise done.exception
+    assert done.exit_code == exit_code, done.output
     return done.output
 
 
@@ -167,11 +167,17 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:No pretrained weights loaded")
 def test_what_does_not_fit_is_refused_before_a_step(recipe: Path) -> None:
-    with pytest.raises(ValueError, match=r"no shard matches .*nowhere"):
-        run(recipe, "stage2", "--set", 'pictures.sources=[{shards="nowhere/*.tar"}]')
-    with pytest.raises(ValueError, match="there is no embedding cache"):
-        run(recipe, "stage1")
-    wider = CONFIG.model_copy(update={"embed_dim": 32})
-    PRESETS[CONFIG.name] = wider
-    with pytest.raises(ValueError, match="embeds in 64 dimensions, the model small in 32"):
-        run(recipe, "embeddings")
+    def refused(stage: str, *options: str) -> str:
+        return run(recipe, stage, *options, exit_code=1)
+
+    nowhere = 'pictures.sources=[{shards="nowhere/*.tar"}]'
+    assert "error: no shard matches 'nowhere/*.tar'" in refused("stage2", "--set", nowhere)
+    assert "there is no embedding cache" in refused("stage1")
+    assert "stage1 is not a checkpoint folder" in refused("stage2")
+    other = CONFIG.model_copy(update={"name": "other"})
+    save_checkpoint(build_model(other), recipe.parent / "runs" / "mine" / "stage1", provenance={})
+    assert "stage1 is of another model than small" in refused("stage2")
+    PRESETS[CONFIG.name] = CONFIG.model_copy(update={"embed_dim": 32})
+    expected = "small embeds in 64 dimensions, the model small in 32"
+    assert expected in refused("embeddings")
+    assert not (recipe.parent / "runs" / "mine" / "stage2").exists()
