@@ -171,8 +171,8 @@ class DistillTask(Task):
     def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor, reference: Tensor) -> Tensor:
         """CLIP's embedding of a crop, against the head's features in that box of the scene.
 
-        Twice: pooled over the box's patches, and patch by patch where the SAM teacher sees the
-        object that the box holds. The second teaches the dense path, which is never pooled.
+        Twice: pooled over the box's patches, and patch by patch where those show what the crop
+        does. The second teaches the dense path, which is never pooled.
         """
         head = self.student.clip_head
         images, boxes = scenes["images"], scenes["regions"]
@@ -188,12 +188,30 @@ class DistillTask(Task):
         pooled = head.embed(max_pool(patches[owner], inside))
         loss = self.region_weight * self.embedding_loss(pooled, target)
         if self.dense_weight:
-            shown = inside * self._object_cells(reference, boxes, side=side)
+            prompts = len(scenes["point_coords"]) // len(images)
+            shown = self._shown_cells(reference, boxes, inside, prompts=prompts)
             cosines = torch.einsum("rne,re->rn", head.embed(patches)[owner], target)
             share = shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
             seen = shown.any(dim=1)
             loss = loss + self.dense_weight * (1 - (share * cosines).sum(dim=1))[seen].mean()
         return loss
+
+    def _shown_cells(
+        self, reference: Tensor, boxes: Tensor, inside: Tensor, *, prompts: int
+    ) -> Tensor:
+        """Which of the cells [R,n] inside each region show what its crop is of: float [R,n].
+
+        An image's first regions are around what its prompts ask for: the cells that the SAM
+        teacher's mask for the box fills. The others are anywhere: all their cells, if none of
+        those objects is in them, and else nothing.
+        """
+        images, side = len(reference), int(inside.shape[1] ** 0.5)
+        cells = inside.view(images, -1, side * side)
+        around = boxes.view(images, -1, 4)[:, :prompts].flatten(0, 1)
+        objects = self._object_cells(reference, around, side=side).view(images, prompts, -1)
+        anywhere = cells[:, prompts:]
+        free = ~(anywhere * objects.amax(dim=1, keepdim=True)).any(dim=2, keepdim=True)
+        return torch.cat([cells[:, :prompts] * objects, anywhere * free], dim=1).flatten(0, 1)
 
     @torch.no_grad()
     def _object_cells(self, reference: Tensor, boxes: Tensor, *, side: int) -> Tensor:

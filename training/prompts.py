@@ -81,7 +81,7 @@ def sample_regions(
     size = scene.image.shape[0]
     margin = rng.uniform(0.0, 0.15, size=(len(boxes), 4)) * np.array([-1, -1, 1, 1])
     around = boxes + margin * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    side = size * rng.uniform(0.15, 0.6, size=random_regions)
+    side = size * rng.uniform(0.12, 0.5, size=random_regions)
     corner = rng.uniform(0, size - side, size=(2, random_regions))
     anywhere = np.stack([*corner, *(corner + side)], axis=1)
     return np.concatenate([around, anywhere]).clip(0, size).astype(np.float32)

@@ -253,6 +253,7 @@ def test_dense_distillation_looks_where_the_object_is(
     scenes = {
         "images": batch["scenes"]["images"],
         "token_mask": torch.ones(2, 4, 4),
+        "point_coords": torch.zeros(2, 1, 2),
         "regions": torch.tensor([[0, 0, 64, 64.0]] * 2),
     }
 
@@ -266,6 +267,22 @@ def test_dense_distillation_looks_where_the_object_is(
     assert loss(5) == pytest.approx(0.0, abs=1e-6)
     assert loss(6) == pytest.approx(1.25)
     assert loss(5, 6) == pytest.approx(0.625)
+
+
+def test_background_is_a_region_without_a_prompted_object(
+    student_config: ModelConfig, clip: SmallClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One prompt an image, then two regions anywhere: the object fills cells 5 and 6."""
+    task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0)
+    objects = torch.zeros(2, 16)
+    objects[:, [5, 6]] = 1
+    monkeypatch.setattr(task, "_object_cells", lambda reference, boxes, *, side: objects)
+    inside = torch.zeros(6, 16)
+    for row, cells in enumerate([[5, 9], [0, 1], [1, 5], [6], [15], [2, 3]]):
+        inside[row, cells] = 1
+    shown = task._shown_cells(torch.zeros(2, 16, 4, 4), torch.zeros(6, 4), inside, prompts=1)
+    expected = [[5], [0, 1], [], [6], [15], [2, 3]]
+    assert [row.nonzero().flatten().tolist() for row in shown] == expected
 
 
 def test_object_cells_are_those_that_the_mask_fills(
