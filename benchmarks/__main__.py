@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.evaluate.command import app as evaluate
 from benchmarks.material import load_materials
+from benchmarks.paper.command import paper, paper_report
 from benchmarks.quality import measure_quality
 from benchmarks.record import Quality, Settings, Subject, describe_environment
 from benchmarks.report import insert_table, render
@@ -31,6 +32,8 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
 app.add_typer(evaluate, name="evaluate")
+app.command("paper")(paper)
+app.command("paper-report")(paper_report)
 
 
 @app.command()

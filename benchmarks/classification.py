@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from benchmarks.material import Material, Picture
 from benchmarks.record import UNSEEN, TopK
 
 Rank = Callable[[np.ndarray], np.ndarray]
-"""A picture, uint8 RGB [S,S,3], to a score for each noun, float [K]; only their order counts."""
+"""Pictures, uint8 RGB [B,S,S,3], to a score for each noun, float [B,K]; only the order counts."""
+
+_BATCH = 32  # pictures
 
 
 def measure_classification(
@@ -38,11 +41,13 @@ def measure_classification(
         ("composed", material.composed(), material.settings.pictures),
     ):
         scores, truth = [], []
-        for each in track(pictures, count):
-            # Given to every classifier alike, so that they are compared on the same answers.
-            scores.append(np.array(rank(each.image), np.float32))
-            scores[-1][each.also] = -np.inf
-            truth.append(each.label)
+        for batch in _batches(track(pictures, count)):
+            found = rank(np.stack([each.image for each in batch]))
+            for each, row in zip(batch, found, strict=True):
+                # Given to every classifier alike, so that they are compared on the same answers.
+                scores.append(np.array(row, np.float32))
+                scores[-1][each.also] = -np.inf
+                truth.append(each.label)
         every = np.arange(len(material.nouns))
         own = np.arange(material.taught, len(material.nouns))
         for candidates in (own, every) if material.split == UNSEEN else (every,):
@@ -60,6 +65,11 @@ def measure_classification(
             )
 
 
+def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
+    """Ranks with what sees one picture [S,S,3] at a time, and gives its scores, float [K]."""
+    return lambda images: np.stack([score(image) for image in images])
+
+
 def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
     """How many labels are placed before the right one.
 
@@ -73,3 +83,9 @@ def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
     right = np.take_along_axis(scores, np.asarray(truth)[:, None], axis=1)
     ranks: np.ndarray = (scores >= right).sum(axis=1) - 1
     return ranks
+
+
+def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    source = iter(pictures)
+    while batch := list(islice(source, _BATCH)):
+        yield batch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks.classification import Rank, measure_classification
+from benchmarks.classification import Rank, measure_classification, one_by_one
 from benchmarks.floor import NearestCutout
 from benchmarks.material import Material, Picture
 from benchmarks.prompts import PromptTally
@@ -72,11 +72,11 @@ def _classifiers(
     model: SamClip, material: Material, *, floor: NearestCutout, teachers: Teachers | None
 ) -> Iterator[tuple[str, Rank]]:
     nouns = list(material.nouns)
-    yield "model", lambda image: model.classify(image, nouns).logits
+    yield "model", one_by_one(lambda image: model.classify(image, nouns).logits)
     if teachers is not None:
         yield "clip_teacher", teachers.rank(nouns)
     if material.split != UNSEEN:  # the floor has no cut-out of those nouns
-        yield "floor", floor.scores
+        yield "floor", one_by_one(floor.scores)
 
 
 def _measure_scenes(

@@ -115,9 +115,11 @@ class TextToMask(_Record):
     `miou` counts an absent label that got a mask as one more IoU of 0. `recall` is the share of
     the present labels that got a mask, `iou_found` the mean IoU of those, and the false-positive
     rate the share of absent labels that got one: of all, and of the nearest to a present label.
+    Beside the heads of one model, `two_models` are SAM for the masks and CLIP for their names,
+    among the labels alone or among these and names for nothing.
     """
 
-    heads: Literal["clip_head", "both_heads"]
+    heads: Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
     split: str
     scenes: int
     present: int

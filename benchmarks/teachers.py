@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from benchmarks.class_embeddings import embed_classes, rank_pictures
 from benchmarks.classification import Rank
 from samclip_sdk import SamClip
 from samclip_sdk.modeling.build import build_model
@@ -32,27 +32,17 @@ class Teachers:
 
     def __init__(self, clip: SmallClip, sam: SamClip) -> None:
         self._clip = clip
+        self._classes: dict[str, np.ndarray] = {}
         self.sam = sam
 
     def rank(self, nouns: Sequence[str]) -> Rank:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
-        classes = np.stack([self._class_embedding(noun) for noun in nouns])
-
-        def rank(image: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-                embedding = self._clip.embed_images(batch)[0]
-            scores: np.ndarray = classes @ embedding.numpy()
-            return scores
-
-        return rank
-
-    def _class_embedding(self, noun: str) -> np.ndarray:
-        """The mean embedding over the templates as a unit vector, float32 [E]."""
-        prompts = [each.replace("{}", noun) for each in self.sam.manifest.text.templates]
-        mean = self.sam.embed_text(prompts).mean(axis=0)
-        unit: np.ndarray = mean / np.linalg.norm(mean)
-        return unit
+        # The splits share most of their nouns.
+        missing = [noun for noun in nouns if noun not in self._classes]
+        found = embed_classes(self._clip.text_encoder, missing)
+        self._classes.update(zip(missing, found, strict=True))
+        classes = np.stack([self._classes[noun] for noun in nouns])
+        return rank_pictures(self._clip.embed_images, classes=classes)
 
 
 def load_teachers(run: Path) -> Teachers:

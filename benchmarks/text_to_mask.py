@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -11,8 +12,14 @@ from benchmarks.record import TextToMask
 from training.questions import Question
 from training.scenes import Scene
 
-if TYPE_CHECKING:
-    from samclip_sdk.results import TextMasks
+
+class Answer(Protocol):
+    """What a scene was answered with, `TextMasks` for one."""
+
+    @property
+    def masks(self) -> Sequence[np.ndarray]:
+        """A mask, bool [H,W], for each label that was asked; an empty one is none."""
+        ...
 
 
 class TextTally:
@@ -25,11 +32,11 @@ class TextTally:
         self._false: list[bool] = []  # of each absent label
         self._nearest_false: list[bool] = []
 
-    def add(self, result: TextMasks, *, question: Question, scene: Scene) -> None:
+    def add(self, result: Answer, *, question: Question, scene: Scene) -> None:
         """Judges one answer.
 
         Args:
-            result: `TextMasks` of the present labels, then the absent ones. An empty mask is none.
+            result: the masks of the present labels, then of the absent ones.
             question: what was asked.
             scene: the truth. A label's is the union of its objects.
         """

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from benchmarks.classification import measure_classification, ranks_of_truth
+from benchmarks.classification import measure_classification, one_by_one, ranks_of_truth
 from benchmarks.floor import NearestCutout, hog
 from benchmarks.material import Material, Picture
 from benchmarks.record import HELDOUT, UNSEEN, Settings
@@ -47,7 +47,7 @@ def test_top_1_and_top_5_by_hand(material: Material) -> None:
     """Always the same order, 0 first: of six clean pictures one is first, five are in five."""
     order = -np.arange(7, dtype=np.float32)
     clean, composed = measure_classification(
-        lambda _: order, material, who="model", track=untracked
+        one_by_one(lambda _: order), material, who="model", track=untracked
     )
     assert (clean.picture, clean.pictures, clean.labels) == ("clean", 6, 7)
     assert clean.top1 == pytest.approx(1 / 6)
@@ -72,7 +72,7 @@ def test_unseen_nouns_among_themselves_and_among_all(material: Material) -> None
     answers = iter([[0, 0, 0, 0, 9, 2, 1], [0, 0, 0, 0, 0, 2, 3], [0] * 7])
     rows = list(
         measure_classification(
-            lambda _: np.array(next(answers)), unseen, who="model", track=untracked
+            one_by_one(lambda _: np.array(next(answers))), unseen, who="model", track=untracked
         )
     )
     assert [(row.labels, row.top1) for row in rows[:2]] == [(2, 1.0), (7, 0.5)]
@@ -88,7 +88,7 @@ def test_a_noun_that_the_photo_shows_is_no_mistake(material: Material) -> None:
             return [picture]
 
     one = OnePicture(HELDOUT, material.corpus, 6, material.settings)
-    rank = lambda _: np.array([9, 5, 1, 1, 1, 1, 1])  # noqa: E731
+    rank = one_by_one(lambda _: np.array([9, 5, 1, 1, 1, 1, 1]))
     clean, _ = measure_classification(rank, one, who="floor", track=untracked)
     assert clean.top1 == 1
 
@@ -103,7 +103,8 @@ def test_the_floor_finds_the_same_shape_and_colour(material: Material) -> None:
         assert scores.argmax() == each.label
         assert scores.max() == pytest.approx(1, abs=1e-4)
         assert scores[6] == -1  # without a cut-out
-    clean, _ = measure_classification(floor.scores, material, who="floor", track=untracked)
+    rank = one_by_one(floor.scores)
+    clean, _ = measure_classification(rank, material, who="floor", track=untracked)
     assert (clean.top1, clean.top5) == (1, 1)
 
 

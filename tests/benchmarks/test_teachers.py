@@ -52,7 +52,8 @@ def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: Small
 def test_the_clip_teacher_ranks_by_its_two_towers(
     teachers: Teachers, clip: SmallClip, tiny_bundle: Path
 ) -> None:
-    scores = teachers.rank(["cat", "fire engine"])(PICTURE)
+    scores, again = teachers.rank(["cat", "fire engine"])(np.stack([PICTURE, PICTURE]))
+    np.testing.assert_allclose(again, scores, atol=1e-5)
     tokenize = Tokenizer(tiny_bundle / "tokenizer.json")
     with torch.inference_mode():
         image = clip.embed_images(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])[0]

@@ -1,0 +1,170 @@
+"""What the parts read: the folders of a training run, and pictures of the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.material import Material, without_copies
+from benchmarks.paper.record import PaperSettings
+from benchmarks.record import HELDOUT
+from samclip_sdk.bundle import file_sha256
+from samclip_sdk.errors import BundleError
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.checkpoint import load_checkpoint
+from samclip_sdk.modeling.config import ModelConfig
+from training.config import (
+    ClipTeacherConfig,
+    DistillConfig,
+    find_config,
+    load_model,
+    load_stage,
+)
+from training.pairs import SETTINGS_NAME, WEIGHTS_NAME, SmallPair
+from training.scenes import Corpus, load_corpus
+from training.teachers import SmallClip, SmallSam
+from training.vocabulary import CORPUS, tiny_vocabulary
+
+_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One run's teachers and checkpoints, and the pictures to measure them on.
+
+    Attributes:
+        run: RUNS/CONFIG, with a folder for each stage.
+        model: the student's config.
+        clip_settings: what the CLIP teacher was trained with.
+        stage2: settings of the joint distillation, which the short trainings start from.
+        settings: what was asked.
+    """
+
+    run: Path
+    model: ModelConfig
+    clip_settings: ClipTeacherConfig
+    stage2: DistillConfig
+    settings: PaperSettings
+
+    @cached_property
+    def clip(self) -> SmallClip:
+        """The CLIP teacher, frozen."""
+        return self._pair.clip
+
+    @cached_property
+    def sam(self) -> SmallSam:
+        """The SAM teacher, frozen."""
+        return self._pair.sam
+
+    @cached_property
+    def heldout(self) -> Material:
+        """Drawings and backgrounds that no training saw."""
+        corpus = load_corpus(CORPUS, split=HELDOUT, nouns=self._nouns)
+        kept = without_copies(corpus, of=self._train)
+        return Material(HELDOUT, kept, len(self._nouns), self.settings)
+
+    def training(self, *, pictures: int, scenes: int) -> tuple[Material, Material]:
+        """Training drawings over training backgrounds, for the probes.
+
+        Args:
+            pictures: composed ones to train a probe on.
+            scenes: to train a probe on.
+
+        Returns:
+            Those to train on, and as many as are measured of other drawings, to choose by.
+        """
+        chosen = np.arange(len(self._train.labels)) % _VALIDATION_OF == 0
+        more = {"pictures": pictures, "scenes": scenes}
+        train = self.settings.model_copy(update=more)
+        count = len(self._nouns)
+        return (
+            Material("train", subset(self._train, ~chosen), count, train),
+            Material("validation", subset(self._train, chosen), count, self.settings),
+        )
+
+    def student(self, stage: str) -> SamClipModel:
+        """The student as a stage left it, in eval mode and without gradients."""
+        return load_checkpoint(self.run / stage).requires_grad_(False)
+
+    def weights(self, folders: Sequence[str]) -> dict[str, str]:
+        """The first 16 digits of the sha256 of each folder's weights."""
+        return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
+
+    @cached_property
+    def _pair(self) -> SmallPair:
+        return SmallPair(self.model, self.clip_settings, runs=self.run)
+
+    @cached_property
+    def _nouns(self) -> list[str]:
+        return [noun.name for noun in tiny_vocabulary(self.settings.nouns)]
+
+    @cached_property
+    def _train(self) -> Corpus:
+        return load_corpus(CORPUS, split="train", nouns=self._nouns)
+
+
+def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
+    """The cut-outs of a corpus that are chosen, bool [M]."""
+    kept = np.flatnonzero(chosen)
+    return replace(
+        corpus,
+        cutouts=tuple(corpus.cutouts[index] for index in kept),
+        labels=corpus.labels[kept],
+        styles=tuple(corpus.styles[index] for index in kept),
+    )
+
+
+def check_folders(run: Path, folders: Sequence[str]) -> None:
+    """Makes sure that stages of a run are there, before anything is measured.
+
+    Raises:
+        BundleError: one is missing, or not finished.
+    """
+    for name in folders:
+        for file in (WEIGHTS_NAME, SETTINGS_NAME):
+            if not (run / name / file).is_file():
+                raise BundleError(
+                    f"{run / name} has no {file}: run `python -m training {name}` to its end first"
+                )
+
+
+def open_inputs(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
+    """Reads what a run is of; its weights are loaded when they are first needed.
+
+    Args:
+        run: RUNS/CONFIG.
+        pictures: composed ones to measure on.
+        scenes: to measure on.
+        steps: of each short training.
+        seed: of the pictures and of the short trainings.
+
+    Raises:
+        BundleError: there is no finished CLIP teacher.
+        ValueError: the folder is not named after a config with a stage2.
+    """
+    config = find_config(run.name)
+    check_folders(run, ["clip_teacher"])
+    settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
+    clip_settings = ClipTeacherConfig.model_validate_json(settings)
+    stage2 = load_stage(config, "stage2")
+    if not isinstance(stage2, DistillConfig):
+        raise ValueError(f"stage2 of the config {run.name} is no distillation")
+    model = load_model(config)
+    return Inputs(
+        run=run,
+        model=model,
+        clip_settings=clip_settings,
+        stage2=stage2,
+        settings=PaperSettings(
+            nouns=clip_settings.nouns,
+            pictures=pictures,
+            scenes=scenes,
+            size_px=model.segmentation_resolution,
+            seed=seed,
+            steps=steps,
+        ),
+    )

@@ -1,0 +1,270 @@
+"""The record of the reproduction: one part for each thing that the paper shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from benchmarks.record import Environment, PromptIou, Settings, TextToMask, TopK
+from samclip_sdk.storage import atomic_file
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PaperSettings(Settings):
+    """What was asked: of the pictures as in a quality run, and `steps` of the short trainings."""
+
+    steps: int = Field(gt=0)
+
+
+class Accuracy(_Record):
+    """Zero-shot or probed top-1 and top-5, of `labels` nouns, on held-out drawings."""
+
+    labels: int
+    clean_top1: Share
+    clean_top5: Share
+    composed_top1: Share
+    composed_top5: Share
+
+    @classmethod
+    def of(cls, clean: TopK, composed: TopK) -> Accuracy:
+        """Joins the two rows of one classifier."""
+        return cls(
+            labels=clean.labels,
+            clean_top1=clean.top1,
+            clean_top5=clean.top5,
+            composed_top1=composed.top1,
+            composed_top5=composed.top5,
+        )
+
+
+class Teachers(_Record):
+    """Both teachers beside the student that was merged of them (paper, table 1)."""
+
+    clip_teacher: Accuracy
+    sam_teacher: PromptIou
+    student_accuracy: Accuracy
+    student_prompts: PromptIou
+
+
+class Everything(_Record):
+    """SAM's everything-mode: a grid of points, three masks each, filtered.
+
+    A mask stays whose predicted IoU and stability reach the thresholds, which are SAM's own unless
+    a small SAM, whose masks rarely reach them, has others. Its stability is the area
+    above a logit of `stability_offset` over that above its negative. Of masks whose boxes overlap
+    by more than `nms_iou` the one with the highest predicted IoU stays.
+    """
+
+    points_per_side: int = Field(default=16, gt=0)
+    predicted_iou: float = 0.88
+    stability: float = 0.95
+    stability_offset: float = 1.0
+    nms_iou: float = 0.7
+
+
+class Method(_Record):
+    """One way from text to masks: how good, and how dear, on average over the scenes.
+
+    `sam_passes` counts runs of the backbone, the student's or the SAM teacher's, `clip_passes`
+    those of the CLIP teacher's image tower.
+    """
+
+    figures: TextToMask
+    sam_passes: float
+    clip_passes: float
+    milliseconds: float
+
+
+class TextToMasks(_Record):
+    """One model with two heads, and two models in a row (tables 2, 5 and 7).
+
+    The two thresholds of `everything` are the best on `tuning_scenes` scenes of training drawings.
+    """
+
+    everything: Everything
+    tuning_scenes: int
+    methods: tuple[Method, ...]
+
+
+class Probe(_Record):
+    """Linear probes on one frozen backbone (tables 3 and 4, figure 4).
+
+    `l2` of each probe is the best on training drawings that it did not see. `grid` is the side of
+    the backbone's feature map in segmentation, `miou` over nouns and background.
+    """
+
+    backbone: Literal["sam_teacher", "clip_teacher", "student"]
+    classification_px: int
+    classification_width: int
+    classification_l2: float
+    accuracy: Accuracy
+    segmentation_px: int
+    segmentation_width: int
+    segmentation_l2: float
+    grid: int
+    miou: Share
+    background_iou: Share
+
+
+class Probing(_Record):
+    """All three backbones, each with probes of its own trained on as many pictures and scenes."""
+
+    train_pictures: int
+    train_scenes: int
+    probes: tuple[Probe, ...]
+
+
+class AtResolution(_Record):
+    """The student after a stage, seeing pictures at one resolution."""
+
+    stage: Literal["stage2", "stage3"]
+    resolution_px: int
+    accuracy: Accuracy
+
+
+class Resolutions(_Record):
+    """Zero-shot classification by resolution, before and after stage 3 (table 6)."""
+
+    rows: tuple[AtResolution, ...]
+
+
+class TradeOff(_Record):
+    """What one set of weights knows of CLIP's skill, and of SAM's."""
+
+    accuracy: Accuracy
+    prompts: PromptIou
+
+
+class AtAlpha(_Record):
+    """Weights `alpha` of the way from SAM's encoder to the one distilled from CLIP alone."""
+
+    alpha: Share
+    skills: TradeOff
+
+
+class WiseFt(_Record):
+    """Interpolated weights, and the joint model beside them (appendix D, figure 8).
+
+    `training` is the settings of the distillation from CLIP alone. Both go on from stage 1, the
+    joint model for `joint_steps`.
+    """
+
+    training: dict[str, JsonValue]
+    points: tuple[AtAlpha, ...]
+    joint: TradeOff
+    joint_steps: int
+
+
+class AtLambda(_Record):
+    """A short joint distillation with SAM's loss weighed by lambda."""
+
+    sam_weight: float
+    skills: TradeOff
+
+
+class Lambdas(_Record):
+    """Joint distillations that differ in lambda alone; `training` is what they share."""
+
+    training: dict[str, JsonValue]
+    rows: tuple[AtLambda, ...]
+
+
+Figures = Teachers | TextToMasks | Probing | Resolutions | WiseFt | Lambdas
+
+
+class _Run(_Record):
+    """How a part was measured: `weights` holds the first 16 digits of the sha256 of each."""
+
+    environment: Environment
+    settings: PaperSettings
+    weights: dict[str, str]
+    seconds: float
+
+
+class TeachersPart(_Run):
+    """Part `teachers`."""
+
+    figures: Teachers
+
+
+class TextToMaskPart(_Run):
+    """Part `text_to_mask`."""
+
+    figures: TextToMasks
+
+
+class ProbingPart(_Run):
+    """Part `probing`."""
+
+    figures: Probing
+
+
+class ResolutionsPart(_Run):
+    """Part `resolutions`."""
+
+    figures: Resolutions
+
+
+class WiseFtPart(_Run):
+    """Part `wise_ft`."""
+
+    figures: WiseFt
+
+
+class LambdasPart(_Run):
+    """Part `lambdas`."""
+
+    figures: Lambdas
+
+
+class Results(_Record):
+    """The whole of results.json; a part that was not measured yet is None."""
+
+    schema_version: Literal[1] = 1
+    teachers: TeachersPart | None = None
+    text_to_mask: TextToMaskPart | None = None
+    probing: ProbingPart | None = None
+    resolutions: ResolutionsPart | None = None
+    wise_ft: WiseFtPart | None = None
+    lambdas: LambdasPart | None = None
+
+
+Part = TeachersPart | TextToMaskPart | ProbingPart | ResolutionsPart | WiseFtPart | LambdasPart
+
+
+def read_results(path: Path) -> Results:
+    """Reads a result file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no result file of this version.
+    """
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is no result of `paper`: {place}: {first['msg']}") from error
+
+
+def store_part(path: Path, *, name: str, part: Part) -> Results:
+    """Puts a part into the result file, in place of an older one; the others stay as they are.
+
+    Raises:
+        OSError: the file is there and cannot be read.
+        StorageError: it cannot be written; it is then as it was.
+        ValueError: what is there is no result file.
+    """
+    # Read again at the end of each part: another run may have stored one meanwhile.
+    before = read_results(path) if path.exists() else Results()
+    results = Results.model_validate({**dict(before), name: part})
+    with atomic_file(path) as file:
+        file.write(f"{results.model_dump_json(indent=1)}\n".encode())
+    return results

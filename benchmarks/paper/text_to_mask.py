@@ -1,0 +1,171 @@
+"""From texts to masks: one model with one head, with both, and two models in a row.
+
+The paper's tables 2, 5 and 7. All are asked the same questions about the same scenes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.class_embeddings import embed_classes
+from benchmarks.material import Material
+from benchmarks.paper.everything import PaintedMasks, TwoModels, paint
+from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.record import Everything, Method, TextToMasks
+from benchmarks.paper.skills import Track, new_progress, tracker
+from benchmarks.paper.tuning import tune
+from benchmarks.text_to_mask import Answer, TextTally
+from samclip_sdk import SamClip
+from samclip_sdk.errors import BundleError
+from samclip_sdk.vocabulary import encode_vocabulary
+from training.calibrate import CALIBRATION_NAME
+from training.captions import EMPTY_NAMES
+from training.questions import Question, pose_question
+from training.scenes import Scene
+
+NEEDS = ("clip_teacher", "sam_teacher", "stage3")
+
+_TUNING_SCENES = 30
+
+Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one method answered about one scene, and what that took beside one backbone pass."""
+
+    answer: Answer
+    clip_passes: int
+    milliseconds: float
+
+
+def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
+    """Asks each held-out scene for its own labels and for absent ones, in four ways.
+
+    Raises:
+        BundleError: the student is not calibrated, so that it cannot tell absent labels.
+    """
+    material = inputs.heldout
+    two = TwoModels(
+        inputs.sam,
+        inputs.clip,
+        resolution=inputs.model.segmentation_resolution,
+        settings=Everything(),
+    )
+    classes = embed_classes(inputs.clip.text_encoder, material.nouns)
+    nothing = embed_classes(inputs.clip.text_encoder, EMPTY_NAMES)
+    student = load_student(inputs.run / "stage3", nouns=material.nouns, classes=classes)
+    bare = student.embed_text(list(material.nouns))
+    tallies: dict[Name, TextTally] = defaultdict(TextTally)
+    costs: dict[Name, list[Given]] = defaultdict(list)
+    with new_progress() as progress:
+        track = tracker(progress)
+        tuning, _ = inputs.training(pictures=1, scenes=_TUNING_SCENES)
+        everything = tune(
+            two,
+            _ask(tuning, bare, text="choosing thresholds", track=track),
+            classes=classes,
+            nothing=nothing,
+        )
+        for scene, question in _ask(material, bare, text="scenes", track=track):
+            asked = [*question.present, *question.absent]
+            names = [material.nouns[noun] for noun in asked]
+            for name, given in (
+                *ask_student(student, scene.image, names),
+                *ask_two_models(two, scene.image, classes[asked], nothing, settings=everything),
+            ):
+                tallies[name].add(given.answer, question=question, scene=scene)
+                costs[name].append(given)
+    return TextToMasks(
+        everything=everything,
+        tuning_scenes=_TUNING_SCENES,
+        methods=tuple(
+            Method(
+                figures=tally.row(heads=name, split=material.split),
+                sam_passes=1,
+                clip_passes=float(np.mean([given.clip_passes for given in costs[name]])),
+                milliseconds=float(np.mean([given.milliseconds for given in costs[name]])),
+            )
+            for name, tally in tallies.items()
+        ),
+    )
+
+
+def _ask(
+    material: Material, bare: np.ndarray, *, text: str, track: Track
+) -> Iterator[tuple[Scene, Question]]:
+    """Scenes with what is asked about them, by the nouns' text embeddings [K,E]."""
+    for scene, rng in track(material.scenes(), material.settings.scenes, text):
+        yield scene, pose_question(scene, text_embeddings=bare, rng=rng)
+
+
+def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> SamClip:
+    """Opens a checkpoint behind the public API, and gives it the class embeddings [K,E] of K nouns.
+
+    Raises:
+        BundleError: it has no calibration.
+    """
+    if not (folder / CALIBRATION_NAME).is_file():
+        raise BundleError(
+            f"{folder} has no {CALIBRATION_NAME}, without which it cannot tell absent labels: "
+            f"run `python -m training calibrate --runs {folder.parent.parent}` first"
+        )
+    student = SamClip.load("torch", model=folder)
+    pack = encode_vocabulary(nouns, embeddings=classes, manifest=student.manifest)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, "nouns.json")
+        path.write_bytes(pack)
+        student.load_vocabulary(path)
+    return student
+
+
+def ask_student(
+    student: SamClip, image: np.ndarray, names: Sequence[str]
+) -> Iterator[tuple[Name, Given]]:
+    """Asks the student with one head and with both; each is charged for the backbone pass."""
+    started = time.perf_counter()
+    embedding = student.encode_image(image)
+    encoding = time.perf_counter() - started
+    heads: Name
+    for heads, refine in (("clip_head", False), ("both_heads", True)):
+        started = time.perf_counter()
+        answer = student.segment_text(embedding, names, refine=refine)
+        seconds = encoding + time.perf_counter() - started
+        yield heads, Given(answer, clip_passes=0, milliseconds=1000 * seconds)
+
+
+def ask_two_models(
+    two: TwoModels,
+    image: np.ndarray,
+    classes: np.ndarray,
+    nothing: np.ndarray,
+    *,
+    settings: Everything,
+) -> Iterator[tuple[Name, Given]]:
+    """Asks SAM and CLIP, among the labels alone and among these and names for nothing.
+
+    Args:
+        two: the models.
+        image: uint8 RGB [S,S,3].
+        classes: embeddings [L,E] of the labels that are asked.
+        nothing: embeddings [N,E] of names for a place without an object; the paper does not
+            say what its pipeline does with the background.
+        settings: which of SAM's masks to keep.
+    """
+    started = time.perf_counter()
+    segments = two.look(image).choose(settings)
+    looking = time.perf_counter() - started
+    names: tuple[Name, Name] = ("two_models", "two_models_or_nothing")
+    for name, rivals in zip(names, (classes, np.concatenate([classes, nothing])), strict=True):
+        started = time.perf_counter()
+        answer = PaintedMasks.of(paint(segments, rivals, labels=len(classes)), labels=len(classes))
+        seconds = looking + time.perf_counter() - started
+        yield name, Given(answer, clip_passes=len(segments.masks), milliseconds=1000 * seconds)

@@ -1,0 +1,209 @@
+"""A SAM that segments by colour and a CLIP that names colours: the class map is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.paper import text_to_mask
+from benchmarks.paper.everything import (
+    BACKGROUND,
+    PaintedMasks,
+    Segments,
+    TwoModels,
+    paint,
+    point_grid,
+    stability,
+)
+from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.record import Everything
+from benchmarks.paper.text_to_mask import ask_two_models, load_student, measure_text_to_mask
+from benchmarks.paper.tuning import tune
+from samclip_sdk.errors import BundleError
+from training.questions import Question
+from training.scenes import Scene
+
+RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
+COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
+CLASSES = COLOURS / np.linalg.norm(COLOURS, axis=1, keepdims=True)
+SETTINGS = Everything(points_per_side=4)
+
+
+class ColourSam:
+    """Token 1: the pixels of the point's colour. 2: the same, unstable. 3: all, poorly."""
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode(self, images: Tensor) -> Tensor:
+        self.encoded += 1
+        return F.avg_pool2d(images.float(), 4)  # as fine as the masks are
+
+    def decode(
+        self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        assert mask_input is None
+        assert labels.tolist() == [[1, -1]] * len(coords)
+        masks = torch.full((len(coords), 4, *embeddings.shape[-2:]), -9.0)
+        scores = torch.tensor([1.0, 0.95, 0.95, 0.2]).repeat(len(coords), 1)
+        for row, (x, y) in enumerate(((coords[:, 0] + 0.5) / 4).long().tolist()):
+            own = (embeddings[0] == embeddings[0, :, y, x, None, None]).all(dim=0)
+            masks[row, 1][own] = 9.0
+            masks[row, 2][own] = 0.5
+            masks[row, 3] = 9.0
+        return masks, scores
+
+
+class ColourClip:
+    resolution = 8
+    embed_dim = 3
+
+    def __init__(self) -> None:
+        self.embedded = 0
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        assert images.shape[1:] == (3, 8, 8)
+        self.embedded += len(images)
+        return F.normalize(images.flatten(2).median(dim=2).values, dim=1)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Grey, a red square at the top left, a green stripe below; 4 px cells."""
+    image = np.full((32, 32, 3), GREY, np.uint8)
+    image[:16, :16] = RED
+    image[20:, :] = GREEN
+    return image
+
+
+def two_models(sam: ColourSam, clip: ColourClip) -> TwoModels:
+    return TwoModels(sam, clip, resolution=32, settings=SETTINGS)
+
+
+def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
+    sam, clip = ColourSam(), ColourClip()
+    segments = two_models(sam, clip).look(picture).choose(SETTINGS)
+    # Sixteen points, three colours, of each the stable mask with the high score.
+    assert (sam.encoded, clip.embedded, len(segments.masks)) == (1, 3, 3)
+    painted = paint(segments, CLASSES, labels=3)
+    expected = np.full((32, 32), 2, np.int16)  # grey is nearest to none of them: whichever
+    expected[:16, :16] = 0
+    expected[20:] = 1
+    inside = np.zeros((32, 32), bool)
+    inside[1:14, 1:14] = inside[23:] = True  # away from edges, which upscaling softens
+    np.testing.assert_array_equal(painted[inside], expected[inside])
+    with_grey = paint(segments, CLASSES, labels=4)
+    assert set(np.unique(with_grey)) == {0, 1, 3}
+    # As a name for the background, grey paints nothing.
+    assert set(np.unique(paint(segments, CLASSES, labels=3))) == {0, 1, BACKGROUND}
+
+
+def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
+    two = two_models(ColourSam(), ColourClip())
+    given = dict(ask_two_models(two, picture, CLASSES[:3], CLASSES[3:], settings=SETTINGS))
+    assert list(given) == ["two_models", "two_models_or_nothing"]
+    assert all(each.clip_passes == 3 for each in given.values())
+    forced, free = (np.stack(each.answer.masks) for each in given.values())
+    assert forced.any(axis=0).all()  # every segment gets a label
+    assert not free[:, 3:13, 20:].any()
+    assert free[0, 3:13, 3:13].all()
+    assert not free[2].any()
+
+
+def test_a_picture_in_which_nothing_is_found(picture: np.ndarray) -> None:
+    clip = ColourClip()
+    segments = two_models(ColourSam(), clip).look(picture).choose(Everything(predicted_iou=0.99))
+    assert clip.embedded == 0
+    assert segments.embeddings.shape == (0, 3)
+    assert (paint(segments, CLASSES, labels=4) == BACKGROUND).all()
+
+
+def test_a_picture_of_another_size(picture: np.ndarray) -> None:
+    large = picture.repeat(2, axis=0).repeat(2, axis=1)
+    segments = two_models(ColourSam(), ColourClip()).look(large).choose(SETTINGS)
+    assert segments.masks.shape[1:] == (64, 64)
+
+
+def test_small_segments_are_painted_over_large_ones() -> None:
+    masks = np.zeros((3, 4, 4), bool)
+    masks[0, :2, :2] = masks[1] = masks[2, :3] = True
+    segments = Segments(masks, np.eye(3, dtype=np.float32))
+    expected = [[0, 0, 2, 2], [0, 0, 2, 2], [2, 2, 2, 2], [1, 1, 1, 1]]
+    painted = paint(segments, np.eye(3, dtype=np.float32), labels=3)
+    assert painted.tolist() == expected
+    apart = PaintedMasks.of(painted, labels=4).masks
+    assert [int(mask.sum()) for mask in apart] == [4, 4, 8, 0]
+    # The last class stands for the background: it takes its place from what lies below.
+    free = paint(segments, np.eye(3, dtype=np.float32), labels=2)
+    assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()
+
+
+def scene_of(picture: np.ndarray) -> Scene:
+    masks = np.stack([(picture == colour).all(axis=-1) for colour in (RED, GREEN)])
+    nothing = np.empty(0, np.int64)
+    return Scene(picture, masks, np.array([0, 1]), np.zeros((2, 4), np.float32), nothing)
+
+
+def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
+    """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
+
+    class ModestSam(ColourSam):
+        def decode(self, *prompts: Any) -> tuple[Tensor, Tensor]:
+            masks, scores = super().decode(*prompts)
+            return masks, 0.6 * scores
+
+    asked = [(scene_of(picture), Question((0, 1), (2,)))]
+    for sam, least in ((ColourSam(), 0.2), (ModestSam(), 0.12)):
+        two = two_models(sam, ColourClip())
+        found = tune(two, asked, classes=CLASSES[:3], nothing=CLASSES[3:])
+        assert least < found.predicted_iou <= 0.88
+        assert found.points_per_side == SETTINGS.points_per_side
+        segments = two.look(picture).choose(found)
+        assert len(segments.masks) == 3
+        assert sam.encoded == 2  # once to tune, whatever the number of thresholds
+
+
+def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
+    clip = ColourClip()
+    candidates = two_models(ColourSam(), clip).look(picture)
+    loose = candidates.choose(Everything(predicted_iou=0.0, stability=0.0))
+    seen = clip.embedded
+    strict = candidates.choose(SETTINGS)
+    assert clip.embedded == seen == len(loose.masks) > len(strict.masks)
+
+
+def test_the_grid_is_of_cells_centres() -> None:
+    assert point_grid(2, size_px=8).tolist() == [[1.5, 1.5], [5.5, 1.5], [1.5, 5.5], [5.5, 5.5]]
+
+
+def test_stability_by_hand() -> None:
+    logits = torch.full((3, 2, 2), -5.0)
+    logits[0, 0] = 5.0  # two cells, whatever the threshold
+    logits[1, 0] = torch.tensor([5.0, 0.0])  # one cell of two
+    assert stability(logits, offset=1.0).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_all_four_methods_are_asked_the_same(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_to_mask, "_TUNING_SCENES", 2)
+    methods = measure_text_to_mask(inputs).methods
+    assert [method.figures.heads for method in methods] == [
+        "clip_head",
+        "both_heads",
+        "two_models",
+        "two_models_or_nothing",
+    ]
+    assert len({(m.figures.scenes, m.figures.present, m.figures.absent) for m in methods}) == 1
+    assert [method.clip_passes for method in methods[:2]] == [0, 0]
+    assert methods[2].clip_passes == methods[3].clip_passes
+
+
+def test_a_student_without_calibration_is_refused(inputs: Inputs) -> None:
+    with pytest.raises(BundleError, match="run `python -m training calibrate"):
+        load_student(inputs.run / "stage2", nouns=["cat"], classes=np.eye(1, 16, dtype=np.float32))

@@ -1,0 +1,329 @@
+"""A made record: how parts are merged, what the page says, and what is drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.paper.figures import draw_figures
+from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.record import (
+    Accuracy,
+    AtAlpha,
+    AtLambda,
+    AtResolution,
+    Everything,
+    Lambdas,
+    LambdasPart,
+    Method,
+    PaperSettings,
+    Part,
+    Probe,
+    Probing,
+    ProbingPart,
+    Resolutions,
+    ResolutionsPart,
+    Results,
+    Teachers,
+    TeachersPart,
+    TextToMaskPart,
+    TextToMasks,
+    TradeOff,
+    WiseFt,
+    WiseFtPart,
+    read_results,
+    store_part,
+)
+from benchmarks.paper.report import render
+from benchmarks.record import PromptIou, TextToMask, describe_environment
+
+ROOT = Path(__file__).parents[3]
+RUN = {
+    "environment": describe_environment(["paper", "--runs", "/somewhere/tiny"]),
+    "settings": PaperSettings(nouns=150, pictures=20, scenes=4, steps=30, seed=3),
+    "weights": {"stage3": "0123456789abcdef"},
+    "seconds": 90.0,
+}
+
+
+def accuracy_of(top1: float) -> Accuracy:
+    return Accuracy(
+        labels=150,
+        clean_top1=top1,
+        clean_top5=top1 + 0.1,
+        composed_top1=top1 / 2,
+        composed_top5=top1,
+    )
+
+
+def prompts_of(who: str, box: float) -> PromptIou:
+    return PromptIou(
+        who=who,
+        split="heldout_instance",
+        objects=9,
+        box=box,
+        box_best=box,
+        point=box / 2,
+        point_best=box,
+    )
+
+
+def trade_off(top1: float, box: float) -> TradeOff:
+    return TradeOff(accuracy=accuracy_of(top1), prompts=prompts_of("model", box))
+
+
+def method(heads: str, miou: float, clip_passes: float) -> Method:
+    figures = TextToMask(
+        heads=heads,
+        split="heldout_instance",
+        scenes=4,
+        present=8,
+        absent=20,
+        miou=miou,
+        recall=0.75,
+        iou_found=None,
+        false_positive_rate=None,
+        nearest_false_positive_rate=None,
+    )
+    return Method(figures=figures, sam_passes=1, clip_passes=clip_passes, milliseconds=12.4)
+
+
+def probe(backbone: str, top1: float, miou: float) -> Probe:
+    return Probe(
+        backbone=backbone,
+        classification_px=256,
+        classification_width=384,
+        classification_l2=0.01,
+        accuracy=accuracy_of(top1),
+        segmentation_px=256,
+        segmentation_width=192,
+        segmentation_l2=0.1,
+        grid=16,
+        miou=miou,
+        background_iou=0.8,
+    )
+
+
+def lambdas(*boxes: float) -> LambdasPart:
+    rows = tuple(
+        AtLambda(sam_weight=10.0**power, skills=trade_off(0.3, box))
+        for power, box in enumerate(boxes)
+    )
+    return LambdasPart(figures=Lambdas(training={"steps": 30}, rows=rows), **RUN)
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    teachers = Teachers(
+        clip_teacher=accuracy_of(0.8),
+        sam_teacher=prompts_of("sam_teacher", 0.9),
+        student_accuracy=accuracy_of(0.6),
+        student_prompts=prompts_of("model", 0.72),
+    )
+    methods = (
+        method("clip_head", 0.3, 0),
+        method("both_heads", 0.4, 0),
+        method("two_models", 0.2, 21.3),
+        method("two_models_or_nothing", 0.25, 21.3),
+    )
+    probes = (
+        probe("sam_teacher", 0.1, 0.02),
+        probe("clip_teacher", 0.7, 0.3),
+        probe("student", 0.5, 0.33),
+    )
+    rows = tuple(
+        AtResolution(stage=stage, resolution_px=px, accuracy=accuracy_of(px / 1000))
+        for stage in ("stage2", "stage3")
+        for px in (96, 256)
+    )
+    points = tuple(
+        AtAlpha(alpha=alpha, skills=trade_off(alpha / 2, 1 - alpha)) for alpha in (0.0, 0.5, 1.0)
+    )
+    return Results(
+        teachers=TeachersPart(figures=teachers, **RUN),
+        text_to_mask=TextToMaskPart(
+            figures=TextToMasks(everything=Everything(), tuning_scenes=30, methods=methods), **RUN
+        ),
+        probing=ProbingPart(
+            figures=Probing(train_pictures=120, train_scenes=16, probes=probes), **RUN
+        ),
+        resolutions=ResolutionsPart(figures=Resolutions(rows=rows), **RUN),
+        wise_ft=WiseFtPart(
+            figures=WiseFt(training={}, points=points, joint=trade_off(0.6, 0.72), joint_steps=99),
+            **RUN,
+        ),
+        lambdas=lambdas(0.5, 0.6, 0.7),
+    )
+
+
+def rows_of(page: str) -> dict[str, list[str]]:
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {each[0]: each[1:] for each in cells}
+
+
+def test_our_figures_stand_beside_the_published_ones(results: Results) -> None:
+    page = render(results, figures={"probing": "images/results/probing.png"})
+    rows = rows_of(page)
+    assert rows["top-1, composed pictures"] == [
+        *("40.0", "30.0", "75.0%"),
+        *("ImageNet top-1", "73.5", "72.4", "98.5%"),
+    ]
+    assert rows["mIoU, one box"] == [
+        *("90.0", "72.0", "80.0%"),
+        *("COCO mAP, boxes", "41.2", "40.9", "99.3%"),
+    ]
+    assert rows["two models: SAM everything + CLIP"] == [
+        *("20.0", "75.0", "–", "1 + 21.3", "12", "27.2"),
+    ]
+    assert rows["one model, both heads"][-1] == "66.0"
+    assert rows["SAM teacher"] == [
+        *("5.0", "10.0", "2.0", "80.0", "16 x 16"),
+        *("41.2 / 41.5", "46.6 / 26.6"),
+    ]
+    assert rows["student after stage3"] == ["4.8", "12.8"]
+    assert rows["336 px"] == ["72.4", "63.2", "43.6"]
+    assert rows["alpha 0.5"] == ["12.5", "25.0", "50.0", "25.0"]
+    assert rows["lambda 100"] == ["15.0", "30.0", "70.0", "35.0"]
+    assert "(images/results/probing.png)" in page
+    assert "/somewhere" not in page
+
+
+def test_no_published_number_passes_for_ours(results: Results) -> None:
+    """Every column or sentence with a number of the paper says so."""
+    page = render(results, figures={})
+    heading = ""
+    for line in page.splitlines():
+        if line.startswith("| ") and "---" not in line:
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if cells[0] in ("percent", "published: SAM-CLIP") or cells[0].startswith("top-1, perc"):
+                heading = line
+                heads = cells
+                continue
+            for head, cell in zip(heads, cells, strict=True):
+                theirs = {"73.5", "72.4", "41.2", "40.9", "27.2", "60.6", "66.0"}
+                if cell in theirs:
+                    assert "published" in head or heads[0].startswith("published"), heading
+        elif "72.4" in line:
+            assert line.startswith("Published"), line
+
+
+def test_what_was_not_measured_has_no_section(results: Results) -> None:
+    page = render(Results(lambdas=results.lambdas), figures={})
+    assert page.count("## ") == 1
+    assert "The weight of SAM's loss" in page
+    assert render(Results(), figures={}).count("## ") == 0
+
+
+def test_figures_are_drawn_the_same_each_time(results: Results) -> None:
+    drawn = draw_figures(results)
+    assert list(drawn) == ["text_to_mask", "probing", "resolutions", "wise_ft", "lambdas"]
+    assert all(content.startswith(b"\x89PNG") for content in drawn.values())
+    part = Results(lambdas=results.lambdas)
+    assert draw_figures(part) == {"lambdas": drawn["lambdas"]}
+    assert draw_figures(Results()) == {}
+
+
+def test_parts_are_merged_one_by_one(results: Results, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    for name in Results.model_fields:
+        if name == "schema_version":
+            continue
+        part: Part = getattr(results, name)
+        store_part(path, name=name, part=part)
+    assert read_results(path) == results
+    # A part measured anew takes the place of its own older one, and of no other.
+    store_part(path, name="lambdas", part=lambdas(0.1, 0.2))
+    again = read_results(path)
+    assert again.lambdas == lambdas(0.1, 0.2)
+    assert again.model_copy(update={"lambdas": results.lambdas}) == results
+    assert [each.name for each in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_another_file_is_not_overwritten(results: Results, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text('{"quality": 1}', encoding="utf-8")
+    with pytest.raises(ValueError, match="is no result of `paper`: quality"):
+        store_part(path, name="lambdas", part=lambdas(0.1))
+    assert path.read_text(encoding="utf-8") == '{"quality": 1}'
+    with pytest.raises(ValueError, match="teachers"):
+        store_part(tmp_path / "new.json", name="teachers", part=lambdas(0.1))
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_report_from_the_command_line(results: Results, tmp_path: Path) -> None:
+    source, page, images = tmp_path / "r.json", tmp_path / "page.md", tmp_path / "images" / "r"
+    source.write_text(results.model_dump_json(), encoding="utf-8")
+    arguments = ["paper-report", str(source), "--page", str(page), "--images", str(images)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert "](images/r/wise_ft.png)" in text
+    assert sorted(each.stem for each in images.iterdir()) == sorted(draw_figures(results))
+    source.write_text("[]", encoding="utf-8")
+    failed = CliRunner().invoke(app, arguments)
+    assert failed.exit_code == 1
+    assert len(failed.output.splitlines()) == 1
+    assert page.read_text(encoding="utf-8") == text
+
+
+def paper(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["paper", *arguments])
+    return done.exit_code, done.output
+
+
+def test_a_part_says_which_folder_is_missing(paper_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "tiny"
+    run.mkdir()
+    (run / "clip_teacher").symlink_to(paper_run / "clip_teacher")
+    output = tmp_path / "results.json"
+    code, said = paper("--runs", str(run), "--only", "lambdas", "--output", str(output))
+    assert code == 1
+    assert len(said.splitlines()) == 1
+    assert f"{run / 'sam_teacher'} has no model.safetensors" in said
+    assert "run `python -m training sam_teacher` to its end first" in said
+    assert not output.exists()
+
+
+def test_nothing_is_measured_that_could_not_be_stored(paper_run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    output.write_text("{}]", encoding="utf-8")
+    code, said = paper("--runs", str(paper_run), "--output", str(output))
+    assert (code, len(said.splitlines())) == (1, 1)
+    code, said = paper("--runs", str(paper_run), "--output", str(tmp_path / "no" / "r.json"))
+    assert code == 1
+    assert "does not exist" in said
+
+
+def test_parts_are_measured_from_the_command_line(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.paper.inputs.open_inputs", lambda *_, **__: inputs)
+    monkeypatch.setattr("benchmarks.paper.text_to_mask._TUNING_SCENES", 2)
+    output = tmp_path / "results.json"
+    for name in ("teachers", "text_to_mask"):
+        code, said = paper("--runs", str(inputs.run), "--only", name, "--output", str(output))
+        assert code == 0, said
+        assert f"{name}: stored in" in said
+    results = read_results(output)
+    assert results.teachers is not None
+    assert results.text_to_mask is not None
+    assert list(results.teachers.weights) == ["clip_teacher", "sam_teacher", "stage3"]
+    assert results.teachers.settings == inputs.settings
+    assert results.probing is None
+    assert json.loads(output.read_text(encoding="utf-8"))["lambdas"] is None
+    assert "## " in render(results, figures={})
+
+
+@pytest.mark.skipif(not (ROOT / "docs" / "results.json").exists(), reason="nothing was measured")
+def test_the_page_shows_what_was_measured() -> None:
+    """`python -m benchmarks paper-report` brings the page and its figures up to date."""
+    measured = read_results(ROOT / "docs" / "results.json")
+    drawn = {name: f"images/results/{name}.png" for name in draw_figures(measured)}
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == render(measured, figures=drawn)
+    assert all((ROOT / "docs" / path).is_file() for path in drawn.values())
