@@ -31,7 +31,8 @@ class _Settings(BaseModel):
 class EarlyStop(_Settings):
     """Stop once `metric` has been below its best for `patience` validations in a row.
 
-    The best weights are the result. A fall of up to `margin` is none.
+    The weights of the best validation are the result, whether training stopped early or not. A fall
+    of up to `margin` is none.
     """
 
     metric: str
@@ -210,6 +211,19 @@ class DistillConfig(_Settings):
     region_weight: float = Field(default=0.0, ge=0)
     dense_weight: float = Field(default=0.0, ge=0)
     starts_from: str
+
+    @model_validator(mode="after")
+    def _check(self) -> DistillConfig:
+        if self.scenes is None and (self.sam_weight or self.region_weight):
+            raise ValueError(
+                "sam_weight and region_weight need scenes: give some, or set both to 0"
+            )
+        regions = self.scenes.random_regions if isinstance(self.scenes, Scenes) else 0
+        if self.region_weight and not regions:
+            raise ValueError("region_weight needs composed scenes with random_regions")
+        if self.dense_weight and not self.region_weight:
+            raise ValueError("dense_weight needs region_weight, too")
+        return self
 
 
 class EmbeddingsConfig(_Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -119,8 +120,14 @@ def batches(dataset: Dataset[Any], indices: Sequence[int], *, workers: int) -> I
             sampler=indices,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
+            worker_init_fn=_ignore_interrupts,
         )
     )
+
+
+def _ignore_interrupts(_: int) -> None:
+    """A terminal interrupts the workers too, and the step in hand still needs their batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def stack_images(scenes: list[Scene]) -> Tensor:

@@ -40,7 +40,7 @@ class DistillTask(Task):
         sam_weight: float,
         region_weight: float,
         dense_weight: float,
-        validation: Dataset[Any],
+        validation: Dataset[Any] | None,
         classes: Tensor | None,
     ) -> None:
         parts = dict(student.named_children())
@@ -53,6 +53,7 @@ class DistillTask(Task):
             *(() if classes is None else ("top1",)),
             *(("box_miou", "point_miou") if len(self.losses) > 1 else ()),
         )
+        student.text_encoder.requires_grad_(False)
         self.student = student
         self.student_sam = SmallSam(student)
         self.clip = clip
@@ -108,7 +109,7 @@ class DistillTask(Task):
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
         if "top1" in self.metrics:
             values["top1"] = top1(embeddings, classes=self.classes, nouns=pictures["nouns"])
-        if "scenes" in batch:
+        if "box_miou" in self.metrics:
             scenes = batch["scenes"]
             reference, masks = self._single_masks(scenes)
             values |= iou_by_prompt(mask_iou(masks, reference.sigmoid()), scenes["point_labels"])
@@ -116,7 +117,7 @@ class DistillTask(Task):
 
     def draw(self, batch: dict[str, dict[str, Tensor]]) -> np.ndarray | None:
         """The first prompt of each scene, with the SAM teacher's mask and the student's."""
-        if "scenes" not in batch:
+        if "box_miou" not in self.metrics:
             return None
         scenes = batch["scenes"]
         first = first_prompts(scenes)
@@ -186,14 +187,17 @@ class DistillTask(Task):
         side = int(patches.shape[1] ** 0.5)
         inside = _cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
         pooled = head.embed(max_pool(patches[owner], inside))
-        loss = self.region_weight * self.embedding_loss(pooled, target)
+        kept = inside.any(dim=1)  # a region in the padding shows nothing
+        loss = self.region_weight * self.embedding_loss(pooled[kept], target[kept])
         if self.dense_weight:
             prompts = len(scenes["point_coords"]) // len(images)
             shown = self._shown_cells(reference, boxes, inside, prompts=prompts)
             cosines = torch.einsum("rne,re->rn", head.embed(patches)[owner], target)
             share = shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
             seen = shown.any(dim=1)
-            loss = loss + self.dense_weight * (1 - (share * cosines).sum(dim=1))[seen].mean()
+            distances = 1 - (share * cosines).sum(dim=1)
+            dense = (distances * seen).sum() / seen.sum().clamp(min=1)
+            loss = loss + self.dense_weight * dense
         return loss
 
     def _shown_cells(

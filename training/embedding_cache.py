@@ -153,7 +153,8 @@ def fill_cache(
     wanted = {b: range(b * per_block, min((b + 1) * per_block, items)) for b in todo}
     source = batches(crops, [item for each in wanted.values() for item in each], workers=workers)
     for block, each in wanted.items():
-        rows = [_embed(teacher, fabric.to_device(next(source))) for _ in each]
+        with fabric.autocast():
+            rows = [_embed(teacher, fabric.to_device(next(source))) for _ in each]
         writer.write(block, torch.cat(rows).numpy())
     fabric.barrier()
     if fabric.is_global_zero:

@@ -90,14 +90,18 @@ class SegmentAnything(nn.Module):
         points = coords[:, (kind == 0) | (kind == 1)]
         corners = coords[:, (kind == _BOX_CORNER) | (kind == _BOX_CORNER + 1)]
         point_labels = kind[(kind == 0) | (kind == 1)].expand(len(coords), -1)
-        sparse, dense = self.model.prompt_encoder(
-            points=(points, point_labels) if points.shape[1] else None,
-            boxes=corners.flatten(1) if corners.shape[1] else None,
-            masks=mask_input,
-        )
+        prompt_encoder = self.model.prompt_encoder
+        # In half precision its features of a point would be off by a pixel.
+        with torch.autocast(coords.device.type, enabled=False):
+            sparse, dense = prompt_encoder(
+                points=(points, point_labels) if points.shape[1] else None,
+                boxes=corners.flatten(1) if corners.shape[1] else None,
+                masks=None if mask_input is None else mask_input.float(),
+            )
+            image_pe = prompt_encoder.get_dense_pe()
         masks, iou = self.model.mask_decoder.predict_masks(
             image_embeddings=embedding,
-            image_pe=self.model.prompt_encoder.get_dense_pe(),
+            image_pe=image_pe,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
         )

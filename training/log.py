@@ -97,7 +97,9 @@ class Log:
 
 def over_processes(fabric: Fabric, values: Sequence[float], reduction: str) -> list[float]:
     """Reduces each of `values` over all processes: "mean", "sum" or "max"."""
-    reduced = fabric.all_reduce(torch.tensor(values, dtype=torch.float64), reduce_op=reduction)
+    # Apple's GPUs have no doubles.
+    dtype = torch.float32 if fabric.device.type == "mps" else torch.float64
+    reduced = fabric.all_reduce(torch.tensor(values, dtype=dtype), reduce_op=reduction)
     assert isinstance(reduced, torch.Tensor)
     numbers: list[float] = reduced.tolist()
     return numbers

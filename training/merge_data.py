@@ -54,7 +54,7 @@ class MergeData:
 
     Attributes:
         train: batches by index, with `pictures` and perhaps `scenes`.
-        validation: likewise, never trained on.
+        validation: likewise, never trained on; None where the stage has no validation.
         classes: names that `nouns` of validation pictures stand for; None where they have none.
         steps: of the whole training.
         faults: what was wrong with the files, a line each; broken records are counted as they
@@ -80,9 +80,10 @@ class MergeData:
         if settings.optimisation.epochs:
             self.steps = self._steps_of_epochs(pictures)
         self.train = self._join(pictures, seed=seed, split="train")
-        self.validation = self._join(
-            self._validation_pictures(), seed=VALIDATION_SEED, split="validation"
-        )
+        self.validation: Dataset[Any] | None = None
+        if settings.optimisation.validation is not None:
+            held_out = self._validation_pictures()
+            self.validation = self._join(held_out, seed=VALIDATION_SEED, split="validation")
 
     def _join(self, pictures: Dataset[Any], *, seed: int, split: Split) -> Dataset[Any]:
         datasets = {"pictures": pictures}

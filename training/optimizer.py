@@ -47,7 +47,7 @@ def _groups(
     """A part's matrices, its other weights, and what is not decayed."""
     matrices, weights, plain = [], [], []
     for key, parameter in part.named_parameters():
-        if parameter.ndim == 1 or "pos" in key:
+        if parameter.ndim < 2 or "pos" in key:
             plain.append(parameter)
         elif (
             settings.optimizer == "muon"

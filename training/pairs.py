@@ -138,10 +138,12 @@ class FoundationPair:
 
 
 def new_clip(model: ModelConfig, settings: ClipTeacherConfig) -> SmallClip:
-    """Builds an untrained small CLIP."""
-    return SmallClip(
-        model, image_tower=settings.image_tower, resolution=settings.pictures.resolutions[-1]
-    )
+    """Builds an untrained small CLIP, from the seed of its settings alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.optimisation.seed)
+        return SmallClip(
+            model, image_tower=settings.image_tower, resolution=settings.pictures.resolutions[-1]
+        )
 
 
 def move(teacher: ClipTeacher | SamTeacher, device: torch.device) -> None:

@@ -10,7 +10,12 @@ from typing import Any
 from samclip_sdk.storage import atomic_file
 
 _SETTINGS = "settings.json"
-_HARMLESS = ("optimisation.workers", "optimisation.checkpoint_minutes")
+# How a step is shared out is no matter: `batches_per_step` says how much there is to share.
+_HARMLESS = (
+    "optimisation.workers",
+    "optimisation.checkpoint_minutes",
+    "optimisation.accumulate",
+)
 
 
 def claim_run(run: Path, settings: Mapping[str, Any], *, allow_changes: bool) -> None:

@@ -27,7 +27,6 @@ from training.config import (
     EmbeddingsConfig,
     FoundationTeachers,
     SamTeacherConfig,
-    StageConfig,
     Teachers,
 )
 from training.distill import DistillTask
@@ -48,6 +47,8 @@ from training.teachers import SmallSam, load_teacher, save_teacher
 from training.train import train
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
+Trained = ClipTeacherConfig | SamTeacherConfig | DistillConfig
+
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 
@@ -89,7 +90,7 @@ class Stages:
             text_weight=settings.text_weight,
             text_only_steps=settings.text_only_steps,
         )
-        self._claim(run, settings)
+        self._claim(run, settings, fabric)
         train(task, settings.optimisation, run, fabric=fabric)
         if fabric.is_global_zero:
             _write_teacher(clip, settings, run)
@@ -104,7 +105,7 @@ class Stages:
             self.composed.scenes(settings.scenes, seed=seed),
             validation=self.composed.scenes(settings.scenes, seed=VALIDATION_SEED),
         )
-        self._claim(run, settings)
+        self._claim(run, settings, fabric)
         train(task, settings.optimisation, run, fabric=fabric)
         if fabric.is_global_zero:
             _write_teacher(sam, settings, run)
@@ -120,8 +121,6 @@ class Stages:
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.
         provenance = self._provenance(settings, pair, stage=run.name)
-        for teacher in (pair.clip, pair.sam):
-            move(teacher, fabric.device)
         task = DistillTask(
             student,
             data.train,
@@ -134,7 +133,7 @@ class Stages:
             classes=None if data.classes is None else _embed_names(student, data.classes),
         )
         steps = {"steps": data.steps, "epochs": 0.0}
-        self._claim(run, settings)
+        self._claim(run, settings, fabric)
         train(task, settings.optimisation.model_copy(update=steps), run, fabric=fabric)
         if fabric.is_global_zero:
             (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
@@ -190,9 +189,10 @@ class Stages:
             )
         return student
 
-    def _claim(self, run: Path, settings: StageConfig) -> None:
+    def _claim(self, run: Path, settings: Trained, fabric: Fabric) -> None:
         """Last of all, so that a run that was refused leaves nothing behind."""
-        made_with = {"model": self.model.model_dump(mode="json")}
+        made_with: dict[str, Any] = {"model": self.model.model_dump(mode="json")}
+        made_with["batches_per_step"] = settings.optimisation.accumulate * fabric.world_size
         made_with |= settings.model_dump(mode="json")
         claim_run(run, made_with, allow_changes=self.allow_changes)
 
@@ -204,7 +204,7 @@ class Stages:
             starts_from = read_provenance(self.runs / settings.starts_from)
         return {
             "stage": stage,
-            "nouns": len(self.composed.nouns),
+            **({"nouns": len(self.composed.nouns)} if self.clip_settings else {}),
             "settings": settings.model_dump(mode="json"),
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,

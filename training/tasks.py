@@ -27,7 +27,7 @@ class Task(nn.Module):
 
     Attributes:
         dataset: what batches come from, by index.
-        validation: likewise, never trained on.
+        validation: likewise, never trained on; None if nothing is to be validated.
         parts: the parts that can be trained, by the names that learning rates go by; they alone
             are kept in the run's checkpoint.
         losses: names of the losses; each is walked backward before the next is computed.
@@ -38,7 +38,11 @@ class Task(nn.Module):
     metrics: tuple[str, ...]
 
     def __init__(
-        self, dataset: Dataset[Any], parts: dict[str, nn.Module], *, validation: Dataset[Any]
+        self,
+        dataset: Dataset[Any],
+        parts: dict[str, nn.Module],
+        *,
+        validation: Dataset[Any] | None,
     ) -> None:
         super().__init__()
         self.dataset = dataset

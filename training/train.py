@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
@@ -36,8 +37,22 @@ def build_fabric(
         num_nodes=nodes,
         # A loss reaches some of the parts only.
         strategy="auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true",
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        plugins=Autocast(accelerator) if precision == "bf16" else None,
     )
+
+
+class Autocast(MixedPrecision):
+    """Autocast to bf16, and nothing else: as bf16, a prompt's coordinates had steps of 4 px."""
+
+    def __init__(self, accelerator: str) -> None:
+        found = torch.accelerator.current_accelerator(check_available=True)
+        auto = "cpu" if found is None else found.type
+        device = {"auto": auto, "gpu": auto}.get(accelerator, accelerator)
+        super().__init__(precision="bf16-mixed", device=device)
+
+    def convert_input(self, data: Any) -> Any:
+        """Leaves a batch as it is."""
+        return data
 
 
 def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> None:
@@ -45,7 +60,8 @@ def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> N
 
     A step takes `accumulate` batches in each of W processes, in the order of their indices, and
     what is random in a batch depends on its index alone. So W processes, and one that accumulates
-    W times as many, make the same step.
+    W times as many, make the same step; but for batch norms in training, such as the small CLIP
+    teacher's, which in each process see that process's batches alone.
 
     Args:
         task: model, data and losses.
@@ -103,7 +119,7 @@ def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> N
         finally:
             log.close()
     _save(fabric, run / "last.pt", state)
-    if has_fallen(state["scores"], settings):
+    if state["scores"]:
         fabric.load(run / "best.pt", {"task": module}, strict=False)
 
 
@@ -111,8 +127,8 @@ def _indexed_batches(
     task: Task, settings: Optimisation, fabric: Fabric, *, start: int
 ) -> Iterator[tuple[int, Any]]:
     """This process's batches from step `start` on, each with its index."""
-    parts = range(start * settings.accumulate, settings.steps * settings.accumulate)
-    indices = [part * fabric.world_size + fabric.global_rank for part in parts]
+    a_step = settings.accumulate * fabric.world_size
+    indices = range(start * a_step + fabric.global_rank, settings.steps * a_step, fabric.world_size)
     return zip(indices, batches(task.dataset, indices, workers=settings.workers), strict=True)
 
 
@@ -158,6 +174,8 @@ def _update(
         if gradients:
             norms[f"gradient/{name}"] = nn.utils.get_total_norm(gradients).item()
     norms["gradient"] = math.hypot(*norms.values())
+    if not math.isfinite(norms["gradient"]):
+        raise FloatingPointError(f"the gradient is not finite: {norms}")
     fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm)
     optimizer.step()
     optimizer.zero_grad()

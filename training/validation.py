@@ -31,17 +31,17 @@ def validate(
     Returns:
         Whether these are the best weights so far, by the metric of `early_stop`.
     """
-    validation, metrics = settings.validation, task.metrics
-    if validation is None or state["step"] % validation.every_steps:
+    validation, metrics, held_out = settings.validation, task.metrics, task.validation
+    if validation is None or held_out is None or state["step"] % validation.every_steps:
         return False
     sums, counts = dict.fromkeys(metrics, 0.0), dict.fromkeys(metrics, 0)
     sheet = None
     with _evaluating(task), torch.inference_mode(), fabric.autocast():
         for index in range(fabric.global_rank, validation.batches, fabric.world_size):
-            batch = fabric.to_device(task.validation[index])
+            batch = fabric.to_device(held_out[index])
             torch.manual_seed(index)
             for name, values in task.measure(batch).items():
-                sums[name] += values.double().sum().item()
+                sums[name] += values.cpu().double().sum().item()
                 counts[name] += values.numel()
             if index == 0:
                 sheet = task.draw(batch)

@@ -31,6 +31,7 @@ _CLIP_TEXT = (
     "ln_final.",
     "text_projection",
 )
+_ACTIVATIONS = {"gelu": "GELU", "quick_gelu": "QuickGELU"}
 _SAM_PE = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
@@ -131,6 +132,18 @@ def load_sam(model: SamClipModel, sam: Mapping[str, Tensor]) -> None:
 
 def load_text_encoder(model: SamClipModel, clip: nn.Module) -> None:
     """Loads the text tower and the logit scale of an open_clip model into `model`."""
+    activations = {
+        type(module).__name__
+        for name, module in clip.named_modules()
+        if name.endswith(".mlp.gelu") and not name.startswith("visual.")
+    }
+    expected = _ACTIVATIONS[model.config.text_encoder.activation]
+    if activations and activations != {expected}:
+        found = ", ".join(sorted(activations))
+        raise BundleError(
+            f"the CLIP model has {found}, the config {model.config.name} {expected}: "
+            "set text_encoder.activation"
+        )
     state = {name: tensor.detach() for name, tensor in clip.state_dict().items()}
     state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
     renamed = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_text_encoder
 from samclip_sdk.modeling.config import TextEncoderConfig
@@ -51,6 +52,16 @@ def texts() -> Tensor:
 @torch.no_grad()
 def error(encoder: TextEncoder, clip: nn.Module, ids: Tensor) -> float:
     return relative_error(encoder(ids), clip.encode_text(ids, normalize=True))
+
+
+def test_another_activation_is_refused() -> None:
+    """Its weights would load, and every embedding be slightly wrong."""
+    text = TextEncoderConfig(width=64, embedding_width=64, num_heads=4, depth=1)
+    config = small_config(image_size_px=64).model_copy(update={"text_encoder": text})
+    quick = text.model_copy(update={"activation": "quick_gelu"})
+    clip = build_clip(config.model_copy(update={"text_encoder": quick}), seed=1)
+    with pytest.raises(BundleError, match="has QuickGELU, the config small GELU"):
+        load_text_encoder(build_model(config), clip)
 
 
 def test_small_encoder(small: tuple[nn.Module, SamClipModel]) -> None:

@@ -94,6 +94,19 @@ def test_an_unknown_config_names_the_known() -> None:
         find_config("huge")
 
 
+@pytest.mark.parametrize(
+    ("stage", "override", "message"),
+    [
+        ("stage1", "sam_weight=10.0", "need scenes"),
+        ("stage2", "scenes.random_regions=0", "with random_regions"),
+        ("stage2", "region_weight=0.0", "dense_weight needs region_weight"),
+    ],
+)
+def test_weights_without_their_data_are_refused(stage: str, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_stage(TINY, stage, overrides=(override,))
+
+
 @pytest.mark.parametrize("values", [{}, {"steps": 5, "epochs": 1}])
 def test_steps_or_epochs_and_not_both(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="either steps or epochs"):

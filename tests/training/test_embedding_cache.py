@@ -16,6 +16,7 @@ from training.embedding_cache import EmbeddingCache, EmbeddingWriter, fill_cache
 from training.multiscale import Multiscale
 from training.records import KINDS
 from training.shards import FixedCrops, ShardBatches, ShardPictures, Source
+from training.train import build_fabric
 
 SAMPLES, WIDTH = 21, 6
 DAMAGED = frozenset({5, 13})
@@ -56,7 +57,7 @@ def crops_of(pictures: ShardPictures, *, seed: int = 3) -> FixedCrops:
 
 
 def fill(
-    folder: Path, fixed: FixedCrops, teacher: ColourTeacher
+    folder: Path, fixed: FixedCrops, teacher: ColourTeacher, *, fabric: Fabric | None = None
 ) -> dict[str, str | int | list[float]]:
     fingerprint = fixed.fingerprint(teacher="colours", width=WIDTH)
     fill_cache(
@@ -66,9 +67,25 @@ def fill(
         fingerprint=fingerprint,
         batch=fixed.batch,
         workers=0,
-        fabric=Fabric(accelerator="cpu", devices=1),
+        fabric=fabric or Fabric(accelerator="cpu", devices=1),
     )
     return fingerprint
+
+
+def test_the_teacher_runs_in_the_precision_asked_for(
+    tmp_path: Path, pictures: ShardPictures
+) -> None:
+    class Linear(ColourTeacher):
+        def embed_images(self, images: Tensor) -> Tensor:
+            colours = super().embed_images(images)
+            seen.add((colours @ torch.eye(WIDTH)).dtype)
+            return colours
+
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        seen: set[torch.dtype] = set()
+        fabric = build_fabric(precision, accelerator="cpu")
+        fill(tmp_path / precision, crops_of(pictures), Linear(), fabric=fabric)
+        assert seen == {dtype}
 
 
 def test_embeddings_come_back(tmp_path: Path, pictures: ShardPictures) -> None:

@@ -156,6 +156,10 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
         one, other = (getattr(model, part).state_dict() for model in (first, second))
         assert all(torch.equal(one[name], other[name]) for name in one), part
 
+    # The same step, shared out otherwise, goes on; another one does not.
+    accumulate = ("--set", "optimisation.accumulate=2")
+    assert "batches_per_step: 1 -> 2" in run(recipe, "stage1", *accumulate, exit_code=1)
+
     lines = (runs / "stage2" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     (entry,) = [json.loads(line) for line in lines]
     assert {"validation/clip_cosine", "validation/box_miou"} <= entry.keys()

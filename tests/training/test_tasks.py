@@ -7,12 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from training.captions import Captions
-from training.config import Optimisation, Pictures, Scenes
+from training.config import (
+    ClipTeacherConfig,
+    Optimisation,
+    Pictures,
+    Scenes,
+    find_config,
+    load_stage,
+)
 from training.data import Batch, Joined, PictureBatches, SceneBatches
 from training.distill import DistillTask, _cells_inside
 from training.optimizer import build_optimizer
+from training.pairs import new_clip
 from training.scenes import Corpus
 from training.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers import (
@@ -107,7 +115,7 @@ def test_distillation_reaches_exactly_what_is_trained(
         else:
             assert all(p.grad is None for p in part.parameters()), name
     for frozen in (task.clip, task.sam, task.student.text_encoder):
-        assert all(p.grad is None for p in frozen.parameters())
+        assert not any(p.requires_grad for p in frozen.parameters())
 
 
 def test_a_student_equal_to_its_sam_has_little_left_to_learn(
@@ -168,6 +176,41 @@ def test_a_region_is_pooled_over_its_own_patches(
     expected = [0, 15, 16 + 6]
     assert head.pooled[:3, 0].tolist() == expected
     assert torch.isfinite(head.pooled).all()
+
+
+def test_a_region_in_the_padding_teaches_nothing(
+    student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
+) -> None:
+    task = distill(student_config, clip, sam_weight=0.0, region_weight=1.0, dense_weight=1.0)
+    tokens = torch.randn(2, 32, 4, 4)
+    scenes = {
+        "images": batch["scenes"]["images"],
+        "token_mask": torch.ones(2, 4, 4),
+        "point_coords": torch.zeros(2, 1, 2),
+    }
+    scenes["token_mask"][:, 3] = 0
+    shown = torch.tensor([[0, 0, 32, 32], [0, 0, 48, 16.0]])
+    padding = torch.tensor([[0, 48, 32, 64.0]])
+
+    def loss(*regions: Tensor) -> float:
+        both = torch.cat([torch.cat([shown[[image]], *regions]) for image in (0, 1)])
+        reference = torch.zeros(2, 32, 4, 4)
+        return task._region_loss(scenes | {"regions": both}, tokens, reference).item()
+
+    assert loss(padding) == pytest.approx(loss(), rel=1e-5)
+    assert loss(shown[[1]]) != pytest.approx(loss(), rel=1e-3)
+
+
+def test_a_new_small_clip_depends_on_its_seed_alone() -> None:
+    settings = load_stage(
+        find_config("tiny"), "clip_teacher", overrides=('image_tower="test_resnet"',)
+    )
+    assert isinstance(settings, ClipTeacherConfig)
+    one, same = (new_clip(PRESETS["tiny"], settings) for _ in range(2))
+    assert all(map(torch.equal, one.state_dict().values(), same.state_dict().values()))
+    reseeded = settings.optimisation.model_copy(update={"seed": 1})
+    other = new_clip(PRESETS["tiny"], settings.model_copy(update={"optimisation": reseeded}))
+    assert not torch.equal(one.visual.conv1[0].weight, other.visual.conv1[0].weight)
 
 
 def test_coarse_masks_are_score_maps() -> None:

@@ -72,21 +72,26 @@ def launch(
     *,
     devices: int = 1,
     accumulate: int = 1,
+    workers: int = 0,
     killed_at: int = -1,
     launcher: Sequence[str] = (),
 ) -> dict[str, Tensor]:
     command = [sys.executable, "-m", *launcher, "tests.training.toy_task"]
-    words = [folder, devices, accumulate, killed_at]
+    words = [folder, devices, accumulate, workers, killed_at]
     done = subprocess.run(
         command + [str(word) for word in words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
+        start_new_session=True,
     )
-    assert done.returncode == (0 if killed_at < 0 else -signal.SIGKILL), done.stderr
+    code, steps = (0, 8) if killed_at < 0 else (-signal.SIGKILL, killed_at)
+    if killed_at >= 0 and workers:
+        code, steps = 128 + signal.SIGINT, killed_at + 1
+    assert done.returncode == code, done.stderr
     state = torch.load(folder / "last.pt")
-    assert state["step"] == (8 if killed_at < 0 else killed_at)
+    assert state["step"] == steps
     trained: dict[str, Tensor] = state["task"]
     return trained
 
@@ -95,6 +100,40 @@ def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
     launch(tmp_path / "killed", killed_at=5)
     resumed = launch(tmp_path / "killed")
     assert same(resumed, launch(tmp_path / "whole"))
+
+
+def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> None:
+    launch(tmp_path / "cut", accumulate=8, workers=1, killed_at=1)
+    resumed = launch(tmp_path / "cut", accumulate=8, workers=1)
+    assert same(resumed, launch(tmp_path / "whole", accumulate=8))
+
+
+def test_half_precision_leaves_inputs_alone() -> None:
+    """As bf16, coordinates above 512 px had steps of 4."""
+    fabric = build_fabric("bf16", accelerator="cpu")
+    coords = torch.tensor([601.0, 603.0, 901.3, 1021.0])
+
+    class Echo(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return super().forward(x)
+
+    seen: list[Tensor] = []
+    echo = fabric.setup_module(Echo(4, 4))
+    with fabric.autocast():
+        assert nn.Linear(4, 4)(coords).dtype == torch.bfloat16
+    echo(coords)
+    assert torch.equal(seen[0], coords)
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
+    task = Toy()
+    weight = task.parts["body"][0].weight
+    weight.register_hook(lambda gradient: gradient * (torch.inf if len(task.seen) == 3 else 1))
+    with pytest.raises(FloatingPointError, match="the gradient is not finite"):
+        run(task, settings(), tmp_path)
+    assert torch.load(tmp_path / "last.pt")["step"] == 2
+    assert torch.isfinite(weight).all()
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(

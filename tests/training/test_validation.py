@@ -93,6 +93,16 @@ def test_training_stops_early_with_the_best_weights(tmp_path: Path) -> None:
     assert all(torch.equal(again.state_dict()[name], value) for name, value in best.items())
 
 
+def test_the_best_weights_are_the_result_of_a_whole_run_too(tmp_path: Path) -> None:
+    rule = {"every_steps": 1, "batches": 2, "early_stop": {"metric": "nearness", "patience": 50}}
+    task = Toy()
+    run(task, settings(steps=12, learning_rate=3.0, warmup_steps=12, validation=rule), tmp_path)
+    scores = [entry["validation/nearness"] for entry in found(tmp_path)]
+    assert int(np.argmax(scores)) < 11
+    best = torch.load(tmp_path / "best.pt")["task"]
+    assert all(torch.equal(task.state_dict()[name], value) for name, value in best.items())
+
+
 def test_an_unknown_metric_is_refused_before_any_step(tmp_path: Path) -> None:
     rule = {"every_steps": 1, "batches": 1, "early_stop": {"metric": "map"}}
     task = Toy()

@@ -86,14 +86,25 @@ def settings(**changes: object) -> Optimisation:
     return Optimisation.model_validate(defaults | changes)
 
 
-def main(run: str, devices: str, accumulate: str, killed_at: str) -> None:
-    """Trains in fp32, in so many processes; saves each step, and is killed before one."""
+def main(run: str, devices: str, accumulate: str, workers: str, killed_at: str) -> None:
+    """Trains in fp32, in so many processes; saves each step, and is killed before one.
+
+    With workers, its whole process group is interrupted instead, as by Ctrl-C in a terminal.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def before(step: int) -> None:
-        if step == int(killed_at):
+        if step == int(killed_at) and int(workers):
+            os.killpg(0, signal.SIGINT)
+        elif step == int(killed_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    config = settings(precision="fp32", accumulate=int(accumulate), checkpoint_minutes=1e-9)
+    config = settings(
+        precision="fp32",
+        accumulate=int(accumulate),
+        workers=int(workers),
+        checkpoint_minutes=1e-9,
+    )
     fabric = build_fabric(config.precision, devices=int(devices), accelerator="cpu")
     fabric.launch()
     train(Toy(before=before), config, Path(run), fabric=fabric)
