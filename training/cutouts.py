@@ -97,8 +97,12 @@ def load_corpus(
     )
 
 
-def warp(cutout: np.ndarray, rng: np.random.Generator, *, side_px: float) -> np.ndarray:
+def warp(
+    cutout: np.ndarray, rng: np.random.Generator, *, side_px: float, hues: bool = False
+) -> np.ndarray:
     """Recolour, flip, stretch, shear and turn a cut-out so that its longest side is side_px.
+
+    With `hues`, its hue turns too: a little, or all the way round.
 
     Returns:
         uint8 premultiplied RGBA, just large enough to hold the result.
@@ -109,7 +113,7 @@ def warp(cutout: np.ndarray, rng: np.random.Generator, *, side_px: float) -> np.
         height, width = (height + 1) // 2, (width + 1) // 2
     if (height, width) != cutout.shape[:2]:
         cutout = cv2.resize(cutout, (width, height), interpolation=cv2.INTER_AREA)
-    cutout = _recolour(cutout, rng)
+    cutout = _recolour(cutout, rng, hues=hues)
     flip, stretch, shear, upright, turn = rng.random(5).tolist()
     angle = (turn - 0.5) * math.pi * (0.3 if upright < 0.85 else 1.5)
     stretch = math.exp((stretch - 0.5) * 0.4)
@@ -127,14 +131,17 @@ def warp(cutout: np.ndarray, rng: np.random.Generator, *, side_px: float) -> np.
     return cv2.warpAffine(cutout, affine, (out_w, out_h), flags=cv2.INTER_LINEAR)
 
 
-def _recolour(cutout: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shift brightness, contrast, saturation, hue and tint, all linear in premultiplied colour."""
-    bright, *tint, saturation, lift, hue, repainted = rng.random(8).tolist()
+def _recolour(cutout: np.ndarray, rng: np.random.Generator, *, hues: bool) -> np.ndarray:
+    """Shift brightness, contrast, saturation, tint and, with `hues`, hue, all of them linear."""
+    bright, *tint, saturation, lift = rng.random(6).tolist()
     gain = (0.75 + 0.5 * bright) * (0.9 + 0.2 * np.array(tint))
     saturation = 0.4 + saturation
     matrix = np.zeros((4, 4), np.float32)
-    turn = (hue - 0.5) * math.pi * (2.0 if repainted < _REPAINTED else 0.4)
-    matrix[:3, :3] = (np.eye(3) * saturation + (1 - saturation) / 3) @ _turn_hue(turn)
+    matrix[:3, :3] = np.eye(3) * saturation + (1 - saturation) / 3
+    if hues:
+        hue, repainted = rng.random(2).tolist()
+        turn = (hue - 0.5) * math.pi * (2.0 if repainted < _REPAINTED else 0.4)
+        matrix[:3, :3] @= _turn_hue(turn).astype(np.float32)
     matrix[:3, :3] *= gain[:, None]
     matrix[:3, 3] = (lift - 0.5) * 0.2
     matrix[3, 3] = 1

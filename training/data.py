@@ -53,13 +53,16 @@ class PictureBatches(Dataset[Batch]):
         draw = rng.random()
         if draw < self.config.none:
             return compose_scene(self.corpus, rng, size_px=resolution, count=(0, 0))
-        if draw < self.config.none + self.config.few:
-            return compose_scene(
-                self.corpus, rng, size_px=resolution, count=(2, 3), scale=(0.35, 0.75)
-            )
-        plain = draw < self.config.none + self.config.few + self.config.plain
+        few = draw < self.config.none + self.config.few
+        plain = not few and draw < self.config.none + self.config.few + self.config.plain
         return compose_scene(
-            self.corpus, rng, size_px=resolution, count=(1, 1), scale=(0.45, 1.0), plain=plain
+            self.corpus,
+            rng,
+            size_px=resolution,
+            count=(2, 3) if few else (1, 1),
+            scale=(0.35, 0.75) if few else (0.45, 1.0),
+            plain=plain,
+            hues=True,
         )
 
 
@@ -80,7 +83,7 @@ class SceneBatches(Dataset[Batch]):
         rng = np.random.default_rng([self.seed, 2, index])
         scenes, masks, rows = [], [], []
         while len(scenes) < self.config.batch:
-            scene = compose_scene(self.corpus, rng, size_px=self.config.resolution)
+            scene = compose_scene(self.corpus, rng, size_px=self.config.resolution, hues=True)
             scene, token_mask = pad_randomly(scene, rng)
             if not len(scene.masks):
                 continue

@@ -54,6 +54,7 @@ def compose_scene(
     count: tuple[int, int] = (1, 5),
     scale: tuple[float, float] = (0.14, 0.95),
     plain: bool = False,
+    hues: bool = False,
 ) -> Scene:
     """Compose one scene.
 
@@ -66,6 +67,7 @@ def compose_scene(
             none was asked for.
         scale: Range of an object's longest side, log-uniform, as a fraction of the picture's.
         plain: One flat colour behind the objects.
+        hues: Turn the objects' hues, which training does and a measurement does not.
 
     Returns:
         The scene. At least `MIN_VISIBLE` of every object is in sight.
@@ -84,7 +86,7 @@ def compose_scene(
         for side in sides:
             like = corpus.labels[chosen[0]] if twins and len(chosen) == 1 else None
             pick = _pick(corpus, rng, like=like)
-            patch = warp(corpus.cutouts[pick], rng, side_px=side)
+            patch = warp(corpus.cutouts[pick], rng, side_px=side, hues=hues)
             solid = patch[..., 3] >= _OPAQUE
             corner = _place(solid, rng, owner=owner, areas=areas, visible=visible)
             if corner is None:

@@ -5,6 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -104,7 +105,7 @@ def test_masks_match_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     black = np.zeros((128, 128, 3), np.uint8)
     monkeypatch.setattr("training.scenes.draw_backdrop", lambda *_, **__: (black.copy(), None))
     monkeypatch.setattr("training.scenes.finish", lambda image, _: image)
-    monkeypatch.setattr("training.cutouts._recolour", lambda cutout, _: cutout)
+    monkeypatch.setattr("training.cutouts._recolour", lambda cutout, _, hues: cutout)
     # A shadow darkens what shows through a soft edge, and with it the evidence.
     monkeypatch.setattr("training.scenes._SHADOWED", 0.0)
     corpus = _opaque([(255, 0, 0), (0, 255, 0), (0, 0, 255)])
@@ -124,12 +125,35 @@ def test_premultiplied_colour_leaves_no_fringe(monkeypatch: pytest.MonkeyPatch) 
     white = np.full((96, 96, 3), 255, np.uint8)
     monkeypatch.setattr("training.scenes.draw_backdrop", lambda *_, **__: (white.copy(), None))
     monkeypatch.setattr("training.scenes.finish", lambda image, _: image)
-    monkeypatch.setattr("training.cutouts._recolour", lambda cutout, _: cutout)
+    monkeypatch.setattr("training.cutouts._recolour", lambda cutout, _, hues: cutout)
     rng = np.random.default_rng(2)
     monkeypatch.setattr("training.scenes._SHADOWED", 0.0)
     for _ in range(20):
         scene = compose_scene(_opaque([(255, 255, 255)]), rng, size_px=96)
         assert scene.image.min() >= 252
+
+
+def test_hues_turn_about_the_greys() -> None:
+    """Grey stays grey and red becomes any colour, where it is asked for; else neither moves."""
+    swatch = np.full((8, 8, 4), 255, np.uint8)
+    swatch[:, :4] = (200, 40, 40, 255)
+    swatch[:, 4:] = (120, 120, 120, 255)
+
+    def colours(*, hues: bool) -> np.ndarray:
+        patches = [
+            warp(swatch, np.random.default_rng(seed), side_px=8.0, hues=hues) for seed in range(80)
+        ]
+        return np.array([patch[patch[..., 3] == 255][:, :3].mean(axis=0) for patch in patches])
+
+    assert (colours(hues=False).argmax(axis=1) == 0).mean() > 0.9
+    assert set(colours(hues=True).argmax(axis=1)) == {0, 1, 2}
+
+
+def test_a_plain_scene_has_one_colour_behind(corpus: Corpus) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        scene = compose_scene(corpus, rng, size_px=64, count=(0, 0), plain=True)
+        assert np.ptp(cv2.blur(scene.image, (9, 9))[8:-8, 8:-8].reshape(-1, 3), axis=0).max() < 40
 
 
 def test_recoloured_edges_do_not_glow(corpus: Corpus) -> None:
