@@ -24,8 +24,8 @@ from training.questions import pose_question
 from training.scenes import Corpus, Scene, compose_scene
 
 CALIBRATION_NAME = "calibration.json"
-_LEVELS = np.arange(0.05, 1.0, 0.025)
-_POINT_LEVELS = (0.3, 0.5, 0.7, 0.9)
+_LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores
+_POINT_LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,20 @@ def calibrate(
 def fit_scores(answers: list[Answer]) -> tuple[float, float]:
     """Logistic regression of "this patch is the label's" on its cosine: a and b of a (cos - b).
 
-    Patches that an object covers in part teach nothing; the two classes weigh the same.
+    Patches that an object covers in part teach nothing. The two classes weigh what they are worth, so
+    that sigmoid(s) is a share of patches and background is far below zero: as a mask prompt, a map
+    that hovers around zero makes SAM's decoder flood the picture.
     """
     cosines = np.concatenate([answer.cosines.ravel() for answer in answers]).astype(np.float64)
     coverage = np.concatenate([answer.coverage.ravel() for answer in answers])
     sure = (coverage >= 0.5) | (coverage == 0)
     x, y = cosines[sure], (coverage[sure] >= 0.5).astype(np.float64)
-    weight = np.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
     design = np.stack([x, np.ones_like(x)], axis=1)
     theta = np.zeros(2)
     for _ in range(25):  # Newton's method; the loss is convex in two unknowns
         p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
-        gradient = design.T @ (weight * (p - y))
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+        gradient = design.T @ (p - y)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
         theta -= np.linalg.solve(hessian, gradient)
     scale = float(max(theta[0], 1e-3))
     return scale, float(np.clip(-theta[1] / scale, -1, 1))

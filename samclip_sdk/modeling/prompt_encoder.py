@@ -79,10 +79,9 @@ class PositionEmbeddingRandom(nn.Module):
 
     def forward(self, coords: Tensor) -> Tensor:
         """Maps (x, y) in 0..1, [...,2], to features [...,2*num_pos_feats]."""
-        x, y = (2 * coords - 1).split(1, dim=-1)
-        across, down = self.positional_encoding_gaussian_matrix
+        centred, matrix = 2 * coords - 1, self.positional_encoding_gaussian_matrix
         # No matrix product: autocast would run it in half precision, and lose a pixel or two.
-        phases = 2 * math.pi * (x * across + y * down)
+        phases = 2 * math.pi * (centred[..., :1] * matrix[0] + centred[..., 1:] * matrix[1])
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
     def dense(self, grid: int) -> Tensor:
