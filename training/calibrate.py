@@ -84,9 +84,9 @@ def calibrate(
 def fit_scores(answers: list[Answer]) -> tuple[float, float]:
     """Logistic regression of "this patch is the label's" on its cosine: a and b of a (cos - b).
 
-    Patches that an object covers in part teach nothing. The two classes weigh what they are worth, so
-    that sigmoid(s) is a share of patches and background is far below zero: as a mask prompt, a map
-    that hovers around zero makes SAM's decoder flood the picture.
+    Patches that an object covers in part teach nothing. All others count alike, which puts the
+    background far below zero: as a mask prompt, a map that hovers around zero makes SAM's decoder
+    flood the picture.
     """
     cosines = np.concatenate([answer.cosines.ravel() for answer in answers]).astype(np.float64)
     coverage = np.concatenate([answer.coverage.ravel() for answer in answers])

@@ -31,7 +31,7 @@ def peak(cosine: float, *, present: bool) -> Answer:
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_fit_recovers_a_known_logistic(share: float) -> None:
-    """Two normals of one spread: the odds are logistic in the cosine, their shares a part of them."""
+    """Two normals of one spread: the odds are logistic in the cosine, and know their shares."""
     rng = np.random.default_rng(0)
     covered = rng.random((100, 20, 20)) < share
     cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
