@@ -25,7 +25,7 @@ from training.config import (
 )
 from training.pairs import SETTINGS_NAME
 from training.stages import Stages, publish
-from training.train import build_fabric
+from training.train import build_fabric, leave_processes
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -64,6 +64,7 @@ def main(
             launch=Launch(devices, nodes, accelerator),
             changed=changed,
         )
+        leave_processes()
     except (ValueError, OSError, FloatingPointError, SamClipError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -41,6 +41,13 @@ def build_fabric(
     )
 
 
+def leave_processes() -> None:
+    """Parts from the other processes; one that exits without may be aborted by gloo's threads."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 class Autocast(MixedPrecision):
     """Autocast to bf16, and nothing else: as bf16, a prompt's coordinates had steps of 4 px."""
 

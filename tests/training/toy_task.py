@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from training.config import Optimisation
 from training.tasks import Task
-from training.train import build_fabric, train
+from training.train import build_fabric, leave_processes, train
 
 
 class Numbers(Dataset[Tensor]):
@@ -108,6 +108,7 @@ def main(run: str, devices: str, accumulate: str, workers: str, killed_at: str) 
     fabric = build_fabric(config.precision, devices=int(devices), accelerator="cpu")
     fabric.launch()
     train(Toy(before=before), config, Path(run), fabric=fabric)
+    leave_processes()
 
 
 if __name__ == "__main__":
