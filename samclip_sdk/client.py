@@ -200,7 +200,7 @@ class SamClip:
         refine: bool = True,
         seed: int = 0,
     ) -> TextMasks:
-        """Finds each label in the image, and its mask if it is there (paper section 3.4).
+        """Finds each label in the image, and its mask if it is there (paper section 4.4).
 
         Nothing of a label's answer but the class map depends on which other labels are asked.
 

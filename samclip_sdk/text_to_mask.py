@@ -1,4 +1,4 @@
-"""Text to mask (paper section 3.4): score map -> presence gate -> points and mask prompt -> masks.
+"""Text to mask (paper section 4.4): score map -> presence gate -> points and mask prompt -> masks.
 
 Pure functions of numpy arrays; `client.py` calls them in this order and runs the decoder. A label's
 score map, presence, points and mask never depend on which other labels were asked: each label is

@@ -65,6 +65,9 @@ def main(
             changed=changed,
         )
         leave_processes()
+    except SystemExit:  # stopped by a signal, which all processes heed at the same step
+        leave_processes()
+        raise
     except (ValueError, OSError, FloatingPointError, SamClipError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -126,7 +126,6 @@ class MergeData:
         if isinstance(settings, Pictures):
             self.classes = [noun.name for noun in self.composed.nouns]
             return self.composed.pictures(settings, seed=VALIDATION_SEED)
-        plan = self._plan(settings, batches_per_step=1, seed=VALIDATION_SEED)
         if settings.zero_shot is not None:
             resolution = max(settings.resolutions)
             batch = max(1, settings.pixels_per_batch // resolution**2)
@@ -134,6 +133,7 @@ class MergeData:
             self.classes = labelled.classes
             return labelled
         found = shard_pictures(settings, split="validation")
+        plan = self._plan(settings, batches_per_step=1, seed=VALIDATION_SEED)
         return ShardBatches(found, plan, seed=VALIDATION_SEED)
 
     def _plan(self, settings: Shards, *, batches_per_step: int, seed: int) -> Multiscale:

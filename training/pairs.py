@@ -144,9 +144,3 @@ def new_clip(model: ModelConfig, settings: ClipTeacherConfig) -> SmallClip:
         return SmallClip(
             model, image_tower=settings.image_tower, resolution=settings.pictures.resolutions[-1]
         )
-
-
-def move(teacher: ClipTeacher | SamTeacher, device: torch.device) -> None:
-    """Moves a teacher to where the student is."""
-    assert isinstance(teacher, torch.nn.Module)
-    teacher.to(device)

@@ -38,7 +38,6 @@ from training.pairs import (
     FoundationPair,
     Pair,
     SmallPair,
-    move,
     new_clip,
 )
 from training.run_folder import claim_run
@@ -47,9 +46,9 @@ from training.teachers import SmallSam, load_teacher, save_teacher
 from training.train import train
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
-Trained = ClipTeacherConfig | SamTeacherConfig | DistillConfig
-
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
+
+Trained = ClipTeacherConfig | SamTeacherConfig | DistillConfig
 
 
 class Stages:
@@ -157,7 +156,7 @@ class Stages:
     def embed(self, settings: EmbeddingsConfig, fabric: Fabric) -> None:
         """Writes the CLIP teacher's embeddings, or the rest of them."""
         pair = self.pair(settings.teachers)
-        move(pair.clip, fabric.device)
+        fabric.to_device(pair.clip)
         crops = crops_to_embed(settings, pair=pair)
         fill_cache(
             settings.folder,

@@ -68,8 +68,12 @@ class SmallClip(nn.Module):
         if x.shape[-1] != self.resolution:
             side = (self.resolution, self.resolution)
             x = F.interpolate(x, size=side, mode="bilinear", antialias=True)
-        x = ((x - _PIXEL_MEAN) / _PIXEL_STD).contiguous(memory_format=torch.channels_last)
-        return F.normalize(self.visual(x).float(), dim=-1)
+        return F.normalize(self.visual(self.normalise(x)).float(), dim=-1)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixels of pictures [B,3,S,S], RGB 0..255, as the image tower takes them."""
+        x = (images.float() - _PIXEL_MEAN) / _PIXEL_STD
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 class SmallSam(nn.Module):
@@ -115,7 +119,7 @@ def coarse_mask_prompt(logits: Tensor) -> Tensor:
     """Degrades mask logits [K,4g,4g] to what a CLIP score map is as a mask prompt, [K,1,4g,4g].
 
     A cell's score is a (c - b) for its mean coverage c, blurred, noisy, with random a and b,
-    clipped to +-10 and upsampled: the text-to-mask refinement feeds such maps (paper section 4.3).
+    clipped to +-10 and upsampled: the text-to-mask refinement feeds such maps (paper section 4.4).
     """
     cells = F.avg_pool2d(logits.float().sigmoid().unsqueeze(1), 4)
     prompts = len(cells)

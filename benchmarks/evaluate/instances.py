@@ -167,7 +167,7 @@ def segment_boxes(
     model: SamClip, image: ImageEmbedding, *, boxes: NDArray[np.float32]
 ) -> Iterator[dict[str, Any]]:
     """The final mask of each box, XYXY [K,4], as COCO's compressed RLE."""
-    from pycocotools import mask as coco_mask  # type: ignore[import-untyped,unused-ignore]
+    from pycocotools import mask as coco_mask
 
     for start in range(0, len(boxes), _AT_ONCE):
         part = boxes[start : start + _AT_ONCE]

@@ -37,8 +37,8 @@ def coco_score() -> Score:
         DatasetError: pycocotools is not installed; said now, not after hours of masks.
     """
     try:
-        from pycocotools.coco import COCO  # type: ignore[import-untyped,unused-ignore]
-        from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped,unused-ignore]
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise DatasetError("pycocotools is not installed: pip install pycocotools") from error
 
@@ -65,7 +65,7 @@ def lvis_score() -> Score:
         DatasetError: the lvis package is not installed.
     """
     try:
-        import lvis  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import lvis
     except ImportError as error:
         # Without its dependencies: they name an OpenCV that overwrites the headless one.
         raise DatasetError(

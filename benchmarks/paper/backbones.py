@@ -17,7 +17,6 @@ from samclip_sdk.modeling.image_encoder import ImageEncoder
 from training.teachers import SmallClip
 
 _BATCH = 16  # pictures
-_PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75  # what `SmallClip` was trained with
 
 Encode = Callable[[Tensor], Tensor]
 """Pictures, uint8 [B,3,R,R], to a feature map [B,D,g,g]."""
@@ -83,15 +82,7 @@ def tokens_of(encoder: ImageEncoder) -> Encode:
 
 def tower_of(clip: SmallClip) -> Encode:
     """The last map of the image tower, before it is pooled."""
-
-    def encode(images: Tensor) -> Tensor:
-        x = ((images.float() - _PIXEL_MEAN) / _PIXEL_STD).contiguous(
-            memory_format=torch.channels_last
-        )
-        features: Tensor = clip.visual.forward_features(x)
-        return features
-
-    return encode
+    return lambda images: clip.visual.forward_features(clip.normalise(images))
 
 
 def label_shares(class_map: np.ndarray, *, classes: int, grid: int) -> Tensor:

@@ -61,6 +61,33 @@ def test_segment_anything_answers_as_our_copy_of_it(with_mask: bool) -> None:
         assert relative_error(one, other) < 1e-4
 
 
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_half_precision_leaves_prompts_exact(whose: str) -> None:
+    """A pixel more must still show: as half-precision features, it is lost in the noise."""
+    sam = build_sam(CONFIG, seed=0)
+    teacher = (
+        SegmentAnything(sam)
+        if whose == "theirs"
+        else SmallSam(convert(CONFIG, sam=sam, clip=build_clip(CONFIG, seed=1)))
+    )
+    decoded: list[torch.Tensor] = []
+    decoder = teacher.model.mask_decoder if whose == "theirs" else teacher.mask_decoder
+    hooked = decoder.transformer.register_forward_pre_hook(
+        lambda _, given: decoded.extend(given[1:3])  # positions of the image, and tokens
+    )
+    embeddings = torch.randn(2, 64, 8, 8)
+    with torch.inference_mode():
+        teacher.decode(embeddings, COORDS, LABELS, None)
+        exact, decoded = decoded, []
+        with torch.autocast("cpu", torch.bfloat16):
+            teacher.decode(embeddings, COORDS, LABELS, None)
+    hooked.remove()
+    assert exact
+    for one, other in zip(decoded, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
 def test_open_clip_embeds_as_its_own_preprocessing_has_it() -> None:
     torch.manual_seed(0)
     model, _, preprocess = open_clip.create_model_and_transforms("RN50", force_image_size=64)

@@ -11,7 +11,7 @@ SETTINGS = {"a": 1, "optimisation": {"steps": 5, "workers": 1, "multipliers": {"
 
 
 def changed(**values: object) -> dict[str, object]:
-    return SETTINGS | {"optimisation": {**SETTINGS["optimisation"], **values}}  # type: ignore[dict-item]
+    return SETTINGS | {"optimisation": {**SETTINGS["optimisation"], **values}}
 
 
 def test_a_run_resumes_with_the_settings_it_was_begun_with(tmp_path: Path) -> None:

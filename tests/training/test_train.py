@@ -74,8 +74,9 @@ def launch(
     accumulate: int = 1,
     workers: int = 0,
     killed_at: int = -1,
+    launcher: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
-    command = [sys.executable, "-m", "tests.training.toy_task"]
+    command = [sys.executable, "-m", *launcher, "tests.training.toy_task"]
     words = [folder, devices, accumulate, workers, killed_at]
     done = subprocess.run(
         command + [str(word) for word in words],
@@ -154,6 +155,8 @@ def test_a_full_disk_keeps_the_checkpoint_before(
 def test_two_processes_train_as_one_that_accumulates(tmp_path: Path) -> None:
     """Over gloo; the parts that a single loss reaches are exchanged, too."""
     two = launch(tmp_path / "two", devices=2)
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    assert same(launch(tmp_path / "torchrun", devices=2, launcher=torchrun), two)
     one = launch(tmp_path / "one", accumulate=2)
     other = launch(tmp_path / "other")
     torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)

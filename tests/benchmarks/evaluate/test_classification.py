@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 
 from benchmarks.evaluate.classification import (
@@ -74,7 +75,6 @@ def test_a_limit_takes_pictures_of_all_classes(tmp_path: Path) -> None:
 
 
 def test_imagenet_without_names_of_its_own_takes_open_clips(tmp_path: Path) -> None:
-    open_clip = pytest.importorskip("open_clip")
     for index in range(1000):
         (tmp_path / f"n{index * 7:08}").mkdir()
     paint(tmp_path / "n00000007" / "a.JPEG", GREEN)

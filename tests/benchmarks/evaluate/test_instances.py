@@ -106,7 +106,7 @@ def test_a_limit_judges_only_what_was_asked(tmp_path: Path) -> None:
 
 
 def test_lvis(tmp_path: Path) -> None:
-    pytest.importorskip("lvis")
+    pytest.importorskip("lvis", reason="`make` installs it on its own, see the Makefile")
     root = coco(tmp_path, name="lvis_v1_val.json", frequency="r")
     data = read_lvis(root, boxes=detected(tmp_path), limit=None)
     found = measure(data)
@@ -139,7 +139,7 @@ def test_boxes_are_asked_in_parts_the_surest_first(
 
 def test_evaluators_differ_in_how_many_boxes_they_look_at(tmp_path: Path) -> None:
     """COCO's takes 100 of each category, LVIS's 300 of a picture."""
-    pytest.importorskip("lvis")
+    pytest.importorskip("lvis", reason="`make` installs it on its own, see the Makefile")
     boxes = detected(
         tmp_path,
         [DETECTIONS[0] | {"category_id": each} for each in (CAT, DOG) for _ in range(160)],
@@ -193,6 +193,6 @@ def test_masks_are_plain_json(tmp_path: Path) -> None:
     (rle,) = instances.segment_boxes(
         model,
         np.zeros((8, 8, 3), np.uint8),
-        boxes=np.array([[0, 0, 4, 4]], np.float32),  # type: ignore[arg-type]
+        boxes=np.array([[0, 0, 4, 4]], np.float32),
     )
     assert json.loads(json.dumps(rle)) == rle

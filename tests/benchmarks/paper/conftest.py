@@ -14,13 +14,7 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import (
-    ClipHeadConfig,
-    ImageEncoderConfig,
-    MaskDecoderConfig,
-    ModelConfig,
-    TextEncoderConfig,
-)
+from tests.student import STUDENT
 from training.calibrate import CALIBRATION_NAME
 from training.config import (
     ClipTeacherConfig,
@@ -33,25 +27,6 @@ from training.config import (
 from training.pairs import SETTINGS_NAME, WEIGHTS_NAME, SmallPair, new_clip
 from training.teachers import SmallSam, save_teacher
 
-MODEL = ModelConfig(
-    name="student-test",
-    embed_dim=16,
-    classification_resolution=64,
-    segmentation_resolution=64,
-    image_encoder=ImageEncoderConfig(
-        image_size_px=64,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        window_size=3,
-        global_attn_indexes=(1,),
-    ),
-    clip_head=ClipHeadConfig(depth=1, hidden_dim=32),
-    mask_decoder=MaskDecoderConfig(
-        embed_dim=32, mask_in_chans=8, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
-    ),
-    text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
-)
 OPTIMISATION = Optimisation(
     steps=9, learning_rate=1e-3, multipliers={"clip_head": 1.0}, precision="fp32", workers=0
 )
@@ -78,7 +53,7 @@ STAGE2 = DistillConfig(
 @pytest.fixture(scope="session")
 def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    clip, sam = new_clip(MODEL, CLIP), SmallSam(build_model(MODEL, seed=3))
+    clip, sam = new_clip(STUDENT, CLIP), SmallSam(build_model(STUDENT, seed=3))
     sam_settings = SamTeacherConfig(task="sam_teacher", optimisation=OPTIMISATION, scenes=SCENES)
     for name, module, settings in (
         ("clip_teacher", clip, CLIP),
@@ -88,11 +63,11 @@ def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_teacher(module, run / name / WEIGHTS_NAME)
         text = settings.model_dump_json()
         (run / name / SETTINGS_NAME).write_text(text, encoding="utf-8")
-    stage1 = SmallPair(MODEL, CLIP, runs=run).stage0(seed=5)
+    stage1 = SmallPair(STUDENT, CLIP, runs=run).stage0(seed=5)
     provenance: dict[str, Any] = {"stage": "stage1"}
     save_checkpoint(stage1, run / "stage1", provenance=provenance)
     for stage, seed in (("stage2", 6), ("stage3", 7)):
-        student = build_model(MODEL, seed=seed)
+        student = build_model(STUDENT, seed=seed)
         student.text_encoder.load_state_dict(clip.text_encoder.state_dict())
         settings = STAGE2.model_dump(mode="json")
         provenance = {"stage": stage, "settings": settings, "starts_from": provenance}
@@ -106,4 +81,6 @@ def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def inputs(paper_run: Path) -> Inputs:
     settings = PaperSettings(nouns=12, pictures=3, scenes=2, size_px=64, seed=0, steps=2)
-    return Inputs(run=paper_run, model=MODEL, clip_settings=CLIP, stage2=STAGE2, settings=settings)
+    return Inputs(
+        run=paper_run, model=STUDENT, clip_settings=CLIP, stage2=STAGE2, settings=settings
+    )
