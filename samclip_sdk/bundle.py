@@ -28,11 +28,10 @@ from samclip_sdk.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     Artifact,
-    GraphSpec,
     Manifest,
     StoredFile,
-    graph_key,
 )
+from samclip_sdk.runtimes.base import GraphFile
 from samclip_sdk.zipped import ZippedBundle
 
 ASSETS = Path(__file__).with_name("assets")
@@ -89,57 +88,55 @@ class Bundle:
         for path in self._files:
             self.file(path)
 
-    def artifact(
-        self,
-        graph: str,
-        *,
-        runtime: str,
-        precision: str | None = None,
-        resolution: int | None = None,
-    ) -> tuple[Path, GraphSpec]:
-        """Picks the first artifact of a graph that fits, and verifies it with its weights.
+    def graph_files(
+        self, graph: str, *, runtime: str, precision: str | None = None
+    ) -> tuple[GraphFile, ...]:
+        """Finds a graph's artifacts for a runtime, and verifies them with their weights.
 
-        Warns with UnverifiedArtifactWarning where its parity was never measured.
+        Warns with UnverifiedArtifactWarning where their parity was never measured.
 
         Args:
-            graph: a key of the manifest's graphs, or its part before the @ with `resolution`.
-            runtime: that has to read it.
-            precision: any if None.
-            resolution: in pixels, for the graphs that exist at several.
+            graph: a key of the manifest's graphs, `image_encoder@256` for instance.
+            runtime: that has to read them.
+            precision: the one that the manifest lists first if None.
 
         Returns:
-            The artifact's path, and the graph's contract.
+            One file, or several that differ in the lengths of their axes.
 
         Raises:
             BundleError: there is no such graph or artifact, or a file of it is missing.
             BundleTamperedError: a file of it was changed.
         """
-        key = graph if resolution is None else graph_key(graph, resolution)
-        spec = self.manifest.graphs.get(key)
+        spec = self.manifest.graphs.get(graph)
         if spec is None:
             raise BundleError(
-                f"the bundle {self.manifest.name} has no graph {key}, only "
+                f"the bundle {self.manifest.name} has no graph {graph}, only "
                 f"{', '.join(self.manifest.graphs)}"
             )
         found = _pick(spec.artifacts, runtime=runtime, precision=precision)
-        if found is None:
+        if not found:
             kinds = sorted({f"{each.runtime} {each.precision}" for each in spec.artifacts})
             wanted = f"{runtime} {precision}" if precision else runtime
             raise BundleError(
-                f"the bundle {self.manifest.name} has {key} for {', '.join(kinds)}, not for "
+                f"the bundle {self.manifest.name} has {graph} for {', '.join(kinds)}, not for "
                 f"{wanted}"
             )
-        for weights in found.weights:
+        return tuple(self._graph_file(artifact) for artifact in found)
+
+    def _graph_file(self, artifact: Artifact) -> GraphFile:
+        for weights in artifact.weights:
             self.file(weights.path)
-        path = self.file(found.path)
-        if found.parity.measured_on is None:
+        path = self.file(artifact.path)
+        if artifact.parity.measured_on is None:
             warnings.warn(
-                f"{found.path} was never compared with its reference on a {found.target} device: "
-                "run `samclip verify` there",
+                f"{artifact.path} was never compared with its reference on a {artifact.target} "
+                "device: run `samclip verify` there",
                 UnverifiedArtifactWarning,
                 stacklevel=2,
             )
-        return path, spec
+        return GraphFile(
+            path, sha256=artifact.sha256, precision=artifact.precision, axes=artifact.axes
+        )
 
 
 def open_bundle(source: str | os.PathLike[str]) -> Bundle:
@@ -250,13 +247,11 @@ def _open_zip(path: Path) -> Bundle:
     return _open_folder(target)
 
 
-def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None) -> Artifact | None:
-    fitting = (
-        each
-        for each in artifacts
-        if each.runtime == runtime and precision in (None, each.precision)
-    )
-    return next(fitting, None)
+def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None) -> list[Artifact]:
+    """The artifacts of a runtime, all of one precision."""
+    fitting = [each for each in artifacts if each.runtime == runtime]
+    wanted = precision or next((each.precision for each in fitting), None)
+    return [each for each in fitting if each.precision == wanted]
 
 
 def _verify(path: Path, *, stored: StoredFile) -> None:

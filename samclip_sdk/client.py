@@ -19,6 +19,7 @@ from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource, open_source
 from samclip_sdk.prompts import geometric_prompts
 from samclip_sdk.results import Classification, ImageEmbedding, Masks, TextMasks
+from samclip_sdk.runtimes import RuntimeOptions
 from samclip_sdk.storage import atomic_file
 from samclip_sdk.text import check_texts
 from samclip_sdk.text_to_mask import (
@@ -60,6 +61,8 @@ class SamClip:
         *,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         precision: str | None = None,
+        providers: Sequence[str] = (),
+        compute_units: str = "all",
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
@@ -68,12 +71,15 @@ class SamClip:
                 reads `model`.
             model: a bundle's folder, .zip or name, or a checkpoint folder.
             precision: of the bundle's artifacts; its preferred ones if None.
+            providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
+            compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
 
         Raises:
             RuntimeMissingError: the runtime is not installed; the message says how to install it.
             BundleError: the model cannot be opened, or a file of it is missing or was changed.
         """
-        return cls(open_source(runtime, model=model, precision=precision))
+        options = RuntimeOptions(providers=tuple(providers), compute_units=compute_units)
+        return cls(open_source(runtime, model=model, precision=precision, options=options))
 
     def close(self) -> None:
         """Frees the graphs. A later call opens again what it needs."""

@@ -30,7 +30,7 @@ TOKENIZER_NAME = "tokenizer.json"
 PER_RESOLUTION = ("image_encoder", "clip_head")
 
 Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "palette6"]
 DType = Literal["uint8", "int32", "float32"]
 
 
@@ -170,14 +170,30 @@ class Parity(_Part):
 class Artifact(StoredFile):
     """A graph as one runtime reads it.
 
-    `weights` are the further files that it refers to; several artifacts may share one.
+    Its path is the file that the runtime is pointed at; of a Core ML package, which is a folder,
+    its Manifest.json. `weights` are the further files that it refers to; several artifacts may
+    share one. `axes` are the symbolic axes that have one length in it; where there are several
+    artifacts of a runtime and precision, each is for other lengths.
     """
 
     runtime: Runtime
     precision: Precision
     target: str = Field(default="any", min_length=1)
+    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     weights: tuple[StoredFile, ...] = ()
     parity: Parity
+
+
+class Pin(_Part):
+    """An operation that a reduced-precision artifact computes in fp32.
+
+    `operation` is the submodule's path and the operator's name, "layers.3.attn:softmax" for
+    instance; `peak` is the largest magnitude seen among its inputs and outputs.
+    """
+
+    operation: str = Field(min_length=1)
+    reason: Literal["overflow", "task"]
+    peak: float = Field(ge=0)
 
 
 class GraphSpec(_Part):
@@ -235,6 +251,9 @@ class Manifest(ModelInfo):
     """
 
     graphs: dict[str, GraphSpec]
+    precision_plan: dict[str, tuple[Pin, ...]] = Field(
+        default={}, description="graph -> what its fp16 artifacts compute in fp32, on any runtime"
+    )
     files: tuple[StoredFile, ...]
     licences: tuple[Licence, ...] = Field(min_length=1)
 

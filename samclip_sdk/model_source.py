@@ -10,7 +10,8 @@ from typing import Protocol
 from samclip_sdk.bundle import Bundle, open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.manifest import MANIFEST_NAME, TOKENIZER_NAME, ModelInfo
-from samclip_sdk.runtimes import Session, open_session
+from samclip_sdk.runtimes import RuntimeOptions, Session, open_session
+from samclip_sdk.runtimes.base import DEFAULT_OPTIONS
 
 RUNTIMES = ("auto", "onnx", "torch")
 
@@ -41,19 +42,28 @@ class BundleSource:
         bundle: where the artifacts are.
         runtime: "onnx".
         precision: of the artifacts; the bundle's preferred ones if None.
+        options: of the runtime.
 
     Raises:
         BundleError: a graph has no such artifact, or a file is missing.
         BundleTamperedError: a file was changed.
     """
 
-    def __init__(self, bundle: Bundle, *, runtime: str, precision: str | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        runtime: str,
+        precision: str | None,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
+    ) -> None:
         self.bundle = bundle
         self.id = bundle.id
         self.manifest: ModelInfo = bundle.manifest
         self._runtime = runtime
-        self._artifacts = {
-            graph: bundle.artifact(graph, runtime=runtime, precision=precision)
+        self._options = options
+        self._files = {
+            graph: bundle.graph_files(graph, runtime=runtime, precision=precision)
             for graph in bundle.manifest.graphs
         }
 
@@ -68,18 +78,26 @@ class BundleSource:
         Raises:
             BundleError: there is no text_encoder.
         """
-        if graph not in self._artifacts:
+        if graph not in self._files:
             # The manifest guarantees every other graph that the client runs.
             raise BundleError(
                 f"the bundle {self.manifest.name} has no {graph}: it knows the labels of its "
                 "vocabulary packs only, see load_vocabulary"
             )
-        path, spec = self._artifacts[graph]
-        return open_session(self._runtime, path=path, spec=spec)
+        return open_session(
+            self._runtime,
+            files=self._files[graph],
+            spec=self.bundle.manifest.graphs[graph],
+            options=self._options,
+        )
 
 
 def open_source(
-    runtime: str, *, model: str | os.PathLike[str], precision: str | None
+    runtime: str,
+    *,
+    model: str | os.PathLike[str],
+    precision: str | None,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
 ) -> ModelSource:
     """Opens a model on a runtime.
 
@@ -88,6 +106,7 @@ def open_source(
             them that reads `model`.
         model: a bundle's folder, .zip or name, or a checkpoint folder.
         precision: "fp32", "fp16" or "int8" of a bundle's artifacts.
+        options: of the runtime.
 
     Raises:
         RuntimeMissingError: there is no such runtime, or it is not installed.
@@ -107,7 +126,7 @@ def open_source(
         raise RuntimeMissingError('onnxruntime is not installed: pip install "samclip-sdk[onnx]"')
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
-    return BundleSource(open_bundle(model), runtime=runtime, precision=precision)
+    return BundleSource(open_bundle(model), runtime=runtime, precision=precision, options=options)
 
 
 def _is_checkpoint(model: str | os.PathLike[str]) -> bool:

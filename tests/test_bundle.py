@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import stat
@@ -51,11 +52,10 @@ def pack(folder: Path, *, prefix: str = "") -> Path:
 
 def test_opens_a_folder(folder: Path) -> None:
     bundle = open_bundle(folder)
-    path, spec = bundle.artifact("image_encoder", runtime="onnx", resolution=64)
-    assert path.read_bytes() == b"graph image_encoder@64"
-    assert spec == bundle.manifest.graphs["image_encoder@64"]
-    assert bundle.artifact("image_encoder@64", runtime="onnx")[0] == path
-    assert bundle.artifact("mask_decoder", runtime="onnx", precision="fp32", resolution=64)
+    (found,) = bundle.graph_files("image_encoder@64", runtime="onnx")
+    assert found.path.read_bytes() == b"graph image_encoder@64"
+    assert found.sha256 == hashlib.sha256(b"graph image_encoder@64").hexdigest()
+    assert bundle.graph_files("mask_decoder", runtime="onnx", precision="fp32")
     assert bundle.file("tokenizer.json").read_bytes() == b"{}"
     bundle.verify()
 
@@ -102,7 +102,7 @@ def test_a_changed_byte(folder: Path, name: str, as_zip: bool) -> None:
 def open_everything(source: Path) -> None:
     bundle = open_bundle(source)
     for graph in bundle.manifest.graphs:
-        bundle.artifact(graph, runtime="onnx")
+        bundle.graph_files(graph, runtime="onnx")
     bundle.file("tokenizer.json")
 
 
@@ -130,11 +130,11 @@ def test_a_missing_graph(tmp_path: Path) -> None:
 def test_a_graph_that_is_not_there(folder: Path) -> None:
     bundle = open_bundle(folder)
     with pytest.raises(BundleError, match=r"no graph clip_head@128, only .*clip_head@32"):
-        bundle.artifact("clip_head", runtime="onnx", resolution=128)
+        bundle.graph_files("clip_head@128", runtime="onnx")
     with pytest.raises(BundleError, match="has text_encoder for onnx fp32, not for coreml"):
-        bundle.artifact("text_encoder", runtime="coreml")
+        bundle.graph_files("text_encoder", runtime="coreml")
     with pytest.raises(BundleError, match="not for onnx int8"):
-        bundle.artifact("text_encoder", runtime="onnx", precision="int8")
+        bundle.graph_files("text_encoder", runtime="onnx", precision="int8")
     with pytest.raises(BundleError, match=r"has no golden/index\.json"):
         bundle.file("golden/index.json")
 
@@ -198,7 +198,7 @@ def test_a_linked_folder_that_climbs_out(folder: Path, tmp_path: Path) -> None:
     shutil.move(folder / "onnx", tmp_path / "onnx")
     (folder / "onnx").symlink_to(tmp_path / "onnx")
     with pytest.raises(BundleError, match="leads out of the bundle"):
-        open_bundle(folder).artifact("mask_decoder", runtime="onnx")
+        open_bundle(folder).graph_files("mask_decoder", runtime="onnx")
 
 
 def test_a_link_to_the_bundle_is_fine(folder: Path, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_warns_of_an_artifact_never_measured(tmp_path: Path) -> None:
     artifact["parity"] = {"measured_on": None, "measurements": []}
     bundle = open_bundle(write_bundle(tmp_path / "example", content))
     with pytest.warns(UnverifiedArtifactWarning, match="samclip verify"):
-        bundle.artifact("text_encoder", runtime="onnx")
+        bundle.graph_files("text_encoder", runtime="onnx")
 
 
 def test_opens_an_embedded_bundle(

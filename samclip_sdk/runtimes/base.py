@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -13,6 +15,39 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.manifest import TensorSpec
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """An artifact of a graph on the disk, verified.
+
+    Attributes:
+        path: what the runtime is pointed at; of a Core ML package its Manifest.json.
+        sha256: of that file.
+        precision: "fp32", "fp16", "int8" or "palette6".
+        axes: symbolic axis -> its one length in this file; empty where it takes any.
+    """
+
+    path: Path
+    sha256: str = ""
+    precision: str = "fp32"
+    axes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """What a caller may ask of a runtime.
+
+    Attributes:
+        providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
+        compute_units: Core ML's: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
+    """
+
+    providers: tuple[str, ...] = ()
+    compute_units: str = "all"
+
+
+DEFAULT_OPTIONS = RuntimeOptions()
 
 
 class Session(Protocol):

@@ -43,7 +43,8 @@ def model(tiny_checkpoint: Path) -> SamClipModel:
 
 
 def open_graph(folder: Path, name: str) -> ort.InferenceSession:
-    path, _ = open_bundle(folder).artifact(name, runtime="onnx")
+    (file,) = open_bundle(folder).graph_files(name, runtime="onnx")
+    path = file.path
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 

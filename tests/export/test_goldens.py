@@ -39,7 +39,8 @@ def test_onnx_files_answer_as_the_goldens_say(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
     assert {golden.graph for golden in index.graphs} == set(bundle.manifest.graphs)
     for golden in index.graphs:
-        path, _ = bundle.artifact(golden.graph, runtime="onnx")
+        (file,) = bundle.graph_files(golden.graph, runtime="onnx")
+        path = file.path
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         feed = {name: tensors[key] for name, key in golden.inputs.items()}
         names = list(golden.outputs)

@@ -56,7 +56,8 @@ def test_vit_b_with_random_weights(tmp_path: Path) -> None:
     image = np.random.default_rng(5).integers(0, 256, size=(1, 3, 1024, 1024)).astype(np.uint8)
     options = ort.SessionOptions()
     options.enable_mem_pattern = False
-    path, _ = bundle.artifact("image_encoder@1024", runtime="onnx")
+    (file,) = bundle.graph_files("image_encoder@1024", runtime="onnx")
+    path = file.path
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         expected = model.image_encoder(torch.from_numpy(image))

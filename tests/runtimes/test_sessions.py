@@ -18,7 +18,7 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.manifest import GraphSpec, TensorSpec, contract_graphs
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.runtimes import Session, open_session
+from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_session
 from samclip_sdk.runtimes.base import Arrays
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
@@ -81,8 +81,15 @@ def write_onnx(
     return path
 
 
+def open_onnx_file(
+    path: Path, *, spec: GraphSpec = SPEC, providers: tuple[str, ...] = ()
+) -> Session:
+    options = RuntimeOptions(providers=providers)
+    return open_session("onnx", files=[GraphFile(path)], spec=spec, options=options)
+
+
 def open_onnx(folder: Path) -> Session:
-    return open_session("onnx", path=write_onnx(folder / "graph.onnx"), spec=SPEC)
+    return open_onnx_file(write_onnx(folder / "graph.onnx"))
 
 
 def open_torch(folder: Path) -> Session:
@@ -189,7 +196,7 @@ def test_closes(session: Session) -> None:
 class TestOnnx:
     def test_an_fp16_file_keeps_the_contracts_dtypes(self, tmp_path: Path) -> None:
         path = write_onnx(tmp_path / "half.onnx", float_type=TensorProto.FLOAT16)
-        found = open_session("onnx", path=path, spec=SPEC).run(feed())
+        found = open_onnx_file(path).run(feed())
         for name, wanted in expected(feed()).items():
             assert found[name].dtype == np.float32
             np.testing.assert_allclose(found[name], wanted, atol=1e-2)
@@ -203,7 +210,7 @@ class TestOnnx:
             (write_onnx(tmp_path / "d.onnx", float_type=double), r"left is tensor\(double\)"),
         ):
             with pytest.raises(BundleError, match=message):
-                open_session("onnx", path=path, spec=SPEC)
+                open_onnx_file(path)
 
     @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
     def test_refuses_a_damaged_file(self, tmp_path: Path, content: bytes | None) -> None:
@@ -211,7 +218,7 @@ class TestOnnx:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(BundleError, match="cannot load") as caught:
-            open_session("onnx", path=path, spec=SPEC)
+            open_onnx_file(path)
         assert "\n" not in str(caught.value)
 
     def test_external_weights(self, tmp_path: Path) -> None:
@@ -230,16 +237,16 @@ class TestOnnx:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
         onnx.save(model, path, save_as_external_data=True, location="w.weights", size_threshold=0)
-        opened = open_session("onnx", path=path, spec=spec)
+        opened = open_onnx_file(path, spec=spec)
         np.testing.assert_array_equal(opened.run({"x": values})["y"], 2 * values)
         (tmp_path / "w.weights").unlink()
         with pytest.raises(BundleError, match="cannot load"):
-            open_session("onnx", path=path, spec=spec)
+            open_onnx_file(path, spec=spec)
 
     def test_a_provider_that_is_not_there(self, tmp_path: Path) -> None:
         path = write_onnx(tmp_path / "graph.onnx")
         with pytest.raises(RuntimeMissingError, match=r"samclip-sdk\[onnx-gpu\]"):
-            open_session("onnx", path=path, spec=SPEC, providers=["NoSuchExecutionProvider"])
+            open_onnx_file(path, providers=("NoSuchExecutionProvider",))
 
     def test_plans_no_memory_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It would keep every attention map of a 1024-px encoder alive."""
@@ -265,7 +272,7 @@ class TestOnnx:
 @pytest.mark.parametrize("runtime", ["openvino", "coreml", "tensorrt", "abacus"])
 def test_a_runtime_of_no_version_yet(tmp_path: Path, runtime: str) -> None:
     with pytest.raises(RuntimeMissingError, match=rf"'{runtime}'.*samclip-sdk\[onnx\]"):
-        open_session(runtime, path=tmp_path, spec=SPEC)
+        open_session(runtime, files=[GraphFile(tmp_path)], spec=SPEC)
 
 
 class TestFake:

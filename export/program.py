@@ -1,0 +1,42 @@
+"""A part of the model as a program of torch: what every converter starts from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+
+def export_program(
+    module: nn.Module,
+    *,
+    example: Mapping[str, Tensor],
+    dynamic_axes: Mapping[str, Mapping[int, str]],
+) -> ExportedProgram:
+    """Traces `module` and decomposes it into functional operators.
+
+    Args:
+        module: in eval mode, on the CPU, fp32.
+        example: an input for each of the graph's inputs, in the order of `module.forward`. Dynamic
+            axes must be longer than 1 in it: torch.export takes a 1 for a constant.
+        dynamic_axes: input -> axis -> symbolic name; all other axes are static, as in `example`.
+
+    Returns:
+        The program. Its nodes know the submodule that they come from.
+    """
+    dims = {
+        name: torch.export.Dim(name) for axes in dynamic_axes.values() for name in axes.values()
+    }
+    shapes = tuple(
+        {axis: dims[name] for axis, name in dynamic_axes.get(tensor, {}).items()}
+        for tensor in example
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: deprecations and notes on shared axis names
+        program = torch.export.export(
+            module, tuple(example.values()), dynamic_shapes=shapes, strict=False
+        )
+        return program.run_decompositions({})
