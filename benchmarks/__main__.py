@@ -14,6 +14,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.evaluate.command import app as evaluate
+from benchmarks.held_out import write_held_out
 from benchmarks.material import load_materials
 from benchmarks.paper.command import paper, paper_report
 from benchmarks.quality import measure_quality
@@ -84,6 +85,58 @@ def report(
         for page, text in filled:
             with atomic_file(page) as file:
                 file.write(text.encode())
+    except (SamClipError, OSError, ValueError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def runtimes(
+    checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
+    onnx: Annotated[
+        list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable; all if none is given")
+    ] = None,
+    coreml: Annotated[
+        list[str] | None, typer.Option(help="fp16, int8 or palette6; repeatable, all if none")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="how fp32 graphs store theirs: fp32, fp16")] = "fp16",
+    compute_capability: Annotated[
+        str, typer.Option(help="of the GPU that TensorRT engines are built for")
+    ] = "8.9",
+    output: Annotated[Path, typer.Option(help="the result, JSON")] = Path("runtimes.json"),
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Markdown with <!-- runtimes --> and its end", exists=True),
+    ] = None,
+) -> None:
+    """Exports checkpoints for every runtime; tells sizes, build times, parity, task metrics."""
+    # Only here: it needs all that exporting needs.
+    from benchmarks.runtimes_command import run_runtimes
+
+    try:
+        if not output.absolute().parent.is_dir():
+            _fail(f"the folder of {output} does not exist")
+        run_runtimes(
+            checkpoints,
+            onnx=tuple(onnx or ("fp32", "fp16", "int8")),
+            coreml=tuple(coreml or ("fp16", "int8", "palette6")),
+            weights="fp16" if weights == "fp16" else "fp32",
+            compute_capability=compute_capability,
+            output=output,
+            page=page,
+        )
+    except (SamClipError, OSError, ValueError) as error:
+        _fail(str(error))
+
+
+@app.command("held-out")
+def held_out(
+    folder: Annotated[Path, typer.Argument(help="where they go", exists=True, file_okay=False)],
+    pictures: Annotated[int, typer.Option(min=1)] = 24,
+    seed: Annotated[int, typer.Option(min=0)] = 4,
+) -> None:
+    """Writes the pictures that exported artifacts are compared with torch on."""
+    try:
+        write_held_out(folder, nouns=_NOUNS, pictures=pictures, seed=seed)
     except (SamClipError, OSError, ValueError) as error:
         _fail(str(error))
 

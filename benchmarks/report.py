@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.record import HELDOUT, OPENMOJI, UNSEEN, PromptIou, Quality, TextToMask, TopK
 
-START, END = "<!-- quality -->", "<!-- /quality -->"
 NONE = "–"
 
 _HEADINGS = {
@@ -18,17 +17,18 @@ _PICTURES = {"clean": "cut-outs over plain grey", "composed": "one object, compo
 _WHO = {"model": "", "floor": "floor without learning: ", "clip_teacher": "CLIP teacher: "}
 
 
-def insert_table(page: str, table: str) -> str:
-    """Puts the table between a page's markers, whatever stood there.
+def insert_table(page: str, table: str, *, name: str = "quality") -> str:
+    """Puts the table between a page's markers of that name, whatever stood there.
 
     Raises:
         ValueError: the page does not have one pair of markers.
     """
-    if page.count(START) != 1 or page.count(END) != 1 or page.index(START) > page.index(END):
-        raise ValueError(f"the page has no place for the table: one {START} and one {END} after it")
-    before, rest = page.split(START)
-    after = rest.split(END)[1]
-    return f"{before}{START}\n{table}{END}{after}"
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+        raise ValueError(f"the page has no place for the table: one {start} and one {end} after it")
+    before, rest = page.split(start)
+    after = rest.split(end)[1]
+    return f"{before}{start}\n{table}{end}{after}"
 
 
 def render(quality: Quality) -> str:

@@ -25,6 +25,14 @@ def main(
             "resolutions are always there."
         ),
     ] = None,
+    onnx: Annotated[
+        list[str] | None,
+        typer.Option(help="precision of the ONNX files; repeatable, the preferred one first"),
+    ] = None,
+    coreml: Annotated[
+        list[str] | None,
+        typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
+    ] = None,
     weights: Annotated[
         Literal["fp32", "fp16"], typer.Option(help="how weights are stored; computing stays fp32")
     ] = "fp32",
@@ -36,6 +44,8 @@ def main(
     """Export a checkpoint as a verified bundle."""
     console = Console(stderr=True)
     options = ExportOptions(
+        onnx=tuple(onnx or (() if coreml else ("fp32",))),
+        coreml=tuple(coreml or ()),
         resolutions=tuple(resolution or ()),
         weights=weights,
         classification_crop=classification_crop,

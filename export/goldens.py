@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from export.external_weights import WeightPrecision
 from export.graphs import Arrays, Graph
-from export.parity import MAX_ERROR
+from export.held_out import held_out_files
+from export.parity import STORAGE_BOUNDS
 from export.probes import PICTURES, Probe
+from export.task_gates import TaskGate
+from samclip_sdk.golden_tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.goldens import (
     GOLDEN_INDEX,
     GOLDEN_TENSORS,
@@ -50,6 +53,7 @@ def build_goldens(
     image: ImageSpec,
     templates: Sequence[str],
     tokenize: Tokenize,
+    tasks: TaskGate | None,
 ) -> dict[str, bytes]:
     """Runs eager torch on what the goldens hold.
 
@@ -61,13 +65,14 @@ def build_goldens(
         image: the bundle's.
         templates: prompt templates of class embeddings.
         tokenize: texts to ids int32 [n,L].
+        tasks: held-out pictures and eager torch's answers; none of random weights.
 
     Returns:
         Path in the bundle -> content.
     """
-    recorder = _Recorder(
-        graphs, max_error=MAX_ERROR[weights] + _FP16_STORAGE, pad_colour=image.pad_colour
-    )
+    max_error = STORAGE_BOUNDS[weights].max_error
+    assert max_error is not None
+    recorder = _Recorder(graphs, max_error=max_error + _FP16_STORAGE, pad_colour=image.pad_colour)
     resolutions = sorted({graph.resolution for graph in graphs if graph.resolution})
     # Of the first picture, which the goldens hold.
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
@@ -85,10 +90,12 @@ def build_goldens(
             for prompt in ("point", "box")
         ),
         class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
+        tasks=None if tasks is None else recorder.tasks(tasks),
     )
     return {
         GOLDEN_INDEX: index.model_dump_json(indent=1).encode(),
         GOLDEN_TENSORS: recorder.tensors(),
+        **({} if tasks is None else held_out_files()),
     }
 
 
@@ -175,6 +182,31 @@ class _Recorder:
             rows.append(mean / np.linalg.norm(mean))
         expected = self._expect(np.stack(rows), key="class_embeddings", max_error=self._max_error)
         return GoldenClassEmbeddings(labels=GOLDEN_LABELS, expected=expected)
+
+    def tasks(self, gate: TaskGate) -> GoldenTasks:
+        """What eager torch answers about the held-out pictures."""
+        answers = gate.reference
+        return GoldenTasks(
+            vocabulary=tuple(gate.vocabulary),
+            pictures=tuple(
+                GoldenPicture(
+                    path=path,
+                    boxes=tuple(tuple(box) for box in picture.boxes.tolist()),
+                    labels=picture.labels,
+                    box_masks=self._keep(np.packbits(boxes), key=f"{path}.box_masks"),
+                    text_masks=self._keep(np.packbits(texts), key=f"{path}.text_masks"),
+                )
+                for path, picture, boxes, texts in zip(
+                    held_out_files(),
+                    gate.pictures,
+                    answers.box_masks,
+                    answers.text_masks,
+                    strict=True,
+                )
+            ),
+            embeddings=self._keep(_storable(answers.embeddings), key="tasks.embeddings"),
+            classes=self._keep(answers.classes, key="tasks.classes"),
+        )
 
     def _run(self, name: str, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         return self._graphs[name].reference(feed)

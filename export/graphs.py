@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samclip_sdk.manifest import TensorSpec, contract_graphs
+from samclip_sdk.manifest import GraphSpec, TensorSpec, contract_graphs
 from samclip_sdk.modeling.build import SamClipModel
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
@@ -41,6 +41,10 @@ class Graph:
     eager: nn.Module
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    def contract(self) -> GraphSpec:
+        """The tensors that go in and out, without artifacts."""
+        return GraphSpec(inputs=self.inputs, outputs=self.outputs)
 
     def example(self) -> dict[str, Tensor]:
         """An input of zeros for each tensor, to trace the module with."""

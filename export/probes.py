@@ -33,7 +33,12 @@ class Probe:
 
 
 def probe_graphs(
-    graphs: Sequence[Graph], *, resolution: int, image: ImageSpec, token_ids: NDArray[np.int32]
+    graphs: Sequence[Graph],
+    *,
+    resolution: int,
+    image: ImageSpec,
+    token_ids: Sequence[NDArray[np.int32]],
+    pictures: Sequence[NDArray[np.uint8]] = PICTURES,
 ) -> dict[str, list[Probe]]:
     """Runs every graph's module in eager torch, several times.
 
@@ -41,7 +46,8 @@ def probe_graphs(
         graphs: all graphs of the bundle.
         resolution: of segmentation, where prompts are decoded.
         image: the bundle's.
-        token_ids: int32 [n,L], n >= 4.
+        token_ids: batches int32 [n,L].
+        pictures: uint8 [H,W,3] each.
 
     Returns:
         Graph name -> probes.
@@ -54,10 +60,10 @@ def probe_graphs(
         probes[name].append(Probe(feed, expected))
         return expected
 
-    for ids in (token_ids[:1], token_ids[1:4]):
+    for ids in token_ids:
         probe("text_encoder", {"input_ids": ids})
     for at in sorted({graph.resolution for graph in graphs if graph.resolution is not None}):
-        for picture in PICTURES:
+        for picture in pictures:
             square, frame = letterbox(picture, resolution=at, pad_colour=image.pad_colour)
             encoded = probe(graph_key("image_encoder", at), {"image": square})
             token_mask = frame.token_mask(patch_size=image.patch_size)

@@ -39,4 +39,16 @@ def export_program(
         program = torch.export.export(
             module, tuple(example.values()), dynamic_shapes=shapes, strict=False
         )
-        return program.run_decompositions({})
+        program = program.run_decompositions({})
+    _drop_aliases(program)
+    return program
+
+
+def _drop_aliases(program: ExportedProgram) -> None:
+    """Removes second names of tensors, left over from `reshape`: converters stumble over them."""
+    outputs = set(program.graph.output_node().all_input_nodes)
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten.alias.default and node not in outputs:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+    program.graph_module.recompile()

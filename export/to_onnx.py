@@ -1,13 +1,16 @@
-"""One part of the model -> one ONNX graph, with the contract's names and axes."""
+"""One program of torch -> one ONNX graph, with the contract's names and axes."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 import torch
-from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from samclip_sdk.manifest import TensorSpec
 
 OPSET = 18
 IR_VERSION = 8  # the oldest that opset 18 allows: runtimes on devices lag behind
@@ -20,46 +23,33 @@ place badly; none may be in a graph."""
 
 
 def to_onnx(
-    module: nn.Module,
-    *,
-    example: Mapping[str, Tensor],
-    dynamic_axes: Mapping[str, Mapping[int, str]],
-    outputs: Sequence[str],
+    program: ExportedProgram, *, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> ir.Model:
-    """Exports `module`.
+    """Converts a program.
 
     Args:
-        module: in eval mode, on the CPU, fp32.
-        example: an input for each of the graph's inputs, in the order of `module.forward`. Dynamic
-            axes must be longer than 1 in it: torch.export takes a 1 for a constant.
-        dynamic_axes: input -> axis -> symbolic name; all other axes are static.
-        outputs: the names of the graph's outputs.
+        program: from `export_program`, or what `halve` made of it.
+        inputs: names, types and axes, in the order of the program's; an axis with a name must be
+            dynamic in it.
+        outputs: likewise.
 
     Returns:
         The graph, free of anything that tells about this machine.
     """
-    dims = {
-        name: torch.export.Dim(name) for axes in dynamic_axes.values() for name in axes.values()
-    }
-    shapes = tuple(
-        {axis: dims[name] for axis, name in dynamic_axes.get(tensor, {}).items()}
-        for tensor in example
-    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own: deprecations and notes on shared axis names
-        program = torch.onnx.export(
-            module,
-            tuple(example.values()),
+        warnings.simplefilter("ignore")  # torch's own: deprecations
+        converted = torch.onnx.export(
+            program,
             dynamo=True,
-            input_names=list(example),
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
+            input_names=[spec.name for spec in inputs],
+            output_names=[spec.name for spec in outputs],
             opset_version=OPSET,
             verbose=False,
         )
-    assert program is not None
-    model = program.model
+    assert converted is not None
+    model = converted.model
     model.ir_version = IR_VERSION
+    _name_axes(model, inputs=inputs)
     _forget_origin(model)
     return model
 
@@ -69,17 +59,32 @@ def data_dependent_operators(model: ir.Model) -> set[str]:
     return {node.op_type for node in model.graph.all_nodes()} & DATA_DEPENDENT
 
 
+def _name_axes(model: ir.Model, *, inputs: Sequence[TensorSpec]) -> None:
+    """Gives torch's symbols (s13, and s13 + 5 further on) the contract's names."""
+    names: dict[str, str] = {}
+    for value, spec in zip(model.graph.inputs, inputs, strict=True):
+        assert value.shape is not None
+        for size, axis in zip(value.shape, spec.shape, strict=True):
+            if isinstance(axis, str) and isinstance(size, ir.SymbolicDim):
+                names[str(size.value)] = axis
+    for value in _values(model.graph):
+        if value.shape is not None:
+            value.shape = ir.Shape([_rename(size, names=names) for size in value.shape])
+
+
+def _rename(size: int | ir.SymbolicDim, *, names: Mapping[str, str]) -> int | ir.SymbolicDim:
+    if isinstance(size, int) or size.value is None:
+        return size
+    return ir.SymbolicDim(re.sub(r"\w+", lambda word: names.get(word[0], word[0]), size.value))
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    outputs = [value for node in graph for value in node.outputs]
+    return [*graph.inputs, *graph.initializers.values(), *outputs]
+
+
 def _forget_origin(model: ir.Model) -> None:
     """Drops stack traces and paths of the machine that exports, most of the file's size."""
-    graph = model.graph
-    values = [*graph.inputs, *graph.initializers.values()]
-    for node in graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-        values += node.outputs
-    for value in values:
-        value.metadata_props.clear()
-        value.doc_string = None
-    for holder in (model, graph):
+    for holder in (model, model.graph, *model.graph, *_values(model.graph)):
         holder.metadata_props.clear()
         holder.doc_string = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,6 @@ from samclip_sdk.errors import (
     BundleError,
     BundleSchemaError,
     BundleTamperedError,
-    UnverifiedArtifactWarning,
 )
 from samclip_sdk.manifest import (
     MANIFEST_NAME,
@@ -93,8 +91,6 @@ class Bundle:
     ) -> tuple[GraphFile, ...]:
         """Finds a graph's artifacts for a runtime, and verifies them with their weights.
 
-        Warns with UnverifiedArtifactWarning where their parity was never measured.
-
         Args:
             graph: a key of the manifest's graphs, `image_encoder@256` for instance.
             runtime: that has to read them.
@@ -127,15 +123,13 @@ class Bundle:
         for weights in artifact.weights:
             self.file(weights.path)
         path = self.file(artifact.path)
-        if artifact.parity.measured_on is None:
-            warnings.warn(
-                f"{artifact.path} was never compared with its reference on a {artifact.target} "
-                "device: run `samclip verify` there",
-                UnverifiedArtifactWarning,
-                stacklevel=2,
-            )
         return GraphFile(
-            path, sha256=artifact.sha256, precision=artifact.precision, axes=artifact.axes
+            path,
+            sha256=artifact.sha256,
+            weights_sha256=tuple(weights.sha256 for weights in artifact.weights),
+            precision=artifact.precision,
+            axes=artifact.axes,
+            proven=artifact.parity.measured_on is not None and artifact.parity.on_target,
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `samclip classify | segment | text | embed | info | verify`.
+"""The command line: `samclip classify | segment | text | embed | info | verify | compile`.
 
 Answers go to standard output (a table, or one line of JSON with --json); progress, warnings and
 errors go to standard error. Exit codes: 0 done, 1 an error (one line says which), 2 wrong usage.
@@ -13,13 +13,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.cli_bundle import compile_engines, info, verify
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
-from samclip_sdk.manifest import Manifest
 from samclip_sdk.result_base import Result
 from samclip_sdk.storage import atomic_file
 from samclip_sdk.terminal import print_json, print_table, working
-from samclip_sdk.verify import verify_bundle
 
 app = typer.Typer(
     help="One merged SAM + CLIP model: classify, segment by prompt, segment by text.",
@@ -27,6 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(info)
+app.command()(verify)
+app.command("compile")(compile_engines)
 
 
 def _check_outputs(paths: list[Path] | None) -> list[Path] | None:
@@ -42,7 +43,7 @@ def _check_outputs(paths: list[Path] | None) -> list[Path] | None:
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 Labels = Annotated[list[str], typer.Argument(metavar="LABEL...", help="nouns, such as: dog grass")]
 Model = Annotated[str, typer.Option(help="a bundle's folder, .zip or name; or a checkpoint")]
-Runtime = Annotated[str, typer.Option(help="onnx, torch or auto")]
+Runtime = Annotated[str, typer.Option(help="onnx, coreml, tensorrt, torch or auto")]
 Precision = Annotated[
     str | None, typer.Option(help="fp32, fp16 or int8; by default the bundle's own choice")
 ]
@@ -201,68 +202,6 @@ def embed(
         for name, embedding in zip(names, embeddings, strict=True)
     ]
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
-
-
-@app.command()
-def info(model: Model = DEFAULT_MODEL, as_json: AsJson = False) -> None:
-    """Tell what a bundle holds; needs no runtime."""
-    with working("opening"):
-        bundle = open_bundle(model)
-    manifest = bundle.manifest
-    if as_json:
-        print_json({"id": bundle.id, "manifest": manifest.model_dump(mode="json")})
-        return
-    print_table(("", f"{manifest.name} {manifest.revision}"), _facts(manifest, bundle_id=bundle.id))
-    rows = [
-        (name, f"{artifact.runtime} {artifact.precision}", f"{artifact.size_bytes / 1e6:.2f} MB")
-        for name, graph in manifest.graphs.items()
-        for artifact in graph.artifacts
-    ]
-    print_table(("graph", "artifact", "size without weights"), rows)
-
-
-@app.command()
-def verify(
-    model: Model = DEFAULT_MODEL,
-    runtime: Annotated[str, typer.Option(help="onnx")] = "onnx",
-    precision: Precision = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check a bundle's files, and that this device computes what the reference did."""
-    with working("checking the files") as status:
-        report = verify_bundle(
-            model,
-            runtime=runtime,
-            precision=precision,
-            on_check=lambda check: status.update(f"checked {check.name}"),
-        )
-    if as_json:
-        typer.echo(report.to_json())
-    else:
-        rows = [
-            (each.name, f"{each.error:.2g}", f"{each.bound:.2g}", "ok" if each.passed else "FAILED")
-            for each in report.checks
-        ]
-        print_table(("check", "error", "bound", ""), rows)
-    with working("judging"):
-        report.raise_if_failed()
-
-
-def _facts(manifest: Manifest, *, bundle_id: str) -> list[tuple[str, str]]:
-    """What a person wants to know of a bundle first."""
-    segmentation, classification = manifest.tasks.segmentation, manifest.tasks.classification
-    calibration = manifest.calibration
-    size = sum(stored.size_bytes for stored in manifest.stored_files())
-    return [
-        ("bundle", bundle_id),
-        ("size", f"{size / 1e6:.1f} MB"),
-        ("weights", "random" if manifest.random_weights else "trained"),
-        ("segmentation", f"{segmentation.resolution} px, {segmentation.crop}"),
-        ("classification", f"{classification.resolution} px, {classification.crop}"),
-        ("templates", str(len(manifest.text.templates))),
-        ("presence threshold", f"{calibration.presence_threshold:.3f}"),
-        ("licences", ", ".join(f"{each.part}: {each.spdx}" for each in manifest.licences)),
-    ]
 
 
 def _save(result: Result, outputs: Sequence[Path] | None, *, image: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from samclip_sdk.errors import BundleError
+from samclip_sdk.golden_tasks import GoldenTasks
 
 GOLDEN_INDEX = "golden/index.json"
 GOLDEN_TENSORS = "golden/tensors.npz"
@@ -30,7 +31,7 @@ class Expected(_Golden):
 
     tensor: str
     step: int = Field(gt=0)
-    max_error: float = Field(gt=0, description="bound of `golden_error`, for the ONNX artifacts")
+    max_error: float = Field(gt=0, description="bound of `golden_error`, for fp32 artifacts")
 
 
 class GoldenTokens(_Golden):
@@ -82,6 +83,9 @@ class GoldenIndex(_Golden):
     graphs: tuple[GoldenGraph, ...]
     segment: tuple[GoldenSegment, ...]
     class_embeddings: tuple[GoldenClassEmbeddings, ...]
+    tasks: GoldenTasks | None = Field(
+        default=None, description="none of random weights, which answer nothing of meaning"
+    )
 
 
 def golden_error(output: NDArray[np.generic], *, expected: NDArray[np.generic], step: int) -> float:
@@ -101,6 +105,32 @@ def golden_error(output: NDArray[np.generic], *, expected: NDArray[np.generic], 
         return float("inf")
     scale = max(float(np.abs(wanted).max(initial=0.0)), 1e-12)
     return float(np.abs(found - wanted).max(initial=0.0)) / scale
+
+
+def min_cosine(
+    output: NDArray[np.generic], expected: NDArray[np.generic], *, vectors: bool
+) -> float:
+    """The cosine between an output and its reference.
+
+    Args:
+        output: any shape.
+        expected: of the same shape.
+        vectors: whether the last axis holds vectors, of whose cosines the least is taken; else
+            both are one vector.
+
+    Returns:
+        The cosine, at most 1; -1 where the shapes differ or a number is not finite. A vector of
+        zeros is like itself alone.
+    """
+    if output.shape != expected.shape or not np.isfinite(output).all():
+        return -1.0
+    rows = output.shape[-1] if vectors else output.size
+    found, wanted = (array.astype(np.float64).reshape(-1, rows) for array in (output, expected))
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    products = (found * wanted).sum(axis=1)
+    same = (found == wanted).all(axis=1)
+    cosines = np.where(lengths > 0, products / np.maximum(lengths, 1e-300), same)
+    return float(np.clip(cosines, -1.0, 1.0).min())
 
 
 def read_goldens(

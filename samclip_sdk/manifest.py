@@ -155,9 +155,16 @@ class Measurement(_Part):
 
 
 class Parity(_Part):
-    """`measured_on` is None where the machine that exported could not run the artifact."""
+    """How an artifact compares with eager torch.
+
+    `measured_on` is None where the machine that exported could not run the artifact at all.
+    `on_target` is False where something else than its runtime ran it: a reference interpreter of a
+    Core ML program tells what the program computes, not what a Neural Engine or a GPU makes of it.
+    That only `samclip verify` on the device tells.
+    """
 
     measured_on: str | None
+    on_target: bool = True
     measurements: tuple[Measurement, ...]
 
     @model_validator(mode="after")
@@ -188,11 +195,13 @@ class Pin(_Part):
     """An operation that a reduced-precision artifact computes in fp32.
 
     `operation` is the submodule's path and the operator's name, "layers.3.attn:softmax" for
-    instance; `peak` is the largest magnitude seen among its inputs and outputs.
+    instance; `peak` is the largest magnitude seen among its inputs and outputs. `reason` says what
+    asks for it: the contract (coordinates, the last normalisation), numbers that fp16 may not hold,
+    or a metric that is lost without it.
     """
 
     operation: str = Field(min_length=1)
-    reason: Literal["overflow", "task"]
+    reason: Literal["contract", "overflow", "task"]
     peak: float = Field(ge=0)
 
 
@@ -253,6 +262,9 @@ class Manifest(ModelInfo):
     graphs: dict[str, GraphSpec]
     precision_plan: dict[str, tuple[Pin, ...]] = Field(
         default={}, description="graph -> what its fp16 artifacts compute in fp32, on any runtime"
+    )
+    kept_in_float: dict[str, tuple[str, ...]] = Field(
+        default={}, description="graph -> the layers that its int8 artifacts compute in float"
     )
     files: tuple[StoredFile, ...]
     licences: tuple[Licence, ...] = Field(min_length=1)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import warnings
 from pathlib import Path
 from typing import Protocol
 
 from samclip_sdk.bundle import Bundle, open_bundle
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
 from samclip_sdk.manifest import MANIFEST_NAME, TOKENIZER_NAME, ModelInfo
 from samclip_sdk.runtimes import RuntimeOptions, Session, open_session
+from samclip_sdk.runtimes.availability import check_runtime
 from samclip_sdk.runtimes.base import DEFAULT_OPTIONS
+from samclip_sdk.sign_off import sign_off_path
 
-RUNTIMES = ("auto", "onnx", "torch")
+RUNTIMES = ("auto", "onnx", "coreml", "tensorrt", "torch")
 
 
 class ModelSource(Protocol):
@@ -38,11 +40,21 @@ class ModelSource(Protocol):
 class BundleSource:
     """A bundle on a runtime. All that it will run is verified here; sessions are opened later.
 
+    Warns with UnverifiedArtifactWarning of artifacts that were never compared with eager torch on
+    the runtime that they are for, until `samclip verify` has passed on this device.
+
     Args:
         bundle: where the artifacts are.
-        runtime: "onnx".
+        runtime: "onnx", "coreml" or "tensorrt", which builds its engines from the ONNX files.
         precision: of the artifacts; the bundle's preferred ones if None.
         options: of the runtime.
+        warn: False for who is about to verify them.
+
+    Attributes:
+        bundle: as given.
+        id: of the bundle.
+        manifest: of the bundle.
+        precision: of the artifacts.
 
     Raises:
         BundleError: a graph has no such artifact, or a file is missing.
@@ -56,16 +68,40 @@ class BundleSource:
         runtime: str,
         precision: str | None,
         options: RuntimeOptions = DEFAULT_OPTIONS,
+        warn: bool = True,
     ) -> None:
         self.bundle = bundle
         self.id = bundle.id
         self.manifest: ModelInfo = bundle.manifest
         self._runtime = runtime
         self._options = options
+        files_of = "onnx" if runtime == "tensorrt" else runtime
         self._files = {
-            graph: bundle.graph_files(graph, runtime=runtime, precision=precision)
+            graph: bundle.graph_files(graph, runtime=files_of, precision=precision)
             for graph in bundle.manifest.graphs
         }
+        self.precision = self._files["mask_decoder"][0].precision
+        if warn:
+            self._warn_of_unproven()
+
+    def _warn_of_unproven(self) -> None:
+        """Of what no one has seen run right: engines are built here, so none of them was."""
+        proven = all(file.proven for files in self._files.values() for file in files)
+        report = sign_off_path(
+            self.id,
+            runtime=self._runtime,
+            precision=self.precision,
+            compute_units=self._options.compute_units,
+        )
+        if (proven and self._runtime != "tensorrt") or report.is_file():
+            return
+        warnings.warn(
+            f"the {self._runtime} {self.precision} graphs of {self.manifest.name} were never "
+            "compared with their reference on a device like this: run `samclip verify "
+            f"{self.bundle.root} --runtime {self._runtime}` here",
+            UnverifiedArtifactWarning,
+            stacklevel=3,
+        )
 
     @property
     def tokenizer_path(self) -> Path:
@@ -102,8 +138,8 @@ def open_source(
     """Opens a model on a runtime.
 
     Args:
-        runtime: "onnx" reads bundles, "torch" reads checkpoint folders, "auto" takes the one of
-            them that reads `model`.
+        runtime: "onnx", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint folders,
+            "auto" takes "onnx" or "torch", whichever reads `model`.
         model: a bundle's folder, .zip or name, or a checkpoint folder.
         precision: "fp32", "fp16" or "int8" of a bundle's artifacts.
         options: of the runtime.
@@ -122,8 +158,7 @@ def open_source(
         from samclip_sdk.runtimes.pytorch import Checkpoint
 
         return Checkpoint(model)
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise RuntimeMissingError('onnxruntime is not installed: pip install "samclip-sdk[onnx]"')
+    check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
     return BundleSource(open_bundle(model), runtime=runtime, precision=precision, options=options)

@@ -18,7 +18,6 @@ from samclip_sdk.errors import (
     BundleSchemaError,
     BundleTamperedError,
     StorageError,
-    UnverifiedArtifactWarning,
 )
 from tests.example_bundle import contents, manifest, write_files
 
@@ -255,13 +254,43 @@ def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert list(cache_folder().iterdir()) == []
 
 
-def test_warns_of_an_artifact_never_measured(tmp_path: Path) -> None:
+def test_files_of_fixed_axes_come_together(tmp_path: Path) -> None:
+    content = manifest()
+    (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
+    packages = []
+    for length in (1, 8):
+        path = f"coreml/mask_decoder.{length}.mlpackage/Manifest.json"
+        stored = content["files"][0] | {"path": path}
+        write_files(tmp_path / "example", {path: contents()[content["files"][0]["path"]]})
+        packages.append(
+            artifact
+            | stored
+            | {"runtime": "coreml", "axes": {"num_prompts": length}, "weights": []}
+        )
+    content["graphs"]["mask_decoder"]["artifacts"] += packages
+    bundle = open_bundle(write_bundle(tmp_path / "example", content))
+    found = bundle.graph_files("mask_decoder", runtime="coreml")
+    assert [file.axes for file in found] == [{"num_prompts": 1}, {"num_prompts": 8}]
+    assert len(bundle.graph_files("mask_decoder", runtime="onnx")) == 1
+
+
+@pytest.mark.parametrize(
+    ("parity", "proven"),
+    [
+        ({"measured_on": None, "measurements": []}, False),
+        ({"measured_on": "an interpreter", "on_target": False}, False),
+        ({"measured_on": "this"}, True),
+    ],
+)
+def test_says_what_was_never_compared_on_its_runtime(
+    tmp_path: Path, parity: dict[str, Any], proven: bool
+) -> None:
     content = manifest()
     (artifact,) = content["graphs"]["text_encoder"]["artifacts"]
-    artifact["parity"] = {"measured_on": None, "measurements": []}
+    artifact["parity"] = artifact["parity"] | parity
     bundle = open_bundle(write_bundle(tmp_path / "example", content))
-    with pytest.warns(UnverifiedArtifactWarning, match="samclip verify"):
-        bundle.graph_files("text_encoder", runtime="onnx")
+    (file,) = bundle.graph_files("text_encoder", runtime="onnx")
+    assert file.proven == proven
 
 
 def test_opens_an_embedded_bundle(

@@ -136,8 +136,8 @@ def test_errors_are_one_line_and_code_1(image: str, tmp_path: Path) -> None:
 def test_a_model_that_is_not_there(image: str) -> None:
     assert "there is no bundle none.zip" in fails("classify", image, "dog", "--model", "none.zip")
     assert "there is no runtime 'tpu'" in fails("text", image, "dog", "--runtime", "tpu")
-    assert "there is no bundle" in fails("info", "--model", "none.zip")
-    assert "there is no bundle" in fails("verify", "--model", "none.zip")
+    assert "there is no bundle" in fails("info", "none.zip")
+    assert "there is no bundle" in fails("verify", "none.zip")
 
 
 @pytest.mark.usefixtures("loaded")
@@ -175,15 +175,15 @@ def test_a_warning_is_one_line(image: str) -> None:
 
 
 def test_info(tiny_bundle: Path) -> None:
-    found = answer("info", "--model", str(tiny_bundle))
+    found = answer("info", str(tiny_bundle))
     assert found["manifest"]["name"] == "samclip-test"
-    table = run("info", "--model", str(tiny_bundle)).stdout
+    table = run("info", str(tiny_bundle)).stdout
     assert "mask_decoder" in table
     assert found["id"] in table
 
 
 def test_verify(tiny_bundle: Path) -> None:
-    found = answer("verify", "--model", str(tiny_bundle))
+    found = answer("verify", str(tiny_bundle))
     assert found["passed"]
-    table = run("verify", "--model", str(tiny_bundle)).stdout
+    table = run("verify", str(tiny_bundle)).stdout
     assert "FAILED" not in table

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from samclip_sdk import BundleError, RuntimeMissingError, SamClip
-from samclip_sdk.errors import BundleSchemaError, BundleTamperedError
+from samclip_sdk.errors import (
+    BundleSchemaError,
+    BundleTamperedError,
+    StorageError,
+    UnverifiedArtifactWarning,
+)
 from samclip_sdk.model_source import open_source
+from samclip_sdk.sign_off import sign_off_path, write_sign_off
 from tests.example_bundle import contents, manifest, write_files
 
 
@@ -37,7 +44,9 @@ def test_a_bundle_opens_on_onnx(tmp_path: Path, runtime: str) -> None:
 
 
 def test_unknown_runtimes_and_precisions(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(RuntimeMissingError, match="no runtime 'tpu': use auto, onnx, torch"):
+    with pytest.raises(
+        RuntimeMissingError, match="no runtime 'tpu': use auto, onnx, coreml, tensorrt, torch"
+    ):
         SamClip.load("tpu")
     with pytest.raises(BundleError, match="is a checkpoint"):
         SamClip.load("onnx", model=checkpoint)
@@ -84,3 +93,33 @@ def test_without_a_text_encoder_texts_are_an_error(tmp_path: Path) -> None:
     model = SamClip.load("onnx", model=write_bundle(tmp_path, content=content))
     with pytest.raises(BundleError, match=r"has no text_encoder: .* load_vocabulary"):
         model.embed_text("dog")
+
+
+def unproven() -> dict[str, Any]:
+    content = manifest()
+    (artifact,) = content["graphs"]["text_encoder"]["artifacts"]
+    artifact["parity"] = {"measured_on": None, "measurements": []}
+    return content
+
+
+def test_warns_of_what_was_never_compared_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a report of this bundle, runtime and precision has passed on this device."""
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path / "data")
+    folder = write_bundle(tmp_path / "bundle", content=unproven())
+    with pytest.warns(UnverifiedArtifactWarning, match=r"samclip verify .*bundle --runtime onnx"):
+        source = open_source("onnx", model=folder, precision=None)
+    for precision, warned in (("fp16", True), ("fp32", False)):
+        path = sign_off_path(source.id, runtime="onnx", precision=precision, compute_units="all")
+        write_sign_off(path, report="{}")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            open_source("onnx", model=folder, precision=None)
+        assert bool(caught) == warned
+
+
+def test_a_report_that_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot write"):
+        write_sign_off(tmp_path / "file" / "report.json", report="{}")

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from samclip_sdk import verify
+from samclip_sdk import golden_checks
 from samclip_sdk.cli import app
 from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationError
+from samclip_sdk.golden_checks import Check
 from samclip_sdk.goldens import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts, geometric_prompts
 from samclip_sdk.text import Tokenizer
-from samclip_sdk.verify import Check, VerificationReport, verify_bundle
+from samclip_sdk.verify import VerificationReport, verify_bundle
 
 
 @pytest.fixture
@@ -77,9 +78,11 @@ def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
     replace_file(bundle, GOLDEN_TENSORS, content.getvalue())
     report = verify_bundle(bundle)
     assert failed(report) == ["mask_decoder low_res_masks"]
-    with pytest.raises(VerificationError, match=r"1 of .* failed on onnx: mask_decoder low_res"):
+    with pytest.raises(
+        VerificationError, match=r"1 of .* on onnx fp32: mask_decoder low_res"
+    ):
         report.raise_if_failed()
-    result = CliRunner().invoke(app, ["verify", "--model", str(bundle)])
+    result = CliRunner().invoke(app, ["verify", str(bundle)])
     assert result.exit_code == 1
     assert "FAILED" in result.stdout
     assert result.stderr.startswith("error: 1 of ")
@@ -94,7 +97,7 @@ def test_a_missing_padding_token_fails(tiny_bundle: Path, monkeypatch: pytest.Mo
             prompts, point_labels=np.where(labels == NOT_A_POINT, FILLER, labels).astype(np.int32)
         )
 
-    monkeypatch.setattr(verify, "geometric_prompts", without_padding)
+    monkeypatch.setattr(golden_checks, "geometric_prompts", without_padding)
     found = failed(verify_bundle(tiny_bundle))
     assert "picture and point to low_res_masks" in found
     assert not any("box" in name for name in found)
@@ -106,7 +109,7 @@ def test_another_tokenizer_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
             ids = super().__call__(texts)
             return np.where(ids == 320, 321, ids)  # 320 is "a"
 
-    monkeypatch.setattr(verify, "Tokenizer", OneOff)
+    monkeypatch.setattr(golden_checks, "Tokenizer", OneOff)
     assert any("token ids" in name for name in failed(verify_bundle(tiny_bundle)))
 
 
@@ -136,7 +139,17 @@ def test_a_vocabulary_only_bundle_passes(bundle: Path) -> None:
 
 def test_a_report_is_json_even_where_an_output_is_not_a_number() -> None:
     checks = (Check("a", error=float("inf"), bound=0.1), Check("b", error=0, bound=0))
-    report = VerificationReport(name="n", bundle_id="i", runtime="onnx", checks=checks)
+    report = VerificationReport(
+        name="n",
+        bundle_id="i",
+        runtime="onnx",
+        precision="fp32",
+        compute_units="all",
+        device="d",
+        versions={},
+        date="2026-01-01T00:00:00+00:00",
+        checks=checks,
+    )
     content = json.loads(report.to_json())
     assert content["passed"] is False
     assert [each["error"] for each in content["checks"]] == [None, 0]

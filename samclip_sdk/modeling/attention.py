@@ -79,41 +79,44 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
         """Maps [B,H,W,C] to [B,H,W,C]; `key_mask` float [B,H*W], 0 hides a key."""
         batch, height, width, dim = x.shape
+        # Heads are part of the batch: no tensor has more than the five axes that Core ML takes.
+        lanes = batch * self.num_heads
         qkv = self.qkv(x).reshape(batch, height * width, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        q = q.reshape(batch, self.num_heads, height, width, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, lanes, height * width, -1).unbind(0)
+        q = q.reshape(lanes, height, width, -1)
         key = (k * self.scale).transpose(-2, -1)
         rel_h = relative_positions(self.rel_pos_h, height).transpose(-2, -1)
         rel_w = relative_positions(self.rel_pos_w, width).transpose(-2, -1)
         bias = None
         if key_mask is not None:
-            bias = ((1 - key_mask) * MASKED_LOGIT).reshape(batch, 1, 1, 1, height, width)
+            hidden = ((1 - key_mask) * MASKED_LOGIT)[:, None].expand(-1, self.num_heads, -1)
+            bias = hidden.reshape(lanes, 1, 1, height, width)
         rows = max(1, _QUERIES_PER_CHUNK // width)
         chunks = [
-            self._attend(q[:, :, top : top + rows], key, v, rel_h[top : top + rows], rel_w, bias)
+            self._attend(q[:, top : top + rows], key, v, rel_h[top : top + rows], rel_w, bias)
             for top in range(0, height, rows)
         ]
-        y = torch.cat(chunks, dim=2) if len(chunks) > 1 else chunks[0]
-        y = y.permute(0, 2, 3, 1, 4).reshape(batch, height, width, dim)
-        out: Tensor = self.proj(y)
+        y = torch.cat(chunks, dim=1) if len(chunks) > 1 else chunks[0]
+        y = y.reshape(batch, self.num_heads, height, width, -1).permute(0, 2, 3, 1, 4)
+        out: Tensor = self.proj(y.reshape(batch, height, width, dim))
         return out
 
     def _attend(
         self, q: Tensor, key: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor, bias: Tensor | None
     ) -> Tensor:
-        """Attends queries [B,n,r,W,c] to all keys; returns [B,n,r,W,c]."""
-        batch, heads, rows, width, channels = q.shape
+        """Attends queries [N,r,W,c] to all keys [N,c,H*W]; returns [N,r,W,c]."""
+        heads, rows, width, channels = q.shape
         height = key.shape[-1] // width
         by_row = (q @ rel_h).unsqueeze(-1)
-        by_column = (q.transpose(2, 3) @ rel_w).transpose(2, 3).unsqueeze(-2)
-        logits = (q.reshape(batch, heads, rows * width, channels) @ key).reshape(
-            batch, heads, rows, width, height, width
+        by_column = (q.transpose(1, 2) @ rel_w).transpose(1, 2).unsqueeze(-2)
+        logits = (q.reshape(heads, rows * width, channels) @ key).reshape(
+            heads, rows, width, height, width
         )
         logits = logits + by_row + by_column
         if bias is not None:
             logits = logits + bias
-        weights = logits.reshape(batch, heads, rows * width, height * width).softmax(dim=-1)
-        return (weights @ v).reshape(batch, heads, rows, width, channels)
+        weights = logits.reshape(heads, rows * width, height * width).softmax(dim=-1)
+        return (weights @ v).reshape(heads, rows, width, channels)
 
 
 def relative_positions(table: Tensor, grid: int) -> Tensor:

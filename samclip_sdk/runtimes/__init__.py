@@ -27,7 +27,7 @@ def open_session(
     """Opens one graph of a bundle; for a checkpoint's graphs see `runtimes.pytorch`.
 
     Args:
-        runtime: "onnx".
+        runtime: "onnx", "coreml" or "tensorrt", whose engines are built where the cache has none.
         files: the graph's artifacts for it; more than one only where each has fixed axes.
         spec: the graph's contract, which the artifacts must keep.
         options: of the runtime.
@@ -41,6 +41,14 @@ def open_session(
             from samclip_sdk.runtimes.ort import OrtSession
 
             return OrtSession(files[0].path, spec=spec, providers=options.providers)
+        case "coreml":
+            from samclip_sdk.runtimes.coreml import CoreMLSession
+
+            return CoreMLSession(files, spec=spec, compute_units=options.compute_units)
+        case "tensorrt":
+            from samclip_sdk.runtimes.trt import open_trt_session
+
+            return open_trt_session(files[0], spec=spec, on_progress=options.on_progress)
         case _:
             raise RuntimeMissingError(
                 f'this version of samclip-sdk does not run bundles on {runtime!r}; use "onnx": '

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -24,14 +24,22 @@ class GraphFile:
     Attributes:
         path: what the runtime is pointed at; of a Core ML package its Manifest.json.
         sha256: of that file.
+        weights_sha256: of the further files that it refers to, in the manifest's order.
         precision: "fp32", "fp16", "int8" or "palette6".
         axes: symbolic axis -> its one length in this file; empty where it takes any.
+        proven: whether it was compared with eager torch on the runtime that it is for.
     """
 
     path: Path
     sha256: str = ""
+    weights_sha256: tuple[str, ...] = ()
     precision: str = "fp32"
     axes: Mapping[str, int] = field(default_factory=dict)
+    proven: bool = True
+
+
+def tell_nobody(phase: str, step: int, steps: int) -> None:
+    """Shows no progress."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,13 @@ class RuntimeOptions:
     Attributes:
         providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
         compute_units: Core ML's: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
+        on_progress: told a phase of the build of a TensorRT engine, how many of its steps are done,
+            and how many it has.
     """
 
     providers: tuple[str, ...] = ()
     compute_units: str = "all"
+    on_progress: Callable[[str, int, int], None] = tell_nobody
 
 
 DEFAULT_OPTIONS = RuntimeOptions()

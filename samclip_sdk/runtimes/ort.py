@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.runtimes.availability import TWO_ONNXRUNTIMES, installed_versions
 from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -77,6 +78,9 @@ class OrtSession:
 
 def _check_providers(wanted: Sequence[str], *, available: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in available]
+    versions = installed_versions()
+    if missing and {"onnxruntime", "onnxruntime-gpu"} <= set(versions):
+        raise RuntimeMissingError(f"{', '.join(missing)} does not load: {TWO_ONNXRUNTIMES}")
     if missing:
         raise RuntimeMissingError(
             f"onnxruntime cannot use {', '.join(missing)} here, only {', '.join(available)}; for "

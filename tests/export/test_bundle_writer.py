@@ -153,15 +153,14 @@ def test_bundle_runs_from_a_zip(
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("stage", ["_write_tokenizer", "_write_graphs", "_write_descriptions"])
+@pytest.mark.parametrize("stage", ["_write_tokenizer", "store", "_write_descriptions"])
 def test_full_disk_leaves_nothing(
     tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     def no_space(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bundle_writer, "_write_graphs", lambda *args, **kwargs: {})
-    monkeypatch.setattr(bundle_writer, "Manifest", lambda **kwargs: None)
+    monkeypatch.setattr(bundle_writer._Writer, "_write_graphs", lambda *args, **kwargs: None)
     monkeypatch.setattr(bundle_writer, stage, no_space)
     with pytest.raises(StorageError, match="No space left on device"):
         write_bundle(

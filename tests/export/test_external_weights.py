@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from export.external_weights import WeightFile, halve_weights
+from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk.manifest import TensorSpec
 
 
 class Lookup(nn.Module):
@@ -35,11 +37,23 @@ def module() -> Lookup:
 
 
 def export(module: nn.Module) -> ir.Model:
-    return to_onnx(
+    program = export_program(
         module,
         example={"ids": torch.zeros(3, 48, dtype=torch.int32)},
         dynamic_axes={"ids": {0: "n"}},
-        outputs=["y"],
+    )
+    return to_onnx(
+        program,
+        inputs=[TensorSpec(name="ids", dtype="int32", shape=("n", 48))],
+        outputs=[TensorSpec(name="y", dtype="float32", shape=("n", 48, 48))],
+    )
+
+
+def export_static(module: nn.Module, *, example: Tensor) -> ir.Model:
+    return to_onnx(
+        export_program(module, example={"x": example}, dynamic_axes={}),
+        inputs=[TensorSpec(name="x", dtype="float32", shape=tuple(example.shape))],
+        outputs=[TensorSpec(name="y", dtype="float32", shape=())],
     )
 
 
@@ -89,7 +103,7 @@ def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
 def test_weights_beyond_fp16_stay() -> None:
     module = nn.Linear(32, 48).requires_grad_(False)
     module.weight[0, 0] = 1e5
-    model = to_onnx(module, example={"x": torch.zeros(2, 32)}, dynamic_axes={}, outputs=["y"])
+    model = export_static(module, example=torch.zeros(2, 32))
     halve_weights(model)
     types = {v.const_value.dtype for v in model.graph.initializers.values() if v.const_value}
     assert ir.DataType.FLOAT16 not in types
@@ -100,5 +114,5 @@ def test_data_dependent_operators_are_found() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.nonzero(x)
 
-    model = to_onnx(Holes(), example={"x": torch.ones(4, 4)}, dynamic_axes={}, outputs=["y"])
+    model = export_static(Holes(), example=torch.ones(4, 4))
     assert data_dependent_operators(model) == {"NonZero"}

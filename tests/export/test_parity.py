@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export.graphs import Graph, build_graphs
-from export.parity import check_parity
+from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
 from export.probes import Probe, probe_graphs, prompt_feeds
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.image import Frame
@@ -17,13 +16,18 @@ from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.runtimes import Session
+from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.runtimes.ort import OrtSession
 
 
 def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
     graphs = build_graphs(model, resolutions=(32, 64))  # type: ignore[arg-type]
     ids = np.full((4, 77), 49407, dtype=np.int32)
     ids[:, 1] = [5, 6, 7, 8]
-    probes = probe_graphs(graphs, resolution=64, image=ImageSpec(patch_size=8), token_ids=ids)
+    probes = probe_graphs(
+        graphs, resolution=64, image=ImageSpec(patch_size=8), token_ids=(ids[:1], ids[1:])
+    )
     return {graph.name: graph for graph in graphs}, probes
 
 
@@ -32,69 +36,75 @@ def right(tiny_checkpoint: Path) -> tuple[dict[str, Graph], dict[str, list[Probe
     return graphs_and_probes(load_checkpoint(tiny_checkpoint))
 
 
+def open_graph(bundle: Path, graph: Graph) -> Session:
+    return OrtSession(bundle / "onnx" / f"{graph.name}.onnx", spec=graph.contract())
+
+
 @pytest.mark.parametrize("name", ["image_encoder@64", "clip_head@32", "mask_decoder"])
 def test_right_graph_passes(
     tiny_bundle: Path, right: tuple[dict[str, Graph], dict[str, list[Probe]]], name: str
 ) -> None:
     graphs, probes = right
     parity = check_parity(
-        tiny_bundle / "onnx" / f"{name}.onnx",
+        open_graph(tiny_bundle, graphs[name]),
         graph=graphs[name],
         probes=probes[name],
-        weights="fp32",
+        bounds=STORAGE_BOUNDS["fp32"],
         random_weights=False,
+        runs_on="this",
     )
     metrics = {each.metric for each in parity.measurements}
     assert ("mean_iou/low_res_masks" in metrics) == (name == "mask_decoder")
     assert ("min_cosine/patch_embeddings" in metrics) == (name == "clip_head@32")
+    assert parity.measured_on is not None
+    assert parity.measured_on.startswith("this, ")
 
 
 @pytest.mark.parametrize(
     "name", ["image_encoder@64", "clip_head@32", "text_encoder", "prompt_encoder", "mask_decoder"]
 )
-def test_other_weights_are_refused(tiny_bundle: Path, tiny_config: ModelConfig, name: str) -> None:
+@pytest.mark.parametrize(
+    ("bounds", "metric"), [(STORAGE_BOUNDS["fp16"], "max_error"), (BOUNDS["int8"], "min_cosine")]
+)
+def test_other_weights_are_refused(
+    tiny_bundle: Path, tiny_config: ModelConfig, name: str, bounds: Bounds, metric: str
+) -> None:
     graphs, probes = graphs_and_probes(build_model(tiny_config, seed=2))
-    with pytest.raises(VerificationError, match="max_error"):
+    with pytest.raises(VerificationError, match=rf"{name} on this is not eager torch: {metric}"):
         check_parity(
-            tiny_bundle / "onnx" / f"{name}.onnx",
+            open_graph(tiny_bundle, graphs[name]),
             graph=graphs[name],
             probes=probes[name],
-            weights="fp16",
+            bounds=bounds,
             random_weights=True,
+            runs_on="this",
         )
 
 
-def test_other_tensors_are_refused(
-    tiny_bundle: Path, right: tuple[dict[str, Graph], dict[str, list[Probe]]]
+def test_an_output_of_another_shape_is_refused(
+    right: tuple[dict[str, Graph], dict[str, list[Probe]]],
 ) -> None:
     graphs, probes = right
     graph = graphs["prompt_encoder"]
-    swapped = dataclasses.replace(graph, inputs=graph.inputs[::-1])
-    with pytest.raises(VerificationError, match="its contract says"):
+    wrong = {"sparse_mask": np.zeros((1, 1), dtype=np.float32)}
+    session = FakeSession(graph.contract(), answer=lambda _: wrong)
+    with pytest.raises(VerificationError, match="broke its contract"):
         check_parity(
-            tiny_bundle / "onnx" / "prompt_encoder.onnx",
-            graph=swapped,
+            session,
+            graph=graph,
             probes=probes["prompt_encoder"],
-            weights="fp32",
+            bounds=STORAGE_BOUNDS["fp32"],
             random_weights=True,
+            runs_on="this",
         )
 
 
-def test_not_a_number_is_refused(
-    tiny_bundle: Path, right: tuple[dict[str, Graph], dict[str, list[Probe]]]
-) -> None:
-    graphs, probes = right
-    feed = dict(probes["mask_decoder"][0].feed)
-    feed["image_embeddings"] = np.full_like(feed["image_embeddings"], np.nan)
-    probe = Probe(feed, graphs["mask_decoder"].reference(feed))
-    with pytest.raises(VerificationError, match="inf"):
-        check_parity(
-            tiny_bundle / "onnx" / "mask_decoder.onnx",
-            graph=graphs["mask_decoder"],
-            probes=[probe],
-            weights="fp32",
-            random_weights=True,
-        )
+def test_what_is_not_finite_is_refused_in_any_precision() -> None:
+    expected = {"image_tokens": np.ones((1, 4), dtype=np.float32)}
+    found = {"image_tokens": np.array([[1, 1, np.inf, 1]], dtype=np.float32)}
+    for bounds in (*BOUNDS.values(), *STORAGE_BOUNDS.values()):
+        readings = read_outputs([found], expected=[expected], bounds=bounds, random_weights=True)
+        assert not all(reading.kept for reading in readings)
 
 
 def test_probes_cover_the_prompts_that_go_wrong() -> None:

@@ -269,7 +269,7 @@ class TestOnnx:
             open_onnx(tmp_path)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "coreml", "tensorrt", "abacus"])
+@pytest.mark.parametrize("runtime", ["openvino", "abacus"])
 def test_a_runtime_of_no_version_yet(tmp_path: Path, runtime: str) -> None:
     with pytest.raises(RuntimeMissingError, match=rf"'{runtime}'.*samclip-sdk\[onnx\]"):
         open_session(runtime, files=[GraphFile(tmp_path)], spec=SPEC)

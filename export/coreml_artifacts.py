@@ -1,0 +1,165 @@
+"""The Core ML packages of a bundle: every graph in every precision, each read back and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from export.graphs import Graph
+from export.mil_interpreter import MilInterpreter
+from export.mixed_precision import halve
+from export.onnx_artifacts import Report
+from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
+from export.probes import Probe
+from export.program import export_program
+from export.stored import stored_file
+from export.to_coreml import (
+    TARGET,
+    PackageMetadata,
+    Weights,
+    bucket_axes,
+    bucket_example,
+    to_coreml,
+)
+from samclip_sdk.bundle import Bundle
+from samclip_sdk.manifest import Artifact, ModelInfo, Parity, Pin, Precision
+from samclip_sdk.runtimes import GraphFile, Session
+from samclip_sdk.runtimes.coreml import CoreMLSession
+
+MANIFEST = "Manifest.json"
+
+_WEIGHTS: dict[Precision, Weights] = {
+    "fp32": "as_is",
+    "fp16": "as_is",
+    "int8": "int8",
+    "palette6": "palette6",
+}
+
+
+class CoreMLWriter:
+    """Writes the Core ML packages of a bundle in the making.
+
+    Args:
+        folder: of the bundle.
+        probes: of each graph, which its packages are held to.
+        plan: graph -> what is computed in fp32; all else is in fp16, but in "fp32" packages.
+        metadata: of the packages.
+        random_weights: numeric gates only.
+        report: told what is being done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        probes: Mapping[str, Sequence[Probe]],
+        plan: Mapping[str, Sequence[Pin]],
+        metadata: PackageMetadata,
+        random_weights: bool,
+        report: Report,
+    ) -> None:
+        self._folder = folder
+        self._probes = probes
+        self._plan = plan
+        self._metadata = metadata
+        self._random_weights = random_weights
+        self._report = report
+
+    def write(self, graph: Graph, *, precisions: Sequence[Precision]) -> tuple[Artifact, ...]:
+        """Writes a graph in every precision; several packages where its axes are symbolic.
+
+        Raises:
+            VerificationError: one does not compute what eager torch computes.
+        """
+        return tuple(
+            artifact for precision in precisions for artifact in self._write(graph, precision)
+        )
+
+    def _write(self, graph: Graph, precision: Precision) -> list[Artifact]:
+        self._report(f"converting {graph.name} to Core ML in {precision}")
+        packages = [
+            (self._convert(graph, precision=precision, axes=axes), axes)
+            for axes in bucket_axes(graph)
+        ]
+        self._report(f"checking {graph.name} on Core ML in {precision}")
+        parity = self._check(graph, precision=precision, packages=packages)
+        return [
+            Artifact(
+                **stored_file(self._folder, f"{package}/{MANIFEST}").model_dump(),
+                runtime="coreml",
+                precision=precision,
+                target=TARGET,
+                axes=axes,
+                weights=tuple(
+                    stored_file(self._folder, path.relative_to(self._folder).as_posix())
+                    for path in sorted((self._folder / package).rglob("*"))
+                    if path.is_file() and path.name != MANIFEST
+                ),
+                parity=parity,
+            )
+            for package, axes in packages
+        ]
+
+    def _convert(self, graph: Graph, *, precision: Precision, axes: Mapping[str, int]) -> str:
+        """Writes one package; returns its folder's path in the bundle."""
+        program = export_program(
+            graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
+        )
+        if precision != "fp32":
+            program = halve(program, pinned={pin.operation for pin in self._plan[graph.name]})
+        lengths = "".join(f".{length}" for axis, length in axes.items() if axis != "num_points")
+        package = f"coreml/{graph.name}{lengths}.{precision}.mlpackage"
+        (self._folder / package).parent.mkdir(exist_ok=True)
+        to_coreml(
+            program,
+            self._folder / package,
+            graph=graph,
+            axes=axes,
+            weights=_WEIGHTS[precision],
+            metadata=self._metadata,
+        )
+        return package
+
+    def _check(
+        self,
+        graph: Graph,
+        *,
+        precision: Precision,
+        packages: Sequence[tuple[str, Mapping[str, int]]],
+    ) -> Parity:
+        files = [
+            GraphFile(self._folder / package / MANIFEST, precision=precision, axes=axes)
+            for package, axes in packages
+        ]
+        session = CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
+        try:
+            parity = check_parity(
+                session,
+                graph=graph,
+                probes=self._probes[graph.name],
+                bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
+                random_weights=self._random_weights,
+                runs_on=f"reference interpreter of ML programs, torch {torch.__version__}",
+            )
+        finally:
+            session.close()
+        return parity.model_copy(update={"on_target": False})
+
+
+class InterpretedSource:
+    """A bundle's Core ML packages, interpreted. A `ModelSource`."""
+
+    def __init__(self, bundle: Bundle, *, precision: str) -> None:
+        self.id = bundle.id
+        self.manifest: ModelInfo = bundle.manifest
+        self.tokenizer_path = bundle.file("tokenizer.json")
+        self._bundle = bundle
+        self._precision = precision
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key."""
+        files = self._bundle.graph_files(graph, runtime="coreml", precision=self._precision)
+        spec = self._bundle.manifest.graphs[graph]
+        return CoreMLSession(files, spec=spec, load=MilInterpreter.load)

@@ -1,0 +1,138 @@
+"""Rewrites a program of torch into one that coremltools converts as it is written.
+
+Axes: Core ML has no tensor of more than five axes, and two places of the model use six. One is the
+cutting into windows, a permutation that coremltools itself takes apart. The other is attention's
+logits [batch,heads,rows,columns,rows,columns]: a sum, which loses nothing when batch and heads
+become one axis.
+
+Types: coremltools lets a half-precision operation become fp32, and all that follows it, where a
+Python number takes part, and computes every division in fp32. The precision is the program's, so
+these places are written out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+
+aten = torch.ops.aten
+
+MAX_AXES = 5
+
+_SUMS = frozenset({aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten._to_copy.default})
+_RESHAPES = frozenset({aten.view.default, aten._unsafe_view.default, aten.unsqueeze.default})
+_NUMBER_AT = {
+    aten.add.Tensor: 1,
+    aten.sub.Tensor: 1,
+    aten.mul.Tensor: 1,
+    aten.div.Tensor: 1,
+    aten.rsub.Scalar: 1,
+    aten.clamp_min.default: 1,
+    aten.constant_pad_nd.default: 2,
+    aten.layer_norm.default: 4,
+}
+"""Which argument of an operation may be a Python number."""
+
+
+def prepare_program(program: ExportedProgram) -> None:
+    """Rewrites `program` in place; inputs, outputs, types and values stay what they are.
+
+    Raises:
+        NotImplementedError: an operation on more than five axes that has no equal on five.
+    """
+    for node in list(program.graph.nodes):
+        _spell_out(node)
+        if node.op == "call_function" and _is_half(node):
+            _keep_half(node, graph=program.graph)
+    for group in _groups_of_many_axes(program):
+        if not any(node.target is aten.permute.default for node in group):
+            _merge_leading_axes(group)
+    program.graph_module.recompile()
+
+
+def _is_half(node: Node) -> bool:
+    """Whether a node gives one fp16 tensor."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.dtype == torch.float16
+
+
+def _spell_out(node: Node) -> None:
+    """Writes out what torch leaves unsaid and coremltools does not know, or makes fp32."""
+    if len(node.args) != 2:
+        return
+    if node.target is aten.max_pool2d.default:
+        node.args = (*node.args, node.args[1])  # the stride, if none is said, is the window's side
+    elif node.target is aten.pad.default:
+        node.target, node.args = aten.constant_pad_nd.default, (*node.args, 0.0)
+    elif node.target is aten.clamp.default:
+        node.target = aten.clamp_min.default  # without a largest number, which is fp32's
+
+
+def _keep_half(node: Node, *, graph: Graph) -> None:
+    """Writes out what coremltools would otherwise promote to fp32."""
+    position = _NUMBER_AT.get(node.target, len(node.args))
+    number = node.args[position] if position < len(node.args) else None
+    if isinstance(number, (int, float)):
+        with graph.inserting_before(node):
+            half = graph.call_function(aten.full.default, ([], number), {"dtype": torch.float16})
+        half.meta["val"] = node.meta["val"].new_empty([])
+        node.update_arg(position, half)
+    if node.target is aten.div.Tensor:
+        with graph.inserting_after(node):
+            cast = graph.call_function(aten._to_copy.default, (node,), {"dtype": torch.float16})
+        cast.meta["val"] = node.meta["val"]
+        node.meta["val"] = node.meta["val"].float()
+        node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
+
+
+def _groups_of_many_axes(program: ExportedProgram) -> list[set[Node]]:
+    """The nodes whose output has too many axes, those that feed one another together."""
+    groups: list[set[Node]] = []
+    for node in program.graph.nodes:
+        if len(_shape(node)) > MAX_AXES:
+            joined = [group for group in groups if not group.isdisjoint(node.all_input_nodes)]
+            groups = [group for group in groups if group not in joined]
+            groups.append({node}.union(*joined))
+    return groups
+
+
+def _merge_leading_axes(group: set[Node]) -> None:
+    """Makes the first two of six axes one, in every node of `group`."""
+    shapes = {node: _shape(node) for node in group}
+    for node, (batch, heads, *rest) in shapes.items():
+        merged = [batch * heads, *rest]
+        if not _is_mergeable(node, shapes=shapes):
+            raise NotImplementedError(
+                f"Core ML has tensors of at most {MAX_AXES} axes; {node.name} ({node.target}) has "
+                f"{len(shapes[node])}"
+            )
+        if node.target in _RESHAPES:
+            # Merging keeps the order of the elements, so that one reshape says all of it.
+            node.target = aten.view.default
+            node.args = (node.args[0], merged)
+        node.meta["val"] = node.meta["val"].reshape(merged)
+
+
+def _is_mergeable(node: Node, *, shapes: dict[Node, list[int]]) -> bool:
+    """Whether the node computes the same when axes 0 and 1 are one, and nobody sees it."""
+    if len(shapes[node]) != MAX_AXES + 1:
+        return False
+    if any(user not in shapes and user.target not in _RESHAPES for user in node.users):
+        return False
+    if node.target in _RESHAPES:
+        return True
+    # Each input spans both axes or neither: one that spans one would not broadcast any more.
+    spans = (shapes[each][:2] for each in node.all_input_nodes if each in shapes)
+    low = (len(_shape(each)) for each in node.all_input_nodes if each not in shapes)
+    return (
+        node.target in _SUMS
+        and all(span in ([1, 1], shapes[node][:2]) for span in spans)
+        and all(axes < MAX_AXES for axes in low)
+    )
+
+
+def _shape(node: Node) -> list[int]:
+    value = node.meta.get("val")
+    return list(value.shape) if isinstance(value, Tensor) else []

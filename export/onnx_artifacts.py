@@ -1,0 +1,198 @@
+"""The ONNX files of a bundle: every graph in every precision, each held to eager torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+import onnxruntime as ort
+
+from export.external_weights import WeightFile, WeightPrecision, halve_weights
+from export.graphs import Arrays, Graph
+from export.mixed_precision import halve
+from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
+from export.probes import Probe
+from export.program import export_program
+from export.quantize import quantize
+from export.stored import stored_file
+from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.manifest import Artifact, Pin, Precision, StoredFile
+from samclip_sdk.runtimes.ort import OrtSession
+
+Report = Callable[[str], None]
+
+INT8_GOAL = Bounds(max_error=None, cosine=0.9995, iou=0.985)
+"""What each int8 graph is brought to by leaving layers in float. Stricter than its gate, for the
+errors of five graphs add up to that of a task."""
+
+
+@dataclass(frozen=True)
+class OnnxFiles:
+    """What was written: graph name -> artifacts, and the layers that int8 leaves in float."""
+
+    artifacts: dict[str, tuple[Artifact, ...]]
+    kept_in_float: dict[str, tuple[str, ...]]
+
+
+class OnnxWriter:
+    """Writes the ONNX files of a bundle in the making.
+
+    The graphs of a part share one weight file: resolutions and precisions have most in common.
+
+    Args:
+        folder: of the bundle.
+        probes: of each graph, which it is held to.
+        calibration: inputs of each graph that int8 takes its ranges from.
+        plan: graph -> what fp16 computes in fp32.
+        weights: how graphs that compute in fp32 store theirs.
+        random_weights: numeric gates only.
+        report: told what is being done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        probes: Mapping[str, Sequence[Probe]],
+        calibration: Mapping[str, Sequence[Arrays]],
+        plan: Mapping[str, Sequence[Pin]],
+        weights: WeightPrecision,
+        random_weights: bool,
+        report: Report,
+    ) -> None:
+        self._folder = folder
+        self._probes = probes
+        self._calibration = calibration
+        self._plan = plan
+        self._weights = weights
+        self._random_weights = random_weights
+        self._report = report
+
+    def write(self, graphs: Sequence[Graph], *, precisions: Sequence[Precision]) -> OnnxFiles:
+        """Writes every graph in every precision; artifacts are in the order of `precisions`.
+
+        Raises:
+            VerificationError: one does not compute what eager torch computes.
+        """
+        if not precisions:
+            return OnnxFiles({graph.name: () for graph in graphs}, kept_in_float={})
+        (self._folder / "onnx").mkdir()
+        artifacts: dict[str, tuple[Artifact, ...]] = {}
+        kept: dict[str, tuple[str, ...]] = {}
+        for part in dict.fromkeys(graph.part for graph in graphs):
+            members = [graph for graph in graphs if graph.part == part]
+            in_float: tuple[str, ...] = ()
+            path = f"onnx/{part}.weights"
+            with (self._folder / path).open("xb") as file:
+                store = WeightFile(Path(path).name, file=file)
+                for graph in members:
+                    in_float = self._write_graph(
+                        graph, precisions=precisions, store=store, keep=in_float
+                    )
+                    if in_float:
+                        kept[graph.name] = in_float
+            shared: tuple[StoredFile, ...] = (stored_file(self._folder, path),)
+            if not shared[0].size_bytes:  # a part so small that its graphs hold all of it
+                (self._folder / path).unlink()
+                shared = ()
+            for graph in members:
+                artifacts[graph.name] = tuple(
+                    self._check(graph, precision=precision, weights=shared)
+                    for precision in precisions
+                )
+        return OnnxFiles(artifacts, kept)
+
+    def _write_graph(
+        self,
+        graph: Graph,
+        *,
+        precisions: Sequence[Precision],
+        store: WeightFile,
+        keep: Sequence[str],
+    ) -> tuple[str, ...]:
+        """Writes a graph in every precision; returns the layers that int8 leaves in float."""
+        self._report(f"tracing {graph.name}")
+        program = export_program(
+            graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
+        )
+        single = to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
+        kept: tuple[str, ...] = ()
+        # int8 first: what follows changes `single`.
+        for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
+            self._report(f"converting {graph.name} in {precision}")
+            model = single
+            if precision == "fp16":
+                pinned = {pin.operation for pin in self._plan[graph.name]}
+                half = halve(program, pinned=pinned)
+                model = to_onnx(half, inputs=graph.inputs, outputs=graph.outputs)
+            elif precision == "int8":
+                quantized = quantize(
+                    single,
+                    graph=graph.name,
+                    feeds=self._calibration[graph.name],
+                    accept=lambda path: self._refusal(path, graph=graph),
+                    keep=keep,
+                )
+                model = quantized.model
+                kept = tuple(each.layer for each in quantized.kept_in_float)
+            self._save(model, graph=graph, precision=precision, store=store)
+        return kept
+
+    def _save(
+        self, model: ir.Model, *, graph: Graph, precision: Precision, store: WeightFile
+    ) -> None:
+        forbidden = data_dependent_operators(model)
+        if forbidden:
+            raise VerificationError(
+                f"{graph.name} has data-dependent operators: {sorted(forbidden)}"
+            )
+        if precision != "fp16" and self._weights == "fp16":
+            halve_weights(model)
+        store.move_out(model)
+        ir.save(model, self._folder / onnx_path(graph.name, precision=precision))
+
+    def _check(
+        self, graph: Graph, *, precision: Precision, weights: tuple[StoredFile, ...]
+    ) -> Artifact:
+        self._report(f"checking {graph.name} in {precision}")
+        path = onnx_path(graph.name, precision=precision)
+        session = OrtSession(self._folder / path, spec=graph.contract())
+        try:
+            parity = check_parity(
+                session,
+                graph=graph,
+                probes=self._probes[graph.name],
+                bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._weights]),
+                random_weights=self._random_weights,
+                runs_on=f"onnxruntime {ort.__version__} CPUExecutionProvider",
+            )
+        finally:
+            session.close()
+        return Artifact(
+            **stored_file(self._folder, path).model_dump(),
+            runtime="onnx",
+            precision=precision,
+            weights=weights,
+            parity=parity,
+        )
+
+    def _refusal(self, path: Path, *, graph: Graph) -> str | None:
+        """Why an int8 graph is not accepted, or None."""
+        probes = self._probes[graph.name]
+        session = OrtSession(path, spec=graph.contract())
+        readings = read_outputs(
+            [session.run(probe.feed) for probe in probes],
+            expected=[probe.expected for probe in probes],
+            bounds=BOUNDS["int8"] if self._random_weights else INT8_GOAL,
+            random_weights=self._random_weights,
+        )
+        return next((str(reading) for reading in readings if not reading.kept), None)
+
+
+def onnx_path(graph: str, *, precision: Precision) -> str:
+    """Where a graph lies in a bundle."""
+    suffix = "" if precision == "fp32" else f".{precision}"
+    return f"onnx/{graph}{suffix}.onnx"

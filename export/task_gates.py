@@ -1,0 +1,134 @@
+"""The gate on whole tasks: a set of artifacts answers what eager torch answers, or is not written.
+
+Of trained weights only: random ones answer nothing of meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.graphs import Graph
+from samclip_sdk.client import SamClip
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.manifest import Measurement, ModelInfo
+from samclip_sdk.model_source import ModelSource
+from samclip_sdk.runtimes import Session
+from samclip_sdk.runtimes.pytorch import TorchSession
+from samclip_sdk.task_metrics import (
+    TASK_BOUNDS,
+    TaskAnswers,
+    TaskPicture,
+    answer_tasks,
+    compare_answers,
+)
+
+
+@dataclass(frozen=True)
+class EagerSource:
+    """The model's own parts in eager torch: the reference. A `ModelSource`."""
+
+    id: str
+    manifest: ModelInfo
+    tokenizer_path: Path
+    graphs: Sequence[Graph]
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key."""
+        (found,) = (each for each in self.graphs if each.name == graph)
+        return TorchSession(found.eager, spec=found.contract(), device="cpu")
+
+
+@dataclass(frozen=True)
+class _OneGraph:
+    """Eager torch, but for one graph. A `ModelSource`."""
+
+    eager: EagerSource
+    other: ModelSource
+    graph: str
+
+    @property
+    def id(self) -> str:
+        return self.eager.id
+
+    @property
+    def manifest(self) -> ModelInfo:
+        return self.eager.manifest
+
+    @property
+    def tokenizer_path(self) -> Path:
+        return self.eager.tokenizer_path
+
+    def session(self, graph: str) -> Session:
+        return (self.other if graph == self.graph else self.eager).session(graph)
+
+
+class TaskGate:
+    """Eager torch's answers, and what is measured against them.
+
+    Args:
+        eager: the reference.
+        pictures: that no training saw.
+        vocabulary: what they are classified with.
+
+    Attributes:
+        pictures: as given.
+        vocabulary: as given.
+        reference: eager torch's answers.
+    """
+
+    def __init__(
+        self, eager: EagerSource, *, pictures: Sequence[TaskPicture], vocabulary: Sequence[str]
+    ) -> None:
+        self.pictures = pictures
+        self.vocabulary = vocabulary
+        self._eager = eager
+        self.reference: TaskAnswers = self._answer(eager)
+
+    def check(
+        self, candidate: ModelSource, *, precision: str, kind: str
+    ) -> tuple[Measurement, ...]:
+        """Measures a set of artifacts.
+
+        Args:
+            candidate: all of its graphs.
+            precision: of the set; decides the bounds.
+            kind: what to call it in an error, "onnx int8" for instance.
+
+        Returns:
+            The metrics, all within their bounds.
+
+        Raises:
+            VerificationError: one is not; names the graph that costs most by itself.
+        """
+        bounds = TASK_BOUNDS[precision]
+        metrics = self._compare(candidate)
+        broken = {name: value for name, value in metrics.items() if value < bounds[name]}
+        if broken:
+            worst = max(broken, key=lambda name: bounds[name] - broken[name])
+            graph, alone = self._blame(candidate, metric=worst)
+            raise VerificationError(
+                f"{kind} is not eager torch: {worst} is {broken[worst]:.4f}, its bound "
+                f"{bounds[worst]:g}; {graph} by itself brings it to {alone:.4f}"
+            )
+        return tuple(
+            Measurement(metric=name, measured=value, bound=bounds[name], better="higher")
+            for name, value in metrics.items()
+        )
+
+    def _blame(self, candidate: ModelSource, *, metric: str) -> tuple[str, float]:
+        """The graph that costs a metric most while all others are eager torch."""
+        alone = {
+            graph.name: self._compare(_OneGraph(self._eager, candidate, graph.name))[metric]
+            for graph in self._eager.graphs
+        }
+        worst = min(alone, key=alone.__getitem__)
+        return worst, alone[worst]
+
+    def _compare(self, source: ModelSource) -> dict[str, float]:
+        return compare_answers(self._answer(source), reference=self.reference)
+
+    def _answer(self, source: ModelSource) -> TaskAnswers:
+        with SamClip(source) as model:
+            return answer_tasks(model, self.pictures, vocabulary=self.vocabulary)

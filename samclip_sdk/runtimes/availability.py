@@ -1,0 +1,142 @@
+"""Which runtimes and execution providers really load on this machine, and why the others do not.
+
+A package that is installed, or a provider that lists itself, may still not load: the only proof is
+a session that says what it runs on.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from dataclasses import dataclass
+
+from samclip_sdk.errors import RuntimeMissingError
+
+_PACKAGES = (
+    "samclip-sdk",
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "coremltools",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "cuda-python",
+    "torch",
+)
+_MODULES = {"onnx": "onnxruntime", "coreml": "coremltools"}
+
+# The smallest ONNX file there is: y = x.
+_IDENTITY = bytes.fromhex(
+    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a02080162"
+    "0f0a0179120a0a08080112040a02080142040a001012"
+)
+
+TWO_ONNXRUNTIMES = (
+    "onnxruntime and onnxruntime-gpu are both installed and overwrite one another: pip uninstall "
+    "both, then install the one that you want"
+)
+
+
+@dataclass(frozen=True)
+class RuntimeState:
+    """A runtime, or one of its execution providers, on this machine.
+
+    Attributes:
+        name: "onnx CUDAExecutionProvider", for instance.
+        version: of the package; empty where there is none.
+        loads: whether a graph can be run on it here.
+        reason: why not, and what would help.
+    """
+
+    name: str
+    version: str
+    loads: bool
+    reason: str = ""
+
+
+def installed_versions() -> dict[str, str]:
+    """Package -> version, of this one and of what its results depend on."""
+    return {name: version for name in _PACKAGES if (version := _version(name))}
+
+
+def check_runtime(runtime: str) -> None:
+    """Refuses a runtime whose package is not installed.
+
+    Raises:
+        RuntimeMissingError: with the pip command.
+    """
+    module = _MODULES.get(runtime)
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise RuntimeMissingError(
+            f'{module} is not installed: pip install "samclip-sdk[{runtime}]"'
+        )
+
+
+def runtime_states() -> tuple[RuntimeState, ...]:
+    """Tries every runtime."""
+    return (*_onnx(), _coreml(), _tensorrt(), _torch())
+
+
+def _onnx() -> list[RuntimeState]:
+    version = _version("onnxruntime") or _version("onnxruntime-gpu")
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        return [RuntimeState("onnx", version, loads=False, reason=_install(error, extra="onnx"))]
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    states = []
+    for provider in ort.get_available_providers():
+        try:
+            session = ort.InferenceSession(_IDENTITY, options, providers=[provider])
+            loads, reason = provider in session.get_providers(), "its libraries do not load"
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own.
+            loads, reason = False, str(error).splitlines()[0]
+        states.append(
+            RuntimeState(f"onnx {provider}", version, loads=loads, reason="" if loads else reason)
+        )
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+        states.append(RuntimeState("onnx", version, loads=False, reason=TWO_ONNXRUNTIMES))
+    return states
+
+
+def _coreml() -> RuntimeState:
+    version = _version("coremltools")
+    if not version:
+        return RuntimeState("coreml", version, loads=False, reason=_install(None, extra="coreml"))
+    if platform.system() != "Darwin":
+        reason = "Core ML predicts on a Mac only; here its programs can be made and read"
+        return RuntimeState("coreml", version, loads=False, reason=reason)
+    return RuntimeState("coreml", version, loads=True)
+
+
+def _tensorrt() -> RuntimeState:
+    from samclip_sdk.runtimes.trt_engine import describe_tensorrt
+
+    try:
+        return RuntimeState("tensorrt", describe_tensorrt(), loads=True)
+    except RuntimeMissingError as error:
+        version = _version("tensorrt") or _version("tensorrt-rtx-cu13")
+        return RuntimeState("tensorrt", version, loads=False, reason=str(error))
+
+
+def _torch() -> RuntimeState:
+    try:
+        import torch
+    except ImportError as error:
+        return RuntimeState("torch", "", loads=False, reason=_install(error, extra="torch"))
+    return RuntimeState("torch", torch.__version__, loads=True)
+
+
+def _install(error: ImportError | None, *, extra: str) -> str:
+    cause = "" if error is None else f"{error}: "
+    return f'{cause}pip install "samclip-sdk[{extra}]"'
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,123 @@
+"""Core ML packages of the tiny random model, each converted once a process."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.graphs import Graph, build_graphs
+from export.mil_interpreter import MilInterpreter
+from export.mixed_precision import contract_operations, halve
+from export.probes import Probe, probe_graphs
+from export.program import export_program
+from export.to_coreml import PackageMetadata, Weights, bucket_axes, bucket_example, to_coreml
+from samclip_sdk.manifest import ImageSpec
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import (
+    ClipHeadConfig,
+    ImageEncoderConfig,
+    MaskDecoderConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
+from samclip_sdk.runtimes import GraphFile
+from samclip_sdk.runtimes.coreml import CoreMLSession
+
+METADATA = PackageMetadata(
+    model="samclip-test", version="seed 1", author="nobody", licence="Apache-2.0"
+)
+
+CONFIG = ModelConfig(
+    name="samclip-test",
+    embed_dim=16,
+    classification_resolution=64,
+    segmentation_resolution=64,
+    image_encoder=ImageEncoderConfig(
+        image_size_px=64,
+        patch_size=8,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        window_size=3,
+        global_attn_indexes=(1,),
+    ),
+    clip_head=ClipHeadConfig(depth=1, hidden_dim=32, token_pooling={64: 2}),
+    mask_decoder=MaskDecoderConfig(
+        embed_dim=32, mask_in_chans=8, depth=1, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
+    ),
+    text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
+)
+"""Window padding, token pooling and every kind of operation in one small model."""
+
+
+@functools.cache
+def folder() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="coreml-packages-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@functools.cache
+def graphs() -> dict[str, Graph]:
+    """By part; there is one resolution only."""
+    model = build_model(CONFIG, seed=1)
+    return {graph.part: graph for graph in build_graphs(model, resolutions=[64])}
+
+
+@functools.cache
+def probes() -> dict[str, list[Probe]]:
+    """Part -> inputs and eager torch's outputs."""
+    ids = np.full((4, 77), 49407, dtype=np.int32)
+    ids[:, 1] = [5, 6, 7, 8]
+    found = probe_graphs(
+        list(graphs().values()),
+        resolution=64,
+        image=ImageSpec(patch_size=8),
+        token_ids=[ids[:1], ids[1:]],
+    )
+    return {name.partition("@")[0]: each for name, each in found.items()}
+
+
+@functools.cache
+def package(part: str, *, bucket: int, precision: str, weights: Weights) -> Path:
+    graph = graphs()[part]
+    axes = bucket_axes(graph)[bucket]
+    program = export_program(
+        graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
+    )
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    path = folder() / f"{part}.{bucket}.{precision}.{weights}.mlpackage"
+    to_coreml(program, path, graph=graph, axes=axes, weights=weights, metadata=METADATA)
+    return path
+
+
+def open_session(
+    part: str, *, precision: str = "fp32", weights: Weights = "as_is"
+) -> CoreMLSession:
+    """All buckets of a part in the interpreter."""
+    graph = graphs()[part]
+    files = [
+        GraphFile(
+            package(part, bucket=bucket, precision=precision, weights=weights) / "Manifest.json",
+            axes=axes,
+        )
+        for bucket, axes in enumerate(bucket_axes(graph))
+    ]
+    return CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
+
+
+def error(found: Mapping[str, Any], *, expected: Mapping[str, Any]) -> float:
+    """The largest error of all outputs, each relative to the largest value that is expected."""
+    assert set(found) == set(expected)
+    return max(
+        float(np.abs(found[name] - wanted).max() / (np.abs(wanted).max() or 1.0))
+        for name, wanted in expected.items()
+    )

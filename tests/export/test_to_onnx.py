@@ -1,0 +1,150 @@
+"""ONNX files have the contract's names and axes, and an fp16 program stays one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from torch.export import ExportedProgram
+
+from export.external_weights import halve_weights
+from export.graphs import Graph, build_graphs
+from export.mixed_precision import contract_operations, halve
+from export.program import export_program
+from export.program_interpreter import run_program
+from export.to_onnx import to_onnx
+from samclip_sdk.modeling.checkpoint import load_checkpoint
+
+RNG = np.random.default_rng(11)
+FEEDS = {
+    "clip_head@64": {
+        "image_tokens": RNG.normal(size=(1, 32, 8, 8)).astype(np.float32),
+        "token_mask": np.tri(8, 8, 2, dtype=np.float32)[None],
+    },
+    "mask_decoder": {
+        "image_embeddings": RNG.normal(size=(1, 32, 8, 8)).astype(np.float32),
+        "sparse_embeddings": RNG.normal(size=(4, 3, 32)).astype(np.float32),
+        "sparse_mask": np.array([[1, 1, 0]] * 4, dtype=np.float32),
+        "dense_embeddings": RNG.normal(size=(4, 32, 8, 8)).astype(np.float32),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def graphs(tiny_checkpoint: Path) -> dict[str, Graph]:
+    found = build_graphs(load_checkpoint(tiny_checkpoint), resolutions=(32, 64))
+    return {graph.name: graph for graph in found if graph.name in FEEDS}
+
+
+@pytest.fixture(scope="module")
+def programs(graphs: dict[str, Graph]) -> dict[str, dict[str, ExportedProgram]]:
+    found = {}
+    for name, graph in graphs.items():
+        program = export_program(
+            graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
+        )
+        half = halve(program, pinned=contract_operations(program))
+        found[name] = {"fp32": program, "fp16": half}
+    return found
+
+
+@pytest.fixture(scope="module")
+def models(
+    graphs: dict[str, Graph], programs: dict[str, dict[str, ExportedProgram]]
+) -> dict[str, dict[str, ir.Model]]:
+    return {
+        name: {
+            precision: to_onnx(program, inputs=graphs[name].inputs, outputs=graphs[name].outputs)
+            for precision, program in versions.items()
+        }
+        for name, versions in programs.items()
+    }
+
+
+def operators(model: ir.Model) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", FEEDS)
+def test_answers_are_the_programs(
+    graphs: dict[str, Graph],
+    programs: dict[str, dict[str, ExportedProgram]],
+    models: dict[str, dict[str, ir.Model]],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    precision: str,
+) -> None:
+    path = tmp_path / "graph.onnx"
+    ir.save(models[name][precision], path)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    graph = graphs[name]
+    for side, specs in (
+        (session.get_inputs(), graph.inputs),
+        (session.get_outputs(), graph.outputs),
+    ):
+        assert [(t.name, tuple(t.shape)) for t in side] == [(s.name, s.shape) for s in specs]
+    names = [spec.name for spec in graph.outputs]
+    expected = run_program(programs[name][precision], FEEDS[name], outputs=names)
+    bound = 1e-4 if precision == "fp32" else 5e-3
+    for output, found in zip(names, session.run(names, FEEDS[name]), strict=True):
+        assert found.dtype == np.float32
+        scale = np.abs(expected[output]).max()
+        assert np.abs(found - expected[output]).max() <= bound * scale
+    assert capfd.readouterr().err == ""  # onnxruntime warns of constants that it cannot fold
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_half_adds_casts_only(models: dict[str, dict[str, ir.Model]], name: str) -> None:
+    single, half = (operators(models[name][precision]) for precision in ("fp32", "fp16"))
+    casts = half["Cast"] - single["Cast"]
+    assert 0 < casts <= 12
+    assert half.total() <= single.total() + casts
+    assert half["LayerNormalization"] == single["LayerNormalization"]
+    for node in models[name]["fp16"].graph:
+        if node.op_type == "Cast":
+            producer = node.inputs[0].producer()
+            assert producer is None or producer.op_type != "Cast"
+
+
+def test_half_weights_are_those_that_fp16_storage_has(
+    models: dict[str, dict[str, ir.Model]],
+) -> None:
+    """So a weight file that two precisions share hardly grows."""
+
+    def large(model: ir.Model) -> dict[bytes, int]:
+        tensors = (value.const_value for value in model.graph.initializers.values())
+        return {t.tobytes(): t.nbytes for t in tensors if t is not None and t.nbytes >= 1024}
+
+    stored = large(models["clip_head@64"]["fp16"])
+    single = models["clip_head@64"]["fp32"].clone()
+    halve_weights(single)
+    shared = large(single)
+    common = sum(size for data, size in stored.items() if data in shared)
+    assert common > 0.8 * sum(stored.values())
+
+
+def test_symbols_have_the_contracts_names(models: dict[str, dict[str, ir.Model]]) -> None:
+    sizes = {
+        str(size.value)
+        for precision in ("fp32", "fp16")
+        for node in models["mask_decoder"][precision].graph
+        for value in node.outputs
+        for size in value.shape or ()
+        if isinstance(size, ir.SymbolicDim)
+    }
+    assert sizes == {"num_prompts", "num_points + 5"}
+
+
+def test_types_of_a_half_graph(models: dict[str, dict[str, ir.Model]]) -> None:
+    graph = models["clip_head@64"]["fp16"].graph
+    assert {value.dtype for value in (*graph.inputs, *graph.outputs)} == {ir.DataType.FLOAT}
+    products = [node for node in graph if node.op_type == "MatMul"]
+    assert {node.outputs[0].dtype for node in products} == {ir.DataType.FLOAT16}
+    norms = [node for node in graph if node.op_type in ("ReduceL2", "Clip")]
+    assert {node.outputs[0].dtype for node in norms} == {ir.DataType.FLOAT}

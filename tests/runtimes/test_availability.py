@@ -1,0 +1,71 @@
+"""What loads here is found out by trying it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from typing import Any
+
+import onnxruntime
+import pytest
+
+from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.runtimes.availability import (
+    check_runtime,
+    installed_versions,
+    runtime_states,
+)
+
+
+def test_the_cpu_loads() -> None:
+    (state,) = (each for each in runtime_states() if each.name == "onnx CPUExecutionProvider")
+    assert state.loads
+    assert state.version == onnxruntime.__version__
+    assert installed_versions()["onnxruntime"] == state.version
+
+
+def test_every_runtime_is_there_with_a_reason_if_it_does_not_load() -> None:
+    states = runtime_states()
+    assert {each.name.partition(" ")[0] for each in states} == {
+        "onnx",
+        "coreml",
+        "tensorrt",
+        "torch",
+    }
+    assert all(each.loads != bool(each.reason) for each in states)
+
+
+def test_a_provider_that_lists_itself_and_cannot_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the CUDA provider does where its libraries are missing."""
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession
+
+    def open_session(content: bytes, options: Any, *, providers: list[str]) -> Any:
+        return session(content, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    found = {each.name: each for each in runtime_states()}
+    assert not found["onnx CUDAExecutionProvider"].loads
+    assert "do not load" in found["onnx CUDAExecutionProvider"].reason
+    assert found["onnx CPUExecutionProvider"].loads
+
+
+def test_two_packages_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = importlib.metadata.version
+
+    def both(package: str) -> str:
+        return "1.0" if package.startswith("onnxruntime") else version(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", both)
+    reasons = [each.reason for each in runtime_states()]
+    assert any("both installed" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(("runtime", "extra"), [("onnx", "onnx"), ("coreml", "coreml")])
+def test_a_missing_package_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, extra: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeMissingError, match=rf'pip install "samclip-sdk\[{extra}\]"'):
+        check_runtime(runtime)
