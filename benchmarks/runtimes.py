@@ -93,7 +93,7 @@ def measure_runtimes(
         checkpoint: a folder, or random:vit_b.
         folder: for the bundle; it must not exist.
         options: what to export.
-        compute_capability: that engines are built for, "8.7" (Jetson Orin) for instance.
+        compute_capability: that engines are built for, "8.9" for instance.
         console: shows progress.
 
     Raises:

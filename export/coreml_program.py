@@ -6,11 +6,13 @@ logits [batch,heads,rows,columns,rows,columns]: a sum, which loses nothing when 
 become one axis.
 
 Types: coremltools lets a half-precision operation become fp32, and all that follows it, where a
-Python number takes part, and computes every division in fp32. The precision is the program's, so
-these places are written out.
+Python number takes part, and computes every division and padding in fp32. The precision is the
+program's, so these places are written out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +32,6 @@ _NUMBER_AT = {
     aten.div.Tensor: 1,
     aten.rsub.Scalar: 1,
     aten.clamp_min.default: 1,
-    aten.constant_pad_nd.default: 2,
     aten.layer_norm.default: 4,
 }
 """Which argument of an operation may be a Python number."""
@@ -64,8 +65,6 @@ def _spell_out(node: Node) -> None:
         return
     if node.target is aten.max_pool2d.default:
         node.args = (*node.args, node.args[1])  # the stride, if none is said, is the window's side
-    elif node.target is aten.pad.default:
-        node.target, node.args = aten.constant_pad_nd.default, (*node.args, 0.0)
     elif node.target is aten.clamp.default:
         node.target = aten.clamp_min.default  # without a largest number, which is fp32's
 
@@ -85,6 +84,26 @@ def _keep_half(node: Node, *, graph: Graph) -> None:
         cast.meta["val"] = node.meta["val"]
         node.meta["val"] = node.meta["val"].float()
         node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
+    elif node.target is aten.pad.default and len(node.args) == 2:  # with zeros, that is
+        with graph.inserting_before(node):
+            node.replace_all_uses_with(_padded(*node.args, graph=graph))
+        graph.erase_node(node)
+
+
+def _padded(x: Node, sides: Sequence[int], *, graph: Graph) -> Node:
+    """Joins zeros to `x`, whose last axis comes first in `sides`, two numbers for each."""
+    for index, length in enumerate(sides):
+        if length:
+            shape = _shape(x)
+            axis = len(shape) - 1 - index // 2
+            shape[axis] = length
+            zeros = graph.call_function(aten.full.default, (shape, 0.0), {"dtype": torch.float16})
+            zeros.meta["val"] = x.meta["val"].new_zeros(shape)
+            pair = [x, zeros] if index % 2 else [zeros, x]
+            joined = graph.call_function(aten.cat.default, (pair, axis))
+            joined.meta["val"] = torch.cat([each.meta["val"] for each in pair], axis)
+            x = joined
+    return x
 
 
 def _groups_of_many_axes(program: ExportedProgram) -> list[set[Node]]:

@@ -108,9 +108,9 @@ def _pixels(nodes: Sequence[Node]) -> set[Node]:
     found: set[Node] = set()
     for node in nodes:
         value = node.meta.get("val")
-        given = node.op == "placeholder" and isinstance(value, Tensor)
+        given = isinstance(value, Tensor) and value.dtype == torch.uint8
         moved = node.target in MOVES and not found.isdisjoint(node.all_input_nodes)
-        if moved or (given and value.dtype == torch.uint8):
+        if moved or (given and node.op == "placeholder"):
             found.add(node)
     return found
 

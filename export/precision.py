@@ -74,7 +74,7 @@ class Range:
 
 
 def measure_ranges(program: ExportedProgram, *, feeds: Sequence[Arrays]) -> dict[str, Range]:
-    """Runs an fp32 program and measures each operation, in the time of about two runs.
+    """Runs an fp32 program and measures each operation, in the time of about four runs.
 
     Args:
         program: fp32.

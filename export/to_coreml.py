@@ -76,6 +76,9 @@ TENSORS = {
 """What Xcode shows of each input and output; frames and units as in the contract."""
 
 
+_MULTIPLIES = frozenset({"linear", "matmul", "conv", "conv_transpose", "gather"})
+"""Operations whose constants are packed. Positions, which are added, keep their precision; `gather`
+reads the table of a text's tokens."""
 _TYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -136,7 +139,7 @@ def to_coreml(
         axes: the lengths of its symbolic axes in this package.
         weights: how fp16 weights are stored: as they are, with 8 bits (symmetric, a scale for each
             output channel), or with 6 bits (a palette of 64 values for each tensor, by k-means).
-            Weights that the program keeps in fp32 stay.
+            Small ones, positions, and what the program keeps in fp32 stay.
         metadata: for whoever opens the package.
 
     Raises:
@@ -196,24 +199,34 @@ def _check_types(model: Any, *, program: ExportedProgram, graph: Graph) -> None:
 
 def _compress(model: Any, *, weights: Weights) -> Any:
     """Packs the large fp16 weights; returns `model` itself where there is nothing to pack."""
-    if weights == "as_is":
+    packed = _packed_weights(model)
+    if weights == "as_is" or not packed:
         return model
     coreml = import_coremltools().optimize.coreml
-    found = coreml.get_weights_metadata(model, weight_threshold=MIN_COMPRESSED)
-    kept = {name: None for name, each in found.items() if each.val.dtype != np.float16}
-    if len(kept) == len(found):
-        return model
     if weights == "int8":
-        config = coreml.OpLinearQuantizerConfig(
+        int8 = coreml.OpLinearQuantizerConfig(
             mode="linear_symmetric", weight_threshold=MIN_COMPRESSED
         )
         return coreml.linear_quantize_weights(
-            model, coreml.OptimizationConfig(global_config=config, op_name_configs=kept)
+            model, coreml.OptimizationConfig(op_name_configs=dict.fromkeys(packed, int8))
         )
-    config = coreml.OpPalettizerConfig(mode="kmeans", nbits=6, weight_threshold=MIN_COMPRESSED)
+    palette = coreml.OpPalettizerConfig(mode="kmeans", nbits=6, weight_threshold=MIN_COMPRESSED)
     return coreml.palettize_weights(
-        model, coreml.OptimizationConfig(global_config=config, op_name_configs=kept)
+        model, coreml.OptimizationConfig(op_name_configs=dict.fromkeys(packed, palette))
     )
+
+
+def _packed_weights(model: Any) -> list[str]:
+    """The constants that are worth packing: large, fp16, and what an operation multiplies with."""
+    operations = model._mil_program.functions["main"].operations
+    values = {each.name: each.outputs[0] for each in operations if each.op_type == "const"}
+    return [
+        name
+        for name, var in values.items()
+        if getattr(var.val, "dtype", None) == np.float16
+        and var.val.size >= MIN_COMPRESSED
+        and all(child.op_type in _MULTIPLIES for child in var.child_ops)
+    ]
 
 
 def _describe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ def to_onnx(
     model = converted.model
     model.ir_version = IR_VERSION
     _name_axes(model, inputs=inputs)
+    _name_layers(model)
     _forget_origin(model)
     return model
 
@@ -57,6 +59,14 @@ def to_onnx(
 def data_dependent_operators(model: ir.Model) -> set[str]:
     """The operators of `model` that `DATA_DEPENDENT` forbids."""
     return {node.op_type for node in model.graph.all_nodes()} & DATA_DEPENDENT
+
+
+def _name_layers(model: ir.Model) -> None:
+    """Puts the submodule that a node comes from before its name, for a person to find it by."""
+    for node in model.graph:
+        scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+        if len(scopes) > 1 and scopes[-2]:
+            node.name = f"{scopes[-2]}/{node.name}"
 
 
 def _name_axes(model: ir.Model, *, inputs: Sequence[TensorSpec]) -> None:

@@ -6,7 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +100,21 @@ def package(part: str, *, bucket: int, precision: str, weights: Weights) -> Path
 
 
 def open_session(
-    part: str, *, precision: str = "fp32", weights: Weights = "as_is"
+    part: str,
+    *,
+    precision: str = "fp32",
+    weights: Weights = "as_is",
+    buckets: Sequence[int] = (0, 1),
 ) -> CoreMLSession:
-    """All buckets of a part in the interpreter."""
+    """A part in the interpreter, in those of its buckets."""
     graph = graphs()[part]
+    axes = bucket_axes(graph)
     files = [
         GraphFile(
             package(part, bucket=bucket, precision=precision, weights=weights) / "Manifest.json",
-            axes=axes,
+            axes=axes[bucket],
         )
-        for bucket, axes in enumerate(bucket_axes(graph))
+        for bucket in buckets[: len(axes)]
     ]
     return CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
 

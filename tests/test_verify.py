@@ -78,9 +78,7 @@ def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
     replace_file(bundle, GOLDEN_TENSORS, content.getvalue())
     report = verify_bundle(bundle)
     assert failed(report) == ["mask_decoder low_res_masks"]
-    with pytest.raises(
-        VerificationError, match=r"1 of .* on onnx fp32: mask_decoder low_res"
-    ):
+    with pytest.raises(VerificationError, match=r"1 of .* on onnx fp32: mask_decoder low_res"):
         report.raise_if_failed()
     result = CliRunner().invoke(app, ["verify", str(bundle)])
     assert result.exit_code == 1

@@ -25,6 +25,7 @@ from training.scenes import Corpus, Scene, compose_scene
 
 CALIBRATION_NAME = "calibration.json"
 _LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores
+_FLAT = 0.02  # differences of what `choose_presence` maximises that 150 scenes cannot tell
 _POINT_LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7)
 
 
@@ -104,7 +105,11 @@ def fit_scores(answers: list[Answer]) -> tuple[float, float]:
 
 
 def choose_presence(answers: list[Answer], *, scale: float, bias: float) -> float:
-    """The threshold with the most present labels found, per present label or false alarm."""
+    """The threshold that finds most present labels, per present label or false alarm.
+
+    Of those that are about as good, the highest: the curve is flat, and a false mask is worse than
+    a missed one.
+    """
     peaks = _sigmoid(scale * (np.array([each.cosines.max() for each in answers]) - bias))
     present = np.array([answer.present for answer in answers])
     # Thresholds between the peaks themselves: near 1 a fixed step would be too coarse.
@@ -113,7 +118,8 @@ def choose_presence(answers: list[Answer], *, scale: float, bias: float) -> floa
         (present & (peaks >= level)).sum() / (present.sum() + (~present & (peaks >= level)).sum())
         for level in levels
     ]
-    return float(levels[int(np.argmax(gains))])
+    as_good = np.flatnonzero(np.array(gains) >= max(gains) - _FLAT)
+    return float(levels[as_good[-1]])
 
 
 def choose_head_only(answers: list[Answer], *, scale: float, bias: float) -> float:

@@ -1,0 +1,85 @@
+"""A set of artifacts that answers otherwise than eager torch is refused, and the graph is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.held_out import calibration_pictures, held_out_files, held_out_pictures
+from export.task_gates import TaskGate
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.task_metrics import TASK_BOUNDS, TaskPicture
+from tests.fake_source import FakeSource, decode_masks
+
+GRAPHS = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
+PICTURES = (
+    TaskPicture(
+        image=np.zeros((50, 100, 3), dtype=np.uint8),
+        boxes=np.array([[10, 10, 40, 40]], dtype=np.float32),
+        labels=("dog",),
+    ),
+)
+
+
+class Eager(FakeSource):
+    graphs = tuple(SimpleNamespace(name=name) for name in GRAPHS)
+
+
+class Broken(FakeSource):
+    """Draws the outside of what it is asked for."""
+
+    def session(self, graph: str) -> FakeSession:
+        opened = super().session(graph)
+        if graph != "mask_decoder":
+            return opened
+
+        def outside(feed: Arrays) -> Arrays:
+            answer: dict[str, Any] = dict(decode_masks(feed))
+            return answer | {"low_res_masks": -answer["low_res_masks"]}
+
+        return FakeSession(self._specs[graph], answer=outside)
+
+
+def gate(folder: Path) -> TaskGate:
+    eager: Any = Eager(folder)
+    return TaskGate(eager, pictures=PICTURES, vocabulary=("dog", "cat"))
+
+
+def test_the_same_answers_pass(tmp_path: Path) -> None:
+    found = gate(tmp_path).check(FakeSource(tmp_path), precision="int8", kind="onnx int8")
+    assert {each.metric for each in found} == set(TASK_BOUNDS["int8"])
+    assert all(each.measured == pytest.approx(1.0) for each in found)
+
+
+def test_others_are_refused_and_the_graph_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        VerificationError, match=r"onnx fp16 is not eager torch: task/.*; mask_decoder by itself"
+    ):
+        gate(tmp_path).check(Broken(tmp_path), precision="fp16", kind="onnx fp16")
+
+
+def test_the_held_out_pictures_ask_something() -> None:
+    pictures, vocabulary = held_out_pictures()
+    assert len(pictures) == len(held_out_files())
+    sizes = {picture.image.shape[:2] for picture in pictures}
+    assert any(height > width for height, width in sizes)
+    assert any(height < width for height, width in sizes)
+    for picture in pictures:
+        height, width = picture.image.shape[:2]
+        assert set(picture.labels) <= set(vocabulary)
+        assert (picture.boxes >= 0).all()
+        assert (picture.boxes <= [width, height, width, height]).all()
+        assert (picture.boxes[:, 2:] - picture.boxes[:, :2] >= 8).all()
+
+
+def test_calibration_sees_other_pictures() -> None:
+    accepted_on = {picture.image.tobytes() for picture in held_out_pictures()[0]}
+    calibrated_on = {picture.tobytes() for picture in calibration_pictures()[0]}
+    assert len(calibrated_on) >= 8
+    assert not accepted_on & calibrated_on

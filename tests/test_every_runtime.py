@@ -1,0 +1,153 @@
+"""One suite for every runtime that runs here, in every precision, with the same goldens.
+
+Core ML's programs run in the interpreter that stands in for a Mac. TensorRT needs a GPU: see
+tests/runtimes/test_trt.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.bundle_writer import ExportOptions, write_bundle
+from export.coreml_artifacts import InterpretedSource
+from export.source import read_source
+from samclip_sdk.bundle import Bundle, open_bundle
+from samclip_sdk.client import SamClip
+from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
+from samclip_sdk.golden_checks import golden_checks
+from samclip_sdk.goldens import min_cosine
+from samclip_sdk.model_source import BundleSource, ModelSource
+from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.verify import artifact_sets
+
+SETS = (
+    ("onnx", "fp32"),
+    ("onnx", "fp16"),
+    ("onnx", "int8"),
+    ("coreml", "fp16"),
+    ("coreml", "int8"),
+    ("coreml", "palette6"),
+)
+COSINE = {"fp32": 0.99999, "fp16": 0.995, "int8": 0.96, "palette6": 0.96}  # of chained graphs
+BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
+PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("every") / "bundle"
+    options = ExportOptions(
+        onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
+    )
+    write_bundle(read_source(tiny_checkpoint), folder, options=options, report=lambda doing: None)
+    return open_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_checkpoint: Path) -> Iterator[SamClip]:
+    with SamClip(Checkpoint(tiny_checkpoint)) as model:
+        yield model
+
+
+def open_set(bundle: Bundle, runtime: str, precision: str) -> ModelSource:
+    if runtime == "coreml":
+        return InterpretedSource(bundle, precision=precision)
+    return BundleSource(bundle, runtime=runtime, precision=precision)
+
+
+@pytest.fixture(params=SETS, ids=[" ".join(each) for each in SETS])
+def opened(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[tuple[SamClip, str]]:
+    runtime, precision = request.param
+    with SamClip(open_set(bundle, runtime, precision)) as model:
+        yield model, precision
+
+
+def test_the_bundle_holds_every_set(bundle: Bundle) -> None:
+    assert set(artifact_sets(bundle)) == set(SETS)
+    bundle.verify()
+
+
+@pytest.mark.parametrize(("runtime", "precision"), SETS)
+def test_goldens(bundle: Bundle, runtime: str, precision: str) -> None:
+    source = open_set(bundle, runtime, precision)
+    checks = list(golden_checks(bundle, source=source, precision=precision))
+    assert [check.name for check in checks if not check.passed] == []
+    assert len(checks) > 20
+
+
+def test_prompts_give_the_masks_of_torch(opened: tuple[SamClip, str], reference: SamClip) -> None:
+    model, precision = opened
+    found = model.segment(PICTURE, boxes=BOXES)
+    wanted = reference.segment(PICTURE, boxes=BOXES)
+    assert found.masks.shape == wanted.masks.shape == (9, 62, 96)
+    cosine = min_cosine(found.low_res_masks, wanted.low_res_masks, vectors=False)
+    assert cosine >= COSINE[precision]
+
+
+def test_a_prompt_is_answered_as_if_alone(opened: tuple[SamClip, str]) -> None:
+    """Whatever its neighbours, and whichever bucket it runs in."""
+    model, precision = opened
+    image = model.encode_image(PICTURE)
+    together = model.segment(image, boxes=BOXES * 4, multimask_output=False)
+    tolerance = 1e-4 if precision == "fp32" else 2e-2
+    for index, box in enumerate(BOXES):
+        alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
+        scale = np.abs(alone).max()
+        np.testing.assert_allclose(
+            together.low_res_masks[index], alone, atol=tolerance * scale, rtol=0
+        )
+        np.testing.assert_allclose(
+            together.low_res_masks[index + len(BOXES)], alone, atol=tolerance * scale, rtol=0
+        )
+
+
+def test_texts_and_pictures_meet(opened: tuple[SamClip, str], reference: SamClip) -> None:
+    model, precision = opened
+    texts = [f"a photo of {number} dogs" for number in range(11)]
+    found, wanted = model.embed_text(texts), reference.embed_text(texts)
+    assert min_cosine(found, wanted, vectors=True) >= COSINE[precision]
+    image = model.embed_image(PICTURE)
+    assert min_cosine(image, reference.embed_image(PICTURE), vectors=True) >= COSINE[precision]
+
+
+def test_text_to_mask_runs(opened: tuple[SamClip, str]) -> None:
+    model, _ = opened
+    found = model.segment_text(PICTURE, ["dog", "cat"], threshold=0.0)
+    assert found.labels == ("dog", "cat")
+    assert len(found.masks) == 2
+    assert np.isfinite(found.presence).all()
+
+
+def test_core_ml_is_proven_by_an_interpreter_only(bundle: Bundle) -> None:
+    for graph in bundle.manifest.graphs.values():
+        for artifact in graph.artifacts:
+            assert artifact.parity.on_target == (artifact.runtime == "onnx")
+            assert artifact.parity.measured_on is not None
+    with pytest.warns(UnverifiedArtifactWarning, match="coreml fp16 .*--runtime coreml"):
+        BundleSource(bundle, runtime="coreml", precision="fp16")
+
+
+def test_a_precision_that_is_not_there_names_those_that_are(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"coreml fp16, coreml int8, .*not for coreml fp32"):
+        bundle.graph_files("mask_decoder", runtime="coreml", precision="fp32")
+
+
+def test_a_changed_package_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle.root, tmp_path / "bundle"))
+    (weights,) = folder.glob("coreml/clip_head@64.fp16.mlpackage/Data/*/weights/weight.bin")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(BundleTamperedError, match=r"weight\.bin"):
+        open_bundle(folder).graph_files("clip_head@64", runtime="coreml", precision="fp16")
+
+
+def test_the_plan_is_in_the_manifest(bundle: Bundle) -> None:
+    content = json.loads((bundle.root / "manifest.json").read_text())
+    pins = content["precision_plan"]["prompt_encoder"]
+    assert {pin["reason"] for pin in pins} >= {"contract"}
+    assert set(content["precision_plan"]) == set(bundle.manifest.graphs)
