@@ -1,9 +1,7 @@
 """Rewrites a program of torch into one that coremltools converts as it is written.
 
-Axes: Core ML has no tensor of more than five axes, and two places of the model use six. One is the
-cutting into windows, a permutation that coremltools itself takes apart. The other is attention's
-logits [batch,heads,rows,columns,rows,columns]: a sum, which loses nothing when batch and heads
-become one axis.
+Axes: Core ML has no tensor of more than five axes. The one place of the model with six is the
+cutting into windows, a permutation that coremltools itself takes apart.
 
 Types: coremltools lets a half-precision operation become fp32, and all that follows it, where a
 Python number takes part, and computes every division and padding in fp32. The precision is the
@@ -23,8 +21,6 @@ aten = torch.ops.aten
 
 MAX_AXES = 5
 
-_SUMS = frozenset({aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten._to_copy.default})
-_RESHAPES = frozenset({aten.view.default, aten._unsafe_view.default, aten.unsqueeze.default})
 _NUMBER_AT = {
     aten.add.Tensor: 1,
     aten.sub.Tensor: 1,
@@ -49,7 +45,10 @@ def prepare_program(program: ExportedProgram) -> None:
             _keep_half(node, graph=program.graph)
     for group in _groups_of_many_axes(program):
         if not any(node.target is aten.permute.default for node in group):
-            _merge_leading_axes(group)
+            names = ", ".join(sorted(f"{node.name} ({node.target})" for node in group))
+            raise NotImplementedError(
+                f"Core ML has tensors of at most {MAX_AXES} axes; these have more: {names}"
+            )
     program.graph_module.recompile()
 
 
@@ -115,41 +114,6 @@ def _groups_of_many_axes(program: ExportedProgram) -> list[set[Node]]:
             groups = [group for group in groups if group not in joined]
             groups.append({node}.union(*joined))
     return groups
-
-
-def _merge_leading_axes(group: set[Node]) -> None:
-    """Makes the first two of six axes one, in every node of `group`."""
-    shapes = {node: _shape(node) for node in group}
-    for node, (batch, heads, *rest) in shapes.items():
-        merged = [batch * heads, *rest]
-        if not _is_mergeable(node, shapes=shapes):
-            raise NotImplementedError(
-                f"Core ML has tensors of at most {MAX_AXES} axes; {node.name} ({node.target}) has "
-                f"{len(shapes[node])}"
-            )
-        if node.target in _RESHAPES:
-            # Merging keeps the order of the elements, so that one reshape says all of it.
-            node.target = aten.view.default
-            node.args = (node.args[0], merged)
-        node.meta["val"] = node.meta["val"].reshape(merged)
-
-
-def _is_mergeable(node: Node, *, shapes: dict[Node, list[int]]) -> bool:
-    """Whether the node computes the same when axes 0 and 1 are one, and nobody sees it."""
-    if len(shapes[node]) != MAX_AXES + 1:
-        return False
-    if any(user not in shapes and user.target not in _RESHAPES for user in node.users):
-        return False
-    if node.target in _RESHAPES:
-        return True
-    # Each input spans both axes or neither: one that spans one would not broadcast any more.
-    spans = (shapes[each][:2] for each in node.all_input_nodes if each in shapes)
-    low = (len(_shape(each)) for each in node.all_input_nodes if each not in shapes)
-    return (
-        node.target in _SUMS
-        and all(span in ([1, 1], shapes[node][:2]) for span in spans)
-        and all(axes < MAX_AXES for axes in low)
-    )
 
 
 def _shape(node: Node) -> list[int]:

@@ -9,16 +9,26 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
+from torch import nn
 
 from export.graphs import Graph, build_graphs
 from export.mil_interpreter import MilInterpreter
 from export.mixed_precision import contract_operations, halve
 from export.probes import Probe, probe_graphs
 from export.program import export_program
-from export.to_coreml import PackageMetadata, Weights, bucket_axes, bucket_example, to_coreml
-from samclip_sdk.manifest import ImageSpec
+from export.to_coreml import (
+    PARTS,
+    TENSORS,
+    PackageMetadata,
+    Weights,
+    bucket_axes,
+    bucket_example,
+    to_coreml,
+)
+from samclip_sdk.manifest import GraphSpec, ImageSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
@@ -117,6 +127,23 @@ def open_session(
         for bucket in buckets[: len(axes)]
     ]
     return CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
+
+
+def open_module(module: nn.Module, *, spec: GraphSpec, path: Path) -> CoreMLSession:
+    """Any module of one batch axis in the interpreter, in two buckets."""
+    graph = Graph("toy", "toy", None, module, module, spec.inputs, spec.outputs)
+    files = []
+    for axes in bucket_axes(graph):
+        package = path / f"{'.'.join(str(length) for length in axes.values())}.mlpackage"
+        program = export_program(module, example=bucket_example(graph, axes=axes), dynamic_axes={})
+        names = {tensor.name: "" for tensor in (*spec.inputs, *spec.outputs)}
+        with (
+            mock.patch.dict(TENSORS, names),
+            mock.patch.dict(PARTS, toy="a module"),
+        ):
+            to_coreml(program, package, graph=graph, axes=axes, weights="as_is", metadata=METADATA)
+        files.append(GraphFile(package / "Manifest.json", axes=axes))
+    return CoreMLSession(files, spec=spec, load=MilInterpreter.load)
 
 
 def error(found: Mapping[str, Any], *, expected: Mapping[str, Any]) -> float:

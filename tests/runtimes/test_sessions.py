@@ -22,6 +22,7 @@ from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_sessio
 from samclip_sdk.runtimes.base import Arrays
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
+from tests.coreml_packages import open_module
 from tests.example_bundle import CONFIG
 
 # A graph with every kind of axis and two outputs that could be mistaken for one another.
@@ -96,11 +97,15 @@ def open_torch(folder: Path) -> Session:
     return TorchSession(Arithmetic(), spec=SPEC, device="cpu")
 
 
+def open_coreml(folder: Path) -> Session:
+    return open_module(Arithmetic(), spec=SPEC, path=folder)
+
+
 def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
 
-@pytest.fixture(params=[open_onnx, open_torch, open_fake])
+@pytest.fixture(params=[open_onnx, open_torch, open_coreml, open_fake])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
     opener: Callable[[Path], Session] = request.param
     opened = opener(tmp_path)
