@@ -225,8 +225,22 @@ def _packed_weights(model: Any) -> list[str]:
         for name, var in values.items()
         if getattr(var.val, "dtype", None) == np.float16
         and var.val.size >= MIN_COMPRESSED
-        and all(child.op_type in _MULTIPLIES for child in var.child_ops)
+        and all(
+            child.op_type in _MULTIPLIES and not _is_added_to_after_a_transpose(child)
+            for child in var.child_ops
+        )
     ]
+
+
+def _is_added_to_after_a_transpose(operation: Any) -> bool:
+    """Of the patch embedding: coremltools tries to fuse the sum, and fails at packed weights."""
+    if not operation.op_type.startswith("conv"):
+        return False
+    after = [child for var in operation.outputs for child in var.child_ops]
+    sums = [child for each in after for var in each.outputs for child in var.child_ops]
+    return [each.op_type for each in after] == ["transpose"] and [
+        each.op_type for each in sums
+    ] in (["add"], ["sub"])
 
 
 def _describe(

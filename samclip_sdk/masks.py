@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from samclip_sdk.image import Frame
+from samclip_sdk.upscale import upscale_above
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
     (255, 77, 77), (51, 145, 255), (255, 200, 33), (56, 193, 114), (186, 104, 240),
@@ -24,40 +25,18 @@ _FILL = 0.45
 _MAX_CAPTION = 40
 
 
-def upscale_logits(low_res: NDArray[np.float32], *, frame: Frame) -> NDArray[np.float32]:
-    """SAM's two steps: to the model's input, the padding cut off, then to the image.
-
-    Both bilinear, half-pixel, without antialias. A float map of a 12-megapixel photo is 48 MB:
-    for many masks take one at a time, as `binarize` does.
-
-    Args:
-        low_res: logits [N,4g,4g] in the model frame.
-        frame: of the image.
-
-    Returns:
-        float32 [N,H,W].
-    """
-    full = np.empty((len(low_res), frame.height_px, frame.width_px), dtype=np.float32)
-    square = (frame.resolution, frame.resolution)
-    size = (frame.width_px, frame.height_px)
-    for source, target in zip(low_res, full, strict=True):
-        model = cv2.resize(source.astype(np.float32), square, interpolation=cv2.INTER_LINEAR)
-        image = model[: frame.resized_height_px, : frame.resized_width_px]
-        target[:] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    return full
-
-
 def binarize(
     low_res: NDArray[np.float32], *, frame: Frame, mask_threshold: float = 0.0
 ) -> NDArray[np.bool_]:
-    """Upscales logits [N,4g,4g] and thresholds them, one full-size map in memory at a time.
+    """Upscales logits [N,4g,4g] and thresholds them; one mask's logits are in memory at a time.
 
     Returns:
         bool [N,H,W], true where the logit exceeds `mask_threshold`.
     """
-    masks = np.empty((len(low_res), frame.height_px, frame.width_px), dtype=bool)
-    for index, mask in enumerate(masks):
-        np.greater(upscale_logits(low_res[index : index + 1], frame=frame)[0], mask_threshold, mask)
+    masks = np.zeros((len(low_res), frame.height_px, frame.width_px), dtype=bool)
+    for source, mask in zip(low_res, masks, strict=True):
+        part, logits = upscale_above(source, frame=frame, threshold=mask_threshold)
+        np.greater(logits, np.float32(mask_threshold), out=mask[part])
     return masks
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
 from samclip_sdk.manifest import Calibration, ModelInfo
-from samclip_sdk.masks import upscale_logits
 from samclip_sdk.prompts import Prompts, text_prompts
 from samclip_sdk.results import TextMasks
+from samclip_sdk.upscale import upscale_above
 
 Array = NDArray[np.float32]
 
@@ -270,7 +270,7 @@ def compose(
 ) -> TextMasks:
     """Thresholds each present label's logits, and gives every pixel to its highest label.
 
-    One label's full-size logits are alive at a time.
+    One label's logits are alive at a time, and only where they may exceed the threshold.
 
     Args:
         drafts: of the P present labels.
@@ -288,10 +288,10 @@ def compose(
     scores = np.zeros(len(labels), dtype=np.float32)
     points = [np.zeros((0, 2), dtype=np.float32)] * len(labels)
     for place, index in enumerate(present_index.tolist()):
-        logits = upscale_logits(drafts.low_res[place : place + 1], frame=frame)[0]
-        np.greater(logits, np.float32(mask_threshold), out=masks[place])
-        class_map[logits > best] = index
-        np.maximum(best, logits, out=best)
+        part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
+        np.greater(logits, np.float32(mask_threshold), out=masks[place][part])
+        class_map[part][logits > best[part]] = index
+        np.maximum(best[part], logits, out=best[part])
         scores[index], points[index] = drafts.scores[place], drafts.points[place]
     return TextMasks(
         labels=labels,

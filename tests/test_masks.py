@@ -16,7 +16,6 @@ from samclip_sdk.masks import (
     mask_to_polygons,
     mask_to_rle,
     rle_to_mask,
-    upscale_logits,
 )
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
@@ -29,31 +28,6 @@ def disk(height: int, width: int, *, x: int, y: int, radius: int) -> NDArray[np.
 
 
 # --- logits to masks ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "resolution"),
-    [(48, 64, 32), (64, 48, 64), (30, 30, 64), (10, 3000, 256), (3000, 10, 64), (1, 2, 32)],
-)
-def test_upscaling_is_sams_two_steps(height: int, width: int, resolution: int) -> None:
-    torch = pytest.importorskip("torch")
-    grid = resolution // 4
-    logits = np.random.default_rng(0).normal(0, 8, (2, grid, grid)).astype(np.float32)
-    frame = Frame.fit(height, width, resolution=resolution)
-
-    def interpolate(x: object, size: tuple[int, int]) -> object:
-        return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
-
-    square = interpolate(torch.from_numpy(logits)[None], (resolution, resolution))
-    image = square[..., : frame.resized_height_px, : frame.resized_width_px]  # type: ignore[index]
-    expected = interpolate(image, (height, width))[0].numpy()  # type: ignore[index]
-    upscaled = upscale_logits(logits, frame=frame)
-    assert upscaled.dtype == np.float32
-    assert upscaled.shape == (2, height, width)
-    np.testing.assert_allclose(upscaled, expected, atol=1e-4 * np.abs(logits).max())
-    masks = binarize(logits, frame=frame, mask_threshold=1.5)
-    assert masks.dtype == bool
-    np.testing.assert_array_equal(masks, upscaled > 1.5)
 
 
 def test_a_shape_comes_back_where_it_was() -> None:

@@ -27,6 +27,8 @@ from export.to_coreml import (
     to_coreml,
 )
 from samclip_sdk.manifest import TensorSpec, contract_graphs
+from samclip_sdk.runtimes import GraphFile
+from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.runtimes.coreml_package import import_coremltools, read_tensors
 from tests.coreml_packages import (
     CONFIG,
@@ -73,6 +75,23 @@ def test_packed_weights(weights: Weights, bound: float, size: float) -> None:
         if kind in ("as_is", weights)
     )
     assert _size(packed) < size * _size(plain)
+
+
+def test_wide_patch_embeddings_are_packed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All weights of the encoder, as in a model of the usual width."""
+    monkeypatch.setattr("export.to_coreml.MIN_COMPRESSED", 500)
+    graph = graphs()["image_encoder"]
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    program = halve(program, pinned=contract_operations(program))
+    path = tmp_path / "wide.mlpackage"
+    to_coreml(program, path, graph=graph, axes={}, weights="int8", metadata=METADATA)
+    probe = probes()["image_encoder"][0]
+    session = CoreMLSession(
+        [GraphFile(path / "Manifest.json")], spec=graph.contract(), load=MilInterpreter.load
+    )
+    assert 1e-5 < error(session.run(probe.feed), expected=probe.expected) < 0.05
 
 
 def test_small_weights_are_not_packed() -> None:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samclip_sdk.image import Frame
+from samclip_sdk.masks import binarize
+from samclip_sdk.upscale import upscale_above, upscale_logits
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "resolution"),
+    [(48, 64, 32), (64, 48, 64), (30, 30, 64), (10, 3000, 256), (3000, 10, 64), (1, 2, 32)],
+)
+def test_upscaling_is_sams_two_steps(height: int, width: int, resolution: int) -> None:
+    torch = pytest.importorskip("torch")
+    grid = resolution // 4
+    logits = np.random.default_rng(0).normal(0, 8, (2, grid, grid)).astype(np.float32)
+    frame = Frame.fit(height, width, resolution=resolution)
+
+    def interpolate(x: object, size: tuple[int, int]) -> object:
+        return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
+
+    square = interpolate(torch.from_numpy(logits)[None], (resolution, resolution))
+    image = square[..., : frame.resized_height_px, : frame.resized_width_px]  # type: ignore[index]
+    expected = interpolate(image, (height, width))[0].numpy()  # type: ignore[index]
+    upscaled = upscale_logits(logits, frame=frame)
+    assert upscaled.dtype == np.float32
+    assert upscaled.shape == (2, height, width)
+    np.testing.assert_allclose(upscaled, expected, atol=1e-4 * np.abs(logits).max())
+    masks = binarize(logits, frame=frame, mask_threshold=1.5)
+    assert masks.dtype == bool
+    np.testing.assert_array_equal(masks, upscaled > 1.5)
+
+
+@given(
+    height=st.integers(1, 400),
+    width=st.integers(1, 400),
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.floats(0.1, 3),
+)
+def test_the_part_holds_all_that_is_above(
+    height: int, width: int, seed: int, spread: float
+) -> None:
+    """Sizes with a common divisor and without, masks of all extents and none."""
+    rng = np.random.default_rng(seed)
+    frame = Frame.fit(height, width, resolution=64)
+    y, x = rng.uniform(0, 16, 2)
+    rows, columns = np.mgrid[:16, :16]
+    logits = (spread * 4 - np.hypot(rows - y, columns - x)).astype(np.float32)
+    logits += rng.normal(0, 0.5, logits.shape).astype(np.float32)
+    (rows_of, columns_of), part = upscale_above(logits, frame=frame, threshold=0.5)
+    whole = upscale_logits(logits[None], frame=frame)[0]
+    assert part.shape == whole[rows_of, columns_of].shape
+    found = np.full_like(whole, 0.5)
+    found[rows_of, columns_of] = np.maximum(part, 0.5)
+    np.testing.assert_allclose(found, np.maximum(whole, 0.5), atol=1e-4)
+
+
+def test_only_a_part_is_computed() -> None:
+    logits = np.full((64, 64), -5.0, dtype=np.float32)
+    logits[10:14, 20:30] = 5.0
+    frame = Frame.fit(3000, 4000, resolution=256)
+    (rows, columns), part = upscale_above(logits, frame=frame, threshold=0.0)
+    assert part.size < 0.1 * 3000 * 4000
+    assert (rows.start, columns.start) <= (10 * 62, 20 * 62)
+    empty, nothing = upscale_above(logits, frame=frame, threshold=9.0)
+    assert nothing.shape == (0, 0)
+    assert empty == (slice(0, 0), slice(0, 0))
