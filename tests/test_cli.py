@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from samclip_sdk import SamClip
 from samclip_sdk.cli import app
+from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.masks import rle_to_mask
 from tests.fake_source import fake_client, write_picture
 
@@ -116,9 +117,9 @@ def test_embed(image: str, tmp_path: Path) -> None:
 def test_model_runtime_and_precision_are_passed_on(
     image: str, loaded: list[dict[str, Any]]
 ) -> None:
-    options = ("--model", "here.zip", "--runtime", "onnx", "--precision", "fp16")
+    options = ("--model", "here.zip", "--runtime", "onnx", "--precision", "fp16", "--threads", "2")
     answer("classify", image, "dog", *options)
-    assert loaded == [{"runtime": "onnx", "model": "here.zip", "precision": "fp16"}]
+    assert loaded == [{"runtime": "onnx", "model": "here.zip", "precision": "fp16", "threads": 2}]
 
 
 @pytest.mark.usefixtures("loaded")
@@ -182,8 +183,33 @@ def test_info(tiny_bundle: Path) -> None:
     assert found["id"] in table
 
 
-def test_verify(tiny_bundle: Path) -> None:
-    found = answer("verify", str(tiny_bundle))
+def test_info_on_runtimes() -> None:
+    found = {each["name"]: each for each in answer("info", "--runtimes")["runtimes"]}
+    assert found["onnx CPUExecutionProvider"]["loads"]
+    assert not found["tensorrt"]["loads"]
+    table = run("info", "--runtimes").stdout
+    assert found["onnx CPUExecutionProvider"]["version"] in table
+    assert "why not" in table
+
+
+def test_verify(tiny_bundle: Path, user_folders: Path) -> None:
+    found = answer("verify", str(tiny_bundle), "--runtime", "onnx")
     assert found["passed"]
+    (report,) = (user_folders / "data" / "samclip-sdk" / "verified").glob(f"{found['bundle']}-*")
+    assert json.loads(report.read_text()) == found
     table = run("verify", str(tiny_bundle)).stdout
     assert "FAILED" not in table
+
+
+def test_verify_of_artifacts_that_are_not_there(tiny_bundle: Path) -> None:
+    bundle = str(tiny_bundle)
+    assert "onnx fp32" in fails("verify", bundle, "--precision", "int8")
+    assert "coreml" in fails("verify", bundle, "--runtime", "coreml")
+
+
+def test_compile_without_a_gpu(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_gpu() -> None:
+        raise RuntimeMissingError("there is no GPU")
+
+    monkeypatch.setattr("samclip_sdk.runtimes.trt_cuda.current_gpu", no_gpu)
+    assert "there is no GPU" in fails("compile", str(tiny_bundle))
