@@ -35,8 +35,8 @@ format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(DEV)  ## quality on drawings that no training saw: see quality.json
-	$(VENV)/bin/python -m benchmarks quality
+bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
+	$(VENV)/bin/python -m benchmarks performance
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(DEMO_VENV) demo_output dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.evaluate.command import app as evaluate
 from benchmarks.held_out import write_held_out
+from benchmarks.latency.command import compare, latency, latency_report, latency_schema
 from benchmarks.material import load_materials
 from benchmarks.paper.command import paper, paper_report
+from benchmarks.performance.command import performance, performance_report
 from benchmarks.quality import measure_quality
 from benchmarks.record import Quality, Settings, Subject, describe_environment
 from benchmarks.report import insert_table, render
@@ -35,6 +37,12 @@ app = typer.Typer(
 app.add_typer(evaluate, name="evaluate")
 app.command("paper")(paper)
 app.command("paper-report")(paper_report)
+app.command("latency")(latency)
+app.command("latency-report")(latency_report)
+app.command("latency-schema")(latency_schema)
+app.command("performance")(performance)
+app.command("performance-report")(performance_report)
+app.command("compare")(compare)
 
 
 @app.command()

@@ -31,6 +31,7 @@ from export.task_gates import EagerSource, TaskGate
 from export.to_coreml import PackageMetadata
 from export.to_onnx import OPSET
 from export.tokenizer import write_tokenizer
+from samclip_sdk.artifact_sets import artifact_sets
 from samclip_sdk.bundle import Bundle
 from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
 from samclip_sdk.manifest import (
@@ -49,7 +50,7 @@ from samclip_sdk.manifest import (
 )
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.text import Tokenizer, read_templates
-from samclip_sdk.verify import artifact_sets, verify_bundle
+from samclip_sdk.verify import verify_bundle
 
 Report = Callable[[str], None]
 

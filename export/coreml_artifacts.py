@@ -30,12 +30,7 @@ from samclip_sdk.runtimes.coreml import CoreMLSession
 
 MANIFEST = "Manifest.json"
 
-_WEIGHTS: dict[Precision, Weights] = {
-    "fp32": "as_is",
-    "fp16": "as_is",
-    "int8": "int8",
-    "palette6": "palette6",
-}
+_WEIGHTS: dict[Precision, Weights] = {"int8": "int8", "palette6": "palette6"}
 
 
 class CoreMLWriter:
@@ -117,7 +112,7 @@ class CoreMLWriter:
             self._folder / package,
             graph=graph,
             axes=axes,
-            weights=_WEIGHTS[precision],
+            weights=_stored_as(precision, part=graph.part),
             metadata=self._metadata,
         )
         return package
@@ -148,6 +143,17 @@ class CoreMLWriter:
         return parity.model_copy(update={"on_target": False})
 
 
+def _stored_as(precision: Precision, *, part: str) -> Weights:
+    """How the weights of a part's packages are stored.
+
+    Texts lie close together: 64 values for each tensor of their encoder change what a picture is
+    called, so that it keeps 8 bits.
+    """
+    if part == "text_encoder" and precision == "palette6":
+        return "int8"
+    return _WEIGHTS.get(precision, "as_is")
+
+
 class InterpretedSource:
     """A bundle's Core ML packages, interpreted. A `ModelSource`."""
 
@@ -155,11 +161,12 @@ class InterpretedSource:
         self.id = bundle.id
         self.manifest: ModelInfo = bundle.manifest
         self.tokenizer_path = bundle.file("tokenizer.json")
+        self.runtime = "coreml"
+        self.precision = precision
         self._bundle = bundle
-        self._precision = precision
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key."""
-        files = self._bundle.graph_files(graph, runtime="coreml", precision=self._precision)
+        files = self._bundle.graph_files(graph, runtime="coreml", precision=self.precision)
         spec = self._bundle.manifest.graphs[graph]
         return CoreMLSession(files, spec=spec, load=MilInterpreter.load)

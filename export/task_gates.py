@@ -33,6 +33,8 @@ class EagerSource:
     manifest: ModelInfo
     tokenizer_path: Path
     graphs: Sequence[Graph]
+    runtime: str = "torch"
+    precision: str = "fp32"
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key."""
@@ -59,6 +61,14 @@ class _OneGraph:
     @property
     def tokenizer_path(self) -> Path:
         return self.eager.tokenizer_path
+
+    @property
+    def runtime(self) -> str:
+        return self.eager.runtime
+
+    @property
+    def precision(self) -> str:
+        return self.eager.precision
 
     def session(self, graph: str) -> Session:
         return (self.other if graph == self.graph else self.eager).session(graph)

@@ -1,4 +1,4 @@
-"""The command line: `samclip classify | segment | text | embed | info | verify | compile`.
+"""The command line: `samclip classify | segment | text | embed | annotate | info | verify | ...`.
 
 Answers go to standard output (a table, or one line of JSON with --json); progress, warnings and
 errors go to standard error. Exit codes: 0 done, 1 an error (one line says which), 2 wrong usage.
@@ -13,7 +13,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from samclip_sdk.cli_annotate import annotate
+from samclip_sdk.cli_bench import bench
 from samclip_sdk.cli_bundle import compile_engines, info, verify
+from samclip_sdk.cli_tune import tune
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
 from samclip_sdk.result_base import Result
 from samclip_sdk.storage import atomic_file
@@ -25,9 +28,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(annotate)
+app.command()(bench)
 app.command()(info)
 app.command()(verify)
 app.command("compile")(compile_engines)
+app.command()(tune)
 
 
 def _check_outputs(paths: list[Path] | None) -> list[Path] | None:
@@ -43,10 +49,12 @@ def _check_outputs(paths: list[Path] | None) -> list[Path] | None:
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 Labels = Annotated[list[str], typer.Argument(metavar="LABEL...", help="nouns, such as: dog grass")]
 Model = Annotated[str, typer.Option(help="a bundle's folder, .zip or name; or a checkpoint")]
-Runtime = Annotated[str, typer.Option(help="onnx, coreml, tensorrt, torch or auto")]
+Runtime = Annotated[str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")]
 Precision = Annotated[
-    str | None, typer.Option(help="fp32, fp16 or int8; by default the bundle's own choice")
+    str | None,
+    typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
 ]
+Threads = Annotated[int, typer.Option(min=0, help="of onnx and openvino; 0: their choice")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 Outputs = Annotated[
     list[Path] | None,
@@ -68,12 +76,13 @@ def classify(
     model: Model = DEFAULT_MODEL,
     runtime: Runtime = "auto",
     precision: Precision = None,
+    threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
     """Tell which of the labels describes the picture best."""
     with (
         working("classifying"),
-        SamClip.load(runtime, model=model, precision=precision) as samclip,
+        SamClip.load(runtime, model=model, precision=precision, threads=threads) as samclip,
     ):
         result = samclip.classify(image, labels)
         _save(result, output, image=image)
@@ -98,6 +107,7 @@ def segment(
     model: Model = DEFAULT_MODEL,
     runtime: Runtime = "auto",
     precision: Precision = None,
+    threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
     """Segment what points and boxes, in pixels of the picture, point at."""
@@ -105,7 +115,10 @@ def segment(
     boxes = [_numbers(text, option="--box", counts=(4,)) for text in box or ()]
     if not points and not boxes:
         raise typer.BadParameter("give --point or --box")
-    with working("segmenting"), SamClip.load(runtime, model=model, precision=precision) as samclip:
+    with (
+        working("segmenting"),
+        SamClip.load(runtime, model=model, precision=precision, threads=threads) as samclip,
+    ):
         result = samclip.segment(
             image,
             points=[[each[:2] for each in points]] if points else None,
@@ -144,10 +157,14 @@ def text(
     model: Model = DEFAULT_MODEL,
     runtime: Runtime = "auto",
     precision: Precision = None,
+    threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
     """Find each label in the picture, and its mask if it is there."""
-    with working("segmenting"), SamClip.load(runtime, model=model, precision=precision) as samclip:
+    with (
+        working("segmenting"),
+        SamClip.load(runtime, model=model, precision=precision, threads=threads) as samclip,
+    ):
         result = samclip.segment_text(
             image,
             labels,
@@ -179,6 +196,7 @@ def embed(
     model: Model = DEFAULT_MODEL,
     runtime: Runtime = "auto",
     precision: Precision = None,
+    threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
     """Embed a picture, or texts, in the space that both share; unit length."""
@@ -186,7 +204,10 @@ def embed(
         raise typer.BadParameter("give a picture or --text, one of the two")
     if output is not None and output.suffix.lower() != ".npy":
         raise typer.BadParameter(f"{output} must end in .npy")
-    with working("embedding"), SamClip.load(runtime, model=model, precision=precision) as samclip:
+    with (
+        working("embedding"),
+        SamClip.load(runtime, model=model, precision=precision, threads=threads) as samclip,
+    ):
         if image is None:
             names, embeddings = list(text or ()), samclip.embed_text(text or ())
         else:

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.artifact_sets import artifact_sets, runtime_sets
 from samclip_sdk.bundle import Bundle, open_bundle
+from samclip_sdk.cli_tune import auto_choice, print_auto_choice
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.manifest import GraphSpec, Manifest
 from samclip_sdk.runtimes import GraphFile, RuntimeOptions
 from samclip_sdk.runtimes.availability import runtime_states
 from samclip_sdk.terminal import print_json, print_table, working
-from samclip_sdk.verify import COMPUTE_UNITS, VerificationReport, artifact_sets, verify_bundle
+from samclip_sdk.verify import COMPUTE_UNITS, VerificationReport, verify_bundle
 
 BundleName = Annotated[str, typer.Argument(metavar="[BUNDLE]", help="its folder, .zip or name")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
@@ -27,13 +29,14 @@ AnyPrecision = Annotated[
 def info(
     bundle: BundleName = DEFAULT_MODEL,
     runtimes: Annotated[
-        bool, typer.Option("--runtimes", help="tell which runtimes load on this machine instead")
+        bool,
+        typer.Option("--runtimes", help="tell what loads on this machine, and what auto takes"),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what a bundle holds, or with --runtimes what can run here and why the rest cannot."""
     if runtimes:
-        _print_runtimes(as_json=as_json)
+        _print_runtimes(bundle, as_json=as_json)
         return
     with working("opening"):
         opened = open_bundle(bundle)
@@ -59,7 +62,7 @@ def verify(
     bundle: BundleName = DEFAULT_MODEL,
     runtime: Annotated[
         str | None,
-        typer.Option(help="onnx, coreml or tensorrt; by default onnx or coreml, as the bundle has"),
+        typer.Option(help="onnx, openvino, coreml or tensorrt; by default all but the last"),
     ] = None,
     precision: AnyPrecision = None,
     as_json: AsJson = False,
@@ -133,20 +136,30 @@ def _choose(
     Raises:
         RuntimeMissingError: none of the bundle's runtimes loads here.
     """
+    # TensorRT would build the engines of every precision, for minutes: one at a time.
     if runtime is not None and (precision is not None or runtime == "tensorrt"):
         return [(runtime, precision)]
-    loading = {state.name.partition(" ")[0] for state in runtime_states() if state.loads}
-    chosen: list[tuple[str, str | None]] = [
-        (kind, each)
-        for kind, each in artifact_sets(bundle)
-        if runtime in (None, kind) and precision in (None, each)
-        if runtime is not None or kind in loading
+    asked = [
+        each
+        for each in runtime_sets(bundle)
+        if runtime in (None, each.runtime) and precision in (None, each.precision)
     ]
-    if not chosen and runtime is None:
+    if not asked:
+        return [(runtime or "onnx", precision)]  # verifying it says what there is instead
+    states = runtime_states()
+    loading = {state.name.partition(" ")[0] for state in states if state.loads} - {"tensorrt"}
+    failing = {state.name for state in states if not state.loads}
+    chosen: list[tuple[str, str | None]] = [
+        (each.runtime, each.precision)
+        for each in asked
+        if runtime is not None or each.runtime in loading
+        if str(each) not in failing
+    ]
+    if not chosen:
         raise RuntimeMissingError(
             f"nothing of {bundle.manifest.name} runs here: see `samclip info --runtimes`"
         )
-    return chosen or [(runtime or "onnx", precision)]
+    return chosen
 
 
 def _print_report(report: VerificationReport) -> None:
@@ -157,17 +170,20 @@ def _print_report(report: VerificationReport) -> None:
     print_table((f"check of {report.subject}", "error", "bound", ""), rows)
 
 
-def _print_runtimes(*, as_json: bool) -> None:
+def _print_runtimes(bundle: str, *, as_json: bool) -> None:
     with working("trying the runtimes"):
         states = runtime_states()
+        choice = auto_choice(open_bundle(bundle))
     if as_json:
-        print_json({"runtimes": [dataclasses.asdict(state) for state in states]})
+        auto = choice if isinstance(choice, str) else choice.model_dump(mode="json")
+        print_json({"runtimes": [dataclasses.asdict(state) for state in states], "auto": auto})
         return
     rows = [
         (state.name, state.version, "yes" if state.loads else "no", state.reason)
         for state in states
     ]
     print_table(("runtime", "version", "loads here", "why not"), rows)
+    print_auto_choice(choice)
 
 
 def _facts(bundle: Bundle, *, manifest: Manifest) -> list[tuple[str, str]]:

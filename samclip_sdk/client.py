@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -13,15 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.engine import Engine, Stopwatch
-from samclip_sdk.errors import PromptError, TextError
-from samclip_sdk.image import ImageSource
+from samclip_sdk.errors import PromptError
+from samclip_sdk.image import ImageSource, PreparedImage
 from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource, open_source
 from samclip_sdk.prompts import geometric_prompts
 from samclip_sdk.results import Classification, ImageEmbedding, Masks, TextMasks
 from samclip_sdk.runtimes import RuntimeOptions
 from samclip_sdk.storage import atomic_file
-from samclip_sdk.text import check_texts
+from samclip_sdk.text import check_labels, check_texts
 from samclip_sdk.text_to_mask import (
     Options,
     compose,
@@ -47,10 +46,12 @@ class SamClip:
 
     Attributes:
         manifest: the model's sizes, tasks, templates and thresholds.
+        source: where the graphs come from; it tells the model's id, runtime and precision.
     """
 
     def __init__(self, source: ModelSource) -> None:
         self.manifest = source.manifest
+        self.source = source
         self._tasks = source.manifest.tasks
         self._engine = Engine(source)
 
@@ -63,22 +64,29 @@ class SamClip:
         precision: str | None = None,
         providers: Sequence[str] = (),
         compute_units: str = "all",
+        threads: int = 0,
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
         Args:
-            runtime: "onnx" (bundles), "torch" (checkpoint folders), or "auto": whichever of them
-                reads `model`.
+            runtime: "onnx", "openvino", "coreml" or "tensorrt" for bundles, "torch" for checkpoint
+                folders, or "auto": of those installed, the one that is fastest here. It is measured
+                at the first load of a bundle, for seconds, and remembered.
             model: a bundle's folder, .zip or name, or a checkpoint folder.
-            precision: of the bundle's artifacts; its preferred ones if None.
+            precision: "fp32", "fp16", "bf16" (OpenVINO), "int8" or "palette6" (Core ML); the
+                bundle's preferred one if None; the fastest one here if "auto".
             providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
             compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
+            threads: onnxruntime's and OpenVINO's; their own choice if 0.
 
         Raises:
             RuntimeMissingError: the runtime is not installed; the message says how to install it.
             BundleError: the model cannot be opened, or a file of it is missing or was changed.
+            VerificationError: "auto" found nothing that computes what it should.
         """
-        options = RuntimeOptions(providers=tuple(providers), compute_units=compute_units)
+        options = RuntimeOptions(
+            providers=tuple(providers), compute_units=compute_units, threads=threads
+        )
         return cls(open_source(runtime, model=model, precision=precision, options=options))
 
     def close(self) -> None:
@@ -96,17 +104,28 @@ class SamClip:
     ) -> None:
         self.close()
 
-    def encode_image(self, image: ImageSource) -> ImageEmbedding:
+    def prepare_image(self, image: ImageSource) -> PreparedImage:
+        """Reads a picture and fits it to the backbone: what `encode_image` does before it runs.
+
+        It runs no graph, so that threads may prepare pictures while another one runs the model.
+
+        Raises:
+            ImageError: the image cannot be read or used.
+        """
+        return self._engine.prepare(image, task=self._tasks.segmentation, clock=Stopwatch())
+
+    def encode_image(self, image: ImageSource | PreparedImage) -> ImageEmbedding:
         """Runs the backbone once, at the segmentation resolution.
 
         Args:
-            image: a path, a PIL image, or an RGB uint8 array [H,W,3].
+            image: a path, a PIL image, an RGB uint8 array [H,W,3], or what `prepare_image` made.
 
         Returns:
             What every other method takes instead of the image; immutable, and can be saved.
 
         Raises:
             ImageError: the image cannot be read or used.
+            EmbeddingMismatchError: the image was prepared for another model.
         """
         return self._engine.encode(image, task=self._tasks.segmentation, clock=Stopwatch())
 
@@ -128,7 +147,7 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         clock = Stopwatch()
-        names = _check_labels(labels)
+        names = check_labels(labels)
         text = self._engine.embed_labels(names, clock=clock)
         cosines = text @ self._image_embedding(image, clock=clock)
         logits = (self.manifest.text.logit_scale * cosines).astype(np.float32)
@@ -229,7 +248,7 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         clock = Stopwatch()
-        names = _check_labels(labels)
+        names = check_labels(labels)
         options = Options.from_manifest(
             self.manifest,
             threshold=threshold,
@@ -296,7 +315,7 @@ class SamClip:
             TextError: no label, an empty one, or one twice.
             StorageError: the file cannot be written.
         """
-        names = _check_labels(labels)
+        names = check_labels(labels)
         content = encode_vocabulary(
             names,
             embeddings=self._engine.embed_labels(names, clock=Stopwatch()),
@@ -325,16 +344,3 @@ class SamClip:
         _, image_embedding = self._engine.clip_head(embedding, clock=clock)
         vector: Array = image_embedding[0]
         return vector
-
-
-def _check_labels(labels: str | Sequence[str]) -> tuple[str, ...]:
-    """The labels as a tuple; each names a class of its own.
-
-    Raises:
-        TextError: none, an empty one, or one twice.
-    """
-    checked = check_texts(labels)
-    twice = [label for label, count in Counter(checked).items() if count > 1]
-    if twice:
-        raise TextError(f"the label {twice[0]!r} is there twice")
-    return checked

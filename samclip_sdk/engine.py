@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import EmbeddingMismatchError
-from samclip_sdk.image import Frame, ImageSource, center_crop, letterbox, load_image
+from samclip_sdk.image import (
+    Frame,
+    ImageSource,
+    PreparedImage,
+    center_crop,
+    letterbox,
+    load_image,
+)
 from samclip_sdk.manifest import Task, graph_key
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import Prompts
@@ -88,8 +95,8 @@ class Engine:
             )
         return image
 
-    def encode(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> ImageEmbedding:
-        """Runs the backbone on what `task` sees of a picture."""
+    def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
+        """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""
         resolution = task.resolution
         with clock.step("load_image"):
             pixels = load_image(image)
@@ -101,11 +108,29 @@ class Engine:
                 square, frame = letterbox(
                     pixels, resolution=resolution, pad_colour=self.manifest.image.pad_colour
                 )
-        encoded = self.run(graph_key("image_encoder", resolution), {"image": square}, clock=clock)
+        return PreparedImage(square=square, frame=frame, bundle_id=self.model_id)
+
+    def encode(
+        self, image: ImageSource | PreparedImage, *, task: Task, clock: Stopwatch
+    ) -> ImageEmbedding:
+        """Runs the backbone on what `task` sees of a picture, or saw of a prepared one.
+
+        Raises:
+            EmbeddingMismatchError: the image was prepared for another model.
+        """
+        if not isinstance(image, PreparedImage):
+            image = self.prepare(image, task=task, clock=clock)
+        if image.bundle_id != self.model_id:
+            raise EmbeddingMismatchError(
+                f"the image was prepared for model {image.bundle_id}, this is model "
+                f"{self.model_id}: prepare it again"
+            )
+        graph = graph_key("image_encoder", image.frame.resolution)
+        encoded = self.run(graph, {"image": image.square}, clock=clock)
         return ImageEmbedding(
             image_tokens=encoded["image_tokens"],
             image_embeddings=encoded["image_embeddings"],
-            frame=frame,
+            frame=image.frame,
             bundle_id=self.model_id,
             speed=dict(clock.ms),
         )

@@ -17,9 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from samclip_sdk.errors import BundleError
 from samclip_sdk.golden_tasks import GoldenTasks
-
-GOLDEN_INDEX = "golden/index.json"
-GOLDEN_TENSORS = "golden/tensors.npz"
+from samclip_sdk.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 
 
 class _Golden(BaseModel):

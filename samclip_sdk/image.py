@@ -201,6 +201,21 @@ class Frame:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A picture as a model's image encoder takes it; see `SamClip.prepare_image`.
+
+    Attributes:
+        square: uint8 [1,3,S,S], RGB.
+        frame: where the picture lies in it.
+        bundle_id: of the model that it was prepared for.
+    """
+
+    square: NDArray[np.uint8]
+    frame: Frame
+    bundle_id: str
+
+
 def letterbox(
     image: NDArray[np.uint8], *, resolution: int, pad_colour: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], Frame]:

@@ -27,6 +27,8 @@ from samclip_sdk.modeling.config import ModelConfig
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
+GOLDEN_INDEX = "golden/index.json"
+GOLDEN_TENSORS = "golden/tensors.npz"
 PER_RESOLUTION = ("image_encoder", "clip_head")
 
 Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from samclip_sdk.artifact_sets import find_set
 from samclip_sdk.bundle import Bundle, open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
 from samclip_sdk.manifest import MANIFEST_NAME, TOKENIZER_NAME, ModelInfo
 from samclip_sdk.runtimes import RuntimeOptions, Session, open_session
 from samclip_sdk.runtimes.availability import check_runtime
 from samclip_sdk.runtimes.base import DEFAULT_OPTIONS
+from samclip_sdk.selection import AUTO, select
 from samclip_sdk.sign_off import sign_off_path
 
-RUNTIMES = ("auto", "onnx", "coreml", "tensorrt", "torch")
+RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
+
+_OF_OTHERS_FILES = ("openvino", "tensorrt")
+"""Runtimes that read ONNX files, whose parity was measured on onnxruntime."""
 
 
 class ModelSource(Protocol):
@@ -24,6 +30,14 @@ class ModelSource(Protocol):
     @property
     def id(self) -> str:
         """Changes with anything that changes an output."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs the graphs: "onnx", "openvino", "coreml", "tensorrt" or "torch"."""
+
+    @property
+    def precision(self) -> str:
+        """Of the graphs."""
 
     @property
     def manifest(self) -> ModelInfo:
@@ -45,8 +59,9 @@ class BundleSource:
 
     Args:
         bundle: where the artifacts are.
-        runtime: "onnx", "coreml" or "tensorrt", which builds its engines from the ONNX files.
-        precision: of the artifacts; the bundle's preferred ones if None.
+        runtime: "onnx", "openvino", "coreml" or "tensorrt"; OpenVINO reads the ONNX files, and
+            TensorRT builds its engines from them.
+        precision: that it runs in; the bundle's preferred one if None.
         options: of the runtime.
         warn: False for who is about to verify them.
 
@@ -54,7 +69,8 @@ class BundleSource:
         bundle: as given.
         id: of the bundle.
         manifest: of the bundle.
-        precision: of the artifacts.
+        runtime: as given.
+        precision: that it runs in.
 
     Raises:
         BundleError: a graph has no such artifact, or a file is missing.
@@ -73,32 +89,37 @@ class BundleSource:
         self.bundle = bundle
         self.id = bundle.id
         self.manifest: ModelInfo = bundle.manifest
-        self._runtime = runtime
+        self.runtime = runtime
         self._options = options
-        files_of = "onnx" if runtime == "tensorrt" else runtime
+        found = find_set(bundle, runtime=runtime, precision=precision)
+        self.precision = found.precision
         self._files = {
-            graph: bundle.graph_files(graph, runtime=files_of, precision=precision)
+            graph: tuple(
+                replace(file, precision=found.precision)
+                for file in bundle.graph_files(
+                    graph, runtime=found.artifact_runtime, precision=found.artifact_precision
+                )
+            )
             for graph in bundle.manifest.graphs
         }
-        self.precision = self._files["mask_decoder"][0].precision
         if warn:
             self._warn_of_unproven()
 
     def _warn_of_unproven(self) -> None:
-        """Of what no one has seen run right: engines are built here, so none of them was."""
+        """Of what no one has seen run right, unless it passed here."""
         proven = all(file.proven for files in self._files.values() for file in files)
         report = sign_off_path(
             self.id,
-            runtime=self._runtime,
+            runtime=self.runtime,
             precision=self.precision,
             compute_units=self._options.compute_units,
         )
-        if (proven and self._runtime != "tensorrt") or report.is_file():
+        if (proven and self.runtime not in _OF_OTHERS_FILES) or report.is_file():
             return
         warnings.warn(
-            f"the {self._runtime} {self.precision} graphs of {self.manifest.name} were never "
+            f"the {self.runtime} {self.precision} graphs of {self.manifest.name} were never "
             "compared with their reference on a device like this: run `samclip verify "
-            f"{self.bundle.root} --runtime {self._runtime}` here",
+            f"{self.bundle.root} --runtime {self.runtime}` here",
             UnverifiedArtifactWarning,
             stacklevel=3,
         )
@@ -121,7 +142,7 @@ class BundleSource:
                 "vocabulary packs only, see load_vocabulary"
             )
         return open_session(
-            self._runtime,
+            self.runtime,
             files=self._files[graph],
             spec=self.bundle.manifest.graphs[graph],
             options=self._options,
@@ -138,22 +159,23 @@ def open_source(
     """Opens a model on a runtime.
 
     Args:
-        runtime: "onnx", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint folders,
-            "auto" takes "onnx" or "torch", whichever reads `model`.
+        runtime: "onnx", "openvino", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint
+            folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
         model: a bundle's folder, .zip or name, or a checkpoint folder.
-        precision: "fp32", "fp16" or "int8" of a bundle's artifacts.
+        precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
         options: of the runtime.
 
     Raises:
         RuntimeMissingError: there is no such runtime, or it is not installed.
         BundleError: the model cannot be opened, or not with this runtime.
+        VerificationError: "auto" found nothing that computes what it should.
     """
     if runtime not in RUNTIMES:
         raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
-    if runtime == "auto":
-        runtime = "torch" if _is_checkpoint(model) else "onnx"
+    if runtime == AUTO and _is_checkpoint(model):
+        runtime = "torch"
     if runtime == "torch":
-        if precision not in (None, "fp32"):
+        if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
         from samclip_sdk.runtimes.pytorch import Checkpoint
 
@@ -161,7 +183,11 @@ def open_source(
     check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
-    return BundleSource(open_bundle(model), runtime=runtime, precision=precision, options=options)
+    bundle, warn = open_bundle(model), True
+    if AUTO in (runtime, precision):
+        chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
+        runtime, precision, warn = chosen.runtime, chosen.precision, not compared
+    return BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=warn)
 
 
 def _is_checkpoint(model: str | os.PathLike[str]) -> bool:

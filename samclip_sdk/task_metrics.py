@@ -35,6 +35,7 @@ _INTEGER = {
 TASK_BOUNDS: Mapping[str, Mapping[str, float]] = {
     "fp32": _FLOAT,
     "fp16": _FLOAT,
+    "bf16": _FLOAT,
     "int8": _INTEGER,
     "palette6": _INTEGER,
 }

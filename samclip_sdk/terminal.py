@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import typer
@@ -15,6 +16,9 @@ from rich.status import Status
 from rich.table import Table
 
 from samclip_sdk.errors import SamClipError, SamClipWarning
+
+_SPINNER: ContextVar[Status | None] = ContextVar("spinner", default=None)
+"""The one that a command shows."""
 
 
 @contextmanager
@@ -42,12 +46,35 @@ def working(doing: str) -> Iterator[Status]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", SamClipWarning)
         show_other, warnings.showwarning = warnings.showwarning, show
+        shown = None
         try:
             with console.status(doing) as status:
+                shown = _SPINNER.set(status)
                 yield status
         except SamClipError as error:
             _say(console, f"error: {error}")
             raise typer.Exit(1) from error
+        finally:
+            if shown is not None:
+                _SPINNER.reset(shown)
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[str], None]]:
+    """Shows what is being done: on the command's spinner, or outside of one on its own.
+
+    Yields:
+        What is told of each step.
+    """
+    spinner = _SPINNER.get()
+    if spinner is None:
+        with Console(stderr=True).status(doing) as own:
+            yield own.update
+        return
+    before = spinner.status
+    spinner.update(doing)
+    yield spinner.update
+    spinner.update(before)
 
 
 def _say(console: Console, message: str) -> None:

@@ -6,6 +6,7 @@ import html
 import json
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ def read_templates() -> tuple[str, ...]:
     return tuple(templates)
 
 
+@lru_cache(maxsize=_CACHED_TEXTS)
 def clean_text(text: str) -> str:
     """Cleans a text as CLIP does: mojibake, HTML entities (twice), whitespace, lower case."""
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
@@ -164,6 +166,19 @@ def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
             raise TextError(f"text {index} is a {type(text).__name__}, not a string")
         if not clean_text(text):
             raise TextError(f"text {index} is empty")
+    return checked
+
+
+def check_labels(labels: str | Sequence[str]) -> tuple[str, ...]:
+    """The labels as a tuple; each names a class of its own.
+
+    Raises:
+        TextError: none, an empty one, or one twice.
+    """
+    checked = check_texts(labels)
+    twice = [label for label, count in Counter(checked).items() if count > 1]
+    if twice:
+        raise TextError(f"the label {twice[0]!r} is there twice")
     return checked
 
 

@@ -52,8 +52,8 @@ def upscale_above(
     """
     model = _in_model(low_res, frame=frame)
     above = model > threshold
-    from_rows, rows = _reached(above.any(axis=1), full=frame.height_px)
-    from_columns, columns = _reached(above.any(axis=0), full=frame.width_px)
+    from_rows, rows = _reached(np.logical_or.reduce(above, axis=1), full=frame.height_px)
+    from_columns, columns = _reached(np.logical_or.reduce(above, axis=0), full=frame.width_px)
     size = (columns.stop - columns.start, rows.stop - rows.start)
     if not all(size):
         return (rows, columns), np.zeros((size[1], size[0]), dtype=np.float32)

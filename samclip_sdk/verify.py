@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from samclip_sdk.bundle import Bundle, open_bundle
+from samclip_sdk.bundle import open_bundle
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.golden_checks import Check, golden_checks
+from samclip_sdk.golden_checks import Check, describe_failures, golden_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes import RuntimeOptions
 from samclip_sdk.runtimes.availability import installed_versions
@@ -75,13 +75,9 @@ class VerificationReport:
 
     def raise_if_failed(self) -> None:
         """Raises VerificationError, naming the checks that failed, if any did."""
-        failed = [check for check in self.checks if not check.passed]
-        if failed:
-            worst = max(failed, key=lambda check: check.error / max(check.bound, 1e-12))
-            raise VerificationError(
-                f"{len(failed)} of {len(self.checks)} checks failed on {self.subject}: "
-                f"{worst.name} is off by {worst.error:.3g}, its bound is {worst.bound:.3g}"
-            )
+        failures = describe_failures(self.checks, subject=self.subject)
+        if failures:
+            raise VerificationError(failures)
 
     def sign_off(self) -> None:
         """Keeps the report, so that loading these artifacts here no longer warns.
@@ -112,7 +108,7 @@ def verify_bundle(
 
     Args:
         model: a bundle's folder, .zip or name.
-        runtime: "onnx", "coreml" or "tensorrt".
+        runtime: "onnx", "openvino", "coreml" or "tensorrt".
         precision: of the artifacts; the bundle's preferred ones if None.
         options: of the runtime.
         on_check: told of each check as soon as it is made.
@@ -142,11 +138,3 @@ def verify_bundle(
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         checks=tuple(checks),
     )
-
-
-def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
-    """The runtimes and precisions in which every graph of a bundle is there."""
-    graphs = bundle.manifest.graphs.values()
-    kinds = [{(each.runtime, each.precision) for each in graph.artifacts} for graph in graphs]
-    order = [(each.runtime, each.precision) for graph in graphs for each in graph.artifacts]
-    return tuple(kind for kind in dict.fromkeys(order) if all(kind in each for each in kinds))

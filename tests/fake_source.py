@@ -38,6 +38,9 @@ WHERE = {"dog": (slice(0, 2), slice(0, 2)), "cat": (slice(0, 1), slice(2, 4))}
 class FakeSource:
     """Counts what it is asked: `sessions` by graph, each with its feeds."""
 
+    runtime = "fake"
+    precision = "fp32"
+
     def __init__(self, folder: Path, *, model_id: str = "fake", revision: str = "1") -> None:
         self.id = model_id
         self.tokenizer_path = folder / "tokenizer.json"

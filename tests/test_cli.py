@@ -195,7 +195,7 @@ def test_info_on_runtimes() -> None:
 def test_verify(tiny_bundle: Path, user_folders: Path) -> None:
     found = answer("verify", str(tiny_bundle), "--runtime", "onnx")
     assert found["passed"]
-    (report,) = (user_folders / "data" / "samclip-sdk" / "verified").glob(f"{found['bundle']}-*")
+    (report,) = (user_folders / "data" / "samclip-sdk" / "verified").glob(f"{found['bundle_id']}-*")
     assert json.loads(report.read_text()) == found
     table = run("verify", str(tiny_bundle)).stdout
     assert "FAILED" not in table

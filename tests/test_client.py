@@ -51,6 +51,22 @@ def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) 
     assert set(image.speed) == {"load_image", "preprocess", "image_encoder"}
 
 
+def test_a_prepared_image_is_the_image(both: tuple[SamClip, FakeSource], tmp_path: Path) -> None:
+    model, source = both
+    prepared = model.prepare_image(picture())
+    assert not source.sessions
+    image, same = model.encode_image(prepared), model.encode_image(picture())
+    first, second = (feed["image"] for feed in source.sessions["image_encoder@64"].feeds)
+    assert np.array_equal(first, second)
+    assert image.frame == same.frame
+    assert set(image.speed) == {"image_encoder"}
+    other, _ = fake_client(tmp_path, model_id="other")
+    with pytest.raises(
+        EmbeddingMismatchError, match="prepared for model fake, this is model other"
+    ):
+        other.encode_image(prepared)
+
+
 def test_a_raw_image_is_classified_at_its_own_resolution(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     result = model.classify(picture(), LABELS)

@@ -45,7 +45,8 @@ def test_a_bundle_opens_on_onnx(tmp_path: Path, runtime: str) -> None:
 
 def test_unknown_runtimes_and_precisions(tmp_path: Path, checkpoint: Path) -> None:
     with pytest.raises(
-        RuntimeMissingError, match="no runtime 'tpu': use auto, onnx, coreml, tensorrt, torch"
+        RuntimeMissingError,
+        match="no runtime 'tpu': use auto, onnx, openvino, coreml, tensorrt, torch",
     ):
         SamClip.load("tpu")
     with pytest.raises(BundleError, match="is a checkpoint"):

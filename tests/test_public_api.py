@@ -29,8 +29,12 @@ PUBLIC = [
     "VerificationError",
 ]
 SIGNATURES = {
-    "load": "(runtime='auto', *, model='samclip-tiny', precision=None)",
+    "load": (
+        "(runtime='auto', *, model='samclip-tiny', precision=None, providers=(), "
+        "compute_units='all', threads=0)"
+    ),
     "close": "(self)",
+    "prepare_image": "(self, image)",
     "encode_image": "(self, image)",
     "classify": "(self, image, labels)",
     "segment": (

@@ -24,6 +24,7 @@ class SourceAt:
 
     def __init__(self, source: ModelSource, *, resolution_px: int) -> None:
         self.id = f"{source.id}@{resolution_px}"
+        self.runtime, self.precision = source.runtime, source.precision
         tasks = source.manifest.tasks
         task = tasks.segmentation.model_copy(update={"resolution": resolution_px})
         self.manifest = source.manifest.model_copy(

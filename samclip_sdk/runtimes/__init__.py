@@ -27,7 +27,8 @@ def open_session(
     """Opens one graph of a bundle; for a checkpoint's graphs see `runtimes.pytorch`.
 
     Args:
-        runtime: "onnx", "coreml" or "tensorrt", whose engines are built where the cache has none.
+        runtime: "onnx", "openvino", "coreml", or "tensorrt", whose engines are built where the
+            cache has none.
         files: the graph's artifacts for it; more than one only where each has fixed axes.
         spec: the graph's contract, which the artifacts must keep.
         options: of the runtime.
@@ -40,7 +41,18 @@ def open_session(
         case "onnx":
             from samclip_sdk.runtimes.ort import OrtSession
 
-            return OrtSession(files[0].path, spec=spec, providers=options.providers)
+            return OrtSession(
+                files[0].path, spec=spec, providers=options.providers, threads=options.threads
+            )
+        case "openvino":
+            from samclip_sdk.runtimes.openvino import OpenVINOSession
+
+            return OpenVINOSession(
+                files[0],
+                spec=spec,
+                threads=options.threads,
+                keep_compiled=options.keep_compiled,
+            )
         case "coreml":
             from samclip_sdk.runtimes.coreml import CoreMLSession
 

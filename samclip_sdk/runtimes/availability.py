@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from samclip_sdk.errors import RuntimeMissingError
 
@@ -19,13 +21,15 @@ _PACKAGES = (
     "pillow",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "coremltools",
     "tensorrt",
     "tensorrt-rtx-cu13",
     "cuda-python",
     "torch",
 )
-_MODULES = {"onnx": "onnxruntime", "coreml": "coremltools"}
+_MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "coreml": "coremltools"}
+_TENSORRT_MODULES = ("tensorrt", "tensorrt_rtx")
 
 # The smallest ONNX file there is: y = x.
 _IDENTITY = bytes.fromhex(
@@ -61,12 +65,44 @@ def installed_versions() -> dict[str, str]:
     return {name: version for name in _PACKAGES if (version := _version(name))}
 
 
+def cpu_name() -> str:
+    """The processor, or the board, as far as the system tells."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.strip() in ("model name", "Model"):
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def why_not_installed(runtime: str) -> str:
+    """Why a runtime of bundles cannot run here, as far as that shows without importing it.
+
+    Returns:
+        A reason with a way out; empty where none shows.
+    """
+    if runtime == "coreml" and platform.system() != "Darwin":
+        return "Core ML predicts on a Mac only"
+    if runtime == "tensorrt":
+        found = any(importlib.util.find_spec(module) for module in _TENSORRT_MODULES)
+        return "" if found else "there is no TensorRT here"
+    try:
+        check_runtime(runtime)
+    except RuntimeMissingError as error:
+        return str(error)
+    return ""
+
+
 def check_runtime(runtime: str) -> None:
-    """Refuses a runtime whose package is not installed.
+    """Refuses a runtime whose package is not installed, and "auto" if no runtime's is.
 
     Raises:
         RuntimeMissingError: with the pip command.
     """
+    if runtime == "auto":
+        if all(why_not_installed(each) for each in (*_MODULES, "tensorrt")):
+            check_runtime("onnx")
+        return
     module = _MODULES.get(runtime)
     if module is not None and importlib.util.find_spec(module) is None:
         raise RuntimeMissingError(
@@ -76,7 +112,7 @@ def check_runtime(runtime: str) -> None:
 
 def runtime_states() -> tuple[RuntimeState, ...]:
     """Tries every runtime."""
-    return (*_onnx(), _coreml(), _tensorrt(), _torch())
+    return (*_onnx(), *_openvino(), _coreml(), _tensorrt(), _torch())
 
 
 def _onnx() -> list[RuntimeState]:
@@ -100,6 +136,27 @@ def _onnx() -> list[RuntimeState]:
     if _version("onnxruntime") and _version("onnxruntime-gpu"):
         states.append(RuntimeState("onnx", version, loads=False, reason=TWO_ONNXRUNTIMES))
     return states
+
+
+def _openvino() -> list[RuntimeState]:
+    """OpenVINO, and its bf16, which few CPUs compute in."""
+    from samclip_sdk.runtimes.openvino import DEVICE, check_precision, openvino_core
+
+    version = _version("openvino")
+    try:
+        openvino_core().compile_model(openvino_core().read_model(_IDENTITY), DEVICE)
+    except RuntimeMissingError as error:
+        return [RuntimeState("openvino", version, loads=False, reason=str(error))]
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        return [RuntimeState("openvino", version, loads=False, reason=reason)]
+    try:
+        check_precision("bf16")
+    except RuntimeMissingError as error:
+        bf16 = RuntimeState("openvino bf16", version, loads=False, reason=str(error))
+    else:
+        bf16 = RuntimeState("openvino bf16", version, loads=True)
+    return [RuntimeState("openvino", version, loads=True), bf16]
 
 
 def _coreml() -> RuntimeState:

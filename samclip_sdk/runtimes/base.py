@@ -25,7 +25,7 @@ class GraphFile:
         path: what the runtime is pointed at; of a Core ML package its Manifest.json.
         sha256: of that file.
         weights_sha256: of the further files that it refers to, in the manifest's order.
-        precision: "fp32", "fp16", "int8" or "palette6".
+        precision: "fp32", "fp16", "int8" or "palette6"; "bf16" if an fp32 file is to run so.
         axes: symbolic axis -> its one length in this file; empty where it takes any.
         proven: whether it was compared with eager torch on the runtime that it is for.
     """
@@ -49,13 +49,25 @@ class RuntimeOptions:
     Attributes:
         providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
         compute_units: Core ML's: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
+        threads: onnxruntime's and OpenVINO's for a graph; their own choice if 0.
+        keep_compiled: whether OpenVINO keeps on the disk what it made of a graph, for the next
+            load.
         on_progress: told a phase of the build of a TensorRT engine, how many of its steps are done,
             and how many it has.
+
+    Raises:
+        ValueError: a negative number of threads.
     """
 
     providers: tuple[str, ...] = ()
     compute_units: str = "all"
+    threads: int = 0
+    keep_compiled: bool = True
     on_progress: Callable[[str, int, int], None] = tell_nobody
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ValueError(f"threads is {self.threads}; it must be at least 0, the runtime's own")
 
 
 DEFAULT_OPTIONS = RuntimeOptions()

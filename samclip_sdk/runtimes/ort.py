@@ -32,13 +32,16 @@ class OrtSession:
         path: of the file; its external weights lie beside it.
         spec: the graph's contract; the file must keep it, an fp16 tensor for an fp32 one aside.
         providers: onnxruntime's names, the preferred one first; the CPU is added at the end.
+        threads: for an operation; onnxruntime's choice if 0.
 
     Raises:
         RuntimeMissingError: onnxruntime, or a provider, is not there.
         BundleError: the file cannot be loaded or has other inputs or outputs.
     """
 
-    def __init__(self, path: Path, *, spec: GraphSpec, providers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, *, spec: GraphSpec, providers: Sequence[str] = (), threads: int = 0
+    ) -> None:
         ort = import_runtime("onnxruntime", extra="onnx")
         wanted = list(dict.fromkeys([*providers, CPU_PROVIDER]))
         _check_providers(wanted, available=ort.get_available_providers())
@@ -46,6 +49,7 @@ class OrtSession:
         # Planning memory ahead keeps every attention map alive: more than twice the peak.
         options.enable_mem_pattern = False
         options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = threads
         try:
             session = ort.InferenceSession(str(path), sess_options=options, providers=wanted)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own.

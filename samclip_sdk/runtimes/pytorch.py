@@ -47,11 +47,16 @@ class Checkpoint:
     Attributes:
         manifest: what a bundle's manifest would say about the model.
         id: 16 hex digits that change with the weights, the config and the calibration.
+        runtime: "torch".
+        precision: "fp32".
 
     Raises:
         RuntimeMissingError: torch is not installed.
         BundleError: a file is missing or damaged.
     """
+
+    runtime = "torch"
+    precision = "fp32"
 
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu") -> None:
         for module in ("torch", "safetensors"):

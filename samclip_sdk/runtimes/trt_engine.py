@@ -138,16 +138,7 @@ def compile_engine(
         StorageError: the cache cannot be written.
         ValueError: the graph has an axis that the profile does not know.
     """
-    trt = import_tensorrt()
-    key = EngineKey(
-        onnx_sha256=file.sha256 or file_sha256(file.path),
-        weights_sha256=file.weights_sha256,
-        precision=file.precision,
-        axes=axis_lengths(spec, profile=profile),
-        gpu=gpu,
-        flavour=trt.__name__,
-        version=trt.__version__,
-    )
+    key = _key(file, spec=spec, gpu=gpu, profile=profile)
     folder = engine_cache() if cache is None else cache
     path = folder / key.file_name(file.path.stem)
     data = _read_engine(path, key=key)
@@ -160,6 +151,25 @@ def compile_engine(
         data = build_engine(file.path, spec=spec, gpu=gpu, profile=profile, on_progress=on_progress)
         _write_engine(path, data=data, key=key)
         return CompiledEngine(path, data=data, built=True)
+
+
+def is_compiled(
+    file: GraphFile,
+    *,
+    spec: GraphSpec,
+    gpu: Gpu,
+    cache: Path | None = None,
+    profile: Profile = PROFILE,
+) -> bool:
+    """Whether `compile_engine`, with the same arguments, would take the engine from the cache.
+
+    Raises:
+        RuntimeMissingError: TensorRT is not there.
+        ValueError: the graph has an axis that the profile does not know.
+    """
+    key = _key(file, spec=spec, gpu=gpu, profile=profile)
+    folder = engine_cache() if cache is None else cache
+    return _read_engine(folder / key.file_name(file.path.stem), key=key) is not None
 
 
 def discard_engine(path: Path) -> None:
@@ -252,6 +262,19 @@ def _monitor(trt: Any, *, events: SimpleQueue[_Event], cancelled: threading.Even
             events.put((phase_name, steps, steps))
 
     return Monitor()
+
+
+def _key(file: GraphFile, *, spec: GraphSpec, gpu: Gpu, profile: Profile) -> EngineKey:
+    trt = import_tensorrt()
+    return EngineKey(
+        onnx_sha256=file.sha256 or file_sha256(file.path),
+        weights_sha256=file.weights_sha256,
+        precision=file.precision,
+        axes=axis_lengths(spec, profile=profile),
+        gpu=gpu,
+        flavour=trt.__name__,
+        version=trt.__version__,
+    )
 
 
 def _read_engine(path: Path, *, key: EngineKey) -> bytes | None:

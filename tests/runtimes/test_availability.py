@@ -28,6 +28,7 @@ def test_every_runtime_is_there_with_a_reason_if_it_does_not_load() -> None:
     states = runtime_states()
     assert {each.name.partition(" ")[0] for each in states} == {
         "onnx",
+        "openvino",
         "coreml",
         "tensorrt",
         "torch",
@@ -62,7 +63,10 @@ def test_two_packages_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("both installed" in reason for reason in reasons)
 
 
-@pytest.mark.parametrize(("runtime", "extra"), [("onnx", "onnx"), ("coreml", "coreml")])
+@pytest.mark.parametrize(
+    ("runtime", "extra"),
+    [("onnx", "onnx"), ("coreml", "coreml"), ("openvino", "openvino"), ("auto", "onnx")],
+)
 def test_a_missing_package_names_the_command(
     monkeypatch: pytest.MonkeyPatch, runtime: str, extra: str
 ) -> None:

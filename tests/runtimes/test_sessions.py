@@ -274,10 +274,29 @@ class TestOnnx:
             open_onnx(tmp_path)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "abacus"])
-def test_a_runtime_of_no_version_yet(tmp_path: Path, runtime: str) -> None:
-    with pytest.raises(RuntimeMissingError, match=rf"'{runtime}'.*samclip-sdk\[onnx\]"):
-        open_session(runtime, files=[GraphFile(tmp_path)], spec=SPEC)
+def test_a_runtime_of_no_version_yet(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeMissingError, match=r"'abacus'.*samclip-sdk\[onnx\]"):
+        open_session("abacus", files=[GraphFile(tmp_path)], spec=SPEC)
+
+
+def test_threads_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    seen = []
+    real = onnxruntime.InferenceSession
+
+    def spy(path: str, *, sess_options: Any, providers: list[str]) -> Any:
+        seen.append(sess_options.intra_op_num_threads)
+        return real(path, sess_options=sess_options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    path = write_onnx(tmp_path / "graph.onnx")
+    for threads in (0, 3):
+        options = RuntimeOptions(threads=threads)
+        check(open_session("onnx", files=[GraphFile(path)], spec=SPEC, options=options), feed())
+    assert seen == [0, 3]
+    with pytest.raises(ValueError, match="threads is -1; it must be at least 0"):
+        RuntimeOptions(threads=-1)
 
 
 class TestFake:

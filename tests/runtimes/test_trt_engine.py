@@ -44,6 +44,7 @@ from samclip_sdk.runtimes.trt_engine import (
     compile_engine,
     describe_tensorrt,
     engine_cache,
+    is_compiled,
 )
 from samclip_sdk.runtimes.trt_network import (
     PROFILE,
@@ -426,6 +427,18 @@ class TestCache:
         assert (first.built, second.built) == (True, False)
         assert (first.path, first.data) == (second.path, second.data)
         assert first.path.name.startswith("graph-")
+
+    def test_tells_whether_it_is_compiled(self, tmp_path: Path) -> None:
+        file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
+        cache = tmp_path / "cache" / "engines"
+
+        def compiled(gpu: Gpu) -> bool:
+            return is_compiled(file, spec=SPEC, gpu=gpu, cache=cache, profile=ROWS)
+
+        assert not compiled(GPU)
+        compile_in(tmp_path)
+        assert compiled(GPU)
+        assert not compiled(Gpu(name="another", compute_capability="9.0"))
 
     def test_anything_else_is_another_engine(self, tmp_path: Path) -> None:
         compile_in(tmp_path)

@@ -1,0 +1,93 @@
+"""performance.json as Markdown: the bars, the subjects, the machine, and what cost depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.latency.report import milliseconds
+from benchmarks.latency.report import render as render_latency
+from benchmarks.performance.record import EncoderTime, Performance
+from benchmarks.performance.subjects import BEST_RUN
+from benchmarks.performance.targets import Target, targets
+from benchmarks.report import NONE
+
+_VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
+
+
+def render(found: Performance) -> str:
+    """All tables, each under a heading."""
+    sections = {
+        "The bars": _bars(targets(found)),
+        "Beside its peers": iter([render_latency(found.latency)]),
+        "The share of the machine": _shares(found),
+        "Resolution and threads": _encoders(found),
+        "Prompts": _prompts(found),
+        "samclip-tiny": _tiny(found),
+    }
+    return "\n".join(
+        line for title, lines in sections.items() for line in (f"## {title}", "", *lines, "")
+    )
+
+
+def _bars(rows: list[Target]) -> Iterator[str]:
+    yield "| | bar | measured | |"
+    yield "|---|---|---:|---|"
+    for row in rows:
+        yield f"| {row.name} | {row.bar} | {row.found or NONE} | {_VERDICTS[row.met]} |"
+
+
+def _shares(found: Performance) -> Iterator[str]:
+    yield "| graph of ViT-B | on | GFLOP | ms | GFLOP/s | of the matrix peak | bound by |"
+    yield "|---|---|---:|---:|---:|---:|---|"
+    for row in found.shares:
+        yield (
+            f"| {row.graph} | {row.runtime} {row.precision} | {row.gflop:.1f} | {row.ms:.1f} | "
+            f"{row.gflops:.0f} | {row.of_peak:.0%} | {row.bound} |"
+        )
+    machine = found.machine
+    peaks = ", ".join(
+        f"{each.gflops:.0f} GFLOP/s in {each.precision} ({each.engine}, {each.size} x {each.size})"
+        for each in machine.peaks
+    )
+    yield ""
+    yield (
+        f"Peaks with {machine.threads} threads: {peaks}; a copy moves {machine.bandwidth_gbps:.1f} "
+        "GB/s, read and written. The graphs' times are those of the three-way workload above."
+    )
+
+
+def _encoders(found: Performance) -> Iterator[str]:
+    most = max(each.threads for each in found.encoders)
+    by_run: dict[str, list[EncoderTime]] = {}
+    for each in found.encoders:
+        by_run.setdefault(f"{each.runtime} {each.precision}", []).append(each)
+    sizes = sorted({each.resolution for each in found.encoders})
+    fewer = sorted({each.threads for each in found.encoders} - {most})
+    columns = [f"{size} px" for size in sizes]
+    columns += [f"{sizes[-1]} px, {count} threads" for count in fewer]
+    yield f"| image encoder, {most} threads, ms | " + " | ".join(columns) + " |"
+    yield "|---|" + "---:|" * len(columns)
+    for run, rows in by_run.items():
+        times = {(each.resolution, each.threads): each.ms for each in rows}
+        wanted = [*((size, most) for size in sizes), *((sizes[-1], count) for count in fewer)]
+        cells = [milliseconds(times[each]) if each in times else NONE for each in wanted]
+        yield f"| {run} | " + " | ".join(cells) + " |"
+
+
+def _prompts(found: Performance) -> Iterator[str]:
+    yield (
+        "| box prompts on an encoded picture | "
+        + " | ".join(str(each.prompts) for each in found.prompts)
+        + " |"
+    )
+    yield "|---|" + "---:|" * len(found.prompts)
+    times = [milliseconds(each.ms) for each in found.prompts]
+    yield f"| ViT-B, {' '.join(BEST_RUN)}, ms | " + " | ".join(times) + " |"
+
+
+def _tiny(found: Performance) -> Iterator[str]:
+    yield "| samclip-tiny on | text-to-mask of one label, images/s | mean mask IoU with torch |"
+    yield "|---|---:|---:|"
+    for run, speed in found.tiny_images_per_s.items():
+        iou = found.tiny_iou.get(run)
+        yield f"| {run} | {speed:.1f} | {NONE if iou is None else f'{iou:.4f}'} |"

@@ -1,0 +1,192 @@
+"""Repeated runs and what they tell: percentiles of times, and the peak of a process's memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+Outcome = TypeVar("Outcome")
+
+_DIGITS = 3  # microseconds
+_WARM_UP_SHARE = 0.2  # of the seconds that a workload is timed for
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of repeated runs. Percentiles interpolate; of a few runs p99 is nearly the max.
+
+    Attributes:
+        n: how many runs.
+        mean_ms: their mean.
+        min_ms: the fastest.
+        p50_ms: the median.
+        p90_ms: 90% were faster, or as fast.
+        p99_ms: 99% were faster, or as fast.
+    """
+
+    n: int
+    mean_ms: float
+    min_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, samples_ms: Sequence[float]) -> Timing:
+        """Summarizes milliseconds.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not samples_ms:
+            raise ValueError("there is no run to summarize")
+        p50, p90, p99 = np.percentile(samples_ms, (50, 90, 99)).tolist()
+        values = (float(np.mean(samples_ms)), min(samples_ms), p50, p90, p99)
+        return cls(len(samples_ms), *(round(value, _DIGITS) for value in values))
+
+
+def elapsed_ms(work: Callable[[], object]) -> float:
+    """Runs something once; returns the milliseconds that it took."""
+    start = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - start)
+
+
+def repeat(
+    run: Callable[[], Outcome], *, seconds: float, at_least: int = 3, at_most: int = 1000
+) -> list[Outcome]:
+    """Runs something until a time budget is spent.
+
+    Args:
+        run: does it once.
+        seconds: after which no further run is started.
+        at_least: how many runs there are whatever they take.
+        at_most: how many runs there are whatever is left of the budget.
+
+    Returns:
+        What each run returned, in order.
+    """
+    until = time.perf_counter() + seconds
+    outcomes: list[Outcome] = []
+    while len(outcomes) < at_least or (len(outcomes) < at_most and time.perf_counter() < until):
+        outcomes.append(run())
+    return outcomes
+
+
+@dataclass(frozen=True)
+class WorkloadRuns:
+    """A workload's runs in one process.
+
+    Attributes:
+        first_ms: milliseconds of the first.
+        samples_ms: of those that count.
+        peak_rss_bytes: the most memory that the process held during these; None where the system
+            does not tell.
+    """
+
+    first_ms: float
+    samples_ms: list[float]
+    peak_rss_bytes: int | None
+
+
+def time_workload(
+    run: Callable[[], float],
+    *,
+    memory: PeakMemory,
+    seconds: float,
+    at_least: int = 3,
+    at_most: int = 1000,
+) -> WorkloadRuns:
+    """Times a workload: the first run, a warm-up, then the runs that count.
+
+    Args:
+        run: runs it once and returns the milliseconds.
+        memory: of the process that it runs in.
+        seconds: for the runs that count; a fifth of it for the warm-up, one run at least.
+        at_least: how many runs count whatever they take.
+        at_most: how many runs count whatever is left of the budget.
+    """
+    first_ms = run()
+    repeat(run, seconds=_WARM_UP_SHARE * seconds, at_least=1, at_most=at_most)
+    memory.restart()
+    samples = repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)
+    return WorkloadRuns(round(first_ms, _DIGITS), samples, memory.restart())
+
+
+def summarize_steps(runs: Sequence[Mapping[str, float]]) -> dict[str, Timing]:
+    """Summarizes runs of which each gave milliseconds by step, in the order of the steps."""
+    names = dict.fromkeys(name for run in runs for name in run)
+    return {name: Timing.of([run[name] for run in runs if name in run]) for name in names}
+
+
+class PeakMemory:
+    """The most physical memory that a process has held.
+
+    Args:
+        pid: of the process; this one if None.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._pid = pid
+        self._restarted = False
+        self._overall = 0
+
+    def restart(self) -> int | None:
+        """Lets the peak start anew from what is held now.
+
+        Returns:
+            The peak since the last restart, in bytes. None at the first, and where the system does
+            not let it start anew.
+        """
+        peak = peak_rss_bytes(self._pid)
+        self._overall = max(self._overall, peak or 0)
+        since, self._restarted = peak if self._restarted else None, self._reset()
+        return since
+
+    def overall_bytes(self) -> int | None:
+        """The peak, whatever the restarts, in bytes; None where the system does not tell."""
+        return max(self._overall, peak_rss_bytes(self._pid) or 0) or None
+
+    def _reset(self) -> bool:
+        try:
+            # "5" asks Linux for just that; see proc_pid_clear_refs(5).
+            Path(f"/proc/{self._pid or 'self'}/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            return False
+        return True
+
+
+def peak_rss_bytes(pid: int | None = None) -> int | None:
+    """The most physical memory that a process has held, in bytes.
+
+    Args:
+        pid: of the process; this one if None.
+
+    Returns:
+        None where the system does not tell, as others than Linux do not of another process.
+    """
+    # Not getrusage on Linux: its peak is inherited from the process that started this one.
+    with suppress(OSError):
+        status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
+        return parse_peak_rss(status)
+    if pid is not None or sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes, on a Mac
+
+
+def parse_peak_rss(status: str) -> int | None:
+    """Reads the peak, in bytes, from the text of /proc/PID/status; None if it is not there."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return 1024 * int(value.split()[0])
+    return None

@@ -1,0 +1,132 @@
+"""The bars beside what was measured, the page, and the parts that run in a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.latency.subjects import make_subject
+from benchmarks.performance.record import (
+    EncoderTime,
+    Machine,
+    Peak,
+    Performance,
+    PromptTime,
+    Share,
+    Startup,
+)
+from benchmarks.performance.report import render
+from benchmarks.performance.subjects import (
+    BEST,
+    ONNX_FP32,
+    SAM_CLIP_TORCH,
+    TEXT_150,
+    VIT_B,
+    specs,
+)
+from benchmarks.performance.targets import targets
+from samclip_sdk.timing import Timing
+from tests.benchmarks.latency.example_latency import latency_of, subject_row, workload_row
+
+
+@pytest.fixture
+def found() -> Performance:
+    encoder = {"sam_image_encoder": Timing.of([10_000.0])}
+    latency = latency_of(
+        subject_row(ONNX_FP32, workload_row("encode", 2500), workload_row("three_ways", 2900)),
+        subject_row(
+            BEST,
+            workload_row("encode", 1000),
+            workload_row("text3", 100),
+            workload_row("three_ways", 1200),
+        ),
+        subject_row(TEXT_150, workload_row("text3", 160)),
+        subject_row(SAM_CLIP_TORCH, workload_row("three_ways", 24_000), steps=encoder),
+    )
+    return Performance(
+        latency=latency,
+        machine=Machine(
+            threads=2,
+            peaks=(Peak(precision="int8", engine="openvino", size=2048, gflops=900),),
+            bandwidth_gbps=20,
+        ),
+        shares=(
+            Share(
+                runtime="openvino",
+                precision="int8",
+                graph="image_encoder",
+                gflop=740,
+                ms=1000,
+                gflops=740,
+                of_peak=0.82,
+                bound="compute",
+            ),
+        ),
+        encoders=tuple(
+            EncoderTime(runtime="onnx", precision="fp32", threads=threads, resolution=1024, ms=ms)
+            for threads, ms in ((1, 4800.0), (2, 2500.0))
+        ),
+        prompts=(PromptTime(prompts=1, ms=30), PromptTime(prompts=150, ms=2000)),
+        startup=Startup(seconds=0.4, peak_rss_bytes=90_000_000),
+        tiny_iou={"openvino int8": 0.981},
+        tiny_images_per_s={"onnx fp32": 18.0, "openvino int8": 21.0},
+    )
+
+
+def test_bars_are_met_missed_or_not_measured(found: Performance) -> None:
+    rows = {(row.name, row.bar): row for row in targets(found)}
+    told = {name: (row.found, row.met) for (name, _), row in rows.items()}
+    assert told["image encoder fp32 on onnxruntime against SAM in torch"] == ("4.00x", True)
+    assert told["best CPU path against SAM in torch"] == ("10.00x", True)
+    assert told["the same against SAM's plain ONNX export"] == ("", None)
+    assert told["share of the matrix peak that the best path's encoder reaches"] == ("82%", True)
+    assert told["three ways in fp32 against SAM + CLIP ViT-L/14 in torch"] == ("8.28x", True)
+    assert told["all skills on top of one encode, of the encode, in fp32"] == ("0.16x", True)
+    assert told["text-to-mask of 150 classes, 3 of them present, against 3"] == ("1.60x", False)
+    assert told["importing and loading samclip-tiny"] == ("0.40 s, 90 MB", True)
+    assert told["samclip-tiny, text-to-mask of one label"] == ("21.0 (openvino int8)", True)
+    assert told["samclip-tiny on the best path, mean mask IoU with fp32"] == ("0.9810", True)
+
+
+def test_nothing_measured_meets_nothing(found: Performance) -> None:
+    bare = found.model_copy(
+        update={"latency": latency_of(), "shares": (), "tiny_iou": {}, "tiny_images_per_s": {}}
+    )
+    assert {row.met for row in targets(bare)} == {None, True}
+    assert [row.name for row in targets(bare) if row.met] == ["importing and loading samclip-tiny"]
+
+
+def test_the_page(found: Performance, tmp_path: Path) -> None:
+    text = render(found)
+    assert (
+        "| text-to-mask of 150 classes, 3 of them present, against 3 | <= 1.50x | 1.60x | " in text
+    )
+    assert "| onnx fp32 | 2500 | 4800 |" in text
+    assert "| ViT-B, openvino int8, ms | 30 | 2000 |" in text
+    source, page = tmp_path / "performance.json", tmp_path / "page.md"
+    source.write_text(found.model_dump_json())
+    page.write_text("# Page\n<!-- performance -->\nold\n<!-- /performance -->\n")
+    result = CliRunner().invoke(app, ["performance-report", str(source), "--page", str(page)])
+    assert result.exit_code == 0, result.output
+    assert text in page.read_text()
+    assert "old" not in page.read_text()
+
+
+def test_a_page_without_a_place_is_refused_before_any_work(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n")
+    result = CliRunner().invoke(
+        app, ["performance", "--page", str(page), "--folder", str(tmp_path / "none")]
+    )
+    assert result.exit_code == 1
+    assert "no place for the table" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_every_subject_has_the_key_by_which_it_is_found(tmp_path: Path) -> None:
+    keys = {make_subject(spec).key for spec in specs(tmp_path / VIT_B)}
+    assert {ONNX_FP32, BEST, TEXT_150, SAM_CLIP_TORCH} <= keys
+    assert len(keys) == len(specs(tmp_path / VIT_B))
