@@ -34,16 +34,13 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk.artifact_sets import artifact_sets
 from samclip_sdk.bundle import Bundle
 from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
+from samclip_sdk.graph_spec import Artifact, GraphSpec, Measurement, Pin
 from samclip_sdk.manifest import (
     MANIFEST_NAME,
     TOKENIZER_NAME,
-    Artifact,
-    GraphSpec,
     ImageSpec,
     Manifest,
-    Measurement,
     ModelInfo,
-    Pin,
     Task,
     Tasks,
     TextSpec,

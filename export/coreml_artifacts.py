@@ -24,7 +24,8 @@ from export.to_coreml import (
     to_coreml,
 )
 from samclip_sdk.bundle import Bundle
-from samclip_sdk.manifest import Artifact, ModelInfo, Parity, Pin, Precision
+from samclip_sdk.graph_spec import Artifact, Parity, Pin, Precision
+from samclip_sdk.manifest import ModelInfo
 from samclip_sdk.runtimes import GraphFile, Session
 from samclip_sdk.runtimes.coreml import CoreMLSession
 

@@ -16,6 +16,7 @@ from export.held_out import held_out_files
 from export.parity import STORAGE_BOUNDS
 from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
+from samclip_sdk.contract import graph_key
 from samclip_sdk.golden_tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.goldens import (
     GOLDEN_INDEX,
@@ -29,7 +30,7 @@ from samclip_sdk.goldens import (
     GoldenTokens,
 )
 from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.manifest import ImageSpec, graph_key
+from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.prompts import geometric_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]

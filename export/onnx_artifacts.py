@@ -19,7 +19,7 @@ from export.quantize import quantize
 from export.stored import stored_file
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.manifest import Artifact, Pin, Precision, StoredFile
+from samclip_sdk.graph_spec import Artifact, Pin, Precision, StoredFile
 from samclip_sdk.runtimes.ort import OrtSession
 
 Report = Callable[[str], None]

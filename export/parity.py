@@ -15,7 +15,7 @@ from export.graphs import Arrays, Graph
 from export.probes import Probe
 from samclip_sdk.errors import SamClipError, VerificationError
 from samclip_sdk.goldens import golden_error, min_cosine
-from samclip_sdk.manifest import Measurement, Parity, Precision
+from samclip_sdk.graph_spec import Measurement, Parity, Precision
 from samclip_sdk.runtimes import Session
 
 Pair: TypeAlias = "tuple[NDArray[np.generic], NDArray[np.generic]]"

@@ -24,7 +24,7 @@ from export.parity import Bounds, read_outputs
 from export.probes import Probe
 from export.program_interpreter import ProgramInterpreter, run_program
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.manifest import Pin
+from samclip_sdk.graph_spec import Pin
 
 Accept = Callable[[ExportedProgram], "str | None"]
 """Says what is wrong with a program, or None."""

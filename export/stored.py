@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from samclip_sdk.bundle import file_sha256
-from samclip_sdk.manifest import StoredFile
+from samclip_sdk.graph_spec import StoredFile
 
 
 def store(folder: Path, path: str, data: bytes) -> StoredFile:

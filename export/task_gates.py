@@ -12,7 +12,8 @@ from pathlib import Path
 from export.graphs import Graph
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.manifest import Measurement, ModelInfo
+from samclip_sdk.graph_spec import Measurement
+from samclip_sdk.manifest import ModelInfo
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.runtimes import Session
 from samclip_sdk.runtimes.pytorch import TorchSession

@@ -22,13 +22,8 @@ from samclip_sdk.errors import (
     BundleSchemaError,
     BundleTamperedError,
 )
-from samclip_sdk.manifest import (
-    MANIFEST_NAME,
-    SCHEMA_VERSION,
-    Artifact,
-    Manifest,
-    StoredFile,
-)
+from samclip_sdk.graph_spec import Artifact, StoredFile
+from samclip_sdk.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
 from samclip_sdk.runtimes.base import GraphFile
 from samclip_sdk.zipped import ZippedBundle
 

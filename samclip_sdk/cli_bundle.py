@@ -13,7 +13,8 @@ from samclip_sdk.bundle import Bundle, open_bundle
 from samclip_sdk.cli_tune import auto_choice, print_auto_choice
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.manifest import GraphSpec, Manifest
+from samclip_sdk.graph_spec import GraphSpec
+from samclip_sdk.manifest import Manifest
 from samclip_sdk.runtimes import GraphFile, RuntimeOptions
 from samclip_sdk.runtimes.availability import runtime_states
 from samclip_sdk.terminal import print_json, print_table, working

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.contract import graph_key
 from samclip_sdk.errors import EmbeddingMismatchError
 from samclip_sdk.image import (
     Frame,
@@ -18,7 +19,7 @@ from samclip_sdk.image import (
     letterbox,
     load_image,
 )
-from samclip_sdk.manifest import Task, graph_key
+from samclip_sdk.manifest import Task
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import Prompts
 from samclip_sdk.results import ImageEmbedding

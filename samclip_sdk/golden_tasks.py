@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from samclip_sdk.manifest import RelativePath
+from samclip_sdk.graph_spec import RelativePath
 from samclip_sdk.task_metrics import TaskAnswers, TaskPicture
 
 Box = tuple[float, float, float, float]

@@ -9,19 +9,12 @@ graphs say otherwise is refused: exporters, sessions and tests all read the same
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from samclip_sdk.contract import PER_RESOLUTION, contract_graphs, graph_key
+from samclip_sdk.graph_spec import GraphSpec, Pin, Record, StoredFile
 from samclip_sdk.modeling.config import ModelConfig
 
 SCHEMA_VERSION: Final = 1
@@ -29,43 +22,11 @@ MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 GOLDEN_INDEX = "golden/index.json"
 GOLDEN_TENSORS = "golden/tensors.npz"
-PER_RESOLUTION = ("image_encoder", "clip_head")
 
-Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]
-Precision = Literal["fp32", "fp16", "int8", "palette6"]
-DType = Literal["uint8", "int32", "float32"]
-
-
-def check_relative_path(path: str) -> str:
-    """Returns `path` if it is relative, with forward slashes, and stays inside its folder.
-
-    Raises:
-        ValueError: it is absolute, climbs out, or means different things on different systems.
-    """
-    parts = path.split("/")
-    if not path or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\0]", path):
-        raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
-    return path
-
-
-RelativePath = Annotated[str, AfterValidator(check_relative_path)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StoredFile(_Part):
-    """A file of the bundle."""
-
-    path: RelativePath
-    sha256: Sha256
-    size_bytes: int = Field(ge=0)
-
-
-class ImageSpec(_Part):
+class ImageSpec(Record):
     """How a picture becomes the image encoder's input (whose normalisation is in the graph)."""
 
     patch_size: int = Field(gt=0)
@@ -73,14 +34,14 @@ class ImageSpec(_Part):
     resize: Literal["bilinear_antialias"] = "bilinear_antialias"
 
 
-class Task(_Part):
+class Task(Record):
     """At which resolution a task runs, and what it sees of a picture."""
 
     resolution: int = Field(gt=0)
     crop: Literal["letterbox", "center_crop"] = "letterbox"
 
 
-class Tasks(_Part):
+class Tasks(Record):
     """Prompts and text-to-mask need the whole picture; classification of a raw one may crop."""
 
     segmentation: Task
@@ -93,7 +54,7 @@ class Tasks(_Part):
         return self
 
 
-class TextSpec(_Part):
+class TextSpec(Record):
     """`logit_scale` multiplies the cosine (the exponential of CLIP's parameter)."""
 
     context_length: int = Field(gt=1)
@@ -103,7 +64,7 @@ class TextSpec(_Part):
     logit_scale: float = Field(gt=0)
 
 
-class Calibration(_Part):
+class Calibration(Record):
     """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s)."""
 
     scale: float = Field(gt=0)
@@ -123,99 +84,14 @@ UNCALIBRATED = Calibration(
 """Stands in where nothing was calibrated; such a model says `random_weights`."""
 
 
-class MaskSpec(_Part):
+class MaskSpec(Record):
     """`mask_threshold` is a logit; more than `max_prompts` prompts are decoded in several calls."""
 
     mask_threshold: float = 0.0
     max_prompts: int = Field(default=16, gt=0)
 
 
-class TensorSpec(_Part):
-    """An input or output of a graph; a symbolic axis has a name instead of a size."""
-
-    name: str = Field(min_length=1)
-    dtype: DType
-    shape: tuple[int | str, ...]
-
-
-class Measurement(_Part):
-    """A metric of an artifact against eager torch, and the bound it was accepted on."""
-
-    metric: str = Field(min_length=1)
-    measured: float
-    bound: float
-    better: Literal["lower", "higher"]
-
-    @model_validator(mode="after")
-    def _check(self) -> Measurement:
-        low, high = sorted((self.measured, self.bound))
-        if (self.better == "lower" and self.measured != low) or (
-            self.better == "higher" and self.measured != high
-        ):
-            raise ValueError(f"{self.metric} is {self.measured}, beyond its bound {self.bound}")
-        return self
-
-
-class Parity(_Part):
-    """How an artifact compares with eager torch.
-
-    `measured_on` is None where the machine that exported could not run the artifact at all.
-    `on_target` is False where something else than its runtime ran it: a reference interpreter of a
-    Core ML program tells what the program computes, not what a Neural Engine or a GPU makes of it.
-    That only `samclip verify` on the device tells.
-    """
-
-    measured_on: str | None
-    on_target: bool = True
-    measurements: tuple[Measurement, ...]
-
-    @model_validator(mode="after")
-    def _check(self) -> Parity:
-        if self.measured_on is not None and not self.measurements:
-            raise ValueError("parity names a machine and holds no measurement")
-        return self
-
-
-class Artifact(StoredFile):
-    """A graph as one runtime reads it.
-
-    Its path is the file that the runtime is pointed at; of a Core ML package, which is a folder,
-    its Manifest.json. `weights` are the further files that it refers to; several artifacts may
-    share one. `axes` are the symbolic axes that have one length in it; where there are several
-    artifacts of a runtime and precision, each is for other lengths.
-    """
-
-    runtime: Runtime
-    precision: Precision
-    target: str = Field(default="any", min_length=1)
-    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
-    weights: tuple[StoredFile, ...] = ()
-    parity: Parity
-
-
-class Pin(_Part):
-    """An operation that a reduced-precision artifact computes in fp32.
-
-    `operation` is the submodule's path and the operator's name, "layers.3.attn:softmax" for
-    instance; `peak` is the largest magnitude seen among its inputs and outputs. `reason` says what
-    asks for it: the contract (coordinates, the last normalisation), numbers that fp16 may not hold,
-    or a metric that is lost without it.
-    """
-
-    operation: str = Field(min_length=1)
-    reason: Literal["contract", "overflow", "task"]
-    peak: float = Field(ge=0)
-
-
-class GraphSpec(_Part):
-    """Inputs and outputs of a graph, bound by name, and its artifacts, the preferred one first."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    artifacts: tuple[Artifact, ...] = ()
-
-
-class Licence(_Part):
+class Licence(Record):
     """What a part of the bundle (weights, tokenizer, training data) may be used under."""
 
     part: str = Field(min_length=1)
@@ -223,7 +99,7 @@ class Licence(_Part):
     source: str = Field(min_length=1)
 
 
-class ModelInfo(_Part):
+class ModelInfo(Record):
     """What there is to know about a model beside its weights, in a bundle or in a checkpoint.
 
     `revision` names the weights; `random_weights` says that they mean nothing, and that the model
@@ -318,99 +194,3 @@ class Manifest(ModelInfo):
 
 
 _KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")
-
-
-def graph_key(name: str, resolution: int | None) -> str:
-    """The key of a graph: `image_encoder` at 256 px is `image_encoder@256`.
-
-    Graphs that exist once only are known by their names alone, whatever the resolution.
-
-    Raises:
-        ValueError: the graph exists at several resolutions, and none is given.
-    """
-    if name not in PER_RESOLUTION:
-        return name
-    if resolution is None:
-        raise ValueError(f"{name} exists at several resolutions: say which")
-    return f"{name}@{resolution}"
-
-
-def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[str, GraphSpec]:
-    """The inputs and outputs of every graph of a model, without artifacts.
-
-    Args:
-        model: the config.
-        resolutions: pixels; those at which image_encoder and clip_head exist.
-
-    Returns:
-        Key -> graph. Axes `num_texts`, `num_prompts` (K) and `num_points` (P) are symbolic.
-
-    Raises:
-        ValueError: the model does not run at one of the resolutions.
-    """
-    graphs: dict[str, GraphSpec] = {}
-    for resolution in sorted(set(resolutions)):
-        model.check_resolution(resolution)
-        encoder, head = _image_graphs(model, resolution)
-        graphs[graph_key("image_encoder", resolution)] = encoder
-        graphs[graph_key("clip_head", resolution)] = head
-    ids = _tensor("input_ids", "num_texts", model.text_encoder.context_length, dtype="int32")
-    graphs["text_encoder"] = GraphSpec(
-        inputs=(ids,), outputs=(_tensor("text_embeddings", "num_texts", model.embed_dim),)
-    )
-    return graphs | _mask_graphs(model)
-
-
-def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, GraphSpec]:
-    grid = resolution // model.image_encoder.patch_size
-    patches = (grid // model.token_pooling(resolution)) ** 2
-    tokens = _tensor("image_tokens", 1, model.image_encoder.embed_dim, grid, grid)
-    embeddings = _tensor("image_embeddings", 1, model.mask_decoder.embed_dim, grid, grid)
-    encoder = GraphSpec(
-        inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),
-        outputs=(tokens, embeddings),
-    )
-    head = GraphSpec(
-        inputs=(tokens, _tensor("token_mask", 1, grid, grid)),
-        outputs=(
-            _tensor("patch_embeddings", 1, patches, model.embed_dim),
-            _tensor("image_embedding", 1, model.embed_dim),
-        ),
-    )
-    return encoder, head
-
-
-def _mask_graphs(model: ModelConfig) -> dict[str, GraphSpec]:
-    grid = model.segmentation_resolution // model.image_encoder.patch_size
-    dim, side = model.mask_decoder.embed_dim, 4 * grid
-    many, points = "num_prompts", "num_points"
-    sparse = _tensor("sparse_embeddings", many, points, dim)
-    sparse_mask = _tensor("sparse_mask", many, points)
-    dense = _tensor("dense_embeddings", many, dim, grid, grid)
-    return {
-        "prompt_encoder": GraphSpec(
-            inputs=(
-                _tensor("point_coords", many, points, 2),
-                _tensor("point_labels", many, points, dtype="int32"),
-                _tensor("mask_input", many, 1, side, side),
-                _tensor("has_mask_input", many),
-            ),
-            outputs=(sparse, sparse_mask, dense),
-        ),
-        "mask_decoder": GraphSpec(
-            inputs=(
-                _tensor("image_embeddings", 1, dim, grid, grid),
-                sparse,
-                sparse_mask,
-                dense,
-            ),
-            outputs=(
-                _tensor("low_res_masks", many, 4, side, side),
-                _tensor("iou_predictions", many, 4),
-            ),
-        ),
-    }
-
-
-def _tensor(name: str, *shape: int | str, dtype: DType = "float32") -> TensorSpec:
-    return TensorSpec(name=name, dtype=dtype, shape=shape)

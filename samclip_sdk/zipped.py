@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from samclip_sdk.errors import BundleError, BundleTamperedError, StorageError
-from samclip_sdk.manifest import MANIFEST_NAME, StoredFile, check_relative_path
+from samclip_sdk.graph_spec import StoredFile, check_relative_path
+from samclip_sdk.manifest import MANIFEST_NAME
 
 _MAX_MANIFEST_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 20

@@ -28,7 +28,8 @@ from export.to_coreml import (
     bucket_example,
     to_coreml,
 )
-from samclip_sdk.manifest import GraphSpec, ImageSpec
+from samclip_sdk.graph_spec import GraphSpec
+from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,

@@ -7,13 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from samclip_sdk.manifest import (
-    Manifest,
-    Measurement,
-    check_relative_path,
-    contract_graphs,
-    graph_key,
-)
+from samclip_sdk.contract import contract_graphs, graph_key
+from samclip_sdk.graph_spec import Measurement, check_relative_path
+from samclip_sdk.manifest import Manifest
 from samclip_sdk.modeling.config import VIT_B, ClipHeadConfig
 from tests.example_bundle import CONFIG, manifest
 

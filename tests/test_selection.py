@@ -26,7 +26,8 @@ from samclip_sdk.errors import (
     SamClipWarning,
     VerificationError,
 )
-from samclip_sdk.manifest import GOLDEN_INDEX, GraphSpec
+from samclip_sdk.graph_spec import GraphSpec
+from samclip_sdk.manifest import GOLDEN_INDEX
 from samclip_sdk.runtimes import Arrays, GraphFile, RuntimeOptions, Session, open_session
 from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.selection import (

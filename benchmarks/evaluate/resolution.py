@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from samclip_sdk import SamClip
-from samclip_sdk.manifest import Manifest, ModelInfo, graph_key
+from samclip_sdk.contract import graph_key
+from samclip_sdk.manifest import Manifest, ModelInfo
 from samclip_sdk.model_source import ModelSource, open_source
 from samclip_sdk.runtimes import Session
 

@@ -28,7 +28,8 @@ from export.bundle_writer import ExportOptions, write_bundle
 from export.source import find_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle import open_bundle
-from samclip_sdk.manifest import MANIFEST_NAME, graph_key
+from samclip_sdk.contract import graph_key
+from samclip_sdk.manifest import MANIFEST_NAME
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes import RuntimeOptions
 from samclip_sdk.timing import Timing, elapsed_ms, repeat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.manifest import GraphSpec
+from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes.base import (
     DEFAULT_OPTIONS,
     Arrays,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.manifest import TensorSpec
+from samclip_sdk.graph_spec import TensorSpec
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 

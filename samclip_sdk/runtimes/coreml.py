@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samclip_sdk.errors import BundleError, SamClipError
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.prompts import FILLER
 from samclip_sdk.runtimes.base import Arrays, GraphFile, check_feed, check_outputs
 from samclip_sdk.runtimes.coreml_loader import (

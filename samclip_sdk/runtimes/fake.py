@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs
 
 

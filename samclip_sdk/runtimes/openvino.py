@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.base import (
     Arrays,
     GraphFile,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.availability import TWO_ONNXRUNTIMES, installed_versions
 from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
 

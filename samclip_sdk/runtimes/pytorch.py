@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle import file_sha256
+from samclip_sdk.contract import contract_graphs
 from samclip_sdk.errors import BundleError
+from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.manifest import (
     TOKENIZER_NAME,
     UNCALIBRATED,
     Calibration,
-    GraphSpec,
     ImageSpec,
     ModelInfo,
     Task,
     Tasks,
     TextSpec,
-    contract_graphs,
 )
 from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
 from samclip_sdk.text import read_templates

@@ -27,7 +27,7 @@ import platformdirs
 
 from samclip_sdk.bundle import file_sha256
 from samclip_sdk.errors import BundleError, StorageError
-from samclip_sdk.manifest import GraphSpec
+from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes.base import GraphFile, tell_nobody
 from samclip_sdk.runtimes.trt_cuda import Gpu, current_gpu
 from samclip_sdk.runtimes.trt_network import (

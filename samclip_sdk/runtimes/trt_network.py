@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.trt_cuda import Gpu
 
 RTX = "tensorrt_rtx"

@@ -18,8 +18,8 @@ from export.source import random_source
 from export.to_onnx import DATA_DEPENDENT
 from samclip_sdk import bundle as bundle_module
 from samclip_sdk.bundle import open_bundle
+from samclip_sdk.contract import contract_graphs
 from samclip_sdk.errors import StorageError
-from samclip_sdk.manifest import contract_graphs
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig

@@ -26,7 +26,8 @@ from export.to_coreml import (
     bucket_example,
     to_coreml,
 )
-from samclip_sdk.manifest import TensorSpec, contract_graphs
+from samclip_sdk.contract import contract_graphs
+from samclip_sdk.graph_spec import TensorSpec
 from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.runtimes.coreml_package import import_coremltools, read_tensors

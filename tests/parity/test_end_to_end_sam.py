@@ -18,11 +18,11 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.upscale import upscale_logits
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
 from samclip_sdk.modeling.image_encoder import PIXEL_MEAN, PIXEL_STD
 from samclip_sdk.prompts import geometric_prompts
+from samclip_sdk.upscale import upscale_logits
 from tests.parity.reference import (
     build_clip,
     build_sam,

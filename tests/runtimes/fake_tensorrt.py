@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.base import Arrays
 from samclip_sdk.runtimes.trt_cuda import DeviceMemoryError, Gpu
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from export.mil_interpreter import MilInterpreter
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
-from samclip_sdk.manifest import GraphSpec
+from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes import coreml_loader as loader
 from samclip_sdk.runtimes.coreml import CoreMLSession

@@ -14,8 +14,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from samclip_sdk.contract import contract_graphs
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.manifest import GraphSpec, TensorSpec, contract_graphs
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_session

@@ -21,9 +21,10 @@ import pytest
 
 from samclip_sdk.bundle import open_bundle
 from samclip_sdk.client import SamClip
+from samclip_sdk.contract import contract_graphs
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipError
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.image import Frame
-from samclip_sdk.manifest import GraphSpec, TensorSpec, contract_graphs
 from samclip_sdk.results import ImageEmbedding
 from samclip_sdk.runtimes import GraphFile, Session
 from samclip_sdk.runtimes.base import Arrays
@@ -577,7 +578,7 @@ for call in (
         program = """
 from pathlib import Path
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.manifest import GraphSpec
+from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes.base import GraphFile
 from samclip_sdk.runtimes.trt import open_trt_session
 

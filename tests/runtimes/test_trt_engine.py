@@ -34,7 +34,7 @@ from export.source import find_source
 from export.to_onnx import to_onnx
 from samclip_sdk.bundle import open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError, VerificationError
-from samclip_sdk.manifest import GraphSpec, TensorSpec
+from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.runtimes.trt_engine import (
@@ -522,7 +522,7 @@ class TestCache:
         path.unlink()
         program = f"""
 from pathlib import Path
-from samclip_sdk.manifest import GraphSpec
+from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes.base import GraphFile
 from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.runtimes.trt_engine import compile_engine

@@ -1,0 +1,134 @@
+"""A graph of a bundle: the tensors that go in and out, and the artifacts that compute it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]
+Precision = Literal["fp32", "fp16", "int8", "palette6"]
+DType = Literal["uint8", "int32", "float32"]
+
+
+def check_relative_path(path: str) -> str:
+    """Returns `path` if it is relative, with forward slashes, and stays inside its folder.
+
+    Raises:
+        ValueError: it is absolute, climbs out, or means different things on different systems.
+    """
+    parts = path.split("/")
+    if not path or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\0]", path):
+        raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(check_relative_path)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Record(BaseModel):
+    """A part of the manifest: unknown keys are refused, and it does not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StoredFile(Record):
+    """A file of the bundle."""
+
+    path: RelativePath
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class TensorSpec(Record):
+    """An input or output of a graph; a symbolic axis has a name instead of a size."""
+
+    name: str = Field(min_length=1)
+    dtype: DType
+    shape: tuple[int | str, ...]
+
+
+class Measurement(Record):
+    """A metric of an artifact against eager torch, and the bound it was accepted on."""
+
+    metric: str = Field(min_length=1)
+    measured: float
+    bound: float
+    better: Literal["lower", "higher"]
+
+    @model_validator(mode="after")
+    def _check(self) -> Measurement:
+        low, high = sorted((self.measured, self.bound))
+        if (self.better == "lower" and self.measured != low) or (
+            self.better == "higher" and self.measured != high
+        ):
+            raise ValueError(f"{self.metric} is {self.measured}, beyond its bound {self.bound}")
+        return self
+
+
+class Parity(Record):
+    """How an artifact compares with eager torch.
+
+    `measured_on` is None where the machine that exported could not run the artifact at all.
+    `on_target` is False where something else than its runtime ran it: a reference interpreter of a
+    Core ML program tells what the program computes, not what a Neural Engine or a GPU makes of it.
+    That only `samclip verify` on the device tells.
+    """
+
+    measured_on: str | None
+    on_target: bool = True
+    measurements: tuple[Measurement, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Parity:
+        if self.measured_on is not None and not self.measurements:
+            raise ValueError("parity names a machine and holds no measurement")
+        return self
+
+
+class Artifact(StoredFile):
+    """A graph as one runtime reads it.
+
+    Its path is the file that the runtime is pointed at; of a Core ML package, which is a folder,
+    its Manifest.json. `weights` are the further files that it refers to; several artifacts may
+    share one. `axes` are the symbolic axes that have one length in it; where there are several
+    artifacts of a runtime and precision, each is for other lengths.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    target: str = Field(default="any", min_length=1)
+    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
+    weights: tuple[StoredFile, ...] = ()
+    parity: Parity
+
+
+class Pin(Record):
+    """An operation that a reduced-precision artifact computes in fp32.
+
+    `operation` is the submodule's path and the operator's name, "layers.3.attn:softmax" for
+    instance; `peak` is the largest magnitude seen among its inputs and outputs. `reason` says what
+    asks for it: the contract (coordinates, the last normalisation), numbers that fp16 may not hold,
+    or a metric that is lost without it.
+    """
+
+    operation: str = Field(min_length=1)
+    reason: Literal["contract", "overflow", "task"]
+    peak: float = Field(ge=0)
+
+
+class GraphSpec(Record):
+    """Inputs and outputs of a graph, bound by name, and its artifacts, the preferred one first."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    artifacts: tuple[Artifact, ...] = ()
