@@ -61,8 +61,10 @@ class SetRow(_Record):
 
 
 class ModelRows(_Record):
-    """A model's artifacts and sets of them."""
+    """A model's artifacts and sets of them, and where they were made."""
 
+    environment: Environment
+    tensorrt: str | None
     name: str
     revision: str
     random_weights: bool
@@ -74,8 +76,6 @@ class Runtimes(_Record):
     """What `python -m benchmarks runtimes` found."""
 
     schema_version: Literal[1] = 1
-    environment: Environment
-    tensorrt: str | None
     models: tuple[ModelRows, ...]
 
 
@@ -85,6 +85,7 @@ def measure_runtimes(
     *,
     options: ExportOptions,
     compute_capability: str,
+    environment: Environment,
     console: Console,
 ) -> ModelRows:
     """Exports a checkpoint and builds its engines.
@@ -94,6 +95,7 @@ def measure_runtimes(
         folder: for the bundle; it must not exist.
         options: what to export.
         compute_capability: that engines are built for, "8.9" for instance.
+        environment: told with the rows.
         console: shows progress.
 
     Raises:
@@ -130,6 +132,8 @@ def measure_runtimes(
         for artifact in graph.artifacts
     ]
     return ModelRows(
+        environment=environment,
+        tensorrt=_tensorrt(),
         name=bundle.manifest.name,
         revision=bundle.manifest.revision,
         random_weights=bundle.manifest.random_weights,
@@ -205,6 +209,14 @@ def _sets(bundle: Bundle) -> Iterator[SetRow]:
 
 def _bytes(artifact: Artifact) -> int:
     return artifact.size_bytes + sum(weights.size_bytes for weights in artifact.weights)
+
+
+def _tensorrt() -> str | None:
+    try:
+        trt = import_tensorrt()
+    except RuntimeMissingError:
+        return None
+    return f"{trt.__name__} {trt.__version__}"
 
 
 def _pinned(bundle: Bundle, *, graph: str, precision: str) -> int:

@@ -16,8 +16,6 @@ from benchmarks.runtimes import Runtimes, measure_runtimes
 from benchmarks.runtimes_report import render
 from export.bundle_writer import ExportOptions
 from export.external_weights import WeightPrecision
-from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.trt_network import import_tensorrt
 from samclip_sdk.storage import atomic_file
 
 
@@ -33,6 +31,8 @@ def run_runtimes(
 ) -> None:
     """Measures, writes the JSON, and the tables into `page` between its markers.
 
+    Other models that an earlier run left in `output` stay there.
+
     Raises:
         VerificationError: an artifact is below a gate.
         ValueError: an unknown precision, or a page without markers.
@@ -40,7 +40,9 @@ def run_runtimes(
     """
     if page is not None:
         insert_table(page.read_text(encoding="utf-8"), "", name="runtimes")  # before any work
+    known = Runtimes.model_validate_json(output.read_bytes()).models if output.exists() else ()
     options = ExportOptions(onnx=onnx, coreml=coreml, weights=weights)
+    environment = describe_environment(sys.argv[1:])
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as scratch:
         models = tuple(
@@ -49,13 +51,13 @@ def run_runtimes(
                 Path(scratch) / str(number),
                 options=options,
                 compute_capability=compute_capability,
+                environment=environment,
                 console=console,
             )
             for number, checkpoint in enumerate(checkpoints)
         )
-    found = Runtimes(
-        environment=describe_environment(sys.argv[1:]), tensorrt=_tensorrt(), models=models
-    )
+    names = {model.name for model in models}
+    found = Runtimes(models=(*(each for each in known if each.name not in names), *models))
     with atomic_file(output) as file:
         file.write(f"{found.model_dump_json(indent=1)}\n".encode())
     table = render(found)
@@ -64,11 +66,3 @@ def run_runtimes(
         with atomic_file(page) as file:
             file.write(text.encode())
     Console().print(Markdown(table))
-
-
-def _tensorrt() -> str | None:
-    try:
-        trt = import_tensorrt()
-    except RuntimeMissingError:
-        return None
-    return f"{trt.__name__} {trt.__version__}"

@@ -24,8 +24,8 @@ def render(runtimes: Runtimes) -> str:
             f"### {model.name}, {'random weights' if model.random_weights else 'trained'}",
             "",
         ]
-        lines += [*_sets(model), "", *_artifacts(model), ""]
-    return "\n".join([*lines, _footnote(runtimes), ""])
+        lines += [*_sets(model), "", *_artifacts(model), "", _footnote(model), ""]
+    return "\n".join([*lines, ""])
 
 
 def _sets(model: ModelRows) -> Iterator[str]:
@@ -66,11 +66,11 @@ def _values(measurements: Sequence[Measurement], *, kind: str) -> list[float]:
     return [each.measured for each in measurements if each.metric.startswith(f"{kind}/")]
 
 
-def _footnote(runtimes: Runtimes) -> str:
-    where = runtimes.environment
+def _footnote(model: ModelRows) -> str:
+    where = model.environment
     engines = (
-        f" Engines were built by {runtimes.tensorrt}, without a GPU, and not run."
-        if runtimes.tensorrt
+        f" Engines were built by {model.tensorrt}, without a GPU, and not run."
+        if model.tensorrt
         else ""
     )
     return (
