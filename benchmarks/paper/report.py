@@ -34,7 +34,8 @@ Written by `python -m benchmarks paper-report` from [results.json](results.json)
 `python -m benchmarks paper` writes. [SAM-CLIP](https://arxiv.org/abs/2310.15308) merges a SAM and
 a CLIP of the size ViT-B. Here the repository's small SAM and small CLIP are the teachers, and
 `samclip-tiny` is the student: trained on CPU cores, measured on drawings and backgrounds that no
-training saw.
+training saw. Where a table needs a checkpoint from before the end of training, its student is of
+another, shorter one than the shipped: the weights under the table tell.
 
 **Columns headed "published" hold the paper's numbers, copied from it.** They are of other models,
 on other data sets, and often in another measure. What can be compared is which row is ahead.
