@@ -123,7 +123,9 @@ def measure_runtimes(
             axes=artifact.axes,
             bytes=_bytes(artifact),
             seconds=round(clock.seconds(name, artifact), 2),
-            pinned=_pinned(bundle, graph=name, precision=artifact.precision),
+            pinned=_pinned(
+                bundle, graph=name, runtime=artifact.runtime, precision=artifact.precision
+            ),
             measurements=tuple(
                 each for each in artifact.parity.measurements if not each.metric.startswith(TASK)
             ),
@@ -183,7 +185,9 @@ def _engines(bundle: Bundle, *, compute_capability: str) -> Iterator[ArtifactRow
                 axes={},
                 bytes=len(engine),
                 seconds=round(time.perf_counter() - started, 2),
-                pinned=_pinned(bundle, graph=name, precision=artifact.precision),
+                pinned=_pinned(
+                    bundle, graph=name, runtime="tensorrt", precision=artifact.precision
+                ),
                 measurements=(),
             )
 
@@ -219,10 +223,10 @@ def _tensorrt() -> str | None:
     return f"{trt.__name__} {trt.__version__}"
 
 
-def _pinned(bundle: Bundle, *, graph: str, precision: str) -> int:
+def _pinned(bundle: Bundle, *, graph: str, runtime: str, precision: str) -> int:
+    """Operations of the precision plan, or layers of a graph in int8 (Core ML's are fp16)."""
     if precision == "fp32":
         return 0
-    manifest = bundle.manifest
-    if precision == "int8" and graph in manifest.kept_in_float:
-        return len(manifest.kept_in_float[graph])
-    return len(manifest.precision_plan.get(graph, ())) if precision != "int8" else 0
+    if precision == "int8" and runtime != "coreml":
+        return len(bundle.manifest.kept_in_float.get(graph, ()))
+    return len(bundle.manifest.precision_plan.get(graph, ()))

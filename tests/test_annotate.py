@@ -351,6 +351,7 @@ def test_an_interrupt_keeps_what_is_done(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    threads = threading.active_count()
     asked = []
 
     def interrupted(self: Annotator, image: object, plain: Any = Annotator.__call__) -> Any:
@@ -365,7 +366,7 @@ def test_an_interrupt_keeps_what_is_done(
     assert result.exit_code == 130
     assert result.stdout == ""
     assert "2 of 5 files are through; the same command goes on from there" in result.stderr
-    assert threading.active_count() == 1
+    assert threading.active_count() == threads
     assert not (tmp_path / "out.json").exists()
     assert answer(*arguments)["resumed"] == 2
 

@@ -280,14 +280,15 @@ def test_a_runtime_of_no_version_yet(tmp_path: Path) -> None:
         open_session("abacus", files=[GraphFile(tmp_path)], spec=SPEC)
 
 
-def test_threads_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_onnxruntime_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime
 
     seen = []
     real = onnxruntime.InferenceSession
 
     def spy(path: str, *, sess_options: Any, providers: list[str]) -> Any:
-        seen.append(sess_options.intra_op_num_threads)
+        spinning = sess_options.get_session_config_entry("session.intra_op.allow_spinning")
+        seen.append((sess_options.intra_op_num_threads, spinning))
         return real(path, sess_options=sess_options, providers=providers)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
@@ -295,7 +296,7 @@ def test_threads_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for threads in (0, 3):
         options = RuntimeOptions(threads=threads)
         check(open_session("onnx", files=[GraphFile(path)], spec=SPEC, options=options), feed())
-    assert seen == [0, 3]
+    assert seen == [(0, "0"), (3, "0")]
     with pytest.raises(ValueError, match="threads is -1; it must be at least 0"):
         RuntimeOptions(threads=-1)
 
