@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from samclip_sdk.errors import BundleError, SamClipError
+from samclip_sdk.errors import BundleError, PromptError, SamClipError
 from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.prompts import FILLER
 from samclip_sdk.runtimes.base import Arrays, GraphFile, check_feed, check_outputs
@@ -105,7 +105,8 @@ class CoreMLSession:
         """Runs the graph; see `Session.run`.
 
         Raises:
-            ValueError: besides, an axis that is not cut is longer than in any package.
+            PromptError: an axis that is not cut is longer than in any package, more points in a
+                prompt for instance.
         """
         if not self._buckets:
             raise ValueError("the session is closed")
@@ -147,7 +148,7 @@ class CoreMLSession:
         for axis, length in axes.items():
             longest = max(bucket.axes[axis] for bucket in self._buckets)
             if axis != self._cut_axis and length > longest:
-                raise ValueError(
+                raise PromptError(
                     f"{axis} is {length}, and these Core ML packages take at most {longest}; "
                     "give fewer"
                 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import BundleError, SamClipError
+from samclip_sdk.errors import BundleError, PromptError, SamClipError
 from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.base import (
     Arrays,
@@ -74,7 +74,7 @@ class TrtSession:
         """Runs the graph; see `Session.run`.
 
         Raises:
-            ValueError: also if an axis is longer than the engine takes, more points in a prompt for
+            PromptError: an axis is longer than the engine takes, more points in a prompt for
                 instance, and cannot be split.
             SamClipError: CUDA or TensorRT failed.
         """
@@ -99,7 +99,7 @@ class TrtSession:
         for axis, length in axes.items():
             shortest, longest = self._limits[axis]
             if length < shortest or (length > longest and axis != self._batch_axis):
-                raise ValueError(
+                raise PromptError(
                     f"{axis} is {length}, the engine takes {shortest} to {longest}; another range "
                     "needs an engine built with another profile"
                 )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from export.mil_interpreter import MilInterpreter
-from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
+from samclip_sdk.errors import BundleError, PromptError, RuntimeMissingError, StorageError
 from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes import coreml_loader as loader
@@ -98,7 +98,7 @@ def test_one_bucket_is_enough() -> None:
 
 
 def test_too_many_points(decoding: tuple[CoreMLSession, CoreMLSession]) -> None:
-    with pytest.raises(ValueError, match=r"num_points is 17, .* at most 16"):
+    with pytest.raises(PromptError, match=r"num_points is 17, .* at most 16"):
         decoding[0].run(prompts(2, 17))
 
 

@@ -22,7 +22,7 @@ import pytest
 from samclip_sdk.bundle import open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.contract import contract_graphs
-from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipError
+from samclip_sdk.errors import BundleError, PromptError, RuntimeMissingError, SamClipError
 from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.image import Frame
 from samclip_sdk.results import ImageEmbedding
@@ -102,7 +102,7 @@ def test_splits_what_is_more_than_the_engine_takes(session: Session, rows: int) 
 
 
 def test_refuses_no_rows(session: Session) -> None:
-    with pytest.raises(ValueError, match="rows is 0, the engine takes 1 to 16"):
+    with pytest.raises(PromptError, match="rows is 0, the engine takes 1 to 16"):
         session.run(feed(0))
 
 
@@ -123,7 +123,7 @@ class TestSession:
             each.name: np.zeros([lengths.get(axis, axis) for axis in each.shape], each.dtype)
             for each in spec.inputs
         }
-        with pytest.raises(ValueError, match="num_points is 17, the engine takes 1 to 16"):
+        with pytest.raises(PromptError, match="num_points is 17, the engine takes 1 to 16"):
             session.run(given)
 
     def test_an_fp16_engine_keeps_the_contracts_dtypes(self) -> None:
