@@ -306,7 +306,7 @@ class SamClip:
             ImageError: the image cannot be read or used.
             EmbeddingMismatchError: another model made the embedding.
         """
-        return self._image_embedding(image, clock=Stopwatch())
+        return np.array(self._image_embedding(image, clock=Stopwatch()))
 
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -62,6 +63,7 @@ class Engine:
         self._sessions: dict[str, Session] = {}
         self._text_embedder: TextEmbedder | None = None
         self._vocabulary: dict[str, Array] = {}
+        self._last_head: tuple[weakref.ref[ImageEmbedding], tuple[Array, Array]] | None = None
 
     def run(self, graph: str, feed: Arrays, *, clock: Stopwatch) -> dict[str, Array]:
         """Runs a graph, timed under its name; opening it is not counted.
@@ -137,7 +139,13 @@ class Engine:
         )
 
     def clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> tuple[Array, Array]:
-        """Runs the CLIP head: patch_embeddings [1,h*h,E] and image_embedding [1,E]."""
+        """Runs the CLIP head: patch_embeddings [1,h*h,E] and image_embedding [1,E].
+
+        What it gave is kept for the embedding that it last ran on, while that lives: a picture that
+        is classified and then searched for labels needs it once.
+        """
+        if self._last_head is not None and self._last_head[0]() is embedding:
+            return self._last_head[1]
         frame = embedding.frame
         token_mask = frame.token_mask(patch_size=self.manifest.image.patch_size)
         head = self.run(
@@ -145,7 +153,13 @@ class Engine:
             {"image_tokens": embedding.image_tokens, "token_mask": token_mask},
             clock=clock,
         )
-        return head["patch_embeddings"], head["image_embedding"]
+        outputs = head["patch_embeddings"], head["image_embedding"]
+        self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
+        return outputs
+
+    def _forget_head(self, gone: weakref.ref[ImageEmbedding]) -> None:
+        if self._last_head is not None and self._last_head[0] is gone:
+            self._last_head = None
 
     def learn(self, labels: Sequence[str], embeddings: Array) -> None:
         """Takes the embeddings [K,E] of labels as given: they need no text encoder any more."""
@@ -231,6 +245,7 @@ class Engine:
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
+        self._last_head = None
         self._text_embedder = None
 
     def _session(self, graph: str) -> Session:

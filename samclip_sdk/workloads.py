@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -111,7 +112,8 @@ class Workloads:
 
     @property
     def _encoded(self) -> ImageEmbedding:
-        return self._image or self.encode()
+        """The encoded picture, as if it were new: the model keeps what the CLIP head gave of it."""
+        return replace(self._image or self.encode())
 
     @cached_property
     def _threshold(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,23 @@ def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) 
     model.segment_text(image, LABELS)
     model.embed_image(image)
     assert source.runs("image_encoder@64") == 1
+    assert source.runs("clip_head@64") == 1
     assert source.runs("image_encoder@32") == 0
     assert set(image.speed) == {"load_image", "preprocess", "image_encoder"}
+
+
+def test_the_clip_head_runs_anew_for_another_image(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    image = model.encode_image(picture())
+    vector = model.embed_image(image)
+    kept = vector.copy()
+    vector[:] = 0  # the caller's own
+    np.testing.assert_array_equal(model.embed_image(image), kept)
+    assert source.runs("clip_head@64") == 1
+    model.embed_image(replace(image))
+    assert source.runs("clip_head@64") == 2
+    model.embed_image(image)
+    assert source.runs("clip_head@64") == 3
 
 
 def test_a_prepared_image_is_the_image(both: tuple[SamClip, FakeSource], tmp_path: Path) -> None:
