@@ -23,10 +23,13 @@ from samclip_sdk.picture_files import PictureFile, find_pictures
 
 
 class Worker:
-    """One model, its labels embedded once, for all batches that Ray sends here."""
+    """One model, its labels embedded once, for all batches that Ray sends here.
+
+    On one thread: Ray counts on one CPU for each worker.
+    """
 
     def __init__(self, labels: list[str], runtime: str, model: str) -> None:
-        self.annotator = Annotator(SamClip.load(runtime, model=model), labels)
+        self.annotator = Annotator(SamClip.load(runtime, model=model, threads=1), labels)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         pictures = [

@@ -27,7 +27,7 @@ def test_workers_write_what_one_process_writes(tmp_path: Path) -> None:
             image.resize((160, 120)).save(folder / f"{name}.png")
     (folder / "broken.jpg").write_bytes(b"broken")
     alone, together = tmp_path / "alone.json", tmp_path / "together.json"
-    with SamClip.load("onnx") as model:
+    with SamClip.load("onnx", threads=1) as model:
         annotate_folder(Annotator(model, LABELS), folder, alone)
 
     def run() -> str:
