@@ -24,6 +24,7 @@ from export.to_coreml import (
     to_coreml,
 )
 from samclip_sdk.bundle import Bundle
+from samclip_sdk.errors import VerificationError
 from samclip_sdk.graph_spec import Artifact, Parity, Pin, Precision
 from samclip_sdk.manifest import ModelInfo
 from samclip_sdk.runtimes import GraphFile, Session
@@ -139,6 +140,8 @@ class CoreMLWriter:
                 random_weights=self._random_weights,
                 runs_on=f"reference interpreter of ML programs, torch {torch.__version__}",
             )
+        except VerificationError as error:
+            raise VerificationError(f"Core ML {precision}: {error}") from error
         finally:
             session.close()
         return parity.model_copy(update={"on_target": False})

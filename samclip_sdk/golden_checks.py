@@ -36,7 +36,7 @@ Tensors = Mapping[str, NDArray[np.generic]]
 _ONE_LEVEL = 1.0
 """Pillow's resampling may differ by one of 255 levels between versions."""
 
-_MAX_COSINE_DISTANCE = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "palette6": 1e-2}
+_MAX_COSINE_DISTANCE = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "palette6": 2e-2}
 """Of one graph in less than fp32, where the largest error says little."""
 
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
