@@ -53,8 +53,8 @@ BOUNDS: dict[Precision, Bounds] = {
     "int8": Bounds(max_error=None, cosine=0.99, iou=0.97),
     "palette6": Bounds(max_error=None, cosine=0.98, iou=0.97),
 }
-"""Of graphs that compute, or hold their weights, in less. Whole tasks, of trained weights, have bounds
-of their own: see `samclip_sdk.task_metrics`."""
+"""Of graphs that compute, or hold their weights, in less. Whole tasks have bounds of their own: see
+`samclip_sdk.task_metrics`."""
 
 
 @dataclass(frozen=True)
