@@ -34,7 +34,7 @@ def performance(
         list[str] | None, typer.Option(help="whom to measure beside; by default all; repeatable")
     ] = None,
     rounds: Annotated[int, typer.Option(help="each opens every subject afresh", min=1)] = 1,
-    seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 3.0,
+    seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     output: Annotated[Path, typer.Option(help="the result, JSON")] = Path("docs/performance.json"),
     page: Annotated[
         Path, typer.Option(help="Markdown with <!-- performance --> and its end", exists=True)

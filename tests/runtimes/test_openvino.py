@@ -25,7 +25,6 @@ from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_sessio
 from samclip_sdk.runtimes import openvino as module
 from samclip_sdk.runtimes.openvino import OpenVINOSession, openvino_core
 from samclip_sdk.runtimes.openvino_cache import cache_folder
-from tests.runtimes import test_sessions as contract
 from tests.runtimes.test_sessions import SPEC, check, feed, write_onnx
 
 HAS_BF16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -46,17 +45,6 @@ def session(tmp_path: Path) -> Iterator[Session]:
     opened = open_file(write_onnx(tmp_path / "graph.onnx"))
     yield opened
     opened.close()
-
-
-# The contract of every runtime, collected here once more with the fixture above.
-test_says_what_it_takes_and_returns = contract.test_says_what_it_takes_and_returns
-test_runs = contract.test_runs
-test_binds_by_name = contract.test_binds_by_name
-test_takes_arrays_of_any_layout = contract.test_takes_arrays_of_any_layout
-test_neither_keeps_nor_changes_its_arrays = contract.test_neither_keeps_nor_changes_its_arrays
-test_refuses_a_feed = contract.test_refuses_a_feed
-test_refuses_a_feed_that_lacks_an_input = contract.test_refuses_a_feed_that_lacks_an_input
-test_closes = contract.test_closes
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,11 @@ def open_onnx(folder: Path) -> Session:
     return open_onnx_file(write_onnx(folder / "graph.onnx"))
 
 
+def open_openvino(folder: Path) -> Session:
+    path = write_onnx(folder / "graph.onnx")
+    return open_session("openvino", files=[GraphFile(path)], spec=SPEC)
+
+
 def open_torch(folder: Path) -> Session:
     return TorchSession(Arithmetic(), spec=SPEC, device="cpu")
 
@@ -106,7 +111,7 @@ def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
 
-@pytest.fixture(params=[open_onnx, open_torch, open_coreml, open_fake])
+@pytest.fixture(params=[open_onnx, open_openvino, open_torch, open_coreml, open_fake])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
     opener: Callable[[Path], Session] = request.param
     opened = opener(tmp_path)
