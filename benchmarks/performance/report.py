@@ -75,6 +75,9 @@ def _encoders(found: Performance) -> Iterator[str]:
 
 
 def _prompts(found: Performance) -> Iterator[str]:
+    if not found.prompts:
+        yield f"Not measured: {' '.join(BEST_RUN)} does not run here."
+        return
     yield (
         "| box prompts on an encoded picture | "
         + " | ".join(str(each.prompts) for each in found.prompts)
