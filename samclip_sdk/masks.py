@@ -117,7 +117,7 @@ def mask_to_polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
 def _contours(mask: NDArray[np.bool_]) -> Sequence[NDArray[np.int32]]:
     plane = np.ascontiguousarray(mask).view(np.uint8)
     contours, _ = cv2.findContours(plane, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return contours  # type: ignore[return-value]
+    return contours  # type: ignore[return-value]  # cv2 types any array
 
 
 def draw_overlay(

@@ -188,7 +188,7 @@ def mask_prompt(score_map: Array, *, frame: Frame, side: int) -> Array:
         float32 [side,side]: the scores clipped to +-10, bilinear (half-pixel), -10 in the padding.
     """
     clipped = np.clip(score_map, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
-    prompt: Array = cv2.resize(  # type: ignore[assignment]
+    prompt: Array = cv2.resize(  # type: ignore[assignment]  # cv2 types any array
         extend_into_padding(clipped, frame=frame), (side, side), interpolation=cv2.INTER_LINEAR
     )
     rows, columns = covered_cells(frame, side=side)

@@ -58,7 +58,7 @@ def upscale_above(
     if not all(size):
         return (rows, columns), np.zeros((size[1], size[0]), dtype=np.float32)
     part = cv2.resize(model[from_rows, from_columns], size, interpolation=cv2.INTER_LINEAR)
-    return (rows, columns), part  # type: ignore[return-value]
+    return (rows, columns), part  # type: ignore[return-value]  # cv2 types any array
 
 
 def _in_model(low_res: Array, *, frame: Frame) -> Array:

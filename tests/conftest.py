@@ -11,13 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from samclip_sdk.modeling.config import (
-    ClipHeadConfig,
-    ImageEncoderConfig,
-    MaskDecoderConfig,
-    ModelConfig,
-    TextEncoderConfig,
-)
+from samclip_sdk.modeling.config import ModelConfig
+from tests.tiny_config import TINY
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
 settings.load_profile("deterministic")
@@ -36,31 +31,7 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     """Every part as small as it can be, with token pooling at one of the two resolutions."""
-    return ModelConfig(
-        name="samclip-test",
-        embed_dim=16,
-        classification_resolution=32,
-        segmentation_resolution=64,
-        image_encoder=ImageEncoderConfig(
-            image_size_px=64,
-            patch_size=8,
-            embed_dim=32,
-            depth=2,
-            num_heads=2,
-            window_size=3,
-            global_attn_indexes=(1,),
-        ),
-        clip_head=ClipHeadConfig(depth=1, hidden_dim=32, token_pooling={64: 2}),
-        mask_decoder=MaskDecoderConfig(
-            embed_dim=32,
-            mask_in_chans=8,
-            depth=1,
-            num_heads=2,
-            mlp_dim=32,
-            iou_head_hidden_dim=16,
-        ),
-        text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
-    )
+    return TINY
 
 
 @pytest.fixture(scope="session")

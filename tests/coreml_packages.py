@@ -31,40 +31,15 @@ from export.to_coreml import (
 from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import (
-    ClipHeadConfig,
-    ImageEncoderConfig,
-    MaskDecoderConfig,
-    ModelConfig,
-    TextEncoderConfig,
-)
 from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes.coreml import CoreMLSession
+from tests.tiny_config import TINY
 
 METADATA = PackageMetadata(
     model="samclip-test", version="seed 1", author="nobody", licence="Apache-2.0"
 )
 
-CONFIG = ModelConfig(
-    name="samclip-test",
-    embed_dim=16,
-    classification_resolution=64,
-    segmentation_resolution=64,
-    image_encoder=ImageEncoderConfig(
-        image_size_px=64,
-        patch_size=8,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        window_size=3,
-        global_attn_indexes=(1,),
-    ),
-    clip_head=ClipHeadConfig(depth=1, hidden_dim=32, token_pooling={64: 2}),
-    mask_decoder=MaskDecoderConfig(
-        embed_dim=32, mask_in_chans=8, depth=1, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
-    ),
-    text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
-)
+CONFIG = TINY.model_copy(update={"classification_resolution": 64})
 """Window padding, token pooling and every kind of operation in one small model."""
 
 

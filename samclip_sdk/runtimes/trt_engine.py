@@ -244,7 +244,7 @@ def _watch(
 def _monitor(trt: Any, *, events: SimpleQueue[_Event], cancelled: threading.Event) -> Any:
     """TensorRT's view of the build: it may call from several threads, and stops when told so."""
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # trt is Any
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}

@@ -88,7 +88,7 @@ def tensorrt_log(trt: Any) -> Any:
     It prints nothing. `log.reason()` is TensorRT's last errors, each once.
     """
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class Log(trt.ILogger):  # type: ignore[misc]  # trt is Any
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)

@@ -1,0 +1,38 @@
+"""The smallest model with every kind of part, for tests that need a real one."""
+
+from __future__ import annotations
+
+from samclip_sdk.modeling.config import (
+    ClipHeadConfig,
+    ImageEncoderConfig,
+    MaskDecoderConfig,
+    ModelConfig,
+    TextEncoderConfig,
+)
+
+TINY = ModelConfig(
+    name="samclip-test",
+    embed_dim=16,
+    classification_resolution=32,
+    segmentation_resolution=64,
+    image_encoder=ImageEncoderConfig(
+        image_size_px=64,
+        patch_size=8,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        window_size=3,
+        global_attn_indexes=(1,),
+    ),
+    clip_head=ClipHeadConfig(depth=1, hidden_dim=32, token_pooling={64: 2}),
+    mask_decoder=MaskDecoderConfig(
+        embed_dim=32,
+        mask_in_chans=8,
+        depth=1,
+        num_heads=2,
+        mlp_dim=32,
+        iou_head_hidden_dim=16,
+    ),
+    text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
+)
+"""Padded windows, and token pooling at one of the two resolutions."""
