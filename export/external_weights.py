@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -14,43 +15,67 @@ WeightPrecision = Literal["fp32", "fp16"]
 _INLINE_BYTES = 1024  # shapes, scalars and biases that a runtime wants to see in the graph itself
 _HALF_ELEMENTS = 1024
 _ALIGNMENT = 64
+_SUFFIXES = {ir.DataType.FLOAT16: ".fp16", ir.DataType.INT8: ".int8"}
 _MULTIPLIES = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 
 
-class WeightFile:
-    """An external-data file in the making; bytes that it already holds are not written again.
+class WeightFiles:
+    """A part's external-data files in the making, closed at the end of a `with`.
 
-    `location` is the file's path relative to the graphs that refer to it, `file` is open for
-    writing and empty.
+    One for each type of number, so that a device reads those of the precision it runs only:
+    `PART.weights` for fp32 and all else, `PART.fp16.weights`, `PART.int8.weights`. Bytes that a
+    file already holds are not written again.
     """
 
-    def __init__(self, location: str, *, file: BinaryIO) -> None:
-        self.location = location
-        self._file = file
-        self._offsets: dict[bytes, int] = {}
+    def __init__(self, folder: Path, *, part: str) -> None:
+        self._folder = folder
+        self._part = part
+        self._files: dict[str, _WeightFile] = {}
 
-    def move_out(self, model: ir.Model) -> None:
-        """Writes the model's initializers to the file and makes the model refer to them."""
+    def __enter__(self) -> WeightFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._files.values():
+            each.file.close()
+
+    def move_out(self, model: ir.Model) -> tuple[str, ...]:
+        """Moves the model's large initializers out; returns the names of the files it needs."""
+        needed: dict[str, None] = {}
         for value in model.graph.initializers.values():
             tensor = value.const_value
             if tensor is None or tensor.nbytes < _INLINE_BYTES:
                 continue
+            name = f"{self._part}{_SUFFIXES.get(tensor.dtype, '')}.weights"
+            needed[name] = None
             value.const_value = ir.ExternalTensor(
-                self.location,
-                self._store(tensor.tobytes()),
+                name,
+                self._open(name).store(tensor.tobytes()),
                 tensor.nbytes,
                 tensor.dtype,
                 shape=ir.Shape(tensor.shape.numpy()),
                 name=value.name or "",
             )
+        return tuple(needed)
 
-    def _store(self, data: bytes) -> int:
+    def _open(self, name: str) -> _WeightFile:
+        if name not in self._files:
+            self._files[name] = _WeightFile((self._folder / name).open("xb"))
+        return self._files[name]
+
+
+class _WeightFile:
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self._offsets: dict[bytes, int] = {}
+
+    def store(self, data: bytes) -> int:
         """Writes `data` unless the file has it; returns where it starts."""
         digest = hashlib.sha256(data).digest()
         if digest not in self._offsets:
-            self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
-            self._offsets[digest] = self._file.tell()
-            self._file.write(data)
+            self.file.write(bytes(-self.file.tell() % _ALIGNMENT))
+            self._offsets[digest] = self.file.tell()
+            self.file.write(data)
         return self._offsets[digest]
 
 

@@ -37,6 +37,7 @@ MOVES = frozenset(
         *(aten.view.default, aten._unsafe_view.default, aten.permute.default, aten.alias.default),
         *(aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim, aten.slice.Tensor),
         *(aten.select.int, aten.expand.default, aten.clone.default, aten.unbind.int),
+        *(aten.split.Tensor, aten.split_with_sizes.default),
         *(aten.cat.default, aten.stack.default, aten.index.Tensor, aten.embedding.default),
         *(aten.where.self, aten.relu.default, aten.amax.default, aten.max_pool2d.default),
         *(aten.pad.default, aten.constant_pad_nd.default, aten._to_copy.default),

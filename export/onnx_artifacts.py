@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime as ort
 
-from export.external_weights import WeightFile, WeightPrecision, halve_weights
+from export.external_weights import WeightFiles, WeightPrecision, halve_weights
 from export.graphs import Arrays, Graph
 from export.mixed_precision import halve
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
@@ -41,7 +41,7 @@ class OnnxFiles:
 class OnnxWriter:
     """Writes the ONNX files of a bundle in the making.
 
-    The graphs of a part share one weight file: resolutions and precisions have most in common.
+    The graphs of a part share weight files: resolutions and precisions have most in common.
 
     Args:
         folder: of the bundle.
@@ -86,23 +86,26 @@ class OnnxWriter:
         for part in dict.fromkeys(graph.part for graph in graphs):
             members = [graph for graph in graphs if graph.part == part]
             in_float: tuple[str, ...] = ()
-            path = f"onnx/{part}.weights"
-            with (self._folder / path).open("xb") as file:
-                store = WeightFile(Path(path).name, file=file)
+            weights: dict[str, tuple[str, ...]] = {}
+            with WeightFiles(self._folder / "onnx", part=part) as store:
                 for graph in members:
-                    in_float = self._write_graph(
+                    in_float, needed = self._write_graph(
                         graph, precisions=precisions, store=store, keep=in_float
                     )
+                    weights |= needed
                     if in_float:
                         kept[graph.name] = in_float
-            shared: tuple[StoredFile, ...] = (stored_file(self._folder, path),)
-            if not shared[0].size_bytes:  # a part so small that its graphs hold all of it
-                (self._folder / path).unlink()
-                shared = ()
+            shared = {
+                name: stored_file(self._folder, f"onnx/{name}")
+                for name in sorted({name for names in weights.values() for name in names})
+            }
             for graph in members:
                 artifacts[graph.name] = tuple(
-                    self._check(graph, precision=precision, weights=shared)
+                    self._check(
+                        graph, precision=precision, weights=tuple(shared[n] for n in weights[path])
+                    )
                     for precision in precisions
+                    for path in [onnx_path(graph.name, precision=precision)]
                 )
         return OnnxFiles(artifacts, kept)
 
@@ -111,16 +114,21 @@ class OnnxWriter:
         graph: Graph,
         *,
         precisions: Sequence[Precision],
-        store: WeightFile,
+        store: WeightFiles,
         keep: Sequence[str],
-    ) -> tuple[str, ...]:
-        """Writes a graph in every precision; returns the layers that int8 leaves in float."""
+    ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+        """Writes a graph in every precision.
+
+        Returns:
+            The layers that int8 leaves in float, and the weight files that each of its files needs.
+        """
         self._report(f"tracing {graph.name}")
         program = export_program(
             graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
         )
         single = to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
         kept: tuple[str, ...] = ()
+        needed = {}
         # int8 first: what follows changes `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
             self._report(f"converting {graph.name} in {precision}")
@@ -139,21 +147,22 @@ class OnnxWriter:
                 )
                 model = quantized.model
                 kept = tuple(each.layer for each in quantized.kept_in_float)
-            self._save(model, graph=graph, precision=precision, store=store)
-        return kept
+            path = onnx_path(graph.name, precision=precision)
+            needed[path] = self._save(model, path=path, precision=precision, store=store)
+        return kept, needed
 
     def _save(
-        self, model: ir.Model, *, graph: Graph, precision: Precision, store: WeightFile
-    ) -> None:
+        self, model: ir.Model, *, path: str, precision: Precision, store: WeightFiles
+    ) -> tuple[str, ...]:
+        """Writes a file; returns the weight files that it needs."""
         forbidden = data_dependent_operators(model)
         if forbidden:
-            raise VerificationError(
-                f"{graph.name} has data-dependent operators: {sorted(forbidden)}"
-            )
+            raise VerificationError(f"{path} has data-dependent operators: {sorted(forbidden)}")
         if precision != "fp16" and self._weights == "fp16":
             halve_weights(model)
-        store.move_out(model)
-        ir.save(model, self._folder / onnx_path(graph.name, precision=precision))
+        needed = store.move_out(model)
+        ir.save(model, self._folder / path)
+        return needed
 
     def _check(
         self, graph: Graph, *, precision: Precision, weights: tuple[StoredFile, ...]

@@ -52,6 +52,7 @@ def to_onnx(
     model.ir_version = IR_VERSION
     _name_axes(model, inputs=inputs)
     _name_layers(model)
+    _order_gelu(model)
     _forget_origin(model)
     return model
 
@@ -59,6 +60,22 @@ def to_onnx(
 def data_dependent_operators(model: ir.Model) -> set[str]:
     """The operators of `model` that `DATA_DEPENDENT` forbids."""
     return {node.op_type for node in model.graph.all_nodes()} & DATA_DEPENDENT
+
+
+def _order_gelu(model: ir.Model) -> None:
+    """Makes torch's x * (0.5 * (1 + erf)) a 0.5 * (x * (1 + erf)): the same numbers.
+
+    onnxruntime runs the latter as one operator, and does not know the former.
+    """
+    for node in model.graph:
+        if node.op_type != "Erf":
+            continue
+        ((sum_, _),) = node.outputs[0].uses()
+        ((halved, _),) = sum_.outputs[0].uses()
+        ((product, _),) = halved.outputs[0].uses()
+        half, x = halved.inputs[0], product.inputs[0]
+        halved.replace_input_with(0, x)
+        product.replace_input_with(0, half)
 
 
 def _name_layers(model: ir.Model) -> None:

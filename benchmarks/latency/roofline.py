@@ -21,8 +21,12 @@ from samclip_sdk.graph_spec import TensorSpec
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
 
+aten = torch.ops.aten
+
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 """Of one parameter, by precision."""
+
+_WEIGHT_PRODUCTS = frozenset({aten.mm, aten.addmm, aten.convolution})
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,22 @@ class GraphCost:
 
     Attributes:
         graph: its name without the resolution, as in the SDK's `speed`.
-        flop: operations.
+        weight_flop: operations with weights, which int8 graphs do in int8.
+        attention_flop: those of attention, which no graph of ours does in int8.
         parameters: how many numbers its weights are, without tables whose rows are looked up.
         activation_bytes: of its inputs and outputs, in the contract's types.
     """
 
     graph: str
-    flop: int
+    weight_flop: int
+    attention_flop: int
     parameters: int
     activation_bytes: int
+
+    @property
+    def flop(self) -> int:
+        """All operations."""
+        return self.weight_flop + self.attention_flop
 
     def moved_bytes(self, precision: str) -> int:
         """Weights in that precision, inputs and outputs."""
@@ -52,23 +63,19 @@ class RooflineRow:
 
     Attributes:
         cost: of one run.
-        precision: whose peak it is held against.
         ms: measured, of one run.
         gflops: reached, 10^9 operations a second.
-        share: of the matrix peak, FLOP / (time x peak).
-        bandwidth_share: of the copy's bandwidth, bytes / (time x bandwidth).
+        of_peak: that the matrix peak of its precision would take, of the measured time.
+        of_limit: likewise, with attention at the peak of the precision that it is computed in.
         bound: what limits it on this machine, "compute" or "memory".
-        roof_ms: the time that the limit alone would take.
     """
 
     cost: GraphCost
-    precision: str
     ms: float
     gflops: float
-    share: float
-    bandwidth_share: float
+    of_peak: float
+    of_limit: float
     bound: str
-    roof_ms: float
 
 
 def count_graphs(
@@ -99,6 +106,7 @@ def roofline(
     *,
     machine: MachinePeaks,
     precision: str,
+    attention: str,
 ) -> list[RooflineRow]:
     """Holds measured times against the peaks.
 
@@ -106,59 +114,35 @@ def roofline(
         costs: of the graphs; those without a time are left out.
         times_ms: of one run of a graph, by its name, such as a `speed` of the SDK.
         machine: its peaks, measured with as many threads.
-        precision: that the graphs computed in, and that their weights have.
+        precision: of the graphs' weights, and of the products with them.
+        attention: the precision that attention is computed in.
 
     Raises:
-        ValueError: the machine has no peak of the precision.
+        ValueError: the machine has no peak of a precision.
     """
-    if precision not in machine.matrix:
-        known = ", ".join(sorted(machine.matrix))
-        raise ValueError(f"no peak was measured in {precision!r}: there are {known}")
-    return [
-        _row(cost, times_ms[cost.graph], machine=machine, precision=precision)
-        for cost in costs
-        if cost.graph in times_ms
-    ]
-
-
-def render_roofline(rows: Sequence[RooflineRow], *, machine: MachinePeaks) -> str:
-    """A Markdown table of the rows, and a line of what they are held against."""
-    lines = [
-        "| graph | GFLOP | MB moved at least | ms | GFLOP/s | of the matrix peak "
-        "| of the bandwidth | bound by | ms at the roof |",
-        "|---|---:|---:|---:|---:|---:|---:|---|---:|",
-    ]
-    lines += [
-        f"| {row.cost.graph} | {row.cost.flop / 1e9:.2f} "
-        f"| {row.cost.moved_bytes(row.precision) / 1e6:.1f} | {row.ms:.1f} | {row.gflops:.1f} "
-        f"| {row.share:.0%} | {row.bandwidth_share:.0%} | {row.bound} | {row.roof_ms:.2f} |"
-        for row in rows
-    ]
-    peaks = ", ".join(
-        f"{peak.gflops:.0f} GFLOP/s in {peak.precision} ({peak.engine}, {peak.size} x {peak.size})"
-        for _, peak in sorted(machine.matrix.items())
-    )
-    lines.append(
-        f"\nPeaks measured with {machine.threads} threads: {peaks}; "
-        f"a copy moves {machine.bandwidth_gbps:.1f} GB/s, read and written."
-    )
-    return "\n".join(lines)
-
-
-def _row(cost: GraphCost, ms: float, *, machine: MachinePeaks, precision: str) -> RooflineRow:
-    compute_s = cost.flop / (machine.matrix[precision].gflops * 1e9)
-    memory_s = cost.moved_bytes(precision) / (machine.bandwidth_gbps * 1e9)
-    seconds = ms / 1000
-    return RooflineRow(
-        cost=cost,
-        precision=precision,
-        ms=ms,
-        gflops=cost.flop / seconds / 1e9,
-        share=compute_s / seconds,
-        bandwidth_share=memory_s / seconds,
-        bound="compute" if compute_s >= memory_s else "memory",
-        roof_ms=1000 * max(compute_s, memory_s),
-    )
+    for each in (precision, attention):
+        if each not in machine.matrix:
+            known = ", ".join(sorted(machine.matrix))
+            raise ValueError(f"no peak was measured in {each!r}: there are {known}")
+    peak, slower = (1e9 * machine.matrix[each].gflops for each in (precision, attention))
+    rows = []
+    for cost in costs:
+        if cost.graph not in times_ms:
+            continue
+        seconds = times_ms[cost.graph] / 1000
+        compute_s = cost.weight_flop / peak + cost.attention_flop / slower
+        memory_s = cost.moved_bytes(precision) / (1e9 * machine.bandwidth_gbps)
+        rows.append(
+            RooflineRow(
+                cost=cost,
+                ms=times_ms[cost.graph],
+                gflops=cost.flop / seconds / 1e9,
+                of_peak=cost.flop / peak / seconds,
+                of_limit=compute_s / seconds,
+                bound="compute" if compute_s >= memory_s else "memory",
+            )
+        )
+    return rows
 
 
 def _count(graph: Graph, axes: Mapping[str, int]) -> GraphCost:
@@ -169,9 +153,12 @@ def _count(graph: Graph, axes: Mapping[str, int]) -> GraphCost:
     }
     with FlopCounterMode(display=False) as counter:
         graph.module(*inputs)
+    flop = counter.get_flop_counts()["Global"]
+    with_weights = sum(count for op, count in flop.items() if op in _WEIGHT_PRODUCTS)
     return GraphCost(
         graph=graph.part,
-        flop=counter.get_total_flops(),
+        weight_flop=with_weights,
+        attention_flop=sum(flop.values()) - with_weights,
         parameters=sum(
             parameter.numel()
             for parameter in graph.module.parameters()

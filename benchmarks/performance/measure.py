@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.latency.peaks import MachinePeaks, measure_peaks
-from benchmarks.latency.roofline import count_graphs, roofline
+from benchmarks.latency.roofline import GraphCost, count_graphs, roofline
 from benchmarks.latency.schema import Latency
 from benchmarks.performance.record import (
+    Cost,
     EncoderTime,
     Machine,
     Peak,
@@ -33,6 +34,7 @@ from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.manifest import MANIFEST_NAME
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes import RuntimeOptions
+from samclip_sdk.runtimes.openvino import computes_bf16
 from samclip_sdk.timing import Timing, elapsed_ms, repeat
 from samclip_sdk.verify import verify_bundle
 
@@ -102,28 +104,49 @@ def measure_machine(threads: int) -> tuple[MachinePeaks, Machine]:
     return found, Machine(threads=threads, peaks=peaks, bandwidth_gbps=found.bandwidth_gbps)
 
 
-def shares_of(latency: Latency, *, vit_b: Path, peaks: MachinePeaks) -> Iterator[Share]:
-    """What each of ViT-B's graphs reaches of the peak, in each run."""
-    manifest = open_bundle(vit_b).manifest
-    resolution = manifest.tasks.segmentation.resolution
-    costs = count_graphs(manifest.model, resolution=resolution, prompts=1)
+def costs_of(costs: Sequence[GraphCost]) -> Iterator[Cost]:
+    """What each graph takes, in every precision that is measured."""
+    for each in costs:
+        yield Cost(
+            graph=each.graph,
+            weight_gflop=each.weight_flop / 1e9,
+            attention_gflop=each.attention_flop / 1e9,
+            moved_bytes={
+                precision: each.moved_bytes(precision) for precision in ("fp32", "bf16", "int8")
+            },
+        )
+
+
+def shares_of(
+    latency: Latency, *, costs: Sequence[GraphCost], peaks: MachinePeaks
+) -> Iterator[Share]:
+    """What the graphs that run once in the three-way workload reach of the machine, in each run."""
     for runtime, precision in RUNS:
         row = latency.subject(f"{VIT_B}-{runtime}-{precision}")
         if row is None or precision not in peaks.matrix:
             continue
         parts = ("image_encoder", "clip_head")
         times = {name: row.steps[name].p50_ms for name in parts if name in row.steps}
-        for each in roofline(costs, times, machine=peaks, precision=precision):
+        attention = float_precision(runtime, precision)
+        for each in roofline(costs, times, machine=peaks, precision=precision, attention=attention):
             yield Share(
                 runtime=runtime,
                 precision=precision,
+                attention=attention,
                 graph=each.cost.graph,
-                gflop=each.cost.flop / 1e9,
                 ms=each.ms,
                 gflops=each.gflops,
-                of_peak=each.share,
+                of_peak=each.of_peak,
+                of_limit=each.of_limit,
                 bound=each.bound,
             )
+
+
+def float_precision(runtime: str, precision: str) -> str:
+    """In what a set computes that is not in int8."""
+    if precision != "int8":
+        return precision
+    return "bf16" if runtime == "openvino" and computes_bf16() else "fp32"
 
 
 def encoder_times(
@@ -199,11 +222,14 @@ def measure(
     say("measuring the machine's peaks")
     peaks, machine = measure_machine(threads)
     runs = [run for run in RUNS if " ".join(run) in tiny_iou]
+    manifest = open_bundle(vit_b).manifest
+    costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
     best = prompt_times(vit_b, say=say) if BEST_RUN in runs else ()
     return Performance(
         latency=latency,
         machine=machine,
-        shares=tuple(shares_of(latency, vit_b=vit_b, peaks=peaks)),
+        costs=tuple(costs_of(costs)),
+        shares=tuple(shares_of(latency, costs=costs, peaks=peaks)),
         encoders=tuple(encoder_times(vit_b, runs=runs, threads=range(1, threads + 1), say=say)),
         prompts=tuple(best),
         startup=measure_startup(),

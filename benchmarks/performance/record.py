@@ -46,16 +46,29 @@ class Peak(_Record):
     gflops: float
 
 
+class Cost(_Record):
+    """What one run of a graph of ViT-B takes; see `benchmarks.latency.roofline`.
+
+    `moved_bytes` is by the precision of the weights.
+    """
+
+    graph: str
+    weight_gflop: float
+    attention_gflop: float
+    moved_bytes: dict[str, int]
+
+
 class Share(_Record):
     """How much of the machine a graph of ViT-B used; see `benchmarks.latency.roofline`."""
 
     runtime: str
     precision: str
+    attention: str
     graph: str
-    gflop: float
     ms: float
     gflops: float
     of_peak: float
+    of_limit: float
     bound: str
 
 
@@ -78,6 +91,7 @@ class Performance(_Record):
     schema_version: Literal[1] = 1
     latency: Latency
     machine: Machine
+    costs: tuple[Cost, ...]
     shares: tuple[Share, ...]
     encoders: tuple[EncoderTime, ...]
     prompts: tuple[PromptTime, ...]

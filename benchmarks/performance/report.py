@@ -19,6 +19,7 @@ def render(found: Performance) -> str:
     sections = {
         "The bars": _bars(targets(found)),
         "Beside its peers": iter([render_latency(found.latency)]),
+        "What the graphs take": _costs(found),
         "The share of the machine": _shares(found),
         "Resolution and threads": _encoders(found),
         "Prompts": _prompts(found),
@@ -36,13 +37,33 @@ def _bars(rows: list[Target]) -> Iterator[str]:
         yield f"| {row.name} | {row.bar} | {row.found or NONE} | {_VERDICTS[row.met]} |"
 
 
+def _costs(found: Performance) -> Iterator[str]:
+    yield "| ViT-B's | GFLOP with weights | of attention | MB moved at least, fp32 | int8 |"
+    yield "|---|---:|---:|---:|---:|"
+    for row in found.costs:
+        fp32, int8 = (row.moved_bytes[each] / 1e6 for each in ("fp32", "int8"))
+        yield (
+            f"| {row.graph} | {row.weight_gflop:.2f} | {row.attention_gflop:.2f} | {fp32:.0f} | "
+            f"{int8:.0f} |"
+        )
+    yield ""
+    yield (
+        "Of one run, with one text, or one prompt of one point. Counted on the exported modules: "
+        "products and convolutions, a multiplication and an addition being two; the weights, what "
+        "goes in and what comes out."
+    )
+
+
 def _shares(found: Performance) -> Iterator[str]:
-    yield "| graph of ViT-B | on | GFLOP | ms | GFLOP/s | of the matrix peak | bound by |"
-    yield "|---|---|---:|---:|---:|---:|---|"
+    yield (
+        "| graph of ViT-B | on | attention in | ms | GFLOP/s | of the matrix peak | "
+        "of the limit | bound by |"
+    )
+    yield "|---|---|---|---:|---:|---:|---:|---|"
     for row in found.shares:
         yield (
-            f"| {row.graph} | {row.runtime} {row.precision} | {row.gflop:.1f} | {row.ms:.1f} | "
-            f"{row.gflops:.0f} | {row.of_peak:.0%} | {row.bound} |"
+            f"| {row.graph} | {row.runtime} {row.precision} | {row.attention} | {row.ms:.1f} | "
+            f"{row.gflops:.0f} | {row.of_peak:.0%} | {row.of_limit:.0%} | {row.bound} |"
         )
     machine = found.machine
     peaks = ", ".join(
@@ -52,7 +73,9 @@ def _shares(found: Performance) -> Iterator[str]:
     yield ""
     yield (
         f"Peaks with {machine.threads} threads: {peaks}; a copy moves {machine.bandwidth_gbps:.1f} "
-        "GB/s, read and written. The graphs' times are those of the three-way workload above."
+        "GB/s, read and written. The graphs' times are those of the three-way workload above. The "
+        "matrix peak is that of the weights' precision; the limit takes attention at the peak of "
+        "the precision that it is computed in."
     )
 
 

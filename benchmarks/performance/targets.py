@@ -91,13 +91,13 @@ def _three_ways(
 def _roofline(found: Performance) -> Target:
     share = next(
         (
-            each.of_peak
+            each.of_limit
             for each in found.shares
             if f"{each.runtime}-{each.precision}" in BEST and each.graph == "image_encoder"
         ),
         None,
     )
-    name, bar = "share of the matrix peak that the best path's encoder reaches", ">= 70 %"
+    name, bar = "share of the machine's limit that the best path's encoder reaches", ">= 70 %"
     if share is None:
         return Target(name, bar, "", None)
     return Target(name, bar, f"{share:.0%}", share >= 0.7)

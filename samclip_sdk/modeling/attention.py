@@ -1,11 +1,15 @@
 """SAM's transformer block: windowed or global attention with decomposed relative positions.
 
-Global attention computes its queries in chunks of whole rows. Each query's softmax sees every key,
-so the result is exact, while the attention matrix in memory is a fraction of the full one (0.8 GB
-a layer for ViT-B at 1024 px).
+Queries are computed in chunks. Each query's softmax sees every key, so the result is exact, while
+the attention matrix in memory is a fraction of the full one (0.8 GB a layer for ViT-B at 1024 px).
+
+Tokens [B,N,C] are those of a square map, row by row: runtimes keep three axes in one layout, and
+move four to and fro.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -27,25 +31,17 @@ class Block(nn.Module):
         self, dim: int, *, num_heads: int, mlp_ratio: float, window_size: int, grid: int
     ) -> None:
         super().__init__()
-        self.window_size = window_size
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, num_heads=num_heads, grid=window_size or grid)
+        self.attn = Attention(dim, num_heads=num_heads, window_size=window_size, grid=grid)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Maps tokens [B,H,W,C] to [B,H,W,C].
+        """Maps tokens [B,N,C] to [B,N,C].
 
-        `key_mask` float [B,H*W], for global blocks: 0 hides a token from every query.
+        `key_mask` float [B,N], for global blocks: 0 hides a token from every query.
         """
-        h = self.norm1(x)
-        if self.window_size:
-            height, width = h.shape[1:3]
-            windows = self.attn(window_partition(h, self.window_size))
-            h = window_unpartition(windows, self.window_size, height=height, width=width)
-        else:
-            h = self.attn(h, key_mask)
-        x = x + h
+        x = x + self.attn(self.norm1(x), key_mask)
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
 
@@ -65,58 +61,63 @@ class MLPBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention over a square map, with decomposed relative positions."""
+    """Multi-head attention over a square map or its windows, with decomposed relative positions.
 
-    def __init__(self, dim: int, *, num_heads: int, grid: int) -> None:
+    SAM pads the map with zeros to whole windows before it projects. A padded token's query, key and
+    value are then the projection's bias, and nobody reads what is made of it: here only the map's
+    own tokens are projected, on the way in and out.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int, window_size: int, grid: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.window_size = window_size
         self.scale = (dim // num_heads) ** -0.5
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * grid - 1, dim // num_heads))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * grid - 1, dim // num_heads))
+        rows = 2 * (window_size or grid) - 1
+        self.rel_pos_h = nn.Parameter(torch.zeros(rows, dim // num_heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(rows, dim // num_heads))
 
     def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Maps [B,H,W,C] to [B,H,W,C]; `key_mask` float [B,H*W], 0 hides a key."""
-        batch, height, width, dim = x.shape
-        # Heads are part of the batch: no tensor has more than the five axes that Core ML takes.
-        lanes = batch * self.num_heads
-        qkv = self.qkv(x).reshape(batch, height * width, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, lanes, height * width, -1).unbind(0)
-        q = q.reshape(lanes, height, width, -1)
-        key = (k * self.scale).transpose(-2, -1)
-        rel_h = relative_positions(self.rel_pos_h, height).transpose(-2, -1)
-        rel_w = relative_positions(self.rel_pos_w, width).transpose(-2, -1)
-        bias = None
-        if key_mask is not None:
-            hidden = ((1 - key_mask) * MASKED_LOGIT)[:, None].expand(-1, self.num_heads, -1)
-            bias = hidden.reshape(lanes, 1, 1, height, width)
-        rows = max(1, _QUERIES_PER_CHUNK // width)
-        chunks = [
-            self._attend(q[:, top : top + rows], key, v, rel_h[top : top + rows], rel_w, bias)
-            for top in range(0, height, rows)
-        ]
-        y = torch.cat(chunks, dim=1) if len(chunks) > 1 else chunks[0]
-        y = y.reshape(batch, self.num_heads, height, width, -1).permute(0, 2, 3, 1, 4)
-        out: Tensor = self.proj(y.reshape(batch, height, width, dim))
+        """Maps [B,N,C] to [B,N,C]; `key_mask` float [B,N], without windows: 0 hides a key."""
+        side = math.isqrt(x.shape[1])
+        qkv = self.qkv(x).unflatten(1, (side, side))
+        if self.window_size:
+            windows = window_partition(qkv, self.window_size, fill=self.qkv.bias)
+            y = window_unpartition(self._attend(windows), self.window_size, side=side)
+        else:
+            y = self._attend(qkv, key_mask)
+        out: Tensor = self.proj(y.flatten(1, 2))
         return out
 
-    def _attend(
-        self, q: Tensor, key: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor, bias: Tensor | None
-    ) -> Tensor:
-        """Attends queries [N,r,W,c] to all keys [N,c,H*W]; returns [N,r,W,c]."""
-        heads, rows, width, channels = q.shape
-        height = key.shape[-1] // width
-        by_row = (q @ rel_h).unsqueeze(-1)
-        by_column = (q.transpose(1, 2) @ rel_w).transpose(1, 2).unsqueeze(-2)
-        logits = (q.reshape(heads, rows * width, channels) @ key).reshape(
-            heads, rows, width, height, width
-        )
-        logits = logits + by_row + by_column
-        if bias is not None:
-            logits = logits + bias
-        weights = logits.reshape(heads, rows * width, height * width).softmax(dim=-1)
-        return (weights @ v).reshape(heads, rows, width, channels)
+    def _attend(self, qkv: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Attends within each square map: queries, keys and values [B,s,s,3*C] to [B,s,s,C]."""
+        batch, side = qkv.shape[:2]
+        # Heads are part of the batch: no tensor has more than the five axes that Core ML takes.
+        lanes, tokens = batch * self.num_heads, side**2
+        qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, lanes, tokens, -1).unbind(0)
+        key = (k * self.scale).transpose(-2, -1)
+        grid = q.reshape(lanes, side, side, -1)
+        rel_h = relative_positions(self.rel_pos_h, side).transpose(-2, -1)
+        rel_w = relative_positions(self.rel_pos_w, side).transpose(-2, -1)
+        by_row = (grid @ rel_h).reshape(lanes, tokens, side, 1)
+        by_column = (grid.transpose(1, 2) @ rel_w).transpose(1, 2).reshape(lanes, tokens, 1, side)
+        if key_mask is not None:
+            hidden = ((1 - key_mask) * MASKED_LOGIT)[:, None].expand(-1, self.num_heads, -1)
+            hidden = hidden.reshape(lanes, 1, side, side)
+        chunks = []
+        size = min(_QUERIES_PER_CHUNK, tokens)  # coremltools cannot split into less than one
+        parts = (torch.split(each, size, dim=1) for each in (q, by_row, by_column))
+        for queries, rows, columns in zip(*parts, strict=True):
+            logits = (queries @ key).unflatten(-1, (side, side)) + rows + columns
+            if key_mask is not None:
+                logits = logits + hidden
+            chunks.append(logits.flatten(-2).softmax(dim=-1) @ v)
+        y = torch.cat(chunks, dim=1) if len(chunks) > 1 else chunks[0]
+        y = y.reshape(batch, self.num_heads, side, side, -1)
+        return y.permute(0, 2, 3, 1, 4).flatten(3)
 
 
 def relative_positions(table: Tensor, grid: int) -> Tensor:
@@ -136,20 +137,22 @@ def relative_table(table: Tensor, grid: int) -> Tensor:
     return F.interpolate(table.T[None], size=rows, mode="linear")[0].T
 
 
-def window_partition(x: Tensor, size: int) -> Tensor:
-    """Cuts [B,H,W,C] into windows [B*n,size,size,C], zero-padded at the right and bottom."""
-    batch, height, width, dim = x.shape
-    down, right = -height % size, -width % size
-    if down or right:
-        x = F.pad(x, (0, 0, 0, right, 0, down))
-    rows, columns = (height + down) // size, (width + right) // size
-    x = x.reshape(batch, rows, size, columns, size, dim)
+def window_partition(x: Tensor, size: int, *, fill: Tensor) -> Tensor:
+    """Cuts [B,s,s,C] into windows [B*n,size,size,C]; `fill` [C] pads them right and below."""
+    batch, side, _, dim = x.shape
+    count = -(-side // size)
+    margin = count * size - side
+    if margin:
+        fill = fill.to(x.dtype)
+        x = torch.cat([x, fill.expand(batch, side, margin, dim)], dim=2)
+        x = torch.cat([x, fill.expand(batch, margin, side + margin, dim)], dim=1)
+    x = x.reshape(batch, count, size, count, size, dim)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, size, size, dim)
 
 
-def window_unpartition(windows: Tensor, size: int, *, height: int, width: int) -> Tensor:
-    """Puts windows [B*n,size,size,C] back into [B,H,W,C], dropping the padding."""
-    rows, columns = -(-height // size), -(-width // size)
-    x = windows.reshape(-1, rows, columns, size, size, windows.shape[-1])
-    x = x.permute(0, 1, 3, 2, 4, 5).reshape(-1, rows * size, columns * size, windows.shape[-1])
-    return x[:, :height, :width]
+def window_unpartition(windows: Tensor, size: int, *, side: int) -> Tensor:
+    """Puts windows [B*n,size,size,C] back into [B,side,side,C], dropping the padding."""
+    count = -(-side // size)
+    x = windows.reshape(-1, count, count, size, size, windows.shape[-1])
+    x = x.permute(0, 1, 3, 2, 4, 5).reshape(-1, count * size, count * size, windows.shape[-1])
+    return x[:, :side, :side]

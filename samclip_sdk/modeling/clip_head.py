@@ -67,11 +67,10 @@ class ClipHead(nn.Module):
         tokens, mask = pool_tokens(
             image_tokens, token_mask, self._pooling_by_grid.get(image_tokens.shape[-1], 1)
         )
-        x = tokens.permute(0, 2, 3, 1)
-        key_mask = mask.flatten(1)
+        x, key_mask = tokens.flatten(2).transpose(1, 2), mask.flatten(1)
         for block in self.blocks:
             x = block(x, key_mask)
-        return x.flatten(1, 2), key_mask
+        return x, key_mask
 
     def embed(self, features: Tensor) -> Tensor:
         """Maps patch or pooled features [...,C] to unit embeddings [...,E]."""

@@ -116,7 +116,8 @@ class ModelConfig(_Config):
         return self.clip_head.token_pooling.get(resolution, 1)
 
 
-VIT_B = ModelConfig(name="samclip-vit-b")
+# The paper's class maps are 32 x 32 at 1024 px (section 4.4), of 64 x 64 tokens.
+VIT_B = ModelConfig(name="samclip-vit-b", clip_head=ClipHeadConfig(token_pooling={1024: 2}))
 
 TINY = ModelConfig(
     name="samclip-tiny",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from samclip_sdk.modeling.attention import Block, relative_table
+from samclip_sdk.modeling.attention import Attention, Block, relative_table
 from samclip_sdk.modeling.config import ImageEncoderConfig
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -61,13 +61,14 @@ class ImageEncoder(nn.Module):
             image_tokens [B,C,g,g] and image_embeddings [B,out_chans,g,g], g = S / patch size.
         """
         x = self.patch_embed((image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
-        x = x + absolute_positions(self.pos_embed, x.shape[1])
+        grid = x.shape[1]
+        x = (x + absolute_positions(self.pos_embed, grid)).flatten(1, 2)
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        tokens = x.permute(0, 3, 1, 2)
+        tokens = x.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
         return tokens, self.neck(tokens)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -80,8 +81,7 @@ class ImageEncoder(nn.Module):
         grid = resolution // self.patch_embed.proj.kernel_size[0]
         baked.pos_embed = nn.Parameter(absolute_positions(self.pos_embed, grid).detach())
         for block in baked.blocks:
-            if not block.window_size:
-                bake_relative_positions(block, grid)
+            bake_relative_positions(block, grid)
         return baked
 
 
@@ -121,8 +121,11 @@ def absolute_positions(table: Tensor, grid: int) -> Tensor:
 
 
 def bake_relative_positions(block: nn.Module, grid: int) -> None:
-    """Replaces a block's relative tables by those for a map of `grid` x `grid` tokens."""
+    """Replaces a global block's relative tables by those for a map of `grid` x `grid` tokens."""
     attention = block.attn
+    assert isinstance(attention, Attention)
+    if attention.window_size:
+        return
     for name in ("rel_pos_h", "rel_pos_w"):
         table = relative_table(getattr(attention, name), grid)
         setattr(attention, name, nn.Parameter(table.detach()))

@@ -110,21 +110,22 @@ def check_precision(precision: str) -> None:
     """
     if precision not in ("fp32", "bf16", "int8"):
         raise BundleError(f"OpenVINO runs in fp32, bf16 or int8, not in {precision}")
-    if precision == "bf16" and not _has_bf16():
+    if precision == "bf16" and not computes_bf16():
         name = openvino_core().get_property(DEVICE, "FULL_DEVICE_NAME")
         raise RuntimeMissingError(
             f"OpenVINO does not compute in bf16 on this CPU ({name}): take fp32 or int8"
         )
 
 
-def _has_bf16() -> bool:
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this CPU; what int8 leaves in float is bf16 then."""
     return "BF16" in openvino_core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
 def _hint(precision: str, *, spec: GraphSpec) -> str:
     if precision == "fp32" or _EXACT_INPUT in {each.name for each in spec.inputs}:
         return "f32"
-    return "bf16" if _has_bf16() else "f32"
+    return "bf16" if computes_bf16() else "f32"
 
 
 def _load(core: Any, file: GraphFile, *, config: dict[str, Any], keep: bool) -> Any:

@@ -47,8 +47,10 @@ class OrtSession:
         wanted = list(dict.fromkeys([*providers, CPU_PROVIDER]))
         _check_providers(wanted, available=ort.get_available_providers())
         options = ort.SessionOptions()
-        # Planning memory ahead keeps every attention map alive: more than twice the peak.
+        # Planning memory ahead keeps every attention map alive, and reusing buffers keeps some of
+        # every size alive: either about doubles the peak, and neither saves time.
         options.enable_mem_pattern = False
+        options.enable_mem_reuse = False
         # Threads that spin while they wait take the cores from what else runs, and each graph has
         # its own: on two busy cores a pass of samclip-tiny took 200 ms, not 31; on idle ones 28.
         options.add_session_config_entry(_SPINNING, "0")

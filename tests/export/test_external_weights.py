@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.external_weights import WeightFile, halve_weights
+from export.external_weights import WeightFiles, halve_weights
 from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.graph_spec import TensorSpec
@@ -57,7 +57,7 @@ def export_static(module: nn.Module, *, example: Tensor) -> ir.Model:
     )
 
 
-def save(model: ir.Model, folder: Path, *, name: str, store: WeightFile) -> Path:
+def save(model: ir.Model, folder: Path, *, name: str, store: WeightFiles) -> Path:
     store.move_out(model)
     path = folder / f"{name}.onnx"
     ir.save(model, path)
@@ -70,14 +70,16 @@ def run(path: Path) -> np.ndarray:
 
 
 def test_two_graphs_store_their_weights_once(module: Lookup, tmp_path: Path) -> None:
-    with (tmp_path / "shared.weights").open("xb") as file:
-        store = WeightFile("shared.weights", file=file)
-        first = save(export(module), tmp_path, name="first", store=store)
-        size = file.tell()
-        second = save(export(module), tmp_path, name="second", store=store)
-        assert file.tell() == size
+    sizes = []
+    for names in (("first",), ("second", "third")):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        with WeightFiles(folder, part="shared") as store:
+            paths = [save(export(module), folder, name=name, store=store) for name in names]
+        sizes.append((folder / "shared.weights").stat().st_size)
+    assert sizes[0] == sizes[1]
     expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
-    for path in (first, second):
+    for path in paths:
         np.testing.assert_allclose(run(path), expected, atol=1e-5)
 
 
@@ -93,11 +95,20 @@ def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
     assert types[(32, 48)] == ir.DataType.FLOAT16
     assert types[(48, 48)] == ir.DataType.FLOAT  # an addend, such as absolute positions
     assert {output.dtype for output in model.graph.outputs} == {ir.DataType.FLOAT}
-    with (tmp_path / "half.weights").open("xb") as file:
-        path = save(model, tmp_path, name="half", store=WeightFile("half.weights", file=file))
+    with WeightFiles(tmp_path, part="half") as store:
+        path = save(model, tmp_path, name="half", store=store)
     expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
     difference = np.abs(run(path) - expected).max()
     assert 0 < difference < 5e-3
+
+
+def test_a_graph_needs_the_weights_of_its_own_types(module: Lookup, tmp_path: Path) -> None:
+    half = export(module)
+    halve_weights(half)
+    with WeightFiles(tmp_path, part="shared") as store:
+        assert store.move_out(export(module)) == ("shared.weights",)
+        assert set(store.move_out(half)) == {"shared.weights", "shared.fp16.weights"}
+    assert {path.name for path in tmp_path.iterdir()} == {"shared.weights", "shared.fp16.weights"}
 
 
 def test_weights_beyond_fp16_stay() -> None:

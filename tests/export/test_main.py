@@ -32,7 +32,7 @@ def run_export(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
     done = run_export(str(tmp_path / "none"), str(tmp_path / "out"))
     assert done.returncode == 1
-    assert "is not a checkpoint folder" in done.stderr.replace("\n", " ")
+    assert "is not a checkpoint folder" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -40,7 +40,7 @@ def test_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
 def test_impossible_resolution_leaves_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
     done = run_export(str(tiny_checkpoint), str(tmp_path / "out"), "--resolution", "33")
     assert done.returncode == 1
-    assert "resolution 33 is not" in done.stderr.replace("\n", " ")
+    assert "resolution 33 is not" in " ".join(done.stderr.split())
     assert not list(tmp_path.iterdir())
 
 

@@ -100,6 +100,22 @@ def test_answers_are_the_programs(
 
 
 @pytest.mark.parametrize("name", FEEDS)
+def test_onnxruntime_knows_gelu(
+    models: dict[str, dict[str, ir.Model]], tmp_path: Path, name: str
+) -> None:
+    path, optimized = tmp_path / "graph.onnx", tmp_path / "optimized.onnx"
+    model = models[name]["fp32"]
+    ir.save(model, path)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(optimized)
+    options.log_severity_level = 3  # it warns that the file is for this machine
+    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    found = operators(ir.load(optimized))
+    assert "Erf" not in found
+    assert found["Gelu"] + found["BiasGelu"] == operators(model)["Erf"] > 0
+
+
+@pytest.mark.parametrize("name", FEEDS)
 def test_half_adds_casts_only(models: dict[str, dict[str, ir.Model]], name: str) -> None:
     single, half = (operators(models[name][precision]) for precision in ("fp32", "fp16"))
     casts = half["Cast"] - single["Cast"]

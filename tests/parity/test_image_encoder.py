@@ -87,7 +87,7 @@ def flip_relative(encoder: ImageEncoder) -> None:
 
 
 def shift_windows(encoder: ImageEncoder) -> None:
-    encoder.blocks[0].window_size = 16
+    encoder.blocks[0].attn.window_size = 16
 
 
 def forget_mean(encoder: ImageEncoder) -> None:
@@ -100,7 +100,8 @@ def take_bgr(encoder: ImageEncoder) -> None:
 
 
 def swap_global_and_windowed(encoder: ImageEncoder) -> None:
-    encoder.blocks[0].window_size, encoder.blocks[1].window_size = 0, 14
+    first, second = encoder.blocks[0].attn, encoder.blocks[1].attn
+    first.window_size, second.window_size = 0, 14
 
 
 def coarse_epsilon(encoder: ImageEncoder) -> None:

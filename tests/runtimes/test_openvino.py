@@ -150,7 +150,7 @@ class TestPrecision:
             find_set(open_bundle("samclip-tiny"), runtime="openvino", precision="fp16")
 
     def test_a_cpu_without_bf16(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_has_bf16", lambda: False)
+        monkeypatch.setattr(module, "computes_bf16", lambda: False)
         with pytest.raises(RuntimeMissingError, match=r"bf16 on this CPU .*: take fp32 or int8"):
             self.open("mask_decoder", "bf16")
         session = self.open("mask_decoder", "int8")

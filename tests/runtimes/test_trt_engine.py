@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.export import ExportedProgram
 
 from export.calibration import find_layers
-from export.external_weights import WeightFile, halve_weights
+from export.external_weights import WeightFiles, halve_weights
 from export.graphs import Graph, build_graphs
 from export.mixed_precision import contract_operations, halve
 from export.program import export_program
@@ -239,9 +239,8 @@ class TestBuild:
     ) -> None:
         for graph, program in programs:
             model = convert(program, graph=graph, precision=precision)
-            weights = tmp_path / f"{graph.name}.weights"
-            with weights.open("xb") as file:
-                WeightFile(weights.name, file=file).move_out(model)
+            with WeightFiles(tmp_path, part=graph.name) as store:
+                weights = store.move_out(model)
             path = tmp_path / f"{graph.name}.onnx"
             ir.save(model, path)
             start = time.process_time()
@@ -250,7 +249,8 @@ class TestBuild:
             with capsys.disabled():
                 print(f"\n{graph.name} {precision}: {cpu_s:.1f} CPU s, {len(engine):,} bytes")
             assert len(engine) > 100_000
-            for written in (path, weights):  # gigabytes, and pytest keeps the last three runs
+            # Gigabytes, and pytest keeps the last three runs.
+            for written in (path, *(tmp_path / name for name in weights)):
                 written.unlink()
 
 

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.latency import peaks
 from benchmarks.latency.peaks import MachinePeaks, MatrixPeak, measure_peaks
-from benchmarks.latency.roofline import GraphCost, count_graphs, render_roofline, roofline
+from benchmarks.latency.roofline import GraphCost, count_graphs, roofline
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from tests.student import STUDENT
@@ -30,26 +30,19 @@ def costs(config: ModelConfig = STUDENT, *, resolution: int = 64, **axes: int) -
 
 
 def test_image_encoder_by_hand() -> None:
-    """4x4 tokens of width 32; windows of 3 make 36 tokens of them in one layer."""
+    """4x4 tokens of width 32; windows of 3 make 36 tokens of them in one layer's attention."""
     tokens, width, neck = 16, 32, 32
     patches = 2 * tokens * width * 3 * 16 * 16
 
-    def block(queries: int, keys: int, side: int) -> int:
-        projections = 2 * queries * width * 4 * width
-        attention = 2 * 2 * queries * keys * width
+    def attention(queries: int, keys: int, side: int) -> int:
         positions = 2 * 2 * queries * side * width  # by row and by column
-        mlp = 2 * 2 * tokens * width * 4 * width
-        return projections + attention + positions + mlp
+        return 2 * 2 * queries * keys * width + positions
 
-    expected = (
-        patches
-        + block(36, 9, 3)
-        + block(16, 16, 4)
-        + 2 * tokens * neck * width
-        + 2 * tokens * neck * neck * 9
-    )
+    layer = 2 * tokens * width * 4 * width + 2 * 2 * tokens * width * 4 * width
+    after = 2 * tokens * neck * width + 2 * tokens * neck * neck * 9
     cost = costs()["image_encoder"]
-    assert cost.flop == expected
+    assert cost.weight_flop == patches + 2 * layer + after
+    assert cost.attention_flop == attention(36, 9, 3) + attention(16, 16, 4)
     # A uint8 picture goes in; float32 tokens and embeddings come out.
     assert cost.activation_bytes == 3 * 64 * 64 + 4 * 16 * (32 + 32)
     encoder = build_model(STUDENT).image_encoder
@@ -89,26 +82,23 @@ def test_the_axes_count() -> None:
 
 
 def test_rows_by_hand() -> None:
-    compute = GraphCost("image_encoder", 5_000_000_000, parameters=1_000_000, activation_bytes=0)
-    memory = GraphCost("mask_decoder", 1_000_000, parameters=9_000_000, activation_bytes=4_000_000)
-    absent = GraphCost("text_encoder", 1, parameters=1, activation_bytes=1)
+    compute = GraphCost("image_encoder", 4_000_000_000, 1_000_000_000, 1_000_000, 0)
+    memory = GraphCost("mask_decoder", 1_000_000, 0, 9_000_000, 4_000_000)
+    absent = GraphCost("text_encoder", 1, 0, 1, 1)
     times = {"image_encoder": 100.0, "mask_decoder": 4.0, "postprocess": 1.0}
-    rows = roofline([compute, memory, absent], times, machine=MACHINE, precision="fp32")
-    first, second = rows
+    first, second = roofline(
+        [compute, memory, absent], times, machine=MACHINE, precision="fp32", attention="fp32"
+    )
     assert (first.cost, first.bound, first.gflops) == (compute, "compute", pytest.approx(50))
-    assert (first.share, first.roof_ms) == (pytest.approx(0.5), pytest.approx(50))
-    assert first.bandwidth_share == pytest.approx(4e6 / 20e9 / 0.1)
-    assert (second.bound, second.roof_ms) == ("memory", pytest.approx(2))
-    assert second.bandwidth_share == pytest.approx(0.5)
+    assert (first.of_peak, first.of_limit) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert second.bound == "memory"
 
-    (half,) = roofline([compute], times, machine=MACHINE, precision="bf16")
-    assert half.share == pytest.approx(0.125)
-    text = render_roofline([*rows, half], machine=MACHINE)
-    assert "| image_encoder | 5.00 | 4.0 | 100.0 | 50.0 | 50% | 0% | compute | 50.00 |" in text
-    assert "| mask_decoder | 0.00 | 40.0 | 4.0 | 0.2 | 0% | 50% | memory | 2.00 |" in text
-    assert "100 GFLOP/s in fp32 (torch, 1024 x 1024)" in text
-    with pytest.raises(ValueError, match="no peak was measured in 'int8': there are bf16, fp32"):
-        roofline([compute], times, machine=MACHINE, precision="int8")
+    (mixed,) = roofline([compute], times, machine=MACHINE, precision="bf16", attention="fp32")
+    assert mixed.of_peak == pytest.approx(5e9 / 400e9 / 0.1)
+    assert mixed.of_limit == pytest.approx((4e9 / 400e9 + 1e9 / 100e9) / 0.1)
+    for precision, attention in (("int8", "fp32"), ("fp32", "int8")):
+        with pytest.raises(ValueError, match="no peak was measured in 'int8': there are bf16, fp"):
+            roofline([compute], times, machine=MACHINE, precision=precision, attention=attention)
 
 
 def test_peaks_are_the_best_of_what_was_tried() -> None:

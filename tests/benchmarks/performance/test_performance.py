@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.latency.subjects import make_subject
+from benchmarks.performance import measure
+from benchmarks.performance.measure import float_precision
 from benchmarks.performance.record import (
+    Cost,
     EncoderTime,
     Machine,
     Peak,
@@ -53,15 +56,24 @@ def found() -> Performance:
             peaks=(Peak(precision="int8", engine="openvino", size=2048, gflops=900),),
             bandwidth_gbps=20,
         ),
+        costs=(
+            Cost(
+                graph="image_encoder",
+                weight_gflop=700,
+                attention_gflop=240.5,
+                moved_bytes={"fp32": 380_000_000, "bf16": 200_000_000, "int8": 110_000_000},
+            ),
+        ),
         shares=(
             Share(
                 runtime="openvino",
                 precision="int8",
+                attention="bf16",
                 graph="image_encoder",
-                gflop=740,
                 ms=1000,
                 gflops=740,
-                of_peak=0.82,
+                of_peak=0.62,
+                of_limit=0.82,
                 bound="compute",
             ),
         ),
@@ -82,7 +94,10 @@ def test_bars_are_met_missed_or_not_measured(found: Performance) -> None:
     assert told["image encoder fp32 on onnxruntime against SAM in torch"] == ("4.00x", True)
     assert told["best CPU path against SAM in torch"] == ("10.00x", True)
     assert told["the same against SAM's plain ONNX export"] == ("", None)
-    assert told["share of the matrix peak that the best path's encoder reaches"] == ("82%", True)
+    assert told["share of the machine's limit that the best path's encoder reaches"] == (
+        "82%",
+        True,
+    )
     assert told["three ways in fp32 against SAM + CLIP ViT-L/14 in torch"] == ("8.28x", True)
     assert told["all skills on top of one encode, of the encode, in fp32"] == ("0.16x", True)
     assert told["text-to-mask of 150 classes, 3 of them present, against 3"] == ("1.60x", False)
@@ -104,6 +119,8 @@ def test_the_page(found: Performance, tmp_path: Path) -> None:
     assert (
         "| text-to-mask of 150 classes, 3 of them present, against 3 | <= 1.50x | 1.60x | " in text
     )
+    assert "| image_encoder | 700.00 | 240.50 | 380 | 110 |" in text
+    assert "| image_encoder | openvino int8 | bf16 | 1000.0 | 740 | 62% | 82% | compute |" in text
     assert "| onnx fp32 | 2500 | 4800 |" in text
     assert "| ViT-B, openvino int8, ms | 30 | 2000 |" in text
     source, page = tmp_path / "performance.json", tmp_path / "page.md"
@@ -124,6 +141,14 @@ def test_a_page_without_a_place_is_refused_before_any_work(tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "no place for the table" in result.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_what_int8_leaves_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert float_precision("onnx", "int8") == "fp32"
+    assert float_precision("openvino", "bf16") == "bf16"
+    for there, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(measure, "computes_bf16", lambda there=there: there)
+        assert float_precision("openvino", "int8") == expected
 
 
 def test_every_subject_has_the_key_by_which_it_is_found(tmp_path: Path) -> None:
