@@ -6,6 +6,7 @@ import io
 
 from matplotlib.figure import Figure
 
+from benchmarks.latency.report import milliseconds
 from benchmarks.latency.schema import Latency
 from benchmarks.latency.subject import WORKLOADS
 
@@ -33,7 +34,7 @@ def draw_latency(latency: Latency) -> bytes:
             [0.0 if found is None else found.warm.p50_ms for _, found in rows],
             color=[_GREY if key == latency.settings.baseline else _BLUE for key, _ in rows],
         )
-        labels = ["" if found is None else f"{found.warm.p50_ms:.3g}" for _, found in rows]
+        labels = ["" if found is None else milliseconds(found.warm.p50_ms) for _, found in rows]
         axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
         axes.set_xlabel(f"{name}, ms")
         axes.margins(x=0.25)
