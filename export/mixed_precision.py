@@ -155,7 +155,10 @@ def halve(program: ExportedProgram, *, pinned: Set[str]) -> ExportedProgram:
 
 
 def _fold(program: ExportedProgram) -> dict[Node, Any]:
-    """The value of every node that depends on no input, the state's own tensors among them."""
+    """The value of every node that depends on no input, the state's own tensors among them.
+
+    What is only repeated is repeated at run time.
+    """
     state = {**program.constants, **program.state_dict}
     kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     values: dict[Node, Any] = {}
@@ -163,7 +166,11 @@ def _fold(program: ExportedProgram) -> dict[Node, Any]:
         for node in program.graph.nodes:
             if node.op == "placeholder" and kinds[node.name].kind in _STATE:
                 values[node] = state[kinds[node.name].target].detach()
-            elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
+            elif (
+                node.op == "call_function"
+                and node.target is not aten.expand.default  # or its copies would be stored
+                and all(n in values for n in node.all_input_nodes)
+            ):
                 args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
                 values[node] = node.target(*args, **kwargs)
     return values
