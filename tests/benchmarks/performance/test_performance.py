@@ -39,7 +39,12 @@ from tests.benchmarks.latency.example_latency import latency_of, subject_row, wo
 def found() -> Performance:
     encoder = {"sam_image_encoder": Timing.of([10_000.0])}
     latency = latency_of(
-        subject_row(ONNX_FP32, workload_row("encode", 2500), workload_row("three_ways", 2900)),
+        subject_row(
+            ONNX_FP32,
+            workload_row("encode", 2500),
+            workload_row("three_ways", 2900),
+            steps={"image_encoder": Timing.of([2400.0])},
+        ),
         subject_row(
             BEST,
             workload_row("encode", 1000),
@@ -99,7 +104,7 @@ def test_bars_are_met_missed_or_not_measured(found: Performance) -> None:
         True,
     )
     assert told["three ways in fp32 against SAM + CLIP ViT-L/14 in torch"] == ("8.28x", True)
-    assert told["all skills on top of one encode, of the encode, in fp32"] == ("0.16x", True)
+    assert told["all skills on top of one encode, of the encode, in fp32"] == ("0.21x", False)
     assert told["text-to-mask of 150 classes, 3 of them present, against 3"] == ("1.60x", False)
     assert told["importing and loading samclip-tiny"] == ("0.40 s, 90 MB", True)
     assert told["samclip-tiny, text-to-mask of one label"] == ("21.0 (openvino int8)", True)
