@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from benchmarks.latency.device import gpu_memory_bytes
 from benchmarks.latency.process import SubjectError, WorkerProcess, publishable
 from benchmarks.latency.schema import Failure, Settings, SubjectRow, WorkloadRow
 from benchmarks.latency.subject import WORKLOADS
-from samclip_sdk.timing import Timing, WorkloadRuns, repeat, summarize_steps, time_workload
+from samclip_sdk.timing import Timing, WorkloadRuns, summarize_steps, time_workload
 
 _DIGITS = 3  # microseconds
 
@@ -100,16 +99,9 @@ def _measure_once(
         if name in opened["workloads"] and name not in found.failures:
             _run_workload(name, found, worker=worker, settings=settings)
             _note_gpu(found, before=gpu_before)
-    if opened["has_steps"] and not {"steps", "three_ways"} & set(found.failures):
-        try:
-            found.steps += repeat(
-                worker.steps_ms,
-                seconds=settings.seconds,
-                at_least=settings.at_least,
-                at_most=settings.at_most,
-            )
-        except SubjectError as error:
-            found.failures["steps"] = str(error)
+    if opened["adds_up"] and not found.failures:
+        parts = [found.runs[name][-1] for name in opened["workloads"]]
+        found.runs.setdefault("three_ways", []).append(_in_turn(parts))
     if (peak := worker.memory.overall_bytes()) is not None:
         found.peak_rss_bytes.append(peak)
 
@@ -117,9 +109,16 @@ def _measure_once(
 def _run_workload(
     name: str, found: _Collected, *, worker: WorkerProcess, settings: Settings
 ) -> None:
+    steps: list[dict[str, float]] = []
+
+    def run() -> float:
+        ms, told = worker.run(name)
+        steps.append(told)
+        return ms
+
     try:
         runs = time_workload(
-            partial(worker.run_ms, name),
+            run,
             memory=worker.memory,
             seconds=settings.seconds,
             at_least=settings.at_least,
@@ -129,6 +128,18 @@ def _run_workload(
         found.failures[name] = str(error)
     else:
         found.runs.setdefault(name, []).append(runs)
+        found.steps += filter(None, steps[-len(runs.samples_ms) :])
+
+
+def _in_turn(parts: Sequence[WorkloadRuns]) -> WorkloadRuns:
+    """What workloads take one after the other, as often as each of them was run."""
+    in_turn = zip(*(each.samples_ms for each in parts), strict=False)
+    peaks = [each.peak_rss_bytes for each in parts if each.peak_rss_bytes is not None]
+    return WorkloadRuns(
+        first_ms=round(sum(each.first_ms for each in parts), _DIGITS),
+        samples_ms=[sum(samples) for samples in in_turn],
+        peak_rss_bytes=max(peaks, default=None),
+    )
 
 
 def _note_gpu(found: _Collected, *, before: int | None) -> None:

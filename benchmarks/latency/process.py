@@ -69,22 +69,14 @@ class WorkerProcess:
         """
         return self._ask({"do": "open", "subject": spec})
 
-    def run_ms(self, workload: str) -> float:
-        """Runs a workload once; returns the milliseconds.
+    def run(self, workload: str) -> tuple[float, dict[str, float]]:
+        """Runs a workload once; returns the milliseconds, and those of each step that is told.
 
         Raises:
             SubjectError: it failed.
         """
-        return float(self._ask({"do": "run", "workload": workload})["ms"])
-
-    def steps_ms(self) -> dict[str, float]:
-        """Runs the three-way workload once; returns milliseconds by step.
-
-        Raises:
-            SubjectError: it failed.
-        """
-        steps: dict[str, float] = self._ask({"do": "steps"})["steps"]
-        return steps
+        answer = self._ask({"do": "run", "workload": workload})
+        return answer["ms"], answer["steps"]
 
     def close(self) -> None:
         """Ends the process."""

@@ -136,10 +136,10 @@ class WorkloadRow(_Record):
 class SubjectRow(_Record):
     """A subject that was opened.
 
-    `import_ms` and `load_ms` are, by round, importing packages and then loading. `steps` are of
-    three_ways, by name. `peak_rss_bytes` is the most memory that the process held, from its start;
-    `gpu_memory_bytes` what the GPU held after a workload beyond what it did before the process,
-    whoever held it.
+    `import_ms` and `load_ms` are, by round, importing packages and then loading. `steps` are those
+    of three_ways's warm runs, by name. `peak_rss_bytes` is the most memory that the process held,
+    from its start; `gpu_memory_bytes` what the GPU held after a workload beyond what it did before
+    the process, whoever held it.
     """
 
     key: str
@@ -161,7 +161,7 @@ class SubjectRow(_Record):
 
 
 class Failure(_Record):
-    """What a subject did not do: `at` is "open", a workload or "steps"; `reason` its own words."""
+    """What a subject did not do: `at` is "open" or a workload; `reason` its own words."""
 
     subject: str
     at: str

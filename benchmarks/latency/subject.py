@@ -9,9 +9,9 @@ from typing import Protocol
 WORKLOADS = ("encode", "classify", "point", "text3", "three_ways")
 """What a subject is asked to do, of one uint8 RGB picture of 1024x683 in memory, fixed by seed.
 
-encode: the image encoder, or encoders, alone, with preprocessing. classify: 1,000 labels whose text
-is cached. point: one point prompt. text3: text-to-mask of three classes. three_ways: all three of
-one picture, from the picture, sharing what the subject can share. classify, point and text3 are
+encode: the image encoder that prompts need, alone, with preprocessing. classify: 1,000 labels whose
+text is cached. point: one point prompt. text3: text-to-mask of three classes. three_ways: all three
+of one picture, from the picture, sharing what the subject can share. classify, point and text3 are
 timed on top of an encoded picture where the subject can separate them; its notes say where not.
 """
 
@@ -30,7 +30,10 @@ class Opened:
         notes: what was forced or differs: sizes, prompts, classes, random weights.
         artifact_bytes: of the files that it was loaded from.
         workloads: of `WORKLOADS`; a skill that the subject lacks is not there.
-        steps: runs three_ways once, milliseconds by step, where the subject can tell.
+        steps: what is run for three_ways, where the subject can tell milliseconds by step, which
+            add up to the whole.
+        adds_up: three_ways is the other four in turn, as nothing is shared but what each of them
+            keeps for the next: it is what they take together, and not run on its own.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Opened:
     artifact_bytes: int
     workloads: Mapping[str, Workload]
     steps: Callable[[], dict[str, float]] | None = None
+    adds_up: bool = False
 
 
 class Subject(Protocol):

@@ -240,4 +240,4 @@ def measure(
 
 def _warm(work: Callable[[], object]) -> list[float]:
     work()
-    return repeat(lambda: elapsed_ms(work), seconds=1.0, at_least=3, at_most=100)
+    return repeat(lambda: elapsed_ms(work), seconds=1.0, at_least=2, at_most=100)

@@ -23,10 +23,11 @@ SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
 SAM_CLIP_ONNX = "sam-onnx+clip-onnx-vit-l-14-k10"
 
 PEERS = (
+    "sam-onnx-l",
     "sam+openclip-l",
     "sam+openclip-l,precision=bf16",
-    "sam-onnx-l",
     "sam-onnx-l,arena=false",
+    "sam+openclip,proposals=50",
     "mobile-sam",
     "clipseg",
     "yoloe",
@@ -34,17 +35,17 @@ PEERS = (
 
 
 def specs(vit_b: Path, *, peers: Sequence[str] = PEERS) -> tuple[str, ...]:
-    """The subjects as `make_subject` takes them, ours first.
+    """The subjects as `make_subject` takes them; whom the bars compare run one after the other.
 
     Args:
         vit_b: the ViT-B bundle.
         peers: whom else.
     """
     return (
-        *(_spec(vit_b, runtime, precision) for runtime, precision in RUNS),
         *(f"{_spec(vit_b, *BEST_RUN)},labels={count}" for count in (30, 150)),
-        *(_spec(TINY, runtime, precision) for runtime, precision in RUNS),
+        *(_spec(vit_b, runtime, precision) for runtime, precision in reversed(RUNS)),
         *peers,
+        *(_spec(TINY, runtime, precision) for runtime, precision in RUNS),
     )
 
 

@@ -16,7 +16,6 @@ from benchmarks.performance.subjects import (
     TINY_BEST,
 )
 
-_SAM_ENCODER = "sam_image_encoder"
 _MB = 1e6
 
 
@@ -60,7 +59,7 @@ def _encoders(
     plain: SubjectRow | None,
 ) -> Iterator[Target]:
     own, fast = _encode(ours), _encode(best)
-    in_torch, in_onnx = _step(torch, _SAM_ENCODER), _step(plain, _SAM_ENCODER)
+    in_torch, in_onnx = _encode(torch), _encode(plain)
     yield _at_least("image encoder fp32 on onnxruntime against SAM in torch", 3.3, in_torch, own)
     yield _at_least("the same against SAM's plain ONNX export", 1.0, in_onnx, own)
     yield _memory("the same, peak memory", ours, limit_mb=1300)

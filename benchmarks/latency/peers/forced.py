@@ -5,8 +5,6 @@ Nothing of the SDK is imported by peers: their import times and memory are their
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.latency.picture import PICTURE_PX, noise_picture
-from benchmarks.latency.subject import Workload
 
 SEED = 0
 LABELS = 1000
@@ -75,25 +72,6 @@ def rank(embedding: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray
     weights = np.exp(logits - logits.max())
     probabilities: NDArray[np.float32] = weights / weights.sum()
     return probabilities
-
-
-def in_turn(parts: Mapping[str, Workload]) -> Workload:
-    """A workload that does all parts one after the other, and returns what they return."""
-    return lambda: {name: part() for name, part in parts.items()}
-
-
-def step_timer(parts: Mapping[str, Workload]) -> Callable[[], dict[str, float]]:
-    """Does all parts one after the other, and gives each one's milliseconds."""
-
-    def run() -> dict[str, float]:
-        took = {}
-        for name, part in parts.items():
-            start = time.perf_counter()
-            part()
-            took[name] = 1000 * (time.perf_counter() - start)
-        return took
-
-    return run
 
 
 def stored_bytes(*modules: Any) -> int:

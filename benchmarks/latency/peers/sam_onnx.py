@@ -18,13 +18,11 @@ from benchmarks.latency.peers.forced import (
     POINT,
     RANDOM_WEIGHTS,
     crop_box,
-    in_turn,
     kept_proposals,
     paint,
     picture,
     rank,
     require,
-    step_timer,
     unit_embeddings,
     versions,
 )
@@ -87,13 +85,6 @@ class SamOnnx:
             proposals=self.proposals,
             points_per_side=self.points_per_side,
         )
-        parts = {
-            "sam_image_encoder": models.encode_for_sam,
-            "clip_and_labels": models.classify,
-            "point": models.point,
-            "text_to_mask": models.text_to_mask,
-        }
-        encoders = {"sam": models.encode_for_sam, "clip": models.encode_for_clip}
         return Opened(
             name=f"{self.sam.name} + OpenCLIP {self.clip}, plain ONNX",
             package_versions=versions("onnxruntime", "segment-anything", "open_clip_torch"),
@@ -101,13 +92,12 @@ class SamOnnx:
             notes=self._notes(),
             artifact_bytes=sum(path.stat().st_size for path in paths.values()),
             workloads={
-                "encode": in_turn(encoders),
+                "encode": models.encode_for_sam,
                 "classify": models.classify,
                 "point": models.point,
                 "text3": models.text_to_mask,
-                "three_ways": in_turn(parts),
             },
-            steps=step_timer(parts),
+            adds_up=True,
         )
 
     def _session(self, path: Path) -> InferenceSession:
@@ -125,11 +115,11 @@ class SamOnnx:
                 RANDOM_WEIGHTS,
                 "onnxruntime's default session options" if self.arena else "memory arena off",
                 "text is not exported: its embeddings are cached",
-                "encode runs both image encoders, and classify runs CLIP's again",
+                "encode is SAM's image encoder, classify runs CLIP's",
                 f"text3: everything-mode of {points} points, one decoder run each, as the export "
                 f"takes one prompt, on SAM's encoding; {self.proposals} masks forced, then "
                 f"{self.proposals} crops through CLIP in one batch",
-                f"three_ways shares SAM's encoding; CLIP sees {self.proposals + 1} pictures",
+                f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
             ]
         )
 
@@ -177,13 +167,9 @@ class PlainGraphs:
         feed = {"input_image": np.asarray(resized, np.float32)}
         self._embeddings = self._sessions["image_encoder"].run(["image_embeddings"], feed)[0]
 
-    def encode_for_clip(self) -> NDArray[np.float32]:
-        """CLIP's preprocessing and image encoder: a unit embedding [E]."""
-        return self._embed([Image.fromarray(self._picture)])[0]
-
     def classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, CLIP's image encoder included."""
-        return rank(self.encode_for_clip(), self._labels)
+        return rank(self._embed([Image.fromarray(self._picture)])[0], self._labels)
 
     def point(self) -> NDArray[np.bool_]:
         """The mask of one point, [1,H,W], of the picture that SAM has encoded."""

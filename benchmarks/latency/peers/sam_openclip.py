@@ -8,10 +8,8 @@ from typing import Literal
 from benchmarks.latency.peers.architecture import SAM_VIT_B, SamArchitecture
 from benchmarks.latency.peers.forced import (
     RANDOM_WEIGHTS,
-    in_turn,
     picture,
     require,
-    step_timer,
     stored_bytes,
     versions,
 )
@@ -69,13 +67,6 @@ class SamOpenClip:
             proposals=self.proposals,
             points_per_side=self.points_per_side,
         )
-        parts = {
-            "sam_image_encoder": models.encode_for_sam,
-            "clip_and_labels": models.classify,
-            "point": models.point,
-            "text_to_mask": models.text_to_mask,
-        }
-        encoders = {"sam": models.encode_for_sam, "clip": models.encode_for_clip}
         return Opened(
             name=f"{self.sam.name} + OpenCLIP {self.clip}, torch",
             package_versions=versions("segment-anything", "open_clip_torch", "torch"),
@@ -83,24 +74,23 @@ class SamOpenClip:
             notes=self._notes(),
             artifact_bytes=stored_bytes(sam, clip),
             workloads={
-                "encode": in_turn(encoders),
+                "encode": models.encode_for_sam,
                 "classify": models.classify,
                 "point": models.point,
                 "text3": models.text_to_mask,
-                "three_ways": in_turn(parts),
             },
-            steps=step_timer(parts),
+            adds_up=True,
         )
 
     def _notes(self) -> str:
         points = self.points_per_side**2
         notes = [
             f"{RANDOM_WEIGHTS}; bytes are those of all parameters, CLIP's text encoder included",
-            "encode runs both image encoders, and classify runs CLIP's again",
+            "encode is SAM's image encoder, classify runs CLIP's",
             f"text3: everything-mode of {points} points (segment-anything's default is 1,024) on "
             f"SAM's encoding, {self.proposals} masks forced past its filters, without "
             f"non-maximum suppression, then {self.proposals} crops through CLIP in one batch",
-            f"three_ways shares SAM's encoding; CLIP runs {self.proposals + 1} times",
+            f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
         ]
         if self.precision == "bf16":
             notes.append("bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16")

@@ -82,13 +82,9 @@ class SamAndClip:
         self._predictor.set_image(self._picture)
 
     @torch.inference_mode()
-    def encode_for_clip(self) -> NDArray[np.float32]:
-        """CLIP's preprocessing and image encoder: a unit embedding [E]."""
-        return self._embed([Image.fromarray(self._picture)])[0]
-
     def classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, CLIP's image encoder included."""
-        return rank(self.encode_for_clip(), self._labels)
+        return rank(self._embed([Image.fromarray(self._picture)])[0], self._labels)
 
     @torch.inference_mode()
     def point(self) -> NDArray[np.bool_]:

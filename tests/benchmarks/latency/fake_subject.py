@@ -28,6 +28,7 @@ class Fake:
     fails: str = ""
     dies: str = ""
     hangs: str = ""
+    adds_up: bool = False
 
     def open(self) -> Opened:
         if self.fails == "open":
@@ -40,8 +41,13 @@ class Fake:
             notes="sleeps",
             artifact_bytes=1_000_000,
             workloads=self._workloads(),
-            steps=lambda: {"sleep": float(self.sleep_ms)},
+            steps=self._steps if self.skills == "three_ways" else None,
+            adds_up=self.adds_up,
         )
+
+    def _steps(self) -> dict[str, float]:
+        self._sleep()
+        return {"sleep": float(self.sleep_ms), "other": 1.0}
 
     def _workloads(self) -> Mapping[str, Callable[[], object]]:
         acts: dict[str, Callable[[], object]] = {

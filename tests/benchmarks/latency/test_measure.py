@@ -38,11 +38,43 @@ def test_a_sleep_is_measured_as_one() -> None:
         assert len(each.first_ms) == len(each.rounds_p50_ms) == 2
         assert min(each.first_ms) >= 4
         assert each.images_per_s == pytest.approx(1000 / each.warm.mean_ms, rel=1e-3)
-    assert row.steps["sleep"].p50_ms == 4
-    assert row.steps["sleep"].n == 6
+    assert row.steps == {}
     assert len(row.load_ms) == len(row.import_ms) == 2
     assert min(row.import_ms) > 0
     assert row.workload("point") is None
+
+
+def test_all_three_are_timed_by_their_steps() -> None:
+    row, failures = measure_one(",sleep_ms=4,skills=three_ways", rounds=2)
+    assert failures == ()
+    whole = row.workload("three_ways")
+    assert whole is not None
+    assert (whole.warm.n, whole.warm.min_ms, whole.warm.p99_ms) == (6, 5, 5)
+    assert [(name, each.n, each.p50_ms) for name, each in row.steps.items()] == [
+        ("sleep", 6, 4),
+        ("other", 6, 1),
+    ]
+
+
+def test_all_three_are_what_the_others_take_in_turn() -> None:
+    row, failures = measure_one(",skills=encode+classify+point+text3,adds_up=true", rounds=2)
+    assert failures == ()
+    *parts, whole = row.workloads
+    assert [each.workload for each in (*parts, whole)] == list(WORKLOADS)
+    assert whole.warm.n == 6
+    assert whole.warm.mean_ms == pytest.approx(sum(each.warm.mean_ms for each in parts), abs=0.01)
+    assert whole.first_ms == pytest.approx(
+        [sum(each) for each in zip(*(part.first_ms for part in parts), strict=True)]
+    )
+    assert whole.peak_rss_bytes == max(each.peak_rss_bytes or 0 for each in parts)
+
+
+def test_what_does_not_do_all_three_has_no_sum() -> None:
+    row, failures = measure_one(
+        ",skills=encode+classify+point+text3,fails=point,adds_up=true", rounds=2
+    )
+    assert [each.at for each in failures] == ["point"]
+    assert [each.workload for each in row.workloads] == ["encode", "classify", "text3"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells another process's peak")
@@ -83,7 +115,7 @@ def test_a_subject_that_cannot_be_opened_is_told(spec: str, reason: str) -> None
 def test_a_process_that_ends_is_told() -> None:
     row, failures = measure_one(",skills=encode+point+text3,dies=point")
     assert [each.workload for each in row.workloads] == ["encode"]
-    assert [each.at for each in failures] == ["point", "text3", "steps"]
+    assert [each.at for each in failures] == ["point", "text3"]
     assert "the process ended with code 3" in failures[0].reason
 
 
@@ -92,7 +124,7 @@ def test_a_subject_that_does_not_answer_is_given_up() -> None:
         worker.open(f"{FAKE},hangs=point")
         worker._limit_s = 0.2
         with pytest.raises(SubjectError, match=r"no answer within 0\.2 s"):
-            worker.run_ms("point")
+            worker.run("point")
 
 
 def test_two_subjects_of_one_key_are_told_apart() -> None:
