@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime as ort
 
+from export.calibration import find_layers
 from export.external_weights import WeightFiles, WeightPrecision, halve_weights
 from export.graphs import Arrays, Graph
 from export.mixed_precision import halve
@@ -28,6 +29,11 @@ INT8_COSINE = {"image_encoder": 0.9999, "text_encoder": 0.999}
 INT8_GOAL = 0.9995
 """The least cosine that layers in float bring each int8 graph of trained weights to, by part.
 Stricter than its gate, for the errors of five graphs add up to that of a task."""
+
+ALL_IN_FLOAT = {"prompt_encoder"}
+"""Parts whose int8 graph has no layer in int8. Three small convolutions of mask prompts take no time
+worth saving, and what refines a text's mask passes them: in int8 they cost more than all other graphs
+together."""
 
 
 @dataclass(frozen=True)
@@ -138,18 +144,25 @@ class OnnxWriter:
                 half = halve(program, pinned=pinned)
                 model = to_onnx(half, inputs=graph.inputs, outputs=graph.outputs)
             elif precision == "int8":
-                quantized = quantize(
-                    single,
-                    graph=graph.name,
-                    feeds=self._calibration[graph.name],
-                    accept=lambda path: self._refusal(path, graph=graph),
-                    keep=keep,
-                )
-                model = quantized.model
-                kept = tuple(each.layer for each in quantized.kept_in_float)
+                model, kept = self._quantize(single, graph=graph, keep=keep)
             path = onnx_path(graph.name, precision=precision)
             needed[path] = self._save(model, path=path, precision=precision, store=store)
         return kept, needed
+
+    def _quantize(
+        self, model: ir.Model, *, graph: Graph, keep: Sequence[str]
+    ) -> tuple[ir.Model, tuple[str, ...]]:
+        """The graph in int8, and the layers that it leaves in float."""
+        if graph.part in ALL_IN_FLOAT:
+            return model.clone(), tuple(layer.name for layer in find_layers(model))
+        quantized = quantize(
+            model,
+            graph=graph.name,
+            feeds=self._calibration[graph.name],
+            accept=lambda path: self._refusal(path, graph=graph),
+            keep=keep,
+        )
+        return quantized.model, tuple(each.layer for each in quantized.kept_in_float)
 
     def _save(
         self, model: ir.Model, *, path: str, precision: Precision, store: WeightFiles
