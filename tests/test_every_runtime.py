@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from export.bundle_writer import ExportOptions, write_bundle
@@ -73,6 +74,18 @@ def opened(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[tuple[Sam
 def test_the_bundle_holds_every_set(bundle: Bundle) -> None:
     assert set(artifact_sets(bundle)) == {each for each in SETS if each[0] != "openvino"}
     bundle.verify()
+
+
+def test_int8_leaves_the_prompt_encoder_in_float(bundle: Bundle) -> None:
+    """In int8 it cost text-to-mask more than all other graphs together."""
+    rounded = {}
+    for name in ("prompt_encoder", "mask_decoder"):
+        (path,) = (bundle.root / "onnx").glob(f"{name}.int8.onnx")
+        nodes = onnx.load(path, load_external_data=False).graph.node
+        rounded[name] = sum(node.op_type == "QuantizeLinear" for node in nodes)
+    assert rounded["prompt_encoder"] == 0 < rounded["mask_decoder"]
+    kept = bundle.manifest.kept_in_float["prompt_encoder"]
+    assert kept == ("mask_downscaling.0", "mask_downscaling.3", "mask_downscaling.6")
 
 
 @pytest.mark.parametrize(("runtime", "precision"), SETS)
