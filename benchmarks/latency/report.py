@@ -48,7 +48,7 @@ def _table(latency: Latency, *, baseline: SubjectRow | None) -> Iterator[str]:
     for row in latency.subjects:
         cells = [row.precision]
         cells += [_cell(row, name, baseline=baseline) for name in WORKLOADS]
-        cells += [_load(row), _megabytes(row.peak_rss_bytes), _megabytes(row.artifact_bytes)]
+        cells += [_load(row), megabytes(row.peak_rss_bytes), megabytes(row.artifact_bytes)]
         yield f"| {row.key} | " + " | ".join(cells) + " |"
     opened = {row.key for row in latency.subjects}
     for failure in latency.failures:
@@ -76,7 +76,8 @@ def _load(row: SubjectRow) -> str:
     return f"{Timing.of(totals).p50_ms / 1000:.2f}"
 
 
-def _megabytes(size: int | None) -> str:
+def megabytes(size: int | None) -> str:
+    """Whole megabytes, of 10^6 bytes."""
     return NONE if size is None else f"{size / _MEGA:.0f}"
 
 
@@ -106,13 +107,14 @@ def _footnote(latency: Latency, *, baseline: SubjectRow | None) -> str:
         "and warm after it; what is opened later is counted in first runs. Peak MB are a process's "
         f"resident memory from its start. {settings.rounds} rounds, the subjects in turn; "
         f"{settings.seconds:g} s a workload and round, {settings.at_least} runs at least. "
-        f"{_describe(latency.device)}; OMP_NUM_THREADS {threads}; load average "
+        f"{describe_hardware(latency.device)}; OMP_NUM_THREADS {threads}; load average "
         f"{_load_average(latency.before)} before, {_load_average(latency.after)} after; "
         f"{environment.date[:10]}. Measured by `{environment.command}`."
     )
 
 
-def _describe(device: Device) -> str:
+def describe_hardware(device: Device) -> str:
+    """The processor, its cores, and what else decides about speed."""
     parts = [device.cpu, f"{device.usable_cores or device.cores} cores"]
     parts += [gpu.name for gpu in device.gpus]
     if device.jetson is not None:

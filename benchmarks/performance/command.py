@@ -16,7 +16,7 @@ from benchmarks.latency.measure import measure_subjects
 from benchmarks.latency.process import publishable
 from benchmarks.latency.schema import Latency, Settings
 from benchmarks.performance.record import Performance
-from benchmarks.performance.report import render
+from benchmarks.performance.report import render, render_summary
 from benchmarks.performance.subjects import PEERS, SAM_CLIP_TORCH, VIT_B, specs
 from benchmarks.record import describe_environment
 from benchmarks.report import insert_table
@@ -24,6 +24,11 @@ from samclip_sdk.errors import SamClipError
 from samclip_sdk.storage import atomic_file
 
 _LIMIT_S = 900.0
+
+Page = Annotated[
+    Path, typer.Option(help="Markdown with <!-- performance --> and its end", exists=True)
+]
+Readme = Annotated[Path, typer.Option(help="another, for the summary", exists=True)]
 
 
 def performance(
@@ -36,16 +41,16 @@ def performance(
     rounds: Annotated[int, typer.Option(help="each opens every subject afresh", min=1)] = 1,
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     output: Annotated[Path, typer.Option(help="the result, JSON")] = Path("docs/performance.json"),
-    page: Annotated[
-        Path, typer.Option(help="Markdown with <!-- performance --> and its end", exists=True)
-    ] = Path("docs/performance.md"),
+    page: Page = Path("docs/performance.md"),
+    readme: Readme = Path("README.md"),
     figure: Annotated[Path, typer.Option(help="a bar chart, PNG")] = Path(
         "docs/images/latency.png"
     ),
 ) -> None:
     """Measures ViT-B at 1024 px and samclip-tiny beside their peers, on an idle machine."""
     try:
-        insert_table(page.read_text(encoding="utf-8"), "", name="performance")  # before any work
+        for path in (page, readme):  # before any work
+            insert_table(path.read_text(encoding="utf-8"), "", name="performance")
         with Console(stderr=True).status("starting") as status:
             found = _measure(
                 folder / VIT_B,
@@ -59,7 +64,12 @@ def performance(
                 ),
                 say=status.update,
             )
-        _write(found, output=output, page=page, figure=figure)
+        drawn = draw_latency(found.latency)
+        with atomic_file(output) as file:
+            file.write(f"{found.model_dump_json(indent=1)}\n".encode())
+        with atomic_file(figure) as file:
+            file.write(drawn)
+        _write_pages(found, page=page, readme=readme)
     except (SamClipError, OSError, ValueError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
@@ -69,12 +79,13 @@ def performance_report(
     source: Annotated[Path, typer.Argument(help="what performance wrote", exists=True)] = Path(
         "docs/performance.json"
     ),
-    page: Annotated[Path, typer.Option(help="the page", exists=True)] = Path("docs/performance.md"),
+    page: Page = Path("docs/performance.md"),
+    readme: Readme = Path("README.md"),
 ) -> None:
-    """Writes the tables of what was measured into the page again."""
+    """Writes the tables of what was measured into the page and the README again."""
     try:
         found = Performance.model_validate_json(source.read_bytes())
-        _write_page(found, page=page)
+        _write_pages(found, page=page, readme=readme)
     except (OSError, ValueError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
@@ -110,16 +121,8 @@ def _measure(
     )
 
 
-def _write(found: Performance, *, output: Path, page: Path, figure: Path) -> None:
-    drawn = draw_latency(found.latency)
-    with atomic_file(output) as file:
-        file.write(f"{found.model_dump_json(indent=1)}\n".encode())
-    with atomic_file(figure) as file:
-        file.write(drawn)
-    _write_page(found, page=page)
-
-
-def _write_page(found: Performance, *, page: Path) -> None:
-    text = insert_table(page.read_text(encoding="utf-8"), render(found), name="performance")
-    with atomic_file(page) as file:
-        file.write(text.encode())
+def _write_pages(found: Performance, *, page: Path, readme: Path) -> None:
+    for path, table in ((page, render(found)), (readme, render_summary(found))):
+        text = insert_table(path.read_text(encoding="utf-8"), table, name="performance")
+        with atomic_file(path) as file:
+            file.write(text.encode())

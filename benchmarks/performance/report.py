@@ -1,16 +1,28 @@
-"""performance.json as Markdown: the bars, the subjects, the machine, and what cost depends on."""
+"""performance.json as Markdown: the page's tables, and the README's one table of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.latency.report import milliseconds
+from benchmarks.latency.report import describe_hardware, megabytes, milliseconds
 from benchmarks.latency.report import render as render_latency
 from benchmarks.performance.record import EncoderTime, Performance
-from benchmarks.performance.subjects import BEST_RUN
+from benchmarks.performance.subjects import (
+    BEST,
+    BEST_RUN,
+    ONNX_FP32,
+    SAM_CLIP_ONNX,
+    SAM_CLIP_TORCH,
+)
 from benchmarks.performance.targets import Target, targets
 from benchmarks.report import NONE
 
+_COMPARED = {
+    BEST: "one model, OpenVINO in int8",
+    ONNX_FP32: "one model, onnxruntime in fp32",
+    SAM_CLIP_ONNX: "SAM ViT-B and CLIP ViT-L/14, onnxruntime in fp32",
+    SAM_CLIP_TORCH: "SAM ViT-B and CLIP ViT-L/14, torch in fp32",
+}
 _VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
 
 
@@ -28,6 +40,31 @@ def render(found: Performance) -> str:
     return "\n".join(
         line for title, lines in sections.items() for line in (f"## {title}", "", *lines, "")
     )
+
+
+def render_summary(found: Performance) -> str:
+    """The three-way workload of one model beside two, as the README has it."""
+    latency = found.latency
+    rows = {key: latency.subject(key) for key in _COMPARED}
+    best = rows[BEST] and rows[BEST].workload("three_ways")
+    lines = ["| | time | peak memory, MB | files, MB |", "|---|---:|---:|---:|"]
+    for key, name in _COMPARED.items():
+        row = rows[key]
+        whole = row and row.workload("three_ways")
+        if row is None or whole is None:
+            continue
+        times = "" if best is None else f" ({whole.warm.p50_ms / best.warm.p50_ms:.1f}×)"
+        cells = [f"{whole.warm.p50_ms / 1000:.1f} s{times}"]
+        cells += [megabytes(row.peak_rss_bytes), megabytes(row.artifact_bytes)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    environment = latency.environment
+    lines += [
+        "",
+        f"{describe_hardware(latency.device)}, {environment.date[:10]}. Measured by "
+        f"`{environment.command}`.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _bars(rows: list[Target]) -> Iterator[str]:

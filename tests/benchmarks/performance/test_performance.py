@@ -132,10 +132,31 @@ def test_the_page(found: Performance, tmp_path: Path) -> None:
     source, page = tmp_path / "performance.json", tmp_path / "page.md"
     source.write_text(found.model_dump_json())
     page.write_text("# Page\n<!-- performance -->\nold\n<!-- /performance -->\n")
-    result = CliRunner().invoke(app, ["performance-report", str(source), "--page", str(page)])
+    readme = tmp_path / "README.md"
+    readme.write_text(page.read_text())
+    result = CliRunner().invoke(
+        app, ["performance-report", str(source), "--page", str(page), "--readme", str(readme)]
+    )
     assert result.exit_code == 0, result.output
     assert text in page.read_text()
-    assert "old" not in page.read_text()
+    assert "| one model, OpenVINO in int8 | 1.2 s (1.0×) | " in readme.read_text()
+    assert "| SAM ViT-B and CLIP ViT-L/14, torch in fp32 | 24.0 s (20.0×) | " in readme.read_text()
+    for path in (page, readme):
+        assert "old" not in path.read_text()
+
+
+def test_the_pages_are_of_the_record(tmp_path: Path) -> None:
+    """What docs/performance.md and the README show is what docs/performance.json holds."""
+    root = Path(__file__).parents[3]
+    copies = [tmp_path / "performance.md", tmp_path / "README.md"]
+    for path, copy in zip((root / "docs/performance.md", root / "README.md"), copies, strict=True):
+        copy.write_text(path.read_text())
+    before = [copy.read_text() for copy in copies]
+    options = ["--page", str(copies[0]), "--readme", str(copies[1])]
+    source = str(root / "docs/performance.json")
+    result = CliRunner().invoke(app, ["performance-report", source, *options])
+    assert result.exit_code == 0, result.output
+    assert [copy.read_text() for copy in copies] == before
 
 
 def test_a_page_without_a_place_is_refused_before_any_work(tmp_path: Path) -> None:
