@@ -1,82 +1,134 @@
-"""ONNX weights in files beside the graphs, where resolutions share what they have in common."""
+"""ONNX weights in files beside the graphs, where these share what they have in common."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO, Literal
 
 import numpy as np
 import onnx_ir as ir
+
+from samclip_sdk.graph_spec import Precision
 
 WeightPrecision = Literal["fp32", "fp16"]
 
 _INLINE_BYTES = 1024  # shapes, scalars and biases that a runtime wants to see in the graph itself
 _HALF_ELEMENTS = 1024
 _ALIGNMENT = 64
-_SUFFIXES = {ir.DataType.FLOAT16: ".fp16", ir.DataType.INT8: ".int8"}
 _MULTIPLIES = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 
 
 class WeightFiles:
-    """A part's external-data files in the making, closed at the end of a `with`.
+    """A part's graphs and their external-data files in the making; a context manager.
 
-    One for each type of number, so that a device reads those of the precision it runs only:
-    `PART.weights` for fp32 and all else, `PART.fp16.weights`, `PART.int8.weights`. Bytes that a
-    file already holds are not written again.
+    Of weights that several graphs have, the bytes are stored once. There is a file for each group
+    of precisions that share some, so that a device that runs one reads no weight of another:
+    `PART.fp32.weights`, `PART.int8.weights`, `PART.fp32-int8.weights`.
+
+    Args:
+        folder: for all files.
+        part: whose they are.
     """
 
     def __init__(self, folder: Path, *, part: str) -> None:
         self._folder = folder
         self._part = part
-        self._files: dict[str, _WeightFile] = {}
+        self._spool = TemporaryFile(dir=folder)  # noqa: SIM115, closed at the end of the `with`
+        self._stored: dict[bytes, _Stored] = {}
+        self._graphs: list[tuple[str, ir.Model, list[_Moved]]] = []
 
     def __enter__(self) -> WeightFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._files.values():
-            each.file.close()
+        self._spool.close()
 
-    def move_out(self, model: ir.Model) -> tuple[str, ...]:
-        """Moves the model's large initializers out; returns the names of the files it needs."""
-        needed: dict[str, None] = {}
+    def add(self, model: ir.Model, *, name: str, precision: Precision) -> None:
+        """Takes a graph, and its large initializers out of it.
+
+        Args:
+            model: lacks them until `write`.
+            name: of its file.
+            precision: of the set that it belongs to.
+        """
+        moved = []
         for value in model.graph.initializers.values():
             tensor = value.const_value
             if tensor is None or tensor.nbytes < _INLINE_BYTES:
                 continue
-            name = f"{self._part}{_SUFFIXES.get(tensor.dtype, '')}.weights"
-            needed[name] = None
-            value.const_value = ir.ExternalTensor(
-                name,
-                self._open(name).store(tensor.tobytes()),
-                tensor.nbytes,
-                tensor.dtype,
-                shape=ir.Shape(tensor.shape.numpy()),
-                name=value.name or "",
-            )
-        return tuple(needed)
+            stored = self._store(tensor.tobytes())
+            stored.precisions.add(precision)
+            moved.append(_Moved(value, tensor.dtype, ir.Shape(tensor.shape.numpy()), stored))
+            value.const_value = None
+        self._graphs.append((name, model, moved))
 
-    def _open(self, name: str) -> _WeightFile:
-        if name not in self._files:
-            self._files[name] = _WeightFile((self._folder / name).open("xb"))
-        return self._files[name]
+    def write(self) -> dict[str, tuple[str, ...]]:
+        """Writes all files; returns, by graph's file, the weight files that it needs."""
+        with ExitStack() as stack:
+            files: dict[str, BinaryIO] = {}
+            for stored in self._stored.values():
+                name = f"{self._part}.{'-'.join(sorted(stored.precisions))}.weights"
+                if name not in files:
+                    files[name] = stack.enter_context((self._folder / name).open("xb"))
+                stored.location = name, _append(files[name], self._read(stored))
+        for name, model, moved in self._graphs:
+            for each in moved:
+                each.value.const_value = ir.ExternalTensor(
+                    *each.stored.location,
+                    each.stored.nbytes,
+                    each.dtype,
+                    shape=each.shape,
+                    name=each.value.name or "",
+                )
+            ir.save(model, self._folder / name)
+        return {
+            name: tuple(dict.fromkeys(each.stored.location[0] for each in moved))
+            for name, _, moved in self._graphs
+        }
 
-
-class _WeightFile:
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self._offsets: dict[bytes, int] = {}
-
-    def store(self, data: bytes) -> int:
-        """Writes `data` unless the file has it; returns where it starts."""
+    def _store(self, data: bytes) -> _Stored:
         digest = hashlib.sha256(data).digest()
-        if digest not in self._offsets:
-            self.file.write(bytes(-self.file.tell() % _ALIGNMENT))
-            self._offsets[digest] = self.file.tell()
-            self.file.write(data)
-        return self._offsets[digest]
+        if digest not in self._stored:
+            self._stored[digest] = _Stored(self._spool.tell(), len(data))
+            self._spool.write(data)
+        return self._stored[digest]
+
+    def _read(self, stored: _Stored) -> bytes:
+        self._spool.seek(stored.start)
+        return self._spool.read(stored.nbytes)
+
+
+@dataclass
+class _Stored:
+    """Bytes in the spool, the precisions that read them, and at last their file and offset."""
+
+    start: int
+    nbytes: int
+    precisions: set[Precision] = field(default_factory=set)
+    location: tuple[str, int] = ("", 0)
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """An initializer that was taken out."""
+
+    value: ir.Value
+    dtype: ir.DataType
+    shape: ir.Shape
+    stored: _Stored
+
+
+def _append(file: BinaryIO, data: bytes) -> int:
+    """Writes `data`, aligned; returns where it starts."""
+    file.write(bytes(-file.tell() % _ALIGNMENT))
+    start = file.tell()
+    file.write(data)
+    return start
 
 
 def halve_weights(model: ir.Model) -> None:

@@ -31,9 +31,9 @@ INT8_GOAL = 0.9995
 Stricter than its gate, for the errors of five graphs add up to that of a task."""
 
 ALL_IN_FLOAT = {"prompt_encoder"}
-"""Parts whose int8 graph has no layer in int8. Three small convolutions of mask prompts take no time
-worth saving, and what refines a text's mask passes them: in int8 they cost more than all other graphs
-together."""
+"""Parts whose int8 graph has no layer in int8. Three small convolutions of mask prompts take no
+time worth saving, and what refines a text's mask passes them: in int8 they cost it more than all
+other graphs together."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,14 @@ class OnnxWriter:
         for part in dict.fromkeys(graph.part for graph in graphs):
             members = [graph for graph in graphs if graph.part == part]
             in_float: tuple[str, ...] = ()
-            weights: dict[str, tuple[str, ...]] = {}
             with WeightFiles(self._folder / "onnx", part=part) as store:
                 for graph in members:
-                    in_float, needed = self._write_graph(
+                    in_float = self._convert(
                         graph, precisions=precisions, store=store, keep=in_float
                     )
-                    weights |= needed
                     if in_float:
                         kept[graph.name] = in_float
+                weights = store.write()
             shared = {
                 name: stored_file(self._folder, f"onnx/{name}")
                 for name in sorted({name for names in weights.values() for name in names})
@@ -108,33 +107,28 @@ class OnnxWriter:
             for graph in members:
                 artifacts[graph.name] = tuple(
                     self._check(
-                        graph, precision=precision, weights=tuple(shared[n] for n in weights[path])
+                        graph, precision=precision, weights=tuple(shared[n] for n in weights[name])
                     )
                     for precision in precisions
-                    for path in [onnx_path(graph.name, precision=precision)]
+                    for name in [_file_name(graph.name, precision=precision)]
                 )
         return OnnxFiles(artifacts, kept)
 
-    def _write_graph(
+    def _convert(
         self,
         graph: Graph,
         *,
         precisions: Sequence[Precision],
         store: WeightFiles,
         keep: Sequence[str],
-    ) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-        """Writes a graph in every precision.
-
-        Returns:
-            The layers that int8 leaves in float, and the weight files that each of its files needs.
-        """
+    ) -> tuple[str, ...]:
+        """Stores a graph in every precision; returns the layers that int8 leaves in float."""
         self._report(f"tracing {graph.name}")
         program = export_program(
             graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
         )
         single = to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
         kept: tuple[str, ...] = ()
-        needed = {}
         # int8 first: what follows changes `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
             self._report(f"converting {graph.name} in {precision}")
@@ -145,9 +139,14 @@ class OnnxWriter:
                 model = to_onnx(half, inputs=graph.inputs, outputs=graph.outputs)
             elif precision == "int8":
                 model, kept = self._quantize(single, graph=graph, keep=keep)
-            path = onnx_path(graph.name, precision=precision)
-            needed[path] = self._save(model, path=path, precision=precision, store=store)
-        return kept, needed
+            name = _file_name(graph.name, precision=precision)
+            forbidden = data_dependent_operators(model)
+            if forbidden:
+                raise VerificationError(f"{name} has data-dependent operators: {sorted(forbidden)}")
+            if precision != "fp16" and self._weights == "fp16":
+                halve_weights(model)
+            store.add(model, name=name, precision=precision)
+        return kept
 
     def _quantize(
         self, model: ir.Model, *, graph: Graph, keep: Sequence[str]
@@ -164,24 +163,11 @@ class OnnxWriter:
         )
         return quantized.model, tuple(each.layer for each in quantized.kept_in_float)
 
-    def _save(
-        self, model: ir.Model, *, path: str, precision: Precision, store: WeightFiles
-    ) -> tuple[str, ...]:
-        """Writes a file; returns the weight files that it needs."""
-        forbidden = data_dependent_operators(model)
-        if forbidden:
-            raise VerificationError(f"{path} has data-dependent operators: {sorted(forbidden)}")
-        if precision != "fp16" and self._weights == "fp16":
-            halve_weights(model)
-        needed = store.move_out(model)
-        ir.save(model, self._folder / path)
-        return needed
-
     def _check(
         self, graph: Graph, *, precision: Precision, weights: tuple[StoredFile, ...]
     ) -> Artifact:
         self._report(f"checking {graph.name} in {precision}")
-        path = onnx_path(graph.name, precision=precision)
+        path = f"onnx/{_file_name(graph.name, precision=precision)}"
         session = OrtSession(self._folder / path, spec=graph.contract())
         try:
             parity = check_parity(
@@ -219,7 +205,5 @@ class OnnxWriter:
         return next((str(reading) for reading in readings if not reading.kept), None)
 
 
-def onnx_path(graph: str, *, precision: Precision) -> str:
-    """Where a graph lies in a bundle."""
-    suffix = "" if precision == "fp32" else f".{precision}"
-    return f"onnx/{graph}{suffix}.onnx"
+def _file_name(graph: str, *, precision: Precision) -> str:
+    return f"{graph}.onnx" if precision == "fp32" else f"{graph}.{precision}.onnx"

@@ -57,14 +57,8 @@ def export_static(module: nn.Module, *, example: Tensor) -> ir.Model:
     )
 
 
-def save(model: ir.Model, folder: Path, *, name: str, store: WeightFiles) -> Path:
-    store.move_out(model)
-    path = folder / f"{name}.onnx"
-    ir.save(model, path)
-    return path
-
-
 def run(path: Path) -> np.ndarray:
+    """On onnxruntime, and from the files alone."""
     ids = np.arange(48, dtype=np.int32)[None]
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
 
@@ -75,12 +69,15 @@ def test_two_graphs_store_their_weights_once(module: Lookup, tmp_path: Path) -> 
         folder = tmp_path / names[0]
         folder.mkdir()
         with WeightFiles(folder, part="shared") as store:
-            paths = [save(export(module), folder, name=name, store=store) for name in names]
-        sizes.append((folder / "shared.weights").stat().st_size)
+            for name in names:
+                store.add(export(module), name=name, precision="fp32")
+            assert store.write() == dict.fromkeys(names, ("shared.fp32.weights",))
+        assert {path.name for path in folder.iterdir()} == {*names, "shared.fp32.weights"}
+        sizes.append((folder / "shared.fp32.weights").stat().st_size)
     assert sizes[0] == sizes[1]
     expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
-    for path in paths:
-        np.testing.assert_allclose(run(path), expected, atol=1e-5)
+    for name in names:
+        np.testing.assert_allclose(run(folder / name), expected, atol=1e-5)
 
 
 def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
@@ -96,19 +93,32 @@ def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
     assert types[(48, 48)] == ir.DataType.FLOAT  # an addend, such as absolute positions
     assert {output.dtype for output in model.graph.outputs} == {ir.DataType.FLOAT}
     with WeightFiles(tmp_path, part="half") as store:
-        path = save(model, tmp_path, name="half", store=store)
+        store.add(model, name="half.onnx", precision="fp32")
+        store.write()
     expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
-    difference = np.abs(run(path) - expected).max()
+    difference = np.abs(run(tmp_path / "half.onnx") - expected).max()
     assert 0 < difference < 5e-3
 
 
-def test_a_graph_needs_the_weights_of_its_own_types(module: Lookup, tmp_path: Path) -> None:
+def test_a_set_needs_no_weight_of_another(module: Lookup, tmp_path: Path) -> None:
+    """Both have the addend in fp32; the table and the factor are of each one's own."""
     half = export(module)
     halve_weights(half)
     with WeightFiles(tmp_path, part="shared") as store:
-        assert store.move_out(export(module)) == ("shared.weights",)
-        assert set(store.move_out(half)) == {"shared.weights", "shared.fp16.weights"}
-    assert {path.name for path in tmp_path.iterdir()} == {"shared.weights", "shared.fp16.weights"}
+        store.add(export(module), name="single.onnx", precision="fp32")
+        store.add(half, name="half.onnx", precision="int8")
+        needed = store.write()
+    own, common = ("shared.fp32.weights", "shared.int8.weights"), "shared.fp32-int8.weights"
+    assert {name: set(files) for name, files in needed.items()} == {
+        "single.onnx": {own[0], common},
+        "half.onnx": {own[1], common},
+    }
+    elements = 64 * 32 + 32 * 48
+    sizes = [(tmp_path / name).stat().st_size for name in (*own, common)]
+    assert sizes == [4 * elements, 2 * elements, 4 * 48 * 48]
+    expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
+    np.testing.assert_allclose(run(tmp_path / "single.onnx"), expected, atol=1e-5)
+    np.testing.assert_allclose(run(tmp_path / "half.onnx"), expected, atol=5e-3)
 
 
 def test_weights_beyond_fp16_stay() -> None:
