@@ -110,9 +110,9 @@ def _shares(found: Performance) -> Iterator[str]:
     yield ""
     yield (
         f"Peaks with {machine.threads} threads: {peaks}; a copy moves {machine.bandwidth_gbps:.1f} "
-        "GB/s, read and written. The graphs' times are those of the three-way workload above. The "
-        "matrix peak is that of the weights' precision; the limit takes attention at the peak of "
-        "the precision that it is computed in."
+        "GB/s, read and written. The graphs' times are those of the three-way workload above, the "
+        "median of the subjects that run them. The matrix peak is that of the weights' precision; "
+        "the limit takes attention at the peak of the precision that it is computed in."
     )
 
 
