@@ -52,6 +52,7 @@ def render_summary(found: Performance) -> str:
         row = rows[key]
         whole = row and row.workload("three_ways")
         if row is None or whole is None:
+            lines.append(f"| {name} | not measured | {NONE} | {NONE} |")
             continue
         times = "" if best is None else f" ({whole.warm.p50_ms / best.warm.p50_ms:.1f}×)"
         cells = [f"{whole.warm.p50_ms / 1000:.1f} s{times}"]

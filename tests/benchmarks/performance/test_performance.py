@@ -8,9 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.latency.peaks import MachinePeaks, MatrixPeak
+from benchmarks.latency.roofline import GraphCost
 from benchmarks.latency.subjects import make_subject
 from benchmarks.performance import measure
-from benchmarks.performance.measure import float_precision
+from benchmarks.performance.measure import float_precision, shares_of
 from benchmarks.performance.record import (
     Cost,
     EncoderTime,
@@ -144,6 +146,9 @@ def test_the_page(found: Performance, tmp_path: Path) -> None:
     assert text in page.read_text()
     assert "| one model, OpenVINO in int8 | 1.2 s (1.0×) | " in readme.read_text()
     assert "| SAM ViT-B and CLIP ViT-L/14, torch in fp32 | 24.0 s (20.0×) | " in readme.read_text()
+    assert "| SAM ViT-B and CLIP ViT-L/14, onnxruntime in fp32 | not measured | " in (
+        readme.read_text()
+    )
     for path in (page, readme):
         assert "old" not in path.read_text()
 
@@ -171,6 +176,38 @@ def test_a_page_without_a_place_is_refused_before_any_work(tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "no place for the table" in result.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_a_share_is_of_all_subjects_that_run_the_graph() -> None:
+    times = {BEST: 300.0, f"{BEST}-k30": 200.0, TEXT_150: 250.0, ONNX_FP32: 700.0}
+    rows = [
+        subject_row(key, workload_row("three_ways", ms), steps={"image_encoder": Timing.of([ms])})
+        for key, ms in times.items()
+    ]
+    cost = GraphCost(
+        "image_encoder",
+        weight_flop=100_000_000_000,
+        attention_flop=0,
+        parameters=1,
+        activation_bytes=1,
+    )
+    peaks = MachinePeaks(
+        threads=2,
+        matrix={
+            precision: MatrixPeak(precision=precision, engine="torch", size=1024, gflops=800)
+            for precision in ("fp32", "bf16", "int8")
+        },
+        tried=(),
+        bandwidth_gbps=20,
+    )
+    shares = {
+        (each.runtime, each.precision): each
+        for each in shares_of(latency_of(*rows), costs=[cost], peaks=peaks)
+    }
+    assert set(shares) == {("openvino", "int8"), ("onnx", "fp32")}
+    assert shares["openvino", "int8"].ms == 250
+    assert shares["openvino", "int8"].of_peak == pytest.approx(0.5)
+    assert shares["onnx", "fp32"].ms == 700
 
 
 def test_what_int8_leaves_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
