@@ -13,6 +13,7 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.availability import TWO_ONNXRUNTIMES, installed_versions
 from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
+from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _SPINNING = "session.intra_op.allow_spinning"
@@ -67,12 +68,17 @@ class OrtSession:
         self._dtypes = _check_tensors(session.get_inputs(), specs=spec.inputs, path=path)
         _check_tensors(session.get_outputs(), specs=spec.outputs, path=path)
         self._session: Any = session
+        device = DEVICES.get(wanted[0])
+        self._on_device = device and DeviceRunner(ort, session, device=device, dtypes=self._dtypes)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`."""
         if self._session is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
+        if self._on_device:
+            results = self._on_device.run(feed, outputs=self.outputs)
+            return check_outputs(results, specs=self.outputs, axes=axes)
         names = [spec.name for spec in self.outputs]
         own = {
             name: np.ascontiguousarray(array, dtype=self._dtypes[name])
@@ -83,7 +89,7 @@ class OrtSession:
 
     def close(self) -> None:
         """Frees the graph."""
-        self._session = None
+        self._session = self._on_device = None
 
 
 def _check_providers(wanted: Sequence[str], *, available: Sequence[str]) -> None:

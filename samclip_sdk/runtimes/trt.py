@@ -19,13 +19,14 @@ from samclip_sdk.runtimes.base import (
     check_outputs,
     tell_nobody,
 )
+from samclip_sdk.runtimes.device_copies import seal
 from samclip_sdk.runtimes.trt_engine import (
     CompiledEngine,
     Progress,
     compile_engine,
     discard_engine,
 )
-from samclip_sdk.runtimes.trt_memory import DeviceBuffer, DeviceMemory, seal, shared_memory
+from samclip_sdk.runtimes.trt_memory import DeviceBuffer, DeviceMemory, shared_memory
 from samclip_sdk.runtimes.trt_network import (
     DTYPES,
     PROFILE,

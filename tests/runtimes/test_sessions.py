@@ -22,6 +22,8 @@ from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_session
 from samclip_sdk.runtimes.base import Arrays
 from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.runtimes.ort import CPU_PROVIDER
+from samclip_sdk.runtimes.ort_device import DEVICES
 from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
 from tests.coreml_packages import open_module
 from tests.example_bundle import CONFIG
@@ -111,7 +113,16 @@ def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
 
-@pytest.fixture(params=[open_onnx, open_openvino, open_torch, open_coreml, open_fake])
+def open_onnx_bound(folder: Path) -> Session:
+    """As on a GPU, but with tensors bound to the CPU's own memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DEVICES, CPU_PROVIDER, "cpu")
+        return open_onnx(folder)
+
+
+@pytest.fixture(
+    params=[open_onnx, open_onnx_bound, open_openvino, open_torch, open_coreml, open_fake]
+)
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
     opener: Callable[[Path], Session] = request.param
     opened = opener(tmp_path)
@@ -259,20 +270,74 @@ class TestOnnx:
         with pytest.raises(RuntimeMissingError, match=r"samclip-sdk\[onnx-gpu\]"):
             open_onnx_file(path, providers=("NoSuchExecutionProvider",))
 
+    def test_what_a_session_made_is_not_uploaded_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import onnxruntime
+
+        first, second = open_onnx_bound(tmp_path), open_onnx_bound(tmp_path)
+        uploaded = []
+        real = onnxruntime.OrtValue.ortvalue_from_numpy
+
+        def spy(array: np.ndarray[Any, Any], device: str) -> Any:
+            uploaded.append(array.shape)
+            return real(array, device)
+
+        monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", spy)
+        made = first.run(feed(5))
+        assert len(uploaded) == 3
+        with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+            made["product"].flags.writeable = True
+        given = {"left": made["product"], "right": made["difference"][1:], "count": feed()["count"]}
+        given["right"] = np.concatenate([given["right"], given["right"][:1]])
+        check(second, given)
+        assert len(uploaded) == 5
+        check(second, {**feed(4), "left": made["product"][1:]})
+        assert len(uploaded) == 8
+
+    def test_an_fp16_tensor_is_handed_on_as_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In its own type on the device, in the contract's as an array."""
+        import onnxruntime
+
+        half, single = (
+            write_onnx(tmp_path / f"{kind}.onnx", float_type=kind)
+            for kind in (TensorProto.FLOAT16, TensorProto.FLOAT)
+        )
+        monkeypatch.setitem(DEVICES, CPU_PROVIDER, "cpu")
+        made = open_onnx_file(half).run(feed(3))
+        uploaded = []
+        real = onnxruntime.OrtValue.ortvalue_from_numpy
+
+        def spy(array: np.ndarray[Any, Any], device: str) -> Any:
+            uploaded.append(array.dtype.name)
+            return real(array, device)
+
+        monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", spy)
+        given = {"left": made["product"], "right": made["difference"], "count": feed()["count"]}
+        found = open_onnx_file(half).run(given)
+        assert uploaded == ["int32"]
+        for name, wanted in expected(given).items():
+            np.testing.assert_allclose(found[name], wanted, atol=2e-2)
+        check(open_onnx_file(single), given)
+        assert uploaded == ["int32", "float32", "float32", "int32"]
+
     def test_plans_no_memory_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It would keep every attention map of a 1024-px encoder alive."""
+        """It would keep every attention map of a 1024-px encoder alive, and reuse some of them."""
         import onnxruntime
 
         seen = []
         real = onnxruntime.InferenceSession
 
         def spy(path: str, *, sess_options: Any, providers: list[str]) -> Any:
-            seen.append((sess_options.enable_mem_pattern, providers))
+            kept = sess_options.enable_mem_pattern, sess_options.enable_mem_reuse
+            seen.append((*kept, providers))
             return real(path, sess_options=sess_options, providers=providers)
 
         monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
         open_onnx(tmp_path)
-        assert seen == [(False, ["CPUExecutionProvider"])]
+        assert seen == [(False, False, ["CPUExecutionProvider"])]
 
     def test_not_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -28,6 +28,7 @@ from samclip_sdk.image import Frame
 from samclip_sdk.results import ImageEmbedding
 from samclip_sdk.runtimes import GraphFile, Session
 from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.runtimes.device_copies import seal
 from samclip_sdk.runtimes.ort import OrtSession
 from samclip_sdk.runtimes.trt import (
     EngineRefusedError,
@@ -37,7 +38,7 @@ from samclip_sdk.runtimes.trt import (
 )
 from samclip_sdk.runtimes.trt_cuda import CudaRuntime, DeviceMemoryError, Gpu, import_cudart
 from samclip_sdk.runtimes.trt_engine import CompiledEngine
-from samclip_sdk.runtimes.trt_memory import DeviceMemory, seal
+from samclip_sdk.runtimes.trt_memory import DeviceMemory
 from tests.example_bundle import CONFIG
 from tests.fake_source import FakeSource, picture
 from tests.runtimes import test_sessions as contract
