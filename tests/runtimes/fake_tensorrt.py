@@ -16,7 +16,9 @@ import numpy as np
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.runtimes.trt import TrtSession
 from samclip_sdk.runtimes.trt_cuda import DeviceMemoryError, Gpu
+from samclip_sdk.runtimes.trt_memory import DeviceMemory
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
 LIMITS = {"num_texts": 16, "num_prompts": 16, "num_points": 16, "rows": 16}
@@ -261,3 +263,18 @@ class FakeCudart:
 
 def no_reason() -> str:
     raise SamClipError("nobody should have asked")
+
+
+def fake_session(
+    spec: GraphSpec,
+    *,
+    answer: Callable[[Arrays], Arrays],
+    memory: DeviceMemory | None = None,
+    half: bool = False,
+) -> TrtSession:
+    """A session of an engine that computes `answer`, on a fake GPU."""
+    memory = memory or DeviceMemory(FakeCuda())
+    cuda = memory.cuda
+    assert isinstance(cuda, FakeCuda)
+    engine = FakeEngine(spec, answer=answer, cuda=cuda, half=half)
+    return TrtSession(engine, spec=spec, memory=memory, reason=no_reason)
