@@ -239,10 +239,10 @@ class TestBuild:
     ) -> None:
         for graph, program in programs:
             model = convert(program, graph=graph, precision=precision)
-            with WeightFiles(tmp_path, part=graph.name) as store:
-                weights = store.move_out(model)
             path = tmp_path / f"{graph.name}.onnx"
-            ir.save(model, path)
+            with WeightFiles(tmp_path, part=graph.name) as store:
+                store.add(model, name=path.name, precision=precision)
+                weights = store.write()[path.name]
             start = time.process_time()
             engine = build_engine(path, spec=graph.contract(), gpu=GPU)
             cpu_s = time.process_time() - start
