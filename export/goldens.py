@@ -114,7 +114,7 @@ class _Recorder:
     def tensors(self) -> bytes:
         """The content of `golden/tensors.npz`."""
         content = io.BytesIO()
-        np.savez_compressed(content, **self._tensors)  # type: ignore[arg-type]
+        np.savez_compressed(content, **self._tensors)
         return content.getvalue()
 
     def letterbox(self, resolution: int) -> GoldenLetterbox:

@@ -210,7 +210,7 @@ def _run(step: _Step, values: Mapping[int, _Value]) -> dict[int, _Value]:
 
 def _widened(value: _Value) -> _Value:
     is_half = isinstance(value, Tensor) and value.dtype == torch.float16
-    return value.float() if is_half else value  # type: ignore[union-attr]
+    return value.float() if is_half else value
 
 
 def _conform(tensor: Tensor, *, output: _Output, kind: str) -> Tensor:

@@ -320,7 +320,7 @@ class _Rewriter:
         copy.meta = dict(node.meta)
         fake_args, fake_kwargs = map_arg((args, kwargs), lambda each: each.meta["val"])
         with self._mode:
-            copy.meta["val"] = node.target(*fake_args, **fake_kwargs)  # type: ignore[operator]
+            copy.meta["val"] = node.target(*fake_args, **fake_kwargs)
         if is_float(node) and any(v.dtype != wanted for v in tree_leaves(copy.meta["val"])):
             raise NotImplementedError(f"{node.name} ({node.target}) does not compute in {wanted}")
         self._copies[node] = copy

@@ -65,7 +65,7 @@ class Result:
 
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
-        names = [each.name for each in fields(self) if each.name != "speed"]  # type: ignore[arg-type]
+        names = [each.name for each in fields(self) if each.name != "speed"]  # type: ignore[arg-type]  # subclasses are dataclasses
         return {name: getattr(self, name) for name in names}
 
 

@@ -65,7 +65,7 @@ def _in_model(low_res: Array, *, frame: Frame) -> Array:
     """A map [s,s] at the size of the model's input, without the padding."""
     square = (frame.resolution, frame.resolution)
     model = cv2.resize(low_res.astype(np.float32), square, interpolation=cv2.INTER_LINEAR)
-    return model[: frame.resized_height_px, : frame.resized_width_px]  # type: ignore[return-value]
+    return model[: frame.resized_height_px, : frame.resized_width_px]  # type: ignore[return-value]  # cv2
 
 
 def _reached(above: NDArray[np.bool_], *, full: int) -> tuple[slice, slice]:

@@ -225,7 +225,7 @@ def test_a_member_that_is_a_link(folder: Path) -> None:
         open_bundle(path)
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # on purpose
 def test_a_member_twice(folder: Path) -> None:
     path = pack(folder)
     with zipfile.ZipFile(path, "a") as archive:

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from segment_anything.utils.transforms import ResizeLongestSide
+from torchvision import transforms
 
 from samclip_sdk.errors import ImageError
 from samclip_sdk.image import Frame, center_crop, letterbox, load_image
@@ -182,7 +184,7 @@ def test_arrays_of_another_dtype(dtype: type) -> None:
 
 def test_nan() -> None:
     with pytest.raises(ImageError, match="uint8"):
-        load_image(np.full((4, 4, 3), np.nan))  # type: ignore[arg-type]
+        load_image(np.full((4, 4, 3), np.nan))
     with pytest.raises(ImageError, match="floating-point"):
         load_image(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)))
 
@@ -201,7 +203,7 @@ def test_32_bit_pixels() -> None:
 @pytest.mark.parametrize("source", [None, 3, [[1, 2]], b"a.png"])
 def test_things_that_are_no_image(source: object) -> None:
     with pytest.raises(ImageError, match=f"not a {type(source).__name__}"):
-        load_image(source)  # type: ignore[arg-type]
+        load_image(source)
 
 
 # --- geometry ----------------------------------------------------------------------------------
@@ -209,8 +211,7 @@ def test_things_that_are_no_image(source: object) -> None:
 
 @given(SIDES, SIDES, RESOLUTIONS)
 def test_sizes_are_those_of_segment_anything(height: int, width: int, resolution: int) -> None:
-    transforms = pytest.importorskip("segment_anything.utils.transforms")
-    shape = transforms.ResizeLongestSide.get_preprocess_shape(height, width, resolution)
+    shape = ResizeLongestSide.get_preprocess_shape(height, width, resolution)
     frame = Frame.fit(height, width, resolution=resolution)
     assert (frame.resized_height_px, frame.resized_width_px) == tuple(max(1, s) for s in shape)
 
@@ -225,9 +226,8 @@ def test_coordinates_come_back(h: int, w: int, resolution: int, u: float, v: flo
 
 
 def test_coordinates_are_those_of_segment_anything() -> None:
-    transforms = pytest.importorskip("segment_anything.utils.transforms")
     coords = np.array([[[410.0, 230.0], [0.0, 426.0]]])
-    theirs = transforms.ResizeLongestSide(1024).apply_coords(coords, (427, 640))
+    theirs = ResizeLongestSide(1024).apply_coords(coords, (427, 640))
     ours = Frame.fit(427, 640, resolution=1024).to_model(coords)
     np.testing.assert_array_equal(ours, theirs)
     assert ours[0, 0, 0] != ours[0, 0, 1]  # x and y have their own factors
@@ -261,13 +261,12 @@ def test_a_frame_that_cannot_be_is_refused() -> None:
 
 
 def test_letterbox_is_segment_anythings_resize_and_padding() -> None:
-    transforms = pytest.importorskip("segment_anything.utils.transforms")
     image = picture(90, 131)
     square, frame = letterbox(image, resolution=64, pad_colour=(124, 116, 104))
     rows, columns = frame.resized_height_px, frame.resized_width_px
     assert square.shape == (1, 3, 64, 64)
     assert square.flags.c_contiguous
-    theirs = transforms.ResizeLongestSide(64).apply_image(image)
+    theirs = ResizeLongestSide(64).apply_image(image)
     np.testing.assert_array_equal(square[0, :, :rows, :columns].transpose(1, 2, 0), theirs)
     assert (square[0, :, rows:] == np.array([124, 116, 104])[:, None, None]).all()
     assert (square[0, :, :, columns:] == np.array([124, 116, 104])[:, None, None]).all()
@@ -275,7 +274,6 @@ def test_letterbox_is_segment_anythings_resize_and_padding() -> None:
 
 @pytest.mark.parametrize("size", [(90, 131), (131, 90), (64, 64), (33, 47), (500, 65)])
 def test_center_crop_is_clips_preprocessing(size: tuple[int, int]) -> None:
-    transforms = pytest.importorskip("torchvision.transforms")
     image = picture(*size) // 4 + 96  # so that bicubic never overshoots and clips
     theirs = transforms.Compose(
         [

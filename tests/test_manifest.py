@@ -25,7 +25,7 @@ def test_survives_json() -> None:
 
 def test_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        parse(manifest()).name = "other"  # type: ignore[misc]
+        parse(manifest()).name = "other"
 
 
 def test_lists_every_file_once() -> None:

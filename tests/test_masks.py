@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from samclip_sdk.image import Frame
 from samclip_sdk.masks import (
@@ -67,7 +68,6 @@ def test_no_masks_at_all() -> None:
 @example(np.zeros((3, 5), dtype=bool))
 @example(np.ones((3, 5), dtype=bool))
 def test_rle_and_box_are_those_of_pycocotools(mask: NDArray[np.bool_]) -> None:
-    coco = pytest.importorskip("pycocotools.mask")
     theirs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     ours = mask_to_rle(mask)
     assert ours == {"size": list(theirs["size"]), "counts": theirs["counts"].decode()}
@@ -80,7 +80,6 @@ def test_rle_and_box_are_those_of_pycocotools(mask: NDArray[np.bool_]) -> None:
 
 def test_rle_of_long_runs() -> None:
     """Runs of a million pixels need five digits, and differences to them have both signs."""
-    coco = pytest.importorskip("pycocotools.mask")
     mask = np.zeros((1500, 2000), dtype=bool)
     mask[:, :900] = True
     mask[:3, 1000:1002] = True

@@ -275,7 +275,6 @@ def test_save_says_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_supervision() -> None:
-    pytest.importorskip("supervision")
     detections = masks().to_supervision()
     assert len(detections) == 3
     assert detections.data["prompt_index"].tolist() == [0, 1, 1]

@@ -15,7 +15,7 @@ from samclip_sdk.storage import atomic_file
 @contextmanager
 def full_disk(free_bytes: int) -> Iterator[None]:
     """Lets the operating system refuse any file larger than `free_bytes`, for real."""
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, hard))
     try:
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
 
 def test_an_error_of_the_writer_leaves_nothing_and_passes_through(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="bytes-like"):
-        write(tmp_path / "a.bin", "text")  # type: ignore[arg-type]
+        write(tmp_path / "a.bin", "text")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,17 +16,16 @@ from samclip_sdk.upscale import upscale_above, upscale_logits
     [(48, 64, 32), (64, 48, 64), (30, 30, 64), (10, 3000, 256), (3000, 10, 64), (1, 2, 32)],
 )
 def test_upscaling_is_sams_two_steps(height: int, width: int, resolution: int) -> None:
-    torch = pytest.importorskip("torch")
     grid = resolution // 4
     logits = np.random.default_rng(0).normal(0, 8, (2, grid, grid)).astype(np.float32)
     frame = Frame.fit(height, width, resolution=resolution)
 
-    def interpolate(x: object, size: tuple[int, int]) -> object:
+    def interpolate(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
 
     square = interpolate(torch.from_numpy(logits)[None], (resolution, resolution))
-    image = square[..., : frame.resized_height_px, : frame.resized_width_px]  # type: ignore[index]
-    expected = interpolate(image, (height, width))[0].numpy()  # type: ignore[index]
+    image = square[..., : frame.resized_height_px, : frame.resized_width_px]
+    expected = interpolate(image, (height, width))[0].numpy()
     upscaled = upscale_logits(logits, frame=frame)
     assert upscaled.dtype == np.float32
     assert upscaled.shape == (2, height, width)

@@ -35,7 +35,7 @@ PEERS = (
 
 
 def specs(vit_b: Path, *, peers: Sequence[str] = PEERS) -> tuple[str, ...]:
-    """The subjects as `make_subject` takes them; whom the bars compare run one after the other.
+    """The subjects as `make_subject` takes them; those that the bars compare are near one another.
 
     Args:
         vit_b: the ViT-B bundle.

@@ -69,23 +69,25 @@ class OrtSession:
         _check_tensors(session.get_outputs(), specs=spec.outputs, path=path)
         self._session: Any = session
         device = DEVICES.get(wanted[0])
-        self._on_device = device and DeviceRunner(ort, session, device=device, dtypes=self._dtypes)
+        self._on_device = device and DeviceRunner(
+            ort, session, device=device, dtypes=self._dtypes, outputs=spec.outputs
+        )
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`."""
         if self._session is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
-        if self._on_device:
-            results = self._on_device.run(feed, outputs=self.outputs)
-            return check_outputs(results, specs=self.outputs, axes=axes)
+        run = self._on_device.run if self._on_device else self._run
+        return check_outputs(run(feed), specs=self.outputs, axes=axes)
+
+    def _run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         names = [spec.name for spec in self.outputs]
         own = {
             name: np.ascontiguousarray(array, dtype=self._dtypes[name])
             for name, array in feed.items()
         }
-        results = dict(zip(names, self._session.run(names, own), strict=True))
-        return check_outputs(results, specs=self.outputs, axes=axes)
+        return dict(zip(names, self._session.run(names, own), strict=True))
 
     def close(self) -> None:
         """Frees the graph."""

@@ -28,27 +28,35 @@ class DeviceRunner:
         session: of onnxruntime.
         device: as onnxruntime calls it; the first one of its kind.
         dtypes: of the session's own inputs.
+        outputs: the contract's.
     """
 
     def __init__(
-        self, ort: Any, session: Any, *, device: str, dtypes: Mapping[str, np.dtype[Any]]
+        self,
+        ort: Any,
+        session: Any,
+        *,
+        device: str,
+        dtypes: Mapping[str, np.dtype[Any]],
+        outputs: Sequence[TensorSpec],
     ) -> None:
         self._ort = ort
         self._session = session
         self._device = device
         self._dtypes = dtypes
+        self._outputs = outputs
 
-    def run(self, feed: Arrays, *, outputs: Sequence[TensorSpec]) -> dict[str, NDArray[np.generic]]:
+    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; the arrays returned are read-only, in the contract's dtypes."""
         binding = self._session.io_binding()
         inputs = {name: self._on_device(name, array) for name, array in feed.items()}
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
-        for spec in outputs:
+        for spec in self._outputs:
             binding.bind_output(spec.name, self._device)
         self._session.run_with_iobinding(binding)
         results = {}
-        for spec, value in zip(outputs, binding.get_outputs(), strict=True):
+        for spec, value in zip(self._outputs, binding.get_outputs(), strict=True):
             own = value.numpy()
             array = seal(np.ascontiguousarray(own, dtype=spec.dtype))
             with _LOCK:

@@ -103,7 +103,7 @@ def measured() -> tuple[Figures, FakeSamClip]:
     model = FakeSamClip()
     heldout = Material(HELDOUT, corpus_of(0, 1), 2, SETTINGS)
     figures = measure_quality(
-        model,  # type: ignore[arg-type]
+        model,
         materials=[heldout, Material(UNSEEN, corpus_of(2), 2, SETTINGS)],
         cutouts=heldout.clean(),
         teachers=None,

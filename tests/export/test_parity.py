@@ -22,7 +22,7 @@ from samclip_sdk.runtimes.ort import OrtSession
 
 
 def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
-    graphs = build_graphs(model, resolutions=(32, 64))  # type: ignore[arg-type]
+    graphs = build_graphs(model, resolutions=(32, 64))
     ids = np.full((4, 77), 49407, dtype=np.int32)
     ids[:, 1] = [5, 6, 7, 8]
     probes = probe_graphs(

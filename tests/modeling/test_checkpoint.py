@@ -158,7 +158,7 @@ class FakeClip(nn.Module):
         super().__init__()
         self.state = state
 
-    def state_dict(self) -> dict[str, torch.Tensor]:  # type: ignore[override]
+    def state_dict(self) -> dict[str, torch.Tensor]:
         return self.state
 
 

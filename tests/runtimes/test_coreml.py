@@ -279,7 +279,7 @@ class TestMac:
         return Mac(monkeypatch, cache)
 
     def open(self, **options: str) -> CoreMLSession:
-        return CoreMLSession(self.files, spec=self.spec, **options)  # type: ignore[arg-type]
+        return CoreMLSession(self.files, spec=self.spec, **options)
 
     def test_compiles_once(self, mac: Mac, cache: Path) -> None:
         cold = self.open(compute_units="cpu_and_ne")

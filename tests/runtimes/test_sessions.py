@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from samclip_sdk.contract import contract_graphs
@@ -215,160 +215,9 @@ def test_closes(session: Session) -> None:
         session.run(feed())
 
 
-class TestOnnx:
-    def test_an_fp16_file_keeps_the_contracts_dtypes(self, tmp_path: Path) -> None:
-        path = write_onnx(tmp_path / "half.onnx", float_type=TensorProto.FLOAT16)
-        found = open_onnx_file(path).run(feed())
-        for name, wanted in expected(feed()).items():
-            assert found[name].dtype == np.float32
-            np.testing.assert_allclose(found[name], wanted, atol=1e-2)
-
-    def test_refuses_a_file_that_breaks_the_contract(self, tmp_path: Path) -> None:
-        double = TensorProto.DOUBLE
-        for path, message in (
-            (write_onnx(tmp_path / "a.onnx", width=4), r"left is float32\['rows', 4\]"),
-            (write_onnx(tmp_path / "b.onnx", rows=2), r"left is float32\[2, 3\]"),
-            (write_onnx(tmp_path / "c.onnx", count_name="number"), "'number'"),
-            (write_onnx(tmp_path / "d.onnx", float_type=double), r"left is tensor\(double\)"),
-        ):
-            with pytest.raises(BundleError, match=message):
-                open_onnx_file(path)
-
-    @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
-    def test_refuses_a_damaged_file(self, tmp_path: Path, content: bytes | None) -> None:
-        path = tmp_path / "graph.onnx"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(BundleError, match="cannot load") as caught:
-            open_onnx_file(path)
-        assert "\n" not in str(caught.value)
-
-    def test_external_weights(self, tmp_path: Path) -> None:
-        path = tmp_path / "graph.onnx"
-        values = np.arange(512, dtype=np.float32)
-        spec = GraphSpec(
-            inputs=(TensorSpec(name="x", dtype="float32", shape=(512,)),),
-            outputs=(TensorSpec(name="y", dtype="float32", shape=(512,)),),
-        )
-        graph = helper.make_graph(
-            [helper.make_node("Add", ["x", "w"], ["y"])],
-            "external",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [512])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [512])],
-            [numpy_helper.from_array(values, "w")],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-        onnx.save(model, path, save_as_external_data=True, location="w.weights", size_threshold=0)
-        opened = open_onnx_file(path, spec=spec)
-        np.testing.assert_array_equal(opened.run({"x": values})["y"], 2 * values)
-        (tmp_path / "w.weights").unlink()
-        with pytest.raises(BundleError, match="cannot load"):
-            open_onnx_file(path, spec=spec)
-
-    def test_a_provider_that_is_not_there(self, tmp_path: Path) -> None:
-        path = write_onnx(tmp_path / "graph.onnx")
-        with pytest.raises(RuntimeMissingError, match=r"samclip-sdk\[onnx-gpu\]"):
-            open_onnx_file(path, providers=("NoSuchExecutionProvider",))
-
-    def test_what_a_session_made_is_not_uploaded_again(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        import onnxruntime
-
-        first, second = open_onnx_bound(tmp_path), open_onnx_bound(tmp_path)
-        uploaded = []
-        real = onnxruntime.OrtValue.ortvalue_from_numpy
-
-        def spy(array: np.ndarray[Any, Any], device: str) -> Any:
-            uploaded.append(array.shape)
-            return real(array, device)
-
-        monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", spy)
-        made = first.run(feed(5))
-        assert len(uploaded) == 3
-        with pytest.raises(ValueError, match="cannot set WRITEABLE"):
-            made["product"].flags.writeable = True
-        given = {"left": made["product"], "right": made["difference"][1:], "count": feed()["count"]}
-        given["right"] = np.concatenate([given["right"], given["right"][:1]])
-        check(second, given)
-        assert len(uploaded) == 5
-        check(second, {**feed(4), "left": made["product"][1:]})
-        assert len(uploaded) == 8
-
-    def test_an_fp16_tensor_is_handed_on_as_it_is(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """In its own type on the device, in the contract's as an array."""
-        import onnxruntime
-
-        half, single = (
-            write_onnx(tmp_path / f"{kind}.onnx", float_type=kind)
-            for kind in (TensorProto.FLOAT16, TensorProto.FLOAT)
-        )
-        monkeypatch.setitem(DEVICES, CPU_PROVIDER, "cpu")
-        made = open_onnx_file(half).run(feed(3))
-        uploaded = []
-        real = onnxruntime.OrtValue.ortvalue_from_numpy
-
-        def spy(array: np.ndarray[Any, Any], device: str) -> Any:
-            uploaded.append(array.dtype.name)
-            return real(array, device)
-
-        monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", spy)
-        given = {"left": made["product"], "right": made["difference"], "count": feed()["count"]}
-        found = open_onnx_file(half).run(given)
-        assert uploaded == ["int32"]
-        for name, wanted in expected(given).items():
-            np.testing.assert_allclose(found[name], wanted, atol=2e-2)
-        check(open_onnx_file(single), given)
-        assert uploaded == ["int32", "float32", "float32", "int32"]
-
-    def test_plans_no_memory_ahead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It would keep every attention map of a 1024-px encoder alive, and reuse some of them."""
-        import onnxruntime
-
-        seen = []
-        real = onnxruntime.InferenceSession
-
-        def spy(path: str, *, sess_options: Any, providers: list[str]) -> Any:
-            kept = sess_options.enable_mem_pattern, sess_options.enable_mem_reuse
-            seen.append((*kept, providers))
-            return real(path, sess_options=sess_options, providers=providers)
-
-        monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
-        open_onnx(tmp_path)
-        assert seen == [(False, False, ["CPUExecutionProvider"])]
-
-    def test_not_installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[onnx\]"'):
-            open_onnx(tmp_path)
-
-
 def test_a_runtime_of_no_version_yet(tmp_path: Path) -> None:
     with pytest.raises(RuntimeMissingError, match=r"'abacus'.*samclip-sdk\[onnx\]"):
         open_session("abacus", files=[GraphFile(tmp_path)], spec=SPEC)
-
-
-def test_how_onnxruntime_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import onnxruntime
-
-    seen = []
-    real = onnxruntime.InferenceSession
-
-    def spy(path: str, *, sess_options: Any, providers: list[str]) -> Any:
-        spinning = sess_options.get_session_config_entry("session.intra_op.allow_spinning")
-        seen.append((sess_options.intra_op_num_threads, spinning))
-        return real(path, sess_options=sess_options, providers=providers)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
-    path = write_onnx(tmp_path / "graph.onnx")
-    for threads in (0, 3):
-        options = RuntimeOptions(threads=threads)
-        check(open_session("onnx", files=[GraphFile(path)], spec=SPEC, options=options), feed())
-    assert seen == [(0, "0"), (3, "0")]
-    with pytest.raises(ValueError, match="threads is -1; it must be at least 0"):
-        RuntimeOptions(threads=-1)
 
 
 class TestFake:

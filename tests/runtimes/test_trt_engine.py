@@ -450,7 +450,7 @@ class TestCache:
             {"weights_sha256": ("1" * 64,)},
             {"onnx_sha256": "2" * 64},
         ):
-            assert compile_in(tmp_path, **other).built  # type: ignore[arg-type]
+            assert compile_in(tmp_path, **other).built
         engines = list((tmp_path / "cache" / "engines").glob("*.engine"))
         assert len(engines) == 7
         assert not compile_in(tmp_path).built

@@ -139,7 +139,7 @@ def run(recipe: Path, stage: str, *options: str, exit_code: int = 0) -> str:
     return done.output
 
 
-@pytest.mark.filterwarnings("ignore:No pretrained weights loaded")
+@pytest.mark.filterwarnings("ignore:No pretrained weights loaded")  # random ones will do
 def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     runs = recipe.parent / "runs" / "mine"
     (recipe.parent / "sa_9.json").unlink()
@@ -169,7 +169,7 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     assert 30 < torch.load(runs / "stage1" / "last.pt")["step"] < 100
 
 
-@pytest.mark.filterwarnings("ignore:No pretrained weights loaded")
+@pytest.mark.filterwarnings("ignore:No pretrained weights loaded")  # random ones will do
 def test_what_does_not_fit_is_refused_before_a_step(recipe: Path) -> None:
     def refused(stage: str, *options: str) -> str:
         return run(recipe, stage, *options, exit_code=1)

@@ -164,7 +164,7 @@ def test_a_region_is_pooled_over_its_own_patches(
     task = distill(student_config, clip, sam_weight=0.0, region_weight=1.0)
     patches = torch.arange(32.0).view(2, 16, 1).expand(2, 16, 16)
     head = Fixed(patches)
-    task.student.clip_head = head  # type: ignore[assignment]
+    task.student.clip_head = head
     boxes = torch.tensor([[0, 0, 16, 16], [0, 0, 64, 64], [16, 0, 48, 32], [48, 48, 64, 64.0]])
     scenes = {
         "images": batch["scenes"]["images"],
@@ -292,7 +292,7 @@ def test_dense_distillation_looks_where_the_object_is(
     monkeypatch.setattr(type(clip), "embed_images", lambda self, images: target)
     patches = -torch.ones(2, 16, 16) / 4
     patches[0, 5], patches[1, 5] = target
-    task.student.clip_head = Fixed(patches)  # type: ignore[assignment]
+    task.student.clip_head = Fixed(patches)
     scenes = {
         "images": batch["scenes"]["images"],
         "token_mask": torch.ones(2, 4, 4),
