@@ -1,7 +1,7 @@
 """One suite for every runtime that runs here, in every precision, with the same goldens.
 
 Core ML's programs run in the interpreter that stands in for a Mac. TensorRT needs a GPU: see
-tests/runtimes/test_trt.py.
+tests/runtimes/test_trt_on_gpu.py.
 """
 
 from __future__ import annotations
