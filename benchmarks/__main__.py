@@ -23,8 +23,8 @@ from benchmarks.quality import measure_quality
 from benchmarks.record import Quality, Settings, Subject, describe_environment
 from benchmarks.report import insert_table, render
 from samclip_sdk import SamClip
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.storage import atomic_file
 
 if TYPE_CHECKING:
     from benchmarks.teachers import Teachers

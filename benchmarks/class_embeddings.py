@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.classification import Rank
 from samclip_sdk.modeling.text_encoder import TextEncoder
 from samclip_sdk.text import normalize, read_templates
-from training.captions import tokenize
+from training.teachers.captions import tokenize
 
 _BATCH = 256  # prompts
 

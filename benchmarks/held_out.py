@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmarks.material import Material, load_materials
 from benchmarks.record import HELDOUT, Settings
-from samclip_sdk.storage import atomic_file
-from training.scenes import Scene
+from samclip_sdk.atomic_file import atomic_file
+from training.composed.scenes import Scene
 
 _QUALITY = 90
 _NARROW = 0.75  # of the long side; a square picture would hide a swapped axis and the padding

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.record import HELDOUT, OPENMOJI, UNSEEN, Settings
-from training.scenes import Corpus, Scene, clean_picture, compose_scene, load_corpus
-from training.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
+from training.composed.scenes import Corpus, Scene, clean_picture, compose_scene, load_corpus
+from training.composed.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
 
 _SINGLES, _SCENES = 0, 1  # random streams
 _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from benchmarks.record import PromptIou
-from training.scenes import Scene
+from training.composed.scenes import Scene
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip

@@ -15,7 +15,7 @@ from benchmarks.material import Material, Picture
 from benchmarks.prompts import PromptTally
 from benchmarks.record import UNSEEN, PromptIou, TextToMask, TopK
 from benchmarks.text_to_mask import TextTally
-from training.questions import pose_question
+from training.composed.label_questions import pose_question
 
 if TYPE_CHECKING:
     from benchmarks.teachers import Teachers

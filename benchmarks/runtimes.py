@@ -17,10 +17,10 @@ from rich.console import Console
 from benchmarks.record import Environment
 from export.bundle_writer import ExportOptions, write_bundle
 from export.source import find_source
-from samclip_sdk.artifact_sets import artifact_sets
-from samclip_sdk.bundle import Bundle, open_bundle
+from samclip_sdk.bundle.artifact_sets import artifact_sets
+from samclip_sdk.bundle.graph_spec import Artifact, Measurement
+from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.graph_spec import Artifact, Measurement
 from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.runtimes.trt_engine import build_engine
 from samclip_sdk.runtimes.trt_network import import_tensorrt

@@ -16,7 +16,7 @@ from benchmarks.runtimes import Runtimes, measure_runtimes
 from benchmarks.runtimes_report import render
 from export.bundle_writer import ExportOptions
 from export.external_weights import WeightPrecision
-from samclip_sdk.storage import atomic_file
+from samclip_sdk.atomic_file import atomic_file
 
 
 def run_runtimes(

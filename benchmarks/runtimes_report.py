@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.report import NONE
 from benchmarks.runtimes import TASK, ArtifactRow, ModelRows, Runtimes, SetRow
-from samclip_sdk.graph_spec import Measurement
+from samclip_sdk.bundle.graph_spec import Measurement
 
 _TASKS = {
     "box_mask_iou": "box masks, mean IoU",

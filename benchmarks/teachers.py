@@ -19,8 +19,8 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from training.config import ClipTeacherConfig
-from training.pairs import SmallPair
-from training.teachers import SmallClip, SmallSam
+from training.teachers.small import SmallClip, SmallSam
+from training.teachers.teacher_pair import SmallPair
 
 
 class Teachers:

@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.prompts import iou
 from benchmarks.record import TextToMask
-from training.questions import Question
-from training.scenes import Scene
+from training.composed.label_questions import Question
+from training.composed.scenes import Scene
 
 
 class Answer(Protocol):

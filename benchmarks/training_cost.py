@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
+from training.batches import PATCH_PX, Joined
 from training.config import (
     DistillConfig,
     FoundationTeachers,
@@ -29,11 +30,10 @@ from training.config import (
     load_stage,
     stage_names,
 )
-from training.data import PATCH_PX, Joined
-from training.distill import DistillTask
-from training.foundation import OpenClip
-from training.optimizer import build_optimizer
-from training.teachers import SmallSam
+from training.loop.optimizer import build_optimizer
+from training.tasks.distill import DistillTask
+from training.teachers.pretrained import OpenClip
+from training.teachers.small import SmallSam
 
 Batch = dict[str, dict[str, Tensor]]
 

@@ -16,10 +16,10 @@ import numpy as np
 import ray
 
 from samclip_sdk import ImageError, SamClip
-from samclip_sdk.annotate import Annotator, annotate_pictures
-from samclip_sdk.annotation_log import AnnotationLog, log_path
+from samclip_sdk.annotate.annotate import Annotator, annotate_pictures
+from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
+from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.picture_files import PictureFile, find_pictures
 
 
 class Worker:

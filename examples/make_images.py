@@ -18,8 +18,8 @@ from PIL import Image
 
 from examples.image_recipes import AUTHORS, PHOTOS, RECIPES, Recipe
 from samclip_sdk.masks import mask_to_rle
-from training.scenes import Corpus, Scene, compose_scene, load_corpus
-from training.vocabulary import CORPUS, canonical, tiny_vocabulary
+from training.composed.scenes import Corpus, Scene, compose_scene, load_corpus
+from training.composed.vocabulary import CORPUS, canonical, tiny_vocabulary
 
 SPLIT = "heldout_instance"
 NOUNS = 150  # the default model's; asking for others would test another thing
@@ -98,7 +98,7 @@ def compose(recipe: Recipe, corpus: Corpus) -> Scene:
 
     Raises:
         ValueError: With this seed, a drawing or the background is missing, appears twice or does
-            not fit. Another version of training/scenes.py needs other seeds.
+            not fit. Another version of training/composed/scenes.py needs other seeds.
     """
     count = len(recipe.drawings)
     scene = compose_scene(

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.atomic_folder import atomic_folder
-from export.coreml_artifacts import CoreMLWriter, InterpretedSource
+from export.bundle_files import store, stored_file
+from export.coreml.artifacts import CoreMLWriter, InterpretedSource
+from export.coreml.to_coreml import PackageMetadata
 from export.external_weights import WeightPrecision
 from export.goldens import build_goldens, golden_tokens
 from export.graphs import Arrays, build_graphs
@@ -22,20 +24,16 @@ from export.held_out import calibration_pictures, held_out_pictures
 from export.model_card import model_card
 from export.onnx_artifacts import OnnxWriter
 from export.parity import BOUNDS
-from export.precision import NumericGate, plan_precision
+from export.precision.plan import NumericGate, plan_precision
 from export.probes import PICTURES, Probe, probe_graphs
 from export.program import export_program
 from export.source import Source
-from export.stored import store, stored_file
 from export.task_gates import EagerSource, TaskGate
-from export.to_coreml import PackageMetadata
 from export.to_onnx import OPSET
 from export.tokenizer import write_tokenizer
-from samclip_sdk.artifact_sets import artifact_sets
-from samclip_sdk.bundle import Bundle
-from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
-from samclip_sdk.graph_spec import Artifact, GraphSpec, Measurement, Pin
-from samclip_sdk.manifest import (
+from samclip_sdk.bundle.artifact_sets import artifact_sets
+from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec, Measurement, Pin
+from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
     TOKENIZER_NAME,
     ImageSpec,
@@ -45,9 +43,11 @@ from samclip_sdk.manifest import (
     Tasks,
     TextSpec,
 )
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.errors import StorageError, TextTruncatedWarning, VerificationError
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.text import Tokenizer, read_templates
-from samclip_sdk.verify import verify_bundle
+from samclip_sdk.verify.verify import verify_bundle
 
 Report = Callable[[str], None]
 

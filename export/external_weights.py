@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 import onnx_ir as ir
 
-from samclip_sdk.graph_spec import Precision
+from samclip_sdk.bundle.graph_spec import Precision
 
 WeightPrecision = Literal["fp32", "fp16"]
 

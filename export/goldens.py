@@ -16,9 +16,9 @@ from export.held_out import held_out_files
 from export.parity import STORAGE_BOUNDS
 from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
-from samclip_sdk.contract import graph_key
-from samclip_sdk.golden_tasks import GoldenPicture, GoldenTasks
-from samclip_sdk.goldens import (
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.manifest import ImageSpec
+from samclip_sdk.goldens.schema import (
     GOLDEN_INDEX,
     GOLDEN_TENSORS,
     Expected,
@@ -29,8 +29,8 @@ from samclip_sdk.goldens import (
     GoldenSegment,
     GoldenTokens,
 )
+from samclip_sdk.goldens.tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.prompts import geometric_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]

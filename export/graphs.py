@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samclip_sdk.contract import contract_graphs
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.modeling.build import SamClipModel
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"

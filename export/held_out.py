@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from samclip_sdk.task_metrics import TaskPicture
+from samclip_sdk.goldens.task_metrics import TaskPicture
 
 _HELD_OUT = Path(__file__).with_name("held_out")
 _CALIBRATION = Path(__file__).with_name("calibration_set")

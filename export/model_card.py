@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from samclip_sdk.manifest import Manifest
+from samclip_sdk.bundle.manifest import Manifest
 
 
 def model_card(manifest: Manifest, *, card: str) -> str:

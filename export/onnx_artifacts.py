@@ -9,18 +9,18 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime as ort
 
-from export.calibration import find_layers
+from export.bundle_files import stored_file
 from export.external_weights import WeightFiles, WeightPrecision, halve_weights
 from export.graphs import Arrays, Graph
-from export.mixed_precision import halve
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
+from export.precision.activation_ranges import find_layers
+from export.precision.mixed_precision import halve
+from export.precision.quantize import quantize
 from export.probes import Probe
 from export.program import export_program
-from export.quantize import quantize
-from export.stored import stored_file
 from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk.bundle.graph_spec import Artifact, Pin, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.graph_spec import Artifact, Pin, Precision, StoredFile
 from samclip_sdk.runtimes.ort import OrtSession
 
 Report = Callable[[str], None]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from export.external_weights import WeightPrecision
 from export.graphs import Arrays, Graph
 from export.probes import Probe
+from samclip_sdk.bundle.graph_spec import Measurement, Parity, Precision
 from samclip_sdk.errors import SamClipError, VerificationError
-from samclip_sdk.goldens import golden_error, min_cosine
-from samclip_sdk.graph_spec import Measurement, Parity, Precision
-from samclip_sdk.runtimes import Session
+from samclip_sdk.goldens.schema import golden_error, min_cosine
+from samclip_sdk.session import Session
 
 Pair: TypeAlias = "tuple[NDArray[np.generic], NDArray[np.generic]]"
 
@@ -54,7 +54,7 @@ BOUNDS: dict[Precision, Bounds] = {
     "palette6": Bounds(max_error=None, cosine=0.98, iou=0.97),
 }
 """Of graphs that compute, or hold their weights, in less. Whole tasks have bounds of their own: see
-`samclip_sdk.task_metrics`."""
+`samclip_sdk.goldens.task_metrics`."""
 
 
 @dataclass(frozen=True)

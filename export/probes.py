@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from export.drawn_pictures import draw_picture
 from export.graphs import Arrays, Graph
-from export.pictures import draw_picture
-from samclip_sdk.contract import graph_key
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
 
 FOREGROUND, BACKGROUND = 1, 0

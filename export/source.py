@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from samclip_sdk.bundle import file_sha256
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration, Licence
+from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError
-from samclip_sdk.manifest import UNCALIBRATED, Calibration, Licence
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig

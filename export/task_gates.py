@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.graphs import Graph
+from samclip_sdk.bundle.graph_spec import Measurement
+from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.graph_spec import Measurement
-from samclip_sdk.manifest import ModelInfo
+from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, TaskAnswers, TaskPicture, compare_answers
 from samclip_sdk.model_source import ModelSource
-from samclip_sdk.runtimes import Session
 from samclip_sdk.runtimes.pytorch import TorchSession
-from samclip_sdk.task_metrics import (
-    TASK_BOUNDS,
-    TaskAnswers,
-    TaskPicture,
-    answer_tasks,
-    compare_answers,
-)
+from samclip_sdk.session import Session
+from samclip_sdk.verify.task_answers import answer_tasks
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
 
-from samclip_sdk.graph_spec import TensorSpec
+from samclip_sdk.bundle.graph_spec import TensorSpec
 
 OPSET = 18
 IR_VERSION = 8  # the oldest that opset 18 allows: runtimes on devices lag behind

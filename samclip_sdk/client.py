@@ -11,23 +11,18 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.auto.opening import open_source
 from samclip_sdk.engine import Engine, Stopwatch
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import ImageSource, PreparedImage
 from samclip_sdk.masks import binarize, mask_to_box
-from samclip_sdk.model_source import ModelSource, open_source
+from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import geometric_prompts
 from samclip_sdk.results import Classification, ImageEmbedding, Masks, TextMasks
-from samclip_sdk.runtimes import RuntimeOptions
-from samclip_sdk.storage import atomic_file
+from samclip_sdk.runtimes.base import OnProgress, RuntimeOptions, tell_nobody
 from samclip_sdk.text import check_labels, check_texts
-from samclip_sdk.text_to_mask import (
-    Options,
-    compose,
-    head_only,
-    presence_of,
-    score_maps,
-)
+from samclip_sdk.text_to_mask import Options, compose, head_only, presence_of, score_maps
 from samclip_sdk.vocabulary import encode_vocabulary, read_vocabulary
 
 DEFAULT_MODEL = "samclip-tiny"
@@ -65,6 +60,7 @@ class SamClip:
         providers: Sequence[str] = (),
         compute_units: str = "all",
         threads: int = 0,
+        on_progress: OnProgress = tell_nobody,
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
@@ -78,6 +74,8 @@ class SamClip:
             providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
             compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
             threads: onnxruntime's and OpenVINO's; their own choice if 0.
+            on_progress: told what a long step is at (a message, how many of its parts are done, how
+                many it has): trying what is fastest, building a TensorRT engine.
 
         Raises:
             RuntimeMissingError: the runtime is not installed; the message says how to install it.
@@ -85,7 +83,10 @@ class SamClip:
             VerificationError: "auto" found nothing that computes what it should.
         """
         options = RuntimeOptions(
-            providers=tuple(providers), compute_units=compute_units, threads=threads
+            providers=tuple(providers),
+            compute_units=compute_units,
+            threads=threads,
+            on_progress=on_progress,
         )
         return cls(open_source(runtime, model=model, precision=precision, options=options))
 

@@ -10,21 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.contract import graph_key
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.errors import EmbeddingMismatchError
-from samclip_sdk.image import (
-    Frame,
-    ImageSource,
-    PreparedImage,
-    center_crop,
-    letterbox,
-    load_image,
-)
-from samclip_sdk.manifest import Task
+from samclip_sdk.image import Frame, ImageSource, PreparedImage, center_crop, letterbox, load_image
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import Prompts
 from samclip_sdk.results import ImageEmbedding
-from samclip_sdk.runtimes import Arrays, Session
+from samclip_sdk.session import Arrays, Session
 from samclip_sdk.text import TextEmbedder, Tokenizer
 from samclip_sdk.text_to_mask import Drafts, Options, label_prompts
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from samclip_sdk.artifact_sets import find_set
-from samclip_sdk.bundle import Bundle, open_bundle
-from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
-from samclip_sdk.manifest import MANIFEST_NAME, TOKENIZER_NAME, ModelInfo
-from samclip_sdk.runtimes import RuntimeOptions, Session, open_session
-from samclip_sdk.runtimes.availability import check_runtime
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS
-from samclip_sdk.selection import AUTO, select
+from samclip_sdk.bundle.artifact_sets import find_set
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME, ModelInfo
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
+from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.session import Session
 from samclip_sdk.sign_off import sign_off_path
-
-RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
 
 _OF_OTHERS_FILES = ("openvino", "tensorrt")
 """Runtimes that read ONNX files, whose parity was measured on onnxruntime."""
@@ -147,48 +143,3 @@ class BundleSource:
             spec=self.bundle.manifest.graphs[graph],
             options=self._options,
         )
-
-
-def open_source(
-    runtime: str,
-    *,
-    model: str | os.PathLike[str],
-    precision: str | None,
-    options: RuntimeOptions = DEFAULT_OPTIONS,
-) -> ModelSource:
-    """Opens a model on a runtime.
-
-    Args:
-        runtime: "onnx", "openvino", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint
-            folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
-        model: a bundle's folder, .zip or name, or a checkpoint folder.
-        precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
-        options: of the runtime.
-
-    Raises:
-        RuntimeMissingError: there is no such runtime, or it is not installed.
-        BundleError: the model cannot be opened, or not with this runtime.
-        VerificationError: "auto" found nothing that computes what it should.
-    """
-    if runtime not in RUNTIMES:
-        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
-    if runtime == AUTO and _is_checkpoint(model):
-        runtime = "torch"
-    if runtime == "torch":
-        if precision not in (None, AUTO, "fp32"):
-            raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
-        from samclip_sdk.runtimes.pytorch import Checkpoint
-
-        return Checkpoint(model)
-    check_runtime(runtime)
-    if _is_checkpoint(model):
-        raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
-    bundle, warn = open_bundle(model), True
-    if AUTO in (runtime, precision):
-        chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
-        runtime, precision, warn = chosen.runtime, chosen.precision, not compared
-    return BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=warn)
-
-
-def _is_checkpoint(model: str | os.PathLike[str]) -> bool:
-    return Path(model, "model.safetensors").is_file() and not Path(model, MANIFEST_NAME).is_file()

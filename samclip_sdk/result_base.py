@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.masks import mask_to_box, mask_to_rle
-from samclip_sdk.storage import atomic_file
 
 
 class Result:

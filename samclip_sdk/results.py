@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
 from samclip_sdk.image import Frame, ImageSource, load_image
 from samclip_sdk.masks import COLOURS, draw_captions, draw_overlay, mask_to_box
@@ -26,7 +27,6 @@ from samclip_sdk.result_base import (
     import_supervision,
     matching_image,
 )
-from samclip_sdk.storage import atomic_file
 
 if TYPE_CHECKING:
     import supervision

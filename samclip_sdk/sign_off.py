@@ -6,8 +6,8 @@ from pathlib import Path
 
 import platformdirs
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
-from samclip_sdk.storage import atomic_file
 
 
 def sign_off_path(bundle_id: str, *, runtime: str, precision: str, compute_units: str) -> Path:

@@ -17,7 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.runtimes.base import Session
+from samclip_sdk.session import Session
 
 TEMPLATES = Path(__file__).with_name("assets") / "openai_templates.json"
 

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.manifest import Calibration, ModelInfo
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
-from samclip_sdk.manifest import Calibration, ModelInfo
 from samclip_sdk.prompts import Prompts, text_prompts
 from samclip_sdk.results import TextMasks
 from samclip_sdk.upscale import upscale_above

@@ -14,12 +14,8 @@ from unittest import mock
 import numpy as np
 from torch import nn
 
-from export.graphs import Graph, build_graphs
-from export.mil_interpreter import MilInterpreter
-from export.mixed_precision import contract_operations, halve
-from export.probes import Probe, probe_graphs
-from export.program import export_program
-from export.to_coreml import (
+from export.coreml.mil_interpreter import MilInterpreter
+from export.coreml.to_coreml import (
     PARTS,
     TENSORS,
     PackageMetadata,
@@ -28,11 +24,15 @@ from export.to_coreml import (
     bucket_example,
     to_coreml,
 )
-from samclip_sdk.graph_spec import GraphSpec
-from samclip_sdk.manifest import ImageSpec
+from export.graphs import Graph, build_graphs
+from export.precision.mixed_precision import contract_operations, halve
+from export.probes import Probe, probe_graphs
+from export.program import export_program
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes.coreml import CoreMLSession
+from samclip_sdk.session import GraphFile
 from tests.tiny_config import TINY
 
 METADATA = PackageMetadata(

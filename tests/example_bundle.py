@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from samclip_sdk.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
     ImageEncoderConfig,

@@ -16,16 +16,16 @@ import onnx
 import pytest
 
 from export.bundle_writer import ExportOptions, write_bundle
-from export.coreml_artifacts import InterpretedSource
+from export.coreml.artifacts import InterpretedSource
 from export.source import read_source
-from samclip_sdk.artifact_sets import artifact_sets
-from samclip_sdk.bundle import Bundle, open_bundle
+from samclip_sdk.bundle.artifact_sets import artifact_sets
+from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
-from samclip_sdk.golden_checks import golden_checks
-from samclip_sdk.goldens import min_cosine
+from samclip_sdk.goldens.schema import min_cosine
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.verify.task_checks import golden_checks
 
 SETS = (
     ("onnx", "fp32"),

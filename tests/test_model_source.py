@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from samclip_sdk import BundleError, RuntimeMissingError, SamClip
+from samclip_sdk.auto.opening import open_source
 from samclip_sdk.errors import (
     BundleSchemaError,
     BundleTamperedError,
     StorageError,
     UnverifiedArtifactWarning,
 )
-from samclip_sdk.model_source import open_source
 from samclip_sdk.sign_off import sign_off_path, write_sign_off
 from tests.example_bundle import contents, manifest, write_files
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from export.bundle_writer import ExportOptions, write_bundle
-from export.coreml_artifacts import InterpretedSource
+from export.coreml.artifacts import InterpretedSource
 from export.source import find_source
-from samclip_sdk.artifact_sets import artifact_sets
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.bundle.artifact_sets import artifact_sets
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.engine import Engine
-from samclip_sdk.golden_checks import graph_checks
+from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.verify import verify_bundle
+from samclip_sdk.verify.verify import verify_bundle
 
 ROOT = Path(__file__).parents[1]
 SETS = [("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8")]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from export.tokenizer import write_tokenizer
-from samclip_sdk.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.runtimes.base import Arrays
 from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.session import Arrays
 from samclip_sdk.text import (
     TextEmbedder,
     Tokenizer,

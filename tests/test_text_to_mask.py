@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk import text_to_mask
+from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
-from samclip_sdk.manifest import Calibration
 from samclip_sdk.results import TextMasks
 from samclip_sdk.text_to_mask import BACKGROUND, Drafts, Options
 

@@ -59,4 +59,4 @@ def test_base_install_needs_no_runtime(wheel: zipfile.ZipFile) -> None:
 
 
 def test_declares_the_command(wheel: zipfile.ZipFile) -> None:
-    assert "samclip = samclip_sdk.cli:app" in read_metadata(wheel, "entry_points.txt")
+    assert "samclip = samclip_sdk.cli.app:app" in read_metadata(wheel, "entry_points.txt")

@@ -23,9 +23,9 @@ from training.config import (
     load_stage,
     stage_names,
 )
-from training.pairs import SETTINGS_NAME
+from training.loop.train import build_fabric, leave_processes
 from training.stages import Stages, publish
-from training.train import build_fabric, leave_processes
+from training.teachers.teacher_pair import SETTINGS_NAME
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -18,10 +18,10 @@ import numpy as np
 from rich.progress import track
 
 from samclip_sdk import SamClip
-from samclip_sdk.manifest import UNCALIBRATED, Calibration
-from samclip_sdk.storage import atomic_file
-from training.questions import pose_question
-from training.scenes import Corpus, Scene, compose_scene
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from training.composed.label_questions import pose_question
+from training.composed.scenes import Corpus, Scene, compose_scene
 
 CALIBRATION_NAME = "calibration.json"
 _LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores

@@ -8,17 +8,17 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from training.batches import Joined, PictureBatches, SceneBatches
+from training.composed.scenes import Corpus, load_corpus
+from training.composed.vocabulary import CORPUS, tiny_vocabulary
 from training.config import DistillConfig, EmbeddingsConfig, Pictures, Sa1b, Scenes, Shards
-from training.data import Joined, PictureBatches, SceneBatches
-from training.embedding_cache import EmbeddingCache
-from training.multiscale import Multiscale
-from training.pairs import Pair
-from training.records import Split
-from training.sa1b import Sa1bBatches, Sa1bPairs
-from training.scenes import Corpus, load_corpus
-from training.shards import FixedCrops, ShardBatches, ShardPictures, Source
-from training.vocabulary import CORPUS, tiny_vocabulary
-from training.zero_shot import LabelledPictures
+from training.real.embedding_cache import EmbeddingCache
+from training.real.multiscale import Multiscale
+from training.real.records import Split
+from training.real.sa1b import Sa1bBatches, Sa1bPairs
+from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
+from training.real.zero_shot import LabelledPictures
+from training.teachers.teacher_pair import Pair
 
 VALIDATION_SEED = 1_000_000  # far from any that composes for training
 

@@ -14,12 +14,11 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.storage import atomic_file
 from training.calibrate import CALIBRATION_NAME, calibrate
-from training.captions import Captions, tokenize
 from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
@@ -29,10 +28,15 @@ from training.config import (
     SamTeacherConfig,
     Teachers,
 )
-from training.distill import DistillTask
-from training.embedding_cache import fill_cache
+from training.loop.run_folder import claim_run
+from training.loop.train import train
 from training.merge_data import VALIDATION_SEED, Composed, MergeData, crops_to_embed
-from training.pairs import (
+from training.real.embedding_cache import fill_cache
+from training.tasks.distill import DistillTask
+from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
+from training.teachers.captions import Captions, tokenize
+from training.teachers.small import SmallSam, load_teacher, save_teacher
+from training.teachers.teacher_pair import (
     SETTINGS_NAME,
     WEIGHTS_NAME,
     FoundationPair,
@@ -40,10 +44,6 @@ from training.pairs import (
     SmallPair,
     new_clip,
 )
-from training.run_folder import claim_run
-from training.tasks import ClipTeacherTask, SamTeacherTask
-from training.teachers import SmallSam, load_teacher, save_teacher
-from training.train import train
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")

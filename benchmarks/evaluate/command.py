@@ -26,8 +26,8 @@ from benchmarks.evaluate.semantic_sets import SEMANTIC
 from benchmarks.evaluate.table import render
 from benchmarks.record import Subject, describe_environment
 from samclip_sdk import SamClip
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.storage import atomic_file
 
 app = typer.Typer(
     add_completion=False,

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from samclip_sdk import SamClip
-from samclip_sdk.contract import graph_key
-from samclip_sdk.manifest import Manifest, ModelInfo
-from samclip_sdk.model_source import ModelSource, open_source
-from samclip_sdk.runtimes import Session
+from samclip_sdk.auto.opening import open_source
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.manifest import Manifest, ModelInfo
+from samclip_sdk.model_source import ModelSource
+from samclip_sdk.session import Session
 
 HEAD_RESOLUTION_PX = 448
 """Of the paper's figures for the CLIP head alone."""

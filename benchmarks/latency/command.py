@@ -20,8 +20,8 @@ from benchmarks.latency.schema import Latency, Settings, published_schema, read_
 from benchmarks.latency.subjects import check_spec
 from benchmarks.record import describe_environment
 from benchmarks.report import insert_table
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.storage import atomic_file
 
 _MARKER = "latency"
 

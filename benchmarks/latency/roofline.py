@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.latency.peaks import MachinePeaks
 from export.graphs import Graph, build_graphs
-from samclip_sdk.graph_spec import TensorSpec
+from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
 

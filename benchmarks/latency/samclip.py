@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from benchmarks.latency.subject import Opened, Workload
 
 if TYPE_CHECKING:
-    from samclip_sdk.bench import OpenedModel
-    from samclip_sdk.workloads import Workloads
+    from samclip_sdk.bench.bench import OpenedModel
+    from samclip_sdk.bench.timed_tasks import Workloads
 
 _PACKAGES = {
     "onnx": ("onnxruntime", "onnxruntime-gpu"),
@@ -26,7 +26,7 @@ _ALWAYS = ("samclip-sdk", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class SdkSubject:
-    """The SDK on a model. See `samclip_sdk.workloads` for what it does.
+    """The SDK on a model. See `samclip_sdk.bench.timed_tasks` for what it does.
 
     Attributes:
         model: a bundle's folder, .zip or name, or a checkpoint folder.
@@ -75,10 +75,10 @@ class SdkSubject:
             ValueError: a resolution that no task has, or a number of labels that cannot be.
         """
         from benchmarks.latency.picture import noise_picture
-        from samclip_sdk.bench import open_model
-        from samclip_sdk.runtimes import RuntimeOptions
+        from samclip_sdk.bench.bench import open_model
+        from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
         from samclip_sdk.runtimes.availability import installed_versions
-        from samclip_sdk.workloads import Workloads, steps_ms
+        from samclip_sdk.runtimes.base import RuntimeOptions
 
         opened = open_model(
             self.model,

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.skills import resize
 from samclip_sdk.modeling.image_encoder import ImageEncoder
-from training.teachers import SmallClip
+from training.teachers.small import SmallClip
 
 _BATCH = 16  # pictures
 

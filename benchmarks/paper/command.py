@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchmarks.paper.record import read_results, store_part
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.storage import atomic_file
 
 RESULTS = Path("docs/results.json")
 PAGE = Path("docs/results.md")

@@ -17,7 +17,7 @@ from torchvision.ops import masks_to_boxes, nms, roi_align
 
 from benchmarks.paper.record import Everything
 from benchmarks.paper.skills import resize, upscale
-from training.teachers import ClipTeacher, SamTeacher
+from training.teachers.small import ClipTeacher, SamTeacher
 
 BACKGROUND = -1
 _POINTS_A_CALL = 64

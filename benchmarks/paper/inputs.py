@@ -12,11 +12,13 @@ import numpy as np
 from benchmarks.material import Material, without_copies
 from benchmarks.paper.record import PaperSettings
 from benchmarks.record import HELDOUT
-from samclip_sdk.bundle import file_sha256
+from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
+from training.composed.scenes import Corpus, load_corpus
+from training.composed.vocabulary import CORPUS, tiny_vocabulary
 from training.config import (
     ClipTeacherConfig,
     DistillConfig,
@@ -24,10 +26,8 @@ from training.config import (
     load_model,
     load_stage,
 )
-from training.pairs import SETTINGS_NAME, WEIGHTS_NAME, SmallPair
-from training.scenes import Corpus, load_corpus
-from training.teachers import SmallClip, SmallSam
-from training.vocabulary import CORPUS, tiny_vocabulary
+from training.teachers.small import SmallClip, SmallSam
+from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME, SmallPair
 
 _VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
 

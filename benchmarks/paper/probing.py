@@ -21,7 +21,7 @@ from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.probes import LinearProbe, fit_best
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.paper.skills import Track, accuracy, new_progress, tracker
-from training.scenes import Scene
+from training.composed.scenes import Scene
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")
 

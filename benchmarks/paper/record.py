@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks.record import Environment, PromptIou, Settings, TextToMask, TopK
-from samclip_sdk.storage import atomic_file
+from samclip_sdk.atomic_file import atomic_file
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -13,9 +13,9 @@ from benchmarks.paper.skills import Track, prompt_ious, student_accuracy
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.config import DistillConfig
+from training.loop.train import build_fabric
 from training.stages import Stages
-from training.teachers import SmallSam
-from training.train import build_fabric
+from training.teachers.small import SmallSam
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage1")
 """What the short runs start from."""

@@ -24,9 +24,9 @@ from benchmarks.prompts import innermost_pixel, iou
 from benchmarks.record import PromptIou
 from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel
-from training.data import PAD_COLOUR
-from training.scenes import Scene
-from training.teachers import SamTeacher
+from training.batches import PAD_COLOUR
+from training.composed.scenes import Scene
+from training.teachers.small import SamTeacher
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 """Shows how far one is in an iterable of known length, under a line of text."""

@@ -6,7 +6,7 @@ from benchmarks.class_embeddings import embed_classes, rank_pictures
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Teachers
 from benchmarks.paper.skills import accuracy, new_progress, prompt_ious, student_accuracy, tracker
-from training.teachers import SmallSam
+from training.teachers.small import SmallSam
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")
 

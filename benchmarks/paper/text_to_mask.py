@@ -27,9 +27,9 @@ from samclip_sdk import SamClip
 from samclip_sdk.errors import BundleError
 from samclip_sdk.vocabulary import encode_vocabulary
 from training.calibrate import CALIBRATION_NAME
-from training.captions import EMPTY_NAMES
-from training.questions import Question, pose_question
-from training.scenes import Scene
+from training.composed.label_questions import Question, pose_question
+from training.composed.scenes import Scene
+from training.teachers.captions import EMPTY_NAMES
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")
 

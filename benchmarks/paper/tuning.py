@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.paper.everything import PaintedMasks, TwoModels, paint
 from benchmarks.paper.record import Everything
 from benchmarks.text_to_mask import TextTally
-from training.questions import Question
-from training.scenes import Scene
+from training.composed.label_questions import Question
+from training.composed.scenes import Scene
 
 PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3, 0.0)
 STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)

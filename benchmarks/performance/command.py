@@ -20,8 +20,8 @@ from benchmarks.performance.report import render, render_summary
 from benchmarks.performance.subjects import PEERS, SAM_CLIP_TORCH, VIT_B, specs
 from benchmarks.record import describe_environment
 from benchmarks.report import insert_table
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.storage import atomic_file
 
 _LIMIT_S = 900.0
 

@@ -29,15 +29,15 @@ from benchmarks.performance.subjects import BEST_RUN, RUNS, TINY, VIT_B
 from export.bundle_writer import ExportOptions, write_bundle
 from export.source import find_source
 from samclip_sdk import SamClip
-from samclip_sdk.bundle import open_bundle
-from samclip_sdk.contract import graph_key
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.manifest import MANIFEST_NAME
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes import RuntimeOptions
+from samclip_sdk.runtimes.base import RuntimeOptions
 from samclip_sdk.runtimes.openvino import computes_bf16
 from samclip_sdk.timing import Timing, elapsed_ms, repeat
-from samclip_sdk.verify import verify_bundle
+from samclip_sdk.verify.verify import verify_bundle
 
 RESOLUTIONS = (224, 336, 448, 672, 1024)
 PROMPTS = (1, 8, 16, 50, 150)

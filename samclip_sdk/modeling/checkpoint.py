@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import BundleError, StorageError
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.storage import atomic_file
 
 _SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 _CLIP_TEXT = (

@@ -1,44 +1,24 @@
-"""What a session is, and the checks that every runtime shares."""
+"""The options of a runtime, and the checks that every session shares."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.graph_spec import TensorSpec
+from samclip_sdk.session import Arrays
 
-Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
-
-
-@dataclass(frozen=True)
-class GraphFile:
-    """An artifact of a graph on the disk, verified.
-
-    Attributes:
-        path: what the runtime is pointed at; of a Core ML package its Manifest.json.
-        sha256: of that file.
-        weights_sha256: of the further files that it refers to, in the manifest's order.
-        precision: "fp32", "fp16", "int8" or "palette6"; "bf16" if an fp32 file is to run so.
-        axes: symbolic axis -> its one length in this file; empty where it takes any.
-        proven: whether it was compared with eager torch on the runtime that it is for.
-    """
-
-    path: Path
-    sha256: str = ""
-    weights_sha256: tuple[str, ...] = ()
-    precision: str = "fp32"
-    axes: Mapping[str, int] = field(default_factory=dict)
-    proven: bool = True
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+"""Told a message, how many parts of the work are done, and how many it has."""
 
 
-def tell_nobody(phase: str, step: int, steps: int) -> None:
+def tell_nobody(message: str, done: int, total: int) -> None:
     """Shows no progress."""
 
 
@@ -52,8 +32,8 @@ class RuntimeOptions:
         threads: onnxruntime's and OpenVINO's for a graph; their own choice if 0.
         keep_compiled: whether OpenVINO keeps on the disk what it made of a graph, for the next
             load.
-        on_progress: told a phase of the build of a TensorRT engine, how many of its steps are done,
-            and how many it has.
+        on_progress: told what a long step is at, how many of its parts are done, and how many it
+            has: building a TensorRT engine, or trying what is fastest.
 
     Raises:
         ValueError: a negative number of threads.
@@ -63,7 +43,7 @@ class RuntimeOptions:
     compute_units: str = "all"
     threads: int = 0
     keep_compiled: bool = True
-    on_progress: Callable[[str, int, int], None] = tell_nobody
+    on_progress: OnProgress = tell_nobody
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -71,34 +51,6 @@ class RuntimeOptions:
 
 
 DEFAULT_OPTIONS = RuntimeOptions()
-
-
-class Session(Protocol):
-    """One graph, ready to run. A session never preprocesses, downloads or compiles."""
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` must be fed with."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` returns."""
-
-    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Runs the graph.
-
-        Args:
-            feed: exactly the inputs, by name, in the contract's dtypes and shapes.
-
-        Returns:
-            The outputs by name, in the contract's dtypes and shapes.
-
-        Raises:
-            ValueError: the feed is not what `inputs` says, or the session is closed.
-        """
-
-    def close(self) -> None:
-        """Frees what the session holds; it may be called again."""
 
 
 def import_runtime(module: str, *, extra: str) -> Any:

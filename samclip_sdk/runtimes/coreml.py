@@ -11,17 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.prompts import FILLER
-from samclip_sdk.runtimes.base import Arrays, GraphFile, check_feed, check_outputs
-from samclip_sdk.runtimes.coreml_loader import (
-    COMPUTE_UNITS,
-    LoadTimes,
-    Placement,
-    load_on_mac,
-)
+from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.coreml_loader import COMPUTE_UNITS, LoadTimes, Placement, load_on_mac
 from samclip_sdk.runtimes.coreml_package import ProgramTensor, first_line
+from samclip_sdk.session import Arrays, GraphFile
 
 PADDING = {"point_labels": FILLER}
 """What an input is padded with; zero where it is not named. Filler makes every padded token one

@@ -18,7 +18,7 @@ import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
-from samclip_sdk.bundle import file_sha256
+from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
 from samclip_sdk.runtimes.coreml_package import (
     ProgramTensor,

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.session import Arrays
 
 
 class FakeSession:

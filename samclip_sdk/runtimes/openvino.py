@@ -10,16 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes.base import (
-    Arrays,
-    GraphFile,
-    check_feed,
-    check_outputs,
-    import_runtime,
-)
+from samclip_sdk.runtimes.base import check_feed, check_outputs, import_runtime
 from samclip_sdk.runtimes.openvino_cache import CompiledKey, read_compiled, write_compiled
+from samclip_sdk.session import Arrays, GraphFile
 
 DEVICE = "CPU"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
-from samclip_sdk.storage import atomic_file
 
 
 @dataclass(frozen=True)

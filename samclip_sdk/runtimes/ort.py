@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.availability import TWO_ONNXRUNTIMES, installed_versions
-from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
+from samclip_sdk.runtimes.base import check_feed, check_outputs, import_runtime
 from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
+from samclip_sdk.session import Arrays
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _SPINNING = "session.intra_op.allow_spinning"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.graph_spec import TensorSpec
-from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.runtimes.device_copies import DeviceCopies, seal
+from samclip_sdk.session import Arrays
 
 DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
 """Execution provider -> what onnxruntime calls the device that its tensors are on."""

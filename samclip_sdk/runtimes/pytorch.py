@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle import file_sha256
-from samclip_sdk.contract import contract_graphs
-from samclip_sdk.errors import BundleError
-from samclip_sdk.graph_spec import GraphSpec
-from samclip_sdk.manifest import (
+from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.bundle.manifest import (
     TOKENIZER_NAME,
     UNCALIBRATED,
     Calibration,
@@ -25,7 +23,10 @@ from samclip_sdk.manifest import (
     Tasks,
     TextSpec,
 )
-from samclip_sdk.runtimes.base import Arrays, check_feed, check_outputs, import_runtime
+from samclip_sdk.bundle.open import file_sha256
+from samclip_sdk.errors import BundleError
+from samclip_sdk.runtimes.base import check_feed, check_outputs, import_runtime
+from samclip_sdk.session import Arrays
 from samclip_sdk.text import read_templates
 
 if TYPE_CHECKING:

@@ -10,22 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes.base import (
-    Arrays,
-    GraphFile,
-    check_feed,
-    check_outputs,
-    tell_nobody,
-)
+from samclip_sdk.runtimes.base import check_feed, check_outputs, tell_nobody
 from samclip_sdk.runtimes.device_copies import seal
-from samclip_sdk.runtimes.trt_engine import (
-    CompiledEngine,
-    Progress,
-    compile_engine,
-    discard_engine,
-)
+from samclip_sdk.runtimes.trt_engine import CompiledEngine, Progress, compile_engine, discard_engine
 from samclip_sdk.runtimes.trt_memory import DeviceBuffer, DeviceMemory, shared_memory
 from samclip_sdk.runtimes.trt_network import (
     DTYPES,
@@ -35,6 +24,7 @@ from samclip_sdk.runtimes.trt_network import (
     tensor_problem,
     tensorrt_log,
 )
+from samclip_sdk.session import Arrays, GraphFile
 
 
 class EngineRefusedError(BundleError):

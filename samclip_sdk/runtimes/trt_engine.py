@@ -25,10 +25,11 @@ from typing import Any, BinaryIO, TypeAlias
 
 import platformdirs
 
-from samclip_sdk.bundle import file_sha256
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, StorageError
-from samclip_sdk.graph_spec import GraphSpec
-from samclip_sdk.runtimes.base import GraphFile, tell_nobody
+from samclip_sdk.runtimes.base import tell_nobody
 from samclip_sdk.runtimes.trt_cuda import Gpu, current_gpu
 from samclip_sdk.runtimes.trt_network import (
     PROFILE,
@@ -40,7 +41,7 @@ from samclip_sdk.runtimes.trt_network import (
     parse_network,
     tensorrt_log,
 )
-from samclip_sdk.storage import atomic_file
+from samclip_sdk.session import GraphFile
 
 Progress: TypeAlias = "Callable[[str, int, int], None]"
 """Told a phase, how many of its steps are done, and how many it has. Phases nest."""

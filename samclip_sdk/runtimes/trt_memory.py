@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 
 from samclip_sdk.runtimes.device_copies import REMEMBERED_BYTES, Array, DeviceCopies
-from samclip_sdk.runtimes.trt_cuda import (
-    Cuda,
-    CudaRuntime,
-    DeviceMemoryError,
-    import_cudart,
-)
+from samclip_sdk.runtimes.trt_cuda import Cuda, CudaRuntime, DeviceMemoryError, import_cudart
 
 _SMALLEST_BYTES = 256
 

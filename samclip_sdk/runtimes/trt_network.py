@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.trt_cuda import Gpu
 
 RTX = "tensorrt_rtx"

@@ -9,7 +9,7 @@ from benchmarks.classification import measure_classification, one_by_one, ranks_
 from benchmarks.floor import NearestCutout, hog
 from benchmarks.material import Material, Picture
 from benchmarks.record import HELDOUT, UNSEEN, Settings
-from training.scenes import Corpus
+from training.composed.scenes import Corpus
 
 NOUNS = ("red", "green", "blue", "yellow", "white", "black", "pink")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.prompts import PromptTally, best_ious, innermost_pixel, iou
-from training.scenes import Scene
+from training.composed.scenes import Scene
 
 
 def rectangle(top: int, left: int, bottom: int, right: int, *, side: int = 20) -> np.ndarray:

@@ -17,8 +17,8 @@ from benchmarks.__main__ import app
 from benchmarks.material import Material, load_materials, without_copies
 from benchmarks.quality import Figures, measure_quality
 from benchmarks.record import HELDOUT, UNSEEN, Quality, Settings
-from training.scenes import Corpus, load_corpus
-from training.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
+from training.composed.scenes import Corpus, load_corpus
+from training.composed.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
 
 COLOURS = {"red": (220, 0, 0), "green": (0, 220, 0), "blue": (0, 0, 220)}
 SETTINGS = Settings(nouns=2, pictures=6, scenes=5, size_px=64, seed=1)

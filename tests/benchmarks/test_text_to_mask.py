@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.text_to_mask import TextTally
-from training.questions import Question, pose_question
-from training.scenes import Scene
+from training.composed.label_questions import Question, pose_question
+from training.composed.scenes import Scene
 
 
 def quadrants(labels: list[int], *, unlabelled: tuple[int, ...] = ()) -> Scene:

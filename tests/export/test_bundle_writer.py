@@ -16,9 +16,9 @@ from export import bundle_writer
 from export.bundle_writer import ExportOptions, write_bundle
 from export.source import random_source
 from export.to_onnx import DATA_DEPENDENT
-from samclip_sdk import bundle as bundle_module
-from samclip_sdk.bundle import open_bundle
-from samclip_sdk.contract import contract_graphs
+from samclip_sdk.bundle import open as bundle_module
+from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import StorageError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from export.external_weights import WeightFiles, halve_weights
 from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
-from samclip_sdk.graph_spec import TensorSpec
+from samclip_sdk.bundle.graph_spec import TensorSpec
 
 
 class Lookup(nn.Module):

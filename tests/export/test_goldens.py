@@ -10,9 +10,9 @@ import open_clip
 import pytest
 
 from export.goldens import golden_tokens
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError
-from samclip_sdk.goldens import GOLDEN_TENSORS, golden_error, read_goldens
+from samclip_sdk.goldens.schema import GOLDEN_TENSORS, golden_error, read_goldens
 from samclip_sdk.image import letterbox
 
 

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import VIT_B
 

@@ -10,15 +10,15 @@ import pytest
 from export.graphs import Graph, build_graphs
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
 from export.probes import Probe, probe_graphs, prompt_feeds
+from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.image import Frame
-from samclip_sdk.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes import Session
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.ort import OrtSession
+from samclip_sdk.session import Session
 
 
 def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:

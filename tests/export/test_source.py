@@ -10,9 +10,9 @@ import pytest
 
 from export.model_card import model_card
 from export.source import LICENCES, find_source, read_source
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.bundle.manifest import UNCALIBRATED
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError
-from samclip_sdk.manifest import UNCALIBRATED
 from samclip_sdk.modeling.config import VIT_B, ModelConfig
 
 CALIBRATION = {

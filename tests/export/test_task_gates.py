@@ -12,9 +12,9 @@ import pytest
 from export.held_out import calibration_pictures, held_out_files, held_out_pictures
 from export.task_gates import TaskGate
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, TaskPicture
 from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.task_metrics import TASK_BOUNDS, TaskPicture
+from samclip_sdk.session import Arrays
 from tests.fake_source import FakeSource, decode_masks
 
 GRAPHS = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")

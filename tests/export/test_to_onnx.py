@@ -13,9 +13,9 @@ from torch.export import ExportedProgram
 
 from export.external_weights import halve_weights
 from export.graphs import Graph, build_graphs
-from export.mixed_precision import contract_operations, halve
+from export.precision.mixed_precision import contract_operations, halve
+from export.precision.program_interpreter import run_program
 from export.program import export_program
-from export.program_interpreter import run_program
 from export.to_onnx import to_onnx
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 

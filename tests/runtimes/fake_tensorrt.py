@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes.base import Arrays
 from samclip_sdk.runtimes.trt import TrtSession
 from samclip_sdk.runtimes.trt_cuda import DeviceMemoryError, Gpu
 from samclip_sdk.runtimes.trt_memory import DeviceMemory
+from samclip_sdk.session import Arrays
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
 LIMITS = {"num_texts": 16, "num_prompts": 16, "num_points": 16, "rows": 16}

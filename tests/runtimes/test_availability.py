@@ -10,11 +10,7 @@ import onnxruntime
 import pytest
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.availability import (
-    check_runtime,
-    installed_versions,
-    runtime_states,
-)
+from samclip_sdk.runtimes.availability import check_runtime, installed_versions, runtime_states
 
 
 def test_the_cpu_loads() -> None:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.mil_interpreter import MilInterpreter
+from export.coreml.mil_interpreter import MilInterpreter
+from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, PromptError, RuntimeMissingError, StorageError
-from samclip_sdk.graph_spec import GraphSpec
-from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes import coreml_loader as loader
 from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.runtimes.coreml_package import ProgramTensor, import_coremltools
+from samclip_sdk.session import GraphFile
 from tests.coreml_packages import error, graphs, open_session, package
 
 

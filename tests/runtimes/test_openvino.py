@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from samclip_sdk.artifact_sets import find_set, runtime_sets
-from samclip_sdk.bundle import file_sha256, open_bundle
+from samclip_sdk.bundle.artifact_sets import find_set, runtime_sets
+from samclip_sdk.bundle.open import file_sha256, open_bundle
 from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
-from samclip_sdk.golden_checks import graph_checks
+from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_session
 from samclip_sdk.runtimes import openvino as module
+from samclip_sdk.runtimes.base import RuntimeOptions
+from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino import OpenVINOSession, openvino_core
 from samclip_sdk.runtimes.openvino_cache import cache_folder
+from samclip_sdk.session import GraphFile, Session
 from tests.runtimes.test_sessions import SPEC, check, feed, write_onnx
 
 HAS_BF16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

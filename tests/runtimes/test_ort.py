@@ -11,11 +11,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes import GraphFile, RuntimeOptions, open_session
+from samclip_sdk.runtimes.base import RuntimeOptions
+from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.ort import CPU_PROVIDER
 from samclip_sdk.runtimes.ort_device import DEVICES
+from samclip_sdk.session import GraphFile
 from tests.runtimes.test_sessions import (
     SPEC,
     check,

@@ -14,17 +14,18 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from samclip_sdk.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.runtimes import GraphFile, RuntimeOptions, Session, open_session
-from samclip_sdk.runtimes.base import Arrays
+from samclip_sdk.runtimes.base import RuntimeOptions
 from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.ort import CPU_PROVIDER
 from samclip_sdk.runtimes.ort_device import DEVICES
 from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
+from samclip_sdk.session import Arrays, GraphFile, Session
 from tests.coreml_packages import open_module
 from tests.example_bundle import CONFIG
 

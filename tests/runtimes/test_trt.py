@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
-from samclip_sdk.runtimes import GraphFile, Session
 from samclip_sdk.runtimes.trt import (
     EngineRefusedError,
     TrtSession,
@@ -25,6 +24,7 @@ from samclip_sdk.runtimes.trt import (
 )
 from samclip_sdk.runtimes.trt_engine import CompiledEngine
 from samclip_sdk.runtimes.trt_memory import DeviceMemory
+from samclip_sdk.session import GraphFile, Session
 from tests.example_bundle import CONFIG
 from tests.runtimes import test_sessions as contract
 from tests.runtimes.fake_tensorrt import FakeCuda, FakeEngine, fake_session, no_reason

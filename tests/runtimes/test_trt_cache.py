@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 
 from samclip_sdk.errors import StorageError, VerificationError
-from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes.trt_cuda import Gpu
-from samclip_sdk.runtimes.trt_engine import (
-    WAITING,
-    compile_engine,
-    engine_cache,
-    is_compiled,
-)
+from samclip_sdk.runtimes.trt_engine import WAITING, compile_engine, engine_cache, is_compiled
+from samclip_sdk.session import GraphFile
 from tests.runtimes.test_sessions import SPEC, write_onnx
 from tests.runtimes.test_trt_engine import GPU, ROWS, compile_in
 
@@ -125,8 +120,8 @@ class TestCache:
         path.unlink()
         program = f"""
 from pathlib import Path
-from samclip_sdk.graph_spec import GraphSpec
-from samclip_sdk.runtimes.base import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.session import GraphFile
 from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.runtimes.trt_engine import compile_engine
 

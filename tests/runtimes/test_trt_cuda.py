@@ -109,8 +109,8 @@ for call in (
         program = """
 from pathlib import Path
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.graph_spec import GraphSpec
-from samclip_sdk.runtimes.base import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.session import GraphFile
 from samclip_sdk.runtimes.trt import open_trt_session
 
 try:

@@ -23,28 +23,21 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from torch.export import ExportedProgram
 
-from export.calibration import find_layers
 from export.external_weights import WeightFiles, halve_weights
 from export.graphs import Graph, build_graphs
-from export.mixed_precision import contract_operations, halve
+from export.precision.activation_ranges import find_layers
+from export.precision.mixed_precision import contract_operations, halve
+from export.precision.quantize import insert_pairs
 from export.program import export_program
-from export.quantize import insert_pairs
 from export.source import find_source
 from export.to_onnx import to_onnx
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes import GraphFile
 from samclip_sdk.runtimes.trt_cuda import Gpu
-from samclip_sdk.runtimes.trt_engine import (
-    CompiledEngine,
-    build_engine,
-    compile_engine,
-)
-from samclip_sdk.runtimes.trt_network import (
-    PROFILE,
-    import_tensorrt,
-)
+from samclip_sdk.runtimes.trt_engine import CompiledEngine, build_engine, compile_engine
+from samclip_sdk.runtimes.trt_network import PROFILE, import_tensorrt
+from samclip_sdk.session import GraphFile
 from tests.runtimes.test_sessions import SPEC, write_onnx
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")

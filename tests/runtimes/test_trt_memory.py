@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.image import Frame
 from samclip_sdk.results import ImageEmbedding
 from samclip_sdk.runtimes.device_copies import seal

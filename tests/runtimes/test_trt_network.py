@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
-from samclip_sdk.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.trt_engine import describe_tensorrt
 from samclip_sdk.runtimes.trt_network import (
     check_network,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk.bundle import open_bundle
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
-from samclip_sdk.graph_spec import GraphSpec
 from samclip_sdk.runtimes.ort import OrtSession
 from samclip_sdk.runtimes.trt import TrtSession, open_trt_session
 from samclip_sdk.runtimes.trt_cuda import CudaRuntime, import_cudart

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from webdataset import TarWriter
 
-from training.records import in_split, key_hash
+from training.real.records import in_split, key_hash
 
 HEIGHT_PX, WIDTH_PX = 30, 41
 

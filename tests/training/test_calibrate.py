@@ -9,7 +9,7 @@ import pytest
 
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.manifest import Calibration
+from samclip_sdk.bundle.manifest import Calibration
 from training.calibrate import (
     CALIBRATION_NAME,
     Answer,
@@ -18,8 +18,8 @@ from training.calibrate import (
     choose_presence,
     fit_scores,
 )
-from training.questions import ABSENT, pose_question
-from training.scenes import Corpus, Scene
+from training.composed.label_questions import ABSENT, pose_question
+from training.composed.scenes import Corpus, Scene
 
 
 def peak(cosine: float, *, present: bool) -> Answer:

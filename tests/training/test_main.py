@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.manifest import Calibration
+from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from training.__main__ import app
 from training.config import ClipTeacherConfig

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from training.config import Optimisation
-from training.tasks import Task
-from training.train import build_fabric, leave_processes, train
+from training.loop.train import build_fabric, leave_processes, train
+from training.tasks.tasks import Task
 
 
 class Numbers(Dataset[Tensor]):

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import PaperSettings
 from export.tokenizer import write_tokenizer
-from samclip_sdk.manifest import UNCALIBRATED
+from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from tests.student import STUDENT
@@ -24,8 +24,8 @@ from training.config import (
     SamTeacherConfig,
     Scenes,
 )
-from training.pairs import SETTINGS_NAME, WEIGHTS_NAME, SmallPair, new_clip
-from training.teachers import SmallSam, save_teacher
+from training.teachers.small import SmallSam, save_teacher
+from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME, SmallPair, new_clip
 
 OPTIMISATION = Optimisation(
     steps=9, learning_rate=1e-3, multipliers={"clip_head": 1.0}, precision="fp32", workers=0

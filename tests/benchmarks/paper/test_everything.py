@@ -25,8 +25,8 @@ from benchmarks.paper.record import Everything
 from benchmarks.paper.text_to_mask import ask_two_models, load_student, measure_text_to_mask
 from benchmarks.paper.tuning import tune
 from samclip_sdk.errors import BundleError
-from training.questions import Question
-from training.scenes import Scene
+from training.composed.label_questions import Question
+from training.composed.scenes import Scene
 
 RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
 COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)

@@ -19,7 +19,7 @@ from benchmarks.paper.probing import (
     train_segmenter,
 )
 from benchmarks.record import HELDOUT, Settings
-from training.scenes import Corpus, Scene
+from training.composed.scenes import Corpus, Scene
 
 COLOURS = ((220, 0, 0), (0, 220, 0), (0, 0, 220))
 

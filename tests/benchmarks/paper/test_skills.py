@@ -24,8 +24,8 @@ from benchmarks.paper.skills import (
 from benchmarks.paper.teachers import measure_teachers
 from benchmarks.prompts import PromptTally
 from samclip_sdk import SamClip
-from training.scenes import Scene
-from training.teachers import SmallSam
+from training.composed.scenes import Scene
+from training.teachers.small import SmallSam
 
 
 def untracked(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:

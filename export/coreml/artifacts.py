@@ -1,0 +1,176 @@
+"""The Core ML packages of a bundle: every graph in every precision, each read back and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from export.bundle_files import stored_file
+from export.coreml.mil_interpreter import MilInterpreter
+from export.coreml.to_coreml import (
+    TARGET,
+    PackageMetadata,
+    Weights,
+    bucket_axes,
+    bucket_example,
+    to_coreml,
+)
+from export.graphs import Graph
+from export.onnx_artifacts import Report
+from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
+from export.precision.mixed_precision import halve
+from export.probes import Probe
+from export.program import export_program
+from samclip_sdk.bundle.graph_spec import Artifact, Parity, Pin, Precision
+from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.runtimes.coreml import CoreMLSession
+from samclip_sdk.session import GraphFile, Session
+
+MANIFEST = "Manifest.json"
+
+_WEIGHTS: dict[Precision, Weights] = {"int8": "int8", "palette6": "palette6"}
+
+
+class CoreMLWriter:
+    """Writes the Core ML packages of a bundle in the making.
+
+    Args:
+        folder: of the bundle.
+        probes: of each graph, which its packages are held to.
+        plan: graph -> what is computed in fp32; all else is in fp16, but in "fp32" packages.
+        metadata: of the packages.
+        random_weights: numeric gates only.
+        report: told what is being done.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        probes: Mapping[str, Sequence[Probe]],
+        plan: Mapping[str, Sequence[Pin]],
+        metadata: PackageMetadata,
+        random_weights: bool,
+        report: Report,
+    ) -> None:
+        self._folder = folder
+        self._probes = probes
+        self._plan = plan
+        self._metadata = metadata
+        self._random_weights = random_weights
+        self._report = report
+
+    def write(self, graph: Graph, *, precisions: Sequence[Precision]) -> tuple[Artifact, ...]:
+        """Writes a graph in every precision; several packages where its axes are symbolic.
+
+        Raises:
+            VerificationError: one does not compute what eager torch computes.
+        """
+        return tuple(
+            artifact for precision in precisions for artifact in self._write(graph, precision)
+        )
+
+    def _write(self, graph: Graph, precision: Precision) -> list[Artifact]:
+        self._report(f"converting {graph.name} to Core ML in {precision}")
+        packages = [
+            (self._convert(graph, precision=precision, axes=axes), axes)
+            for axes in bucket_axes(graph)
+        ]
+        self._report(f"checking {graph.name} on Core ML in {precision}")
+        parity = self._check(graph, precision=precision, packages=packages)
+        return [
+            Artifact(
+                **stored_file(self._folder, f"{package}/{MANIFEST}").model_dump(),
+                runtime="coreml",
+                precision=precision,
+                target=TARGET,
+                axes=axes,
+                weights=tuple(
+                    stored_file(self._folder, path.relative_to(self._folder).as_posix())
+                    for path in sorted((self._folder / package).rglob("*"))
+                    if path.is_file() and path.name != MANIFEST
+                ),
+                parity=parity,
+            )
+            for package, axes in packages
+        ]
+
+    def _convert(self, graph: Graph, *, precision: Precision, axes: Mapping[str, int]) -> str:
+        """Writes one package; returns its folder's path in the bundle."""
+        program = export_program(
+            graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
+        )
+        if precision != "fp32":
+            program = halve(program, pinned={pin.operation for pin in self._plan[graph.name]})
+        lengths = "".join(f".{length}" for axis, length in axes.items() if axis != "num_points")
+        package = f"coreml/{graph.name}{lengths}.{precision}.mlpackage"
+        (self._folder / package).parent.mkdir(exist_ok=True)
+        to_coreml(
+            program,
+            self._folder / package,
+            graph=graph,
+            axes=axes,
+            weights=_stored_as(precision, part=graph.part),
+            metadata=self._metadata,
+        )
+        return package
+
+    def _check(
+        self,
+        graph: Graph,
+        *,
+        precision: Precision,
+        packages: Sequence[tuple[str, Mapping[str, int]]],
+    ) -> Parity:
+        files = [
+            GraphFile(self._folder / package / MANIFEST, precision=precision, axes=axes)
+            for package, axes in packages
+        ]
+        session = CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
+        try:
+            parity = check_parity(
+                session,
+                graph=graph,
+                probes=self._probes[graph.name],
+                bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
+                random_weights=self._random_weights,
+                runs_on=f"reference interpreter of ML programs, torch {torch.__version__}",
+            )
+        except VerificationError as error:
+            raise VerificationError(f"Core ML {precision}: {error}") from error
+        finally:
+            session.close()
+        return parity.model_copy(update={"on_target": False})
+
+
+def _stored_as(precision: Precision, *, part: str) -> Weights:
+    """How the weights of a part's packages are stored.
+
+    Texts lie close together: 64 values for each tensor of their encoder change what a picture is
+    called, so that it keeps 8 bits.
+    """
+    if part == "text_encoder" and precision == "palette6":
+        return "int8"
+    return _WEIGHTS.get(precision, "as_is")
+
+
+class InterpretedSource:
+    """A bundle's Core ML packages, interpreted. A `ModelSource`."""
+
+    def __init__(self, bundle: Bundle, *, precision: str) -> None:
+        self.id = bundle.id
+        self.manifest: ModelInfo = bundle.manifest
+        self.tokenizer_path = bundle.file("tokenizer.json")
+        self.runtime = "coreml"
+        self.precision = precision
+        self._bundle = bundle
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key."""
+        files = self._bundle.graph_files(graph, runtime="coreml", precision=self.precision)
+        spec = self._bundle.manifest.graphs[graph]
+        return CoreMLSession(files, spec=spec, load=MilInterpreter.load)

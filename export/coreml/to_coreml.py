@@ -1,0 +1,271 @@
+"""A program of torch -> a Core ML package (an ML program), with the contract's names.
+
+Deployment target: iOS 17 and macOS 14. iOS 18 would add fused attention, which these programs have
+no use for (the relative positions are added between its two products), weights in blocks, which
+matter at 4 bits only, and packages that share their weights among several shapes.
+
+Shapes are fixed, since dynamic ones leave the Neural Engine: K prompts or texts in buckets, one
+package each, P points in one. Padding is exact: points labelled -2 are masked out by the model, and
+rows of K do not see one another. `CoreMLSession` pads and trims.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from export.coreml.program import prepare_program
+from export.graphs import Graph
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.runtimes.coreml_package import import_coremltools
+
+Weights = Literal["as_is", "int8", "palette6"]
+
+TARGET = "iOS17"
+BATCH_BUCKETS = (1, 8)
+"""Lengths of K, the axis of prompts and that of texts."""
+POINTS_BUCKET = 16
+"""The length of P: 14 points beside a box or 15 and SAM's padding token."""
+
+MIN_COMPRESSED = 10_000
+"""Smaller weights stay: they are a thousandth of the file, and from here on coremltools' k-means
+is the exact one of one dimension, which is deterministic and needs no scikit-learn."""
+
+PARTS = {
+    "image_encoder": "the backbone: a picture to tokens and embeddings, once per picture",
+    "clip_head": "CLIP embeddings of the whole picture and of each patch",
+    "text_encoder": "CLIP embeddings of texts",
+    "prompt_encoder": "points, boxes and masks to embeddings",
+    "mask_decoder": "prompt embeddings to masks",
+}
+
+TENSORS = {
+    "image": "RGB, upright, 0 to 255: long side to the model's size, antialiased bilinear, placed "
+    "top left, the rest filled with (124, 116, 104). Normalisation is inside.",
+    "image_tokens": "The backbone's tokens [1,C,g,g], g = size / patch size, for the CLIP head.",
+    "image_embeddings": "The picture's embeddings [1,D,g,g], for the mask decoder.",
+    "token_mask": "[1,g,g]: 1 where a patch holds any pixel of the picture, else 0.",
+    "patch_embeddings": "[1,h*h,E], rows of the letterboxed square first, each of unit length.",
+    "image_embedding": "[1,E], of unit length.",
+    "input_ids": "[K,77] token ids of CLIP's tokenizer: start, text, end, zeros.",
+    "text_embeddings": "[K,E], each of unit length.",
+    "point_coords": "[K,P,2]: (x, y) in pixels of the letterboxed square.",
+    "point_labels": "[K,P]: 1 foreground, 0 background, 2 and 3 a box's top left and bottom right "
+    "corner, -1 SAM's padding token, -2 filler that takes no part.",
+    "mask_input": "[K,1,4g,4g]: logits of a mask in the letterboxed square, 4g per side.",
+    "has_mask_input": "[K]: 1 where mask_input counts, else 0.",
+    "sparse_embeddings": "[K,P,D]: the embeddings of points and box corners.",
+    "sparse_mask": "[K,P]: 0 for filler, else 1.",
+    "dense_embeddings": "[K,D,g,g]: the embeddings of the mask prompts.",
+    "low_res_masks": "[K,4,4g,4g]: logits in the letterboxed square; above 0 is mask. Mask 0 where "
+    "one is asked, 1 to 3 where three are.",
+    "iou_predictions": "[K,4]: the predicted IoU of each mask, about 0 to 1.",
+}
+"""What Xcode shows of each input and output; frames and units as in the contract."""
+
+
+_MULTIPLIES = frozenset({"linear", "matmul", "conv", "conv_transpose", "gather"})
+"""Operations whose constants are packed. Positions, which are added, keep their precision; `gather`
+reads the table of a text's tokens."""
+_TYPES = {"fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class PackageMetadata:
+    """What a package says about itself.
+
+    Attributes:
+        model: the bundle's name.
+        version: the revision of the weights.
+        author: of the weights.
+        licence: of the weights, as SPDX.
+    """
+
+    model: str
+    version: str
+    author: str
+    licence: str
+
+
+def bucket_axes(graph: Graph) -> list[dict[str, int]]:
+    """The lengths of the symbolic axes of each package that a graph needs, smallest first."""
+    names = {axis for spec in graph.inputs for axis in spec.shape if isinstance(axis, str)}
+    if not names:
+        return [{}]
+    return [
+        {name: POINTS_BUCKET if name == "num_points" else batch for name in sorted(names)}
+        for batch in BATCH_BUCKETS
+    ]
+
+
+def bucket_example(graph: Graph, *, axes: Mapping[str, int]) -> dict[str, Tensor]:
+    """An input of zeros to trace a bucket's program with; the image is a float tensor in it."""
+    return {
+        spec.name: torch.zeros(
+            [axes[axis] if isinstance(axis, str) else axis for axis in spec.shape],
+            dtype=torch.float32 if spec.dtype == "uint8" else getattr(torch, spec.dtype),
+        )
+        for spec in graph.inputs
+    }
+
+
+def to_coreml(
+    program: ExportedProgram,
+    path: Path,
+    *,
+    graph: Graph,
+    axes: Mapping[str, int],
+    weights: Weights,
+    metadata: PackageMetadata,
+) -> None:
+    """Writes a package.
+
+    Args:
+        program: traced with `bucket_example`; its types are kept. It is changed.
+        path: a folder to be, with the ending .mlpackage.
+        graph: what the program was made from.
+        axes: the lengths of its symbolic axes in this package.
+        weights: how fp16 weights are stored: as they are, with 8 bits (symmetric, a scale for each
+            output channel), or with 6 bits (a palette of 64 values for each tensor, by k-means).
+            Small ones, positions, and what the program keeps in fp32 stay.
+        metadata: for whoever opens the package.
+
+    Raises:
+        VerificationError: coremltools changed a type.
+        NotImplementedError: an operation that cannot be converted.
+    """
+    prepare_program(program)
+    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+        model = _convert(program, graph=graph, package=Path(scratch) / "plain.mlpackage")
+        _check_types(model, program=program, graph=graph)
+        packed = _compress(model, weights=weights)
+        _describe(packed, graph=graph, axes=axes, metadata=metadata)
+        packed.save(str(path))
+        if packed is not model:
+            # coremltools would keep its own copy until the process ends.
+            shutil.rmtree(packed.package_path)
+
+
+def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:
+    ct = import_coremltools()
+    pipeline = ct.PassPipeline.DEFAULT
+    if graph.part == "prompt_encoder":
+        # Else "no mask", one vector, would be stored for every position and every prompt.
+        pipeline.set_options("common::const_elimination", {"skip_const_by_size": "1000"})
+    images = [
+        ct.ImageType(name=spec.name, shape=spec.shape, color_layout=ct.colorlayout.RGB)
+        for spec in graph.inputs
+        if spec.dtype == "uint8"
+    ]
+    return ct.convert(
+        program,
+        inputs=images or None,
+        outputs=[ct.TensorType(name=spec.name) for spec in graph.outputs],
+        convert_to="mlprogram",
+        minimum_deployment_target=getattr(ct.target, TARGET),
+        compute_precision=ct.precision.FLOAT32,  # none of its own: the program's types are kept
+        pass_pipeline=pipeline,
+        skip_model_load=True,
+        package_dir=str(package),
+    )
+
+
+def _check_types(model: Any, *, program: ExportedProgram, graph: Graph) -> None:
+    """Holds each operation that kept its name to the precision that the program states."""
+    operations = model._mil_program.functions["main"].operations
+    converted = {var.name: var.dtype.__name__ for each in operations for var in each.outputs}
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "call_function" and isinstance(value, Tensor):
+            found = converted.get(node.name)
+            if found in _TYPES and _TYPES[found] != value.dtype:
+                raise VerificationError(
+                    f"{graph.name}: coremltools computes {node.name} ({node.target}) in {found}, "
+                    f"the program in {value.dtype}"
+                )
+
+
+def _compress(model: Any, *, weights: Weights) -> Any:
+    """Packs the large fp16 weights; returns `model` itself where there is nothing to pack."""
+    packed = _packed_weights(model)
+    if weights == "as_is" or not packed:
+        return model
+    coreml = import_coremltools().optimize.coreml
+    if weights == "int8":
+        int8 = coreml.OpLinearQuantizerConfig(
+            mode="linear_symmetric", weight_threshold=MIN_COMPRESSED
+        )
+        return coreml.linear_quantize_weights(
+            model, coreml.OptimizationConfig(op_name_configs=dict.fromkeys(packed, int8))
+        )
+    palette = coreml.OpPalettizerConfig(mode="kmeans", nbits=6, weight_threshold=MIN_COMPRESSED)
+    return coreml.palettize_weights(
+        model, coreml.OptimizationConfig(op_name_configs=dict.fromkeys(packed, palette))
+    )
+
+
+def _packed_weights(model: Any) -> list[str]:
+    """The constants that are worth packing: large, fp16, and what an operation multiplies with."""
+    operations = model._mil_program.functions["main"].operations
+    values = {each.name: each.outputs[0] for each in operations if each.op_type == "const"}
+    return [
+        name
+        for name, var in values.items()
+        if getattr(var.val, "dtype", None) == np.float16
+        and var.val.size >= MIN_COMPRESSED
+        and all(
+            child.op_type in _MULTIPLIES and not _is_added_to_after_a_transpose(child)
+            for child in var.child_ops
+        )
+    ]
+
+
+def _is_added_to_after_a_transpose(operation: Any) -> bool:
+    """Of the patch embedding: coremltools tries to fuse the sum, and fails at packed weights."""
+    if not operation.op_type.startswith("conv"):
+        return False
+    after = [child for var in operation.outputs for child in var.child_ops]
+    sums = [child for each in after for var in each.outputs for child in var.child_ops]
+    return [each.op_type for each in after] == ["transpose"] and [
+        each.op_type for each in sums
+    ] in (["add"], ["sub"])
+
+
+def _describe(
+    model: Any, *, graph: Graph, axes: Mapping[str, int], metadata: PackageMetadata
+) -> None:
+    lengths = ", ".join(f"{name} = {length}" for name, length in sorted(axes.items()))
+    model.short_description = f"{metadata.model}, {graph.name}: {PARTS[graph.part]}." + (
+        f" Fixed lengths: {lengths}; shorter input is padded." if lengths else ""
+    )
+    model.author, model.license, model.version = (
+        metadata.author,
+        metadata.licence,
+        metadata.version,
+    )
+    for specs, descriptions in (
+        (graph.inputs, model.input_description),
+        (graph.outputs, model.output_description),
+    ):
+        for spec in specs:
+            descriptions[spec.name] = TENSORS[spec.name]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps off the progress bar that coremltools draws for each pass, without a switch for it."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")  # numpy's and torch's, about coremltools' own code
+        yield

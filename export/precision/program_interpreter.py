@@ -1,0 +1,104 @@
+"""Runs programs of torch, fp16 ones as a GPU would: stored in fp16, summed in fp32."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Interpreter, Node
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from export.graphs import Arrays
+from export.precision.mixed_precision import operation_of
+
+
+def run_program(
+    program: ExportedProgram, feed: Arrays, *, outputs: Sequence[str]
+) -> dict[str, NDArray[np.generic]]:
+    """Runs a program as `ProgramInterpreter` does.
+
+    Args:
+        program: from `export_program`, or what `halve` made of it.
+        feed: an array for each of its inputs, by the names of the module's arguments.
+        outputs: what to call its outputs, in their order.
+
+    Returns:
+        Output name -> array.
+    """
+    answer = ProgramModule(program)(
+        *(torch.tensor(feed[name]) for name in program.graph_signature.user_inputs)
+    )
+    return {name: tensor.numpy() for name, tensor in zip(outputs, answer, strict=True)}
+
+
+class ProgramInterpreter(Interpreter):
+    """Runs a program node by node on a CPU.
+
+    What computes in fp16 is computed in fp32 on its fp16 inputs, and rounded: sums are exact to
+    fp32, as on GPUs, and a CPU without fp16 arithmetic, which would take 50 times as long, does it
+    in twice the time of fp32. So it proves what rounding and range of stored numbers do; what a
+    device that also sums in fp16 makes of it, only the device tells.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__(program.graph_module)
+        state = {**program.constants, **program.state_dict}
+        self._state = [
+            state[str(spec.target)]
+            for spec in program.graph_signature.input_specs
+            if spec.kind != InputKind.USER_INPUT
+        ]
+
+    def steps(self, inputs: Sequence[Tensor]) -> Iterator[tuple[Node, Any]]:
+        """Runs the program; a value is let go after its last use.
+
+        Args:
+            inputs: in the order of the program's.
+
+        Yields:
+            Each node and its value, while the values that it read are still there.
+        """
+        self.args_iter = iter([*self._state, *inputs])
+        self.env = {}
+        for node in self.graph.nodes:
+            with torch.no_grad():
+                value = self.run_node(node)
+            self.env[node] = value
+            yield node, value
+            for read in self.user_to_last_uses.get(node, []):
+                del self.env[read]
+
+    def run_node(self, n: Node) -> Any:
+        """The value of a node whose inputs are known."""
+        if operation_of(n) is None or not _computes_in_fp16(n):
+            return super().run_node(n)
+        args, kwargs = tree_map_only(Tensor, _widened, self.fetch_args_kwargs_from_env(n))
+        return tree_map_only(Tensor, Tensor.half, self.call_function(n.target, args, kwargs))
+
+
+class ProgramModule(nn.Module):
+    """A program as a module, run by `ProgramInterpreter`."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__()
+        self._interpreter = ProgramInterpreter(program)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Maps the program's inputs to its outputs, in their order."""
+        ((_, outputs),) = deque(self._interpreter.steps(inputs), maxlen=1)
+        return tuple(outputs)
+
+
+def _computes_in_fp16(node: Node) -> bool:
+    return any(value.dtype == torch.float16 for value in tree_leaves(node.meta["val"]))
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor

@@ -1,0 +1,257 @@
+"""Text-to-mask of many pictures: COCO JSON of a folder, resumable, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samclip_sdk.annotate.annotation_log import AnnotationLog, AnnotationSettings, log_path
+from samclip_sdk.annotate.picture_files import PictureFile, Skipped, check_still, find_pictures
+from samclip_sdk.client import SamClip
+from samclip_sdk.errors import ImageError
+from samclip_sdk.image import ImageSource, PreparedImage
+from samclip_sdk.result_base import coco_annotation
+from samclip_sdk.text import check_labels
+from samclip_sdk.text_to_mask import Options
+
+READERS = 2
+"""How many threads read pictures by default; the model runs in the caller's."""
+
+
+class Annotator:
+    """Answers one picture after another with the masks of the same labels, embedded once.
+
+    Args:
+        model: opened by the caller, who closes it.
+        labels: of the categories, in their order.
+        threshold: as in `SamClip.segment_text`, the others too.
+        mask_threshold: the logit a pixel must exceed.
+        points_per_class: how many points the mask decoder is given for a label, at most.
+        refine: let the mask decoder draw the masks, or the CLIP head alone.
+        seed: of the draw of points.
+
+    Attributes:
+        settings: all that an answer depends on, besides the picture.
+
+    Raises:
+        TextError: no label, an empty one, or one twice.
+        PromptError: a threshold, number of points or seed that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: SamClip,
+        labels: str | Sequence[str],
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        points_per_class: int = 3,
+        refine: bool = True,
+        seed: int = 0,
+    ) -> None:
+        options = Options.from_manifest(
+            model.manifest,
+            threshold=threshold,
+            mask_threshold=mask_threshold,
+            points_per_class=points_per_class,
+            refine=refine,
+            seed=seed,
+        )
+        self._model = model
+        self.settings = AnnotationSettings(
+            model=model.manifest.name,
+            model_id=model.source.id,
+            revision=model.manifest.revision,
+            runtime=model.source.runtime,
+            precision=model.source.precision,
+            labels=check_labels(labels),
+            threshold=options.presence_threshold,
+            mask_threshold=options.mask_threshold,
+            points_per_class=points_per_class,
+            refine=refine,
+            seed=seed,
+        )
+
+    def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
+        """Reads a still picture; any thread may, while another calls this object.
+
+        Raises:
+            ImageError: it cannot be read, is empty, or is animated.
+        """
+        check_still(Path(path))
+        return self._model.prepare_image(path)
+
+    def __call__(self, image: ImageSource | PreparedImage) -> dict[str, Any]:
+        """Finds the labels in a picture.
+
+        Returns:
+            width and height of the upright picture, and annotations as COCO has them: category_id
+            (the label's place, from 1), bbox, area, segmentation (RLE), score (predicted IoU) and
+            presence. A label whose mask is empty gets none.
+
+        Raises:
+            ImageError: the image cannot be read or used.
+        """
+        settings = self.settings
+        result = self._model.segment_text(
+            self._model.encode_image(image),
+            settings.labels,
+            threshold=settings.threshold,
+            mask_threshold=settings.mask_threshold,
+            points_per_class=settings.points_per_class,
+            refine=settings.refine,
+            seed=settings.seed,
+        )
+        height, width = result.class_map.shape
+        annotations = [
+            {
+                "category_id": int(index) + 1,
+                **coco_annotation(mask),
+                "score": float(result.scores[index]),
+                "presence": float(result.presence[index]),
+            }
+            for index, mask in zip(result.present_index, result.present_masks, strict=True)
+            if mask.any()
+        ]
+        return {"width": width, "height": height, "annotations": annotations}
+
+
+@dataclass(frozen=True)
+class AnnotationReport:
+    """What became of a folder.
+
+    Attributes:
+        output: the COCO JSON.
+        pictures: how many are in it.
+        annotations: how many are in it.
+        resumed: how many of the pictures an earlier run had done.
+        skipped: what is not in it, and why.
+        seconds: how long the pictures of this run took.
+    """
+
+    output: Path
+    pictures: int
+    annotations: int
+    resumed: int
+    skipped: tuple[Skipped, ...]
+    seconds: float
+
+    @property
+    def pictures_per_second(self) -> float:
+        """Of this run; 0 if it had none to do."""
+        done = self.pictures - self.resumed
+        return done / self.seconds if done else 0.0
+
+
+def annotate_pictures(
+    annotator: Annotator, pictures: Iterable[PictureFile], *, readers: int = READERS
+) -> Generator[tuple[PictureFile, dict[str, Any] | ImageError], None, None]:
+    """Annotates pictures in their order, while threads read those that come next.
+
+    At most `2 * readers + 1` pictures are in memory, at the size of the model's input.
+
+    Args:
+        annotator: called in this thread only.
+        pictures: read lazily.
+        readers: threads that read, decode and letterbox.
+
+    Yields:
+        Each picture with its answer, or with the reason why it cannot be read.
+    """
+    ahead: deque[tuple[PictureFile, Future[PreparedImage]]] = deque()
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="reader")
+    try:
+        for picture in pictures:
+            ahead.append((picture, pool.submit(annotator.prepare, picture.path)))
+            if len(ahead) > 2 * readers:
+                yield _answer(annotator, *ahead.popleft())
+        while ahead:
+            yield _answer(annotator, *ahead.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _answer(
+    annotator: Annotator, picture: PictureFile, prepared: Future[PreparedImage]
+) -> tuple[PictureFile, dict[str, Any] | ImageError]:
+    try:
+        return picture, annotator(prepared.result())
+    except ImageError as error:
+        return picture, error
+
+
+def annotate_folder(
+    annotator: Annotator,
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    readers: int = READERS,
+    restart: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AnnotationReport:
+    """Writes COCO JSON of all pictures of a folder and the folders below it.
+
+    A progress file beside the output, `log_path`, has a line for each finished picture. A run that
+    was stopped, by whatever, goes on from it; so does a later one, with what is new, was replaced,
+    or could not be read.
+
+    Args:
+        annotator: with the labels.
+        folder: whose pictures they are; see `find_pictures`.
+        output: the COCO JSON, replaced whole at the end; `file_name` is relative to the folder.
+        readers: see `annotate_pictures`.
+        restart: forget what an earlier run did.
+        on_progress: told how many files are through, of how many.
+
+    Raises:
+        StorageError: there is no such folder; the output or its progress file cannot be written;
+            or the progress file was begun with other settings, or is in use.
+        ImageError: nothing could be read; there is no output then.
+    """
+    target = Path(output)
+    pictures, skipped = find_pictures(folder, leave_out=(target, log_path(target)))
+    with AnnotationLog(log_path(target), settings=annotator.settings, restart=restart) as log:
+        todo = [picture for picture in pictures if picture not in log]
+        resumed = len(pictures) - len(todo)
+        on_progress(resumed, len(pictures))
+        start = time.perf_counter()
+        with closing(annotate_pictures(annotator, todo, readers=readers)) as answers:
+            for count, (picture, answer) in enumerate(answers, resumed + 1):
+                if isinstance(answer, ImageError):
+                    skipped.append(Skipped(picture.name, _reason(answer, picture=picture)))
+                else:
+                    log.append(picture, answer)
+                on_progress(count, len(pictures))
+        seconds = time.perf_counter() - start
+        done = sum(picture in log for picture in pictures)
+        if not done:
+            raise _nothing_read(folder, skipped=skipped)
+        annotations = log.write_coco(target, pictures)
+    return AnnotationReport(
+        output=target,
+        pictures=done,
+        annotations=annotations,
+        resumed=resumed,
+        skipped=tuple(sorted(skipped, key=lambda each: each.name)),
+        seconds=seconds,
+    )
+
+
+def _reason(error: ImageError, *, picture: PictureFile) -> str:
+    """The message without the path, which the list of skipped files has already."""
+    return str(error).removeprefix(str(picture.path)).lstrip(": ")
+
+
+def _nothing_read(folder: str | os.PathLike[str], *, skipped: Sequence[Skipped]) -> ImageError:
+    where = os.fspath(folder)
+    if not skipped:
+        return ImageError(f"there is no picture in {where}")
+    first = f"the first is {skipped[0].name}: {skipped[0].reason}"
+    return ImageError(f"none of {len(skipped)} files in {where} can be read; {first}")

@@ -1,0 +1,238 @@
+"""What is done of a folder's annotations, a line of JSON for each picture; and COCO JSON from it.
+
+The first line holds the settings. Only whole lines count, so a run may be killed at any time. In
+memory is where each picture's line begins, never the lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from samclip_sdk.annotate.picture_files import PictureFile
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.errors import StorageError
+
+_SHOWN_LETTERS = 60
+_AFRESH = "give another output, or start afresh with --restart (restart=True)"
+
+
+class AnnotationSettings(BaseModel):
+    """All that an annotation depends on, besides the picture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    model: str
+    model_id: str
+    revision: str
+    runtime: str
+    precision: str
+    labels: tuple[str, ...]
+    threshold: float
+    mask_threshold: float
+    points_per_class: int
+    refine: bool
+    seed: int
+
+
+class AnnotationLog:
+    """The progress file of an output. A context manager; one run at a time.
+
+    Args:
+        path: of the file, see `log_path`; made if it is not there.
+        settings: of this run.
+        restart: forget what the file holds.
+
+    Raises:
+        StorageError: the file was begun with other settings, is damaged, is being written by
+            another run, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, settings: AnnotationSettings, restart: bool = False) -> None:
+        self.path = path
+        self._settings = settings
+        self._lines: dict[str, tuple[int, int, int]] = {}
+        try:
+            self._file: BinaryIO = path.open("a+b")
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            self._lock()
+            if not restart:
+                self._read()
+            if not self._lines:
+                self._file.truncate(0)
+                self._write(settings.model_dump(mode="json"))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> AnnotationLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __contains__(self, picture: PictureFile) -> bool:
+        """Whether the picture is done, and still the file that it was."""
+        line = self._lines.get(picture.name)
+        return line is not None and line[1:] == (picture.size_bytes, picture.modified_ns)
+
+    def append(self, picture: PictureFile, found: Mapping[str, Any]) -> None:
+        """Notes a picture as done.
+
+        Args:
+            picture: the file, as it was before it was read.
+            found: what `Annotator` answered.
+
+        Raises:
+            StorageError: the line cannot be written.
+        """
+        line = {
+            "file_name": picture.name,
+            "size_bytes": picture.size_bytes,
+            "modified_ns": picture.modified_ns,
+            **found,
+        }
+        start = self._write(line)
+        self._lines[picture.name] = (start, picture.size_bytes, picture.modified_ns)
+
+    def write_coco(self, output: Path, pictures: Sequence[PictureFile]) -> int:
+        """Writes COCO JSON of those pictures that are done, whole or not at all.
+
+        Images, and the annotations of each, are numbered in the order of `pictures`, whatever the
+        order in which they were done.
+
+        Returns:
+            The number of annotations.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        done = [picture for picture in pictures if picture in self]
+        info = {
+            "description": "Text-to-mask by SAM-CLIP",
+            "date_created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **self._settings.model_dump(mode="json", exclude={"schema_version"}),
+        }
+        categories = [
+            {"id": index, "name": label} for index, label in enumerate(self._settings.labels, 1)
+        ]
+        count = 0
+        with atomic_file(output) as file:
+            file.write(b'{"info": %s,\n"categories": %s,\n' % (_dump(info), _dump(categories)))
+            for key, entries in (("images", self._images), ("annotations", self._annotations)):
+                file.write(b'"%s": [' % key.encode())
+                count = 0
+                for count, entry in enumerate(entries(done), 1):
+                    file.write((b",\n" if count > 1 else b"\n") + _dump(entry))
+                file.write(b"\n]%s\n" % (b"}" if key == "annotations" else b","))
+        return count
+
+    def _images(self, done: Sequence[PictureFile]) -> Iterator[dict[str, Any]]:
+        for image_id, line in enumerate(self._entries(done), 1):
+            size = {key: line[key] for key in ("width", "height")}
+            yield {"id": image_id, "file_name": line["file_name"], **size}
+
+    def _annotations(self, done: Sequence[PictureFile]) -> Iterator[dict[str, Any]]:
+        count = 0
+        for image_id, line in enumerate(self._entries(done), 1):
+            for annotation in line["annotations"]:
+                count += 1
+                yield {"id": count, "image_id": image_id, "iscrowd": 0, **annotation}
+
+    def _entries(self, done: Sequence[PictureFile]) -> Iterator[dict[str, Any]]:
+        for picture in done:
+            self._file.seek(self._lines[picture.name][0])
+            line: dict[str, Any] = json.loads(self._file.readline())
+            yield line
+
+    def _write(self, content: Mapping[str, Any]) -> int:
+        """Appends a line, and returns where it begins."""
+        try:
+            start = self._file.seek(0, os.SEEK_END)
+            self._file.write(_dump(content) + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+        return start
+
+    def _read(self) -> None:
+        """Finds the lines, drops a half-written one at the end, and compares the settings.
+
+        A file without a finished picture may have any settings: nothing of it is kept.
+        """
+        self._file.seek(0)
+        header = self._file.readline()
+        start, number = len(header), 2
+        while line := self._file.readline():
+            if not line.endswith(b"\n"):
+                self._file.truncate(start)
+                break
+            try:
+                entry = json.loads(line)
+                known = (start, entry["size_bytes"], entry["modified_ns"])
+                self._lines[entry["file_name"]] = known
+            except (ValueError, KeyError, TypeError) as error:
+                raise StorageError(f"line {number} of {self.path} is damaged: {_AFRESH}") from error
+            start, number = start + len(line), number + 1
+        if self._lines:
+            self._compare(header)
+
+    def _compare(self, header: bytes) -> None:
+        try:
+            begun = AnnotationSettings.model_validate_json(header)
+        except ValidationError as error:
+            raise StorageError(
+                f"{self.path} is no progress file of this version: {_AFRESH}"
+            ) from error
+        differences = [
+            f"{name}: {_shown(value)}, now {_shown(getattr(self._settings, name))}"
+            for name, value in begun
+            if value != getattr(self._settings, name)
+        ]
+        if differences:
+            raise StorageError(
+                f"{self.path} was begun with other settings: {'; '.join(differences)}; give the "
+                f"same again to go on, {_AFRESH}"
+            )
+
+    def _lock(self) -> None:
+        """Keeps a second run away, where the system has such locks: not on Windows."""
+        try:
+            import fcntl
+        except ModuleNotFoundError:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(f"another run is writing {self.path}: wait for it") from error
+        except OSError:  # Some network drives have no locks.
+            return
+
+
+def log_path(output: Path) -> Path:
+    """Where the progress of an output is kept: beside it."""
+    return output.with_name(f"{output.stem}.progress.jsonl")
+
+
+def _dump(content: object) -> bytes:
+    return json.dumps(content, allow_nan=False).encode("ascii")
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."

@@ -1,0 +1,71 @@
+"""The record of a choice: what was asked, what was tried on which device, and what came of it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+AUTO = "auto"
+"""The runtime or precision that is chosen by measuring."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(_Record):
+    """What was asked for: a runtime or "auto", a precision, "auto" or None, and the options."""
+
+    runtime: str
+    precision: str | None
+    providers: tuple[str, ...]
+    compute_units: str
+    threads: int
+
+
+class Device(_Record):
+    """What a choice holds for. `gpu` is empty where no candidate uses one."""
+
+    cpu: str
+    cores: int
+    gpu: str
+    versions: dict[str, str]
+
+
+class GoldenError(_Record):
+    """A golden's error and bound; the error is None where an output was not finite."""
+
+    name: str
+    error: float | None
+    bound: float
+
+
+class Trial(_Record):
+    """What came of a candidate.
+
+    `refused` says why it is out, and is empty if it is not. A pass is what a user asks for: encode
+    a picture, find labels in it. `median_ms` is that of warm ones.
+    """
+
+    runtime: str
+    precision: str
+    refused: str = ""
+    goldens: tuple[GoldenError, ...] = ()
+    median_ms: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The runtime and the precision."""
+        return f"{self.runtime} {self.precision}"
+
+
+class Selection(_Record):
+    """A choice, and what it rests on; `date` is ISO 8601, UTC."""
+
+    bundle_id: str
+    request: Request
+    device: Device
+    runtime: str
+    precision: str
+    reason: str
+    date: str
+    trials: tuple[Trial, ...]

@@ -1,0 +1,62 @@
+"""Opens a model by the names that a caller gives: a runtime or "auto", a model, a precision."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from samclip_sdk.auto.choice import AUTO
+from samclip_sdk.auto.selection import select
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.model_source import BundleSource, ModelSource
+from samclip_sdk.runtimes.availability import check_runtime
+from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+
+RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
+
+
+def open_source(
+    runtime: str,
+    *,
+    model: str | os.PathLike[str],
+    precision: str | None,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
+) -> ModelSource:
+    """Opens a model on a runtime.
+
+    Args:
+        runtime: "onnx", "openvino", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint
+            folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
+        model: a bundle's folder, .zip or name, or a checkpoint folder.
+        precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
+        options: of the runtime.
+
+    Raises:
+        RuntimeMissingError: there is no such runtime, or it is not installed.
+        BundleError: the model cannot be opened, or not with this runtime.
+        VerificationError: "auto" found nothing that computes what it should.
+    """
+    if runtime not in RUNTIMES:
+        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
+    if runtime == AUTO and _is_checkpoint(model):
+        runtime = "torch"
+    if runtime == "torch":
+        if precision not in (None, AUTO, "fp32"):
+            raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
+        from samclip_sdk.runtimes.pytorch import Checkpoint
+
+        return Checkpoint(model)
+    check_runtime(runtime)
+    if _is_checkpoint(model):
+        raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
+    bundle, warn = open_bundle(model), True
+    if AUTO in (runtime, precision):
+        chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
+        runtime, precision, warn = chosen.runtime, chosen.precision, not compared
+    return BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=warn)
+
+
+def _is_checkpoint(model: str | os.PathLike[str]) -> bool:
+    return Path(model, "model.safetensors").is_file() and not Path(model, MANIFEST_NAME).is_file()

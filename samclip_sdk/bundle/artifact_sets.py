@@ -1,0 +1,86 @@
+"""The sets of artifacts in a bundle, and what may run them.
+
+A set is all graphs in one precision. OpenVINO and TensorRT have no artifacts of their own: they
+read the ONNX files, and OpenVINO computes fp32 ones in bf16 where it is told to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.errors import BundleError
+
+_READERS_OF_ONNX = ("onnx", "openvino", "tensorrt")
+_OPENVINO_READS = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}
+
+
+@dataclass(frozen=True)
+class RuntimeSet:
+    """A set of artifacts on a runtime.
+
+    Attributes:
+        runtime: that runs it.
+        precision: that it runs in.
+        artifact_precision: of the files.
+    """
+
+    runtime: str
+    precision: str
+    artifact_precision: str
+
+    def __str__(self) -> str:
+        return f"{self.runtime} {self.precision}"
+
+    @property
+    def artifact_runtime(self) -> str:
+        """Whose files it reads."""
+        return "onnx" if self.runtime in _READERS_OF_ONNX else self.runtime
+
+
+def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
+    """The runtimes and precisions in which every graph of a bundle is there."""
+    graphs = bundle.manifest.graphs.values()
+    kinds = [{(each.runtime, each.precision) for each in graph.artifacts} for graph in graphs]
+    order = [(each.runtime, each.precision) for graph in graphs for each in graph.artifacts]
+    return tuple(kind for kind in dict.fromkeys(order) if all(kind in each for each in kinds))
+
+
+def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
+    """Every way to run a bundle, on whatever machine; sets in the bundle's order."""
+    found = []
+    for runtime, precision in artifact_sets(bundle):
+        if runtime != "onnx":
+            found.append(RuntimeSet(runtime, precision, precision))
+            continue
+        found.append(RuntimeSet("onnx", precision, precision))
+        found += [
+            RuntimeSet("openvino", name, precision)
+            for name, reads in _OPENVINO_READS.items()
+            if reads == precision
+        ]
+        found.append(RuntimeSet("tensorrt", precision, precision))
+    return tuple(found)
+
+
+def find_set(bundle: Bundle, *, runtime: str, precision: str | None) -> RuntimeSet:
+    """The set of a bundle that a runtime is to run.
+
+    Args:
+        bundle: that holds it.
+        runtime: that runs it.
+        precision: the first in the bundle's order that the runtime reads if None.
+
+    Raises:
+        BundleError: there is none.
+    """
+    own = [each for each in runtime_sets(bundle) if each.runtime == runtime]
+    found = next((each for each in own if precision in (None, each.precision)), None)
+    if found is not None:
+        return found
+    held = ", ".join(f"{kind} {each}" for kind, each in artifact_sets(bundle))
+    wanted = f"{runtime} {precision}" if precision else runtime
+    way_out = f"; {runtime} runs it in {', '.join(each.precision for each in own)}" if own else ""
+    raise BundleError(
+        f"the bundle {bundle.manifest.name} has files for {held}, not for {wanted}{way_out}"
+    )

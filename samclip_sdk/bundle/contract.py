@@ -1,0 +1,107 @@
+"""The tensors of every graph of a model: the one table that exporters, sessions and tests read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
+from samclip_sdk.modeling.config import ModelConfig
+
+PER_RESOLUTION = ("image_encoder", "clip_head")
+"""The graphs that exist at several resolutions."""
+
+
+def graph_key(name: str, resolution: int | None) -> str:
+    """The key of a graph: `image_encoder` at 256 px is `image_encoder@256`.
+
+    Graphs that exist once only are known by their names alone, whatever the resolution.
+
+    Raises:
+        ValueError: the graph exists at several resolutions, and none is given.
+    """
+    if name not in PER_RESOLUTION:
+        return name
+    if resolution is None:
+        raise ValueError(f"{name} exists at several resolutions: say which")
+    return f"{name}@{resolution}"
+
+
+def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[str, GraphSpec]:
+    """The inputs and outputs of every graph of a model, without artifacts.
+
+    Args:
+        model: the config.
+        resolutions: pixels; those at which image_encoder and clip_head exist.
+
+    Returns:
+        Key -> graph. Axes `num_texts`, `num_prompts` (K) and `num_points` (P) are symbolic.
+
+    Raises:
+        ValueError: the model does not run at one of the resolutions.
+    """
+    graphs: dict[str, GraphSpec] = {}
+    for resolution in sorted(set(resolutions)):
+        model.check_resolution(resolution)
+        encoder, head = _image_graphs(model, resolution)
+        graphs[graph_key("image_encoder", resolution)] = encoder
+        graphs[graph_key("clip_head", resolution)] = head
+    ids = _tensor("input_ids", "num_texts", model.text_encoder.context_length, dtype="int32")
+    graphs["text_encoder"] = GraphSpec(
+        inputs=(ids,), outputs=(_tensor("text_embeddings", "num_texts", model.embed_dim),)
+    )
+    return graphs | _mask_graphs(model)
+
+
+def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, GraphSpec]:
+    grid = resolution // model.image_encoder.patch_size
+    patches = (grid // model.token_pooling(resolution)) ** 2
+    tokens = _tensor("image_tokens", 1, model.image_encoder.embed_dim, grid, grid)
+    embeddings = _tensor("image_embeddings", 1, model.mask_decoder.embed_dim, grid, grid)
+    encoder = GraphSpec(
+        inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),
+        outputs=(tokens, embeddings),
+    )
+    head = GraphSpec(
+        inputs=(tokens, _tensor("token_mask", 1, grid, grid)),
+        outputs=(
+            _tensor("patch_embeddings", 1, patches, model.embed_dim),
+            _tensor("image_embedding", 1, model.embed_dim),
+        ),
+    )
+    return encoder, head
+
+
+def _mask_graphs(model: ModelConfig) -> dict[str, GraphSpec]:
+    grid = model.segmentation_resolution // model.image_encoder.patch_size
+    dim, side = model.mask_decoder.embed_dim, 4 * grid
+    many, points = "num_prompts", "num_points"
+    sparse = _tensor("sparse_embeddings", many, points, dim)
+    sparse_mask = _tensor("sparse_mask", many, points)
+    dense = _tensor("dense_embeddings", many, dim, grid, grid)
+    return {
+        "prompt_encoder": GraphSpec(
+            inputs=(
+                _tensor("point_coords", many, points, 2),
+                _tensor("point_labels", many, points, dtype="int32"),
+                _tensor("mask_input", many, 1, side, side),
+                _tensor("has_mask_input", many),
+            ),
+            outputs=(sparse, sparse_mask, dense),
+        ),
+        "mask_decoder": GraphSpec(
+            inputs=(
+                _tensor("image_embeddings", 1, dim, grid, grid),
+                sparse,
+                sparse_mask,
+                dense,
+            ),
+            outputs=(
+                _tensor("low_res_masks", many, 4, side, side),
+                _tensor("iou_predictions", many, 4),
+            ),
+        ),
+    }
+
+
+def _tensor(name: str, *shape: int | str, dtype: DType = "float32") -> TensorSpec:
+    return TensorSpec(name=name, dtype=dtype, shape=shape)

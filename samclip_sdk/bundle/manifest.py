@@ -1,0 +1,196 @@
+"""The bundle's `manifest.json`: the only home of tensor names, sizes and thresholds.
+
+Graphs are keyed by name; what exists at several resolutions carries its own behind an @:
+`image_encoder@256`, `clip_head@256`, `text_encoder`, `prompt_encoder`, `mask_decoder`.
+`contract_graphs` derives their inputs and outputs from the model config, and a manifest whose
+graphs say otherwise is refused: exporters, sessions and tests all read the same table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, JsonValue, StringConstraints, model_validator
+
+from samclip_sdk.bundle.contract import PER_RESOLUTION, contract_graphs, graph_key
+from samclip_sdk.bundle.graph_spec import GraphSpec, Pin, Record, StoredFile
+from samclip_sdk.modeling.config import ModelConfig
+
+SCHEMA_VERSION: Final = 1
+MANIFEST_NAME = "manifest.json"
+TOKENIZER_NAME = "tokenizer.json"
+GOLDEN_INDEX = "golden/index.json"
+GOLDEN_TENSORS = "golden/tensors.npz"
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ImageSpec(Record):
+    """How a picture becomes the image encoder's input (whose normalisation is in the graph)."""
+
+    patch_size: int = Field(gt=0)
+    pad_colour: tuple[int, int, int] = (124, 116, 104)
+    resize: Literal["bilinear_antialias"] = "bilinear_antialias"
+
+
+class Task(Record):
+    """At which resolution a task runs, and what it sees of a picture."""
+
+    resolution: int = Field(gt=0)
+    crop: Literal["letterbox", "center_crop"] = "letterbox"
+
+
+class Tasks(Record):
+    """Prompts and text-to-mask need the whole picture; classification of a raw one may crop."""
+
+    segmentation: Task
+    classification: Task
+
+    @model_validator(mode="after")
+    def _check(self) -> Tasks:
+        if self.segmentation.crop != "letterbox":
+            raise ValueError("segmentation sees the whole picture: its crop must be letterbox")
+        return self
+
+
+class TextSpec(Record):
+    """`logit_scale` multiplies the cosine (the exponential of CLIP's parameter)."""
+
+    context_length: int = Field(gt=1)
+    templates: tuple[Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")], ...] = Field(
+        min_length=1
+    )
+    logit_scale: float = Field(gt=0)
+
+
+class Calibration(Record):
+    """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s)."""
+
+    scale: float = Field(gt=0)
+    bias: float = Field(ge=-1, le=1)
+    mask_threshold_score: Probability = Field(description="above it, a patch may give a point")
+    presence_threshold: Probability = Field(description="below it, a label is absent")
+    head_only_threshold: Probability = Field(description="the CLIP head's own masks, refine=False")
+
+
+UNCALIBRATED = Calibration(
+    scale=10.0,
+    bias=0.0,
+    mask_threshold_score=0.5,
+    presence_threshold=0.5,
+    head_only_threshold=0.5,
+)
+"""Stands in where nothing was calibrated; such a model says `random_weights`."""
+
+
+class MaskSpec(Record):
+    """`mask_threshold` is a logit; more than `max_prompts` prompts are decoded in several calls."""
+
+    mask_threshold: float = 0.0
+    max_prompts: int = Field(default=16, gt=0)
+
+
+class Licence(Record):
+    """What a part of the bundle (weights, tokenizer, training data) may be used under."""
+
+    part: str = Field(min_length=1)
+    spdx: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+
+
+class ModelInfo(Record):
+    """What there is to know about a model beside its weights, in a bundle or in a checkpoint.
+
+    `revision` names the weights; `random_weights` says that they mean nothing, and that the model
+    is held to numeric gates only.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    random_weights: bool = False
+    model: ModelConfig
+    image: ImageSpec
+    tasks: Tasks
+    text: TextSpec
+    calibration: Calibration
+    masks: MaskSpec = MaskSpec()
+    provenance: dict[str, JsonValue]
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> ModelInfo:
+        model, tasks = self.model, self.tasks
+        if self.image.patch_size != model.image_encoder.patch_size:
+            raise ValueError("image.patch_size is not the model's")
+        if self.text.context_length != model.text_encoder.context_length:
+            raise ValueError("text.context_length is not the model's")
+        if tasks.segmentation.resolution != model.segmentation_resolution:
+            raise ValueError("tasks.segmentation.resolution is not the model's")
+        model.check_resolution(tasks.classification.resolution)
+        return self
+
+
+class Manifest(ModelInfo):
+    """`manifest.json`. `files` are those that belong to no graph: tokenizer, goldens, model card.
+
+    A bundle without a text_encoder serves vocabulary packs only; every other graph must be there.
+    """
+
+    graphs: dict[str, GraphSpec]
+    precision_plan: dict[str, tuple[Pin, ...]] = Field(
+        default={}, description="graph -> what its fp16 artifacts compute in fp32, on any runtime"
+    )
+    kept_in_float: dict[str, tuple[str, ...]] = Field(
+        default={}, description="graph -> the layers that its int8 artifacts compute in float"
+    )
+    files: tuple[StoredFile, ...]
+    licences: tuple[Licence, ...] = Field(min_length=1)
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        """Every file of the bundle except the manifest, each path once."""
+        artifacts = [each for graph in self.graphs.values() for each in graph.artifacts]
+        weights = [each for artifact in artifacts for each in artifact.weights]
+        by_path = {each.path: each for each in (*self.files, *artifacts, *weights)}
+        return tuple(by_path.values())
+
+    @model_validator(mode="after")
+    def _check_graphs(self) -> Manifest:
+        tasks = self.tasks
+        needed = {graph_key(part, tasks.classification.resolution) for part in PER_RESOLUTION}
+        needed |= {graph_key(part, tasks.segmentation.resolution) for part in PER_RESOLUTION}
+        for name in sorted(needed | {"prompt_encoder", "mask_decoder"}):
+            if name not in self.graphs:
+                raise ValueError(f"the graph {name} is missing")
+        if "text_encoder" in self.graphs and TOKENIZER_NAME not in {f.path for f in self.files}:
+            raise ValueError(f"there is a text_encoder and no {TOKENIZER_NAME}")
+        self._check_contract()
+        self._check_paths()
+        return self
+
+    def _check_contract(self) -> None:
+        resolutions = {int(name.partition("@")[2] or 0) for name in self.graphs if _KEY.match(name)}
+        contract = contract_graphs(self.model, resolutions=resolutions - {0})
+        for name, graph in self.graphs.items():
+            expected = contract.get(name)
+            if expected is None:
+                raise ValueError(f"there is no graph {name} in the contract")
+            for side in ("inputs", "outputs"):
+                found, wanted = getattr(graph, side), getattr(expected, side)
+                if found != wanted:
+                    raise ValueError(f"the {side} of {name} are not the contract's: {wanted}")
+            if not graph.artifacts:
+                raise ValueError(f"the graph {name} has no artifact")
+
+    def _check_paths(self) -> None:
+        artifacts = [each for graph in self.graphs.values() for each in graph.artifacts]
+        weights = {(f.path, f.sha256, f.size_bytes) for each in artifacts for f in each.weights}
+        paths = [f.path for f in (*self.files, *artifacts)] + [path for path, _, _ in weights]
+        # Compared without case: on macOS and Windows one file would overwrite the other.
+        folded = [path.casefold() for path in [*paths, MANIFEST_NAME]]
+        for path in paths:
+            if folded.count(path.casefold()) > 1:
+                raise ValueError(f"two files of the bundle are called {path}")
+
+
+_KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")

@@ -1,0 +1,250 @@
+"""Opens a bundle: a folder, a .zip of one, or the name of an embedded one.
+
+Nothing of a bundle is used before its bytes have the sha256 that the manifest states, and no path,
+symbolic link or zip member leads out of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import TypeAdapter, ValidationError
+
+from samclip_sdk.bundle.graph_spec import Artifact, StoredFile
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
+from samclip_sdk.bundle.zipped import ZippedBundle
+from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError
+from samclip_sdk.session import GraphFile
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Bundle:
+    """An unpacked bundle.
+
+    Args:
+        root: its folder.
+        content: of its manifest.
+
+    Attributes:
+        root: the folder, links resolved.
+        manifest: what is in it.
+        id: 16 hex digits of the manifest's sha256, and so of everything in the bundle.
+
+    Raises:
+        BundleSchemaError: the manifest is not one that this version understands.
+    """
+
+    def __init__(self, root: Path, *, content: bytes) -> None:
+        self.root = root.resolve()
+        self.manifest = parse_manifest(content, source=root / MANIFEST_NAME)
+        self.id = bundle_id(content)
+        self._files = {stored.path: stored for stored in self.manifest.stored_files()}
+        self._verified: set[str] = set()
+
+    def file(self, path: str) -> Path:
+        """Finds a file of the bundle and verifies it, once.
+
+        Args:
+            path: as in the manifest, `tokenizer.json` for instance.
+
+        Raises:
+            BundleError: the manifest has no such file, it is missing, or a link leads outside.
+            BundleTamperedError: its bytes are not those that the manifest states.
+        """
+        stored = self._files.get(path)
+        if stored is None:
+            raise BundleError(f"the bundle {self.root} has no {path}")
+        found = (self.root / path).resolve()
+        if not found.is_relative_to(self.root):
+            raise BundleError(f"{self.root / path} is a link that leads out of the bundle")
+        if path not in self._verified:
+            _verify(found, stored=stored)
+            self._verified.add(path)
+        return found
+
+    def verify(self) -> None:
+        """Verifies every file of the bundle; raises what `file` raises."""
+        for path in self._files:
+            self.file(path)
+
+    def graph_files(
+        self, graph: str, *, runtime: str, precision: str | None = None
+    ) -> tuple[GraphFile, ...]:
+        """Finds a graph's artifacts for a runtime, and verifies them with their weights.
+
+        Args:
+            graph: a key of the manifest's graphs, `image_encoder@256` for instance.
+            runtime: that has to read them.
+            precision: the one that the manifest lists first if None.
+
+        Returns:
+            One file, or several that differ in the lengths of their axes.
+
+        Raises:
+            BundleError: there is no such graph or artifact, or a file of it is missing.
+            BundleTamperedError: a file of it was changed.
+        """
+        spec = self.manifest.graphs.get(graph)
+        if spec is None:
+            raise BundleError(
+                f"the bundle {self.manifest.name} has no graph {graph}, only "
+                f"{', '.join(self.manifest.graphs)}"
+            )
+        found = _pick(spec.artifacts, runtime=runtime, precision=precision)
+        if not found:
+            kinds = sorted({f"{each.runtime} {each.precision}" for each in spec.artifacts})
+            wanted = f"{runtime} {precision}" if precision else runtime
+            raise BundleError(
+                f"the bundle {self.manifest.name} has {graph} for {', '.join(kinds)}, not for "
+                f"{wanted}"
+            )
+        return tuple(self._graph_file(artifact) for artifact in found)
+
+    def _graph_file(self, artifact: Artifact) -> GraphFile:
+        for weights in artifact.weights:
+            self.file(weights.path)
+        path = self.file(artifact.path)
+        return GraphFile(
+            path,
+            sha256=artifact.sha256,
+            weights_sha256=tuple(weights.sha256 for weights in artifact.weights),
+            precision=artifact.precision,
+            axes=artifact.axes,
+            proven=artifact.parity.measured_on is not None and artifact.parity.on_target,
+        )
+
+
+def open_bundle(source: str | os.PathLike[str]) -> Bundle:
+    """Opens a bundle.
+
+    A .zip is unpacked into the user's cache, under the bundle's id, and verified as a whole.
+
+    Args:
+        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-tiny"); a folder
+            of that name is `./samclip-tiny`.
+
+    Raises:
+        BundleError: there is no such bundle, or it is damaged, or leads out of its folder.
+        BundleTamperedError: a file of a .zip was changed.
+        BundleSchemaError: the manifest is not one that this version understands.
+        StorageError: the cache cannot be written.
+    """
+    if isinstance(source, str) and source in embedded_bundles():
+        return _open_folder(ASSETS / source)
+    path = Path(source)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.is_file():
+        return _open_zip(path)
+    known = ", ".join(embedded_bundles()) or "none"
+    raise BundleError(
+        f"there is no bundle {os.fspath(source)}: give a folder, a .zip or an embedded bundle's "
+        f"name ({known})"
+    )
+
+
+def embedded_bundles() -> tuple[str, ...]:
+    """The names of the bundles inside the package."""
+    return tuple(sorted(path.parent.name for path in ASSETS.glob(f"*/{MANIFEST_NAME}")))
+
+
+def cache_folder() -> Path:
+    """Where zipped bundles are unpacked."""
+    return platformdirs.user_cache_path("samclip-sdk") / "bundles"
+
+
+def bundle_id(content: bytes) -> str:
+    """The id of the bundle with this manifest."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def parse_manifest(content: bytes, *, source: Path) -> Manifest:
+    """Reads a manifest.
+
+    Args:
+        content: the file's.
+        source: named in errors.
+
+    Raises:
+        BundleSchemaError: no JSON, another schema version, or not what the schema says.
+    """
+    try:
+        # The version first: all else may be different in another one.
+        raw = TypeAdapter(dict[str, Any]).validate_json(content)
+        version = raw.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise BundleSchemaError(
+                f"{source} has schema version {version}; this version of samclip-sdk reads "
+                f"{SCHEMA_VERSION}: upgrade the package or export the bundle again"
+            )
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise BundleSchemaError(
+            f"{source} is not a manifest: {f'{where}: ' if where else ''}{message}"
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _open_folder(root: Path) -> Bundle:
+    path = root / MANIFEST_NAME
+    try:
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise BundleError(f"{path} is a link that leads out of the bundle")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+    return Bundle(root, content=content)
+
+
+def _open_zip(path: Path) -> Bundle:
+    zipped = ZippedBundle(path)
+    manifest = parse_manifest(zipped.manifest, source=path)
+    target = cache_folder() / bundle_id(zipped.manifest)
+    with suppress(BundleError):  # Not there, or damaged since: it is unpacked anew.
+        cached = _open_folder(target)
+        cached.verify()
+        return cached
+    shutil.rmtree(target, ignore_errors=True)
+    zipped.unpack(target, files=manifest.stored_files())
+    return _open_folder(target)
+
+
+def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None) -> list[Artifact]:
+    """The artifacts of a runtime, all of one precision."""
+    fitting = [each for each in artifacts if each.runtime == runtime]
+    wanted = precision or next((each.precision for each in fitting), None)
+    return [each for each in fitting if each.precision == wanted]
+
+
+def _verify(path: Path, *, stored: StoredFile) -> None:
+    try:
+        same = path.stat().st_size == stored.size_bytes and file_sha256(path) == stored.sha256
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is missing from the bundle") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+    if not same:
+        raise BundleTamperedError(f"{path} was changed: its sha256 is not the manifest's")

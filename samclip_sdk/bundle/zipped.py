@@ -1,0 +1,135 @@
+"""A zipped bundle -> a folder, whole or not at all, and never outside of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from samclip_sdk.bundle.graph_spec import StoredFile, check_relative_path
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.errors import BundleError, BundleTamperedError, StorageError
+
+_MAX_MANIFEST_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 20
+_ENCRYPTED = 1
+
+
+class ZippedBundle:
+    """A .zip of a bundle's files, or of the folder that holds them.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        manifest: the manifest's bytes.
+
+    Raises:
+        BundleError: it is no zip file, is damaged, has no manifest, or has a member that is a link,
+            encrypted, there twice, or leads out of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _opened(path) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if len(members) != len(archive.infolist()):
+                raise BundleError(f"{path} has two members of one name")
+            for info in members.values():
+                _check_member(info, path=path)
+            # At the top, or in the one folder that was zipped.
+            found = [n for n in members if n.split("/")[-1] == MANIFEST_NAME and n.count("/") < 2]
+            if len(found) != 1:
+                raise BundleError(f"{path} is not a bundle: it has no {MANIFEST_NAME} at its top")
+            if members[found[0]].file_size > _MAX_MANIFEST_BYTES:
+                raise BundleError(f"{path} is not a bundle: its {MANIFEST_NAME} is too large")
+            self._prefix = found[0].removesuffix(MANIFEST_NAME)
+            self.manifest = archive.read(found[0])
+
+    def unpack(self, target: Path, *, files: Sequence[StoredFile]) -> None:
+        """Unpacks the manifest and the files that it lists, and verifies them on the way.
+
+        Args:
+            target: the folder to make. If another process makes it meanwhile, that one stays.
+            files: of the bundle, without the manifest.
+
+        Raises:
+            BundleError: a file is missing, or the .zip is damaged.
+            BundleTamperedError: a file is not the one that the manifest states.
+            StorageError: the folder cannot be written.
+        """
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+        try:
+            with _opened(self._path) as archive, _writing(target):
+                for stored in files:
+                    self._unpack(archive, stored=stored, path=partial / stored.path)
+                (partial / MANIFEST_NAME).write_bytes(self.manifest)
+                _move(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _unpack(self, archive: zipfile.ZipFile, *, stored: StoredFile, path: Path) -> None:
+        try:
+            info = archive.getinfo(self._prefix + stored.path)
+        except KeyError as error:
+            raise BundleError(f"{stored.path} is missing from {self._path}") from error
+        digest = hashlib.sha256()
+        # The size first: a small member can expand to more than any disk holds.
+        if info.file_size == stored.size_bytes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(info) as source, path.open("xb") as file:
+                while chunk := source.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+        if digest.hexdigest() != stored.sha256:
+            raise BundleTamperedError(
+                f"{stored.path} in {self._path} was changed: its sha256 is not the manifest's"
+            )
+
+
+def _move(partial: Path, target: Path) -> None:
+    try:
+        os.rename(partial, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def _check_member(info: zipfile.ZipInfo, *, path: Path) -> None:
+    try:
+        check_relative_path(info.filename.removesuffix("/"))
+    except ValueError as error:
+        raise BundleError(f"{path} has a member that leads out of it: {info.filename}") from error
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise BundleError(f"{path} has a member that is a link or a device: {info.filename}")
+    if info.flag_bits & _ENCRYPTED:
+        raise BundleError(f"{path} is encrypted")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens a .zip for reading; damage anywhere in it becomes a BundleError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise BundleError(f"{path} is not a .zip file, or damaged: {error}") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from error

@@ -1,0 +1,91 @@
+"""`samclip tune`: try again what runs a bundle fastest here; and what `samclip info` says of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from samclip_sdk.auto.choice import AUTO, Selection, Trial
+from samclip_sdk.auto.selection import choose_again, find_candidates, remembered
+from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.cli.terminal import print_table, show_progress, working
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.errors import SamClipError
+from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+
+
+def tune(
+    bundle: Annotated[
+        str, typer.Argument(metavar="[BUNDLE]", help="its folder, .zip or name")
+    ] = DEFAULT_MODEL,
+    runtime: Annotated[
+        str, typer.Option(help="onnx, openvino, coreml, tensorrt; or auto: any")
+    ] = AUTO,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="auto: any; by default the one that the bundle lists first"),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="0: the runtime's choice")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one line of JSON")] = False,
+) -> None:
+    """Try what runs a bundle fastest here, and remember it for loading with the same options."""
+    with working("opening"):
+        selection = choose_again(
+            open_bundle(bundle),
+            runtime=runtime,
+            precision=precision,
+            options=RuntimeOptions(threads=threads, on_progress=show_progress),
+        )
+    if as_json:
+        typer.echo(selection.model_dump_json())
+    else:
+        print_selection(selection)
+
+
+def print_selection(selection: Selection) -> None:
+    """Prints what was tried, and what came of it."""
+    chosen = (selection.runtime, selection.precision)
+    rows = [
+        (
+            trial.name,
+            "" if trial.median_ms is None else f"{trial.median_ms:.1f} ms",
+            _worst(trial),
+            trial.refused or ("chosen" if (trial.runtime, trial.precision) == chosen else ""),
+        )
+        for trial in selection.trials
+    ]
+    print_table(("runtime", "a pass", "goldens: worst error / bound", ""), rows)
+    typer.echo(f"chosen on {selection.date}: {selection.reason}")
+
+
+def auto_choice(bundle: Bundle) -> Selection | str:
+    """What "auto" runs a bundle on: the remembered choice, or in words what will happen."""
+    try:
+        candidates = find_candidates(bundle, runtime=AUTO, precision=None, options=DEFAULT_OPTIONS)
+    except SamClipError as error:
+        return str(error)
+    if len(candidates) == 1:
+        return f"auto runs {bundle.manifest.name} on {candidates[0]}: nothing else is installed"
+    known = remembered(bundle, runtime=AUTO, precision=None, options=DEFAULT_OPTIONS)
+    names = ", ".join(map(str, candidates))
+    return known or f"auto will try {names} at the first load; `samclip tune` does it now"
+
+
+def print_auto_choice(choice: Selection | str) -> None:
+    """Prints what `auto_choice` found."""
+    if isinstance(choice, str):
+        typer.echo(choice)
+    else:
+        print_selection(choice)
+
+
+def _worst(trial: Trial) -> str:
+    """The error that comes nearest to its bound, or is farthest beyond it."""
+    if not trial.goldens:
+        return ""
+    shares = [
+        float("inf") if each.error is None else each.error / max(each.bound, 1e-12)
+        for each in trial.goldens
+    ]
+    return f"{max(shares):.3f}"

@@ -1,0 +1,192 @@
+"""Re-runs a bundle's goldens: each is a comparison of this device with eager torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, TOKENIZER_NAME
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.engine import Engine, Stopwatch
+from samclip_sdk.errors import TextTruncatedWarning
+from samclip_sdk.goldens.schema import (
+    Expected,
+    GoldenIndex,
+    GoldenLetterbox,
+    GoldenSegment,
+    GoldenTokens,
+    golden_error,
+    min_cosine,
+    read_goldens,
+)
+from samclip_sdk.image import letterbox
+from samclip_sdk.prompts import geometric_prompts
+from samclip_sdk.text import Tokenizer
+
+Tensors = Mapping[str, NDArray[np.generic]]
+
+_ONE_LEVEL = 1.0
+"""Pillow's resampling may differ by one of 255 levels between versions."""
+
+_MAX_COSINE_DISTANCE = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "palette6": 2e-2}
+"""Of one graph in less than fp32, where the largest error says little."""
+
+_CHAINED = 3  # encoder, prompt encoder and decoder each add their error
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: the error measured here, and the bound that it must keep."""
+
+    name: str
+    error: float
+    bound: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error keeps its bound."""
+        return self.error <= self.bound
+
+
+def describe_failures(checks: Sequence[Check], *, subject: str) -> str:
+    """How many checks failed on what was checked, and the worst of them; empty if none did."""
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return ""
+    worst = max(failed, key=lambda check: check.error / max(check.bound, 1e-12))
+    return (
+        f"{len(failed)} of {len(checks)} checks failed on {subject}: {worst.name} is off by "
+        f"{worst.error:.3g}, its bound is {worst.bound:.3g}"
+    )
+
+
+def graph_checks(bundle: Bundle, *, engine: Engine, precision: str) -> Iterator[Check]:
+    """Runs the goldens that take seconds: preprocessing, graphs, prompts, class embeddings.
+
+    Args:
+        bundle: whose goldens they are.
+        engine: its graphs, as they are to be judged; it stays open.
+        precision: of these graphs; decides how they are compared, and the bounds.
+
+    Yields:
+        Each check, as soon as it is made.
+
+    Raises:
+        BundleError: the bundle has no goldens, or they are damaged.
+    """
+    index, tensors = read_verified_goldens(bundle)
+    judge = _Judge(tensors, precision=precision)
+    yield from _preprocessing(bundle, index, tensors=tensors)
+    yield from _graphs(bundle, index, engine=engine, judge=judge)
+
+
+def read_verified_goldens(bundle: Bundle) -> tuple[GoldenIndex, Tensors]:
+    """A bundle's goldens, their files verified.
+
+    Raises:
+        BundleError: the bundle has none, or they are damaged.
+    """
+    for path in (GOLDEN_INDEX, GOLDEN_TENSORS):
+        bundle.file(path)
+    return read_goldens(bundle.root)
+
+
+class _Judge:
+    """Compares outputs with what was expected, as their precision allows."""
+
+    def __init__(self, tensors: Tensors, *, precision: str) -> None:
+        self.tensors = tensors
+        self.precision = precision
+
+    def compare(
+        self, name: str, output: NDArray[np.generic], *, expected: Expected, chained: bool = False
+    ) -> Check:
+        wanted = self.tensors[expected.tensor]
+        if self.precision == "fp32":
+            error = golden_error(output, expected=wanted, step=expected.step)
+            return Check(name, error=error, bound=expected.max_error)
+        sample = output.reshape(-1)[:: expected.step]
+        bound = _MAX_COSINE_DISTANCE[self.precision] * (_CHAINED if chained else 1)
+        distance = 1 - min_cosine(sample, wanted.reshape(-1), vectors=False)
+        return Check(f"{name}, cosine distance", error=distance, bound=bound)
+
+
+def _graphs(
+    bundle: Bundle, index: GoldenIndex, *, engine: Engine, judge: _Judge
+) -> Iterator[Check]:
+    """Every graph by itself, masks from a picture, and class embeddings."""
+    # A bundle that serves vocabulary packs only has no text_encoder; every other graph is there.
+    graphs = bundle.manifest.graphs
+    for golden in index.graphs:
+        if golden.graph not in graphs:
+            continue
+        feed = {name: judge.tensors[key] for name, key in golden.inputs.items()}
+        outputs = engine.run(golden.graph, feed, clock=Stopwatch())
+        for name, expected in golden.outputs.items():
+            yield judge.compare(f"{golden.graph} {name}", outputs[name], expected=expected)
+    for prompt in index.segment:
+        yield from _segment(prompt, engine=engine, judge=judge)
+    for classes in index.class_embeddings if "text_encoder" in graphs else ():
+        embeddings = engine.embed_labels(classes.labels, clock=Stopwatch())
+        yield judge.compare("class embeddings", embeddings, expected=classes.expected)
+
+
+def _preprocessing(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Iterator[Check]:
+    """Token ids, and the letterbox."""
+    if index.tokens:
+        tokenizer = Tokenizer(bundle.file(TOKENIZER_NAME))
+        wrong = sum(not _same_tokens(golden, tokenizer=tokenizer) for golden in index.tokens)
+        yield Check(f"token ids of {len(index.tokens)} texts", error=wrong, bound=0)
+    for golden in index.letterbox:
+        yield _letterbox(golden, bundle=bundle, tensors=tensors)
+
+
+def _same_tokens(golden: GoldenTokens, *, tokenizer: Tokenizer) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TextTruncatedWarning)  # One of the texts is too long.
+        ids = tokenizer([golden.text])[0]
+    wanted = np.zeros_like(ids)
+    wanted[: len(golden.input_ids)] = golden.input_ids
+    return np.array_equal(ids, wanted)
+
+
+def _letterbox(golden: GoldenLetterbox, *, bundle: Bundle, tensors: Tensors) -> Check:
+    square, _ = letterbox(
+        tensors[golden.image].astype(np.uint8),
+        resolution=golden.resolution,
+        pad_colour=bundle.manifest.image.pad_colour,
+    )
+    levels = np.abs(square.astype(np.int16) - tensors[golden.output].astype(np.int16)).max()
+    return Check(f"letterbox to {golden.resolution} px", error=float(levels), bound=_ONE_LEVEL)
+
+
+def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterator[Check]:
+    """From the picture to all four masks of one prompt."""
+    clock = Stopwatch()
+    embedding = engine.encode(
+        judge.tensors[golden.image].astype(np.uint8),
+        task=engine.manifest.tasks.segmentation,
+        clock=clock,
+    )
+    prompts = geometric_prompts(
+        golden.points or None,
+        labels=golden.labels or None,
+        boxes=golden.box,
+        mask_input=None,
+        frame=embedding.frame,
+        mask_side=4 * embedding.image_embeddings.shape[-1],
+    )
+    masks, scores = engine.decode(
+        embedding.image_embeddings, prompts=prompts, tokens=slice(None), clock=clock
+    )
+    what = "box" if golden.box else "point"
+    found = {"low_res_masks": masks, "iou_predictions": scores}
+    for name, output in found.items():
+        expected: Expected = getattr(golden, name)
+        yield judge.compare(
+            f"picture and {what} to {name}", output, expected=expected, chained=True
+        )

@@ -1,0 +1,152 @@
+"""The bundle's goldens: inputs and reference outputs, for `samclip verify` on the device.
+
+They come from eager torch in fp32, never from the artifact that they judge. `golden/index.json`
+says what to run and what to expect; `golden/tensors.npz` holds the arrays, each stored once and
+known by a key. Outputs are stored as every `step`-th value, in fp16, so that they stay small.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
+from samclip_sdk.errors import BundleError
+from samclip_sdk.goldens.tasks import GoldenTasks
+
+
+class _Golden(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Expected(_Golden):
+    """What an output must be: every `step`-th of its values, flattened, is the tensor's."""
+
+    tensor: str
+    step: int = Field(gt=0)
+    max_error: float = Field(gt=0, description="bound of `golden_error`, for fp32 artifacts")
+
+
+class GoldenTokens(_Golden):
+    """A text and its token ids, without the zeros that pad them."""
+
+    text: str
+    input_ids: tuple[int, ...]
+
+
+class GoldenLetterbox(_Golden):
+    """A picture uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one."""
+
+    image: str
+    resolution: int = Field(gt=0)
+    output: str
+
+
+class GoldenGraph(_Golden):
+    """One run of a graph: input name -> tensor, output name -> what it must be."""
+
+    graph: str
+    inputs: dict[str, str]
+    outputs: dict[str, Expected]
+
+
+class GoldenSegment(_Golden):
+    """From picture to mask with one prompt, in image pixels; outputs have all four mask tokens."""
+
+    image: str
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    low_res_masks: Expected
+    iou_predictions: Expected
+
+
+class GoldenClassEmbeddings(_Golden):
+    """Class embeddings [K,E] of labels, over the manifest's templates."""
+
+    labels: tuple[str, ...]
+    expected: Expected
+
+
+class GoldenIndex(_Golden):
+    """`golden/index.json`."""
+
+    tokens: tuple[GoldenTokens, ...]
+    letterbox: tuple[GoldenLetterbox, ...]
+    graphs: tuple[GoldenGraph, ...]
+    segment: tuple[GoldenSegment, ...]
+    class_embeddings: tuple[GoldenClassEmbeddings, ...]
+    tasks: GoldenTasks | None = Field(
+        default=None, description="none of random weights, which answer nothing of meaning"
+    )
+
+
+def golden_error(output: NDArray[np.generic], *, expected: NDArray[np.generic], step: int) -> float:
+    """The largest difference of an output, relative to the largest value that was expected.
+
+    Args:
+        output: any shape.
+        expected: flat, every `step`-th value of the reference.
+        step: of the subsampling.
+
+    Returns:
+        The error; infinite where the number of values differs or any is not finite.
+    """
+    found = output.reshape(-1)[::step].astype(np.float64)
+    wanted = expected.reshape(-1).astype(np.float64)
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return float("inf")
+    scale = max(float(np.abs(wanted).max(initial=0.0)), 1e-12)
+    return float(np.abs(found - wanted).max(initial=0.0)) / scale
+
+
+def min_cosine(
+    output: NDArray[np.generic], expected: NDArray[np.generic], *, vectors: bool
+) -> float:
+    """The cosine between an output and its reference.
+
+    Args:
+        output: any shape.
+        expected: of the same shape.
+        vectors: whether the last axis holds vectors, of whose cosines the least is taken; else
+            both are one vector.
+
+    Returns:
+        The cosine, at most 1; -1 where the shapes differ or a number is not finite. A vector of
+        zeros is like itself alone.
+    """
+    if output.shape != expected.shape or not np.isfinite(output).all():
+        return -1.0
+    rows = output.shape[-1] if vectors else output.size
+    found, wanted = (array.astype(np.float64).reshape(-1, rows) for array in (output, expected))
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    products = (found * wanted).sum(axis=1)
+    same = (found == wanted).all(axis=1)
+    cosines = np.where(lengths > 0, products / np.maximum(lengths, 1e-300), same)
+    return float(np.clip(cosines, -1.0, 1.0).min())
+
+
+def read_goldens(
+    folder: str | Path,
+) -> tuple[GoldenIndex, Mapping[str, NDArray[np.generic]]]:
+    """Reads an unpacked bundle's goldens; fp16 tensors are widened to fp32.
+
+    Raises:
+        BundleError: they are missing, damaged, or refer to a tensor that is not there.
+    """
+    root = Path(folder)
+    try:
+        index = GoldenIndex.model_validate_json((root / GOLDEN_INDEX).read_bytes())
+        with np.load(io.BytesIO((root / GOLDEN_TENSORS).read_bytes())) as stored:
+            tensors = {
+                name: array.astype(np.float32) if array.dtype == np.float16 else array
+                for name, array in stored.items()
+            }
+    except (OSError, ValueError, ValidationError) as error:
+        raise BundleError(f"the goldens of {root} cannot be read: {error}") from error
+    return index, tensors

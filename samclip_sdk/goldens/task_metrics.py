@@ -1,0 +1,105 @@
+"""What an artifact is accepted on: the answers of the whole pipeline, beside eager torch's.
+
+Numbers close to the reference are no proof of masks close to it, and a build that succeeds is no
+proof of anything. So both are asked the same questions about the same pictures: the class of each
+picture and of each box of it, the mask of each box, and the masks of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+EMBEDDING_COSINE = "task/embedding_cosine"
+TOP1_AGREEMENT = "task/top1_agreement"
+BOX_MASK_IOU = "task/box_mask_iou"
+TEXT_MASK_IOU = "task/text_mask_iou"
+
+_FLOAT = {
+    EMBEDDING_COSINE: 0.999,
+    TOP1_AGREEMENT: 0.98,
+    BOX_MASK_IOU: 0.98,
+    TEXT_MASK_IOU: 0.97,
+}
+_INTEGER = {
+    EMBEDDING_COSINE: 0.99,
+    TOP1_AGREEMENT: 0.98,
+    BOX_MASK_IOU: 0.97,
+    TEXT_MASK_IOU: 0.95,
+}
+TASK_BOUNDS: Mapping[str, Mapping[str, float]] = {
+    "fp32": _FLOAT,
+    "fp16": _FLOAT,
+    "bf16": _FLOAT,
+    "int8": _INTEGER,
+    "palette6": _INTEGER,
+}
+"""Precision -> metric -> the least that is accepted. Means over all answers, but the embeddings'
+cosine, which is the least of all."""
+
+
+@dataclass(frozen=True)
+class TaskPicture:
+    """A picture and what is asked about it.
+
+    Attributes:
+        image: uint8 RGB [H,W,3].
+        boxes: float32 [n,4], XYXY in pixels, n > 0.
+        labels: whose masks are asked for; some may be absent.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+    def views(self) -> Iterator[NDArray[np.uint8]]:
+        """What is classified: the picture, and the part of it in each box."""
+        yield self.image
+        for left, top, right, bottom in self.boxes.astype(int):
+            yield np.ascontiguousarray(self.image[top:bottom, left:right])
+
+
+@dataclass(frozen=True)
+class TaskAnswers:
+    """What a model answers; V views and N pictures, in order.
+
+    Attributes:
+        embeddings: float32 [V,E], unit length.
+        classes: int32 [V], the likeliest word of the vocabulary.
+        box_masks: N arrays bool [n,H,W].
+        text_masks: N arrays bool [K,H,W], empty for labels found absent.
+    """
+
+    embeddings: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    box_masks: tuple[NDArray[np.bool_], ...]
+    text_masks: tuple[NDArray[np.bool_], ...]
+
+
+def compare_answers(found: TaskAnswers, *, reference: TaskAnswers) -> dict[str, float]:
+    """Metric -> value, 1 where both answer the same; the metrics are those of `TASK_BOUNDS`.
+
+    A number that is not finite gives 0 in all of them.
+    """
+    if not np.isfinite(found.embeddings).all():
+        return dict.fromkeys(TASK_BOUNDS["fp32"], 0.0)
+    cosines = (found.embeddings * reference.embeddings).sum(axis=1)
+    return {
+        EMBEDDING_COSINE: min(1.0, float(cosines.min())),
+        TOP1_AGREEMENT: float((found.classes == reference.classes).mean()),
+        BOX_MASK_IOU: _mean_iou(found.box_masks, reference.box_masks),
+        TEXT_MASK_IOU: _mean_iou(found.text_masks, reference.text_masks),
+    }
+
+
+def _mean_iou(found: Sequence[NDArray[np.bool_]], wanted: Sequence[NDArray[np.bool_]]) -> float:
+    """Mean IoU of masks [K,H,W]; two empty masks are the same."""
+    ious: list[float] = []
+    for masks, references in zip(found, wanted, strict=True):
+        intersection = (masks & references).sum(axis=(1, 2))
+        union = (masks | references).sum(axis=(1, 2))
+        ious += np.where(union > 0, intersection / np.maximum(union, 1), 1.0).tolist()
+    return float(np.mean(ious))

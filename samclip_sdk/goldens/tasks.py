@@ -1,0 +1,77 @@
+"""The goldens of whole tasks: pictures, what is asked about them, and what eager torch answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from samclip_sdk.bundle.graph_spec import RelativePath
+from samclip_sdk.goldens.task_metrics import TaskAnswers, TaskPicture
+
+Box = tuple[float, float, float, float]
+
+
+class GoldenPicture(BaseModel):
+    """A picture of the bundle, the boxes in its pixels, and the labels whose masks are asked for.
+
+    The masks are bits, of all boxes or labels in a row: `numpy.packbits` of bool [K,H,W].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: RelativePath
+    boxes: tuple[Box, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = Field(min_length=1)
+    box_masks: str
+    text_masks: str
+
+
+class GoldenTasks(BaseModel):
+    """`embeddings` [V,E] and `classes` [V] are of every picture and then of each of its boxes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: tuple[str, ...] = Field(min_length=2)
+    pictures: tuple[GoldenPicture, ...] = Field(min_length=1)
+    embeddings: str
+    classes: str
+
+    def questions(self, root: Path) -> tuple[TaskPicture, ...]:
+        """The pictures of the bundle at `root`, whose files are verified already."""
+        return tuple(
+            TaskPicture(
+                image=np.array(Image.open(root / each.path).convert("RGB")),
+                boxes=np.array(each.boxes, dtype=np.float32),
+                labels=each.labels,
+            )
+            for each in self.pictures
+        )
+
+    def answers(
+        self, pictures: tuple[TaskPicture, ...], *, tensors: Mapping[str, NDArray[np.generic]]
+    ) -> TaskAnswers:
+        """The reference's answers about `pictures`."""
+        pairs = list(zip(self.pictures, pictures, strict=True))
+        return TaskAnswers(
+            embeddings=tensors[self.embeddings].astype(np.float32),
+            classes=tensors[self.classes].astype(np.int32),
+            box_masks=tuple(
+                _unpack(tensors[golden.box_masks], count=len(asked.boxes), picture=asked)
+                for golden, asked in pairs
+            ),
+            text_masks=tuple(
+                _unpack(tensors[golden.text_masks], count=len(asked.labels), picture=asked)
+                for golden, asked in pairs
+            ),
+        )
+
+
+def _unpack(bits: NDArray[np.generic], *, count: int, picture: TaskPicture) -> NDArray[np.bool_]:
+    height, width = picture.image.shape[:2]
+    flat = np.unpackbits(bits.astype(np.uint8), count=count * height * width)
+    return flat.reshape(count, height, width).astype(np.bool_)

@@ -1,0 +1,489 @@
+"""A folder's COCO JSON: what is in it, what is skipped, and that no stop loses anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+from pycocotools.coco import COCO
+from typer.testing import CliRunner
+
+from samclip_sdk import ImageError, SamClip, StorageError, TextError
+from samclip_sdk.annotate.annotate import (
+    AnnotationReport,
+    Annotator,
+    annotate_folder,
+    annotate_pictures,
+)
+from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
+from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
+from samclip_sdk.cli.app import app
+from tests.fake_source import FakeSource, fake_client, picture, write_picture
+
+ROOT = Path(__file__).parents[2]
+LABELS = ["zebra", "dog", "cat"]
+ENCODER = "image_encoder@64"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures of several sizes, one of them in a folder of its own, named out of order."""
+    root = tmp_path / "pictures"
+    (root / "b").mkdir(parents=True)
+    for index, name in enumerate(("c.png", "a.png", "b/2.png", "z.png", "B.png")):
+        Image.fromarray(picture(40 + 10 * index, 100)).save(root / name)
+    return root
+
+
+NAMES = ["B.png", "a.png", "b/2.png", "c.png", "z.png"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, folder: Path) -> Callable[..., tuple[AnnotationReport, FakeSource]]:
+    """Annotates the folder with a new fake model, which counts what it is asked."""
+
+    def annotate(
+        *, labels: list[str] = LABELS, model_id: str = "fake", **options: Any
+    ) -> tuple[AnnotationReport, FakeSource]:
+        threshold = options.pop("threshold", None)
+        model, source = fake_client(tmp_path, model_id=model_id)
+        annotator = Annotator(model, labels, threshold=threshold)
+        return annotate_folder(annotator, folder, tmp_path / "out.json", **options), source
+
+    return annotate
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[FakeSource]:
+    """Puts fake models behind `SamClip.load`; holds those that were loaded."""
+    loaded: list[FakeSource] = []
+
+    def load(runtime: str, **options: Any) -> SamClip:
+        model, source = fake_client(tmp_path)
+        loaded.append(source)
+        return model
+
+    monkeypatch.setattr(SamClip, "load", load)
+    return loaded
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["annotate", *map(str, arguments)])
+
+
+def answer(*arguments: str | Path) -> dict[str, Any]:
+    result = call(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    assert result.stdout.count("\n") == 1
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
+
+
+def coco(path: Path) -> dict[str, Any]:
+    """The file without its date."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert content["info"].pop("date_created").endswith("+00:00")
+    return content
+
+
+@pytest.mark.usefixtures("sources")
+def test_pycocotools_reads_the_masks_back(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    found = answer(folder, "--labels", ",".join(LABELS), "-o", output)
+    assert (found["pictures"], found["annotations"], found["resumed"]) == (5, 10, 0)
+    assert found["pictures_per_second"] == pytest.approx(5 / found["seconds"])
+    read = COCO(str(output))
+    assert [read.imgs[index]["file_name"] for index in sorted(read.imgs)] == NAMES
+    assert [each["name"] for each in read.loadCats(sorted(read.cats))] == LABELS
+    assert sorted(read.anns) == list(range(1, 11))
+    model, _ = fake_client(tmp_path)
+    for image in read.imgs.values():
+        expected = model.segment_text(folder / image["file_name"], LABELS)
+        assert (image["height"], image["width"]) == expected.class_map.shape
+        for annotation in read.loadAnns(read.getAnnIds(imgIds=image["id"])):
+            label = read.cats[annotation["category_id"]]["name"]
+            mask = expected.mask(label)
+            assert np.array_equal(read.annToMask(annotation), mask)
+            assert annotation["area"] == mask.sum() > 0
+            x, y, width, height = map(int, annotation["bbox"])
+            assert mask[y : y + height, x : x + width].sum() == mask.sum()
+            assert annotation["score"] == expected.scores[LABELS.index(label)]
+            assert annotation["presence"] == expected.presence[LABELS.index(label)]
+            assert annotation["iscrowd"] == 0
+    info = read.dataset["info"]
+    assert info["labels"] == LABELS
+    assert (info["model"], info["model_id"], info["revision"]) == ("fake", "fake", "1")
+    assert (info["runtime"], info["precision"]) == ("fake", "fp32")
+    assert (info["threshold"], info["mask_threshold"]) == (0.5, 0)
+
+
+def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
+    model, _ = fake_client(tmp_path)
+    annotator = Annotator(model, LABELS, mask_threshold=1e6)
+    assert annotator(picture()) == {"width": 100, "height": 50, "annotations": []}
+    assert model.segment_text(picture(), LABELS).present == ("dog", "cat")
+
+
+@pytest.mark.usefixtures("sources")
+def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
+    labels, output = tmp_path / "labels.txt", tmp_path / "out.json"
+    labels.write_text("\ufeff dog \n\nfire, water\ncat", encoding="utf-8")
+    options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine", "--seed", "3")
+    answer(
+        folder, "--labels-file", labels, "-o", output, *options, "--readers", "1", "--threads", "1"
+    )
+    info = coco(output)["info"]
+    assert info["labels"] == ["dog", "fire, water", "cat"]
+    assert (info["threshold"], info["mask_threshold"], info["seed"]) == (0.25, -1.5, 3)
+    assert info["refine"] is False
+
+
+def write_odd_files(folder: Path) -> dict[str, str]:
+    """Files that give no annotation, and words of the reason."""
+    (folder / "notes.txt").write_text("dog")
+    (folder / "empty.jpg").touch()
+    whole = (folder / "a.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    frames = [Image.fromarray(picture(20, 20) + np.uint8(shade)) for shade in (0, 40, 80)]
+    for name in ("moving.gif", "moving.png", "pages.tiff"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:])
+    (folder / "lost.png").symlink_to(folder / "nowhere.png")
+    return {
+        "cut.png": "cannot be read",
+        "empty.jpg": "is empty: 0 bytes",
+        "lost.png": "No such file",
+        "moving.gif": "animated",
+        "moving.png": "animated",
+        "notes.txt": "is not an image",
+        "pages.tiff": "several pages",
+        "pixel.png": "single pixel",
+    }
+
+
+@pytest.mark.usefixtures("sources")
+def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) -> None:
+    reasons = write_odd_files(folder)
+    found = answer(folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    assert [each["name"] for each in found["skipped"]] == list(reasons)
+    for each in found["skipped"]:
+        assert reasons[each["name"]] in each["reason"]
+        assert str(folder) not in each["reason"]
+    assert found["pictures"] == len(coco(tmp_path / "out.json")["images"]) == 5
+    result = call(folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    assert result.exit_code == 0
+    assert "8 skipped" in result.stdout
+    assert "5 annotations of 5 pictures, 5 of them done before" in result.stdout
+
+
+def test_stills_of_all_kinds_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    still = Image.fromarray(picture())
+    for suffix in ("png", "gif", "webp", "bmp", "tiff"):
+        still.save(folder / f"still.{suffix}")
+    # As phones write them: a second picture behind the first.
+    still.save(folder / "phone.jpg", format="MPO", save_all=True, append_images=[still])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    still.save(folder / "turned.jpg", exif=exif)
+    model, _ = fake_client(tmp_path)
+    report = annotate_folder(Annotator(model, ["dog"]), folder, tmp_path / "out.json")
+    assert not report.skipped
+    sizes = {
+        each["file_name"]: (each["width"], each["height"])
+        for each in coco(tmp_path / "out.json")["images"]
+    }
+    assert len(sizes) == 7
+    assert sizes.pop("turned.jpg") == (50, 100)
+    assert set(sizes.values()) == {(100, 50)}
+
+
+def test_hidden_files_and_links_that_leave_are_passed_over(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write_picture(outside / "far.png")
+    write_picture(folder / ".hidden.png")
+    (folder / ".cache").mkdir()
+    write_picture(folder / ".cache" / "thumb.png")
+    (folder / "far.png").symlink_to(outside / "far.png")
+    (folder / "outside").symlink_to(outside)
+    (folder / "round").symlink_to(folder)
+    (folder / "twin.png").symlink_to("a.png")
+    os.mkfifo(folder / "pipe")
+    own = write_picture(folder / "own.png")
+    pictures, skipped = find_pictures(folder, leave_out=(own,))
+    assert [each.name for each in pictures] == sorted([*NAMES, "twin.png"])
+    assert not skipped
+
+
+def test_names_that_json_cannot_hold_are_told(folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9.png")).touch()
+    _, (skipped,) = find_pictures(folder)
+    assert skipped.name == "caf?.png"
+    assert "not valid UTF-8" in skipped.reason
+
+
+@pytest.mark.usefixtures("sources")
+def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
+    folder, output = tmp_path / "pictures", tmp_path / "out.json"
+    folder.mkdir()
+    for expected in ("there is no picture in", "the first is broken.jpg: is not an image"):
+        result = call(folder, "--labels", "dog", "-o", output)
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        assert result.stderr.count("\n") == 1
+        assert expected in result.stderr
+        assert not output.exists()
+        (folder / "broken.jpg").write_bytes(b"broken")
+    # Nothing was done, so nothing is lost with other labels.
+    write_picture(folder / "good.png")
+    assert answer(folder, "--labels", "cat", "-o", output)["pictures"] == 1
+
+
+@pytest.mark.usefixtures("sources")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nowhere", "--labels", "dog"),
+        ("FOLDER/a.png", "--labels", "dog"),
+        ("FOLDER",),
+        ("FOLDER", "--labels", "dog", "--labels-file", "FOLDER/a.png"),
+        ("FOLDER", "--labels-file", "FOLDER/a.png"),
+        ("FOLDER", "--labels", "dog", "-o", "out.png"),
+        ("FOLDER", "--labels", "dog", "-o", "nowhere/out.json"),
+        ("FOLDER", "--labels", "dog", "--threshold", "2"),
+        ("FOLDER", "--labels", "dog", "--readers", "0"),
+    ],
+)
+def test_wrong_usage_is_code_2(folder: Path, arguments: tuple[str, ...]) -> None:
+    result = call(*(each.replace("FOLDER", str(folder)) for each in arguments))
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+
+
+def test_labels_are_checked_before_any_work(tmp_path: Path) -> None:
+    model, source = fake_client(tmp_path)
+    for labels in ([], [""], ["dog", "dog"]):
+        with pytest.raises(TextError):
+            Annotator(model, labels)
+    with pytest.raises(StorageError, match="is not a folder"):
+        annotate_folder(Annotator(model, ["dog"]), tmp_path / "none", tmp_path / "out.json")
+    with pytest.raises(StorageError, match="cannot write"):
+        annotate_folder(Annotator(model, ["dog"]), tmp_path, tmp_path / "none" / "out.json")
+    assert not source.sessions
+
+
+def test_labels_are_embedded_once(run: Callable[..., Any]) -> None:
+    _, source = run()
+    assert source.runs(ENCODER) == 5
+    assert source.runs("text_encoder") == len(LABELS)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.35, 0.5, 0.75, 0.99])
+def test_a_progress_file_cut_anywhere_goes_on(
+    run: Callable[..., Any], tmp_path: Path, kept: float
+) -> None:
+    output = tmp_path / "out.json"
+    run()
+    whole, lines = coco(output), log_path(output).read_bytes()
+    cut = lines[: int(kept * len(lines))]
+    log_path(output).write_bytes(cut)
+    output.unlink()
+    report, source = run()
+    done = max(0, cut.count(b"\n") - 1)
+    assert report.resumed == done < 5
+    assert source.runs(ENCODER) == 5 - done
+    assert coco(output) == whole
+    assert log_path(output).read_bytes() == lines
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from samclip_sdk.annotate.annotate import Annotator, annotate_folder
+from tests.fake_source import fake_client
+
+def stop(done, total):
+    if done == 3:
+        print("three are done", flush=True)
+        sys.stdin.read()
+
+labels, home, folder, output = sys.argv[1:]
+model, _ = fake_client(Path(home))
+annotate_folder(Annotator(model, labels.split(",")), folder, output, on_progress=stop)
+"""
+
+
+def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    arguments = [",".join(LABELS), str(tmp_path), str(folder), str(output)]
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "three are done\n"
+        with pytest.raises(StorageError, match="another run is writing"):
+            run()
+        process.kill()
+    assert process.returncode == -9
+    assert not output.exists()
+    report, source = run()
+    assert (report.resumed, source.runs(ENCODER)) == (3, 2)
+    resumed = coco(output)
+    run(restart=True)
+    assert coco(output) == resumed
+
+
+@pytest.mark.usefixtures("sources")
+def test_an_interrupt_keeps_what_is_done(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    threads = threading.active_count()
+    asked = []
+
+    def interrupted(self: Annotator, image: object, plain: Any = Annotator.__call__) -> Any:
+        asked.append(image)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return plain(self, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Annotator, "__call__", interrupted)
+        result = call(*arguments)
+    assert result.exit_code == 130
+    assert result.stdout == ""
+    assert "2 of 5 files are through; the same command goes on from there" in result.stderr
+    assert threading.active_count() == threads
+    assert not (tmp_path / "out.json").exists()
+    assert answer(*arguments)["resumed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"labels": ["dog"]}, "labels: zebra, dog, cat, now dog"),
+        ({"labels": [*reversed(LABELS)]}, "labels: zebra, dog, cat, now cat, dog, zebra"),
+        ({"threshold": 0.75}, "threshold: 0.5, now 0.75"),
+        ({"model_id": "other"}, "model_id: fake, now other"),
+    ],
+)
+def test_other_settings_are_refused(
+    run: Callable[..., Any], tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    output = tmp_path / "out.json"
+    run()
+    before = [output.read_bytes(), log_path(output).read_bytes()]
+    with pytest.raises(StorageError, match=rf"{told}; give the same .* afresh with --restart"):
+        run(**changed)
+    assert [output.read_bytes(), log_path(output).read_bytes()] == before
+    report, source = run(**changed, restart=True)
+    assert (report.resumed, source.runs(ENCODER)) == (0, 5)
+
+
+def test_a_later_run_does_what_is_new_or_replaced(
+    run: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    run()
+    (folder / "c.png").unlink()
+    Image.fromarray(picture(30, 60)).save(folder / "a.png")
+    write_picture(folder / "b" / "1.png")
+    report, source = run()
+    assert (report.resumed, source.runs(ENCODER)) == (3, 2)
+    resumed = coco(tmp_path / "out.json")
+    assert [each["file_name"] for each in resumed["images"]] == [
+        "B.png",
+        "a.png",
+        "b/1.png",
+        "b/2.png",
+        "z.png",
+    ]
+    assert resumed["images"][1]["height"] == 30
+    run(restart=True)
+    assert coco(tmp_path / "out.json") == resumed
+
+
+def test_a_damaged_progress_file_is_refused(run: Callable[..., Any], tmp_path: Path) -> None:
+    path = log_path(tmp_path / "out.json")
+    run()
+    header, first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([header, first[:20] + b"\n", *rest]))
+    with pytest.raises(StorageError, match=r"line 2 of .* is damaged: .* --restart"):
+        run()
+    path.write_bytes(b"".join([b'{"other": 1}\n', first, *rest]))
+    with pytest.raises(StorageError, match="no progress file of this version"):
+        run()
+    assert run(restart=True)[0].pictures == 5
+
+
+def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_path: Path) -> None:
+    model, _ = fake_client(tmp_path)
+    for resumed in (0, 5):
+        report = annotate_folder(Annotator(model, LABELS), folder, folder / "out.json")
+        assert (report.pictures, report.resumed, report.skipped) == (5, resumed, ())
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_pictures_are_read_ahead_in_order_and_within_bounds(
+    folder: Path, tmp_path: Path, readers: int
+) -> None:
+    taken: list[str] = []
+    waiting = threading.Event()
+
+    def lazily() -> Any:
+        for index in range(40):
+            taken.append(str(index))
+            yield PictureFile(folder / NAMES[index % 5], str(index), 0, 0)
+
+    class Slow(Annotator):
+        def prepare(self, path: str | os.PathLike[str]) -> Any:
+            if readers > 1 and Path(path).name == "B.png":
+                waiting.wait(0.01)  # Others overtake this one.
+            return super().prepare(path)
+
+    model, _ = fake_client(tmp_path)
+    seen = []
+    for each, found in annotate_pictures(Slow(model, ["dog"]), lazily(), readers=readers):
+        assert not isinstance(found, ImageError)
+        seen.append(each.name)
+        assert len(taken) - len(seen) <= 2 * readers
+        assert found["height"] == 40 + 10 * ("c.png", "a.png", "2.png", "z.png", "B.png").index(
+            each.path.name
+        )
+    assert seen == taken
+
+
+def test_the_output_is_never_in_memory(tmp_path: Path) -> None:
+    model, _ = fake_client(tmp_path)
+    settings = Annotator(model, LABELS).settings
+    pictures = [PictureFile(tmp_path, f"{index:03}.png", 1, 1) for index in range(100)]
+    annotation = {"category_id": 1, "segmentation": {"size": [1, 1], "counts": "0" * 100_000}}
+    found = {"width": 1, "height": 1, "annotations": [annotation]}
+    output = tmp_path / "out.json"
+    with AnnotationLog(log_path(output), settings=settings) as log:
+        tracemalloc.start()
+        for each in reversed(pictures):
+            log.append(each, found)
+        assert log.write_coco(output, pictures) == 100
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert output.stat().st_size > 10_000_000
+    assert peak < 2_000_000
+    assert [each["id"] for each in coco(output)["annotations"]] == list(range(1, 101))

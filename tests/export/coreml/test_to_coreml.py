@@ -1,0 +1,279 @@
+"""What is written is what the program says: names, types, values, and what Xcode shows."""
+
+from __future__ import annotations
+
+import collections
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from export.coreml.mil_interpreter import MilInterpreter
+from export.coreml.to_coreml import (
+    TENSORS,
+    Weights,
+    bucket_axes,
+    bucket_example,
+    to_coreml,
+)
+from export.graphs import Graph, build_graphs
+from export.precision.mixed_precision import contract_operations, halve
+from export.program import export_program
+from export.source import find_source
+from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.runtimes.coreml import CoreMLSession
+from samclip_sdk.runtimes.coreml_package import import_coremltools, read_tensors
+from samclip_sdk.session import GraphFile
+from tests.coreml_packages import (
+    CONFIG,
+    METADATA,
+    error,
+    graphs,
+    open_session,
+    package,
+    probes,
+)
+
+KINDS: tuple[Weights, ...] = ("as_is", "int8", "palette6")
+WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
+PARTS = ["image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_computes_what_eager_torch_computes(part: str) -> None:
+    session = open_session(part)
+    for probe in probes()[part]:
+        assert error(session.run(probe.feed), expected=probe.expected) < 1e-5
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_computes_it_in_half_precision(part: str) -> None:
+    session = open_session(part, precision="fp16", buckets=(0,))
+    errors = [error(session.run(probe.feed), expected=probe.expected) for probe in probes()[part]]
+    assert 1e-5 < max(errors) < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("weights", "bound", "size"), [("int8", 0.05, 0.75), ("palette6", 0.2, 0.5)]
+)
+def test_packed_weights(weights: Weights, bound: float, size: float) -> None:
+    session = open_session("text_encoder", precision="fp16", weights=weights, buckets=(0,))
+    errors = [
+        error(session.run(probe.feed), expected=probe.expected)
+        for probe in probes()["text_encoder"]
+    ]
+    assert 0 < max(errors) < bound
+    plain, packed = (
+        package("text_encoder", bucket=0, precision="fp16", weights=kind)
+        for kind in KINDS
+        if kind in ("as_is", weights)
+    )
+    assert _size(packed) < size * _size(plain)
+
+
+def test_wide_patch_embeddings_are_packed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All weights of the encoder, as in a model of the usual width."""
+    monkeypatch.setattr("export.coreml.to_coreml.MIN_COMPRESSED", 500)
+    graph = graphs()["image_encoder"]
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    program = halve(program, pinned=contract_operations(program))
+    path = tmp_path / "wide.mlpackage"
+    to_coreml(program, path, graph=graph, axes={}, weights="int8", metadata=METADATA)
+    probe = probes()["image_encoder"][0]
+    session = CoreMLSession(
+        [GraphFile(path / "Manifest.json")], spec=graph.contract(), load=MilInterpreter.load
+    )
+    assert 1e-5 < error(session.run(probe.feed), expected=probe.expected) < 0.05
+
+
+def test_small_weights_are_not_packed() -> None:
+    plain, packed = (
+        package("prompt_encoder", bucket=0, precision="fp16", weights=kind) for kind in KINDS[:2]
+    )
+    assert (packed / WEIGHTS).read_bytes() == (plain / WEIGHTS).read_bytes()
+
+
+def test_no_mask_is_stored_once() -> None:
+    """One vector, not one for each position and each prompt of a bucket."""
+    path = package("prompt_encoder", bucket=1, precision="fp32", weights="as_is")
+    constants = MilInterpreter(path)._constants.values()
+    assert not [
+        each.shape
+        for each in constants
+        if isinstance(each, Tensor) and each.ndim == 4 and each.shape[2:] == (8, 8)
+    ]
+
+
+def test_keeps_the_contract_and_says_what_it_takes() -> None:
+    found, _ = read_tensors(package("image_encoder", bucket=0, precision="fp16", weights="as_is"))
+    assert [(each.name, each.dtype, each.shape) for each in found] == [
+        ("image", "image", (1, 3, 64, 64))
+    ]
+    path = package("prompt_encoder", bucket=1, precision="fp32", weights="as_is")
+    inputs, outputs = read_tensors(path)
+    assert {each.name: (each.dtype, each.shape) for each in inputs} == {
+        "point_coords": ("float32", (8, 16, 2)),
+        "point_labels": ("int32", (8, 16)),
+        "mask_input": ("float32", (8, 1, 32, 32)),
+        "has_mask_input": ("float32", (8,)),
+    }
+    assert {each.dtype for each in outputs} == {"float32"}
+    spec = import_coremltools().utils.load_spec(str(path))
+    assert spec.specificationVersion == 8  # iOS 17
+    assert "Fixed lengths: num_points = 16, num_prompts = 8" in (
+        spec.description.metadata.shortDescription
+    )
+    assert spec.description.metadata.author == "nobody"
+    assert spec.description.metadata.license == "Apache-2.0"
+    assert spec.description.metadata.versionString == "seed 1"
+    for feature in (*spec.description.input, *spec.description.output):
+        assert feature.shortDescription == TENSORS[feature.name]
+
+
+def test_every_tensor_of_the_contract_is_described() -> None:
+    specs = contract_graphs(CONFIG, resolutions=[64]).values()
+    names = {tensor.name for spec in specs for tensor in (*spec.inputs, *spec.outputs)}
+    assert names == set(TENSORS)
+
+
+def test_half_precision_survives_without_an_fp32_copy() -> None:
+    half, full = (
+        package("mask_decoder", bucket=0, precision=precision, weights="as_is")
+        for precision in ("fp16", "fp32")
+    )
+    assert (half / WEIGHTS).stat().st_size < 0.6 * (full / WEIGHTS).stat().st_size
+    kinds = collections.Counter(
+        (step.kind, output.dtype) for step in MilInterpreter(half)._steps for output in step.outputs
+    )
+    for kind in ("linear", "matmul", "softmax", "layer_norm", "conv_transpose", "gelu"):
+        assert kinds[kind, torch.float16], kind
+        assert not kinds[kind, torch.float32], kind
+
+
+class Mixed(nn.Module):
+    """Numbers of Python, a division and a LayerNorm: what coremltools would make fp32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8, eps=1e-6)
+        self.scale = nn.Parameter(torch.linspace(1, 2, 8))
+
+    def forward(self, text_embeddings: Tensor) -> Tensor:
+        x = (1 - 0.5 * text_embeddings) / self.scale + 3
+        y: Tensor = self.norm(x).clamp(min=-0.25)
+        return y
+
+
+def _toy(module: nn.Module, *, shape: tuple[int, ...]) -> Graph:
+    spec = TensorSpec(name="text_embeddings", dtype="float32", shape=shape)
+    out = TensorSpec(name="image_embedding", dtype="float32", shape=shape)
+    module = module.eval().requires_grad_(False)
+    return Graph("toy", "clip_head", None, module, module, (spec,), (out,))
+
+
+def test_numbers_and_divisions_stay_in_half(tmp_path: Path) -> None:
+    graph = _toy(Mixed(), shape=(2, 8))
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    program = halve(program, pinned=frozenset())
+    path = tmp_path / "toy.mlpackage"
+    to_coreml(program, path, graph=graph, axes={}, weights="as_is", metadata=METADATA)
+    interpreter = MilInterpreter(path)
+    full = [step.kind for step in interpreter._steps if step.outputs[0].dtype == torch.float32]
+    # The division, by a constant, which coremltools makes a product; the casts around it and out.
+    assert sorted(full) == ["cast", "cast", "mul"]
+    feed = {"text_embeddings": np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)}
+    assert error(interpreter.predict(feed), expected=graph.reference(feed)) < 5e-3
+
+
+class Wide(nn.Module):
+    """A sum over six axes."""
+
+    def forward(self, text_embeddings: Tensor) -> Tensor:
+        x = text_embeddings.reshape(2, 3, 2, 1, 1, 1)
+        return (x + text_embeddings.reshape(1, 3, 2, 1, 2, 1)).sum(dim=(1, 2, 4, 5))
+
+
+def test_more_than_five_axes(tmp_path: Path) -> None:
+    graph = _toy(Wide(), shape=(12, 1))
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    with pytest.raises(NotImplementedError, match=r"at most 5 axes.*add"):
+        to_coreml(
+            program,
+            tmp_path / "toy.mlpackage",
+            graph=graph,
+            axes={},
+            weights="as_is",
+            metadata=METADATA,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_buckets() -> None:
+    lengths = {part: bucket_axes(graph) for part, graph in graphs().items()}
+    assert lengths == {
+        "image_encoder": [{}],
+        "clip_head": [{}],
+        "text_encoder": [{"num_texts": 1}, {"num_texts": 8}],
+        "prompt_encoder": [{"num_points": 16, "num_prompts": k} for k in (1, 8)],
+        "mask_decoder": [{"num_points": 16, "num_prompts": k} for k in (1, 8)],
+    }
+    example: Mapping[str, Tensor] = bucket_example(graphs()["image_encoder"], axes={})
+    assert example["image"].dtype == torch.float32
+
+
+def test_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    graph = _toy(Mixed(), shape=(2, 8))
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    to_coreml(
+        program,
+        tmp_path / "toy.mlpackage",
+        graph=graph,
+        axes={},
+        weights="palette6",
+        metadata=METADATA,
+    )
+    assert tuple(capfd.readouterr()) == ("", "")
+    assert "coremltools" in sys.modules
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def test_the_gate_sees_a_changed_weight(tmp_path: Path) -> None:
+    path = tmp_path / "other.mlpackage"
+    shutil.copytree(package("clip_head", bucket=0, precision="fp32", weights="as_is"), path)
+    stored = graphs()["clip_head"].module.get_parameter("mlp.0.weight").numpy().tobytes()
+    content = (path / WEIGHTS).read_bytes()
+    assert content.count(stored) == 1
+    (path / WEIGHTS).write_bytes(content.replace(stored, stored[4:] + stored[:4]))
+    probe = probes()["clip_head"][0]
+    found = MilInterpreter(path).predict(dict(probe.feed))
+    assert error(found, expected=probe.expected) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 2e-2)])
+def test_full_size_encoder(tmp_path: Path, precision: str, bound: float) -> None:
+    """ViT-B at 1024 px: the sizes that matter, in a fraction of its attention maps' memory."""
+    model = find_source("random:vit_b").model
+    graph = next(
+        each for each in build_graphs(model, resolutions=[1024]) if each.part == "image_encoder"
+    )
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    path = tmp_path / "encoder.mlpackage"
+    to_coreml(program, path, graph=graph, axes={}, weights="as_is", metadata=METADATA)
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), dtype=np.uint8)
+    found = MilInterpreter(path).predict({"image": Image.fromarray(image[0].transpose(1, 2, 0))})
+    assert error(found, expected=graph.reference({"image": image})) < bound

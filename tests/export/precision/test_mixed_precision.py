@@ -1,0 +1,236 @@
+"""The rewrite to fp16: what is pinned stays exactly as it was, and nothing falls between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves
+
+from export.graphs import Graph, build_graphs
+from export.precision.mixed_precision import (
+    MOVES,
+    contract_operations,
+    halve,
+    is_float,
+    operation_of,
+    operations,
+)
+from export.precision.program_interpreter import ProgramModule
+from export.program import export_program
+from samclip_sdk.modeling.checkpoint import load_checkpoint
+
+NAMES = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
+COORDINATES = {
+    ":add",
+    ":div",
+    *(f"pe_layer:{name}" for name in ("mul", "sub", "add", "sin", "cos")),
+}
+NORMALISATION = {":linalg_vector_norm", ":clamp_min", ":div"}
+CONTRACT = {
+    "image_encoder@64": {":sub"},
+    "clip_head@64": NORMALISATION,
+    "text_encoder": NORMALISATION,
+    "prompt_encoder": COORDINATES,
+    "mask_decoder": set(),  # its positions depend on no input, and are baked in fp32
+}
+
+
+@pytest.fixture(scope="module")
+def graphs(tiny_checkpoint: Path) -> dict[str, Graph]:
+    found = build_graphs(load_checkpoint(tiny_checkpoint), resolutions=(32, 64))
+    return {graph.name: graph for graph in found}
+
+
+@pytest.fixture(scope="module")
+def programs(graphs: dict[str, Graph]) -> dict[str, ExportedProgram]:
+    return {
+        name: export_program(
+            graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
+        )
+        for name, graph in graphs.items()
+        if name in (*NAMES, "image_encoder@32")
+    }
+
+
+def inputs_of(graph: Graph, *, many: int = 3) -> list[Tensor]:
+    """Plausible inputs; `many` prompts or texts."""
+    rng = np.random.default_rng(many)
+    sizes = {"num_texts": many, "num_prompts": many, "num_points": many + 1}
+    drawn = []
+    for spec in graph.inputs:
+        shape = [sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape]
+        array = {
+            "image": lambda shape=shape: rng.integers(0, 256, size=shape),
+            "input_ids": lambda shape=shape: rng.integers(1, 49408, size=shape),
+            "point_labels": lambda shape=shape: rng.integers(-2, 4, size=shape),
+            "point_coords": lambda shape=shape: rng.uniform(0, 64, size=shape),
+            "token_mask": lambda shape=shape: rng.integers(0, 2, size=shape),
+            "sparse_mask": lambda shape=shape: rng.integers(0, 2, size=shape),
+            "has_mask_input": lambda shape=shape: rng.integers(0, 2, size=shape),
+        }.get(spec.name, lambda shape=shape: rng.normal(size=shape))()
+        drawn.append(torch.from_numpy(np.asarray(array)).to(getattr(torch, spec.dtype)))
+    return drawn
+
+
+def run(program: ExportedProgram, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    """Eager torch, as the operators come."""
+    with torch.no_grad():
+        answer = program.module()(*inputs)
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def dtypes(nodes: list[Node]) -> set[torch.dtype]:
+    values = tree_leaves([node.meta.get("val") for node in nodes])
+    return {v.dtype for v in values if isinstance(v, Tensor) and v.is_floating_point()}
+
+
+def drawn_pins(program: ExportedProgram, *, seed: int) -> set[str]:
+    """About half of the operations."""
+    names = list(operations(program))
+    chosen = np.random.default_rng(seed).random(len(names)) < 0.5
+    return {name for name, pinned in zip(names, chosen, strict=True) if pinned}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_pinned_is_bit_identical(
+    programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str
+) -> None:
+    program = programs[name]
+    same = halve(program, pinned=operations(program).keys())
+    inputs = inputs_of(graphs[name])
+    for found, wanted in zip(run(same, inputs), run(program, inputs), strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contract_is_what_the_design_says(programs: dict[str, ExportedProgram], name: str) -> None:
+    assert contract_operations(programs[name]) == CONTRACT[name]
+
+
+@pytest.mark.parametrize("many", [1, 2, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_half_is_close_at_any_length(
+    programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str, many: int
+) -> None:
+    program, inputs = programs[name], inputs_of(graphs[name], many=many)
+    half = halve(program, pinned=contract_operations(program))
+    for found, wanted in zip(run(half, inputs), run(program, inputs), strict=True):
+        assert found.dtype == torch.float32
+        assert found.shape == wanted.shape
+        assert (found - wanted).abs().max() <= 1e-2 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interpreter_is_eager_fp16(
+    programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str
+) -> None:
+    program, inputs = programs[name], inputs_of(graphs[name])
+    half = halve(program, pinned=contract_operations(program))
+    for found, wanted in zip(ProgramModule(half)(*inputs), run(half, inputs), strict=True):
+        assert (found - wanted).abs().max() <= 2e-3 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", NAMES)
+def test_every_operation_is_in_one_precision(
+    programs: dict[str, ExportedProgram], name: str, seed: int
+) -> None:
+    program = programs[name]
+    pinned = drawn_pins(program, seed=seed)
+    half = halve(program, pinned=pinned)
+    found = operations(half)
+    assert list(found) == list(operations(program))
+    for operation, nodes in found.items():
+        wanted = torch.float32 if operation in pinned else torch.float16
+        for node in nodes:
+            assert dtypes([node, *node.all_input_nodes]) == {wanted}, node.format_node()
+    assert dtypes(half.graph.output_node().all_input_nodes) == {torch.float32}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_casts_never_follow_casts(programs: dict[str, ExportedProgram], name: str) -> None:
+    """Nor is anything rounded on its way from one pinned operation to the next."""
+    program = programs[name]
+    half = halve(program, pinned=drawn_pins(program, seed=7))
+    cast = torch.ops.aten._to_copy.default
+    casts = [node for node in half.graph.nodes if node.target is cast]
+    for node in casts:
+        assert node.args[0].target is not cast
+        assert len({(c.args[0], c.kwargs["dtype"]) for c in casts}) == len(casts)
+    for node in half.graph.nodes:
+        if node.target in MOVES and node.target is not cast and is_float(node):
+            assert len(dtypes([node, *node.all_input_nodes])) == 1, node.format_node()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_stored_once(programs: dict[str, ExportedProgram], name: str) -> None:
+    program = programs[name]
+    half = halve(program, pinned=contract_operations(program))
+    large = [t for t in half.state_dict.values() if t.is_floating_point() and t.numel() > 200]
+    assert {t.dtype for t in large} <= {torch.float16}
+    placeholders = [node for node in half.graph.nodes if node.op == "placeholder"]
+    assert all(node.users for node in placeholders)
+    assert len(half.state_dict) == len(placeholders) - len(half.graph_signature.user_inputs)
+    everything = {t.data_ptr() for t in program.state_dict.values()}
+    same = halve(program, pinned=operations(program).keys())
+    kept = [t for key, t in same.state_dict.items() if key in program.state_dict]
+    assert kept
+    assert all(t.data_ptr() in everything for t in kept)
+
+
+def test_program_itself_stays(programs: dict[str, ExportedProgram]) -> None:
+    program = programs["clip_head@64"]
+    before = program.graph_module.code
+    halve(program, pinned=frozenset())
+    assert program.graph_module.code == before
+    assert dtypes(list(program.graph.nodes)) == {torch.float32}
+
+
+def test_resolutions_share_their_operations(programs: dict[str, ExportedProgram]) -> None:
+    small, large = (operations(programs[f"image_encoder@{at}"]) for at in (32, 64))
+    assert list(small) == list(large)
+    assert "blocks.0.attn:softmax" in small
+    assert "neck.1:layer_norm" in small
+
+
+def test_unknown_pins_are_refused(programs: dict[str, ExportedProgram]) -> None:
+    with pytest.raises(ValueError, match=r"no operation blocks\.9:add, norm:relu"):
+        halve(programs["clip_head@64"], pinned={"norm:relu", "blocks.9:add", ":div"})
+
+
+def test_constants_are_computed_in_fp32(programs: dict[str, ExportedProgram]) -> None:
+    """The decoder's positions: rounded once, after the sines."""
+    half = halve(programs["mask_decoder"], pinned=frozenset())
+    assert not any(node.target is torch.ops.aten.sin.default for node in half.graph.nodes)
+    (table,) = (t for name, t in half.state_dict.items() if t.shape == (1, 64, 32))
+    assert table.dtype == torch.float16
+    model = programs["mask_decoder"]
+    matrix = model.state_dict["pe_layer.positional_encoding_gaussian_matrix"]
+    centres = 2 * ((torch.arange(8) + 0.5) / 8) - 1
+    phase = 2 * torch.pi * (centres[3] * matrix[0] + centres[2] * matrix[1])
+    torch.testing.assert_close(table[0, 2 * 8 + 3, :16].float(), phase.sin(), atol=5e-4, rtol=0)
+
+
+def test_a_module_called_twice_is_one_operation() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(self.linear(x).sigmoid())
+
+    module = Twice().requires_grad_(False)
+    program = export_program(module, example={"x": torch.ones(2, 4)}, dynamic_axes={})
+    found = operations(program)
+    assert {name: len(nodes) for name, nodes in found.items()} == {
+        "linear:linear": 2,
+        ":sigmoid": 1,
+    }
+    assert operation_of(program.graph.output_node()) is None

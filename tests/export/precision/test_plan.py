@@ -1,0 +1,272 @@
+"""The plan finds what was planted, pins no more than that, and says why when nothing helps."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
+
+from export.graphs import Graph, build_graphs
+from export.parity import BOUNDS
+from export.precision.mixed_precision import contract_operations, halve, operations
+from export.precision.plan import (
+    FP16_MAX,
+    Accept,
+    NumericGate,
+    first_divergence,
+    measure_ranges,
+    plan_precision,
+)
+from export.precision.program_interpreter import run_program
+from export.probes import Probe
+from export.program import export_program
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint
+from samclip_sdk.modeling.config import VIT_B
+
+ENCODER = "image_encoder@64"
+
+
+def encoder_of(model: SamClipModel) -> Graph:
+    return next(g for g in build_graphs(model, resolutions=(32, 64)) if g.name == ENCODER)
+
+
+def program_of(graph: Graph) -> ExportedProgram:
+    return export_program(graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes())
+
+
+def probes_of(graph: Graph) -> list[Probe]:
+    rng = np.random.default_rng(5)
+    feeds = [{"image": rng.integers(0, 256, (1, 3, 64, 64)).astype(np.uint8)} for _ in range(2)]
+    return [Probe(feed, graph.reference(feed)) for feed in feeds]
+
+
+def gate_of(graph: Graph, probes: list[Probe]) -> NumericGate:
+    return NumericGate(graph, probes=probes, bounds=BOUNDS["fp16"], random_weights=True)
+
+
+def small_program(module: nn.Module, *, width: int) -> ExportedProgram:
+    module = module.eval().requires_grad_(False)
+    return export_program(module, example={"x": torch.zeros(4, width)}, dynamic_axes={})
+
+
+def in_half(program: ExportedProgram) -> set[str]:
+    """The operations of a program that compute in fp16."""
+    return {
+        name
+        for name, nodes in operations(program).items()
+        if {v.dtype for v in tree_leaves(nodes[0].meta["val"])} == {torch.float16}
+    }
+
+
+def needs(*wanted: str) -> Accept:
+    """A judge that wants those operations in fp32."""
+
+    def accept(program: ExportedProgram) -> str | None:
+        missing = sorted(set(wanted) & in_half(program))
+        return f"quality is 0.1, its bound 0.9 ({len(missing)})" if missing else None
+
+    return accept
+
+
+class Chain(nn.Module):
+    """Eight layers, to search among; none is in the contract."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+CHAIN_FEEDS = [{"x": np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)}]
+
+
+@pytest.fixture(scope="module")
+def chain() -> ExportedProgram:
+    return small_program(Chain(), width=8)
+
+
+@pytest.fixture(scope="module")
+def sound(tiny_checkpoint: Path) -> Graph:
+    return encoder_of(load_checkpoint(tiny_checkpoint))
+
+
+@pytest.fixture(scope="module")
+def planted(tiny_checkpoint: Path) -> Graph:
+    """The same function, nearly, but for a hidden layer far beyond fp16."""
+    model = copy.deepcopy(load_checkpoint(tiny_checkpoint))
+    mlp = model.image_encoder.blocks[1].mlp
+    with torch.no_grad():
+        for each in (mlp.lin1.weight, mlp.lin1.bias):
+            each.mul_(1e6)
+        mlp.lin2.weight.div_(1e6)
+    return encoder_of(model)
+
+
+def test_planted_overflow_is_found(planted: Graph) -> None:
+    program, probes = program_of(planted), probes_of(planted)
+    gate = gate_of(planted, probes)
+    refusal = gate(halve(program, pinned=contract_operations(program)))
+    assert refusal is not None
+    assert "max_error/image_tokens is inf" in refusal
+    pins = plan_precision(program, graph=ENCODER, feeds=[each.feed for each in probes], accept=gate)
+    assert [(pin.operation, pin.reason) for pin in pins] == [
+        (":sub", "contract"),
+        ("blocks.1.mlp.lin1:linear", "overflow"),
+        ("blocks.1.mlp:gelu", "overflow"),
+        ("blocks.1.mlp.lin2:linear", "overflow"),
+    ]
+    assert all(FP16_MAX < pin.peak < 1e8 for pin in pins[1:])
+    half = halve(program, pinned={pin.operation for pin in pins})
+    assert gate(half) is None
+    found = run_program(half, probes[0].feed, outputs=("image_tokens", "image_embeddings"))
+    assert found["image_tokens"].dtype == np.float32
+
+
+def test_planted_overflow_is_where_it_diverges(planted: Graph) -> None:
+    program, feed = program_of(planted), probes_of(planted)[0].feed
+    half = halve(program, pinned=contract_operations(program))
+    assert first_divergence(program, half, feed=feed) == "blocks.1.mlp.lin1:linear"
+    # The search takes it for the worst, too.
+    ranges = measure_ranges(program, feeds=[feed])
+    assert max(ranges, key=lambda name: ranges[name].error) == "blocks.1.mlp.lin1:linear"
+
+
+def test_sound_model_needs_the_contract_only(sound: Graph) -> None:
+    program, probes = program_of(sound), probes_of(sound)
+    pins = plan_precision(
+        program, graph=ENCODER, feeds=[p.feed for p in probes], accept=gate_of(sound, probes)
+    )
+    assert [(pin.operation, pin.reason) for pin in pins] == [(":sub", "contract")]
+    assert pins[0].peak == 255
+
+
+def test_statistics_of_a_norm_are_found() -> None:
+    """Every number fits in fp16, but the sum of squares behind the variance does not."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.LayerNorm(64)
+            self.second = nn.LayerNorm(64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x))
+
+    program = small_program(Normed(), width=64)
+    feeds = [{"x": 100 * np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)}]
+    ranges = measure_ranges(program, feeds=feeds)
+    first, second = ranges["first:layer_norm"], ranges["second:layer_norm"]
+    assert first.peak < 500
+    assert first.inner > FP16_MAX
+    assert first.overflows
+    assert second.inner == pytest.approx(64, rel=1e-2)
+    pins = plan_precision(program, graph="normed", feeds=feeds, accept=lambda half: None)
+    assert [(pin.operation, pin.reason) for pin in pins] == [("first:layer_norm", "overflow")]
+
+
+def test_lost_precision_is_found() -> None:
+    """Adding a thousand and taking it away leaves ten bits less."""
+
+    class Shift(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 1000) - 1000
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.before, self.shift, self.after = nn.Linear(16, 16), Shift(), nn.Linear(16, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.after(self.shift(self.before(x)))
+
+    program = small_program(Model(), width=16)
+    feed = {"x": np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)}
+    wanted = run_program(program, feed, outputs=("y",))["y"]
+
+    def accept(half: ExportedProgram) -> str | None:
+        error = np.abs(run_program(half, feed, outputs=("y",))["y"] - wanted).max()
+        return None if error < 0.02 else f"error is {error}"
+
+    assert accept(halve(program, pinned=frozenset())) is not None
+    pins = plan_precision(program, graph="model", feeds=[feed], accept=accept)
+    assert [(pin.operation, pin.reason) for pin in pins] == [
+        ("shift:add", "task"),
+        ("shift:sub", "task"),
+    ]
+
+
+@pytest.mark.parametrize("wanted", [(), (3,), (0, 7), (1, 2, 5), (0, 2, 4, 6), tuple(range(8))])
+def test_set_is_the_smallest(chain: ExportedProgram, wanted: tuple[int, ...]) -> None:
+    names = [f"layers.{index}:linear" for index in wanted]
+    plans = [
+        plan_precision(chain, graph="chain", feeds=CHAIN_FEEDS, accept=needs(*names))
+        for _ in range(2)
+    ]
+    assert plans[0] == plans[1]
+    assert [pin.operation for pin in plans[0]] == names
+    assert {pin.reason for pin in plans[0]} <= {"task"}
+
+
+def test_hopeless_graph_is_an_error(chain: ExportedProgram) -> None:
+    with pytest.raises(VerificationError) as raised:
+        plan_precision(
+            chain,
+            graph="chain",
+            feeds=CHAIN_FEEDS,
+            accept=lambda half: "min_cosine/y is 0.5, its bound 0.999",
+        )
+    message = str(raised.value)
+    assert message.startswith("chain is not accepted even where all of it computes in fp32")
+    assert "min_cosine/y is 0.5" in message
+    assert "layers." in message
+
+
+def test_ranges_are_of_all_feeds(chain: ExportedProgram) -> None:
+    small, large = CHAIN_FEEDS[0], {"x": 100 * CHAIN_FEEDS[0]["x"]}
+    separate = [measure_ranges(chain, feeds=[feed]) for feed in (small, large)]
+    together = measure_ranges(chain, feeds=[small, large])
+    assert list(together) == [f"layers.{index}:linear" for index in range(8)]
+    for name, seen in together.items():
+        assert seen == separate[0][name].merge(separate[1][name])
+    first = together["layers.0:linear"]
+    assert first.peak >= np.abs(large["x"]).max()
+    assert 1e-5 < first.error < 1e-3
+
+
+def test_same_programs_do_not_diverge(chain: ExportedProgram) -> None:
+    same = halve(chain, pinned=operations(chain).keys())
+    assert first_divergence(chain, same, feed=CHAIN_FEEDS[0]) is None
+    one = halve(chain, pinned=operations(chain).keys() - {"layers.4:linear"})
+    assert first_divergence(chain, one, feed=CHAIN_FEEDS[0]) == "layers.4:linear"
+
+
+@pytest.mark.slow
+def test_vit_b_at_1024() -> None:
+    """Random weights, one picture: the plan's cost is a few runs of the encoder."""
+    graph = next(
+        each
+        for each in build_graphs(build_model(VIT_B, seed=0), resolutions=(336, 1024))
+        if each.name == "image_encoder@1024"
+    )
+    feed = {"image": np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), np.uint8)}
+    probes = [Probe(feed, graph.reference(feed))]
+    program = program_of(graph)
+    pins = plan_precision(program, graph=graph.name, feeds=[feed], accept=gate_of(graph, probes))
+    assert [(pin.operation, pin.reason) for pin in pins] == [(":sub", "contract")]
+    half = halve(program, pinned={":sub"})
+    stored = sum(tensor.nbytes for tensor in half.state_dict.values())
+    assert stored < 200e6

@@ -1,0 +1,383 @@
+"""int8 graphs hold the numbers computed by hand, run everywhere, and keep what matters in float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+import tensorrt_rtx as trt
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import TensorData
+
+from export.precision.activation_ranges import collect_ranges, find_layers, with_range_outputs
+from export.precision.quantize import KeptInFloat, insert_pairs, quantize, round_weight
+from samclip_sdk.errors import VerificationError
+
+PAIR = ("QuantizeLinear", "DequantizeLinear")
+WEIGHT = np.array([[127, 1, 0], [-64, -0.5, 0]], dtype=np.float32)
+BIAS = np.array([0.25, 1e-3, -3], dtype=np.float32)
+RNG = np.random.default_rng(0)
+
+
+def model_of(
+    nodes: Sequence[onnx.NodeProto],
+    *,
+    inputs: dict[str, list[int | str]],
+    outputs: dict[str, list[int | str]],
+    constants: dict[str, NDArray[np.generic]],
+) -> ir.Model:
+    graph = helper.make_graph(
+        list(nodes),
+        "graph",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    proto = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    return ir.from_proto(onnx.shape_inference.infer_shapes(proto, strict_mode=True))
+
+
+def linear() -> ir.Model:
+    """One product and its bias."""
+    return model_of(
+        [
+            helper.make_node("MatMul", ["x", "lin.weight"], ["product"], name="MatMul_0"),
+            helper.make_node("Add", ["product", "lin.bias"], ["y"]),
+        ],
+        inputs={"x": ["n", 4, 2]},
+        outputs={"y": ["n", 4, 3]},
+        constants={"lin.weight": WEIGHT, "lin.bias": BIAS},
+    )
+
+
+def attention() -> ir.Model:
+    """(x Wq) (x Wk)^T x Wv + x: products of activations between products with weights."""
+    names = ("q", "k", "v")
+    return model_of(
+        [
+            *(helper.make_node("MatMul", ["x", f"{n}.weight"], [n], name=n) for n in names),
+            helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]),
+            helper.make_node("MatMul", ["q", "kt"], ["logits"], name="logits"),
+            helper.make_node("Softmax", ["logits"], ["weights"], axis=-1),
+            helper.make_node("MatMul", ["weights", "v"], ["mixed"], name="mixed"),
+            helper.make_node("MatMul", ["x", "relative"], ["bias"], name="relative"),
+            helper.make_node("Add", ["mixed", "bias"], ["biased"]),
+            helper.make_node("Add", ["biased", "x"], ["y"]),
+        ],
+        inputs={"x": [1, 6, 8]},
+        outputs={"y": [1, 6, 8]},
+        constants={
+            **{f"{n}.weight": normal(8, 8) for n in names},
+            "relative": normal(1, 8, 8),
+        },
+    )
+
+
+def chain(scale: float) -> ir.Model:
+    """Three layers; `scale` stretches one channel of what goes into the second one."""
+    stretch = np.ones(8, dtype=np.float32)
+    stretch[3] = scale
+    second = normal(8, 8)
+    second[3] /= scale
+    return model_of(
+        [
+            helper.make_node("MatMul", ["x", "a.weight"], ["a"], name="a"),
+            helper.make_node("Mul", ["a", "stretch"], ["wide"]),
+            helper.make_node("MatMul", ["wide", "b.weight"], ["b"], name="b"),
+            helper.make_node("Relu", ["b"], ["positive"]),
+            helper.make_node("MatMul", ["positive", "c.weight"], ["y"], name="c"),
+        ],
+        inputs={"x": [16, 8]},
+        outputs={"y": [16, 8]},
+        constants={
+            "a.weight": normal(8, 8),
+            "stretch": stretch,
+            "b.weight": second,
+            "c.weight": normal(8, 8),
+        },
+    )
+
+
+def normal(*shape: int) -> NDArray[np.float32]:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def accept(path: Path) -> None:
+    """Accepts whatever onnxruntime loads."""
+    ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def run(model: ir.Model, feed: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+    content = ir.to_proto(model).SerializeToString()
+    return ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feed)
+
+
+def constants(model: ir.Model) -> dict[str, NDArray[np.generic]]:
+    return {
+        name: value.const_value.numpy()
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
+    }
+
+
+def error_gate(model: ir.Model, *, feed: dict[str, NDArray[np.generic]], bound: float) -> object:
+    """A gate on the root of the mean squared error, relative to the outputs."""
+    wanted = run(model, feed)
+
+    def check(path: Path) -> str | None:
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for found, expected in zip(session.run(None, feed), wanted, strict=True):
+            error = np.sqrt(np.square(found - expected).mean() / np.square(expected).mean())
+            if not error <= bound:
+                return f"error {error:.3g} exceeds {bound:g}"
+        return None
+
+    return check
+
+
+def build_engine(model: ir.Model, *, folder: Path) -> int:
+    """Parses and builds for a compute capability, no GPU at hand; returns the engine's bytes."""
+    path = folder / "graph.onnx"
+    ir.save(model, path)
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse_from_file(str(path)), parser.get_error(0).desc()
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shapes = [[n if side < 0 else side for side in tensor.shape] for n in (1, 4, 16)]
+        if -1 in tensor.shape:
+            profile.set_shape(tensor.name, *shapes)
+    config.add_optimization_profile(profile)
+    engine = builder.build_serialized_network(network, config)
+    assert engine is not None
+    return int(engine.nbytes)
+
+
+def check_pairs(model: ir.Model) -> None:
+    """Every pair is S8S8, symmetric, its scale known; weights are scaled by channel."""
+    values = constants(model)
+    pairs = [node for node in model.graph if node.op_type in PAIR]
+    assert pairs
+    for node in pairs:
+        scale, zero_point = (values[value.name] for value in node.inputs[1:])
+        assert scale.dtype == np.float32
+        assert (scale > 0).all()
+        assert zero_point.dtype == np.int8
+        assert zero_point.shape == scale.shape
+        assert not zero_point.any()
+        weight = node.inputs[0].is_initializer()
+        assert weight == (scale.ndim == 1) == ("axis" in node.attributes)
+        if weight:
+            assert values[node.inputs[0].name].dtype == np.int8
+            assert len(scale) == node.inputs[0].shape[node.attributes["axis"].value]
+
+
+def test_weight_is_rounded_by_channel() -> None:
+    steps, scales = round_weight(WEIGHT, axis=1)
+    np.testing.assert_array_equal(scales, np.float32([1, 1 / 127, 1]))
+    # 0.5 * 127 = 63.5 goes to the even 64; a channel of zeros has the scale 1.
+    np.testing.assert_array_equal(steps, [[127, 127, 0], [-64, -64, 0]])
+    assert steps.dtype == np.int8
+
+
+def test_matmul_is_what_hands_compute() -> None:
+    quantized = quantize(linear(), graph="linear", feeds=[feed_of(linear())], accept=accept)
+    assert quantized.layers == ("lin",)
+    assert quantized.kept_in_float == ()
+    values = constants(quantized.model)
+    assert values["x_scale"] == 1
+    x = np.zeros((1, 4, 2), dtype=np.float32)
+    x[0, :3] = [[127, -127], [2.5, 3.5], [300, -0.4]]  # halves go to even, 300 beyond the range
+    steps = np.array([[127, -127], [2, 4], [127, 0], [0, 0]])
+    rounded = np.array([[127, 1, 0], [-64, -64 / 127, 0]])
+    np.testing.assert_allclose(
+        run(quantized.model, {"x": x})[0][0], steps @ rounded + BIAS, rtol=1e-5
+    )
+
+
+def feed_of(model: ir.Model) -> dict[str, NDArray[np.generic]]:
+    """One feed, whose greatest magnitude is 127."""
+    feed = {
+        value.name: RNG.normal(size=[3 if not isinstance(n, int) else n for n in value.shape])
+        for value in model.graph.inputs
+    }
+    return {n: (x * 127 / np.abs(x).max()).astype(np.float32) for n, x in feed.items()}
+
+
+def test_numbers_are_those_of_onnxruntimes_quantizer() -> None:
+    model, feed = linear(), feed_of(linear())
+    ours = insert_pairs(
+        model, layers=["lin"], ranges=collect_ranges(model, graph="linear", feeds=[feed])
+    )
+    x = feed["x"]
+    theirs = QDQQuantizer(
+        ir.to_proto(model),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8,
+        tensors_range={"x": TensorData(lowest=x.min(), highest=x.max())},
+        nodes_to_quantize=["MatMul_0"],
+        nodes_to_exclude=[],
+        op_types_to_quantize=["MatMul"],
+        extra_options={
+            "ActivationSymmetric": True,
+            "QuantizeBias": False,
+            "OpTypesToExcludeOutputQuantization": ["MatMul"],
+        },
+    )
+    theirs.quantize_model()
+    found = constants(ours)
+    expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in theirs.model.initializer()}
+    np.testing.assert_array_equal(
+        found["lin.weight_int8"], expected["lin.weight_quantized"], strict=True
+    )
+    for name in ("x_scale", "x_zero_point", "lin.weight_scale", "lin.weight_zero_point"):
+        np.testing.assert_array_equal(found[name], expected[name], strict=True)
+
+
+def test_bias_stays_float_and_the_product_is_int8_in_onnxruntime(tmp_path: Path) -> None:
+    quantized = quantize(linear(), graph="linear", feeds=[feed_of(linear())], accept=accept)
+    values = constants(quantized.model)
+    np.testing.assert_array_equal(values["lin.bias_3d"], BIAS[None, None], strict=True)
+    ir.save(quantized.model, tmp_path / "graph.onnx")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # it warns that such a file is for this machine only
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(tmp_path / "graph.onnx", options, providers=["CPUExecutionProvider"])
+    operators = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert "MatMulIntegerToFloat" in operators
+    assert not {"MatMul", "Gemm", "DequantizeLinear"} & operators
+
+
+def test_layers_are_called_after_their_modules() -> None:
+    weights = ("val_1", "val_2", "text_projection", "head.weight")
+    nodes = [
+        helper.make_node("MatMul", ["x", "val_1"], ["a"], name="blocks.0.lin1/node_1"),
+        helper.make_node("MatMul", ["a", "val_2"], ["b"], name="node_2"),
+        helper.make_node("MatMul", ["b", "text_projection"], ["c"], name="node_3"),
+        helper.make_node("Gemm", ["c", "head.weight"], ["d"], transB=1, name="node_4"),
+        helper.make_node("Gemm", ["d", "head.weight"], ["y"], transB=1, name="node_5"),
+    ]
+    model = model_of(
+        nodes,
+        inputs={"x": [8, 8]},
+        outputs={"y": [8, 8]},
+        constants={name: normal(8, 8) for name in weights},
+    )
+    layers = find_layers(model)
+    names = ["blocks.0.lin1", "node_2", "text_projection", "head", "head:node_5"]
+    assert [layer.name for layer in layers] == names
+    assert [layer.channel_axis for layer in layers] == [1, 1, 1, 0, 0]
+
+
+def test_only_layers_read_rounded_numbers() -> None:
+    model = attention()
+    assert [layer.name for layer in find_layers(model)] == ["q", "k", "v"]
+    quantized = quantize(model, graph="attention", feeds=[feed_of(model)], accept=accept).model
+    check_pairs(quantized)
+    readers = {node.name: [value.name for value in node.inputs] for node in quantized.graph}
+    assert readers["q"] == ["x_rounded", "q.weight_rounded"]
+    assert readers["k"][0] == readers["v"][0] == "x_rounded"  # one pair for all three
+    assert readers["logits"] == ["q", "kt"]
+    assert readers["mixed"] == ["weights", "v"]
+    assert readers["relative"] == ["x", "relative"]
+    assert (
+        next(n for n in quantized.graph if "y" in {v.name for v in n.outputs}).inputs[1].name == "x"
+    )
+
+
+def test_only_scalars_leave_the_graph() -> None:
+    augmented = with_range_outputs(attention())
+    assert len(augmented.graph.outputs) == 3  # of x, and of the graph's own output
+    for output in augmented.graph.outputs:
+        assert tuple(output.shape) == ()
+        assert output.dtype == ir.DataType.FLOAT
+    x = feed_of(attention())
+    found = run(augmented, x)
+    assert all(array.shape == () for array in found)
+    assert found[0] == x["x"].min()
+    assert found[1] == x["x"].max()
+
+
+def test_ranges_are_of_all_feeds() -> None:
+    feeds = [{"x": np.full((1, 4, 2), n, dtype=np.float32)} for n in (1, -5, 3)]
+    assert collect_ranges(linear(), graph="linear", feeds=feeds) == {"lin": 5.0}
+
+
+def test_planted_outlier_stays_in_float() -> None:
+    model = chain(1000.0)
+    feed = feed_of(model)
+    gate = error_gate(model, feed=feed, bound=0.03)
+    found = quantize(model, graph="chain", feeds=[feed], accept=gate)
+    assert found.layers == ("a", "c")
+    (kept,) = found.kept_in_float
+    assert kept.layer == "b"
+    assert kept.error is not None
+    assert kept.error > 0.1
+    assert quantize(chain(1.0), graph="chain", feeds=[feed], accept=lambda path: None).layers == (
+        "a",
+        "b",
+        "c",
+    )
+
+
+def test_asked_layers_stay_in_float() -> None:
+    model = chain(1.0)
+    found = quantize(model, graph="chain", feeds=[feed_of(model)], accept=accept, keep=["b"])
+    assert found.layers == ("a", "c")
+    assert found.kept_in_float == (KeptInFloat("b", error=None),)
+
+
+def test_layer_that_calibration_never_reached_stays_in_float() -> None:
+    model = chain(1.0)
+    values = model.graph.initializers
+    values["a.weight"].const_value = ir.Tensor(-np.abs(constants(model)["a.weight"]))
+    values["b.weight"].const_value = ir.Tensor(np.abs(constants(model)["b.weight"]))
+    feed = {"x": np.abs(feed_of(model)["x"])}
+    found = quantize(model, graph="chain", feeds=[feed], accept=accept)
+    assert found.kept_in_float == (KeptInFloat("c", error=None),)
+
+
+def test_hopeless_graph_is_refused_by_name() -> None:
+    model = chain(1000.0)
+    with pytest.raises(VerificationError, match=r"chain .* in float: too blue; b costs most"):
+        quantize(model, graph="chain", feeds=[feed_of(model)], accept=lambda path: "too blue")
+
+
+def test_graph_without_layers_is_refused() -> None:
+    model = chain(1.0)
+    with pytest.raises(VerificationError, match="chain has no layer"):
+        quantize(model, graph="chain", feeds=[feed_of(model)], accept=accept, keep=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_feed_that_is_not_finite_is_refused(value: float) -> None:
+    feeds = [feed_of(linear()), {"x": np.full((1, 4, 2), value, dtype=np.float32)}]
+    with pytest.raises(ValueError, match="linear: x of feed 1 holds"):
+        quantize(linear(), graph="linear", feeds=feeds, accept=accept)
+
+
+def test_feed_that_overflows_the_graph_is_refused() -> None:
+    feed = {"x": np.full((1, 4, 2), 3e38, dtype=np.float32)}
+    with pytest.raises(ValueError, match="feed 0 overflows the graph"):
+        quantize(linear(), graph="linear", feeds=[feed], accept=accept)
+
+
+def test_no_feed_is_refused() -> None:
+    with pytest.raises(ValueError, match="none is given"):
+        quantize(linear(), graph="linear", feeds=[], accept=accept)

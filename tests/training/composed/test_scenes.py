@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from training.composed.backdrops import finish
+from training.composed.cutouts import warp
+from training.composed.scenes import (
+    MIN_VISIBLE,
+    TWO_OF_A_KIND,
+    Corpus,
+    clean_picture,
+    compose_scene,
+    load_corpus,
+)
+from training.composed.vocabulary import (
+    CORPUS,
+    MERGED,
+    all_nouns,
+    distribution,
+    tiny_vocabulary,
+    unseen_nouns,
+)
+
+FEW = ("apple", "car", "cat", "truck")
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus(CORPUS, split="train", nouns=FEW)
+
+
+def _opaque(colours: list[tuple[int, int, int]]) -> Corpus:
+    """Solid discs, whose masks can be told from the picture itself."""
+    rows, columns = np.ogrid[:96, :96]
+    disc = ((rows - 47.5) ** 2 + (columns - 47.5) ** 2 < 46**2).astype(np.uint8)
+    cutouts = tuple(
+        np.dstack([disc * channel for channel in (*colour, 255)]).astype(np.uint8)
+        for colour in colours
+    )
+    return Corpus(
+        cutouts=cutouts,
+        labels=np.arange(len(colours)),
+        nouns=tuple(map(str, colours)),
+        styles=("disc",) * len(colours),
+        backgrounds=(),
+        shown=(),
+    )
+
+
+def test_a_scene_is_consistent(corpus: Corpus) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scene = compose_scene(corpus, rng, size_px=96)
+        n = len(scene.labels)
+        assert 1 <= n <= 5
+        assert scene.image.shape == (96, 96, 3)
+        assert scene.image.dtype == np.uint8
+        assert scene.masks.shape == (n, 96, 96)
+        assert scene.masks.dtype == bool
+        assert scene.masks.sum(axis=0).max() <= 1
+        assert scene.boxes.shape == (n, 4)
+        assert scene.boxes.dtype == np.float32
+        assert set(scene.labels.tolist()) <= set(range(len(FEW)))
+        for mask, (x1, y1, x2, y2) in zip(scene.masks, scene.boxes.astype(int), strict=True):
+            inside = mask[y1:y2, x1:x2]
+            assert inside.sum() == mask.sum() > 0
+            assert inside[0].any()
+            assert inside[-1].any()
+            assert inside[:, 0].any()
+            assert inside[:, -1].any()
+
+
+def test_enough_of_every_object_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Squares of one size that neither turn nor stretch, so that their whole area is known."""
+    square = np.full((40, 40, 4), 255, np.uint8)
+    monkeypatch.setattr("training.composed.scenes.warp", lambda *_, **__: square)
+    corpus = _opaque([(255, 0, 0), (0, 255, 0)])
+    rng = np.random.default_rng(0)
+    counts = set()
+    for _ in range(60):
+        scene = compose_scene(corpus, rng, size_px=80, count=(5, 5))
+        counts.add(len(scene.labels))
+        assert (scene.masks.sum(axis=(1, 2)) >= MIN_VISIBLE * 40 * 40).all()
+    assert min(counts) < 5  # where there is no room an object is left out
+
+
+def test_the_same_generator_gives_the_same_scene(corpus: Corpus) -> None:
+    first, second, other = (
+        compose_scene(corpus, np.random.default_rng(seed), size_px=64) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.masks, second.masks)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_masks_match_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discs in pure red, green and blue on black: each pixel says whose it is."""
+    black = np.zeros((128, 128, 3), np.uint8)
+    monkeypatch.setattr(
+        "training.composed.scenes.draw_backdrop", lambda *_, **__: (black.copy(), None)
+    )
+    monkeypatch.setattr("training.composed.scenes.finish", lambda image, _: image)
+    monkeypatch.setattr("training.composed.cutouts._recolour", lambda cutout, _, hues: cutout)
+    # A shadow darkens what shows through a soft edge, and with it the evidence.
+    monkeypatch.setattr("training.composed.scenes._SHADOWED", 0.0)
+    corpus = _opaque([(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        scene = compose_scene(corpus, rng, size_px=128, count=(2, 5))
+        for mask, label in zip(scene.masks, scene.labels, strict=True):
+            # Not all: three soft edges may meet in one pixel.
+            assert np.mean(scene.image[mask].argmax(axis=1) == label) > 0.985
+            assert mask.sum() > 50
+        nowhere = ~scene.masks.any(axis=0)
+        assert np.mean(scene.image[nowhere] > 129) < 0.001
+
+
+def test_premultiplied_colour_leaves_no_fringe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A white disc with black transparent surroundings on white: nothing may be darker."""
+    white = np.full((96, 96, 3), 255, np.uint8)
+    monkeypatch.setattr(
+        "training.composed.scenes.draw_backdrop", lambda *_, **__: (white.copy(), None)
+    )
+    monkeypatch.setattr("training.composed.scenes.finish", lambda image, _: image)
+    monkeypatch.setattr("training.composed.cutouts._recolour", lambda cutout, _, hues: cutout)
+    rng = np.random.default_rng(2)
+    monkeypatch.setattr("training.composed.scenes._SHADOWED", 0.0)
+    for _ in range(20):
+        scene = compose_scene(_opaque([(255, 255, 255)]), rng, size_px=96)
+        assert scene.image.min() >= 252
+
+
+def test_hues_turn_about_the_greys() -> None:
+    """Grey stays grey and red becomes any colour, where it is asked for; else neither moves."""
+    swatch = np.full((8, 8, 4), 255, np.uint8)
+    swatch[:, :4] = (200, 40, 40, 255)
+    swatch[:, 4:] = (120, 120, 120, 255)
+
+    def colours(*, hues: bool) -> np.ndarray:
+        patches = [
+            warp(swatch, np.random.default_rng(seed), side_px=8.0, hues=hues) for seed in range(80)
+        ]
+        return np.array([patch[patch[..., 3] == 255][:, :3].mean(axis=0) for patch in patches])
+
+    assert (colours(hues=False).argmax(axis=1) == 0).mean() > 0.9
+    assert set(colours(hues=True).argmax(axis=1)) == {0, 1, 2}
+
+
+def test_a_plain_scene_has_one_colour_behind(corpus: Corpus) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        scene = compose_scene(corpus, rng, size_px=64, count=(0, 0), plain=True)
+        assert np.ptp(cv2.blur(scene.image, (9, 9))[8:-8, 8:-8].reshape(-1, 3), axis=0).max() < 40
+
+
+def test_recoloured_edges_do_not_glow(corpus: Corpus) -> None:
+    rng = np.random.default_rng(0)
+    for cutout in corpus.cutouts[:20]:
+        patch = warp(cutout, rng, side_px=40.0)
+        assert (patch[..., :3].astype(int) <= patch[..., 3:].astype(int) + 1).all()
+        assert max(patch.shape) <= 40 * 1.6 + 3
+
+
+def test_two_of_a_kind(corpus: Corpus) -> None:
+    many = load_corpus(CORPUS, split="heldout_instance")
+    rng = np.random.default_rng(0)
+    scenes = [compose_scene(many, rng, size_px=64, count=(2, 2)) for _ in range(400)]
+    pairs = [scene.labels for scene in scenes if len(scene.labels) == 2]
+    share = np.mean([a == b for a, b in pairs])
+    assert TWO_OF_A_KIND - 0.08 < share < TWO_OF_A_KIND + 0.08
+
+
+@pytest.mark.parametrize("count", [(1, 1), (0, 0)])
+def test_count(corpus: Corpus, count: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        scene = compose_scene(corpus, rng, size_px=48, count=count, scale=(0.5, 1.0))
+        assert scene.masks.shape == (count[0], 48, 48)
+        assert scene.boxes.shape == (count[0], 4)
+
+
+def test_finishing_moves_no_edge() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 32:] = 200
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        out = finish(image, rng).astype(int).mean(axis=(0, 2))
+        assert out[:28].max() < out[36:].min()
+    assert image[:, :32].max() == 0  # nor the picture that it was given
+
+
+def test_a_photo_tells_what_it_shows() -> None:
+    corpus = load_corpus(CORPUS, split="train", nouns=["apple", "mountain", "flower"])
+    rng = np.random.default_rng(0)
+    seen = {
+        label
+        for _ in range(200)
+        for label in compose_scene(corpus, rng, size_px=16, count=(0, 0)).unlabelled.tolist()
+    }
+    assert seen == {1, 2}
+
+
+def test_clean_picture_is_centred_on_plain_ground(corpus: Corpus) -> None:
+    for size_px in (64, 256):
+        image = clean_picture(corpus, 0, size_px=size_px)
+        assert image.shape == (size_px, size_px, 3)
+        assert np.ptp(image[: size_px // 12].reshape(-1, 3), axis=0).max() == 0
+        assert image.std() > 5
+
+
+def test_splits_share_label_indices_and_nothing_else() -> None:
+    train = load_corpus(CORPUS, split="train", nouns=FEW)
+    heldout = load_corpus(CORPUS, split="heldout_instance", nouns=FEW)
+    assert train.nouns == heldout.nouns == FEW
+    assert set(heldout.labels) == set(range(len(FEW)))
+    pictures = {cutout.tobytes() for cutout in train.cutouts}
+    assert not pictures & {cutout.tobytes() for cutout in heldout.cutouts}
+    assert len(train.backgrounds) == 22
+    assert len(heldout.backgrounds) == 5
+
+
+def test_objects_of_another_zip(tmp_path: Path) -> None:
+    name = "openmoji/cat/cat.webp"
+    with zipfile.ZipFile(CORPUS / "objects.zip") as source:
+        data = source.read("twemoji/cat/cat.webp")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as target:
+        target.writestr(name, data)
+    (tmp_path / "other.csv").write_text(
+        f"file,style,concept,label,split,licence,source\n{name},x,cat,cat,heldout_style,y,z\n"
+    )
+    corpus = load_corpus(CORPUS, split="heldout_style", nouns=FEW, objects=tmp_path / "other.zip")
+    assert corpus.labels.tolist() == [FEW.index("cat")]
+    assert len(corpus.backgrounds) == 5
+
+
+def test_an_empty_split_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no cut-out in the split 'train'"):
+        load_corpus(CORPUS, split="train", nouns=["fox"])
+
+
+def test_every_row_has_its_picture() -> None:
+    for stem in ("objects", "backgrounds"):
+        with zipfile.ZipFile(CORPUS / f"{stem}.zip") as archive:
+            names = set(archive.namelist())
+        with (CORPUS / f"{stem}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["file"] for row in rows} <= names
+        assert all(row["licence"] for row in rows)
+        assert "SA" not in {part for row in rows for part in row["licence"].split("-")}
+
+
+def test_vocabulary() -> None:
+    nouns = tiny_vocabulary(180)
+    names = [noun.name for noun in nouns]
+    assert names == sorted(set(names))
+    assert len(names) == 180
+    assert min(noun.heldout_drawings for noun in nouns) >= 1
+    assert min(noun.train_drawings for noun in nouns) >= 6
+    assert {"person", "book", "cat", "dog"} <= set(names)
+    assert not set(names) & set(MERGED)
+    assert set(names) > {noun.name for noun in tiny_vocabulary(150)}
+    assert sum(distribution(nouns).values()) == 180
+    with pytest.raises(ValueError, match="nouns with a held-out drawing"):
+        tiny_vocabulary(500)
+
+
+def test_a_name_points_to_one_noun() -> None:
+    names = [name for noun in all_nouns() for name in noun.names]
+    assert len(names) == len(set(names))
+    synonyms = {noun.name: noun.synonyms for noun in all_nouns()}
+    assert "books" in synonyms["book"]
+    assert "puppy" in synonyms["dog"]
+    assert "bottle" not in synonyms["lotion bottle"]  # a noun of its own
+
+
+def test_unseen_nouns_are_never_trained_on() -> None:
+    unseen = unseen_nouns()
+    assert len(unseen) == 47
+    assert {"fox", "owl", "helicopter"} <= {noun.name for noun in unseen}
+    assert all(noun.train_drawings == noun.heldout_drawings == 0 for noun in unseen)
+
+
+def test_every_name_has_a_teacher_embedding() -> None:
+    known = set(np.load(CORPUS / "minilm_text.npz")["texts"].tolist())
+    concepts = json.loads((CORPUS / "concepts.json").read_text(encoding="utf-8"))
+    assert set(concepts) <= known
+    missing = {name for noun in tiny_vocabulary(200) for name in noun.names} - known
+    assert not missing

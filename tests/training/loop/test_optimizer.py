@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from training.config import Optimisation
+from training.loop.optimizer import build_optimizer, set_learning_rate
+
+
+class Part(nn.Module):
+    """One parameter of each kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(4, 6)
+        self.conv = nn.Conv2d(3, 4, 2)
+        self.norm = nn.LayerNorm(6)
+        self.token_embedding = nn.Embedding(5, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 2, 2, 4))
+        self.rel_pos_h = nn.Parameter(torch.zeros(7, 4))
+
+
+def settings(**changes: object) -> Optimisation:
+    defaults = {"steps": 100, "learning_rate": 1e-2, "warmup_steps": 10, "multipliers": {"a": 1.0}}
+    return Optimisation.model_validate(defaults | changes)
+
+
+def names(part: nn.Module, group: dict[str, list[nn.Parameter]]) -> set[str]:
+    by_id = {id(parameter): name for name, parameter in part.named_parameters()}
+    return {by_id[id(parameter)] for parameter in group["params"]}
+
+
+def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
+    part = Part()
+    adamw = build_optimizer({"a": part}, settings())
+    assert isinstance(adamw, torch.optim.AdamW)
+    decays = {group["weight_decay"]: names(part, group) for group in adamw.param_groups}
+    assert decays == {
+        0.05: {"hidden.weight", "conv.weight", "token_embedding.weight"},
+        0.0: {"hidden.bias", "conv.bias", "norm.weight", "norm.bias", "pos_embed", "rel_pos_h"},
+    }
+
+
+def test_muon_takes_hidden_matrices_and_convolutions_only() -> None:
+    part = Part()
+    muon = build_optimizer({"a": part}, settings(optimizer="muon"))
+    for parameter in part.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    muon.step()
+    with_momentum = {
+        name for name, p in part.named_parameters() if "momentum_buffer" in muon.state[p]
+    }
+    assert with_momentum == {"hidden.weight", "conv.weight"}
+    every = set().union(*(names(part, group) for group in muon.param_groups))
+    assert every == {name for name, _ in part.named_parameters()}
+
+
+def test_parts_without_a_multiplier_are_frozen() -> None:
+    parts = {"a": Part(), "b": Part(), "c": Part()}
+    optimizer = build_optimizer(parts, settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1}))
+    trained = {name for name, part in parts.items() if part.training}
+    assert trained == {"a", "b"}
+    assert not any(parameter.requires_grad for parameter in parts["c"].parameters())
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for name in ("a", "b") for p in parts[name].parameters()}
+
+
+def test_an_unknown_part_is_named() -> None:
+    with pytest.raises(ValueError, match="no part is called z: a"):
+        build_optimizer({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))
+
+
+def test_rates_warm_up_then_fall_and_keep_their_ratio() -> None:
+    config = settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1})
+    optimizer = build_optimizer({"a": Part(), "b": Part()}, config)
+    rates = [set_learning_rate(optimizer, config, step=step) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates.index(max(rates)) == 9
+    assert max(rates) == pytest.approx(1e-2, rel=0.03)
+    assert rates[50] == pytest.approx(0.5e-2)
+    assert 0 < rates[99] < 1e-5
+    found = {group["factor"]: group["lr"] for group in optimizer.param_groups}
+    assert found == pytest.approx({1.0: rates[99], 0.1: 0.1 * rates[99]})

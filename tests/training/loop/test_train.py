@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.training.toy_task import Numbers, Toy, settings
+from training.config import Optimisation
+from training.loop.train import build_fabric, train
+from training.tasks.tasks import Task
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(task: Task, config: Optimisation, folder: Path) -> None:
+    train(task, config, folder, fabric=build_fabric(config.precision))
+
+
+def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
+    def before(now: int) -> None:
+        if now == step:
+            raise error
+
+    return before
+
+
+def weights(task: Toy) -> dict[str, Tensor]:
+    return {
+        f"{part}.{name}": tensor.clone()
+        for part, module in task.parts.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_run_ends_with_the_same_weights(
+    tmp_path: Path, optimizer: str, precision: str
+) -> None:
+    config = settings(optimizer=optimizer, precision=precision)
+    whole = Toy()
+    run(whole, config, tmp_path / "whole")
+
+    stopped = Toy(before=stop_at(3, SystemExit()))
+    with pytest.raises(SystemExit):
+        run(stopped, config, tmp_path / "cut")
+    assert torch.load(tmp_path / "cut" / "last.pt")["step"] == 3
+    resumed = Toy()
+    run(resumed, config, tmp_path / "cut")
+
+    assert resumed.seen == whole.seen[3:]
+    assert same(weights(resumed), weights(whole))
+
+
+def launch(
+    folder: Path,
+    *,
+    devices: int = 1,
+    accumulate: int = 1,
+    workers: int = 0,
+    killed_at: int = -1,
+    launcher: tuple[str, ...] = (),
+) -> dict[str, Tensor]:
+    command = [sys.executable, "-m", *launcher, "tests.training.toy_task"]
+    words = [folder, devices, accumulate, workers, killed_at]
+    done = subprocess.run(
+        command + [str(word) for word in words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    code, steps = (0, 8) if killed_at < 0 else (-signal.SIGKILL, killed_at)
+    if killed_at >= 0 and workers:
+        code, steps = 128 + signal.SIGINT, killed_at + 1
+    assert done.returncode == code, done.stderr
+    state = torch.load(folder / "last.pt")
+    assert state["step"] == steps
+    trained: dict[str, Tensor] = state["task"]
+    return trained
+
+
+def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
+    launch(tmp_path / "killed", killed_at=5)
+    resumed = launch(tmp_path / "killed")
+    assert same(resumed, launch(tmp_path / "whole"))
+
+
+def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> None:
+    launch(tmp_path / "cut", accumulate=8, workers=1, killed_at=1)
+    resumed = launch(tmp_path / "cut", accumulate=8, workers=1)
+    assert same(resumed, launch(tmp_path / "whole", accumulate=8))
+
+
+def test_half_precision_leaves_inputs_alone() -> None:
+    """As bf16, coordinates above 512 px had steps of 4."""
+    fabric = build_fabric("bf16", accelerator="cpu")
+    coords = torch.tensor([601.0, 603.0, 901.3, 1021.0])
+
+    class Echo(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return super().forward(x)
+
+    seen: list[Tensor] = []
+    echo = fabric.setup_module(Echo(4, 4))
+    with fabric.autocast():
+        assert nn.Linear(4, 4)(coords).dtype == torch.bfloat16
+    echo(coords)
+    assert torch.equal(seen[0], coords)
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
+    task = Toy()
+    weight = task.parts["body"][0].weight
+    weight.register_hook(lambda gradient: gradient * (torch.inf if len(task.seen) == 3 else 1))
+    with pytest.raises(FloatingPointError, match="the gradient is not finite"):
+        run(task, settings(), tmp_path)
+    assert torch.load(tmp_path / "last.pt")["step"] == 2
+    assert torch.isfinite(weight).all()
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: Fabric, path: Path, *__: object, **___: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run(Toy(), settings(steps=4), tmp_path)
+    before = (tmp_path / "last.pt").read_bytes()
+    monkeypatch.setattr(Fabric, "save", fill)
+    with pytest.raises(OSError, match=r"cannot write .*last\.pt.*No space left"):
+        run(Toy(), settings(steps=8), tmp_path)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert not (tmp_path / "last.tmp").exists()
+
+
+def test_two_processes_train_as_one_that_accumulates(tmp_path: Path) -> None:
+    """Over gloo; the parts that a single loss reaches are exchanged, too."""
+    two = launch(tmp_path / "two", devices=2)
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    assert same(launch(tmp_path / "torchrun", devices=2, launcher=torchrun), two)
+    one = launch(tmp_path / "one", accumulate=2)
+    other = launch(tmp_path / "other")
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(one["parts.alone.weight"], other["parts.alone.weight"], atol=1e-4)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    first, again = Toy(), Toy()
+    run(first, settings(), tmp_path)
+    run(again, settings(), tmp_path)
+    assert again.seen == []
+    assert same(weights(again), weights(first))
+
+
+@pytest.fixture
+def _heard_interrupts() -> Iterator[None]:
+    """A suite that a shell runs in the background was born deaf to SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heard_interrupts")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_after_the_step_in_hand(tmp_path: Path, number: signal.Signals) -> None:
+    def before(step: int) -> None:
+        if step == 3:
+            os.kill(os.getpid(), number)
+
+    handler = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stopped:
+        run(Toy(before=before), settings(), tmp_path)
+    assert stopped.value.code == 128 + number
+    assert signal.getsignal(number) is handler
+    assert torch.load(tmp_path / "last.pt")["step"] == 4
+    whole, resumed = Toy(), Toy()
+    run(whole, settings(), tmp_path / "whole")
+    run(resumed, settings(), tmp_path)
+    assert same(weights(resumed), weights(whole))
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
+    """As for a shell's background job."""
+
+    def before(step: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        task = Toy(before=before)
+        run(task, settings(), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert len(task.seen) == 8
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(tmp_path: Path) -> None:
+    task = Toy()
+
+    def spoil(step: int) -> None:
+        if step == 2:
+            task.truth.fill_(float("nan"))
+            spoiled.update(weights(task))
+
+    spoiled: dict[str, Tensor] = {}
+    task.before = spoil
+    with pytest.raises(FloatingPointError, match=r"not finite at step 2: .*main.: nan"):
+        run(task, settings(), tmp_path)
+    assert torch.equal(torch.load(tmp_path / "bad_batch.pt"), Numbers()[2])
+    state = torch.load(tmp_path / "last.pt")
+    assert state["step"] == 2
+    assert same(weights(task), spoiled)
+
+
+def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
+    task = Toy()
+    before = weights(task)
+    run(task, settings(optimizer="muon"), tmp_path)
+    after = weights(task)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if not name.startswith("frozen.")}
+
+
+def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
+    """Autocast's cache, held over all steps, once kept the first step's cast weights for ever."""
+
+    def check(step: int) -> None:
+        layer = task.parts["body"][0]
+        assert isinstance(layer, nn.Linear)
+        x = torch.ones(1, 8)
+        fresh = F.linear(x.bfloat16(), layer.weight.detach().clone().bfloat16())
+        assert torch.equal(F.linear(x, layer.weight), fresh)
+        checked.append(step)
+
+    checked: list[int] = []
+    task = Toy(before=check)
+    run(task, settings(precision="bf16"), tmp_path)
+    assert checked == list(range(8))
+
+
+def test_both_losses_and_the_speed_are_logged(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        run(Toy(before=stop_at(70, SystemExit())), settings(steps=101), tmp_path)
+    task = Toy()
+    run(task, settings(steps=101), tmp_path)
+    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["step"] for entry in entries] == [50, 100]
+    assert all(
+        {"main", "small", "gradient", "learning_rate", "step_ms"} <= entry.keys()
+        for entry in entries
+    )
+    # After a resume a mean is over the steps that this run has made.
+    assert entries[1]["main"] == pytest.approx(sum(task.seen[:30]) / 30, abs=1e-5)

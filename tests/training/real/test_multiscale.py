@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from training.real import multiscale
+from training.real.multiscale import Multiscale
+
+BUDGET = 8 * 448**2
+
+
+def plan(seed: int = 0, **settings: int) -> Multiscale:
+    return Multiscale((224, 336, 448), pixels_per_batch=BUDGET, seed=seed, **settings)
+
+
+def test_every_batch_has_the_same_number_of_pixels() -> None:
+    spans = [plan().batch(index) for index in range(60)]
+    assert {span.resolution: span.count for span in spans} == {224: 32, 336: 14, 448: 8}
+    for span in spans:
+        assert BUDGET - span.resolution**2 < span.count * span.resolution**2 <= BUDGET
+
+
+def test_batches_follow_one_another_without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the borders of what is drawn at once, too."""
+    monkeypatch.setattr(multiscale, "_CHUNK", 4)
+    spans = [plan(indices_per_step=3).batch(index) for index in range(40)]
+    assert spans[0].first == 0
+    for one, following in pairwise(spans):
+        assert following.first == one.places.stop
+
+
+def test_a_batch_depends_on_seed_and_index_only() -> None:
+    forwards = plan()
+    spans = [forwards.batch(index) for index in range(9000)]
+    assert plan().batch(8999) == spans[8999]
+    assert forwards.batch(17) == spans[17]
+    assert [plan(seed=1).batch(index) for index in range(30)] != spans[:30]
+
+
+def test_all_batches_of_a_step_share_a_resolution() -> None:
+    shared = plan(indices_per_step=4)
+    steps = [[shared.batch(4 * step + rank) for rank in range(4)] for step in range(30)]
+    sides = [{span.resolution for span in step} for step in steps]
+    assert all(len(each) == 1 for each in sides)
+    assert set.union(*sides) == {224, 336, 448}
+
+
+@pytest.mark.parametrize(
+    ("resolutions", "pixels", "indices_per_step", "message"),
+    [
+        ((), 100, 1, "there must be some"),
+        ((0, 8), 100, 1, "above 0"),
+        ((8, 16), 255, 1, "255 pixels a batch are less than one picture of 16 x 16"),
+        ((8,), 100, 0, "indices_per_step is 0"),
+    ],
+)
+def test_impossible_settings(
+    resolutions: tuple[int, ...], pixels: int, indices_per_step: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Multiscale(resolutions, pixels_per_batch=pixels, indices_per_step=indices_per_step, seed=0)

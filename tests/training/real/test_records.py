@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.real.records import (
+    KINDS,
+    BrokenRecord,
+    count_tensor,
+    decode_picture,
+    in_split,
+    key_hash,
+    read_or_replace,
+)
+
+HELD_OUT = [81, 177, 205, 272, 288, 306, 378]  # of the keys 000000000 to 000000499
+
+
+def test_one_in_a_hundred_is_held_out() -> None:
+    hashes = np.array([key_hash(f"{number:09}") for number in range(20_000)], np.uint64)
+    validation, train = in_split(hashes, "validation"), in_split(hashes, "train")
+    np.testing.assert_array_equal(validation, ~train)
+    assert 150 < validation.sum() < 250
+
+
+def test_the_split_never_changes() -> None:
+    """These numbers are a contract: another hash would train on what was held out."""
+    assert key_hash("sa_223750") == 17806560928574775007
+    hashes = np.array([key_hash(f"{number:09}") for number in range(500)], np.uint64)
+    assert np.flatnonzero(in_split(hashes, "validation")).tolist() == HELD_OUT
+
+
+def test_broken_ones_are_replaced_and_counted() -> None:
+    def read(sample: int) -> str:
+        if sample % 3:
+            raise BrokenRecord("picture" if sample % 3 == 1 else "record", "as planned")
+        return f"sample {sample}"
+
+    def read_all(seed: int) -> tuple[list[tuple[int, str]], Counter[str]]:
+        broken: Counter[str] = Counter()
+        rng = np.random.default_rng(seed)
+        found = [
+            read_or_replace(sample, read, among=range(90, 120), rng=rng, broken=broken)
+            for sample in range(30)
+        ]
+        return found, broken
+
+    found, broken = read_all(0)
+    assert (found, broken) == read_all(0)
+    for sample, (read_instead, text) in enumerate(found):
+        assert text == f"sample {read_instead}"
+        assert read_instead == sample if sample % 3 == 0 else 90 <= read_instead < 120
+    assert broken["picture"] >= 10
+    assert broken["record"] >= 10
+    counts = count_tensor(broken).tolist()
+    assert dict(zip(KINDS, counts, strict=True)) == {kind: broken[kind] for kind in KINDS}
+
+
+def test_nothing_readable_is_an_error() -> None:
+    def read(sample: int) -> int:
+        raise BrokenRecord("picture", f"sample {sample} is noise")
+
+    with pytest.raises(ValueError, match=r"100 records in a row .* picture: sample \d is noise"):
+        read_or_replace(
+            0, read, among=range(9), rng=np.random.default_rng(0), broken=Counter[str]()
+        )
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (5, 3)).save(file, "tiff")
+    assert decode_picture(file.getvalue()).shape == (3, 5, 3)
+
+
+def test_a_damaged_picture_is_a_broken_record() -> None:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(file, "jpeg")
+    for data in (b"", b"not a picture", file.getvalue()[:1000]):
+        with pytest.raises(BrokenRecord) as error:
+            decode_picture(data)
+        assert error.value.kind == "picture"

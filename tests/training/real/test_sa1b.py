@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycocotools.mask
+import pytest
+import torch
+from PIL import Image
+
+from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.masks import rle_to_mask
+from training.batches import PAD_COLOUR, Batch, batches
+from training.composed.prompts import MAX_POINTS
+from training.real import sa1b
+from training.real.records import KINDS
+from training.real.sa1b import Sa1bBatches, Sa1bPairs
+
+SIZE, PROMPTS = 64, 6
+HEIGHT, WIDTH = 60, 100  # letterboxed to 38 x 64 of 64
+HELD_OUT = {134, 213, 215}  # of sa_1 to sa_300
+
+
+def objects(count: int) -> np.ndarray:
+    """Rings bool [count,60,100], no two of which touch; the smallest is 9 px wide."""
+    masks = np.zeros((count, HEIGHT, WIDTH), bool)
+    for number in range(count):
+        top, left = 20 * (number // 5) + 2, 20 * (number % 5) + 2
+        masks[number, top : top + 9 + number % 5, left : left + 9 + number // 2] = True
+        masks[number, top + 4 : top + 7, left + 4 : left + 6] = False
+    return masks
+
+
+def annotation(mask: np.ndarray) -> dict[str, Any]:
+    rle = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+        "bbox": pycocotools.mask.toBbox(rle).tolist(),
+        "area": int(mask.sum()),
+    }
+
+
+def write_pair(folder: Path, number: int, masks: np.ndarray) -> None:
+    """A picture with its number in blue and its objects in red, and its JSON file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((HEIGHT, WIDTH, 3), (0, 0, number % 256), np.uint8)
+    for row, mask in enumerate(masks):
+        pixels[mask, 0] = 20 + 15 * row
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")  # lossless; a picture's name is no one's concern
+    (folder / f"sa_{number}.jpg").write_bytes(file.getvalue())
+    image = {"image_id": number, "width": WIDTH, "height": HEIGHT}
+    text = json.dumps({"image": image, "annotations": [annotation(mask) for mask in masks]})
+    (folder / f"sa_{number}.json").write_text(text)
+
+
+def open_batches(folder: Path, *, seed: int = 0, batch: int = 2) -> Sa1bBatches:
+    pairs = Sa1bPairs(folder, split="train")
+    return Sa1bBatches(pairs, resolution=SIZE, batch=batch, prompts=PROMPTS, seed=seed)
+
+
+def numbers(batch: Batch) -> list[int]:
+    """The numbers of a batch's pictures: blue is flat, so that resizing leaves it."""
+    return batch["images"][:, 2, 0, 0].tolist()
+
+
+def counts(*found: Batch) -> dict[str, int]:
+    total = torch.stack([batch["broken"] for batch in found]).sum(dim=0).tolist()
+    return {kind: count for kind, count in zip(KINDS, total, strict=True) if count}
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sa1b")
+    for number in range(1, 11):
+        write_pair(folder / f"sa_00000{number % 2}", number, objects(12))
+    return folder
+
+
+def test_batches_have_the_shapes_they_say(folder: Path) -> None:
+    batch = open_batches(folder)[0]
+    expected = {
+        "images": (torch.uint8, (2, 3, SIZE, SIZE)),
+        "token_mask": (torch.float32, (2, 4, 4)),
+        "point_coords": (torch.float32, (2 * PROMPTS, MAX_POINTS, 2)),
+        "point_labels": (torch.int32, (2 * PROMPTS, MAX_POINTS)),
+        "regions": (torch.float32, (0, 4)),
+        "broken": (torch.int64, (len(KINDS),)),
+    }
+    assert {key: (tensor.dtype, tuple(tensor.shape)) for key, tensor in batch.items()} == expected
+    assert counts(batch) == {}
+
+
+def test_pictures_are_letterboxed_as_the_sdk_does(folder: Path) -> None:
+    batch = open_batches(folder)[0]
+    for number, image, token_mask in zip(
+        numbers(batch), batch["images"], batch["token_mask"], strict=True
+    ):
+        path = folder / f"sa_00000{number % 2}" / f"sa_{number}.jpg"
+        with Image.open(path) as picture:
+            expected, frame = letterbox(np.asarray(picture), resolution=SIZE, pad_colour=PAD_COLOUR)
+        assert torch.equal(image, torch.from_numpy(expected[0]))
+        assert (frame.resized_height_px, frame.resized_width_px) == (38, 64)
+        assert token_mask.tolist() == [[1.0] * 4] * 3 + [[0.0] * 4]
+
+
+def test_prompts_lie_in_the_objects(folder: Path) -> None:
+    """Points under the frame's own way back; boxes within SAM's noise, and of the same object."""
+    frame = Frame.fit(HEIGHT, WIDTH, resolution=SIZE)
+    masks = objects(12)
+    rows, columns = [[np.flatnonzero(mask.any(axis=axis)) for mask in masks] for axis in (1, 0)]
+    corners = np.array(
+        [[c[0], r[0], c[-1] + 1, r[-1] + 1] for c, r in zip(columns, rows, strict=True)]
+    )
+    boxes = frame.to_model(corners.reshape(-1, 2, 2))
+    tolerance = 20 * SIZE / 1024 + 1  # the noise, and a pixel of the frame
+    dataset = open_batches(folder)
+    points = with_box = 0
+    for index in range(10):
+        batch = dataset[index]
+        for coords, labels in zip(
+            batch["point_coords"].numpy(), batch["point_labels"].numpy(), strict=True
+        ):
+            x, y = np.floor(frame.to_image(coords[labels == 1] + 0.5)).astype(int).T
+            inside = masks[:, y, x].all(axis=1)
+            assert inside.any()
+            points += len(x)
+            if (labels == 2).any():
+                corner = coords[(labels == 2) | (labels == 3)]
+                near = (np.abs(boxes - corner) <= tolerance).all(axis=(1, 2))
+                assert (near & inside).any()
+                assert (corner <= [64, 38]).all()
+                with_box += 1
+    assert points > 60
+    assert with_box > 20
+
+
+def test_objects_are_asked_for_once_each(folder: Path) -> None:
+    """There are twelve for six prompts: those with points show which ones they are for."""
+    frame = Frame.fit(HEIGHT, WIDTH, resolution=SIZE)
+    masks = objects(12)
+    dataset = open_batches(folder, batch=1)
+    seen = set()
+    for index in range(10):
+        batch = dataset[index]
+        asked = []
+        for coords, labels in zip(batch["point_coords"], batch["point_labels"], strict=True):
+            if labels[0] == 1:
+                x, y = np.floor(frame.to_image(coords[0].numpy() + 0.5)).astype(int)
+                asked.append(int(masks[:, y, x].argmax()))
+        assert len(set(asked)) == len(asked)
+        seen |= set(asked)
+    assert seen == set(range(12))
+
+
+def test_few_objects_are_asked_for_again(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, objects(2))
+    batch = open_batches(tmp_path)[0]
+    assert batch["point_coords"].shape[0] == 2 * PROMPTS
+    assert counts(batch) == {}
+
+
+def test_only_masks_that_are_drawn_are_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def noted(rle: dict[str, Any]) -> np.ndarray:
+        decoded.append(rle)
+        return rle_to_mask(rle)
+
+    monkeypatch.setattr(sa1b, "rle_to_mask", noted)
+    open_batches(folder, batch=3)[0]
+    assert len(decoded) == 3 * PROMPTS
+
+
+def test_each_epoch_sees_every_picture_once(folder: Path) -> None:
+    dataset = open_batches(folder)
+    epochs = [
+        [number for index in range(5 * epoch, 5 * epoch + 5) for number in numbers(dataset[index])]
+        for epoch in range(3)
+    ]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(1, 11))
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_a_batch_depends_on_seed_and_index_only(folder: Path) -> None:
+    dataset = open_batches(folder)
+    forwards = [dataset[index] for index in range(7)]
+    assert equal(dataset[2], forwards[2])
+    assert equal(open_batches(folder)[6], forwards[6])
+    assert not equal(open_batches(folder, seed=1)[6], forwards[6])
+    # The same picture in the next epoch has other prompts.
+    again = next(b for b in forwards[5:] for n in numbers(b) if n == numbers(b)[0])
+    before = next(b for b in forwards[:5] if numbers(again)[0] in numbers(b))
+    one = before["point_coords"].unflatten(0, (2, PROMPTS))
+    assert not torch.equal(
+        one[numbers(before).index(numbers(again)[0])], again["point_coords"][:PROMPTS]
+    )
+
+
+def test_two_processes_see_what_one_sees(folder: Path) -> None:
+    one = open_batches(folder)
+    for rank in range(2):
+        indices = range(rank, 8, 2)
+        read = batches(open_batches(folder), indices, workers=1)
+        for index, batch in zip(indices, read, strict=True):
+            assert equal(batch, one[index])
+
+
+def test_validation_is_apart_and_stable(tmp_path: Path) -> None:
+    for number in range(1, 301):
+        (tmp_path / f"sa_{number}.jpg").touch()
+        (tmp_path / f"sa_{number}.json").touch()
+    validation = Sa1bPairs(tmp_path, split="validation").pairs[:, 0].tolist()
+    train = Sa1bPairs(tmp_path, split="train").pairs[:, 0].tolist()
+    assert set(validation) == HELD_OUT
+    assert train == [number for number in range(1, 301) if number not in HELD_OUT]
+
+
+def test_broken_records_are_counted_and_replaced(tmp_path: Path) -> None:
+    for number in range(1, 9):
+        write_pair(tmp_path, number, objects(8))
+    (tmp_path / "sa_1.jpg").write_bytes(b"not a picture")
+    (tmp_path / "sa_2.json").write_text(json.dumps({"image": {}}))
+    (tmp_path / "sa_3.json").write_text(json.dumps({"annotations": []}))
+    (tmp_path / "sa_4.json").write_text("[1, 2")
+    dataset = open_batches(tmp_path)
+    (tmp_path / "sa_5.json").unlink()
+    epoch = [dataset[index] for index in range(4)]
+    assert {number for batch in epoch for number in numbers(batch)} == {6, 7, 8}
+    broken = counts(*epoch)
+    assert set(broken) == {"record", "picture", "annotations"}
+    assert broken["annotations"] >= 3
+    assert all(len(batch["images"]) == 2 for batch in epoch)
+
+
+def test_broken_masks_are_counted_and_passed_over(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, objects(7))
+    path = tmp_path / "sa_1.json"
+    record = json.loads(path.read_text())
+    whole = record["annotations"]
+    runs = whole[0]["segmentation"]["counts"]
+    record["annotations"] = [
+        *whole,
+        annotation(np.zeros((HEIGHT, WIDTH), bool)),
+        annotation(objects(1)[0][:, :50]),
+        {"bbox": [0, 0, 5, 5]},
+        None,
+        {"segmentation": {"size": [HEIGHT, WIDTH], "counts": runs + "zzzzz"}},
+        {"segmentation": {"size": [HEIGHT, WIDTH], "counts": runs[:-4]}},
+        {"segmentation": {"size": [HEIGHT, WIDTH], "counts": 7}},
+    ]
+    path.write_text(json.dumps(record))
+    # Eight prompts for seven masks that can be used: all the others are met on the way.
+    pairs = Sa1bPairs(tmp_path, split="train")
+    dataset = Sa1bBatches(pairs, resolution=SIZE, batch=4, prompts=8, seed=0)
+    assert counts(dataset[0]) == {"mask": 4 * 7}
+
+
+def test_a_picture_without_any_mask_is_broken(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, np.zeros((3, HEIGHT, WIDTH), bool))
+    write_pair(tmp_path, 2, objects(3))
+    found = [open_batches(tmp_path)[index] for index in range(2)]
+    assert {number for batch in found for number in numbers(batch)} == {2}
+    broken = counts(*found)
+    assert set(broken) == {"mask", "annotations"}
+    assert broken["mask"] == 3 * broken["annotations"]
+
+
+def test_nothing_readable_ends_in_an_error(tmp_path: Path) -> None:
+    write_pair(tmp_path, 1, objects(0))
+    with pytest.raises(ValueError, match=r"100 records in a row .* annotations: there are none"):
+        open_batches(tmp_path)[0]
+
+
+def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sa_1.jpg").touch()
+    (tmp_path / "sa_2.json").touch()
+    (tmp_path / "cat.jpg").touch()
+    with pytest.raises(ValueError, match=f"no pair sa_N.jpg and sa_N.json below {tmp_path}"):
+        Sa1bPairs(tmp_path, split="train")
+    (tmp_path / "sa_1.json").touch()
+    assert Sa1bPairs(tmp_path, split="train").unpaired == 1
+    with pytest.raises(ValueError, match=r"none of 1 pairs below .* is for validation"):
+        Sa1bPairs(tmp_path, split="validation")
+
+
+def test_the_resolution_must_fit_the_patches(folder: Path) -> None:
+    pairs = Sa1bPairs(folder, split="train")
+    with pytest.raises(ValueError, match="the resolution 60 must divide by 16"):
+        Sa1bBatches(pairs, resolution=60, batch=1, prompts=1, seed=0)

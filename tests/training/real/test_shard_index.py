@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from webdataset import TarWriter
+
+from tests.training.shard_files import held_out, picture_bytes, write_shard
+from training.real.records import BrokenRecord
+from training.real.shard_index import ShardIndex
+
+
+def open_index(folder: Path) -> ShardIndex:
+    shards = sorted(folder.glob("*.tar"))
+    return ShardIndex(shards, cache=folder / "tables", split="train")
+
+
+def pictures(index: ShardIndex) -> list[bytes]:
+    return [index.read(sample) for sample in range(len(index))]
+
+
+def test_every_picture_is_one_read_away(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", range(5))
+    write_shard(tmp_path / "00001.tar", range(0))
+    write_shard(tmp_path / "00002.tar", range(5, 12))
+    index = open_index(tmp_path)
+    assert index.starts.tolist() == [0, 5, 5, 12]
+    assert pictures(index) == [picture_bytes(number) for number in range(12)]
+    assert not index.faults.total()
+
+
+def test_both_sides_of_the_split_make_up_the_shards(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", range(300))
+    sides = {
+        split: ShardIndex([tmp_path / "00000.tar"], cache=tmp_path, split=split)
+        for split in ("train", "validation")
+    }
+    validation = held_out(range(300))
+    assert len(validation) == 5
+    assert pictures(sides["validation"]) == [picture_bytes(number) for number in sorted(validation)]
+    assert pictures(sides["train"]) == [
+        picture_bytes(number) for number in range(300) if number not in validation
+    ]
+    assert sides["train"].digest() != sides["validation"].digest()
+
+
+def test_shards_are_scanned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shard(tmp_path / "00000.tar", range(5))
+    write_shard(tmp_path / "00001.tar", range(5, 10))
+    before = pictures(open_index(tmp_path))
+    assert len(list((tmp_path / "tables").iterdir())) == 2, "no temporary file stays"
+    scanned = []
+    opened = tarfile.open
+
+    def noted(path: Path, mode: str) -> tarfile.TarFile:
+        scanned.append(Path(path).name)
+        return opened(path, mode)
+
+    monkeypatch.setattr(tarfile, "open", noted)
+    assert pictures(open_index(tmp_path)) == before
+    assert scanned == []
+    # Of the same size, but changed.
+    shard = tmp_path / "00001.tar"
+    size, changed = shard.stat().st_size, shard.stat().st_mtime_ns
+    monkeypatch.undo()
+    write_shard(shard, range(20, 25))
+    os.utime(shard, ns=(changed, changed + 1_000_000_000))
+    assert shard.stat().st_size == size
+    monkeypatch.setattr(tarfile, "open", noted)
+    after = pictures(open_index(tmp_path))
+    assert scanned == ["00001.tar"]
+    assert after == [picture_bytes(number) for number in (*range(5), *range(20, 25))]
+
+
+@pytest.mark.parametrize("missing", [1, 600, 1536, 2048, 5000])
+def test_a_truncated_shard_gives_what_is_whole(tmp_path: Path, missing: int) -> None:
+    """Cut within data, within a header, and just where a header begins."""
+    path = tmp_path / "00000.tar"
+    write_shard(path, range(10))
+    with tarfile.open(path) as tar:
+        end = max(member.offset_data for member in tar) + 512  # the last member's data
+    data = path.read_bytes()[: end - missing]
+    path.write_bytes(data)
+    index = open_index(tmp_path)
+    assert index.faults["truncated"] == 1
+    assert 5 < len(index) <= 10
+    assert pictures(index) == [picture_bytes(number) for number in range(len(index))]
+
+
+def test_damage_in_the_middle_is_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "00000.tar"
+    write_shard(path, range(10))
+    with tarfile.open(path) as tar:
+        fifth = tar.getmember("000000005.json").offset
+    data = bytearray(path.read_bytes())
+    data[fifth : fifth + 512] = b"x" * 512
+    path.write_bytes(data)
+    index = open_index(tmp_path)
+    assert index.faults["truncated"] == 1
+    assert pictures(index)[:5] == [picture_bytes(number) for number in range(5)]
+    assert len(index) < 7
+
+
+def test_a_shard_that_shrinks_or_goes_gives_broken_records(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", range(5))
+    index = open_index(tmp_path)
+    (tmp_path / "00000.tar").write_bytes(b"")
+    with pytest.raises(BrokenRecord, match=r"record: .*has become shorter"):
+        index.read(0)
+    (tmp_path / "00000.tar").unlink()
+    with pytest.raises(BrokenRecord, match=r"record: .*No such file"):
+        index.read(0)
+
+
+def test_what_else_is_in_a_shard(tmp_path: Path) -> None:
+    """A key without a picture, two pictures of one key, capital letters, folders."""
+    with TarWriter(str(tmp_path / "00000.tar")) as writer:
+        writer.write({"__key__": "a", "json": {}})
+        writer.write({"__key__": "folder/b", "JPG": b"one", "txt": "b"})
+        writer.write({"__key__": "c", "png": b"two", "webp": b"three"})
+        writer.write({"__key__": "d", "mp3": b"four"})
+    index = open_index(tmp_path)
+    assert pictures(index) == [b"one", b"two"]
+    assert dict(index.faults) == {"truncated": 0, "without_picture": 2}
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "00000.tar").write_bytes(np.random.default_rng(0).bytes(4096))
+    (tmp_path / "00001.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no picture for train in 2 shards \(2 of them trunc"):
+        open_index(tmp_path)

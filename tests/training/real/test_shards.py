@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.shard_files import held_out, shown, write_shard
+from training.batches import Batch, batches
+from training.real.multiscale import Multiscale
+from training.real.records import KINDS
+from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
+
+BUDGET = 4 * 32**2  # four pictures at 32 px, one at 64 px
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sources of 60 and 90 pictures, none of them for validation."""
+    folder = tmp_path_factory.mktemp("shards")
+    assert not held_out(range(60)) | held_out(range(100, 177))
+    for shard in range(6):
+        write_shard(folder / "one" / f"{shard:05}.tar", range(10 * shard, 10 * shard + 10))
+    for shard in range(7):
+        write_shard(folder / "two" / f"{shard:05}.tar", range(100 + 11 * shard, 111 + 11 * shard))
+    return folder
+
+
+def open_batches(
+    folder: Path, *sources: tuple[str, float], seed: int = 0, step: int = 1
+) -> ShardBatches:
+    pictures = ShardPictures(
+        [Source(str(folder / name / "*.tar"), weight) for name, weight in sources],
+        cache=folder / "tables",
+        split="train",
+    )
+    plan = Multiscale((32, 64), pixels_per_batch=BUDGET, indices_per_step=step, seed=seed)
+    return ShardBatches(pictures, plan, seed=seed)
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_batches_have_the_shapes_they_say(folder: Path) -> None:
+    dataset = open_batches(folder, ("one", 1))
+    shapes = set()
+    for index in range(8):
+        batch = dataset[index]
+        assert set(batch) == {"images", "token_mask", "broken"}
+        images, token_mask = batch["images"], batch["token_mask"]
+        assert images.dtype == torch.uint8
+        assert token_mask.dtype == torch.float32
+        assert (token_mask == 1).all()
+        assert batch["broken"].tolist() == [0] * len(KINDS)
+        assert batch["broken"].dtype == torch.int64
+        shapes.add((tuple(images.shape), tuple(token_mask.shape)))
+    assert shapes == {((4, 3, 32, 32), (4, 2, 2)), ((1, 3, 64, 64), (1, 4, 4))}
+
+
+def test_each_epoch_sees_every_picture_once(folder: Path) -> None:
+    dataset = open_batches(folder, ("one", 1))
+    seen: list[int] = []
+    index = 0
+    while len(seen) < 180:
+        seen += shown(dataset[index]["images"])
+        index += 1
+    epochs = [seen[:60], seen[60:120], seen[120:180]]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(60))
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_a_batch_depends_on_seed_and_index_only(folder: Path) -> None:
+    def make(seed: int) -> ShardBatches:
+        return open_batches(folder, ("one", 1), ("two", 2), seed=seed)
+
+    dataset = make(0)
+    forwards = [dataset[index] for index in range(6)]
+    backwards = [dataset[index] for index in reversed(range(6))]
+    assert all(equal(*pair) for pair in zip(forwards, reversed(backwards), strict=True))
+    assert equal(make(0)[5], forwards[5])
+    assert not equal(make(1)[5], forwards[5])
+
+
+def test_two_processes_see_what_one_sees(folder: Path) -> None:
+    """Each of them with a worker, and of each step the same resolution."""
+    one = [open_batches(folder, ("one", 1), ("two", 2), step=2)[index] for index in range(12)]
+    for rank in range(2):
+        dataset = open_batches(folder, ("one", 1), ("two", 2), step=2)
+        for index, batch in zip(
+            range(rank, 12, 2), batches(dataset, range(rank, 12, 2), workers=1), strict=True
+        ):
+            assert equal(batch, one[index])
+    sides = [batch["images"].shape[-1] for batch in one]
+    assert sides[::2] == sides[1::2]
+
+
+def test_sources_are_mixed_by_weight(folder: Path) -> None:
+    dataset = open_batches(folder, ("one", 1), ("two", 3))
+    seen = [number for index in range(150) for number in shown(dataset[index]["images"])]
+    share = sum(number < 60 for number in seen) / len(seen)
+    assert 0.18 < share < 0.32
+    of_two = [number for number in seen if number >= 60]
+    assert sorted(of_two[:77]) == list(range(100, 177))
+
+
+def test_validation_is_apart_and_stable(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", range(250))
+    sources = [Source(str(tmp_path / "*.tar"))]
+    seen = {}
+    for split in ("train", "validation"):
+        pictures = ShardPictures(sources, cache=tmp_path / "tables", split=split)
+        plan = Multiscale((16,), pixels_per_batch=16**2, seed=0)
+        dataset = ShardBatches(pictures, plan, seed=0)
+        seen[split] = {shown(dataset[index]["images"])[0] for index in range(len(pictures))}
+    assert seen["validation"] == held_out(range(250)) == {81, 177, 205}
+    assert seen["train"] == set(range(250)) - seen["validation"]
+
+
+def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
+    damaged = frozenset({3, 4, 11})
+    write_shard(tmp_path / "00000.tar", range(10), damaged=damaged)
+    write_shard(tmp_path / "00001.tar", range(10, 20), damaged=damaged)
+    path = tmp_path / "00002.tar"
+    write_shard(path, range(20, 30))
+    path.write_bytes(path.read_bytes()[:13_000])  # two pictures are whole
+    pictures = ShardPictures([Source(str(tmp_path / "*.tar"))], cache=tmp_path, split="train")
+    assert pictures.index.faults["truncated"] == 1
+    assert len(pictures) == 22
+    plan = Multiscale((16,), pixels_per_batch=2 * 16**2, seed=0)
+    dataset = ShardBatches(pictures, plan, seed=0)
+    epoch = [dataset[index] for index in range(11)]
+    assert all(len(batch["images"]) == 2 for batch in epoch)
+    seen = {number for batch in epoch for number in shown(batch["images"])}
+    assert seen == set(range(22)) - damaged
+    counts = torch.stack([batch["broken"] for batch in epoch]).sum(dim=0).tolist()
+    broken = dict(zip(KINDS, counts, strict=True))
+    assert broken.pop("picture") >= 3
+    assert not any(broken.values())
+    again = ShardBatches(pictures, plan, seed=0)
+    assert all(equal(again[index], batch) for index, batch in enumerate(epoch))
+
+
+def test_nothing_readable_ends_in_an_error(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", range(10), damaged=frozenset(range(10)))
+    with pytest.raises(ValueError, match="100 records in a row cannot be used"):
+        open_batches(tmp_path, ("", 1))[0]
+
+
+def test_a_glob_that_matches_nothing_is_named(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"no shard matches '.*three/\*\.tar'"):
+        open_batches(folder, ("one", 1), ("three", 1))
+    with pytest.raises(ValueError, match="there are no sources"):
+        open_batches(folder)
+
+
+def test_a_source_without_pictures_is_named(tmp_path: Path) -> None:
+    write_shard(tmp_path / "one" / "00000.tar", range(5))
+    write_shard(tmp_path / "two" / "00000.tar", range(0))
+    with pytest.raises(ValueError, match=r"no picture for train in '.*two/\*\.tar'"):
+        open_batches(tmp_path, ("one", 1), ("two", 1))
+
+
+def test_resolutions_must_fit_the_patches(folder: Path) -> None:
+    pictures = open_batches(folder, ("one", 1)).pictures
+    plan = Multiscale((32, 40), pixels_per_batch=1600, seed=0)
+    with pytest.raises(ValueError, match=r"\[32, 40\] must divide by 16"):
+        ShardBatches(pictures, plan, seed=0)
+
+
+def test_fixed_crops_are_all_samples_in_order(tmp_path: Path) -> None:
+    write_shard(tmp_path / "00000.tar", range(7), damaged=frozenset({4}))
+    pictures = ShardPictures([Source(str(tmp_path / "*.tar"))], cache=tmp_path, split="train")
+    fixed = FixedCrops(pictures, resolution=16, batch=3, seed=0)
+    items = [fixed[index] for index in range(len(fixed))]
+    assert [item["readable"].tolist() for item in items] == [
+        [True] * 3,
+        [True, False, True],
+        [True],
+    ]
+    images = torch.cat([item["images"][item["readable"]] for item in items])
+    assert shown(images) == [0, 1, 2, 3, 5, 6]

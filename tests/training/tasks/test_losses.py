@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+from training.tasks.losses import (
+    CosineDistillation,
+    FocalDice,
+    MaskDistillation,
+    MultimaskLoss,
+    mask_iou,
+)
+
+LN2 = math.log(2)
+
+
+def pixel(value: float) -> Tensor:
+    """A mask of one pixel, [1,1]."""
+    return torch.full((1, 1), value)
+
+
+def test_cosine_is_averaged_over_the_batch_and_blind_to_length() -> None:
+    student = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    teacher = torch.tensor([[0.0, 2.0], [3.0, 0.0], [-0.5, 0.0]])
+    assert CosineDistillation()(student, teacher).item() == pytest.approx((1 + 0 + 2) / 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "focal", "dice"),
+    [
+        (1.0, 0.25 * 0.5**2 * LN2, 1 - (2 * 0.5 + 1) / (0.5 + 1 + 1)),
+        (0.0, 0.75 * 0.5**2 * LN2, 1 - (0 + 1) / (0.5 + 0 + 1)),
+        (0.5, 0.0, 1 - (2 * 0.25 + 1) / (0.5 + 0.5 + 1)),
+        (0.25, 0.625 * 0.25**2 * LN2, 1 - (2 * 0.125 + 1) / (0.5 + 0.25 + 1)),
+    ],
+)
+def test_focal_and_dice_at_even_odds(target: float, focal: float, dice: float) -> None:
+    loss = FocalDice()(pixel(0.0), pixel(target)).item()
+    assert loss == pytest.approx(20 * focal + dice, rel=1e-6)
+    focal_only = FocalDice(focal_weight=1.0, dice_weight=0.0)
+    assert focal_only(pixel(0.0), pixel(target)).item() == pytest.approx(focal, abs=1e-8)
+
+
+def test_focal_of_hard_targets_is_the_published_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2, 3, 8, 8, generator=generator)
+    target = (torch.rand(2, 3, 8, 8, generator=generator) > 0.5).float()
+    ours = FocalDice(focal_weight=1.0, dice_weight=0.0)(logits, target)
+    theirs = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2.0).mean(dim=(-2, -1))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_mask_is_scored_apart_from_its_neighbours() -> None:
+    logits, target = torch.randn(4, 8, 8), torch.rand(4, 8, 8)
+    together = FocalDice()(logits, target)
+    assert together.shape == (4,)
+    torch.testing.assert_close(together[2], FocalDice()(logits[2], target[2]))
+
+
+def test_only_the_best_of_three_masks_is_trained() -> None:
+    logits = torch.tensor([0.0, 9.0, -9.0, 2.0]).view(1, 4, 1, 1).requires_grad_()
+    iou = torch.tensor([[0.5, 1.0, 0.0, 0.5]])
+    loss = MultimaskLoss()(logits, iou, torch.ones(1, 1, 1))
+    # Measured IoUs are 0, 1, 0 and 1: a logit of 0 is not in the mask.
+    expected = FocalDice()(pixel(0.0), pixel(1.0)) + FocalDice()(pixel(9.0), pixel(1.0))
+    assert loss.item() == pytest.approx(expected.item() + (0.25 + 0.25) / 4, rel=1e-6)
+    loss.backward()
+    assert logits.grad is not None
+    assert (logits.grad.flatten() != 0).tolist() == [True, True, False, False]
+
+
+def test_distillation_compares_all_masks_and_their_ious() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(2, 4, 8, 8, generator=generator) for _ in range(2))
+    iou, teacher_iou = torch.full((2, 4), 0.75), torch.full((2, 4), 0.25)
+    loss = MaskDistillation()(student, iou, teacher, teacher_iou)
+    masks = FocalDice()(student, teacher.sigmoid())
+    assert loss.item() == pytest.approx(masks.mean().item() + 0.5**2, rel=1e-6)
+
+
+def test_iou_of_masks() -> None:
+    logits = torch.tensor([[[1.0, 1.0], [-1.0, 0.0]], [[-1.0, -1.0], [-1.0, -1.0]]])
+    target = torch.tensor([[[1.0, 0.5], [0.7, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    # Predicted: the upper two. True: above 0.5, the left two. One of three in common.
+    assert mask_iou(logits.requires_grad_(), target).tolist() == pytest.approx([1 / 3, 0.0])
+    assert not mask_iou(logits, target).requires_grad

@@ -1,0 +1,114 @@
+"""The paper's teachers answer as their own packages do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
+
+from samclip_sdk.modeling.config import MaskDecoderConfig
+from tests.parity.reference import (
+    build_clip,
+    build_sam,
+    convert,
+    random_image,
+    relative_error,
+    small_config,
+)
+from training.teachers.pretrained import (
+    OpenClip,
+    SegmentAnything,
+    load_open_clip,
+    load_segment_anything,
+)
+from training.teachers.small import SmallSam
+
+CONFIG = small_config(
+    image_size_px=128, mask_decoder=MaskDecoderConfig(embed_dim=64, num_heads=4, mlp_dim=64)
+)
+# Two images, three prompts each: two points, a box, a box with a point; a point, twice a box.
+COORDS = torch.tensor(
+    [
+        [[9, 17], [40, 100], [0, 0]],
+        [[8, 8], [90, 64], [0, 0]],
+        [[33, 30], [20, 20], [70, 80]],
+        [[120, 3], [0, 0], [0, 0]],
+        [[8, 8], [90, 64], [0, 0]],
+        [[1, 2], [30, 40], [0, 0]],
+    ],
+    dtype=torch.float32,
+)
+LABELS = torch.tensor(
+    [[1, 0, -1], [2, 3, -2], [1, 2, 3], [1, -1, -2], [2, 3, -2], [2, 3, -2]], dtype=torch.int32
+)
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_segment_anything_answers_as_our_copy_of_it(with_mask: bool) -> None:
+    sam = build_sam(CONFIG, seed=0)
+    ours = SmallSam(convert(CONFIG, sam=sam, clip=build_clip(CONFIG, seed=1)))
+    theirs = SegmentAnything(sam)
+    images = torch.cat([random_image(128, seed=seed) for seed in (2, 3)])
+    mask_input = 5 * torch.randn(6, 1, 32, 32) if with_mask else None
+    with torch.inference_mode():
+        expected = ours.decode(ours.encode(images), COORDS, LABELS, mask_input)
+        actual = theirs.decode(theirs.encode(images), COORDS, LABELS, mask_input)
+    for one, other in zip(actual, expected, strict=True):
+        assert relative_error(one, other) < 1e-4
+
+
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_half_precision_leaves_prompts_exact(whose: str) -> None:
+    """A pixel more must still show: as half-precision features, it is lost in the noise."""
+    sam = build_sam(CONFIG, seed=0)
+    teacher = (
+        SegmentAnything(sam)
+        if whose == "theirs"
+        else SmallSam(convert(CONFIG, sam=sam, clip=build_clip(CONFIG, seed=1)))
+    )
+    decoded: list[torch.Tensor] = []
+    decoder = teacher.model.mask_decoder if whose == "theirs" else teacher.mask_decoder
+    hooked = decoder.transformer.register_forward_pre_hook(
+        lambda _, given: decoded.extend(given[1:3])  # positions of the image, and tokens
+    )
+    embeddings = torch.randn(2, 64, 8, 8)
+    with torch.inference_mode():
+        teacher.decode(embeddings, COORDS, LABELS, None)
+        exact, decoded = decoded, []
+        with torch.autocast("cpu", torch.bfloat16):
+            teacher.decode(embeddings, COORDS, LABELS, None)
+    hooked.remove()
+    assert exact
+    for one, other in zip(decoded, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
+def test_open_clip_embeds_as_its_own_preprocessing_has_it() -> None:
+    torch.manual_seed(0)
+    model, _, preprocess = open_clip.create_model_and_transforms("RN50", force_image_size=64)
+    teacher = OpenClip(model.eval())
+    assert teacher.resolution == 64
+    photo = Image.effect_noise((96, 96), 90).convert("RGB")
+    with torch.inference_mode():
+        expected = model.encode_image(preprocess(photo)[None], normalize=True)
+        actual = teacher.embed_images(pil_to_tensor(photo)[None])
+    # Pillow rounds to whole levels after its resize; torch does not.
+    assert (actual * expected).sum() > 0.999
+    side = photo.resize((64, 64), Image.Resampling.BICUBIC)
+    with torch.inference_mode():
+        exact = model.encode_image(preprocess(side)[None], normalize=True)
+        assert relative_error(teacher.embed_images(pil_to_tensor(side)[None]), exact) < 1e-5
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="OpenCLIP cannot load ViT-B-32 with 'nonesuch'"):
+        load_open_clip("ViT-B-32", "nonesuch")
+    with pytest.raises(ValueError, match=r"segment-anything has no 'vit_x': .*vit_b"):
+        load_segment_anything("vit_x", tmp_path)
+    with pytest.raises(ValueError, match="no SAM checkpoint"):
+        load_segment_anything("vit_b", tmp_path / "missing.pth")

@@ -1,0 +1,153 @@
+"""`samclip verify` passes on a sound bundle and fails on each planted fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from samclip_sdk.cli.app import app
+from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationError
+from samclip_sdk.goldens import graph_checks as golden_checks
+from samclip_sdk.goldens.graph_checks import Check
+from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS
+from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts, geometric_prompts
+from samclip_sdk.text import Tokenizer
+from samclip_sdk.verify.verify import VerificationReport, verify_bundle
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle, to be changed."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def replace_file(bundle: Path, path: str, content: bytes) -> None:
+    """Changes a file and the manifest's account of it, as a faulty exporter would."""
+    (bundle / path).write_bytes(content)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["path"] == path:
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+            entry["size_bytes"] = len(content)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def failed(report: VerificationReport) -> list[str]:
+    return [check.name for check in report.checks if not check.passed]
+
+
+def test_a_sound_bundle_passes(tiny_bundle: Path) -> None:
+    seen: list[Check] = []
+    report = verify_bundle(tiny_bundle, on_check=seen.append)
+    assert failed(report) == []
+    report.raise_if_failed()
+    assert tuple(seen) == report.checks
+    names = " | ".join(check.name for check in report.checks)
+    for part in (
+        "token ids",
+        "letterbox to 64 px",
+        "image_encoder@32 image_tokens",
+        "clip_head@64 patch_embeddings",
+        "text_encoder text_embeddings",
+        "prompt_encoder dense_embeddings",
+        "mask_decoder iou_predictions",
+        "picture and point to low_res_masks",
+        "picture and box to iou_predictions",
+        "class embeddings",
+    ):
+        assert part in names
+
+
+def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
+    index = json.loads((bundle / GOLDEN_INDEX).read_text())
+    golden = next(each for each in index["graphs"] if each["graph"] == "mask_decoder")
+    key = golden["outputs"]["low_res_masks"]["tensor"]
+    with np.load(bundle / GOLDEN_TENSORS) as stored:
+        tensors: dict[str, Any] = {**stored, key: stored[key] * np.float16(1.05)}
+    content = io.BytesIO()
+    np.savez_compressed(content, **tensors)
+    replace_file(bundle, GOLDEN_TENSORS, content.getvalue())
+    report = verify_bundle(bundle)
+    assert failed(report) == ["mask_decoder low_res_masks"]
+    with pytest.raises(VerificationError, match=r"1 of .* on onnx fp32: mask_decoder low_res"):
+        report.raise_if_failed()
+    result = CliRunner().invoke(app, ["verify", str(bundle)])
+    assert result.exit_code == 1
+    assert "FAILED" in result.stdout
+    assert result.stderr.startswith("error: 1 of ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_padding_token_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_padding(*arguments: Any, **options: Any) -> Prompts:
+        prompts = geometric_prompts(*arguments, **options)
+        labels = prompts.point_labels
+        return dataclasses.replace(
+            prompts, point_labels=np.where(labels == NOT_A_POINT, FILLER, labels).astype(np.int32)
+        )
+
+    monkeypatch.setattr(golden_checks, "geometric_prompts", without_padding)
+    found = failed(verify_bundle(tiny_bundle))
+    assert "picture and point to low_res_masks" in found
+    assert not any("box" in name for name in found)
+
+
+def test_another_tokenizer_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneOff(Tokenizer):
+        def __call__(self, texts: Any) -> Any:
+            ids = super().__call__(texts)
+            return np.where(ids == 320, 321, ids)  # 320 is "a"
+
+    monkeypatch.setattr(golden_checks, "Tokenizer", OneOff)
+    assert any("token ids" in name for name in failed(verify_bundle(tiny_bundle)))
+
+
+def test_a_changed_byte_is_an_error(bundle: Path) -> None:
+    with (bundle / "onnx" / "mask_decoder.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(BundleTamperedError, match="mask_decoder"):
+        verify_bundle(bundle)
+
+
+def test_a_bundle_without_goldens_is_an_error(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"] = [f for f in manifest["files"] if not f["path"].startswith("golden/")]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="has no golden"):
+        verify_bundle(bundle)
+
+
+def test_a_vocabulary_only_bundle_passes(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["graphs"]["text_encoder"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    report = verify_bundle(bundle)
+    assert report.passed
+    assert not any("text" in check.name.partition(" ")[0] for check in report.checks)
+
+
+def test_a_report_is_json_even_where_an_output_is_not_a_number() -> None:
+    checks = (Check("a", error=float("inf"), bound=0.1), Check("b", error=0, bound=0))
+    report = VerificationReport(
+        name="n",
+        bundle_id="i",
+        runtime="onnx",
+        precision="fp32",
+        compute_units="all",
+        device="d",
+        versions={},
+        date="2026-01-01T00:00:00+00:00",
+        checks=checks,
+    )
+    content = json.loads(report.to_json())
+    assert content["passed"] is False
+    assert [each["error"] for each in content["checks"]] == [None, 0]

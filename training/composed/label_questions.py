@@ -1,0 +1,42 @@
+"""What a scene is asked for in text-to-mask: labels that are in it, and labels that are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.composed.scenes import Scene
+
+ABSENT = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one scene is asked for, as indices of nouns: `absent[0]` is nearest to a present one."""
+
+    present: tuple[int, ...]
+    absent: tuple[int, ...]
+
+
+def pose_question(
+    scene: Scene, *, text_embeddings: np.ndarray, rng: np.random.Generator
+) -> Question:
+    """Picks the labels to ask a scene for: all that are in it, and `ABSENT` that are not.
+
+    Args:
+        scene: the scene. A noun that its photo may show (`Scene.unlabelled`) is neither.
+        text_embeddings: float32 [K,E], unit length, of every noun.
+        rng: draws the absent ones but the first.
+
+    Returns:
+        The question. Of the absent nouns the first is the one whose text embedding is nearest to
+        that of any present noun, so that a model must tell the two apart; the others are drawn.
+    """
+    present = np.unique(scene.labels)
+    excluded = np.concatenate([present, scene.unlabelled])
+    absent = np.setdiff1d(np.arange(len(text_embeddings)), excluded)
+    nearness = (text_embeddings[absent] @ text_embeddings[present].T).max(axis=1)
+    nearest = absent[nearness.argmax()]
+    others = rng.permutation(absent[absent != nearest])[: ABSENT - 1]
+    return Question(tuple(present.tolist()), (int(nearest), *others.tolist()))

@@ -1,0 +1,135 @@
+"""The nouns that the small default model is taught, and every name that each answers to.
+
+The rule, decided by the data in ``corpus/objects.csv`` and by nothing else:
+
+1. Nouns that a person could not tell apart in a drawing are one noun (`MERGED`).
+2. A noun needs at least one drawing in the split ``heldout_instance``, so that what was learned
+   can be measured on drawings that were never trained on.
+3. The nouns left are ranked by how many distinct drawings the split ``train`` has of them, then
+   by the held-out ones, then by name; the first n are the vocabulary. Microsoft's Fluent emoji
+   come in three renderings of one drawing, which count once.
+
+A noun's synonyms are those of ``corpus/concepts.json`` and of the nouns merged into it, less any
+that is itself another noun or a synonym of two nouns: a name must point to one thing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+# Same thing drawn, two names. Homonyms stay apart: a bat is an animal, a baseball bat is not.
+MERGED = {
+    "books": "book",
+    "bowling ball": "bowling",
+    "chipmunk": "squirrel",
+    "drum kit": "drum",
+    "pasta": "noodles",
+    "pickup truck": "truck",
+    "pumpkin": "jack-o-lantern",
+    "robot face": "robot",
+    "rubber duck": "duck",
+    "tennis racket": "tennis ball",
+}
+
+
+@dataclass(frozen=True)
+class Noun:
+    """One noun of the corpus.
+
+    Attributes:
+        name: The noun itself, the label that a model is asked for.
+        synonyms: Other names for it, sorted; no name belongs to two nouns.
+        category: Coarse kind of thing, such as "animal".
+        train_drawings: Distinct drawings in the split ``train``.
+        heldout_drawings: Distinct drawings in the split ``heldout_instance``.
+    """
+
+    name: str
+    synonyms: tuple[str, ...]
+    category: str
+    train_drawings: int
+    heldout_drawings: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The noun and its synonyms, the noun first."""
+        return (self.name, *self.synonyms)
+
+
+def canonical(concept: str) -> str:
+    """The noun that a concept of the corpus is taught as (`MERGED`)."""
+    return MERGED.get(concept, concept)
+
+
+def tiny_vocabulary(n: int = 180, *, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+    """The n nouns with the most drawings, by the rule in this module's docstring.
+
+    Args:
+        n: How many nouns.
+        corpus: Folder with ``objects.csv`` and ``concepts.json``.
+
+    Returns:
+        The nouns sorted by name, so that an index does not hint at how common a noun is.
+
+    Raises:
+        ValueError: The corpus has fewer than n nouns that can be measured.
+    """
+    nouns = [noun for noun in all_nouns(corpus=corpus) if noun.heldout_drawings]
+    if not 0 < n <= len(nouns):
+        raise ValueError(f"the corpus has {len(nouns)} nouns with a held-out drawing, not {n}")
+    ranked = sorted(nouns, key=lambda x: (-x.train_drawings, -x.heldout_drawings, x.name))
+    return tuple(sorted(ranked[:n], key=lambda noun: noun.name))
+
+
+def unseen_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+    """The nouns of the split ``unseen_concept``, never trained on, sorted by name."""
+    return tuple(noun for noun in all_nouns(corpus=corpus) if not noun.train_drawings)
+
+
+def all_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+    """Every noun of the corpus, merged, sorted by name."""
+    drawings = _distinct_drawings(corpus / "objects.csv")
+    concepts = json.loads((corpus / "concepts.json").read_text(encoding="utf-8"))
+    synonyms: dict[str, set[str]] = defaultdict(set)
+    for concept, entry in concepts.items():
+        synonyms[canonical(concept)].update(entry["synonyms"], [concept])
+    shared = Counter(name for names in synonyms.values() for name in names)
+    return tuple(
+        Noun(
+            name=name,
+            synonyms=tuple(sorted(x for x in synonyms[name] - {name} if shared[x] == 1)),
+            category=concepts[name]["category"],
+            train_drawings=drawings["train", name],
+            heldout_drawings=drawings["heldout_instance", name],
+        )
+        for name in sorted(synonyms)
+    )
+
+
+def distribution(nouns: Iterable[Noun]) -> dict[int, int]:
+    """How many of the nouns have how many distinct training drawings, most drawings first."""
+    counts = Counter(noun.train_drawings for noun in nouns)
+    return dict(sorted(counts.items(), reverse=True))
+
+
+def _distinct_drawings(objects_csv: Path) -> Counter[tuple[str, str]]:
+    with objects_csv.open(encoding="utf-8", newline="") as file:
+        drawings = {
+            (row["split"], canonical(row["concept"]), *_drawing(row))
+            for row in csv.DictReader(file)
+        }
+    return Counter((split, noun) for split, noun, *_ in drawings)
+
+
+def _drawing(row: dict[str, str]) -> tuple[str, str]:
+    """What makes a row's drawing distinct: its file, or Fluent's label whatever the rendering."""
+    if row["style"].startswith("fluent_"):
+        return "fluent", row["label"].lower()
+    return row["style"], row["file"]

@@ -1,0 +1,105 @@
+"""What a run reports: JSON lines to keep, the same as TensorBoard scalars, and contact sheets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from samclip_sdk.atomic_file import atomic_file
+
+
+class Log:
+    """Means of what steps reported, and results of validations; the first process writes them.
+
+    `run`/log.jsonl holds a line each, `run`/tensorboard the same numbers, `run`/validation the
+    contact sheets.
+    """
+
+    def __init__(self, run: Path, fabric: Fabric) -> None:
+        self.run = run
+        self.fabric = fabric
+        self.board = SummaryWriter(str(run / "tensorboard")) if fabric.is_global_zero else None
+        self._restart()
+
+    def _restart(self) -> None:
+        self.sums: dict[str, float] = defaultdict(float)
+        self.rate = 0.0
+        self.steps = 0
+        self.images = 0
+        self.broken = 0
+        self.started = time.monotonic()
+
+    def count(self, *, images: int, broken: int) -> None:
+        """Counts a batch of this process in: its images, and the broken records it replaced."""
+        self.images += images
+        self.broken += broken
+
+    def add(self, values: Mapping[str, float], *, rate: float) -> None:
+        """Counts one step of this process in."""
+        self.steps += 1
+        self.rate = rate
+        for name, value in values.items():
+            self.sums[name] += value
+
+    def write(self, step: int) -> str:
+        """Writes the means since the last line, over all processes; returns them to be shown."""
+        means = over_processes(self.fabric, [x / self.steps for x in self.sums.values()], "mean")
+        seconds = time.monotonic() - self.started
+        images, broken = over_processes(self.fabric, [self.images, self.broken], "sum")
+        entry = dict(zip(self.sums, means, strict=True))
+        entry |= {
+            "learning_rate": self.rate,
+            "step_ms": 1e3 * seconds / self.steps,
+            "images_per_s": images / seconds,
+            "broken": broken,
+        }
+        self._keep(entry, step=step)
+        self._restart()
+        return " ".join(f"{name} {value:.3g}" for name, value in entry.items() if "/" not in name)
+
+    def write_validation(
+        self, values: Mapping[str, float], *, step: int, sheet: np.ndarray | None
+    ) -> None:
+        """Writes what a validation found, and its contact sheet uint8 RGB [H,W,3]."""
+        self._keep({f"validation/{name}": value for name, value in values.items()}, step=step)
+        if self.board is None or sheet is None:
+            return
+        self.board.add_image("validation/masks", sheet, step, dataformats="HWC")
+        target = self.run / "validation" / f"{step:07d}.png"
+        target.parent.mkdir(exist_ok=True)
+        with atomic_file(target) as file:
+            Image.fromarray(sheet).save(file, "PNG")
+
+    def close(self) -> None:
+        """Writes out what TensorBoard still holds."""
+        if self.board is not None:
+            self.board.close()
+
+    def _keep(self, entry: Mapping[str, float], *, step: int) -> None:
+        if self.board is None:
+            return
+        for name, value in entry.items():
+            self.board.add_scalar(name, value, step)
+        line: dict[str, Any] = {name: float(f"{value:.6g}") for name, value in entry.items()}
+        with (self.run / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line | {"step": step}) + "\n")
+
+
+def over_processes(fabric: Fabric, values: Sequence[float], reduction: str) -> list[float]:
+    """Reduces each of `values` over all processes: "mean", "sum" or "max"."""
+    # Apple's GPUs have no doubles.
+    dtype = torch.float32 if fabric.device.type == "mps" else torch.float64
+    reduced = fabric.all_reduce(torch.tensor(values, dtype=dtype), reduce_op=reduction)
+    assert isinstance(reduced, torch.Tensor)
+    numbers: list[float] = reduced.tolist()
+    return numbers

@@ -1,0 +1,81 @@
+"""Validation in a run: what is forgotten, what is learned, and when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from training.config import Optimisation
+from training.loop.log import Log, over_processes
+from training.tasks.tasks import Task
+
+
+def check_validation(task: Task, settings: Optimisation) -> None:
+    """Raises ValueError if `early_stop` goes by a metric that the task does not measure."""
+    rule = None if settings.validation is None else settings.validation.early_stop
+    if rule is not None and rule.metric not in task.metrics:
+        measured = ", ".join(task.metrics)
+        raise ValueError(f"early_stop.metric is {rule.metric!r}; this stage measures {measured}")
+
+
+def validate(
+    task: Task, settings: Optimisation, fabric: Fabric, log: Log, state: dict[str, Any]
+) -> bool:
+    """Validates where it is due, writes what was found, and notes the score in `state`.
+
+    Returns:
+        Whether these are the best weights so far, by the metric of `early_stop`.
+    """
+    validation, metrics, held_out = settings.validation, task.metrics, task.validation
+    if validation is None or held_out is None or state["step"] % validation.every_steps:
+        return False
+    sums, counts = dict.fromkeys(metrics, 0.0), dict.fromkeys(metrics, 0)
+    sheet = None
+    with _evaluating(task), torch.inference_mode(), fabric.autocast():
+        for index in range(fabric.global_rank, validation.batches, fabric.world_size):
+            batch = fabric.to_device(held_out[index])
+            torch.manual_seed(index)
+            for name, values in task.measure(batch).items():
+                sums[name] += values.cpu().double().sum().item()
+                counts[name] += values.numel()
+            if index == 0:
+                sheet = task.draw(batch)
+    totals = over_processes(fabric, [*sums.values(), *counts.values()], "sum")
+    pairs = zip(metrics, totals[: len(metrics)], totals[len(metrics) :], strict=True)
+    means = {name: total / count for name, total, count in pairs if count}
+    log.write_validation(means, step=state["step"], sheet=sheet)
+    if validation.early_stop is None:
+        return False
+    state["scores"].append(means[validation.early_stop.metric])
+    return bool(state["scores"][-1] == max(state["scores"]))
+
+
+def has_fallen(scores: Sequence[float], settings: Optimisation) -> bool:
+    """Whether training is to stop early (paper section 4.1: when instance mAP starts to fall).
+
+    Args:
+        scores: of each validation so far, the higher the better.
+        settings: with the rule.
+    """
+    rule = None if settings.validation is None else settings.validation.early_stop
+    if rule is None or len(scores) <= rule.patience:
+        return False
+    best = max(scores[: -rule.patience])
+    return all(score < best - rule.margin for score in scores[-rule.patience :])
+
+
+@contextmanager
+def _evaluating(task: nn.Module) -> Iterator[None]:
+    """Puts the whole task into eval mode, and each module back into the mode that it had."""
+    modes = {module: module.training for module in task.modules()}
+    task.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,229 @@
+"""D_SAM from SA-1B's own files: letterboxed pictures with simulated prompts for their masks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.masks import mask_to_box, rle_to_mask
+from training.batches import PAD_COLOUR, PATCH_PX, Batch
+from training.composed.prompts import prompt_objects
+from training.real.records import (
+    BrokenRecord,
+    Split,
+    count_tensor,
+    decode_picture,
+    in_split,
+    key_hash,
+    read_or_replace,
+)
+
+_ORDER_STREAM, _PROMPTS_STREAM, _REPLACEMENTS_STREAM = 11, 12, 13  # apart from others of a seed
+_NAME = re.compile(r"sa_(0|[1-9]\d*)\.(jpg|json)")
+
+
+class Sa1bPairs:
+    """The pairs sa_N.jpg and sa_N.json below a folder, on one side of the split, in order of N.
+
+    Args:
+        folder: with the files, or with folders of them.
+        split: side of the split.
+
+    Attributes:
+        unpaired: pictures without their JSON file, and the other way round.
+
+    Raises:
+        ValueError: there is no pair, or none on this side of the split.
+    """
+
+    def __init__(self, folder: Path, *, split: Split) -> None:
+        self.folders: list[Path] = []
+        pairs: list[tuple[int, int]] = []
+        self.unpaired = 0
+        for path, _, names in os.walk(folder):
+            pictures, texts = _numbers(names)
+            pairs += [(number, len(self.folders)) for number in pictures & texts]
+            self.unpaired += len(pictures ^ texts)
+            self.folders.append(Path(path))
+        if not pairs:
+            raise ValueError(f"no pair sa_N.jpg and sa_N.json below {folder}")
+        both = np.array(sorted(pairs), np.int64)
+        hashes = np.array([key_hash(f"sa_{number}") for number in both[:, 0]], np.uint64)
+        self.pairs = both[in_split(hashes, split)]  # int64 [N,2]: number and folder
+        if not len(self.pairs):
+            raise ValueError(f"none of {len(pairs)} pairs below {folder} is for {split}")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, sample: int, suffix: str) -> bytes:
+        """Reads one file of a pair: `jpg` or `json`.
+
+        Raises:
+            BrokenRecord: it cannot be read.
+        """
+        number, folder = self.pairs[sample]
+        try:
+            return Path(self.folders[folder], f"sa_{number}.{suffix}").read_bytes()
+        except OSError as error:
+            raise BrokenRecord("record", str(error)) from error
+
+
+class _Prompted(NamedTuple):
+    """One picture: image uint8 [3,S,S], token_mask [g,g], coords [K,P,2], labels [K,P]."""
+
+    image: np.ndarray
+    token_mask: np.ndarray
+    coords: np.ndarray
+    labels: np.ndarray
+
+
+class Sa1bBatches(Dataset[Batch]):
+    """D_SAM: pictures with K simulated prompts each, for K masks drawn from theirs.
+
+    `images` uint8 [B,3,S,S]; `token_mask` float32 [B,g,g]; `point_coords` float32 [B*K,P,2];
+    `point_labels` int32 [B*K,P]; `regions` float32 [0,4]; `broken` int64, the records found
+    broken, in the order of `records.KINDS`. The masks themselves are not there: the student sees
+    the teacher's only. A mask is drawn twice only if a picture has fewer than K that can be used.
+
+    Args:
+        pairs: where the pictures are. Each epoch sees every one once.
+        resolution: S.
+        batch: B.
+        prompts: K.
+        seed: of everything random.
+
+    Raises:
+        ValueError: the resolution cannot be used.
+    """
+
+    def __init__(
+        self, pairs: Sa1bPairs, *, resolution: int, batch: int, prompts: int, seed: int
+    ) -> None:
+        if resolution % PATCH_PX:
+            raise ValueError(f"the resolution {resolution} must divide by {PATCH_PX}")
+        self.pairs = pairs
+        self.resolution = resolution
+        self.batch = batch
+        self.prompts = prompts
+        self.seed = seed
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+
+    def __getitem__(self, index: int) -> Batch:
+        broken: Counter[str] = Counter()
+        places = range(index * self.batch, (index + 1) * self.batch)
+        rows = [self._read(place, broken) for place in places]
+        return {
+            "images": torch.from_numpy(np.stack([row.image for row in rows])),
+            "token_mask": torch.from_numpy(np.stack([row.token_mask for row in rows])),
+            "point_coords": torch.from_numpy(np.concatenate([row.coords for row in rows])),
+            "point_labels": torch.from_numpy(np.concatenate([row.labels for row in rows])),
+            "regions": torch.zeros(0, 4),
+            "broken": count_tensor(broken),
+        }
+
+    def _read(self, place: int, broken: Counter[str]) -> _Prompted:
+        """The picture at a place of the endless sequence, or its replacement."""
+        epoch, within = divmod(place, len(self.pairs))
+        if epoch != self._epoch:
+            rng = np.random.default_rng([self.seed, _ORDER_STREAM, epoch])
+            self._epoch, self._order = epoch, rng.permutation(len(self.pairs))
+
+        def prompted(sample: int) -> _Prompted:
+            rng = np.random.default_rng([self.seed, _PROMPTS_STREAM, place])
+            return self._prompted(sample, rng, broken)
+
+        _, row = read_or_replace(
+            int(self._order[within]),
+            prompted,
+            among=range(len(self.pairs)),
+            rng=np.random.default_rng([self.seed, _REPLACEMENTS_STREAM, place]),
+            broken=broken,
+        )
+        return row
+
+    def _prompted(self, sample: int, rng: np.random.Generator, broken: Counter[str]) -> _Prompted:
+        annotations = _annotations(self.pairs.read(sample, "json"))
+        picture = decode_picture(self.pairs.read(sample, "jpg"))
+        images, frame = letterbox(picture, resolution=self.resolution, pad_colour=PAD_COLOUR)
+        masks = self._draw_masks(annotations, frame, rng, broken)
+        boxes = np.stack([mask_to_box(mask) for mask in masks])
+        coords, labels = prompt_objects(masks, boxes, rng, size_px=self.resolution)
+        # A box's noise may lead into the padding, where no prompt of a user can be.
+        limits = (frame.resized_width_px, frame.resized_height_px)
+        return _Prompted(
+            image=images[0],
+            token_mask=frame.token_mask(patch_size=PATCH_PX)[0],
+            coords=coords.clip(max=np.array(limits, np.float32)),
+            labels=labels,
+        )
+
+    def _draw_masks(
+        self, annotations: list[Any], frame: Frame, rng: np.random.Generator, broken: Counter[str]
+    ) -> list[np.ndarray]:
+        """K masks bool [h,w] of the picture's part of the frame; only these are decoded."""
+        masks: list[np.ndarray] = []
+        for number in rng.permutation(len(annotations)):
+            try:
+                masks.append(_decode_mask(annotations[number], frame))
+            except BrokenRecord as error:
+                broken[error.kind] += 1
+            if len(masks) == self.prompts:
+                return masks
+        if not masks:
+            raise BrokenRecord("annotations", "no mask can be used")
+        again = rng.integers(len(masks), size=self.prompts - len(masks))
+        return masks + [masks[number] for number in again]
+
+
+def _numbers(names: list[str]) -> tuple[set[int], set[int]]:
+    """The N of a folder's pictures, and of its JSON files."""
+    found: dict[str, set[int]] = {"jpg": set(), "json": set()}
+    for name in names:
+        if match := _NAME.fullmatch(name):
+            found[match[2]].add(int(match[1]))
+    return found["jpg"], found["json"]
+
+
+def _annotations(text: bytes) -> list[Any]:
+    """The annotations of a JSON file, at least one."""
+    try:
+        annotations = json.loads(text)["annotations"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenRecord("annotations", f"{type(error).__name__}: {error}") from error
+    if not isinstance(annotations, list) or not annotations:
+        raise BrokenRecord("annotations", "there are none")
+    return annotations
+
+
+def _decode_mask(annotation: Any, frame: Frame) -> np.ndarray:
+    """An annotation's mask, bool [h,w], where the picture lies in the frame.
+
+    Raises:
+        BrokenRecord: it is damaged, of another size, or has no pixel.
+    """
+    try:
+        rle = annotation["segmentation"]
+        if list(rle["size"]) != [frame.height_px, frame.width_px]:
+            raise BrokenRecord("mask", f"its size is {rle['size']}, not the picture's")
+        whole = rle_to_mask(rle)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenRecord("mask", f"{type(error).__name__}: {error}") from error
+    # The pixel under the middle of each pixel of the frame, as `Frame` maps them.
+    centres = np.arange(frame.resolution)[:, None].repeat(2, axis=1) + 0.5
+    columns, rows = frame.to_image(centres).astype(np.int64).T
+    rows, columns = rows[: frame.resized_height_px], columns[: frame.resized_width_px]
+    mask: np.ndarray = whole[rows[:, None], columns]
+    if not mask.any():
+        raise BrokenRecord("mask", "it has no pixel")
+    return mask

@@ -1,0 +1,164 @@
+"""Where the pictures of tar shards lie, so that any of them is one read away.
+
+The shards are WebDataset's, as img2dataset writes them: KEY.jpg beside KEY.json and KEY.txt. A
+shard's headers are scanned once; what was found is kept in a folder beside others' and is good for
+as long as the shard keeps its size and time of change. In memory stay the numbers of samples and
+the tables of the few shards that were read last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import tarfile
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from webdataset.tariterators import base_plus_ext
+
+from training.real.records import BrokenRecord, Split, in_split, key_hash
+
+_PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
+_MEMBER = np.dtype([("offset", "<i8"), ("size", "<i8"), ("key", "<u8")])
+_FORMAT = 1  # of the tables on disk
+
+
+class ShardIndex:
+    """The pictures of some shards on one side of the split, numbered as they lie.
+
+    Processes that open the same shards at once share the work of scanning them: each takes them in
+    an order of its own and skips what is already there.
+
+    Args:
+        shards: tar files. Their order is that of the samples.
+        cache: folder for the tables; it is made.
+        split: side of the split.
+
+    Attributes:
+        starts: int64 [n+1], the first sample of each shard, and the number of all.
+        faults: how many shards are `truncated`, and how many keys are `without_picture`.
+
+    Raises:
+        ValueError: there is no picture on this side of the split.
+        OSError: a shard cannot be opened.
+    """
+
+    def __init__(self, shards: Sequence[Path], *, cache: Path, split: Split) -> None:
+        self.shards = list(shards)
+        self.split: Split = split
+        cache.mkdir(parents=True, exist_ok=True)
+        self.sizes = [shard.stat().st_size for shard in self.shards]
+        self.tables = [cache / _table_name(shard) for shard in self.shards]
+        missing = [i for i, table in enumerate(self.tables) if not table.exists()]
+        random.SystemRandom().shuffle(missing)
+        for i in missing:
+            if not self.tables[i].exists():
+                _write_table(self.tables[i], self.shards[i])
+        self.faults: Counter[str] = Counter()
+        counts = np.zeros(len(self.shards), np.int64)
+        for i, table in enumerate(self.tables):
+            with np.load(table) as arrays:
+                counts[i] = in_split(arrays["members"]["key"], split).sum()
+                truncated, without_picture = arrays["faults"].tolist()
+            self.faults.update(truncated=truncated, without_picture=without_picture)
+        self.starts = np.concatenate([np.zeros(1, np.int64), counts.cumsum()])
+        if not len(self):
+            raise ValueError(
+                f"no picture for {split} in {len(self.shards)} shards "
+                f"({self.faults['truncated']} of them truncated)"
+            )
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def read(self, sample: int) -> bytes:
+        """Reads a picture's file.
+
+        Raises:
+            BrokenRecord: the shard is gone, cannot be read, or ends too early.
+        """
+        shard = int(np.searchsorted(self.starts, sample, side="right")) - 1
+        path, first = self.shards[shard], int(self.starts[shard])
+        try:
+            member = _members(self.tables[shard], self.split)[sample - first]
+            with path.open("rb") as file:
+                file.seek(int(member["offset"]))
+                data = file.read(int(member["size"]))
+        except OSError as error:
+            raise BrokenRecord("record", f"{path}: {error}") from error
+        if len(data) < member["size"]:
+            raise BrokenRecord("record", f"{path} has become shorter")
+        return data
+
+    def digest(self) -> str:
+        """Tells sets of shards apart by names, sizes and numbers of samples, wherever they lie."""
+        lines = [
+            f"{shard.name} {size} {start}"
+            for shard, size, start in zip(self.shards, self.sizes, self.starts[1:], strict=True)
+        ]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _table_name(shard: Path) -> str:
+    """The name of a shard's table holds all that makes it stale."""
+    stat = shard.stat()
+    identity = f"{_FORMAT} {shard.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    return f"{shard.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
+
+
+def _write_table(table: Path, shard: Path) -> None:
+    members, faults = _scan(shard)
+    temporary = table.with_suffix(f".{os.uname().nodename}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, members=members, faults=faults)
+    temporary.replace(table)
+
+
+def _scan(shard: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a shard's headers.
+
+    Returns:
+        Offset, size and key's hash of each picture, the first of its key; and int64 [2]: whether
+        the shard is truncated, and how many keys have no picture.
+    """
+    found: list[tuple[int, int, int]] = []
+    keys, pictured, current = 0, False, None
+    length = shard.stat().st_size
+    truncated = True
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                key, suffix = base_plus_ext(member.name)
+                if not member.isreg() or key is None:
+                    continue
+                if key != current:
+                    keys, pictured, current = keys + 1, False, key
+                whole = member.offset_data + member.size <= length
+                if suffix.lower() in _PICTURES and not pictured and whole:
+                    found.append((member.offset_data, member.size, key_hash(key)))
+                    pictured = True
+            truncated = not _ends(shard, tar.offset)
+    except tarfile.TarError:  # What lies before the damage is good.
+        pass
+    faults = np.array([truncated, keys - len(found)], np.int64)
+    return np.array(found, _MEMBER), faults
+
+
+def _ends(shard: Path, offset: int) -> bool:
+    """Whether a tar file ends in zeros here: tarfile takes damage for an end."""
+    with shard.open("rb") as file:
+        file.seek(offset)
+        return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+
+
+@lru_cache(maxsize=64)
+def _members(table: Path, split: Split) -> np.ndarray:
+    """A shard's pictures on one side of the split."""
+    with np.load(table) as arrays:
+        every = arrays["members"]
+    members: np.ndarray = every[in_split(every["key"], split)]
+    return members

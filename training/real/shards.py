@@ -1,0 +1,242 @@
+"""D_CLIP from tar shards: batches of random crops, each from the seed and its index alone."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from training.batches import PATCH_PX, Batch
+from training.real import crops
+from training.real.embedding_cache import EmbeddingCache
+from training.real.multiscale import Multiscale
+from training.real.records import (
+    BrokenRecord,
+    Split,
+    count_tensor,
+    decode_picture,
+    read_or_replace,
+)
+from training.real.shard_index import ShardIndex
+from training.real.shard_order import Mixture, ShardOrder
+
+_CROPS_STREAM, _FIXED_CROPS_STREAM, _REPLACEMENTS_STREAM = 8, 9, 10  # apart from others of a seed
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set.
+
+    Attributes:
+        shards: a glob of its tar files.
+        weight: its share of the pictures, beside other sources' weights. Weights that are the
+            data sets' sizes give their union.
+    """
+
+    shards: str
+    weight: float = 1.0
+
+
+class ShardPictures:
+    """The pictures of several sources on one side of the split, numbered through.
+
+    Args:
+        sources: where they come from.
+        cache: folder for the tables of what the shards hold.
+        split: side of the split.
+
+    Attributes:
+        index: where they lie; `index.faults` says what was wrong with the shards.
+        ranges: the pictures of each source.
+
+    Raises:
+        ValueError: no source, a glob that matches nothing, or a source without a picture on this
+            side of the split.
+    """
+
+    def __init__(self, sources: Sequence[Source], *, cache: Path, split: Split) -> None:
+        if not sources:
+            raise ValueError("there are no sources of pictures")
+        self.sources = tuple(sources)
+        found = [_find_shards(source.shards) for source in sources]
+        self.index = ShardIndex(
+            [shard for shards in found for shard in shards], cache=cache, split=split
+        )
+        ends = np.cumsum([len(shards) for shards in found])
+        self.starts = [
+            self.index.starts[end - len(shards) : end + 1]
+            for end, shards in zip(ends, found, strict=True)
+        ]
+        for source, starts in zip(sources, self.starts, strict=True):
+            if starts[0] == starts[-1]:
+                raise ValueError(f"no picture for {split} in {source.shards!r}")
+        self.ranges = [range(int(starts[0]), int(starts[-1])) for starts in self.starts]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
+        """A random crop of a picture, uint8 [3,S,S].
+
+        Raises:
+            BrokenRecord: the picture cannot be read or decoded.
+        """
+        picture = decode_picture(self.index.read(sample))
+        return crops.random_crop(picture, rng, resolution=resolution)
+
+    def fixed_crop(self, sample: int, *, resolution: int, seed: int) -> np.ndarray:
+        """The crop of a picture that goes with this seed: at every resolution, in every epoch."""
+        rng = np.random.default_rng([seed, _FIXED_CROPS_STREAM, sample])
+        return self.crop(sample, rng, resolution=resolution)
+
+    def fingerprint(self) -> dict[str, str | int]:
+        """What tells these pictures, and their numbers, from others."""
+        return {
+            "shards": self.index.digest(),
+            "split": self.index.split,
+            "samples": len(self),
+        }
+
+
+class ShardBatches(Dataset[Batch]):
+    """D_CLIP: `images` uint8 [B,3,S,S], `token_mask` float32 [B,g,g] of ones, `broken` int64.
+
+    `broken` counts the records that were found broken, in the order of `records.KINDS`; another
+    picture of the same source is in the place of each. With the teacher's embeddings, crops are
+    those that they are of, and `teacher_embeddings` float16 [B,E] is there too.
+
+    Args:
+        pictures: of which the batches are.
+        plan: the resolution and size of each batch.
+        seed: of everything random; with `embeddings`, crops go by theirs.
+        embeddings: of the fixed crops of `pictures`.
+
+    Raises:
+        ValueError: a weight or a resolution cannot be used, or `embeddings` are of other pictures.
+    """
+
+    def __init__(
+        self,
+        pictures: ShardPictures,
+        plan: Multiscale,
+        *,
+        seed: int,
+        embeddings: EmbeddingCache | None = None,
+    ) -> None:
+        if (plan.resolutions % PATCH_PX).any():
+            raise ValueError(f"resolutions {plan.resolutions.tolist()} must divide by {PATCH_PX}")
+        if embeddings is not None:
+            _check_same_pictures(embeddings, pictures)
+        self.pictures = pictures
+        self.plan = plan
+        self.seed = seed
+        self.embeddings = embeddings
+        orders = [
+            ShardOrder(starts, seed=seed, source=source)
+            for source, starts in enumerate(pictures.starts)
+        ]
+        weights = [source.weight for source in pictures.sources]
+        self.mixture = Mixture(orders, weights=weights, seed=seed)
+
+    def __getitem__(self, index: int) -> Batch:
+        span = self.plan.batch(index)
+        broken: Counter[str] = Counter()
+        read = [self._read(place, span.resolution, broken) for place in span.places]
+        grid = span.resolution // PATCH_PX
+        batch = {
+            "images": torch.from_numpy(np.stack([image for _, image in read])),
+            "token_mask": torch.ones(span.count, grid, grid),
+            "broken": count_tensor(broken),
+        }
+        if self.embeddings is not None:
+            rows = np.stack([self.embeddings[sample] for sample, _ in read])
+            batch["teacher_embeddings"] = torch.from_numpy(rows)
+        return batch
+
+    def _read(self, place: int, resolution: int, broken: Counter[str]) -> tuple[int, np.ndarray]:
+        """The sample at a place, or its replacement, and the crop of it."""
+        source, sample = self.mixture.sample(place)
+
+        def crop(candidate: int) -> np.ndarray:
+            if self.embeddings is None:
+                rng = np.random.default_rng([self.seed, _CROPS_STREAM, place])
+                return self.pictures.crop(candidate, rng, resolution=resolution)
+            if not np.isfinite(self.embeddings[candidate]).all():
+                raise BrokenRecord("embedding", f"sample {candidate} has none")
+            return self.pictures.fixed_crop(
+                candidate, resolution=resolution, seed=self.embeddings.seed
+            )
+
+        return read_or_replace(
+            sample,
+            crop,
+            among=self.pictures.ranges[source],
+            rng=np.random.default_rng([self.seed, _REPLACEMENTS_STREAM, place]),
+            broken=broken,
+        )
+
+
+class FixedCrops(Dataset[Batch]):
+    """What a teacher's embeddings are computed from: fixed crops, `batch` samples an item.
+
+    `images` uint8 [B,3,S,S]; `readable` bool [B], where not, the image is black.
+    """
+
+    def __init__(self, pictures: ShardPictures, *, resolution: int, batch: int, seed: int) -> None:
+        self.pictures = pictures
+        self.resolution = resolution
+        self.batch = batch
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return -(-len(self.pictures) // self.batch)
+
+    def __getitem__(self, index: int) -> Batch:
+        first = index * self.batch
+        samples = range(first, min(first + self.batch, len(self.pictures)))
+        side = self.resolution
+        images = np.zeros((len(samples), 3, side, side), np.uint8)
+        readable = torch.ones(len(samples), dtype=torch.bool)
+        for row, sample in enumerate(samples):
+            try:
+                images[row] = self.pictures.fixed_crop(sample, resolution=side, seed=self.seed)
+            except BrokenRecord:
+                readable[row] = False
+        return {"images": torch.from_numpy(images), "readable": readable}
+
+    def fingerprint(self, *, teacher: str, width: int) -> dict[str, str | int | list[float]]:
+        """What embeddings of these crops are of, for `EmbeddingCache`.
+
+        Args:
+            teacher: name of the model and of its weights.
+            width: E.
+        """
+        return {
+            "teacher": teacher,
+            "seed": self.seed,
+            "resolution": self.resolution,
+            "crop_scale": list(crops.SCALE),
+            "crop_ratio": list(crops.RATIO),
+            "width": width,
+            **self.pictures.fingerprint(),
+        }
+
+
+def _check_same_pictures(embeddings: EmbeddingCache, pictures: ShardPictures) -> None:
+    for name, value in pictures.fingerprint().items():
+        found = embeddings.fingerprint.get(name)
+        if found != value:
+            raise ValueError(f"the embeddings' {name} is {found!r}, not {value!r}")
+
+
+def _find_shards(pattern: str) -> list[Path]:
+    shards = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
+    if not shards:
+        raise ValueError(f"no shard matches {pattern!r}")
+    return shards

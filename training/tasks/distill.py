@@ -1,0 +1,242 @@
+"""The merge (paper section 3.2): the student imitates a CLIP and a SAM at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchvision.ops import roi_align
+
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.clip_head import max_pool
+from training.tasks.contact_sheet import draw_contact_sheet
+from training.tasks.losses import CosineDistillation, MaskDistillation, mask_iou
+from training.tasks.tasks import SHEET_ROWS, Task, first_prompts, iou_by_prompt, top1
+from training.teachers.small import ClipTeacher, SamTeacher, SmallSam, coarse_mask_prompt
+
+
+class DistillTask(Task):
+    """The merge: the student imitates both teachers and sees no label and no true mask.
+
+    Two losses a step, accumulated: pictures against CLIP's embeddings, then scenes against SAM's
+    masks for the same prompts (and regions of them against CLIP, ours). The student's text
+    encoder is no part: it stays the CLIP teacher's. `classes` [N,E] are text embeddings of the
+    nouns that validation pictures are of; they serve `measure` alone.
+    """
+
+    classes: Tensor
+
+    def __init__(
+        self,
+        student: SamClipModel,
+        dataset: Dataset[Any],
+        *,
+        clip: ClipTeacher,
+        sam: SamTeacher,
+        sam_weight: float,
+        region_weight: float,
+        dense_weight: float,
+        validation: Dataset[Any] | None,
+        classes: Tensor | None,
+    ) -> None:
+        parts = dict(student.named_children())
+        del parts["text_encoder"]
+        super().__init__(dataset, parts, validation=validation)
+        self.register_buffer("classes", classes, persistent=False)
+        self.losses = ("clip", "scenes") if sam_weight or region_weight else ("clip",)
+        self.metrics = (
+            "clip_cosine",
+            *(() if classes is None else ("top1",)),
+            *(("box_miou", "point_miou") if len(self.losses) > 1 else ()),
+        )
+        student.text_encoder.requires_grad_(False)
+        self.student = student
+        self.student_sam = SmallSam(student)
+        self.clip = clip
+        self.sam = sam
+        self.sam_weight = sam_weight
+        self.region_weight = region_weight
+        self.dense_weight = dense_weight
+        self.embedding_loss = CosineDistillation()
+        self.mask_loss = MaskDistillation()
+
+    def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
+        """One of the two losses.
+
+        Args:
+            batch: `pictures` (`images`, `token_mask`) and perhaps `scenes` (those and prompts,
+                `regions`).
+            loss: `clip` or `scenes`.
+            step: odd steps come with a mask prompt, drawn from the teacher's own mask.
+        """
+        if loss == "clip":
+            return self._clip_loss(batch["pictures"])
+        scenes = batch["scenes"]
+        with torch.no_grad():
+            reference = self.sam.encode(scenes["images"])
+        tokens, embeddings = self.student.image_encoder(scenes["images"])
+        total = tokens.new_zeros((), dtype=torch.float32)
+        if self.sam_weight:
+            sam_loss = self._sam_loss(scenes, embeddings, reference, with_mask=bool(step % 2))
+            total = total + self.sam_weight * sam_loss
+        if self.region_weight:
+            total = total + self._region_loss(scenes, tokens, reference)
+        return total
+
+    def count_images(self, batch: dict[str, dict[str, Tensor]]) -> int:
+        """How many pictures and scenes a batch holds."""
+        return sum(len(each["images"]) for each in batch.values())
+
+    def count_broken(self, batch: dict[str, dict[str, Tensor]]) -> int:
+        """How many records of real data sets were broken; composed ones never are."""
+        return sum(int(each["broken"].sum()) for each in batch.values() if "broken" in each)
+
+    def measure(self, batch: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What is learned, and what is forgotten.
+
+        `clip_cosine` is the cosine with the CLIP teacher, a picture; `top1` the zero-shot accuracy
+        on pictures of one noun, if it is known which. `box_miou` and `point_miou` are of the
+        student's and the SAM teacher's single masks, a prompt.
+        """
+        pictures, values = batch["pictures"], {}
+        tokens, _ = self.student.image_encoder(pictures["images"])
+        _, embeddings = self.student.clip_head(tokens, pictures["token_mask"])
+        target = self._target(pictures)
+        values["clip_cosine"] = (embeddings * target).sum(dim=1)
+        if "top1" in self.metrics:
+            values["top1"] = top1(embeddings, classes=self.classes, nouns=pictures["nouns"])
+        if "box_miou" in self.metrics:
+            scenes = batch["scenes"]
+            reference, masks = self._single_masks(scenes)
+            values |= iou_by_prompt(mask_iou(masks, reference.sigmoid()), scenes["point_labels"])
+        return values
+
+    def draw(self, batch: dict[str, dict[str, Tensor]]) -> np.ndarray | None:
+        """The first prompt of each scene, with the SAM teacher's mask and the student's."""
+        if "box_miou" not in self.metrics:
+            return None
+        scenes = batch["scenes"]
+        first = first_prompts(scenes)
+        return draw_contact_sheet(
+            scenes["images"][:SHEET_ROWS],
+            scenes["point_coords"][first],
+            scenes["point_labels"][first],
+            masks=[each[first] for each in self._single_masks(scenes)],
+        )
+
+    def _single_masks(self, scenes: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Token 0's mask logits [B*K,h,w] of the teacher and of the student."""
+        coords, labels = scenes["point_coords"], scenes["point_labels"]
+        reference, _ = self.sam.decode(self.sam.encode(scenes["images"]), coords, labels, None)
+        embeddings = self.student_sam.encode(scenes["images"])
+        masks, _ = self.student_sam.decode(embeddings, coords, labels, None)
+        return reference[:, 0], masks[:, 0]
+
+    @torch.no_grad()
+    def _target(self, pictures: dict[str, Tensor]) -> Tensor:
+        """The CLIP teacher's embeddings [B,E], from its cache where the batch brings them."""
+        if "teacher_embeddings" in pictures:
+            return pictures["teacher_embeddings"].float()
+        return self.clip.embed_images(pictures["images"])
+
+    def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
+        target = self._target(pictures)
+        head = self.student.clip_head
+        tokens, _ = self.student.image_encoder(pictures["images"])
+        patches, mask = head.encode(tokens, pictures["token_mask"])
+        return self.embedding_loss(head.embed(max_pool(patches, mask)), target)
+
+    def _sam_loss(
+        self,
+        scenes: dict[str, Tensor],
+        embeddings: Tensor,
+        reference: Tensor,
+        *,
+        with_mask: bool,
+    ) -> Tensor:
+        """Student and teacher on the same prompts, from embeddings and reference [B,D,g,g]."""
+        coords, labels = scenes["point_coords"], scenes["point_labels"]
+        mask_input = None
+        with torch.no_grad():
+            masks, iou = self.sam.decode(reference, coords, labels, None)
+            if with_mask:
+                mask_input = coarse_mask_prompt(masks[:, 0])
+                masks, iou = self.sam.decode(reference, coords, labels, mask_input)
+        student_masks, student_iou = self.student_sam.decode(embeddings, coords, labels, mask_input)
+        return self.mask_loss(student_masks, student_iou, masks, iou)
+
+    def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor, reference: Tensor) -> Tensor:
+        """CLIP's embedding of a crop, against the head's features in that box of the scene.
+
+        Twice: pooled over the box's patches, and patch by patch where those show what the crop
+        does. The second teaches the dense path, which is never pooled.
+        """
+        head = self.student.clip_head
+        images, boxes = scenes["images"], scenes["regions"]
+        owner = torch.arange(len(images), device=images.device)
+        owner = owner.repeat_interleave(len(boxes) // len(images))
+        with torch.no_grad():
+            rois = torch.cat([owner[:, None].float(), boxes], dim=1)
+            crops = roi_align(images.float(), rois, self.clip.resolution, aligned=True)
+            target = self.clip.embed_images(crops)
+        patches, mask = head.encode(tokens, scenes["token_mask"])
+        side = int(patches.shape[1] ** 0.5)
+        inside = _cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
+        pooled = head.embed(max_pool(patches[owner], inside))
+        kept = inside.any(dim=1)  # a region in the padding shows nothing
+        loss = self.region_weight * self.embedding_loss(pooled[kept], target[kept])
+        if self.dense_weight:
+            prompts = len(scenes["point_coords"]) // len(images)
+            shown = self._shown_cells(reference, boxes, inside, prompts=prompts)
+            cosines = torch.einsum("rne,re->rn", head.embed(patches)[owner], target)
+            share = shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
+            seen = shown.any(dim=1)
+            distances = 1 - (share * cosines).sum(dim=1)
+            dense = (distances * seen).sum() / seen.sum().clamp(min=1)
+            loss = loss + self.dense_weight * dense
+        return loss
+
+    def _shown_cells(
+        self, reference: Tensor, boxes: Tensor, inside: Tensor, *, prompts: int
+    ) -> Tensor:
+        """Which of the cells [R,n] inside each region show what its crop is of: float [R,n].
+
+        An image's first regions are around what its prompts ask for: the cells that the SAM
+        teacher's mask for the box fills. The others are anywhere: all their cells, if none of
+        those objects is in them, and else nothing.
+        """
+        images, side = len(reference), int(inside.shape[1] ** 0.5)
+        cells = inside.view(images, -1, side * side)
+        around = boxes.view(images, -1, 4)[:, :prompts].flatten(0, 1)
+        objects = self._object_cells(reference, around, side=side).view(images, prompts, -1)
+        anywhere = cells[:, prompts:]
+        free = ~(anywhere * objects.amax(dim=1, keepdim=True)).any(dim=2, keepdim=True)
+        return torch.cat([cells[:, :prompts] * objects, anywhere * free], dim=1).flatten(0, 1)
+
+    @torch.no_grad()
+    def _object_cells(self, reference: Tensor, boxes: Tensor, *, side: int) -> Tensor:
+        """Which of side x side cells the SAM teacher's mask for each box fills: float [R,n]."""
+        corners = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device)
+        masks, _ = self.sam.decode(
+            reference, boxes.reshape(-1, 2, 2), corners.expand(len(boxes), -1), None
+        )
+        covered = F.adaptive_avg_pool2d((masks[:, :1] > 0).float(), side)
+        return (covered.flatten(1) >= 0.5).float()
+
+
+def _cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
+    """Which of side x side cells a box XYXY [R,4] touches by its middle: float [R,side*side].
+
+    The cell that holds the box's own centre always counts.
+    """
+    low, high = boxes[:, :2] * side / size_px, boxes[:, 2:] * side / size_px
+    centre = ((low + high) / 2).clamp(max=side - 1e-3)
+    cell = torch.arange(side, device=boxes.device).view(1, -1, 1)
+    hit = (cell + 0.5 >= low.unsqueeze(1)) & (cell + 0.5 <= high.unsqueeze(1))
+    hit |= cell == centre.unsqueeze(1).floor()
+    x, y = hit.float().unbind(-1)
+    return (y[:, :, None] * x[:, None, :]).flatten(1)

@@ -1,0 +1,206 @@
+"""What is trained, on what, against what: the loop knows a `Task` and nothing more.
+
+The tasks of the small teachers are here, the merge itself is in `distill.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from training.tasks.contact_sheet import draw_contact_sheet
+from training.tasks.losses import MultimaskLoss, mask_iou
+from training.teachers.captions import Captions, tokenize
+from training.teachers.small import SmallClip, SmallSam, coarse_mask_prompt
+
+SHEET_ROWS = 8
+"""Prompts on a contact sheet."""
+
+
+class Task(nn.Module):
+    """A model in training, with its data and its losses: all that the loop knows of a stage.
+
+    Attributes:
+        dataset: what batches come from, by index.
+        validation: likewise, never trained on; None if nothing is to be validated.
+        parts: the parts that can be trained, by the names that learning rates go by; they alone
+            are kept in the run's checkpoint.
+        losses: names of the losses; each is walked backward before the next is computed.
+        metrics: names of what `measure` measures; the higher the better.
+    """
+
+    losses: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        parts: dict[str, nn.Module],
+        *,
+        validation: Dataset[Any] | None,
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.validation = validation
+        self.parts = nn.ModuleDict(parts)
+
+    def forward(self, batch: Any, *, loss: str, step: int) -> Tensor:
+        """Computes one of `losses`, a scalar."""
+        raise NotImplementedError
+
+    def count_images(self, batch: Any) -> int:
+        """How many images a batch of `dataset` holds."""
+        raise NotImplementedError
+
+    def count_broken(self, batch: Any) -> int:
+        """How many records were found broken, and replaced, while the batch was read."""
+        return 0
+
+    def measure(self, batch: Any) -> dict[str, Tensor]:
+        """Measures a batch of `validation`: each metric's values [n], one a picture or prompt."""
+        raise NotImplementedError
+
+    def draw(self, batch: Any) -> np.ndarray | None:
+        """A contact sheet uint8 RGB of a batch of `validation`, if there is something to see."""
+        return None
+
+
+class ClipTeacherTask(Task):
+    """Contrastive training of the small CLIP: each picture against every noun's caption.
+
+    A batch would hold a noun twice, so pictures are contrasted with one caption a noun instead of
+    with one another's; a picture of several nouns has several right answers. The text tower is
+    held near MiniLM's sentence embeddings, which places synonyms and nouns without a drawing.
+    """
+
+    losses = ("contrast",)
+    metrics = ("top1",)
+
+    def __init__(
+        self,
+        clip: SmallClip,
+        dataset: Dataset[Any],
+        captions: Captions,
+        *,
+        validation: Dataset[Any],
+        text_weight: float,
+        text_only_steps: int,
+    ) -> None:
+        super().__init__(dataset, {"clip": clip}, validation=validation)
+        self.clip = clip
+        self.captions = captions
+        self.text_weight = text_weight
+        self.text_only_steps = text_only_steps
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """The contrast, and the text's distance from MiniLM: that alone for `text_only_steps`.
+
+        Args:
+            batch: of `PictureBatches`: `images` and `nouns`.
+            loss: `contrast`.
+            step: seeds the captions.
+        """
+        seen = batch["nouns"]
+        rng = np.random.default_rng([step, 3])
+        ids, sentences, has_sentence = (
+            x.to(seen.device) for x in self.captions.draw(rng, extra=64)
+        )
+        texts = self.clip.text_encoder(ids)
+        near = self.text_weight * (1 - (texts * sentences).sum(dim=1)[has_sentence].mean())
+        if step < self.text_only_steps:
+            return near
+        right = torch.cat([seen, ~seen.any(dim=1, keepdim=True)], dim=1).float()
+        right = right / right.sum(dim=1, keepdim=True)
+        images = self.clip.embed_images(batch["images"])
+        logits = self.clip.logit_scale.exp().clamp(max=100) * images @ texts[: right.shape[1]].T
+        contrast = F.cross_entropy(logits, right, label_smoothing=0.05)
+        return contrast + near
+
+    def count_images(self, batch: dict[str, Tensor]) -> int:
+        """How many pictures a batch holds."""
+        return len(batch["images"])
+
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Whether each picture of one noun is given that noun, of all."""
+        ids = tokenize(self.captions.photos()).to(batch["nouns"].device)
+        classes = self.clip.text_encoder(ids)
+        embeddings = self.clip.embed_images(batch["images"])
+        return {"top1": top1(embeddings, classes=classes, nouns=batch["nouns"])}
+
+
+class SamTeacherTask(Task):
+    """SAM's own training on composed scenes: half of the prompts come with a coarse mask."""
+
+    losses = ("multimask",)
+    metrics = ("box_miou", "point_miou")
+
+    def __init__(self, sam: SmallSam, dataset: Dataset[Any], *, validation: Dataset[Any]) -> None:
+        super().__init__(dataset, dict(sam.named_children()), validation=validation)
+        self.sam = sam
+        self.mask_loss = MultimaskLoss()
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """SAM's loss against the true masks.
+
+        Args:
+            batch: of `SceneBatches`: `images`, prompts and `targets`.
+            loss: `multimask`.
+            step: odd steps come with a mask prompt.
+        """
+        coords, labels, targets = batch["point_coords"], batch["point_labels"], batch["targets"]
+        embeddings = self.sam.encode(batch["images"])
+        mask_input = None
+        if step % 2:
+            mask_input = coarse_mask_prompt(torch.logit(targets.float(), eps=1e-4))
+        masks, iou = self.sam.decode(embeddings, coords, labels, mask_input)
+        return self.mask_loss(masks, iou, targets)
+
+    def count_images(self, batch: dict[str, Tensor]) -> int:
+        """How many scenes a batch holds."""
+        return len(batch["images"])
+
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """IoU of the single mask and the true one, of prompts with a box and of those without."""
+        coords, labels = batch["point_coords"], batch["point_labels"]
+        masks, _ = self.sam.decode(self.sam.encode(batch["images"]), coords, labels, None)
+        return iou_by_prompt(mask_iou(masks[:, 0], batch["targets"]), labels)
+
+    def draw(self, batch: dict[str, Tensor]) -> np.ndarray:
+        """The first prompt of each scene, with the true mask and SAM's."""
+        embeddings = self.sam.encode(batch["images"])
+        coords, labels = batch["point_coords"], batch["point_labels"]
+        masks, _ = self.sam.decode(embeddings, coords, labels, None)
+        first = first_prompts(batch)
+        return draw_contact_sheet(
+            batch["images"][:SHEET_ROWS],
+            coords[first],
+            labels[first],
+            masks=[batch["targets"][first].float() - 0.5, masks[first, 0]],
+        )
+
+
+def top1(embeddings: Tensor, *, classes: Tensor, nouns: Tensor) -> Tensor:
+    """Whether the nearest of classes [N,E] is the one that a picture shows: float [n], 0 or 1.
+
+    Pictures [B,E] that do not show exactly one of the nouns, bool [B,N], are left out.
+    """
+    single = nouns.sum(dim=1) == 1
+    nearest = (embeddings[single] @ classes.T).argmax(dim=1, keepdim=True)
+    return nouns[single].gather(1, nearest).squeeze(1).float()
+
+
+def iou_by_prompt(ious: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Parts IoUs [K] into those of prompts, labels [K,P], with a box and of those without."""
+    boxed = (labels == 2).any(dim=1)
+    return {"box_miou": ious[boxed], "point_miou": ious[~boxed]}
+
+
+def first_prompts(scenes: dict[str, Tensor]) -> Tensor:
+    """The rows of the first prompt of each of the first scenes of a batch."""
+    prompts = len(scenes["point_coords"]) // len(scenes["images"])
+    return torch.arange(min(SHEET_ROWS, len(scenes["images"]))) * prompts
