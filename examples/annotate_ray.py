@@ -16,8 +16,8 @@ import numpy as np
 import ray
 
 from samclip_sdk import ImageError, SamClip
-from samclip_sdk.annotate.annotate import Annotator, annotate_pictures
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
+from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from samclip_sdk.client import DEFAULT_MODEL
 

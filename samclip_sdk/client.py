@@ -60,7 +60,7 @@ class SamClip:
         providers: Sequence[str] = (),
         compute_units: str = "all",
         threads: int = 0,
-        on_progress: OnProgress = tell_nobody,
+        on_progress: OnProgress | None = None,
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
@@ -86,7 +86,7 @@ class SamClip:
             providers=tuple(providers),
             compute_units=compute_units,
             threads=threads,
-            on_progress=on_progress,
+            on_progress=on_progress or tell_nobody,
         )
         return cls(open_source(runtime, model=model, precision=precision, options=options))
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from samclip_sdk import SamClip
-from samclip_sdk.annotate.annotate import Annotator, annotate_folder
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LABELS = ["dog", "boat", "cat", "tree"]

@@ -31,7 +31,7 @@ PUBLIC = [
 SIGNATURES = {
     "load": (
         "(runtime='auto', *, model='samclip-tiny', precision=None, providers=(), "
-        "compute_units='all', threads=0)"
+        "compute_units='all', threads=0, on_progress=None)"
     ),
     "close": "(self)",
     "prepare_image": "(self, image)",

@@ -100,7 +100,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             for each in candidates
         )
 
-    monkeypatch.setattr(trials, "try_candidates", try_candidates)
+    monkeypatch.setattr(selection, "try_candidates", try_candidates)
     return calls
 
 
@@ -384,7 +384,7 @@ class Wrong:
 
 
 def test_a_remembered_choice_costs_no_import(data_folder: Path, tried: list[Any]) -> None:
-    """Loading stays quick: runtimes, trials and the command line's packages are not touched."""
+    """Loading stays quick: runtimes and the command line's packages are not touched."""
     chosen(open_bundle("samclip-tiny"))
     program = f"""
 import importlib.util, pathlib, sys, platformdirs
@@ -393,7 +393,7 @@ find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name: name in ("onnxruntime", "openvino") or None
 from samclip_sdk import SamClip
 assert SamClip.load().source.runtime == "openvino"
-print(*{{"onnxruntime", "openvino", "torch", "rich", "samclip_sdk.auto.trials"}} & set(sys.modules))
+print(*{{"onnxruntime", "openvino", "torch", "rich"}} & set(sys.modules))
 """
     done = subprocess.run(
         [sys.executable, "-c", program],

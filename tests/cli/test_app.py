@@ -16,6 +16,7 @@ from samclip_sdk import SamClip
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.masks import rle_to_mask
+from samclip_sdk.runtimes.base import OnProgress
 from tests.fake_source import fake_client, write_picture
 
 
@@ -29,7 +30,8 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, An
     """Puts a fake model behind `SamClip.load`; holds how it was called."""
     calls: list[dict[str, Any]] = []
 
-    def load(runtime: str, **options: Any) -> SamClip:
+    def load(runtime: str, *, on_progress: OnProgress, **options: Any) -> SamClip:
+        on_progress("opening", 0, 1)
         calls.append({"runtime": runtime, **options})
         return fake_client(tmp_path)[0]
 
