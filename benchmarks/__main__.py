@@ -13,21 +13,21 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.evaluate.command import app as evaluate
-from benchmarks.held_out import write_held_out
-from benchmarks.latency.command import compare, latency, latency_report, latency_schema
-from benchmarks.material import load_materials
 from benchmarks.paper.command import paper, paper_report
-from benchmarks.performance.command import performance, performance_report
-from benchmarks.quality import measure_quality
+from benchmarks.public.command import app as evaluate
+from benchmarks.quality.drawings import load_materials
+from benchmarks.quality.held_out import write_held_out
+from benchmarks.quality.measure import measure_quality
+from benchmarks.quality.report import insert_table, render
 from benchmarks.record import Quality, Settings, Subject, describe_environment
-from benchmarks.report import insert_table, render
+from benchmarks.speed.command import compare, latency, latency_report, latency_schema
+from benchmarks.speed.published_command import performance, performance_report
 from samclip_sdk import SamClip
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
 
 if TYPE_CHECKING:
-    from benchmarks.teachers import Teachers
+    from benchmarks.quality.teachers import Teachers
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
 
@@ -118,7 +118,7 @@ def runtimes(
 ) -> None:
     """Exports checkpoints for every runtime; tells sizes, build times, parity, task metrics."""
     # Only here: it needs all that exporting needs.
-    from benchmarks.runtimes_command import run_runtimes
+    from benchmarks.artifacts.command import run_runtimes
 
     try:
         if not output.absolute().parent.is_dir():
@@ -219,7 +219,7 @@ def _measure(
 
 def _load_teachers(run: Path) -> Teachers:
     # Only here: the teachers need torch and timm, which a measured bundle does not.
-    from benchmarks.teachers import load_teachers
+    from benchmarks.quality.teachers import load_teachers
 
     return load_teachers(run)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.material import Material, without_copies
 from benchmarks.paper.record import PaperSettings
+from benchmarks.quality.drawings import Material, without_copies
 from benchmarks.record import HELDOUT
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError

@@ -5,11 +5,11 @@ The paper tried these three and chose 10 (appendix A).
 
 from __future__ import annotations
 
-from benchmarks.class_embeddings import embed_classes
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import AtLambda, Lambdas
 from benchmarks.paper.short_runs import NEEDS, distill, joint_settings, skills
 from benchmarks.paper.skills import new_progress, tracker
+from benchmarks.quality.class_embeddings import embed_classes
 
 __all__ = ["NEEDS", "measure_lambdas"]
 

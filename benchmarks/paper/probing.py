@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.classification import Rank
-from benchmarks.material import Material, Picture
 from benchmarks.paper.backbones import Backbone, label_shares, open_backbones
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.probes import LinearProbe, fit_best
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.paper.skills import Track, accuracy, new_progress, tracker
+from benchmarks.quality.drawings import Material, Picture
+from benchmarks.quality.ranking import Rank
 from training.composed.scenes import Scene
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")

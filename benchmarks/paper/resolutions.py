@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from benchmarks.class_embeddings import embed_classes
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import AtResolution, Resolutions
 from benchmarks.paper.skills import new_progress, student_accuracy, tracker
+from benchmarks.quality.class_embeddings import embed_classes
 
 NEEDS = ("clip_teacher", "stage2", "stage3")
 RESOLUTIONS = (96, 128, 192, 256)

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.class_embeddings import Embed, embed_classes, rank_pictures
-from benchmarks.classification import Rank, measure_classification
-from benchmarks.material import Material
 from benchmarks.paper.record import Accuracy
-from benchmarks.prompts import innermost_pixel, iou
+from benchmarks.quality.class_embeddings import Embed, embed_classes, rank_pictures
+from benchmarks.quality.drawings import Material
+from benchmarks.quality.object_prompts import innermost_pixel, iou
+from benchmarks.quality.ranking import Rank, measure_classification
 from benchmarks.record import PromptIou
 from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel

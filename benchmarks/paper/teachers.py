@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.class_embeddings import embed_classes, rank_pictures
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Teachers
 from benchmarks.paper.skills import accuracy, new_progress, prompt_ious, student_accuracy, tracker
+from benchmarks.quality.class_embeddings import embed_classes, rank_pictures
 from training.teachers.small import SmallSam
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")

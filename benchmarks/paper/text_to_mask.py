@@ -15,14 +15,14 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.class_embeddings import embed_classes
-from benchmarks.material import Material
 from benchmarks.paper.everything import PaintedMasks, TwoModels, paint
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
 from benchmarks.paper.skills import Track, new_progress, tracker
 from benchmarks.paper.tuning import tune
-from benchmarks.text_to_mask import Answer, TextTally
+from benchmarks.quality.class_embeddings import embed_classes
+from benchmarks.quality.drawings import Material
+from benchmarks.quality.text_to_mask import Answer, TextTally
 from samclip_sdk import SamClip
 from samclip_sdk.errors import BundleError
 from samclip_sdk.vocabulary import encode_vocabulary

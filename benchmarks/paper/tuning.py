@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.paper.everything import PaintedMasks, TwoModels, paint
 from benchmarks.paper.record import Everything
-from benchmarks.text_to_mask import TextTally
+from benchmarks.quality.text_to_mask import TextTally
 from training.composed.label_questions import Question
 from training.composed.scenes import Scene
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.class_embeddings import embed_classes
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import AtAlpha, WiseFt
 from benchmarks.paper.short_runs import NEEDS as STARTS_FROM
 from benchmarks.paper.short_runs import clip_alone_settings, distill, skills
 from benchmarks.paper.skills import new_progress, tracker
+from benchmarks.quality.class_embeddings import embed_classes
 from samclip_sdk.modeling.checkpoint import read_provenance
 
 NEEDS = (*STARTS_FROM, "stage3")

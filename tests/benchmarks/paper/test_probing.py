@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.material import Material
 from benchmarks.paper.backbones import Backbone, label_shares
 from benchmarks.paper.inputs import Inputs, subset
 from benchmarks.paper.probes import LinearProbe, fit, fit_best
@@ -18,6 +17,7 @@ from benchmarks.paper.probing import (
     train_classifier,
     train_segmenter,
 )
+from benchmarks.quality.drawings import Material
 from benchmarks.record import HELDOUT, Settings
 from training.composed.scenes import Corpus, Scene
 

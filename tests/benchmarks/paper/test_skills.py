@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.class_embeddings import embed_classes
-from benchmarks.classification import one_by_one
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.resolutions import measure_resolutions
 from benchmarks.paper.skills import (
@@ -22,7 +20,9 @@ from benchmarks.paper.skills import (
     upscale,
 )
 from benchmarks.paper.teachers import measure_teachers
-from benchmarks.prompts import PromptTally
+from benchmarks.quality.class_embeddings import embed_classes
+from benchmarks.quality.object_prompts import PromptTally
+from benchmarks.quality.ranking import one_by_one
 from samclip_sdk import SamClip
 from training.composed.scenes import Scene
 from training.teachers.small import SmallSam

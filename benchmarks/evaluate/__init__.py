@@ -1,1 +1,0 @@
-"""The public protocols, for whoever has the data: one module a protocol, on the sets' own files."""

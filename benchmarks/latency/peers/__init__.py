@@ -1,1 +1,0 @@
-"""Other models, each run by its own package; the SDK imports none of them."""

@@ -1,0 +1,206 @@
+"""Zero-shot classification: ImageNet, ImageNet-v2 and Places365, top-1 and top-5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from benchmarks.public.files import (
+    DatasetError,
+    first_file,
+    first_folder,
+    list_lines,
+    list_pictures,
+    read_pixels,
+    spread,
+)
+from benchmarks.public.record import Accuracy
+
+if TYPE_CHECKING:
+    from samclip_sdk import SamClip
+
+_WNID = re.compile(r"n\d{8}")
+_CLASS_NAMES = "classnames.txt"
+_IMAGENET_CLASSES = 1000
+_V2_FOLDER = "imagenetv2-matched-frequency-format-val"
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """K labels, some of which may read alike, and pictures with the place of their label."""
+
+    labels: tuple[str, ...]
+    pictures: tuple[tuple[Path, int], ...]
+
+
+def read_imagenet(root: Path, *, limit: int | None) -> LabelledPictures:
+    """Reads `val/<wnid>/*.JPEG`; labels are in the order of the sorted wnids.
+
+    The names are open_clip's for the 1000 classes, or those of `classnames.txt` in `root`, a wnid
+    and a name a line.
+
+    Raises:
+        DatasetError: the layout is another one, or there are no names for it.
+    """
+    folder = first_folder(root, ["val", "."])
+    folders = {each.name: each for each in folder.iterdir() if _WNID.fullmatch(each.name)}
+    if not folders:
+        raise DatasetError(f"{folder} has no folders named by wnid, such as n01440764")
+    names = _own_names(root)
+    if names is None:
+        if len(folders) != _IMAGENET_CLASSES:
+            raise DatasetError(
+                f"{folder} has {len(folders)} classes, expected {_IMAGENET_CLASSES}: for others "
+                f"put their wnids and names into {root / _CLASS_NAMES}"
+            )
+        names = dict(zip(sorted(folders), _imagenet_names(), strict=True))
+    unknown = sorted(set(folders) - set(names))
+    if unknown:
+        raise DatasetError(f"{root / _CLASS_NAMES} has no name for {folder / unknown[0]}")
+    wnids = sorted(names)
+    found = [
+        (picture, index)
+        for index, wnid in enumerate(wnids)
+        if wnid in folders
+        for picture in list_pictures(folders[wnid])
+    ]
+    return LabelledPictures(
+        tuple(names[wnid] for wnid in wnids), spread(found, limit=limit, source=folder)
+    )
+
+
+def read_imagenet_v2(root: Path, *, limit: int | None) -> LabelledPictures:
+    """Reads the folders `0` to `999`: the places of the classes among the sorted wnids.
+
+    Names as for ImageNet.
+
+    Raises:
+        DatasetError: there are no such folders, or a number without a name.
+    """
+    names = _own_names(root)
+    labels = _imagenet_names() if names is None else [names[wnid] for wnid in sorted(names)]
+    folder = first_folder(root, [_V2_FOLDER, "."])
+    folders = sorted((int(each.name), each) for each in folder.iterdir() if each.name.isdecimal())
+    if not folders or folders[-1][0] >= len(labels):
+        raise DatasetError(f"{folder} does not hold the folders 0 to {len(labels) - 1}")
+    found = [(picture, index) for index, each in folders for picture in list_pictures(each)]
+    return LabelledPictures(tuple(labels), spread(found, limit=limit, source=root))
+
+
+def read_places365(root: Path, *, limit: int | None) -> LabelledPictures:
+    """Reads `places365_val.txt`, `categories_places365.txt` and the pictures they name.
+
+    `/a/apartment_building/outdoor` is asked as "apartment building outdoor".
+
+    Raises:
+        DatasetError: a file or folder is missing, or a line does not read as it should.
+    """
+    categories = first_file(root, ["categories_places365.txt"])
+    listing = first_file(root, ["places365_val.txt"])
+    folder = first_folder(root, ["val_256", "val_large", "val"])
+    names = {index: name for name, index in _numbered_lines(categories)}
+    if sorted(names) != list(range(len(names))):
+        raise DatasetError(f"{categories} does not number its categories from 0 without gaps")
+    found = _numbered_lines(listing)
+    for name, index in found:
+        if index not in names:
+            raise DatasetError(f"{listing} gives {name} the category {index}, which has no name")
+    pictures = spread(((folder / name, index) for name, index in found), limit=limit, source=root)
+    labels = [re.sub(r"[/_]", " ", names[index][3:]) for index in range(len(names))]
+    return LabelledPictures(tuple(labels), pictures)
+
+
+CLASSIFICATION: dict[str, Callable[..., LabelledPictures]] = {
+    "imagenet": read_imagenet,
+    "imagenet-v2": read_imagenet_v2,
+    "places365": read_places365,
+}
+"""Set -> what reads it from (root, limit=)."""
+
+
+def measure_accuracy(model: SamClip, data: LabelledPictures, *, progress: Progress) -> Accuracy:
+    """Ranks all labels of every picture, as `SamClip.classify` does.
+
+    Not by `classify` itself, which refuses ImageNet's labels that read alike. Of equal scores the
+    first label wins, so that of two labels that read alike only the first can be right.
+
+    Args:
+        model: what is measured; it says the templates, the resolution and the crop.
+        data: the set.
+        progress: shows how far it is.
+
+    Raises:
+        DatasetError: a picture cannot be read.
+    """
+    classes = _class_embeddings(model, data.labels, progress=progress)
+    ranks = []
+    for path, truth in progress.track(data.pictures, description="pictures"):
+        scores = classes @ model.embed_image(read_pixels(path))
+        before = (scores[:truth] >= scores[truth]).sum() + (scores[truth:] > scores[truth]).sum()
+        ranks.append(int(before))
+    task = model.manifest.tasks.classification
+    return Accuracy(
+        pictures=len(ranks),
+        labels=len(data.labels),
+        templates=len(model.manifest.text.templates),
+        resolution_px=task.resolution,
+        crop=task.crop,
+        top1=float(np.mean(np.array(ranks) < 1)),
+        top5=float(np.mean(np.array(ranks) < 5)),
+    )
+
+
+def _class_embeddings(
+    model: SamClip, labels: Sequence[str], *, progress: Progress
+) -> NDArray[np.float32]:
+    """The mean over the model's templates of each label as a unit vector, float32 [K,E]."""
+    units: dict[str, NDArray[np.float32]] = {}
+    for label in progress.track(labels, description="labels"):
+        if label not in units:
+            prompts = [each.replace("{}", label) for each in model.manifest.text.templates]
+            mean = model.embed_text(prompts).mean(axis=0)
+            units[label] = mean / np.linalg.norm(mean)
+    return np.stack([units[label] for label in labels])
+
+
+def _own_names(root: Path) -> dict[str, str] | None:
+    """Name by wnid, as in the set's own file; None without one."""
+    path = root / _CLASS_NAMES
+    if not path.is_file():
+        return None
+    names = {}
+    for line in list_lines(path):
+        wnid, _, name = line.partition(" ")
+        if not _WNID.fullmatch(wnid) or not name.strip():
+            raise DatasetError(f"{path} has the line {line!r}, expected a wnid and a name")
+        names[wnid] = name.strip()
+    return names
+
+
+def _imagenet_names() -> list[str]:
+    try:
+        from open_clip import IMAGENET_CLASSNAMES
+    except ImportError as error:
+        raise DatasetError(
+            "ImageNet's class names come from open_clip: pip install open_clip_torch, or put "
+            f"wnids and names into {_CLASS_NAMES}"
+        ) from error
+    return list(IMAGENET_CLASSNAMES)
+
+
+def _numbered_lines(path: Path) -> list[tuple[str, int]]:
+    """Lines of a name and a number."""
+    rows = []
+    for line in list_lines(path):
+        name, _, number = line.rpartition(" ")
+        if not name or not number.isdecimal():
+            raise DatasetError(f"{path} has the line {line!r}, expected a name and a number")
+        rows.append((name, int(number)))
+    return rows

@@ -1,0 +1,107 @@
+"""Mask AP by the sets' own evaluators: pycocotools for COCO, the lvis package for LVIS v1."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.public.files import DatasetError
+
+Score = Callable[[Path, list[dict[str, Any]], Sequence[int]], dict[str, float | None]]
+"""Annotation file, results (image_id, category_id, segmentation, score), ids of the pictures that
+were asked -> the fields of `Instances` that are average precisions."""
+
+_LVIS_NAMES = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "APs",
+    "ap_medium": "APm",
+    "ap_large": "APl",
+    "ap_rare": "APr",
+    "ap_common": "APc",
+    "ap_frequent": "APf",
+}
+
+
+def coco_score() -> Score:
+    """What judges by COCOeval on masks, over the given pictures.
+
+    Raises:
+        DatasetError: pycocotools is not installed; said now, not after hours of masks.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise DatasetError("pycocotools is not installed: pip install pycocotools") from error
+
+    def score(
+        annotations: Path, results: list[dict[str, Any]], image_ids: Sequence[int]
+    ) -> dict[str, float | None]:
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports by printing
+            truth = COCO(str(annotations))
+            evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+            evaluation.params.imgIds = list(image_ids)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+        return dict(zip(names, map(_share, evaluation.stats[:6]), strict=True))
+
+    return score
+
+
+def lvis_score() -> Score:
+    """What judges by LVISEval on masks, over the given pictures.
+
+    Raises:
+        DatasetError: the lvis package is not installed.
+    """
+    try:
+        import lvis
+    except ImportError as error:
+        # Without its dependencies: they name an OpenCV that overwrites the headless one.
+        raise DatasetError(
+            "the lvis package is not installed: pip install --no-deps lvis && "
+            "pip install pycocotools matplotlib"
+        ) from error
+
+    def score(
+        annotations: Path, results: list[dict[str, Any]], image_ids: Sequence[int]
+    ) -> dict[str, float | None]:
+        with _old_numpy():
+            truth = lvis.LVIS(str(annotations))
+            evaluation = lvis.LVISEval(truth, lvis.LVISResults(truth, results), "segm")
+            evaluation.params.img_ids = list(image_ids)
+            evaluation.run()
+        found: Mapping[str, float] = evaluation.get_results()
+        return {name: _share(found[key]) for name, key in _LVIS_NAMES.items()}
+
+    return score
+
+
+@contextlib.contextmanager
+def _old_numpy() -> Iterator[None]:
+    """The newest lvis, 0.5.3, says `np.float` and `Logger.warn`, which are gone or going."""
+    missing = "float" not in vars(np)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if missing:
+            setattr(np, "float", float)  # noqa: B010 (mypy knows that numpy has none)
+        try:
+            yield
+        finally:
+            if missing:
+                delattr(np, "float")
+
+
+def _share(value: float) -> float | None:
+    """Both evaluators say -1 where there is no truth to judge by."""
+    return None if value < 0 else float(value)

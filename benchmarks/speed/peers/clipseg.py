@@ -1,0 +1,137 @@
+"""CLIPSeg: text-to-mask by a small decoder on CLIP's image encoder. No point prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed.peers.forced import (
+    CLASSES,
+    LABELS,
+    RANDOM_WEIGHTS,
+    SEED,
+    picture,
+    rank,
+    require,
+    stored_bytes,
+    unit_embeddings,
+    versions,
+)
+from benchmarks.speed.subject import Opened
+
+if TYPE_CHECKING:
+    from transformers import BatchFeature, CLIPSegForImageSegmentation
+
+RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}
+"""What differs from CLIPSegConfig's defaults in the published clipseg-rd64."""
+
+
+@dataclass(frozen=True)
+class ClipSeg:
+    """CLIPSeg rd64 on torch.
+
+    Attributes:
+        size_px: side of the square that it sees; published as 352.
+        threads: of torch; 0 leaves its default.
+        config: what differs from CLIPSegConfig's defaults.
+    """
+
+    size_px: int = 352
+    threads: int = 0
+    config: Mapping[str, Any] = field(default_factory=lambda: RD64)
+
+    @property
+    def key(self) -> str:
+        """There is one."""
+        return "clipseg-rd64"
+
+    def open(self) -> Opened:
+        """Builds the model and its image processor.
+
+        Raises:
+            ModuleNotFoundError: its package is missing.
+        """
+        require("transformers", package="transformers")
+        import torch
+        from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessor
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        torch.manual_seed(SEED)
+        model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
+        model.requires_grad_(False)
+        processor = ViTImageProcessor(
+            size={"height": self.size_px, "width": self.size_px},
+            image_mean=[0.485, 0.456, 0.406],
+            image_std=[0.229, 0.224, 0.225],
+        )
+        skills = _Skills(model, processor, picture())
+        return Opened(
+            name="CLIPSeg rd64, torch",
+            package_versions=versions("transformers", "torch"),
+            precision="fp32",
+            notes=f"{RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for three "
+            "labels on one encoding, where the package's own forward would encode the picture for "
+            "each label; classify is that of the CLIP inside; no points",
+            artifact_bytes=stored_bytes(model),
+            workloads={
+                "encode": skills.encode,
+                "classify": skills.classify,
+                "text3": skills.text_to_mask,
+            },
+        )
+
+
+class _Skills:
+    """The workloads on one picture, uint8 RGB [H,W,3]."""
+
+    def __init__(
+        self, model: CLIPSegForImageSegmentation, processor: Any, image: NDArray[np.uint8]
+    ) -> None:
+        import torch
+
+        width = model.config.projection_dim
+        self._model = model
+        self._processor = processor
+        self._image = image
+        self._encoded: Any = None
+        self._labels = unit_embeddings(LABELS, width=width)
+        self._classes = torch.from_numpy(unit_embeddings(CLASSES, width=width))
+
+    def encode(self) -> None:
+        """Preprocesses the picture and runs CLIP's image encoder."""
+        import torch
+
+        pixels: BatchFeature = self._processor(images=self._image, return_tensors="pt")
+        with torch.inference_mode():
+            self._encoded = self._model.clip.get_image_features(
+                **pixels, interpolate_pos_encoding=True, output_hidden_states=True
+            )
+
+    def classify(self) -> NDArray[np.float32]:
+        """Probabilities of 1,000 labels, of the encoded picture."""
+        embedding = self._encoding().pooler_output[0].numpy()
+        return rank(embedding / np.linalg.norm(embedding), self._labels)
+
+    def text_to_mask(self) -> NDArray[np.bool_]:
+        """Masks [3,H,W] of three labels, of the encoded picture."""
+        import torch
+        from torch.nn import functional as F
+
+        hidden = self._encoding().hidden_states
+        layers = [hidden[1 + layer] for layer in self._model.config.extract_layers]
+        with torch.inference_mode():
+            shared = [layer.expand(CLASSES, -1, -1) for layer in layers]
+            logits = self._model.decoder(shared, self._classes).logits
+            sized = F.interpolate(logits[:, None], self._image.shape[:2], mode="bilinear")
+        found: NDArray[np.bool_] = (sized[:, 0] > 0).numpy()
+        return found
+
+    def _encoding(self) -> Any:
+        if self._encoded is None:
+            self.encode()
+        return self._encoded

@@ -1,0 +1,123 @@
+"""YOLOE: text-to-mask in one pass of a detector. No classes of a whole picture, no point prompts.
+
+ultralytics is under the AGPL: it is run here for its figures, and neither the SDK nor anything that
+ships with it imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed.peers.forced import (
+    CLASSES,
+    RANDOM_WEIGHTS,
+    SEED,
+    kept_proposals,
+    picture,
+    require,
+    stored_bytes,
+    unit_embeddings,
+    versions,
+)
+from benchmarks.speed.subject import Opened
+
+_NAMES = ("dog", "grass", "sky")
+_TEXT_WIDTH = 512
+_CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class YoloE:
+    """YOLOE on torch.
+
+    Attributes:
+        model: the architecture's name, such as yoloe-11s-seg.
+        size_px: longer side of the picture as it sees it.
+        found: how many objects it is made to find.
+        threads: of torch; 0 is torch's default.
+    """
+
+    model: str = "yoloe-11s-seg"
+    size_px: int = 640
+    found: int = 10
+    threads: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names the architecture and the objects."""
+        return f"{self.model}-k{self.found}"
+
+    def open(self) -> Opened:
+        """Builds the model from its configuration.
+
+        Raises:
+            ModuleNotFoundError: its package is missing.
+            FileNotFoundError: it has no such architecture.
+        """
+        require("ultralytics", package="ultralytics-opencv-headless")
+        # It would else look for updates, and install packages.
+        os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false")
+        import torch
+
+        threads = self.threads or torch.get_num_threads()
+        from ultralytics import YOLOE
+
+        torch.manual_seed(SEED)
+        model = YOLOE(f"{self.model}.yaml")
+        texts = torch.from_numpy(unit_embeddings(CLASSES, width=_TEXT_WIDTH))
+        model.set_classes(list(_NAMES), texts[None])
+        model.model.model[-1].register_forward_hook(_Found(self.found))
+        image = picture()
+
+        def text_to_mask() -> NDArray[np.float32]:
+            # At its first picture it gives torch fewer threads than torch had.
+            torch.set_num_threads(threads)
+            # It takes BGR.
+            result = model.predict(
+                image[..., ::-1],
+                imgsz=self.size_px,
+                iou=1.0,
+                max_det=self.found,
+                retina_masks=True,
+                verbose=False,
+            )[0]
+            found: NDArray[np.float32] = result.masks.data.numpy()
+            return found
+
+        return Opened(
+            name=f"{self.model}, torch",
+            package_versions=versions("ultralytics-opencv-headless", "torch"),
+            precision="fp32",
+            notes=f"{RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced past its "
+            "filters, none suppressed by another; text3 starts from the picture, since the "
+            "encoder is no part of its own; masks in the picture's size (retina_masks); "
+            "its own limit of torch's threads is lifted; no points, no classes of a picture; AGPL",
+            artifact_bytes=stored_bytes(model.model),
+            workloads={"text3": text_to_mask},
+        )
+
+
+class _Found:
+    """A hook of YOLOE's head, after which so many objects pass the filters.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __call__(self, _head: Any, _given: Any, answer: Any) -> None:
+        """Rewrites predictions [1, 4 + classes + coefficients, anchors] in place."""
+        (predictions, prototypes), _ = answer
+        scores = predictions[:, 4 : 4 + CLASSES]
+        anchors = kept_proposals(self._count, of=predictions.shape[-1])
+        scores.zero_()
+        scores[:, np.arange(self._count) % CLASSES, anchors] = _CONFIDENCE
+        # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
+        predictions[:, 4 + CLASSES :, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.quality.report import insert_table, render
+from benchmarks.record import (
+    PromptIou,
+    Quality,
+    Settings,
+    Subject,
+    TextToMask,
+    TopK,
+    describe_environment,
+)
+
+START, END = "<!-- quality -->", "<!-- /quality -->"
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def quality() -> Quality:
+    def top_k(who: str, split: str, picture: str, labels: int, top1: float) -> TopK:
+        return TopK(
+            who=who,
+            split=split,
+            picture=picture,
+            labels=labels,
+            pictures=10,
+            top1=top1,
+            top5=top1 + 0.2,
+        )
+
+    def text(heads: str, miou: float) -> TextToMask:
+        return TextToMask(
+            heads=heads,
+            split="heldout_instance",
+            scenes=2,
+            present=4,
+            absent=10,
+            miou=miou,
+            recall=0.75,
+            iou_found=None,
+            false_positive_rate=0.1,
+            nearest_false_positive_rate=0.5,
+        )
+
+    prompts = {"objects": 4, "box": 0.8512, "box_best": 0.86, "point": 0.7, "point_best": 0.72}
+    return Quality(
+        subject=Subject(name="tiny", revision="r1", runtime="onnx", random_weights=False),
+        environment=describe_environment(["quality", "--openmoji", "/somewhere/openmoji.zip"]),
+        settings=Settings(nouns=150, pictures=20, scenes=2, seed=3),
+        seconds=1.5,
+        top_k=(
+            top_k("model", "heldout_instance", "clean", 150, 0.7),
+            top_k("floor", "heldout_instance", "clean", 150, 0.65),
+            top_k("model", "unseen_concept", "clean", 47, 0.2),
+            top_k("model", "unseen_concept", "clean", 197, 0.1),
+        ),
+        prompts=(
+            PromptIou(who="model", split="heldout_instance", **prompts),
+            PromptIou(who="model", split="unseen_concept", **prompts),
+        ),
+        text_to_mask=(text("clip_head", 0.4), text("both_heads", 0.55)),
+    )
+
+
+def test_table(quality: Quality) -> None:
+    rows = {
+        cells[1]: cells[2:-1]
+        for cells in (
+            [cell.strip() for cell in line.split("|")]
+            for line in render(quality).splitlines()
+            if line.startswith("|")
+        )
+    }
+    assert rows[""] == ["New drawings of taught nouns", "Nouns never taught"]
+    assert rows["top-1 / top-5, cut-outs over plain grey"] == [
+        "70.0% / 90.0% of 150",
+        "20.0% / 40.0% of 47; 10.0% / 30.0% of 197",
+    ]
+    floor = "floor without learning: top-1 / top-5, cut-outs over plain grey"
+    assert rows[floor] == ["65.0% / 85.0% of 150", "–"]
+    assert rows["mIoU, box prompt"] == ["0.851", "0.851"]
+    assert rows["text-to-mask mIoU, CLIP head alone"] == ["0.400", "–"]
+    assert rows["text-to-mask mIoU, both heads"] == ["0.550", "–"]
+    assert rows["text-to-mask: the same, the nearest absent label, both heads"] == ["0.500", "–"]
+    # What nobody measured has no row.
+    assert not [name for name in rows if "teacher" in name or "composed" in name]
+
+
+def test_the_record_survives_json(quality: Quality) -> None:
+    text = quality.model_dump_json(indent=1)
+    assert Quality.model_validate_json(text) == quality
+    assert "/somewhere" not in text
+    with pytest.raises(ValidationError):
+        Quality.model_validate_json(text.replace('"seconds"', '"secs"'))
+
+
+def test_the_table_is_replaced_and_nothing_else(quality: Quality) -> None:
+    page = f"# Title\n\n{START}\n{END}\n\nThe end.\n"
+    once = insert_table(page, render(quality))
+    assert insert_table(once, render(quality)) == once
+    assert once.startswith(f"# Title\n\n{START}\n| |")
+    assert once.endswith(f"{END}\n\nThe end.\n")
+    assert insert_table(once, "") == page
+
+
+@pytest.mark.parametrize("page", ["none", START, END + START, START + END + START])
+def test_a_page_without_a_place_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="no place for the table"):
+        insert_table(page, "table\n")
+
+
+def test_report_writes_all_pages_or_none(quality: Quality, tmp_path: Path) -> None:
+    source, page, bare = (tmp_path / name for name in ("quality.json", "page.md", "bare.md"))
+    source.write_text(quality.model_dump_json(), encoding="utf-8")
+    page.write_text(f"{START}\n{END}\n", encoding="utf-8")
+    bare.write_text("no markers\n", encoding="utf-8")
+    failed = CliRunner().invoke(app, ["report", str(source), str(page), str(bare)])
+    assert failed.exit_code == 1
+    assert "no place for the table" in failed.output
+    assert page.read_text(encoding="utf-8") == f"{START}\n{END}\n"
+    done = CliRunner().invoke(app, ["report", str(source), str(page)])
+    assert done.exit_code == 0
+    assert page.read_text(encoding="utf-8") == f"{START}\n{render(quality)}{END}\n"
+
+
+@pytest.mark.parametrize("page", ["README.md", "samclip_sdk/assets/samclip-tiny/README.md"])
+def test_pages_show_what_was_measured(page: str) -> None:
+    """`python -m benchmarks report docs/quality.json PAGE` brings a page up to date.
+
+    The model card is hashed by its bundle: give `report` the checkpoint's card.md, then export.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert insert_table(text, render(measured())) == text
+
+
+def test_what_was_measured_is_what_ships() -> None:
+    """The embedded bundle has the very weights of docs/quality.json."""
+    bundle = ROOT / "samclip_sdk" / "assets" / "samclip-tiny"
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    subject = measured().subject
+    assert (subject.name, subject.revision) == (manifest["name"], manifest["revision"])
+    assert not subject.random_weights
+
+
+def measured() -> Quality:
+    return Quality.model_validate_json((ROOT / "docs" / "quality.json").read_bytes())

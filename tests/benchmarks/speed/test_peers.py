@@ -1,0 +1,389 @@
+"""Every peer's own code, on architectures so small that a picture takes a moment."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from segment_anything import sam_model_registry
+
+from benchmarks.speed.peers import forced, foundation, onnx_cache, plain_onnx
+from benchmarks.speed.peers.architecture import SAM_VIT_B, SamArchitecture
+from benchmarks.speed.peers.clipseg import ClipSeg
+from benchmarks.speed.peers.mobile_sam import MobileSam
+from benchmarks.speed.peers.sam_onnx import SamOnnx
+from benchmarks.speed.peers.sam_openclip import SamOpenClip
+from benchmarks.speed.peers.yoloe import YoloE
+from benchmarks.speed.subject import WORKLOADS, Opened, Subject
+
+ROOT = Path(__file__).parents[3]
+SIZE = (683, 1024)
+SMALL_SAM = SamArchitecture(
+    name="small SAM",
+    image_size_px=64,
+    embed_dim=32,
+    depth=2,
+    num_heads=2,
+    global_attn_indexes=(1,),
+    prompt_embed_dim=32,
+    decoder_heads=2,
+    decoder_mlp_dim=64,
+)
+SMALL_CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 100, "width": 32, "heads": 2, "layers": 1},
+}
+SMALL_CLIPSEG: dict[str, Any] = {
+    "projection_dim": 16,
+    "reduce_dim": 8,
+    "extract_layers": [0, 1],
+    "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 16,
+    "vision_config": {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "image_size": 64,
+        "patch_size": 16,
+    },
+    "text_config": {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    },
+}
+FORCED = {"sam": SMALL_SAM, "proposals": 5, "points_per_side": 2}
+FOUR = set(WORKLOADS) - {"three_ways"}
+MODULES = {
+    "segment_anything",
+    "open_clip",
+    "onnxruntime",
+    "mobile_sam",
+    "transformers",
+    "ultralytics",
+}
+
+
+def needs(module: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(find_spec(module) is None, reason=f"optional: {module}")
+
+
+@pytest.fixture(scope="module")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("clip") / "small-clip.json"
+    path.write_text(json.dumps(SMALL_CLIP))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def cache(small_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that has the small models' export."""
+    folder = tmp_path_factory.mktemp("cache")
+    plain_onnx.export(
+        SMALL_SAM, small_clip, folder=onnx_cache.export_folder(SMALL_SAM, small_clip, cache=folder)
+    )
+    return folder
+
+
+def check_contract(opened: Opened, *, skills: set[str]) -> None:
+    assert set(opened.workloads) == skills <= set(WORKLOADS)
+    assert opened.artifact_bytes > 0
+    assert all(opened.package_versions.values())
+    assert "random weights" in opened.notes
+
+
+def test_sam_is_segment_anythings() -> None:
+    with torch.device("meta"):
+        built, reference = foundation.build_sam(SAM_VIT_B), sam_model_registry["vit_b"]()
+    shapes, expected = (
+        {name: tensor.shape for name, tensor in sam.state_dict().items()}
+        for sam in (built, reference)
+    )
+    assert shapes == expected
+    assert [block.window_size for block in built.image_encoder.blocks] == [
+        block.window_size for block in reference.image_encoder.blocks
+    ]
+    assert repr(built) == repr(reference)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_models_in_torch(
+    precision: Any, small_clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, torch.dtype]] = []
+    encoded: list[torch.dtype] = []
+    load, build = foundation.load_clip, foundation.build_sam
+
+    def watched_clip(*arguments: Any, **options: Any) -> Any:
+        clip, preprocess = load(*arguments, **options)
+        clip.visual.register_forward_pre_hook(
+            lambda _m, given: seen.append((len(given[0]), given[0].dtype))
+        )
+        return clip, preprocess
+
+    def watched_sam(architecture: SamArchitecture) -> Any:
+        sam = build(architecture)
+        sam.image_encoder.blocks[0].register_forward_pre_hook(
+            lambda _m, given: encoded.append(given[0].dtype)
+        )
+        return sam
+
+    monkeypatch.setattr(foundation, "load_clip", watched_clip)
+    monkeypatch.setattr(foundation, "build_sam", watched_sam)
+    opened = SamOpenClip(clip=small_clip, precision=precision, **FORCED).open()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    check_contract(opened, skills=FOUR)
+    assert opened.precision == precision
+    assert not seen
+    assert not encoded
+
+    answers: Any = {name: opened.workloads[name]() for name in ("point", "classify", "text3")}
+    assert seen == [(1, dtype), (5, dtype)]
+    assert encoded == [dtype]
+    assert answers["point"].shape == (1, *SIZE)
+    assert answers["text3"].shape == (3, *SIZE)
+    assert answers["text3"].any()
+    assert answers["classify"].shape == (1000,)
+    assert answers["classify"].sum() == pytest.approx(1, abs=1e-4)
+
+    opened.workloads["encode"]()
+    assert encoded == [dtype] * 2
+    assert seen == [(1, dtype), (5, dtype)]
+    assert opened.adds_up
+
+
+def test_bf16_takes_half_the_bytes(small_clip: str) -> None:
+    whole, half = (
+        SamOpenClip(clip=small_clip, precision=precision, **FORCED).open().artifact_bytes
+        for precision in ("fp32", "bf16")
+    )
+    assert 0.5 < half / whole < 0.6  # SAM's decoder stays as it is
+
+
+def test_plain_onnx_answers_as_torch(small_clip: str, cache: Path) -> None:
+    opened = SamOnnx(clip=small_clip, cache=cache, **FORCED).open()
+    reference = SamOpenClip(clip=small_clip, **FORCED).open()
+    check_contract(opened, skills=FOUR)
+    assert opened.adds_up
+    files = list(cache.rglob("*.onnx"))
+    assert sorted(file.stem for file in files) == sorted(onnx_cache.GRAPHS)
+    assert opened.artifact_bytes == sum(file.stat().st_size for file in files)
+
+    answers, expected = (
+        {name: workload() for name, workload in each.workloads.items()}
+        for each in (opened, reference)
+    )
+    assert answers["classify"] == pytest.approx(expected["classify"], abs=1e-5)
+    for name in ("point", "text3"):
+        assert expected[name].any()
+        assert (answers[name] != expected[name]).mean() < 1e-4
+
+
+def test_arena_is_an_option(small_clip: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arenas = []
+    session = onnxruntime.InferenceSession
+
+    def watched(path: Path, options: Any, **others: Any) -> Any:
+        arenas.append(options.enable_cpu_mem_arena)
+        return session(path, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
+    subjects = [SamOnnx(clip=small_clip, cache=cache, arena=on, **FORCED) for on in (True, False)]
+    for subject in subjects:
+        subject.open()
+    assert arenas == [True] * 3 + [False] * 3
+    assert len({subject.key for subject in subjects}) == 2
+
+
+def test_plain_onnx_needs_neither_torch_nor_the_sdk(small_clip: str, cache: Path) -> None:
+    code = f"""
+import sys
+from benchmarks.speed.peers.architecture import SamArchitecture
+from benchmarks.speed.peers.sam_onnx import SamOnnx
+subject = SamOnnx(clip={small_clip!r}, cache={str(cache)!r}, sam={SMALL_SAM!r}, proposals=1)
+assert subject.open().workloads["point"]().shape == (1, 683, 1024)
+print({{"torch", "samclip_sdk", "segment_anything", "open_clip"}} & set(sys.modules))
+"""
+    assert run(code) == "set()"
+
+
+def test_export_is_made_by_another_process(
+    small_clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = []
+
+    def child(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", plain_onnx.__name__]
+        orders.append(command[3])
+        plain_onnx.main(command[3])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(onnx_cache.subprocess, "run", child)
+    paths = onnx_cache.exported(SMALL_SAM, small_clip, cache=tmp_path)
+    assert set(paths) == set(onnx_cache.GRAPHS)
+    assert all(path.is_file() for path in paths.values())
+    assert onnx_cache.exported(SMALL_SAM, small_clip, cache=tmp_path) == paths
+    assert len(orders) == 1
+    other = onnx_cache.export_folder(SAM_VIT_B, small_clip, cache=tmp_path)
+    assert other not in {path.parent for path in paths.values()}
+
+
+def test_a_failed_export_leaves_nothing(
+    small_clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def child(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, stderr="no space left")
+
+    monkeypatch.setattr(onnx_cache.subprocess, "run", child)
+    with pytest.raises(RuntimeError, match="no space left"):
+        onnx_cache.exported(SMALL_SAM, small_clip, cache=tmp_path)
+
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(plain_onnx, "load_clip", fail)
+    with pytest.raises(MemoryError):
+        plain_onnx.export(SMALL_SAM, small_clip, folder=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@needs("mobile_sam")
+def test_mobile_sam_has_points_alone() -> None:
+    opened = MobileSam().open()
+    check_contract(opened, skills={"encode", "point"})
+    mask: Any = opened.workloads["point"]()
+    assert mask.shape == (1, *SIZE)
+    assert mask.dtype == bool
+
+
+@needs("transformers")
+def test_clipseg_has_text_and_classes() -> None:
+    from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessor
+
+    opened = ClipSeg(size_px=64, config=SMALL_CLIPSEG).open()
+    check_contract(opened, skills={"encode", "classify", "text3"})
+    masks: Any = opened.workloads["text3"]()
+    assert masks.shape == (3, *SIZE)
+    probabilities: Any = opened.workloads["classify"]()
+    assert probabilities.sum() == pytest.approx(1, abs=1e-4)
+
+    # The package's own forward, which encodes the picture for each label.
+    torch.manual_seed(forced.SEED)
+    model = CLIPSegForImageSegmentation(CLIPSegConfig(**SMALL_CLIPSEG)).eval()
+    processor = ViTImageProcessor(
+        size={"height": 64, "width": 64},
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    )
+    with torch.inference_mode():
+        logits = model(
+            **processor(images=[forced.picture()] * 3, return_tensors="pt"),
+            conditional_embeddings=torch.from_numpy(forced.unit_embeddings(3, width=16)),
+        ).logits
+        sized = torch.nn.functional.interpolate(logits[:, None], SIZE, mode="bilinear")[:, 0]
+    assert ((sized > 0).numpy() != masks).mean() < 1e-3
+    assert 0 < masks.mean() < 1
+
+
+@needs("ultralytics")
+def test_yoloe_has_text_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own: ultralytics changes OpenCV and torch as it is imported."""
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    code = """
+import json, torch
+from benchmarks.speed.peers.yoloe import YoloE
+threads = torch.get_num_threads()
+opened = YoloE(model="yoloe-11n-seg", size_px=64, found=7).open()
+masks = [opened.workloads["text3"]() for _ in range(2)][1]
+shown = [opened.artifact_bytes, opened.notes, list(opened.workloads), masks.shape]
+print(json.dumps([*shown, torch.get_num_threads() == threads]))
+"""
+    artifact_bytes, notes, skills, shape, threads_kept = json.loads(run(code).splitlines()[-1])
+    assert artifact_bytes > 0
+    assert "random weights" in notes
+    assert "AGPL" in notes
+    assert skills == ["text3"]
+    assert shape == [7, *SIZE]
+    assert threads_kept
+
+
+@pytest.mark.parametrize(
+    ("subject", "package"),
+    [
+        (SamOpenClip(), "segment-anything"),
+        (SamOnnx(), "onnxruntime"),
+        (MobileSam(), "mobilesam-mirror"),
+        (ClipSeg(), "transformers"),
+        (YoloE(), "ultralytics-opencv-headless"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.key,
+)
+def test_a_missing_package_is_named(
+    subject: Subject, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forced, "find_spec", lambda _module: None)
+    with pytest.raises(ModuleNotFoundError, match=f"pip install {package}$"):
+        subject.open()
+
+
+@pytest.mark.parametrize("make", [SamOpenClip, SamOnnx], ids=lambda make: make.__name__)
+def test_more_proposals_than_masks_are_refused(
+    make: Callable[..., Subject], small_clip: str, cache: Path
+) -> None:
+    options = {"cache": cache} if make is SamOnnx else {}
+    subject = make(clip=small_clip, sam=SMALL_SAM, proposals=13, points_per_side=2, **options)
+    with pytest.raises(ValueError, match="13 proposals cannot be kept: ask for 1 to 12"):
+        subject.open()
+
+
+def test_what_is_forced() -> None:
+    assert forced.kept_proposals(3, of=192).tolist() == [0, 95, 191]
+    assert forced.crop_box((3.0, 4.0, 3.0, 9.5)) == (3, 4, 4, 9)
+    masks = np.array([[[1, 0]], [[0, 1]], [[1, 1]]], bool)
+    embeddings = np.array([[1, 0], [0, 1], [0.9, 0.1]], np.float32)
+    painted = forced.paint(masks, embeddings, np.array([[1, 0], [0, 1], [-1, 0]], np.float32))
+    assert painted.tolist() == [[[True, True]], [[False, True]], [[False, False]]]
+    ranked = forced.rank(np.array([1, 0], np.float32), np.array([[0.01, 0], [0, 1]], np.float32))
+    assert ranked == pytest.approx([np.e / (np.e + 1), 1 / (np.e + 1)])
+
+
+def test_nothing_else_imports_the_peers() -> None:
+    for folder in ("samclip_sdk", "export", "examples"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            names = {
+                name.partition(".")[0]
+                for node in ast.walk(tree)
+                if isinstance(node, (ast.Import, ast.ImportFrom))
+                for name in [
+                    *(alias.name for alias in node.names),
+                    getattr(node, "module", None) or "",
+                ]
+            }
+            assert not names & (MODULES - {"onnxruntime", "open_clip"}), path
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

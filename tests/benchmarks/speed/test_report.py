@@ -1,0 +1,117 @@
+"""What people see: the table, the chart, and two files compared."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from benchmarks.speed.chart import draw_latency
+from benchmarks.speed.compare import render_comparison
+from benchmarks.speed.report import render
+from benchmarks.speed.schema import Failure, Latency
+from tests.benchmarks.speed.example_latency import (
+    DEVICE,
+    latency_of,
+    subject_row,
+    workload_row,
+)
+
+
+@pytest.fixture
+def latency() -> Latency:
+    record = latency_of(
+        subject_row("ours", workload_row("encode", 80, 90), workload_row("text3", 123.4, 123.4)),
+        subject_row("peer", workload_row("encode", 170, 170), steps={}),
+        failures=(
+            Failure(subject="gone", at="open", reason="ModuleNotFoundError: no gone"),
+            Failure(subject="peer", at="text3", reason="ValueError: not I"),
+        ),
+    )
+    return record.model_copy(
+        update={"settings": record.settings.model_copy(update={"baseline": "ours"})}
+    )
+
+
+def cells(text: str, first: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in line.split("|")][2:-1]
+
+
+def test_the_table(latency: Latency) -> None:
+    text = render(latency)
+    assert cells(text, "ours") == ["fp32", "85", "–", "–", "123", "–", "0.60", "100", "18"]
+    assert cells(text, "peer")[1:5] == ["170 (2.00×)", "–", "–", "–"]
+    assert cells(text, "gone") == ["failed", *"––––––––"]
+    assert "- gone, open: failed, ModuleNotFoundError: no gone" in text
+    assert "- peer, text3: failed, ValueError: not I" in text
+    assert cells(text, "image_encoder") == ["85", "89", "89.9", "2"]
+    assert text.count("step of all three") == 1
+    assert "onnxruntime 1.20" in text
+    assert "Ratios are to ours." in text
+    assert "2 rounds" in text
+
+
+def test_a_baseline_that_was_not_measured_is_told(latency: Latency) -> None:
+    settings = latency.settings.model_copy(update={"baseline": "gone"})
+    text = render(latency.model_copy(update={"settings": settings}))
+    assert "The baseline, gone, was not measured." in text
+    assert cells(text, "peer")[1] == "170"
+
+
+def test_the_chart(latency: Latency) -> None:
+    drawn = draw_latency(latency)
+    assert drawn == draw_latency(latency)
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert image.format == "PNG"
+        assert len(image.convert("RGB").getcolors(1 << 16) or ()) > 2
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw_latency(latency_of())
+
+
+@pytest.mark.parametrize(
+    ("after", "row"),
+    [
+        ((40.0, 45.0), ["encode", "85", "42.5", "0.50", "0.44–0.56", "faster"]),
+        ((82.0, 92.0), ["encode", "85", "87", "1.02", "0.91–1.15", "within the spread"]),
+        ((180.0, 180.0), ["encode", "85", "180", "2.12", "2.00–2.25", "slower"]),
+        ((40.0,), ["encode", "85", "40", "0.47", "–", "one round tells no spread"]),
+    ],
+)
+def test_ratios(latency: Latency, after: tuple[float, ...], row: list[str]) -> None:
+    other = latency_of(
+        subject_row("ours", workload_row("encode", *after), workload_row("point", 1, 1))
+    )
+    text = render_comparison(latency, other)
+    assert cells(text, "ours") == row
+    assert "Not alike" not in text
+
+
+def test_what_is_not_alike_is_told(latency: Latency) -> None:
+    device = DEVICE.model_copy(update={"cpu": "Another", "governor": None})
+    changed = subject_row(
+        "ours",
+        workload_row("encode", 9, 9),
+        precision="int8",
+        package_versions={"onnxruntime": "1.21"},
+    )
+    text = render_comparison(latency, latency_of(changed, device=device))
+    for what in (
+        "the device's cpu: A CPU and Another",
+        "the device's governor: performance and None",
+        "ours, precision: fp32 and int8",
+        "ours, version of onnxruntime: 1.20 and 1.21",
+    ):
+        assert f"**Not alike**: {what}" in text
+
+
+def test_the_only_subjects_are_compared_whatever_their_keys() -> None:
+    one, two = (latency_of(subject_row(key, workload_row("encode", 10, 10))) for key in "ab")
+    assert cells(render_comparison(one, two), "a → b")[3] == "1.00"
+
+
+def test_files_that_share_nothing_are_refused(latency: Latency) -> None:
+    other = latency_of(subject_row("theirs", workload_row("encode", 9)))
+    with pytest.raises(ValueError, match="share no subject and workload: ours, peer and theirs"):
+        render_comparison(latency, other)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.speed.sdk_subject import SdkSubject
+from benchmarks.speed.subjects import SUBJECTS, check_spec, make_subject
+from benchmarks.speed.worker import timed_imports
+
+
+def test_a_spec_gives_name_and_arguments() -> None:
+    name, options = check_spec("samclip,model=a/b-c,precision=int8,threads=2,unverified=true")
+    assert name == "samclip"
+    assert options == {"model": "a/b-c", "precision": "int8", "threads": 2, "unverified": True}
+    assert check_spec("a.b:C") == ("a.b:C", {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("samclop", "there is no subject 'samclop': use samclip, "),
+        ("", "there is no subject ''"),
+        ("samclip,threads", "'threads' of the subject 'samclip,threads' is not NAME=VALUE"),
+        ("samclip,a b=1", "is not NAME=VALUE"),
+    ],
+)
+def test_a_spec_that_cannot_be_is_refused(spec: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        check_spec(spec)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_every_subject_can_be_made(name: str) -> None:
+    assert make_subject(name).key
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ("", "samclip-tiny-onnx"),
+        (",model=some/vit_b,precision=int8,threads=2", "vit_b-onnx-int8-t2"),
+        (",labels=150,picture=4000x3000", "samclip-tiny-onnx-k150-4000x3000"),
+        (",runtime=openvino,resolution=128", "samclip-tiny-openvino-128px"),
+    ],
+)
+def test_keys_tell_what_is_not_as_usual(options: str, key: str) -> None:
+    assert make_subject(f"samclip{options}").key == key
+
+
+def test_a_picture_without_a_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be WIDTHxHEIGHT"):
+        make_subject("samclip,picture=big")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "workloads"),
+    [(256, ["encode", "classify", "point", "text3", "three_ways"]), (128, ["classify"])],
+)
+def test_the_sdk_opens(
+    resolution: int, workloads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
+    opened = SdkSubject(resolution=resolution, threads=1, unverified=True).open()
+    assert list(opened.workloads) == workloads
+    assert (opened.steps is not None) == ("three_ways" in workloads)
+    assert opened.precision == "fp32"
+    assert {"samclip-sdk", "onnxruntime"} <= set(opened.package_versions)
+    assert "torch" not in opened.package_versions
+    assert f"seen at {resolution} px" in opened.notes
+    assert "NOT VERIFIED on this device" in opened.notes
+
+
+def test_a_resolution_that_no_task_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="segments at 256 and classifies at 128"):
+        SdkSubject(resolution=512, unverified=True).open()
+
+
+def test_imports_within_imports_are_timed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_inner_module.py").write_text("import time\ntime.sleep(0.05)\n")
+    (tmp_path / "slow_outer_module.py").write_text("import slow_inner_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    with timed_imports() as clock:
+        import importlib
+
+        importlib.import_module("slow_outer_module")
+        seen.append(clock.ms)
+        importlib.import_module("slow_outer_module")
+    for name in ("slow_inner_module", "slow_outer_module"):
+        sys.modules.pop(name)
+    assert seen[0] >= 50
+    # Twice the sleep would mean that the inner import had been counted on its own too.
+    assert clock.ms - seen[0] < 50
