@@ -18,8 +18,9 @@ from PIL import Image
 
 from examples.image_recipes import AUTHORS, PHOTOS, RECIPES, Recipe
 from samclip_sdk.masks import mask_to_rle
-from training.composed.scenes import Corpus, Scene, compose_scene, load_corpus
-from training.composed.vocabulary import CORPUS, canonical, tiny_vocabulary
+from training.composed.corpus import CORPUS, Corpus, canonical, load_corpus
+from training.composed.scenes import Scene, compose_scene
+from training.composed.vocabulary import tiny_vocabulary
 
 SPLIT = "heldout_instance"
 NOUNS = 150  # the default model's; asking for others would test another thing
@@ -87,7 +88,6 @@ def recipe_corpus(recipe: Recipe, corpus: Corpus, *, files: list[str]) -> Corpus
         cutouts=tuple(corpus.cutouts[k] for k in pick),
         labels=np.arange(len(pick)),
         nouns=recipe.drawings,
-        styles=tuple(corpus.styles[k] for k in pick),
         backgrounds=photos,
         shown=(np.zeros(1, np.int64),) * len(photos),  # so that a scene tells if it is there
     )

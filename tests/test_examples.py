@@ -16,9 +16,9 @@ from PIL import Image
 from examples.image_recipes import RECIPES, Recipe
 from examples.make_images import NOUNS, QUALITY, SPLIT, compose, recipe_corpus
 from samclip_sdk.masks import rle_to_mask
-from training.composed.cutouts import Corpus
-from training.composed.scenes import clean_picture, load_corpus
-from training.composed.vocabulary import CORPUS, canonical, tiny_vocabulary
+from training.composed.corpus import CORPUS, Corpus, canonical, load_corpus
+from training.composed.scenes import clean_picture
+from training.composed.vocabulary import tiny_vocabulary
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 IMAGES = EXAMPLES / "images"

@@ -1,107 +1,17 @@
-"""Batches composed on the fly: batch i depends on the seed and i alone, so a resume is exact."""
+"""Batches by index: what a data set gives, several of them in step, and read ahead of a step."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.composed.prompts import sample_prompts, sample_regions
-from training.composed.scenes import Corpus, Scene, compose_scene
-from training.config import Pictures, Scenes
-
-PAD_COLOUR = (124, 116, 104)
 PATCH_PX = 16
-_PAD_SHARE = 0.25
 
 Batch = dict[str, Tensor]
-
-
-class PictureBatches(Dataset[Batch]):
-    """D_CLIP: `images` uint8 [B,3,S,S], `token_mask` [B,g,g], `nouns` bool [B,N] (what is seen).
-
-    Only the CLIP teacher's own training looks at `nouns`.
-    """
-
-    def __init__(self, corpus: Corpus, config: Pictures, *, num_nouns: int, seed: int) -> None:
-        self.corpus = corpus
-        self.config = config
-        self.num_nouns = num_nouns
-        self.seed = seed
-
-    def __getitem__(self, index: int) -> Batch:
-        rng = np.random.default_rng([self.seed, 1, index])
-        resolution = int(rng.choice(self.config.resolutions))
-        pictures = [self._picture(rng, resolution) for _ in range(self.config.size(resolution))]
-        padded = [pad_randomly(scene, rng) for scene in pictures]
-        nouns = torch.zeros(len(pictures), self.num_nouns, dtype=torch.bool)
-        for row, scene in enumerate(pictures):
-            nouns[row, scene.labels] = True
-        return {
-            "images": stack_images([scene for scene, _ in padded]),
-            "token_mask": torch.from_numpy(np.stack([mask for _, mask in padded])),
-            "nouns": nouns,
-        }
-
-    def _picture(self, rng: np.random.Generator, resolution: int) -> Scene:
-        draw = rng.random()
-        if draw < self.config.none:
-            return compose_scene(self.corpus, rng, size_px=resolution, count=(0, 0))
-        few = draw < self.config.none + self.config.few
-        plain = not few and draw < self.config.none + self.config.few + self.config.plain
-        return compose_scene(
-            self.corpus,
-            rng,
-            size_px=resolution,
-            count=(2, 3) if few else (1, 1),
-            scale=(0.35, 0.75) if few else (0.45, 1.0),
-            plain=plain,
-            hues=True,
-        )
-
-
-class SceneBatches(Dataset[Batch]):
-    """D_SAM: scenes with K simulated prompts each and, for the CLIP head, regions.
-
-    `images` uint8 [B,3,S,S]; `token_mask` [B,g,g]; `point_coords` [B*K,P,2]; `point_labels`
-    [B*K,P]; `targets` float16 [B*K,S/4,S/4], the share of each cell that the object covers;
-    `regions` float [B*R,4], XYXY. Only the SAM teacher's own training looks at `targets`.
-    """
-
-    def __init__(self, corpus: Corpus, config: Scenes, *, seed: int) -> None:
-        self.corpus = corpus
-        self.config = config
-        self.seed = seed
-
-    def __getitem__(self, index: int) -> Batch:
-        rng = np.random.default_rng([self.seed, 2, index])
-        scenes, masks, rows = [], [], []
-        while len(scenes) < self.config.batch:
-            scene = compose_scene(self.corpus, rng, size_px=self.config.resolution, hues=True)
-            scene, token_mask = pad_randomly(scene, rng)
-            if not len(scene.masks):
-                continue
-            prompts = sample_prompts(scene, rng, count=self.config.prompts)
-            regions = sample_regions(
-                scene, rng, boxes=prompts.boxes, random_regions=self.config.random_regions
-            )
-            scenes.append(scene)
-            masks.append(token_mask)
-            rows.append((prompts, regions))
-        return {
-            "images": stack_images(scenes),
-            "token_mask": torch.from_numpy(np.stack(masks)),
-            "point_coords": torch.from_numpy(np.concatenate([p.coords for p, _ in rows])),
-            "point_labels": torch.from_numpy(np.concatenate([p.labels for p, _ in rows])),
-            "targets": torch.from_numpy(np.concatenate([p.targets for p, _ in rows])),
-            "regions": torch.from_numpy(np.concatenate([r for _, r in rows])),
-        }
 
 
 class Joined(Dataset[dict[str, Batch]]):
@@ -115,7 +25,7 @@ class Joined(Dataset[dict[str, Batch]]):
 
 
 def batches(dataset: Dataset[Any], indices: Sequence[int], *, workers: int) -> Iterator[Any]:
-    """Yields the items of these indices, composed ahead in `workers` processes."""
+    """Yields the items of these indices, made ahead in `workers` processes."""
     return iter(
         DataLoader(
             dataset,
@@ -131,34 +41,3 @@ def batches(dataset: Dataset[Any], indices: Sequence[int], *, workers: int) -> I
 def _ignore_interrupts(_: int) -> None:
     """A terminal interrupts the workers too, and the step in hand still needs their batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def stack_images(scenes: list[Scene]) -> Tensor:
-    """Stacks images [S,S,3] as uint8 [B,3,S,S]."""
-    return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
-
-
-def pad_randomly(scene: Scene, rng: np.random.Generator) -> tuple[Scene, np.ndarray]:
-    """Turns a quarter of the scenes into letterboxed ones: the pad colour at the right or bottom.
-
-    Returns the scene, without the objects that the padding hid, and token_mask [g,g].
-    """
-    size = scene.image.shape[0]
-    grid = size // PATCH_PX
-    token_mask = np.ones((grid, grid), np.float32)
-    if rng.random() >= _PAD_SHARE:
-        return scene, token_mask
-    keep = int(size * rng.uniform(0.55, 0.98))
-    image, masks = scene.image.copy(), scene.masks.copy()
-    below = rng.random() < 0.5
-    hidden = np.s_[keep:, :] if below else np.s_[:, keep:]
-    image[hidden] = PAD_COLOUR
-    masks[(slice(None), *hidden)] = False
-    first = -(-keep // PATCH_PX)
-    token_mask[np.s_[first:, :] if below else np.s_[:, first:]] = 0
-    areas = scene.masks.sum(axis=(1, 2))
-    kept = masks.sum(axis=(1, 2)) >= np.maximum(0.5 * areas, 1)
-    limits = np.array([size, keep] if below else [keep, size], np.float32)
-    boxes = scene.boxes[kept].clip(max=np.tile(limits, 2))
-    scene = replace(scene, image=image, masks=masks[kept], labels=scene.labels[kept], boxes=boxes)
-    return scene, token_mask

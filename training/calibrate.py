@@ -20,8 +20,9 @@ from rich.progress import track
 from samclip_sdk import SamClip
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from training.composed.corpus import Corpus
 from training.composed.label_questions import pose_question
-from training.composed.scenes import Corpus, Scene, compose_scene
+from training.composed.scenes import Scene, compose_scene
 
 CALIBRATION_NAME = "calibration.json"
 _LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores

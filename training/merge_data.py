@@ -8,9 +8,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from training.batches import Joined, PictureBatches, SceneBatches
-from training.composed.scenes import Corpus, load_corpus
-from training.composed.vocabulary import CORPUS, tiny_vocabulary
+from training.batches import Joined
+from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.datasets import PictureBatches, SceneBatches
+from training.composed.vocabulary import tiny_vocabulary
 from training.config import DistillConfig, EmbeddingsConfig, Pictures, Sa1b, Scenes, Shards
 from training.real.embedding_cache import EmbeddingCache
 from training.real.multiscale import Multiscale

@@ -17,8 +17,8 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
-from training.composed.scenes import Corpus, load_corpus
-from training.composed.vocabulary import CORPUS, tiny_vocabulary
+from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.vocabulary import tiny_vocabulary
 from training.config import (
     ClipTeacherConfig,
     DistillConfig,
@@ -114,7 +114,6 @@ def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
         corpus,
         cutouts=tuple(corpus.cutouts[index] for index in kept),
         labels=corpus.labels[kept],
-        styles=tuple(corpus.styles[index] for index in kept),
     )
 
 

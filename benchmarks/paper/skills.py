@@ -22,9 +22,9 @@ from benchmarks.quality.drawings import Material
 from benchmarks.quality.object_prompts import innermost_pixel, iou
 from benchmarks.quality.ranking import Rank, measure_classification
 from benchmarks.record import PromptIou
+from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel
-from training.batches import PAD_COLOUR
 from training.composed.scenes import Scene
 from training.teachers.small import SamTeacher
 

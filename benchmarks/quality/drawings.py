@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.record import HELDOUT, OPENMOJI, UNSEEN, Settings
-from training.composed.scenes import Corpus, Scene, clean_picture, compose_scene, load_corpus
-from training.composed.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
+from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.scenes import Scene, clean_picture, compose_scene
+from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
 _SINGLES, _SCENES = 0, 1  # random streams
 _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
@@ -139,7 +140,6 @@ def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:
         corpus,
         cutouts=tuple(corpus.cutouts[index] for index in kept),
         labels=corpus.labels[kept],
-        styles=tuple(corpus.styles[index] for index in kept),
     )
 
 

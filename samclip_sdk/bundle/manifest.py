@@ -23,6 +23,9 @@ TOKENIZER_NAME = "tokenizer.json"
 GOLDEN_INDEX = "golden/index.json"
 GOLDEN_TENSORS = "golden/tensors.npz"
 
+PAD_COLOUR: Final = (124, 116, 104)
+"""Fills a letterbox: the rounded mean of SAM's pixels, since it pads zeros after normalising."""
+
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -30,7 +33,7 @@ class ImageSpec(Record):
     """How a picture becomes the image encoder's input (whose normalisation is in the graph)."""
 
     patch_size: int = Field(gt=0)
-    pad_colour: tuple[int, int, int] = (124, 116, 104)
+    pad_colour: tuple[int, int, int] = PAD_COLOUR
     resize: Literal["bilinear_antialias"] = "bilinear_antialias"
 
 

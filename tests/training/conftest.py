@@ -4,8 +4,8 @@ import pytest
 
 from samclip_sdk.modeling.config import ModelConfig
 from tests.student import STUDENT
-from training.composed.scenes import Corpus, load_corpus
-from training.composed.vocabulary import CORPUS, Noun, tiny_vocabulary
+from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.vocabulary import Noun, tiny_vocabulary
 
 
 @pytest.fixture(scope="session")

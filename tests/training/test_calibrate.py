@@ -18,8 +18,9 @@ from training.calibrate import (
     choose_presence,
     fit_scores,
 )
+from training.composed.corpus import Corpus
 from training.composed.label_questions import ABSENT, pose_question
-from training.composed.scenes import Corpus, Scene
+from training.composed.scenes import Scene
 
 
 def peak(cosine: float, *, present: bool) -> Answer:

@@ -1,100 +1,16 @@
-"""The corpus in memory: cut-outs with alpha, the nouns that they show, and what they suffer alone.
+"""What a cut-out suffers alone: it is recoloured, turned, stretched, and painted over a picture.
 
-Colour is premultiplied by alpha from here on. Interpolating straight alpha gives every object a
-fringe of whatever colour its transparent pixels hold, and a model learns the fringe instead of
-the object.
+Colour is premultiplied by alpha, as `corpus` decodes it.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
-
-from training.composed.vocabulary import canonical
 
 _REPAINTED = 0.12  # of the cut-outs take on any hue; the rest keep near to their own
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Decoded cut-outs and backgrounds of one split.
-
-    Attributes:
-        cutouts: uint8 [h,w,4] each, RGBA premultiplied by alpha, longest side 128 px.
-        labels: int64 [M], the index into `nouns` of each cut-out.
-        nouns: The names that labels index.
-        styles: The drawing style of each cut-out.
-        backgrounds: uint8 RGB [h,w,3] each.
-        shown: For each background, int64 labels of the nouns that it shows of itself.
-    """
-
-    cutouts: tuple[np.ndarray, ...]
-    labels: np.ndarray
-    nouns: tuple[str, ...]
-    styles: tuple[str, ...]
-    backgrounds: tuple[np.ndarray, ...]
-    shown: tuple[np.ndarray, ...]
-
-    @cached_property
-    def by_noun(self) -> tuple[np.ndarray, ...]:
-        """For each noun that has any, the indices of its cut-outs."""
-        groups = (np.flatnonzero(self.labels == k) for k in range(len(self.nouns)))
-        return tuple(group for group in groups if len(group))
-
-
-def load_corpus(
-    folder: Path,
-    *,
-    split: str,
-    nouns: Sequence[str] | None = None,
-    objects: Path | None = None,
-) -> Corpus:
-    """Decode the cut-outs of a split and the backgrounds that go with it.
-
-    Args:
-        folder: The corpus: objects.zip, objects.csv, backgrounds.zip, backgrounds.csv.
-        split: "train", "heldout_instance", "unseen_concept" or, in a zip of its own,
-            "heldout_style". All but "train" get the held-out backgrounds.
-        nouns: Keep only these, in this order, so that several splits share their label indices;
-            None keeps all that the split has, sorted.
-        objects: Another zip of cut-outs, with its .csv beside it, instead of objects.zip.
-
-    Returns:
-        The corpus: about 64 KB a cut-out.
-
-    Raises:
-        ValueError: The split has no cut-out of the nouns.
-    """
-    # Training runs one process a core; OpenCV's own threads would only fight them.
-    cv2.setNumThreads(0)
-    objects = objects or folder / "objects.zip"
-    rows = [row for row in _rows(objects.with_suffix(".csv")) if row["split"] == split]
-    present = {canonical(row["concept"]) for row in rows}
-    nouns = tuple(sorted(present) if nouns is None else nouns)
-    index = {noun: k for k, noun in enumerate(nouns)}
-    rows = [row for row in rows if canonical(row["concept"]) in index]
-    if not rows:
-        raise ValueError(f"{objects} has no cut-out in the split {split!r} of the nouns asked for")
-    side = "train" if split == "train" else "heldout"
-    scenery = [row for row in _rows(folder / "backgrounds.csv") if row["split"] == side]
-    return Corpus(
-        cutouts=tuple(map(_premultiply, _decode(objects, rows, mode="RGBA"))),
-        labels=np.array([index[canonical(row["concept"])] for row in rows], np.int64),
-        nouns=nouns,
-        styles=tuple(row["style"] for row in rows),
-        backgrounds=tuple(_decode(folder / "backgrounds.zip", scenery, mode="RGB")),
-        shown=tuple(_indices(row["shows"].split("|"), index) for row in scenery),
-    )
 
 
 def warp(
@@ -163,26 +79,3 @@ def paint_over(image: np.ndarray, patch: np.ndarray) -> None:
         return
     rest = cv2.cvtColor(255 - patch[..., 3], cv2.COLOR_GRAY2RGB)
     image[:] = cv2.add(cv2.multiply(image, rest, scale=1 / 255), patch[..., :3])
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _indices(names: Sequence[str], index: Mapping[str, int]) -> np.ndarray:
-    return np.array([index[name] for name in names if name in index], np.int64)
-
-
-def _decode(archive: Path, rows: Sequence[dict[str, str]], *, mode: str) -> list[np.ndarray]:
-    with zipfile.ZipFile(archive) as files:
-        return [
-            np.asarray(Image.open(io.BytesIO(files.read(row["file"]))).convert(mode))
-            for row in rows
-        ]
-
-
-def _premultiply(rgba: np.ndarray) -> np.ndarray:
-    alpha = rgba[..., 3:].astype(np.uint16)
-    colour = (rgba[..., :3] * alpha + 127) // 255
-    return np.concatenate([colour, alpha], axis=-1).astype(np.uint8)

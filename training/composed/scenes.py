@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 
 from training.composed.backdrops import draw_backdrop, finish
-from training.composed.cutouts import Corpus, load_corpus, paint_over, warp
-
-__all__ = ["Corpus", "Scene", "clean_picture", "compose_scene", "load_corpus"]
+from training.composed.corpus import Corpus
+from training.composed.cutouts import paint_over, warp
 
 MIN_VISIBLE = 0.35  # of an object's own area; what is hidden more than that has no fair label
 TWO_OF_A_KIND = 0.25  # of the scenes

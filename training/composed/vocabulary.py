@@ -2,7 +2,7 @@
 
 The rule, decided by the data in ``corpus/objects.csv`` and by nothing else:
 
-1. Nouns that a person could not tell apart in a drawing are one noun (`MERGED`).
+1. Nouns that a person could not tell apart in a drawing are one noun (`corpus.MERGED`).
 2. A noun needs at least one drawing in the split ``heldout_instance``, so that what was learned
    can be measured on drawings that were never trained on.
 3. The nouns left are ranked by how many distinct drawings the split ``train`` has of them, then
@@ -15,28 +15,12 @@ that is itself another noun or a synonym of two nouns: a name must point to one 
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-CORPUS = Path(__file__).parents[1] / "corpus"
-
-# Same thing drawn, two names. Homonyms stay apart: a bat is an animal, a baseball bat is not.
-MERGED = {
-    "books": "book",
-    "bowling ball": "bowling",
-    "chipmunk": "squirrel",
-    "drum kit": "drum",
-    "pasta": "noodles",
-    "pickup truck": "truck",
-    "pumpkin": "jack-o-lantern",
-    "robot face": "robot",
-    "rubber duck": "duck",
-    "tennis racket": "tennis ball",
-}
+from training.composed.corpus import CORPUS, canonical, read_rows
 
 
 @dataclass(frozen=True)
@@ -46,14 +30,12 @@ class Noun:
     Attributes:
         name: The noun itself, the label that a model is asked for.
         synonyms: Other names for it, sorted; no name belongs to two nouns.
-        category: Coarse kind of thing, such as "animal".
         train_drawings: Distinct drawings in the split ``train``.
         heldout_drawings: Distinct drawings in the split ``heldout_instance``.
     """
 
     name: str
     synonyms: tuple[str, ...]
-    category: str
     train_drawings: int
     heldout_drawings: int
 
@@ -63,12 +45,7 @@ class Noun:
         return (self.name, *self.synonyms)
 
 
-def canonical(concept: str) -> str:
-    """The noun that a concept of the corpus is taught as (`MERGED`)."""
-    return MERGED.get(concept, concept)
-
-
-def tiny_vocabulary(n: int = 180, *, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+def tiny_vocabulary(n: int, *, corpus: Path = CORPUS) -> tuple[Noun, ...]:
     """The n nouns with the most drawings, by the rule in this module's docstring.
 
     Args:
@@ -105,7 +82,6 @@ def all_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
         Noun(
             name=name,
             synonyms=tuple(sorted(x for x in synonyms[name] - {name} if shared[x] == 1)),
-            category=concepts[name]["category"],
             train_drawings=drawings["train", name],
             heldout_drawings=drawings["heldout_instance", name],
         )
@@ -113,18 +89,10 @@ def all_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
     )
 
 
-def distribution(nouns: Iterable[Noun]) -> dict[int, int]:
-    """How many of the nouns have how many distinct training drawings, most drawings first."""
-    counts = Counter(noun.train_drawings for noun in nouns)
-    return dict(sorted(counts.items(), reverse=True))
-
-
 def _distinct_drawings(objects_csv: Path) -> Counter[tuple[str, str]]:
-    with objects_csv.open(encoding="utf-8", newline="") as file:
-        drawings = {
-            (row["split"], canonical(row["concept"]), *_drawing(row))
-            for row in csv.DictReader(file)
-        }
+    drawings = {
+        (row["split"], canonical(row["concept"]), *_drawing(row)) for row in read_rows(objects_csv)
+    }
     return Counter((split, noun) for split, noun, *_ in drawings)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import Frame, letterbox
 from samclip_sdk.masks import mask_to_box, rle_to_mask
-from training.batches import PAD_COLOUR, PATCH_PX, Batch
+from training.batches import PATCH_PX, Batch
 from training.composed.prompts import prompt_objects
 from training.real.records import (
     BrokenRecord,

@@ -11,8 +11,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
+from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox, load_image
-from training.batches import PAD_COLOUR, PATCH_PX, Batch
+from training.batches import PATCH_PX, Batch
 
 
 class LabelledPictures(Dataset[Batch]):

@@ -10,7 +10,8 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
-from training.composed.vocabulary import CORPUS, Noun
+from training.composed.corpus import CORPUS
+from training.composed.vocabulary import Noun
 
 EMPTY_NAMES = ("nothing", "an empty background", "empty scenery", "a plain texture")
 """Captions of pictures with no object in them: one noun more."""

@@ -19,7 +19,8 @@ from benchmarks.paper.probing import (
 )
 from benchmarks.quality.drawings import Material
 from benchmarks.record import HELDOUT, Settings
-from training.composed.scenes import Corpus, Scene
+from training.composed.corpus import Corpus
+from training.composed.scenes import Scene
 
 COLOURS = ((220, 0, 0), (0, 220, 0), (0, 0, 220))
 
@@ -112,7 +113,6 @@ def corpus_of(*labels: int) -> Corpus:
         cutouts=tuple(square * np.array([*COLOURS[k], 255], np.uint8) for k in labels),
         labels=np.array(labels),
         nouns=("red", "green", "blue"),
-        styles=("flat",) * len(labels),
         backgrounds=(),
         shown=(),
     )
@@ -163,7 +163,7 @@ def test_a_subset_keeps_what_belongs_together() -> None:
     kept = subset(corpus_of(0, 1, 2), np.array([True, False, True]))
     assert kept.labels.tolist() == [0, 2]
     assert [tuple(each[0, 0, :3]) for each in kept.cutouts] == [COLOURS[0], COLOURS[2]]
-    assert len(kept.styles) == 2
+    assert len(kept.cutouts) == 2
 
 
 def test_all_backbones_are_probed(inputs: Inputs) -> None:

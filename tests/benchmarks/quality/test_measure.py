@@ -17,8 +17,8 @@ from benchmarks.__main__ import app
 from benchmarks.quality.drawings import Material, load_materials, without_copies
 from benchmarks.quality.measure import Figures, measure_quality
 from benchmarks.record import HELDOUT, UNSEEN, Quality, Settings
-from training.composed.scenes import Corpus, load_corpus
-from training.composed.vocabulary import CORPUS, tiny_vocabulary, unseen_nouns
+from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
 COLOURS = {"red": (220, 0, 0), "green": (0, 220, 0), "blue": (0, 0, 220)}
 SETTINGS = Settings(nouns=2, pictures=6, scenes=5, size_px=64, seed=1)
@@ -31,7 +31,6 @@ def corpus_of(*labels: int) -> Corpus:
         cutouts=tuple(square * np.array([*colours[k], 255], np.uint8) for k in labels),
         labels=np.array(labels),
         nouns=tuple(COLOURS),
-        styles=("flat",) * len(labels),
         backgrounds=(),
         shown=(),
     )
@@ -184,7 +183,7 @@ def test_copies_are_left_out() -> None:
     brighter[16, 16] += 1  # as another encoder would leave it
     kept = without_copies(corpus, of=replace(train, cutouts=(brighter,)))
     assert kept.labels.tolist() == [0, 2]
-    assert len(kept.cutouts) == len(kept.styles) == 2
+    assert len(kept.cutouts) == 2
 
 
 def test_a_bundle_is_measured_from_the_command_line(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from benchmarks.quality.drawings import Material, Picture
 from benchmarks.quality.nearest_cutout import NearestCutout, hog
 from benchmarks.quality.ranking import measure_classification, one_by_one, ranks_of_truth
 from benchmarks.record import HELDOUT, UNSEEN, Settings
-from training.composed.scenes import Corpus
+from training.composed.corpus import Corpus
 
 NOUNS = ("red", "green", "blue", "yellow", "white", "black", "pink")
 
@@ -23,7 +23,6 @@ def material() -> Material:
         cutouts=tuple(square * np.array([*colour, 255], np.uint8) for colour in colours),
         labels=np.arange(6),
         nouns=NOUNS,
-        styles=("flat",) * 6,
         backgrounds=(),
         shown=(),
     )
@@ -63,7 +62,6 @@ def test_unseen_nouns_among_themselves_and_among_all(material: Material) -> None
         cutouts=material.corpus.cutouts[:2],
         labels=np.array([5, 6]),
         nouns=NOUNS,
-        styles=("flat",) * 2,
         backgrounds=(),
         shown=(),
     )

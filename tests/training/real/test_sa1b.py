@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import Frame, letterbox
 from samclip_sdk.masks import rle_to_mask
-from training.batches import PAD_COLOUR, Batch, batches
+from training.batches import Batch, batches
 from training.composed.prompts import MAX_POINTS
 from training.real import sa1b
 from training.real.records import KINDS

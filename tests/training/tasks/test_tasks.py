@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from training.batches import Batch, Joined, PictureBatches, SceneBatches
-from training.composed.scenes import Corpus
+from training.batches import Batch, Joined
+from training.composed.corpus import Corpus
+from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import Noun
 from training.config import (
     ClipTeacherConfig,
