@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
-import onnxruntime as ort
 
 from export.bundle_files import stored_file
 from export.external_weights import WeightFiles, WeightPrecision, halve_weights
@@ -21,6 +20,7 @@ from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.graph_spec import Artifact, Pin, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
+from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.ort import OrtSession
 
 Report = Callable[[str], None]
@@ -176,7 +176,7 @@ class OnnxWriter:
                 probes=self._probes[graph.name],
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._weights]),
                 random_weights=self._random_weights,
-                runs_on=f"onnxruntime {ort.__version__} CPUExecutionProvider",
+                runs_on=f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider",
             )
         finally:
             session.close()

@@ -5,6 +5,7 @@ Property tests draw the same examples every time, and are not timed: CI machines
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hypothesis import settings
 
 from samclip_sdk.modeling.config import ModelConfig
 from tests.tiny_config import TINY
+
+# Before any test module imports onnxruntime itself: it would note down this device, and send it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
 settings.load_profile("deterministic")

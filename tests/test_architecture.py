@@ -195,6 +195,17 @@ def test_nothing_imports_upwards() -> None:
     assert not offenders
 
 
+def test_telemetry_is_off_wherever_a_runtime_is_imported() -> None:
+    """Who imports them directly sends data about the user's device to their makers."""
+    offenders = [
+        f"{name} imports {other}"
+        for name, path in sources().items()
+        for other in top_level_names(path) & {"onnxruntime", "openvino"}
+        if other == "openvino" or "ORT_DISABLE_TELEMETRY" not in path.read_text(encoding="utf-8")
+    ]
+    assert not offenders
+
+
 def test_package_imports_what_it_declares() -> None:
     allowed = {"samclip_sdk", *BASE, *OPTIONAL, *sys.stdlib_module_names}
     offenders = {

@@ -18,6 +18,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from samclip_sdk.runtimes.importing import import_onnxruntime, import_openvino
+
 SIZES = (1024, 2048, 3072)
 REPEATS = 5
 COPY_BYTES = 2**28
@@ -165,8 +167,7 @@ def _model(
 
 
 def _onnxruntime(model: onnx.ModelProto, left: np.ndarray, threads: int) -> Callable[[], Any]:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
@@ -178,8 +179,7 @@ def _onnxruntime(model: onnx.ModelProto, left: np.ndarray, threads: int) -> Call
 def _openvino(
     model: onnx.ModelProto, left: np.ndarray, precision: str, threads: int
 ) -> Callable[[], Any]:
-    import openvino
-
+    openvino = import_openvino()
     core = openvino.Core()
     compiled = core.compile_model(
         core.read_model(model.SerializeToString()),

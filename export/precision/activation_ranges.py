@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.graphs import Arrays
+from samclip_sdk.runtimes.importing import import_onnxruntime
 
 _LOWEST, _HIGHEST, _SUM = "_lowest", "_highest", "_sum"
 
@@ -119,10 +120,11 @@ def with_range_outputs(model: ir.Model) -> ir.Model:
     return augmented
 
 
-def open_session(model: ir.Model, *, folder: Path) -> ort.InferenceSession:
+def open_session(model: ir.Model, *, folder: Path) -> Any:
     """Opens a graph in onnxruntime on the CPU; `folder` must last as long as the session."""
     path = folder / "graph.onnx"
     ir.save(model, path)
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # planning ahead keeps every attention map alive

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.runtimes.importing import import_onnxruntime, import_runtime
 
 _PACKAGES = (
     "samclip-sdk",
@@ -118,9 +119,9 @@ def runtime_states() -> tuple[RuntimeState, ...]:
 def _onnx() -> list[RuntimeState]:
     version = _version("onnxruntime") or _version("onnxruntime-gpu")
     try:
-        import onnxruntime as ort
-    except ImportError as error:
-        return [RuntimeState("onnx", version, loads=False, reason=_install(error, extra="onnx"))]
+        ort = import_onnxruntime()
+    except RuntimeMissingError as error:
+        return [RuntimeState("onnx", version, loads=False, reason=str(error))]
     options = ort.SessionOptions()
     options.log_severity_level = 4
     states = []
@@ -162,7 +163,7 @@ def _openvino() -> list[RuntimeState]:
 def _coreml() -> RuntimeState:
     version = _version("coremltools")
     if not version:
-        return RuntimeState("coreml", version, loads=False, reason=_install(None, extra="coreml"))
+        return RuntimeState("coreml", version, loads=False, reason=_install("coreml"))
     if platform.system() != "Darwin":
         reason = "Core ML predicts on a Mac only; here its programs can be made and read"
         return RuntimeState("coreml", version, loads=False, reason=reason)
@@ -181,15 +182,14 @@ def _tensorrt() -> RuntimeState:
 
 def _torch() -> RuntimeState:
     try:
-        import torch
-    except ImportError as error:
-        return RuntimeState("torch", "", loads=False, reason=_install(error, extra="torch"))
+        torch = import_runtime("torch", extra="torch")
+    except RuntimeMissingError as error:
+        return RuntimeState("torch", "", loads=False, reason=str(error))
     return RuntimeState("torch", torch.__version__, loads=True)
 
 
-def _install(error: ImportError | None, *, extra: str) -> str:
-    cause = "" if error is None else f"{error}: "
-    return f'{cause}pip install "samclip-sdk[{extra}]"'
+def _install(extra: str) -> str:
+    return f'pip install "samclip-sdk[{extra}]"'
 
 
 def _version(package: str) -> str:

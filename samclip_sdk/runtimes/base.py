@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError
 from samclip_sdk.session import Arrays
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]
@@ -51,24 +50,6 @@ class RuntimeOptions:
 
 
 DEFAULT_OPTIONS = RuntimeOptions()
-
-
-def import_runtime(module: str, *, extra: str) -> Any:
-    """Imports an optional package.
-
-    Args:
-        module: its name.
-        extra: of samclip-sdk, which installs it.
-
-    Raises:
-        RuntimeMissingError: it is not installed; the message holds the pip command.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RuntimeMissingError(
-            f'{module} cannot be imported ({error}): pip install "samclip-sdk[{extra}]"'
-        ) from error
 
 
 def check_feed(feed: Arrays, *, inputs: Sequence[TensorSpec]) -> dict[str, int]:

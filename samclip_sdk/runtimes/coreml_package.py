@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from samclip_sdk.errors import BundleError
-from samclip_sdk.runtimes.base import import_runtime
+from samclip_sdk.runtimes.importing import import_runtime
 
 MANIFEST = "Manifest.json"
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.base import check_feed, check_outputs, import_runtime
+from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.importing import import_openvino
 from samclip_sdk.runtimes.openvino_cache import CompiledKey, read_compiled, write_compiled
 from samclip_sdk.session import Arrays, GraphFile
 
@@ -93,7 +94,7 @@ def openvino_core() -> Any:
     Raises:
         RuntimeMissingError: it is not installed.
     """
-    return import_runtime("openvino", extra="openvino").Core()
+    return import_openvino().Core()
 
 
 def check_precision(precision: str) -> None:
@@ -132,7 +133,7 @@ def _load(core: Any, file: GraphFile, *, config: dict[str, Any], keep: bool) -> 
         weights_sha256=file.weights_sha256,
         precision_hint=config["INFERENCE_PRECISION_HINT"],
         cpu=core.get_property(DEVICE, "FULL_DEVICE_NAME"),
-        version=import_runtime("openvino", extra="openvino").__version__,
+        version=import_openvino().__version__,
     )
     name = file.path.stem
     data = read_compiled(name, key=key)

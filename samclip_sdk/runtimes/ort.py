@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.availability import TWO_ONNXRUNTIMES, installed_versions
-from samclip_sdk.runtimes.base import check_feed, check_outputs, import_runtime
+from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
 from samclip_sdk.session import Arrays
 
@@ -45,7 +46,7 @@ class OrtSession:
     def __init__(
         self, path: Path, *, spec: GraphSpec, providers: Sequence[str] = (), threads: int = 0
     ) -> None:
-        ort = import_runtime("onnxruntime", extra="onnx")
+        ort = import_onnxruntime()
         wanted = list(dict.fromkeys([*providers, CPU_PROVIDER]))
         _check_providers(wanted, available=ort.get_available_providers())
         options = ort.SessionOptions()

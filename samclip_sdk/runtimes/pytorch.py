@@ -25,7 +25,8 @@ from samclip_sdk.bundle.manifest import (
 )
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError
-from samclip_sdk.runtimes.base import check_feed, check_outputs, import_runtime
+from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.session import Arrays
 from samclip_sdk.text import read_templates
 
