@@ -9,7 +9,7 @@ DEMO := $(DEMO_VENV)/.installed-demo
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .DEFAULT_GOAL := install
-.PHONY: install help demo test test-slow check format bench clean
+.PHONY: install help demo test test-slow check docs format bench clean
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -31,6 +31,9 @@ check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: $(DEV)  ## the documentation, in site/: a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -39,7 +42,7 @@ bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs
 	$(VENV)/bin/python -m benchmarks performance
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(DEMO_VENV) demo_output dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) demo_output site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
