@@ -8,7 +8,13 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from export.bundle_writer import ExportOptions, write_bundle
+from export.bundle_writer import (
+    COREML_PRECISIONS,
+    ONNX_PRECISIONS,
+    ExportOptions,
+    known_precisions,
+    write_bundle,
+)
 from export.source import find_source
 from samclip_sdk.errors import SamClipError
 
@@ -43,14 +49,15 @@ def main(
 ) -> None:
     """Export a checkpoint as a verified bundle."""
     console = Console(stderr=True)
-    options = ExportOptions(
-        onnx=tuple(onnx or (() if coreml else ("fp32",))),
-        coreml=tuple(coreml or ()),
-        resolutions=tuple(resolution or ()),
-        weights=weights,
-        classification_crop=classification_crop,
-    )
+    asked = onnx or ([] if coreml else ["fp32"])
     try:
+        options = ExportOptions(
+            onnx=known_precisions(asked, known=ONNX_PRECISIONS),
+            coreml=known_precisions(coreml or [], known=COREML_PRECISIONS),
+            resolutions=tuple(resolution or ()),
+            weights=weights,
+            classification_crop=classification_crop,
+        )
         with console.status("loading the model") as status:
             manifest = write_bundle(
                 find_source(checkpoint),

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from export.task_gates import EagerSource, TaskGate
 from export.to_onnx import OPSET
 from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.artifact_sets import artifact_sets
-from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec, Measurement, Pin
+from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec, Measurement, Pin, Precision
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
     TOKENIZER_NAME,
@@ -53,8 +53,8 @@ Report = Callable[[str], None]
 
 MODEL_CARD = "README.md"
 AUTHOR = "the authors of samclip-sdk"
-ONNX_PRECISIONS = ("fp32", "fp16", "int8")
-COREML_PRECISIONS = ("fp32", "fp16", "int8", "palette6")
+ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+COREML_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class ExportOptions:
         classification_crop: what classification sees of a raw picture.
     """
 
-    onnx: tuple[str, ...] = ("fp32",)
-    coreml: tuple[str, ...] = ()
+    onnx: tuple[Precision, ...] = ("fp32",)
+    coreml: tuple[Precision, ...] = ()
     resolutions: tuple[int, ...] = ()
     weights: WeightPrecision = "fp32"
     classification_crop: Literal["letterbox", "center_crop"] = "letterbox"
@@ -78,10 +78,16 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if not self.onnx and not self.coreml:
             raise ValueError("a bundle needs graphs: ask for some of ONNX or Core ML")
-        for asked, known in ((self.onnx, ONNX_PRECISIONS), (self.coreml, COREML_PRECISIONS)):
-            unknown = [each for each in asked if each not in known]
-            if unknown:
-                raise ValueError(f"there is no {unknown[0]!r} here: use {', '.join(known)}")
+        known_precisions(self.onnx, known=ONNX_PRECISIONS)
+        known_precisions(self.coreml, known=COREML_PRECISIONS)
+
+
+def known_precisions(asked: Sequence[str], *, known: Sequence[Precision]) -> tuple[Precision, ...]:
+    """The names `asked` as precisions; ValueError if one of them is not `known`."""
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise ValueError(f"there is no {unknown[0]!r} here: use {', '.join(known)}")
+    return tuple(precision for name in asked for precision in known if precision == name)
 
 
 def write_bundle(source: Source, out: Path, *, options: ExportOptions, report: Report) -> Manifest:

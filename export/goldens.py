@@ -17,10 +17,8 @@ from export.parity import STORAGE_BOUNDS
 from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.manifest import ImageSpec
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ImageSpec
 from samclip_sdk.goldens.schema import (
-    GOLDEN_INDEX,
-    GOLDEN_TENSORS,
     Expected,
     GoldenClassEmbeddings,
     GoldenGraph,
@@ -114,7 +112,8 @@ class _Recorder:
     def tensors(self) -> bytes:
         """The content of `golden/tensors.npz`."""
         content = io.BytesIO()
-        np.savez_compressed(content, **self._tensors)
+        # numpy's types take a name that is known here only as a str for its own flag.
+        np.savez_compressed(content, **self._tensors)  # type: ignore[arg-type]
         return content.getvalue()
 
     def letterbox(self, resolution: int) -> GoldenLetterbox:

@@ -36,7 +36,7 @@ def export_program(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own: deprecations and notes on shared axis names
-        program = torch.export.export(
+        program: ExportedProgram = torch.export.export(
             module, tuple(example.values()), dynamic_shapes=shapes, strict=False
         )
         program = program.run_decompositions({})

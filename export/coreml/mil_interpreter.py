@@ -209,8 +209,9 @@ def _run(step: _Step, values: Mapping[int, _Value]) -> dict[int, _Value]:
 
 
 def _widened(value: _Value) -> _Value:
-    is_half = isinstance(value, Tensor) and value.dtype == torch.float16
-    return value.float() if is_half else value
+    if isinstance(value, Tensor) and value.dtype == torch.float16:
+        return value.float()
+    return value
 
 
 def _conform(tensor: Tensor, *, output: _Output, kind: str) -> Tensor:

@@ -281,8 +281,8 @@ def split(
 ) -> tuple[Tensor, ...]:
     if split_sizes is None:
         assert num_splits is not None
-        return x.tensor_split(int(num_splits), dim=int(axis))
-    return x.split(split_sizes.tolist(), dim=int(axis))
+        return torch.tensor_split(x, int(num_splits), dim=int(axis))
+    return torch.split(x, split_sizes.tolist(), dim=int(axis))
 
 
 def slice_by_index(

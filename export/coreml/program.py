@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
+from torch.fx.node import Target
 
 aten = torch.ops.aten
 
 MAX_AXES = 5
 
-_NUMBER_AT = {
+_NUMBER_AT: dict[Target, int] = {
     aten.add.Tensor: 1,
     aten.sub.Tensor: 1,
     aten.mul.Tensor: 1,
@@ -85,14 +86,18 @@ def _keep_half(node: Node, *, graph: Graph) -> None:
         node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
     elif node.target is aten.pad.default and len(node.args) == 2:  # with zeros, that is
         with graph.inserting_before(node):
-            node.replace_all_uses_with(_padded(*node.args, graph=graph))
+            node.replace_all_uses_with(_padded(node, graph=graph))
         graph.erase_node(node)
 
 
-def _padded(x: Node, sides: Sequence[int], *, graph: Graph) -> Node:
-    """Joins zeros to `x`, whose last axis comes first in `sides`, two numbers for each."""
+def _padded(node: Node, *, graph: Graph) -> Node:
+    """Joins zeros to what `node` pads. Its sides are two numbers an axis, the last axis first."""
+    x, sides = node.args
+    assert isinstance(x, Node)
+    assert isinstance(sides, Sequence)
     for index, length in enumerate(sides):
         if length:
+            assert isinstance(length, int)
             shape = _shape(x)
             axis = len(shape) - 1 - index // 2
             shape[axis] = length

@@ -151,8 +151,9 @@ def _channel_axis(node: ir.Node) -> int | None:
     assert weight.shape is not None
     if node.op_type == "MatMul" and len(weight.shape) != 2:
         return None
-    transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0)
-    return 0 if transposed else axes[node.op_type]
+    if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
+        return 0
+    return axes[node.op_type]
 
 
 def _layer_name(node: ir.Node) -> str:

@@ -312,6 +312,7 @@ class _Rewriter:
         """Adds `node` to the new graph, with its inputs cast to what it computes in."""
         if node.target in _CHECKS:
             return
+        assert callable(node.target)
         wanted = _read_in(node, computed_in=self._computed_in)
         args, kwargs = map_arg((node.args, node.kwargs), lambda each: self._read(each, wanted))
         if kwargs.get("dtype") == torch.float32:

@@ -142,9 +142,9 @@ def insert_pairs(
         layer.node.replace_input_with(0, done[activation.name])
         layer.node.replace_input_with(1, done[weight.name])
         _spread_bias(layer)
-    for value in tuple(graph.initializers.values()):
+    for name, value in tuple(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
-            del graph.initializers[value.name]
+            del graph.initializers[name]
     return quantized
 
 
@@ -306,6 +306,7 @@ def _insert(layer: Layer, *, value: ir.Value, name: str, like: ir.Value) -> None
     """Inserts the node that makes `value` before the layer, and describes both."""
     node = value.producer()
     assert node is not None
+    assert like.dtype is not None
     value.name = node.name = name
     value.dtype, value.shape = like.dtype, like.shape
     _graph(layer).insert_before(layer.node, node)

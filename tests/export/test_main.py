@@ -10,7 +10,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
+from export.__main__ import main
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import VIT_B
@@ -42,6 +45,18 @@ def test_impossible_resolution_leaves_nothing(tiny_checkpoint: Path, tmp_path: P
     assert done.returncode == 1
     assert "resolution 33 is not" in " ".join(done.stderr.split())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("option", "precision"), [("--onnx", "palette6"), ("--coreml", "int4")])
+def test_unknown_precision_is_one_line(option: str, precision: str, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(
+        app, [str(tmp_path / "none"), str(tmp_path / "out"), option, precision]
+    )
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert f"there is no '{precision}' here: use fp32, fp16, int8" in done.stderr
 
 
 @pytest.mark.slow
