@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from samclip_sdk.errors import StorageError
+from samclip_sdk.errors import StorageError, shown
 
 
 @contextmanager
@@ -26,9 +27,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         The open binary file.
 
     Raises:
-        StorageError: the file cannot be written, for instance because the disk is full.
+        StorageError: `check_target` refuses the path, or the file cannot be written, for instance
+            because the disk is full.
     """
-    target = Path(os.path.realpath(path))
+    target = check_target(path)
     # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
@@ -38,7 +40,51 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
-        raise StorageError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {shown(path)}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Says where `atomic_file` would put a file, before any work is done for it.
+
+    A rename puts a file into the place of whatever is there, of a device or a pipe too: a program
+    that runs as root and writes to /dev/null would replace it for the whole machine.
+
+    Args:
+        path: where the file is to go.
+
+    Returns:
+        The path with its symbolic links resolved.
+
+    Raises:
+        StorageError: something other than a regular file is there, the folder is missing or cannot
+            be written, or no file can have such a name.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        kind = _kind(path)
+    except (OSError, ValueError) as error:  # ValueError: NUL, or what no file system can encode.
+        raise _refused(path, getattr(error, "strerror", None) or str(error)) from error
+    if kind == stat.S_IFDIR:
+        raise _refused(path, "it is a folder")
+    if kind not in (None, stat.S_IFREG):
+        raise _refused(path, "it is a device or a pipe; give the name of a file")
+    if not target.parent.is_dir():
+        raise _refused(path, f"there is no folder {shown(target.parent)}")
+    if not os.access(target.parent, os.W_OK):
+        raise _refused(path, f"the folder {shown(target.parent)} cannot be written")
+    return target
+
+
+def _kind(path: str | os.PathLike[str]) -> int | None:
+    """What is at `path`, links followed; None where nothing is."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _refused(path: str | os.PathLike[str], reason: str) -> StorageError:
+    return StorageError(f"cannot write {shown(os.fspath(path))}: {reason}")

@@ -22,6 +22,27 @@ the calling code, such as a result built from arrays whose shapes disagree.
 
 from __future__ import annotations
 
+_MAX_LETTERS = 200
+
+
+def shown(foreign: object) -> str:
+    """What a message calls a thing by, when others have named it: a file, a label, a key.
+
+    Args:
+        foreign: put into words by `str`.
+
+    Returns:
+        One line of at most 200 letters, its beginning and its end, that any terminal can print.
+    """
+    text = str(foreign)
+    if len(text) > _MAX_LETTERS:
+        half = _MAX_LETTERS // 2 - 2
+        text = f"{text[:half]}...{text[-half:]}"
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
 
 class SamClipError(Exception):
     """The root: whatever this package raises on purpose."""

@@ -28,3 +28,23 @@ def test_a_bundle_error_catches_its_kinds() -> None:
 
 def test_a_warning_can_be_filtered_as_a_user_warning() -> None:
     assert issubclass(errors.SamClipWarning, UserWarning)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "words"),
+    [
+        ("a b/Zürich.png", "a b/Zürich.png"),
+        ("two\nlines\x1b[31m", r"two\nlines\x1b[31m"),
+        ("\ud800\0", r"\ud800\x00"),
+        (3, "3"),
+    ],
+)
+def test_a_foreign_name_is_one_line_that_can_be_printed(foreign: object, words: str) -> None:
+    assert errors.shown(foreign) == words
+
+
+def test_a_long_foreign_name_keeps_its_two_ends() -> None:
+    name = errors.shown("begin" + "x" * 60_000 + "end.onnx")
+    assert len(name) < 201
+    assert name.startswith("begin")
+    assert name.endswith("end.onnx")
