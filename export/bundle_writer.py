@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from export.atomic_folder import atomic_folder
 from export.bundle_files import store, stored_file
 from export.coreml.artifacts import CoreMLWriter, InterpretedSource
 from export.coreml.to_coreml import PackageMetadata
@@ -31,6 +30,7 @@ from export.source import Source
 from export.task_gates import EagerSource, TaskGate
 from export.to_onnx import OPSET
 from export.tokenizer import write_tokenizer
+from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec, Measurement, Pin, Precision
 from samclip_sdk.bundle.manifest import (

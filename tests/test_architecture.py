@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
     {"errors", "timing"},
-    {"atomic_file"},
+    {"atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
     {"image", "text", "vocabulary", "sign_off", "prompts"},
     {"runtimes", "upscale", "masks"},
@@ -60,7 +60,18 @@ FLOORS: tuple[set[str], ...] = (
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = ("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda")
 # The import names of the base dependencies in pyproject.toml.
-BASE = {"numpy", "PIL", "pydantic", "tokenizers", "cv2", "ftfy", "typer", "rich", "platformdirs"}
+BASE = {
+    "numpy",
+    "PIL",
+    "pydantic",
+    "tokenizers",
+    "cv2",
+    "ftfy",
+    "typer",
+    "rich",
+    "platformdirs",
+    "filelock",
+}
 OPTIONAL = {*HEAVY, "safetensors", "supervision"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50

@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(StorageError, match="the folder .* cannot be written"):
+    with pytest.raises(StorageError, match=r"the folder .* cannot be written"):
         check_target(tmp_path / "a.bin")
 
 

@@ -11,8 +11,11 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     model_validator,
 )
+
+from samclip_sdk.errors import shown
 
 Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8", "palette6"]
@@ -23,13 +26,25 @@ def check_relative_path(path: str) -> str:
     """Returns `path` if it is relative, with forward slashes, and stays inside its folder.
 
     Raises:
-        ValueError: it is absolute, climbs out, or means different things on different systems.
+        ValueError: it is absolute, climbs out, cannot be printed, or means different things on
+            different systems.
     """
-    parts = path.split("/")
-    if not path or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\0]", path):
-        raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
+    climbs = any(part in ("", ".", "..") for part in path.split("/"))
+    if climbs or not path.isprintable() or re.search(r"[\\:]", path):
+        raise ValueError(f"{shown(path)!r} is not a plain relative path inside the bundle")
     return path
 
+
+def _check_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it must be one line of letters that can be printed")
+    return text
+
+
+Line = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_check_printable)
+]
+"""A name or a note, which tables and messages show as it is."""
 
 RelativePath = Annotated[str, AfterValidator(check_relative_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -39,6 +54,14 @@ class Record(BaseModel):
     """A part of the manifest: unknown keys are refused, and it does not change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong first in a file of JSON, and where in it: on one line, of a sane length."""
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{shown(where)}: {message}" if where else message
 
 
 class StoredFile(Record):
@@ -52,7 +75,7 @@ class StoredFile(Record):
 class TensorSpec(Record):
     """An input or output of a graph; a symbolic axis has a name instead of a size."""
 
-    name: str = Field(min_length=1)
+    name: Line
     dtype: DType
     shape: tuple[int | str, ...]
 
@@ -60,7 +83,7 @@ class TensorSpec(Record):
 class Measurement(Record):
     """A metric of an artifact against eager torch, and the bound it was accepted on."""
 
-    metric: str = Field(min_length=1)
+    metric: Line
     measured: float
     bound: float
     better: Literal["lower", "higher"]
@@ -84,7 +107,7 @@ class Parity(Record):
     That only `samclip verify` on the device tells.
     """
 
-    measured_on: str | None
+    measured_on: Line | None
     on_target: bool = True
     measurements: tuple[Measurement, ...]
 
@@ -106,7 +129,7 @@ class Artifact(StoredFile):
 
     runtime: Runtime
     precision: Precision
-    target: str = Field(default="any", min_length=1)
+    target: Line = "any"
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     weights: tuple[StoredFile, ...] = ()
     parity: Parity
@@ -121,7 +144,7 @@ class Pin(Record):
     or a metric that is lost without it.
     """
 
-    operation: str = Field(min_length=1)
+    operation: Line
     reason: Literal["contract", "overflow", "task"]
     peak: float = Field(ge=0)
 

@@ -9,12 +9,14 @@ graphs say otherwise is refused: exporters, sessions and tests all read the same
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from samclip_sdk.bundle.contract import PER_RESOLUTION, contract_graphs, graph_key
-from samclip_sdk.bundle.graph_spec import GraphSpec, Pin, Record, StoredFile
+from samclip_sdk.bundle.graph_spec import GraphSpec, Line, Pin, Record, StoredFile
+from samclip_sdk.errors import shown
 from samclip_sdk.modeling.config import ModelConfig
 
 SCHEMA_VERSION: Final = 1
@@ -22,10 +24,12 @@ MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
 GOLDEN_INDEX = "golden/index.json"
 GOLDEN_TENSORS = "golden/tensors.npz"
+MAX_MANIFEST_BYTES = 16 << 20
 
 PAD_COLOUR: Final = (124, 116, 104)
 """Fills a letterbox: the rounded mean of SAM's pixels, since it pads zeros after normalising."""
 
+Level = Annotated[int, Field(ge=0, le=255)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -33,7 +37,7 @@ class ImageSpec(Record):
     """How a picture becomes the image encoder's input (whose normalisation is in the graph)."""
 
     patch_size: int = Field(gt=0)
-    pad_colour: tuple[int, int, int] = PAD_COLOUR
+    pad_colour: tuple[Level, Level, Level] = PAD_COLOUR
     resize: Literal["bilinear_antialias"] = "bilinear_antialias"
 
 
@@ -97,9 +101,9 @@ class MaskSpec(Record):
 class Licence(Record):
     """What a part of the bundle (weights, tokenizer, training data) may be used under."""
 
-    part: str = Field(min_length=1)
-    spdx: str = Field(min_length=1)
-    source: str = Field(min_length=1)
+    part: Line
+    spdx: Line
+    source: Line
 
 
 class ModelInfo(Record):
@@ -110,8 +114,8 @@ class ModelInfo(Record):
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    name: str = Field(min_length=1)
-    revision: str = Field(min_length=1)
+    name: Line
+    revision: Line
     random_weights: bool = False
     model: ModelConfig
     image: ImageSpec
@@ -177,7 +181,7 @@ class Manifest(ModelInfo):
         for name, graph in self.graphs.items():
             expected = contract.get(name)
             if expected is None:
-                raise ValueError(f"there is no graph {name} in the contract")
+                raise ValueError(f"there is no graph {shown(name)} in the contract")
             for side in ("inputs", "outputs"):
                 found, wanted = getattr(graph, side), getattr(expected, side)
                 if found != wanted:
@@ -190,10 +194,10 @@ class Manifest(ModelInfo):
         weights = {(f.path, f.sha256, f.size_bytes) for each in artifacts for f in each.weights}
         paths = [f.path for f in (*self.files, *artifacts)] + [path for path, _, _ in weights]
         # Compared without case: on macOS and Windows one file would overwrite the other.
-        folded = [path.casefold() for path in [*paths, MANIFEST_NAME]]
+        times = Counter(path.casefold() for path in [*paths, MANIFEST_NAME])
         for path in paths:
-            if folded.count(path.casefold()) > 1:
-                raise ValueError(f"two files of the bundle are called {path}")
+            if times[path.casefold()] > 1:
+                raise ValueError(f"two files of the bundle are called {shown(path)}")
 
 
 _KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")

@@ -6,9 +6,11 @@ symbolic link or zip member leads out of it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +19,15 @@ from typing import Any
 import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
-from samclip_sdk.bundle.graph_spec import Artifact, StoredFile
-from samclip_sdk.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
+from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, first_fault
+from samclip_sdk.bundle.manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    SCHEMA_VERSION,
+    Manifest,
+)
 from samclip_sdk.bundle.zipped import ZippedBundle
-from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError
+from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, shown
 from samclip_sdk.session import GraphFile
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -45,7 +52,7 @@ class Bundle:
     """
 
     def __init__(self, root: Path, *, content: bytes) -> None:
-        self.root = root.resolve()
+        self.root = Path(os.path.realpath(root))
         self.manifest = parse_manifest(content, source=root / MANIFEST_NAME)
         self.id = bundle_id(content)
         self._files = {stored.path: stored for stored in self.manifest.stored_files()}
@@ -63,10 +70,8 @@ class Bundle:
         """
         stored = self._files.get(path)
         if stored is None:
-            raise BundleError(f"the bundle {self.root} has no {path}")
-        found = (self.root / path).resolve()
-        if not found.is_relative_to(self.root):
-            raise BundleError(f"{self.root / path} is a link that leads out of the bundle")
+            raise BundleError(f"the bundle {self.root} has no {shown(path)}")
+        found = _inside(self.root, path)
         if path not in self._verified:
             _verify(found, stored=stored)
             self._verified.add(path)
@@ -97,7 +102,7 @@ class Bundle:
         spec = self.manifest.graphs.get(graph)
         if spec is None:
             raise BundleError(
-                f"the bundle {self.manifest.name} has no graph {graph}, only "
+                f"the bundle {self.manifest.name} has no graph {shown(graph)}, only "
                 f"{', '.join(self.manifest.graphs)}"
             )
         found = _pick(spec.artifacts, runtime=runtime, precision=precision)
@@ -142,14 +147,15 @@ def open_bundle(source: str | os.PathLike[str]) -> Bundle:
     if isinstance(source, str) and source in embedded_bundles():
         return _open_folder(ASSETS / source)
     path = Path(source)
-    if path.is_dir():
+    # Not pathlib's, which raise where a name is too long or a folder above is closed to us.
+    if os.path.isdir(path):
         return _open_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return _open_zip(path)
     known = ", ".join(embedded_bundles()) or "none"
     raise BundleError(
-        f"there is no bundle {os.fspath(source)}: give a folder, a .zip or an embedded bundle's "
-        f"name ({known})"
+        f"there is no bundle {shown(os.fspath(source))}: give a folder, a .zip or an embedded "
+        f"bundle's name ({known})"
     )
 
 
@@ -184,17 +190,13 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
         version = raw.get("schema_version")
         if version != SCHEMA_VERSION:
             raise BundleSchemaError(
-                f"{source} has schema version {version}; this version of samclip-sdk reads "
-                f"{SCHEMA_VERSION}: upgrade the package or export the bundle again"
+                f"{shown(source)} has schema version {shown(version)}; this version of samclip-sdk "
+                f"reads {SCHEMA_VERSION}: upgrade the package or export the bundle again"
             )
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise BundleSchemaError(
-            f"{source} is not a manifest: {f'{where}: ' if where else ''}{message}"
-        ) from error
+        fault = first_fault(error)
+        raise BundleSchemaError(f"{shown(source)} is not a manifest: {fault}") from error
 
 
 def file_sha256(path: Path) -> str:
@@ -207,16 +209,19 @@ def file_sha256(path: Path) -> str:
 
 
 def _open_folder(root: Path) -> Bundle:
-    path = root / MANIFEST_NAME
+    path = _inside(Path(os.path.realpath(root)), MANIFEST_NAME)
     try:
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise BundleError(f"{path} is a link that leads out of the bundle")
-        content = path.read_bytes()
+        size = _size_bytes(path)
     except FileNotFoundError as error:
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}") from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-    return Bundle(root, content=content)
+    if size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{root} is not a bundle: its {MANIFEST_NAME} is too large")
+    try:
+        return Bundle(root, content=path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _open_zip(path: Path) -> Bundle:
@@ -227,9 +232,18 @@ def _open_zip(path: Path) -> Bundle:
         cached = _open_folder(target)
         cached.verify()
         return cached
-    shutil.rmtree(target, ignore_errors=True)
+    _remove(target)
     zipped.unpack(target, files=manifest.stored_files())
     return _open_folder(target)
+
+
+def _remove(target: Path) -> None:
+    """Makes room for a bundle in the cache: of a link, the link itself goes."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            target.unlink()
 
 
 def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None) -> list[Artifact]:
@@ -239,9 +253,33 @@ def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None)
     return [each for each in fitting if each.precision == wanted]
 
 
+def _inside(root: Path, path: str) -> Path:
+    """Where a path in a bundle leads, links resolved; of a circle of links, into that circle.
+
+    Raises:
+        BundleError: out of the bundle.
+    """
+    found = Path(os.path.realpath(root / path))
+    if not found.is_relative_to(root):
+        raise BundleError(f"{root / path} is a link that leads out of the bundle")
+    return found
+
+
+def _size_bytes(path: Path) -> int:
+    """The size of a regular file: nothing else is opened, for a pipe could be waited for forever.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return found.st_size
+
+
 def _verify(path: Path, *, stored: StoredFile) -> None:
     try:
-        same = path.stat().st_size == stored.size_bytes and file_sha256(path) == stored.sha256
+        same = _size_bytes(path) == stored.size_bytes and file_sha256(path) == stored.sha256
     except FileNotFoundError as error:
         raise BundleError(f"{path} is missing from the bundle") from error
     except OSError as error:

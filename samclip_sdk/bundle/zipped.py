@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
-import secrets
-import shutil
 import stat
 import zipfile
 import zlib
@@ -13,13 +12,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from samclip_sdk.atomic_folder import scratch_folder
 from samclip_sdk.bundle.graph_spec import StoredFile, check_relative_path
-from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.errors import BundleError, BundleTamperedError, StorageError
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
+from samclip_sdk.errors import BundleError, BundleTamperedError, shown
 
-_MAX_MANIFEST_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a compression that Python does not know
+    ValueError,  # a name that is not UTF-8, or places before the beginning
+)
 
 
 class ZippedBundle:
@@ -48,7 +55,7 @@ class ZippedBundle:
             found = [n for n in members if n.split("/")[-1] == MANIFEST_NAME and n.count("/") < 2]
             if len(found) != 1:
                 raise BundleError(f"{path} is not a bundle: it has no {MANIFEST_NAME} at its top")
-            if members[found[0]].file_size > _MAX_MANIFEST_BYTES:
+            if members[found[0]].file_size > MAX_MANIFEST_BYTES:
                 raise BundleError(f"{path} is not a bundle: its {MANIFEST_NAME} is too large")
             self._prefix = found[0].removesuffix(MANIFEST_NAME)
             self.manifest = archive.read(found[0])
@@ -65,15 +72,13 @@ class ZippedBundle:
             BundleTamperedError: a file is not the one that the manifest states.
             StorageError: the folder cannot be written.
         """
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
-        try:
-            with _opened(self._path) as archive, _writing(target):
-                for stored in files:
-                    self._unpack(archive, stored=stored, path=partial / stored.path)
-                (partial / MANIFEST_NAME).write_bytes(self.manifest)
-                _move(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with _opened(self._path) as archive, scratch_folder(target) as scratch:
+            folder = scratch / "bundle"
+            folder.mkdir()
+            for stored in files:
+                self._unpack(archive, stored=stored, path=folder / stored.path)
+            (folder / MANIFEST_NAME).write_bytes(self.manifest)
+            _move(folder, target)
 
     def _unpack(self, archive: zipfile.ZipFile, *, stored: StoredFile, path: Path) -> None:
         try:
@@ -84,8 +89,8 @@ class ZippedBundle:
         # The size first: a small member can expand to more than any disk holds.
         if info.file_size == stored.size_bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(info) as source, path.open("xb") as file:
-                while chunk := source.read(_CHUNK_BYTES):
+            with path.open("xb") as file:
+                for chunk in _chunks(archive, info):
                     digest.update(chunk)
                     file.write(chunk)
         if digest.hexdigest() != stored.sha256:
@@ -94,22 +99,33 @@ class ZippedBundle:
             )
 
 
-def _move(partial: Path, target: Path) -> None:
+def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The content of a member. Damage can be an OSError here, which is none of writing."""
     try:
-        os.rename(partial, target)
+        with archive.open(info) as source:
+            while chunk := source.read(_CHUNK_BYTES):
+                yield chunk
+    except OSError as error:
+        raise zipfile.BadZipFile(f"{shown(info.filename)}: {error}") from error
+
+
+def _move(folder: Path, target: Path) -> None:
+    try:
+        os.rename(folder, target)
     except OSError:
         if not target.is_dir():
             raise
 
 
 def _check_member(info: zipfile.ZipInfo, *, path: Path) -> None:
+    name = shown(info.filename)
     try:
         check_relative_path(info.filename.removesuffix("/"))
     except ValueError as error:
-        raise BundleError(f"{path} has a member that leads out of it: {info.filename}") from error
+        raise BundleError(f"{path} has a member that leads out of it: {name}") from error
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BundleError(f"{path} has a member that is a link or a device: {info.filename}")
+        raise BundleError(f"{path} has a member that is a link or a device: {name}")
     if info.flag_bits & _ENCRYPTED:
         raise BundleError(f"{path} is encrypted")
 
@@ -120,16 +136,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise BundleError(f"{path} is not a .zip file, or damaged: {error}") from error
+    except _DAMAGE as error:
+        raise BundleError(f"{path} is not a .zip file, or damaged: {shown(error)}") from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error.strerror or error}") from error

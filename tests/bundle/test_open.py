@@ -3,8 +3,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from samclip_sdk.bundle import open as bundle_module
+from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
 from tests.example_bundle import contents, manifest, write_files
@@ -36,9 +40,9 @@ def folder(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "example")
 
 
-def pack(folder: Path, *, prefix: str = "") -> Path:
+def pack(folder: Path, *, prefix: str = "", compression: int = zipfile.ZIP_DEFLATED) -> Path:
     path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for file in sorted(folder.rglob("*")):
             archive.write(file, prefix + file.relative_to(folder).as_posix())
     return path
@@ -78,6 +82,70 @@ def test_unpacks_a_zip_once_and_again_when_the_cache_is_spoilt(folder: Path) -> 
     assert weights.stat().st_ino == before
     weights.write_bytes(b"spoilt")
     open_bundle(path).verify()
+
+
+@pytest.mark.parametrize("kind", ["dangling", "circle", "elsewhere", "file"])
+def test_whatever_lies_in_the_cache_at_the_id_of_a_bundle_makes_room(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    place = cache_folder() / open_bundle(folder).id
+    place.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").touch()
+    leads_to = {"dangling": "nowhere", "circle": place, "elsewhere": tmp_path / "elsewhere"}
+    if kind == "file":
+        place.touch()
+    else:
+        place.symlink_to(leads_to[kind])
+    open_bundle(pack(folder)).verify()
+    assert not place.is_symlink()
+    assert [each.name for each in cache_folder().iterdir()] == [place.name]
+    assert (tmp_path / "elsewhere" / "precious").exists()
+
+
+def test_a_cached_bundle_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(pack(folder))
+    shutil.move(bundle.root, tmp_path / "elsewhere")
+    (cache_folder() / bundle.id).symlink_to(tmp_path / "elsewhere")
+    assert open_bundle(pack(folder)).root == (tmp_path / "elsewhere").resolve()
+    assert (cache_folder() / bundle.id).is_symlink()
+
+
+UNPACKS = """
+import sys
+import platformdirs
+from pathlib import Path
+from samclip_sdk.bundle import zipped
+from samclip_sdk.bundle.open import open_bundle
+
+def stop(folder, target):
+    print("all is unpacked", flush=True)
+    sys.stdin.read()
+
+platformdirs.user_cache_path = lambda *_: Path(sys.argv[2])
+zipped._move = stop
+open_bundle(sys.argv[1])
+"""
+
+
+def test_the_next_run_removes_what_a_killed_one_unpacked(
+    folder: Path, tmp_path: Path, cache: Path
+) -> None:
+    path = pack(folder)
+    with subprocess.Popen(
+        [sys.executable, "-c", UNPACKS, str(path), str(cache)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "all is unpacked\n"
+        other = open_bundle(pack(write_bundle(tmp_path / "other", manifest() | {"revision": "2"})))
+        assert len(list(cache_folder().glob(".*.partial"))) == 1  # the living one's
+        process.kill()
+    bundle = open_bundle(path)
+    bundle.verify()
+    assert {each.name for each in cache_folder().iterdir()} == {bundle.id, other.id}
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
@@ -171,13 +239,71 @@ def test_a_truncated_zip(folder: Path) -> None:
         open_bundle(path)
 
 
-@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "onnx/../../secret", "c:\\secret"])
-def test_a_path_that_climbs_out(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret",
+        "/etc/passwd",
+        "onnx/../../secret",
+        "c:\\secret",
+        "a\0b",
+        "two\nlines",
+        "mirrored\u202e",
+        "../" + "x" * 60_000,
+    ],
+)
+def test_a_path_that_climbs_out_or_cannot_be_printed(tmp_path: Path, path: str) -> None:
     (tmp_path / "secret").write_bytes(b"{}")
     content = manifest()
     content["files"].append({**content["files"][0], "path": path})
-    with pytest.raises(BundleSchemaError, match="not a plain relative path"):
+    with pytest.raises(BundleSchemaError, match="not a plain relative path") as caught:
         open_bundle(write_bundle(tmp_path / "example", content))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+def test_a_path_that_no_text_can_hold(folder: Path) -> None:
+    """A lone surrogate: JSON can spell it, and no file system can store it."""
+    content = (folder / "manifest.json").read_bytes()
+    (folder / "manifest.json").write_bytes(content.replace(b'"tokenizer.json"', b'"\\ud800"'))
+    with pytest.raises(BundleSchemaError) as caught:
+        open_bundle(folder)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("source", ["a\0b", "\ud800", "x" * 60_000])
+def test_a_source_that_no_file_can_be_called(source: str) -> None:
+    with pytest.raises(BundleError, match="there is no bundle") as caught:
+        open_bundle(source)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("name",), "x" * 60_000),
+        (("name",), "red\x1b[31m"),
+        (("licences", 0, "spdx"), "MIT\nand more"),
+        (("x" * 60_000,), 1),
+        (("graphs", "x" * 60_000), {"inputs": [], "outputs": []}),
+        (("schema_version",), "x" * 60_000),
+        (("image", "pad_colour"), [999, 0, 0]),
+        (("image", "pad_colour"), [0, -1, 0]),
+    ],
+)
+def test_absurd_values_are_refused_in_one_sane_line(
+    tmp_path: Path, keys: tuple[Any, ...], value: object
+) -> None:
+    content = manifest()
+    part: Any = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    with pytest.raises(BundleSchemaError) as caught:
+        open_bundle(write_bundle(tmp_path / "example", content))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json"])
@@ -193,6 +319,39 @@ def test_a_linked_folder_that_climbs_out(folder: Path, tmp_path: Path) -> None:
     (folder / "onnx").symlink_to(tmp_path / "onnx")
     with pytest.raises(BundleError, match="leads out of the bundle"):
         open_bundle(folder).graph_files("mask_decoder", runtime="onnx")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json", "onnx"])
+def test_a_circle_of_links(folder: Path, name: str) -> None:
+    if name == "onnx":
+        shutil.rmtree(folder / name)
+    else:
+        (folder / name).unlink()
+    (folder / name).symlink_to(name)
+    with pytest.raises(BundleError, match="levels of symbolic links"):
+        open_everything(folder)
+
+
+def test_a_bundle_that_is_a_circle_of_links(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(BundleError, match="there is no bundle"):
+        open_bundle(tmp_path / "round")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json"])
+def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(BundleError, match="it is no regular file"):
+        open_everything(folder)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_a_manifest_beyond_all_measure_is_not_read(folder: Path, as_zip: bool) -> None:
+    with (folder / "manifest.json").open("r+b") as file:
+        file.truncate(MAX_MANIFEST_BYTES + 1)
+    with pytest.raises(BundleError, match="too large"):
+        open_bundle(pack(folder) if as_zip else folder)
 
 
 def test_a_link_to_the_bundle_is_fine(folder: Path, tmp_path: Path) -> None:
@@ -218,6 +377,37 @@ def test_a_member_that_is_a_link(folder: Path) -> None:
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(BundleError, match="a link or a device"):
         open_bundle(path)
+
+
+def test_a_long_member_is_cut_in_the_message(folder: Path) -> None:
+    path = pack(folder)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../" + "x" * 60_000, b"")
+    with pytest.raises(BundleError, match=r"leads out of it: \.\./x+\.\.\.x+") as caught:
+        open_bundle(path)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+    ids=["stored", "deflated", "bzip2", "lzma"],
+)
+def test_damage_anywhere_in_a_zip(folder: Path, compression: int) -> None:
+    whole = pack(folder, compression=compression).read_bytes()
+    path = folder.with_suffix(".zip")
+    messages = []
+    for place in range(0, len(whole), len(whole) // 150):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        shutil.rmtree(cache_folder(), ignore_errors=True)
+        try:
+            open_bundle(path).verify()
+        except BundleError as error:
+            messages.append(str(error))
+    assert len(messages) > 75
+    assert not [each for each in messages if len(each) > 600 or not each.isprintable()]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # on purpose

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from benchmarks.speed.peers.architecture import SamArchitecture
 from benchmarks.speed.peers.foundation import build_sam, load_clip
 from benchmarks.speed.peers.onnx_cache import OPSET
-from export.atomic_folder import atomic_folder
+from samclip_sdk.atomic_folder import atomic_folder
 
 
 def export(sam: SamArchitecture, clip: str, *, folder: Path) -> None:

@@ -1,0 +1,110 @@
+"""Folders that appear whole or not at all, and what a killed process leaves of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock
+
+from samclip_sdk.errors import StorageError, shown
+
+_SCRATCH = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
+_OLD = "old"
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """Yields an empty folder that replaces `out` at the end; after any error `out` is as it was.
+
+    Args:
+        out: where the folder goes. A symbolic link there is replaced, not what it leads to.
+
+    Raises:
+        StorageError: the folder cannot be written, for instance because the disk is full.
+    """
+    with scratch_folder(out) as scratch:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        with suppress(FileNotFoundError):
+            os.rename(out, scratch / _OLD)
+        os.rename(new, out)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target`, for what is to be moved there; gone afterwards.
+
+    It is beside, so that a move never crosses file systems. A process that is killed leaves it
+    behind, and the next one that makes a scratch folder in the same place removes it. To tell the
+    two apart each has a lock, which is taken before the folder is there, and which the system drops
+    with the process, whatever machine or container that ran on: if the lock can be taken, the
+    folder is a dead process's. On a drive without locks none can be, and the folder stays.
+
+    Raises:
+        StorageError: the folder cannot be written, for instance because the disk is full.
+    """
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        lock = _lock_of(scratch)
+        _take(lock)
+        try:
+            scratch.mkdir()
+            yield scratch
+        finally:
+            _discard(scratch, target)
+            _drop(lock)
+    except OSError as error:
+        raise StorageError(f"cannot write {shown(target)}: {error.strerror or error}") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Removes the scratch folders in `folder` that dead processes have left."""
+    with suppress(OSError):
+        for scratch in list(folder.iterdir()):
+            name = _SCRATCH.fullmatch(scratch.name)
+            if name is None or scratch.is_symlink() or not scratch.is_dir():
+                continue
+            lock = _lock_of(scratch)
+            if _take(lock):
+                _discard(scratch, folder / name["target"])
+                _drop(lock)
+
+
+def _discard(scratch: Path, target: Path) -> None:
+    """Removes a scratch folder. What it took the place of comes back if nothing else is there."""
+    old = scratch / _OLD
+    if os.path.lexists(old) and not os.path.lexists(target):
+        try:
+            os.rename(old, target)
+        except OSError:
+            return  # It is the only copy.
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _lock_of(scratch: Path) -> BaseFileLock:
+    return FileLock(scratch.with_suffix(".lock"))
+
+
+def _take(lock: BaseFileLock) -> bool:
+    """Takes a lock unless another process has it, or the drive has no locks."""
+    try:
+        lock.acquire(blocking=False)
+    except (OSError, NotImplementedError):
+        return False
+    return True
+
+
+def _drop(lock: BaseFileLock) -> None:
+    """Removes a lock that nobody will ask for again, and gives it up."""
+    with suppress(OSError):
+        os.unlink(lock.lock_file)
+    lock.release()
