@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, computed_field, field_serializer
 
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, TOKENIZER_NAME
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.engine import Engine, Stopwatch
-from samclip_sdk.errors import TextTruncatedWarning
+from samclip_sdk.errors import BundleError, TextTruncatedWarning, shown
 from samclip_sdk.goldens.schema import (
     Expected,
+    GoldenGraph,
     GoldenIndex,
     GoldenLetterbox,
     GoldenSegment,
@@ -23,7 +27,7 @@ from samclip_sdk.goldens.schema import (
     min_cosine,
     read_goldens,
 )
-from samclip_sdk.image import letterbox
+from samclip_sdk.image import letterbox, load_image
 from samclip_sdk.prompts import geometric_prompts
 from samclip_sdk.text import Tokenizer
 
@@ -38,18 +42,27 @@ _MAX_COSINE_DISTANCE = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "palette6": 2e
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
 
 
-@dataclass(frozen=True)
-class Check:
-    """One comparison: the error measured here, and the bound that it must keep."""
+class Check(Record):
+    """One comparison: the error measured here, and the bound that it must keep.
+
+    In JSON an error that is not finite is null: no JSON can hold it.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     name: str
     error: float
     bound: float
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def passed(self) -> bool:
         """Whether the error keeps its bound."""
         return self.error <= self.bound
+
+    @field_serializer("error", when_used="json")
+    def _finite(self, error: float) -> float | None:
+        return error if math.isfinite(error) else None
 
 
 def describe_failures(checks: Sequence[Check], *, subject: str) -> str:
@@ -108,11 +121,11 @@ class _Judge:
         wanted = self.tensors[expected.tensor]
         if self.precision == "fp32":
             error = golden_error(output, expected=wanted, step=expected.step)
-            return Check(name, error=error, bound=expected.max_error)
+            return Check(name=name, error=error, bound=expected.max_error)
         sample = output.reshape(-1)[:: expected.step]
         bound = _MAX_COSINE_DISTANCE[self.precision] * (_CHAINED if chained else 1)
         distance = 1 - min_cosine(sample, wanted.reshape(-1), vectors=False)
-        return Check(f"{name}, cosine distance", error=distance, bound=bound)
+        return Check(name=f"{name}, cosine distance", error=distance, bound=bound)
 
 
 def _graphs(
@@ -124,8 +137,7 @@ def _graphs(
     for golden in index.graphs:
         if golden.graph not in graphs:
             continue
-        feed = {name: judge.tensors[key] for name, key in golden.inputs.items()}
-        outputs = engine.run(golden.graph, feed, clock=Stopwatch())
+        outputs = _run(golden, engine=engine, tensors=judge.tensors)
         for name, expected in golden.outputs.items():
             yield judge.compare(f"{golden.graph} {name}", outputs[name], expected=expected)
     for prompt in index.segment:
@@ -135,12 +147,31 @@ def _graphs(
         yield judge.compare("class embeddings", embeddings, expected=classes.expected)
 
 
+def _run(
+    golden: GoldenGraph, *, engine: Engine, tensors: Tensors
+) -> Mapping[str, NDArray[np.generic]]:
+    """The outputs of a golden's graph, every one that it expects.
+
+    Raises:
+        BundleError: the golden's inputs or outputs are not those of the graph.
+    """
+    feed = {name: tensors[key] for name, key in golden.inputs.items()}
+    try:
+        outputs = engine.run(golden.graph, feed, clock=Stopwatch())
+    except ValueError as error:  # The session's, of what it is fed with.
+        raise BundleError(f"the golden of {golden.graph} is of another graph: {error}") from error
+    unknown = sorted(golden.outputs.keys() - outputs.keys())
+    if unknown:
+        raise BundleError(f"the golden of {golden.graph} expects {shown(unknown)} of it")
+    return outputs
+
+
 def _preprocessing(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Iterator[Check]:
     """Token ids, and the letterbox."""
     if index.tokens:
         tokenizer = Tokenizer(bundle.file(TOKENIZER_NAME))
         wrong = sum(not _same_tokens(golden, tokenizer=tokenizer) for golden in index.tokens)
-        yield Check(f"token ids of {len(index.tokens)} texts", error=wrong, bound=0)
+        yield Check(name=f"token ids of {len(index.tokens)} texts", error=wrong, bound=0)
     for golden in index.letterbox:
         yield _letterbox(golden, bundle=bundle, tensors=tensors)
 
@@ -148,20 +179,22 @@ def _preprocessing(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> I
 def _same_tokens(golden: GoldenTokens, *, tokenizer: Tokenizer) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextTruncatedWarning)  # One of the texts is too long.
-        ids = tokenizer([golden.text])[0]
-    wanted = np.zeros_like(ids)
-    wanted[: len(golden.input_ids)] = golden.input_ids
-    return np.array_equal(ids, wanted)
+        ids = tokenizer([golden.text])[0].tolist()
+    return bool(ids == [*golden.input_ids, *[0] * (len(ids) - len(golden.input_ids))])
 
 
 def _letterbox(golden: GoldenLetterbox, *, bundle: Bundle, tensors: Tensors) -> Check:
+    if graph_key("image_encoder", golden.resolution) not in bundle.manifest.graphs:
+        raise BundleError(f"a golden is of {golden.resolution} px, where the bundle has no graph")
     square, _ = letterbox(
-        tensors[golden.image].astype(np.uint8),
+        load_image(tensors[golden.image].astype(np.uint8)),
         resolution=golden.resolution,
         pad_colour=bundle.manifest.image.pad_colour,
     )
-    levels = np.abs(square.astype(np.int16) - tensors[golden.output].astype(np.int16)).max()
-    return Check(f"letterbox to {golden.resolution} px", error=float(levels), bound=_ONE_LEVEL)
+    wanted = tensors[golden.output].astype(np.int16)
+    same = square.shape == wanted.shape
+    levels = float(np.abs(square.astype(np.int16) - wanted).max()) if same else math.inf
+    return Check(name=f"letterbox to {golden.resolution} px", error=levels, bound=_ONE_LEVEL)
 
 
 def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterator[Check]:

@@ -8,23 +8,32 @@ known by a key. Outputs are stored as every `step`-th value, in fp16, so that th
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from samclip_sdk.bundle.graph_spec import Record, first_fault
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
-from samclip_sdk.errors import BundleError
+from samclip_sdk.errors import BundleError, shown
 from samclip_sdk.goldens.tasks import GoldenTasks
 
+_DAMAGE = (
+    OSError,
+    ValueError,  # pydantic's, and numpy's of what is no array
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+)
 
-class _Golden(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-class Expected(_Golden):
+class Expected(Record):
     """What an output must be: every `step`-th of its values, flattened, is the tensor's."""
 
     tensor: str
@@ -32,14 +41,14 @@ class Expected(_Golden):
     max_error: float = Field(gt=0, description="bound of `golden_error`, for fp32 artifacts")
 
 
-class GoldenTokens(_Golden):
+class GoldenTokens(Record):
     """A text and its token ids, without the zeros that pad them."""
 
     text: str
     input_ids: tuple[int, ...]
 
 
-class GoldenLetterbox(_Golden):
+class GoldenLetterbox(Record):
     """A picture uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one."""
 
     image: str
@@ -47,7 +56,7 @@ class GoldenLetterbox(_Golden):
     output: str
 
 
-class GoldenGraph(_Golden):
+class GoldenGraph(Record):
     """One run of a graph: input name -> tensor, output name -> what it must be."""
 
     graph: str
@@ -55,7 +64,7 @@ class GoldenGraph(_Golden):
     outputs: dict[str, Expected]
 
 
-class GoldenSegment(_Golden):
+class GoldenSegment(Record):
     """From picture to mask with one prompt, in image pixels; outputs have all four mask tokens."""
 
     image: str
@@ -66,14 +75,14 @@ class GoldenSegment(_Golden):
     iou_predictions: Expected
 
 
-class GoldenClassEmbeddings(_Golden):
+class GoldenClassEmbeddings(Record):
     """Class embeddings [K,E] of labels, over the manifest's templates."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = Field(min_length=1)
     expected: Expected
 
 
-class GoldenIndex(_Golden):
+class GoldenIndex(Record):
     """`golden/index.json`."""
 
     tokens: tuple[GoldenTokens, ...]
@@ -84,6 +93,21 @@ class GoldenIndex(_Golden):
     tasks: GoldenTasks | None = Field(
         default=None, description="none of random weights, which answer nothing of meaning"
     )
+
+    def tensors(self) -> Iterator[str]:
+        """The keys of all tensors that it refers to; some come twice."""
+        for letterbox in self.letterbox:
+            yield from (letterbox.image, letterbox.output)
+        for graph in self.graphs:
+            yield from graph.inputs.values()
+            yield from (expected.tensor for expected in graph.outputs.values())
+        for prompt in self.segment:
+            yield prompt.image
+            yield from (prompt.low_res_masks.tensor, prompt.iou_predictions.tensor)
+        for classes in self.class_embeddings:
+            yield classes.expected.tensor
+        if self.tasks is not None:
+            yield from self.tasks.tensors()
 
 
 def golden_error(output: NDArray[np.generic], *, expected: NDArray[np.generic], step: int) -> float:
@@ -137,7 +161,8 @@ def read_goldens(
     """Reads an unpacked bundle's goldens; fp16 tensors are widened to fp32.
 
     Raises:
-        BundleError: they are missing, damaged, or refer to a tensor that is not there.
+        BundleError: they are missing or damaged, refer to a tensor that is not there, or hold a
+            number that is not finite: with such a one nothing can be compared.
     """
     root = Path(folder)
     try:
@@ -146,7 +171,14 @@ def read_goldens(
             tensors = {
                 name: array.astype(np.float32) if array.dtype == np.float16 else array
                 for name, array in stored.items()
+                if array.dtype.kind in "fiu"
             }
-    except (OSError, ValueError, ValidationError) as error:
-        raise BundleError(f"the goldens of {root} cannot be read: {error}") from error
+    except _DAMAGE as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else shown(error)
+        raise BundleError(f"the goldens of {root} cannot be read: {reason}") from error
+    for key in index.tensors():
+        if key not in tensors:
+            raise BundleError(f"the goldens of {root} have no tensor {shown(key)}")
+        if not np.isfinite(tensors[key]).all():
+            raise BundleError(f"the golden {shown(key)} of {root} holds NaN or infinity")
     return index, tensors

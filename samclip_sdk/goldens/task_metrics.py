@@ -82,9 +82,12 @@ class TaskAnswers:
 def compare_answers(found: TaskAnswers, *, reference: TaskAnswers) -> dict[str, float]:
     """Metric -> value, 1 where both answer the same; the metrics are those of `TASK_BOUNDS`.
 
-    A number that is not finite gives 0 in all of them.
+    A number that is not finite, or another number of answers, gives 0 in all of them.
     """
-    if not np.isfinite(found.embeddings).all():
+    alike = found.embeddings.shape == reference.embeddings.shape and (
+        found.classes.shape == reference.classes.shape
+    )
+    if not alike or not np.isfinite(found.embeddings).all():
         return dict.fromkeys(TASK_BOUNDS["fp32"], 0.0)
     cosines = (found.embeddings * reference.embeddings).sum(axis=1)
     return {

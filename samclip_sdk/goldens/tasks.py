@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from samclip_sdk.bundle.graph_spec import RelativePath
+from samclip_sdk.bundle.graph_spec import Record, RelativePath
 from samclip_sdk.goldens.task_metrics import TaskAnswers, TaskPicture
+from samclip_sdk.image import load_image
 
 Box = tuple[float, float, float, float]
 
 
-class GoldenPicture(BaseModel):
+class GoldenPicture(Record):
     """A picture of the bundle, the boxes in its pixels, and the labels whose masks are asked for.
 
     The masks are bits, of all boxes or labels in a row: `numpy.packbits` of bool [K,H,W].
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: RelativePath
     boxes: tuple[Box, ...] = Field(min_length=1)
@@ -31,21 +29,25 @@ class GoldenPicture(BaseModel):
     text_masks: str
 
 
-class GoldenTasks(BaseModel):
+class GoldenTasks(Record):
     """`embeddings` [V,E] and `classes` [V] are of every picture and then of each of its boxes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocabulary: tuple[str, ...] = Field(min_length=2)
     pictures: tuple[GoldenPicture, ...] = Field(min_length=1)
     embeddings: str
     classes: str
 
+    def tensors(self) -> Iterator[str]:
+        """The keys of all tensors that it refers to."""
+        yield from (self.embeddings, self.classes)
+        for picture in self.pictures:
+            yield from (picture.box_masks, picture.text_masks)
+
     def questions(self, root: Path) -> tuple[TaskPicture, ...]:
         """The pictures of the bundle at `root`, whose files are verified already."""
         return tuple(
             TaskPicture(
-                image=np.array(Image.open(root / each.path).convert("RGB")),
+                image=load_image(root / each.path),
                 boxes=np.array(each.boxes, dtype=np.float32),
                 labels=each.labels,
             )

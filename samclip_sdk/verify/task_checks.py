@@ -57,4 +57,4 @@ def _tasks(
         answers = answer_tasks(model, questions, vocabulary=golden.vocabulary)
     for metric, value in compare_answers(answers, reference=reference).items():
         bound = 1 - TASK_BOUNDS[precision][metric]
-        yield Check(f"1 - {metric}", error=1 - value, bound=bound)
+        yield Check(name=f"1 - {metric}", error=1 - value, bound=bound)

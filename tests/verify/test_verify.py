@@ -136,7 +136,10 @@ def test_a_vocabulary_only_bundle_passes(bundle: Path) -> None:
 
 
 def test_a_report_is_json_even_where_an_output_is_not_a_number() -> None:
-    checks = (Check("a", error=float("inf"), bound=0.1), Check("b", error=0, bound=0))
+    checks = (
+        Check(name="a", error=float("inf"), bound=0.1),
+        Check(name="b", error=0, bound=0),
+    )
     report = VerificationReport(
         name="n",
         bundle_id="i",
