@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from samclip_sdk.errors import StorageError, shown
+from samclip_sdk.errors import StorageError, one_line
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
-        raise StorageError(f"cannot write {shown(path)}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {one_line(path)}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -72,9 +72,9 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     if kind not in (None, stat.S_IFREG):
         raise _refused(path, "it is a device or a pipe; give the name of a file")
     if not target.parent.is_dir():
-        raise _refused(path, f"there is no folder {shown(target.parent)}")
+        raise _refused(path, f"there is no folder {one_line(target.parent)}")
     if not os.access(target.parent, os.W_OK):
-        raise _refused(path, f"the folder {shown(target.parent)} cannot be written")
+        raise _refused(path, f"the folder {one_line(target.parent)} cannot be written")
     return target
 
 
@@ -87,4 +87,4 @@ def _kind(path: str | os.PathLike[str]) -> int | None:
 
 
 def _refused(path: str | os.PathLike[str], reason: str) -> StorageError:
-    return StorageError(f"cannot write {shown(os.fspath(path))}: {reason}")
+    return StorageError(f"cannot write {one_line(os.fspath(path))}: {reason}")

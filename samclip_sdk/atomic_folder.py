@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock
 
-from samclip_sdk.errors import StorageError, shown
+from samclip_sdk.errors import StorageError, one_line
 
 _SCRATCH = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
 _OLD = "old"
@@ -63,7 +63,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
             _discard(scratch, target)
             _drop(lock)
     except OSError as error:
-        raise StorageError(f"cannot write {shown(target)}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {one_line(target)}: {error.strerror or error}") from error
 
 
 def _sweep(folder: Path) -> None:

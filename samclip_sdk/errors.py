@@ -22,27 +22,6 @@ the calling code, such as a result built from arrays whose shapes disagree.
 
 from __future__ import annotations
 
-_MAX_LETTERS = 200
-
-
-def shown(foreign: object) -> str:
-    """What a message calls a thing by, when others have named it: a file, a label, a key.
-
-    Args:
-        foreign: put into words by `str`.
-
-    Returns:
-        One line of at most 200 letters, its beginning and its end, that any terminal can print.
-    """
-    text = str(foreign)
-    if len(text) > _MAX_LETTERS:
-        half = _MAX_LETTERS // 2 - 2
-        text = f"{text[:half]}...{text[-half:]}"
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
 
 class SamClipError(Exception):
     """The root: whatever this package raises on purpose."""
@@ -98,3 +77,16 @@ class TextTruncatedWarning(SamClipWarning):
 
 class UnverifiedArtifactWarning(SamClipWarning):
     """An artifact runs here although its parity was never measured on such a device."""
+
+
+def one_line(text: object, *, limit: int = 300) -> str:
+    """Text from elsewhere, made fit for a message: one line of signs that any terminal prints.
+
+    Args:
+        text: a path, a label, another library's message.
+        limit: in letters; of a longer text, beginning and end are shown.
+    """
+    shown = str(text)
+    if len(shown) > limit:
+        shown = f"{shown[: limit // 2]} ... {shown[-limit // 2 :]}"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from samclip_sdk.errors import shown
+from samclip_sdk.errors import one_line
 
 Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8", "palette6"]
@@ -31,7 +31,7 @@ def check_relative_path(path: str) -> str:
     """
     climbs = any(part in ("", ".", "..") for part in path.split("/"))
     if climbs or not path.isprintable() or re.search(r"[\\:]", path):
-        raise ValueError(f"{shown(path)!r} is not a plain relative path inside the bundle")
+        raise ValueError(f"{one_line(path)!r} is not a plain relative path inside the bundle")
     return path
 
 
@@ -61,7 +61,7 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{shown(where)}: {message}" if where else message
+    return f"{one_line(where)}: {message}" if where else message
 
 
 class StoredFile(Record):

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from samclip_sdk.bundle.contract import PER_RESOLUTION, contract_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import GraphSpec, Line, Pin, Record, StoredFile
-from samclip_sdk.errors import shown
+from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.config import ModelConfig
 
 SCHEMA_VERSION: Final = 1
@@ -181,7 +181,7 @@ class Manifest(ModelInfo):
         for name, graph in self.graphs.items():
             expected = contract.get(name)
             if expected is None:
-                raise ValueError(f"there is no graph {shown(name)} in the contract")
+                raise ValueError(f"there is no graph {one_line(name)} in the contract")
             for side in ("inputs", "outputs"):
                 found, wanted = getattr(graph, side), getattr(expected, side)
                 if found != wanted:
@@ -197,7 +197,7 @@ class Manifest(ModelInfo):
         times = Counter(path.casefold() for path in [*paths, MANIFEST_NAME])
         for path in paths:
             if times[path.casefold()] > 1:
-                raise ValueError(f"two files of the bundle are called {shown(path)}")
+                raise ValueError(f"two files of the bundle are called {one_line(path)}")
 
 
 _KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")

@@ -27,7 +27,7 @@ from samclip_sdk.bundle.manifest import (
     Manifest,
 )
 from samclip_sdk.bundle.zipped import ZippedBundle
-from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, shown
+from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, one_line
 from samclip_sdk.session import GraphFile
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -70,7 +70,7 @@ class Bundle:
         """
         stored = self._files.get(path)
         if stored is None:
-            raise BundleError(f"the bundle {self.root} has no {shown(path)}")
+            raise BundleError(f"the bundle {self.root} has no {one_line(path)}")
         found = _inside(self.root, path)
         if path not in self._verified:
             _verify(found, stored=stored)
@@ -102,7 +102,7 @@ class Bundle:
         spec = self.manifest.graphs.get(graph)
         if spec is None:
             raise BundleError(
-                f"the bundle {self.manifest.name} has no graph {shown(graph)}, only "
+                f"the bundle {self.manifest.name} has no graph {one_line(graph)}, only "
                 f"{', '.join(self.manifest.graphs)}"
             )
         found = _pick(spec.artifacts, runtime=runtime, precision=precision)
@@ -154,7 +154,7 @@ def open_bundle(source: str | os.PathLike[str]) -> Bundle:
         return _open_zip(path)
     known = ", ".join(embedded_bundles()) or "none"
     raise BundleError(
-        f"there is no bundle {shown(os.fspath(source))}: give a folder, a .zip or an embedded "
+        f"there is no bundle {one_line(os.fspath(source))}: give a folder, a .zip or an embedded "
         f"bundle's name ({known})"
     )
 
@@ -190,13 +190,14 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
         version = raw.get("schema_version")
         if version != SCHEMA_VERSION:
             raise BundleSchemaError(
-                f"{shown(source)} has schema version {shown(version)}; this version of samclip-sdk "
-                f"reads {SCHEMA_VERSION}: upgrade the package or export the bundle again"
+                f"{one_line(source)} has schema version {one_line(version)}; this version of "
+                f"samclip-sdk reads {SCHEMA_VERSION}: upgrade the package or export the bundle "
+                "again"
             )
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         fault = first_fault(error)
-        raise BundleSchemaError(f"{shown(source)} is not a manifest: {fault}") from error
+        raise BundleSchemaError(f"{one_line(source)} is not a manifest: {fault}") from error
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from samclip_sdk.atomic_folder import scratch_folder
 from samclip_sdk.bundle.graph_spec import StoredFile, check_relative_path
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
-from samclip_sdk.errors import BundleError, BundleTamperedError, shown
+from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
 
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1
@@ -106,7 +106,7 @@ def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
             while chunk := source.read(_CHUNK_BYTES):
                 yield chunk
     except OSError as error:
-        raise zipfile.BadZipFile(f"{shown(info.filename)}: {error}") from error
+        raise zipfile.BadZipFile(f"{one_line(info.filename)}: {error}") from error
 
 
 def _move(folder: Path, target: Path) -> None:
@@ -118,7 +118,7 @@ def _move(folder: Path, target: Path) -> None:
 
 
 def _check_member(info: zipfile.ZipInfo, *, path: Path) -> None:
-    name = shown(info.filename)
+    name = one_line(info.filename)
     try:
         check_relative_path(info.filename.removesuffix("/"))
     except ValueError as error:
@@ -137,6 +137,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except _DAMAGE as error:
-        raise BundleError(f"{path} is not a .zip file, or damaged: {shown(error)}") from error
+        raise BundleError(f"{path} is not a .zip file, or damaged: {one_line(error)}") from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error

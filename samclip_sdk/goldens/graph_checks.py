@@ -15,7 +15,7 @@ from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, TOKENIZER_NAME
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.engine import Engine, Stopwatch
-from samclip_sdk.errors import BundleError, TextTruncatedWarning, shown
+from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
 from samclip_sdk.goldens.schema import (
     Expected,
     GoldenGraph,
@@ -162,7 +162,7 @@ def _run(
         raise BundleError(f"the golden of {golden.graph} is of another graph: {error}") from error
     unknown = sorted(golden.outputs.keys() - outputs.keys())
     if unknown:
-        raise BundleError(f"the golden of {golden.graph} expects {shown(unknown)} of it")
+        raise BundleError(f"the golden of {golden.graph} expects {one_line(unknown)} of it")
     return outputs
 
 

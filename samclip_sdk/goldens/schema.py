@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from samclip_sdk.bundle.graph_spec import Record, first_fault
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
-from samclip_sdk.errors import BundleError, shown
+from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.goldens.tasks import GoldenTasks
 
 _DAMAGE = (
@@ -174,11 +174,11 @@ def read_goldens(
                 if array.dtype.kind in "fiu"
             }
     except _DAMAGE as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else shown(error)
+        reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
         raise BundleError(f"the goldens of {root} cannot be read: {reason}") from error
     for key in index.tensors():
         if key not in tensors:
-            raise BundleError(f"the goldens of {root} have no tensor {shown(key)}")
+            raise BundleError(f"the goldens of {root} have no tensor {one_line(key)}")
         if not np.isfinite(tensors[key]).all():
-            raise BundleError(f"the golden {shown(key)} of {root} holds NaN or infinity")
+            raise BundleError(f"the golden {one_line(key)} of {root} holds NaN or infinity")
     return index, tensors
