@@ -1,7 +1,8 @@
 """What is done of a folder's annotations, a line of JSON for each picture; and COCO JSON from it.
 
 The first line holds the settings. Only whole lines count, so a run may be killed at any time. In
-memory is where each picture's line begins, never the lines.
+memory is where each picture's line begins, never the lines. A lock beside the file is held for as
+long as a run writes it.
 """
 
 from __future__ import annotations
@@ -9,25 +10,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from samclip_sdk.annotate.picture_files import PictureFile
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import StorageError
+from samclip_sdk.atomic_file import atomic_file, check_target
+from samclip_sdk.bundle.graph_spec import Record
+from samclip_sdk.errors import StorageError, one_line
 
 _SHOWN_LETTERS = 60
 _AFRESH = "give another output, or start afresh with --restart (restart=True)"
+_FIRST_BYTES = b'{"schema_version": '
 
 
-class AnnotationSettings(BaseModel):
+class AnnotationSettings(Record):
     """All that an annotation depends on, besides the picture."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     model: str
@@ -52,27 +55,30 @@ class AnnotationLog:
         restart: forget what the file holds.
 
     Raises:
-        StorageError: the file was begun with other settings, is damaged, is being written by
-            another run, or cannot be written.
+        StorageError: the file is no progress file, was begun with other settings, is damaged, is
+            being written by another run, or cannot be written.
     """
 
     def __init__(self, path: Path, *, settings: AnnotationSettings, restart: bool = False) -> None:
         self.path = path
         self._settings = settings
         self._lines: dict[str, tuple[int, int, int]] = {}
+        check_target(path)
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
+        self._take_lock()
         try:
             self._file: BinaryIO = path.open("a+b")
         except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+            self._drop_lock()
+            raise StorageError(f"cannot write {one_line(path)}: {error.strerror}") from error
         try:
-            self._lock()
             if not restart:
                 self._read()
             if not self._lines:
                 self._file.truncate(0)
                 self._write(settings.model_dump(mode="json"))
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self) -> AnnotationLog:
@@ -84,7 +90,12 @@ class AnnotationLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets another run write the file."""
         self._file.close()
+        self._drop_lock()
 
     def __contains__(self, picture: PictureFile) -> bool:
         """Whether the picture is done, and still the file that it was."""
@@ -177,6 +188,8 @@ class AnnotationLog:
         """
         self._file.seek(0)
         header = self._file.readline()
+        if not header.startswith(_FIRST_BYTES) and not _FIRST_BYTES.startswith(header):
+            raise StorageError(f"{self.path} is no progress file: {_AFRESH}")
         start, number = len(header), 2
         while line := self._file.readline():
             if not line.endswith(b"\n"):
@@ -210,18 +223,20 @@ class AnnotationLog:
                 f"same again to go on, {_AFRESH}"
             )
 
-    def _lock(self) -> None:
-        """Keeps a second run away, where the system has such locks: not on Windows."""
+    def _take_lock(self) -> None:
         try:
-            import fcntl
-        except ModuleNotFoundError:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
             raise StorageError(f"another run is writing {self.path}: wait for it") from error
         except OSError:  # Some network drives have no locks.
             return
+
+    def _drop_lock(self) -> None:
+        """Its file goes first: who waits for none can find none that is not held."""
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows removes it itself.
+                os.unlink(self._lock.lock_file)
+            self._lock.release()
 
 
 def log_path(output: Path) -> Path:
@@ -234,5 +249,5 @@ def _dump(content: object) -> bytes:
 
 
 def _shown(value: object) -> str:
-    text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
+    text = ", ".join(value) if isinstance(value, tuple) else value
+    return one_line(text, limit=_SHOWN_LETTERS)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import computed_field
+
 from samclip_sdk.annotate.annotation_log import AnnotationLog, AnnotationSettings, log_path
 from samclip_sdk.annotate.picture_files import PictureFile, Skipped, check_still, find_pictures
+from samclip_sdk.atomic_file import check_target
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import ImageError
+from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.image import ImageSource, PreparedImage
 from samclip_sdk.result_base import coco_annotation
+from samclip_sdk.runtimes.base import OnProgress, tell_nobody
 from samclip_sdk.text import check_labels
 from samclip_sdk.text_to_mask import Options
 
@@ -123,8 +127,7 @@ class Annotator:
         return {"width": width, "height": height, "annotations": annotations}
 
 
-@dataclass(frozen=True)
-class AnnotationReport:
+class AnnotationReport(Record):
     """What became of a folder.
 
     Attributes:
@@ -132,8 +135,9 @@ class AnnotationReport:
         pictures: how many are in it.
         annotations: how many are in it.
         resumed: how many of the pictures an earlier run had done.
-        skipped: what is not in it, and why.
+        skipped: pictures that are not in it, and why.
         seconds: how long the pictures of this run took.
+        pictures_per_second: of this run; 0 if it had none to do.
     """
 
     output: Path
@@ -143,9 +147,10 @@ class AnnotationReport:
     skipped: tuple[Skipped, ...]
     seconds: float
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def pictures_per_second(self) -> float:
-        """Of this run; 0 if it had none to do."""
+        """Pictures of this run, by its seconds."""
         done = self.pictures - self.resumed
         return done / self.seconds if done else 0.0
 
@@ -194,7 +199,8 @@ def annotate_folder(
     *,
     readers: int = READERS,
     restart: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    overwrite: bool = False,
+    on_progress: OnProgress = tell_nobody,
 ) -> AnnotationReport:
     """Writes COCO JSON of all pictures of a folder and the folders below it.
 
@@ -208,27 +214,31 @@ def annotate_folder(
         output: the COCO JSON, replaced whole at the end; `file_name` is relative to the folder.
         readers: see `annotate_pictures`.
         restart: forget what an earlier run did.
-        on_progress: told how many files are through, of how many.
+        overwrite: replace an output that has no progress file beside it, and so is not ours.
+        on_progress: told after each picture how many are through, of how many.
 
     Raises:
         StorageError: there is no such folder; the output or its progress file cannot be written;
-            or the progress file was begun with other settings, or is in use.
+            the output is not ours; or the progress file was begun with other settings, or is in
+            use.
         ImageError: nothing could be read; there is no output then.
     """
     target = Path(output)
+    _check_output(target, overwrite=overwrite)
     pictures, skipped = find_pictures(folder, leave_out=(target, log_path(target)))
     with AnnotationLog(log_path(target), settings=annotator.settings, restart=restart) as log:
         todo = [picture for picture in pictures if picture not in log]
         resumed = len(pictures) - len(todo)
-        on_progress(resumed, len(pictures))
+        on_progress("annotating", resumed, len(pictures))
         start = time.perf_counter()
         with closing(annotate_pictures(annotator, todo, readers=readers)) as answers:
             for count, (picture, answer) in enumerate(answers, resumed + 1):
                 if isinstance(answer, ImageError):
-                    skipped.append(Skipped(picture.name, _reason(answer, picture=picture)))
+                    reason = _reason(answer, picture=picture)
+                    skipped.append(Skipped(name=picture.name, reason=reason))
                 else:
                     log.append(picture, answer)
-                on_progress(count, len(pictures))
+                on_progress("annotating", count, len(pictures))
         seconds = time.perf_counter() - start
         done = sum(picture in log for picture in pictures)
         if not done:
@@ -244,6 +254,16 @@ def annotate_folder(
     )
 
 
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuses what could not be written, or would take the place of something foreign."""
+    check_target(output)
+    if output.exists() and not log_path(output).exists() and not overwrite:
+        raise StorageError(
+            f"{output} is there, and no progress of annotate beside it: it may be something else. "
+            "Give another output, or replace it with --overwrite (overwrite=True)"
+        )
+
+
 def _reason(error: ImageError, *, picture: PictureFile) -> str:
     """The message without the path, which the list of skipped files has already."""
     return str(error).removeprefix(str(picture.path)).lstrip(": ")
@@ -252,6 +272,9 @@ def _reason(error: ImageError, *, picture: PictureFile) -> str:
 def _nothing_read(folder: str | os.PathLike[str], *, skipped: Sequence[Skipped]) -> ImageError:
     where = os.fspath(folder)
     if not skipped:
-        return ImageError(f"there is no picture in {where}")
+        return ImageError(
+            f"there is no picture in {where}: nothing there is called .jpg, .png or what else "
+            "pictures are called"
+        )
     first = f"the first is {skipped[0].name}: {skipped[0].reason}"
-    return ImageError(f"none of {len(skipped)} files in {where} can be read; {first}")
+    return ImageError(f"none of {len(skipped)} pictures in {where} can be read; {first}")

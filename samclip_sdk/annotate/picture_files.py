@@ -11,7 +11,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import ImageError, StorageError
+
+PICTURE_ENDINGS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
+    ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".qoi",
+})  # fmt: skip
+"""What names of pictures end in, whether this machine can read them or not."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,8 @@ class PictureFile:
     modified_ns: int
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """A file or folder that gives no annotation.
+class Skipped(Record):
+    """A picture or folder that gives no annotation.
 
     Attributes:
         name: its path inside the folder, with forward slashes.
@@ -47,8 +54,9 @@ class Skipped:
 def find_pictures(
     folder: str | os.PathLike[str], *, leave_out: tuple[Path, ...] = ()
 ) -> tuple[list[PictureFile], list[Skipped]]:
-    """Lists the files in a folder and the folders below it, by name; opens none of them.
+    """Lists the pictures in a folder and the folders below it, by name; opens none of them.
 
+    What a picture is tells the ending of its name: labels, notes and films lie beside pictures.
     Hidden files and folders, links that leave the folder and linked folders are passed over.
 
     Args:
@@ -56,7 +64,7 @@ def find_pictures(
         leave_out: files of our own that may lie in it.
 
     Returns:
-        The files in the order of their names, and what cannot be one.
+        The pictures in the order of their names, and those that cannot be read for certain.
 
     Raises:
         StorageError: there is no such folder.
@@ -76,9 +84,10 @@ def find_pictures(
             found = path.stat()
         except UnicodeEncodeError:
             shown = name.encode("utf-8", "replace").decode()
-            skipped.append(Skipped(shown, "its name is not valid UTF-8: rename it"))
+            reason = "its name is not valid UTF-8: rename it"
+            skipped.append(Skipped(name=shown, reason=reason))
         except OSError as error:
-            skipped.append(Skipped(name, error.strerror or str(error)))
+            skipped.append(Skipped(name=name, reason=error.strerror or str(error)))
         else:
             if stat.S_ISREG(found.st_mode):
                 pictures.append(PictureFile(path, name, found.st_size, found.st_mtime_ns))
@@ -104,17 +113,18 @@ def check_still(path: Path) -> None:
 
 
 def _visible_files(root: Path, *, skipped: list[Skipped]) -> Iterator[Path]:
-    """The files that are not hidden and do not lie outside, whatever they are."""
+    """What is called like a picture, is not hidden and does not lie outside."""
     inside = os.path.realpath(root)
 
     def note(error: OSError) -> None:
         name = os.path.relpath(error.filename, root)
-        skipped.append(Skipped(name, f"the folder cannot be read: {error.strerror}"))
+        reason = f"the folder cannot be read: {error.strerror}"
+        skipped.append(Skipped(name=name, reason=reason))
 
     for where, folders, files in os.walk(root, onerror=note):
         folders[:] = [each for each in folders if not each.startswith(".")]
         for file in files:
             path = Path(where, file)
             leaves = path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside)
-            if not file.startswith(".") and not leaves:
+            if path.suffix.lower() in PICTURE_ENDINGS and not file.startswith(".") and not leaves:
                 yield path

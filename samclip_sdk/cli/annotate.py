@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +62,9 @@ Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="forget what an earlier run has done")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace an output that no run of annotate has begun")
+]
 Model = Annotated[str, typer.Option(help="a bundle's folder, .zip or name; or a checkpoint")]
 Runtime = Annotated[str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")]
 Precision = Annotated[
@@ -85,6 +87,7 @@ def annotate(
     seed: Seed = 0,
     readers: Readers = READERS,
     restart: Restart = False,
+    overwrite: Overwrite = False,
     model: Model = DEFAULT_MODEL,
     runtime: Runtime = "auto",
     precision: Precision = None,
@@ -113,7 +116,13 @@ def annotate(
         )
         with _Bar(status) as bar:
             report = annotate_folder(
-                annotator, folder, output, readers=readers, restart=restart, on_progress=bar.show
+                annotator,
+                folder,
+                output,
+                readers=readers,
+                restart=restart,
+                overwrite=overwrite,
+                on_progress=bar.show,
             )
     _print(report, as_json=as_json)
 
@@ -175,7 +184,7 @@ class _Bar:
                 soft_wrap=True,
             )
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, message: str, done: int, total: int) -> None:
         """Moves the bar; the first call tells what an earlier run has done."""
         if not self._total:  # Not progress of this run: it must not count as speed.
             self._progress.reset(self._task, total=total, completed=done)
@@ -186,17 +195,7 @@ class _Bar:
 
 def _print(report: AnnotationReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                "output": str(report.output),
-                "pictures": report.pictures,
-                "annotations": report.annotations,
-                "resumed": report.resumed,
-                "skipped": [dataclasses.asdict(each) for each in report.skipped],
-                "seconds": report.seconds,
-                "pictures_per_second": report.pictures_per_second,
-            }
-        )
+        print_json(report.model_dump(mode="json"))
         return
     if report.skipped:
         rows = [(each.name, each.reason) for each in report.skipped]

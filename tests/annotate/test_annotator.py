@@ -152,7 +152,7 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
 
 def write_odd_files(folder: Path) -> dict[str, str]:
     """Files that give no annotation, and words of the reason."""
-    (folder / "notes.txt").write_text("dog")
+    (folder / "text.png").write_text("dog")
     (folder / "empty.jpg").touch()
     whole = (folder / "a.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -167,9 +167,9 @@ def write_odd_files(folder: Path) -> dict[str, str]:
         "lost.png": "No such file",
         "moving.gif": "animated",
         "moving.png": "animated",
-        "notes.txt": "is not an image",
         "pages.tiff": "several pages",
         "pixel.png": "single pixel",
+        "text.png": "is not an image",
     }
 
 
@@ -229,6 +229,23 @@ def test_hidden_files_and_links_that_leave_are_passed_over(folder: Path, tmp_pat
     assert not skipped
 
 
+def test_what_lies_beside_pictures_is_no_picture(run: Callable[..., Any], folder: Path) -> None:
+    """Labels, notes and films are neither counted nor told, and nothing but a picture is opened."""
+    for name in ("a.json", "a.png.txt", "film.mp4", "LICENSE", "classes.xml", "b/2.npz"):
+        (folder / name).write_bytes(b"beside")
+    Image.fromarray(picture(40, 40)).save(folder / "LOUD.JPG")
+    report, _ = run()
+    assert (report.pictures, report.skipped) == (6, ())
+
+
+def test_a_picture_that_this_machine_cannot_read_is_told(
+    run: Callable[..., Any], folder: Path
+) -> None:
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")
+    report, _ = run()
+    assert [each.name for each in report.skipped] == ["phone.HEIC"]
+
+
 def test_names_that_json_cannot_hold_are_told(folder: Path) -> None:
     (folder / os.fsdecode(b"caf\xe9.png")).touch()
     _, (skipped,) = find_pictures(folder)
@@ -240,7 +257,8 @@ def test_names_that_json_cannot_hold_are_told(folder: Path) -> None:
 def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
     folder, output = tmp_path / "pictures", tmp_path / "out.json"
     folder.mkdir()
-    for expected in ("there is no picture in", "the first is broken.jpg: is not an image"):
+    (folder / "notes.txt").touch()
+    for expected in ("nothing there is called .jpg", "the first is broken.jpg: is not an image"):
         result = call(folder, "--labels", "dog", "-o", output)
         assert result.exit_code == 1
         assert result.stdout == ""
@@ -286,6 +304,60 @@ def test_labels_are_checked_before_any_work(tmp_path: Path) -> None:
     assert not source.sessions
 
 
+def test_a_foreign_output_is_left_alone(run: Callable[..., Any], tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("a year of work")
+    for restart in (False, True):
+        with pytest.raises(StorageError, match=r"no progress of annotate beside it.*--overwrite"):
+            run(restart=restart)
+    assert output.read_text() == "a year of work"
+    assert not log_path(output).exists()
+    run(overwrite=True)
+    assert coco(output)["images"]
+    assert run()[0].resumed == 5  # its own by now
+
+
+@pytest.mark.usefixtures("sources")
+def test_the_command_replaces_a_foreign_output_only_if_told(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("a year of work")
+    arguments = (folder, "--labels", "dog", "-o", output)
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert "--overwrite" in result.stderr
+    assert output.read_text() == "a year of work"
+    assert answer(*arguments, "--overwrite")["pictures"] == 5
+
+
+@pytest.mark.parametrize("content", [b"\n", b'{"other": 1}\n', b"some notes of mine"])
+def test_a_foreign_progress_file_is_left_alone(
+    run: Callable[..., Any], tmp_path: Path, content: bytes
+) -> None:
+    path = log_path(tmp_path / "out.json")
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"is no progress file: .*--restart"):
+        run()
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("which", ["output", "progress"])
+def test_a_pipe_in_the_place_of_a_file_is_found_before_any_work(
+    folder: Path, tmp_path: Path, which: str
+) -> None:
+    output = tmp_path / "out.json"
+    os.mkfifo(output if which == "output" else log_path(output))
+    model, source = fake_client(tmp_path)
+    with pytest.raises(StorageError, match="a device or a pipe"):
+        annotate_folder(Annotator(model, ["dog"]), folder, output, overwrite=True)
+    assert not source.sessions
+
+
+def test_progress_is_told_as_everywhere(run: Callable[..., Any]) -> None:
+    told: list[tuple[str, int, int]] = []
+    run(on_progress=lambda *each: told.append(each))
+    assert told == [("annotating", done, 5) for done in range(6)]
+
+
 def test_labels_are_embedded_once(run: Callable[..., Any]) -> None:
     _, source = run()
     assert source.runs(ENCODER) == 5
@@ -316,7 +388,7 @@ from pathlib import Path
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from tests.fake_source import fake_client
 
-def stop(done, total):
+def stop(message, done, total):
     if done == 3:
         print("three are done", flush=True)
         sys.stdin.read()
@@ -349,6 +421,7 @@ def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_pat
     resumed = coco(output)
     run(restart=True)
     assert coco(output) == resumed
+    assert not list(tmp_path.glob(".*.lock"))
 
 
 @pytest.mark.usefixtures("sources")
@@ -428,6 +501,9 @@ def test_a_damaged_progress_file_is_refused(run: Callable[..., Any], tmp_path: P
     with pytest.raises(StorageError, match=r"line 2 of .* is damaged: .* --restart"):
         run()
     path.write_bytes(b"".join([b'{"other": 1}\n', first, *rest]))
+    with pytest.raises(StorageError, match="is no progress file: "):
+        run()
+    path.write_bytes(b"".join([header.replace(b'"seed"', b'"sown"'), first, *rest]))
     with pytest.raises(StorageError, match="no progress file of this version"):
         run()
     assert run(restart=True)[0].pictures == 5
