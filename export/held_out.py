@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from samclip_sdk.goldens.task_metrics import TaskPicture
+from samclip_sdk.image import open_image
 
 _HELD_OUT = Path(__file__).with_name("held_out")
 _CALIBRATION = Path(__file__).with_name("calibration_set")
@@ -57,7 +57,7 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.array(Image.open(path).convert("RGB"))
+    pixels: NDArray[np.uint8] = np.array(open_image(path).convert("RGB"))
     return pixels
 
 

@@ -15,7 +15,8 @@ from samclip_sdk.errors import (
     UnverifiedArtifactWarning,
     VerificationError,
 )
-from samclip_sdk.results import Classification, ImageEmbedding, Masks, TextMasks
+from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.results import Classification, Masks, TextMasks
 
 __all__ = [
     "BundleError",

@@ -15,11 +15,12 @@ from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.opening import open_source
 from samclip_sdk.engine import Engine, Stopwatch
 from samclip_sdk.errors import PromptError
-from samclip_sdk.image import ImageSource, PreparedImage
+from samclip_sdk.image import ImageSource
+from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import geometric_prompts
-from samclip_sdk.results import Classification, ImageEmbedding, Masks, TextMasks
+from samclip_sdk.results import Classification, Masks, TextMasks
 from samclip_sdk.runtimes.base import OnProgress, RuntimeOptions, tell_nobody
 from samclip_sdk.text import check_labels, check_texts
 from samclip_sdk.text_to_mask import Options, compose, head_only, presence_of, score_maps
@@ -119,7 +120,8 @@ class SamClip:
         """Runs the backbone once, at the segmentation resolution.
 
         Args:
-            image: a path, a PIL image, an RGB uint8 array [H,W,3], or what `prepare_image` made.
+            image: a path, a PIL image, an RGB uint8 array [H,W,3], a picture file's bytes or open
+                file, or what `prepare_image` made.
 
         Returns:
             What every other method takes instead of the image; immutable, and can be saved.
@@ -150,10 +152,18 @@ class SamClip:
         clock = Stopwatch()
         names = check_labels(labels)
         text = self._engine.embed_labels(names, clock=clock)
-        cosines = text @ self._image_embedding(image, clock=clock)
+        embedding = self._engine.embedding(image, task=self._tasks.classification, clock=clock)
+        _, vectors = self._engine.clip_head(embedding, clock=clock)
+        cosines = text @ vectors[0]
         logits = (self.manifest.text.logit_scale * cosines).astype(np.float32)
         odds = np.exp(logits - logits.max())
-        return Classification(labels=names, probs=odds / odds.sum(), logits=logits, speed=clock.ms)
+        return Classification(
+            labels=names,
+            probs=odds / odds.sum(),
+            logits=logits,
+            speed=clock.ms,
+            picture=embedding.picture,
+        )
 
     def segment(
         self,
@@ -213,6 +223,7 @@ class SamClip:
             boxes=boxes_found,
             prompt_index=np.repeat(np.arange(len(prompts), dtype=np.int32), per_prompt),
             speed=clock.ms,
+            picture=embedding.picture,
         )
 
     def segment_text(
@@ -284,7 +295,7 @@ class SamClip:
                 frame=embedding.frame,
                 mask_threshold=options.mask_threshold,
             )
-        return replace(result, speed=clock.ms)
+        return replace(result, speed=clock.ms, picture=embedding.picture)
 
     def embed_text(self, texts: str | Sequence[str]) -> Array:
         """Embeds texts as they are (captions, queries), without templates.
@@ -307,7 +318,10 @@ class SamClip:
             ImageError: the image cannot be read or used.
             EmbeddingMismatchError: another model made the embedding.
         """
-        return np.array(self._image_embedding(image, clock=Stopwatch()))
+        clock = Stopwatch()
+        embedding = self._engine.embedding(image, task=self._tasks.classification, clock=clock)
+        _, vectors = self._engine.clip_head(embedding, clock=clock)
+        return np.array(vectors[0])
 
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.
@@ -338,10 +352,3 @@ class SamClip:
         vocabulary = read_vocabulary(path, manifest=self.manifest)
         self._engine.learn(vocabulary.labels, vocabulary.matrix())
         return vocabulary.labels
-
-    def _image_embedding(self, image: ImageSource | ImageEmbedding, *, clock: Stopwatch) -> Array:
-        """The image in CLIP's joint space, [E]."""
-        embedding = self._engine.embedding(image, task=self._tasks.classification, clock=clock)
-        _, image_embedding = self._engine.clip_head(embedding, clock=clock)
-        vector: Array = image_embedding[0]
-        return vector

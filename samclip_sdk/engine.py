@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.errors import EmbeddingMismatchError
-from samclip_sdk.image import Frame, ImageSource, PreparedImage, center_crop, letterbox, load_image
+from samclip_sdk.image import Frame, ImageSource, center_crop, letterbox, load_picture
+from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import Prompts
-from samclip_sdk.results import ImageEmbedding
 from samclip_sdk.session import Arrays, Session
 from samclip_sdk.text import TextEmbedder, Tokenizer
 from samclip_sdk.text_to_mask import Drafts, Options, label_prompts
@@ -95,7 +95,7 @@ class Engine:
         """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""
         resolution = task.resolution
         with clock.step("load_image"):
-            pixels = load_image(image)
+            pixels, picture = load_picture(image)
         with clock.step("preprocess"):
             if task.crop == "center_crop":
                 square = center_crop(pixels, resolution=resolution)
@@ -104,7 +104,7 @@ class Engine:
                 square, frame = letterbox(
                     pixels, resolution=resolution, pad_colour=self.manifest.image.pad_colour
                 )
-        return PreparedImage(square=square, frame=frame, bundle_id=self.model_id)
+        return PreparedImage(square=square, frame=frame, bundle_id=self.model_id, picture=picture)
 
     def encode(
         self, image: ImageSource | PreparedImage, *, task: Task, clock: Stopwatch
@@ -129,6 +129,7 @@ class Engine:
             frame=image.frame,
             bundle_id=self.model_id,
             speed=dict(clock.ms),
+            picture=image.picture,
         )
 
     def clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> tuple[Array, Array]:

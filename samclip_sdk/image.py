@@ -7,17 +7,27 @@ The only home of image geometry. Three frames: *image pixels* are those of the u
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from samclip_sdk.errors import ImageError
+from samclip_sdk.errors import ImageError, one_line
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
+Picture: TypeAlias = "str | bytes | Image.Image | NDArray[np.uint8]"
+"""What an image can be read from any number of times."""
+
+ImageSource: TypeAlias = "Picture | os.PathLike[str] | BinaryIO"
+
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO",
+    "TGA", "QOI",
+)  # fmt: skip
+"""Pillow's names. Its JPEG reads MPO too; HEIF is there once pillow-heif is registered."""
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -31,6 +41,19 @@ _UPRIGHT = {
 }
 
 
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Opens a picture file as `PIL.Image.open` does, if it is of a raster format.
+
+    Whatever a file is called, Pillow goes by its content, and some of the formats that it knows are
+    programs: a PostScript file called holiday.jpg would start Ghostscript.
+
+    Raises:
+        Exception: whatever Pillow raises; `UnidentifiedImageError` for a format not listed here.
+    """
+    Image.init()
+    return Image.open(file, formats=[each for each in _FORMATS if each in Image.OPEN])
+
+
 def load_image(source: ImageSource) -> NDArray[np.uint8]:
     """Reads an image and turns it upright.
 
@@ -40,8 +63,9 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
     the first frame counts. Colour profiles are ignored, as SAM and CLIP do.
 
     Args:
-        source: a path, a PIL image, or a uint8 array [H,W,3] (RGB), [H,W,4] (RGBA), [H,W] or
-            [H,W,1] (grey). An array is taken as upright.
+        source: a path, a PIL image, the content of a picture file (bytes, or a file opened in
+            binary mode, which is read to its end), or a uint8 array [H,W,3] (RGB), [H,W,4] (RGBA),
+            [H,W] or [H,W,1] (grey). An array is taken as upright.
 
     Returns:
         uint8 [H,W,3], RGB, 0..255, contiguous. It may be the given array itself.
@@ -50,26 +74,59 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
         ImageError: no such file, not an image, damaged, empty, a single pixel, or an array of
             another dtype or shape.
     """
+    return load_picture(source)[0]
+
+
+def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
+    """Reads an image as `load_image` does, and tells what it can be read from again.
+
+    Returns:
+        The pixels, and: of a path the absolute one, of a file its content, else `source` itself.
+    """
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source), source
     if isinstance(source, Image.Image):
-        return _from_pillow(source, name="the image")
-    if not isinstance(source, (str, os.PathLike)):
+        return _from_pillow(source, name="the image"), source
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        return _from_file(path, name=one_line(path)), os.path.abspath(path)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        content = bytes(source)
+    elif callable(getattr(source, "read", None)):
+        content = _read(source)
+    else:
         raise ImageError(
-            f"an image is a path, a PIL image or a uint8 array, not a {type(source).__name__}"
+            "an image is a path, a PIL image, a uint8 array, bytes or an open file, "
+            f"not a {type(source).__name__}"
         )
-    path = os.fspath(source)
+    if not content:
+        raise ImageError("what was given is empty: 0 bytes")
+    return _from_file(io.BytesIO(content), name="what was given"), content
+
+
+def _read(file: BinaryIO) -> bytes:
     try:
-        with Image.open(path) as image:
-            return _from_pillow(image, name=path)
+        content = file.read()
+    except Exception as error:  # Any class may stand behind `read`.
+        raise ImageError(f"what was given cannot be read: {one_line(error)}") from error
+    if not isinstance(content, bytes):
+        raise ImageError('the file is not open in binary mode: open(path, "rb")')
+    return content
+
+
+def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
+    try:
+        with open_image(file) as image:
+            return _from_pillow(image, name=name)
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
+        raise ImageError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not an image, or of a format that cannot be read") from error
+        raise ImageError(f"{name} is not an image, or of a format that cannot be read") from error
     except Exception as error:  # A damaged header can raise almost anything in Pillow.
-        raise ImageError(f"{path} cannot be read: {error}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
+        raise ImageError(f"{name} cannot be read: {reason}") from error
 
 
 def _from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -100,7 +157,7 @@ def _from_pillow(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data.
-        raise ImageError(f"{name} cannot be read: {error}") from error
+        raise ImageError(f"{name} cannot be read: {one_line(error)}") from error
 
 
 def _to_rgb(image: Image.Image, *, name: str) -> Image.Image:
@@ -199,21 +256,6 @@ class Frame:
         return np.array(
             [self.resized_width_px / self.width_px, self.resized_height_px / self.height_px]
         )
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedImage:
-    """A picture as a model's image encoder takes it; see `SamClip.prepare_image`.
-
-    Attributes:
-        square: uint8 [1,3,S,S], RGB.
-        frame: where the picture lies in it.
-        bundle_id: of the model that it was prepared for.
-    """
-
-    square: NDArray[np.uint8]
-    frame: Frame
-    bundle_id: str
 
 
 def letterbox(

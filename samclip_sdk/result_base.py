@@ -14,11 +14,12 @@ from PIL import Image
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
+from samclip_sdk.frozen import Frozen
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.masks import mask_to_box, mask_to_rle
 
 
-class Result:
+class Result(Frozen):
     """Base of the results' frozen dataclasses."""
 
     def plot(self, image: ImageSource) -> NDArray[np.uint8]:
@@ -65,41 +66,8 @@ class Result:
 
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
-        names = [each.name for each in fields(self) if each.name != "speed"]  # type: ignore[arg-type]  # subclasses are dataclasses
+        names = [each.name for each in fields(self) if each.name not in ("speed", "picture")]  # type: ignore[arg-type]  # subclasses are dataclasses
         return {name: getattr(self, name) for name in names}
-
-
-def freeze_array(
-    owner: object, name: str, *, dtype: str, shape: tuple[int | None, ...]
-) -> tuple[int, ...]:
-    """Makes a field of a frozen dataclass a read-only array, once its dtype and shape are right.
-
-    Args:
-        owner: the dataclass, in its `__post_init__`.
-        name: of the field.
-        dtype: what the array becomes; another width of the same kind is converted.
-        shape: None for any size.
-
-    Returns:
-        The array's shape.
-
-    Raises:
-        ValueError: the kind of dtype or the shape is another.
-    """
-    value = np.asarray(getattr(owner, name))
-    fits = len(value.shape) == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, value.shape, strict=True)
-    )
-    if not fits or not np.can_cast(value.dtype, dtype, casting="same_kind"):
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(
-            f"{type(owner).__name__}.{name} must be {dtype} [{wanted}], "
-            f"not {value.dtype} {list(value.shape)}"
-        )
-    frozen = value.astype(dtype, copy=False).view()
-    frozen.flags.writeable = False
-    object.__setattr__(owner, name, frozen)
-    return value.shape
 
 
 def matching_image(image: ImageSource, *, size: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -6,24 +6,20 @@ which follows COCO, `bbox` is [x, y, width, height] and masks are compressed RLE
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import StorageError
-from samclip_sdk.image import Frame, ImageSource, load_image
+from samclip_sdk.frozen import freeze_array
+from samclip_sdk.image import ImageSource, Picture, load_image
 from samclip_sdk.masks import COLOURS, draw_captions, draw_overlay, mask_to_box
 from samclip_sdk.result_base import (
     Result,
     coco_annotation,
-    freeze_array,
     import_supervision,
     matching_image,
 )
@@ -41,12 +37,14 @@ class Classification(Result):
         probs: float32 [K], the softmax over the labels asked: with one label it is always 1.
         logits: float32 [K], cosine times the logit scale.
         speed: milliseconds by step.
+        picture: what the image was read from.
     """
 
     labels: Sequence[str]
     probs: NDArray[np.float32]
     logits: NDArray[np.float32]
     speed: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -92,6 +90,7 @@ class Masks(Result):
         boxes: float32 [N,4], the tight box of each mask; zeros for an empty one.
         prompt_index: int32 [N], which prompt each mask answers.
         speed: milliseconds by step.
+        picture: what the image was read from.
     """
 
     masks: NDArray[np.bool_]
@@ -100,6 +99,7 @@ class Masks(Result):
     boxes: NDArray[np.float32]
     prompt_index: NDArray[np.int32]
     speed: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         count = freeze_array(self, "masks", dtype="bool", shape=(None, None, None))[0]
@@ -159,6 +159,7 @@ class TextMasks(Result):
         present_masks: bool [P,H,W], in the upright image.
         class_map: int16 [H,W], for each pixel the place of its label, or -1.
         speed: milliseconds by step.
+        picture: what the image was read from.
     """
 
     labels: Sequence[str]
@@ -170,12 +171,11 @@ class TextMasks(Result):
     present_masks: NDArray[np.bool_]
     class_map: NDArray[np.int16]
     speed: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(
-            self, "points", tuple(np.array(each, np.float32) for each in self.points)
-        )
+        object.__setattr__(self, "points", tuple(_points(each) for each in self.points))
         count = len(self.labels)
         freeze_array(self, "presence", dtype="float32", shape=(count,))
         freeze_array(self, "scores", dtype="float32", shape=(count,))
@@ -260,63 +260,8 @@ class TextMasks(Result):
         return {**super()._arrays(), "points": points, "points_per_label": counts}
 
 
-@dataclass(frozen=True, eq=False)
-class ImageEmbedding:
-    """One image after the backbone: every skill continues from here, any number of times.
-
-    Attributes:
-        image_tokens: float32 [1,C,g,g], before the neck.
-        image_embeddings: float32 [1,D,g,g], after the neck; D is 256 in SAM.
-        frame: where the image lies in the model's input.
-        bundle_id: of the bundle that made it; no other bundle can read it.
-        speed: milliseconds by step; not saved.
-    """
-
-    image_tokens: NDArray[np.float32]
-    image_embeddings: NDArray[np.float32]
-    frame: Frame
-    bundle_id: str
-    speed: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        shape = freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, None, None))
-        grid = shape[2]
-        freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, grid, grid))
-        freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, grid, grid))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an .npz file, whole or not at all.
-
-        Raises:
-            StorageError: another suffix, or the file cannot be written.
-        """
-        if Path(path).suffix.lower() != ".npz":
-            raise StorageError(f"cannot write {os.fspath(path)}: it must end in .npz")
-        with atomic_file(path) as file:
-            np.savez(
-                file,
-                image_tokens=self.image_tokens,
-                image_embeddings=self.image_embeddings,
-                frame=np.array(astuple(self.frame), dtype=np.int64),
-                bundle_id=np.array(self.bundle_id),
-            )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ImageEmbedding:
-        """Reads what `save` wrote.
-
-        Raises:
-            StorageError: the file is missing, damaged, or no saved ImageEmbedding.
-        """
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(
-                    image_tokens=arrays["image_tokens"],
-                    image_embeddings=arrays["image_embeddings"],
-                    frame=Frame(*arrays["frame"].tolist()),
-                    bundle_id=str(arrays["bundle_id"]),
-                )
-        except FileNotFoundError as error:
-            raise StorageError(f"{os.fspath(path)}: no such file") from error
-        except Exception as error:  # numpy and zipfile raise almost anything on damaged data.
-            raise StorageError(f"{os.fspath(path)} is not a saved image embedding") from error
+def _points(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A read-only copy."""
+    own = np.array(points, dtype=np.float32)
+    own.flags.writeable = False
+    return own

@@ -43,12 +43,17 @@ ROOMS: dict[str, set[str]] = {
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
+<<<<<<< HEAD
     {"errors", "timing"},
     {"atomic_file", "atomic_folder"},
+=======
+    {"errors", "timing", "frozen"},
+    {"atomic_file"},
+>>>>>>> cb4dd21 (Pictures may be bytes or open files, of raster formats only; results remember what they were made from; their copies stay frozen)
     {"bundle", "session", "modeling"},
     {"image", "text", "vocabulary", "sign_off", "prompts"},
     {"runtimes", "upscale", "masks"},
-    {"result_base", "results"},
+    {"result_base", "results", "image_embedding"},
     {"text_to_mask", "model_source"},
     {"engine"},
     {"goldens"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from dataclasses import replace
@@ -94,7 +95,7 @@ def test_a_raw_image_is_classified_at_its_own_resolution(both: tuple[SamClip, Fa
     assert result.logits[0] == pytest.approx(50, abs=1e-3)
 
 
-@pytest.mark.parametrize("form", ["array", "pillow", "path", "text"])
+@pytest.mark.parametrize("form", ["array", "pillow", "path", "text", "bytes", "file"])
 def test_any_form_of_an_image(model: SamClip, tmp_path: Path, form: str) -> None:
     path = tmp_path / "picture.png"
     Image.fromarray(picture()).save(path)
@@ -103,6 +104,8 @@ def test_any_form_of_an_image(model: SamClip, tmp_path: Path, form: str) -> None
         "pillow": Image.fromarray(picture()),
         "path": path,
         "text": str(path),
+        "bytes": path.read_bytes(),
+        "file": io.BytesIO(path.read_bytes()),
     }[form]
     found, expected = model.encode_image(image), model.encode_image(picture())
     np.testing.assert_array_equal(found.image_tokens, expected.image_tokens)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -9,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from segment_anything.utils.transforms import ResizeLongestSide
 from torchvision import transforms
 
 from samclip_sdk.errors import ImageError
-from samclip_sdk.image import Frame, center_crop, letterbox, load_image
+from samclip_sdk.image import Frame, center_crop, letterbox, load_image, load_picture
 
 SIDES = st.integers(1, 5000)
 RESOLUTIONS = st.sampled_from([64, 128, 224, 256, 336, 448, 1024])
@@ -28,15 +30,43 @@ def picture(height: int = 30, width: int = 40, *, seed: int = 0) -> NDArray[np.u
 # --- what is read ------------------------------------------------------------------------------
 
 
-def test_path_pillow_and_array_are_the_same(tmp_path: Path) -> None:
+class Reader:
+    """A file that can do nothing but be read, as that of a network library."""
+
+    def __init__(self, content: object) -> None:
+        self.content = content
+
+    def read(self) -> object:
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+def test_every_source_gives_the_same_pixels_and_can_be_read_again(tmp_path: Path) -> None:
     array = picture()
     path = tmp_path / "a.png"
     Image.fromarray(array).save(path)
-    for source in (path, str(path), Image.fromarray(array), array, array[:, ::-1][:, ::-1]):
-        loaded = load_image(source)
-        assert loaded.dtype == np.uint8
-        assert loaded.flags.c_contiguous
-        np.testing.assert_array_equal(loaded, array)
+    content = path.read_bytes()
+    sources = [path, str(path), Image.fromarray(array), array, array[:, ::-1][:, ::-1]]
+    sources += [content, bytearray(content), memoryview(content), io.BytesIO(content)]
+    with path.open("rb") as file:
+        for source in (*sources, file, Reader(content)):
+            loaded, again = load_picture(source)
+            assert loaded.dtype == np.uint8
+            assert loaded.flags.c_contiguous
+            np.testing.assert_array_equal(loaded, array)
+            np.testing.assert_array_equal(load_image(again), array)
+
+
+def test_what_is_remembered_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path holds no memory and outlives a change of folder; pixels are not copied."""
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for path in ("a.png", Path("a.png"), tmp_path / "a.png"):
+        assert load_picture(path)[1] == str(tmp_path / "a.png")
+    array, pillow = picture(), Image.fromarray(picture())
+    assert load_picture(array)[1] is array
+    assert load_picture(pillow)[1] is pillow
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "CMYK", "YCbCr", "HSV", "RGBA", "PA"])
@@ -134,6 +164,67 @@ def test_not_an_image(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ImageError, match=r"a\.png"):
         load_image(tmp_path / "a.png")
+    for source in (content, io.BytesIO(content)):
+        with pytest.raises(ImageError, match="what was given"):
+            load_image(source)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("text", r'not open in binary mode: open\(path, "rb"\)'),
+        (None, "not open in binary mode"),
+        (OSError("gone\naway"), r"cannot be read: gone\\naway"),
+        (b"", "empty: 0 bytes"),
+    ],
+)
+def test_files_that_cannot_be_read(content: object, said: str) -> None:
+    with pytest.raises(ImageError, match=said):
+        load_image(Reader(content))
+
+
+def test_a_postscript_file_starts_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow hands PostScript, whatever the file is called, to a program named gs."""
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # it looks for gs once
+    holiday = tmp_path / "holiday.jpg"
+    Image.fromarray(picture()).save(holiday, format="EPS")
+    for source in (holiday, holiday.read_bytes()):
+        with pytest.raises(ImageError, match="of a format that cannot be read"):
+            load_image(source)
+    assert not (tmp_path / "started").exists()
+    with pytest.raises(Exception), Image.open(holiday) as image:  # noqa: B017, PT011
+        image.load()
+    assert (tmp_path / "started").exists(), "a program that was started would not be noticed"
+
+
+def test_no_module_opens_pictures_of_any_format() -> None:
+    offenders = [
+        f"{path}:{node.lineno}"
+        for folder in ("samclip_sdk", "export", "training", "benchmarks")
+        for path in (Path(__file__).parents[1] / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("Image.open")
+        and "formats" not in {each.arg for each in node.keywords}
+    ]
+    assert not offenders
+
+
+@pytest.mark.parametrize("path", ["a\0b.png", "\ud800.png", "x" * 5000, "", "loop", "a\nb.png"])
+def test_paths_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    for source in (path, Path(path)):
+        with pytest.raises(ImageError) as caught:
+            load_image(source)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -200,7 +291,7 @@ def test_32_bit_pixels() -> None:
         load_image(Image.fromarray(np.full((4, 4), 100_000, dtype=np.int32)))
 
 
-@pytest.mark.parametrize("source", [None, 3, [[1, 2]], b"a.png"])
+@pytest.mark.parametrize("source", [None, 3, [[1, 2]], object()])
 def test_things_that_are_no_image(source: object) -> None:
     with pytest.raises(ImageError, match=f"not a {type(source).__name__}"):
         load_image(source)

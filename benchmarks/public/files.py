@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from samclip_sdk.image import open_image
+
 Item = TypeVar("Item")
 
 _LABELS = Path(__file__).with_name("labels")
@@ -121,7 +123,7 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
 def _open(path: Path) -> Image.Image:
     try:
         image: Image.Image
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
         return image
     except FileNotFoundError as error:

@@ -31,7 +31,7 @@ from benchmarks.public.record import Instances
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
-    from samclip_sdk.results import ImageEmbedding
+    from samclip_sdk.image_embedding import ImageEmbedding
 
 _AT_ONCE = 32  # boxes: three full-size masks of each are in memory
 _COCO_MOST = 100  # boxes of a category in a picture

@@ -12,7 +12,8 @@ from training.composed.scenes import Scene
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
-    from samclip_sdk.results import ImageEmbedding, Masks
+    from samclip_sdk.image_embedding import ImageEmbedding
+    from samclip_sdk.results import Masks
 
 
 class PromptTally:

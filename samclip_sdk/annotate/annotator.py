@@ -19,7 +19,8 @@ from samclip_sdk.atomic_file import check_target
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import ImageError, StorageError
-from samclip_sdk.image import ImageSource, PreparedImage
+from samclip_sdk.image import ImageSource
+from samclip_sdk.image_embedding import PreparedImage
 from samclip_sdk.result_base import coco_annotation
 from samclip_sdk.runtimes.base import OnProgress, tell_nobody
 from samclip_sdk.text import check_labels

@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import ImageError, StorageError
+from samclip_sdk.image import open_image
 
 PICTURE_ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
@@ -106,7 +105,7 @@ def check_still(path: Path) -> None:
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty: 0 bytes")
     moves = False
-    with suppress(Exception), Image.open(path) as image:  # As wide as what Pillow raises here.
+    with suppress(Exception), open_image(path) as image:  # As wide as what Pillow raises here.
         moves = image.format != "MPO" and getattr(image, "is_animated", False)
     if moves:
         raise ImageError(f"{path} is animated or has several pages: save the one that counts")

@@ -13,7 +13,7 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.image import Frame
-from samclip_sdk.results import ImageEmbedding
+from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.runtimes.device_copies import seal
 from samclip_sdk.runtimes.trt import TrtSession
 from samclip_sdk.runtimes.trt_cuda import DeviceMemoryError

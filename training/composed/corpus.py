@@ -17,7 +17,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+
+from samclip_sdk.image import open_image
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 
@@ -123,7 +124,7 @@ def _indices(names: Sequence[str], index: Mapping[str, int]) -> np.ndarray:
 def _decode(archive: Path, rows: Sequence[dict[str, str]], *, mode: str) -> list[np.ndarray]:
     with zipfile.ZipFile(archive) as files:
         return [
-            np.asarray(Image.open(io.BytesIO(files.read(row["file"]))).convert(mode))
+            np.asarray(open_image(io.BytesIO(files.read(row["file"]))).convert(mode))
             for row in rows
         ]
 

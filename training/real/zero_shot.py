@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from open_clip import IMAGENET_CLASSNAMES
-from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
@@ -48,9 +47,9 @@ class LabelledPictures(Dataset[Batch]):
         images, masks, nouns = [], [], torch.zeros(self.batch, len(self.classes), dtype=torch.bool)
         for row, sample in enumerate(rng.integers(len(self.samples), size=self.batch)):
             path, label = self.samples[sample]
-            with Image.open(path) as picture:
-                pixels = load_image(picture)
-            image, frame = letterbox(pixels, resolution=self.resolution, pad_colour=PAD_COLOUR)
+            image, frame = letterbox(
+                load_image(path), resolution=self.resolution, pad_colour=PAD_COLOUR
+            )
             images.append(image)
             masks.append(frame.token_mask(patch_size=PATCH_PX))
             nouns[row, label] = True

@@ -1,0 +1,78 @@
+"""Frozen dataclasses whose arrays are read-only, and stay so however they are copied."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+Self = TypeVar("Self", bound="Frozen")
+
+
+class Frozen:
+    """Base of frozen dataclasses that check and freeze their arrays in `__post_init__`.
+
+    Their copies do the same, those that come out of a pickle too. Of a field `picture`, the source
+    that the answer was made from, only a path travels in a pickle: pixels would be larger than the
+    answer.
+    """
+
+    def __post_init__(self) -> None:
+        """Checks the fields, and makes arrays read-only."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = _fields(self)
+        if "picture" in own and not isinstance(own["picture"], str):
+            own["picture"] = None
+        return own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
+
+    def __copy__(self: Self) -> Self:
+        return replace(self)  # type: ignore[type-var]  # subclasses are dataclasses
+
+    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
+        own = _fields(self)
+        kept = {"picture": own.pop("picture")} if "picture" in own else {}
+        return replace(self, **deepcopy(own, memo), **kept)  # type: ignore[type-var]  # likewise
+
+
+def freeze_array(
+    owner: object, name: str, *, dtype: str, shape: tuple[int | None, ...]
+) -> tuple[int, ...]:
+    """Makes a field of a frozen dataclass a read-only array, once its dtype and shape are right.
+
+    Args:
+        owner: the dataclass, in its `__post_init__`.
+        name: of the field.
+        dtype: what the array becomes; another width of the same kind is converted.
+        shape: None for any size.
+
+    Returns:
+        The array's shape.
+
+    Raises:
+        ValueError: the kind of dtype or the shape is another.
+    """
+    value = np.asarray(getattr(owner, name))
+    fits = len(value.shape) == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, value.shape, strict=True)
+    )
+    if not fits or not np.can_cast(value.dtype, dtype, casting="same_kind"):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(
+            f"{type(owner).__name__}.{name} must be {dtype} [{wanted}], "
+            f"not {value.dtype} {list(value.shape)}"
+        )
+    frozen = value.astype(dtype, copy=False).view()
+    frozen.flags.writeable = False
+    object.__setattr__(owner, name, frozen)
+    return value.shape
+
+
+def _fields(owner: Frozen) -> dict[str, Any]:
+    return {each.name: getattr(owner, each.name) for each in fields(owner)}  # type: ignore[arg-type]  # likewise

@@ -1,0 +1,130 @@
+"""A picture on its way through the backbone: as it goes in, and as it comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.frozen import Frozen, freeze_array
+from samclip_sdk.image import Frame, Picture
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PreparedImage(Frozen):
+    """A picture as a model's image encoder takes it; see `SamClip.prepare_image`.
+
+    Attributes:
+        square: uint8 [1,3,S,S], RGB.
+        frame: where the picture lies in it.
+        bundle_id: of the model that it was prepared for.
+        picture: what it was read from.
+    """
+
+    square: NDArray[np.uint8]
+    frame: Frame
+    bundle_id: str
+    picture: Picture | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        side = self.frame.resolution
+        freeze_array(self, "square", dtype="uint8", shape=(1, 3, side, side))
+
+    def __repr__(self) -> str:
+        return f"PreparedImage({_size(self.frame)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageEmbedding(Frozen):
+    """One image after the backbone: every skill continues from here, any number of times.
+
+    Attributes:
+        image_tokens: float32 [1,C,g,g], before the neck.
+        image_embeddings: float32 [1,D,g,g], after the neck; D is 256 in SAM.
+        frame: where the image lies in the model's input.
+        bundle_id: of the bundle that made it; no other bundle can read it.
+        speed: milliseconds by step; not saved.
+        picture: what the image was read from, for the results that are drawn over it; not saved.
+    """
+
+    image_tokens: NDArray[np.float32]
+    image_embeddings: NDArray[np.float32]
+    frame: Frame
+    bundle_id: str
+    speed: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        shape = freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, None, None))
+        grid = shape[2]
+        freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, grid, grid))
+        freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, grid, grid))
+
+    def __repr__(self) -> str:
+        grid = self.image_tokens.shape[-1]
+        took = f"; {sum(self.speed.values()):.0f} ms" if self.speed else ""
+        return f"ImageEmbedding({_size(self.frame)}, grid {grid} x {grid}; {self.bundle_id}{took})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an .npz file, whole or not at all.
+
+        Raises:
+            StorageError: another suffix, or the file cannot be written.
+        """
+        if Path(path).suffix.lower() != ".npz":
+            raise StorageError(f"cannot write {one_line(os.fspath(path))}: it must end in .npz")
+        with atomic_file(path) as file:
+            np.savez(
+                file,
+                image_tokens=self.image_tokens,
+                image_embeddings=self.image_embeddings,
+                frame=np.array(astuple(self.frame), dtype=np.int64),
+                bundle_id=np.array(self.bundle_id),
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ImageEmbedding:
+        """Reads what `save` wrote.
+
+        Raises:
+            StorageError: the file is missing, damaged, or no saved ImageEmbedding.
+        """
+        name = one_line(os.fspath(path))
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(
+                    image_tokens=_finite(arrays["image_tokens"]),
+                    image_embeddings=_finite(arrays["image_embeddings"]),
+                    frame=_frame(arrays["frame"]),
+                    bundle_id=str(arrays["bundle_id"]),
+                )
+        except FileNotFoundError as error:
+            raise StorageError(f"{name}: no such file") from error
+        except Exception as error:  # numpy and zipfile raise almost anything on damaged data.
+            raise StorageError(f"{name} is not a saved image embedding") from error
+
+
+def _finite(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(array).all():
+        raise ValueError("a value is not finite")
+    return array
+
+
+def _frame(numbers: NDArray[np.int64]) -> Frame:
+    """The frame of a picture that can be, from its five numbers."""
+    if numbers.dtype.kind != "i" or numbers.shape != (5,):
+        raise ValueError("a frame is five whole numbers")
+    frame = Frame(*numbers.tolist())
+    if frame != Frame.fit(frame.height_px, frame.width_px, resolution=frame.resolution):
+        raise ValueError(f"no picture lies like this: {frame}")
+    return frame
+
+
+def _size(frame: Frame) -> str:
+    return f"{frame.width_px} x {frame.height_px} at {frame.resolution} px"
