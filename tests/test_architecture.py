@@ -43,13 +43,8 @@ ROOMS: dict[str, set[str]] = {
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
-<<<<<<< HEAD
-    {"errors", "timing"},
-    {"atomic_file", "atomic_folder"},
-=======
     {"errors", "timing", "frozen"},
-    {"atomic_file"},
->>>>>>> cb4dd21 (Pictures may be bytes or open files, of raster formats only; results remember what they were made from; their copies stay frozen)
+    {"atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
     {"image", "text", "vocabulary", "sign_off", "prompts"},
     {"runtimes", "upscale", "masks"},

@@ -7,19 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-<<<<<<< HEAD
 from pydantic import Field
-=======
-from pydantic import BaseModel, ConfigDict, Field
->>>>>>> cb4dd21 (Pictures may be bytes or open files, of raster formats only; results remember what they were made from; their copies stay frozen)
 
 from samclip_sdk.bundle.graph_spec import Record, RelativePath
 from samclip_sdk.goldens.task_metrics import TaskAnswers, TaskPicture
-<<<<<<< HEAD
 from samclip_sdk.image import load_image
-=======
-from samclip_sdk.image import open_image
->>>>>>> cb4dd21 (Pictures may be bytes or open files, of raster formats only; results remember what they were made from; their copies stay frozen)
 
 Box = tuple[float, float, float, float]
 
@@ -55,11 +47,7 @@ class GoldenTasks(Record):
         """The pictures of the bundle at `root`, whose files are verified already."""
         return tuple(
             TaskPicture(
-<<<<<<< HEAD
                 image=load_image(root / each.path),
-=======
-                image=np.array(open_image(root / each.path).convert("RGB")),
->>>>>>> cb4dd21 (Pictures may be bytes or open files, of raster formats only; results remember what they were made from; their copies stay frozen)
                 boxes=np.array(each.boxes, dtype=np.float32),
                 labels=each.labels,
             )
