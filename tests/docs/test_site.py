@@ -57,3 +57,10 @@ def test_the_errors_page_tells_of_every_error() -> None:
     roots = {"SamClipError", "SamClipWarning"}
     classes = {name for name, value in vars(errors).items() if isinstance(value, type)}
     assert told == classes - roots
+
+
+def test_the_examples_page_names_every_example() -> None:
+    page = (ROOT / "docs" / "how-to" / "examples.md").read_text(encoding="utf-8")
+    assert not [
+        path.name for path in (ROOT / "examples").glob("*.py") if f"`{path.name}`" not in page
+    ]
