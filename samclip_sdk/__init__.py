@@ -16,7 +16,8 @@ from samclip_sdk.errors import (
     VerificationError,
 )
 from samclip_sdk.image_embedding import ImageEmbedding
-from samclip_sdk.results import Classification, Masks, TextMasks
+from samclip_sdk.results import Classification, Masks
+from samclip_sdk.text_masks import TextMasks
 
 __all__ = [
     "BundleError",

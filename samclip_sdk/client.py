@@ -20,9 +20,10 @@ from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import geometric_prompts
-from samclip_sdk.results import Classification, Masks, TextMasks
+from samclip_sdk.results import Classification, Masks
 from samclip_sdk.runtimes.base import OnProgress, RuntimeOptions, tell_nobody
 from samclip_sdk.text import check_labels, check_texts
+from samclip_sdk.text_masks import TextMasks
 from samclip_sdk.text_to_mask import Options, compose, head_only, presence_of, score_maps
 from samclip_sdk.vocabulary import encode_vocabulary, read_vocabulary
 

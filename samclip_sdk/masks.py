@@ -1,28 +1,17 @@
-"""Mask logits -> masks in the image, and masks -> boxes, RLE, polygons and overlays."""
+"""Mask logits -> masks in the image, and masks -> boxes, RLE and polygons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from samclip_sdk.image import Frame
 from samclip_sdk.upscale import upscale_above
-
-COLOURS: tuple[tuple[int, int, int], ...] = (
-    (255, 77, 77), (51, 145, 255), (255, 200, 33), (56, 193, 114), (186, 104, 240),
-    (255, 138, 36), (0, 199, 209), (255, 105, 180), (150, 210, 50), (110, 90, 250),
-    (190, 120, 70), (0, 150, 136), (214, 40, 140), (140, 170, 220), (128, 128, 0),
-    (235, 150, 140),
-)  # fmt: skip
-"""RGB, neighbours far apart in hue; used in a circle."""
-
-_FILL = 0.45
-_MAX_CAPTION = 40
 
 
 def binarize(
@@ -104,128 +93,64 @@ def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:
     return np.ascontiguousarray(flat.reshape((height, width), order="F"))
 
 
-def mask_to_polygons(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
-    """Outlines the parts of a mask [H,W]: int32 [n,2] each, (x, y) of pixels on the outline.
+def mask_to_polygons(
+    mask: NDArray[np.bool_], *, tolerance_px: float = 0.0
+) -> list[NDArray[np.int32]]:
+    """Outlines the parts of a mask [H,W] along the edges of its pixels, the largest part first.
 
-    The largest comes first. Holes are not told, and parts of one or two pixels have no outline:
-    where the mask must come back exactly, use RLE.
-    """
-    polygons = [np.asarray(each[:, 0], dtype=np.int32) for each in _contours(mask)]
-    return sorted((each for each in polygons if len(each) > 2), key=cv2.contourArea, reverse=True)
-
-
-def _contours(mask: NDArray[np.bool_]) -> Sequence[NDArray[np.int32]]:
-    plane = np.ascontiguousarray(mask).view(np.uint8)
-    contours, _ = cv2.findContours(plane, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return contours  # type: ignore[return-value]  # cv2 types any array
-
-
-def draw_overlay(
-    image: NDArray[np.uint8],
-    *,
-    masks: Iterable[NDArray[np.bool_]],
-    captions: Sequence[str] | None = None,
-    colours: Sequence[int] | None = None,
-) -> NDArray[np.uint8]:
-    """Draws masks over an image: a tint, an outline, and a caption in the middle of each.
-
-    Large masks are drawn first, so that small ones inside them stay visible; empty ones are left
-    out, their captions too.
+    A polygon [n,2] holds the corners (x, y) in image pixels, without the first one again at the
+    end. A hole is joined to the outline around it by a line there and back, since a list of points
+    cannot tell it otherwise: what the polygons fill is the mask, to the pixel. As COCO's
+    `segmentation` they are `[each.ravel().tolist() for each in polygons]`.
 
     Args:
-        image: uint8 [H,W,3], RGB.
-        masks: bool [H,W] each.
-        captions: one for each mask.
-        colours: for each mask its place in `COLOURS`; by default 0, 1, 2, ...
-
-    Returns:
-        uint8 [H,W,3], a new image.
+        mask: bool [H,W].
+        tolerance_px: how far the outline may leave the mask's edge, for fewer corners.
     """
-    canvas = image.copy()
-    line = max(1, round(max(image.shape[:2]) / 450))
-    tags = []
-    planes = list(masks)
-    areas = [int(mask.sum()) for mask in planes]
-    for index in sorted(range(len(planes)), key=lambda index: -areas[index]):
-        if not areas[index]:
-            continue
-        mask = planes[index]
-        colour = COLOURS[(index if colours is None else colours[index]) % len(COLOURS)]
-        x0, y0, x1, y1 = mask_to_box(mask).astype(int).tolist()
-        region, inside = canvas[y0:y1, x0:x1], mask[y0:y1, x0:x1]
-        tint = region[inside] * (1 - _FILL) + np.array(colour, dtype=np.float32) * _FILL
-        region[inside] = np.rint(tint).astype(np.uint8)
-        contours = _contours(mask)
-        cv2.drawContours(canvas, contours, -1, (255, 255, 255), 2 * line + 1, cv2.LINE_AA)
-        cv2.drawContours(canvas, contours, -1, colour, 2 * line - 1, cv2.LINE_AA)
-        if captions is not None:
-            x, y = _middle(inside)
-            tags.append((captions[index], (x0 + x, y0 + y), colour))
-    return draw_captions(canvas, captions=tags)
+    x0, y0, x1, y1 = mask_to_box(mask).astype(int).tolist()
+    if x0 == x1:
+        return []
+    # cv2 follows the centres of pixels. In a picture of twice the size, where each pixel is four,
+    # centres lie on either side of every edge of a pixel, which tells where the edge is.
+    part = mask[y0:y1, x0:x1].view(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    contours, (levels,) = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    rings = [
+        _simplify(_corners((contour[:, 0] + 1) // 2 + (x0, y0)), tolerance_px=tolerance_px)
+        for contour in contours
+    ]
+    holes = defaultdict(list)
+    for ring, parent in zip(rings, levels[:, 3].tolist(), strict=True):
+        holes[parent].append(ring)
+    parts = [(ring, holes[index]) for index, ring in enumerate(rings) if levels[index, 3] < 0]
+    parts.sort(key=lambda part: -cv2.contourArea(part[0]))
+    return [_with_holes(ring, inner) for ring, inner in parts]
 
 
-def draw_captions(
-    image: NDArray[np.uint8],
-    *,
-    captions: Iterable[tuple[str, tuple[float, float], tuple[int, int, int]]],
-) -> NDArray[np.uint8]:
-    """Writes captions (text, centre (x, y) in image pixels, RGB of the plate behind it).
-
-    They stay inside the image, and one that would cover another moves below it.
-
-    Returns:
-        uint8 [H,W,3], a new image.
-    """
-    picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    size = max(11, round(max(picture.size) / 48))
-    pad = size // 4
-    taken: list[tuple[int, int, int, int]] = []
-    for text, (x, y), colour in captions:
-        font = _font(text, size=size)
-        shown = " ".join(text.split())
-        shown = shown if len(shown) <= _MAX_CAPTION else shown[: _MAX_CAPTION - 1] + "…"
-        width, height = round(draw.textlength(shown, font=font)) + 2 * pad, size + 2 * pad
-        left = max(0, round(min(x - width / 2, picture.width - width)))
-        top = max(0, round(min(y - height / 2, picture.height - height)))
-        top = _free_row(left, top, width=width, height=height, bottom=picture.height, taken=taken)
-        taken.append((left, top, left + width, top + height))
-        draw.rounded_rectangle(taken[-1], radius=pad, fill=colour)
-        dark = np.dot(colour, (0.299, 0.587, 0.114)) > 140
-        ink = (20, 20, 20) if dark else (255, 255, 255)
-        draw.text((left + pad, top + height / 2), shown, fill=ink, font=font, anchor="lm")
-    return np.array(picture)
+def _corners(points: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A ring [n,2] without points that repeat the last one or lie on a straight line."""
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)].astype(np.int32)
+    before = np.sign(points - np.roll(points, 1, axis=0))
+    turns: NDArray[np.bool_] = (before != np.roll(before, -1, axis=0)).any(axis=1)
+    return points[turns]
 
 
-def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font, the same everywhere; it has ASCII only, so for the rest the system's."""
-    if not text.isascii():
-        with suppress(OSError):
-            return ImageFont.truetype("DejaVuSans.ttf", size)
-    return ImageFont.load_default(size)
+def _simplify(ring: NDArray[np.int32], *, tolerance_px: float) -> NDArray[np.int32]:
+    if not tolerance_px:
+        return ring
+    fewer = cv2.approxPolyDP(ring[:, None], tolerance_px, closed=True)[:, 0].astype(np.int32)
+    return fewer if len(fewer) > 2 else ring
 
 
-def _free_row(
-    left: int,
-    top: int,
-    *,
-    width: int,
-    height: int,
-    bottom: int,
-    taken: Iterable[tuple[int, int, int, int]],
-) -> int:
-    """The first top at or below `top` where a plate covers no other, or `top` if there is none."""
-    row = top
-    for x0, y0, x1, y1 in sorted(taken, key=lambda box: box[1]):
-        if left < x1 and x0 < left + width and row < y1 and y0 < row + height:
-            row = y1 + 1
-    return row if row + height <= bottom else top
-
-
-def _middle(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The point (x, y) of a mask that is farthest from its edge: always inside it."""
-    step = max(1, max(mask.shape) // 512)  # A caption needs no exact place.
-    plane = np.pad(mask[::step, ::step].astype(np.uint8), 1)
-    distance = cv2.distanceTransform(plane, cv2.DIST_L2, 3)
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float((x - 1) * step), float((y - 1) * step)
+def _with_holes(ring: NDArray[np.int32], holes: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """A ring that walks around each hole too, from a corner of its own nearby."""
+    step = -(-len(ring) // 1000)  # Near enough, and no mask takes minutes.
+    corners = ring[::step].astype(np.int64)
+    walks: dict[int, list[NDArray[np.int32]]] = defaultdict(list)
+    for hole in holes:
+        near = step * int(((corners - hole[0]) ** 2).sum(axis=1).argmin())
+        walks[near] += [hole, hole[:1], ring[near : near + 1]]
+    cuts = [0, *(near + 1 for near in sorted(walks)), len(ring)]
+    pieces = [ring[start:stop] for start, stop in pairwise(cuts)]
+    for piece, near in enumerate(sorted(walks)):
+        pieces[piece] = np.concatenate([pieces[piece], *walks[near]])
+    return np.concatenate(pieces)

@@ -1,34 +1,84 @@
-"""What all results share: read-only arrays of checked shapes, and ways out to files."""
+"""What all results share: a sequence of items, the picture behind them, and ways out to files."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageShow
 
 from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
+from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
 from samclip_sdk.frozen import Frozen
-from samclip_sdk.image import ImageSource, load_image
+from samclip_sdk.image import ImageSource, Picture, load_image
+from samclip_sdk.items import MaskItem
 from samclip_sdk.masks import mask_to_box, mask_to_rle
 
+Item = TypeVar("Item", covariant=True)
+MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
 
-class Result(Frozen):
-    """Base of the results' frozen dataclasses."""
+_NOTEBOOK_PX = 1280
+_NAMED = 5
 
-    def plot(self, image: ImageSource) -> NDArray[np.uint8]:
-        """Draws the result over the image that it came from: uint8 [H,W,3], RGB, a new array."""
-        raise NotImplementedError
 
+class Result(Frozen, Sequence[Item]):
+    """Base of the results: frozen dataclasses of arrays, and sequences of one item a row.
+
+    A slice is a tuple of items. The picture is what the caller gave: a path costs nothing, an array
+    lives as long as the result; `dataclasses.replace(result, picture=None)` lets go of it.
+    """
+
+    speed: Mapping[str, float]
+    picture: Picture | None
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        places = range(len(self))[index]
+        return self._item(places) if isinstance(places, int) else tuple(map(self._item, places))
+
+    def plot(self, image: ImageSource | None = None) -> NDArray[np.uint8]:
+        """Draws the result over its image: uint8 [H,W,3], RGB, a new array.
+
+        Args:
+            image: the image that the result came from; by default what it was made from.
+
+        Raises:
+            ImageError: no image is known, it cannot be read (any more), or has another size.
+        """
+        source = self.picture if image is None else image
+        if source is None:
+            raise ImageError(
+                "the image behind this result is not known, since an embedding from a file and a "
+                "pickled result do not hold it: give image="
+            )
+        return self._draw(load_image(source))
+
+    def show(self, image: ImageSource | None = None) -> None:
+        """Opens the drawing in the system's viewer; a notebook shows a result by itself.
+
+        Args:
+            image: as for `plot`.
+
+        Raises:
+            ImageError: as for `plot`, or there is no viewer.
+        """
+        if not ImageShow.show(Image.fromarray(self.plot(image))):
+            raise ImageError("no program that shows pictures was found here: use save() instead")
+
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The result as plain lists, numbers and text, ready for JSON."""
-        raise NotImplementedError
 
     def to_json(self) -> str:
         """The result as one line of JSON; masks are COCO's compressed RLE."""
@@ -39,19 +89,17 @@ class Result(Frozen):
 
         Args:
             path: ends in .png (an overlay), .json, or .npz (every array under its field's name).
-            image: the image that the result came from; needed for .png.
+            image: for .png, as for `plot`.
 
         Raises:
-            ImageError: .png without an image, or with an image of another size.
+            ImageError: .png, and `plot` has no image to draw on.
             StorageError: another suffix, or the file cannot be written.
         """
         suffix = Path(path).suffix.lower()
         if suffix == ".png":
-            if image is None:
-                raise ImageError(f"{os.fspath(path)} shows the result over its image: give image=")
-            picture = Image.fromarray(self.plot(image))
+            content = _png(Image.fromarray(self.plot(image)))
             with atomic_file(path) as file:
-                picture.save(file, format="PNG")
+                file.write(content)
         elif suffix == ".json":
             text = self.to_json()
             with atomic_file(path) as file:
@@ -61,8 +109,25 @@ class Result(Frozen):
                 np.savez_compressed(file, **self._arrays())
         else:
             raise StorageError(
-                f"cannot write {os.fspath(path)}: it must end in .png, .json or .npz"
+                f"cannot write {one_line(os.fspath(path))}: it must end in .png, .json or .npz"
             )
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; without an image, the text."""
+        try:
+            picture = Image.fromarray(self.plot())
+        except ImageError:
+            return None
+        picture.thumbnail((_NOTEBOOK_PX, _NOTEBOOK_PX))
+        return _png(picture)
+
+    @abstractmethod
+    def _item(self, place: int) -> Item:
+        """The item at a place from 0 to the length."""
+
+    @abstractmethod
+    def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Draws the result over an image."""
 
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
@@ -70,16 +135,41 @@ class Result(Frozen):
         return {name: getattr(self, name) for name in names}
 
 
-def matching_image(image: ImageSource, *, size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Loads the image that a result came from, or raises ImageError if it cannot be that."""
-    pixels = load_image(image)
-    if pixels.shape[:2] != size:
-        (height, width), (own_height, own_width) = size, pixels.shape[:2]
-        raise ImageError(
-            f"the result is of an image of {width} x {height} pixels, "
-            f"this one has {own_width} x {own_height}"
-        )
-    return pixels
+class MaskResult(Result[MaskRow]):
+    """Base of the results whose items are masks."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image and of every mask, in pixels."""
+
+    @property
+    @abstractmethod
+    def xyxy(self) -> NDArray[np.float32]:
+        """The tight box of each item, float32 [N,4]; zeros for an empty mask."""
+
+    def polygons(self, *, tolerance_px: float = 0.0) -> list[list[NDArray[np.int32]]]:
+        """For each item the outlines [n,2] of its parts, (x, y) in image pixels.
+
+        They fill the mask to the pixel, holes included; see `masks.mask_to_polygons`.
+
+        Args:
+            tolerance_px: how far an outline may leave the mask's edge, for fewer corners.
+        """
+        return [item.polygons(tolerance_px=tolerance_px) for item in self]
+
+    def _size(self) -> str:
+        height, width = self.size
+        return f"{width} x {height}"
+
+    def _check_size(self, pixels: NDArray[np.uint8]) -> None:
+        """Raises ImageError for an image that the result cannot have come from."""
+        height, width = pixels.shape[:2]
+        if (height, width) != self.size:
+            raise ImageError(
+                f"the result is of an image of {self._size()} pixels, "
+                f"this one has {width} x {height}"
+            )
 
 
 def coco_annotation(mask: NDArray[np.bool_]) -> dict[str, Any]:
@@ -92,6 +182,25 @@ def coco_annotation(mask: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
+def described(kind: str, *parts: str, speed: Mapping[str, float]) -> str:
+    """One line about a result: its kind, what is in it, and how long it took."""
+    took_ms = sum(speed.values())
+    took = [f"{took_ms:.{0 if took_ms >= 10 else 1}f} ms"] if speed else []
+    return f"{kind}({'; '.join([*parts, *took])})"
+
+
+def named(pairs: Iterable[tuple[str, float]]) -> str:
+    """Names with their numbers, the first few of them."""
+    shown = [f"{one_line(name, limit=40)} {number:.2f}".lstrip() for name, number in pairs]
+    more = len(shown) - _NAMED
+    return ", ".join(shown if more < 2 else [*shown[:_NAMED], f"and {more} more"])
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun: 1 mask, 2 masks."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def import_supervision() -> Any:
     """The optional package, or RuntimeMissingError with the command that installs it."""
     try:
@@ -101,3 +210,9 @@ def import_supervision() -> Any:
             "supervision is not installed: pip install supervision"
         ) from error
     return supervision
+
+
+def _png(picture: Image.Image) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()

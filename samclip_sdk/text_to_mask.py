@@ -21,7 +21,7 @@ from samclip_sdk.bundle.manifest import Calibration, ModelInfo
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
 from samclip_sdk.prompts import Prompts, text_prompts
-from samclip_sdk.results import TextMasks
+from samclip_sdk.text_masks import TextMasks
 from samclip_sdk.upscale import upscale_above
 
 Array = NDArray[np.float32]

@@ -9,10 +9,7 @@ from pycocotools import mask as coco
 
 from samclip_sdk.image import Frame
 from samclip_sdk.masks import (
-    COLOURS,
     binarize,
-    draw_captions,
-    draw_overlay,
     mask_to_box,
     mask_to_polygons,
     mask_to_rle,
@@ -105,73 +102,50 @@ def test_a_box_is_tight_and_its_far_edges_are_exclusive() -> None:
     assert mask_to_box(mask).tolist() == [3, 5, 20, 8]
 
 
-def test_polygons_outline_each_part_largest_first() -> None:
-    mask = disk(100, 160, x=40, y=50, radius=30) | disk(100, 160, x=120, y=50, radius=10)
-    mask[0, 0] = True  # a single pixel has no outline
+def filled(polygons: list[NDArray[np.int32]], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """What pycocotools makes of them as a COCO segmentation."""
+    if not polygons:
+        return np.zeros(size, dtype=bool)
+    runs = coco.frPyObjects([each.ravel().tolist() for each in polygons], *size)
+    return np.asarray(coco.decode(coco.merge(runs)), dtype=bool)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs
+@given(MASKS)
+@example(np.ones((3, 5), dtype=bool))
+@example(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool))
+@example(np.eye(5, dtype=bool))
+def test_polygons_fill_the_mask_to_the_pixel(mask: NDArray[np.bool_]) -> None:
+    polygons = mask_to_polygons(mask)
+    np.testing.assert_array_equal(filled(polygons, mask.shape), mask)
+    corners = np.concatenate([np.zeros((0, 2)), *polygons])
+    if len(corners):
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        assert [*low, *high] == mask_to_box(mask).tolist()
+
+
+def test_polygons_have_corners_only_and_the_largest_comes_first() -> None:
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[0, 0] = True
+    mask[5:15, 10:25] = True
     large, small = mask_to_polygons(mask)
     assert large.dtype == np.int32
-    assert (large.min(axis=0).tolist(), large.max(axis=0).tolist()) == ([10, 20], [70, 80])
-    assert (small.min(axis=0).tolist(), small.max(axis=0).tolist()) == ([110, 40], [130, 60])
-    assert mask_to_polygons(np.zeros((5, 5), dtype=bool)) == []
+    assert sorted(map(tuple, large.tolist())) == [(10, 5), (10, 15), (25, 5), (25, 15)]
+    assert sorted(map(tuple, small.tolist())) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-# --- drawing -----------------------------------------------------------------------------------
+def test_simpler_polygons_stay_near_the_mask() -> None:
+    mask = disk(200, 300, x=150, y=100, radius=80) & ~disk(200, 300, x=150, y=100, radius=20)
+    (exact,), (simple,) = mask_to_polygons(mask), mask_to_polygons(mask, tolerance_px=2)
+    assert len(simple) < len(exact) / 5
+    again = filled([simple], mask.shape)
+    assert (again & mask).sum() / (again | mask).sum() > 0.97
+    assert not again[100, 150]
+    assert len(mask_to_polygons(np.ones((2, 2), dtype=bool), tolerance_px=9)[0]) == 4
 
 
-def test_colours_differ() -> None:
-    table = np.array(COLOURS, dtype=float)
-    apart = np.linalg.norm(table[:, None] - table[None], axis=-1) + 1000 * np.eye(len(table))
-    assert apart.min() > 50
-
-
-def test_an_overlay_tints_the_mask_and_nothing_else() -> None:
-    image = np.full((200, 300, 3), 90, dtype=np.uint8)
-    before = image.copy()
-    mask = disk(200, 300, x=150, y=100, radius=40)
-    drawn = draw_overlay(image, masks=[mask])
-    np.testing.assert_array_equal(image, before)
-    far = ~disk(200, 300, x=150, y=100, radius=45)
-    np.testing.assert_array_equal(drawn[far], image[far])
-    tint = np.rint(0.55 * 90 + 0.45 * np.array(COLOURS[0]))
-    assert drawn[100, 150].tolist() == tint.tolist()
-
-
-def test_a_small_mask_stays_visible_inside_a_large_one() -> None:
-    image = np.zeros((200, 200, 3), dtype=np.uint8)
-    small, large = (disk(200, 200, x=100, y=100, radius=r) for r in (20, 90))
-    for masks in ([small, large], [large, small]):
-        drawn = draw_overlay(image, masks=masks)
-        assert drawn[100, 100].tolist() != drawn[100, 30].tolist()
-
-
-def test_a_mask_keeps_its_own_colour() -> None:
-    image = np.zeros((200, 200, 3), dtype=np.uint8)
-    mask = disk(200, 200, x=100, y=100, radius=50)
-    drawn = draw_overlay(image, masks=[mask], colours=[3 + len(COLOURS)])
-    assert drawn[100, 100].tolist() == np.rint(0.45 * np.array(COLOURS[3])).tolist()
-
-
-def test_empty_masks_have_no_caption() -> None:
-    image = np.zeros((60, 80, 3), dtype=np.uint8)
-    drawn = draw_overlay(image, masks=[np.zeros((60, 80), dtype=bool)], captions=["ghost"])
-    np.testing.assert_array_equal(drawn, image)
-
-
-def test_captions_do_not_cover_each_other() -> None:
-    image = np.zeros((300, 400, 3), dtype=np.uint8)
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    apart = [
-        int((draw_captions(image, captions=[("dog", (200.0, 150.0), c)]) == c).all(axis=-1).sum())
-        for c in colours
-    ]
-    together = draw_captions(image, captions=[("dog", (200.0, 150.0), c) for c in colours])
-    assert [int((together == c).all(axis=-1).sum()) for c in colours] == apart
-
-
-@pytest.mark.parametrize("text", ["", "two\nlines", "größe 犬 🐶", "long " * 2000, "\0"])
-@pytest.mark.parametrize("size", [(2, 1), (10, 2000), (2000, 10), (120, 160)])
-def test_any_text_on_any_image(text: str, size: tuple[int, int]) -> None:
-    image = np.zeros((*size, 3), dtype=np.uint8)
-    drawn = draw_overlay(image, masks=[np.ones(size, dtype=bool)] * 3, captions=[text] * 3)
-    assert drawn.shape == image.shape
-    assert drawn.dtype == np.uint8
+def test_a_mask_of_ten_thousand_holes_is_outlined_in_seconds() -> None:
+    mask = np.ones((401, 401), dtype=bool)
+    mask[2:-2:4, 2:-2:4] = False
+    (outline,) = mask_to_polygons(mask)
+    np.testing.assert_array_equal(filled([outline], mask.shape), mask)

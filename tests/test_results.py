@@ -16,7 +16,8 @@ from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
 from samclip_sdk.image import Frame
 from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.masks import rle_to_mask
-from samclip_sdk.results import Classification, Masks, TextMasks
+from samclip_sdk.results import Classification, Masks
+from samclip_sdk.text_masks import TextMasks
 
 HEIGHT, WIDTH = 60, 80
 PICTURE = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
@@ -62,19 +63,7 @@ def text_masks() -> TextMasks:
     )
 
 
-def embedding() -> ImageEmbedding:
-    generator = np.random.default_rng(0)
-    return ImageEmbedding(
-        image_tokens=generator.normal(size=(1, 12, 4, 4)).astype(np.float32),
-        image_embeddings=generator.normal(size=(1, 8, 4, 4)).astype(np.float32),
-        frame=Frame.fit(HEIGHT, WIDTH, resolution=64),
-        bundle_id="0123456789abcdef",
-        speed={"encode_ms": 3.0},
-    )
-
-
-ALL = [classification, masks, text_masks, embedding]
-DRAWN = [classification, masks, text_masks]
+ALL = [classification, masks, text_masks]
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -96,8 +85,6 @@ DRAWN = [classification, masks, text_masks]
         (text_masks, "present_index", np.array([1, 4]), r"must ascend within 0\.\.3"),
         (text_masks, "points", [np.zeros((0, 2))] * 3, r"must be 4 arrays \[n, 2\]"),
         (text_masks, "class_map", np.zeros((60, 80)), "class_map must be int16"),
-        (embedding, "image_tokens", np.zeros((1, 3, 4, 5), np.float32), r"\[1, any, 4, 4\]"),
-        (embedding, "image_embeddings", np.zeros((1, 3, 5, 5), np.float32), r"\[1, any, 4, 4\]"),
     ],
 )
 def test_a_wrong_array_is_named(make: Any, name: str, value: object, said: str) -> None:
@@ -187,7 +174,7 @@ def test_top() -> None:
     assert len(classification().top()) == 3
 
 
-@pytest.mark.parametrize("make", DRAWN)
+@pytest.mark.parametrize("make", ALL)
 def test_plot(make: Any, tmp_path: Path) -> None:
     drawn = make().plot(PICTURE)
     assert drawn.dtype == np.uint8
@@ -231,7 +218,7 @@ def test_json_of_a_classification() -> None:
     assert said["logits"] == [1.0, 3.0, 2.0]
 
 
-@pytest.mark.parametrize("make", DRAWN)
+@pytest.mark.parametrize("make", ALL)
 def test_json_and_npz_files(make: Any, tmp_path: Path) -> None:
     result = make()
     result.save(tmp_path / "a.json")
@@ -253,7 +240,7 @@ def test_points_of_an_npz_can_be_told_apart(tmp_path: Path) -> None:
         np.testing.assert_array_equal(saved, own)
 
 
-@pytest.mark.parametrize("make", DRAWN)
+@pytest.mark.parametrize("make", ALL)
 @pytest.mark.parametrize("suffix", [".png", ".json", ".npz"])
 def test_a_full_disk_leaves_nothing(
     make: Any, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -286,54 +273,10 @@ def test_supervision() -> None:
     assert classification().to_supervision().class_id.tolist() == [1, 2, 0]
 
 
-@pytest.mark.parametrize("make", DRAWN)
+@pytest.mark.parametrize("make", ALL)
 def test_without_supervision_the_command_is_named(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(RuntimeMissingError, match="pip install supervision"):
         make().to_supervision()
-
-
-# --- image embeddings --------------------------------------------------------------------------
-
-
-def test_an_embedding_comes_back_from_its_file(tmp_path: Path) -> None:
-    saved = embedding()
-    saved.save(tmp_path / "a.npz")
-    loaded = ImageEmbedding.load(tmp_path / "a.npz")
-    np.testing.assert_array_equal(loaded.image_tokens, saved.image_tokens)
-    np.testing.assert_array_equal(loaded.image_embeddings, saved.image_embeddings)
-    assert (loaded.frame, loaded.bundle_id) == (saved.frame, saved.bundle_id)
-
-
-def test_an_embedding_is_saved_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(StorageError, match=r"must end in \.npz"):
-        embedding().save(tmp_path / "a.png")
-
-    def refuse(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", refuse)
-    with pytest.raises(StorageError, match="No space left on device"):
-        embedding().save(tmp_path / "a.npz")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_no_embedding_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    with pytest.raises(StorageError, match="no such file"):
-        ImageEmbedding.load(path)
-    embedding().save(path)
-    whole = path.read_bytes()
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    np.savez(tmp_path / "objects.npz", image_tokens=np.array([{}], dtype=object))
-    masks().save(tmp_path / "masks.npz")
-    contents = [b"", b"hello", whole[:200], whole[: len(whole) // 2]]
-    contents += [each.read_bytes() for each in tmp_path.iterdir() if each != path]
-    for content in contents:
-        path.write_bytes(content)
-        with pytest.raises(StorageError, match="is not a saved image embedding"):
-            ImageEmbedding.load(path)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from samclip_sdk.client import SamClip
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.image_embedding import ImageEmbedding
-from samclip_sdk.results import Classification, Masks, TextMasks
+from samclip_sdk.results import Classification, Masks
+from samclip_sdk.text_masks import TextMasks
 from samclip_sdk.timing import elapsed_ms
 from samclip_sdk.vocabulary import encode_vocabulary
 

@@ -233,13 +233,13 @@ def embed(
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
 
 
-def _save(result: Result, outputs: Sequence[Path] | None, *, image: Path) -> None:
+def _save(result: Result[object], outputs: Sequence[Path] | None, *, image: Path) -> None:
     for path in outputs or ():
         result.save(path, image=image)
 
 
 def _print(
-    result: Result,
+    result: Result[object],
     *,
     as_json: bool,
     columns: Sequence[str],

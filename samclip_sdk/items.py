@@ -1,0 +1,112 @@
+"""One row of a result: what indexing it and going through it give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.frozen import Frozen, freeze_array
+from samclip_sdk.masks import mask_to_polygons
+
+
+@dataclass(frozen=True)
+class LabelProb:
+    """A label of a `Classification`.
+
+    Attributes:
+        label: its text.
+        prob: the softmax over the labels that were asked.
+        logit: cosine times the logit scale.
+    """
+
+    label: str
+    prob: float
+    logit: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MaskItem(Frozen):
+    """A mask, and what is known about it.
+
+    Attributes:
+        mask: bool [H,W], in the upright image.
+        score: the predicted IoU.
+        box: float32 [4], XYXY, tight, far edges exclusive; zeros for an empty mask.
+    """
+
+    mask: NDArray[np.bool_]
+    score: float
+    box: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        freeze_array(self, "mask", dtype="bool", shape=(None, None))
+        freeze_array(self, "box", dtype="float32", shape=(4,))
+
+    @property
+    def area(self) -> int:
+        """How many pixels the mask has."""
+        return int(self.mask.sum())
+
+    def polygons(self, *, tolerance_px: float = 0.0) -> list[NDArray[np.int32]]:
+        """The outlines [n,2] of the mask's parts, (x, y) in image pixels; see `mask_to_polygons`.
+
+        Args:
+            tolerance_px: how far an outline may leave the mask's edge, for fewer corners.
+        """
+        return mask_to_polygons(self.mask, tolerance_px=tolerance_px)
+
+    def polygon(self, *, tolerance_px: float = 0.0) -> NDArray[np.int32]:
+        """The outline [n,2] of the largest part; [0,2] for an empty mask."""
+        found = self.polygons(tolerance_px=tolerance_px)
+        return found[0] if found else np.zeros((0, 2), dtype=np.int32)
+
+    def _numbers(self) -> str:
+        box = " ".join(f"{edge:g}" for edge in self.box)
+        return f"score {self.score:.2f}; box {box}; {self.area} px"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mask(MaskItem):
+    """One of `Masks`.
+
+    Attributes:
+        prompt_index: which prompt it answers.
+        low_res_mask: float32 [4g,4g], logits in the model frame; fit to be a `mask_input`.
+    """
+
+    prompt_index: int
+    low_res_mask: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        freeze_array(self, "low_res_mask", dtype="float32", shape=(None, None))
+
+    def __repr__(self) -> str:
+        return f"Mask(prompt {self.prompt_index}; {self._numbers()})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TextMask(MaskItem):
+    """One label of `TextMasks`, whether it is in the image or not.
+
+    Attributes:
+        label: its text.
+        presence: 0..1, whether the label is in the image at all.
+        present: whether that is enough; otherwise the mask is empty, and the score 0.
+        points: float32 [n,2], the points drawn for it, (x, y) in image pixels.
+    """
+
+    label: str
+    presence: float
+    present: bool
+    points: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        freeze_array(self, "points", dtype="float32", shape=(None, 2))
+
+    def __repr__(self) -> str:
+        said = self._numbers() if self.present else "absent"
+        return f"TextMask({self.label!r}: presence {self.presence:.2f}; {said})"

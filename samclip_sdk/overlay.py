@@ -1,0 +1,137 @@
+"""Masks and captions drawn over a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from samclip_sdk.masks import mask_to_box
+
+COLOURS: tuple[tuple[int, int, int], ...] = (
+    (255, 77, 77), (51, 145, 255), (255, 200, 33), (56, 193, 114), (186, 104, 240),
+    (255, 138, 36), (0, 199, 209), (255, 105, 180), (150, 210, 50), (110, 90, 250),
+    (190, 120, 70), (0, 150, 136), (214, 40, 140), (140, 170, 220), (128, 128, 0),
+    (235, 150, 140),
+)  # fmt: skip
+"""RGB, neighbours far apart in hue; used in a circle."""
+
+_FILL = 0.45
+_MAX_CAPTION = 40
+
+
+def draw_overlay(
+    image: NDArray[np.uint8],
+    *,
+    masks: Iterable[NDArray[np.bool_]],
+    captions: Sequence[str] | None = None,
+    colours: Sequence[int] | None = None,
+) -> NDArray[np.uint8]:
+    """Draws masks over an image: a tint, an outline, and a caption in the middle of each.
+
+    Large masks are drawn first, so that small ones inside them stay visible; empty ones are left
+    out, their captions too.
+
+    Args:
+        image: uint8 [H,W,3], RGB.
+        masks: bool [H,W] each.
+        captions: one for each mask.
+        colours: for each mask its place in `COLOURS`; by default 0, 1, 2, ...
+
+    Returns:
+        uint8 [H,W,3], a new image.
+    """
+    canvas = image.copy()
+    line = max(1, round(max(image.shape[:2]) / 450))
+    tags = []
+    planes = list(masks)
+    areas = [int(mask.sum()) for mask in planes]
+    for index in sorted(range(len(planes)), key=lambda index: -areas[index]):
+        if not areas[index]:
+            continue
+        mask = planes[index]
+        colour = COLOURS[(index if colours is None else colours[index]) % len(COLOURS)]
+        x0, y0, x1, y1 = mask_to_box(mask).astype(int).tolist()
+        region, inside = canvas[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+        tint = region[inside] * (1 - _FILL) + np.array(colour, dtype=np.float32) * _FILL
+        region[inside] = np.rint(tint).astype(np.uint8)
+        contours, _ = cv2.findContours(
+            inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0)
+        )
+        cv2.drawContours(canvas, contours, -1, (255, 255, 255), 2 * line + 1, cv2.LINE_AA)
+        cv2.drawContours(canvas, contours, -1, colour, 2 * line - 1, cv2.LINE_AA)
+        if captions is not None:
+            x, y = _middle(inside)
+            tags.append((captions[index], (x0 + x, y0 + y), colour))
+    return draw_captions(canvas, captions=tags)
+
+
+def draw_captions(
+    image: NDArray[np.uint8],
+    *,
+    captions: Iterable[tuple[str, tuple[float, float], tuple[int, int, int]]],
+) -> NDArray[np.uint8]:
+    """Writes captions (text, centre (x, y) in image pixels, RGB of the plate behind it).
+
+    They stay inside the image, and one that would cover another moves below it.
+
+    Returns:
+        uint8 [H,W,3], a new image.
+    """
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    size = max(11, round(max(picture.size) / 48))
+    pad = size // 4
+    taken: list[tuple[int, int, int, int]] = []
+    for text, (x, y), colour in captions:
+        font = _font(text, size=size)
+        shown = " ".join(text.split())
+        shown = shown if len(shown) <= _MAX_CAPTION else shown[: _MAX_CAPTION - 1] + "…"
+        width, height = round(draw.textlength(shown, font=font)) + 2 * pad, size + 2 * pad
+        left = max(0, round(min(x - width / 2, picture.width - width)))
+        top = max(0, round(min(y - height / 2, picture.height - height)))
+        top = _free_row(left, top, width=width, height=height, bottom=picture.height, taken=taken)
+        taken.append((left, top, left + width, top + height))
+        draw.rounded_rectangle(taken[-1], radius=pad, fill=colour)
+        dark = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+        ink = (20, 20, 20) if dark else (255, 255, 255)
+        draw.text((left + pad, top + height / 2), shown, fill=ink, font=font, anchor="lm")
+    return np.array(picture)
+
+
+def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font, the same everywhere; it has ASCII only, so for the rest the system's."""
+    if not text.isascii():
+        with suppress(OSError):
+            return ImageFont.truetype("DejaVuSans.ttf", size)
+    return ImageFont.load_default(size)
+
+
+def _free_row(
+    left: int,
+    top: int,
+    *,
+    width: int,
+    height: int,
+    bottom: int,
+    taken: Iterable[tuple[int, int, int, int]],
+) -> int:
+    """The first top at or below `top` where a plate covers no other, or `top` if there is none."""
+    row = top
+    for x0, y0, x1, y1 in sorted(taken, key=lambda box: box[1]):
+        if left < x1 and x0 < left + width and row < y1 and y0 < row + height:
+            row = y1 + 2
+    return row if row + height <= bottom else top
+
+
+def _middle(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """The point (x, y) of a mask that is farthest from its edge: always inside it."""
+    step = max(1, max(mask.shape) // 512)  # A caption needs no exact place.
+    plane = np.pad(mask[::step, ::step].astype(np.uint8), 1)
+    distance = cv2.distanceTransform(plane, cv2.DIST_L2, 3)
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return float((x - 1) * step), float((y - 1) * step)
