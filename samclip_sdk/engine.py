@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.contract import contract_graphs, graph_key
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.errors import EmbeddingMismatchError
 from samclip_sdk.image import Frame, ImageSource, center_crop, letterbox, load_picture
@@ -56,6 +56,9 @@ class Engine:
         self._sessions: dict[str, Session] = {}
         self._text_embedder: TextEmbedder | None = None
         self._vocabulary: dict[str, Array] = {}
+        resolution = self.manifest.tasks.segmentation.resolution
+        graphs = contract_graphs(self.manifest.model, resolutions=[resolution])
+        self._encoder = graphs[graph_key("image_encoder", resolution)]
         self._last_head: tuple[weakref.ref[ImageEmbedding], tuple[Array, Array]] | None = None
 
     def run(self, graph: str, feed: Arrays, *, clock: Stopwatch) -> dict[str, Array]:
@@ -84,11 +87,7 @@ class Engine:
         """
         if not isinstance(image, ImageEmbedding):
             return self.encode(image, task=task, clock=clock)
-        if image.bundle_id != self.model_id:
-            raise EmbeddingMismatchError(
-                f"the image embedding was made by model {image.bundle_id}, this is model "
-                f"{self.model_id}: encode the image again"
-            )
+        image.check_model(self.model_id, encoder=self._encoder)
         return image
 
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:

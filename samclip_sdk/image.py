@@ -29,6 +29,9 @@ _FORMATS = (
 )  # fmt: skip
 """Pillow's names. Its JPEG reads MPO too; HEIF is there once pillow-heif is registered."""
 
+MAX_PIXELS = 1 << 30
+"""Of a picture; a single mask of it takes a gigabyte."""
+
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -185,6 +188,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _check_size(height: int, width: int, *, name: str) -> None:
     if height < 1 or width < 1:
         raise ImageError(f"{name} is empty: {width} x {height} pixels")
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"{name} has {width} x {height} pixels; {MAX_PIXELS} are the most")
     if height * width == 1:
         raise ImageError(f"{name} is a single pixel: there is nothing to find in it")
 

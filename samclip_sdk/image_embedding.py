@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
 from samclip_sdk.frozen import Frozen, freeze_array
-from samclip_sdk.image import Frame, Picture
+from samclip_sdk.image import MAX_PIXELS, Frame, Picture
+from samclip_sdk.result_base import described
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,11 +67,37 @@ class ImageEmbedding(Frozen):
         grid = shape[2]
         freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, grid, grid))
         freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, grid, grid))
+        if not grid or self.frame.resolution % grid:
+            raise ValueError(f"{self.frame.resolution} px have no grid of {grid} x {grid} patches")
 
     def __repr__(self) -> str:
         grid = self.image_tokens.shape[-1]
-        took = f"; {sum(self.speed.values()):.0f} ms" if self.speed else ""
-        return f"ImageEmbedding({_size(self.frame)}, grid {grid} x {grid}; {self.bundle_id}{took})"
+        said = f"{_size(self.frame)}, grid {grid} x {grid}"
+        return described("ImageEmbedding", said, one_line(self.bundle_id), speed=self.speed)
+
+    def check_model(self, model_id: str, *, encoder: GraphSpec) -> None:
+        """Refuses what another model made, or what no file of this one can hold.
+
+        Args:
+            model_id: of the model that is to read it.
+            encoder: its image_encoder, at the resolution of segmentation.
+
+        Raises:
+            EmbeddingMismatchError: the model is another, or the shapes are not what it makes.
+        """
+        if self.bundle_id != model_id:
+            raise EmbeddingMismatchError(
+                f"the image embedding was made by model {one_line(self.bundle_id)}, this is model "
+                f"{model_id}: encode the image again"
+            )
+        resolution = encoder.inputs[0].shape[-1]
+        shapes = {each.name: each.shape for each in encoder.outputs}
+        own = {name: getattr(self, name).shape for name in shapes}
+        if (self.frame.resolution, own) != (resolution, shapes):
+            raise EmbeddingMismatchError(
+                f"the image embedding is of {self.frame.resolution} px with {own}, this model has "
+                f"{resolution} px with {shapes}: encode the image again"
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an .npz file, whole or not at all.
@@ -78,7 +106,7 @@ class ImageEmbedding(Frozen):
             StorageError: another suffix, or the file cannot be written.
         """
         if Path(path).suffix.lower() != ".npz":
-            raise StorageError(f"cannot write {one_line(os.fspath(path))}: it must end in .npz")
+            raise StorageError(f"cannot write {one_line(path)}: it must end in .npz")
         with atomic_file(path) as file:
             np.savez(
                 file,
@@ -95,9 +123,9 @@ class ImageEmbedding(Frozen):
         Raises:
             StorageError: the file is missing, damaged, or no saved ImageEmbedding.
         """
-        name = one_line(os.fspath(path))
+        name = one_line(path)
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(
                     image_tokens=_finite(arrays["image_tokens"]),
                     image_embeddings=_finite(arrays["image_embeddings"]),
@@ -121,6 +149,8 @@ def _frame(numbers: NDArray[np.int64]) -> Frame:
     if numbers.dtype.kind != "i" or numbers.shape != (5,):
         raise ValueError("a frame is five whole numbers")
     frame = Frame(*numbers.tolist())
+    if frame.height_px * frame.width_px > MAX_PIXELS:
+        raise ValueError(f"no picture is as large as this: {frame}")
     if frame != Frame.fit(frame.height_px, frame.width_px, resolution=frame.resolution):
         raise ValueError(f"no picture lies like this: {frame}")
     return frame

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.atomic_file import atomic_file, check_target
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
 from samclip_sdk.frozen import Frozen
 from samclip_sdk.image import ImageSource, Picture, load_image
@@ -96,6 +96,9 @@ class Result(Frozen, Sequence[Item]):
             StorageError: another suffix, or the file cannot be written.
         """
         suffix = Path(path).suffix.lower()
+        if suffix not in (".png", ".json", ".npz"):
+            raise StorageError(f"cannot write {one_line(path)}: it must end in .png, .json or .npz")
+        check_target(path)
         if suffix == ".png":
             content = _png(Image.fromarray(self.plot(image)))
             with atomic_file(path) as file:
@@ -104,13 +107,9 @@ class Result(Frozen, Sequence[Item]):
             text = self.to_json()
             with atomic_file(path) as file:
                 file.write(text.encode("utf-8"))
-        elif suffix == ".npz":
+        else:
             with atomic_file(path) as file:
                 np.savez_compressed(file, **self._arrays())
-        else:
-            raise StorageError(
-                f"cannot write {one_line(os.fspath(path))}: it must end in .png, .json or .npz"
-            )
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows; without an image, the text."""

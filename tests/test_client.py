@@ -26,6 +26,7 @@ from samclip_sdk import (
     TextError,
     TextTruncatedWarning,
 )
+from samclip_sdk.image import Frame
 from tests.fake_source import FakeSource, fake_client, picture
 
 LABELS = ["dog", "zebra", "cat", "green frog"]
@@ -297,6 +298,24 @@ def test_another_models_embedding_is_refused(model: SamClip, tmp_path: Path) -> 
     ):
         with pytest.raises(EmbeddingMismatchError, match="made by model other, this is model fake"):
             ask()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_tokens": np.zeros((1, 5, 4, 4), np.float32)},
+        {"image_embeddings": np.zeros((1, 5, 4, 4), np.float32)},
+        {"frame": Frame.fit(50, 100, resolution=32)},
+    ],
+)
+def test_an_embedding_of_other_sizes_is_refused(
+    both: tuple[SamClip, FakeSource], change: dict[str, Any]
+) -> None:
+    model, source = both
+    image = replace(model.encode_image(picture()), **change)
+    with pytest.raises(EmbeddingMismatchError, match="this model has 64 px with"):
+        model.segment_text(image, LABELS)
+    assert source.runs("clip_head@64") == 0
 
 
 def test_a_saved_embedding_answers_the_same(model: SamClip, tmp_path: Path) -> None:

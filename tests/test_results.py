@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
 import json
 import pickle
 import sys
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageShow
 
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
-from samclip_sdk.image import Frame
-from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.masks import rle_to_mask
 from samclip_sdk.results import Classification, Masks
 from samclip_sdk.text_masks import TextMasks
@@ -92,17 +93,22 @@ def test_a_wrong_array_is_named(make: Any, name: str, value: object, said: str) 
         dataclasses.replace(make(), **{name: value})
 
 
+TRAVELS = [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))]
+
+
 @pytest.mark.parametrize("make", ALL)
-def test_results_are_immutable_and_travel_between_processes(make: Any) -> None:
-    result = make()
-    for each in dataclasses.fields(result):
-        value = getattr(result, each.name)
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(result, each.name, value)
-        if isinstance(value, np.ndarray):
-            assert not value.flags.writeable
-    copy = pickle.loads(pickle.dumps(result))
-    assert copy.speed == result.speed
+@pytest.mark.parametrize("travel", [lambda each: each, *TRAVELS])
+def test_results_are_immutable_however_they_travel(make: Any, travel: Any) -> None:
+    result = travel(make())
+    for holder in (result, travel(result[1])):
+        for each in dataclasses.fields(holder):
+            value = getattr(holder, each.name)
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(holder, each.name, value)
+            for array in value if each.name == "points" and holder is result else [value]:
+                assert not (isinstance(array, np.ndarray) and array.flags.writeable), each.name
+    assert result.speed == make().speed
+    assert result.to_json() == make().to_json()
 
 
 def test_a_result_does_not_freeze_the_callers_array() -> None:
@@ -114,6 +120,179 @@ def test_a_result_does_not_freeze_the_callers_array() -> None:
 def test_other_widths_are_converted() -> None:
     result = Classification(["dog"], np.array([1.0]), np.array([3], dtype=np.int64))
     assert (result.probs.dtype, result.logits.dtype) == (np.float32, np.float32)
+
+
+# --- one line, and one item a row --------------------------------------------------------------
+
+
+def test_results_print_one_short_line() -> None:
+    assert repr(classification()) == (
+        "Classification(3 labels: größe 0.67, cat 0.24, dog 0.09; 1.5 ms)"
+    )
+    assert repr(masks()) == "Masks(3 masks of 2 prompts: 0.90, 0.80, 0.10; 80 x 60; 2.0 ms)"
+    assert repr(text_masks()) == "TextMasks(2 of 4 labels found: dog 0.90, grass 0.70; 80 x 60)"
+    assert repr(nothing_present()) == "TextMasks(0 of 4 labels found; 80 x 60)"
+    assert [repr(each) for each in text_masks()[:2]] == [
+        "TextMask('cat': presence 0.10; absent)",
+        "TextMask('dog': presence 0.90; score 0.80; box 30 10 50 20; 200 px)",
+    ]
+    assert repr(masks()[0]) == "Mask(prompt 0; score 0.90; box 30 10 50 20; 200 px)"
+
+
+def test_a_line_stays_short_whatever_was_asked() -> None:
+    labels = ["two\nlines " * 50, *(f"label {index}" for index in range(999))]
+    even = np.full(1000, 0.001, dtype=np.float32)
+    said = repr(Classification(labels, even, even, {"a": 1200.4, "b": 34.0}))
+    assert said.startswith("Classification(1000 labels: two\\nlines")
+    assert said.endswith("label 3 0.00, and 995 more; 1234 ms)")
+    assert len(said) < 200
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_results_are_sequences(make: Any) -> None:
+    result = make()
+    assert isinstance(result, Sequence)
+    count = len(result)
+    rows = [vars(each) for each in result]
+    assert len(rows) == count
+    for index in (0, -1, count - 1, -count, np.int64(1)):
+        np.testing.assert_equal(vars(result[index]), rows[index])
+    for index in (count, -count - 1):
+        with pytest.raises(IndexError):
+            result[index]
+    with pytest.raises(TypeError):
+        result["dog"]
+    for part in (slice(1, None), slice(None, None, -1), slice(5, 9)):
+        np.testing.assert_equal([vars(each) for each in result[part]], rows[part])
+    np.testing.assert_equal([vars(each) for each in reversed(result)], rows[::-1])
+
+
+def test_an_item_of_a_classification() -> None:
+    size = classification()[1]
+    assert (size.label, size.logit) == ("größe", 3.0)
+    assert size.prob == pytest.approx(0.665, abs=1e-3)
+
+
+def test_items_of_masks() -> None:
+    second = masks()[1]
+    assert (second.score, second.prompt_index, second.area) == (pytest.approx(0.8), 1, 35 * 55)
+    assert second.box.tolist() == [5, 5, 60, 40]
+    assert second.mask.sum() == second.area
+    assert second.low_res_mask.shape == (16, 16)
+    assert sorted(map(tuple, second.polygon().tolist())) == [(5, 5), (5, 40), (60, 5), (60, 40)]
+
+
+def test_items_of_text_masks_are_the_labels_asked() -> None:
+    cat, dog, sofa, grass = text_masks()
+    assert [each.label for each in (cat, dog, sofa, grass)] == ["cat", "dog", "sofa", "grass"]
+    assert [each.present for each in (cat, dog, sofa, grass)] == [False, True, False, True]
+    assert (dog.presence, dog.score) == (pytest.approx(0.9), pytest.approx(0.8))
+    assert (cat.area, cat.box.tolist(), cat.polygons()) == (0, [0, 0, 0, 0], [])
+    assert (cat.mask.shape, cat.polygon().shape) == ((HEIGHT, WIDTH), (0, 2))
+    assert grass.box.tolist() == [0, 30, 80, 60]
+    assert grass.points.tolist() == [[10, 35], [70, 50]]
+
+
+def test_boxes_and_polygons_of_all_rows() -> None:
+    assert masks().xyxy.tolist() == masks().boxes.tolist()
+    assert text_masks().xyxy.tolist() == [[0] * 4, [30, 10, 50, 20], [0] * 4, [0, 30, 80, 60]]
+    assert [len(each) for each in masks().polygons()] == [1, 1, 0]
+    assert [len(each) for each in text_masks().polygons()] == [0, 1, 0, 1]
+    dog = text_masks().polygons(tolerance_px=1)[1][0]
+    assert sorted(map(tuple, dog.tolist())) == [(30, 10), (30, 20), (50, 10), (50, 20)]
+
+
+def test_in_asks_whether_a_label_is_in_the_image() -> None:
+    assert "dog" in text_masks()
+    assert "cat" not in text_masks()  # asked, and absent
+    assert "horse" not in text_masks()
+
+
+# --- the picture -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(PICTURE).save(path)
+    drawn = make().plot(PICTURE)
+    for picture in (str(path), path.read_bytes(), PICTURE, Image.fromarray(PICTURE)):
+        result = dataclasses.replace(make(), picture=picture)
+        np.testing.assert_array_equal(result.plot(), drawn)
+        result.save(tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as saved:
+            np.testing.assert_array_equal(np.array(saved), drawn)
+        with Image.open(io.BytesIO(result._repr_png_())) as shown:
+            np.testing.assert_array_equal(np.array(shown), drawn)
+        other = PICTURE // 2
+        np.testing.assert_array_equal(result.plot(other), make().plot(other))
+
+
+def test_of_a_picture_only_its_path_is_pickled() -> None:
+    """Pixels would be larger than the answer; other copies are of the same process."""
+    with_path = dataclasses.replace(masks(), picture="/somewhere/a.jpg")
+    with_pixels = dataclasses.replace(masks(), picture=PICTURE)
+    for travel in TRAVELS:
+        assert travel(with_path).picture == "/somewhere/a.jpg"
+    for picture in (PICTURE, Image.fromarray(PICTURE), b"the content of a file"):
+        travelled = pickle.loads(pickle.dumps(dataclasses.replace(masks(), picture=picture)))
+        assert travelled.picture is None
+    assert copy.copy(with_pixels).picture is PICTURE
+    assert copy.deepcopy(with_pixels).picture is PICTURE
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_without_a_picture_the_way_out_is_named(make: Any, tmp_path: Path) -> None:
+    for draw in (
+        lambda: make().plot(),
+        lambda: make().show(),
+        lambda: make().save(tmp_path / "a.png"),
+    ):
+        with pytest.raises(ImageError, match=r"is not known.*give image="):
+            draw()
+    assert list(tmp_path.iterdir()) == []
+    assert make()._repr_png_() is None
+
+
+def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
+    result = dataclasses.replace(masks(), picture=str(tmp_path / "gone.jpg"))
+    with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
+        result.plot()
+    assert result._repr_png_() is None
+
+
+def test_show_opens_a_viewer_or_says_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Image.Image] = []
+    monkeypatch.setattr(ImageShow, "_viewers", [])
+    with pytest.raises(ImageError, match="use save"):
+        masks().show(PICTURE)
+
+    class Viewer(ImageShow.Viewer):
+        def show(self, image: Image.Image, **options: Any) -> int:
+            shown.append(image)
+            return 1
+
+    ImageShow.register(Viewer)
+    masks().show(PICTURE)
+    np.testing.assert_array_equal(np.array(shown[0]), masks().plot(PICTURE))
+
+
+def test_a_notebook_gets_a_picture_of_its_own_size() -> None:
+    picture = np.zeros((1500, 2000, 3), dtype=np.uint8)
+    shown = dataclasses.replace(classification(), picture=picture)._repr_png_()
+    assert shown is not None
+    with Image.open(io.BytesIO(shown)) as image:
+        assert image.size == (1280, 960)
+
+
+def test_the_masks_of_one_prompt_differ_in_colour_and_prompts_do() -> None:
+    alone = dataclasses.replace(masks(), prompt_index=np.zeros(3, np.int32)).plot(PICTURE)
+    apart = masks().plot(PICTURE)
+    (y0, x0), (y1, x1) = (12, 32), (35, 50)
+    assert alone[y0, x0].tolist() != alone[y1, x1].tolist()
+    assert apart[y0, x0].tolist() != apart[y1, x1].tolist()
+    same = dataclasses.replace(masks(), prompt_index=np.array([0, 1, 0], np.int32)).plot(PICTURE)
+    np.testing.assert_array_equal(same, apart)
 
 
 # --- text masks --------------------------------------------------------------------------------
@@ -154,12 +333,16 @@ def test_150_labels_on_12_megapixels_cost_what_is_present() -> None:
     assert sum(each.nbytes for each in stored if isinstance(each, np.ndarray)) < 65e6
 
 
-def test_nothing_present(tmp_path: Path) -> None:
-    result = dataclasses.replace(
+def nothing_present() -> TextMasks:
+    return dataclasses.replace(
         text_masks(),
         present_index=np.zeros(0, np.int32),
         present_masks=np.zeros((0, HEIGHT, WIDTH), bool),
     )
+
+
+def test_nothing_present(tmp_path: Path) -> None:
+    result = nothing_present()
     assert result.present == ()
     assert result.to_dict()["annotations"] == []
     np.testing.assert_array_equal(result.plot(PICTURE), PICTURE)
@@ -257,8 +440,8 @@ def test_a_full_disk_leaves_nothing(
 def test_save_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"must end in \.png, \.json or \.npz"):
         masks().save(tmp_path / "a.bmp")
-    with pytest.raises(ImageError, match="give image="):
-        masks().save(tmp_path / "a.png")
+    with pytest.raises(StorageError, match="there is no folder"):
+        masks().save(tmp_path / "none" / "a.png", image="not looked at")
     assert list(tmp_path.iterdir()) == []
 
 
