@@ -3,6 +3,8 @@
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import (
     BundleError,
+    BundleSchemaError,
+    BundleTamperedError,
     EmbeddingMismatchError,
     ImageError,
     PromptError,
@@ -15,17 +17,28 @@ from samclip_sdk.errors import (
     UnverifiedArtifactWarning,
     VerificationError,
 )
-from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.image import Frame, ImageSource
+from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
+from samclip_sdk.items import LabelProb, Mask, TextMask
 from samclip_sdk.results import Classification, Masks
 from samclip_sdk.text_masks import TextMasks
 
+__version__ = "0.1.0"
+
 __all__ = [
     "BundleError",
+    "BundleSchemaError",
+    "BundleTamperedError",
     "Classification",
     "EmbeddingMismatchError",
+    "Frame",
     "ImageEmbedding",
     "ImageError",
+    "ImageSource",
+    "LabelProb",
+    "Mask",
     "Masks",
+    "PreparedImage",
     "PromptError",
     "RuntimeMissingError",
     "SamClip",
@@ -33,6 +46,7 @@ __all__ = [
     "SamClipWarning",
     "StorageError",
     "TextError",
+    "TextMask",
     "TextMasks",
     "TextTruncatedWarning",
     "UnverifiedArtifactWarning",
