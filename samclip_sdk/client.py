@@ -21,7 +21,7 @@ from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.prompts import geometric_prompts
 from samclip_sdk.results import Classification, Masks
-from samclip_sdk.runtimes.base import OnProgress, RuntimeOptions, tell_nobody
+from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
 from samclip_sdk.text import check_labels, check_texts
 from samclip_sdk.text_masks import TextMasks
 from samclip_sdk.text_to_mask import Options, compose, head_only, presence_of, score_maps
@@ -59,6 +59,7 @@ class SamClip:
         *,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         precision: str | None = None,
+        device: str | None = None,
         providers: Sequence[str] = (),
         compute_units: str = "all",
         threads: int = 0,
@@ -73,19 +74,25 @@ class SamClip:
             model: a bundle's folder, .zip or name, or a checkpoint folder.
             precision: "fp32", "fp16", "bf16" (OpenVINO), "int8" or "palette6" (Core ML); the
                 bundle's preferred one if None; the fastest one here if "auto".
-            providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
+            device: "cpu", "cuda", "cuda:1" or, with "torch", "mps"; None is the runtime's own: the
+                CPU where it runs there.
+            providers: instead of a device, onnxruntime's execution providers, the preferred one
+                first.
             compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
             threads: onnxruntime's and OpenVINO's; their own choice if 0.
             on_progress: told what a long step is at (a message, how many of its parts are done, how
                 many it has): trying what is fastest, building a TensorRT engine.
 
         Raises:
-            RuntimeMissingError: the runtime is not installed; the message says how to install it.
+            OptionError: an option that cannot be, or that the runtime does not take.
+            RuntimeMissingError: the runtime is not installed, or the device or a provider is not
+                there; the message says what to do about it.
             BundleError: the model cannot be opened, or a file of it is missing or was changed.
             VerificationError: "auto" found nothing that computes what it should.
         """
         options = RuntimeOptions(
-            providers=tuple(providers),
+            device=device,
+            providers=providers,
             compute_units=compute_units,
             threads=threads,
             on_progress=on_progress or tell_nobody,

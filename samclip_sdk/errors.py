@@ -7,6 +7,7 @@
     ├── BundleError              a bundle that cannot be opened
     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
     │   └── BundleSchemaError    a manifest that this version does not understand
+    ├── OptionError              an option that cannot be, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
     ├── StorageError             a file that cannot be written (disk full) or read back
@@ -49,6 +50,10 @@ class BundleTamperedError(BundleError):
 
 class BundleSchemaError(BundleError):
     """A manifest that this version does not understand."""
+
+
+class OptionError(SamClipError):
+    """An option of a runtime that cannot be, or that this runtime does not take."""
 
 
 class RuntimeMissingError(SamClipError):

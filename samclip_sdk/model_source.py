@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,13 @@ from samclip_sdk.bundle.artifact_sets import find_set
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.hardware import cpu_name, gpu_name
 from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
+from samclip_sdk.runtimes.ort_providers import CPU_PROVIDER, wanted_providers
+from samclip_sdk.runtimes.versions import runtime_version
 from samclip_sdk.session import Session
-from samclip_sdk.sign_off import sign_off_path
+from samclip_sdk.sign_off import SignOffKey
 
 _OF_OTHERS_FILES = ("openvino", "tensorrt")
 """Runtimes that read ONNX files, whose parity was measured on onnxruntime."""
@@ -51,7 +55,8 @@ class BundleSource:
     """A bundle on a runtime. All that it will run is verified here; sessions are opened later.
 
     Warns with UnverifiedArtifactWarning of artifacts that were never compared with eager torch on
-    the runtime that they are for, until `samclip verify` has passed on this device.
+    the runtime and the kind of device that they are to run on, until `samclip verify` has passed
+    here for this runtime, provider and device, and for the version that is installed.
 
     Args:
         bundle: where the artifacts are.
@@ -98,26 +103,61 @@ class BundleSource:
             )
             for graph in bundle.manifest.graphs
         }
-        if warn:
-            self._warn_of_unproven()
+        if warn and not self.proven and not self.verified:
+            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=4)
 
-    def _warn_of_unproven(self) -> None:
-        """Of what no one has seen run right, unless it passed here."""
-        proven = all(file.proven for files in self._files.values() for file in files)
-        report = sign_off_path(
-            self.id,
+    @property
+    def proven(self) -> bool:
+        """Whether the export compared all of it on such a runtime: of ONNX files, on the CPU."""
+        compared = all(file.proven for files in self._files.values() for file in files)
+        return compared and self.runtime not in _OF_OTHERS_FILES and not self._on_gpu
+
+    @property
+    def verified(self) -> bool:
+        """Whether `samclip verify` has passed here for all that an answer depends on."""
+        return self.sign_off_key.path.is_file()
+
+    @property
+    def sign_off_key(self) -> SignOffKey:
+        """What a report of this source vouches for."""
+        options, on_onnx = self._options, self.runtime == "onnx"
+        device = (gpu_name() if self._on_gpu else "") or cpu_name()
+        index = device_index(options.device or "")
+        return SignOffKey(
+            bundle_id=self.id,
             runtime=self.runtime,
             precision=self.precision,
-            compute_units=self._options.compute_units,
+            providers=wanted_providers(options) if on_onnx else (),
+            compute_units=options.compute_units,
+            device=f"{device}, number {index}" if index else device,
+            version=runtime_version(self.runtime),
         )
-        if (proven and self.runtime not in _OF_OTHERS_FILES) or report.is_file():
-            return
-        warnings.warn(
-            f"the {self.runtime} {self.precision} graphs of {self.manifest.name} were never "
-            "compared with their reference on a device like this: run `samclip verify "
-            f"{self.bundle.root} --runtime {self.runtime}` here",
-            UnverifiedArtifactWarning,
-            stacklevel=3,
+
+    @property
+    def verify_command(self) -> str:
+        """What to type for its report."""
+        options = self._options
+        chosen = {
+            "--precision": (self.precision,),
+            "--device": (options.device,) if options.device else (),
+            "--provider": options.providers,
+            "--compute-units": (options.compute_units,) if self.runtime == "coreml" else (),
+        }
+        arguments = [f"{name} {value}" for name, values in chosen.items() for value in values]
+        model = f"--model {shlex.quote(str(self.bundle.root))} --runtime {self.runtime}"
+        return " ".join(("samclip verify", model, *arguments))
+
+    @property
+    def _on_gpu(self) -> bool:
+        if self.runtime == "onnx":
+            return wanted_providers(self._options) != (CPU_PROVIDER,)
+        return self.runtime == "tensorrt"
+
+    def _warning(self) -> str:
+        key = self.sign_off_key
+        return (
+            f"the graphs of {self.manifest.name} were never compared with their reference on "
+            f"{key} here ({key.device}, {key.version}): run `{self.verify_command}`"
         )
 
     @property

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
@@ -10,10 +13,40 @@ from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
 
 
-def sign_off_path(bundle_id: str, *, runtime: str, precision: str, compute_units: str) -> Path:
-    """Where the report of a bundle on a runtime lies, once it has passed."""
-    name = f"{bundle_id}-{runtime}-{precision}-{compute_units}.json"
-    return platformdirs.user_data_path("samclip-sdk") / "verified" / name
+@dataclass(frozen=True)
+class SignOffKey:
+    """What a report vouches for; any difference is something that it says nothing about.
+
+    Attributes:
+        bundle_id: of the bundle.
+        runtime: that ran it.
+        precision: that it ran in.
+        providers: onnxruntime's, the preferred one first; none elsewhere.
+        compute_units: Core ML's; "all" elsewhere.
+        device: the processor or GPU that it ran on.
+        version: of the runtime's package.
+    """
+
+    bundle_id: str
+    runtime: str
+    precision: str
+    providers: tuple[str, ...]
+    compute_units: str
+    device: str
+    version: str
+
+    @property
+    def path(self) -> Path:
+        """Where the report lies, once it has passed."""
+        digest = hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+        folder = platformdirs.user_data_path("samclip-sdk") / "verified"
+        return folder / f"{self.bundle_id}-{self.runtime}-{self.precision}-{digest}.json"
+
+    def __str__(self) -> str:
+        """The runtime and the precision, and what else was chosen, in a few words."""
+        units = (self.compute_units,) if self.compute_units != "all" else ()
+        # Its last provider is the CPU, which takes what the others leave.
+        return " ".join((self.runtime, self.precision, *self.providers[:-1], *units))
 
 
 def write_sign_off(path: Path, *, report: str) -> None:

@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "timing", "frozen"},
+    {"errors", "frozen", "hardware", "timing"},
     {"atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
     {"image", "text", "vocabulary", "sign_off", "prompts"},

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
-from samclip_sdk import BundleError, RuntimeMissingError, SamClip
+from samclip_sdk import BundleError, OptionError, RuntimeMissingError, SamClip
 from samclip_sdk.auto.opening import open_source
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import (
     BundleSchemaError,
     BundleTamperedError,
     StorageError,
     UnverifiedArtifactWarning,
 )
-from samclip_sdk.sign_off import sign_off_path, write_sign_off
+from samclip_sdk.model_source import BundleSource
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.sign_off import write_sign_off
 from tests.example_bundle import contents, manifest, write_files
 
 
@@ -103,21 +106,130 @@ def unproven() -> dict[str, Any]:
     return content
 
 
-def test_warns_of_what_was_never_compared_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until a report of this bundle, runtime and precision has passed on this device."""
+def warned(runtime: str, folder: Path, **options: Any) -> list[str]:
+    """What loading says, in the order in which it says it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        open_source(runtime, model=folder, precision=None, options=RuntimeOptions(**options))
+    assert all(issubclass(each.category, UnverifiedArtifactWarning) for each in caught)
+    return [str(each.message) for each in caught]
+
+
+@pytest.fixture
+def nothing_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path / "data")
-    folder = write_bundle(tmp_path / "bundle", content=unproven())
-    with pytest.warns(UnverifiedArtifactWarning, match=r"samclip verify .*bundle --runtime onnx"):
-        source = open_source("onnx", model=folder, precision=None)
-    for precision, warned in (("fp16", True), ("fp32", False)):
-        path = sign_off_path(source.id, runtime="onnx", precision=precision, compute_units="all")
-        write_sign_off(path, report="{}")
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            open_source("onnx", model=folder, precision=None)
-        assert bool(caught) == warned
+
+
+def sign_off(folder: Path, runtime: str, **options: Any) -> None:
+    source = BundleSource(
+        open_bundle(folder),
+        runtime=runtime,
+        precision=None,
+        options=RuntimeOptions(**options),
+        warn=False,
+    )
+    write_sign_off(source.sign_off_key.path, report="{}")
+
+
+@pytest.mark.usefixtures("nothing_verified")
+class TestWarnings:
+    """Loading warns of what was never compared on such a device, until it was verified here."""
+
+    def test_what_the_export_proved_on_a_cpu_needs_no_more(self, tmp_path: Path) -> None:
+        assert warned("onnx", write_bundle(tmp_path / "bundle")) == []
+
+    def test_what_it_did_not_prove(self, tmp_path: Path) -> None:
+        folder = write_bundle(tmp_path / "bundle", content=unproven())
+        (message,) = warned("onnx", folder)
+        assert f"run `samclip verify --model {folder} --runtime onnx --precision fp32`" in message
+        sign_off(folder, "openvino")
+        assert warned("onnx", folder)
+        sign_off(folder, "onnx")
+        assert warned("onnx", folder) == []
+        assert warned("onnx", folder, threads=2) == []
+
+    def test_another_runtime(self, tmp_path: Path) -> None:
+        folder = write_bundle(tmp_path / "bundle")
+        assert "on openvino fp32 here" in warned("openvino", folder)[0]
+        sign_off(folder, "openvino")
+        assert warned("openvino", folder) == []
+
+    @pytest.mark.parametrize(
+        ("options", "arguments"),
+        [
+            ({"device": "cuda:1"}, "--device cuda:1"),
+            ({"providers": ["CUDAExecutionProvider"]}, "--provider CUDAExecutionProvider"),
+        ],
+    )
+    def test_another_provider(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        options: dict[str, Any],
+        arguments: str,
+    ) -> None:
+        """CUDA is not there; that it loads is for others to say."""
+        monkeypatch.setattr("samclip_sdk.runtimes.ort_providers.check_providers", lambda _: None)
+        folder = write_bundle(tmp_path / "bundle")
+        sign_off(folder, "onnx")
+        (message,) = warned("onnx", folder, **options)
+        assert "onnx fp32 CUDAExecutionProvider here" in message
+        assert message.endswith(f"--runtime onnx --precision fp32 {arguments}`")
+        sign_off(folder, "onnx", **options)
+        assert warned("onnx", folder, **options) == []
+
+    @pytest.mark.parametrize("name", ["cpu_name", "runtime_version"])
+    def test_another_device_or_version(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        folder = write_bundle(tmp_path / "bundle")
+        sign_off(folder, "openvino")
+        monkeypatch.setattr(f"samclip_sdk.model_source.{name}", lambda *_: "another one")
+        assert "another one" in warned("openvino", folder)[0]
+
+
+class TestRefusals:
+    """Nothing of a bundle is read for options that cannot be, or that its runtime does not take."""
+
+    @pytest.mark.parametrize(
+        ("runtime", "options", "message"),
+        [
+            ("openvino", {"providers": ["CPUExecutionProvider"]}, "openvino does not take provi"),
+            ("onnx", {"compute_units": "cpu_only"}, "onnx does not take compute_units='cpu_only'"),
+            ("torch", {"threads": 2}, "torch does not take threads=2: call torch.set_num"),
+            ("openvino", {"device": "cuda"}, "openvino does not take device='cuda'"),
+            ("onnx", {"device": "mps"}, "onnx does not take device='mps'"),
+            ("onnx", {"compute_units": "gpu"}, "no compute units 'gpu'; known are all, cpu_only"),
+            ("onnx", {"providers": "CPUExecutionProvider"}, "providers is 'CPUExec.*; give a list"),
+            ("onnx", {"threads": 1.5}, "threads is 1.5; give a whole number"),
+            ("auto", {"threads": -1}, "threads is -1; give a whole number"),
+        ],
+    )
+    def test_an_option(
+        self, tmp_path: Path, runtime: str, options: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(OptionError, match=message):
+            SamClip.load(runtime, model=tmp_path / "none", **options)
+
+    @pytest.mark.parametrize(
+        "options", [{"device": "cuda"}, {"providers": ["NoSuchExecutionProvider"]}]
+    )
+    def test_what_is_not_there(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        """On loading, not at the first inference."""
+        folder = write_bundle(tmp_path)
+        with pytest.raises(RuntimeMissingError, match=r"samclip-sdk\[onnx-gpu\]"):
+            SamClip.load("onnx", model=folder, **options)
+
+    def test_core_ml_elsewhere_than_on_a_mac(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("platform.system", lambda: "Linux")
+        with pytest.raises(RuntimeMissingError, match="on a Mac only"):
+            SamClip.load("coreml")
+
+    def test_auto_has_no_candidate_left(self) -> None:
+        with pytest.raises(
+            RuntimeMissingError, match="onnx does not take compute_units='cpu_only'"
+        ):
+            SamClip.load(compute_units="cpu_only")
 
 
 def test_a_report_that_cannot_be_kept(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ PUBLIC = [
     "LabelProb",
     "Mask",
     "Masks",
+    "OptionError",
     "PreparedImage",
     "PromptError",
     "RuntimeMissingError",
@@ -43,8 +44,8 @@ PUBLIC = [
 ALIASES = {"ImageSource"}
 SIGNATURES = {
     "load": (
-        "(runtime='auto', *, model='samclip-tiny', precision=None, providers=(), "
-        "compute_units='all', threads=0, on_progress=None)"
+        "(runtime='auto', *, model='samclip-tiny', precision=None, device=None, "
+        "providers=(), compute_units='all', threads=0, on_progress=None)"
     ),
     "close": "(self)",
     "prepare_image": "(self, image)",
@@ -118,5 +119,6 @@ def test_no_method_is_unpinned() -> None:
 
 def test_the_front_door_is_short_and_the_package_is_typed() -> None:
     front = Path(samclip_sdk.__file__)
-    assert front.read_text(encoding="utf-8").count("\n") <= 70
+    "OptionError",
+    "PreparedImage",
     assert front.with_name("py.typed").exists()

@@ -34,8 +34,8 @@ from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes.base import RuntimeOptions
 from samclip_sdk.runtimes.openvino import computes_bf16
+from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.timing import Timing, elapsed_ms, repeat
 from samclip_sdk.verify.verify import verify_bundle
 

@@ -77,8 +77,8 @@ class SdkSubject:
         from benchmarks.speed.picture import noise_picture
         from samclip_sdk.bench.bench import open_model
         from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
-        from samclip_sdk.runtimes.availability import installed_versions
-        from samclip_sdk.runtimes.base import RuntimeOptions
+        from samclip_sdk.runtimes.options import RuntimeOptions
+        from samclip_sdk.runtimes.versions import installed_versions
 
         opened = open_model(
             self.model,

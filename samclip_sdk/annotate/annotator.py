@@ -22,7 +22,7 @@ from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.image import ImageSource
 from samclip_sdk.image_embedding import PreparedImage
 from samclip_sdk.result_base import coco_annotation
-from samclip_sdk.runtimes.base import OnProgress, tell_nobody
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text import check_labels
 from samclip_sdk.text_to_mask import Options
 

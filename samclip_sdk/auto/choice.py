@@ -17,13 +17,14 @@ class Request(_Record):
 
     runtime: str
     precision: str | None
+    device: str | None
     providers: tuple[str, ...]
     compute_units: str
     threads: int
 
 
 class Device(_Record):
-    """What a choice holds for. `gpu` is empty where no candidate uses one."""
+    """What a choice holds for. `gpu` is empty where there is none of NVIDIA's."""
 
     cpu: str
     cores: int

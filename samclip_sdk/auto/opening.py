@@ -12,7 +12,8 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.availability import check_runtime
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.opening import check_openable
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 
 RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
 
@@ -34,7 +35,9 @@ def open_source(
         options: of the runtime.
 
     Raises:
-        RuntimeMissingError: there is no such runtime, or it is not installed.
+        OptionError: the runtime does not take one of the options.
+        RuntimeMissingError: there is no such runtime, it is not installed, or its device or a
+            provider is not there.
         BundleError: the model cannot be opened, or not with this runtime.
         VerificationError: "auto" found nothing that computes what it should.
     """
@@ -42,12 +45,14 @@ def open_source(
         raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
     if runtime == AUTO and _is_checkpoint(model):
         runtime = "torch"
+    if runtime != AUTO:
+        check_options(runtime, options=options)
     if runtime == "torch":
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
         from samclip_sdk.runtimes.pytorch import Checkpoint
 
-        return Checkpoint(model)
+        return Checkpoint(model, device=options.device or "cpu")
     check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
@@ -55,6 +60,7 @@ def open_source(
     if AUTO in (runtime, precision):
         chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
         runtime, precision, warn = chosen.runtime, chosen.precision, not compared
+    check_openable(runtime, precision=precision, options=options)
     return BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=warn)
 
 

@@ -12,7 +12,6 @@ import hashlib
 import os
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -31,8 +30,10 @@ from samclip_sdk.errors import (
     StorageError,
     VerificationError,
 )
-from samclip_sdk.runtimes.availability import cpu_name, installed_versions, why_not_installed
-from samclip_sdk.runtimes.base import RuntimeOptions
+from samclip_sdk.hardware import cpu_name, gpu_name
+from samclip_sdk.runtimes.availability import why_not_installed
+from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
+from samclip_sdk.runtimes.versions import installed_versions
 
 
 def select(
@@ -44,8 +45,8 @@ def select(
         bundle: to be run.
         runtime: one of its runtimes, or "auto".
         precision: "auto"; or None, the one that the bundle lists first of those that run here.
-        options: of the runtime. Execution providers are onnxruntime's: with some, nothing else
-            is a candidate.
+        options: of the runtime. What does not take all of them is no candidate: with execution
+            providers, for instance, onnxruntime alone is one.
 
     Returns:
         The choice, and whether it was compared with the goldens here. It was not if it is the only
@@ -128,9 +129,7 @@ def selection_path(bundle: Bundle, *, request: Request) -> Path:
 
 def _why_not(runtime: str, *, options: RuntimeOptions) -> str:
     """Why a runtime is no candidate here, found out without importing it; empty if it is one."""
-    if options.providers and runtime != "onnx":
-        return f"{runtime} has no execution providers"
-    reason = why_not_installed(runtime)
+    reason = why_refused(runtime, options=options) or why_not_installed(runtime)
     if reason or runtime != "tensorrt":
         return reason
     from samclip_sdk.runtimes.trt_engine import engine_cache
@@ -144,20 +143,17 @@ def _request(runtime: str, precision: str | None, options: RuntimeOptions) -> Re
     return Request(
         runtime=runtime,
         precision=precision,
-        providers=options.providers,
+        device=options.device,
+        providers=tuple(options.providers),
         compute_units=options.compute_units,
         threads=options.threads,
     )
 
 
-def _device(candidates: Sequence[RuntimeSet]) -> Device:
-    gpu = ""
-    if any(each.runtime == "tensorrt" for each in candidates):
-        from samclip_sdk.runtimes.trt_cuda import current_gpu
-
-        with suppress(RuntimeMissingError):
-            gpu = current_gpu().name
-    return Device(cpu=cpu_name(), cores=os.cpu_count() or 0, gpu=gpu, versions=installed_versions())
+def _device() -> Device:
+    return Device(
+        cpu=cpu_name(), cores=os.cpu_count() or 0, gpu=gpu_name(), versions=installed_versions()
+    )
 
 
 def _has_goldens(bundle: Bundle) -> bool:
@@ -177,7 +173,7 @@ def _read(
         (known.bundle_id, known.request) == (bundle.id, request)
         and {(each.runtime, each.precision) for each in known.trials}
         == {(each.runtime, each.precision) for each in candidates}
-        and known.device == _device(candidates)
+        and known.device == _device()
     )
     return known if same else None
 
@@ -201,7 +197,7 @@ def _try(
     selection = Selection(
         bundle_id=bundle.id,
         request=request,
-        device=_device(candidates),
+        device=_device(),
         runtime=best.runtime,
         precision=best.precision,
         reason=f"the fastest of those that keep their bounds: {times}",

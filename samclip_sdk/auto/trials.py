@@ -17,7 +17,7 @@ from samclip_sdk.engine import Engine, Stopwatch
 from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.graph_checks import Check, describe_failures, graph_checks
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes.base import RuntimeOptions
+from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.text import normalize
 from samclip_sdk.text_to_mask import Options, score_maps
 from samclip_sdk.timing import elapsed_ms, repeat

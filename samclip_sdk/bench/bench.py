@@ -22,11 +22,11 @@ from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
 from samclip_sdk.bundle.artifact_sets import runtime_sets
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import UnverifiedArtifactWarning, VerificationError
+from samclip_sdk.hardware import cpu_name
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes.availability import installed_versions
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
-from samclip_sdk.sign_off import sign_off_path
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.versions import installed_versions
 from samclip_sdk.timing import (
     PeakMemory,
     Timing,
@@ -157,18 +157,11 @@ def open_model(
             has_text_encoder=True,
             artifact_bytes=_checkpoint_bytes(Path(model)),
         )
-    report = sign_off_path(
-        source.id,
-        runtime=source.runtime,
-        precision=source.precision,
-        compute_units=options.compute_units,
-    )
-    verified = report.is_file()
+    verified = source.verified
     if not verified and not unverified:
         raise VerificationError(
             f"{source.runtime} {source.precision} of {source.manifest.name} was never verified on "
-            f"this device: run `samclip verify {os.fspath(model)} --runtime {source.runtime} "
-            f"--precision {source.precision}` first, or time it unverified"
+            f"this device: run `{source.verify_command}` first, or time it unverified"
         )
     return OpenedModel(
         samclip=SamClip(source),
@@ -238,7 +231,7 @@ def bench_model(
         artifact_bytes=opened.artifact_bytes,
         picture_px=(width_px, height_px),
         labels=labels,
-        device=f"{platform.platform()}, {platform.processor() or platform.machine()}",
+        device=f"{platform.platform()}, {cpu_name()}",
         threads=options.threads,
         versions=installed_versions(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -11,7 +11,7 @@ from samclip_sdk.bench.bench import BenchReport, bench_model
 from samclip_sdk.bench.timed_tasks import MAX_LABELS, PRESENT
 from samclip_sdk.cli.terminal import print_table, show_progress, working
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.runtimes.base import RuntimeOptions
+from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.timing import Timing
 
 _MEGA = 1e6

@@ -17,9 +17,9 @@ from samclip_sdk.cli.tune import auto_choice, print_auto_choice
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.availability import runtime_states
-from samclip_sdk.runtimes.base import RuntimeOptions
+from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
 from samclip_sdk.session import GraphFile
-from samclip_sdk.verify.verify import COMPUTE_UNITS, VerificationReport, verify_bundle
+from samclip_sdk.verify.verify import VerificationReport, verify_bundle
 
 BundleName = Annotated[str, typer.Argument(metavar="[BUNDLE]", help="its folder, .zip or name")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
@@ -169,7 +169,7 @@ def _print_report(report: VerificationReport) -> None:
         (each.name, f"{each.error:.2g}", f"{each.bound:.2g}", "ok" if each.passed else "FAILED")
         for each in report.checks
     ]
-    print_table((f"check of {report.subject}", "error", "bound", ""), rows)
+    print_table((f"check of {report.key}", "error", "bound", ""), rows)
 
 
 def _print_runtimes(bundle: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.cli.terminal import print_table, show_progress, working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 
 
 def tune(

@@ -6,42 +6,29 @@ a session that says what it runs on.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import platform
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.importing import import_onnxruntime, import_runtime
-
-_PACKAGES = (
-    "samclip-sdk",
-    "numpy",
-    "pillow",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "coremltools",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-    "cuda-python",
-    "torch",
+from samclip_sdk.runtimes.importing import import_runtime
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.ort_providers import (
+    IDENTITY,
+    TWO_ONNXRUNTIMES,
+    check_providers,
+    usable_providers,
 )
-_MODULES = {"onnx": "onnxruntime", "openvino": "openvino", "coreml": "coremltools"}
-_TENSORRT_MODULES = ("tensorrt", "tensorrt_rtx")
+from samclip_sdk.runtimes.trt_network import FLAVOURS, TENSORRT_WAY_OUT
+from samclip_sdk.runtimes.versions import has_two_onnxruntimes, version_of
 
-# The smallest ONNX file there is: y = x.
-_IDENTITY = bytes.fromhex(
-    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a02080162"
-    "0f0a0179120a0a08080112040a02080142040a001012"
-)
-
-TWO_ONNXRUNTIMES = (
-    "onnxruntime and onnxruntime-gpu are both installed and overwrite one another: pip uninstall "
-    "both, then install the one that you want"
-)
+_MODULES = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "coreml": ("coremltools",),
+    "tensorrt": FLAVOURS,
+}
+"""Each runtime of bundles, and the modules of which it needs one."""
 
 
 @dataclass(frozen=True)
@@ -61,54 +48,38 @@ class RuntimeState:
     reason: str = ""
 
 
-def installed_versions() -> dict[str, str]:
-    """Package -> version, of this one and of what its results depend on."""
-    return {name: version for name in _PACKAGES if (version := _version(name))}
-
-
-def cpu_name() -> str:
-    """The processor, or the board, as far as the system tells."""
-    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-        for line in file:
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Model"):
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
 def why_not_installed(runtime: str) -> str:
     """Why a runtime of bundles cannot run here, as far as that shows without importing it.
 
     Returns:
         A reason with a way out; empty where none shows.
     """
-    if runtime == "coreml" and platform.system() != "Darwin":
-        return "Core ML predicts on a Mac only"
+    modules = _MODULES[runtime]
+    installed = any(importlib.util.find_spec(module) for module in modules)
     if runtime == "tensorrt":
-        found = any(importlib.util.find_spec(module) for module in _TENSORRT_MODULES)
-        return "" if found else "there is no TensorRT here"
-    try:
-        check_runtime(runtime)
-    except RuntimeMissingError as error:
-        return str(error)
+        return "" if installed else f"there is no TensorRT here: {TENSORRT_WAY_OUT}"
+    if not installed:
+        return f'{modules[0]} is not installed: pip install "samclip-sdk[{runtime}]"'
+    if runtime == "coreml" and platform.system() != "Darwin":
+        return 'Core ML predicts on a Mac only; use "onnx" here: pip install "samclip-sdk[onnx]"'
     return ""
 
 
 def check_runtime(runtime: str) -> None:
-    """Refuses a runtime whose package is not installed, and "auto" if no runtime's is.
+    """Refuses a runtime that does not run bundles or is not installed, and "auto" if none is.
 
     Raises:
-        RuntimeMissingError: with the pip command.
+        RuntimeMissingError: with what to do about it.
     """
-    if runtime == "auto":
-        if all(why_not_installed(each) for each in (*_MODULES, "tensorrt")):
-            check_runtime("onnx")
-        return
-    module = _MODULES.get(runtime)
-    if module is not None and importlib.util.find_spec(module) is None:
+    if runtime not in (*_MODULES, "auto"):
         raise RuntimeMissingError(
-            f'{module} is not installed: pip install "samclip-sdk[{runtime}]"'
+            f"bundles do not run on {runtime!r}: use {', '.join(_MODULES)}, auto"
         )
+    if runtime == "auto":
+        runtime = next((each for each in _MODULES if not why_not_installed(each)), "onnx")
+    reason = why_not_installed(runtime)
+    if reason:
+        raise RuntimeMissingError(reason)
 
 
 def runtime_states() -> tuple[RuntimeState, ...]:
@@ -117,24 +88,20 @@ def runtime_states() -> tuple[RuntimeState, ...]:
 
 
 def _onnx() -> list[RuntimeState]:
-    version = _version("onnxruntime") or _version("onnxruntime-gpu")
+    version = version_of("onnxruntime") or version_of("onnxruntime-gpu")
     try:
-        ort = import_onnxruntime()
+        providers = usable_providers()
     except RuntimeMissingError as error:
         return [RuntimeState("onnx", version, loads=False, reason=str(error))]
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     states = []
-    for provider in ort.get_available_providers():
+    for provider in providers:
+        reason = ""
         try:
-            session = ort.InferenceSession(_IDENTITY, options, providers=[provider])
-            loads, reason = provider in session.get_providers(), "its libraries do not load"
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own.
-            loads, reason = False, str(error).splitlines()[0]
-        states.append(
-            RuntimeState(f"onnx {provider}", version, loads=loads, reason="" if loads else reason)
-        )
-    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+            check_providers(RuntimeOptions(providers=(provider,)))
+        except RuntimeMissingError as error:
+            reason = str(error)
+        states.append(RuntimeState(f"onnx {provider}", version, loads=not reason, reason=reason))
+    if has_two_onnxruntimes():
         states.append(RuntimeState("onnx", version, loads=False, reason=TWO_ONNXRUNTIMES))
     return states
 
@@ -143,9 +110,9 @@ def _openvino() -> list[RuntimeState]:
     """OpenVINO, and its bf16, which few CPUs compute in."""
     from samclip_sdk.runtimes.openvino import DEVICE, check_precision, openvino_core
 
-    version = _version("openvino")
+    version = version_of("openvino")
     try:
-        openvino_core().compile_model(openvino_core().read_model(_IDENTITY), DEVICE)
+        openvino_core().compile_model(openvino_core().read_model(IDENTITY), DEVICE)
     except RuntimeMissingError as error:
         return [RuntimeState("openvino", version, loads=False, reason=str(error))]
     except RuntimeError as error:
@@ -161,13 +128,8 @@ def _openvino() -> list[RuntimeState]:
 
 
 def _coreml() -> RuntimeState:
-    version = _version("coremltools")
-    if not version:
-        return RuntimeState("coreml", version, loads=False, reason=_install("coreml"))
-    if platform.system() != "Darwin":
-        reason = "Core ML predicts on a Mac only; here its programs can be made and read"
-        return RuntimeState("coreml", version, loads=False, reason=reason)
-    return RuntimeState("coreml", version, loads=True)
+    reason = why_not_installed("coreml")
+    return RuntimeState("coreml", version_of("coremltools"), loads=not reason, reason=reason)
 
 
 def _tensorrt() -> RuntimeState:
@@ -176,7 +138,7 @@ def _tensorrt() -> RuntimeState:
     try:
         return RuntimeState("tensorrt", describe_tensorrt(), loads=True)
     except RuntimeMissingError as error:
-        version = _version("tensorrt") or _version("tensorrt-rtx-cu13")
+        version = version_of("tensorrt") or version_of("tensorrt-rtx-cu13")
         return RuntimeState("tensorrt", version, loads=False, reason=str(error))
 
 
@@ -186,14 +148,3 @@ def _torch() -> RuntimeState:
     except RuntimeMissingError as error:
         return RuntimeState("torch", "", loads=False, reason=str(error))
     return RuntimeState("torch", torch.__version__, loads=True)
-
-
-def _install(extra: str) -> str:
-    return f'pip install "samclip-sdk[{extra}]"'
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

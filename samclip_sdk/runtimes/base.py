@@ -1,10 +1,8 @@
-"""The options of a runtime, and the checks that every session shares."""
+"""The checks that every session makes of what it is fed and of what it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,44 +10,6 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError
 from samclip_sdk.session import Arrays
-
-OnProgress: TypeAlias = Callable[[str, int, int], None]
-"""Told a message, how many parts of the work are done, and how many it has."""
-
-
-def tell_nobody(message: str, done: int, total: int) -> None:
-    """Shows no progress."""
-
-
-@dataclass(frozen=True)
-class RuntimeOptions:
-    """What a caller may ask of a runtime.
-
-    Attributes:
-        providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
-        compute_units: Core ML's: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
-        threads: onnxruntime's and OpenVINO's for a graph; their own choice if 0.
-        keep_compiled: whether OpenVINO keeps on the disk what it made of a graph, for the next
-            load.
-        on_progress: told what a long step is at, how many of its parts are done, and how many it
-            has: building a TensorRT engine, or trying what is fastest.
-
-    Raises:
-        ValueError: a negative number of threads.
-    """
-
-    providers: tuple[str, ...] = ()
-    compute_units: str = "all"
-    threads: int = 0
-    keep_compiled: bool = True
-    on_progress: OnProgress = tell_nobody
-
-    def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ValueError(f"threads is {self.threads}; it must be at least 0, the runtime's own")
-
-
-DEFAULT_OPTIONS = RuntimeOptions()
 
 
 def check_feed(feed: Arrays, *, inputs: Sequence[TensorSpec]) -> dict[str, int]:

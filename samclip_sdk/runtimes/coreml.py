@@ -15,7 +15,7 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
 from samclip_sdk.prompts import FILLER
 from samclip_sdk.runtimes.base import check_feed, check_outputs
-from samclip_sdk.runtimes.coreml_loader import COMPUTE_UNITS, LoadTimes, Placement, load_on_mac
+from samclip_sdk.runtimes.coreml_loader import LoadTimes, Placement, load_on_mac
 from samclip_sdk.runtimes.coreml_package import ProgramTensor, first_line
 from samclip_sdk.session import Arrays, GraphFile
 
@@ -64,7 +64,7 @@ class CoreMLSession:
         files: `path` is a package's Manifest.json, `axes` the lengths that the package has.
         spec: the graph's contract; fp16 for fp32, and a picture for uint8 aside, the packages
             must keep it.
-        compute_units: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
+        compute_units: one of `options.COMPUTE_UNITS`.
         load: package folder, compute units -> program.
 
     Attributes:
@@ -74,7 +74,6 @@ class CoreMLSession:
         RuntimeMissingError: coremltools is not installed, or this is no Mac.
         BundleError: a package cannot be loaded or breaks the contract.
         StorageError: the cache of compiled models cannot be written.
-        ValueError: there are no such compute units.
     """
 
     def __init__(
@@ -85,11 +84,6 @@ class CoreMLSession:
         compute_units: str = "all",
         load: Callable[[Path, str], Program] = load_on_mac,
     ) -> None:
-        if compute_units not in COMPUTE_UNITS:
-            raise ValueError(
-                f"there are no compute units {compute_units!r}; known are "
-                f"{', '.join(COMPUTE_UNITS)}"
-            )
         self.inputs, self.outputs = spec.inputs, spec.outputs
         self._cut_axis = _cut_axis(spec)
         self._buckets = [

@@ -27,8 +27,6 @@ from samclip_sdk.runtimes.coreml_package import (
     read_tensors,
 )
 
-COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
-
 
 @dataclass(frozen=True)
 class LoadTimes:
@@ -136,7 +134,7 @@ def load_on_mac(package: Path, compute_units: str) -> MacProgram:
 
     Args:
         package: its folder.
-        compute_units: one of `COMPUTE_UNITS`.
+        compute_units: one of `options.COMPUTE_UNITS`.
 
     Raises:
         RuntimeMissingError: this is no Mac, or coremltools is not installed.

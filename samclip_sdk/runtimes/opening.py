@@ -6,8 +6,41 @@ from collections.abc import Sequence
 
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.availability import check_runtime
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 from samclip_sdk.session import GraphFile, Session
+
+
+def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptions) -> None:
+    """Refuses a way to run a bundle that no graph of it could be opened with here.
+
+    That would else show at the first inference. With default options nothing is imported for it.
+
+    Args:
+        runtime: "onnx", "openvino", "coreml" or "tensorrt".
+        precision: that the bundle is to run in; the one that it lists first if None.
+        options: of the runtime.
+
+    Raises:
+        OptionError: the runtime does not take one of the options.
+        RuntimeMissingError: the runtime, its device or one of its providers is not there.
+        BundleError: the runtime has no such precision.
+    """
+    check_runtime(runtime)
+    check_options(runtime, options=options)
+    match runtime:
+        case "onnx" if options.device or options.providers:
+            from samclip_sdk.runtimes.ort_providers import check_providers
+
+            check_providers(options)
+        case "openvino" if precision is not None:
+            from samclip_sdk.runtimes.openvino import check_precision
+
+            check_precision(precision)
+        case "tensorrt":
+            from samclip_sdk.runtimes.trt_engine import describe_tensorrt
+
+            describe_tensorrt()
 
 
 def open_session(
@@ -34,9 +67,7 @@ def open_session(
         case "onnx":
             from samclip_sdk.runtimes.ort import OrtSession
 
-            return OrtSession(
-                files[0].path, spec=spec, providers=options.providers, threads=options.threads
-            )
+            return OrtSession(files[0].path, spec=spec, options=options)
         case "openvino":
             from samclip_sdk.runtimes.openvino import OpenVINOSession
 

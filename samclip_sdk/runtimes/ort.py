@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.availability import TWO_ONNXRUNTIMES, installed_versions
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_onnxruntime
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
 from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
+from samclip_sdk.runtimes.ort_providers import open_graph, wanted_providers
 from samclip_sdk.session import Arrays
 
-CPU_PROVIDER = "CPUExecutionProvider"
 _SPINNING = "session.intra_op.allow_spinning"
 
 _ERRORS_ONLY = 3
@@ -35,8 +35,7 @@ class OrtSession:
     Args:
         path: of the file; its external weights lie beside it.
         spec: the graph's contract; the file must keep it, an fp16 tensor for an fp32 one aside.
-        providers: onnxruntime's names, the preferred one first; the CPU is added at the end.
-        threads: for an operation; onnxruntime's choice if 0.
+        options: the device or the providers, and how many threads an operation has.
 
     Raises:
         RuntimeMissingError: onnxruntime, or a provider, is not there.
@@ -44,35 +43,37 @@ class OrtSession:
     """
 
     def __init__(
-        self, path: Path, *, spec: GraphSpec, providers: Sequence[str] = (), threads: int = 0
+        self, path: Path, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
     ) -> None:
         ort = import_onnxruntime()
-        wanted = list(dict.fromkeys([*providers, CPU_PROVIDER]))
-        _check_providers(wanted, available=ort.get_available_providers())
-        options = ort.SessionOptions()
+        settings = ort.SessionOptions()
         # Planning memory ahead keeps every attention map alive, and reusing buffers keeps some of
         # every size alive: either about doubles the peak, and neither saves time.
-        options.enable_mem_pattern = False
-        options.enable_mem_reuse = False
+        settings.enable_mem_pattern = False
+        settings.enable_mem_reuse = False
         # Threads that spin while they wait take the cores from what else runs, and each graph has
         # its own: on two busy cores a pass of samclip-tiny took 200 ms, not 31; on idle ones 28.
-        options.add_session_config_entry(_SPINNING, "0")
-        options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = threads
+        settings.add_session_config_entry(_SPINNING, "0")
+        settings.log_severity_level = _ERRORS_ONLY
+        settings.intra_op_num_threads = options.threads
         try:
-            session = ort.InferenceSession(str(path), sess_options=options, providers=wanted)
+            session = open_graph(str(path), options=options, session_options=settings)
+        except RuntimeMissingError:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own.
             reason = str(error).splitlines()[0]
             raise BundleError(f"onnxruntime cannot load {path}: {reason}") from error
-        # A provider whose libraries do not load is dropped without an exception.
-        _check_providers(wanted, available=session.get_providers())
         self.inputs, self.outputs = spec.inputs, spec.outputs
         self._dtypes = _check_tensors(session.get_inputs(), specs=spec.inputs, path=path)
         _check_tensors(session.get_outputs(), specs=spec.outputs, path=path)
         self._session: Any = session
-        device = DEVICES.get(wanted[0])
-        self._on_device = device and DeviceRunner(
-            ort, session, device=device, dtypes=self._dtypes, outputs=spec.outputs
+        kind = DEVICES.get(wanted_providers(options)[0])
+        self._on_device = kind and DeviceRunner(
+            ort,
+            session,
+            device=(kind, device_index(options.device or "")),
+            dtypes=self._dtypes,
+            outputs=spec.outputs,
         )
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -94,18 +95,6 @@ class OrtSession:
     def close(self) -> None:
         """Frees the graph."""
         self._session = self._on_device = None
-
-
-def _check_providers(wanted: Sequence[str], *, available: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in available]
-    versions = installed_versions()
-    if missing and {"onnxruntime", "onnxruntime-gpu"} <= set(versions):
-        raise RuntimeMissingError(f"{', '.join(missing)} does not load: {TWO_ONNXRUNTIMES}")
-    if missing:
-        raise RuntimeMissingError(
-            f"onnxruntime cannot use {', '.join(missing)} here, only {', '.join(available)}; for "
-            'NVIDIA GPUs: pip uninstall onnxruntime, then pip install "samclip-sdk[onnx-gpu]"'
-        )
 
 
 def _check_tensors(

@@ -26,7 +26,7 @@ class DeviceRunner:
     Args:
         ort: the package.
         session: of onnxruntime.
-        device: as onnxruntime calls it; the first one of its kind.
+        device: what onnxruntime calls it, and its number.
         dtypes: of the session's own inputs.
         outputs: the contract's.
     """
@@ -36,7 +36,7 @@ class DeviceRunner:
         ort: Any,
         session: Any,
         *,
-        device: str,
+        device: tuple[str, int],
         dtypes: Mapping[str, np.dtype[Any]],
         outputs: Sequence[TensorSpec],
     ) -> None:
@@ -53,14 +53,14 @@ class DeviceRunner:
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         for spec in self._outputs:
-            binding.bind_output(spec.name, self._device)
+            binding.bind_output(spec.name, *self._device)
         self._session.run_with_iobinding(binding)
         results = {}
         for spec, value in zip(self._outputs, binding.get_outputs(), strict=True):
             own = value.numpy()
             array = seal(np.ascontiguousarray(own, dtype=spec.dtype))
             with _LOCK:
-                _copies().remember(array, (value, own.dtype), size_bytes=own.nbytes)
+                _copies(self._device).remember(array, (value, own.dtype), size_bytes=own.nbytes)
             results[spec.name] = array
         return results
 
@@ -68,14 +68,14 @@ class DeviceRunner:
         """An input as it lies on the device, uploaded unless a session left it there."""
         dtype = self._dtypes[name]
         with _LOCK:
-            found = _copies().find(array)
+            found = _copies(self._device).find(array)
         if found is not None and found[1] == dtype:
             return found[0]
         own = np.ascontiguousarray(array, dtype=dtype)
-        return self._ort.OrtValue.ortvalue_from_numpy(own, self._device)
+        return self._ort.OrtValue.ortvalue_from_numpy(own, *self._device)
 
 
 @functools.cache
-def _copies() -> DeviceCopies[tuple[Any, np.dtype[Any]]]:
-    """What the sessions of this process left on the device, with the type that it has there."""
+def _copies(device: tuple[str, int]) -> DeviceCopies[tuple[Any, np.dtype[Any]]]:
+    """What the sessions of this process left on a device, with the type that it has there."""
     return DeviceCopies()

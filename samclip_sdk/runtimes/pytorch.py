@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,7 @@ from samclip_sdk.bundle.manifest import (
     TextSpec,
 )
 from samclip_sdk.bundle.open import file_sha256
-from samclip_sdk.errors import BundleError
+from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.session import Arrays
@@ -44,7 +47,7 @@ class Checkpoint:
 
     Args:
         folder: of the checkpoint.
-        device: torch's name of where to run.
+        device: torch's name of where to run: "cpu", "cuda:0", "mps".
 
     Attributes:
         manifest: what a bundle's manifest would say about the model.
@@ -53,7 +56,7 @@ class Checkpoint:
         precision: "fp32".
 
     Raises:
-        RuntimeMissingError: torch is not installed.
+        RuntimeMissingError: torch is not installed, or cannot use the device.
         BundleError: a file is missing or damaged.
     """
 
@@ -63,6 +66,7 @@ class Checkpoint:
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu") -> None:
         for module in ("torch", "safetensors"):
             import_runtime(module, extra="torch")
+        check_device(device)
         from samclip_sdk.modeling.checkpoint import load_checkpoint
 
         root = Path(folder)
@@ -95,6 +99,48 @@ class Checkpoint:
         return TorchSession(getattr(self._model, part), spec=spec, device=self._device)
 
 
+def check_device(device: str) -> None:
+    """Refuses a device that torch cannot use here.
+
+    Raises:
+        RuntimeMissingError: the reason.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise RuntimeMissingError(f"torch cannot use {device} here: {reason}") from error
+
+
+_EXACT = threading.RLock()
+
+
+@contextmanager
+def exact_fp32(device: str) -> Iterator[None]:
+    """Keeps CUDA from rounding fp32 to TF32's ten bits, as it does in convolutions by default.
+
+    torch has one switch for the whole process, so threads take turns, and it is put back.
+
+    Args:
+        device: torch's name of it; on all but CUDA's nothing is to be done.
+    """
+    import torch
+
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    with _EXACT:
+        before = convolutions.allow_tf32, products.allow_tf32
+        convolutions.allow_tf32 = products.allow_tf32 = False
+        try:
+            yield
+        finally:
+            convolutions.allow_tf32, products.allow_tf32 = before
+
+
 class TorchSession:
     """A part of the model in eager torch, fp32.
 
@@ -116,7 +162,7 @@ class TorchSession:
         if self._module is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
-        with torch.inference_mode():
+        with exact_fp32(self._device), torch.inference_mode():
             answer = self._module(
                 *(torch.tensor(feed[spec.name], device=self._device) for spec in self.inputs)
             )

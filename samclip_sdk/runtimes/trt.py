@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
-from samclip_sdk.runtimes.base import check_feed, check_outputs, tell_nobody
+from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.device_copies import seal
+from samclip_sdk.runtimes.options import tell_nobody
 from samclip_sdk.runtimes.trt_engine import CompiledEngine, Progress, compile_engine, discard_engine
 from samclip_sdk.runtimes.trt_memory import DeviceBuffer, DeviceMemory, shared_memory
 from samclip_sdk.runtimes.trt_network import (

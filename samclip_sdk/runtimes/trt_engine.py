@@ -29,7 +29,7 @@ from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, StorageError
-from samclip_sdk.runtimes.base import tell_nobody
+from samclip_sdk.runtimes.options import tell_nobody
 from samclip_sdk.runtimes.trt_cuda import Gpu, current_gpu
 from samclip_sdk.runtimes.trt_network import (
     PROFILE,

@@ -21,6 +21,11 @@ from samclip_sdk.runtimes.trt_cuda import Gpu
 
 RTX = "tensorrt_rtx"
 FLAVOURS = ("tensorrt", RTX)
+TENSORRT_WAY_OUT = (
+    "on a Jetson use JetPack's own (6.1 or newer), from a venv made with --system-site-packages, "
+    "and never pip-install another one over it; elsewhere: "
+    'pip install "samclip-sdk[tensorrt-rtx]"'
+)
 
 Profile: TypeAlias = "Mapping[str, tuple[int, int, int]]"
 """Symbolic axis -> its smallest, its usual and its greatest length."""
@@ -75,9 +80,7 @@ def import_tensorrt() -> Any:
             return module
         reasons.append(f"{flavour} {module.__version__} is older than {_OLDEST}")
     raise RuntimeMissingError(
-        f"there is no TensorRT here ({'; '.join(reasons)}). On a Jetson use JetPack's own (6.1 or "
-        "newer), from a venv made with --system-site-packages: never pip-install another one over "
-        'it. Elsewhere: pip install "samclip-sdk[tensorrt-rtx]"'
+        f"there is no TensorRT here ({'; '.join(reasons)}): {TENSORRT_WAY_OUT}"
     )
 
 

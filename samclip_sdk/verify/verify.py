@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import math
@@ -15,12 +16,11 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.goldens.graph_checks import Check, describe_failures
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes.availability import installed_versions
-from samclip_sdk.runtimes.base import DEFAULT_OPTIONS, RuntimeOptions
-from samclip_sdk.sign_off import sign_off_path, write_sign_off
+from samclip_sdk.runtimes.opening import check_openable
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.sign_off import SignOffKey, write_sign_off
 from samclip_sdk.verify.task_checks import golden_checks
-
-COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,16 @@ class VerificationReport:
 
     Attributes:
         name: of the model.
-        bundle_id: of the bundle.
-        runtime: on which it ran.
-        precision: of its artifacts.
-        compute_units: of Core ML; "all" elsewhere.
-        device: the system and its processor.
+        key: what it vouches for: the bundle, the runtime, the device and so on.
+        system: that it ran on.
         versions: package -> version, of this one and the runtimes.
         date: ISO 8601, UTC.
         checks: in the order they were made.
     """
 
     name: str
-    bundle_id: str
-    runtime: str
-    precision: str
-    compute_units: str
-    device: str
+    key: SignOffKey
+    system: str
     versions: dict[str, str]
     date: str
     checks: tuple[Check, ...]
@@ -53,12 +47,6 @@ class VerificationReport:
     def passed(self) -> bool:
         """Whether every check passed."""
         return all(check.passed for check in self.checks)
-
-    @property
-    def subject(self) -> str:
-        """What was verified: the runtime, the precision, and the compute units if chosen."""
-        units = "" if self.compute_units == "all" else f" {self.compute_units}"
-        return f"{self.runtime} {self.precision}{units}"
 
     def to_json(self) -> str:
         """The report as one line of JSON; an error that is not finite is null."""
@@ -71,11 +59,20 @@ class VerificationReport:
             }
             for check in self.checks
         ]
-        return json.dumps({**self.__dict__, "passed": self.passed, "checks": checks})
+        content = {
+            "name": self.name,
+            **dataclasses.asdict(self.key),
+            "system": self.system,
+            "versions": self.versions,
+            "date": self.date,
+            "passed": self.passed,
+            "checks": checks,
+        }
+        return json.dumps(content, ensure_ascii=False)
 
     def raise_if_failed(self) -> None:
         """Raises VerificationError, naming the checks that failed, if any did."""
-        failures = describe_failures(self.checks, subject=self.subject)
+        failures = describe_failures(self.checks, subject=str(self.key))
         if failures:
             raise VerificationError(failures)
 
@@ -87,13 +84,7 @@ class VerificationReport:
             StorageError: it cannot be written.
         """
         self.raise_if_failed()
-        path = sign_off_path(
-            self.bundle_id,
-            runtime=self.runtime,
-            precision=self.precision,
-            compute_units=self.compute_units,
-        )
-        write_sign_off(path, report=self.to_json())
+        write_sign_off(self.key.path, report=self.to_json())
 
 
 def verify_bundle(
@@ -118,8 +109,10 @@ def verify_bundle(
 
     Raises:
         BundleError: the bundle cannot be opened, a file of it was changed, or it has no goldens.
-        RuntimeMissingError: the runtime is not installed.
+        OptionError: the runtime does not take one of the options.
+        RuntimeMissingError: the runtime is not installed, or its device or a provider is not there.
     """
+    check_openable(runtime, precision=precision, options=options)
     bundle = open_bundle(model)
     bundle.verify()
     source = BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=False)
@@ -129,11 +122,8 @@ def verify_bundle(
         on_check(check)
     return VerificationReport(
         name=bundle.manifest.name,
-        bundle_id=bundle.id,
-        runtime=runtime,
-        precision=source.precision,
-        compute_units=options.compute_units,
-        device=f"{platform.platform()}, {platform.processor() or platform.machine()}",
+        key=source.sign_off_key,
+        system=platform.platform(),
         versions=installed_versions(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         checks=tuple(checks),

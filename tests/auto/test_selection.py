@@ -26,8 +26,8 @@ from samclip_sdk.bundle.manifest import GOLDEN_INDEX
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
-from samclip_sdk.runtimes.base import RuntimeOptions
 from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.session import Arrays, GraphFile, Session
 from tests.example_bundle import contents, manifest, stored, write_files

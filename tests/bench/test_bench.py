@@ -15,7 +15,8 @@ from samclip_sdk.bench import bench
 from samclip_sdk.bench.bench import bench_model, open_model
 from samclip_sdk.bench.timed_tasks import CLASSES, PRESENT, Workloads, steps_ms
 from samclip_sdk.cli.app import app
-from samclip_sdk.sign_off import sign_off_path, write_sign_off
+from samclip_sdk.model_source import BundleSource
+from samclip_sdk.sign_off import write_sign_off
 from tests.fake_source import FakeSource, picture, write_picture
 
 NAMES = ["encode", "classify", "point", "text3", "three_ways"]
@@ -116,7 +117,7 @@ def test_a_model_is_benched(monkeypatch: pytest.MonkeyPatch, source: FakeSource)
 
 
 def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:
-    message = r"never verified on this device: run `samclip verify samclip-tiny --runtime onnx"
+    message = r"never verified on this device: run `samclip verify --model .*-tiny --runtime onnx"
     with pytest.raises(VerificationError, match=message):
         open_model("samclip-tiny", runtime="onnx")
     result = run("--runtime", "onnx")
@@ -124,8 +125,8 @@ def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:
     assert result.stderr.startswith("error: onnx fp32 of samclip-tiny was never verified")
     assert open_model("samclip-tiny", runtime="onnx", unverified=True).verified is False
     source = open_model("samclip-tiny", runtime="onnx", unverified=True).samclip.source
-    path = sign_off_path(source.id, runtime="onnx", precision="fp32", compute_units="all")
-    write_sign_off(path, report="{}")
+    assert isinstance(source, BundleSource)
+    write_sign_off(source.sign_off_key.path, report="{}")
     opened = open_model("samclip-tiny", runtime="onnx")
     assert opened.verified is True
     assert opened.has_text_encoder

@@ -16,7 +16,7 @@ from samclip_sdk import SamClip
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.masks import rle_to_mask
-from samclip_sdk.runtimes.base import OnProgress
+from samclip_sdk.runtimes.options import OnProgress
 from tests.fake_source import fake_client, write_picture
 
 
@@ -206,7 +206,7 @@ def test_verify(tiny_bundle: Path, user_folders: Path) -> None:
 def test_verify_of_artifacts_that_are_not_there(tiny_bundle: Path) -> None:
     bundle = str(tiny_bundle)
     assert "onnx fp32" in fails("verify", bundle, "--precision", "int8")
-    assert "coreml" in fails("verify", bundle, "--runtime", "coreml")
+    assert "Core ML" in fails("verify", bundle, "--runtime", "coreml")
 
 
 def test_compile_without_a_gpu(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.availability import check_runtime, installed_versions, runtime_states
+from samclip_sdk.runtimes.availability import check_runtime, runtime_states
+from samclip_sdk.runtimes.versions import installed_versions
 
 
 def test_the_cpu_loads() -> None:
@@ -37,14 +38,14 @@ def test_a_provider_that_lists_itself_and_cannot_load(monkeypatch: pytest.Monkey
     listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     session = onnxruntime.InferenceSession
 
-    def open_session(content: bytes, options: Any, *, providers: list[str]) -> Any:
-        return session(content, options, providers=["CPUExecutionProvider"])
+    def open_session(content: bytes, *, sess_options: Any, providers: list[Any]) -> Any:
+        return session(content, sess_options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
     monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
     found = {each.name: each for each in runtime_states()}
     assert not found["onnx CUDAExecutionProvider"].loads
-    assert "do not load" in found["onnx CUDAExecutionProvider"].reason
+    assert "cannot use CUDAExecutionProvider here" in found["onnx CUDAExecutionProvider"].reason
     assert found["onnx CPUExecutionProvider"].loads
 
 

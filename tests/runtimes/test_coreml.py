@@ -173,10 +173,6 @@ class TestContract:
         with pytest.raises(ValueError, match="closed"):
             session.run({"input_ids": np.zeros((2, 77), dtype=np.int32)})
 
-    def test_compute_units(self) -> None:
-        with pytest.raises(ValueError, match="'gpu'; known are all, cpu_only"):
-            CoreMLSession([], spec=self.spec, compute_units="gpu")
-
     def test_whatever_core_ml_raises(self) -> None:
         def load(path: Path, units: str) -> Any:
             raise RuntimeError("Error in declaring network.\nmore")

@@ -22,10 +22,10 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtif
 from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes import openvino as module
-from samclip_sdk.runtimes.base import RuntimeOptions
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino import OpenVINOSession, openvino_core
 from samclip_sdk.runtimes.openvino_cache import cache_folder
+from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.session import GraphFile, Session
 from tests.runtimes.test_sessions import SPEC, check, feed, write_onnx
 

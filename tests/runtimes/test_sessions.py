@@ -19,11 +19,11 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.runtimes.base import RuntimeOptions
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.opening import open_session
-from samclip_sdk.runtimes.ort import CPU_PROVIDER
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.ort_device import DEVICES
+from samclip_sdk.runtimes.ort_providers import CPU_PROVIDER
 from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
 from samclip_sdk.session import Arrays, GraphFile, Session
 from tests.coreml_packages import open_module
@@ -87,9 +87,8 @@ def write_onnx(
 
 
 def open_onnx_file(
-    path: Path, *, spec: GraphSpec = SPEC, providers: tuple[str, ...] = ()
+    path: Path, *, spec: GraphSpec = SPEC, options: RuntimeOptions = DEFAULT_OPTIONS
 ) -> Session:
-    options = RuntimeOptions(providers=providers)
     return open_session("onnx", files=[GraphFile(path)], spec=spec, options=options)
 
 

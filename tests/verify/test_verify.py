@@ -20,8 +20,19 @@ from samclip_sdk.goldens import graph_checks as golden_checks
 from samclip_sdk.goldens.graph_checks import Check
 from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts, geometric_prompts
+from samclip_sdk.sign_off import SignOffKey
 from samclip_sdk.text import Tokenizer
 from samclip_sdk.verify.verify import VerificationReport, verify_bundle
+
+KEY = SignOffKey(
+    bundle_id="i",
+    runtime="onnx",
+    precision="fp32",
+    providers=("CPUExecutionProvider",),
+    compute_units="all",
+    device="d",
+    version="onnxruntime 1",
+)
 
 
 @pytest.fixture
@@ -142,11 +153,8 @@ def test_a_report_is_json_even_where_an_output_is_not_a_number() -> None:
     )
     report = VerificationReport(
         name="n",
-        bundle_id="i",
-        runtime="onnx",
-        precision="fp32",
-        compute_units="all",
-        device="d",
+        key=KEY,
+        system="s",
         versions={},
         date="2026-01-01T00:00:00+00:00",
         checks=checks,

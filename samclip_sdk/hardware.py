@@ -1,0 +1,83 @@
+"""What this device is made of, as far as the system tells at once and without a package for it.
+
+py-cpuinfo takes over a second a call, and no load of a model may.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+_PATIENCE_S = 10
+_NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+_CHIP = ("sysctl", "-n", "machdep.cpu.brand_string")
+
+
+@cache
+def cpu_name() -> str:
+    """The processor, or the board that it is on, as far as the system tells."""
+    return (
+        parse_cpu_name(_read(Path("/proc/cpuinfo")))
+        or _read(Path("/proc/device-tree/model")).strip("\0\n ")
+        or (_ask(*_CHIP) if platform.system() == "Darwin" else "")
+        or platform.processor()
+        or platform.machine()
+    )
+
+
+def parse_cpu_name(cpuinfo: str) -> str:
+    """Reads a processor's name, or that of a small board, from the text of /proc/cpuinfo."""
+    found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+@cache
+def gpu_name() -> str:
+    """The NVIDIA GPU's name; empty where there is none.
+
+    Where there are several of different names all of them, and which of them is to be seen.
+    """
+    names = sorted({name for name in _gpu_names() if name})
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if len(names) > 1 else None
+    return " or ".join(names) + (f", visible {visible}" if visible else "")
+
+
+def _gpu_names() -> list[str]:
+    drivers = Path("/proc/driver/nvidia/gpus").glob("*/information")
+    found = [parse_gpu_name(_read(path)) for path in drivers]
+    if found or "NVIDIA" in _read(Path("/proc/device-tree/model")):  # a Jetson: it is the board's
+        return found or [cpu_name()]
+    return _ask(*_NVIDIA_SMI).splitlines()
+
+
+def parse_gpu_name(information: str) -> str:
+    """Reads a GPU's name from what its driver tells of it in /proc."""
+    found = re.search(r"^Model:\s*(.+)$", information, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def _read(path: Path) -> str:
+    """A file's text; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _ask(program: str, *arguments: str) -> str:
+    """What a program prints; empty where there is none, or it fails."""
+    path = shutil.which(program)
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [path, *arguments], capture_output=True, text=True, timeout=_PATIENCE_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,156 @@
+"""What a caller may ask of a runtime, and which runtime takes what."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from samclip_sdk.errors import OptionError
+
+OnProgress: TypeAlias = Callable[[str, int, int], None]
+"""Told a message, how many parts of the work are done, and how many it has."""
+
+COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
+"""Where Core ML may run."""
+
+MAX_THREADS = 1024
+
+_TAKEN: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("device", "providers", "threads"),
+    "openvino": ("device", "threads"),
+    "coreml": ("compute_units",),
+    "tensorrt": ("device",),
+    "torch": ("device",),
+}
+"""The options that each runtime takes."""
+
+_DEVICES: Mapping[str, str] = {
+    "onnx": r"cpu|cuda(:[0-9]+)?",
+    "openvino": r"cpu",
+    "tensorrt": r"cuda(:0)?",
+    "torch": r"[a-z]+(:[0-9]+)?",
+}
+"""The devices that each of them may be asked for; whether it is there shows when it is opened."""
+
+_WAYS_OUT: Mapping[tuple[str, str], str] = {
+    ("onnx", "device"): "it takes cpu, cuda, cuda:1 and so on; all else is one of its providers",
+    ("openvino", "device"): "it runs on the CPU here",
+    ("coreml", "device"): "name its compute_units",
+    ("tensorrt", "device"): "it runs on cuda, the first GPU that CUDA_VISIBLE_DEVICES shows",
+    ("torch", "threads"): "call torch.set_num_threads",
+}
+
+
+def tell_nobody(message: str, done: int, total: int) -> None:
+    """Shows no progress."""
+
+
+def _matches(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, Sequence) and all(isinstance(value, str) for value in values)
+
+
+def _thread_count(threads: object) -> int:
+    try:
+        count = -1 if isinstance(threads, bool) else operator.index(threads)  # type: ignore[arg-type]
+    except TypeError:
+        count = -1
+    if not 0 <= count <= MAX_THREADS:
+        raise OptionError(
+            f"threads is {threads!r}; give a whole number from 0, the runtime's own choice, to "
+            f"{MAX_THREADS}"
+        )
+    return count
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """What a caller may ask of a runtime.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1" and so on, "mps" of torch; None leaves it to the runtime,
+            which takes the CPU if it can.
+        providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
+        compute_units: Core ML's, one of `COMPUTE_UNITS`.
+        threads: onnxruntime's and OpenVINO's for a graph; their own choice if 0.
+        keep_compiled: whether OpenVINO keeps on the disk what it made of a graph, for the next
+            load.
+        on_progress: told what a long step is at, how many of its parts are done, and how many it
+            has: building a TensorRT engine, or trying what is fastest.
+
+    Raises:
+        OptionError: one of them is nothing that any runtime could take.
+    """
+
+    device: str | None = None
+    providers: Sequence[str] = ()
+    compute_units: str = "all"
+    threads: int = 0
+    keep_compiled: bool = True
+    on_progress: OnProgress = tell_nobody
+
+    def __post_init__(self) -> None:
+        if self.device is not None and not _matches(r"[a-z]+(:[0-9]+)?", self.device):
+            raise OptionError(f'device is {self.device!r}; give "cpu", "cuda", "cuda:1" or "mps"')
+        # A string is a sequence of letters, and never what was meant.
+        if isinstance(self.providers, str) or not _are_texts(self.providers):
+            raise OptionError(
+                f"providers is {self.providers!r}; give a list of names, such as "
+                '["CUDAExecutionProvider"]'
+            )
+        object.__setattr__(self, "providers", tuple(self.providers))
+        if self.device is not None and self.providers:
+            raise OptionError(
+                f"device is {self.device!r} and providers is {self.providers}; give one of the two"
+            )
+        if self.compute_units not in COMPUTE_UNITS:
+            raise OptionError(
+                f"there are no compute units {self.compute_units!r}; known are "
+                f"{', '.join(COMPUTE_UNITS)}"
+            )
+        object.__setattr__(self, "threads", _thread_count(self.threads))
+
+    def given(self) -> tuple[str, ...]:
+        """The names of the options that are not at their default, and need a runtime for them."""
+        names = ("device", "providers", "compute_units", "threads")
+        return tuple(
+            name for name in names if getattr(self, name) != getattr(DEFAULT_OPTIONS, name)
+        )
+
+
+DEFAULT_OPTIONS = RuntimeOptions()
+
+
+def check_options(runtime: str, *, options: RuntimeOptions) -> None:
+    """Refuses an option that a runtime does not take, by its name.
+
+    Raises:
+        OptionError: which, and what to do instead.
+    """
+    refused = why_refused(runtime, options=options)
+    if refused:
+        raise OptionError(refused)
+
+
+def why_refused(runtime: str, *, options: RuntimeOptions) -> str:
+    """Why a runtime does not take these options; empty if it does."""
+    for name in options.given():
+        value = getattr(options, name)
+        taken = name in _TAKEN[runtime]
+        if taken and (name != "device" or _matches(_DEVICES[runtime], value)):
+            continue
+        way_out = _WAYS_OUT.get((runtime, name), f"it takes {', '.join(_TAKEN[runtime])}")
+        shown = f"{name}={value!r}"
+        return f"{runtime} does not take {shown}: {way_out}"
+    return ""
+
+
+def device_index(device: str) -> int:
+    """The number in a device's name: 1 of "cuda:1"; 0 where there is none."""
+    return int(device.partition(":")[2] or 0)

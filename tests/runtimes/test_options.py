@@ -1,0 +1,83 @@
+"""What a caller may ask of a runtime: checked when it is asked, refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samclip_sdk.errors import OptionError
+from samclip_sdk.runtimes.options import (
+    DEFAULT_OPTIONS,
+    MAX_THREADS,
+    RuntimeOptions,
+    device_index,
+    why_refused,
+)
+
+RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "torch")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": value}, f"threads is {value!r}; give a whole number from 0")
+        for value in (-1, 1.5, "2", None, True, MAX_THREADS + 1, 10**30)
+    ]
+    + [
+        ({"providers": value}, "providers is .*; give a list of names")
+        for value in ("CPUExecutionProvider", None, 3, [("CUDAExecutionProvider", {})], [None])
+    ]
+    + [
+        ({"device": value}, 'device is .*; give "cpu", "cuda", "cuda:1" or "mps"')
+        for value in ("", "GPU", "cuda:", "cuda:x", "cuda:-1", "cuda:١", 0, b"cpu")
+    ]
+    + [
+        ({"compute_units": value}, "there are no compute units")
+        for value in ("gpu", "", None, "ALL")
+    ]
+    + [({"device": "cuda", "providers": ["CUDAExecutionProvider"]}, "give one of the two")],
+)
+def test_what_no_runtime_could_take(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        RuntimeOptions(**options)
+
+
+def test_any_whole_number_and_any_sequence_will_do() -> None:
+    options = RuntimeOptions(threads=np.int64(3), providers=["A", "B"])  # type: ignore[arg-type]
+    assert (options.threads, options.providers) == (3, ("A", "B"))
+    assert options == RuntimeOptions(threads=3, providers=("A", "B"))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_runtime_takes_the_defaults(runtime: str) -> None:
+    assert why_refused(runtime, options=DEFAULT_OPTIONS) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "takers"),
+    [
+        ({"threads": 1}, {"onnx", "openvino"}),
+        ({"providers": ["CPUExecutionProvider"]}, {"onnx"}),
+        ({"compute_units": "cpu_only"}, {"coreml"}),
+        ({"device": "cpu"}, {"onnx", "openvino", "torch"}),
+        ({"device": "cuda"}, {"onnx", "tensorrt", "torch"}),
+        ({"device": "cuda:0"}, {"onnx", "tensorrt", "torch"}),
+        ({"device": "cuda:1"}, {"onnx", "torch"}),
+        ({"device": "mps"}, {"torch"}),
+        ({"device": "cpu", "threads": 2}, {"onnx", "openvino"}),
+    ],
+)
+def test_who_takes_what(options: dict[str, Any], takers: set[str]) -> None:
+    asked = RuntimeOptions(**options)
+    refusals = {runtime: why_refused(runtime, options=asked) for runtime in RUNTIMES}
+    assert {runtime for runtime, reason in refusals.items() if not reason} == takers
+    for runtime, reason in refusals.items():
+        assert not reason or reason.startswith(f"{runtime} does not take ")
+        assert not reason or any(f" {name}=" in reason for name in options)
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)])
+def test_the_number_of_a_device(device: str, index: int) -> None:
+    assert device_index(device) == index
