@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from samclip_sdk.bundle.manifest import Manifest
+from samclip_sdk.bundle.manifest import NOT_STATED, Manifest
 
 
 def model_card(manifest: Manifest, *, card: str) -> str:
@@ -21,8 +21,14 @@ def model_card(manifest: Manifest, *, card: str) -> str:
     ]
     if manifest.random_weights:
         parts.append(
-            "**Random or uncalibrated weights.** The graphs compute what they should; what they "
-            "compute means nothing."
+            "**Random weights.** The graphs compute what they should; what they compute means "
+            "nothing."
+        )
+    elif not manifest.calibrated:
+        parts.append(
+            "**Not calibrated.** Scores, presence and masks of texts stand on thresholds that "
+            "nobody has chosen for this model. Masks from points and boxes, embeddings and "
+            "classification need none."
         )
     parts += [
         _use(manifest),
@@ -68,4 +74,7 @@ def _graphs(manifest: Manifest) -> str:
 
 def _licences(manifest: Manifest) -> str:
     rows = [f"| {each.part} | {each.spdx} | {each.source} |" for each in manifest.licences]
-    return "\n".join(["## Licences", "", "| part | licence | source |", "|---|---|---|", *rows])
+    table = "\n".join(["## Licences", "", "| part | licence | source |", "|---|---|---|", *rows])
+    if all(each.spdx != NOT_STATED for each in manifest.licences):
+        return table
+    return f"{table}\n\nWhat is not stated here only its makers know: ask them before you ship it."

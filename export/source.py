@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration, Licence
+from samclip_sdk.bundle.graph_spec import first_fault
+from samclip_sdk.bundle.manifest import NOT_STATED, UNCALIBRATED, Calibration, Licence
 from samclip_sdk.bundle.open import file_sha256
-from samclip_sdk.errors import BundleError
+from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
-LICENCES = (
-    Licence(part="weights", spdx="Apache-2.0", source="trained with this package; see NOTICE"),
-    Licence(part="tokenizer and templates", spdx="MIT", source="https://github.com/openai/CLIP"),
+TOKENIZER_LICENCE = Licence(
+    part="tokenizer and templates", spdx="MIT", source="https://github.com/openai/CLIP"
 )
-"""Of a checkpoint whose provenance has no `licences` of its own."""
-
+RANDOM_LICENCE = Licence(
+    part="weights", spdx="Apache-2.0", source="drawn at random by this package"
+)
+_TEACHERS = {"sam": "weights (SAM teacher)", "clip": "weights (CLIP teacher)"}
+_TEACHER_WEIGHTS = {"sam": "sam_checkpoint", "clip": "pretrained"}
 _NOTICE = Path(__file__).parents[1] / "NOTICE"
 
 
@@ -54,7 +58,8 @@ def read_source(folder: Path) -> Source:
 
     Beside the checkpoint's own files it may hold `calibration.json` (the manifest's calibration),
     `card.md` (prose and measured figures for the model card) and `NOTICE`, which replaces this
-    repository's. The provenance may say `random_weights` and `licences`.
+    repository's. The provenance may say `random_weights`, and under `licences` what the teachers'
+    weights may be used under, see `teacher_licences`.
 
     Raises:
         BundleError: the checkpoint or one of those files is missing or damaged.
@@ -63,9 +68,6 @@ def read_source(folder: Path) -> Source:
     try:
         provenance = read_provenance(folder)
         calibration = _read(folder / "calibration.json")
-        licences = TypeAdapter(tuple[Licence, ...]).validate_python(
-            tuple(provenance.get("licences", ())) or LICENCES
-        )
         return Source(
             model=model,
             revision=file_sha256(folder / "model.safetensors")[:16],
@@ -73,13 +75,58 @@ def read_source(folder: Path) -> Source:
             calibration=Calibration.model_validate_json(calibration)
             if calibration
             else UNCALIBRATED,
-            random_weights=not calibration or provenance.get("random_weights") is True,
-            licences=licences,
+            random_weights=provenance.get("random_weights") is True,
+            licences=(*teacher_licences(provenance), TOKENIZER_LICENCE),
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
             card=_read(folder / "card.md"),
         )
-    except (OSError, ValueError, KeyError, ValidationError) as error:
-        raise BundleError(f"the checkpoint {folder} cannot be exported: {error}") from error
+    except (OSError, ValueError, KeyError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
+        raise BundleError(f"the checkpoint {folder} cannot be exported: {reason}") from error
+
+
+def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
+    """What the weights of a merged model may be used under: what its two teachers' may.
+
+    Args:
+        provenance: of the checkpoint, or of one that it started from, whose `licences` holds an
+            SPDX name, or whatever the licence is called, for "sam" and for "clip".
+
+    Returns:
+        A licence for each teacher; "not stated" where the provenance does not say.
+    """
+    origins = list(_origins(provenance))
+    stated: object = next((each["licences"] for each in origins if "licences" in each), {})
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"provenance.licences must name sam and clip, not be {one_line(stated)}")
+    return tuple(
+        Licence(
+            part=part,
+            spdx=one_line(stated.get(teacher) or NOT_STATED, limit=150),
+            source=_teacher(teacher, origins=origins),
+        )
+        for teacher, part in _TEACHERS.items()
+    )
+
+
+def _origins(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A checkpoint's provenance, and that of what it started from, down to the teachers."""
+    origin: object = provenance
+    while isinstance(origin, Mapping):
+        yield origin
+        origin = origin.get("starts_from")
+
+
+def _teacher(teacher: str, *, origins: list[Mapping[str, Any]]) -> str:
+    """Which teacher it was, as far as the provenance says."""
+    for origin in origins:
+        found = origin.get(teacher)
+        if isinstance(found, str):
+            weights = origin.get(_TEACHER_WEIGHTS[teacher])
+            return one_line(f"{found} {weights}" if weights else found, limit=150)
+        if f"{teacher}_teacher" in origin:
+            return "trained with this package; see NOTICE"
+    return NOT_STATED
 
 
 def random_source(config: ModelConfig, *, seed: int) -> Source:
@@ -90,7 +137,7 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
         provenance={"random_weights": True, "seed": seed},
         calibration=UNCALIBRATED,
         random_weights=True,
-        licences=LICENCES,
+        licences=(RANDOM_LICENCE, TOKENIZER_LICENCE),
         notice=_read(_NOTICE),
     )
 
@@ -101,12 +148,28 @@ def find_source(name: str) -> Source:
     Raises:
         BundleError: there is no such checkpoint or preset.
     """
+    preset = _preset(name)
+    return read_source(Path(name)) if preset is None else random_source(preset, seed=0)
+
+
+def find_config(name: str) -> ModelConfig:
+    """What the model that `find_source` finds looks like, in no time.
+
+    Raises:
+        BundleError: there is no such checkpoint or preset.
+    """
+    return _preset(name) or read_config(name)
+
+
+def _preset(name: str) -> ModelConfig | None:
+    """The config of a preset with random weights; None for the name of a folder."""
     kind, _, preset = name.partition(":")
     if kind != "random" or not preset:
-        return read_source(Path(name))
+        return None
     if preset not in PRESETS:
-        raise BundleError(f"there is no preset {preset}; known are {', '.join(sorted(PRESETS))}")
-    return random_source(PRESETS[preset], seed=0)
+        known = ", ".join(sorted(PRESETS))
+        raise BundleError(f"there is no preset {one_line(preset)}; known are {known}")
+    return PRESETS[preset]
 
 
 def _read(path: Path) -> str:

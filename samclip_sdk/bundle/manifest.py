@@ -88,7 +88,7 @@ UNCALIBRATED = Calibration(
     presence_threshold=0.5,
     head_only_threshold=0.5,
 )
-"""Stands in where nothing was calibrated; such a model says `random_weights`."""
+"""Stands in where nothing was calibrated: see `ModelInfo.calibrated`."""
 
 
 class MaskSpec(Record):
@@ -98,8 +98,14 @@ class MaskSpec(Record):
     max_prompts: int = Field(default=16, gt=0)
 
 
+NOT_STATED = "not stated"
+
+
 class Licence(Record):
-    """What a part of the bundle (weights, tokenizer, training data) may be used under."""
+    """What a part of the bundle (weights, tokenizer, training data) may be used under.
+
+    Where nobody has said so, `spdx` is "not stated".
+    """
 
     part: Line
     spdx: Line
@@ -124,6 +130,11 @@ class ModelInfo(Record):
     calibration: Calibration
     masks: MaskSpec = MaskSpec()
     provenance: dict[str, JsonValue]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scores and presence of texts mean something; the rest needs none of it."""
+        return self.calibration != UNCALIBRATED
 
     @model_validator(mode="after")
     def _check_sizes(self) -> ModelInfo:

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import BundleError, StorageError
+from samclip_sdk.bundle.graph_spec import first_fault
+from samclip_sdk.errors import BundleError, StorageError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
 
@@ -74,18 +75,39 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> SamClipModel:
         BundleError: a file is missing or damaged, or the weights do not fit the config.
     """
     source = Path(folder)
-    for name in ("model.safetensors", "config.json"):
-        if not (source / name).is_file():
-            raise BundleError(f"{source} is not a checkpoint folder: it has no {name}")
+    config = read_config(source)
     try:
-        content = json.loads((source / "config.json").read_text(encoding="utf-8"))
-        model = build_model(ModelConfig.model_validate(content["model"]))
+        model = build_model(config)
         model.load_state_dict(load_file(source / "model.safetensors"))
     except SafetensorError as error:
-        raise BundleError(f"{source / 'model.safetensors'} is damaged: {error}") from error
-    except (ValidationError, ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
-        raise BundleError(f"the checkpoint {source} cannot be loaded: {error}") from error
+        reason = one_line(error)
+        raise BundleError(f"{source / 'model.safetensors'} is damaged: {reason}") from error
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        raise _unloadable(source, reason=one_line(error)) from error
     return model.eval()
+
+
+def read_config(folder: str | os.PathLike[str]) -> ModelConfig:
+    """Reads what a checkpoint's model looks like, without its weights.
+
+    Raises:
+        BundleError: the folder is no checkpoint, or its config is damaged.
+    """
+    source = Path(folder)
+    for name in ("model.safetensors", "config.json"):
+        if not (source / name).is_file():
+            raise BundleError(f"{one_line(source)} is not a checkpoint folder: it has no {name}")
+    try:
+        content = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        return ModelConfig.model_validate(content["model"])
+    except ValidationError as error:
+        raise _unloadable(source, reason=first_fault(error)) from error
+    except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
+        raise _unloadable(source, reason=one_line(error)) from error
+
+
+def _unloadable(source: Path, *, reason: str) -> BundleError:
+    return BundleError(f"the checkpoint {source} cannot be loaded: {reason}")
 
 
 def read_provenance(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _describe(model: SamClipModel, *, root: Path, revision: str) -> ModelInfo:
         return ModelInfo(
             name=config.name,
             revision=revision,
-            random_weights=not calibrated or provenance.get("random_weights") is True,
+            random_weights=provenance.get("random_weights") is True,
             model=config,
             image=ImageSpec(patch_size=config.image_encoder.patch_size),
             tasks=Tasks(

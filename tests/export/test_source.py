@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from export.model_card import model_card
-from export.source import LICENCES, find_source, read_source
-from samclip_sdk.bundle.manifest import UNCALIBRATED
+from export.source import find_config, find_source, read_source, teacher_licences
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.config import VIT_B, ModelConfig
 
+TINY_CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "tiny" / "stage3"
 CALIBRATION = {
     "scale": 40.0,
     "bias": 0.2,
@@ -35,15 +36,14 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_calibrated_checkpoint_is_no_longer_random(checkpoint: Path) -> None:
-    assert read_source(checkpoint).random_weights
+def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint: Path) -> None:
+    assert not read_source(checkpoint).random_weights
     assert read_source(checkpoint).calibration == UNCALIBRATED
     (checkpoint / "calibration.json").write_text(json.dumps(CALIBRATION))
     source = read_source(checkpoint)
     assert not source.random_weights
     assert source.calibration.model_dump() == CALIBRATION
     assert source.provenance == {"stage": 3}
-    assert source.licences == LICENCES
     assert "Apache" in source.notice
 
 
@@ -52,6 +52,60 @@ def test_random_weights_stay_random_when_calibrated(tiny_checkpoint: Path, tmp_p
     shutil.copytree(tiny_checkpoint, folder)
     (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
     assert read_source(folder).random_weights
+
+
+REAL = {
+    "stage": "stage3",
+    "licences": {"sam": "Apache-2.0", "clip": "MIT"},
+    "starts_from": {
+        "stage": "stage2",
+        "starts_from": {
+            "kind": "foundation",
+            "clip": "ViT-L-14",
+            "pretrained": "datacomp_xl_s13b_b90k",
+            "sam": "vit_b",
+            "sam_checkpoint": "data/sam_vit_b_01ec64.pth",
+        },
+    },
+}
+
+
+def test_the_teachers_own_licences_are_carried() -> None:
+    sam, clip = teacher_licences(REAL)
+    assert (sam.part, sam.spdx) == ("weights (SAM teacher)", "Apache-2.0")
+    assert sam.source == "vit_b data/sam_vit_b_01ec64.pth"
+    assert (clip.part, clip.spdx) == ("weights (CLIP teacher)", "MIT")
+    assert clip.source == "ViT-L-14 datacomp_xl_s13b_b90k"
+
+
+def test_licences_are_found_where_the_teachers_are_told() -> None:
+    """A stage may state them itself, or leave it to the one that it started from."""
+    moved = {"stage": "stage3", "starts_from": REAL}
+    assert teacher_licences(moved) == teacher_licences(REAL)
+
+
+@pytest.mark.parametrize("licences", [None, {}, {"sam": "", "clip": None}])
+def test_a_licence_that_nobody_stated_is_not_made_up(licences: object) -> None:
+    provenance = {"stage": "stage3"} | ({} if licences is None else {"licences": licences})
+    assert [(each.spdx, each.source) for each in teacher_licences(provenance)] == [
+        ("not stated", "not stated")
+    ] * 2
+
+
+@pytest.mark.parametrize("licences", ["Apache-2.0", ["Apache-2.0"], 3])
+def test_licences_of_another_kind_are_refused(checkpoint: Path, licences: object) -> None:
+    content = json.loads((checkpoint / "config.json").read_text())
+    content["provenance"]["licences"] = licences
+    (checkpoint / "config.json").write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"provenance\.licences must name sam and clip"):
+        read_source(checkpoint)
+
+
+def test_the_shipped_checkpoint_states_its_licences() -> None:
+    content = json.loads((TINY_CHECKPOINT / "config.json").read_text())
+    for licence in teacher_licences(content["provenance"]):
+        assert licence.spdx == "Apache-2.0"
+        assert licence.source == "trained with this package; see NOTICE"
 
 
 def test_revision_names_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:
@@ -73,15 +127,39 @@ def test_names_of_sources() -> None:
         find_source("random:huge")
     with pytest.raises(BundleError, match="not a checkpoint folder"):
         find_source("nowhere")
-    assert VIT_B.name == "samclip-vit-b"
+    with pytest.raises(BundleError, match="not a checkpoint folder"):
+        find_config("nowhere")
+    assert find_config("random:vit_b") == VIT_B
+
+
+def test_a_config_is_read_without_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"none")
+    assert find_config(str(checkpoint)) == tiny_config
 
 
 def test_card_tells_what_was_measured(tiny_bundle: Path) -> None:
     manifest = open_bundle(tiny_bundle).manifest
     card = (tiny_bundle / "README.md").read_text(encoding="utf-8")
-    assert "Random or uncalibrated weights" in card
+    assert "**Random weights.**" in card
     assert "Not measured" in card
     assert "image_encoder@64" in card
     card = model_card(manifest, card="## Quality\n\n| box mIoU | 0.84 |\n")
     assert "| box mIoU | 0.84 |" in card
     assert "Not measured" not in card
+
+
+def test_card_of_real_teachers(tiny_bundle: Path) -> None:
+    """Trained weights mean something; thresholds that nobody chose do not, and it says so."""
+    manifest = open_bundle(tiny_bundle).manifest.model_copy(
+        update={"random_weights": False, "licences": teacher_licences(REAL)}
+    )
+    card = model_card(manifest, card="")
+    assert "means nothing" not in card
+    assert "**Not calibrated.**" in card
+    assert "| weights (CLIP teacher) | MIT | ViT-L-14 datacomp_xl_s13b_b90k |" in card
+    assert "not stated" not in card
+    calibrated = manifest.model_copy(update={"calibration": Calibration(**CALIBRATION)})
+    assert "**Not calibrated.**" not in model_card(calibrated, card="")
+    unknown = manifest.model_copy(update={"licences": teacher_licences({})})
+    assert "| weights (SAM teacher) | not stated | not stated |" in model_card(unknown, card="")
+    assert "ask them before you ship it" in model_card(unknown, card="")
