@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from export.bundle_writer import (
+from export.bundle_writer import write_bundle
+from export.options import (
     COREML_PRECISIONS,
     ONNX_PRECISIONS,
+    Crop,
     ExportOptions,
+    WeightPrecision,
+    check_export,
     known_precisions,
-    write_bundle,
 )
-from export.source import find_source
-from samclip_sdk.errors import SamClipError
+from export.source import find_config, find_source
+from samclip_sdk.cli.terminal import show_progress, working
 
 
 def main(
@@ -40,17 +42,15 @@ def main(
         typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
     ] = None,
     weights: Annotated[
-        Literal["fp32", "fp16"], typer.Option(help="how weights are stored; computing stays fp32")
+        WeightPrecision, typer.Option(help="how weights are stored; computing stays fp32")
     ] = "fp32",
     classification_crop: Annotated[
-        Literal["letterbox", "center_crop"],
-        typer.Option(help="what classification sees of a raw picture"),
+        Crop, typer.Option(help="what classification sees of a raw picture")
     ] = "letterbox",
 ) -> None:
     """Export a checkpoint as a verified bundle."""
-    console = Console(stderr=True)
     asked = onnx or ([] if coreml else ["fp32"])
-    try:
+    with working("loading the model"):
         options = ExportOptions(
             onnx=known_precisions(asked, known=ONNX_PRECISIONS),
             coreml=known_precisions(coreml or [], known=COREML_PRECISIONS),
@@ -58,18 +58,12 @@ def main(
             weights=weights,
             classification_crop=classification_crop,
         )
-        with console.status("loading the model") as status:
-            manifest = write_bundle(
-                find_source(checkpoint),
-                out,
-                options=options,
-                report=lambda doing: status.update(doing),
-            )
-    except (SamClipError, ValueError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(1) from error
+        check_export(find_config(checkpoint), out, options=options)
+        manifest = write_bundle(
+            find_source(checkpoint), out, options=options, on_progress=show_progress
+        )
     size = sum(file.size_bytes for file in manifest.stored_files())
-    console.print(f"{out}: {manifest.name} {manifest.revision}, {size / 1e6:.2f} MB")
+    typer.echo(f"{out}: {manifest.name} {manifest.revision}, {size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

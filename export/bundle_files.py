@@ -1,11 +1,34 @@
-"""Files of a bundle in the making: written, hashed, and listed in its manifest."""
+"""A bundle in the making: its files, written, hashed and listed, and what its artifacts must be."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from samclip_sdk.bundle.graph_spec import StoredFile
+from export.probes import Probe
+from export.steps import Steps
+from samclip_sdk.bundle.graph_spec import Pin, StoredFile
 from samclip_sdk.bundle.open import file_sha256
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the writers of artifacts, one for each kind of them, are given alike.
+
+    Attributes:
+        folder: of the bundle.
+        probes: of each graph, which its artifacts are held to.
+        plan: graph -> what is computed in fp32 where the rest is in fp16.
+        random_weights: numeric gates only.
+        steps: told what is being done.
+    """
+
+    folder: Path
+    probes: Mapping[str, Sequence[Probe]]
+    plan: Mapping[str, Sequence[Pin]]
+    random_weights: bool
+    steps: Steps
 
 
 def store(folder: Path, path: str, data: bytes) -> StoredFile:

@@ -8,14 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import onnx_ir as ir
 
 from samclip_sdk.bundle.graph_spec import Precision
-
-WeightPrecision = Literal["fp32", "fp16"]
 
 _INLINE_BYTES = 1024  # shapes, scalars and biases that a runtime wants to see in the graph itself
 _HALF_ELEMENTS = 1024

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.external_weights import WeightPrecision
 from export.graphs import Arrays, Graph
-from export.held_out import held_out_files
+from export.options import WeightPrecision
 from export.parity import STORAGE_BOUNDS
+from export.pictures import held_out_files
 from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
+from export.tokenizer import golden_tokens
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ImageSpec
 from samclip_sdk.goldens.schema import (
@@ -25,7 +24,6 @@ from samclip_sdk.goldens.schema import (
     GoldenIndex,
     GoldenLetterbox,
     GoldenSegment,
-    GoldenTokens,
 )
 from samclip_sdk.goldens.tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.image import Frame, letterbox
@@ -35,7 +33,6 @@ Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 
 GOLDEN_LABELS = ("traffic light",)  # one: for ViT-B its 80 prompts cost a teraflop
 
-_TOKENS = Path(__file__).with_name("golden_tokens.json")
 _PICTURE = "picture"
 _PROBES = {"prompt_encoder": (1, 2), "mask_decoder": (1,)}
 _MAX_VALUES = 2048
@@ -224,12 +221,6 @@ class _Recorder:
                 return other
         self._tensors[key] = array
         return key
-
-
-def golden_tokens() -> tuple[GoldenTokens, ...]:
-    """The golden texts with open_clip's ids of them; a test compares the file with open_clip."""
-    content = json.loads(_TOKENS.read_text(encoding="utf-8"))
-    return tuple(GoldenTokens.model_validate(entry) for entry in content)
 
 
 def _storable(array: NDArray[np.generic]) -> NDArray[np.generic]:

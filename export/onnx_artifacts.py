@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from export.bundle_files import stored_file
-from export.external_weights import WeightFiles, WeightPrecision, halve_weights
+from export.bundle_files import Draft, stored_file
+from export.external_weights import WeightFiles, halve_weights
 from export.graphs import Arrays, Graph
+from export.options import WeightPrecision
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
-from export.probes import Probe
 from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
-from samclip_sdk.bundle.graph_spec import Artifact, Pin, Precision, StoredFile
+from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.ort import OrtSession
-
-Report = Callable[[str], None]
 
 INT8_COSINE = {"image_encoder": 0.9999, "text_encoder": 0.999}
 INT8_GOAL = 0.9995
@@ -50,33 +48,21 @@ class OnnxWriter:
     The graphs of a part share weight files: resolutions and precisions have most in common.
 
     Args:
-        folder: of the bundle.
-        probes: of each graph, which it is held to.
+        draft: of the bundle.
         calibration: inputs of each graph that int8 takes its ranges from.
-        plan: graph -> what fp16 computes in fp32.
         weights: how graphs that compute in fp32 store theirs.
-        random_weights: numeric gates only.
-        report: told what is being done.
     """
 
     def __init__(
         self,
-        folder: Path,
+        draft: Draft,
         *,
-        probes: Mapping[str, Sequence[Probe]],
         calibration: Mapping[str, Sequence[Arrays]],
-        plan: Mapping[str, Sequence[Pin]],
         weights: WeightPrecision,
-        random_weights: bool,
-        report: Report,
     ) -> None:
-        self._folder = folder
-        self._probes = probes
+        self._draft = draft
         self._calibration = calibration
-        self._plan = plan
         self._weights = weights
-        self._random_weights = random_weights
-        self._report = report
 
     def write(self, graphs: Sequence[Graph], *, precisions: Sequence[Precision]) -> OnnxFiles:
         """Writes every graph in every precision; artifacts are in the order of `precisions`.
@@ -86,13 +72,13 @@ class OnnxWriter:
         """
         if not precisions:
             return OnnxFiles({graph.name: () for graph in graphs}, kept_in_float={})
-        (self._folder / "onnx").mkdir()
+        (self._draft.folder / "onnx").mkdir()
         artifacts: dict[str, tuple[Artifact, ...]] = {}
         kept: dict[str, tuple[str, ...]] = {}
         for part in dict.fromkeys(graph.part for graph in graphs):
             members = [graph for graph in graphs if graph.part == part]
             in_float: tuple[str, ...] = ()
-            with WeightFiles(self._folder / "onnx", part=part) as store:
+            with WeightFiles(self._draft.folder / "onnx", part=part) as store:
                 for graph in members:
                     in_float = self._convert(
                         graph, precisions=precisions, store=store, keep=in_float
@@ -101,7 +87,7 @@ class OnnxWriter:
                         kept[graph.name] = in_float
                 weights = store.write()
             shared = {
-                name: stored_file(self._folder, f"onnx/{name}")
+                name: stored_file(self._draft.folder, f"onnx/{name}")
                 for name in sorted({name for names in weights.values() for name in names})
             }
             for graph in members:
@@ -123,7 +109,7 @@ class OnnxWriter:
         keep: Sequence[str],
     ) -> tuple[str, ...]:
         """Stores a graph in every precision; returns the layers that int8 leaves in float."""
-        self._report(f"tracing {graph.name}")
+        self._draft.steps.begin(f"tracing {graph.name}")
         program = export_program(
             graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
         )
@@ -131,10 +117,10 @@ class OnnxWriter:
         kept: tuple[str, ...] = ()
         # int8 first: what follows changes `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
-            self._report(f"converting {graph.name} in {precision}")
+            self._draft.steps.begin(f"converting {graph.name} in {precision}")
             model = single
             if precision == "fp16":
-                pinned = {pin.operation for pin in self._plan[graph.name]}
+                pinned = {pin.operation for pin in self._draft.plan[graph.name]}
                 half = halve(program, pinned=pinned)
                 model = to_onnx(half, inputs=graph.inputs, outputs=graph.outputs)
             elif precision == "int8":
@@ -166,22 +152,22 @@ class OnnxWriter:
     def _check(
         self, graph: Graph, *, precision: Precision, weights: tuple[StoredFile, ...]
     ) -> Artifact:
-        self._report(f"checking {graph.name} in {precision}")
+        self._draft.steps.begin(f"checking {graph.name} in {precision}")
         path = f"onnx/{_file_name(graph.name, precision=precision)}"
-        session = OrtSession(self._folder / path, spec=graph.contract())
+        session = OrtSession(self._draft.folder / path, spec=graph.contract())
         try:
             parity = check_parity(
                 session,
                 graph=graph,
-                probes=self._probes[graph.name],
+                probes=self._draft.probes[graph.name],
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._weights]),
-                random_weights=self._random_weights,
+                random_weights=self._draft.random_weights,
                 runs_on=f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider",
             )
         finally:
             session.close()
         return Artifact(
-            **stored_file(self._folder, path).model_dump(),
+            **stored_file(self._draft.folder, path).model_dump(),
             runtime="onnx",
             precision=precision,
             weights=weights,
@@ -190,9 +176,9 @@ class OnnxWriter:
 
     def _refusal(self, path: Path, *, graph: Graph) -> str | None:
         """Why an int8 graph is not accepted, or None."""
-        probes = self._probes[graph.name]
+        probes = self._draft.probes[graph.name]
         bounds = BOUNDS["int8"]
-        if not self._random_weights:
+        if not self._draft.random_weights:
             goal = INT8_COSINE.get(graph.part, INT8_GOAL)
             bounds = Bounds(max_error=None, cosine=goal, iou=bounds.iou)
         session = OrtSession(path, spec=graph.contract())
@@ -200,7 +186,7 @@ class OnnxWriter:
             [session.run(probe.feed) for probe in probes],
             expected=[probe.expected for probe in probes],
             bounds=bounds,
-            random_weights=self._random_weights,
+            random_weights=self._draft.random_weights,
         )
         return next((str(reading) for reading in readings if not reading.kept), None)
 

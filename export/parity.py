@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from export.external_weights import WeightPrecision
 from export.graphs import Arrays, Graph
+from export.options import WeightPrecision
 from export.probes import Probe
 from samclip_sdk.bundle.graph_spec import Measurement, Parity, Precision
 from samclip_sdk.errors import SamClipError, VerificationError

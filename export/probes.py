@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from export.drawn_pictures import draw_picture
 from export.graphs import Arrays, Graph
+from export.pictures import draw_picture
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.image import Frame, letterbox

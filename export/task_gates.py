@@ -5,13 +5,13 @@ Of trained weights only: random ones answer nothing of meaning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from export.graphs import Graph
-from samclip_sdk.bundle.graph_spec import Measurement
-from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.bundle.graph_spec import Artifact, Measurement
+from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, TaskAnswers, TaskPicture, compare_answers
@@ -138,3 +138,30 @@ class TaskGate:
     def _answer(self, source: ModelSource) -> TaskAnswers:
         with SamClip(source) as model:
             return answer_tasks(model, self.pictures, vocabulary=self.vocabulary)
+
+
+def add_measurements(
+    manifest: Manifest, measured: Mapping[tuple[str, str], Sequence[Measurement]]
+) -> Manifest:
+    """Adds to each artifact's parity how the set that it belongs to does on whole tasks.
+
+    Args:
+        manifest: of the bundle.
+        measured: by runtime and precision.
+    """
+    graphs = {
+        name: graph.model_copy(
+            update={"artifacts": tuple(_with(each, measured) for each in graph.artifacts)}
+        )
+        for name, graph in manifest.graphs.items()
+    }
+    return manifest.model_copy(update={"graphs": graphs})
+
+
+def _with(
+    artifact: Artifact, measured: Mapping[tuple[str, str], Sequence[Measurement]]
+) -> Artifact:
+    added = measured[artifact.runtime, artifact.precision]
+    measurements = (*artifact.parity.measurements, *added)
+    parity = artifact.parity.model_copy(update={"measurements": measurements})
+    return artifact.model_copy(update={"parity": parity})

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import json
+import warnings
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
+from samclip_sdk import text
+from samclip_sdk.errors import RuntimeMissingError, TextTruncatedWarning, VerificationError
+from samclip_sdk.goldens.schema import GoldenTokens
+
 START, END = "<start_of_text>", "<end_of_text>"
+_GOLDEN_TOKENS = Path(__file__).with_name("golden_tokens.json")
 _WORD_END = "</w>"
 _MERGES = 49152 - 256 - 2
 # open_clip's pattern. It ignores case throughout, and so skips one mark: U+0345, the iota
@@ -21,12 +30,12 @@ def find_vocabulary() -> Path:
     """Finds CLIP's merges in the installed open_clip package, without importing it (or torch).
 
     Raises:
-        FileNotFoundError: open_clip is not installed.
+        RuntimeMissingError: open_clip is not installed.
     """
     spec = importlib.util.find_spec("open_clip")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            'CLIP\'s vocabulary comes with open_clip: pip install "open_clip_torch>=2.30"'
+        raise RuntimeMissingError(
+            'CLIP\'s vocabulary comes with open_clip: pip install "samclip-sdk[export]"'
         )
     return Path(spec.origin).with_name("bpe_simple_vocab_16e6.txt.gz")
 
@@ -67,9 +76,35 @@ def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
     return tokenizer
 
 
-def write_tokenizer(path: Path, *, context_length: int = 77) -> None:
-    """Writes `tokenizer.json` from the vocabulary in the installed open_clip package."""
+def write_tokenizer(path: Path, *, context_length: int = 77) -> text.Tokenizer:
+    """Writes `tokenizer.json` from the vocabulary in the installed open_clip package.
+
+    Returns:
+        The file as the SDK reads it.
+
+    Raises:
+        VerificationError: it gives a golden text other ids than open_clip.
+        RuntimeMissingError: open_clip is not installed.
+    """
     build_tokenizer(find_vocabulary(), context_length=context_length).save(str(path), pretty=False)
+    tokenizer = text.Tokenizer(path)
+    for golden, ids in zip(golden_tokens(), golden_ids(tokenizer).tolist(), strict=True):
+        if ids != [*golden.input_ids, *[0] * (context_length - len(golden.input_ids))]:
+            raise VerificationError(f"{path.name} gives {golden.text!r} other ids than open_clip")
+    return tokenizer
+
+
+def golden_tokens() -> tuple[GoldenTokens, ...]:
+    """The golden texts with open_clip's ids of them; a test compares the file with open_clip."""
+    content = json.loads(_GOLDEN_TOKENS.read_text(encoding="utf-8"))
+    return tuple(GoldenTokens.model_validate(entry) for entry in content)
+
+
+def golden_ids(tokenizer: text.Tokenizer) -> NDArray[np.int32]:
+    """The ids int32 [n,L] that a tokenizer gives the golden texts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TextTruncatedWarning)  # one text is too long on purpose
+        return tokenizer([golden.text for golden in golden_tokens()])
 
 
 def _byte_letters() -> list[str]:

@@ -53,11 +53,10 @@ def tiny_checkpoint(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle folder of `tiny_checkpoint`; exporting it takes half a minute, once a session."""
-    from export.bundle_writer import ExportOptions, write_bundle
+    from export.bundle_writer import write_bundle
+    from export.options import ExportOptions
     from export.source import read_source
 
     folder = tmp_path_factory.mktemp("tiny") / "bundle"
-    write_bundle(
-        read_source(tiny_checkpoint), folder, options=ExportOptions(), report=lambda doing: None
-    )
+    write_bundle(read_source(tiny_checkpoint), folder, options=ExportOptions())
     return folder

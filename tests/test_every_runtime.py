@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 import pytest
 
-from export.bundle_writer import ExportOptions, write_bundle
+from export.bundle_writer import write_bundle
 from export.coreml.artifacts import InterpretedSource
+from export.options import ExportOptions
 from export.source import read_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import Bundle, open_bundle
@@ -48,7 +49,7 @@ def bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> B
     options = ExportOptions(
         onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
     )
-    write_bundle(read_source(tiny_checkpoint), folder, options=options, report=lambda doing: None)
+    write_bundle(read_source(tiny_checkpoint), folder, options=options)
     return open_bundle(folder)
 
 

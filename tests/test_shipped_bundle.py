@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle_writer import ExportOptions, write_bundle
+from export.bundle_writer import write_bundle
 from export.coreml.artifacts import InterpretedSource
+from export.options import ExportOptions
 from export.source import find_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import open_bundle
@@ -50,9 +51,7 @@ def test_its_core_ml_set_is_made_by_one_command(tmp_path: Path) -> None:
     """Gates on whole tasks and all; then one picture, from end to end."""
     checkpoint = ROOT / "training" / "checkpoints" / "tiny" / "stage3"
     options = ExportOptions(onnx=(), coreml=("fp16",))
-    write_bundle(
-        find_source(str(checkpoint)), tmp_path / "bundle", options=options, report=lambda _: None
-    )
+    write_bundle(find_source(str(checkpoint)), tmp_path / "bundle", options=options)
     bundle = open_bundle(tmp_path / "bundle")
     assert list(artifact_sets(bundle)) == [("coreml", "fp16")]
     picture, labels = ROOT / "examples" / "images" / "lunch.jpg", ["apple", "strawberry", "piano"]

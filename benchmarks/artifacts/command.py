@@ -14,8 +14,7 @@ from benchmarks.artifacts.measure import Runtimes, measure_runtimes
 from benchmarks.artifacts.report import render
 from benchmarks.quality.report import insert_table
 from benchmarks.record import describe_environment
-from export.bundle_writer import ExportOptions
-from export.external_weights import WeightPrecision
+from export.options import ExportOptions, WeightPrecision
 from samclip_sdk.atomic_file import atomic_file
 
 
@@ -35,7 +34,7 @@ def run_runtimes(
 
     Raises:
         VerificationError: an artifact is below a gate.
-        ValueError: an unknown precision, or a page without markers.
+        ValueError: a page without markers.
         SamClipError: anything else that an export may raise.
     """
     if page is not None:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from benchmarks.record import Environment
-from export.bundle_writer import ExportOptions, write_bundle
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
 from export.source import find_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
@@ -106,11 +107,11 @@ def measure_runtimes(
     clock = _Clock()
     with console.status(f"exporting {checkpoint}") as status:
 
-        def report(doing: str) -> None:
-            status.update(f"{checkpoint}: {doing}")
+        def report(doing: str, done: int, total: int) -> None:
+            status.update(f"{checkpoint}: {doing}, {done + 1} of {total}")
             clock.start(doing)
 
-        write_bundle(source, folder, options=options, report=report)
+        write_bundle(source, folder, options=options, on_progress=report)
         clock.start("")
         bundle = open_bundle(folder)
         status.update(f"{checkpoint}: building TensorRT engines")

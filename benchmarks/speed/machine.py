@@ -26,7 +26,8 @@ from benchmarks.speed.published_record import (
 from benchmarks.speed.published_subjects import BEST_RUN, RUNS, TINY, VIT_B
 from benchmarks.speed.roofline import GraphCost, count_graphs, roofline
 from benchmarks.speed.schema import Latency
-from export.bundle_writer import ExportOptions, write_bundle
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
 from export.source import find_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
@@ -63,7 +64,7 @@ def prepare_bundle(folder: Path, *, say: Say) -> None:
         find_source("random:vit_b"),
         folder,
         options=ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS),
-        report=lambda doing: say(f"exporting ViT-B: {doing}"),
+        on_progress=lambda doing, done, total: say(f"exporting ViT-B: {doing}"),
     )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 
-from export.bundle_files import stored_file
+from export.bundle_files import Draft, stored_file
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
     TARGET,
@@ -18,12 +17,10 @@ from export.coreml.to_coreml import (
     to_coreml,
 )
 from export.graphs import Graph
-from export.onnx_artifacts import Report
 from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.mixed_precision import halve
-from export.probes import Probe
 from export.program import export_program
-from samclip_sdk.bundle.graph_spec import Artifact, Parity, Pin, Precision
+from samclip_sdk.bundle.graph_spec import Artifact, Parity, Precision
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import VerificationError
@@ -39,30 +36,13 @@ class CoreMLWriter:
     """Writes the Core ML packages of a bundle in the making.
 
     Args:
-        folder: of the bundle.
-        probes: of each graph, which its packages are held to.
-        plan: graph -> what is computed in fp32; all else is in fp16, but in "fp32" packages.
+        draft: of the bundle.
         metadata: of the packages.
-        random_weights: numeric gates only.
-        report: told what is being done.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        probes: Mapping[str, Sequence[Probe]],
-        plan: Mapping[str, Sequence[Pin]],
-        metadata: PackageMetadata,
-        random_weights: bool,
-        report: Report,
-    ) -> None:
-        self._folder = folder
-        self._probes = probes
-        self._plan = plan
+    def __init__(self, draft: Draft, *, metadata: PackageMetadata) -> None:
+        self._draft = draft
         self._metadata = metadata
-        self._random_weights = random_weights
-        self._report = report
 
     def write(self, graph: Graph, *, precisions: Sequence[Precision]) -> tuple[Artifact, ...]:
         """Writes a graph in every precision; several packages where its axes are symbolic.
@@ -75,23 +55,23 @@ class CoreMLWriter:
         )
 
     def _write(self, graph: Graph, precision: Precision) -> list[Artifact]:
-        self._report(f"converting {graph.name} to Core ML in {precision}")
+        self._draft.steps.begin(f"converting {graph.name} to Core ML in {precision}")
         packages = [
             (self._convert(graph, precision=precision, axes=axes), axes)
             for axes in bucket_axes(graph)
         ]
-        self._report(f"checking {graph.name} on Core ML in {precision}")
+        self._draft.steps.begin(f"checking {graph.name} on Core ML in {precision}")
         parity = self._check(graph, precision=precision, packages=packages)
         return [
             Artifact(
-                **stored_file(self._folder, f"{package}/{MANIFEST}").model_dump(),
+                **stored_file(self._draft.folder, f"{package}/{MANIFEST}").model_dump(),
                 runtime="coreml",
                 precision=precision,
                 target=TARGET,
                 axes=axes,
                 weights=tuple(
-                    stored_file(self._folder, path.relative_to(self._folder).as_posix())
-                    for path in sorted((self._folder / package).rglob("*"))
+                    stored_file(self._draft.folder, path.relative_to(self._draft.folder).as_posix())
+                    for path in sorted((self._draft.folder / package).rglob("*"))
                     if path.is_file() and path.name != MANIFEST
                 ),
                 parity=parity,
@@ -105,13 +85,13 @@ class CoreMLWriter:
             graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
         )
         if precision != "fp32":
-            program = halve(program, pinned={pin.operation for pin in self._plan[graph.name]})
+            program = halve(program, pinned={pin.operation for pin in self._draft.plan[graph.name]})
         lengths = "".join(f".{length}" for axis, length in axes.items() if axis != "num_points")
         package = f"coreml/{graph.name}{lengths}.{precision}.mlpackage"
-        (self._folder / package).parent.mkdir(exist_ok=True)
+        (self._draft.folder / package).parent.mkdir(exist_ok=True)
         to_coreml(
             program,
-            self._folder / package,
+            self._draft.folder / package,
             graph=graph,
             axes=axes,
             weights=_stored_as(precision, part=graph.part),
@@ -127,7 +107,7 @@ class CoreMLWriter:
         packages: Sequence[tuple[str, Mapping[str, int]]],
     ) -> Parity:
         files = [
-            GraphFile(self._folder / package / MANIFEST, precision=precision, axes=axes)
+            GraphFile(self._draft.folder / package / MANIFEST, precision=precision, axes=axes)
             for package, axes in packages
         ]
         session = CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
@@ -135,9 +115,9 @@ class CoreMLWriter:
             parity = check_parity(
                 session,
                 graph=graph,
-                probes=self._probes[graph.name],
+                probes=self._draft.probes[graph.name],
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
-                random_weights=self._random_weights,
+                random_weights=self._draft.random_weights,
                 runs_on=f"reference interpreter of ML programs, torch {torch.__version__}",
             )
         except VerificationError as error:

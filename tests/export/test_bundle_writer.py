@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -13,7 +16,8 @@ import pytest
 import torch
 
 from export import bundle_writer
-from export.bundle_writer import ExportOptions, write_bundle
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
 from export.source import random_source
 from export.to_onnx import DATA_DEPENDENT
 from samclip_sdk.bundle import open as bundle_module
@@ -153,7 +157,7 @@ def test_bundle_runs_from_a_zip(
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("stage", ["_write_tokenizer", "store", "_write_descriptions"])
+@pytest.mark.parametrize("stage", ["write_tokenizer", "store", "write_descriptions"])
 def test_full_disk_leaves_nothing(
     tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -167,9 +171,81 @@ def test_full_disk_leaves_nothing(
             random_source(tiny_config, seed=0),
             tmp_path / "bundle",
             options=ExportOptions(),
-            report=lambda doing: None,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_each_step_is_told_before_it_begins(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is slow is left out: the steps themselves, their number and order stay."""
+    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(bundle_writer, "verify_bundle", lambda *args, **kwargs: Mock())
+    write_bundle(
+        random_source(tiny_config, seed=0),
+        tmp_path / "bundle",
+        options=ExportOptions(),
+        on_progress=lambda *each: told.append(each),
+    )
+    total = 1 + 3 * len(GRAPHS) + 1
+    assert [(done, of) for _, done, of in told] == [(done, total) for done in range(total)]
+    assert told[0][0] == "running eager torch"
+    assert told[-1][0] == "running the goldens in fp32"
+
+
+def test_what_came_there_meanwhile_is_not_replaced(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bundle"
+
+    def interfere(*args: object) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "thesis.txt").write_text("years of work")
+
+    monkeypatch.setattr(bundle_writer._Writer, "write", interfere)
+    monkeypatch.setattr(bundle_writer, "verify_bundle", lambda *args, **kwargs: Mock())
+    with pytest.raises(StorageError, match="not a bundle"):
+        write_bundle(random_source(tiny_config, seed=0), out, options=ExportOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (out / "thesis.txt").read_text() == "years of work"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
+from export.source import random_source
+from tests.tiny_config import TINY
+
+def stop(doing, done, total):
+    print(doing, flush=True)
+    sys.stdin.read()
+
+source = random_source(TINY, seed=0)
+write_bundle(source, Path(sys.argv[1]), options=ExportOptions(), on_progress=stop)
+"""
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_one(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "bundle")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running eager torch\n"
+        process.kill()
+    (left,) = tmp_path.glob(".bundle.*.partial")
+    assert (left / "new" / "tokenizer.json").exists()
+    monkeypatch.setattr(bundle_writer._Writer, "write", lambda self: None)
+    monkeypatch.setattr(bundle_writer, "verify_bundle", lambda *args, **kwargs: Mock())
+    write_bundle(random_source(tiny_config, seed=0), tmp_path / "b", options=ExportOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_other_folders_are_not_replaced(tiny_config: ModelConfig, tmp_path: Path) -> None:
@@ -179,6 +255,5 @@ def test_other_folders_are_not_replaced(tiny_config: ModelConfig, tmp_path: Path
             random_source(tiny_config, seed=0),
             tmp_path,
             options=ExportOptions(),
-            report=lambda doing: None,
         )
     assert (tmp_path / "thesis.txt").read_text() == "years of work"

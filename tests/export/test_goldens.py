@@ -9,7 +9,7 @@ import onnxruntime as ort
 import open_clip
 import pytest
 
-from export.goldens import golden_tokens
+from export.tokenizer import golden_tokens
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.schema import GOLDEN_TENSORS, golden_error, read_goldens

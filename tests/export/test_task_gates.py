@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.held_out import calibration_pictures, held_out_files, held_out_pictures
+from export.pictures import calibration_pictures, held_out_files, held_out_pictures
 from export.task_gates import TaskGate
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, TaskPicture

@@ -15,8 +15,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import pre_tokenizers
 
-from export.goldens import golden_tokens
-from export.tokenizer import write_tokenizer
+from export.tokenizer import golden_tokens, write_tokenizer
 from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.text import Tokenizer, clean_text, read_templates
 

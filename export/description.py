@@ -1,0 +1,70 @@
+"""What a bundle says of its model: the manifest's part beside the graphs, and the model card."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+from export.bundle_files import store
+from export.model_card import model_card
+from export.options import ExportOptions
+from export.source import Source
+from export.to_onnx import OPSET
+from samclip_sdk.bundle.manifest import (
+    MANIFEST_NAME,
+    ImageSpec,
+    Manifest,
+    ModelInfo,
+    Task,
+    Tasks,
+    TextSpec,
+)
+from samclip_sdk.text import read_templates
+
+MODEL_CARD = "README.md"
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
+
+
+def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
+    """What there is to know about the model beside its graphs."""
+    config = source.model.config
+    classification = Task(
+        resolution=config.classification_resolution, crop=options.classification_crop
+    )
+    return ModelInfo(
+        name=config.name,
+        revision=source.revision,
+        random_weights=source.random_weights,
+        model=config,
+        image=ImageSpec(patch_size=config.image_encoder.patch_size),
+        tasks=Tasks(
+            segmentation=Task(resolution=config.segmentation_resolution),
+            classification=classification,
+        ),
+        text=TextSpec(
+            context_length=config.text_encoder.context_length,
+            templates=read_templates(),
+            logit_scale=float(source.model.logit_scale.exp()),
+        ),
+        calibration=source.calibration,
+        provenance={"checkpoint": source.provenance, "export": _provenance(options)},
+    )
+
+
+def write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
+    """Writes the model card, and the manifest that lists it too."""
+    card = store(folder, MODEL_CARD, model_card(manifest, card=source.card).encode())
+    complete = manifest.model_copy(update={"files": (*manifest.files, card)})
+    store(folder, MANIFEST_NAME, complete.model_dump_json(indent=1).encode())
+    return complete
+
+
+def _provenance(options: ExportOptions) -> dict[str, Any]:
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "opset": OPSET,
+        "weights_stored_as": options.weights,
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }

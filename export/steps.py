@@ -1,0 +1,42 @@
+"""How far an export is."""
+
+from __future__ import annotations
+
+from export.options import ExportOptions
+from samclip_sdk.runtimes.options import OnProgress
+
+
+class Steps:
+    """Tells a caller about each step of an export when it begins.
+
+    Args:
+        on_progress: told what is being done, how many steps are done, and how many there are.
+        total: how many there are, see `count_steps`.
+    """
+
+    def __init__(self, on_progress: OnProgress, *, total: int) -> None:
+        self._on_progress = on_progress
+        self._total = total
+        self._begun = 0
+
+    def begin(self, doing: str) -> None:
+        """Begins the next step."""
+        self._on_progress(doing, self._begun, self._total)
+        self._begun += 1
+
+
+def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) -> int:
+    """How many steps an export has.
+
+    Args:
+        options: what is asked for.
+        graphs: how many graphs the bundle has.
+        random_weights: whether no whole tasks are compared.
+    """
+    onnx, coreml = len(options.onnx), len(options.coreml)
+    traced = graphs if onnx else 0
+    planned = graphs if options.mixed else 0
+    converted_and_checked = 2 * graphs * (onnx + coreml)
+    # Eager torch: on the probes; of trained weights on two sets of pictures. Then each set.
+    answered = 1 if random_weights else 3 + options.sets
+    return answered + traced + planned + converted_and_checked + onnx  # which runs its goldens
