@@ -84,7 +84,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     quiet = not sys.stdout.isatty()
     for name, row in track(asked.items(), "pictures", transient=True, disable=quiet):
         answer = ask(model, name=name, row=row, truth=truth.get(name, {}), labels=every_label)
-        answer.masks.save(output / Path(name).with_suffix(".png").name, image=IMAGES / name)
+        answer.masks.save(output / Path(name).with_suffix(".png").name)
         answers.append(answer)
     contact_sheet(answers, folder=output).save(output / "contact_sheet.png")
     console.print(table(answers))

@@ -34,10 +34,10 @@ def main() -> None:
         if options.box:
             results["box"] = model.segment(image, boxes=options.box, multimask_output=False)
     for name, result in results.items():
-        for score, mask in zip(result.scores, result.masks, strict=True):
-            print(f"{name}: predicted IoU {score:.2f}, {int(mask.sum())} pixels")
+        for found in result:
+            print(f"{name}: predicted IoU {found.score:.2f}, {found.area} pixels")
         best = options.output / f"{Path(options.image).stem}-{name}.png"
-        result.save(best, image=options.image)
+        result.save(best)
         print(f"wrote {best}")
 
 

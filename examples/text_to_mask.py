@@ -25,11 +25,11 @@ def main() -> None:
 
     with SamClip.load(options.runtime, model=options.model) as model:
         result = model.segment_text(options.image, options.labels, threshold=options.threshold)
-    for label, presence in zip(result.labels, result.presence, strict=True):
-        area = result.mask(label).mean()
-        print(f"{label}: presence {presence:.2f}, {area:.1%} of the picture")
+    for found in result:
+        share = found.mask.mean()
+        print(f"{found.label}: presence {found.presence:.2f}, {share:.1%} of the picture")
     stem = options.output / Path(options.image).stem
-    result.save(stem.with_suffix(".png"), image=options.image)
+    result.save(stem.with_suffix(".png"))
     result.save(stem.with_suffix(".json"))
 
 

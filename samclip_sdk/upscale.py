@@ -18,25 +18,6 @@ from samclip_sdk.image import Frame
 Array = NDArray[np.float32]
 
 
-def upscale_logits(low_res: Array, *, frame: Frame) -> Array:
-    """Upscales whole maps.
-
-    A float map of a 12-megapixel photo is 48 MB: for masks see `upscale_above`.
-
-    Args:
-        low_res: logits [N,s,s] in the model frame.
-        frame: of the image.
-
-    Returns:
-        float32 [N,H,W].
-    """
-    full = np.empty((len(low_res), frame.height_px, frame.width_px), dtype=np.float32)
-    size = (frame.width_px, frame.height_px)
-    for source, target in zip(low_res, full, strict=True):
-        cv2.resize(_in_model(source, frame=frame), size, target, interpolation=cv2.INTER_LINEAR)
-    return full
-
-
 def upscale_above(
     low_res: Array, *, frame: Frame, threshold: float
 ) -> tuple[tuple[slice, slice], Array]:

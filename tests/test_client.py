@@ -112,6 +112,45 @@ def test_any_form_of_an_image(model: SamClip, tmp_path: Path, form: str) -> None
     np.testing.assert_array_equal(found.image_tokens, expected.image_tokens)
 
 
+ASK: dict[str, Any] = {
+    "classify": {"labels": "dog"},
+    "segment": {"boxes": [25, 12, 75, 38]},
+    "segment_text": {"labels": LABELS},
+}
+
+
+@pytest.mark.parametrize("skill", ASK)
+def test_a_result_is_drawn_over_its_picture_without_passing_it_again(
+    model: SamClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skill: str
+) -> None:
+    Image.fromarray(picture()).save(tmp_path / "picture.png")
+    monkeypatch.chdir(tmp_path)
+    array, content = picture(), (tmp_path / "picture.png").read_bytes()
+    ask = getattr(model, skill)
+    for image in (
+        "picture.png",
+        array,
+        io.BytesIO(content),
+        model.encode_image("picture.png"),
+        model.encode_image(model.prepare_image(Path("picture.png"))),
+        model.encode_image(array),
+    ):
+        result = ask(image, **ASK[skill])
+        np.testing.assert_array_equal(result.plot(), result.plot(array))
+    assert ask(array, **ASK[skill]).picture is array  # no copy of it
+    result = ask("picture.png", **ASK[skill])
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(result.plot(), result.plot(array))
+
+
+def test_of_a_saved_embedding_no_picture_is_known(model: SamClip, tmp_path: Path) -> None:
+    model.encode_image(picture()).save(tmp_path / "image.npz")
+    result = model.segment_text(ImageEmbedding.load(tmp_path / "image.npz"), LABELS)
+    with pytest.raises(ImageError, match="give image="):
+        result.save(tmp_path / "a.png")
+    result.save(tmp_path / "a.png", image=picture())
+
+
 def test_a_box_comes_back_where_it_was(model: SamClip) -> None:
     result = model.segment(picture(), boxes=[25, 12.5, 75, 37.5], multimask_output=False)
     assert result.masks.shape == (1, 50, 100)

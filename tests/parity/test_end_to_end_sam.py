@@ -17,12 +17,13 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor
 
+from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import Frame, letterbox
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
 from samclip_sdk.modeling.image_encoder import PIXEL_MEAN, PIXEL_STD
 from samclip_sdk.prompts import geometric_prompts
-from samclip_sdk.upscale import upscale_logits
+from samclip_sdk.upscale import upscale_above
 from tests.parity.reference import (
     build_clip,
     build_sam,
@@ -35,7 +36,6 @@ from tests.parity.reference import (
 BOUND = 1e-4
 RESIDUE_BOUND = 1e-2
 RESOLUTION = 256
-PAD_COLOUR = (124, 116, 104)
 CONFIG = small_config(
     image_size_px=RESOLUTION,
     mask_decoder=MaskDecoderConfig(embed_dim=64, num_heads=4, mlp_dim=128, iou_head_hidden_dim=64),
@@ -100,7 +100,9 @@ def ask_ours(
     encoded = model.prompt_encoder(**{name: torch.tensor(value) for name, value in feed.items()})
     low_res, _ = model.mask_decoder(features, *encoded)
     three = low_res[0, 1:].numpy()
-    return upscale_logits(three, frame=frame), three
+    # Every pixel exceeds minus infinity: the whole image.
+    whole = [upscale_above(each, frame=frame, threshold=-np.inf)[1] for each in three]
+    return np.stack(whole), three
 
 
 def error(

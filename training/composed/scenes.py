@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from samclip_sdk.masks import mask_to_box
 from training.composed.backdrops import draw_backdrop, finish
 from training.composed.corpus import Corpus
 from training.composed.cutouts import paint_over, warp
@@ -99,7 +100,7 @@ def compose_scene(
         image=finish(image, rng),
         masks=masks,
         labels=corpus.labels[np.array(chosen, np.int64)],
-        boxes=np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4),
+        boxes=np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4),
         unlabelled=np.empty(0, np.int64) if photo is None else corpus.shown[photo],
     )
 
@@ -202,8 +203,3 @@ def _paste(
         paint_over(image[roi], shadow[inner])
     roi, inner = _clip(corner, patch.shape[:2], len(image))
     paint_over(image[roi], patch[inner])
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
