@@ -84,10 +84,14 @@ def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
     """Reads an image as `load_image` does, and tells what it can be read from again.
 
     Returns:
-        The pixels, and: of a path the absolute one, of a file its content, else `source` itself.
+        The pixels, and: of a path the absolute one, of a file its content, of an array a read-only
+        view, else `source` itself.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source), source
+        pixels = _from_array(source)
+        view = np.asarray(source).view()
+        view.flags.writeable = False
+        return pixels, view
     if isinstance(source, Image.Image):
         return _from_pillow(source, name="the image"), source
     if isinstance(source, (str, os.PathLike)):

@@ -65,7 +65,10 @@ def test_what_is_remembered_of_a_source(tmp_path: Path, monkeypatch: pytest.Monk
     for path in ("a.png", Path("a.png"), tmp_path / "a.png"):
         assert load_picture(path)[1] == str(tmp_path / "a.png")
     array, pillow = picture(), Image.fromarray(picture())
-    assert load_picture(array)[1] is array
+    seen = load_picture(array)[1]
+    assert np.shares_memory(seen, array)
+    assert array.flags.writeable
+    assert not seen.flags.writeable
     assert load_picture(pillow)[1] is pillow
 
 
