@@ -66,6 +66,23 @@ def scratch_folder(target: Path) -> Iterator[Path]:
         raise StorageError(f"cannot write {one_line(target)}: {error.strerror or error}") from error
 
 
+def settle(folder: Path, target: Path) -> None:
+    """Moves a folder into its place in a cache, unless another process was first: that one stays.
+
+    A file in its place, or a link that leads nowhere, makes room.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if os.path.lexists(target) and not os.path.isdir(target):
+        os.unlink(target)
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if not os.path.isdir(target):
+            raise
+
+
 def _sweep(folder: Path) -> None:
     """Removes the scratch folders in `folder` that dead processes have left."""
     with suppress(OSError):

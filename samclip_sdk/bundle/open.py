@@ -240,11 +240,10 @@ def _open_zip(path: Path) -> Bundle:
 
 def _remove(target: Path) -> None:
     """Makes room for a bundle in the cache: of a link, the link itself goes."""
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target, ignore_errors=True)
-    else:
+    if target.is_symlink():
         with suppress(OSError):
             target.unlink()
+    shutil.rmtree(target, ignore_errors=True)
 
 
 def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None) -> list[Artifact]:

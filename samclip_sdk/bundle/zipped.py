@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-import os
 import stat
 import zipfile
 import zlib
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from samclip_sdk.atomic_folder import scratch_folder
+from samclip_sdk.atomic_folder import scratch_folder, settle
 from samclip_sdk.bundle.graph_spec import StoredFile, check_relative_path
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
@@ -78,7 +77,7 @@ class ZippedBundle:
             for stored in files:
                 self._unpack(archive, stored=stored, path=folder / stored.path)
             (folder / MANIFEST_NAME).write_bytes(self.manifest)
-            _move(folder, target)
+            settle(folder, target)
 
     def _unpack(self, archive: zipfile.ZipFile, *, stored: StoredFile, path: Path) -> None:
         try:
@@ -107,14 +106,6 @@ def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
                 yield chunk
     except OSError as error:
         raise zipfile.BadZipFile(f"{one_line(info.filename)}: {error}") from error
-
-
-def _move(folder: Path, target: Path) -> None:
-    try:
-        os.rename(folder, target)
-    except OSError:
-        if not target.is_dir():
-            raise
 
 
 def _check_member(info: zipfile.ZipInfo, *, path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +16,9 @@ import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
+from samclip_sdk.atomic_folder import scratch_folder, settle
 from samclip_sdk.bundle.open import file_sha256
-from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
+from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.coreml_package import (
     ProgramTensor,
     first_line,
@@ -180,28 +179,18 @@ def compiled_model(package: Path, *, coremltools: Any) -> tuple[Path, bool]:
         BundleError: the package cannot be compiled.
         StorageError: the cache cannot be written.
     """
-    cache = cache_folder()
-    target = cache / f"{_key(package, coremltools=coremltools)}.mlmodelc"
+    target = cache_folder() / f"{_key(package, coremltools=coremltools)}.mlmodelc"
     if target.is_dir():
         return target, False
-    # compile_model insists on the ending.
-    partial = cache / f".{secrets.token_hex(8)}.mlmodelc"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        coremltools.models.utils.compile_model(str(package), str(partial))
+    with scratch_folder(target) as scratch:
+        fresh = scratch / target.name  # compile_model insists on the ending
         try:
-            os.rename(partial, target)
+            coremltools.models.utils.compile_model(str(package), str(fresh))
         except OSError:
-            if not target.is_dir():
-                raise
-    except OSError as error:
-        raise StorageError(
-            f"cannot write the cache of compiled models {cache}: {error.strerror or error}"
-        ) from error
-    except Exception as error:  # Core ML's errors are RuntimeErrors, coremltools' plain Exceptions
-        raise BundleError(f"Core ML cannot compile {package}: {first_line(error)}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            raise  # of writing
+        except Exception as error:  # Core ML's are RuntimeErrors, coremltools' plain Exceptions
+            raise BundleError(f"Core ML cannot compile {package}: {first_line(error)}") from error
+        settle(fresh, target)
     return target, True
 
 

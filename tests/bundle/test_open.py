@@ -123,7 +123,7 @@ def stop(folder, target):
     sys.stdin.read()
 
 platformdirs.user_cache_path = lambda *_: Path(sys.argv[2])
-zipped._move = stop
+zipped.settle = stop
 open_bundle(sys.argv[1])
 """
 

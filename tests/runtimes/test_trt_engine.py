@@ -27,7 +27,7 @@ from export.external_weights import WeightFiles, halve_weights
 from export.graphs import Graph, build_graphs
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import contract_operations, halve
-from export.precision.quantize import insert_pairs
+from export.precision.quantized_layers import insert_pairs
 from export.program import export_program
 from export.source import find_source
 from export.to_onnx import to_onnx

@@ -17,11 +17,11 @@ from export.precision.mixed_precision import (
     MOVES,
     contract_operations,
     halve,
-    is_float,
     operation_of,
     operations,
 )
 from export.precision.program_interpreter import ProgramModule
+from export.precision.program_rewriter import is_float
 from export.program import export_program
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 

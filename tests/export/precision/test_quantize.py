@@ -17,7 +17,8 @@ from onnxruntime.quantization import QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorData
 
 from export.precision.activation_ranges import collect_ranges, find_layers, with_range_outputs
-from export.precision.quantize import KeptInFloat, insert_pairs, quantize, round_weight
+from export.precision.quantize import KeptInFloat, quantize
+from export.precision.quantized_layers import insert_pairs, round_weight
 from samclip_sdk.errors import VerificationError
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
