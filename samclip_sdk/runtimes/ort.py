@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
@@ -61,9 +61,9 @@ class OrtSession:
         except RuntimeMissingError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own.
-            reason = str(error).splitlines()[0]
-            raise BundleError(f"onnxruntime cannot load {path}: {reason}") from error
+            raise BundleError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
         self.inputs, self.outputs = spec.inputs, spec.outputs
+        self._path = path
         self._dtypes = _check_tensors(session.get_inputs(), specs=spec.inputs, path=path)
         _check_tensors(session.get_outputs(), specs=spec.outputs, path=path)
         self._session: Any = session
@@ -82,7 +82,12 @@ class OrtSession:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
         run = self._on_device.run if self._on_device else self._run
-        return check_outputs(run(feed), specs=self.outputs, axes=axes)
+        try:
+            outputs = run(feed)
+        except Exception as error:  # A file may load, and still hold what no input fits.
+            reason = one_line(error)
+            raise BundleError(f"onnxruntime cannot run {self._path}: {reason}") from error
+        return check_outputs(outputs, specs=self.outputs, axes=axes)
 
     def _run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         names = [spec.name for spec in self.outputs]
@@ -104,7 +109,7 @@ def _check_tensors(
     by_name = {node.name: node for node in nodes}
     if set(by_name) != {spec.name for spec in specs}:
         raise BundleError(
-            f"{path.name} has the tensors {sorted(by_name)}, the manifest says "
+            f"{path.name} has the tensors {one_line(sorted(by_name))}, the manifest says "
             f"{sorted(spec.name for spec in specs)}"
         )
     dtypes = {}
@@ -118,7 +123,7 @@ def _check_tensors(
         )
         if not same_type or not same_axes:
             raise BundleError(
-                f"{path.name}: {spec.name} is {dtype}{node.shape}, the manifest says "
+                f"{path.name}: {spec.name} is {dtype}{one_line(node.shape)}, the manifest says "
                 f"{spec.dtype}{list(spec.shape)}"
             )
         dtypes[spec.name] = np.dtype(dtype)

@@ -77,7 +77,10 @@ def open_graph(model: str | bytes, *, options: RuntimeOptions, session_options: 
     wanted = wanted_providers(options)
     _refuse_missing(wanted, found=usable_providers())
     session = import_onnxruntime().InferenceSession(
-        model, sess_options=session_options, providers=provider_settings(options)
+        model,
+        sess_options=session_options,
+        providers=provider_settings(options),
+        enable_fallback=0,  # to the CPU, of which onnxruntime would tell standard output alone
     )
     # A provider whose libraries do not load is dropped without an exception.
     _refuse_missing(wanted, found=session.get_providers())

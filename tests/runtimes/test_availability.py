@@ -38,7 +38,9 @@ def test_a_provider_that_lists_itself_and_cannot_load(monkeypatch: pytest.Monkey
     listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     session = onnxruntime.InferenceSession
 
-    def open_session(content: bytes, *, sess_options: Any, providers: list[Any]) -> Any:
+    def open_session(
+        content: bytes, *, sess_options: Any, providers: list[Any], enable_fallback: int
+    ) -> Any:
         return session(content, sess_options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)

@@ -60,6 +60,47 @@ def test_refuses_a_damaged_file(tmp_path: Path, content: bytes | None) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_loads_and_does_not_run(tmp_path: Path) -> None:
+    """A reshape that fits no input; what onnxruntime says of it is cut to a sane length."""
+    path = tmp_path / "graph.onnx"
+    spec = GraphSpec(
+        inputs=(TensorSpec(name="x", dtype="float32", shape=("rows", 6)),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=("rows", 6)),),
+    )
+    shapes = [
+        numpy_helper.from_array(np.array(s), name) for s, name in (([-1, 4], "a"), ([-1, 6], "b"))
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["x", "a"], ["z"], name="n" * 60_000),
+            helper.make_node("Reshape", ["z", "b"], ["y"]),
+        ],
+        "misfit",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 6])],
+        shapes,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(model, path)
+    opened = open_onnx_file(path, spec=spec)
+    assert opened.run({"x": np.ones((2, 6), np.float32)})["y"].shape == (2, 6)
+    with pytest.raises(BundleError, match=r"onnxruntime cannot run .*graph\.onnx: ") as caught:
+        opened.run({"x": np.ones((1, 6), np.float32)})
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+def test_a_file_whose_error_is_no_text_prints_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What onnxruntime says about it is not UTF-8; it took that for a provider's failure."""
+    path = write_onnx(tmp_path / "graph.onnx")
+    path.write_bytes(path.read_bytes().replace(b"Sub", b"S\xd3b"))
+    with pytest.raises(BundleError, match="cannot load"):
+        open_onnx_file(path)
+    assert capsys.readouterr().out == ""
+
+
 def test_external_weights(tmp_path: Path) -> None:
     path = tmp_path / "graph.onnx"
     values = np.arange(512, dtype=np.float32)
@@ -145,7 +186,8 @@ def test_plans_no_memory_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     seen = []
     real = onnxruntime.InferenceSession
 
-    def spy(path: str, *, sess_options: Any, providers: list[Any]) -> Any:
+    def spy(path: str, *, sess_options: Any, providers: list[Any], enable_fallback: int) -> Any:
+        assert enable_fallback == 0
         kept = sess_options.enable_mem_pattern, sess_options.enable_mem_reuse
         seen.append((*kept, providers))
         return real(path, sess_options=sess_options, providers=providers)
@@ -167,7 +209,7 @@ def test_how_onnxruntime_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     seen = []
     real = onnxruntime.InferenceSession
 
-    def spy(path: str, *, sess_options: Any, providers: list[Any]) -> Any:
+    def spy(path: str, *, sess_options: Any, providers: list[Any], enable_fallback: int) -> Any:
         spinning = sess_options.get_session_config_entry("session.intra_op.allow_spinning")
         seen.append((sess_options.intra_op_num_threads, spinning))
         return real(path, sess_options=sess_options, providers=providers)

@@ -33,7 +33,9 @@ class Gpu:
         self._dropping, self._count = dropping, count
         self._real = onnxruntime.InferenceSession
 
-    def open(self, model: Any, *, sess_options: Any, providers: list[Any]) -> Any:
+    def open(
+        self, model: Any, *, sess_options: Any, providers: list[Any], enable_fallback: int
+    ) -> Any:
         self.given.append(providers)
         numbers = [int(settings.get("device_id", 0)) for _, settings in providers]
         if max(numbers) >= self._count:
