@@ -62,7 +62,7 @@ def draw_overlay(
         contours, _ = cv2.findContours(
             inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0)
         )
-        cv2.drawContours(canvas, contours, -1, (255, 255, 255), 2 * line + 1, cv2.LINE_AA)
+        cv2.drawContours(canvas, contours, -1, (255, 255, 255), 3 * line, cv2.LINE_AA)
         cv2.drawContours(canvas, contours, -1, colour, 2 * line - 1, cv2.LINE_AA)
         if captions is not None:
             x, y = _middle(inside)
