@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -95,6 +97,17 @@ def test_an_embedding_is_saved_whole_or_not_at_all(
     assert list(tmp_path.iterdir()) == []
 
 
+def damaged_lzma(path: Path) -> bytes:
+    """A saved embedding in the one kind of zip whose damage is no error of zipfile's."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    content = bytearray(packed.getvalue())
+    content[60:90] = bytes(30)
+    return bytes(content)
+
+
 def edited(path: Path, **changes: object) -> Path:
     """A saved embedding with other arrays."""
     embedding().save(path)
@@ -152,7 +165,7 @@ def test_what_is_no_embedding_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.zeros(3))
     np.savez(tmp_path / "objects.npz", image_tokens=np.array([{}], dtype=object))
     np.savez(tmp_path / "other.npz", masks=np.zeros(3))
-    contents = [b"", b"hello", whole[:200], whole[: len(whole) // 2]]
+    contents = [b"", b"hello", whole[:200], whole[: len(whole) // 2], damaged_lzma(path)]
     contents += [each.read_bytes() for each in tmp_path.iterdir() if each != path]
     for content in contents:
         path.write_bytes(content)
