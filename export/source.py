@@ -23,6 +23,7 @@ TOKENIZER_LICENCE = Licence(
 RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
+_OWN_SPDX, _OWN_SOURCE = "Apache-2.0", "trained with this package; see NOTICE"
 _TEACHERS = {"sam": "weights (SAM teacher)", "clip": "weights (CLIP teacher)"}
 _TEACHER_WEIGHTS = {"sam": "sam_checkpoint", "clip": "pretrained"}
 _NOTICE = Path(__file__).parents[1] / "NOTICE"
@@ -93,20 +94,20 @@ def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
             SPDX name, or whatever the licence is called, for "sam" and for "clip".
 
     Returns:
-        A licence for each teacher; "not stated" where the provenance does not say.
+        A licence for each teacher: this repository's own of the small ones, which are trained here,
+        and "not stated" where the provenance does not say.
     """
     origins = list(_origins(provenance))
     stated: object = next((each["licences"] for each in origins if "licences" in each), {})
     if not isinstance(stated, Mapping):
         raise ValueError(f"provenance.licences must name sam and clip, not be {one_line(stated)}")
-    return tuple(
-        Licence(
-            part=part,
-            spdx=one_line(stated.get(teacher) or NOT_STATED, limit=150),
-            source=_teacher(teacher, origins=origins),
-        )
-        for teacher, part in _TEACHERS.items()
-    )
+    licences = []
+    for teacher, part in _TEACHERS.items():
+        source = _teacher(teacher, origins=origins)
+        known = _OWN_SPDX if source == _OWN_SOURCE else NOT_STATED
+        spdx = one_line(stated.get(teacher) or known, limit=150)
+        licences.append(Licence(part=part, spdx=spdx, source=source))
+    return tuple(licences)
 
 
 def _origins(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -125,7 +126,7 @@ def _teacher(teacher: str, *, origins: list[Mapping[str, Any]]) -> str:
             weights = origin.get(_TEACHER_WEIGHTS[teacher])
             return one_line(f"{found} {weights}" if weights else found, limit=150)
         if f"{teacher}_teacher" in origin:
-            return "trained with this package; see NOTICE"
+            return _OWN_SOURCE
     return NOT_STATED
 
 
