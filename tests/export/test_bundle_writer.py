@@ -175,10 +175,10 @@ def test_full_disk_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_each_step_is_told_before_it_begins(
     tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that is slow is left out: the steps themselves, their number and order stay."""
     told: list[tuple[str, int, int]] = []
     monkeypatch.setattr(bundle_writer, "verify_bundle", lambda *args, **kwargs: Mock())
     write_bundle(

@@ -84,8 +84,10 @@ def test_what_cannot_be_is_one_line_before_any_work(
 
 
 def test_a_place_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    done = run_export("random:tiny", str(tmp_path))
-    assert done.returncode == 1
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, ["random:tiny", str(tmp_path)])
+    assert done.exit_code == 1
     assert done.stderr == f"error: {tmp_path} exists and is not a bundle: it is left as it is\n"
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from export.description import describe
 from export.model_card import model_card
+from export.options import ExportOptions
 from export.source import find_config, find_source, read_source, teacher_licences
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.bundle.open import open_bundle
@@ -37,12 +39,16 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint: Path) -> None:
-    assert not read_source(checkpoint).random_weights
-    assert read_source(checkpoint).calibration == UNCALIBRATED
+    uncalibrated = read_source(checkpoint)
+    assert uncalibrated.calibration == UNCALIBRATED
+    described = describe(uncalibrated, options=ExportOptions())
+    assert (described.random_weights, described.calibrated) == (False, False)
     (checkpoint / "calibration.json").write_text(json.dumps(CALIBRATION))
     source = read_source(checkpoint)
     assert not source.random_weights
     assert source.calibration.model_dump() == CALIBRATION
+    described = describe(source, options=ExportOptions())
+    assert (described.random_weights, described.calibrated) == (False, True)
     assert source.provenance == {"stage": 3}
     assert "Apache" in source.notice
 

@@ -1,0 +1,33 @@
+"""How many steps an export has, and that a caller hears of each."""
+
+from __future__ import annotations
+
+import pytest
+
+from export.options import ExportOptions
+from export.steps import Steps, count_steps
+
+
+@pytest.mark.parametrize(
+    ("asked", "random_weights", "total"),
+    [
+        # eager torch; trace, convert and check each of 7 graphs; run the goldens
+        (ExportOptions(), True, 1 + 7 + 14 + 1),
+        # eager torch thrice; and the set is asked about pictures
+        (ExportOptions(), False, 3 + 7 + 14 + 1 + 1),
+        # a plan for each graph where anything is in fp16
+        (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 7 + 42 + 3 + 3),
+        (ExportOptions(onnx=(), coreml=("fp16", "int8")), True, 1 + 7 + 28),
+        (ExportOptions(onnx=(), coreml=("fp32",)), True, 1 + 14),
+    ],
+)
+def test_the_number_of_steps(asked: ExportOptions, random_weights: bool, total: int) -> None:
+    assert count_steps(asked, graphs=7, random_weights=random_weights) == total
+
+
+def test_each_step_is_told_with_what_is_done() -> None:
+    told: list[tuple[str, int, int]] = []
+    steps = Steps(lambda *each: told.append(each), total=2)
+    steps.begin("tracing")
+    steps.begin("converting")
+    assert told == [("tracing", 0, 2), ("converting", 1, 2)]
