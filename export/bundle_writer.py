@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.export import ExportedProgram
 
 from export.bundle_files import Draft, store, stored_file
 from export.coreml.artifacts import CoreMLWriter, InterpretedSource
@@ -125,16 +126,17 @@ class _Writer:
         """Writes every graph for every runtime, each held to eager torch by itself."""
         source, options = self._source, self._options
         feeds = self._calibration_feeds(probes, tokenizer=tokenizer)
+        programs = self._trace()
         draft = Draft(
             self._folder,
             probes=probes,
-            plan=self._plan(probes, feeds=feeds),
+            plan=self._plan(programs, probes=probes, feeds=feeds),
             random_weights=source.random_weights,
             steps=self.steps,
         )
-        onnx = OnnxWriter(draft, calibration=feeds, weights=options.weights).write(
-            self._graphs, precisions=options.onnx
-        )
+        onnx = OnnxWriter(
+            draft, programs=programs, calibration=feeds, weights=options.weights
+        ).write(self._graphs, precisions=options.onnx)
         coreml = CoreMLWriter(
             draft,
             metadata=PackageMetadata(
@@ -166,16 +168,27 @@ class _Writer:
             licences=source.licences,
         )
 
+    def _trace(self) -> dict[str, ExportedProgram]:
+        """Each graph with its symbolic axes, where ONNX is made of it or a plan tried on it."""
+        programs = {}
+        for graph in self._graphs if self._options.onnx or self._options.mixed else ():
+            self.steps.begin(f"tracing {graph.name}")
+            programs[graph.name] = export_program(
+                graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
+            )
+        return programs
+
     def _plan(
-        self, probes: Mapping[str, Sequence[Probe]], *, feeds: Mapping[str, Sequence[Arrays]]
+        self,
+        programs: Mapping[str, ExportedProgram],
+        *,
+        probes: Mapping[str, Sequence[Probe]],
+        feeds: Mapping[str, Sequence[Arrays]],
     ) -> dict[str, tuple[Pin, ...]]:
         """What stays in fp32 in each graph, where anything is in less."""
         plan = {}
         for graph in self._graphs if self._options.mixed else ():
             self.steps.begin(f"planning the precision of {graph.name}")
-            program = export_program(
-                graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-            )
             accept = NumericGate(
                 graph,
                 probes=probes[graph.name],
@@ -183,7 +196,7 @@ class _Writer:
                 random_weights=self._source.random_weights,
             )
             plan[graph.name] = plan_precision(
-                program, graph=graph.name, feeds=feeds[graph.name], accept=accept
+                programs[graph.name], graph=graph.name, feeds=feeds[graph.name], accept=accept
             )
         return plan
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
+from torch.export import ExportedProgram
 
 from export.bundle_files import Draft, stored_file
 from export.external_weights import WeightFiles, halve_weights
@@ -16,7 +17,6 @@ from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_out
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
-from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
@@ -49,6 +49,7 @@ class OnnxWriter:
 
     Args:
         draft: of the bundle.
+        programs: graph -> what its files are made from.
         calibration: inputs of each graph that int8 takes its ranges from.
         weights: how graphs that compute in fp32 store theirs.
     """
@@ -57,10 +58,12 @@ class OnnxWriter:
         self,
         draft: Draft,
         *,
+        programs: Mapping[str, ExportedProgram],
         calibration: Mapping[str, Sequence[Arrays]],
         weights: WeightPrecision,
     ) -> None:
         self._draft = draft
+        self._programs = programs
         self._calibration = calibration
         self._weights = weights
 
@@ -109,15 +112,12 @@ class OnnxWriter:
         keep: Sequence[str],
     ) -> tuple[str, ...]:
         """Stores a graph in every precision; returns the layers that int8 leaves in float."""
-        self._draft.steps.begin(f"tracing {graph.name}")
-        program = export_program(
-            graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-        )
+        self._draft.steps.begin(f"converting {graph.name} in {', '.join(precisions)}")
+        program = self._programs[graph.name]
         single = to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
         kept: tuple[str, ...] = ()
         # int8 first: what follows changes `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
-            self._draft.steps.begin(f"converting {graph.name} in {precision}")
             model = single
             if precision == "fp16":
                 pinned = {pin.operation for pin in self._draft.plan[graph.name]}

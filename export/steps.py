@@ -34,9 +34,10 @@ def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) ->
         random_weights: whether no whole tasks are compared.
     """
     onnx, coreml = len(options.onnx), len(options.coreml)
-    traced = graphs if onnx else 0
+    traced = graphs if onnx or options.mixed else 0
     planned = graphs if options.mixed else 0
-    converted_and_checked = 2 * graphs * (onnx + coreml)
+    converted = graphs * sum(1 for kind in (onnx, coreml) if kind)
+    checked = graphs * (onnx + coreml)
     # Eager torch: on the probes; of trained weights on two sets of pictures. Then each set.
     answered = 1 if random_weights else 3 + options.sets
-    return answered + traced + planned + converted_and_checked + onnx  # which runs its goldens
+    return answered + traced + planned + converted + checked + onnx  # which runs its goldens

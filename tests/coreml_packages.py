@@ -81,7 +81,7 @@ def package(part: str, *, bucket: int, precision: str, weights: Weights) -> Path
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
     path = folder() / f"{part}.{bucket}.{precision}.{weights}.mlpackage"
-    to_coreml(program, path, graph=graph, axes=axes, weights=weights, metadata=METADATA)
+    to_coreml(program, {path: weights}, graph=graph, axes=axes, metadata=METADATA)
     return path
 
 
@@ -117,7 +117,7 @@ def open_module(module: nn.Module, *, spec: GraphSpec, path: Path) -> CoreMLSess
             mock.patch.dict(TENSORS, names),
             mock.patch.dict(PARTS, toy="a module"),
         ):
-            to_coreml(program, package, graph=graph, axes=axes, weights="as_is", metadata=METADATA)
+            to_coreml(program, {package: "as_is"}, graph=graph, axes=axes, metadata=METADATA)
         files.append(GraphFile(package / "Manifest.json", axes=axes))
     return CoreMLSession(files, spec=spec, load=MilInterpreter.load)
 

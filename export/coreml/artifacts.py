@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -50,14 +51,20 @@ class CoreMLWriter:
         Raises:
             VerificationError: one does not compute what eager torch computes.
         """
+        if not precisions:
+            return ()
+        (self._draft.folder / "coreml").mkdir(exist_ok=True)
+        self._draft.steps.begin(f"converting {graph.name} to Core ML in {', '.join(precisions)}")
+        for axes in bucket_axes(graph):
+            self._convert(graph, precisions=precisions, axes=axes)
         return tuple(
-            artifact for precision in precisions for artifact in self._write(graph, precision)
+            artifact for precision in precisions for artifact in self._artifacts(graph, precision)
         )
 
-    def _write(self, graph: Graph, precision: Precision) -> list[Artifact]:
-        self._draft.steps.begin(f"converting {graph.name} to Core ML in {precision}")
+    def _artifacts(self, graph: Graph, precision: Precision) -> list[Artifact]:
+        """The packages of one precision, held to eager torch together."""
         packages = [
-            (self._convert(graph, precision=precision, axes=axes), axes)
+            (_package(graph.name, axes=axes, precision=precision), axes)
             for axes in bucket_axes(graph)
         ]
         self._draft.steps.begin(f"checking {graph.name} on Core ML in {precision}")
@@ -79,25 +86,28 @@ class CoreMLWriter:
             for package, axes in packages
         ]
 
-    def _convert(self, graph: Graph, *, precision: Precision, axes: Mapping[str, int]) -> str:
-        """Writes one package; returns its folder's path in the bundle."""
+    def _convert(
+        self, graph: Graph, *, precisions: Sequence[Precision], axes: Mapping[str, int]
+    ) -> None:
+        """Writes the packages of one bucket: all that compute in fp16 are one program."""
         program = export_program(
             graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
         )
-        if precision != "fp32":
-            program = halve(program, pinned={pin.operation for pin in self._draft.plan[graph.name]})
-        lengths = "".join(f".{length}" for axis, length in axes.items() if axis != "num_points")
-        package = f"coreml/{graph.name}{lengths}.{precision}.mlpackage"
-        (self._draft.folder / package).parent.mkdir(exist_ok=True)
-        to_coreml(
-            program,
-            self._draft.folder / package,
-            graph=graph,
-            axes=axes,
-            weights=_stored_as(precision, part=graph.part),
-            metadata=self._metadata,
-        )
-        return package
+        paths = {
+            precision: self._draft.folder / _package(graph.name, axes=axes, precision=precision)
+            for precision in precisions
+        }
+        halved = {
+            path: _stored_as(precision, part=graph.part)
+            for precision, path in paths.items()
+            if precision != "fp32"
+        }
+        if halved:
+            half = halve(program, pinned={pin.operation for pin in self._draft.plan[graph.name]})
+            to_coreml(half, halved, graph=graph, axes=axes, metadata=self._metadata)
+        if "fp32" in paths:  # last: a program that was converted is not what it was
+            full: dict[Path, Weights] = {paths["fp32"]: "as_is"}
+            to_coreml(program, full, graph=graph, axes=axes, metadata=self._metadata)
 
     def _check(
         self,
@@ -125,6 +135,12 @@ class CoreMLWriter:
         finally:
             session.close()
         return parity.model_copy(update={"on_target": False})
+
+
+def _package(graph: str, *, axes: Mapping[str, int], precision: Precision) -> str:
+    """A package's path in the bundle."""
+    lengths = "".join(f".{length}" for axis, length in axes.items() if axis != "num_points")
+    return f"coreml/{graph}{lengths}.{precision}.mlpackage"
 
 
 def _stored_as(precision: Precision, *, part: str) -> Weights:

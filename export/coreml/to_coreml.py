@@ -123,24 +123,23 @@ def bucket_example(graph: Graph, *, axes: Mapping[str, int]) -> dict[str, Tensor
 
 def to_coreml(
     program: ExportedProgram,
-    path: Path,
+    packages: Mapping[Path, Weights],
     *,
     graph: Graph,
     axes: Mapping[str, int],
-    weights: Weights,
     metadata: PackageMetadata,
 ) -> None:
-    """Writes a package.
+    """Converts a program once, and writes it as one package or several.
 
     Args:
         program: traced with `bucket_example`; its types are kept. It is changed.
-        path: a folder to be, with the ending .mlpackage.
+        packages: a folder to be, with the ending .mlpackage -> how its fp16 weights are stored: as
+            they are, with 8 bits (symmetric, a scale for each output channel), or with 6 bits (a
+            palette of 64 values for each tensor, by k-means). Small ones, positions, and what the
+            program keeps in fp32 stay.
         graph: what the program was made from.
-        axes: the lengths of its symbolic axes in this package.
-        weights: how fp16 weights are stored: as they are, with 8 bits (symmetric, a scale for each
-            output channel), or with 6 bits (a palette of 64 values for each tensor, by k-means).
-            Small ones, positions, and what the program keeps in fp32 stay.
-        metadata: for whoever opens the package.
+        axes: the lengths of its symbolic axes in these packages.
+        metadata: for whoever opens a package.
 
     Raises:
         VerificationError: coremltools changed a type.
@@ -150,12 +149,13 @@ def to_coreml(
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
         model = _convert(program, graph=graph, package=Path(scratch) / "plain.mlpackage")
         _check_types(model, program=program, graph=graph)
-        packed = _compress(model, weights=weights)
-        _describe(packed, graph=graph, axes=axes, metadata=metadata)
-        packed.save(str(path))
-        if packed is not model:
-            # coremltools would keep its own copy until the process ends.
-            shutil.rmtree(packed.package_path)
+        for path, weights in packages.items():
+            packed = _compress(model, weights=weights)
+            _describe(packed, graph=graph, axes=axes, metadata=metadata)
+            packed.save(str(path))
+            if packed is not model:
+                # coremltools would keep its own copy until the process ends.
+                shutil.rmtree(packed.package_path)
 
 
 def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:

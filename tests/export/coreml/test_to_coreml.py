@@ -87,7 +87,7 @@ def test_wide_patch_embeddings_are_packed_too(
     program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
     program = halve(program, pinned=contract_operations(program))
     path = tmp_path / "wide.mlpackage"
-    to_coreml(program, path, graph=graph, axes={}, weights="int8", metadata=METADATA)
+    to_coreml(program, {path: "int8"}, graph=graph, axes={}, metadata=METADATA)
     probe = probes()["image_encoder"][0]
     session = CoreMLSession(
         [GraphFile(path / "Manifest.json")], spec=graph.contract(), load=MilInterpreter.load
@@ -185,7 +185,7 @@ def test_numbers_and_divisions_stay_in_half(tmp_path: Path) -> None:
     program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
     program = halve(program, pinned=frozenset())
     path = tmp_path / "toy.mlpackage"
-    to_coreml(program, path, graph=graph, axes={}, weights="as_is", metadata=METADATA)
+    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
     interpreter = MilInterpreter(path)
     full = [step.kind for step in interpreter._steps if step.outputs[0].dtype == torch.float32]
     # The division, by a constant, which coremltools makes a product; the casts around it and out.
@@ -205,15 +205,9 @@ class Wide(nn.Module):
 def test_more_than_five_axes(tmp_path: Path) -> None:
     graph = _toy(Wide(), shape=(12, 1))
     program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    packages: dict[Path, Weights] = {tmp_path / "toy.mlpackage": "as_is"}
     with pytest.raises(NotImplementedError, match=r"at most 5 axes.*add"):
-        to_coreml(
-            program,
-            tmp_path / "toy.mlpackage",
-            graph=graph,
-            axes={},
-            weights="as_is",
-            metadata=METADATA,
-        )
+        to_coreml(program, packages, graph=graph, axes={}, metadata=METADATA)
     assert not list(tmp_path.iterdir())
 
 
@@ -233,14 +227,8 @@ def test_buckets() -> None:
 def test_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     graph = _toy(Mixed(), shape=(2, 8))
     program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
-    to_coreml(
-        program,
-        tmp_path / "toy.mlpackage",
-        graph=graph,
-        axes={},
-        weights="palette6",
-        metadata=METADATA,
-    )
+    packages = {tmp_path / "toy.mlpackage": "palette6"}
+    to_coreml(program, packages, graph=graph, axes={}, metadata=METADATA)
     assert tuple(capfd.readouterr()) == ("", "")
     assert "coremltools" in sys.modules
 
@@ -273,7 +261,7 @@ def test_full_size_encoder(tmp_path: Path, precision: str, bound: float) -> None
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
     path = tmp_path / "encoder.mlpackage"
-    to_coreml(program, path, graph=graph, axes={}, weights="as_is", metadata=METADATA)
+    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
     image = np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), dtype=np.uint8)
     found = MilInterpreter(path).predict({"image": Image.fromarray(image[0].transpose(1, 2, 0))})
     assert error(found, expected=graph.reference({"image": image})) < bound
