@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from samclip_sdk.modeling.config import ModelConfig
+from tests.disk_cache import fill
 from tests.tiny_config import TINY
 
 # Before any test module imports onnxruntime itself: it would note down this device, and send it.
@@ -52,11 +53,13 @@ def tiny_checkpoint(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle folder of `tiny_checkpoint`; exporting it takes half a minute, once a session."""
+    """The bundle folder of `tiny_checkpoint`, which takes half a minute to export."""
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
     from export.source import read_source
 
-    folder = tmp_path_factory.mktemp("tiny") / "bundle"
-    write_bundle(read_source(tiny_checkpoint), folder, options=ExportOptions())
-    return folder
+    def export(folder: Path) -> None:
+        source = read_source(tiny_checkpoint)
+        write_bundle(source, folder, options=ExportOptions())
+
+    return fill(tmp_path_factory.mktemp("tiny") / "bundle", name="tiny_bundle", make=export)

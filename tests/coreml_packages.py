@@ -1,4 +1,4 @@
-"""Core ML packages of the tiny random model, each converted once a process."""
+"""Core ML packages of the tiny random model, each converted once."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.session import GraphFile
+from tests.disk_cache import fill
 from tests.tiny_config import TINY
 
 METADATA = PackageMetadata(
     model="samclip-test", version="seed 1", author="nobody", licence="Apache-2.0"
 )
+
+PACKAGE = "graph.mlpackage"
 
 CONFIG = TINY.model_copy(update={"classification_resolution": 64})
 """Window padding, token pooling and every kind of operation in one small model."""
@@ -73,16 +76,20 @@ def probes() -> dict[str, list[Probe]]:
 
 @functools.cache
 def package(part: str, *, bucket: int, precision: str, weights: Weights) -> Path:
-    graph = graphs()[part]
-    axes = bucket_axes(graph)[bucket]
-    program = export_program(
-        graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
-    )
-    if precision == "fp16":
-        program = halve(program, pinned=contract_operations(program))
-    path = folder() / f"{part}.{bucket}.{precision}.{weights}.mlpackage"
-    to_coreml(program, {path: weights}, graph=graph, axes=axes, metadata=METADATA)
-    return path
+    def convert(target: Path) -> None:
+        graph = graphs()[part]
+        axes = bucket_axes(graph)[bucket]
+        program = export_program(
+            graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
+        )
+        if precision == "fp16":
+            program = halve(program, pinned=contract_operations(program))
+        target.mkdir()
+        path = target / PACKAGE
+        to_coreml(program, {path: weights}, graph=graph, axes=axes, metadata=METADATA)
+
+    name = f"coreml.{part}.{bucket}.{precision}.{weights}"
+    return fill(folder() / name, name=name, make=convert) / PACKAGE
 
 
 def open_session(
@@ -105,21 +112,18 @@ def open_session(
     return CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
 
 
-def open_module(module: nn.Module, *, spec: GraphSpec, path: Path) -> CoreMLSession:
-    """Any module of one batch axis in the interpreter, in two buckets."""
+def convert_module(module: nn.Module, *, spec: GraphSpec, folder: Path) -> list[GraphFile]:
+    """Any module of one batch axis, as packages of two buckets."""
     graph = Graph("toy", "toy", None, module, module, spec.inputs, spec.outputs)
+    names = {tensor.name: "" for tensor in (*spec.inputs, *spec.outputs)}
     files = []
-    for axes in bucket_axes(graph):
-        package = path / f"{'.'.join(str(length) for length in axes.values())}.mlpackage"
+    for number, axes in enumerate(bucket_axes(graph)):
+        path = folder / f"{number}.mlpackage"
         program = export_program(module, example=bucket_example(graph, axes=axes), dynamic_axes={})
-        names = {tensor.name: "" for tensor in (*spec.inputs, *spec.outputs)}
-        with (
-            mock.patch.dict(TENSORS, names),
-            mock.patch.dict(PARTS, toy="a module"),
-        ):
-            to_coreml(program, {package: "as_is"}, graph=graph, axes=axes, metadata=METADATA)
-        files.append(GraphFile(package / "Manifest.json", axes=axes))
-    return CoreMLSession(files, spec=spec, load=MilInterpreter.load)
+        with mock.patch.dict(TENSORS, names), mock.patch.dict(PARTS, toy="a module"):
+            to_coreml(program, {path: "as_is"}, graph=graph, axes=axes, metadata=METADATA)
+        files.append(GraphFile(path / "Manifest.json", axes=axes))
+    return files
 
 
 def error(found: Mapping[str, Any], *, expected: Mapping[str, Any]) -> float:

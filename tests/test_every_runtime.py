@@ -27,6 +27,7 @@ from samclip_sdk.goldens.schema import min_cosine
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.verify.task_checks import golden_checks
+from tests.disk_cache import fill
 
 SETS = (
     ("onnx", "fp32"),
@@ -45,12 +46,15 @@ PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.
 
 @pytest.fixture(scope="module")
 def bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    def export(folder: Path) -> None:
+        options = ExportOptions(
+            onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
+        )
+        source = read_source(tiny_checkpoint)
+        write_bundle(source, folder, options=options)
+
     folder = tmp_path_factory.mktemp("every") / "bundle"
-    options = ExportOptions(
-        onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
-    )
-    write_bundle(read_source(tiny_checkpoint), folder, options=options)
-    return open_bundle(folder)
+    return open_bundle(fill(folder, name="every_precision_bundle", make=export))
 
 
 @pytest.fixture(scope="module")

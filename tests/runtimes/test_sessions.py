@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +18,13 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from export.coreml.mil_interpreter import MilInterpreter
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
+from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
@@ -26,7 +32,7 @@ from samclip_sdk.runtimes.ort_device import DEVICES
 from samclip_sdk.runtimes.ort_providers import CPU_PROVIDER
 from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
 from samclip_sdk.session import Arrays, GraphFile, Session
-from tests.coreml_packages import open_module
+from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
 
 # A graph with every kind of axis and two outputs that could be mistaken for one another.
@@ -106,7 +112,14 @@ def open_torch(folder: Path) -> Session:
 
 
 def open_coreml(folder: Path) -> Session:
-    return open_module(Arithmetic(), spec=SPEC, path=folder)
+    return CoreMLSession(arithmetic_packages(), spec=SPEC, load=MilInterpreter.load)
+
+
+@functools.cache
+def arithmetic_packages() -> list[GraphFile]:
+    folder = Path(tempfile.mkdtemp(prefix="arithmetic-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return convert_module(Arithmetic(), spec=SPEC, folder=folder)
 
 
 def open_fake(folder: Path) -> Session:
@@ -120,12 +133,21 @@ def open_onnx_bound(folder: Path) -> Session:
         return open_onnx(folder)
 
 
+Opener = Callable[[Path], Session]
+
+
 @pytest.fixture(
-    params=[open_onnx, open_onnx_bound, open_openvino, open_torch, open_coreml, open_fake]
+    scope="module",
+    params=[open_onnx, open_onnx_bound, open_openvino, open_torch, open_coreml, open_fake],
 )
-def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
-    opener: Callable[[Path], Session] = request.param
-    opened = opener(tmp_path)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    found: Opener = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def session(opener: Opener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    opened = opener(tmp_path_factory.mktemp("session"))
     yield opened
     opened.close()
 
@@ -208,7 +230,8 @@ def test_refuses_a_feed_that_lacks_an_input(session: Session) -> None:
         session.run(given)
 
 
-def test_closes(session: Session) -> None:
+def test_closes(opener: Opener, tmp_path: Path) -> None:
+    session = opener(tmp_path)
     session.close()
     session.close()
     with pytest.raises(ValueError, match="closed"):
