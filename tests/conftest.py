@@ -5,6 +5,7 @@ Property tests draw the same examples every time, and are not timed: CI machines
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,3 +64,29 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
         write_bundle(source, folder, options=ExportOptions())
 
     return fill(tmp_path_factory.mktemp("tiny") / "bundle", name="tiny_bundle", make=export)
+
+
+@pytest.fixture(scope="session")
+def full_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_checkpoint` in every precision of ONNX and Core ML, which takes a minute and more.
+
+    The bundle is in bundle/; steps.json holds what the export told: message, done, total.
+    """
+    from export.bundle_writer import write_bundle
+    from export.options import ExportOptions
+    from export.source import read_source
+
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        told: list[tuple[str, int, int]] = []
+        write_bundle(
+            read_source(tiny_checkpoint),
+            folder / "bundle",
+            options=ExportOptions(
+                onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
+            ),
+            on_progress=lambda *each: told.append(each),
+        )
+        (folder / "steps.json").write_text(json.dumps(told))
+
+    return fill(tmp_path_factory.mktemp("full") / "export", name="full_export", make=export)

@@ -15,10 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from export.bundle_writer import write_bundle
 from export.coreml.artifacts import InterpretedSource
-from export.options import ExportOptions
-from export.source import read_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.client import SamClip
@@ -27,7 +24,6 @@ from samclip_sdk.goldens.schema import min_cosine
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.verify.task_checks import golden_checks
-from tests.disk_cache import fill
 
 SETS = (
     ("onnx", "fp32"),
@@ -45,16 +41,8 @@ PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    def export(folder: Path) -> None:
-        options = ExportOptions(
-            onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
-        )
-        source = read_source(tiny_checkpoint)
-        write_bundle(source, folder, options=options)
-
-    folder = tmp_path_factory.mktemp("every") / "bundle"
-    return open_bundle(fill(folder, name="every_precision_bundle", make=export))
+def bundle(full_export: Path) -> Bundle:
+    return open_bundle(full_export / "bundle")
 
 
 @pytest.fixture(scope="module")
