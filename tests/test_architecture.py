@@ -8,13 +8,17 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.source_tree import (
+    ROOT,
+    import_graph,
+    imported_names,
+    parse,
+    sources,
+    top_level_names,
+)
 
 # What each folder may import from the others. export and training meet at a checkpoint only.
 ALLOWED: dict[str, set[str]] = {
@@ -60,73 +64,8 @@ FLOORS: tuple[set[str], ...] = (
 )
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = ("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda")
-# The import names of the base dependencies in pyproject.toml.
-BASE = {
-    "numpy",
-    "PIL",
-    "pydantic",
-    "tokenizers",
-    "cv2",
-    "ftfy",
-    "typer",
-    "rich",
-    "platformdirs",
-    "filelock",
-}
-OPTIONAL = {*HEAVY, "safetensors", "supervision"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
-
-
-@cache
-def sources() -> dict[str, Path]:
-    """Dotted name -> file, of every module of every folder."""
-    return {
-        dotted_name(path.relative_to(ROOT)): path
-        for folder in ALLOWED
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    }
-
-
-def dotted_name(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-
-
-@cache
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def imported_names(tree: ast.Module) -> Iterator[str]:
-    """Yields the dotted names that a module imports anywhere, lazily too.
-
-    `from a import b` may import the module a.b, or the name b of a: both are yielded.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            assert node.module is not None
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def top_level_names(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imported_names(parse(path))}
-
-
-@cache
-def import_graph() -> dict[str, set[str]]:
-    """Module -> the modules that it imports. The root of the wheel is the client's front alone."""
-    known = sources()
-    graph = {}
-    for name, path in known.items():
-        found = {each for each in imported_names(parse(path)) if each in known}
-        # Importing a.b.c runs a.b too, and the root of all is imported whatever is.
-        found |= {each.rpartition(".")[0] for each in found} & set(known)
-        graph[name] = found - {name, "samclip_sdk"}
-    return graph
 
 
 def find_circle(graph: dict[str, set[str]]) -> list[str]:
@@ -215,17 +154,6 @@ def test_telemetry_is_off_wherever_a_runtime_is_imported() -> None:
         for other in top_level_names(path) & {"onnxruntime", "openvino"}
         if other == "openvino" or "ORT_DISABLE_TELEMETRY" not in path.read_text(encoding="utf-8")
     ]
-    assert not offenders
-
-
-def test_package_imports_what_it_declares() -> None:
-    allowed = {"samclip_sdk", *BASE, *OPTIONAL, *sys.stdlib_module_names}
-    offenders = {
-        f"{name} imports {other}"
-        for name, path in sources().items()
-        if name.partition(".")[0] == "samclip_sdk"
-        for other in top_level_names(path) - allowed
-    }
     assert not offenders
 
 

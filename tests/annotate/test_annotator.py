@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
 from PIL import Image
 from pycocotools.coco import COCO
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from samclip_sdk import ImageError, SamClip, StorageError, TextError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
