@@ -11,13 +11,13 @@ from export.bundle_writer import write_bundle
 from export.options import (
     COREML_PRECISIONS,
     ONNX_PRECISIONS,
-    Crop,
     ExportOptions,
     WeightPrecision,
     check_export,
     known_precisions,
 )
 from export.source import find_config, find_source
+from samclip_sdk.bundle.manifest import Crop
 from samclip_sdk.cli.terminal import show_progress, working
 
 

@@ -12,15 +12,7 @@ from export.model_card import model_card
 from export.options import ExportOptions
 from export.source import Source
 from export.to_onnx import OPSET
-from samclip_sdk.bundle.manifest import (
-    MANIFEST_NAME,
-    ImageSpec,
-    Manifest,
-    ModelInfo,
-    Task,
-    Tasks,
-    TextSpec,
-)
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, Manifest, ModelInfo
 from samclip_sdk.text import read_templates
 
 MODEL_CARD = "README.md"
@@ -29,27 +21,15 @@ _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
     """What there is to know about the model beside its graphs."""
-    config = source.model.config
-    classification = Task(
-        resolution=config.classification_resolution, crop=options.classification_crop
-    )
-    return ModelInfo(
-        name=config.name,
+    return ModelInfo.of_checkpoint(
+        source.model.config,
         revision=source.revision,
-        random_weights=source.random_weights,
-        model=config,
-        image=ImageSpec(patch_size=config.image_encoder.patch_size),
-        tasks=Tasks(
-            segmentation=Task(resolution=config.segmentation_resolution),
-            classification=classification,
-        ),
-        text=TextSpec(
-            context_length=config.text_encoder.context_length,
-            templates=read_templates(),
-            logit_scale=float(source.model.logit_scale.exp()),
-        ),
+        templates=read_templates(),
+        logit_scale=float(source.model.logit_scale.exp()),
         calibration=source.calibration,
+        random_weights=source.random_weights,
         provenance={"checkpoint": source.provenance, "export": _provenance(options)},
+        classification_crop=options.classification_crop,
     )
 
 

@@ -110,6 +110,7 @@ class _Recorder:
         """The content of `golden/tensors.npz`."""
         content = io.BytesIO()
         # numpy's types take a name that is known here only as a str for its own flag.
+        # numpy's types take any name for `allow_pickle`, which is a bool.
         np.savez_compressed(content, **self._tensors)  # type: ignore[arg-type]
         return content.getvalue()
 

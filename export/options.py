@@ -11,13 +11,12 @@ from typing import Literal, TypeAlias, get_args
 
 from export.tokenizer import find_vocabulary
 from samclip_sdk.bundle.graph_spec import Precision
-from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
 from samclip_sdk.errors import SamClipError, StorageError, one_line
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.coreml_package import import_coremltools
 
 WeightPrecision: TypeAlias = Literal["fp32", "fp16"]
-Crop: TypeAlias = Literal["letterbox", "center_crop"]
 
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 COREML_PRECISIONS: tuple[Precision, ...] = get_args(Precision)

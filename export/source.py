@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from samclip_sdk.bundle.graph_spec import first_fault
-from samclip_sdk.bundle.manifest import NOT_STATED, UNCALIBRATED, Calibration, Licence
+from samclip_sdk.bundle.manifest import NOT_STATED, Calibration, Licence
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
@@ -37,7 +37,7 @@ class Source:
         model: in eval mode, fp32.
         revision: says which weights these are.
         provenance: how the weights came about.
-        calibration: scores and thresholds, `UNCALIBRATED` where there are none.
+        calibration: scores and thresholds; None where nobody has chosen any.
         random_weights: whether the model is held to numeric gates only.
         licences: of its parts.
         notice: the text of NOTICE.
@@ -47,7 +47,7 @@ class Source:
     model: SamClipModel
     revision: str
     provenance: dict[str, Any]
-    calibration: Calibration
+    calibration: Calibration | None
     random_weights: bool
     licences: tuple[Licence, ...]
     notice: str
@@ -73,9 +73,7 @@ def read_source(folder: Path) -> Source:
             model=model,
             revision=file_sha256(folder / "model.safetensors")[:16],
             provenance=provenance,
-            calibration=Calibration.model_validate_json(calibration)
-            if calibration
-            else UNCALIBRATED,
+            calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
             licences=(*teacher_licences(provenance), TOKENIZER_LICENCE),
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
@@ -136,7 +134,7 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
         model=build_model(config, seed=seed),
         revision=f"random-{seed}",
         provenance={"random_weights": True, "seed": seed},
-        calibration=UNCALIBRATED,
+        calibration=None,
         random_weights=True,
         licences=(RANDOM_LICENCE, TOKENIZER_LICENCE),
         notice=_read(_NOTICE),

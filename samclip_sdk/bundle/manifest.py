@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
@@ -29,6 +29,7 @@ MAX_MANIFEST_BYTES = 16 << 20
 PAD_COLOUR: Final = (124, 116, 104)
 """Fills a letterbox: the rounded mean of SAM's pixels, since it pads zeros after normalising."""
 
+Crop: TypeAlias = Literal["letterbox", "center_crop"]
 Level = Annotated[int, Field(ge=0, le=255)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -45,7 +46,7 @@ class Task(Record):
     """At which resolution a task runs, and what it sees of a picture."""
 
     resolution: int = Field(gt=0)
-    crop: Literal["letterbox", "center_crop"] = "letterbox"
+    crop: Crop = "letterbox"
 
 
 class Tasks(Record):
@@ -130,6 +131,44 @@ class ModelInfo(Record):
     calibration: Calibration
     masks: MaskSpec = MaskSpec()
     provenance: dict[str, JsonValue]
+
+    @classmethod
+    def of_checkpoint(
+        cls,
+        model: ModelConfig,
+        *,
+        revision: str,
+        templates: tuple[str, ...],
+        logit_scale: float,
+        calibration: Calibration | None,
+        random_weights: bool,
+        provenance: dict[str, JsonValue],
+        classification_crop: Crop = "letterbox",
+    ) -> ModelInfo:
+        """Describes a checkpoint's model: sizes and resolutions are those of its config.
+
+        Raises:
+            ValidationError: a value is none that a manifest may hold.
+        """
+        crop = classification_crop
+        return cls(
+            name=model.name,
+            revision=revision,
+            random_weights=random_weights,
+            model=model,
+            image=ImageSpec(patch_size=model.image_encoder.patch_size),
+            tasks=Tasks(
+                segmentation=Task(resolution=model.segmentation_resolution),
+                classification=Task(resolution=model.classification_resolution, crop=crop),
+            ),
+            text=TextSpec(
+                context_length=model.text_encoder.context_length,
+                templates=templates,
+                logit_scale=logit_scale,
+            ),
+            calibration=calibration or UNCALIBRATED,
+            provenance=provenance,
+        )
 
     @property
     def calibrated(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -13,21 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from samclip_sdk.bundle.contract import contract_graphs
-from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.bundle.manifest import (
-    TOKENIZER_NAME,
-    UNCALIBRATED,
-    Calibration,
-    ImageSpec,
-    ModelInfo,
-    Task,
-    Tasks,
-    TextSpec,
-)
+from samclip_sdk.bundle.graph_spec import GraphSpec, first_fault
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration, ModelInfo
 from samclip_sdk.bundle.open import file_sha256
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.session import Arrays
@@ -181,30 +172,20 @@ class TorchSession:
 def _describe(model: SamClipModel, *, root: Path, revision: str) -> ModelInfo:
     from samclip_sdk.modeling.checkpoint import read_provenance
 
-    config = model.config
     calibration = root / "calibration.json"
     try:
         provenance: dict[str, Any] = read_provenance(root)
-        calibrated = calibration.exists()
-        return ModelInfo(
-            name=config.name,
+        return ModelInfo.of_checkpoint(
+            model.config,
             revision=revision,
+            templates=read_templates(),
+            logit_scale=float(model.logit_scale.exp()),
+            calibration=Calibration.model_validate_json(calibration.read_bytes())
+            if calibration.exists()
+            else None,
             random_weights=provenance.get("random_weights") is True,
-            model=config,
-            image=ImageSpec(patch_size=config.image_encoder.patch_size),
-            tasks=Tasks(
-                segmentation=Task(resolution=config.segmentation_resolution),
-                classification=Task(resolution=config.classification_resolution),
-            ),
-            text=TextSpec(
-                context_length=config.text_encoder.context_length,
-                templates=read_templates(),
-                logit_scale=float(model.logit_scale.exp()),
-            ),
-            calibration=Calibration.model_validate(json.loads(calibration.read_bytes()))
-            if calibrated
-            else UNCALIBRATED,
             provenance=provenance,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"the checkpoint {root} cannot be loaded: {error}") from error
+        reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
+        raise BundleError(f"the checkpoint {root} cannot be loaded: {reason}") from error
