@@ -30,7 +30,7 @@ def main() -> None:
         results = {}
         if options.point:
             # One point may mean a thing, a part or a part of that: three masks, with scores.
-            results["point"] = model.segment(image, points=[options.point], labels=[1])
+            results["point"] = model.segment(image, points=[options.point], point_labels=[1])
         if options.box:
             results["box"] = model.segment(image, boxes=options.box, multimask_output=False)
     for name, result in results.items():

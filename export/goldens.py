@@ -27,7 +27,7 @@ from samclip_sdk.goldens.schema import (
 )
 from samclip_sdk.goldens.tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.prompts import geometric_prompts
+from samclip_sdk.image_prompts import image_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 
@@ -144,12 +144,10 @@ class _Recorder:
         points = ((0.42 * width, 0.55 * height),) if prompt == "point" else ()
         box = None if points else (0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height)
         decoder = self._graphs["mask_decoder"]
-        prompts = geometric_prompts(
-            points or None,
-            labels=[1] if points else None,
-            boxes=box,
-            mask_input=None,
-            frame=Frame.fit(height, width, resolution=resolution),
+        prompts = image_prompts(
+            points or None, point_labels=[1] if points else None, boxes=box
+        ).in_model(
+            Frame.fit(height, width, resolution=resolution),
             mask_side=int(decoder.outputs[0].shape[-1]),
         )
         sparse = self._run("prompt_encoder", next(prompts.batches(1)))

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from types import TracebackType
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.opening import open_source
-from samclip_sdk.engine import Engine, Stopwatch
-from samclip_sdk.errors import PromptError
-from samclip_sdk.image import ImageSource
-from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource
-from samclip_sdk.prompts import geometric_prompts
-from samclip_sdk.results import Classification, Masks
+from samclip_sdk.picture_verbs import PictureVerbs
 from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
 from samclip_sdk.text import check_labels, check_texts
-from samclip_sdk.text_masks import TextMasks
-from samclip_sdk.text_to_mask import Options, compose, head_only, presence_of, score_maps
+from samclip_sdk.text_cache import StoredLabels
+from samclip_sdk.timing import Stopwatch
 from samclip_sdk.vocabulary import encode_vocabulary, read_vocabulary
 
 DEFAULT_MODEL = "samclip-tiny"
@@ -32,25 +25,39 @@ DEFAULT_MODEL = "samclip-tiny"
 Array = NDArray[np.float32]
 
 
-class SamClip:
+class SamClip(PictureVerbs):
     """A model on a runtime; `load` makes one. A context manager; or call `close`.
 
     Wherever an image is taken, an ImageEmbedding made by this model may stand, and saves the
     backbone pass. Coordinates are (x, y), boxes XYXY, in pixels of the upright image.
 
+    Many images: every verb that takes an image takes a list or tuple of them and returns a list, or
+    an iterator, a generator for instance, and returns an iterator of the answers, which never
+    ends if that does not. Answers are in the order of the images. While the model runs on one, the
+    next few are read and decoded on threads. What is wrong with an image is raised at its place,
+    and ends the answers.
+
+    Threads: any number may use one model at once, and get what each would get alone. Every graph is
+    opened once, every text embedded once. OpenVINO, Core ML and TensorRT run one call of a graph at
+    a time, onnxruntime and torch as many as are asked. Call `close` when no thread uses it.
+
+    Processes: load a model in each. In a forked child, a model that its parent has used opens its
+    graphs again if it runs in onnxruntime on the CPU; on anything else its first use raises a
+    SamClipError, for nothing else survives a fork.
+
     Args:
         source: where the graphs come from.
+        text_cache: keep the embeddings of labels in the user's cache folder, and take them from
+            there; see `load`.
 
     Attributes:
         manifest: the model's sizes, tasks, templates and thresholds.
         source: where the graphs come from; it tells the model's id, runtime and precision.
     """
 
-    def __init__(self, source: ModelSource) -> None:
-        self.manifest = source.manifest
+    def __init__(self, source: ModelSource, *, text_cache: bool = False) -> None:
+        super().__init__(source, stored_labels=_stored_labels(source) if text_cache else None)
         self.source = source
-        self._tasks = source.manifest.tasks
-        self._engine = Engine(source)
 
     @classmethod
     def load(
@@ -63,6 +70,7 @@ class SamClip:
         providers: Sequence[str] = (),
         compute_units: str = "all",
         threads: int = 0,
+        text_cache: bool = True,
         on_progress: OnProgress | None = None,
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
@@ -80,6 +88,8 @@ class SamClip:
                 first.
             compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
             threads: onnxruntime's and OpenVINO's; their own choice if 0.
+            text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
+                that a later process with the same model need not run the text encoder for them.
             on_progress: told what a long step is at (a message, how many of its parts are done, how
                 many it has): trying what is fastest, building a TensorRT engine.
 
@@ -97,7 +107,8 @@ class SamClip:
             threads=threads,
             on_progress=on_progress or tell_nobody,
         )
-        return cls(open_source(runtime, model=model, precision=precision, options=options))
+        source = open_source(runtime, model=model, precision=precision, options=options)
+        return cls(source, text_cache=text_cache)
 
     def close(self) -> None:
         """Frees the graphs. A later call opens again what it needs."""
@@ -114,196 +125,8 @@ class SamClip:
     ) -> None:
         self.close()
 
-    def prepare_image(self, image: ImageSource) -> PreparedImage:
-        """Reads a picture and fits it to the backbone: what `encode_image` does before it runs.
-
-        It runs no graph, so that threads may prepare pictures while another one runs the model.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-        """
-        return self._engine.prepare(image, task=self._tasks.segmentation, clock=Stopwatch())
-
-    def encode_image(self, image: ImageSource | PreparedImage) -> ImageEmbedding:
-        """Runs the backbone once, at the segmentation resolution.
-
-        Args:
-            image: a path, a PIL image, an RGB uint8 array [H,W,3], a picture file's bytes or open
-                file, or what `prepare_image` made.
-
-        Returns:
-            What every other method takes instead of the image; immutable, and can be saved.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-            EmbeddingMismatchError: the image was prepared for another model.
-        """
-        return self._engine.encode(image, task=self._tasks.segmentation, clock=Stopwatch())
-
-    def classify(
-        self, image: ImageSource | ImageEmbedding, labels: str | Sequence[str]
-    ) -> Classification:
-        """Tells how well each label describes the image.
-
-        A raw image is seen at the classification resolution, which is fastest and most accurate;
-        an ImageEmbedding at the segmentation resolution it was made at.
-
-        Args:
-            image: the image.
-            labels: nouns such as "dog"; each is put into the bundle's prompt templates.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-            TextError: no label, or an empty one.
-            EmbeddingMismatchError: another model made the embedding.
-        """
-        clock = Stopwatch()
-        names = check_labels(labels)
-        text = self._engine.embed_labels(names, clock=clock)
-        embedding = self._engine.embedding(image, task=self._tasks.classification, clock=clock)
-        _, vectors = self._engine.clip_head(embedding, clock=clock)
-        cosines = text @ vectors[0]
-        logits = (self.manifest.text.logit_scale * cosines).astype(np.float32)
-        odds = np.exp(logits - logits.max())
-        return Classification(
-            labels=names,
-            probs=odds / odds.sum(),
-            logits=logits,
-            speed=clock.ms,
-            picture=embedding.picture,
-        )
-
-    def segment(
-        self,
-        image: ImageSource | ImageEmbedding,
-        *,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        boxes: ArrayLike | None = None,
-        mask_input: ArrayLike | None = None,
-        multimask_output: bool = True,
-        mask_threshold: float | None = None,
-    ) -> Masks:
-        """Segments what geometric prompts point at, as SAM does.
-
-        Args:
-            image: the image.
-            points: [n,2] for one prompt, [K,n,2] for many.
-            labels: [n] or [K,n]: 1 foreground (the default), 0 background, 2 and 3 a box's top-left
-                and bottom-right corner, -1 a slot without a point.
-            boxes: [4] for one prompt, [K,4] for many.
-            mask_input: [4g,4g] for one prompt, [K,4g,4g] for many: logits, such as the
-                `low_res_masks` of an earlier result.
-            multimask_output: three masks a prompt, for an ambiguous one, instead of one.
-            mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-            PromptError: a prompt that makes no sense for this image, or none.
-            EmbeddingMismatchError: another model made the embedding.
-        """
-        clock = Stopwatch()
-        embedding = self._engine.embedding(image, task=self._tasks.segmentation, clock=clock)
-        prompts = geometric_prompts(
-            points,
-            labels=labels,
-            boxes=boxes,
-            mask_input=mask_input,
-            frame=embedding.frame,
-            mask_side=4 * embedding.image_embeddings.shape[-1],
-        )
-        threshold = self.manifest.masks.mask_threshold if mask_threshold is None else mask_threshold
-        if not math.isfinite(threshold):
-            raise PromptError(f"mask_threshold is {threshold}; it must be finite")
-        tokens = slice(1, 4) if multimask_output else slice(0, 1)
-        low_res, scores = self._engine.decode(
-            embedding.image_embeddings, prompts=prompts, tokens=tokens, clock=clock
-        )
-        per_prompt = low_res.shape[1]
-        low_res = low_res.reshape(-1, *low_res.shape[2:])
-        with clock.step("postprocess"):
-            masks = binarize(low_res, frame=embedding.frame, mask_threshold=threshold)
-            boxes_found = np.stack([mask_to_box(mask) for mask in masks])
-        return Masks(
-            masks=masks,
-            scores=scores.reshape(-1),
-            low_res_masks=low_res,
-            boxes=boxes_found,
-            prompt_index=np.repeat(np.arange(len(prompts), dtype=np.int32), per_prompt),
-            speed=clock.ms,
-            picture=embedding.picture,
-        )
-
-    def segment_text(
-        self,
-        image: ImageSource | ImageEmbedding,
-        labels: str | Sequence[str],
-        *,
-        threshold: float | None = None,
-        mask_threshold: float | None = None,
-        points_per_class: int = 3,
-        refine: bool = True,
-        seed: int = 0,
-    ) -> TextMasks:
-        """Finds each label in the image, and its mask if it is there (paper section 4.4).
-
-        Nothing of a label's answer but the class map depends on which other labels are asked.
-
-        Args:
-            image: the image.
-            labels: nouns such as "dog"; each is put into the bundle's prompt templates.
-            threshold: 0..1, the presence below which a label counts as absent and gets an empty
-                mask; by default the bundle's calibrated one.
-            mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
-                `refine`, the calibrated one of the CLIP head without.
-            points_per_class: how many points the mask decoder is given for a label, at most.
-            refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
-                upscaled, and a mask's score is its presence.
-            seed: of the draw of points.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-            TextError: no label, an empty one, or one twice.
-            PromptError: a threshold, number of points or seed that cannot be.
-            EmbeddingMismatchError: another model made the embedding.
-        """
-        clock = Stopwatch()
-        names = check_labels(labels)
-        options = Options.from_manifest(
-            self.manifest,
-            threshold=threshold,
-            mask_threshold=mask_threshold,
-            points_per_class=points_per_class,
-            refine=refine,
-            seed=seed,
-        )
-        embedding = self._engine.embedding(image, task=self._tasks.segmentation, clock=clock)
-        patches, _ = self._engine.clip_head(embedding, clock=clock)
-        text = self._engine.embed_labels(names, clock=clock)
-        maps = score_maps(patches, text_embeddings=text, calibration=self.manifest.calibration)
-        presence = presence_of(maps, frame=embedding.frame)
-        present = np.flatnonzero(presence >= options.presence_threshold).astype(np.int32)
-        if refine and len(present):
-            drafts = self._engine.refine(
-                embedding,
-                maps[present],
-                labels=[names[index] for index in present],
-                options=options,
-                clock=clock,
-            )
-        else:
-            drafts = head_only(maps[present], presence=presence[present], frame=embedding.frame)
-        with clock.step("postprocess"):
-            result = compose(
-                drafts,
-                labels=names,
-                presence=presence,
-                score_maps=maps,
-                present_index=present,
-                frame=embedding.frame,
-                mask_threshold=options.mask_threshold,
-            )
-        return replace(result, speed=clock.ms, picture=embedding.picture)
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SamClip cannot be pickled or copied: load it in each process")
 
     def embed_text(self, texts: str | Sequence[str]) -> Array:
         """Embeds texts as they are (captions, queries), without templates.
@@ -314,34 +137,19 @@ class SamClip:
         Raises:
             TextError: no text, or an empty one.
         """
-        return self._engine.embed_texts(check_texts(texts), clock=Stopwatch())
-
-    def embed_image(self, image: ImageSource | ImageEmbedding) -> Array:
-        """Embeds the image in CLIP's joint space; sees it as `classify` does.
-
-        Returns:
-            float32 [E], unit length.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-            EmbeddingMismatchError: another model made the embedding.
-        """
-        clock = Stopwatch()
-        embedding = self._engine.embedding(image, task=self._tasks.classification, clock=clock)
-        _, vectors = self._engine.clip_head(embedding, clock=clock)
-        return np.array(vectors[0])
+        return self._engine.texts.embed_texts(check_texts(texts), clock=Stopwatch())
 
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.
 
         Raises:
-            TextError: no label, an empty one, or one twice.
+            TextError: no label, an empty one, or two that are the same to CLIP.
             StorageError: the file cannot be written.
         """
         names = check_labels(labels)
         content = encode_vocabulary(
             names,
-            embeddings=self._engine.embed_labels(names, clock=Stopwatch()),
+            embeddings=self._engine.texts.embed_labels(names, clock=Stopwatch()),
             manifest=self.manifest,
         )
         with atomic_file(path) as file:
@@ -358,5 +166,10 @@ class SamClip:
             EmbeddingMismatchError: another model made it.
         """
         vocabulary = read_vocabulary(path, manifest=self.manifest)
-        self._engine.learn(vocabulary.labels, vocabulary.matrix())
+        self._engine.texts.learn(vocabulary.labels, vocabulary.matrix())
         return vocabulary.labels
+
+
+def _stored_labels(source: ModelSource) -> StoredLabels:
+    templates = source.manifest.text.templates
+    return StoredLabels([source.id, source.runtime, source.precision, *templates])

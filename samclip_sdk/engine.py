@@ -1,11 +1,11 @@
-"""The steps between a picture or a text and the heads' raw answers, each timed."""
+"""The walk from a picture or a text to an answer, one way down, each step timed."""
 
 from __future__ import annotations
 
-import time
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,51 +15,69 @@ from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.errors import EmbeddingMismatchError
 from samclip_sdk.image import Frame, ImageSource, center_crop, letterbox, load_picture
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
+from samclip_sdk.image_prompts import ImagePrompts
+from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource
+from samclip_sdk.open_graphs import OpenGraphs
 from samclip_sdk.prompts import Prompts
-from samclip_sdk.session import Arrays, Session
-from samclip_sdk.text import TextEmbedder, Tokenizer
-from samclip_sdk.text_to_mask import Drafts, Options, label_prompts
+from samclip_sdk.results import Classification, Masks
+from samclip_sdk.session import Arrays
+from samclip_sdk.text_cache import StoredLabels
+from samclip_sdk.text_embedder import TextEmbedder
+from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.text_options import Options
+from samclip_sdk.text_to_mask import (
+    compose,
+    find_labels,
+    head_only,
+    label_prompts,
+    refined,
+)
+from samclip_sdk.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
+AnyImage: TypeAlias = "ImageSource | PreparedImage | ImageEmbedding"
+"""A picture at any point of its way to the heads."""
 
-class Stopwatch:
-    """Milliseconds by step. A step that runs more than once adds up."""
 
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
+class HeadOutputs(NamedTuple):
+    """What the CLIP head gave: patch_embeddings [1,h*h,E] and image_embedding [1,E]."""
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Times what happens inside."""
-        start = time.perf_counter()
-        yield
-        self.ms[name] = self.ms.get(name, 0.0) + 1000 * (time.perf_counter() - start)
+    patch_embeddings: Array
+    image_embedding: Array
 
 
 class Engine:
-    """Runs a model's graphs by name; each is opened when it is first needed, and kept.
+    """Runs a model's graphs by name, and walks through them from a picture to an answer.
+
+    Any number of threads may use one engine.
 
     Args:
         source: where the graphs come from.
+        stored_labels: where the class embeddings of labels outlive the process; nowhere if None,
+            so that the text encoder runs once for each label in each process.
 
     Attributes:
+        source: as given.
         manifest: the model's sizes, tasks, templates and thresholds.
-        model_id: changes with anything that changes an output.
+        texts: embeds texts and labels.
     """
 
-    def __init__(self, source: ModelSource) -> None:
+    def __init__(self, source: ModelSource, *, stored_labels: StoredLabels | None = None) -> None:
+        self.source = source
         self.manifest = source.manifest
-        self.model_id = source.id
-        self._source = source
-        self._sessions: dict[str, Session] = {}
-        self._text_embedder: TextEmbedder | None = None
-        self._vocabulary: dict[str, Array] = {}
         resolution = self.manifest.tasks.segmentation.resolution
         graphs = contract_graphs(self.manifest.model, resolutions=[resolution])
         self._encoder = graphs[graph_key("image_encoder", resolution)]
-        self._last_head: tuple[weakref.ref[ImageEmbedding], tuple[Array, Array]] | None = None
+        self._graphs = OpenGraphs(source)
+        self.texts = TextEmbedder(
+            lambda: self._graphs.session("text_encoder"),
+            tokenizer_path=lambda: source.tokenizer_path,
+            templates=source.manifest.text.templates,
+            stored=stored_labels,
+        )
+        self._last_head: tuple[weakref.ref[ImageEmbedding], HeadOutputs] | None = None
 
     def run(self, graph: str, feed: Arrays, *, clock: Stopwatch) -> dict[str, Array]:
         """Runs a graph, timed under its name; opening it is not counted.
@@ -72,23 +90,10 @@ class Engine:
         Returns:
             Its outputs by name; all outputs of all graphs are float32.
         """
-        session = self._session(graph)
+        session = self._graphs.session(graph)
         with clock.step(graph.partition("@")[0]):
             outputs = session.run(feed)
         return {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
-
-    def embedding(
-        self, image: ImageSource | ImageEmbedding, *, task: Task, clock: Stopwatch
-    ) -> ImageEmbedding:
-        """The image after the backbone; a raw one as `task` sees it.
-
-        Raises:
-            EmbeddingMismatchError: another model made the embedding.
-        """
-        if not isinstance(image, ImageEmbedding):
-            return self.encode(image, task=task, clock=clock)
-        image.check_model(self.model_id, encoder=self._encoder)
-        return image
 
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
         """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""
@@ -103,84 +108,150 @@ class Engine:
                 square, frame = letterbox(
                     pixels, resolution=resolution, pad_colour=self.manifest.image.pad_colour
                 )
-        return PreparedImage(square=square, frame=frame, bundle_id=self.model_id, picture=picture)
+        return PreparedImage(square=square, frame=frame, bundle_id=self.source.id, picture=picture)
 
-    def encode(
-        self, image: ImageSource | PreparedImage, *, task: Task, clock: Stopwatch
-    ) -> ImageEmbedding:
-        """Runs the backbone on what `task` sees of a picture, or saw of a prepared one.
+    def admit(
+        self, image: AnyImage, *, task: Task, clock: Stopwatch
+    ) -> PreparedImage | ImageEmbedding:
+        """An image that is ready for the backbone, or has it behind; a raw one as `task` sees it.
 
         Raises:
-            EmbeddingMismatchError: the image was prepared for another model.
+            EmbeddingMismatchError: it was made for or by another model.
         """
+        if isinstance(image, ImageEmbedding):
+            image.check_model(self.source.id, encoder=self._encoder)
+            return image
         if not isinstance(image, PreparedImage):
-            image = self.prepare(image, task=task, clock=clock)
-        if image.bundle_id != self.model_id:
+            return self.prepare(image, task=task, clock=clock)
+        if image.bundle_id != self.source.id:
             raise EmbeddingMismatchError(
                 f"the image was prepared for model {image.bundle_id}, this is model "
-                f"{self.model_id}: prepare it again"
+                f"{self.source.id}: prepare it again"
             )
-        graph = graph_key("image_encoder", image.frame.resolution)
-        encoded = self.run(graph, {"image": image.square}, clock=clock)
+        return image
+
+    def encode(self, image: AnyImage, *, task: Task, clock: Stopwatch) -> ImageEmbedding:
+        """The image after the backbone, which runs unless it has run; a raw one as `task` sees it.
+
+        Raises:
+            EmbeddingMismatchError: the image was made for or by another model.
+        """
+        admitted = self.admit(image, task=task, clock=clock)
+        if isinstance(admitted, ImageEmbedding):
+            return admitted
+        graph = graph_key("image_encoder", admitted.frame.resolution)
+        encoded = self.run(graph, {"image": admitted.square}, clock=clock)
         return ImageEmbedding(
             image_tokens=encoded["image_tokens"],
             image_embeddings=encoded["image_embeddings"],
-            frame=image.frame,
-            bundle_id=self.model_id,
+            frame=admitted.frame,
+            bundle_id=self.source.id,
             speed=dict(clock.ms),
-            picture=image.picture,
+            picture=admitted.picture,
         )
 
-    def clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> tuple[Array, Array]:
-        """Runs the CLIP head: patch_embeddings [1,h*h,E] and image_embedding [1,E].
+    def embed_image(self, image: AnyImage, *, clock: Stopwatch) -> Array:
+        """The image in CLIP's joint space, [E]; see `encode`."""
+        embedding = self.encode(image, task=self.manifest.tasks.classification, clock=clock)
+        return np.array(self._clip_head(embedding, clock=clock).image_embedding[0])
 
-        What it gave is kept for the embedding that it last ran on, while that lives: a picture that
-        is classified and then searched for labels needs it once.
+    def classify(
+        self, image: AnyImage, *, labels: Sequence[str], clock: Stopwatch
+    ) -> Classification:
+        """Compares an image with labels, from `check_labels`; see `encode`."""
+        text = self.texts.embed_labels(labels, clock=clock)
+        embedding = self.encode(image, task=self.manifest.tasks.classification, clock=clock)
+        cosines = text @ self._clip_head(embedding, clock=clock).image_embedding[0]
+        logits = (self.manifest.text.logit_scale * cosines).astype(np.float32)
+        odds = np.exp(logits - logits.max())
+        return Classification(
+            labels=labels,
+            probs=odds / odds.sum(),
+            logits=logits,
+            speed=clock.ms,
+            picture=embedding.picture,
+        )
+
+    def segment(
+        self,
+        image: AnyImage,
+        *,
+        prompts: ImagePrompts,
+        multimask_output: bool,
+        mask_threshold: float,
+        clock: Stopwatch,
+    ) -> Masks:
+        """Draws the masks of prompts, one or three for each; see `encode`.
+
+        Raises:
+            PromptError: a prompt does not fit the image; the backbone has not run then.
         """
-        if self._last_head is not None and self._last_head[0]() is embedding:
-            return self._last_head[1]
-        frame = embedding.frame
-        token_mask = frame.token_mask(patch_size=self.manifest.image.patch_size)
-        head = self.run(
-            graph_key("clip_head", frame.resolution),
-            {"image_tokens": embedding.image_tokens, "token_mask": token_mask},
-            clock=clock,
+        task = self.manifest.tasks.segmentation
+        admitted = self.admit(image, task=task, clock=clock)
+        frame = admitted.frame
+        asked = prompts.in_model(frame, mask_side=self._mask_side(frame))
+        embedding = self.encode(admitted, task=task, clock=clock)
+        tokens = slice(1, 4) if multimask_output else slice(0, 1)
+        low_res, scores = self.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
+        per_prompt = low_res.shape[1]
+        low_res = low_res.reshape(-1, *low_res.shape[2:])
+        with clock.step("postprocess"):
+            masks = binarize(low_res, frame=frame, mask_threshold=mask_threshold)
+            boxes = np.stack([mask_to_box(mask) for mask in masks])
+        return Masks(
+            masks=masks,
+            scores=scores.reshape(-1),
+            low_res_masks=low_res,
+            boxes=boxes,
+            prompt_index=np.repeat(np.arange(len(asked), dtype=np.int32), per_prompt),
+            speed=clock.ms,
+            picture=embedding.picture,
         )
-        outputs = head["patch_embeddings"], head["image_embedding"]
-        self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
-        return outputs
 
-    def _forget_head(self, gone: weakref.ref[ImageEmbedding]) -> None:
-        if self._last_head is not None and self._last_head[0] is gone:
-            self._last_head = None
-
-    def learn(self, labels: Sequence[str], embeddings: Array) -> None:
-        """Takes the embeddings [K,E] of labels as given: they need no text encoder any more."""
-        self._vocabulary.update(zip(labels, embeddings, strict=True))
-
-    def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> Array:
-        """Class embeddings [K,E] over the manifest's templates; each label is computed once."""
-        known = dict(self._vocabulary)
-        missing = [label for label in labels if label not in known]
-        if missing:
-            embedder = self._embedder()
-            with clock.step("text_encoder"):
-                known.update(zip(missing, embedder.embed_labels(missing), strict=True))
-        return np.stack([known[label] for label in labels])
-
-    def embed_texts(self, texts: Sequence[str], *, clock: Stopwatch) -> Array:
-        """Embeddings [K,E] of texts as they are; each is computed once."""
-        embedder = self._embedder()
-        with clock.step("text_encoder"):
-            return embedder.embed_texts(texts)
+    def segment_text(
+        self, image: AnyImage, *, labels: Sequence[str], options: Options, clock: Stopwatch
+    ) -> TextMasks:
+        """Finds labels, from `check_labels`, and draws their masks; see `encode`."""
+        text = self.texts.embed_labels(labels, clock=clock)
+        embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
+        head, frame = self._clip_head(embedding, clock=clock), embedding.frame
+        found = find_labels(
+            head.patch_embeddings,
+            text_embeddings=text,
+            frame=frame,
+            calibration=self.manifest.calibration,
+            threshold=options.presence_threshold,
+        )
+        if options.refine and len(found.present):
+            with clock.step("prompts"):
+                prompts, points = label_prompts(
+                    found,
+                    labels=labels,
+                    frame=frame,
+                    options=options,
+                    mask_side=self._mask_side(frame),
+                )
+            decoded = self.decode(embedding, prompts=prompts, tokens=slice(0, 1), clock=clock)
+            drafts = refined(*decoded, points=points, frame=frame)
+        else:
+            drafts = head_only(found, frame=frame)
+        with clock.step("postprocess"):
+            result = compose(
+                drafts,
+                found=found,
+                labels=labels,
+                frame=frame,
+                mask_threshold=options.mask_threshold,
+            )
+        return replace(result, speed=clock.ms, picture=embedding.picture)
 
     def decode(
-        self, image_embeddings: Array, *, prompts: Prompts, tokens: slice, clock: Stopwatch
+        self, embedding: ImageEmbedding, *, prompts: Prompts, tokens: slice, clock: Stopwatch
     ) -> tuple[Array, Array]:
         """Encodes K prompts and decodes their masks, `max_prompts` of the manifest in a call.
 
         Args:
-            image_embeddings: [1,D,g,g].
+            embedding: of the image.
             prompts: of that image.
             tokens: which of the decoder's four mask tokens to keep.
             clock: told how long the runs took.
@@ -189,68 +260,45 @@ class Engine:
             low_res_masks [K,T,4g,4g] and iou_predictions [K,T] of the T tokens.
         """
         masks, scores = [], []
+        image = {"image_embeddings": embedding.image_embeddings}
         for feed in prompts.batches(self.manifest.masks.max_prompts):
             encoded = self.run("prompt_encoder", feed, clock=clock)
-            decoded = self.run(
-                "mask_decoder", {"image_embeddings": image_embeddings, **encoded}, clock=clock
-            )
+            decoded = self.run("mask_decoder", {**image, **encoded}, clock=clock)
             # A copy of what is kept: a view would hold all four tokens of a thousand prompts.
             masks.append(np.ascontiguousarray(decoded["low_res_masks"][:, tokens]))
             scores.append(decoded["iou_predictions"][:, tokens])
         return np.concatenate(masks), np.concatenate(scores)
 
-    def refine(
-        self,
-        embedding: ImageEmbedding,
-        maps: Array,
-        *,
-        labels: Sequence[str],
-        options: Options,
-        clock: Stopwatch,
-    ) -> Drafts:
-        """Asks the mask decoder for the mask of each label, with points and mask from its map.
-
-        Args:
-            embedding: of the image.
-            maps: score maps [P,h,h] of labels that are in it.
-            labels: their texts.
-            options: how points are drawn.
-            clock: told how long the steps took.
-
-        Returns:
-            The answers of mask token 0.
-        """
-        frame, embeddings = embedding.frame, embedding.image_embeddings
-        with clock.step("prompts"):
-            prompts, points = label_prompts(
-                maps,
-                labels=labels,
-                frame=frame,
-                options=options,
-                mask_side=4 * embeddings.shape[-1],
-            )
-        low_res, scores = self.decode(embeddings, prompts=prompts, tokens=slice(0, 1), clock=clock)
-        upright = [frame.to_image(each).astype(np.float32) for each in points]
-        return Drafts(low_res=low_res[:, 0], scores=scores[:, 0], points=upright)
-
     def close(self) -> None:
         """Frees the graphs; what is needed later is opened again."""
-        for session in self._sessions.values():
-            session.close()
-        self._sessions.clear()
+        self._graphs.close()
         self._last_head = None
-        self._text_embedder = None
 
-    def _session(self, graph: str) -> Session:
-        if graph not in self._sessions:
-            self._sessions[graph] = self._source.session(graph)
-        return self._sessions[graph]
+    def _clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> HeadOutputs:
+        """Runs the CLIP head.
 
-    def _embedder(self) -> TextEmbedder:
-        if self._text_embedder is None:
-            self._text_embedder = TextEmbedder(
-                self._session("text_encoder"),
-                tokenizer=Tokenizer(self._source.tokenizer_path),
-                templates=self.manifest.text.templates,
-            )
-        return self._text_embedder
+        What it gave is kept for the embedding that it last ran on, while that lives: a picture that
+        is classified and then searched for labels needs it once.
+        """
+        last = self._last_head  # one look: another thread may replace it at any moment
+        if last is not None and last[0]() is embedding:
+            return last[1]
+        frame = embedding.frame
+        token_mask = frame.token_mask(patch_size=self.manifest.image.patch_size)
+        head = self.run(
+            graph_key("clip_head", frame.resolution),
+            {"image_tokens": embedding.image_tokens, "token_mask": token_mask},
+            clock=clock,
+        )
+        outputs = HeadOutputs(head["patch_embeddings"], head["image_embedding"])
+        self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
+        return outputs
+
+    def _forget_head(self, gone: weakref.ref[ImageEmbedding]) -> None:
+        last = self._last_head
+        if last is not None and last[0] is gone:
+            self._last_head = None
+
+    def _mask_side(self, frame: Frame) -> int:
+        """4g, the side of mask prompts and of low-resolution masks."""
+        return 4 * frame.resolution // self.manifest.image.patch_size

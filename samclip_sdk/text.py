@@ -1,4 +1,4 @@
-"""Text -> token ids -> embeddings: CLIP's cleaning and tokenizer, prompt templates, caches."""
+"""What texts may be, and how they become token ids: CLIP's cleaning and tokenizer, templates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import html
 import json
 import os
 import warnings
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,11 +17,14 @@ import tokenizers
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.session import Session
 
 TEMPLATES = Path(__file__).with_name("assets") / "openai_templates.json"
 
-_CACHED_TEXTS = 8192
+MAX_LETTERS = 4096
+"""What is behind them is cut off before anything else is done with a text. CLIP's context holds 75
+tokens, and the longest of its vocabulary has 24 letters."""
+
+_SHORT, _CACHED_SHORT = 256, 8192  # letters, and texts of so many: 16 MB at most
 _SHOWN_LETTERS = 40
 
 
@@ -31,11 +34,35 @@ def read_templates() -> tuple[str, ...]:
     return tuple(templates)
 
 
-@lru_cache(maxsize=_CACHED_TEXTS)
 def clean_text(text: str) -> str:
-    """Cleans a text as CLIP does: mojibake, HTML entities (twice), whitespace, lower case."""
+    """Cleans a text as CLIP does: mojibake, HTML entities (twice), whitespace, lower case.
+
+    Of a text longer than `MAX_LETTERS`, what is behind them is left out.
+    """
+    return _clean_short(text) if len(text) <= _SHORT else _clean(text[:MAX_LETTERS])
+
+
+def _clean(text: str) -> str:
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
+
+
+_clean_short = lru_cache(maxsize=_CACHED_SHORT)(_clean)
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Tokenized texts.
+
+    Attributes:
+        ids: int32 [K,L], L the context length, zeros behind the end-of-text token.
+        lengths: int64 [K], how many ids of each text come before the zeros.
+        cut: bool [K], which texts were too long.
+    """
+
+    ids: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    cut: NDArray[np.bool_]
 
 
 class Tokenizer:
@@ -74,82 +101,35 @@ class Tokenizer:
         Returns:
             int32 [K,L], L the context length, zeros behind the end-of-text token.
         """
-        ids, too_long = self.encode(texts)
-        for text, cut in zip(texts, too_long, strict=True):
+        encoded = self.encode(texts)
+        for text, cut in zip(texts, encoded.cut, strict=True):
             if cut:
-                _warn_truncated(text, context_length=self.context_length)
-        return ids
+                self.warn_of_cut(text)
+        return encoded.ids
 
-    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], list[bool]]:
-        """Tokenizes K texts without a warning: ids int32 [K,L], and which texts were cut."""
-        encodings = [self._tokenizer.encode(clean_text(text)) for text in texts]
-        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int32)
-        too_long = [bool(encoding.overflowing) for encoding in encodings]
-        return ids.reshape(len(encodings), self.context_length), too_long
+    def encode(self, texts: Sequence[str]) -> TokenIds:
+        """Tokenizes K texts without a warning."""
+        found = [self._tokenizer.encode(clean_text(text)) for text in texts]
+        ids = np.array([each.ids for each in found], dtype=np.int32)
+        return TokenIds(
+            ids.reshape(len(found), self.context_length),
+            lengths=np.array([sum(each.attention_mask) for each in found], dtype=np.int64),
+            cut=np.array(
+                [
+                    bool(each.overflowing) or len(text) > MAX_LETTERS
+                    for each, text in zip(found, texts, strict=True)
+                ],
+                dtype=bool,
+            ),
+        )
 
-
-class TextEmbedder:
-    """Texts and labels to unit embeddings, each computed once.
-
-    A text or label goes through the text encoder on its own, so that its embedding never depends,
-    to the last bit, on which others were asked or had been asked before.
-
-    Args:
-        session: the text_encoder.
-        tokenizer: the same bundle's.
-        templates: prompts of a label, {} in place of it.
-    """
-
-    def __init__(self, session: Session, *, tokenizer: Tokenizer, templates: Sequence[str]) -> None:
-        self._session = session
-        self._tokenizer = tokenizer
-        self._templates = tuple(templates)
-        self._text = lru_cache(maxsize=_CACHED_TEXTS)(self._embed_text)
-        self._label = lru_cache(maxsize=_CACHED_TEXTS)(self._embed_label)
-
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeds texts as they are: captions, queries.
-
-        Args:
-            texts: K of them.
-
-        Returns:
-            float32 [K,E], unit length.
-
-        Raises:
-            TextError: no text, an empty one, or something else than strings.
-        """
-        return np.stack([self._text(text) for text in check_texts(texts)])
-
-    def embed_labels(self, labels: Sequence[str]) -> NDArray[np.float32]:
-        """Embeds labels: the mean of the normalised embeddings over the templates, renormalised.
-
-        Args:
-            labels: K names of classes.
-
-        Returns:
-            float32 [K,E], unit length.
-
-        Raises:
-            TextError: no label, an empty one, or something else than strings.
-        """
-        return np.stack([self._label(label) for label in check_texts(labels)])
-
-    def _embed_text(self, text: str) -> NDArray[np.float32]:
-        embedding: NDArray[np.float32] = self._run([text], named=text)[0]
-        return embedding
-
-    def _embed_label(self, label: str) -> NDArray[np.float32]:
-        prompts = [template.replace("{}", label) for template in self._templates]
-        mean: NDArray[np.float32] = self._run(prompts, named=label).mean(axis=0)
-        return normalize(mean)
-
-    def _run(self, texts: Sequence[str], *, named: str) -> NDArray[np.float32]:
-        ids, too_long = self._tokenizer.encode(texts)
-        if any(too_long):  # One warning for a label, not one for each of its templates.
-            _warn_truncated(named, context_length=self._tokenizer.context_length)
-        outputs = self._session.run({"input_ids": ids})
-        return np.asarray(outputs["text_embeddings"], dtype=np.float32)
+    def warn_of_cut(self, text: str) -> None:
+        """Warns that a text is longer than the context length."""
+        warnings.warn(
+            f"{_shown(text)} is longer than {self.context_length} tokens and was cut",
+            TextTruncatedWarning,
+            stacklevel=3,
+        )
 
 
 def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
@@ -158,27 +138,43 @@ def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         TextError: none, an empty or blank one, or something else than strings.
     """
-    checked = (texts,) if isinstance(texts, str) else tuple(texts)
+    try:
+        checked = (texts,) if isinstance(texts, str) else tuple(texts)
+    except TypeError as error:
+        raise TextError(
+            f"labels and texts are a string or several, not a {type(texts).__name__}"
+        ) from error
     if not checked:
         raise TextError("there is no text: give at least one label")
     for index, text in enumerate(checked):
         if not isinstance(text, str):
             raise TextError(f"text {index} is a {type(text).__name__}, not a string")
-        if not clean_text(text):
-            raise TextError(f"text {index} is empty")
+        problem = _problem(text)
+        if problem:
+            raise TextError(f"text {index} {problem}")
     return checked
 
 
-def check_labels(labels: str | Sequence[str]) -> tuple[str, ...]:
+def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> tuple[str, ...]:
     """The labels as a tuple; each names a class of its own.
 
+    Args:
+        labels: names of classes; a single string is one.
+        at_most: how many there may be.
+
     Raises:
-        TextError: none, an empty one, or one twice.
+        TextError: none, an empty one, two that are the same to CLIP, or too many.
     """
     checked = check_texts(labels)
-    twice = [label for label, count in Counter(checked).items() if count > 1]
-    if twice:
-        raise TextError(f"the label {twice[0]!r} is there twice")
+    if at_most is not None and len(checked) > at_most:
+        raise TextError(
+            f"there are {len(checked)} labels; give at most {at_most}, in several calls"
+        )
+    places: dict[str, int] = {}
+    for place, label in enumerate(checked):
+        first = places.setdefault(clean_text(label), place)
+        if first != place:
+            raise TextError(_twice(checked[first], label))
     return checked
 
 
@@ -189,10 +185,23 @@ def normalize(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
-def _warn_truncated(text: str, *, context_length: int) -> None:
-    shown = repr(text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}...")
-    warnings.warn(
-        f"{shown} is longer than {context_length} tokens and was cut",
-        TextTruncatedWarning,
-        stacklevel=3,
-    )
+def _problem(text: str) -> str:
+    """What is wrong with a text, or nothing."""
+    if "\0" in text:
+        return f"holds a NUL character: {_shown(text)}"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return f"is no Unicode, since it holds half of a surrogate pair: {_shown(text)}"
+    return "" if clean_text(text) else "is empty"
+
+
+def _twice(first: str, second: str) -> str:
+    if first == second:
+        return f"the label {_shown(first)} is there twice"
+    return f"the labels {_shown(first)} and {_shown(second)} are the same one to CLIP"
+
+
+def _shown(text: str) -> str:
+    """A text as a message shows it."""
+    return repr(text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}...")

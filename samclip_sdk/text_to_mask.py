@@ -1,6 +1,6 @@
 """Text to mask (paper section 4.4): score map -> presence gate -> points and mask prompt -> masks.
 
-Pure functions of numpy arrays; `client.py` calls them in this order and runs the decoder. A label's
+Pure functions of numpy arrays; the engine calls them in this order and runs the decoder. A label's
 score map, presence, points and mask never depend on which other labels were asked: each label is
 computed on its own (one matrix-vector product, one random stream), and labels meet only in the
 class map.
@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.manifest import Calibration, ModelInfo
-from samclip_sdk.errors import PromptError
+from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.image import Frame
 from samclip_sdk.prompts import Prompts, text_prompts
 from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.text_options import Options
 from samclip_sdk.upscale import upscale_above
 
 Array = NDArray[np.float32]
@@ -29,62 +29,26 @@ Array = NDArray[np.float32]
 BACKGROUND = -1
 """What the class map holds where no label's mask is."""
 
+MAX_LABELS = int(np.iinfo(np.int16).max)
+"""How many labels a class map can tell apart."""
+
 MASK_PROMPT_LIMIT = 10.0
 """Bound of the mask prompt's logits; the padding holds its negative."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """How score maps become masks.
+class FoundLabels:
+    """Where K labels are in an image.
 
     Attributes:
-        presence_threshold: 0..1, the presence from which on a label is in the image.
-        point_threshold: 0..1, the score above which a cell may give a point.
-        mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points a label gets, at most.
-        seed: of the draw of points.
-
-    Raises:
-        PromptError: a value that cannot be.
+        score_maps: float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
+        presence: float32 [K], 0..1, the probability that each label is in the image.
+        present: int32 [P], ascending, the places of those that are.
     """
 
-    presence_threshold: float
-    point_threshold: float
-    mask_threshold: float
-    points_per_class: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.presence_threshold <= 1:
-            raise PromptError(f"threshold is {self.presence_threshold}; it must be from 0 to 1")
-        if not math.isfinite(self.mask_threshold):
-            raise PromptError(f"mask_threshold is {self.mask_threshold}; it must be finite")
-        if self.points_per_class < 1:
-            raise PromptError(f"points_per_class is {self.points_per_class}; it must be 1 or more")
-        if self.seed < 0:
-            raise PromptError(f"seed is {self.seed}; it must be 0 or more")
-
-    @classmethod
-    def from_manifest(
-        cls,
-        manifest: ModelInfo,
-        *,
-        threshold: float | None,
-        mask_threshold: float | None,
-        points_per_class: int,
-        refine: bool,
-        seed: int,
-    ) -> Options:
-        """Fills what the caller left open (None) with the model's calibrated thresholds."""
-        own = manifest.calibration
-        by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
-        return cls(
-            presence_threshold=own.presence_threshold if threshold is None else threshold,
-            point_threshold=own.mask_threshold_score,
-            mask_threshold=by_default if mask_threshold is None else mask_threshold,
-            points_per_class=points_per_class,
-            seed=seed,
-        )
+    score_maps: Array
+    presence: Array
+    present: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -100,6 +64,28 @@ class Drafts:
     low_res: Array
     scores: Array
     points: Sequence[Array]
+
+
+def find_labels(
+    patch_embeddings: Array,
+    *,
+    text_embeddings: Array,
+    frame: Frame,
+    calibration: Calibration,
+    threshold: float,
+) -> FoundLabels:
+    """Looks for labels in the patches of an image.
+
+    Args:
+        patch_embeddings: [1,h*h,E], unit length.
+        text_embeddings: [K,E], unit length.
+        frame: where the image lies in the model's input.
+        calibration: of the scores.
+        threshold: 0..1, the presence from which on a label is in the image.
+    """
+    maps = score_maps(patch_embeddings, text_embeddings=text_embeddings, calibration=calibration)
+    presence = presence_of(maps, frame=frame)
+    return FoundLabels(maps, presence, np.flatnonzero(presence >= threshold).astype(np.int32))
 
 
 def score_maps(
@@ -220,13 +206,13 @@ def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
 
 
 def label_prompts(
-    maps: Array, *, labels: Sequence[str], frame: Frame, options: Options, mask_side: int
+    found: FoundLabels, *, labels: Sequence[str], frame: Frame, options: Options, mask_side: int
 ) -> tuple[Prompts, list[Array]]:
-    """What the mask decoder is asked for each label: points and a mask from its score map.
+    """What the mask decoder is asked for each label that is there: points and a mask.
 
     Args:
-        maps: score maps [P,h,h] of the labels that are in the image.
-        labels: their texts.
+        found: where the labels are.
+        labels: the texts of all.
         frame: where the image lies in the model's input.
         options: how many points, above which score, with which seed.
         mask_side: 4g.
@@ -236,35 +222,41 @@ def label_prompts(
     """
     points = [
         sample_points(
-            score_map,
+            found.score_maps[place],
             frame=frame,
-            label=label,
+            label=labels[place],
             count=options.points_per_class,
             threshold=options.point_threshold,
             seed=options.seed,
         )
-        for score_map, label in zip(maps, labels, strict=True)
+        for place in found.present
     ]
-    masks = np.stack([mask_prompt(score_map, frame=frame, side=mask_side) for score_map in maps])
-    return text_prompts(points, mask_input=masks), points
+    masks = [
+        mask_prompt(found.score_maps[place], frame=frame, side=mask_side) for place in found.present
+    ]
+    return text_prompts(points, mask_input=np.stack(masks)), points
 
 
-def head_only(maps: Array, *, presence: Array, frame: Frame) -> Drafts:
-    """The CLIP head's own masks: its score maps [P,h,h]; a mask's score is its presence [P]."""
+def refined(low_res: Array, scores: Array, *, points: Sequence[Array], frame: Frame) -> Drafts:
+    """The mask decoder's masks: its answers [P,1,4g,4g] and [P,1] to the prompts of `points`."""
+    upright = [frame.to_image(each).astype(np.float32) for each in points]
+    return Drafts(low_res=low_res[:, 0], scores=scores[:, 0], points=upright)
+
+
+def head_only(found: FoundLabels, *, frame: Frame) -> Drafts:
+    """The CLIP head's own masks: its score maps; a mask's score is its presence."""
     return Drafts(
-        low_res=extend_into_padding(maps, frame=frame),
-        scores=presence,
-        points=[np.zeros((0, 2), dtype=np.float32)] * len(maps),
+        low_res=extend_into_padding(found.score_maps[found.present], frame=frame),
+        scores=found.presence[found.present],
+        points=[np.zeros((0, 2), dtype=np.float32)] * len(found.present),
     )
 
 
 def compose(
     drafts: Drafts,
     *,
+    found: FoundLabels,
     labels: Sequence[str],
-    presence: Array,
-    score_maps: Array,
-    present_index: NDArray[np.int32],
     frame: Frame,
     mask_threshold: float,
 ) -> TextMasks:
@@ -274,20 +266,18 @@ def compose(
 
     Args:
         drafts: of the P present labels.
+        found: where the labels are.
         labels: all K that were asked.
-        presence: [K].
-        score_maps: [K,h,h].
-        present_index: [P], the places of the present ones.
         frame: of the image.
         mask_threshold: the logit a pixel must exceed.
     """
     size = (frame.height_px, frame.width_px)
-    masks = np.zeros((len(present_index), *size), dtype=bool)
+    masks = np.zeros((len(found.present), *size), dtype=bool)
     class_map = np.full(size, BACKGROUND, dtype=np.int16)
     best = np.full(size, mask_threshold, dtype=np.float32)
     scores = np.zeros(len(labels), dtype=np.float32)
     points = [np.zeros((0, 2), dtype=np.float32)] * len(labels)
-    for place, index in enumerate(present_index.tolist()):
+    for place, index in enumerate(found.present.tolist()):
         part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
         np.greater(logits, np.float32(mask_threshold), out=masks[place][part])
         class_map[part][logits > best[part]] = index
@@ -295,11 +285,11 @@ def compose(
         scores[index], points[index] = drafts.scores[place], drafts.points[place]
     return TextMasks(
         labels=labels,
-        presence=presence,
+        presence=found.presence,
         scores=scores,
-        score_maps=score_maps,
+        score_maps=found.score_maps,
         points=points,
-        present_index=present_index,
+        present_index=found.present,
         present_masks=masks,
         class_map=class_map,
     )
@@ -309,11 +299,6 @@ def _label_generator(label: str, *, seed: int) -> np.random.Generator:
     """A random stream for one label, whatever its place and its neighbours."""
     digest = hashlib.sha256(label.encode("utf-8")).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
-
-
-def _logit(probability: float) -> float:
-    """The inverse of the sigmoid."""
-    return math.log(probability / (1 - probability))
 
 
 def _sigmoid(x: NDArray[np.floating]) -> Array:

@@ -1,11 +1,11 @@
-"""Repeated runs and what they tell: percentiles of times, and the peak of a process's memory."""
+"""Times by step, repeated runs and their percentiles, and the peak of a process's memory."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,20 @@ Outcome = TypeVar("Outcome")
 
 _DIGITS = 3  # microseconds
 _WARM_UP_SHARE = 0.2  # of the seconds that a workload is timed for
+
+
+class Stopwatch:
+    """Milliseconds by step. A step that runs more than once adds up."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times what happens inside."""
+        start = time.perf_counter()
+        yield
+        self.ms[name] = self.ms.get(name, 0.0) + 1000 * (time.perf_counter() - start)
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,17 @@ class FakeSource:
         return text_vectors(tokenize([TEMPLATE.replace("{}", label)]))[0]
 
 
+class HeadsDiffer(FakeSource):
+    """Its image embedding tells pictures apart."""
+
+    def _clip_head(self, feed: Arrays) -> Arrays:
+        vector = np.resize(feed["image_tokens"], EMBED_DIM)
+        return {
+            **super()._clip_head(feed),
+            "image_embedding": (vector / np.linalg.norm(vector)).astype(np.float32)[None],
+        }
+
+
 def fake_client(folder: Path, **identity: str) -> tuple[SamClip, FakeSource]:
     source = FakeSource(folder, **identity)
     return SamClip(source), source

@@ -47,17 +47,19 @@ ROOMS: dict[str, set[str]] = {
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "frozen", "hardware", "timing"},
+    {"errors", "frozen", "hardware", "timing", "fork_safety", "reading_ahead"},
     {"atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
-    {"image", "text", "vocabulary", "sign_off", "prompts"},
-    {"runtimes", "upscale", "masks"},
+    {"image", "text", "text_cache", "text_options", "vocabulary", "sign_off", "prompts"},
+    {"runtimes", "upscale", "masks", "image_prompts", "text_embedder"},
     {"overlay", "items"},
     {"result_base", "results", "text_masks", "image_embedding"},
     {"text_to_mask", "model_source"},
+    {"open_graphs"},
     {"engine"},
     {"goldens"},
     {"auto"},
+    {"picture_verbs"},
     {"client"},
     {"annotate", "bench", "verify"},
     {"cli"},

@@ -46,7 +46,7 @@ def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) 
     model, source = both
     image = model.encode_image(picture())
     model.classify(image, LABELS)
-    model.segment(image, points=[[10, 10]], labels=[1])
+    model.segment(image, points=[[10, 10]], point_labels=[1])
     model.segment_text(image, LABELS)
     model.embed_image(image)
     assert source.runs("image_encoder@64") == 1
@@ -161,10 +161,10 @@ def test_a_box_comes_back_where_it_was(model: SamClip) -> None:
 
 def test_three_masks_a_prompt_or_one(model: SamClip) -> None:
     points = [[[20, 20]], [[80, 30]]]
-    three = model.segment(picture(), points=points, labels=[[1], [1]])
+    three = model.segment(picture(), points=points, point_labels=[[1], [1]])
     assert three.prompt_index.tolist() == [0, 0, 0, 1, 1, 1]
     assert three.scores == pytest.approx([0.7, 0.8, 0.9] * 2)  # tokens 1 to 3
-    one = model.segment(picture(), points=points, labels=[[1], [1]], multimask_output=False)
+    one = model.segment(picture(), points=points, point_labels=[[1], [1]], multimask_output=False)
     assert one.prompt_index.tolist() == [0, 1]
     assert one.scores == pytest.approx([0.6, 0.6])  # token 0
     assert one.masks[0, 20, 20]

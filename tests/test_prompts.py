@@ -7,16 +7,16 @@ import pytest
 
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
-from samclip_sdk.prompts import Prompts, geometric_prompts, text_prompts
+from samclip_sdk.image_prompts import image_prompts
+from samclip_sdk.prompts import Prompts, text_prompts
 
 FRAME = Frame.fit(50, 100, resolution=64)
 SIDE = 16
 
 
 def prompts(points: Any = None, *, labels: Any = None, boxes: Any = None, mask: Any = None) -> Any:
-    return geometric_prompts(
-        points, labels=labels, boxes=boxes, mask_input=mask, frame=FRAME, mask_side=SIDE
-    )
+    asked = image_prompts(points, point_labels=labels, boxes=boxes, mask_input=mask)
+    return asked.in_model(FRAME, mask_side=SIDE)
 
 
 def tokens(found: Prompts) -> list[list[int]]:
@@ -71,6 +71,12 @@ def test_many_boxes_take_no_memory_for_masks() -> None:
     assert max(sizes) == 64
 
 
+def test_what_of_a_box_is_outside_is_cut_off() -> None:
+    found = prompts(boxes=[[-0.4, -3, 100.4, 50.4], [40, 20, 1e6, 30]])
+    whole = prompts(boxes=[[0, 0, 100, 50], [40, 20, 100, 30]])
+    np.testing.assert_array_equal(found.point_coords, whole.point_coords)
+
+
 def test_text_prompts_even_out_with_filler() -> None:
     one, three = np.ones((1, 2), np.float32), np.ones((3, 2), np.float32)
     found = text_prompts([one, three], mask_input=np.zeros((2, SIDE, SIDE), np.float32))
@@ -83,7 +89,7 @@ def test_text_prompts_even_out_with_filler() -> None:
     ("given", "message"),
     [
         ({}, "nothing to segment"),
-        ({"labels": [1]}, "labels come without points"),
+        ({"labels": [1]}, "point_labels come without points"),
         ({"points": []}, "points have shape"),
         ({"points": [1, 2]}, "points have shape"),
         ({"points": [[1, 2, 3]]}, "points have shape"),
@@ -92,21 +98,27 @@ def test_text_prompts_even_out_with_filler() -> None:
         ({"points": [[1, np.nan]]}, "NaN"),
         ({"points": [[100, 20]]}, r"point \(100, 20\) is outside the image of 100 x 50"),
         ({"points": [[-0.5, 20]]}, "outside"),
-        ({"points": [[1, 1]], "labels": [7]}, "label 7 means nothing"),
-        ({"points": [[1, 1]], "labels": [-2]}, "label -2 means nothing"),
-        ({"points": [[1, 1]], "labels": [1, 0]}, "labels must be"),
+        ({"points": [[1, 1]], "labels": [7]}, "point label 7 means nothing"),
+        ({"points": [[1, 1]], "labels": [-2]}, "point label -2 means nothing"),
+        ({"points": [[1, 1]], "labels": [1, 0]}, r"point_labels have shape \[2\].*must be \[1\]"),
+        ({"points": [[1, 1]], "labels": [[1], [1, 0]]}, "point_labels are not one array"),
         ({"points": [[1, 1]], "labels": [0.5]}, "must be integers"),
+        ({"points": [[1, 1]], "labels": [2**70]}, "must be integers"),
         ({"points": [[1, 1]], "labels": [-1]}, "has no point"),
         ({"points": [[1, 1]], "labels": [2]}, "one of each"),
         ({"points": [[9, 9], [1, 1]], "labels": [2, 3]}, "left of and above"),
         ({"points": [[1, 1], [9, 9]], "labels": [2, 3], "boxes": [0, 0, 9, 9]}, "not both"),
         ({"boxes": [9, 9, 1, 1]}, "reversed"),
         ({"boxes": [1, 1, 1, 9]}, "empty or reversed"),
-        ({"boxes": [0, 0, 101, 9]}, "leaves the image"),
+        ({"boxes": [101, 0, 120, 9]}, r"box \[101, 0, 120, 9\] is outside the image of 100 x 50"),
+        ({"boxes": [[0, 0, 9, 9], [0, -9, 9, 0]]}, r"box \[0, -9, 9, 0\] is outside"),
         ({"boxes": [0, 0, np.inf, 9]}, "infinity"),
         ({"boxes": [0, 0, 9]}, "boxes have shape"),
         ({"points": [[1, 1]], "boxes": [[0, 0, 9, 9]] * 2}, "numbers of prompts differ"),
-        ({"mask": np.zeros((8, 8))}, "mask_input has shape"),
+        (
+            {"mask": np.zeros((8, 8))},
+            "mask_input has 8 x 8 values a mask; this model takes 16 x 16",
+        ),
         ({"mask": np.zeros((2, 3, SIDE, SIDE))}, "mask_input has shape"),
         ({"mask": np.full((SIDE, SIDE), np.nan)}, "NaN"),
     ],

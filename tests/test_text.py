@@ -5,26 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ftfy
 import numpy as np
 import pytest
 
 from export.tokenizer import write_tokenizer
-from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.session import Arrays
 from samclip_sdk.text import (
-    TextEmbedder,
+    MAX_LETTERS,
     Tokenizer,
+    check_labels,
     check_texts,
     clean_text,
-    normalize,
     read_templates,
 )
-from tests.example_bundle import CONFIG
 
 START, END = 49406, 49407
-TEMPLATES = ("a photo of a {}.", "a drawing of the {}.")
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +33,6 @@ def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tokenizer(tokenizer_path: Path) -> Tokenizer:
     return Tokenizer(tokenizer_path)
-
-
-def embed(feed: Arrays) -> Arrays:
-    """One unit row for each text, from its ids alone."""
-    rows = [np.random.default_rng(ids.tolist()).normal(size=24) for ids in feed["input_ids"]]
-    return {"text_embeddings": normalize(np.array(rows, dtype=np.float32))}
-
-
-@pytest.fixture
-def session() -> FakeSession:
-    return FakeSession(contract_graphs(CONFIG, resolutions=[])["text_encoder"], answer=embed)
-
-
-@pytest.fixture
-def embedder(session: FakeSession, tokenizer: Tokenizer) -> TextEmbedder:
-    return TextEmbedder(session, tokenizer=tokenizer, templates=TEMPLATES)
 
 
 def test_templates() -> None:
@@ -82,6 +62,12 @@ def test_ids(tokenizer: Tokenizer) -> None:
     assert ids[0, :5].tolist() == [START, 320, 1929, END, 0]
     assert ids[1, :3].tolist() == [START, END, 0]
     assert tokenizer([]).shape == (0, 77)
+
+
+def test_tells_how_long_each_text_is(tokenizer: Tokenizer) -> None:
+    encoded = tokenizer.encode(["a dog", "!", "dog " * 100])
+    assert encoded.lengths.tolist() == [4, 3, 77]  # "!" has the id of the padding
+    assert encoded.cut.tolist() == [False, False, True]
 
 
 def test_truncates_with_a_warning(tokenizer: Tokenizer) -> None:
@@ -124,48 +110,63 @@ def test_refuses_a_damaged_file(tmp_path: Path, content: str | None) -> None:
         Tokenizer(path)
 
 
-def test_label_embeddings(embedder: TextEmbedder, tokenizer: Tokenizer) -> None:
-    found = embedder.embed_labels(["dog"])
-    prompts = tokenizer(["a photo of a dog.", "a drawing of the dog."])
-    mean = np.asarray(embed({"input_ids": prompts})["text_embeddings"]).mean(axis=0)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [mean / np.linalg.norm(mean)], rtol=1e-6)
-
-
-def test_text_embeddings_take_no_template(embedder: TextEmbedder, tokenizer: Tokenizer) -> None:
-    expected = embed({"input_ids": tokenizer(["a dog", "two cats"])})["text_embeddings"]
-    np.testing.assert_array_equal(embedder.embed_texts(["a dog", "two cats"]), expected)
-
-
-def test_each_label_is_computed_once_and_alone(
-    embedder: TextEmbedder, session: FakeSession
-) -> None:
-    first = embedder.embed_labels(["dog", "cat"])
-    assert [len(feed["input_ids"]) for feed in session.feeds] == [2, 2]
-    again = embedder.embed_labels(["cat", "bird", "dog"])
-    assert len(session.feeds) == 3
-    np.testing.assert_array_equal(again[[2, 0]], first)
-
-
-def test_what_a_caller_writes_does_not_reach_the_cache(embedder: TextEmbedder) -> None:
-    first = embedder.embed_texts(["dog"])
-    expected = first.copy()
-    first[:] = 0
-    np.testing.assert_array_equal(embedder.embed_texts(["dog"]), expected)
-
-
-def test_a_long_label_warns_once(embedder: TextEmbedder) -> None:
-    with pytest.warns(TextTruncatedWarning) as caught:
-        embedder.embed_labels(["dog " * 100])
-    assert len(caught) == 1
-
-
-@pytest.mark.parametrize("texts", [[], [""], ["dog", " \n"], ["&nbsp;"], [None], [b"dog"]])
-def test_refuses(embedder: TextEmbedder, texts: list[Any]) -> None:
-    for method in (embedder.embed_texts, embedder.embed_labels):
-        with pytest.raises(TextError):
-            method(texts)
-
-
 def test_one_string_is_one_text() -> None:
     assert check_texts("a dog") == ("a dog",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([], "there is no text"),
+        ([""], "text 0 is empty"),
+        (["dog", " \n"], "text 1 is empty"),
+        (["&nbsp;"], "text 0 is empty"),
+        ([None], "text 0 is a NoneType"),
+        ([b"dog"], "text 0 is a bytes"),
+        (None, "a string or several, not a NoneType"),
+        (["dog", "a\0b"], r"text 1 holds a NUL character: 'a\\x00b'"),
+        (["a\ud800"], r"half of a surrogate pair: 'a\\ud800'"),
+    ],
+)
+def test_refuses(texts: Any, message: str) -> None:
+    for check in (check_texts, check_labels):
+        with pytest.raises(TextError, match=message):
+            check(texts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["dog", "cat", "dog"], "the label 'dog' is there twice"),
+        (["dog", "Dog "], "the labels 'dog' and 'Dog ' are the same one to CLIP"),
+        (["fish & chips", "fish &amp; chips"], "are the same one to CLIP"),
+    ],
+)
+def test_a_label_is_there_once(labels: list[str], message: str) -> None:
+    with pytest.raises(TextError, match=message):
+        check_labels(labels)
+    assert check_texts(labels) == tuple(labels)
+
+
+def test_labels_may_be_too_many() -> None:
+    assert len(check_labels(["a", "b"], at_most=2)) == 2
+    with pytest.raises(TextError, match="there are 3 labels; give at most 2"):
+        check_labels(["a", "b", "c"], at_most=2)
+
+
+def test_a_text_is_cut_before_it_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cleaning a million letters takes a second, and each of 80 templates would hold them."""
+    seen: list[int] = []
+    fix_text = ftfy.fix_text
+    monkeypatch.setattr(ftfy, "fix_text", lambda text: seen.append(len(text)) or fix_text(text))
+    assert clean_text("A" * 1_000_000) == "a" * MAX_LETTERS
+    assert seen == [MAX_LETTERS]
+
+
+def test_nothing_that_the_context_holds_is_cut(tokenizer: Tokenizer) -> None:
+    """The longest words of the vocabulary fill the context in fewer letters than are kept."""
+    longest = "blackandwhitephotography"
+    assert tokenizer([longest])[0, 2] == END
+    text = " ".join([longest] * 75)
+    assert len(text) < MAX_LETTERS
+    assert tokenizer([text])[0, -1] == END

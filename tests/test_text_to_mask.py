@@ -13,7 +13,8 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
 from samclip_sdk.text_masks import TextMasks
-from samclip_sdk.text_to_mask import BACKGROUND, Drafts, Options
+from samclip_sdk.text_options import Options
+from samclip_sdk.text_to_mask import BACKGROUND, Drafts, FoundLabels
 
 SIDE = 8
 frames = st.builds(
@@ -40,7 +41,12 @@ def calibration(scale: float, bias: float) -> Calibration:
 
 
 OPTIONS = Options(
-    presence_threshold=0.5, point_threshold=0.6, mask_threshold=0, points_per_class=3, seed=5
+    presence_threshold=0.5,
+    point_threshold=0.6,
+    mask_threshold=0,
+    points_per_class=3,
+    refine=True,
+    seed=5,
 )
 
 
@@ -62,19 +68,23 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
     labels = [f"label {index}" for index in range(7)]
 
     def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
-        maps = text_to_mask.score_maps(
-            patches, text_embeddings=text[chosen], calibration=calibration(0.5, 0.1)
+        found = text_to_mask.find_labels(
+            patches,
+            text_embeddings=text[chosen],
+            frame=frame,
+            calibration=calibration(0.5, 0.1),
+            threshold=0,
         )
         prompts, points = text_to_mask.label_prompts(
-            maps,
+            found,
             labels=[labels[index] for index in chosen],
             frame=frame,
             options=OPTIONS,
             mask_side=16,
         )
-        present = text_to_mask.presence_of(maps, frame=frame)
         used = [kinds[kinds != -2] for kinds in prompts.point_labels]
-        return list(zip(maps, present, points, used, prompts.mask_input, strict=True))
+        parts = (found.score_maps, found.presence, points, used, prompts.mask_input)
+        return list(zip(*parts, strict=True))
 
     together = run(list(range(7)))
     for index in range(7):
@@ -169,10 +179,12 @@ def compose(low_res: np.ndarray, *, present: list[int], frame: Frame) -> TextMas
             scores=np.arange(count, dtype=np.float32) / 10,
             points=[np.full((1, 2), place, np.float32) for place in range(count)],
         ),
+        found=FoundLabels(
+            score_maps=np.zeros((8, 2, 2), np.float32),
+            presence=np.zeros(8, np.float32),
+            present=np.array(present, np.int32),
+        ),
         labels=[f"label {index}" for index in range(8)],
-        presence=np.zeros(8, np.float32),
-        score_maps=np.zeros((8, 2, 2), np.float32),
-        present_index=np.array(present, np.int32),
         frame=frame,
         mask_threshold=0,
     )
@@ -216,9 +228,15 @@ def test_padding_takes_the_edge_of_the_image() -> None:
     [
         ({"presence_threshold": 1.5}, "threshold is 1.5"),
         ({"presence_threshold": float("nan")}, "threshold is nan"),
+        ({"presence_threshold": "0.5"}, "threshold is '0.5'; it must be a number"),
         ({"mask_threshold": float("inf")}, "mask_threshold is inf"),
+        ({"mask_threshold": 10**400}, "mask_threshold is inf"),
+        ({"mask_threshold": 1e39}, r"mask_threshold is 1e\+39; it must be finite"),
         ({"points_per_class": 0}, "points_per_class is 0"),
+        ({"points_per_class": 2.5}, "points_per_class is 2.5; it must be a whole number"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 1.5}, "seed is 1.5; it must be a whole number"),
+        ({"seed": "1"}, "seed is '1'; it must be a whole number"),
     ],
 )
 def test_options_that_cannot_be(change: dict[str, Any], message: str) -> None:

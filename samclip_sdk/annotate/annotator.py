@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,11 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.image import ImageSource
 from samclip_sdk.image_embedding import PreparedImage
+from samclip_sdk.reading_ahead import READERS, read_ahead
 from samclip_sdk.result_base import coco_annotation
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text import check_labels
-from samclip_sdk.text_to_mask import Options
-
-READERS = 2
-"""How many threads read pictures by default; the model runs in the caller's."""
+from samclip_sdk.text_options import Options
 
 
 class Annotator:
@@ -106,7 +102,7 @@ class Annotator:
         """
         settings = self.settings
         result = self._model.segment_text(
-            self._model.encode_image(image),
+            image,
             settings.labels,
             threshold=settings.threshold,
             mask_threshold=settings.mask_threshold,
@@ -171,26 +167,19 @@ def annotate_pictures(
     Yields:
         Each picture with its answer, or with the reason why it cannot be read.
     """
-    ahead: deque[tuple[PictureFile, Future[PreparedImage]]] = deque()
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="reader")
-    try:
-        for picture in pictures:
-            ahead.append((picture, pool.submit(annotator.prepare, picture.path)))
-            if len(ahead) > 2 * readers:
-                yield _answer(annotator, *ahead.popleft())
-        while ahead:
-            yield _answer(annotator, *ahead.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
 
+    def read(picture: PictureFile) -> tuple[PictureFile, PreparedImage | ImageError]:
+        try:
+            return picture, annotator.prepare(picture.path)
+        except ImageError as error:
+            return picture, error
 
-def _answer(
-    annotator: Annotator, picture: PictureFile, prepared: Future[PreparedImage]
-) -> tuple[PictureFile, dict[str, Any] | ImageError]:
-    try:
-        return picture, annotator(prepared.result())
-    except ImageError as error:
-        return picture, error
+    with closing(read_ahead(pictures, read, readers=readers)) as ahead:
+        for picture, prepared in ahead:
+            if isinstance(prepared, ImageError):
+                yield picture, prepared
+            else:
+                yield picture, annotator(prepared)
 
 
 def annotate_folder(

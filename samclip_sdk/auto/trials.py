@@ -13,14 +13,14 @@ import numpy as np
 from samclip_sdk.auto.choice import GoldenError, Trial
 from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.engine import Engine, Stopwatch
+from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.graph_checks import Check, describe_failures, graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.text import normalize
-from samclip_sdk.text_to_mask import Options, score_maps
-from samclip_sdk.timing import elapsed_ms, repeat
+from samclip_sdk.text_options import Options
+from samclip_sdk.timing import Stopwatch, elapsed_ms, repeat
 
 _SECONDS = 0.5  # of timed passes, unless the least number of them takes longer
 _PASSES = (3, 15)
@@ -101,21 +101,16 @@ def _median_ms(engine: Engine) -> float:
     """Times passes of what a user asks for: encode a picture, find labels in it."""
     manifest = engine.manifest
     options = Options.from_manifest(
-        manifest, threshold=None, mask_threshold=None, points_per_class=3, refine=True, seed=0
+        manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True, seed=0
     )
     # Noise: what is in the picture, or meant by the texts, does not matter to the time.
     generator = np.random.default_rng(0)
     picture = generator.integers(0, 256, _PICTURE, dtype=np.uint8)
-    texts = normalize(
-        generator.standard_normal((len(_LABELS), manifest.model.embed_dim), dtype=np.float32)
-    )
+    texts = generator.standard_normal((len(_LABELS), manifest.model.embed_dim), dtype=np.float32)
+    engine.texts.learn(_LABELS, normalize(texts))
 
     def run() -> None:
-        clock = Stopwatch()
-        embedding = engine.encode(picture, task=manifest.tasks.segmentation, clock=clock)
-        patches, _ = engine.clip_head(embedding, clock=clock)
-        maps = score_maps(patches, text_embeddings=texts, calibration=manifest.calibration)
-        engine.refine(embedding, maps, labels=_LABELS, options=options, clock=clock)
+        engine.segment_text(picture, labels=_LABELS, options=options, clock=Stopwatch())
 
     run()
     least, most = _PASSES

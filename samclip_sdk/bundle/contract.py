@@ -52,6 +52,23 @@ def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[s
     return graphs | _mask_graphs(model)
 
 
+def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:
+    """A text encoder that also takes ids shorter than the context, without the zeros at the end.
+
+    The contract leaves it open: what cannot have two symbolic axes fixes the context length, and
+    whatever can has a fraction of the work with the short prompts of labels.
+
+    Args:
+        text_encoder: as the contract has it.
+
+    Returns:
+        The same with the axis `num_tokens` in the place of the context length.
+    """
+    (ids,) = text_encoder.inputs
+    short = ids.model_copy(update={"shape": (ids.shape[0], "num_tokens")})
+    return text_encoder.model_copy(update={"inputs": (short,)})
+
+
 def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, GraphSpec]:
     grid = resolution // model.image_encoder.patch_size
     patches = (grid // model.token_pooling(resolution)) ** 2

@@ -18,9 +18,10 @@ from rich.progress import (
 from rich.status import Status
 from rich.text import Text
 
-from samclip_sdk.annotate.annotator import READERS, AnnotationReport, Annotator, annotate_folder
+from samclip_sdk.annotate.annotator import AnnotationReport, Annotator, annotate_folder
 from samclip_sdk.cli.terminal import print_json, print_table, show_progress, working
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
+from samclip_sdk.reading_ahead import READERS
 
 
 def _check_output(path: Path) -> Path:

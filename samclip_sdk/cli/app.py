@@ -126,7 +126,7 @@ def segment(
         result = samclip.segment(
             image,
             points=[[each[:2] for each in points]] if points else None,
-            labels=[[_label(each) for each in points]] if points else None,
+            point_labels=[[_label(each) for each in points]] if points else None,
             boxes=boxes or None,
             multimask_output=multimask,
         )

@@ -14,7 +14,7 @@ from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, TOKENIZER_NAME
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.engine import Engine, Stopwatch
+from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
 from samclip_sdk.goldens.schema import (
     Expected,
@@ -28,8 +28,9 @@ from samclip_sdk.goldens.schema import (
     read_goldens,
 )
 from samclip_sdk.image import letterbox, load_image
-from samclip_sdk.prompts import geometric_prompts
+from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.text import Tokenizer
+from samclip_sdk.timing import Stopwatch
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
@@ -143,7 +144,7 @@ def _graphs(
     for prompt in index.segment:
         yield from _segment(prompt, engine=engine, judge=judge)
     for classes in index.class_embeddings if "text_encoder" in graphs else ():
-        embeddings = engine.embed_labels(classes.labels, clock=Stopwatch())
+        embeddings = engine.texts.embed_labels(classes.labels, clock=Stopwatch())
         yield judge.compare("class embeddings", embeddings, expected=classes.expected)
 
 
@@ -205,17 +206,10 @@ def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterato
         task=engine.manifest.tasks.segmentation,
         clock=clock,
     )
-    prompts = geometric_prompts(
-        golden.points or None,
-        labels=golden.labels or None,
-        boxes=golden.box,
-        mask_input=None,
-        frame=embedding.frame,
-        mask_side=4 * embedding.image_embeddings.shape[-1],
-    )
-    masks, scores = engine.decode(
-        embedding.image_embeddings, prompts=prompts, tokens=slice(None), clock=clock
-    )
+    prompts = image_prompts(
+        golden.points or None, point_labels=golden.labels or None, boxes=golden.box
+    ).in_model(embedding.frame, mask_side=4 * embedding.image_embeddings.shape[-1])
+    masks, scores = engine.decode(embedding, prompts=prompts, tokens=slice(None), clock=clock)
     what = "box" if golden.box else "point"
     found = {"low_res_masks": masks, "iou_predictions": scores}
     for name, output in found.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ class CoreMLSession:
     The first axis of a graph's outputs, where it is symbolic, is cut into calls and padded; any
     other symbolic axis is padded only. The answer does not depend on either.
 
+    Threads take turns, since Core ML wants a model used by one at a time.
+
     Args:
         files: `path` is a package's Manifest.json, `axes` the lengths that the package has.
         spec: the graph's contract; fp16 for fp32, and a picture for uint8 aside, the packages
@@ -90,6 +93,7 @@ class CoreMLSession:
             _open(file, spec=spec, compute_units=compute_units, load=load) for file in files
         ]
         self.load_times = LoadTimes.total([bucket.program.load_times for bucket in self._buckets])
+        self._turn = threading.Lock()
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`.
@@ -98,14 +102,31 @@ class CoreMLSession:
             PromptError: an axis that is not cut is longer than in any package, more points in a
                 prompt for instance.
         """
-        if not self._buckets:
-            raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
+        with self._turn:
+            if not self._buckets:
+                raise ValueError("the session is closed")
+            results = self._run(feed, axes=axes)
+        return check_outputs(results, specs=self.outputs, axes=axes)
+
+    def placement(self) -> tuple[Placement, ...]:
+        """Where each operation of each package runs.
+
+        Raises:
+            RuntimeMissingError: it is known on a Mac only.
+        """
+        return tuple(each for bucket in self._buckets for each in bucket.program.placement())
+
+    def close(self) -> None:
+        """Frees the programs."""
+        with self._turn:
+            self._buckets = []
+
+    def _run(self, feed: Arrays, *, axes: Mapping[str, int]) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph in as many calls as it takes."""
         buckets = self._fitting(axes)
         if self._cut_axis is None:
-            return check_outputs(
-                self._call(buckets[0], feed, axes=axes), specs=self.outputs, axes=axes
-            )
+            return self._call(buckets[0], feed, axes=axes)
         parts: list[dict[str, NDArray[np.generic]]] = []
         start, count = 0, axes[self._cut_axis]
         while start < count or not parts:
@@ -118,20 +139,7 @@ class CoreMLSession:
                 )
             )
             start += rows
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return check_outputs(joined, specs=self.outputs, axes=axes)
-
-    def placement(self) -> tuple[Placement, ...]:
-        """Where each operation of each package runs.
-
-        Raises:
-            RuntimeMissingError: it is known on a Mac only.
-        """
-        return tuple(each for bucket in self._buckets for each in bucket.program.placement())
-
-    def close(self) -> None:
-        """Frees the programs."""
-        self._buckets = []
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _fitting(self, axes: Mapping[str, int]) -> list[_Bucket]:
         """The buckets whose uncut axes are long enough, the smallest first."""

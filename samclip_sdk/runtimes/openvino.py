@@ -77,7 +77,7 @@ class OpenVINOSession:
             # The inputs are read where they lie; the outputs are copies, since the next run
             # overwrites the request's own.
             found = self._request.infer(own, share_inputs=True, share_outputs=False)
-        results = {spec.name: found[self._ports[spec.name]] for spec in self.outputs}
+            results = {spec.name: found[self._ports[spec.name]] for spec in self.outputs}
         return check_outputs(results, specs=self.outputs, axes=axes)
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ _TYPES = {
 
 
 class OrtSession:
-    """An .onnx file in onnxruntime.
+    """An .onnx file in onnxruntime, which runs any number of threads' calls at once.
 
     Args:
         path: of the file; its external weights lie beside it.
@@ -78,24 +78,24 @@ class OrtSession:
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`."""
-        if self._session is None:
+        session, on_device = self._session, self._on_device  # one look: a thread may close it
+        if session is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
-        run = self._on_device.run if self._on_device else self._run
         try:
-            outputs = run(feed)
+            outputs = on_device.run(feed) if on_device else self._run(session, feed)
         except Exception as error:  # A file may load, and still hold what no input fits.
             reason = one_line(error)
             raise BundleError(f"onnxruntime cannot run {self._path}: {reason}") from error
         return check_outputs(outputs, specs=self.outputs, axes=axes)
 
-    def _run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+    def _run(self, session: Any, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         names = [spec.name for spec in self.outputs]
         own = {
             name: np.ascontiguousarray(array, dtype=self._dtypes[name])
             for name, array in feed.items()
         }
-        return dict(zip(names, self._session.run(names, own), strict=True))
+        return dict(zip(names, session.run(names, own), strict=True))
 
     def close(self) -> None:
         """Frees the graph."""

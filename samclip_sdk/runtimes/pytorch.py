@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_graphs, take_short_texts
 from samclip_sdk.bundle.graph_spec import GraphSpec, first_fault
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration, ModelInfo
 from samclip_sdk.bundle.open import file_sha256
@@ -42,7 +42,8 @@ class Checkpoint:
 
     Attributes:
         manifest: what a bundle's manifest would say about the model.
-        id: 16 hex digits that change with the weights, the config and the calibration.
+        id: 16 hex digits that change with the weights, the config, the calibration and the
+            tokenizer.
         runtime: "torch".
         precision: "fp32".
 
@@ -65,11 +66,12 @@ class Checkpoint:
         digests = [file_sha256(root / name) for name in ("model.safetensors", "config.json")]
         calibration = root / "calibration.json"
         digests += [file_sha256(calibration)] if calibration.exists() else []
-        self.id = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-        self.manifest = _describe(model, root=root, revision=digests[0][:16])
         self.tokenizer_path = next(
             (path for path in (root / TOKENIZER_NAME, _TOKENIZER) if path.is_file()), _TOKENIZER
         )
+        digests.append(file_sha256(self.tokenizer_path))
+        self.id = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+        self.manifest = _describe(model, root=root, revision=digests[0][:16])
         self._device = device
         self._model = model.to(device)
 
@@ -87,6 +89,8 @@ class Checkpoint:
             spec = specs[graph]
         except (KeyError, ValueError) as error:
             raise BundleError(f"the checkpoint has no graph {graph}: {error}") from error
+        if part == "text_encoder":
+            spec = take_short_texts(spec)
         return TorchSession(getattr(self._model, part), spec=spec, device=self._device)
 
 
@@ -150,11 +154,12 @@ class TorchSession:
         """Runs the part; see `Session.run`."""
         import torch
 
-        if self._module is None:
+        module = self._module  # one look: another thread may close the session
+        if module is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
         with exact_fp32(self._device), torch.inference_mode():
-            answer = self._module(
+            answer = module(
                 *(torch.tensor(feed[spec.name], device=self._device) for spec in self.inputs)
             )
         tensors = answer if isinstance(answer, tuple) else (answer,)

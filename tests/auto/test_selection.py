@@ -293,7 +293,7 @@ class TestTrials:
 
         def median_ms(engine: Any) -> float:
             assert real(engine) > 0
-            return told[engine._source.runtime]
+            return told[engine.source.runtime]
 
         monkeypatch.setattr(trials, "_median_ms", median_ms)
         monkeypatch.setattr(trials, "_SECONDS", 0.0)

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
 from samclip_sdk.modeling.image_encoder import PIXEL_MEAN, PIXEL_STD
-from samclip_sdk.prompts import geometric_prompts
 from samclip_sdk.upscale import upscale_above
 from tests.parity.reference import (
     build_clip,
@@ -88,14 +88,9 @@ def ask_sam(predictor: SamPredictor, prompt: dict[str, Any]) -> tuple[NDArray[An
 def ask_ours(
     model: SamClipModel, prompt: dict[str, Any], *, features: Tensor, frame: Frame
 ) -> tuple[NDArray[Any], ...]:
-    asked = geometric_prompts(
-        prompt.get("points"),
-        labels=prompt.get("labels"),
-        boxes=prompt.get("boxes"),
-        mask_input=None,
-        frame=frame,
-        mask_side=RESOLUTION // 4,
-    )
+    asked = image_prompts(
+        prompt.get("points"), point_labels=prompt.get("labels"), boxes=prompt.get("boxes")
+    ).in_model(frame, mask_side=RESOLUTION // 4)
     (feed,) = asked.batches(16)
     encoded = model.prompt_encoder(**{name: torch.tensor(value) for name, value in feed.items()})
     low_res, _ = model.mask_decoder(features, *encoded)

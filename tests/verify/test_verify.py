@@ -19,7 +19,8 @@ from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationErr
 from samclip_sdk.goldens import graph_checks as golden_checks
 from samclip_sdk.goldens.graph_checks import Check
 from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS
-from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts, geometric_prompts
+from samclip_sdk.image_prompts import ImagePrompts
+from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.sign_off import SignOffKey
 from samclip_sdk.text import Tokenizer
 from samclip_sdk.verify.verify import VerificationReport, verify_bundle
@@ -99,14 +100,16 @@ def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
 
 
 def test_a_missing_padding_token_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_model = ImagePrompts.in_model
+
     def without_padding(*arguments: Any, **options: Any) -> Prompts:
-        prompts = geometric_prompts(*arguments, **options)
+        prompts = in_model(*arguments, **options)
         labels = prompts.point_labels
         return dataclasses.replace(
             prompts, point_labels=np.where(labels == NOT_A_POINT, FILLER, labels).astype(np.int32)
         )
 
-    monkeypatch.setattr(golden_checks, "geometric_prompts", without_padding)
+    monkeypatch.setattr(ImagePrompts, "in_model", without_padding)
     found = failed(verify_bundle(tiny_bundle))
     assert "picture and point to low_res_masks" in found
     assert not any("box" in name for name in found)

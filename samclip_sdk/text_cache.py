@@ -1,0 +1,154 @@
+"""Text embeddings that were computed before: the latest in memory, those of labels on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.errors import StorageError
+from samclip_sdk.fork_safety import renew_in_children
+
+Array = NDArray[np.float32]
+
+RECENT_BYTES = 32 << 20
+"""10,000 embeddings of CLIP ViT-L."""
+
+STORED_BYTES = 64 << 20
+"""20,000 embeddings of CLIP ViT-L, of all models together."""
+
+_ENTRY_BYTES = 400  # of a dictionary's slot, an array's header and a text's, about
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_WRITES_PER_SWEEP = 256
+_KEPT_SHARE = 0.8
+
+
+class RecentEmbeddings:
+    """The embeddings of the texts that were asked for last, as many as memory is granted.
+
+    Args:
+        limit_bytes: for texts and embeddings together.
+    """
+
+    def __init__(self, *, limit_bytes: int = RECENT_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._entries: OrderedDict[str, Array] = OrderedDict()
+        self._held_bytes = 0
+        self._lock = threading.Lock()
+        renew_in_children(self)
+
+    def get(self, text: str) -> Array | None:
+        """The embedding [E] of a text, if it is there."""
+        with self._lock:
+            if text in self._entries:
+                self._entries.move_to_end(text)
+            return self._entries.get(text)
+
+    def put(self, text: str, embedding: Array) -> None:
+        """Remembers an embedding [E], and forgets what was not asked for longest."""
+        with self._lock:
+            if text not in self._entries:
+                self._held_bytes += _size_bytes(text, embedding)
+            self._entries[text] = embedding
+            self._entries.move_to_end(text)
+            while self._held_bytes > self._limit_bytes:
+                self._held_bytes -= _size_bytes(*self._entries.popitem(last=False))
+
+    def renew(self) -> None:
+        """Starts over in a forked child; see `fork_safety`."""
+        self._lock = threading.Lock()
+        self._entries, self._held_bytes = OrderedDict(), 0
+
+
+class StoredLabels:
+    """Class embeddings in the user's cache folder, for later processes.
+
+    A file for each label, named by a digest of all that decides its content, which begins with a
+    digest of the name and the rest. So any number of processes may read and write at once, and what
+    is damaged is not found. A folder that cannot be read or written costs time, nothing else.
+
+    Args:
+        made_by: all that decides an embedding besides the label: the model, the runtime, the
+            templates.
+        folder: `text_cache_folder()` if None.
+        limit_bytes: for the folder, all models together.
+    """
+
+    def __init__(
+        self,
+        made_by: Sequence[str],
+        *,
+        folder: Path | None = None,
+        limit_bytes: int = STORED_BYTES,
+    ) -> None:
+        self._made_by = list(made_by)
+        self._folder = folder or text_cache_folder()
+        self._limit_bytes = limit_bytes
+        self._written = 0
+
+    def get(self, label: str) -> Array | None:
+        """The embedding [E] of a cleaned label, if it is there and whole."""
+        name = self._name(label)
+        path = self._folder / name
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if digest != _digest(name.encode(), data):
+            return None
+        with suppress(OSError):
+            os.utime(path)  # what was used last is swept last
+        return np.frombuffer(data, dtype="<f4").astype(np.float32)
+
+    def put(self, label: str, embedding: Array) -> None:
+        """Keeps the embedding [E] of a cleaned label, where that is possible."""
+        name, data = self._name(label), embedding.astype("<f4").tobytes()
+        with suppress(OSError, StorageError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._written % _WRITES_PER_SWEEP == 0:
+                self._sweep()
+            with atomic_file(self._folder / name) as file:
+                file.write(_digest(name.encode(), data) + data)
+            self._written += 1
+
+    def _name(self, label: str) -> str:
+        return _digest(json.dumps([*self._made_by, label]).encode()).hex()
+
+    def _sweep(self) -> None:
+        """Removes what was not used for longest, if the folder has grown beyond its limit."""
+        with os.scandir(self._folder) as found:
+            files = [(each.stat().st_mtime, each.stat().st_size, each.path) for each in found]
+        held_bytes = sum(size_bytes for _, size_bytes, _ in files)
+        if held_bytes <= self._limit_bytes:
+            return
+        for _, size_bytes, path in sorted(files):
+            if held_bytes <= _KEPT_SHARE * self._limit_bytes:
+                return
+            with suppress(FileNotFoundError):  # Another process sweeps too.
+                os.unlink(path)
+            held_bytes -= size_bytes
+
+
+def text_cache_folder() -> Path:
+    """Where the embeddings of labels are kept; it may be removed at any time."""
+    return platformdirs.user_cache_path("samclip-sdk") / "text"
+
+
+def _digest(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"\0".join(parts)).digest()
+
+
+def _size_bytes(text: str, embedding: Array) -> int:
+    return sys.getsizeof(text) + embedding.nbytes + _ENTRY_BYTES

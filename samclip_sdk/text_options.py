@@ -1,0 +1,98 @@
+"""What a caller may choose about text-to-mask, checked; the model's calibration fills the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+
+from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.errors import PromptError, one_line
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How score maps become masks.
+
+    Attributes:
+        presence_threshold: 0..1, the presence from which on a label is in the image.
+        point_threshold: 0..1, the score above which a cell may give a point.
+        mask_threshold: the logit a pixel must exceed.
+        points_per_class: how many points a label gets, at most.
+        refine: let the mask decoder draw the masks, or the CLIP head alone.
+        seed: of the draw of points.
+
+    Raises:
+        PromptError: a value that cannot be.
+    """
+
+    presence_threshold: float
+    point_threshold: float
+    mask_threshold: float
+    points_per_class: int
+    refine: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        presence = finite_number(self.presence_threshold, name="threshold")
+        if not 0 <= presence <= 1:
+            raise PromptError(f"threshold is {presence:g}; it must be from 0 to 1")
+        finite_number(self.mask_threshold, name="mask_threshold")
+        _check_integer(self.points_per_class, name="points_per_class", least=1)
+        _check_integer(self.seed, name="seed", least=0)
+
+    @classmethod
+    def from_manifest(
+        cls,
+        manifest: ModelInfo,
+        *,
+        threshold: float | None,
+        mask_threshold: float | None,
+        points_per_class: int,
+        refine: bool,
+        seed: int,
+    ) -> Options:
+        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        own = manifest.calibration
+        by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
+        return cls(
+            presence_threshold=own.presence_threshold if threshold is None else threshold,
+            point_threshold=own.mask_threshold_score,
+            mask_threshold=by_default if mask_threshold is None else mask_threshold,
+            points_per_class=points_per_class,
+            refine=refine,
+            seed=seed,
+        )
+
+
+def finite_number(value: object, *, name: str) -> float:
+    """A caller's number as a float that float32 can hold.
+
+    Raises:
+        PromptError: it is none.
+    """
+    if not isinstance(value, Real):
+        raise PromptError(f"{name} is {one_line(repr(value))}; it must be a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not abs(number) <= _LARGEST:
+        raise PromptError(f"{name} is {number:g}; it must be finite")
+    return number
+
+
+def _check_integer(value: object, *, name: str, least: int) -> None:
+    if not isinstance(value, Integral):
+        raise PromptError(f"{name} is {one_line(repr(value))}; it must be a whole number")
+    if value < least:
+        raise PromptError(f"{name} is {value}; it must be {least} or more")
+
+
+def _logit(probability: float) -> float:
+    """The inverse of the sigmoid."""
+    return math.log(probability / (1 - probability))

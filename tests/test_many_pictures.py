@@ -1,0 +1,167 @@
+"""Every verb that takes a picture takes many: lists give lists, iterators give iterators."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samclip_sdk import ImageError, PromptError, SamClip, TextError
+from tests.fake_source import FakeSource, HeadsDiffer, picture
+
+SIZES = [(50, 100), (60, 90), (70, 30), (40, 40), (33, 90)]
+Verb = Callable[[SamClip, Any], Any]
+VERBS: dict[str, Verb] = {
+    "encode_image": lambda model, image: model.encode_image(image),
+    "embed_image": lambda model, image: model.embed_image(image),
+    "classify": lambda model, image: model.classify(image, ["dog", "cat"]),
+    "segment": lambda model, image: model.segment(image, boxes=[5, 5, 25, 25]),
+    "segment_text": lambda model, image: model.segment_text(image, ["dog", "cat"]),
+}
+every_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
+    source = HeadsDiffer(tmp_path)
+    return SamClip(source), source
+
+
+@pytest.fixture
+def model(both: tuple[SamClip, FakeSource]) -> SamClip:
+    return both[0]
+
+
+def arrays(answer: Any) -> dict[str, np.ndarray]:
+    """The arrays of an answer, by the names of its fields."""
+    fields = {"": answer} if isinstance(answer, np.ndarray) else vars(answer)
+    return {
+        name: value
+        for name, value in fields.items()
+        if isinstance(value, np.ndarray) and name != "picture"
+    }
+
+
+def same(found: Any, expected: Any) -> bool:
+    pairs = [(arrays(found)[name], array) for name, array in arrays(expected).items()]
+    return type(found) is type(expected) and all(np.array_equal(*pair) for pair in pairs)
+
+
+def reading() -> bool:
+    return any(each.name.startswith("samclip-reader") for each in threading.enumerate())
+
+
+@every_verb
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_answers_are_those_of_one_at_a_time(model: SamClip, verb: Verb, kind: Any) -> None:
+    pictures = [picture(*size) for size in SIZES]
+    answers = verb(model, kind(pictures))
+    assert isinstance(answers, Iterator if kind is iter else list)
+    found, expected = list(answers), [verb(model, each) for each in pictures]
+    assert len(found) == len(expected)
+    assert all(map(same, found, expected))
+    assert not any(same(found[0], other) for other in expected[1:])
+    assert not reading()
+
+
+@every_verb
+def test_none_are_none(model: SamClip, verb: Verb) -> None:
+    assert verb(model, []) == []
+    assert list(verb(model, iter(()))) == []
+
+
+@every_verb
+def test_images_of_any_form_may_be_mixed(model: SamClip, verb: Verb, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture()).save(path)
+    with path.open("rb") as file:
+        found = verb(model, [path, str(path), picture(), path.read_bytes(), file])
+    assert len(found) == 5
+    assert all(same(each, verb(model, picture())) for each in found)
+    prepared = model.prepare_image(path)
+    found = verb(model, [prepared, model.encode_image(prepared)])
+    assert all(same(each, verb(model, prepared)) for each in found)
+
+
+def test_an_open_file_is_one_image(model: SamClip) -> None:
+    """Although it is an iterator, of lines."""
+    content = io.BytesIO()
+    Image.fromarray(picture()).save(content, format="PNG")
+    content.seek(0)
+    assert same(model.classify(content, "dog"), model.classify(picture(), "dog"))
+
+
+def test_the_backbone_is_saved_for_embeddings(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    encoded = model.encode_image([picture(*size) for size in SIZES])
+    model.segment_text(encoded, ["dog"])
+    assert source.runs("image_encoder@64") == len(SIZES)
+
+
+def test_what_a_picture_took_is_told_of_each(model: SamClip) -> None:
+    for found in model.segment_text([picture(), picture()], ["dog"]):
+        assert {"load_image", "preprocess", "image_encoder", "clip_head"} <= set(found.speed)
+
+
+@every_verb
+def test_a_stream_may_have_no_end(model: SamClip, verb: Verb) -> None:
+    answers = verb(model, map(picture, itertools.count(20), itertools.count(30)))
+    expected = [verb(model, picture(20 + place, 30 + place)) for place in range(3)]
+    assert all(same(next(answers), each) for each in expected)
+    answers.close()
+    assert not reading()
+
+
+def test_a_broken_picture_is_told_of_at_its_place(model: SamClip, tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    pictures = [picture(), tmp_path / "torn.png", picture()]
+    answers = model.classify(iter(pictures), ["dog"])
+    next(answers)
+    with pytest.raises(ImageError, match=r"torn\.png"):
+        next(answers)
+    assert list(answers) == []
+    with pytest.raises(ImageError, match=r"torn\.png"):
+        model.classify(pictures, ["dog"])
+    assert not reading()
+
+
+def test_an_interruption_ends_the_threads(model: SamClip) -> None:
+    def pictures() -> Iterator[np.ndarray]:
+        yield from (picture() for _ in range(8))
+        raise KeyboardInterrupt
+
+    answers = model.classify(pictures(), ["dog"])
+    with pytest.raises(KeyboardInterrupt):
+        list(answers)
+    assert not reading()
+
+
+def test_what_was_asked_is_checked_at_once(model: SamClip) -> None:
+    """Not at the first picture, which may come much later."""
+    with pytest.raises(TextError):
+        model.classify(iter([picture()]), [])
+    with pytest.raises(PromptError, match="threshold is 2"):
+        model.segment_text(iter([picture()]), "dog", threshold=2)
+    with pytest.raises(PromptError, match="nothing to segment"):
+        model.segment(iter([picture()]))
+
+
+def test_pictures_with_prompts_of_their_own(model: SamClip) -> None:
+    """As the docstring of `segment` shows."""
+    pictures = [picture(*size) for size in SIZES[:3]]
+    boxes = [[5, 5, 25, 25], [[1, 2, 30, 40], [2, 2, 9, 9]], [3, 3, 20, 60]]
+    found = [
+        model.segment(image, boxes=each)
+        for image, each in zip(model.encode_image(iter(pictures)), boxes, strict=True)
+    ]
+    expected = [
+        model.segment(image, boxes=each) for image, each in zip(pictures, boxes, strict=True)
+    ]
+    assert all(map(same, found, expected))

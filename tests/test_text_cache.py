@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samclip_sdk.text_cache import RecentEmbeddings, StoredLabels, text_cache_folder
+
+
+def embedding(value: float, *, size: int = 8) -> np.ndarray:
+    return np.full(size, value, dtype=np.float32)
+
+
+class TestRecentEmbeddings:
+    def test_forgets_what_was_not_asked_for_longest(self) -> None:
+        # Room for three: an entry of 1,000 numbers is 4,000 bytes and a few hundred.
+        recent = RecentEmbeddings(limit_bytes=14_000)
+        for name in ("a", "b", "c"):
+            recent.put(name, embedding(1, size=1000))
+        assert recent.get("a") is not None
+        recent.put("d", embedding(1, size=1000))
+        assert recent.get("b") is None
+        assert all(recent.get(name) is not None for name in ("a", "c", "d"))
+
+    def test_long_texts_count(self) -> None:
+        recent = RecentEmbeddings(limit_bytes=100_000)
+        for index in range(100):
+            recent.put(f"{index}" * 4000, embedding(index))
+        held = sum(recent.get(f"{index}" * 4000) is not None for index in range(100))
+        assert 5 < held < 25
+
+    def test_putting_a_text_again_takes_no_more_room(self) -> None:
+        recent = RecentEmbeddings(limit_bytes=10_000)
+        recent.put("a", embedding(1, size=1000))
+        for _ in range(10):
+            recent.put("b", embedding(2, size=1000))
+        assert recent.get("a") is not None
+
+
+class TestStoredLabels:
+    def test_gives_back_what_was_put(self, tmp_path: Path) -> None:
+        expected = np.random.default_rng(0).normal(size=24).astype(np.float32)
+        StoredLabels(["model"], folder=tmp_path / "new").put("犬", expected)
+        stored = StoredLabels(["model"], folder=tmp_path / "new")
+        found = stored.get("犬")
+        assert found is not None
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+        assert stored.get("dog") is None
+
+    @pytest.mark.parametrize("other", [["other"], ["model", "onnx"], ["mode", "l"], []])
+    def test_what_another_model_made_is_not_found(self, tmp_path: Path, other: list[str]) -> None:
+        StoredLabels(["model"], folder=tmp_path).put("dog", embedding(1))
+        assert StoredLabels(other, folder=tmp_path).get("dog") is None
+
+    @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "renamed"])
+    def test_damage_is_ignored_and_written_over(self, tmp_path: Path, damage: str) -> None:
+        stored = StoredLabels(["model"], folder=tmp_path)
+        stored.put("dog", embedding(1))
+        (path,) = tmp_path.iterdir()
+        content = path.read_bytes()
+        if damage == "renamed":  # another label's file, whole in itself
+            path.unlink()
+            stored.put("cat", embedding(2))
+            (other,) = tmp_path.iterdir()
+            other.rename(path)
+        else:
+            path.write_bytes(
+                {
+                    "flip": content[:-1] + bytes([content[-1] ^ 1]),
+                    "cut": content[:-4],
+                    "longer": content + bytes(4),
+                    "empty": b"",
+                }[damage]
+            )
+        assert stored.get("dog") is None
+        stored.put("dog", embedding(3))
+        np.testing.assert_array_equal(stored.get("dog"), embedding(3))
+
+    def test_a_folder_that_cannot_be_written_costs_time_only(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        stored = StoredLabels(["model"], folder=tmp_path / "file" / "text")
+        stored.put("dog", embedding(1))
+        assert stored.get("dog") is None
+
+    def test_its_size_is_bounded(self, tmp_path: Path) -> None:
+        """What was asked for last is kept; a process sweeps at its first write."""
+        many = StoredLabels(["model"], folder=tmp_path, limit_bytes=10**9)
+        for index in range(50):
+            many.put(f"label {index}", embedding(index, size=1000))
+        for path in tmp_path.iterdir():
+            os.utime(path, (1, 1))
+        assert many.get("label 7") is not None
+        small = StoredLabels(["model"], folder=tmp_path, limit_bytes=100_000)
+        small.put("new", embedding(0, size=1000))
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 100_000
+        assert small.get("label 7") is not None
+        assert small.get("new") is not None
+
+    def test_processes_may_write_at_once(self, tmp_path: Path) -> None:
+        code = f"""
+import numpy as np, pathlib
+from samclip_sdk.text_cache import StoredLabels
+stored = StoredLabels(["model"], folder=pathlib.Path({str(tmp_path)!r}), limit_bytes=20_000)
+for index in range(100):
+    found = stored.get(f"label {{index}}")
+    assert found is None or (found == index).all(), (index, found)
+    stored.put(f"label {{index}}", np.full(500, index, np.float32))
+"""
+        processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+        assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+
+    def test_lies_in_the_users_cache(self, user_folders: Path) -> None:
+        assert user_folders in text_cache_folder().parents
