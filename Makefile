@@ -39,7 +39,7 @@ format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff format .
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
-	$(VENV)/bin/python -m benchmarks performance
+	$(VENV)/bin/python -m benchmarks speed
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(DEMO_VENV) demo_output site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,46 +1,46 @@
-"""The record of a run: what was measured, of which model, on what machine, by which command."""
+"""What every measurement records: on which machine, when, by which command, of which model."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-SCHEMA_VERSION: Final = 1
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.hardware import cpu_name
+from samclip_sdk.runtimes.versions import installed_versions
 
-# The splits: new drawings of taught nouns, a style never trained on, nouns never taught.
-HELDOUT = "heldout_instance"
-OPENMOJI = "openmoji"
-UNSEEN = "unseen_concept"
+if TYPE_CHECKING:
+    from samclip_sdk import SamClip
 
-_PACKAGES = (
-    "samclip-sdk",
-    "numpy",
-    "pillow",
-    "opencv-python-headless",
-    "onnxruntime",
-    "openvino",
-    "torch",
-    "timm",
-)
+_MORE_PACKAGES = ("opencv-python-headless", "timm")
+_ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")
 
-Share = float  # 0..1; None where there was nothing to take a share of
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A row of figures. It is frozen, and a field that it does not know is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Environment(_Record):
-    """Where, when and how a run was made.
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class Environment(Record):
+    """Where, when and how a measurement was made.
 
     `command` holds the names of absolute paths only; `threads` is OMP_NUM_THREADS, if set.
     """
@@ -55,123 +55,94 @@ class Environment(_Record):
     versions: dict[str, str]
 
 
-class Subject(_Record):
-    """The model measured. `revision` names its weights, whatever bundle carries them."""
+class Run(Record):
+    """A measurement, by one command. `seconds` is what it took; null where that was not kept."""
+
+    environment: Environment
+    seconds: float | None
+
+
+class Model(Record):
+    """A model that was measured. `revision` names its weights, whatever bundle carries them.
+
+    `runtime` and `precision` are null where more than one was measured, or where they were not
+    kept.
+    """
 
     name: str
     revision: str
-    runtime: str
+    runtime: str | None
+    precision: str | None
     random_weights: bool
 
 
-class Settings(_Record):
-    """What was asked of a quality run; with the corpus and the seed it fixes every picture.
-
-    `nouns` is the number of nouns that the model was taught, `pictures` and `scenes` how many
-    composed single-object pictures and scenes each split gives, `size_px` the side of all of them.
-    """
-
-    nouns: int = Field(gt=1)
-    pictures: int = Field(gt=0)
-    scenes: int = Field(gt=0)
-    size_px: int = Field(default=256, gt=0)
-    seed: int = Field(default=0, ge=0)
-
-
-class TopK(_Record):
-    """Classification. `labels` is how many were told apart, `who` the model, a teacher, the floor.
-
-    The floor is no model: HOG and colour, nearest neighbour.
-    """
-
-    who: Literal["model", "clip_teacher", "floor"]
-    split: str
-    picture: Literal["clean", "composed"]
-    labels: int
-    pictures: int
-    top1: Share
-    top5: Share
-
-
-class PromptIou(_Record):
-    """Mean IoU over objects, of one box and of one point each.
-
-    `box` and `point` are of the single mask (decoder token 0), `box_best` and `point_best` of the
-    one of three masks whose IoU the model predicts to be highest.
-    """
-
-    who: Literal["model", "sam_teacher"]
-    split: str
-    objects: int
-    box: Share
-    box_best: Share
-    point: Share
-    point_best: Share
-
-
-class TextToMask(_Record):
-    """Text-to-mask, over `present` labels in the scenes and `absent` ones asked beside them.
-
-    `miou` counts an absent label that got a mask as one more IoU of 0. `recall` is the share of
-    the present labels that got a mask, `iou_found` the mean IoU of those, and the false-positive
-    rate the share of absent labels that got one: of all, and of the nearest to a present label.
-    Beside the heads of one model, `two_models` are SAM for the masks and CLIP for their names,
-    among the labels alone or among these and names for nothing.
-    """
-
-    heads: Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
-    split: str
-    scenes: int
-    present: int
-    absent: int
-    miou: Share
-    recall: Share
-    iou_found: Share | None
-    false_positive_rate: Share | None
-    nearest_false_positive_rate: Share | None
-
-
-class Quality(_Record):
-    """The whole of quality.json."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    subject: Subject
-    environment: Environment
-    settings: Settings
-    seconds: float
-    top_k: tuple[TopK, ...]
-    prompts: tuple[PromptIou, ...]
-    text_to_mask: tuple[TextToMask, ...]
-
-
-def describe_environment(arguments: Sequence[str]) -> Environment:
-    """Describes this machine and this moment.
-
-    Args:
-        arguments: of the command line, without the program.
-    """
-    names = [Path(each).name if os.path.isabs(each) else each for each in arguments]
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    return Environment(
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "benchmarks", *names]),
-        commit=_commit(),
-        system=f"{platform.system()} {platform.machine()}",
-        cpu=_cpu(),
-        cores=os.cpu_count() or 1,
-        threads=int(threads) if threads.isdigit() else None,
-        versions={"python": platform.python_version(), **_versions()},
+def describe_model(samclip: SamClip) -> Model:
+    """Describes an open model."""
+    return Model(
+        name=samclip.manifest.name,
+        revision=samclip.manifest.revision,
+        runtime=samclip.source.runtime,
+        precision=samclip.source.precision,
+        random_weights=samclip.manifest.random_weights,
     )
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def describe_environment(arguments: Sequence[str] | None = None) -> Environment:
+    """Describes this machine and this moment.
+
+    Args:
+        arguments: of the command line, without the program; this process's own if None.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    versions = {"python": platform.python_version(), **installed_versions()}
+    for package in _MORE_PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return Environment(
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=shlex.join(["python", "-m", "benchmarks", *map(publishable, given)]),
+        commit=_commit(),
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=cpu_name(),
+        cores=os.cpu_count() or 1,
+        threads=int(threads) if threads.isdigit() else None,
+        versions=versions,
+    )
+
+
+def publishable(text: str) -> str:
+    """The text as one line, of absolute paths only the names: a folder tells who measured."""
+    return _ABSOLUTE.sub("", " ".join(text.split()))
+
+
+def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    """Reads a file that `write_record` wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such record; the text names the first field that is not.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} holds no {kind.__name__}: {first_fault(error)}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first fault is, and what it is, in one line."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Writes a record as JSON, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with atomic_file(path) as file:
+        file.write(f"{record.model_dump_json(indent=1)}\n".encode())
 
 
 def _commit() -> str | None:
@@ -184,13 +155,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()

@@ -1,54 +1,22 @@
-"""What a merge costs: floating-point operations of each stage, counted on the real modules.
+"""The record of what a merge costs, in operations and in GPU-hours, and its table.
 
-Nothing is computed: tensors are torch's meta tensors, which have shapes and no values. GPU hours
-follow from a device's peak and the share of it that is reached, both of which are assumptions.
+Operations are counted. Hours follow from them, a device's peak and the share of it that is reached,
+which are assumptions.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
-
-import open_clip
-import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
-
-from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.modeling.config import ModelConfig
-from training.batches import PATCH_PX, Joined
-from training.config import (
-    DistillConfig,
-    FoundationTeachers,
-    Sa1b,
-    Shards,
-    load_model,
-    load_stage,
-    stage_names,
-)
-from training.loop.optimizer import build_optimizer
-from training.tasks.distill import DistillTask
-from training.teachers.pretrained import OpenClip
-from training.teachers.small import SmallSam
-
-Batch = dict[str, dict[str, Tensor]]
+from benchmarks.record import Record, Run
+from benchmarks.report import NONE, table
 
 
-@dataclass(frozen=True)
-class StageCost:
+class StageCost(Record):
     """One stage.
 
-    Attributes:
-        name: the stage.
-        pictures: how many go through, over all epochs.
-        picture_flop: of one, on the mean over the resolutions it is seen at.
-        cached_flop: the same with the teacher's embeddings from a cache.
-        scene_flop: of one scene with its prompts; 0 where there are none.
-        scenes: how many go through.
+    `pictures` and `scenes` go through, over all epochs. `picture_flop` are the operations of one
+    picture, on the mean over the resolutions it is seen at, `cached_flop` the same with the
+    teacher's embeddings from a cache, and `scene_flop` those of one scene with its prompts; 0 where
+    there are none.
     """
 
     name: str
@@ -69,135 +37,38 @@ class StageCost:
         return self.pictures * self.cached_flop + self.scenes * self.scene_flop
 
 
-def merge_costs(config: Path, *, pictures: float, step_processes: int) -> list[StageCost]:
-    """Counts every stage of a merge of shards.
+class TrainingCost(Run):
+    """The whole of training_cost.json; `peak_tflops` and `utilisation` are assumptions."""
 
-    Args:
-        config: a TOML file of training, such as vit_b's.
-        pictures: of D_CLIP, in one epoch.
-        step_processes: that share a step; each takes the config's batches.
+    config: str
+    peak_tflops: float
+    utilisation: float
+    stages: tuple[StageCost, ...]
 
-    Raises:
-        ValueError: a stage of the merge is not of shards and OpenCLIP.
-    """
-    costs = []
-    for name in stage_names(config):
-        settings = load_stage(config, name)
-        if isinstance(settings, DistillConfig):
-            costs.append(
-                _cost(
-                    name,
-                    settings,
-                    load_model(config),
-                    pictures=pictures,
-                    step_processes=step_processes,
-                )
-            )
-    return costs
+    def gpu_hours(self, flop: float) -> float:
+        """Hours of one GPU for so many operations."""
+        return flop / (self.peak_tflops * 1e12 * self.utilisation) / 3600
 
 
-def gpu_hours(flop: float, *, peak_tflops: float, utilisation: float) -> float:
-    """Hours of one GPU for so many operations."""
-    return flop / (peak_tflops * 1e12 * utilisation) / 3600
-
-
-def _cost(
-    name: str,
-    settings: DistillConfig,
-    model: ModelConfig,
-    *,
-    pictures: float,
-    step_processes: int,
-) -> StageCost:
-    data, teachers = settings.pictures, settings.teachers
-    if not isinstance(data, Shards) or not isinstance(teachers, FoundationTeachers):
-        raise ValueError(f"{name} is not of shards and OpenCLIP")
-    task = _build_task(settings, model, clip=teachers.clip)
-    counts = {side: data.pixels_per_batch // side**2 for side in data.resolutions}
-    whole, cached = (
-        sum(
-            _count(task, _picture(side, embed_dim=dim), loss="clip") * counts[side]
-            for side in counts
-        )
-        / sum(counts.values())
-        for dim in (None, model.embed_dim)
-    )
-    epochs = settings.optimisation.epochs
-    steps = epochs * pictures / (statistics.mean(counts.values()) * step_processes)
-    scene, scenes = 0.0, 0.0
-    if isinstance(settings.scenes, Sa1b):
-        batch = _scene(settings.scenes)
-        # Every other step has mask prompts, for which the teacher decodes twice.
-        scene = statistics.mean(_count(task, batch, loss="scenes", step=step) for step in (0, 1))
-        scenes = steps * settings.scenes.batch * step_processes
-    return StageCost(name, epochs * pictures, whole, cached, scene, scenes)
-
-
-def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> DistillTask:
-    """The stage's task without values; SAM ViT-B is of the student's own architecture."""
-    with torch.device("meta"):
-        student = SamClipModel(model)
-        student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
-        task = DistillTask(
-            student,
-            Joined({}),
-            clip=OpenClip(open_clip.create_model(clip, device="meta")).requires_grad_(False),
-            sam=SmallSam(SamClipModel(model)).requires_grad_(False),
-            sam_weight=settings.sam_weight,
-            region_weight=settings.region_weight,
-            dense_weight=settings.dense_weight,
-            validation=Joined({}),
-            classes=None,
-        )
-    steps = {"steps": 1, "epochs": 0.0}
-    build_optimizer(dict(task.parts.items()), settings.optimisation.model_copy(update=steps))
-    return task
-
-
-def _count(task: DistillTask, batch: Mapping[str, Any], *, loss: str, step: int = 0) -> float:
-    """Operations of a loss, there and back; a multiplication and an addition are two."""
-    with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        task(batch, loss=loss, step=step).backward()
-    task.zero_grad()
-    return float(counter.get_total_flops())
-
-
-def _picture(side: int, *, embed_dim: int | None) -> Batch:
-    """One picture, with the teacher's embedding if `embed_dim` is given."""
-    grid = side // PATCH_PX
-    picture = {
-        "images": torch.empty(1, 3, side, side, device="meta"),
-        "token_mask": torch.empty(1, grid, grid, device="meta"),
-    }
-    if embed_dim is not None:
-        picture["teacher_embeddings"] = torch.empty(1, embed_dim, device="meta")
-    return {"pictures": picture}
-
-
-def _scene(settings: Sa1b) -> Batch:
-    grid = settings.resolution // PATCH_PX
-    scene = {
-        "images": torch.empty(1, 3, settings.resolution, settings.resolution, device="meta"),
-        "token_mask": torch.empty(1, grid, grid, device="meta"),
-        "point_coords": torch.empty(settings.prompts, 2, 2, device="meta"),
-        "point_labels": torch.empty(settings.prompts, 2, dtype=torch.int32, device="meta"),
-        "regions": torch.empty(0, 4, device="meta"),
-    }
-    return {"scenes": scene}
-
-
-def render_costs(costs: list[StageCost], *, peak_tflops: float, utilisation: float) -> str:
-    """A Markdown table of costs, with the hours of one GPU."""
-    hours = partial(gpu_hours, peak_tflops=peak_tflops, utilisation=utilisation)
+def render(cost: TrainingCost) -> str:
+    """The table, with the hours of one GPU, and under it how it was made."""
     rows = [
-        "| stage | GFLOP a picture | without the teacher | TFLOP a scene | GPU-hours "
-        "| with cached embeddings |",
-        "|---|---:|---:|---:|---:|---:|",
+        [
+            each.name,
+            f"{each.picture_flop / 1e9:.0f}",
+            f"{each.cached_flop / 1e9:.0f}",
+            f"{each.scene_flop / 1e12:.1f}" if each.scene_flop else NONE,
+            f"{cost.gpu_hours(each.flop):,.0f}",
+            f"{cost.gpu_hours(each.flop_cached):,.0f}",
+        ]
+        for each in cost.stages
     ]
-    for cost in costs:
-        scene = f"{cost.scene_flop / 1e12:.1f}" if cost.scene_flop else "–"
-        rows.append(
-            f"| {cost.name} | {cost.picture_flop / 1e9:.0f} | {cost.cached_flop / 1e9:.0f} "
-            f"| {scene} | {hours(cost.flop):,.0f} | {hours(cost.flop_cached):,.0f} |"
-        )
-    return "\n".join(rows)
+    heads = ("stage", "GFLOP a picture", "without the teacher", "TFLOP a scene", "GPU-hours")
+    environment = cost.environment
+    return (
+        f"{table((*heads, 'with cached embeddings'), rows)}\n\n"
+        f"The merge of the config {cost.config}, counted on the real modules; a multiplication and "
+        f"an addition are two operations. Hours are those of one GPU of {cost.peak_tflops:g} "
+        f"TFLOP/s, of which {cost.utilisation:.0%} are assumed to be reached. "
+        f"{environment.date[:10]}. Counted by `{environment.command}`.\n"
+    )

@@ -16,6 +16,9 @@ Outcome = TypeVar("Outcome")
 
 _DIGITS = 3  # microseconds
 _WARM_UP_SHARE = 0.2  # of the seconds that a workload is timed for
+_FEWEST_FOR_TAILS = 20  # runs; of fewer, p90 and p99 are hardly more than the slowest
+_FAST_MS = 1000.0
+_FEWEST_FAST = 10  # runs that count, of what takes less than that
 
 
 class Stopwatch:
@@ -34,23 +37,23 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of repeated runs. Percentiles interpolate; of a few runs p99 is nearly the max.
+    """Milliseconds of repeated runs. Percentiles interpolate.
 
     Attributes:
         n: how many runs.
         mean_ms: their mean.
         min_ms: the fastest.
         p50_ms: the median.
-        p90_ms: 90% were faster, or as fast.
-        p99_ms: 99% were faster, or as fast.
+        p90_ms: 90% were faster, or as fast; None of fewer than 20 runs, which do not tell.
+        p99_ms: 99% were faster, or as fast; None likewise.
     """
 
     n: int
     mean_ms: float
     min_ms: float
     p50_ms: float
-    p90_ms: float
-    p99_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
 
     @classmethod
     def of(cls, samples_ms: Sequence[float]) -> Timing:
@@ -61,9 +64,10 @@ class Timing:
         """
         if not samples_ms:
             raise ValueError("there is no run to summarize")
-        p50, p90, p99 = np.percentile(samples_ms, (50, 90, 99)).tolist()
-        values = (float(np.mean(samples_ms)), min(samples_ms), p50, p90, p99)
-        return cls(len(samples_ms), *(round(value, _DIGITS) for value in values))
+        values = [np.mean(samples_ms), min(samples_ms), *np.percentile(samples_ms, (50, 90, 99))]
+        mean, least, p50, p90, p99 = (round(float(value), _DIGITS) for value in values)
+        tails = (p90, p99) if len(samples_ms) >= _FEWEST_FOR_TAILS else (None, None)
+        return cls(len(samples_ms), mean, least, p50, *tails)
 
 
 def elapsed_ms(work: Callable[[], object]) -> float:
@@ -124,11 +128,13 @@ def time_workload(
         run: runs it once and returns the milliseconds.
         memory: of the process that it runs in.
         seconds: for the runs that count; a fifth of it for the warm-up, one run at least.
-        at_least: how many runs count whatever they take.
+        at_least: how many runs count whatever they take; ten of what takes less than a second.
         at_most: how many runs count whatever is left of the budget.
     """
     first_ms = run()
-    repeat(run, seconds=_WARM_UP_SHARE * seconds, at_least=1, at_most=at_most)
+    warm_up = repeat(run, seconds=_WARM_UP_SHARE * seconds, at_least=1, at_most=at_most)
+    if warm_up[-1] < _FAST_MS:
+        at_least = max(at_least, _FEWEST_FAST)
     memory.restart()
     samples = repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)
     return WorkloadRuns(round(first_ms, _DIGITS), samples, memory.restart())

@@ -24,9 +24,15 @@ STATUS = "Name:\tpython\nVmPeak:\t  200000 kB\nVmHWM:\t   76304 kB\nVmRSS:\t   7
 def test_percentiles() -> None:
     found = Timing.of([float(ms) for ms in range(1, 102)])
     assert found == Timing(n=101, mean_ms=51, min_ms=1, p50_ms=51, p90_ms=91, p99_ms=100)
-    assert Timing.of([2.0]) == Timing(n=1, mean_ms=2, min_ms=2, p50_ms=2, p90_ms=2, p99_ms=2)
+    assert Timing.of([2.0]) == Timing(n=1, mean_ms=2, min_ms=2, p50_ms=2, p90_ms=None, p99_ms=None)
     with pytest.raises(ValueError, match="no run"):
         Timing.of([])
+
+
+@pytest.mark.parametrize(("runs", "known"), [(19, False), (20, True)])
+def test_few_runs_have_no_tail(runs: int, known: bool) -> None:
+    found = Timing.of([1.0] * runs)
+    assert (found.p90_ms is not None, found.p99_ms is not None) == (known, known)
 
 
 def test_elapsed_is_no_less_than_a_sleep() -> None:
@@ -55,7 +61,13 @@ def test_the_first_run_and_the_warm_up_do_not_count() -> None:
     times = iter(range(100))
     runs = time_workload(lambda: float(next(times)), memory=PeakMemory(), seconds=0)
     assert runs.first_ms == 0
-    assert runs.samples_ms == [2, 3, 4]
+    assert runs.samples_ms == [*range(2, 12)]
+
+
+@pytest.mark.parametrize(("ms", "runs"), [(999.0, 10), (1000.0, 3)])
+def test_what_takes_less_than_a_second_runs_ten_times(ms: float, runs: int) -> None:
+    timed = time_workload(lambda: ms, memory=PeakMemory(), seconds=0)
+    assert timed.samples_ms == [ms] * runs
 
 
 def test_steps_are_summarized_by_name() -> None:

@@ -1,67 +1,70 @@
-"""Runs `python -m benchmarks runtimes` and writes what it found."""
+"""`python -m benchmarks artifacts`: what checkpoints become for each runtime."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
-from rich.markdown import Markdown
 
-from benchmarks.artifacts.measure import Runtimes, measure_runtimes
+from benchmarks.artifacts.record import Artifacts
 from benchmarks.artifacts.report import render
-from benchmarks.quality.report import insert_table
-from benchmarks.record import describe_environment
-from export.options import ExportOptions, WeightPrecision
-from samclip_sdk.atomic_file import atomic_file
+from benchmarks.command import Output, Write, find_place, finish, one_line_errors
+from benchmarks.record import read_record
 
 
-def run_runtimes(
-    checkpoints: Sequence[str],
-    *,
-    onnx: tuple[str, ...],
-    coreml: tuple[str, ...],
-    weights: WeightPrecision,
-    compute_capability: str,
-    output: Path,
-    page: Path | None,
+class Weights(str, Enum):
+    """How fp32 graphs may store their weights."""
+
+    fp16 = "fp16"
+    fp32 = "fp32"
+
+
+def artifacts(
+    checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
+    onnx: Annotated[
+        list[str], typer.Option(help="a precision of the ONNX graphs; may be given again")
+    ] = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
+    coreml: Annotated[
+        list[str], typer.Option(help="a precision of the Core ML programs; may be given again")
+    ] = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
+    weights: Annotated[
+        Weights, typer.Option(help="how fp32 graphs store their weights")
+    ] = Weights.fp16,
+    compute_capability: Annotated[
+        str, typer.Option(help="of the GPU that TensorRT engines are built for")
+    ] = "8.9",
+    output: Output = None,
+    write: Write = False,
 ) -> None:
-    """Measures, writes the JSON, and the tables into `page` between its markers.
+    """Exports checkpoints for every runtime; tells sizes, build times, parity, task metrics.
 
-    Other models that an earlier run left in `output` stay there.
-
-    Raises:
-        VerificationError: an artifact is below a gate.
-        ValueError: a page without markers.
-        SamClipError: anything else that an export may raise.
+    Other models that the record holds from an earlier run stay there.
     """
-    if page is not None:
-        insert_table(page.read_text(encoding="utf-8"), "", name="runtimes")  # before any work
-    known = Runtimes.model_validate_json(output.read_bytes()).models if output.exists() else ()
-    options = ExportOptions(onnx=onnx, coreml=coreml, weights=weights)
-    environment = describe_environment(sys.argv[1:])
-    console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        models = tuple(
-            measure_runtimes(
-                checkpoint,
-                Path(scratch) / str(number),
-                options=options,
-                compute_capability=compute_capability,
-                environment=environment,
-                console=console,
+    with one_line_errors():
+        # Only here: they need all that exporting needs.
+        from benchmarks.artifacts.measure import measure_artifacts
+        from export.options import ExportOptions
+
+        place = find_place("artifacts", output=output, write=write)
+        known = read_record(Artifacts, place) if place.exists() else Artifacts(models=())
+        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights.value)
+        with (
+            Console(stderr=True).status("exporting") as status,
+            tempfile.TemporaryDirectory() as at,
+        ):
+            models = tuple(
+                measure_artifacts(
+                    checkpoint,
+                    Path(at) / str(number),
+                    options=options,
+                    compute_capability=compute_capability,
+                    on_progress=status.update,
+                )
+                for number, checkpoint in enumerate(checkpoints)
             )
-            for number, checkpoint in enumerate(checkpoints)
-        )
-    names = {model.name for model in models}
-    found = Runtimes(models=(*(each for each in known if each.name not in names), *models))
-    with atomic_file(output) as file:
-        file.write(f"{found.model_dump_json(indent=1)}\n".encode())
-    table = render(found)
-    if page is not None:
-        text = insert_table(page.read_text(encoding="utf-8"), table, name="runtimes")
-        with atomic_file(page) as file:
-            file.write(text.encode())
-    Console().print(Markdown(table))
+        found = known.updated(models)
+        finish(found, render(found), place=place, write=write)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.skills import resize
+from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.image_encoder import ImageEncoder
 from training.teachers.small import SmallClip
 
@@ -56,8 +57,12 @@ class Backbone:
     def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Iterator[Tensor]:
         source = iter(images)
         while batch := list(islice(source, _BATCH)):
-            pictures = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
-            yield self.encode(resize(pictures, resolution=resolution)).float()
+            # As the public API resizes them; a square one has no padding.
+            sized = (
+                letterbox(each, resolution=resolution, pad_colour=PAD_COLOUR) for each in batch
+            )
+            pictures = np.concatenate([square for square, _ in sized])
+            yield self.encode(torch.from_numpy(pictures)).float()
 
 
 def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
@@ -69,8 +74,8 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     large = inputs.model.segmentation_resolution
     student = inputs.student("stage3").image_encoder
     return (
-        Backbone("sam_teacher", tokens_of(inputs.sam.image_encoder), large, large),
-        Backbone("clip_teacher", tower_of(inputs.clip), inputs.clip.resolution, large),
+        Backbone("sam_teacher", tokens_of(inputs.pair.sam.image_encoder), large, large),
+        Backbone("clip_teacher", tower_of(inputs.pair.clip), inputs.pair.clip.resolution, large),
         Backbone("student", tokens_of(student), large, large),
     )
 

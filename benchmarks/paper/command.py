@@ -1,21 +1,18 @@
-"""`python -m benchmarks paper` measures, part by part; `paper-report` shows what was measured."""
+"""`python -m benchmarks paper` reproduces what the paper shows, part by part."""
 
 from __future__ import annotations
 
-import os
+import time
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from benchmarks.paper.record import read_results, store_part
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import SamClipError
-
-RESULTS = Path("docs/results.json")
-PAGE = Path("docs/results.md")
-IMAGES = Path("docs/images/results")
+from benchmarks.command import Output, Seed, Write, find_place, finish, one_line_errors
+from benchmarks.paper.record import Part, Results, store_part
+from benchmarks.paper.report import render
+from benchmarks.record import describe_environment, read_record
 
 
 class PartName(str, Enum):
@@ -39,60 +36,44 @@ def paper(
     pictures: Annotated[int, typer.Option(help="composed single objects", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="composed scenes", min=1)] = 150,
     steps: Annotated[int, typer.Option(help="of wise_ft's and lambdas' trainings", min=1)] = 200,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    output: Annotated[Path, typer.Option(help="the results, JSON")] = RESULTS,
+    seed: Seed = 0,
+    output: Output = None,
+    write: Write = False,
 ) -> None:
     """Reproduces the paper's tables on a small scale, on drawings that no training saw.
 
-    Each part is stored in the results as soon as it is done, in place of an older one of it.
+    Each part is stored in the record as soon as it is done, in place of an older one of it.
     """
-    # Only here: they need torch, which the other commands do without.
-    from benchmarks.paper.inputs import check_folders, open_inputs
-    from benchmarks.paper.parts import PARTS, measure_part
+    with one_line_errors():
+        # Only here: they need torch, which the other commands do without.
+        from benchmarks.paper import probing, short_trainings, text_to_mask, zero_shot
+        from benchmarks.paper.inputs import check_folders, open_inputs
 
-    try:
-        if not output.absolute().parent.is_dir():
-            _fail(f"the folder of {output} does not exist")
-        if output.exists():
-            read_results(output)  # Hours of measuring must not end at a file that is none.
+        measures = {
+            "teachers": (zero_shot.TEACHERS_NEED, zero_shot.measure_teachers),
+            "text_to_mask": (text_to_mask.NEEDS, text_to_mask.measure_text_to_mask),
+            "probing": (probing.NEEDS, probing.measure_probing),
+            "resolutions": (zero_shot.RESOLUTIONS_NEED, zero_shot.measure_resolutions),
+            "wise_ft": (short_trainings.WISE_FT_NEEDS, short_trainings.measure_wise_ft),
+            "lambdas": (short_trainings.LAMBDAS_NEED, short_trainings.measure_lambdas),
+        }
+        place = find_place("paper", output=output, write=write)
+        # Hours of measuring must not end at a file that is none.
+        found = read_record(Results, place) if place.exists() else Results()
         names = [name.value for name in PartName if only is None or name in only]
         for name in names:
-            check_folders(runs, PARTS[name].needs)
+            check_folders(runs, measures[name][0])
         inputs = open_inputs(runs, pictures=pictures, scenes=scenes, steps=steps, seed=seed)
         for name in names:
-            store_part(output, name=name, part=measure_part(name, inputs))
-            typer.echo(f"{name}: stored in {output}", err=True)
-    except (SamClipError, OSError, ValueError, FloatingPointError) as error:
-        _fail(str(error))
-
-
-def paper_report(
-    source: Annotated[Path, typer.Argument(help="what paper wrote", exists=True)] = RESULTS,
-    page: Annotated[Path, typer.Option(help="the tables, Markdown")] = PAGE,
-    images: Annotated[Path, typer.Option(help="folder of the figures, PNG")] = IMAGES,
-) -> None:
-    """Writes the tables and the figures of what was measured, beside the paper's own numbers."""
-    try:
-        from benchmarks.paper.figures import draw_figures
-        from benchmarks.paper.report import render
-
-        results = read_results(source)
-        # All of it in memory first: if one figure fails, no file is changed.
-        drawn = draw_figures(results)
-        folder = Path(os.path.relpath(images, page.parent)).as_posix()
-        text = render(results, figures={name: f"{folder}/{name}.png" for name in drawn})
-        images.mkdir(parents=True, exist_ok=True)
-        for name, content in drawn.items():
-            with atomic_file(images / f"{name}.png") as file:
-                file.write(content)
-        with atomic_file(page) as file:
-            file.write(text.encode())
-    except ModuleNotFoundError as error:
-        _fail(f"{error}: the figures need `pip install matplotlib`")
-    except (SamClipError, OSError, ValueError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
-    raise typer.Exit(1)
+            (needs, measure), started = measures[name], time.perf_counter()
+            weights, figures = inputs.weights(needs), measure(inputs)
+            part = Part[type(figures)](
+                environment=describe_environment(),
+                seconds=round(time.perf_counter() - started, 1),
+                settings=inputs.settings,
+                weights=weights,
+                figures=figures,
+            )
+            found = store_part(place, name, part)
+            typer.echo(f"{name}: stored in {place}", err=True)
+        finish(found, render(found), place=place, write=write)

@@ -7,20 +7,26 @@ training shows it regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import masks_to_boxes, nms, roi_align
+from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.record import Everything
-from benchmarks.paper.skills import resize, upscale
-from training.teachers.small import ClipTeacher, SamTeacher
+from benchmarks.quality.text_to_mask import TextTally
+from samclip_sdk import SamClip
+from training.composed.label_questions import Question
+from training.composed.scenes import Scene
+from training.teachers.small import ClipTeacher
 
 BACKGROUND = -1
-_POINTS_A_CALL = 64
+PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3, 0.0)
+STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)
 
 
 @dataclass(frozen=True)
@@ -53,28 +59,28 @@ class Candidates:
 
     Args:
         masks: bool [M,S,S], none of them empty.
+        boxes: float [M,4], XYXY around each.
         predicted_iou: [M].
         stability: [M], see `stability`.
-        embed: boxes XYXY [K,4] of the picture to unit embeddings [K,E].
+        embed: boxes [K,4] of the picture to unit embeddings [K,E].
         embed_dim: E.
     """
 
     def __init__(
         self,
-        masks: Tensor,
+        masks: np.ndarray,
         *,
+        boxes: Tensor,
         predicted_iou: Tensor,
         stability: Tensor,
         embed: Callable[[Tensor], Tensor],
         embed_dim: int,
     ) -> None:
         self._masks = masks
+        self._boxes = boxes
         self._predicted_iou = predicted_iou
         self._stability = stability
         self._embed = embed
-        self._boxes = torch.zeros(0, 4)
-        if len(masks):
-            self._boxes = masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1])
         self._embeddings = torch.zeros(len(masks), embed_dim)
         self._embedded = torch.zeros(len(masks), dtype=torch.bool)
 
@@ -89,7 +95,7 @@ class Candidates:
         if len(new):
             self._embeddings[new] = self._embed(self._boxes[new])
             self._embedded[new] = True
-        return Segments(self._masks[rows].numpy(), self._embeddings[rows].numpy())
+        return Segments(self._masks[rows.numpy()], self._embeddings[rows].numpy())
 
 
 class TwoModels:
@@ -98,77 +104,102 @@ class TwoModels:
     Args:
         sam: finds the segments.
         clip: embeds them.
-        resolution: at which SAM sees pictures.
         settings: of SAM; its thresholds are for `Candidates.choose`.
 
     Attributes:
         settings: of SAM.
     """
 
-    def __init__(
-        self, sam: SamTeacher, clip: ClipTeacher, *, resolution: int, settings: Everything
-    ) -> None:
+    def __init__(self, sam: SamClip, clip: ClipTeacher, *, settings: Everything) -> None:
         self._sam = sam
         self._clip = clip
-        self._resolution = resolution
         self.settings = settings
 
-    @torch.inference_mode()
     def look(self, image: np.ndarray) -> Candidates:
         """Proposes segments of a square picture, uint8 RGB [S,S,3], in one pass of SAM's backbone.
 
         What is chosen of them takes one of CLIP's each.
         """
-        picture = torch.from_numpy(image).permute(2, 0, 1)[None]
-        logits, predicted = self._ask_grid(resize(picture, resolution=self._resolution))
-        sized = upscale(logits[:, None], resolution=self._resolution, size_px=len(image))
-        masks = sized[:, 0] > 0
-        seen = masks.flatten(1).any(dim=1)
+        points = point_grid(self.settings.points_per_side, size_px=len(image))
+        found = self._sam.segment(
+            self._sam.encode_image(image), points=points[:, None], multimask_output=True
+        )
+        seen = found.masks.any(axis=(1, 2))
+        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
 
         def embed(boxes: Tensor) -> Tensor:
             rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
-            crops = roi_align(picture.float(), rois, self._clip.resolution, aligned=True)
+            crops = roi_align(picture, rois, self._clip.resolution, aligned=True)
             return self._clip.embed_images(crops)
 
+        steady = stability(found.low_res_masks[seen], offset=self.settings.stability_offset)
         return Candidates(
-            masks[seen],
-            predicted_iou=predicted[seen],
-            stability=stability(logits[seen], offset=self.settings.stability_offset),
+            found.masks[seen],
+            boxes=torch.from_numpy(found.boxes[seen]).float(),
+            predicted_iou=torch.from_numpy(found.scores[seen]),
+            stability=torch.from_numpy(steady),
             embed=embed,
             embed_dim=self._clip.embed_dim,
         )
 
-    def _ask_grid(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [M,h,h] and predicted IoUs [M] of three masks for each point of the grid."""
-        embeddings = self._sam.encode(image)
-        points = point_grid(self.settings.points_per_side, size_px=image.shape[-1])
-        masks, predicted = [], []
-        for coords in points.split(_POINTS_A_CALL):
-            # With SAM's padding point, which comes with every point that has no box.
-            prompts = torch.stack([coords, torch.zeros_like(coords)], dim=1)
-            kinds = torch.tensor([[1, -1]], dtype=torch.int32).expand(len(coords), -1)
-            logits, scores = self._sam.decode(embeddings, prompts, kinds, None)
-            masks.append(logits[:, 1:].flatten(0, 1))
-            predicted.append(scores[:, 1:].flatten())
-        return torch.cat(masks), torch.cat(predicted)
+
+def tune(
+    two: TwoModels,
+    asked: Iterable[tuple[Scene, Question]],
+    *,
+    classes: np.ndarray,
+    nothing: np.ndarray,
+) -> Everything:
+    """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
+
+    A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own thresholds
+    the two models would find next to nothing. The student's thresholds are calibrated on training
+    scenes; these are chosen on such scenes too.
+
+    Args:
+        two: the models.
+        asked: scenes of training drawings, with what each is asked.
+        classes: embeddings [K,E] of all nouns.
+        nothing: embeddings [N,E] of names for a place without an object.
+    """
+    tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
+    choices = [
+        two.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
+        for predicted, steady in product(PREDICTED_IOUS, STABILITIES)
+    ]
+    for scene, question in asked:
+        labels = classes[[*question.present, *question.absent]]
+        candidates = two.look(scene.image)
+        for choice in choices:
+            segments = candidates.choose(choice)
+            for free in (False, True):
+                rivals = np.concatenate([labels, nothing]) if free else labels
+                answer = name_segments(segments, rivals, labels=len(labels))
+                tallies[choice, free].add(answer, question=question, scene=scene)
+    best, _ = max(tallies, key=lambda key: tallies[key].row(heads="two_models", split="train").miou)
+    return best
 
 
-def point_grid(per_side: int, *, size_px: int) -> Tensor:
-    """The centres of per_side x per_side equal cells, (x, y), float [per_side^2,2], by rows."""
-    centres = (torch.arange(per_side, dtype=torch.float32) + 0.5) * size_px / per_side
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
+def point_grid(per_side: int, *, size_px: int) -> np.ndarray:
+    """The centres of per_side x per_side equal cells, (x, y), float32 [per_side^2,2], by rows."""
+    centres = (np.arange(per_side, dtype=np.float32) + 0.5) * size_px / per_side
     # SAM's coordinates name a pixel's corner; its prompt encoder adds the half pixel.
-    return torch.stack([x, y], dim=-1).reshape(-1, 2) - 0.5
+    return np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2) - np.float32(0.5)
 
 
-def stability(logits: Tensor, *, offset: float) -> Tensor:
+def stability(logits: np.ndarray, *, offset: float) -> np.ndarray:
     """How little masks [M,h,h] change when the threshold moves by `offset` either way: [M], 0..1.
 
     The area of the smaller over that of the larger; 0 for a mask that is empty at both.
     """
-    inner = (logits > offset).flatten(1).sum(dim=1)
-    outer = (logits > -offset).flatten(1).sum(dim=1)
-    return inner / outer.clamp(min=1)
+    inner, outer = ((logits > each).sum(axis=(1, 2)) for each in (offset, -offset))
+    steady: np.ndarray = inner / np.maximum(outer, 1)
+    return steady
+
+
+def name_segments(segments: Segments, classes: np.ndarray, *, labels: int) -> PaintedMasks:
+    """The masks of the labels that were asked, as `paint` gives them."""
+    return PaintedMasks.of(paint(segments, classes, labels=labels), labels=labels)
 
 
 def paint(segments: Segments, classes: np.ndarray, *, labels: int) -> np.ndarray:

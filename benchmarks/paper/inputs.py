@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.paper.record import PaperSettings
-from benchmarks.quality.drawings import Material, without_copies
-from benchmarks.record import HELDOUT
+from benchmarks.quality.behind_api import Teachers, join_teachers
+from benchmarks.quality.drawings import Drawings, subset, without_copies
+from benchmarks.quality.record import HELDOUT
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
@@ -26,7 +27,6 @@ from training.config import (
     load_model,
     load_stage,
 )
-from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME, SmallPair
 
 _VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
@@ -51,23 +51,23 @@ class Inputs:
     settings: PaperSettings
 
     @cached_property
-    def clip(self) -> SmallClip:
-        """The CLIP teacher, frozen."""
-        return self._pair.clip
+    def pair(self) -> SmallPair:
+        """Both teachers as modules, frozen."""
+        return SmallPair(self.model, self.clip_settings, runs=self.run)
 
     @cached_property
-    def sam(self) -> SmallSam:
-        """The SAM teacher, frozen."""
-        return self._pair.sam
+    def teachers(self) -> Teachers:
+        """Both teachers, SAM and CLIP's text tower behind the public API."""
+        return join_teachers(self.pair.clip, self.pair.sam, config=self.model)
 
     @cached_property
-    def heldout(self) -> Material:
+    def heldout(self) -> Drawings:
         """Drawings and backgrounds that no training saw."""
         corpus = load_corpus(CORPUS, split=HELDOUT, nouns=self._nouns)
         kept = without_copies(corpus, of=self._train)
-        return Material(HELDOUT, kept, len(self._nouns), self.settings)
+        return Drawings(HELDOUT, kept, len(self._nouns), self.settings)
 
-    def training(self, *, pictures: int, scenes: int) -> tuple[Material, Material]:
+    def training(self, *, pictures: int, scenes: int) -> tuple[Drawings, Drawings]:
         """Training drawings over training backgrounds, for the probes.
 
         Args:
@@ -78,12 +78,11 @@ class Inputs:
             Those to train on, and as many as are measured of other drawings, to choose by.
         """
         chosen = np.arange(len(self._train.labels)) % _VALIDATION_OF == 0
-        more = {"pictures": pictures, "scenes": scenes}
-        train = self.settings.model_copy(update=more)
+        asked = self.settings.model_copy(update={"pictures": pictures, "scenes": scenes})
         count = len(self._nouns)
         return (
-            Material("train", subset(self._train, ~chosen), count, train),
-            Material("validation", subset(self._train, chosen), count, self.settings),
+            Drawings("train", subset(self._train, ~chosen), count, asked),
+            Drawings("validation", subset(self._train, chosen), count, self.settings),
         )
 
     def student(self, stage: str) -> SamClipModel:
@@ -95,26 +94,12 @@ class Inputs:
         return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
 
     @cached_property
-    def _pair(self) -> SmallPair:
-        return SmallPair(self.model, self.clip_settings, runs=self.run)
-
-    @cached_property
     def _nouns(self) -> list[str]:
         return [noun.name for noun in tiny_vocabulary(self.settings.nouns)]
 
     @cached_property
     def _train(self) -> Corpus:
         return load_corpus(CORPUS, split="train", nouns=self._nouns)
-
-
-def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
-    """The cut-outs of a corpus that are chosen, bool [M]."""
-    kept = np.flatnonzero(chosen)
-    return replace(
-        corpus,
-        cutouts=tuple(corpus.cutouts[index] for index in kept),
-        labels=corpus.labels[kept],
-    )
 
 
 def check_folders(run: Path, folders: Sequence[str]) -> None:
@@ -149,21 +134,15 @@ def open_inputs(run: Path, *, pictures: int, scenes: int, steps: int, seed: int)
     check_folders(run, ["clip_teacher"])
     settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
     clip_settings = ClipTeacherConfig.model_validate_json(settings)
-    stage2 = load_stage(config, "stage2")
+    stage2, model = load_stage(config, "stage2"), load_model(config)
     if not isinstance(stage2, DistillConfig):
         raise ValueError(f"stage2 of the config {run.name} is no distillation")
-    model = load_model(config)
-    return Inputs(
-        run=run,
-        model=model,
-        clip_settings=clip_settings,
-        stage2=stage2,
-        settings=PaperSettings(
-            nouns=clip_settings.nouns,
-            pictures=pictures,
-            scenes=scenes,
-            size_px=model.segmentation_resolution,
-            seed=seed,
-            steps=steps,
-        ),
+    asked = PaperSettings(
+        nouns=clip_settings.nouns,
+        pictures=pictures,
+        scenes=scenes,
+        size_px=model.segmentation_resolution,
+        seed=seed,
+        steps=steps,
     )
+    return Inputs(run, model, clip_settings, stage2, asked)

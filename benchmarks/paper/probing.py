@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from benchmarks.paper.backbones import Backbone, label_shares, open_backbones
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.probes import LinearProbe, fit_best
+from benchmarks.paper.linear_probe import LinearProbe, fit_best
 from benchmarks.paper.record import Probe, Probing
-from benchmarks.paper.skills import Track, accuracy, new_progress, tracker
-from benchmarks.quality.drawings import Material, Picture
+from benchmarks.paper.zero_shot import accuracy
+from benchmarks.progress import track
+from benchmarks.quality.confusion import Confusion, mean_iou
+from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import Rank
 from training.composed.scenes import Scene
 
@@ -42,7 +44,7 @@ class ProbeData:
         seed: of the draw of patches.
     """
 
-    heldout: Material
+    heldout: Drawings
     pictures: tuple[Sequence[Picture], Sequence[Picture]]
     scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
     background: int
@@ -55,41 +57,33 @@ def measure_probing(inputs: Inputs) -> Probing:
     more = {"pictures": _TRAIN_PICTURES * asked.pictures, "scenes": _TRAIN_SCENES * asked.scenes}
     train, validation = inputs.training(**more)
     heldout = inputs.heldout
-    with new_progress() as progress:
-        track = tracker(progress)
-        data = ProbeData(
-            heldout=heldout,
-            pictures=(_pictures(train, track), _pictures(validation, track)),
-            scenes=(_scenes(train, track), _scenes(validation, track), _scenes(heldout, track)),
-            background=len(heldout.nouns),
-            seed=asked.seed,
-        )
-        backbones = open_backbones(inputs)
-        probes = [
-            _probe(backbone, data, track=track)
-            for backbone in track(backbones, len(backbones), "backbones")
-        ]
+    data = ProbeData(
+        heldout=heldout,
+        pictures=(_pictures(train), _pictures(validation)),
+        scenes=(_scenes(train), _scenes(validation), _scenes(heldout)),
+        background=len(heldout.nouns),
+        seed=asked.seed,
+    )
     return Probing(
-        train_pictures=more["pictures"], train_scenes=more["scenes"], probes=tuple(probes)
+        train_pictures=more["pictures"],
+        train_scenes=more["scenes"],
+        probes=tuple(_probe(backbone, data) for backbone in open_backbones(inputs)),
     )
 
 
-def _pictures(material: Material, track: Track) -> list[Picture]:
-    total = material.settings.pictures
-    return list(track(material.composed(), total, f"composing: {material.split} pictures"))
+def _pictures(drawings: Drawings) -> list[Picture]:
+    text, total = f"composing: {drawings.split} pictures", drawings.settings.pictures
+    return list(track(drawings.composed(), text, total=total))
 
 
-def _scenes(material: Material, track: Track) -> list[Scene]:
-    total = material.settings.scenes
-    text = f"composing: {material.split} scenes"
-    return [scene for scene, _ in track(material.scenes(), total, text)]
+def _scenes(drawings: Drawings) -> list[Scene]:
+    text, total = f"composing: {drawings.split} scenes", drawings.settings.scenes
+    return [scene for scene, _ in track(drawings.scenes(), text, total=total)]
 
 
-def _probe(backbone: Backbone, data: ProbeData, *, track: Track) -> Probe:
+def _probe(backbone: Backbone, data: ProbeData) -> Probe:
     classifier = train_classifier(backbone, data)
-    found = accuracy(
-        rank_with(classifier, backbone), data.heldout, name=f"probe, {backbone.name}", track=track
-    )
+    rank = rank_with(classifier, backbone)
     segmenter = train_segmenter(backbone, data)
     tested = data.scenes[2]
     maps = backbone.patches(scene.image for scene in tested)
@@ -99,13 +93,13 @@ def _probe(backbone: Backbone, data: ProbeData, *, track: Track) -> Probe:
         classification_px=backbone.classification_px,
         classification_width=len(classifier.weight),
         classification_l2=classifier.l2,
-        accuracy=found,
+        accuracy=accuracy(rank, data.heldout, name=f"probe, {backbone.name}"),
         segmentation_px=backbone.segmentation_px,
         segmentation_width=len(segmenter.weight),
         segmentation_l2=segmenter.l2,
         grid=maps.shape[1],
-        miou=float(np.nanmean(ious)),
-        background_iou=float(ious[data.background]),
+        miou=mean_iou(ious),
+        background_iou=ious[data.background] or 0.0,
     )
 
 
@@ -152,8 +146,9 @@ def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
     chosen = torch.randperm(len(features), generator=generator)[:_PATCHES]
 
     def judge(probe: LinearProbe) -> float:
-        ious = class_ious(probe, validation_maps, scenes=validation, background=data.background)
-        return float(np.nanmean(ious))
+        return mean_iou(
+            class_ious(probe, validation_maps, scenes=validation, background=data.background)
+        )
 
     return fit_best(features[chosen], shares[chosen], judge=judge)
 
@@ -168,7 +163,7 @@ def class_map(scene: Scene, *, background: int) -> np.ndarray:
 
 def class_ious(
     probe: LinearProbe, maps: Tensor, *, scenes: Sequence[Scene], background: int
-) -> np.ndarray:
+) -> list[float | None]:
     """IoU of each class over all pixels of all scenes.
 
     Logits are upscaled, bilinear, before a pixel takes its highest. A noun that the photo behind
@@ -181,22 +176,17 @@ def class_ious(
         background: the last class; nouns come before it.
 
     Returns:
-        float [C]; NaN for a class that is in no scene and was never answered.
+        C of them; None for a class that is in no scene and was never answered.
     """
-    confusion = np.zeros((background + 1, background + 1), np.int64)
+    confusion = Confusion(background + 1)
     for scene, features in zip(scenes, maps, strict=True):
         logits = probe(features).permute(2, 0, 1)
         logits = _mute(logits, np.setdiff1d(scene.unlabelled, scene.labels))
         size = scene.image.shape[:2]
         full = F.interpolate(logits[None], size=size, mode="bilinear")[0]
-        answer = full.argmax(dim=0).numpy()
         truth = class_map(scene, background=background)
-        pairs = truth.ravel() * len(confusion) + answer.ravel()
-        confusion += np.bincount(pairs, minlength=confusion.size).reshape(confusion.shape)
-    both = np.diag(confusion)
-    either = confusion.sum(axis=0) + confusion.sum(axis=1) - both
-    ious: np.ndarray = np.where(either > 0, both / np.maximum(either, 1), np.nan)
-    return ious
+        confusion.add(full.argmax(dim=0).numpy(), truth=truth)
+    return confusion.ious()
 
 
 def _mute(logits: Tensor, classes: np.ndarray) -> Tensor:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
-from benchmarks.record import Environment, PromptIou, Settings, TextToMask, TopK
-from samclip_sdk.atomic_file import atomic_file
+from benchmarks.quality.record import PromptIou, Settings, TextToMask, TopK
+from benchmarks.record import Record, Run, Share, read_record, write_record
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+Figures = TypeVar("Figures", bound=Record)
 
 
 class PaperSettings(Settings):
@@ -23,7 +19,7 @@ class PaperSettings(Settings):
     steps: int = Field(gt=0)
 
 
-class Accuracy(_Record):
+class Accuracy(Record):
     """Zero-shot or probed top-1 and top-5, of `labels` nouns, on held-out drawings."""
 
     labels: int
@@ -44,7 +40,7 @@ class Accuracy(_Record):
         )
 
 
-class Teachers(_Record):
+class Teachers(Record):
     """Both teachers beside the student that was merged of them (paper, table 1)."""
 
     clip_teacher: Accuracy
@@ -53,7 +49,7 @@ class Teachers(_Record):
     student_prompts: PromptIou
 
 
-class Everything(_Record):
+class Everything(Record):
     """SAM's everything-mode: a grid of points, three masks each, filtered.
 
     A mask stays whose predicted IoU and stability reach the thresholds, which are SAM's own unless
@@ -69,7 +65,7 @@ class Everything(_Record):
     nms_iou: float = 0.7
 
 
-class Method(_Record):
+class Method(Record):
     """One way from text to masks: how good, and how dear, on average over the scenes.
 
     `sam_passes` counts runs of the backbone, the student's or the SAM teacher's, `clip_passes`
@@ -82,7 +78,7 @@ class Method(_Record):
     milliseconds: float
 
 
-class TextToMasks(_Record):
+class TextToMasks(Record):
     """One model with two heads, and two models in a row (tables 2, 5 and 7).
 
     The two thresholds of `everything` are the best on `tuning_scenes` scenes of training drawings.
@@ -93,7 +89,7 @@ class TextToMasks(_Record):
     methods: tuple[Method, ...]
 
 
-class Probe(_Record):
+class Probe(Record):
     """Linear probes on one frozen backbone (tables 3 and 4, figure 4).
 
     `l2` of each probe is the best on training drawings that it did not see. `grid` is the side of
@@ -113,7 +109,7 @@ class Probe(_Record):
     background_iou: Share
 
 
-class Probing(_Record):
+class Probing(Record):
     """All three backbones, each with probes of its own trained on as many pictures and scenes."""
 
     train_pictures: int
@@ -121,7 +117,7 @@ class Probing(_Record):
     probes: tuple[Probe, ...]
 
 
-class AtResolution(_Record):
+class AtResolution(Record):
     """The student after a stage, seeing pictures at one resolution."""
 
     stage: Literal["stage2", "stage3"]
@@ -129,27 +125,27 @@ class AtResolution(_Record):
     accuracy: Accuracy
 
 
-class Resolutions(_Record):
+class Resolutions(Record):
     """Zero-shot classification by resolution, before and after stage 3 (table 6)."""
 
     rows: tuple[AtResolution, ...]
 
 
-class TradeOff(_Record):
+class TradeOff(Record):
     """What one set of weights knows of CLIP's skill, and of SAM's."""
 
     accuracy: Accuracy
     prompts: PromptIou
 
 
-class AtAlpha(_Record):
+class AtAlpha(Record):
     """Weights `alpha` of the way from SAM's encoder to the one distilled from CLIP alone."""
 
     alpha: Share
     skills: TradeOff
 
 
-class WiseFt(_Record):
+class WiseFt(Record):
     """Interpolated weights, and the joint model beside them (appendix D, figure 8).
 
     `training` is the settings of the distillation from CLIP alone. Both go on from stage 1, the
@@ -162,109 +158,49 @@ class WiseFt(_Record):
     joint_steps: int
 
 
-class AtLambda(_Record):
+class AtLambda(Record):
     """A short joint distillation with SAM's loss weighed by lambda."""
 
     sam_weight: float
     skills: TradeOff
 
 
-class Lambdas(_Record):
+class Lambdas(Record):
     """Joint distillations that differ in lambda alone; `training` is what they share."""
 
     training: dict[str, JsonValue]
     rows: tuple[AtLambda, ...]
 
 
-Figures = Teachers | TextToMasks | Probing | Resolutions | WiseFt | Lambdas
-
-
-class _Run(_Record):
+class Part(Run, Generic[Figures]):
     """How a part was measured: `weights` holds the first 16 digits of the sha256 of each."""
 
-    environment: Environment
     settings: PaperSettings
     weights: dict[str, str]
-    seconds: float
+    figures: Figures
 
 
-class TeachersPart(_Run):
-    """Part `teachers`."""
+class Results(Record):
+    """The whole of paper.json; a part that was not measured yet is null."""
 
-    figures: Teachers
-
-
-class TextToMaskPart(_Run):
-    """Part `text_to_mask`."""
-
-    figures: TextToMasks
-
-
-class ProbingPart(_Run):
-    """Part `probing`."""
-
-    figures: Probing
+    teachers: Part[Teachers] | None = None
+    text_to_mask: Part[TextToMasks] | None = None
+    probing: Part[Probing] | None = None
+    resolutions: Part[Resolutions] | None = None
+    wise_ft: Part[WiseFt] | None = None
+    lambdas: Part[Lambdas] | None = None
 
 
-class ResolutionsPart(_Run):
-    """Part `resolutions`."""
-
-    figures: Resolutions
-
-
-class WiseFtPart(_Run):
-    """Part `wise_ft`."""
-
-    figures: WiseFt
-
-
-class LambdasPart(_Run):
-    """Part `lambdas`."""
-
-    figures: Lambdas
-
-
-class Results(_Record):
-    """The whole of results.json; a part that was not measured yet is None."""
-
-    schema_version: Literal[1] = 1
-    teachers: TeachersPart | None = None
-    text_to_mask: TextToMaskPart | None = None
-    probing: ProbingPart | None = None
-    resolutions: ResolutionsPart | None = None
-    wise_ft: WiseFtPart | None = None
-    lambdas: LambdasPart | None = None
-
-
-Part = TeachersPart | TextToMaskPart | ProbingPart | ResolutionsPart | WiseFtPart | LambdasPart
-
-
-def read_results(path: Path) -> Results:
-    """Reads a result file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no result file of this version.
-    """
-    try:
-        return Results.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is no result of `paper`: {place}: {first['msg']}") from error
-
-
-def store_part(path: Path, *, name: str, part: Part) -> Results:
-    """Puts a part into the result file, in place of an older one; the others stay as they are.
+def store_part(path: Path, name: str, part: Run) -> Results:
+    """Puts a part into the record, in place of an older one; the others stay as they are.
 
     Raises:
         OSError: the file is there and cannot be read.
         StorageError: it cannot be written; it is then as it was.
-        ValueError: what is there is no result file.
+        ValueError: what is there is no such record, or the part is another one.
     """
     # Read again at the end of each part: another run may have stored one meanwhile.
-    before = read_results(path) if path.exists() else Results()
+    before = read_record(Results, path) if path.exists() else Results()
     results = Results.model_validate({**dict(before), name: part})
-    with atomic_file(path) as file:
-        file.write(f"{results.model_dump_json(indent=1)}\n".encode())
+    write_record(results, path)
     return results

@@ -5,7 +5,6 @@ The paper's tables 2, 5 and 7. All are asked the same questions about the same s
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,17 +14,16 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.paper.everything import PaintedMasks, TwoModels, paint
+from benchmarks.paper.everything import TwoModels, name_segments, tune
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.paper.skills import Track, new_progress, tracker
-from benchmarks.paper.tuning import tune
-from benchmarks.quality.class_embeddings import embed_classes
-from benchmarks.quality.drawings import Material
+from benchmarks.progress import track
+from benchmarks.quality.behind_api import teach_nouns
+from benchmarks.quality.drawings import Drawings
+from benchmarks.quality.measure import HEADS
 from benchmarks.quality.text_to_mask import Answer, TextTally
 from samclip_sdk import SamClip
 from samclip_sdk.errors import BundleError
-from samclip_sdk.vocabulary import encode_vocabulary
 from training.calibrate import CALIBRATION_NAME
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene
@@ -53,43 +51,31 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     Raises:
         BundleError: the student is not calibrated, so that it cannot tell absent labels.
     """
-    material = inputs.heldout
-    two = TwoModels(
-        inputs.sam,
-        inputs.clip,
-        resolution=inputs.model.segmentation_resolution,
-        settings=Everything(),
-    )
-    classes = embed_classes(inputs.clip.text_encoder, material.nouns)
-    nothing = embed_classes(inputs.clip.text_encoder, EMPTY_NAMES)
-    student = load_student(inputs.run / "stage3", nouns=material.nouns, classes=classes)
-    bare = student.embed_text(list(material.nouns))
+    drawings, teachers = inputs.heldout, inputs.teachers
+    classes, nothing = teachers.classes(drawings.nouns), teachers.classes(EMPTY_NAMES)
+    student = load_student(inputs.run / "stage3", nouns=drawings.nouns, classes=classes)
+    two = TwoModels(teachers.sam, teachers.clip, settings=Everything())
+    bare = student.embed_text(list(drawings.nouns))
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
     costs: dict[Name, list[Given]] = defaultdict(list)
-    with new_progress() as progress:
-        track = tracker(progress)
-        tuning, _ = inputs.training(pictures=1, scenes=_TUNING_SCENES)
-        everything = tune(
-            two,
-            _ask(tuning, bare, text="choosing thresholds", track=track),
-            classes=classes,
-            nothing=nothing,
-        )
-        for scene, question in _ask(material, bare, text="scenes", track=track):
-            asked = [*question.present, *question.absent]
-            names = [material.nouns[noun] for noun in asked]
-            for name, given in (
-                *ask_student(student, scene.image, names),
-                *ask_two_models(two, scene.image, classes[asked], nothing, settings=everything),
-            ):
-                tallies[name].add(given.answer, question=question, scene=scene)
-                costs[name].append(given)
+    tuning, _ = inputs.training(pictures=1, scenes=_TUNING_SCENES)
+    asked_to_tune = _ask(tuning, bare, text="choosing thresholds")
+    everything = tune(two, asked_to_tune, classes=classes, nothing=nothing)
+    for scene, question in _ask(drawings, bare, text="text-to-mask: scenes"):
+        asked = [*question.present, *question.absent]
+        names = [drawings.nouns[noun] for noun in asked]
+        for name, given in (
+            *ask_student(student, scene.image, names),
+            *ask_two_models(two, scene.image, classes[asked], nothing, settings=everything),
+        ):
+            tallies[name].add(given.answer, question=question, scene=scene)
+            costs[name].append(given)
     return TextToMasks(
         everything=everything,
         tuning_scenes=_TUNING_SCENES,
         methods=tuple(
             Method(
-                figures=tally.row(heads=name, split=material.split),
+                figures=tally.row(heads=name, split=drawings.split),
                 sam_passes=1,
                 clip_passes=float(np.mean([given.clip_passes for given in costs[name]])),
                 milliseconds=float(np.mean([given.milliseconds for given in costs[name]])),
@@ -99,11 +85,9 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     )
 
 
-def _ask(
-    material: Material, bare: np.ndarray, *, text: str, track: Track
-) -> Iterator[tuple[Scene, Question]]:
+def _ask(drawings: Drawings, bare: np.ndarray, *, text: str) -> Iterator[tuple[Scene, Question]]:
     """Scenes with what is asked about them, by the nouns' text embeddings [K,E]."""
-    for scene, rng in track(material.scenes(), material.settings.scenes, text):
+    for scene, rng in track(drawings.scenes(), text, total=drawings.settings.scenes):
         yield scene, pose_question(scene, text_embeddings=bare, rng=rng)
 
 
@@ -119,11 +103,7 @@ def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> 
             f"run `python -m training calibrate --runs {folder.parent.parent}` first"
         )
     student = SamClip.load("torch", model=folder)
-    pack = encode_vocabulary(nouns, embeddings=classes, manifest=student.manifest)
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary, "nouns.json")
-        path.write_bytes(pack)
-        student.load_vocabulary(path)
+    teach_nouns(student, nouns, embeddings=classes)
     return student
 
 
@@ -134,8 +114,7 @@ def ask_student(
     started = time.perf_counter()
     embedding = student.encode_image(image)
     encoding = time.perf_counter() - started
-    heads: Name
-    for heads, refine in (("clip_head", False), ("both_heads", True)):
+    for heads, refine in HEADS.items():
         started = time.perf_counter()
         answer = student.segment_text(embedding, names, refine=refine)
         seconds = encoding + time.perf_counter() - started
@@ -166,6 +145,6 @@ def ask_two_models(
     names: tuple[Name, Name] = ("two_models", "two_models_or_nothing")
     for name, rivals in zip(names, (classes, np.concatenate([classes, nothing])), strict=True):
         started = time.perf_counter()
-        answer = PaintedMasks.of(paint(segments, rivals, labels=len(classes)), labels=len(classes))
+        answer = name_segments(segments, rivals, labels=len(classes))
         seconds = looking + time.perf_counter() - started
         yield name, Given(answer, clip_passes=len(segments.masks), milliseconds=1000 * seconds)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.progress import Progress
 
+from benchmarks.progress import track
 from benchmarks.public.files import (
     DatasetError,
     first_file,
@@ -22,6 +21,7 @@ from benchmarks.public.files import (
     spread,
 )
 from benchmarks.public.record import Accuracy
+from benchmarks.quality.ranking import embed_nouns, share_within
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _WNID = re.compile(r"n\d{8}")
 _CLASS_NAMES = "classnames.txt"
 _IMAGENET_CLASSES = 1000
-_V2_FOLDER = "imagenetv2-matched-frequency-format-val"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def read_imagenet(root: Path, *, limit: int | None) -> LabelledPictures:
     Raises:
         DatasetError: the layout is another one, or there are no names for it.
     """
-    folder = first_folder(root, ["val", "."])
+    folder = first_folder(root, "val", ".")
     folders = {each.name: each for each in folder.iterdir() if _WNID.fullmatch(each.name)}
     if not folders:
         raise DatasetError(f"{folder} has no folders named by wnid, such as n01440764")
@@ -61,8 +60,7 @@ def read_imagenet(root: Path, *, limit: int | None) -> LabelledPictures:
                 f"put their wnids and names into {root / _CLASS_NAMES}"
             )
         names = dict(zip(sorted(folders), _imagenet_names(), strict=True))
-    unknown = sorted(set(folders) - set(names))
-    if unknown:
+    if unknown := sorted(set(folders) - set(names)):
         raise DatasetError(f"{root / _CLASS_NAMES} has no name for {folder / unknown[0]}")
     wnids = sorted(names)
     found = [
@@ -71,9 +69,8 @@ def read_imagenet(root: Path, *, limit: int | None) -> LabelledPictures:
         if wnid in folders
         for picture in list_pictures(folders[wnid])
     ]
-    return LabelledPictures(
-        tuple(names[wnid] for wnid in wnids), spread(found, limit=limit, source=folder)
-    )
+    pictures = spread(found, limit=limit, source=folder)
+    return LabelledPictures(tuple(names[wnid] for wnid in wnids), pictures)
 
 
 def read_imagenet_v2(root: Path, *, limit: int | None) -> LabelledPictures:
@@ -86,7 +83,7 @@ def read_imagenet_v2(root: Path, *, limit: int | None) -> LabelledPictures:
     """
     names = _own_names(root)
     labels = _imagenet_names() if names is None else [names[wnid] for wnid in sorted(names)]
-    folder = first_folder(root, [_V2_FOLDER, "."])
+    folder = first_folder(root, "imagenetv2-matched-frequency-format-val", ".")
     folders = sorted((int(each.name), each) for each in folder.iterdir() if each.name.isdecimal())
     if not folders or folders[-1][0] >= len(labels):
         raise DatasetError(f"{folder} does not hold the folders 0 to {len(labels) - 1}")
@@ -102,9 +99,9 @@ def read_places365(root: Path, *, limit: int | None) -> LabelledPictures:
     Raises:
         DatasetError: a file or folder is missing, or a line does not read as it should.
     """
-    categories = first_file(root, ["categories_places365.txt"])
-    listing = first_file(root, ["places365_val.txt"])
-    folder = first_folder(root, ["val_256", "val_large", "val"])
+    categories = first_file(root, "categories_places365.txt")
+    listing = first_file(root, "places365_val.txt")
+    folder = first_folder(root, "val_256", "val_large", "val")
     names = {index: name for name, index in _numbered_lines(categories)}
     if sorted(names) != list(range(len(names))):
         raise DatasetError(f"{categories} does not number its categories from 0 without gaps")
@@ -125,23 +122,18 @@ CLASSIFICATION: dict[str, Callable[..., LabelledPictures]] = {
 """Set -> what reads it from (root, limit=)."""
 
 
-def measure_accuracy(model: SamClip, data: LabelledPictures, *, progress: Progress) -> Accuracy:
+def measure_accuracy(model: SamClip, data: LabelledPictures) -> Accuracy:
     """Ranks all labels of every picture, as `SamClip.classify` does.
 
     Not by `classify` itself, which refuses ImageNet's labels that read alike. Of equal scores the
     first label wins, so that of two labels that read alike only the first can be right.
 
-    Args:
-        model: what is measured; it says the templates, the resolution and the crop.
-        data: the set.
-        progress: shows how far it is.
-
     Raises:
         DatasetError: a picture cannot be read.
     """
-    classes = _class_embeddings(model, data.labels, progress=progress)
+    classes = embed_nouns(model, data.labels)
     ranks = []
-    for path, truth in progress.track(data.pictures, description="pictures"):
+    for path, truth in track(data.pictures, "pictures"):
         scores = classes @ model.embed_image(read_pixels(path))
         before = (scores[:truth] >= scores[truth]).sum() + (scores[truth:] > scores[truth]).sum()
         ranks.append(int(before))
@@ -152,22 +144,9 @@ def measure_accuracy(model: SamClip, data: LabelledPictures, *, progress: Progre
         templates=len(model.manifest.text.templates),
         resolution_px=task.resolution,
         crop=task.crop,
-        top1=float(np.mean(np.array(ranks) < 1)),
-        top5=float(np.mean(np.array(ranks) < 5)),
+        top1=share_within(np.array(ranks), 1),
+        top5=share_within(np.array(ranks), 5),
     )
-
-
-def _class_embeddings(
-    model: SamClip, labels: Sequence[str], *, progress: Progress
-) -> NDArray[np.float32]:
-    """The mean over the model's templates of each label as a unit vector, float32 [K,E]."""
-    units: dict[str, NDArray[np.float32]] = {}
-    for label in progress.track(labels, description="labels"):
-        if label not in units:
-            prompts = [each.replace("{}", label) for each in model.manifest.text.templates]
-            mean = model.embed_text(prompts).mean(axis=0)
-            units[label] = mean / np.linalg.norm(mean)
-    return np.stack([units[label] for label in labels])
 
 
 def _own_names(root: Path) -> dict[str, str] | None:

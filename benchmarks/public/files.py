@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from benchmarks.record import first_fault
 from samclip_sdk.image import open_image
 
 Item = TypeVar("Item")
@@ -23,7 +24,21 @@ class DatasetError(ValueError):
     """A set whose files are missing, damaged or not laid out as published."""
 
 
-def first_folder(root: Path, names: Sequence[str]) -> Path:
+class CocoImage(BaseModel):
+    """A picture in an annotation file of COCO's kind."""
+
+    id: int
+    file_name: str
+
+
+class Category(BaseModel):
+    """A category in an annotation file of COCO's kind."""
+
+    id: int
+    name: str
+
+
+def first_folder(root: Path, *names: str) -> Path:
     """The first of the folders `names` under `root` that is there; "." is `root` itself.
 
     Raises:
@@ -32,7 +47,7 @@ def first_folder(root: Path, names: Sequence[str]) -> Path:
     return _first(root, names, what="folder", there=Path.is_dir)
 
 
-def first_file(root: Path, names: Sequence[str]) -> Path:
+def first_file(root: Path, *names: str) -> Path:
     """The first of the files `names` under `root` that is there.
 
     Raises:
@@ -41,13 +56,14 @@ def first_file(root: Path, names: Sequence[str]) -> Path:
     return _first(root, names, what="file", there=Path.is_file)
 
 
-def _first(root: Path, names: Sequence[str], *, what: str, there: Callable[[Path], bool]) -> Path:
+def _first(root: Path, names: Iterable[str], *, what: str, there: Callable[[Path], bool]) -> Path:
+    expected = " or ".join(names)
     if not root.is_dir():
-        raise DatasetError(f"{root} is not a folder: expected one with {' or '.join(names)}")
+        raise DatasetError(f"{root} is not a folder: expected one with {expected}")
     for name in names:
         if there(root / name):
             return root / name
-    raise DatasetError(f"{root} has no {what} {' or '.join(names)}")
+    raise DatasetError(f"{root} has no {what} {expected}")
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -65,10 +81,9 @@ def list_lines(path: Path) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not a text file in UTF-8") from error
-    lines = [line for line in lines if line]
-    if not lines:
+    if not any(lines):
         raise DatasetError(f"{path} is empty")
-    return lines
+    return [line for line in lines if line]
 
 
 def read_labels(name: str) -> list[str]:
@@ -76,24 +91,16 @@ def read_labels(name: str) -> list[str]:
     return list_lines(_LABELS / name)
 
 
-def read_json(path: Path, *, keys: Sequence[str] = ()) -> Any:
-    """Reads an annotation file.
-
-    Args:
-        path: of the file.
-        keys: that the object in it must have, a list or an object behind each; none: any JSON.
+def read_annotations(path: Path, kind: Any) -> Any:
+    """Reads a JSON file as a type; what the type does not name is not looked at.
 
     Raises:
-        DatasetError: it is no JSON, or a key is missing.
+        DatasetError: it is no JSON, or not of that type.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}") from error
-    for key in keys:
-        if not isinstance(content, Mapping) or not isinstance(content.get(key), (list, dict)):
-            raise DatasetError(f"{path} has no {key!r}: expected {', '.join(keys)}")
-    return content
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DatasetError(f"{path} is another file: {first_fault(error)}") from error
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
@@ -144,17 +151,3 @@ def spread(items: Iterable[Item], *, limit: int | None, source: Path) -> tuple[I
     if limit is None or limit >= len(every):
         return every
     return tuple(every[index * len(every) // limit] for index in range(limit))
-
-
-def value_of(
-    entry: object, *, key: str, kind: type[Item] | tuple[type[Item], ...], source: Path
-) -> Item:
-    """The value of a key in an annotation.
-
-    Raises:
-        DatasetError: the entry has no such key, or another kind of value behind it.
-    """
-    value = entry.get(key) if isinstance(entry, Mapping) else None
-    if not isinstance(value, kind):
-        raise DatasetError(f"{source} has an entry without a usable {key!r}")
-    return value

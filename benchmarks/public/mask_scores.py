@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,16 @@ import numpy as np
 
 from benchmarks.public.files import DatasetError
 
-Score = Callable[[Path, list[dict[str, Any]], Sequence[int]], dict[str, float | None]]
+Results = list[dict[str, Any]]
+Score = Callable[[Path, Results, Sequence[int]], dict[str, float | None]]
 """Annotation file, results (image_id, category_id, segmentation, score), ids of the pictures that
 were asked -> the fields of `Instances` that are average precisions."""
 
+_COCO_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _LVIS_NAMES = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_small": "APs",
-    "ap_medium": "APm",
-    "ap_large": "APl",
-    "ap_rare": "APr",
-    "ap_common": "APc",
-    "ap_frequent": "APf",
+    **{"ap": "AP", "ap50": "AP50", "ap75": "AP75"},
+    **{"ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"},
+    **{"ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf"},
 }
 
 
@@ -42,18 +38,15 @@ def coco_score() -> Score:
     except ImportError as error:
         raise DatasetError("pycocotools is not installed: pip install pycocotools") from error
 
-    def score(
-        annotations: Path, results: list[dict[str, Any]], image_ids: Sequence[int]
-    ) -> dict[str, float | None]:
+    def score(annotations: Path, results: Results, ids: Sequence[int]) -> dict[str, float | None]:
         with contextlib.redirect_stdout(io.StringIO()):  # it reports by printing
             truth = COCO(str(annotations))
             evaluation = COCOeval(truth, truth.loadRes(results), "segm")
-            evaluation.params.imgIds = list(image_ids)
+            evaluation.params.imgIds = list(ids)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-        return dict(zip(names, map(_share, evaluation.stats[:6]), strict=True))
+        return dict(zip(_COCO_NAMES, map(_share, evaluation.stats[:6]), strict=True))
 
     return score
 
@@ -73,15 +66,13 @@ def lvis_score() -> Score:
             "pip install pycocotools matplotlib"
         ) from error
 
-    def score(
-        annotations: Path, results: list[dict[str, Any]], image_ids: Sequence[int]
-    ) -> dict[str, float | None]:
+    def score(annotations: Path, results: Results, ids: Sequence[int]) -> dict[str, float | None]:
         with _old_numpy():
             truth = lvis.LVIS(str(annotations))
             evaluation = lvis.LVISEval(truth, lvis.LVISResults(truth, results), "segm")
-            evaluation.params.img_ids = list(image_ids)
+            evaluation.params.img_ids = list(ids)
             evaluation.run()
-        found: Mapping[str, float] = evaluation.get_results()
+        found = evaluation.get_results()
         return {name: _share(found[key]) for name, key in _LVIS_NAMES.items()}
 
     return score

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from benchmarks.record import Environment, Subject
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from benchmarks.record import Model, Record, Run, Share
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class EvaluationSettings(_Record):
-    """What was asked. `limit` is the most pictures to take, None for the whole set."""
-
-    dataset: str
-    precision: str | None
-    limit: int | None
-
-
-class Accuracy(_Record):
+class Accuracy(Record):
     """Zero-shot classification: each label averaged over `templates` prompts."""
 
     kind: Literal["accuracy"] = "accuracy"
@@ -36,7 +22,7 @@ class Accuracy(_Record):
     top5: Share
 
 
-class RecallAt(_Record):
+class RecallAt(Record):
     """The share of queries with a right answer among the first 1, 5 and 10."""
 
     r1: Share
@@ -44,7 +30,7 @@ class RecallAt(_Record):
     r10: Share
 
 
-class Retrieval(_Record):
+class Retrieval(Record):
     """Both ways between pictures and captions. `cut` captions were longer than the context."""
 
     kind: Literal["retrieval"] = "retrieval"
@@ -57,14 +43,14 @@ class Retrieval(_Record):
     text_to_image: RecallAt
 
 
-class ClassIou(_Record):
+class ClassIou(Record):
     """A label as it was asked. None: in no picture, and never answered."""
 
     label: str
     iou: Share | None
 
 
-class Segmentation(_Record):
+class Segmentation(Record):
     """Semantic segmentation: the confusion of all pixels of all pictures.
 
     `resize` is how a picture was put into the model's input. `background_threshold` is the score
@@ -85,7 +71,7 @@ class Segmentation(_Record):
     classes: tuple[ClassIou, ...]
 
 
-class Instances(_Record):
+class Instances(Record):
     """Instance segmentation with a detector's boxes and scores; None where there is no truth.
 
     `boxes` were segmented; `left_out` were empty within their picture.
@@ -113,12 +99,10 @@ Figures = Annotated[
 ]
 
 
-class Evaluation(_Record):
-    """The whole of a result file."""
+class Evaluation(Run):
+    """The whole of a record. `limit` is the most pictures to take, null for the whole set."""
 
-    schema_version: Literal[1] = 1
-    subject: Subject
-    environment: Environment
-    settings: EvaluationSettings
-    seconds: float
+    model: Model
+    dataset: str
+    limit: int | None
     figures: tuple[Figures, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from samclip_sdk import SamClip
@@ -45,20 +44,12 @@ class SourceAt:
 
 
 def load_at(
-    runtime: str,
-    *,
-    model: str | os.PathLike[str],
-    precision: str | None,
-    head_resolution_px: int | None,
+    runtime: str, *, model: str, precision: str | None, head_resolution_px: int | None
 ) -> tuple[SamClip, SamClip]:
-    """Loads a model, and the same for its CLIP head alone.
+    """Loads a model as `SamClip.load` does, and the same for its CLIP head alone.
 
-    Args:
-        runtime: as in `SamClip.load`.
-        model: as in `SamClip.load`.
-        precision: as in `SamClip.load`.
-        head_resolution_px: of the second one; None for the paper's if the model is a larger one
-            and runs at it, else the model's own.
+    The second one runs at `head_resolution_px`; if that is None at the paper's resolution if the
+    model is a larger one and runs at it, else at the model's own.
 
     Raises:
         SamClipError: the model cannot be loaded.

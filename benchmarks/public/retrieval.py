@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
+from pydantic import BaseModel
 
+from benchmarks.progress import track
 from benchmarks.public.files import (
+    CocoImage,
     DatasetError,
     first_file,
     first_folder,
-    read_json,
+    read_annotations,
     read_pixels,
     spread,
-    value_of,
 )
 from benchmarks.public.record import RecallAt, Retrieval
+from benchmarks.quality.ranking import ranks_of_truth, share_within
 from samclip_sdk.errors import TextTruncatedWarning
 
 if TYPE_CHECKING:
@@ -41,15 +43,41 @@ class CaptionedPictures:
     pictures: tuple[tuple[Path, tuple[str, ...]], ...]
 
 
+class _Sentence(BaseModel):
+    raw: str
+
+
+class _SplitImage(BaseModel):
+    filename: str
+    split: str
+    sentences: list[_Sentence]
+    filepath: str = ""
+
+
+class _Karpathy(BaseModel):
+    images: list[_SplitImage]
+
+
+class _Caption(BaseModel):
+    image_id: int
+    id: int
+    caption: str
+
+
+class _CocoCaptions(BaseModel):
+    images: list[CocoImage]
+    annotations: list[_Caption]
+
+
 def read_flickr30k(root: Path, *, limit: int | None) -> CaptionedPictures:
     """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures.
 
     Raises:
         DatasetError: a file or folder is missing, or the file is another one.
     """
-    path = first_file(root, ["dataset_flickr30k.json"])
-    folder = first_folder(root, ["flickr30k-images", "flickr30k_images", "images"])
-    return _read_karpathy(path, picture=lambda entry: folder / _name(entry, path), limit=limit)
+    path = first_file(root, "dataset_flickr30k.json")
+    folder = first_folder(root, "flickr30k-images", "flickr30k_images", "images")
+    return _read_karpathy(path, place=lambda _: folder, limit=limit)
 
 
 def read_coco_captions(root: Path, *, limit: int | None) -> CaptionedPictures:
@@ -61,19 +89,16 @@ def read_coco_captions(root: Path, *, limit: int | None) -> CaptionedPictures:
     Raises:
         DatasetError: a file or folder is missing, or the file is another one.
     """
-    years = ("2017", "2014")
-    names = [
-        f"{folder}captions_val{year}.json" for year in years for folder in ("annotations/", "")
-    ]
-    path = first_file(root, ["dataset_coco.json", "annotations/dataset_coco.json", *names])
-    if path.name != "dataset_coco.json":
+    names = ["dataset_coco", "captions_val2017", "captions_val2014"]
+    places = (f"{folder}{name}.json" for name in names for folder in ("annotations/", ""))
+    path = first_file(root, *places)
+    if path.stem != "dataset_coco":
         return _read_coco(path, root=root, limit=limit)
-
-    def picture(entry: object) -> Path:
-        place = value_of(entry, key="filepath", kind=str, source=path)
-        return first_folder(root, [place, f"images/{place}"]) / _name(entry, path)
-
-    return _read_karpathy(path, picture=picture, limit=limit)
+    return _read_karpathy(
+        path,
+        place=lambda entry: first_folder(root, entry.filepath, f"images/{entry.filepath}"),
+        limit=limit,
+    )
 
 
 RETRIEVAL: dict[str, Callable[..., CaptionedPictures]] = {
@@ -83,32 +108,22 @@ RETRIEVAL: dict[str, Callable[..., CaptionedPictures]] = {
 """Set -> what reads it from (root, limit=)."""
 
 
-def measure_retrieval(model: SamClip, data: CaptionedPictures, *, progress: Progress) -> Retrieval:
+def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
     """Ranks all captions for each picture, and all pictures for each caption, by cosine.
 
-    Captions are embedded as they are, without templates. A tie counts against the model.
-
-    Args:
-        model: what is measured; pictures are seen as `classify` sees them.
-        data: the set.
-        progress: shows how far it is.
+    Pictures are seen as `classify` sees them. Captions are embedded as they are, without templates.
+    A tie counts against the model.
 
     Raises:
         DatasetError: a picture cannot be read.
     """
-    pictures = np.stack(
-        [
-            model.embed_image(read_pixels(path))
-            for path, _ in progress.track(data.pictures, description="pictures")
-        ]
-    )
+    paths = [path for path, _ in data.pictures]
+    pictures = np.stack([model.embed_image(read_pixels(path)) for path in track(paths, "pictures")])
     texts = [text for _, captions in data.pictures for text in captions]
     owners = np.repeat(np.arange(len(pictures)), [len(each) for _, each in data.pictures])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TextTruncatedWarning)
-        captions = np.concatenate(
-            [model.embed_text([text]) for text in progress.track(texts, description="captions")]
-        )
+        captions = np.concatenate([model.embed_text([text]) for text in track(texts, "captions")])
     others = [each for each in caught if not issubclass(each.category, TextTruncatedWarning)]
     for each in others:
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
@@ -147,54 +162,42 @@ def picture_ranks(pictures: Array, *, captions: Array, owners: Ranks) -> Ranks:
 
 def caption_ranks(pictures: Array, *, captions: Array, owners: Ranks) -> Ranks:
     """How many other pictures stand before the own one of each caption: int64 [M]."""
-    ranks = np.empty(len(captions), np.int64)
-    for start in range(0, len(captions), _ROWS):
-        part = slice(start, start + _ROWS)
-        scores = captions[part] @ pictures.T
-        own = np.take_along_axis(scores, owners[part, None], axis=1)
-        ranks[part] = (scores >= own).sum(axis=1) - 1
-    return ranks
+    parts = [slice(start, start + _ROWS) for start in range(0, len(captions), _ROWS)]
+    return np.concatenate(
+        [ranks_of_truth(captions[part] @ pictures.T, truth=owners[part]) for part in parts]
+    )
 
 
 def _recall(ranks: Ranks) -> RecallAt:
-    r1, r5, r10 = (float(np.mean(ranks < k)) for k in (1, 5, 10))
+    r1, r5, r10 = (share_within(ranks, first) for first in (1, 5, 10))
     return RecallAt(r1=r1, r5=r5, r10=r10)
 
 
 def _read_karpathy(
-    path: Path, *, picture: Callable[[object], Path], limit: int | None
+    path: Path, *, place: Callable[[_SplitImage], Path], limit: int | None
 ) -> CaptionedPictures:
-    found = []
-    for entry in read_json(path, keys=["images"])["images"]:
-        if value_of(entry, key="split", kind=str, source=path) == "test":
-            sentences = value_of(entry, key="sentences", kind=list, source=path)
-            captions = [value_of(each, key="raw", kind=str, source=path) for each in sentences]
-            found.append((entry, captions))
-    chosen = spread(found, limit=limit, source=path)
-    return _captioned([(picture(entry), captions) for entry, captions in chosen], source=path)
-
-
-def _read_coco(path: Path, *, root: Path, limit: int | None) -> CaptionedPictures:
-    content = read_json(path, keys=["images", "annotations"])
-    place = path.stem.rpartition("_")[2]
-    folder = first_folder(root, [place, f"images/{place}"])
-    captions: dict[int, list[tuple[int, str]]] = {}
-    for entry in content["annotations"]:
-        image, number = (value_of(entry, key=k, kind=int, source=path) for k in ("image_id", "id"))
-        text = value_of(entry, key="caption", kind=str, source=path)
-        captions.setdefault(image, []).append((number, text))
-    names = {
-        value_of(entry, key="id", kind=int, source=path): value_of(
-            entry, key="file_name", kind=str, source=path
-        )
-        for entry in content["images"]
-    }
-    chosen = spread(sorted(set(names) & set(captions)), limit=limit, source=path)
-    rows = [(folder / names[each], [text for _, text in sorted(captions[each])]) for each in chosen]
+    entries = read_annotations(path, _Karpathy).images
+    tested = (entry for entry in entries if entry.split == "test")
+    rows = (
+        (place(entry) / entry.filename, [each.raw for each in entry.sentences])
+        for entry in spread(tested, limit=limit, source=path)
+    )
     return _captioned(rows, source=path)
 
 
-def _captioned(rows: list[tuple[Path, list[str]]], *, source: Path) -> CaptionedPictures:
+def _read_coco(path: Path, *, root: Path, limit: int | None) -> CaptionedPictures:
+    content = read_annotations(path, _CocoCaptions)
+    year = path.stem.rpartition("_")[2]
+    folder = first_folder(root, year, f"images/{year}")
+    captions: dict[int, list[str]] = {}
+    for each in sorted(content.annotations, key=lambda each: each.id):
+        captions.setdefault(each.image_id, []).append(each.caption)
+    names = {each.id: each.file_name for each in content.images}
+    chosen = spread(sorted(set(names) & set(captions)), limit=limit, source=path)
+    return _captioned(((folder / names[each], captions[each]) for each in chosen), source=path)
+
+
+def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> CaptionedPictures:
     kept = []
     for picture, captions in rows:
         texts = tuple(text for text in captions if text.strip())[:_CAPTIONS]
@@ -202,7 +205,3 @@ def _captioned(rows: list[tuple[Path, list[str]]], *, source: Path) -> Captioned
             raise DatasetError(f"{source} has no caption for {picture.name}")
         kept.append((picture, texts))
     return CaptionedPictures(tuple(kept))
-
-
-def _name(entry: Any, source: Path) -> str:
-    return value_of(entry, key="filename", kind=str, source=source)

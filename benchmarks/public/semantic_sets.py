@@ -9,23 +9,25 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from benchmarks.public.files import (
+    Category,
     DatasetError,
     first_file,
     first_folder,
     list_lines,
     list_pictures,
+    read_annotations,
     read_indices,
-    read_json,
     read_labels,
     read_pixels,
     spread,
-    value_of,
 )
 
 Truth = NDArray[np.int16]
-ReadTruth = Callable[[Path], Truth]
+Pairs = tuple[tuple[Path, Path], ...]
+"""Path of each picture, and of its truth."""
 
 IGNORED = -1
 """In a truth: a pixel that is not judged. Labels are 0 to K-1, and K is the background."""
@@ -49,8 +51,23 @@ class SemanticSet:
 
     labels: tuple[str, ...]
     background: bool
-    pictures: tuple[tuple[Path, Path], ...]
-    read_truth: ReadTruth
+    pictures: Pairs
+    read_truth: Callable[[Path], Truth]
+
+
+class _Segment(BaseModel):
+    id: int
+    category_id: int
+
+
+class _Panoptic(BaseModel):
+    file_name: str
+    segments_info: list[_Segment]
+
+
+class _PanopticFile(BaseModel):
+    annotations: list[_Panoptic]
+    categories: list[Category]
 
 
 def read_pascal_voc(root: Path, *, limit: int | None) -> SemanticSet:
@@ -59,16 +76,8 @@ def read_pascal_voc(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one.
     """
-    labels = read_labels("pascal_voc.txt")
-    folder = first_folder(root, ["VOCdevkit/VOC2012", "VOC2012", "."])
-    return SemanticSet(
-        labels=tuple(labels),
-        background=True,
-        pictures=_voc_pictures(
-            folder, masks="SegmentationClass", listing="ImageSets/Segmentation", limit=limit
-        ),
-        read_truth=_by_table({0: len(labels), **_counted(labels, first=1), _VOID: IGNORED}),
-    )
+    folder = first_folder(root, "VOCdevkit/VOC2012", "VOC2012", ".")
+    return _read_voc(folder, "pascal_voc.txt", context="", background=True, limit=limit)
 
 
 def read_pascal_context(root: Path, *, limit: int | None) -> SemanticSet:
@@ -77,7 +86,8 @@ def read_pascal_context(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one.
     """
-    return _context(root, limit=limit, background=False)
+    folder = first_folder(root, "VOCdevkit/VOC2010", "VOC2010", ".")
+    return _read_voc(folder, "pascal_context.txt", context="Context", background=False, limit=limit)
 
 
 def read_pascal_context_60(root: Path, *, limit: int | None) -> SemanticSet:
@@ -86,23 +96,23 @@ def read_pascal_context_60(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one.
     """
-    return _context(root, limit=limit, background=True)
+    folder = first_folder(root, "VOCdevkit/VOC2010", "VOC2010", ".")
+    return _read_voc(folder, "pascal_context.txt", context="Context", background=True, limit=limit)
 
 
-def _context(root: Path, *, limit: int | None, background: bool) -> SemanticSet:
-    labels = read_labels("pascal_context.txt")
-    folder = first_folder(root, ["VOCdevkit/VOC2010", "VOC2010", "."])
-    zero = len(labels) if background else IGNORED
+def _read_voc(
+    folder: Path, names: str, *, context: str, background: bool, limit: int | None
+) -> SemanticSet:
+    labels = read_labels(names)
+    listing = first_file(folder, f"ImageSets/Segmentation{context}/val.txt")
+    images = first_folder(folder, "JPEGImages")
+    masks = first_folder(folder, f"SegmentationClass{context}")
+    pictures = [images / f"{name}.jpg" for name in list_lines(listing)]
     return SemanticSet(
         labels=tuple(labels),
         background=background,
-        pictures=_voc_pictures(
-            folder,
-            masks="SegmentationClassContext",
-            listing="ImageSets/SegmentationContext",
-            limit=limit,
-        ),
-        read_truth=_by_table({0: zero, **_counted(labels, first=1), _VOID: IGNORED}),
+        pictures=_pairs(pictures, masks=masks, source=listing, limit=limit),
+        read_truth=_from_one(labels, zero=len(labels) if background else IGNORED),
     )
 
 
@@ -112,23 +122,20 @@ def read_ade20k(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one, or the table of labels is.
     """
-    folder = first_folder(root, ["ADEChallengeData2016", "."])
-    table = first_file(folder, ["objectInfo150.txt"])
+    folder = first_folder(root, "ADEChallengeData2016", ".")
+    table = first_file(folder, "objectInfo150.txt")
     heading, *rows = ([cell.strip() for cell in row.split("\t")] for row in list_lines(table))
-    if (
-        heading[0] != "Idx"
-        or heading[-1] != "Name"
-        or [row[0] for row in rows] != [str(index) for index in range(1, len(rows) + 1)]
-    ):
+    counted = [row[0] for row in rows] == [str(index) for index in range(1, len(rows) + 1)]
+    if heading[0] != "Idx" or heading[-1] != "Name" or not counted:
         raise DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
     labels = [row[-1].partition(",")[0].strip() for row in rows]
-    images = first_folder(folder, ["images/validation"])
-    masks = first_folder(folder, ["annotations/validation"])
+    images = first_folder(folder, "images/validation")
+    masks = first_folder(folder, "annotations/validation")
     return SemanticSet(
         labels=_distinct(labels, source=table),
         background=False,
         pictures=_pairs(list_pictures(images), masks=masks, source=images, limit=limit),
-        read_truth=_by_table({0: IGNORED, **_counted(labels, first=1), _VOID: IGNORED}),
+        read_truth=_from_one(labels, zero=IGNORED),
     )
 
 
@@ -138,13 +145,12 @@ def read_coco_stuff(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one.
     """
-    rows = [line.partition(" ") for line in read_labels("coco_stuff.txt")]
-    table = {int(value): index for index, (value, _, _) in enumerate(rows)}
+    names = _stuff_names()
     return SemanticSet(
-        labels=tuple(spoken(name) for _, _, name in rows),
+        labels=tuple(map(spoken, names.values())),
         background=False,
         pictures=_stuff_pictures(root, limit=limit),
-        read_truth=_by_table({**table, _VOID: IGNORED}),
+        read_truth=_by_table({**{value: i for i, value in enumerate(names)}, _VOID: IGNORED}),
     )
 
 
@@ -154,15 +160,14 @@ def read_coco_object(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one.
     """
-    rows = [line.partition(" ") for line in read_labels("coco_stuff.txt")]
-    things = [row for row in rows if int(row[0]) < _LAST_THING]
-    table = {int(value): len(things) for value, _, _ in rows}
-    table |= {int(value): index for index, (value, _, _) in enumerate(things)}
+    names = _stuff_names()
+    things = [value for value in names if value < _LAST_THING]
+    table = dict.fromkeys([*names, _VOID], len(things))
     return SemanticSet(
-        labels=tuple(name for _, _, name in things),
+        labels=tuple(names[value] for value in things),
         background=True,
         pictures=_stuff_pictures(root, limit=limit),
-        read_truth=_by_table({**table, _VOID: len(things)}),
+        read_truth=_by_table(table | {value: i for i, value in enumerate(things)}),
     )
 
 
@@ -172,35 +177,22 @@ def read_coco_panoptic(root: Path, *, limit: int | None) -> SemanticSet:
     Raises:
         DatasetError: the layout is another one.
     """
-    path = first_file(root, ["annotations/panoptic_val2017.json", "panoptic_val2017.json"])
-    content = read_json(path, keys=["annotations", "categories"])
-    images = first_folder(root, ["val2017", "images/val2017"])
-    masks = first_folder(root, ["annotations/panoptic_val2017", "panoptic_val2017"])
-    categories = {
-        value_of(entry, key="id", kind=int, source=path): value_of(
-            entry, key="name", kind=str, source=path
-        )
-        for entry in content["categories"]
+    path = first_file(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
+    content = read_annotations(path, _PanopticFile)
+    images = first_folder(root, "val2017", "images/val2017")
+    masks = first_folder(root, "annotations/panoptic_val2017", "panoptic_val2017")
+    categories = sorted(content.categories, key=lambda each: each.id)
+    index = {each.id: place for place, each in enumerate(categories)}
+    segments = {
+        each.file_name: {part.id: index.get(part.category_id) for part in each.segments_info}
+        for each in content.annotations
     }
-    index = {category: place for place, category in enumerate(sorted(categories))}
-    segments = {}
-    for entry in content["annotations"]:
-        name = value_of(entry, key="file_name", kind=str, source=path)
-        parts = value_of(entry, key="segments_info", kind=list, source=path)
-        segments[name] = {
-            value_of(part, key="id", kind=int, source=path): index.get(part.get("category_id"))
-            for part in parts
-        }
-
-    def read_truth(mask: Path) -> Truth:
-        return _panoptic_truth(mask, segments=segments[mask.name])
-
     pictures = [images / Path(name).with_suffix(".jpg") for name in sorted(segments)]
     return SemanticSet(
-        labels=_distinct([spoken(categories[each]) for each in sorted(categories)], source=path),
+        labels=_distinct([spoken(each.name) for each in categories], source=path),
         background=False,
         pictures=_pairs(pictures, masks=masks, source=path, limit=limit),
-        read_truth=read_truth,
+        read_truth=lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
     )
 
 
@@ -219,8 +211,7 @@ SEMANTIC: dict[str, Callable[..., SemanticSet]] = {
 def spoken(name: str) -> str:
     """A COCO category as words: "wall-brick" is a brick wall, "tree-merged" a tree."""
     plain = re.sub(r"(-other|-stuff|-merged)+$", "", name)
-    plain = _MATERIAL.sub(r"\2 \1", plain)
-    return plain.replace("-", " ")
+    return _MATERIAL.sub(r"\2 \1", plain).replace("-", " ")
 
 
 def _panoptic_truth(mask: Path, *, segments: Mapping[int, int | None]) -> Truth:
@@ -236,7 +227,13 @@ def _panoptic_truth(mask: Path, *, segments: Mapping[int, int | None]) -> Truth:
     return truth
 
 
-def _by_table(values: Mapping[int, int]) -> ReadTruth:
+def _from_one(labels: Iterable[str], *, zero: int) -> Callable[[Path], Truth]:
+    """What reads a label map that counts labels from 1."""
+    counted = {value: index for index, (value, _) in enumerate(enumerate(labels, start=1))}
+    return _by_table({0: zero, **counted, _VOID: IGNORED})
+
+
+def _by_table(values: Mapping[int, int]) -> Callable[[Path], Truth]:
     """What reads a label map with these values, and refuses any other."""
     table = np.full(256, _NEVER, np.int16)
     table[list(values)] = list(values.values())
@@ -252,34 +249,25 @@ def _by_table(values: Mapping[int, int]) -> ReadTruth:
     return read_truth
 
 
-def _counted(labels: Iterable[str], *, first: int) -> dict[int, int]:
-    return {first + index: index for index, _ in enumerate(labels)}
-
-
 def _distinct(labels: list[str], *, source: Path) -> tuple[str, ...]:
     if not labels or len(set(labels)) < len(labels) or "" in labels:
         raise DatasetError(f"{source} has no labels, an empty one, or one twice")
     return tuple(labels)
 
 
-def _voc_pictures(
-    folder: Path, *, masks: str, listing: str, limit: int | None
-) -> tuple[tuple[Path, Path], ...]:
-    path = first_file(folder, [f"{listing}/val.txt"])
-    images = first_folder(folder, ["JPEGImages"])
-    pictures = [images / f"{name}.jpg" for name in list_lines(path)]
-    return _pairs(pictures, masks=first_folder(folder, [masks]), source=path, limit=limit)
+def _stuff_names() -> dict[int, str]:
+    """Name by stored value."""
+    rows = (line.partition(" ") for line in read_labels("coco_stuff.txt"))
+    return {int(value): name for value, _, name in rows}
 
 
-def _stuff_pictures(root: Path, *, limit: int | None) -> tuple[tuple[Path, Path], ...]:
-    images = first_folder(root, ["val2017", "images/val2017"])
-    names = ["stuffthingmaps/val2017", "stuffthingmaps_trainval2017/val2017", "annotations/val2017"]
-    masks = first_folder(root, names)
+def _stuff_pictures(root: Path, *, limit: int | None) -> Pairs:
+    images = first_folder(root, "val2017", "images/val2017")
+    names = ("stuffthingmaps/val2017", "stuffthingmaps_trainval2017/val2017", "annotations/val2017")
+    masks = first_folder(root, *names)
     return _pairs(list_pictures(images), masks=masks, source=images, limit=limit)
 
 
-def _pairs(
-    pictures: Iterable[Path], *, masks: Path, source: Path, limit: int | None
-) -> tuple[tuple[Path, Path], ...]:
+def _pairs(pictures: Iterable[Path], *, masks: Path, source: Path, limit: int | None) -> Pairs:
     pairs = ((picture, masks / f"{picture.stem}.png") for picture in pictures)
     return spread(pairs, limit=limit, source=source)

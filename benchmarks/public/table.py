@@ -1,12 +1,11 @@
-"""An evaluation as a table on the screen, beside what the paper reports for its own model."""
+"""An evaluation as a table, beside what the paper reports for its own model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.table import Table
-
 from benchmarks.public.record import Accuracy, Evaluation, Figures, Instances, Retrieval
+from benchmarks.report import NONE, percent, table
 
 PUBLISHED = {
     "imagenet": {"top-1": "72.4 at 336 px"},
@@ -28,36 +27,29 @@ PUBLISHED = {
 """SAM-CLIP ViT-B (arXiv 2310.15308), tables 1, 2, 5 and 6, in percent."""
 
 _HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
-_NONE = "–"
 
 
-def render(evaluation: Evaluation) -> Table:
+def render(evaluation: Evaluation) -> str:
     """The figures in percent; the last column is the paper's model, not the measured one."""
-    subject, settings = evaluation.subject, evaluation.settings
-    random = ", random weights" if subject.random_weights else ""
-    title = f"{subject.name} {subject.revision}{random}: {settings.dataset}"
-    table = Table("", "measured", "SAM-CLIP in the paper", title=title)
-    published = PUBLISHED.get(settings.dataset, {})
+    model, published = evaluation.model, PUBLISHED.get(evaluation.dataset, {})
+    rows = []
     for figures in evaluation.figures:
-        for name, value in _rows(figures):
-            measured = _NONE if value is None else f"{value:.1%}"
-            table.add_row(name, measured, published.get(name, _NONE))
-        table.add_row("pictures", f"{figures.pictures} at {figures.resolution_px} px", "")
-    return table
+        shares = _rows(figures)
+        rows += [[name, percent(value), published.get(name, NONE)] for name, value in shares]
+        rows.append(["pictures", f"{figures.pictures} at {figures.resolution_px} px", ""])
+    random = ", random weights" if model.random_weights else ""
+    title = f"{model.name} {model.revision}{random}: {evaluation.dataset}"
+    return f"{title}\n\n{table(('percent', 'measured', 'SAM-CLIP in the paper'), rows)}\n"
 
 
 def _rows(figures: Figures) -> Iterator[tuple[str, float | None]]:
     if isinstance(figures, Accuracy):
-        yield "top-1", figures.top1
-        yield "top-5", figures.top5
+        yield from {"top-1": figures.top1, "top-5": figures.top5}.items()
     elif isinstance(figures, Retrieval):
-        for way, recall in (
-            ("image to text", figures.image_to_text),
-            ("text to image", figures.text_to_image),
-        ):
-            yield f"{way}, R@1", recall.r1
-            yield f"{way}, R@5", recall.r5
-            yield f"{way}, R@10", recall.r10
+        ways = {"image to text": figures.image_to_text, "text to image": figures.text_to_image}
+        for way, recall in ways.items():
+            for first, share in ((1, recall.r1), (5, recall.r5), (10, recall.r10)):
+                yield f"{way}, R@{first}", share
     elif isinstance(figures, Instances):
         for name in ("", "50", "75", "_small", "_medium", "_large"):
             yield f"AP{name.replace('_', ', ')}", getattr(figures, f"ap{name}")

@@ -1,4 +1,4 @@
-"""The pictures that everything is measured on: drawings and backgrounds that no training saw.
+"""The pictures that quality is measured on: drawings and backgrounds that no training saw.
 
 Picture i of a split depends on the seed and i alone.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import HELDOUT, OPENMOJI, UNSEEN, Settings
+from benchmarks.quality.record import HELDOUT, OPENMOJI, UNSEEN, Settings
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.scenes import Scene, clean_picture, compose_scene
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
@@ -36,7 +36,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Material:
+class Drawings:
     """One split of the evaluation.
 
     Attributes:
@@ -93,9 +93,9 @@ class Material:
         return np.random.default_rng([self.settings.seed, stream, index])
 
 
-def load_materials(
+def load_drawings(
     settings: Settings, *, openmoji: Path | None, corpus: Path = CORPUS
-) -> tuple[tuple[Material, ...], list[Picture]]:
+) -> tuple[tuple[Drawings, ...], list[Picture]]:
     """Loads every split.
 
     Args:
@@ -121,11 +121,21 @@ def load_materials(
         )
     # Taught nouns are among its names, since a photo may show one and they compete as answers.
     splits[UNSEEN] = load_corpus(corpus, split=UNSEEN, nouns=[*taught, *unseen])
-    materials = tuple(
-        Material(split, without_copies(each, of=train), len(taught), settings)
+    found = tuple(
+        Drawings(split, without_copies(each, of=train), len(taught), settings)
         for split, each in splits.items()
     )
-    return materials, Material("train", train, len(taught), settings).clean()
+    return found, Drawings("train", train, len(taught), settings).clean()
+
+
+def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
+    """The cut-outs of a corpus that are chosen, bool [M]."""
+    kept = np.flatnonzero(chosen)
+    return replace(
+        corpus,
+        cutouts=tuple(corpus.cutouts[index] for index in kept),
+        labels=corpus.labels[kept],
+    )
 
 
 def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:
@@ -134,13 +144,8 @@ def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:
     Some sets hold one drawing under two file names, and a split by file may part the two.
     """
     pictures, others = _thumbnails(corpus), _thumbnails(of)
-    nearest = np.array([np.abs(others - picture).mean(axis=1).min() for picture in pictures])
-    kept = np.flatnonzero(nearest >= _SAME)
-    return replace(
-        corpus,
-        cutouts=tuple(corpus.cutouts[index] for index in kept),
-        labels=corpus.labels[kept],
-    )
+    nearest = [np.abs(others - picture).mean(axis=1).min() for picture in pictures]
+    return subset(corpus, np.array(nearest) >= _SAME)
 
 
 def _thumbnails(corpus: Corpus) -> np.ndarray:

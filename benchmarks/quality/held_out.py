@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.quality.drawings import Material, load_materials
-from benchmarks.record import HELDOUT, Settings
+from benchmarks.quality.drawings import Drawings, load_drawings
+from benchmarks.quality.record import HELDOUT, Settings
 from samclip_sdk.atomic_file import atomic_file
 from training.composed.scenes import Scene
 
@@ -35,14 +35,14 @@ def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> Non
         StorageError: a file cannot be written.
     """
     settings = Settings(nouns=nouns, pictures=1, scenes=pictures, seed=seed)
-    material = next(
-        each for each in load_materials(settings, openmoji=None)[0] if each.split == HELDOUT
+    drawings = next(
+        each for each in load_drawings(settings, openmoji=None)[0] if each.split == HELDOUT
     )
     entries: list[dict[str, object]] = []
     vocabulary: set[str] = set()
-    for index, (scene, _) in enumerate(material.scenes()):
+    for index, (scene, _) in enumerate(drawings.scenes()):
         name = f"{index:02}.jpg"
-        image, boxes, labels = _cut(scene, material=material, wide=bool(index % 2))
+        image, boxes, labels = _cut(scene, drawings=drawings, wide=bool(index % 2))
         encoded = io.BytesIO()
         Image.fromarray(image).save(encoded, "JPEG", quality=_QUALITY)
         with atomic_file(folder / name) as file:
@@ -55,7 +55,7 @@ def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> Non
 
 
 def _cut(
-    scene: Scene, *, material: Material, wide: bool
+    scene: Scene, *, drawings: Drawings, wide: bool
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The wide or tall part of a square scene, and the boxes and nouns of what is still in it."""
     side = len(scene.image)
@@ -63,5 +63,5 @@ def _cut(
     height, width = (short, side) if wide else (side, short)
     boxes = np.minimum(scene.boxes, [width, height, width, height])
     seen = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= _MIN_SIDE_PX
-    names = dict.fromkeys(material.nouns[label] for label in scene.labels[seen])
+    names = dict.fromkeys(drawings.nouns[label] for label in scene.labels[seen])
     return scene.image[:height, :width], boxes[seen].astype(int), list(names)

@@ -1,4 +1,4 @@
-"""The floor: what needs no learning. HOG and colour, nearest neighbour among training cut-outs.
+"""The floor, which needs no learning: the nearest training cut-out by HOG and colour.
 
 HOG is Dalal and Triggs's: gradients of the strongest colour channel, nine unsigned orientations,
 8 x 8 px cells, 2 x 2 cells a block, L2-Hys. It is written out here since OpenCV 5 no longer has it.

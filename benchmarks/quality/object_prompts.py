@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 
-from benchmarks.record import PromptIou
+from benchmarks.quality.record import PromptIou
 from training.composed.scenes import Scene
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class PromptTally:
         points = np.array([innermost_pixel(mask) for mask in scene.masks], np.float32)
         prompts: dict[str, dict[str, Any]] = {
             "box": {"boxes": scene.boxes},
-            "point": {"points": points[:, None], "labels": np.ones((len(points), 1), np.int32)},
+            "point": {"points": points[:, None]},
         }
         for name, prompt in prompts.items():
             single = model.segment(embedding, multimask_output=False, **prompt)
@@ -37,7 +37,7 @@ class PromptTally:
             several = model.segment(embedding, multimask_output=True, **prompt)
             self._ious[f"{name}_best"] += best_ious(several, truth=scene.masks)
 
-    def row(self, *, who: str, split: str) -> PromptIou:
+    def row(self, *, who: Literal["model", "sam_teacher"], split: str) -> PromptIou:
         """The means over all objects so far."""
         means = {name: float(np.mean(ious)) for name, ious in self._ious.items()}
         return PromptIou(who=who, split=split, objects=len(self._ious["box"]), **means)

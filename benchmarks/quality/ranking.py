@@ -1,14 +1,20 @@
-"""Top-1 and top-5: how often the right noun is among the first."""
+"""Classification as ranks: how many labels are placed before the right one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.quality.drawings import Material, Picture
-from benchmarks.record import UNSEEN, TopK
+from benchmarks.progress import track
+from benchmarks.quality.drawings import Drawings, Picture
+from benchmarks.quality.record import UNSEEN, TopK
+from samclip_sdk.text import normalize
+
+if TYPE_CHECKING:
+    from samclip_sdk import SamClip
 
 Rank = Callable[[np.ndarray], np.ndarray]
 """Pictures, uint8 RGB [B,S,S,3], to a score for each noun, float [B,K]; only the order counts."""
@@ -16,53 +22,64 @@ Rank = Callable[[np.ndarray], np.ndarray]
 _BATCH = 32  # pictures
 
 
-def measure_classification(
+def measure_ranking(
     rank: Rank,
-    material: Material,
+    drawings: Drawings,
     *,
-    who: str,
-    track: Callable[[Iterable[Picture], int], Iterable[Picture]],
+    who: Literal["model", "clip_teacher", "floor"],
+    name: str | None = None,
 ) -> Iterator[TopK]:
     """Ranks the nouns of clean and of composed pictures.
 
     Args:
-        rank: the classifier over `material.nouns`.
-        material: the split.
-        who: "model", "clip_teacher" or "floor".
-        track: shows progress over an iterable of known length.
+        rank: the classifier over `drawings.nouns`.
+        drawings: the split.
+        who: what is measured.
+        name: of it, for the progress bar; `who` if None.
 
     Yields:
         A row for clean and one for composed pictures. Of nouns never taught there are two each:
         told apart among themselves, and among the taught ones too.
     """
-    clean = material.clean()
-    for picture, pictures, count in (
+    clean = drawings.clean()
+    kinds: tuple[tuple[Literal["clean", "composed"], Iterable[Picture], int], ...] = (
         ("clean", clean, len(clean)),
-        ("composed", material.composed(), material.settings.pictures),
-    ):
+        ("composed", drawings.composed(), drawings.settings.pictures),
+    )
+    for picture, pictures, count in kinds:
         scores, truth = [], []
-        for batch in _batches(track(pictures, count)):
+        shown = f"classify: {drawings.split}, {picture}, {name or who}"
+        for batch in _batches(track(pictures, shown, total=count)):
             found = rank(np.stack([each.image for each in batch]))
             for each, row in zip(batch, found, strict=True):
                 # Given to every classifier alike, so that they are compared on the same answers.
                 scores.append(np.array(row, np.float32))
                 scores[-1][each.also] = -np.inf
                 truth.append(each.label)
-        every = np.arange(len(material.nouns))
-        own = np.arange(material.taught, len(material.nouns))
-        for candidates in (own, every) if material.split == UNSEEN else (every,):
+        every = np.arange(len(drawings.nouns))
+        own = np.arange(drawings.taught, len(drawings.nouns))
+        for candidates in (own, every) if drawings.split == UNSEEN else (every,):
             ranks = ranks_of_truth(
                 np.stack(scores)[:, candidates], truth=np.searchsorted(candidates, truth)
             )
             yield TopK(
                 who=who,
-                split=material.split,
+                split=drawings.split,
                 picture=picture,
                 labels=len(candidates),
                 pictures=len(ranks),
-                top1=float(np.mean(ranks < 1)),
-                top5=float(np.mean(ranks < 5)),
+                top1=share_within(ranks, 1),
+                top5=share_within(ranks, 5),
             )
+
+
+def embed_nouns(model: SamClip, nouns: Sequence[str]) -> np.ndarray:
+    """Embeds K nouns as `SamClip.classify` does, each once: float32 [K,E], unit length."""
+    found: dict[str, np.ndarray] = {}
+    for noun in track(list(dict.fromkeys(nouns)), "nouns"):
+        prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
+        found[noun] = normalize(model.embed_text(prompts).mean(axis=0))
+    return np.stack([found[noun] for noun in nouns])
 
 
 def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
@@ -83,6 +100,11 @@ def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
     right = np.take_along_axis(scores, np.asarray(truth)[:, None], axis=1)
     ranks: np.ndarray = (scores >= right).sum(axis=1) - 1
     return ranks
+
+
+def share_within(ranks: np.ndarray, first: int) -> float:
+    """The share of ranks [N] that are among so many first ones."""
+    return float(np.mean(ranks < first))
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.quality.object_prompts import iou
-from benchmarks.record import TextToMask
+from benchmarks.quality.record import TextToMask
 from training.composed.label_questions import Question
 from training.composed.scenes import Scene
 

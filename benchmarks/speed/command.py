@@ -1,140 +1,127 @@
-"""`python -m benchmarks latency` measures, `latency-report` shows it, `compare` compares two."""
+"""`python -m benchmarks speed` times subjects, `compare` holds two records against each other."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 
-from benchmarks.quality.report import insert_table
-from benchmarks.record import describe_environment
+from benchmarks.command import Output, Write, find_place, finish, one_line_errors
+from benchmarks.record import describe_environment, read_record
 from benchmarks.speed.compare import render_comparison
 from benchmarks.speed.device import describe_device, describe_state
 from benchmarks.speed.measure import measure_subjects
-from benchmarks.speed.process import publishable
+from benchmarks.speed.record import SeriesPoint, Settings, Speed
 from benchmarks.speed.report import render
-from benchmarks.speed.schema import Latency, Settings, published_schema, read_latency
-from benchmarks.speed.subjects import check_spec
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import SamClipError
+from benchmarks.speed.subject import check_spec
+from benchmarks.speed.subject_list import (
+    FEW_RUNS,
+    RUNS,
+    SAM_CLIP_TORCH,
+    VIT_B,
+    main_specs,
+    series_specs,
+)
 
-_MARKER = "latency"
-
-Source = Annotated[Path, typer.Argument(help="what latency wrote", exists=True)]
-Page = Annotated[
-    Path | None, typer.Option(help="Markdown with <!-- latency --> and its end", exists=True)
-]
-Chart = Annotated[Path | None, typer.Option(help="a bar chart, PNG")]
+Source = Annotated[Path, typer.Argument(help="what speed wrote", exists=True)]
+Say = Callable[[str], None]
 
 
-def latency(
+def speed(
     subject: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="whom: samclip, a peer or module:Class, with arguments behind commas, such as "
-            "samclip,model=my-bundle,precision=int8,threads=2; repeatable"
+            help="measure this one alone: samclip, a peer or module:Class, with arguments behind "
+            "commas, such as samclip,model=my-bundle,precision=int8,threads=2; may be given again"
         ),
-    ],
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="all published subjects, not only those of the bars")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option(help="where the ViT-B bundle is, or is exported to")
+    ] = Path("runs/speed"),
     rounds: Annotated[int, typer.Option(help="each opens every subject afresh", min=1)] = 3,
-    seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 5.0,
-    at_least: Annotated[int, typer.Option(help="runs, whatever they take", min=1)] = 3,
-    at_most: Annotated[int, typer.Option(help="runs, in a round", min=1)] = 1000,
+    seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
+    at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
+    at_most: Annotated[int, typer.Option(help="runs, in a round", min=1)] = 200,
     limit: Annotated[
         float, typer.Option(help="seconds after which a run or a load has failed", min=1)
-    ] = 1800.0,
+    ] = 900.0,
     baseline: Annotated[
-        str | None,
-        typer.Option(help="the key of the subject to compare with; by default the first one's"),
+        str | None, typer.Option(help="the key of the subject to compare with")
     ] = None,
-    output: Annotated[Path, typer.Option(help="the result, JSON")] = Path("latency.json"),
-    page: Page = None,
-    figure: Chart = None,
+    output: Output = None,
+    write: Write = False,
 ) -> None:
-    """Times subjects on this device, one at a time, in rounds, each in a process of its own."""
-    try:
-        _check(subject, outputs=(output, figure), page=page)
+    """Times the SDK and its peers on this device, in rounds, each in a process of its own.
+
+    Without a subject it takes those of docs/benchmarks/speed.md: ViT-B at 1024 px and samclip-tiny
+    beside their peers. The machine should be idle.
+    """
+    with one_line_errors():
+        _check(subject or (), everything=everything, write=write)
+        place = find_place("speed", output=output, write=write)
         settings = Settings(
             rounds=rounds,
             seconds=seconds,
             at_least=at_least,
             at_most=max(at_least, at_most),
-            baseline=baseline,
+            baseline=baseline or (None if subject else SAM_CLIP_TORCH),
         )
-        record = _measure(subject, settings=settings, limit_s=limit)
-        with atomic_file(output) as file:
-            file.write(f"{record.model_dump_json(indent=1)}\n".encode())
-        _show(record, page=page, figure=figure)
-    except (SamClipError, OSError, ValueError) as error:
-        _fail(str(error))
-    if not record.subjects:
-        _fail(f"nothing was measured: {output} says why")
-
-
-def latency_report(source: Source, page: Page = None, figure: Chart = None) -> None:
-    """Shows what was measured, and writes its table into a page and its chart into a file."""
-    try:
-        _check((), outputs=(figure,), page=page)
-        _show(read_latency(source), page=page, figure=figure)
-    except (SamClipError, OSError, ValueError) as error:
-        _fail(str(error))
+        with Console(stderr=True).status("starting") as status:
+            if subject:
+                found = _measure(subject, settings=settings, limit_s=limit, say=status.update)
+            else:
+                found = _measure_published(
+                    folder / VIT_B,
+                    settings=settings,
+                    limit_s=limit,
+                    everything=everything,
+                    say=status.update,
+                )
+        finish(found, render(found), place=place, write=write)
+        if not found.subjects:
+            raise ValueError(f"nothing was measured: {place} says why")
 
 
 def compare(
     first: Source, second: Annotated[Path, typer.Argument(help="another one", exists=True)]
 ) -> None:
-    """Compares what two runs measured: the second's times as multiples of the first's."""
-    try:
-        typer.echo(render_comparison(read_latency(first), read_latency(second)))
-    except (OSError, ValueError) as error:
-        _fail(str(error))
+    """Compares what two runs of speed measured: the second's times as multiples of the first's."""
+    with one_line_errors():
+        typer.echo(render_comparison(read_record(Speed, first), read_record(Speed, second)))
 
 
-def latency_schema(
-    output: Annotated[Path, typer.Argument(help="where it goes")] = Path(
-        "docs/latency.schema.json"
-    ),
-) -> None:
-    """Writes the JSON schema of what latency writes."""
-    try:
-        with atomic_file(output) as file:
-            file.write(published_schema().encode())
-    except (SamClipError, OSError) as error:
-        _fail(str(error))
-
-
-def _check(specs: Sequence[str], *, outputs: Sequence[Path | None], page: Path | None) -> None:
-    """Refuses before any work what could not be measured or written.
+def _check(specs: Sequence[str], *, everything: bool, write: bool) -> None:
+    """Refuses before any work what could not be measured, or would lose published figures.
 
     Raises:
-        ValueError: a subject that is not there, or is there twice; no place for a result.
+        ValueError: a subject that is not there, or is there twice; too few to publish.
     """
     for spec in specs:
         check_spec(spec)
     twice = sorted({spec for spec in specs if specs.count(spec) > 1})
     if twice:
         raise ValueError(f"the subject {twice[0]!r} is there twice")
-    for path in outputs:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"the folder of {path} does not exist")
-    if page is not None:
-        insert_table(page.read_text(encoding="utf-8"), "", name=_MARKER)
+    if specs and everything:
+        raise ValueError("--subject and --all each say what to measure: give one")
+    if write and not everything:
+        raise ValueError("--write needs --all: the page shows every published subject")
 
 
-def _measure(specs: Sequence[str], *, settings: Settings, limit_s: float) -> Latency:
-    device, before = describe_device(), describe_state()
-    with Console(stderr=True).status("measuring") as status:
-        rows, failures = measure_subjects(
-            specs, settings=settings, limit_s=limit_s, on_progress=status.update
-        )
+def _measure(specs: Sequence[str], *, settings: Settings, limit_s: float, say: Say) -> Speed:
+    started, device, before = time.perf_counter(), describe_device(), describe_state()
+    rows, failures = measure_subjects(specs, settings=settings, limit_s=limit_s, on_progress=say)
     if settings.baseline is None and rows:
         settings = settings.model_copy(update={"baseline": rows[0].key})
-    return Latency(
-        environment=describe_environment([publishable(each) for each in sys.argv[1:]]),
+    return Speed(
+        environment=describe_environment(),
+        seconds=round(time.perf_counter() - started, 1),
         device=device,
         before=before,
         after=describe_state(),
@@ -144,23 +131,29 @@ def _measure(specs: Sequence[str], *, settings: Settings, limit_s: float) -> Lat
     )
 
 
-def _show(record: Latency, *, page: Path | None, figure: Path | None) -> None:
-    """Prints the table; writes it, and the chart, where they are wanted."""
-    table = render(record)
-    if figure is not None:
-        # Only here: matplotlib is for the figures alone.
-        from benchmarks.speed.chart import draw_latency
+def _measure_published(
+    vit_b: Path, *, settings: Settings, limit_s: float, everything: bool, say: Say
+) -> Speed:
+    # Only here: it exports, and so needs torch, which other measurements do without.
+    from benchmarks.speed.published import add_machine, prepare_bundle, verify_sets
 
-        drawn = draw_latency(record)
-        with atomic_file(figure) as file:
-            file.write(drawn)
-    if page is not None:
-        text = insert_table(page.read_text(encoding="utf-8"), table, name=_MARKER)
-        with atomic_file(page) as file:
-            file.write(text.encode())
-    Console().print(Markdown(table))
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
-    raise typer.Exit(1)
+    started = time.perf_counter()
+    prepare_bundle(vit_b, everything=everything, say=say)
+    tiny_iou = verify_sets(vit_b, runs=RUNS if everything else FEW_RUNS, say=say)
+    specs = main_specs(vit_b, everything=everything)
+    found = _measure(specs, settings=settings, limit_s=limit_s, say=say)
+    threads = range(1, 1 + (found.device.usable_cores or found.device.cores))
+    specs = series_specs(vit_b, threads=threads, everything=everything)
+    rows, failures = measure_subjects(specs, settings=settings, limit_s=limit_s, on_progress=say)
+    series = tuple(
+        SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
+        for row in rows
+        for each in row.workloads
+    )
+    more = {
+        "failures": (*found.failures, *failures),
+        "series": series,
+        "tiny_iou": tiny_iou,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return add_machine(found.model_copy(update=more), vit_b=vit_b, say=say)

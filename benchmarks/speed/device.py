@@ -6,12 +6,14 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from benchmarks.speed import device_text
-from benchmarks.speed.schema import Device, GpuState, Jetson, Mac, State
+from benchmarks.speed.record import Device, GpuState, Jetson, Mac, State
+from samclip_sdk.hardware import cpu_name
 
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 _PATIENCE_S = 10
@@ -20,23 +22,21 @@ _TEGRASTATS_S = 2  # It goes on until it is ended; a line comes every 100 ms.
 
 def describe_device() -> Device:
     """Describes this machine."""
-    cpu, flags = device_text.parse_cpuinfo(_read("/proc/cpuinfo"))
-    jetson, mac = _jetson(), _mac()
-    chip = mac.chip if mac is not None else None
-    board = jetson.model if jetson is not None else None
+    mac = _mac()
     return Device(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpu=cpu or chip or board or platform.processor() or platform.machine(),
-        cpu_flags=flags,
+        cpu=cpu_name(),
+        cpu_flags=device_text.parse_cpu_flags(_read("/proc/cpuinfo")),
         cores=os.cpu_count() or 1,
-        usable_cores=_usable_cores(),
+        # macOS has no such thing.
+        usable_cores=None if mac is not None else len(psutil.Process().cpu_affinity()),
         cpu_quota=device_text.parse_cpu_quota(_read("/sys/fs/cgroup/cpu.max")),
         governor=_read(f"{_CPUFREQ}/scaling_governor").strip() or None,
         max_clock_mhz=device_text.parse_khz(_read(f"{_CPUFREQ}/cpuinfo_max_freq")),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=psutil.virtual_memory().total,
         memory_limit_bytes=device_text.parse_limit(_read("/sys/fs/cgroup/memory.max")),
         gpus=device_text.parse_gpus(_nvidia_smi(device_text.GPU_FIELDS)),
-        jetson=jetson,
+        jetson=_jetson(),
         mac=mac,
     )
 
@@ -44,9 +44,8 @@ def describe_device() -> Device:
 def describe_state() -> State:
     """Describes what the machine is doing now."""
     power, temperatures = device_text.parse_tegrastats(_tegrastats())
-    with_load = hasattr(os, "getloadavg")
     return State(
-        load_average=os.getloadavg() if with_load else None,
+        load_average=psutil.getloadavg(),
         gpus=gpu_states(),
         power_mw=power,
         temperatures_c=temperatures,
@@ -92,17 +91,6 @@ def _mac() -> Mac | None:
 
 def _is_mac() -> bool:
     return platform.system() == "Darwin"
-
-
-def _usable_cores() -> int | None:
-    # Not on macOS and Windows.
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else None
-
-
-def _memory_bytes() -> int | None:
-    if _is_mac():
-        return device_text.parse_limit(_ask("sysctl", "-n", "hw.memsize"))
-    return device_text.parse_meminfo(_read("/proc/meminfo"))
 
 
 def _nvidia_smi(fields: tuple[str, ...]) -> str:

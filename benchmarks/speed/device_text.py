@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from benchmarks.speed.schema import Clock, Gpu, GpuState
+from benchmarks.speed.record import Clock, Gpu, GpuState
 
 Parsed = TypeVar("Parsed")
 
@@ -26,21 +26,10 @@ _CLOCK = re.compile(
 _KHZ_PER_MHZ, _HZ_PER_MHZ = 1e3, 1e6
 
 
-def parse_cpuinfo(text: str) -> tuple[str | None, tuple[str, ...]]:
-    """The CPU's name and its flags that matter, from /proc/cpuinfo; Arm's gives no name."""
-    name, flags = None, set()
-    for line in text.splitlines():
-        key, _, value = (part.strip() for part in line.partition(":"))
-        if key == "model name" and name is None:
-            name = value
-        elif key in ("flags", "Features"):
-            flags |= set(value.split())
-    return name, tuple(flag for flag in _NOTABLE_FLAGS if flag in flags)
-
-
-def parse_meminfo(text: str) -> int | None:
-    """The machine's memory in bytes, from /proc/meminfo."""
-    return _found(r"^MemTotal:\s+(\d+) kB", text, lambda size: 1024 * int(size))
+def parse_cpu_flags(text: str) -> tuple[str, ...]:
+    """The CPU's flags that matter, from /proc/cpuinfo."""
+    flags = set(" ".join(re.findall(r"^(?:flags|Features)\s*:(.*)", text, re.MULTILINE)).split())
+    return tuple(flag for flag in _NOTABLE_FLAGS if flag in flags)
 
 
 def parse_limit(text: str) -> int | None:

@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.record import publishable
 from benchmarks.speed.device import gpu_memory_bytes
-from benchmarks.speed.process import SubjectError, WorkerProcess, publishable
-from benchmarks.speed.schema import Failure, Settings, SubjectRow, WorkloadRow
-from benchmarks.speed.subject import WORKLOADS
-from samclip_sdk.timing import Timing, WorkloadRuns, summarize_steps, time_workload
+from benchmarks.speed.process import SubjectError, WorkerProcess
+from benchmarks.speed.record import Failure, Settings, SubjectRow, Times, WorkloadRow
+from samclip_sdk.timing import Timing, WorkloadRuns, time_workload
 
 _DIGITS = 3  # microseconds
+
+Steps = list[dict[str, float]]
+"""Milliseconds by step, of each run of a round."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class _Collected:
 
     opened: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[str, list[WorkloadRuns]] = field(default_factory=dict)
-    steps: list[dict[str, float]] = field(default_factory=list)
+    steps: list[Steps] = field(default_factory=list)
     peak_rss_bytes: list[int] = field(default_factory=list)
     gpu_memory_bytes: list[int] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -95,10 +98,12 @@ def _measure_once(
 ) -> None:
     """One round of one subject, which is open."""
     opened = found.opened[-1]
-    for name in WORKLOADS:
-        if name in opened["workloads"] and name not in found.failures:
+    for name in opened["workloads"]:
+        if name not in found.failures:
             _run_workload(name, found, worker=worker, settings=settings)
-            _note_gpu(found, before=gpu_before)
+            now = gpu_memory_bytes() if gpu_before is not None else None
+            if gpu_before is not None and now is not None:
+                found.gpu_memory_bytes.append(max(0, now - gpu_before))
     if opened["adds_up"] and not found.failures:
         parts = [found.runs[name][-1] for name in opened["workloads"]]
         found.runs.setdefault("three_ways", []).append(_in_turn(parts))
@@ -109,7 +114,7 @@ def _measure_once(
 def _run_workload(
     name: str, found: _Collected, *, worker: WorkerProcess, settings: Settings
 ) -> None:
-    steps: list[dict[str, float]] = []
+    steps: Steps = []
 
     def run() -> float:
         ms, told = worker.run(name)
@@ -126,9 +131,10 @@ def _run_workload(
         )
     except SubjectError as error:
         found.failures[name] = str(error)
-    else:
-        found.runs.setdefault(name, []).append(runs)
-        found.steps += filter(None, steps[-len(runs.samples_ms) :])
+        return
+    found.runs.setdefault(name, []).append(runs)
+    if told := [each for each in steps[-len(runs.samples_ms) :] if each]:
+        found.steps.append(told)
 
 
 def _in_turn(parts: Sequence[WorkloadRuns]) -> WorkloadRuns:
@@ -142,35 +148,48 @@ def _in_turn(parts: Sequence[WorkloadRuns]) -> WorkloadRuns:
     )
 
 
-def _note_gpu(found: _Collected, *, before: int | None) -> None:
-    now = gpu_memory_bytes() if before is not None else None
-    if before is not None and now is not None:
-        found.gpu_memory_bytes.append(max(0, now - before))
-
-
 def _row(found: _Collected) -> SubjectRow:
     own = found.opened[0]
+    told = ("key", "name", "precision", "notes", "package_versions", "artifact_bytes")
+    steps = dict.fromkeys(name for runs in found.steps for run in runs for name in run)
     return SubjectRow(
-        **{name: own[name] for name in ("key", "name", "precision", "notes")},
-        package_versions=own["package_versions"],
-        artifact_bytes=own["artifact_bytes"],
+        **{name: own[name] for name in told},
         import_ms=tuple(round(each["import_ms"], _DIGITS) for each in found.opened),
         load_ms=tuple(round(each["load_ms"], _DIGITS) for each in found.opened),
         workloads=tuple(_workload_row(name, runs) for name, runs in found.runs.items()),
-        steps=summarize_steps(found.steps),
+        steps={
+            name: summarize([[run[name] for run in runs if name in run] for runs in found.steps])
+            for name in steps
+        },
         peak_rss_bytes=max(found.peak_rss_bytes, default=None),
         gpu_memory_bytes=max(found.gpu_memory_bytes, default=None),
     )
 
 
+def summarize(rounds: Sequence[Sequence[float]]) -> Times:
+    """The runs of all rounds; the limits are of the rounds' medians, of a single one of its runs.
+
+    Args:
+        rounds: milliseconds of each run of each round; a round without runs does not count.
+    """
+    told = [each for each in rounds if each]
+    medians = tuple(Timing.of(each).p50_ms for each in told)
+    limits = medians if len(medians) > 1 else [round(each, _DIGITS) for each in told[0]]
+    return Times(
+        warm=Timing.of([sample for each in told for sample in each]),
+        rounds_p50_ms=medians,
+        low_ms=min(limits),
+        high_ms=max(limits),
+    )
+
+
 def _workload_row(name: str, rounds: Sequence[WorkloadRuns]) -> WorkloadRow:
-    warm = Timing.of([sample for runs in rounds for sample in runs.samples_ms])
+    times = summarize([runs.samples_ms for runs in rounds])
     peaks = [runs.peak_rss_bytes for runs in rounds if runs.peak_rss_bytes is not None]
     return WorkloadRow(
+        **dict(times),
         workload=name,
         first_ms=tuple(runs.first_ms for runs in rounds),
-        warm=warm,
-        rounds_p50_ms=tuple(Timing.of(runs.samples_ms).p50_ms for runs in rounds),
-        images_per_s=round(1000 / warm.mean_ms, _DIGITS),
+        images_per_s=round(1000 / times.warm.mean_ms, _DIGITS),
         peak_rss_bytes=max(peaks, default=None),
     )

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
+import multiprocessing
 import tempfile
-import threading
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from benchmarks.record import publishable
+from benchmarks.speed.worker import serve
 from samclip_sdk.timing import PeakMemory
 
-_ROOT = Path(__file__).parents[2]
 _FAREWELL_S = 20
-_ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")
 
 
 class SubjectError(Exception):
@@ -26,28 +20,23 @@ class SubjectError(Exception):
 
 
 class WorkerProcess:
-    """A worker, until it is closed. A context manager.
-
-    Args:
-        limit_s: seconds after which an answer is given up, and the process ended.
+    """A worker in a fresh process, until it is closed. A context manager.
 
     Attributes:
+        limit_s: seconds after which an answer is given up, and the process ended.
         memory: the peak memory of the process.
     """
 
     def __init__(self, *, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
-        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.speed.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": path},
-            text=True,
-            encoding="utf-8",
-        )
+        self.limit_s = limit_s
+        self._folder = tempfile.TemporaryDirectory()
+        self._said = Path(self._folder.name, "said")
+        # Spawned: a forked process would hold all that this one has imported.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, str(self._said)))
+        self._process.start()
+        theirs.close()
         self.memory = PeakMemory(self._process.pid)
 
     def __enter__(self) -> WorkerProcess:
@@ -62,72 +51,48 @@ class WorkerProcess:
         self.close()
 
     def open(self, spec: str) -> dict[str, Any]:
-        """Opens the subject; returns what `worker.Worker` tells of it.
+        """Opens the subject; see `Worker.open`.
 
         Raises:
             SubjectError: it cannot be opened.
         """
-        return self._ask({"do": "open", "subject": spec})
+        told: dict[str, Any] = self._ask("open", spec)
+        return told
 
     def run(self, workload: str) -> tuple[float, dict[str, float]]:
-        """Runs a workload once; returns the milliseconds, and those of each step that is told.
+        """Runs a workload once; see `Worker.run`.
 
         Raises:
             SubjectError: it failed.
         """
-        answer = self._ask({"do": "run", "workload": workload})
-        return answer["ms"], answer["steps"]
+        told: tuple[float, dict[str, float]] = self._ask("run", workload)
+        return told
 
     def close(self) -> None:
         """Ends the process."""
-        with suppress(OSError):  # It may be gone already.
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+        self._pipe.close()
+        self._process.join(_FAREWELL_S)
+        self._process.kill()
+        self._process.join()
+        self._folder.cleanup()
+
+    def _ask(self, method: str, argument: str) -> Any:
         try:
-            self._process.wait(timeout=_FAREWELL_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._errors.close()
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            self._process.kill()
-
-        timer = threading.Timer(self._limit_s, give_up)
-        timer.start()
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except OSError:
-            line = ""
-        finally:
-            timer.cancel()
-        if late.is_set():
-            raise SubjectError(f"no answer within {self._limit_s:g} s")
-        if not line:
-            raise SubjectError(self._last_words())
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise SubjectError(publishable(answer["error"]))
-        return answer
+            self._pipe.send((method, argument))
+            if not self._pipe.poll(self.limit_s):
+                self._process.kill()
+                raise SubjectError(f"no answer within {self.limit_s:g} s")
+            went_well, told = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise SubjectError(self._last_words()) from error
+        if not went_well:
+            raise SubjectError(publishable(told))
+        return told
 
     def _last_words(self) -> str:
-        code = self._process.wait(timeout=_FAREWELL_S)
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-        return publishable(f"the process ended with code {code}: {last}")
-
-
-def publishable(text: str) -> str:
-    """The text as one line, of absolute paths only the names: a folder tells who measured."""
-    return _ABSOLUTE.sub("", " ".join(text.split()))
+        self._process.join(_FAREWELL_S)
+        said = (
+            self._said.read_text(encoding="utf-8", errors="replace") if self._said.exists() else ""
+        )
+        lines = [line for line in said.splitlines() if line.strip()] or ["it said nothing"]
+        return publishable(f"the process ended with code {self._process.exitcode}: {lines[-1]}")

@@ -1,59 +1,96 @@
-"""latency.json as Markdown: every subject at every workload, the steps, and how it was measured."""
+"""speed.json as Markdown: the page's tables, and the README's one table of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from benchmarks.quality.report import NONE
-from benchmarks.speed.schema import Device, Latency, State, SubjectRow
+from benchmarks.report import NONE, megabytes, milliseconds, table
+from benchmarks.speed.bars import bars
+from benchmarks.speed.ratio import Ratio
+from benchmarks.speed.record import Device, Machine, Speed, Spread, State, SubjectRow
 from benchmarks.speed.subject import WORKLOADS
+from benchmarks.speed.subject_list import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH
 from samclip_sdk.timing import Timing
 
-_WORDS = {
-    "encode": "encode, ms",
-    "classify": "classify, ms",
-    "point": "point, ms",
-    "text3": "text-to-mask, ms",
-    "three_ways": "all three, ms",
+_WORDS = dict(
+    zip(WORKLOADS, ("encode", "classify", "point", "text-to-mask", "all three"), strict=True)
+)
+_COMPARED = {
+    BEST: "one model, OpenVINO in int8",
+    ONNX_FP32: "one model, onnxruntime in fp32",
+    SAM_CLIP_ONNX: "SAM ViT-B and CLIP ViT-L/14, onnxruntime in fp32",
+    SAM_CLIP_TORCH: "SAM ViT-B and CLIP ViT-L/14, torch in fp32",
 }
-_MEGA = 1e6
+_SERIES = {"image_encoder": "Resolution and threads", "boxes": "Prompts"}
 
 
-def render(latency: Latency) -> str:
-    """The tables, and under them how they were made."""
-    baseline = find_baseline(latency)
-    lines = [*_table(latency, baseline=baseline), ""]
-    lines += [
-        f"- {failure.subject}, {failure.at}: failed, {failure.reason}"
-        for failure in latency.failures
-    ]
-    lines += [""] if latency.failures else []
-    for row in latency.subjects:
-        if row.steps:
-            lines += [*_steps(row), ""]
-    lines += [*_notes(latency), "", _footnote(latency, baseline=baseline), ""]
-    return "\n".join(lines)
+def render(speed: Speed) -> str:
+    """All tables; those of the published measurement under headings."""
+    if speed.machine is None:
+        return render_subjects(speed)
+    sections = {
+        "The bars": _bars(speed),
+        "Beside its peers": render_subjects(speed),
+        "What the graphs take": _costs(speed),
+        "The share of the machine": _shares(speed, speed.machine),
+        **{title: _series(speed, kind) for kind, title in _SERIES.items()},
+        "samclip-tiny": _tiny(speed),
+    }
+    return "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items()) + "\n"
 
 
-def find_baseline(latency: Latency) -> SubjectRow | None:
-    """The subject that the others are compared with; None if none was named, or it failed."""
-    key = latency.settings.baseline
-    return None if key is None else latency.subject(key)
+def render_summary(speed: Speed) -> str:
+    """The three-way workload of one model beside two, as the README has it."""
+    rows = []
+    best = speed.subject(BEST)
+    base = None if best is None else best.workload("three_ways")
+    for key, name in _COMPARED.items():
+        row = speed.subject(key)
+        whole = None if row is None else row.workload("three_ways")
+        if row is None or whole is None:
+            rows.append([name, "not measured", NONE, NONE, NONE])
+            continue
+        ratio = NONE if base is None or base is whole else str(Ratio.of(whole.spread, base.spread))
+        sizes = (megabytes(row.peak_rss_bytes), megabytes(row.artifact_bytes))
+        rows.append([name, f"{whole.warm.p50_ms / 1000:.1f} s", ratio, *sizes])
+    environment = speed.environment
+    heads = ("", "time", "times the first's", "peak memory, MB", "files, MB")
+    return (
+        f"{table(heads, rows)}\n\n{describe_hardware(speed.device)}, {environment.date[:10]}. "
+        f"Measured by `{environment.command}`.\n"
+    )
 
 
-def _table(latency: Latency, *, baseline: SubjectRow | None) -> Iterator[str]:
-    columns = ["precision", *_WORDS.values(), "load, s", "peak MB", "files, MB"]
-    yield "| | " + " | ".join(columns) + " |"
-    yield "|---|---" + "|---:" * (len(columns) - 1) + "|"
-    for row in latency.subjects:
-        cells = [row.precision]
-        cells += [_cell(row, name, baseline=baseline) for name in WORKLOADS]
-        cells += [_load(row), megabytes(row.peak_rss_bytes), megabytes(row.artifact_bytes)]
-        yield f"| {row.key} | " + " | ".join(cells) + " |"
-    opened = {row.key for row in latency.subjects}
-    for failure in latency.failures:
+def render_subjects(speed: Speed) -> str:
+    """Every subject at every workload, the steps of ours, and how it was measured."""
+    baseline = None if speed.settings.baseline is None else speed.subject(speed.settings.baseline)
+    parts = [_subject_table(speed, baseline=baseline)]
+    failed = [f"- {each.subject}, {each.at}: failed, {each.reason}" for each in speed.failures]
+    parts += ["\n".join(failed)] if failed else []
+    parts += [_step_table(row) for row in speed.subjects if row.steps]
+    parts += ["\n".join(_note(row) for row in speed.subjects)]
+    return "\n\n".join([*parts, _footnote(speed, baseline=baseline)]) + "\n"
+
+
+def _subject_table(speed: Speed, *, baseline: SubjectRow | None) -> str:
+    rows = []
+    for row in speed.subjects:
+        loads = [sum(pair) for pair in zip(row.import_ms, row.load_ms, strict=True)]
+        rows.append(
+            [
+                row.key,
+                row.precision,
+                *(_cell(row, name, baseline=baseline) for name in WORKLOADS),
+                f"{Timing.of(loads).p50_ms / 1000:.2f}",
+                megabytes(row.peak_rss_bytes),
+                megabytes(row.artifact_bytes),
+            ]
+        )
+    opened = {row.key for row in speed.subjects}
+    heads = ["", "precision", *(f"{word}, ms" for word in _WORDS.values())]
+    heads += ["load, s", "peak MB", "files, MB"]
+    for failure in speed.failures:
         if failure.subject not in opened:
-            yield f"| {failure.subject} | failed |" + f" {NONE} |" * (len(columns) - 1)
+            rows.append([failure.subject, "failed", *[NONE] * (len(heads) - 2)])
+    return table(heads, rows, words=2)
 
 
 def _cell(row: SubjectRow, name: str, *, baseline: SubjectRow | None) -> str:
@@ -62,54 +99,47 @@ def _cell(row: SubjectRow, name: str, *, baseline: SubjectRow | None) -> str:
         return NONE
     own = milliseconds(found.warm.p50_ms)
     base = None if baseline is None or baseline is row else baseline.workload(name)
-    return own if base is None else f"{own} ({found.warm.p50_ms / base.warm.p50_ms:.2f}×)"
+    return own if base is None else f"{own}, {Ratio.of(found.spread, base.spread)}"
 
 
-def milliseconds(value: float) -> str:
-    """Three digits, or as many as there are before the point."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+def _step_table(row: SubjectRow) -> str:
+    rows = [
+        [
+            name,
+            _point(each.spread),
+            milliseconds(each.warm.p90_ms),
+            milliseconds(each.warm.p99_ms),
+            str(each.warm.n),
+        ]
+        for name, each in row.steps.items()
+    ]
+    return table((f"{row.key}: step of all three", "p50, ms", "p90", "p99", "runs"), rows)
 
 
-def _load(row: SubjectRow) -> str:
-    """The median over the rounds of importing and loading."""
-    totals = [imports + load for imports, load in zip(row.import_ms, row.load_ms, strict=True)]
-    return f"{Timing.of(totals).p50_ms / 1000:.2f}"
+def _note(row: SubjectRow) -> str:
+    versions = ", ".join(f"{name} {each}" for name, each in row.package_versions.items())
+    return f"- {row.key}: {row.name}, {row.precision}; {row.notes}; {versions}."
 
 
-def megabytes(size: int | None) -> str:
-    """Whole megabytes, of 10^6 bytes."""
-    return NONE if size is None else f"{size / _MEGA:.0f}"
-
-
-def _steps(row: SubjectRow) -> Iterator[str]:
-    yield f"| {row.key}: step of all three | p50, ms | p90 | p99 | runs |"
-    yield "|---|---:|---:|---:|---:|"
-    for name, timing in row.steps.items():
-        values = (timing.p50_ms, timing.p90_ms, timing.p99_ms)
-        yield f"| {name} | {' | '.join(milliseconds(each) for each in values)} | {timing.n} |"
-
-
-def _notes(latency: Latency) -> Iterator[str]:
-    for row in latency.subjects:
-        versions = ", ".join(f"{name} {each}" for name, each in row.package_versions.items())
-        yield f"- {row.key}: {row.name}, {row.precision}; {row.notes}; {versions}."
-
-
-def _footnote(latency: Latency, *, baseline: SubjectRow | None) -> str:
-    settings, environment = latency.settings, latency.environment
+def _footnote(speed: Speed, *, baseline: SubjectRow | None) -> str:
+    settings, environment = speed.settings, speed.environment
     ratios = "" if baseline is None else f" Ratios are to {baseline.key}."
     if baseline is None and settings.baseline is not None:
         ratios = f" The baseline, {settings.baseline}, was not measured."
-    threads = "unset" if environment.threads is None else str(environment.threads)
+    rounds = "1 round" if settings.rounds == 1 else f"{settings.rounds} rounds"
+    of = "the runs" if settings.rounds == 1 else "the rounds' medians"
     return (
-        f"Medians of warm runs; {NONE} is a skill that a subject lacks, or failed at.{ratios} Load "
-        "is importing and loading in a fresh process, the file cache as it was in the first round "
-        "and warm after it; what is opened later is counted in first runs. Peak MB are a process's "
-        f"resident memory from its start. {settings.rounds} rounds, the subjects in turn; "
-        f"{settings.seconds:g} s a workload and round, {settings.at_least} runs at least. "
-        f"{describe_hardware(latency.device)}; OMP_NUM_THREADS {threads}; load average "
-        f"{_load_average(latency.before)} before, {_load_average(latency.after)} after; "
-        f"{environment.date[:10]}. Measured by `{environment.command}`."
+        f"Times are medians of warm runs; {NONE} is a skill that a subject lacks or failed at, or "
+        f"a figure that too few runs tell.{ratios} In brackets are the least and the greatest "
+        f"ratio that {of} allow. p90 and p99 are given of 20 runs or more. Load is importing and "
+        "loading in a fresh process; the file cache is as it was found in the first round and warm "
+        "after it. What is opened later is counted in first runs, which are in the record only. "
+        "Peak MB are the resident memory of a process from its start. "
+        f"{rounds}, the subjects in turn, {settings.seconds:g} s a workload and round, "
+        f"{settings.at_least} runs at least. {describe_hardware(speed.device)}; OMP_NUM_THREADS "
+        f"{environment.threads or 'unset'}; load average {_load_average(speed.before)} before, "
+        f"{_load_average(speed.after)} after; measured on {environment.date[:10]} by "
+        f"`{environment.command}`."
     )
 
 
@@ -126,3 +156,99 @@ def describe_hardware(device: Device) -> str:
 
 def _load_average(state: State) -> str:
     return "unknown" if state.load_average is None else f"{state.load_average[0]:.2f}"
+
+
+def _bars(speed: Speed) -> str:
+    rows = [
+        [each.name, each.bar, each.found or NONE, each.verdict.replace("missed", "**missed**")]
+        for each in bars(speed)
+    ]
+    return (
+        f"{table(('', 'bar', 'measured', 'verdict'), rows, words=4)}\n\nA bar is met or missed if "
+        "the whole spread, in brackets, meets or misses it. Sizes and peaks of memory have no "
+        "spread."
+    )
+
+
+def _costs(speed: Speed) -> str:
+    rows = [
+        [
+            each.graph,
+            f"{each.weight_flop / 1e9:.2f}",
+            f"{each.attention_flop / 1e9:.2f}",
+            f"{each.parameters / 1e6:.1f}",
+            megabytes(each.moved_bytes("fp32")),
+            megabytes(each.moved_bytes("int8")),
+        ]
+        for each in speed.costs
+    ]
+    heads = ("graph of ViT-B", "GFLOP with weights", "GFLOP of attention", "million parameters")
+    return (
+        f"{table((*heads, 'MB moved at least, fp32', 'int8'), rows)}\n\n"
+        "These are of one run, with one text, or with one prompt of one point. They were counted "
+        "on the exported modules: matrix products and convolutions, where a multiplication and an "
+        "addition are two operations. What must move are the weights, the inputs and the outputs. "
+        "Parameters are without tables of which rows are looked up."
+    )
+
+
+def _shares(speed: Speed, machine: Machine) -> str:
+    rows = [
+        [
+            each.graph,
+            f"{each.runtime} {each.precision}",
+            each.attention,
+            _point(each.spread),
+            f"{each.gflops:.0f}",
+            f"{each.of_peak:.0%}",
+            f"{each.of_limit:.0%}",
+            each.bound,
+        ]
+        for each in speed.shares
+    ]
+    heads = ("graph of ViT-B", "on", "attention in", "ms", "GFLOP/s", "of the matrix peak")
+    peaks = ", ".join(
+        f"{each.gflops:.0f} GFLOP/s in {each.precision} ({each.engine}, {each.size} x {each.size})"
+        for each in machine.best().values()
+    )
+    return (
+        f"{table((*heads, 'of the limit', 'bound by'), rows, words=3)}\n\n"
+        f"With {machine.threads} threads the machine reaches at most {peaks}, and a copy moves "
+        f"{machine.bandwidth_gbps:.1f} GB/s, read and written. The times are those of the "
+        "three-way workload above, the median of the subjects that run the graph. The matrix peak "
+        "is that of the weights' precision; the limit takes attention at the peak of the precision "
+        "that it is computed in."
+    )
+
+
+def _series(speed: Speed, kind: str) -> str:
+    """A row for each subject, a column for each size that any was measured at."""
+    points = [each for each in speed.series if each.workload.startswith(f"{kind}@")]
+    if not points:
+        return "This was not measured; `--all` does."
+    times: dict[str, dict[int, str]] = {}
+    for each in points:
+        size = int(each.workload.partition("@")[2])
+        times.setdefault(each.subject, {})[size] = _point(each.spread)
+    sizes = sorted({size for row in times.values() for size in row})
+    unit, what = (" px", "image encoder, ms") if kind == "image_encoder" else ("", "boxes, ms")
+    rows = [[key, *(row.get(size, NONE) for size in sizes)] for key, row in times.items()]
+    return table((what, *(f"{size}{unit}" for size in sizes)), rows)
+
+
+def _point(spread: Spread) -> str:
+    known = spread.low_ms is not None
+    limits = f" ({milliseconds(spread.low_ms)}–{milliseconds(spread.high_ms)})" if known else ""
+    return milliseconds(spread.p50_ms) + limits
+
+
+def _tiny(speed: Speed) -> str:
+    ious = {run.replace(" ", "-"): f"{iou:.4f}" for run, iou in speed.tiny_iou.items()}
+    rows = []
+    for each in speed.series:
+        if each.workload == "label":
+            key = each.subject.removesuffix("-label")
+            iou = next((text for run, text in ious.items() if key.endswith(run)), NONE)
+            rows.append([key, _point(each.spread), f"{1000 / each.spread.p50_ms:.1f}", iou])
+    heads = ("", "text-to-mask of one label, ms", "images/s", "mean mask IoU with torch")
+    return table(heads, rows)

@@ -8,14 +8,13 @@ Bytes are what must move at least: the weights, and what goes into the graph and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.peaks import MachinePeaks
+from benchmarks.speed.record import Cost, Machine, MachineShare, Spread
 from export.graphs import Graph, build_graphs
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.modeling.build import SamClipModel
@@ -23,64 +22,12 @@ from samclip_sdk.modeling.config import ModelConfig
 
 aten = torch.ops.aten
 
-WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
-"""Of one parameter, by precision."""
-
 _WEIGHT_PRODUCTS = frozenset({aten.mm, aten.addmm, aten.convolution})
-
-
-@dataclass(frozen=True)
-class GraphCost:
-    """What one run of a graph takes.
-
-    Attributes:
-        graph: its name without the resolution, as in the SDK's `speed`.
-        weight_flop: operations with weights, which int8 graphs do in int8.
-        attention_flop: those of attention, which no graph of ours does in int8.
-        parameters: how many numbers its weights are, without tables whose rows are looked up.
-        activation_bytes: of its inputs and outputs, in the contract's types.
-    """
-
-    graph: str
-    weight_flop: int
-    attention_flop: int
-    parameters: int
-    activation_bytes: int
-
-    @property
-    def flop(self) -> int:
-        """All operations."""
-        return self.weight_flop + self.attention_flop
-
-    def moved_bytes(self, precision: str) -> int:
-        """Weights in that precision, inputs and outputs."""
-        return self.parameters * WEIGHT_BYTES[precision] + self.activation_bytes
-
-
-@dataclass(frozen=True)
-class RooflineRow:
-    """A graph's measured time against the machine's peaks.
-
-    Attributes:
-        cost: of one run.
-        ms: measured, of one run.
-        gflops: reached, 10^9 operations a second.
-        of_peak: that the matrix peak of its precision would take, of the measured time.
-        of_limit: likewise, with attention at the peak of the precision that it is computed in.
-        bound: what limits it on this machine, "compute" or "memory".
-    """
-
-    cost: GraphCost
-    ms: float
-    gflops: float
-    of_peak: float
-    of_limit: float
-    bound: str
 
 
 def count_graphs(
     config: ModelConfig, *, resolution: int, texts: int = 1, prompts: int = 1, points: int = 2
-) -> list[GraphCost]:
+) -> list[Cost]:
     """Counts every graph of a model.
 
     Args:
@@ -100,52 +47,55 @@ def count_graphs(
         return [_count(graph, axes) for graph in graphs]
 
 
-def roofline(
-    costs: Sequence[GraphCost],
-    times_ms: Mapping[str, float],
+def shares_of_machine(
+    costs: Sequence[Cost],
+    times: Mapping[str, Spread],
     *,
-    machine: MachinePeaks,
+    machine: Machine,
+    runtime: str,
     precision: str,
     attention: str,
-) -> list[RooflineRow]:
+) -> Iterator[MachineShare]:
     """Holds measured times against the peaks.
 
     Args:
         costs: of the graphs; those without a time are left out.
-        times_ms: of one run of a graph, by its name, such as a `speed` of the SDK.
+        times: of one run of a graph, by its name.
         machine: its peaks, measured with as many threads.
+        runtime: that ran the graphs.
         precision: of the graphs' weights, and of the products with them.
         attention: the precision that attention is computed in.
 
     Raises:
         ValueError: the machine has no peak of a precision.
     """
+    best = machine.best()
     for each in (precision, attention):
-        if each not in machine.matrix:
-            known = ", ".join(sorted(machine.matrix))
+        if each not in best:
+            known = ", ".join(sorted(best))
             raise ValueError(f"no peak was measured in {each!r}: there are {known}")
-    peak, slower = (1e9 * machine.matrix[each].gflops for each in (precision, attention))
-    rows = []
+    peak, slower = (1e9 * best[each].gflops for each in (precision, attention))
     for cost in costs:
-        if cost.graph not in times_ms:
+        if cost.graph not in times:
             continue
-        seconds = times_ms[cost.graph] / 1000
+        seconds = times[cost.graph].p50_ms / 1000
+        flop = cost.weight_flop + cost.attention_flop
         compute_s = cost.weight_flop / peak + cost.attention_flop / slower
         memory_s = cost.moved_bytes(precision) / (1e9 * machine.bandwidth_gbps)
-        rows.append(
-            RooflineRow(
-                cost=cost,
-                ms=times_ms[cost.graph],
-                gflops=cost.flop / seconds / 1e9,
-                of_peak=cost.flop / peak / seconds,
-                of_limit=compute_s / seconds,
-                bound="compute" if compute_s >= memory_s else "memory",
-            )
+        yield MachineShare(
+            runtime=runtime,
+            precision=precision,
+            attention=attention,
+            graph=cost.graph,
+            spread=times[cost.graph],
+            gflops=flop / seconds / 1e9,
+            of_peak=flop / peak / seconds,
+            of_limit=compute_s / seconds,
+            bound="compute" if compute_s >= memory_s else "memory",
         )
-    return rows
 
 
-def _count(graph: Graph, axes: Mapping[str, int]) -> GraphCost:
+def _count(graph: Graph, axes: Mapping[str, int]) -> Cost:
     inputs = [_empty(spec, axes) for spec in graph.inputs]
     outputs = [_empty(spec, axes) for spec in graph.outputs]
     looked_up = {
@@ -155,15 +105,12 @@ def _count(graph: Graph, axes: Mapping[str, int]) -> GraphCost:
         graph.module(*inputs)
     flop = counter.get_flop_counts()["Global"]
     with_weights = sum(count for op, count in flop.items() if op in _WEIGHT_PRODUCTS)
-    return GraphCost(
+    parameters = (each for each in graph.module.parameters() if id(each) not in looked_up)
+    return Cost(
         graph=graph.part,
         weight_flop=with_weights,
         attention_flop=sum(flop.values()) - with_weights,
-        parameters=sum(
-            parameter.numel()
-            for parameter in graph.module.parameters()
-            if id(parameter) not in looked_up
-        ),
+        parameters=sum(each.numel() for each in parameters),
         activation_bytes=sum(tensor.nbytes for tensor in (*inputs, *outputs)),
     )
 

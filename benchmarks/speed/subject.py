@@ -1,10 +1,20 @@
-"""What the latency benchmark measures: a model behind the five workloads that all are asked for."""
+"""What is measured: a subject, a model behind named workloads, and how one is named on a command.
+
+Nothing is imported before a subject is made: workers import this module, and what they import
+counts as their subject's.
+"""
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 WORKLOADS = ("encode", "classify", "point", "text3", "three_ways")
 """What a subject is asked to do, of one uint8 RGB picture of 1024x683 in memory, fixed by seed.
@@ -14,6 +24,26 @@ text is cached. point: one point prompt. text3: text-to-mask of three classes. t
 of one picture, from the picture, sharing what the subject can share. classify, point and text3 are
 timed on top of an encoded picture where the subject can separate them; its notes say where not.
 """
+
+PICTURE_PX = (1024, 683)
+"""Width and height."""
+
+_PEERS = "benchmarks.speed.peers"
+
+SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "samclip": ("benchmarks.speed.sdk_subject:SdkSubject", {}),
+    "samclip-encoder": ("benchmarks.speed.sdk_subject:EncoderSubject", {}),
+    "sam+openclip": (f"{_PEERS}.sam_openclip:SamOpenClip", {}),
+    "sam+openclip-l": (f"{_PEERS}.sam_openclip:SamOpenClip", {"clip": "ViT-L-14"}),
+    "sam-onnx": (f"{_PEERS}.sam_onnx:SamOnnx", {}),
+    "sam-onnx-l": (f"{_PEERS}.sam_onnx:SamOnnx", {"clip": "ViT-L-14"}),
+    "mobile-sam": (f"{_PEERS}.mobile_sam:MobileSam", {}),
+    "clipseg": (f"{_PEERS}.clipseg:ClipSeg", {}),
+    "yoloe": (f"{_PEERS}.yoloe:YoloE", {}),
+}
+"""Name -> the class, as "module:Class", and its arguments."""
+
+_CLASS = re.compile(r"^[\w.]+:\w+$")
 
 Workload = Callable[[], object]
 """Does the whole thing, and returns only when it is done."""
@@ -29,7 +59,8 @@ class Opened:
         precision: "fp32", "fp16", "int8", as the subject calls it.
         notes: what was forced or differs: sizes, prompts, classes, random weights.
         artifact_bytes: of the files that it was loaded from.
-        workloads: of `WORKLOADS`; a skill that the subject lacks is not there.
+        workloads: by name, in the order in which they are run: of `WORKLOADS` those that the
+            subject can do, or others at several sizes, such as "image_encoder@448".
         steps: what is run for three_ways, where the subject can tell milliseconds by step, which
             add up to the whole.
         adds_up: three_ways is the other four in turn, as nothing is shared but what each of them
@@ -61,3 +92,56 @@ class Subject(Protocol):
             Exception: whatever the subject raises; the result then gives it as the reason.
         """
         ...
+
+
+def make_subject(spec: str) -> Subject:
+    """Makes a subject.
+
+    Args:
+        spec: a name of `SUBJECTS`, or "module:Class", then arguments, each behind a comma:
+            "samclip,model=my-bundle,precision=int8,threads=2".
+
+    Raises:
+        ValueError: see `check_spec`.
+        ImportError: its module cannot be imported.
+        TypeError: the class has no such argument.
+    """
+    name, options = check_spec(spec)
+    path, arguments = SUBJECTS.get(name, (name, {}))
+    module, _, attribute = path.partition(":")
+    subject: Subject = getattr(importlib.import_module(module), attribute)(**arguments | options)
+    return subject
+
+
+def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Takes a spec apart, without importing anything: its name, and the arguments that it gives.
+
+    Raises:
+        ValueError: there is no such subject, or an argument is not NAME=VALUE.
+    """
+    name, *parts = spec.split(",")
+    if name not in SUBJECTS and not _CLASS.match(name):
+        raise ValueError(
+            f"there is no subject {name!r}: use {', '.join(SUBJECTS)}, or module:Class"
+        )
+    options = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"{part!r} of the subject {spec!r} is not NAME=VALUE")
+        options[key] = _parse(value)
+    return name, options
+
+
+def _parse(value: str) -> str | int | bool:
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if value.isdecimal() else value
+
+
+def noise_picture(width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """The picture that every subject is asked about: noise, uint8 RGB, the same every time."""
+    import numpy as np
+
+    shape = (height_px, width_px, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -1,73 +1,57 @@
 """One subject in a process of its own: opens it, and runs what the parent asks for, when it asks.
 
-Requests come as lines of JSON on standard input, answers go as lines to what was standard output;
-whatever else the subject prints goes to standard error. The parent decides how often anything runs
-and reads this process's memory, so nothing is imported here that the subject does not import.
+The parent decides how often anything runs and reads this process's memory, so nothing is imported
+here that the subject does not import.
 """
 
 from __future__ import annotations
 
 import builtins
 import importlib
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from multiprocessing.connection import Connection
+from typing import Any
 
-from benchmarks.speed.subject import Opened
-from benchmarks.speed.subjects import make_subject
+from benchmarks.speed.subject import Opened, make_subject
 
 
 class Worker:
-    """Answers requests about one subject."""
+    """Answers requests about one subject, with what can be sent to another process."""
 
     def __init__(self) -> None:
         self._opened: Opened | None = None
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what is asked.
-
-        Args:
-            request: `do` is "open" (a `subject`, as `make_subject` takes it) or "run" (a
-                `workload`, once).
-
-        Returns:
-            What JSON can hold.
-        """
-        if request["do"] == "open":
-            return self._open(request["subject"])
-        if self._opened is None:
-            raise RuntimeError("no subject is open")
-        if request["workload"] == "three_ways" and self._opened.steps is not None:
-            steps = self._opened.steps()
-            return {"ms": sum(steps.values()), "steps": steps}
-        workload = self._opened.workloads[request["workload"]]
-        start = time.perf_counter()
-        workload()
-        return {"ms": 1000 * (time.perf_counter() - start), "steps": {}}
-
-    def _open(self, spec: str) -> dict[str, Any]:
+    def open(self, spec: str) -> dict[str, Any]:
+        """Makes a subject and opens it; tells what it is, and how long that took."""
         start = time.perf_counter()
         with timed_imports() as imports:
             subject = make_subject(spec)
             opened = subject.open()
         total_ms = 1000 * (time.perf_counter() - start)
         self._opened = opened
+        names = ("name", "package_versions", "precision", "notes", "artifact_bytes", "adds_up")
         return {
+            **{name: getattr(opened, name) for name in names},
             "key": subject.key,
-            "name": opened.name,
-            "package_versions": opened.package_versions,
-            "precision": opened.precision,
-            "notes": opened.notes,
-            "artifact_bytes": opened.artifact_bytes,
             "workloads": list(opened.workloads),
-            "adds_up": opened.adds_up,
             "import_ms": imports.ms,
             "load_ms": total_ms - imports.ms,
         }
+
+    def run(self, name: str) -> tuple[float, dict[str, float]]:
+        """Runs a workload once; returns its milliseconds, and those of each step that is told."""
+        if self._opened is None:
+            raise RuntimeError("no subject is open")
+        if name == "three_ways" and self._opened.steps is not None:
+            steps = self._opened.steps()
+            return sum(steps.values()), steps
+        workload = self._opened.workloads[name]
+        start = time.perf_counter()
+        workload()
+        return 1000 * (time.perf_counter() - start), {}
 
 
 class ImportClock:
@@ -106,20 +90,26 @@ def timed_imports() -> Iterator[ImportClock]:
         builtins.__import__, importlib.import_module = statement, function
 
 
-def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answers until there are no more requests; an exception is an answer too."""
+def serve(requests: Connection, said: str) -> None:
+    """Answers until the parent has gone; an exception is an answer too.
+
+    Args:
+        requests: (method of `Worker`, its argument) come in, (whether it went well, what it
+            returned or raised) goes out.
+        said: the file that takes what a subject prints.
+    """
+    with open(said, "wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
     worker = Worker()
-    for line in requests:
+    while True:
         try:
-            answer = worker.answer(json.loads(line))
+            method, argument = requests.recv()
+        except EOFError:
+            return
+        try:
+            answer = (True, getattr(worker, method)(argument))
         except Exception as error:
             # Whatever a peer may raise: the parent reports it, and may ask for something else.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as channel:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        serve(sys.stdin, channel)
+            answer = (False, f"{type(error).__name__}: {error}")
+        requests.send(answer)

@@ -102,7 +102,7 @@ def _subject(report: BenchReport) -> str:
 
 def _milliseconds(timing: Timing) -> tuple[str, ...]:
     values = (timing.p50_ms, timing.p90_ms, timing.p99_ms)
-    return (*(f"{value:.2f}" for value in values), str(timing.n))
+    return (*("-" if value is None else f"{value:.2f}" for value in values), str(timing.n))
 
 
 def _megabytes(size: int | None) -> str:

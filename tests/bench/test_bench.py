@@ -105,15 +105,15 @@ def test_a_model_is_benched(monkeypatch: pytest.MonkeyPatch, source: FakeSource)
     assert list(report.workloads) == NAMES
     assert [*NAMES, "steps"] == told
     for each in report.workloads.values():
-        assert each.warm.n == 3
+        assert each.warm.n == 10
         assert each.first_ms > 0
         assert each.images_per_s == pytest.approx(1000 / each.warm.mean_ms, rel=0.01)
-    assert report.steps["text_encoder"].n == 3
+    assert report.steps["text_encoder"].n == 10
     assert (report.runtime, report.precision, report.labels) == ("fake", "fp32", 5)
     assert (report.picture_px, report.artifact_bytes) == ((100, 50), 17)
     assert report.peak_rss_bytes is None or report.peak_rss_bytes > 2**24
     content = json.loads(report.to_json())
-    assert content["workloads"]["point"]["warm"]["n"] == 3
+    assert content["workloads"]["point"]["warm"]["n"] == 10
 
 
 def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:

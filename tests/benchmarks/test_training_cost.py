@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.training_cost import StageCost, gpu_hours, merge_costs, render_costs
+from benchmarks.record import describe_environment
+from benchmarks.stage_operations import count_stages
+from benchmarks.training_cost import StageCost, TrainingCost, render
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
 from tests.parity.reference import small_config
@@ -59,7 +61,7 @@ def test_a_picture_costs_what_its_parts_do(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(PRESETS, "student-test", config)
     recipe = tmp_path / "mine.toml"
     recipe.write_text(STAGES.format(clip=CLIP))
-    first, second = merge_costs(recipe, pictures=1000, step_processes=3)
+    first, second = count_stages(recipe, pictures=1000, step_processes=3)
     assert (first.pictures, second.pictures) == (2000, 1000)
     # Four pictures a process and step, three processes: 1000 / 12 steps of three scenes.
     assert second.scenes == pytest.approx(250)
@@ -85,8 +87,22 @@ def test_a_picture_costs_what_its_parts_do(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_hours_and_their_table() -> None:
-    assert gpu_hours(3.6e18, peak_tflops=100, utilisation=0.5) == pytest.approx(20)
-    cost = StageCost("stage2", 1e6, 400e9, 200e9, 5e12, 1e4)
-    assert cost.flop == 1e6 * 400e9 + 1e4 * 5e12
-    table = render_costs([cost], peak_tflops=100, utilisation=0.5)
-    assert table.splitlines()[-1] == "| stage2 | 400 | 200 | 5.0 | 2 | 1 |"
+    stage = StageCost(
+        name="stage2",
+        pictures=1e6,
+        picture_flop=400e9,
+        cached_flop=200e9,
+        scene_flop=5e12,
+        scenes=1e4,
+    )
+    assert stage.flop == 1e6 * 400e9 + 1e4 * 5e12
+    cost = TrainingCost(
+        environment=describe_environment([]),
+        seconds=1.0,
+        config="vit_b",
+        peak_tflops=100,
+        utilisation=0.5,
+        stages=(stage,),
+    )
+    assert cost.gpu_hours(3.6e18) == pytest.approx(20)
+    assert "| stage2 | 400 | 200 | 5.0 | 2 | 1 |\n" in render(cost)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speed.picture import PICTURE_PX, noise_picture
+from benchmarks.speed.subject import PICTURE_PX, noise_picture
 
 SEED = 0
 LABELS = 1000

@@ -8,23 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.artifacts.measure import Runtimes
+from benchmarks.artifacts.record import Artifacts
 from benchmarks.artifacts.report import render
+from benchmarks.pages import RECORDS, ROOT
+from benchmarks.record import read_record
 
-ROOT = Path(__file__).parents[3]
-
-
-def read(path: Path) -> Runtimes:
-    return Runtimes.model_validate_json(path.read_bytes())
-
-
-def test_the_page_shows_what_was_measured() -> None:
-    table = render(read(ROOT / "docs" / "runtimes.json"))
-    assert table in (ROOT / "docs" / "runtimes.md").read_text(encoding="utf-8")
+PUBLISHED = ROOT / RECORDS / "artifacts.json"
 
 
 def test_both_presets_are_there_in_every_precision() -> None:
-    for model in read(ROOT / "docs" / "runtimes.json").models:
+    for model in read_record(Artifacts, PUBLISHED).models:
         kinds = {(row.runtime, row.precision) for row in model.artifacts}
         assert kinds == {
             *(("onnx", each) for each in ("fp32", "fp16", "int8")),
@@ -33,34 +26,38 @@ def test_both_presets_are_there_in_every_precision() -> None:
         }
         for row in model.artifacts:
             assert bool(row.measurements) == (row.runtime != "tensorrt")
-        assert all(bool(row.measurements) != model.random_weights for row in model.sets)
+        assert all(bool(row.measurements) != model.model.random_weights for row in model.sets)
 
 
-def test_a_page_without_a_place_is_refused_before_any_work(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("# Page")
-    result = CliRunner().invoke(app, ["runtimes", "random:tiny", "--page", str(page)])
+def test_rows_of_the_tables() -> None:
+    text = render(read_record(Artifacts, PUBLISHED))
+    assert "| onnx int8 | 12.7 | 0.9891 | 0.9788 | 0.9889 | 0.9990 |" in text
+    assert "| image_encoder@128 | onnx fp32 | 8.38 | 0.0 | – | 1.8e-05 | – |" in text
+    assert text.count("## ") == 2
+
+
+def test_a_precision_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    place = tmp_path / "artifacts.json"
+    command = ["artifacts", "random:tiny", "--onnx", "int4", "--output", str(place)]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
-    assert "no place for the table" in result.stderr
+    assert "there is no 'int4' here" in result.stderr
+    assert not place.exists()
 
 
 @pytest.mark.slow
 def test_a_checkpoint_is_measured_and_others_stay(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    output, page = tmp_path / "runtimes.json", tmp_path / "page.md"
-    output.write_bytes((ROOT / "docs" / "runtimes.json").read_bytes())
-    page.write_text("<!-- runtimes -->\n<!-- /runtimes -->\n")
-    command = ["runtimes", str(tiny_checkpoint), "--onnx", "fp32", "--coreml", "fp16"]
-    result = CliRunner().invoke(
-        app, [*command, "--output", str(output), "--page", str(page)], catch_exceptions=False
-    )
+    place = tmp_path / "artifacts.json"
+    place.write_bytes(PUBLISHED.read_bytes())
+    command = ["artifacts", str(tiny_checkpoint), "--onnx", "fp32", "--coreml", "fp16"]
+    result = CliRunner().invoke(app, [*command, "--output", str(place)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    *others, found = read(output).models
-    assert tuple(others) == read(ROOT / "docs" / "runtimes.json").models
-    assert (found.name, found.random_weights) == ("samclip-test", True)
+    *others, found = read_record(Artifacts, place).models
+    assert tuple(others) == read_record(Artifacts, PUBLISHED).models
+    assert (found.model.name, found.model.random_weights) == ("samclip-test", True)
     assert {(row.runtime, row.precision) for row in found.sets} == {
         ("onnx", "fp32"),
         ("coreml", "fp16"),
     }
     assert all(row.bytes > 0 for row in found.artifacts)
     assert sum(row.seconds for row in found.artifacts) > 0
-    assert render(read(output)) in page.read_text()

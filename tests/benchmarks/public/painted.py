@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.progress import Progress
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 YELLOW, CYAN, MAGENTA = (200, 200, 0), (0, 200, 200), (200, 0, 200)
@@ -24,7 +23,6 @@ COLOURS = {
     "cyan": CYAN,
     "magenta": MAGENTA,
 }
-QUIET = Progress(disable=True)
 CELLS = 4
 
 

@@ -22,7 +22,6 @@ from tests.benchmarks.public.painted import (
     BLUE,
     COLOURS,
     GREEN,
-    QUIET,
     RED,
     YELLOW,
     Painted,
@@ -33,7 +32,7 @@ from tests.benchmarks.public.painted import (
 
 def measure(data: LabelledPictures) -> Accuracy:
     model: Any = Painted()
-    return measure_accuracy(model, data, progress=QUIET)
+    return measure_accuracy(model, data)
 
 
 def imagenet(root: Path, *, names: list[str]) -> Path:

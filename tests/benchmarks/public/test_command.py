@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
@@ -95,8 +94,8 @@ def evaluate(dataset: str, root: Path, model: Path, *more: str) -> Evaluation:
 
 def test_classification(tmp_path: Path, tiny_checkpoint: Path) -> None:
     found = evaluate("imagenet", imagenet(tmp_path), tiny_checkpoint, "--limit", "1")
-    assert found.subject.random_weights
-    assert (found.settings.dataset, found.settings.limit) == ("imagenet", 1)
+    assert found.model.random_weights
+    assert (found.dataset, found.limit) == ("imagenet", 1)
     (figures,) = found.figures
     assert (figures.kind, figures.pictures, figures.resolution_px) == ("accuracy", 1, 32)
 
@@ -126,10 +125,7 @@ def test_instance_segmentation(tmp_path: Path, tiny_checkpoint: Path) -> None:
     (figures,) = found.figures
     assert isinstance(figures, Instances)
     assert (figures.boxes, figures.pictures) == (2, 1)
-    console = Console(width=120, record=True, quiet=True)
-    with console.capture():
-        console.print(render(found))
-    assert "AP, medium" in console.export_text() or figures.ap_medium is None
+    assert "| AP, medium | " in render(found)
 
 
 def test_every_set_has_a_command() -> None:
@@ -176,7 +172,7 @@ def test_a_damaged_annotation_file(tmp_path: Path) -> None:
     path.write_text("{", encoding="utf-8")
     code, lines = run("flickr30k", str(tmp_path))
     assert (code, len(lines)) == (1, 1)
-    assert f"{path} is not JSON" in lines[0]
+    assert f"{path} is another file: the file: Invalid JSON" in lines[0]
 
 
 def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from benchmarks.public.instances import (
     read_lvis,
 )
 from benchmarks.public.record import Instances
-from tests.benchmarks.public.painted import BLACK, QUIET, Painted, paint, write_json
+from tests.benchmarks.public.painted import BLACK, Painted, paint, write_json
 
 CAT, DOG = 17, 18
 DETECTIONS = [
@@ -31,7 +31,7 @@ DETECTIONS = [
 
 def measure(data: DetectedPictures) -> Instances:
     model: Any = Painted()
-    return measure_instances(model, data, progress=QUIET)
+    return measure_instances(model, data)
 
 
 def coco(root: Path, *, name: str = "instances_val2017.json", **category: Any) -> Path:
@@ -168,9 +168,9 @@ def test_boxes_outside_are_left_out_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ({"annotations": []}, "is not a list of COCO results"),
-        ([{"image_id": 1}], "has an entry without a usable 'category_id'"),
-        ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "expected [x, y, width, height]"),
+        ({"annotations": []}, "is another file: the file: Input should be a valid array"),
+        ([{"image_id": 1}], "0.category_id: Field required"),
+        ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "0.bbox.3: Field required"),
         ([DETECTIONS[0] | {"image_id": 9}], "a box of image 9, category 18"),
         ([DETECTIONS[0] | {"category_id": 1}], "a box of image 1, category 1"),
     ],

@@ -26,7 +26,6 @@ from benchmarks.public.semantic_sets import (
 from tests.benchmarks.public.painted import (
     BLACK,
     BLUE,
-    QUIET,
     RED,
     Painted,
     paint,
@@ -47,7 +46,6 @@ def measure(data: SemanticSet, **colours: tuple[int, int, int]) -> list[Segmenta
             both_heads=model,
             background_threshold=None,
             presence_threshold=None,
-            progress=QUIET,
         )
     )
 
@@ -120,7 +118,6 @@ def test_the_clip_head_sees_a_square_and_answers_in_the_pictures_size(tmp_path: 
         both_heads=None,
         background_threshold=0.5,
         presence_threshold=None,
-        progress=QUIET,
     )
     assert model.asked[0]["shape"] == (16, 16, 3)
     assert len(model.asked[0]["labels"]) == 20
@@ -290,7 +287,6 @@ def test_pixels_without_an_answer_are_missed(tmp_path: Path) -> None:
         both_heads=model,
         background_threshold=None,
         presence_threshold=None,
-        progress=QUIET,
     )
     assert (found.miou, found.unanswered) == (0, 1)
 
@@ -303,6 +299,5 @@ def test_the_presence_threshold_is_handed_on_and_told(tmp_path: Path) -> None:
         both_heads=model,
         background_threshold=None,
         presence_threshold=0,
-        progress=QUIET,
     )
     assert model.asked[0]["threshold"] == found.presence_threshold == 0

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.progress import Progress
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.quality.drawings import Material, load_materials, without_copies
+from benchmarks.quality.drawings import Drawings, load_drawings, without_copies
 from benchmarks.quality.measure import Figures, measure_quality
-from benchmarks.record import HELDOUT, UNSEEN, Quality, Settings
+from benchmarks.quality.record import HELDOUT, UNSEEN, Quality, Settings
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
@@ -65,7 +64,6 @@ class FakeSamClip:
         multimask_output: bool,
         boxes: np.ndarray | None = None,
         points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
     ) -> Any:
         prompts = boxes if boxes is not None else points
         assert prompts is not None
@@ -100,13 +98,12 @@ def _unit(x: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def measured() -> tuple[Figures, FakeSamClip]:
     model = FakeSamClip()
-    heldout = Material(HELDOUT, corpus_of(0, 1), 2, SETTINGS)
+    heldout = Drawings(HELDOUT, corpus_of(0, 1), 2, SETTINGS)
     figures = measure_quality(
         model,
-        materials=[heldout, Material(UNSEEN, corpus_of(2), 2, SETTINGS)],
+        splits=[heldout, Drawings(UNSEEN, corpus_of(2), 2, SETTINGS)],
         cutouts=heldout.clean(),
         teachers=None,
-        progress=Progress(disable=True),
     )
     return figures, model
 
@@ -144,14 +141,14 @@ def test_the_figures_tell_good_from_bad(measured: tuple[Figures, FakeSamClip]) -
 
 
 def test_a_run_can_be_repeated(measured: tuple[Figures, FakeSamClip]) -> None:
-    first, second = (Material(HELDOUT, corpus_of(0, 1), 2, SETTINGS) for _ in range(2))
+    first, second = (Drawings(HELDOUT, corpus_of(0, 1), 2, SETTINGS) for _ in range(2))
     for one, other in zip(first.composed(), second.composed(), strict=True):
         np.testing.assert_array_equal(one.image, other.image)
     for (one, a), (other, b) in zip(first.scenes(), second.scenes(), strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         assert a.random() == b.random()
     # More scenes leave the first ones as they are.
-    more = Material(HELDOUT, corpus_of(0, 1), 2, SETTINGS.model_copy(update={"scenes": 9}))
+    more = Drawings(HELDOUT, corpus_of(0, 1), 2, SETTINGS.model_copy(update={"scenes": 9}))
     np.testing.assert_array_equal(
         next(iter(more.scenes()))[0].image, next(iter(first.scenes()))[0].image
     )
@@ -159,20 +156,20 @@ def test_a_run_can_be_repeated(measured: tuple[Figures, FakeSamClip]) -> None:
 
 def test_nothing_is_measured_on_training_drawings() -> None:
     settings = Settings(nouns=40, pictures=1, scenes=1, size_px=48)
-    (heldout, unseen), cutouts = load_materials(settings, openmoji=None)
+    (heldout, unseen), cutouts = load_drawings(settings, openmoji=None)
     taught = tuple(noun.name for noun in tiny_vocabulary(40))
     assert heldout.nouns == taught
     assert unseen.nouns == (*taught, *(noun.name for noun in unseen_nouns()))
     assert unseen.taught == 40
     assert unseen.corpus.labels.min() >= 40
     trained = {each.image.tobytes() for each in cutouts}
-    for material in (heldout, unseen):
-        assert not trained & {each.image.tobytes() for each in material.clean()}
-        assert len(material.corpus.backgrounds) == 5
+    for drawings in (heldout, unseen):
+        assert not trained & {each.image.tobytes() for each in drawings.clean()}
+        assert len(drawings.corpus.backgrounds) == 5
     # The corpus has such copies, which is why they are left out.
     raw = load_corpus(CORPUS, split=HELDOUT, nouns=taught)
     copies = trained & {
-        each.image.tobytes() for each in Material(HELDOUT, raw, 40, settings).clean()
+        each.image.tobytes() for each in Drawings(HELDOUT, raw, 40, settings).clean()
     }
     assert 1 <= len(copies) <= len(raw.labels) - len(heldout.corpus.labels) <= 5
 
@@ -194,7 +191,7 @@ def test_a_bundle_is_measured_from_the_command_line(tiny_bundle: Path, tmp_path:
     done = CliRunner().invoke(app, [*arguments, *few], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     quality = Quality.model_validate_json(output.read_bytes())
-    assert quality.subject.random_weights
+    assert quality.model.random_weights
     assert len(quality.top_k) == 8
     assert len(quality.text_to_mask) == 4
     assert "mIoU, box prompt" in done.output

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 
-from benchmarks.quality.drawings import Material, Picture
+from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.nearest_cutout import NearestCutout, hog
-from benchmarks.quality.ranking import measure_classification, one_by_one, ranks_of_truth
-from benchmarks.record import HELDOUT, UNSEEN, Settings
+from benchmarks.quality.ranking import measure_ranking, one_by_one, ranks_of_truth
+from benchmarks.quality.record import HELDOUT, UNSEEN, Settings
 from training.composed.corpus import Corpus
 
 NOUNS = ("red", "green", "blue", "yellow", "white", "black", "pink")
 
 
 @pytest.fixture
-def material() -> Material:
+def drawings() -> Drawings:
     """Seven nouns, the last of which has no drawing and was never taught."""
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (250, 250, 250), (9, 9, 9)]
     square = np.ones((40, 40, 1), np.uint8)
@@ -26,13 +24,7 @@ def material() -> Material:
         backgrounds=(),
         shown=(),
     )
-    return Material(HELDOUT, corpus, 6, Settings(nouns=6, pictures=12, scenes=2, size_px=64))
-
-
-def untracked(items: Iterable[Picture], total: int) -> Iterable[Picture]:
-    found = list(items)
-    assert len(found) == total
-    return found
+    return Drawings(HELDOUT, corpus, 6, Settings(nouns=6, pictures=12, scenes=2, size_px=64))
 
 
 def test_ranks() -> None:
@@ -42,59 +34,53 @@ def test_ranks() -> None:
     assert ranks.tolist() == [0, 2, 1, 2]
 
 
-def test_top_1_and_top_5_by_hand(material: Material) -> None:
+def test_top_1_and_top_5_by_hand(drawings: Drawings) -> None:
     """Always the same order, 0 first: of six clean pictures one is first, five are in five."""
     order = -np.arange(7, dtype=np.float32)
-    clean, composed = measure_classification(
-        one_by_one(lambda _: order), material, who="model", track=untracked
-    )
+    clean, composed = measure_ranking(one_by_one(lambda _: order), drawings, who="model")
     assert (clean.picture, clean.pictures, clean.labels) == ("clean", 6, 7)
     assert clean.top1 == pytest.approx(1 / 6)
     assert clean.top5 == pytest.approx(5 / 6)
-    labels = [picture.label for picture in material.composed()]
+    labels = [picture.label for picture in drawings.composed()]
     assert (composed.picture, composed.pictures) == ("composed", 12)
     assert composed.top1 == pytest.approx(labels.count(0) / 12)
 
 
-def test_unseen_nouns_among_themselves_and_among_all(material: Material) -> None:
+def test_unseen_nouns_among_themselves_and_among_all(drawings: Drawings) -> None:
     """Two nouns were never taught; of two pictures one is beaten by a taught noun, none else."""
     corpus = Corpus(
-        cutouts=material.corpus.cutouts[:2],
+        cutouts=drawings.corpus.cutouts[:2],
         labels=np.array([5, 6]),
         nouns=NOUNS,
         backgrounds=(),
         shown=(),
     )
     settings = Settings(nouns=5, pictures=1, scenes=1, size_px=32)
-    unseen = Material(UNSEEN, corpus, 5, settings)
+    unseen = Drawings(UNSEEN, corpus, 5, settings)
     answers = iter([[0, 0, 0, 0, 9, 2, 1], [0, 0, 0, 0, 0, 2, 3], [0] * 7])
-    rows = list(
-        measure_classification(
-            one_by_one(lambda _: np.array(next(answers))), unseen, who="model", track=untracked
-        )
-    )
+    rows = list(measure_ranking(one_by_one(lambda _: np.array(next(answers))), unseen, who="model"))
     assert [(row.labels, row.top1) for row in rows[:2]] == [(2, 1.0), (7, 0.5)]
     # A classifier that says the same of every label gets nothing.
     assert [(row.labels, row.top1) for row in rows[2:]] == [(2, 0.0), (7, 0.0)]
 
 
-def test_a_noun_that_the_photo_shows_is_no_mistake(material: Material) -> None:
+def test_a_noun_that_the_photo_shows_is_no_mistake(drawings: Drawings) -> None:
     picture = Picture(np.zeros((8, 8, 3), np.uint8), label=1, also=np.array([0]))
 
-    class OnePicture(Material):
+    class OnePicture(Drawings):
         def clean(self) -> list[Picture]:
             return [picture]
 
-    one = OnePicture(HELDOUT, material.corpus, 6, material.settings)
+    one = OnePicture(HELDOUT, drawings.corpus, 6, drawings.settings)
     rank = one_by_one(lambda _: np.array([9, 5, 1, 1, 1, 1, 1]))
-    clean, _ = measure_classification(rank, one, who="floor", track=untracked)
+    clean, _ = measure_ranking(rank, one, who="floor")
     assert clean.top1 == 1
 
 
-def test_the_floor_finds_the_same_shape_and_colour(material: Material) -> None:
-    cutouts = material.clean()
+def test_the_floor_finds_the_same_shape_and_colour(drawings: Drawings) -> None:
+    cutouts = drawings.clean()
     floor = NearestCutout(
-        [each.image for each in cutouts], labels=material.corpus.labels, num_nouns=7
+        [each.image for each in cutouts], labels=drawings.corpus.labels, num_nouns=7
     )
     for each in cutouts:
         scores = floor.scores(each.image)
@@ -102,7 +88,7 @@ def test_the_floor_finds_the_same_shape_and_colour(material: Material) -> None:
         assert scores.max() == pytest.approx(1, abs=1e-4)
         assert scores[6] == -1  # without a cut-out
     rank = one_by_one(floor.scores)
-    clean, _ = measure_classification(rank, material, who="floor", track=untracked)
+    clean, _ = measure_ranking(rank, drawings, who="floor")
     assert (clean.top1, clean.top5) == (1, 1)
 
 

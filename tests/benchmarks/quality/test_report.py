@@ -1,27 +1,11 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
-from benchmarks.quality.report import insert_table, render
-from benchmarks.record import (
-    PromptIou,
-    Quality,
-    Settings,
-    Subject,
-    TextToMask,
-    TopK,
-    describe_environment,
-)
-
-START, END = "<!-- quality -->", "<!-- /quality -->"
-
-ROOT = Path(__file__).parents[3]
+from benchmarks.quality.record import PromptIou, Quality, Settings, TextToMask, TopK
+from benchmarks.quality.report import render
+from benchmarks.record import Model, describe_environment
 
 
 @pytest.fixture
@@ -53,7 +37,9 @@ def quality() -> Quality:
 
     prompts = {"objects": 4, "box": 0.8512, "box_best": 0.86, "point": 0.7, "point_best": 0.72}
     return Quality(
-        subject=Subject(name="tiny", revision="r1", runtime="onnx", random_weights=False),
+        model=Model(
+            name="tiny", revision="r1", runtime="onnx", precision="fp32", random_weights=False
+        ),
         environment=describe_environment(["quality", "--openmoji", "/somewhere/openmoji.zip"]),
         settings=Settings(nouns=150, pictures=20, scenes=2, seed=3),
         seconds=1.5,
@@ -101,55 +87,3 @@ def test_the_record_survives_json(quality: Quality) -> None:
     assert "/somewhere" not in text
     with pytest.raises(ValidationError):
         Quality.model_validate_json(text.replace('"seconds"', '"secs"'))
-
-
-def test_the_table_is_replaced_and_nothing_else(quality: Quality) -> None:
-    page = f"# Title\n\n{START}\n{END}\n\nThe end.\n"
-    once = insert_table(page, render(quality))
-    assert insert_table(once, render(quality)) == once
-    assert once.startswith(f"# Title\n\n{START}\n| |")
-    assert once.endswith(f"{END}\n\nThe end.\n")
-    assert insert_table(once, "") == page
-
-
-@pytest.mark.parametrize("page", ["none", START, END + START, START + END + START])
-def test_a_page_without_a_place_is_refused(page: str) -> None:
-    with pytest.raises(ValueError, match="no place for the table"):
-        insert_table(page, "table\n")
-
-
-def test_report_writes_all_pages_or_none(quality: Quality, tmp_path: Path) -> None:
-    source, page, bare = (tmp_path / name for name in ("quality.json", "page.md", "bare.md"))
-    source.write_text(quality.model_dump_json(), encoding="utf-8")
-    page.write_text(f"{START}\n{END}\n", encoding="utf-8")
-    bare.write_text("no markers\n", encoding="utf-8")
-    failed = CliRunner().invoke(app, ["report", str(source), str(page), str(bare)])
-    assert failed.exit_code == 1
-    assert "no place for the table" in failed.output
-    assert page.read_text(encoding="utf-8") == f"{START}\n{END}\n"
-    done = CliRunner().invoke(app, ["report", str(source), str(page)])
-    assert done.exit_code == 0
-    assert page.read_text(encoding="utf-8") == f"{START}\n{render(quality)}{END}\n"
-
-
-@pytest.mark.parametrize("page", ["README.md", "samclip_sdk/assets/samclip-tiny/README.md"])
-def test_pages_show_what_was_measured(page: str) -> None:
-    """`python -m benchmarks report docs/quality.json PAGE` brings a page up to date.
-
-    The model card is hashed by its bundle: give `report` the checkpoint's card.md, then export.
-    """
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert insert_table(text, render(measured())) == text
-
-
-def test_what_was_measured_is_what_ships() -> None:
-    """The embedded bundle has the very weights of docs/quality.json."""
-    bundle = ROOT / "samclip_sdk" / "assets" / "samclip-tiny"
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    subject = measured().subject
-    assert (subject.name, subject.revision) == (manifest["name"], manifest["revision"])
-    assert not subject.random_weights
-
-
-def measured() -> Quality:
-    return Quality.model_validate_json((ROOT / "docs" / "quality.json").read_bytes())

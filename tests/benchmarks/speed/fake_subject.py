@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.speed.subject import WORKLOADS, Opened
 
-LEAK_BYTES = 50_000_000
+LEAK_BYTES = 20_000_000
 _KEPT: list[bytes] = []
 
 
@@ -33,7 +33,7 @@ class Fake:
     def open(self) -> Opened:
         if self.fails == "open":
             raise RuntimeError("the weights at /home/someone/weights.bin are\nnot there")
-        print("peers print to standard output")
+        print("peers print to standard output", flush=True)
         return Opened(
             name="a fake",
             package_versions={"fake": "1.0"},

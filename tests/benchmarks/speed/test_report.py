@@ -7,21 +7,24 @@ import io
 import pytest
 from PIL import Image
 
-from benchmarks.speed.chart import draw_latency
+from benchmarks.speed.chart import draw_chart
 from benchmarks.speed.compare import render_comparison
+from benchmarks.speed.measure import summarize
+from benchmarks.speed.ratio import Ratio, exact
+from benchmarks.speed.record import Failure, Speed
 from benchmarks.speed.report import render
-from benchmarks.speed.schema import Failure, Latency
-from tests.benchmarks.speed.example_latency import (
+from tests.benchmarks.speed.example_speed import (
     DEVICE,
-    latency_of,
+    speed_of,
+    spread,
     subject_row,
     workload_row,
 )
 
 
 @pytest.fixture
-def latency() -> Latency:
-    record = latency_of(
+def speed() -> Speed:
+    record = speed_of(
         subject_row("ours", workload_row("encode", 80, 90), workload_row("text3", 123.4, 123.4)),
         subject_row("peer", workload_row("encode", 170, 170), steps={}),
         failures=(
@@ -39,56 +42,73 @@ def cells(text: str, first: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")][2:-1]
 
 
-def test_the_table(latency: Latency) -> None:
-    text = render(latency)
+def test_the_table(speed: Speed) -> None:
+    text = render(speed)
     assert cells(text, "ours") == ["fp32", "85", "–", "–", "123", "–", "0.60", "100", "18"]
-    assert cells(text, "peer")[1:5] == ["170 (2.00×)", "–", "–", "–"]
+    assert cells(text, "peer")[1:5] == ["170, 2.00× (1.89–2.12)", "–", "–", "–"]
     assert cells(text, "gone") == ["failed", *"––––––––"]
     assert "- gone, open: failed, ModuleNotFoundError: no gone" in text
     assert "- peer, text3: failed, ValueError: not I" in text
-    assert cells(text, "image_encoder") == ["85", "89", "89.9", "2"]
     assert text.count("step of all three") == 1
     assert "onnxruntime 1.20" in text
     assert "Ratios are to ours." in text
     assert "2 rounds" in text
 
 
-def test_a_baseline_that_was_not_measured_is_told(latency: Latency) -> None:
-    settings = latency.settings.model_copy(update={"baseline": "gone"})
-    text = render(latency.model_copy(update={"settings": settings}))
+@pytest.mark.parametrize(
+    ("runs", "tail"), [(1, ["–", "–", "2"]), (10, ["90", "90", "20"])]
+)  # fmt: skip
+def test_tails_are_of_twenty_runs_or_more(speed: Speed, runs: int, tail: list[str]) -> None:
+    steps = {"image_encoder": summarize([[80.0] * runs, [90.0] * runs])}
+    text = render(speed_of(subject_row("ours", workload_row("encode", 1), steps=steps)))
+    assert cells(text, "image_encoder") == ["85 (80–90)", *tail]
+
+
+def test_a_baseline_that_was_not_measured_is_told(speed: Speed) -> None:
+    settings = speed.settings.model_copy(update={"baseline": "gone"})
+    text = render(speed.model_copy(update={"settings": settings}))
     assert "The baseline, gone, was not measured." in text
     assert cells(text, "peer")[1] == "170"
 
 
-def test_the_chart(latency: Latency) -> None:
-    drawn = draw_latency(latency)
-    assert drawn == draw_latency(latency)
+def test_the_chart(speed: Speed) -> None:
+    drawn = draw_chart(speed)
+    assert drawn == draw_chart(speed)
     with Image.open(io.BytesIO(drawn)) as image:
         assert image.format == "PNG"
         assert len(image.convert("RGB").getcolors(1 << 16) or ()) > 2
     with pytest.raises(ValueError, match="nothing to draw"):
-        draw_latency(latency_of())
+        draw_chart(speed_of())
+
+
+def test_a_ratio_takes_the_worst_of_both_spreads() -> None:
+    ratio = Ratio.of(spread(30, 20, 40), spread(10, 8, 10))
+    assert (ratio.middle, ratio.low, ratio.high) == (3, 2, 5)
+    assert str(ratio) == "3.00× (2.00–5.00)"
+    assert str(Ratio.of(spread(0.123, 0.1, 0.2), spread(10, 10, 10))) == "0.012× (0.01–0.02)"
+    assert str(Ratio.of(exact(7), exact(2))) == "3.50×"
+    unknown = Ratio.of(spread(30, None, None), spread(10, 8, 10))
+    assert (str(unknown), unknown.verdict) == ("3.00×", "its spread is unknown")
 
 
 @pytest.mark.parametrize(
     ("after", "row"),
     [
-        ((40.0, 45.0), ["encode", "85", "42.5", "0.50", "0.44–0.56", "faster"]),
-        ((82.0, 92.0), ["encode", "85", "87", "1.02", "0.91–1.15", "within the spread"]),
-        ((180.0, 180.0), ["encode", "85", "180", "2.12", "2.00–2.25", "slower"]),
-        ((40.0,), ["encode", "85", "40", "0.47", "–", "one round tells no spread"]),
+        ((40.0, 45.0), ["encode", "85", "42.5", "0.50× (0.44–0.56)", "faster"]),
+        ((82.0, 92.0), ["encode", "85", "87", "1.02× (0.91–1.15)", "within the spread"]),
+        ((180.0, 180.0), ["encode", "85", "180", "2.12× (2.00–2.25)", "slower"]),
     ],
 )
-def test_ratios(latency: Latency, after: tuple[float, ...], row: list[str]) -> None:
-    other = latency_of(
+def test_comparisons(speed: Speed, after: tuple[float, ...], row: list[str]) -> None:
+    other = speed_of(
         subject_row("ours", workload_row("encode", *after), workload_row("point", 1, 1))
     )
-    text = render_comparison(latency, other)
+    text = render_comparison(speed, other)
     assert cells(text, "ours") == row
     assert "Not alike" not in text
 
 
-def test_what_is_not_alike_is_told(latency: Latency) -> None:
+def test_what_is_not_alike_is_told(speed: Speed) -> None:
     device = DEVICE.model_copy(update={"cpu": "Another", "governor": None})
     changed = subject_row(
         "ours",
@@ -96,7 +116,7 @@ def test_what_is_not_alike_is_told(latency: Latency) -> None:
         precision="int8",
         package_versions={"onnxruntime": "1.21"},
     )
-    text = render_comparison(latency, latency_of(changed, device=device))
+    text = render_comparison(speed, speed_of(changed, device=device))
     for what in (
         "the device's cpu: A CPU and Another",
         "the device's governor: performance and None",
@@ -107,11 +127,11 @@ def test_what_is_not_alike_is_told(latency: Latency) -> None:
 
 
 def test_the_only_subjects_are_compared_whatever_their_keys() -> None:
-    one, two = (latency_of(subject_row(key, workload_row("encode", 10, 10))) for key in "ab")
-    assert cells(render_comparison(one, two), "a → b")[3] == "1.00"
+    one, two = (speed_of(subject_row(key, workload_row("encode", 10, 10))) for key in "ab")
+    assert cells(render_comparison(one, two), "a → b")[3] == "1.00×"
 
 
-def test_files_that_share_nothing_are_refused(latency: Latency) -> None:
-    other = latency_of(subject_row("theirs", workload_row("encode", 9)))
+def test_files_that_share_nothing_are_refused(speed: Speed) -> None:
+    other = speed_of(subject_row("theirs", workload_row("encode", 9)))
     with pytest.raises(ValueError, match="share no subject and workload: ours, peer and theirs"):
-        render_comparison(latency, other)
+        render_comparison(speed, other)

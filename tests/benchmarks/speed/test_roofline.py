@@ -8,19 +8,20 @@ import pytest
 import torch
 
 from benchmarks.speed import peaks
-from benchmarks.speed.peaks import MachinePeaks, MatrixPeak, measure_peaks
-from benchmarks.speed.roofline import GraphCost, count_graphs, roofline
+from benchmarks.speed.peaks import measure_peaks
+from benchmarks.speed.record import Cost, Machine, Peak
+from benchmarks.speed.roofline import count_graphs, shares_of_machine
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
+from tests.benchmarks.speed.example_speed import spread
 from tests.student import STUDENT
 
-MACHINE = MachinePeaks(
+MACHINE = Machine(
     threads=1,
-    matrix={
-        "fp32": MatrixPeak("fp32", "torch", 1024, 100.0),
-        "bf16": MatrixPeak("bf16", "openvino", 2048, 400.0),
-    },
-    tried=(),
+    peaks=(
+        Peak(precision="fp32", engine="torch", size=1024, gflops=100.0),
+        Peak(precision="bf16", engine="openvino", size=2048, gflops=400.0),
+    ),
     bandwidth_gbps=20.0,
 )
 
@@ -56,7 +57,7 @@ def test_text_encoder_by_hand(texts: int) -> None:
     up, projection = 2 * length * narrow * width, 2 * width * 16
     last_token = 2 * length * width  # picked by a product, with nothing that depends on data
     cost = costs(texts=texts)["text_encoder"]
-    assert cost.flop == texts * (up + layer + last_token + projection)
+    assert cost.weight_flop + cost.attention_flop == texts * (up + layer + last_token + projection)
     encoder = build_model(STUDENT).text_encoder
     whole = sum(parameter.numel() for parameter in encoder.parameters())
     assert cost.parameters == whole - vocabulary * narrow
@@ -72,33 +73,54 @@ def test_the_axes_count() -> None:
         "prompt_encoder",
         "mask_decoder",
     ]
-    assert four["mask_decoder"].flop == 4 * one["mask_decoder"].flop
+    assert four["mask_decoder"].weight_flop == 4 * one["mask_decoder"].weight_flop
+    assert four["mask_decoder"].attention_flop == 4 * one["mask_decoder"].attention_flop
     assert four["image_encoder"] == one["image_encoder"]
-    assert costs(points=8)["mask_decoder"].flop > one["mask_decoder"].flop
+    assert costs(points=8)["mask_decoder"].weight_flop > one["mask_decoder"].weight_flop
     larger = costs(resolution=128)
-    assert larger["clip_head"].flop > 4 * one["clip_head"].flop
+    flop = [
+        each["clip_head"].weight_flop + each["clip_head"].attention_flop for each in (larger, one)
+    ]
+    assert flop[0] > 4 * flop[1]
     with pytest.raises(ValueError, match="resolution 65 is not a positive multiple"):
         costs(resolution=65)
 
 
-def test_rows_by_hand() -> None:
-    compute = GraphCost("image_encoder", 4_000_000_000, 1_000_000_000, 1_000_000, 0)
-    memory = GraphCost("mask_decoder", 1_000_000, 0, 9_000_000, 4_000_000)
-    absent = GraphCost("text_encoder", 1, 0, 1, 1)
+def cost_of(graph: str, *numbers: int) -> Cost:
+    names = ("weight_flop", "attention_flop", "parameters", "activation_bytes")
+    return Cost(graph=graph, **dict(zip(names, numbers, strict=True)))
+
+
+def shares(costs: list[Cost], *, precision: str, attention: str) -> list[Any]:
     times = {"image_encoder": 100.0, "mask_decoder": 4.0, "postprocess": 1.0}
-    first, second = roofline(
-        [compute, memory, absent], times, machine=MACHINE, precision="fp32", attention="fp32"
+    found = shares_of_machine(
+        costs,
+        {name: spread(ms, ms / 2, 2 * ms) for name, ms in times.items()},
+        machine=MACHINE,
+        runtime="onnx",
+        precision=precision,
+        attention=attention,
     )
-    assert (first.cost, first.bound, first.gflops) == (compute, "compute", pytest.approx(50))
+    return list(found)
+
+
+def test_rows_by_hand() -> None:
+    compute = cost_of("image_encoder", 4_000_000_000, 1_000_000_000, 1_000_000, 0)
+    memory = cost_of("mask_decoder", 1_000_000, 0, 9_000_000, 4_000_000)
+    absent = cost_of("text_encoder", 1, 0, 1, 1)
+    first, second = shares([compute, memory, absent], precision="fp32", attention="fp32")
+    assert (first.graph, first.bound) == ("image_encoder", "compute")
+    assert first.gflops == pytest.approx(50)
+    assert first.spread == spread(100, 50, 200)
     assert (first.of_peak, first.of_limit) == (pytest.approx(0.5), pytest.approx(0.5))
     assert second.bound == "memory"
 
-    (mixed,) = roofline([compute], times, machine=MACHINE, precision="bf16", attention="fp32")
+    (mixed,) = shares([compute], precision="bf16", attention="fp32")
     assert mixed.of_peak == pytest.approx(5e9 / 400e9 / 0.1)
     assert mixed.of_limit == pytest.approx((4e9 / 400e9 + 1e9 / 100e9) / 0.1)
     for precision, attention in (("int8", "fp32"), ("fp32", "int8")):
         with pytest.raises(ValueError, match="no peak was measured in 'int8': there are bf16, fp"):
-            roofline([compute], times, machine=MACHINE, precision=precision, attention=attention)
+            shares([compute], precision=precision, attention=attention)
 
 
 def test_peaks_are_the_best_of_what_was_tried() -> None:
@@ -107,19 +129,20 @@ def test_peaks_are_the_best_of_what_was_tried() -> None:
     assert torch.get_num_threads() == before
     assert machine.threads == 1
     assert machine.bandwidth_gbps > 0
-    assert set(machine.matrix) == {"fp32", "bf16", "int8"}
-    engines = {(peak.precision, peak.engine) for peak in machine.tried}
+    engines = {(peak.precision, peak.engine) for peak in machine.peaks}
     assert {("fp32", "torch"), ("bf16", "torch"), ("int8", "onnxruntime")} <= engines
-    assert len(engines) == len(machine.tried)
-    for precision, best in machine.matrix.items():
-        same = [peak.gflops for peak in machine.tried if peak.precision == precision]
-        assert best.gflops == max(same) > 0
+    assert len(engines) == len(machine.peaks)
+    best = machine.best()
+    assert set(best) == {"fp32", "bf16", "int8"}
+    for precision, peak in best.items():
+        same = [each.gflops for each in machine.peaks if each.precision == precision]
+        assert peak.gflops == max(same) > 0
 
 
 def test_peaks_count_operations_not_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "_best_seconds", lambda _run, *, repeats: 0.001)
     machine = measure_peaks(threads=1, sizes=(32,), repeats=1, copy_bytes=2**20)
-    assert machine.matrix["fp32"].gflops == pytest.approx(2 * 32**3 / 0.001 / 1e9)
+    assert machine.best()["fp32"].gflops == pytest.approx(2 * 32**3 / 0.001 / 1e9)
     assert machine.bandwidth_gbps == pytest.approx(2 * 2**20 / 0.001 / 1e9)
 
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.speed.sdk_subject import SdkSubject
-from benchmarks.speed.subjects import SUBJECTS, check_spec, make_subject
+from benchmarks.speed.sdk_subject import PROMPTS, EncoderSubject, SdkSubject
+from benchmarks.speed.subject import SUBJECTS, check_spec, make_subject
 from benchmarks.speed.worker import timed_imports
 
 
@@ -33,7 +34,8 @@ def test_a_spec_that_cannot_be_is_refused(spec: str, problem: str) -> None:
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_subject_can_be_made(name: str) -> None:
-    assert make_subject(name).key
+    needed = ",resolutions=128" if name == "samclip-encoder" else ""
+    assert make_subject(name + needed).key
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,8 @@ def test_every_subject_can_be_made(name: str) -> None:
         (",model=some/vit_b,precision=int8,threads=2", "vit_b-onnx-int8-t2"),
         (",labels=150,picture=4000x3000", "samclip-tiny-onnx-k150-4000x3000"),
         (",runtime=openvino,resolution=128", "samclip-tiny-openvino-128px"),
+        (",precision=fp32,skill=boxes", "samclip-tiny-onnx-fp32-boxes"),
+        ("-encoder,threads=2,resolutions=128+256", "samclip-tiny-onnx-t2-encoder"),
     ],
 )
 def test_keys_tell_what_is_not_as_usual(options: str, key: str) -> None:
@@ -70,6 +74,31 @@ def test_the_sdk_opens(
     assert "torch" not in opened.package_versions
     assert f"seen at {resolution} px" in opened.notes
     assert "NOT VERIFIED on this device" in opened.notes
+
+
+def test_the_encoder_runs_at_every_resolution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
+    opened = EncoderSubject("128+256", threads=1, unverified=True).open()
+    assert list(opened.workloads) == ["image_encoder@128", "image_encoder@256"]
+    for size, grid in ((128, 8), (256, 16), (128, 8)):
+        found: Any = opened.workloads[f"image_encoder@{size}"]()
+        assert found["image_tokens"].shape[-1] == grid
+
+
+def test_skills_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
+    boxes = SdkSubject(skill="boxes", threads=1, unverified=True).open()
+    assert list(boxes.workloads) == [f"boxes@{count}" for count in PROMPTS]
+    asked: Any = boxes.workloads["boxes@8"]()
+    assert len(asked.masks) == 8
+    label = SdkSubject(skill="label", threads=1, unverified=True).open()
+    found: Any = label.workloads["label"]()
+    assert found.labels == ("dog",)
+    assert label.steps is None
+    with pytest.raises(ValueError, match="skill is 'dance'"):
+        SdkSubject(skill="dance")
 
 
 def test_a_resolution_that_no_task_has_is_refused() -> None:

@@ -1,0 +1,86 @@
+"""Zero-shot skills, through the public API: of the teachers and their student, and by resolution.
+
+The paper's table 1 (how much of its teachers the student keeps) and table 6 (the student's input
+resolution, before and after stage 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.record import Accuracy, AtResolution, Resolutions, Teachers, TradeOff
+from benchmarks.quality.behind_api import behind_api, teach_nouns
+from benchmarks.quality.drawings import Drawings
+from benchmarks.quality.measure import prompt_ious
+from benchmarks.quality.ranking import Rank, measure_ranking, one_by_one
+from samclip_sdk import SamClip
+from samclip_sdk.modeling.build import SamClipModel
+
+TEACHERS_NEED = ("clip_teacher", "sam_teacher", "stage3")
+RESOLUTIONS_NEED = ("clip_teacher", "sam_teacher", "stage2", "stage3")
+RESOLUTIONS = (96, 128, 192, 256)
+
+
+def measure_teachers(inputs: Inputs) -> Teachers:
+    """Measures both teachers and the student, each at its own resolutions."""
+    drawings, teachers = inputs.heldout, inputs.teachers
+    rank = teachers.rank(drawings.nouns)
+    student = trade_off(inputs, inputs.student("stage3"), name="student")
+    return Teachers(
+        clip_teacher=accuracy(rank, drawings, name="CLIP teacher"),
+        student_accuracy=student.accuracy,
+        sam_teacher=prompt_ious(teachers.sam, drawings, who="sam_teacher", name="SAM teacher"),
+        student_prompts=student.prompts,
+    )
+
+
+def measure_resolutions(inputs: Inputs, *, resolutions: Sequence[int] = RESOLUTIONS) -> Resolutions:
+    """Measures the student as stage 2 and as stage 3 left it, at each resolution.
+
+    Raises:
+        ValueError: the student does not run at one of the resolutions.
+    """
+    rows = []
+    stages: tuple[Literal["stage2", "stage3"], ...] = ("stage2", "stage3")
+    for stage in stages:
+        student = inputs.student(stage)
+        for resolution in resolutions:
+            model = open_student(inputs, student, classification_px=resolution)
+            found = classify_drawings(model, inputs.heldout, name=f"{stage}, {resolution} px")
+            rows.append(AtResolution(stage=stage, resolution_px=resolution, accuracy=found))
+    return Resolutions(rows=tuple(rows))
+
+
+def open_student(
+    inputs: Inputs, student: SamClipModel, *, classification_px: int | None = None
+) -> SamClip:
+    """Puts a student behind the public API; it knows the nouns from the CLIP teacher.
+
+    Its text encoder is the CLIP teacher's, so that the embeddings are its own.
+    """
+    model, nouns = behind_api(student, classification_px=classification_px), inputs.heldout.nouns
+    teach_nouns(model, nouns, embeddings=inputs.teachers.classes(nouns))
+    return model
+
+
+def trade_off(inputs: Inputs, student: SamClipModel, *, name: str) -> TradeOff:
+    """What a student knows of both teachers' skills, at its own resolutions."""
+    model, drawings = open_student(inputs, student), inputs.heldout
+    return TradeOff(
+        accuracy=classify_drawings(model, drawings, name=name),
+        prompts=prompt_ious(model, drawings, who="model", name=name),
+    )
+
+
+def classify_drawings(model: SamClip, drawings: Drawings, *, name: str) -> Accuracy:
+    """Zero-shot classification by a model that knows the nouns."""
+    nouns = list(drawings.nouns)
+    rank = one_by_one(lambda image: model.classify(image, nouns).logits)
+    return accuracy(rank, drawings, name=name)
+
+
+def accuracy(rank: Rank, drawings: Drawings, *, name: str) -> Accuracy:
+    """Top-1 and top-5 of a classifier over a split's nouns, on clean and on composed pictures."""
+    return Accuracy.of(*measure_ranking(rank, drawings, who="model", name=name))

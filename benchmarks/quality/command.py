@@ -1,0 +1,93 @@
+"""`python -m benchmarks quality`, and `held-out`, which writes pictures of the same drawings."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.command import (
+    ModelName,
+    Output,
+    Runtime,
+    Seed,
+    Write,
+    find_place,
+    finish,
+    one_line_errors,
+)
+from benchmarks.quality.drawings import load_drawings
+from benchmarks.quality.held_out import write_held_out
+from benchmarks.quality.measure import measure_quality
+from benchmarks.quality.record import Quality, Settings
+from benchmarks.quality.report import render
+from benchmarks.record import describe_environment, describe_model
+from samclip_sdk import SamClip
+
+_NOUNS = 150  # of samclip-tiny, where a bundle does not say
+
+
+def quality(
+    model: ModelName = "samclip-tiny",
+    runtime: Runtime = "onnx",
+    openmoji: Annotated[
+        Path | None, typer.Option(help="heldout_openmoji.zip, its .csv beside it", exists=True)
+    ] = None,
+    teachers: Annotated[
+        Path | None, typer.Option(help="RUNS/CONFIG: measure its teachers too", exists=True)
+    ] = None,
+    nouns: Annotated[
+        int | None, typer.Option(help="how many nouns it was taught; else as its provenance says")
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
+    scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
+    seed: Seed = 0,
+    output: Output = None,
+    write: Write = False,
+) -> None:
+    """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw."""
+    with one_line_errors():
+        place, started = find_place("quality", output=output, write=write), time.perf_counter()
+        samclip = SamClip.load(runtime, model=model)
+        settings = Settings(
+            nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
+        )
+        splits, cutouts = load_drawings(settings, openmoji=openmoji)
+        pair = None
+        if teachers is not None:
+            # Only here: the teachers need torch and timm, which a measured bundle does not.
+            from benchmarks.quality.behind_api import load_teachers
+
+            pair = load_teachers(teachers)
+        found = measure_quality(samclip, splits=splits, cutouts=cutouts, teachers=pair)
+        record = Quality(
+            environment=describe_environment(),
+            seconds=round(time.perf_counter() - started, 1),
+            model=describe_model(samclip),
+            settings=settings,
+            top_k=tuple(found.top_k),
+            prompts=tuple(found.prompts),
+            text_to_mask=tuple(found.text_to_mask),
+        )
+        finish(record, render(record), place=place, write=write)
+
+
+def held_out(
+    folder: Annotated[Path, typer.Argument(help="where they go", exists=True, file_okay=False)],
+    pictures: Annotated[int, typer.Option(min=1)] = 24,
+    seed: Seed = 4,
+) -> None:
+    """Writes the pictures that exported artifacts are compared with torch on."""
+    with one_line_errors():
+        write_held_out(folder, nouns=_NOUNS, pictures=pictures, seed=seed)
+
+
+def _taught(samclip: SamClip) -> int:
+    """How many nouns a model was taught, by its own account."""
+    # A bundle quotes the provenance of the checkpoint that it was exported from.
+    provenance = samclip.manifest.provenance
+    provenance = provenance.get("checkpoint", provenance)
+    taught = provenance.get("nouns") if isinstance(provenance, dict) else None
+    return taught if isinstance(taught, int) else _NOUNS

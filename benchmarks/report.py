@@ -1,0 +1,80 @@
+"""How figures are written: tables in Markdown, numbers in few digits, and charts in one style."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NONE = "–"
+BLUE, ORANGE, GREY = "#2a6fb0", "#d9822b", "#8a8f98"
+_DPI = 120
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
+    """A table in Markdown, without an end of line; the first `words` columns are of words."""
+    rule = "|" + "---|" * words + "---:|" * (len(heads) - words)
+    return "\n".join([_line(heads), rule, *map(_line, rows)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def percent(share: float | None) -> str:
+    """A share in percent, to one decimal."""
+    return NONE if share is None else f"{100 * share:.1f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits, or as many as there are before the point."""
+    if value is None:
+        return NONE
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def megabytes(size: float | None) -> str:
+    """Whole megabytes, of 10^6 bytes."""
+    return NONE if size is None else f"{size / 1e6:.0f}"
+
+
+def insert_table(page: str, text: str, *, name: str) -> str:
+    """Puts a table between a page's markers of that name, whatever stood there.
+
+    Raises:
+        ValueError: the page does not have one pair of markers.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+        raise ValueError(f"the page has no place for the table: one {start} and one {end} after it")
+    before, rest = page.split(start)
+    return f"{before}{start}\n{text}{end}{rest.split(end)[1]}"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A chart's sheet, in inches.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; the text has the command.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("charts need matplotlib: pip install matplotlib") from error
+    # Not pyplot: a figure of its own draws with Agg, and leaves no global state.
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def encode_figure(figure: Figure) -> bytes:
+    """The chart as PNG; all its axes lose their upper and right lines."""
+    axes: Axes
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    # Without the version of matplotlib, the same numbers give the same file.
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,306 @@
+"""The record of speed and memory: speed.json, whose schema is docs/benchmarks/speed.schema.json."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from benchmarks.record import Record, Run
+from samclip_sdk.timing import Timing
+
+WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+"""Of one parameter, by precision."""
+
+
+class Clock(Record):
+    """A clock's range, and what it was at, in MHz."""
+
+    min_mhz: float
+    max_mhz: float
+    current_mhz: float
+
+
+class Gpu(Record):
+    """An NVIDIA GPU, by nvidia-smi; what the driver does not tell is null."""
+
+    name: str
+    driver: str
+    memory_mb: float | None
+    max_sm_clock_mhz: float | None
+    power_limit_w: float | None
+
+
+class Jetson(Record):
+    """A Jetson. `clocks` are those of jetson_clocks, which tells them to root only."""
+
+    model: str
+    l4t: str | None
+    power_mode: str | None
+    clocks: dict[str, Clock]
+
+
+class Mac(Record):
+    """A Mac. `power_source` is "AC Power" or "Battery Power"."""
+
+    chip: str | None
+    macos: str | None
+    power_source: str | None
+
+
+class Device(Record):
+    """The machine. What it does not tell is null.
+
+    `cpu_flags` are those that matrix products depend on; `usable_cores` those that this process may
+    run on; `cpu_quota` the cores' worth of time, and `memory_limit_bytes` the memory, that its
+    container is limited to.
+    """
+
+    system: str
+    cpu: str
+    cpu_flags: tuple[str, ...]
+    cores: int
+    usable_cores: int | None
+    cpu_quota: float | None
+    governor: str | None
+    max_clock_mhz: float | None
+    memory_bytes: int | None
+    memory_limit_bytes: int | None
+    gpus: tuple[Gpu, ...]
+    jetson: Jetson | None
+    mac: Mac | None
+
+
+class GpuState(Record):
+    """A GPU's clock, power, temperature and memory in use, at a moment."""
+
+    sm_clock_mhz: float | None
+    power_w: float | None
+    temperature_c: float | None
+    memory_used_mb: float | None
+
+
+class State(Record):
+    """What changes while a benchmark runs, at a moment.
+
+    `load_average` is the system's of 1, 5 and 15 minutes; `power_mw` and `temperatures_c` are a
+    Jetson's, by rail and by sensor; `speed_limit_percent` is a Mac's: below 100 it is throttled.
+    """
+
+    load_average: tuple[float, float, float] | None
+    gpus: tuple[GpuState, ...]
+    power_mw: dict[str, int]
+    temperatures_c: dict[str, float]
+    speed_limit_percent: int | None
+
+
+class Settings(Record):
+    """How it was measured.
+
+    In each round, every subject in turn is opened in a fresh process, measured and closed, so that
+    the machine's drift falls on all alike and no subject's memory is another's. A workload's first
+    run is followed by a warm-up of a fifth of `seconds`, one run at least, then by runs for
+    `seconds`: at least `at_least`, ten of what takes less than a second, at most `at_most`. The
+    system's file cache is not emptied: it is as it was found in the first round, and warm in those
+    after it.
+    """
+
+    rounds: int = Field(gt=0)
+    seconds: float = Field(ge=0)
+    at_least: int = Field(gt=0)
+    at_most: int = Field(gt=0)
+    baseline: str | None = Field(description="the key of the subject that others are compared with")
+
+
+class Spread(Record):
+    """A median, and between which milliseconds it lay: those of several rounds, or runs of one.
+
+    The limits are null where a record does not tell them.
+    """
+
+    p50_ms: float
+    low_ms: float | None
+    high_ms: float | None
+
+
+class Times(Record):
+    """The warm runs of all rounds, and the median of each round. See `Spread` for the limits."""
+
+    warm: Timing
+    rounds_p50_ms: tuple[float, ...] = Field(min_length=1)
+    low_ms: float | None
+    high_ms: float | None
+
+    @property
+    def spread(self) -> Spread:
+        """The median of all runs, within its limits."""
+        return Spread(p50_ms=self.warm.p50_ms, low_ms=self.low_ms, high_ms=self.high_ms)
+
+
+class WorkloadRow(Times):
+    """A workload of a subject.
+
+    `first_ms` is, by round, the first run of a fresh process; what is opened when it is first
+    needed is counted in. `images_per_s` is of one at a time, 1000 by the mean. `peak_rss_bytes` is
+    the most memory that the process held during the warm runs of any round.
+    """
+
+    workload: str
+    first_ms: tuple[float, ...] = Field(min_length=1)
+    images_per_s: float
+    peak_rss_bytes: int | None
+
+
+class SubjectRow(Record):
+    """A subject that was opened.
+
+    `import_ms` and `load_ms` are, by round, importing packages and then loading. `steps` are those
+    of three_ways's warm runs, by name. `peak_rss_bytes` is the most memory that the process held,
+    from its start; `gpu_memory_bytes` what the GPU held after a workload beyond what it did before
+    the process, whoever held it.
+    """
+
+    key: str
+    name: str
+    precision: str
+    notes: str
+    package_versions: dict[str, str]
+    artifact_bytes: int
+    import_ms: tuple[float, ...] = Field(min_length=1)
+    load_ms: tuple[float, ...] = Field(min_length=1)
+    workloads: tuple[WorkloadRow, ...]
+    steps: dict[str, Times]
+    peak_rss_bytes: int | None
+    gpu_memory_bytes: int | None
+
+    def workload(self, name: str) -> WorkloadRow | None:
+        """The row of a workload; None if the subject lacks it."""
+        return next((row for row in self.workloads if row.workload == name), None)
+
+
+class Failure(Record):
+    """What a subject did not do: `at` is "open" or a workload; `reason` its own words."""
+
+    subject: str
+    at: str
+    reason: str
+
+
+class SeriesPoint(Record):
+    """One workload of a subject that is measured at several sizes, such as "image_encoder@448"."""
+
+    subject: str
+    workload: str
+    spread: Spread
+
+
+class Peak(Record):
+    """The most that an engine did in a precision, of the sizes tried: two square matrices."""
+
+    precision: str
+    engine: str
+    size: int
+    gflops: float
+
+
+class Machine(Record):
+    """What the machine can do at most, with so many threads.
+
+    `peaks` are those of each precision and engine; `bandwidth_gbps` is of a large copy, bytes read
+    and written.
+    """
+
+    threads: int
+    peaks: tuple[Peak, ...]
+    bandwidth_gbps: float
+
+    def best(self) -> dict[str, Peak]:
+        """The best engine of each precision."""
+        ranked = sorted(self.peaks, key=lambda peak: peak.gflops)
+        return {peak.precision: peak for peak in ranked}
+
+
+class Cost(Record):
+    """What one run of a graph of ViT-B takes.
+
+    `graph` is its name without the resolution. `weight_flop` are operations with weights, which
+    int8 graphs do in int8, `attention_flop` those of attention, which no graph of ours does in
+    int8. `parameters` counts the numbers of its weights, without tables whose rows are looked up;
+    `activation_bytes` is of its inputs and outputs, in the contract's types.
+    """
+
+    graph: str
+    weight_flop: int
+    attention_flop: int
+    parameters: int
+    activation_bytes: int
+
+    def moved_bytes(self, precision: str) -> int:
+        """What must move at least: weights in that precision, inputs and outputs."""
+        return self.parameters * WEIGHT_BYTES[precision] + self.activation_bytes
+
+
+class MachineShare(Record):
+    """How much of the machine a graph of ViT-B used.
+
+    `attention` is the precision that attention is computed in. At the median time `gflops` are
+    reached; `of_peak` is what the matrix peak of its precision would take, of that time, and
+    `of_limit` likewise, with attention at the peak of its own precision. `bound` is what limits the
+    graph on this machine.
+    """
+
+    runtime: str
+    precision: str
+    attention: str
+    graph: str
+    spread: Spread
+    gflops: float
+    of_peak: float
+    of_limit: float
+    bound: Literal["compute", "memory"]
+
+
+class Startup(Record):
+    """Fresh processes, each of which imports the package and loads samclip-tiny."""
+
+    seconds: tuple[float, ...] = Field(min_length=1)
+    peak_rss_bytes: int | None
+
+
+class Speed(Run):
+    """The whole of speed.json. All from `series` on is of the published measurement alone.
+
+    `tiny_iou` is, by "runtime precision", the mean IoU that samclip-tiny keeps with eager torch on
+    its held-out tasks, the lower of box masks and text-to-mask.
+    """
+
+    schema_version: Literal[2] = 2
+    device: Device
+    before: State
+    after: State
+    settings: Settings
+    subjects: tuple[SubjectRow, ...]
+    failures: tuple[Failure, ...]
+    series: tuple[SeriesPoint, ...] = ()
+    machine: Machine | None = None
+    costs: tuple[Cost, ...] = ()
+    shares: tuple[MachineShare, ...] = ()
+    startup: Startup | None = None
+    tiny_iou: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Speed:
+        keys = [row.key for row in self.subjects]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"two subjects have one key: {', '.join(keys)}")
+        return self
+
+    def subject(self, key: str) -> SubjectRow | None:
+        """The row of a subject; None if it is not there."""
+        return next((row for row in self.subjects if row.key == key), None)
+
+
+def published_schema() -> str:
+    """The JSON schema of speed.json."""
+    return json.dumps(Speed.model_json_schema(), indent=1) + "\n"

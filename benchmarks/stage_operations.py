@@ -1,0 +1,144 @@
+"""The floating-point operations of each training stage, counted on the real modules.
+
+Nothing is computed: tensors are torch's meta tensors, which have shapes and no values.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.training_cost import StageCost
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.config import ModelConfig
+from training.batches import PATCH_PX, Joined
+from training.config import (
+    DistillConfig,
+    FoundationTeachers,
+    Sa1b,
+    Shards,
+    load_model,
+    load_stage,
+    stage_names,
+)
+from training.loop.optimizer import build_optimizer
+from training.tasks.distill import DistillTask
+from training.teachers.pretrained import OpenClip
+from training.teachers.small import SmallSam
+
+Batch = dict[str, dict[str, Tensor]]
+
+
+def count_stages(config: Path, *, pictures: float, step_processes: int) -> Iterator[StageCost]:
+    """Counts every stage of a merge of shards.
+
+    Args:
+        config: a TOML file of training, such as vit_b's.
+        pictures: of D_CLIP, in one epoch.
+        step_processes: that share a step; each takes the config's batches.
+
+    Raises:
+        ValueError: a stage of the merge is not of shards and OpenCLIP.
+    """
+    model = load_model(config)
+    for name in stage_names(config):
+        settings = load_stage(config, name)
+        if isinstance(settings, DistillConfig):
+            yield _count_stage(name, settings, model, pictures=pictures, processes=step_processes)
+
+
+def _count_stage(
+    name: str, settings: DistillConfig, model: ModelConfig, *, pictures: float, processes: int
+) -> StageCost:
+    data, teachers = settings.pictures, settings.teachers
+    if not isinstance(data, Shards) or not isinstance(teachers, FoundationTeachers):
+        raise ValueError(f"{name} is not of shards and OpenCLIP")
+    task = _build_task(settings, model, clip=teachers.clip)
+    counts = {side: data.pixels_per_batch // side**2 for side in data.resolutions}
+    whole, cached = (
+        sum(
+            _count(task, _picture(side, embed_dim=dim), loss="clip") * counts[side]
+            for side in counts
+        )
+        / sum(counts.values())
+        for dim in (None, model.embed_dim)
+    )
+    epochs = settings.optimisation.epochs
+    steps = epochs * pictures / (statistics.mean(counts.values()) * processes)
+    scene, scenes = 0.0, 0.0
+    if isinstance(settings.scenes, Sa1b):
+        batch = _scene(settings.scenes)
+        # Every other step has mask prompts, for which the teacher decodes twice.
+        scene = statistics.mean(_count(task, batch, loss="scenes", step=step) for step in (0, 1))
+        scenes = steps * settings.scenes.batch * processes
+    return StageCost(
+        name=name,
+        pictures=epochs * pictures,
+        picture_flop=whole,
+        cached_flop=cached,
+        scene_flop=scene,
+        scenes=scenes,
+    )
+
+
+def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> DistillTask:
+    """The stage's task without values; SAM ViT-B is of the student's own architecture."""
+    with torch.device("meta"):
+        student = SamClipModel(model)
+        student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
+        task = DistillTask(
+            student,
+            Joined({}),
+            clip=OpenClip(open_clip.create_model(clip, device="meta")).requires_grad_(False),
+            sam=SmallSam(SamClipModel(model)).requires_grad_(False),
+            sam_weight=settings.sam_weight,
+            region_weight=settings.region_weight,
+            dense_weight=settings.dense_weight,
+            validation=Joined({}),
+            classes=None,
+        )
+    steps = {"steps": 1, "epochs": 0.0}
+    build_optimizer(dict(task.parts.items()), settings.optimisation.model_copy(update=steps))
+    return task
+
+
+def _count(task: DistillTask, batch: Mapping[str, Any], *, loss: str, step: int = 0) -> float:
+    """Operations of a loss, there and back; a multiplication and an addition are two."""
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        task(batch, loss=loss, step=step).backward()
+    task.zero_grad()
+    return float(counter.get_total_flops())
+
+
+def _picture(side: int, *, embed_dim: int | None) -> Batch:
+    """One picture, with the teacher's embedding if `embed_dim` is given."""
+    picture = _images(side)
+    if embed_dim is not None:
+        picture["teacher_embeddings"] = torch.empty(1, embed_dim, device="meta")
+    return {"pictures": picture}
+
+
+def _scene(settings: Sa1b) -> Batch:
+    prompts = (settings.prompts, 2)
+    scene = {
+        **_images(settings.resolution),
+        "point_coords": torch.empty(*prompts, 2, device="meta"),
+        "point_labels": torch.empty(prompts, dtype=torch.int32, device="meta"),
+        "regions": torch.empty(0, 4, device="meta"),
+    }
+    return {"scenes": scene}
+
+
+def _images(side: int) -> dict[str, Tensor]:
+    grid = side // PATCH_PX
+    return {
+        "images": torch.empty(1, 3, side, side, device="meta"),
+        "token_mask": torch.empty(1, grid, grid, device="meta"),
+    }

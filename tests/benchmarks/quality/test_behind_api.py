@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.quality.behind_api import (
+    Teachers,
+    behind_api,
+    join_teachers,
+    load_teachers,
+    teach_nouns,
+)
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.text import Tokenizer, read_templates
+from training.teachers.small import SmallClip, SmallSam
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_config: ModelConfig) -> SmallClip:
+    torch.manual_seed(0)
+    return SmallClip(tiny_config, image_tower="resnet10t", resolution=32).eval()
+
+
+@pytest.fixture(scope="module")
+def sam(tiny_config: ModelConfig) -> SmallSam:
+    return SmallSam(build_model(tiny_config, seed=3)).eval()
+
+
+@pytest.fixture(scope="module")
+def teachers(clip: SmallClip, sam: SmallSam, tiny_config: ModelConfig) -> Teachers:
+    return join_teachers(clip, sam, config=tiny_config)
+
+
+def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: SmallSam) -> None:
+    found = teachers.sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
+    with torch.inference_mode():
+        embeddings = sam.encode(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])
+        corners = torch.tensor([[[8.0, 8.0], [40.0, 50.0]]])
+        masks, iou = sam.decode(embeddings, corners, torch.tensor([[2, 3]]), None)
+    np.testing.assert_allclose(found.low_res_masks, masks[0, 1:].numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.scores, iou[0, 1:].numpy(), atol=1e-4)
+
+
+def test_the_clip_teacher_ranks_by_its_two_towers(
+    teachers: Teachers, clip: SmallClip, tiny_bundle: Path
+) -> None:
+    scores, again = teachers.rank(["cat", "fire engine"])(np.stack([PICTURE, PICTURE]))
+    np.testing.assert_allclose(again, scores, atol=1e-5)
+    tokenize = Tokenizer(tiny_bundle / "tokenizer.json")
+    with torch.inference_mode():
+        image = clip.embed_images(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])[0]
+        for noun, score in zip(["cat", "fire engine"], scores, strict=True):
+            prompts = [template.replace("{}", noun) for template in read_templates()]
+            text = clip.text_encoder(torch.from_numpy(tokenize(prompts))).mean(dim=0)
+            assert score == pytest.approx(float(image @ text / text.norm()), abs=1e-4)
+
+
+def test_a_model_classifies_at_another_resolution(tiny_config: ModelConfig) -> None:
+    module = build_model(tiny_config, seed=3)
+    usual, large = behind_api(module), behind_api(module, classification_px=64)
+    for model, expected in ((usual, 32), (large, 64)):
+        assert model.manifest.tasks.classification.resolution == expected
+        assert model.manifest.tasks.segmentation.resolution == 64
+    assert not np.allclose(usual.embed_image(PICTURE), large.embed_image(PICTURE), atol=1e-3)
+    with pytest.raises(ValueError, match="33 is not a positive multiple"):
+        behind_api(module, classification_px=33)
+
+
+def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig) -> None:
+    model = behind_api(build_model(tiny_config, seed=3))
+    embeddings = np.eye(2, tiny_config.embed_dim, dtype=np.float32)
+    teach_nouns(model, ["cat", "dog"], embeddings=embeddings)
+    logits = model.classify(PICTURE, ["cat", "dog"]).logits
+    expected = model.embed_image(PICTURE)[:2] * model.manifest.text.logit_scale
+    np.testing.assert_allclose(logits, expected, rtol=1e-4)
+
+
+def test_runs_of_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not the runs of a config: vit_b, tiny"):
+        load_teachers(tmp_path)

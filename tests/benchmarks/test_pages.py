@@ -1,0 +1,116 @@
+"""Every page with measured figures is made of its record, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import pages
+from benchmarks.__main__ import app
+from benchmarks.pages import RECORDS, ROOT, SHIPPED, render_pages, stale_pages
+from benchmarks.quality.record import Quality
+from benchmarks.record import read_record
+from benchmarks.report import insert_table
+
+START, END = "<!-- quality -->", "<!-- /quality -->"
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of the records and pages alone."""
+    for page in render_pages(ROOT):
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / page, tmp_path / page)
+    for record in (ROOT / RECORDS).glob("*.json"):
+        shutil.copy(record, tmp_path / RECORDS)
+    (tmp_path / RECORDS / "images").mkdir()
+    monkeypatch.setattr("benchmarks.__main__.ROOT", tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["pages", *arguments])
+    return done.exit_code, done.output
+
+
+def test_the_pages_show_what_was_measured() -> None:
+    """`python -m benchmarks pages --write` brings them up to date.
+
+    The embedded bundle's model card is hashed by the bundle: its checkpoint is exported again.
+    """
+    assert stale_pages(ROOT) == []
+    assert all((ROOT / RECORDS / "images" / f"{name}.png").is_file() for name in CHARTS)
+
+
+CHARTS = ("speed", "text_to_mask", "probing", "resolutions", "wise_ft", "lambdas")
+
+
+def test_what_was_measured_is_what_ships() -> None:
+    """The embedded bundle has the very weights of quality.json."""
+    bundle = ROOT / "samclip_sdk" / "assets" / "samclip-tiny"
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    model = read_record(Quality, ROOT / RECORDS / "quality.json").model
+    assert (model.name, model.revision) == (manifest["name"], manifest["revision"])
+    assert not model.random_weights
+
+
+def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
+    assert run() == (0, "")
+    before = (copy / "README.md").read_text(encoding="utf-8")
+    (copy / "README.md").write_text(before.replace("mIoU", "mIoUs"), encoding="utf-8")
+    (copy / RECORDS / "speed.md").unlink()
+    code, said = run()
+    assert code == 1
+    assert "README.md" in said
+    assert "docs/benchmarks/speed.md" in said
+    assert "paper.md" not in said
+    code, said = run("--write")
+    assert code == 0, said
+    assert {"Written: README.md", "Written: docs/benchmarks/speed.md"} <= set(said.splitlines())
+    assert (copy / "README.md").read_text(encoding="utf-8") == before
+    assert (copy / RECORDS / "images" / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert run() == (0, "")
+
+
+def test_a_shipped_card_is_not_written(copy: Path) -> None:
+    card = copy / SHIPPED
+    card.write_text(card.read_text(encoding="utf-8").replace("mIoU", "mIoUs"), encoding="utf-8")
+    shown = card.read_bytes()
+    code, said = run("--write")
+    assert code == 1
+    assert "export training/checkpoints/tiny/stage3 again" in said
+    assert card.read_bytes() == shown
+
+
+def test_nothing_is_written_if_a_record_is_another_file(copy: Path) -> None:
+    (copy / RECORDS / "paper.json").write_text('{"lambda": 1}', encoding="utf-8")
+    (copy / RECORDS / "speed.md").unlink()
+    code, said = run("--write")
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert "paper.json holds no Results: lambda" in said
+    assert not (copy / RECORDS / "speed.md").exists()
+
+
+def test_a_table_is_replaced_and_nothing_else() -> None:
+    page = f"# Title\n\n{START}\n{END}\n\nThe end.\n"
+    once = insert_table(page, "a table\n", name="quality")
+    assert insert_table(once, "a table\n", name="quality") == once
+    assert once == f"# Title\n\n{START}\na table\n{END}\n\nThe end.\n"
+    assert insert_table(once, "", name="quality") == page
+
+
+@pytest.mark.parametrize("page", ["none", START, END + START, START + END + START])
+def test_a_page_without_a_place_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="no place for the table"):
+        insert_table(page, "table\n", name="quality")
+
+
+def test_every_page_has_a_record() -> None:
+    shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
+    records = {path.stem for path in (ROOT / RECORDS).glob("*.json")}
+    assert shown == records
+    assert pages.RECORDS.is_relative_to("docs")
