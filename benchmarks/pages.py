@@ -32,7 +32,8 @@ _GENERATED = """\
 {text}
 
 This page is written by `python -m benchmarks pages --write` from [{name}.json]({name}.json), which
-`python -m benchmarks {command}` measures. Dates are those of the measurement, not of the page.
+`python -m benchmarks {command}` measures. Dates are those of the measurement, not of the page;
+commands are written as they are called today.
 
 """
 _INTRODUCTIONS = {

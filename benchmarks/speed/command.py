@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from benchmarks.record import describe_environment, read_record
 from benchmarks.speed.compare import render_comparison
 from benchmarks.speed.device import describe_device, describe_state
 from benchmarks.speed.measure import measure_subjects
-from benchmarks.speed.record import SeriesPoint, Settings, Speed
+from benchmarks.speed.record import Failure, SeriesPoint, Settings, Speed, SubjectRow
 from benchmarks.speed.report import render
 from benchmarks.speed.subject import check_spec
 from benchmarks.speed.subject_list import (
@@ -28,7 +29,6 @@ from benchmarks.speed.subject_list import (
 )
 
 Source = Annotated[Path, typer.Argument(help="what speed wrote", exists=True)]
-Say = Callable[[str], None]
 
 
 def speed(
@@ -74,16 +74,13 @@ def speed(
             baseline=baseline or (None if subject else SAM_CLIP_TORCH),
         )
         with Console(stderr=True).status("starting") as status:
-            if subject:
-                found = _measure(subject, settings=settings, limit_s=limit, say=status.update)
-            else:
-                found = _measure_published(
-                    folder / VIT_B,
-                    settings=settings,
-                    limit_s=limit,
-                    everything=everything,
-                    say=status.update,
-                )
+            how = _How(settings, limit, say=status.update)
+            vit_b = folder / VIT_B
+            found = (
+                how.measure(subject)
+                if subject
+                else how.measure_published(vit_b, everything=everything)
+            )
         finish(found, render(found), place=place, write=write)
         if not found.subjects:
             raise ValueError(f"nothing was measured: {place} says why")
@@ -114,46 +111,57 @@ def _check(specs: Sequence[str], *, everything: bool, write: bool) -> None:
         raise ValueError("--write needs --all: the page shows every published subject")
 
 
-def _measure(specs: Sequence[str], *, settings: Settings, limit_s: float, say: Say) -> Speed:
-    started, device, before = time.perf_counter(), describe_device(), describe_state()
-    rows, failures = measure_subjects(specs, settings=settings, limit_s=limit_s, on_progress=say)
-    if settings.baseline is None and rows:
-        settings = settings.model_copy(update={"baseline": rows[0].key})
-    return Speed(
-        environment=describe_environment(),
-        seconds=round(time.perf_counter() - started, 1),
-        device=device,
-        before=before,
-        after=describe_state(),
-        settings=settings,
-        subjects=rows,
-        failures=failures,
-    )
+@dataclass(frozen=True)
+class _How:
+    """How subjects are measured: how often, how patiently, and who is told of it."""
 
+    settings: Settings
+    limit_s: float
+    say: Callable[[str], None]
 
-def _measure_published(
-    vit_b: Path, *, settings: Settings, limit_s: float, everything: bool, say: Say
-) -> Speed:
-    # Only here: it exports, and so needs torch, which other measurements do without.
-    from benchmarks.speed.published import add_machine, prepare_bundle, verify_sets
+    def rows(self, specs: Sequence[str]) -> tuple[tuple[SubjectRow, ...], tuple[Failure, ...]]:
+        return measure_subjects(
+            specs, settings=self.settings, limit_s=self.limit_s, on_progress=self.say
+        )
 
-    started = time.perf_counter()
-    prepare_bundle(vit_b, everything=everything, say=say)
-    tiny_iou = verify_sets(vit_b, runs=RUNS if everything else FEW_RUNS, say=say)
-    specs = main_specs(vit_b, everything=everything)
-    found = _measure(specs, settings=settings, limit_s=limit_s, say=say)
-    threads = range(1, 1 + (found.device.usable_cores or found.device.cores))
-    specs = series_specs(vit_b, threads=threads, everything=everything)
-    rows, failures = measure_subjects(specs, settings=settings, limit_s=limit_s, on_progress=say)
-    series = tuple(
-        SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
-        for row in rows
-        for each in row.workloads
-    )
-    more = {
-        "failures": (*found.failures, *failures),
-        "series": series,
-        "tiny_iou": tiny_iou,
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    return add_machine(found.model_copy(update=more), vit_b=vit_b, say=say)
+    def measure(self, specs: Sequence[str]) -> Speed:
+        """Measures subjects, and nothing beside them."""
+        started, device, before = time.perf_counter(), describe_device(), describe_state()
+        rows, failures = self.rows(specs)
+        settings = self.settings
+        if settings.baseline is None and rows:
+            settings = settings.model_copy(update={"baseline": rows[0].key})
+        return Speed(
+            environment=describe_environment(),
+            seconds=round(time.perf_counter() - started, 1),
+            device=device,
+            before=before,
+            after=describe_state(),
+            settings=settings,
+            subjects=rows,
+            failures=failures,
+        )
+
+    def measure_published(self, vit_b: Path, *, everything: bool) -> Speed:
+        """Measures what the page shows, or of that what the bars compare."""
+        # Only here: it exports, and so needs torch, which other measurements do without.
+        from benchmarks.speed.published import add_machine, prepare_bundle, verify_sets
+
+        started = time.perf_counter()
+        prepare_bundle(vit_b, everything=everything, say=self.say)
+        tiny_iou = verify_sets(vit_b, runs=RUNS if everything else FEW_RUNS, say=self.say)
+        found = self.measure(main_specs(vit_b, everything=everything))
+        threads = range(1, 1 + (found.device.usable_cores or found.device.cores))
+        rows, failures = self.rows(series_specs(vit_b, threads=threads, everything=everything))
+        series = (
+            SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
+            for row in rows
+            for each in row.workloads
+        )
+        more = {
+            "failures": (*found.failures, *failures),
+            "series": tuple(series),
+            "tiny_iou": tiny_iou,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        return add_machine(found.model_copy(update=more), vit_b=vit_b, say=self.say)

@@ -41,7 +41,7 @@ def test_a_precision_that_is_none_is_refused_before_any_work(tmp_path: Path) -> 
     command = ["artifacts", "random:tiny", "--onnx", "int4", "--output", str(place)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
-    assert "there is no 'int4' here" in result.stderr
+    assert "there is no precision int4 here" in result.stderr
     assert not place.exists()
 
 
