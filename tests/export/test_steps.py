@@ -16,8 +16,8 @@ from export.steps import Steps, count_steps
         # eager torch thrice; and the set is asked about pictures
         (ExportOptions(), False, 3 + 7 + 14 + 1 + 1),
         # a plan for each graph where anything is in fp16
-        (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 7 + 42 + 3 + 3),
-        (ExportOptions(onnx=(), coreml=("fp16", "int8")), True, 1 + 7 + 28),
+        (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 7 + 7 + 21 + 3 + 3),
+        (ExportOptions(onnx=(), coreml=("fp16", "int8")), True, 1 + 7 + 7 + 7 + 14),
         (ExportOptions(onnx=(), coreml=("fp32",)), True, 1 + 14),
     ],
 )
