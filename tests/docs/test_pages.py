@@ -23,6 +23,7 @@ from samclip_sdk.cli.app import app
 from samclip_sdk.client import DEFAULT_MODEL
 from tests.docs.pages import PAGES, ROOT, Block, blocks, inline_commands
 from tests.docs.usage import usage_problem
+from tests.test_architecture import ROOMS
 
 TOLERANCE = 0.02
 """How far a number may be from the one that a page shows: CPUs round differently."""
@@ -154,6 +155,12 @@ def test_make_targets_exist() -> None:
     prose = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
     named |= set(re.findall(r"`make ([a-z-]+)`", prose))
     assert {"demo", "test"} <= named <= targets
+
+
+def test_the_rooms_are_those_of_the_architecture() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {room for rooms in ROOMS.values() for room in rooms}
+    assert not {room for room in rooms if f" {room}/" not in page}
 
 
 @pytest.mark.parametrize("page", PAGES)

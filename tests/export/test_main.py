@@ -113,8 +113,8 @@ def test_vit_b_with_random_weights(tmp_path: Path) -> None:
 
 
 def shown_commands() -> list[list[str]]:
-    """The exports that docs/export.md shows, without `python -m export`."""
-    (block,) = (each for each in blocks("docs/export.md") if each.code.startswith("pip install"))
+    """The exports that docs/how-to/export.md shows, without `python -m export`."""
+    (block,) = (each for each in blocks("docs/how-to/export.md") if each.code.startswith("pip install"))
     return [words[3:] for words in block.commands() if words[:3] == ["python", "-m", "export"]]
 
 
