@@ -114,7 +114,8 @@ def test_vit_b_with_random_weights(tmp_path: Path) -> None:
 
 def shown_commands() -> list[list[str]]:
     """The exports that docs/how-to/export.md shows, without `python -m export`."""
-    (block,) = (each for each in blocks("docs/how-to/export.md") if each.code.startswith("pip install"))
+    page = blocks("docs/how-to/export.md")
+    (block,) = (each for each in page if each.code.startswith("pip install"))
     return [words[3:] for words in block.commands() if words[:3] == ["python", "-m", "export"]]
 
 
