@@ -51,8 +51,9 @@ _INTRODUCTIONS = {
     "artifacts": (
         "Artifacts of each runtime",
         "What samclip-tiny and a ViT-B become for each runtime: sizes, build times, and how close "
-        "each artifact is\nto eager torch. [Runtimes](../runtimes.md) explains the bounds. The "
-        "measurement ran on one thread, beside\nother work: seconds are no more than a hint.",
+        "each artifact is\nto eager torch. [Precision and verification](../concepts/precision.md) "
+        "explains the bounds. The measurement ran on one thread, beside\nother work: seconds are "
+        "no more than a hint.",
     ),
     "training_cost": (
         "What a merge costs",
