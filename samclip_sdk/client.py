@@ -26,10 +26,10 @@ Array = NDArray[np.float32]
 
 
 class SamClip(PictureVerbs):
-    """A model on a runtime; `load` makes one. A context manager; or call `close`.
+    """A model on a runtime. `load` opens one; use it as a context manager, or call `close`.
 
-    Wherever an image is taken, an ImageEmbedding made by this model may stand, and saves the
-    backbone pass. Coordinates are (x, y), boxes XYXY, in pixels of the upright image.
+    An ImageEmbedding that this model made can be given wherever an image can, and saves the
+    backbone pass. Coordinates are (x, y) and boxes XYXY, in pixels of the upright image.
 
     Many images: every verb that takes an image takes a list or tuple of them and returns a list, or
     an iterator, a generator for instance, and returns an iterator of the answers, which never
@@ -43,7 +43,7 @@ class SamClip(PictureVerbs):
 
     Processes: load a model in each. In a forked child, a model that its parent has used opens its
     graphs again if it runs in onnxruntime on the CPU; on anything else its first use raises a
-    SamClipError, for nothing else survives a fork.
+    SamClipError, because nothing else survives a fork.
 
     Args:
         source: where the graphs come from.

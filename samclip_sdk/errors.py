@@ -53,7 +53,7 @@ class BundleSchemaError(BundleError):
 
 
 class OptionError(SamClipError):
-    """An option of a runtime that cannot be, or that this runtime does not take."""
+    """An option with a value that it cannot have, or that the runtime does not take."""
 
 
 class RuntimeMissingError(SamClipError):
@@ -81,7 +81,7 @@ class TextTruncatedWarning(SamClipWarning):
 
 
 class UnverifiedArtifactWarning(SamClipWarning):
-    """An artifact runs here although its parity was never measured on such a device."""
+    """An artifact is used here that was never checked on a device like this one."""
 
 
 def one_line(text: object, *, limit: int = 300) -> str:

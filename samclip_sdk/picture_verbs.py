@@ -94,7 +94,7 @@ class PictureVerbs:
     @overload
     def embed_image(self, image: Iterator[AnyImage]) -> Iterator[Array]: ...
     def embed_image(self, image: Images) -> Answers[Array]:
-        """Embeds the image in CLIP's joint space; sees it as `classify` does.
+        """Embeds the image in the space that it shares with texts; sees it as `classify` does.
 
         Args:
             image: one, or many.

@@ -81,7 +81,7 @@ class Annotator:
         )
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
-        """Reads a still picture; any thread may, while another calls this object.
+        """Reads a still picture. Any thread may do so while another one calls this object.
 
         Raises:
             ImageError: it cannot be read, is empty, or is animated.
@@ -125,7 +125,7 @@ class Annotator:
 
 
 class AnnotationReport(Record):
-    """What became of a folder.
+    """What `annotate_folder` did.
 
     Attributes:
         output: the COCO JSON.
@@ -147,7 +147,7 @@ class AnnotationReport(Record):
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def pictures_per_second(self) -> float:
-        """Pictures of this run, by its seconds."""
+        """How many pictures this run did in a second."""
         done = self.pictures - self.resumed
         return done / self.seconds if done else 0.0
 

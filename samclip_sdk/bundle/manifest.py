@@ -68,7 +68,10 @@ class Tasks(Record):
 
 
 class TextSpec(Record):
-    """`logit_scale` multiplies the cosine (the exponential of CLIP's parameter)."""
+    """How texts are embedded and compared.
+
+    `logit_scale` multiplies the cosine; it is the exponential of CLIP's parameter.
+    """
 
     context_length: int = Field(gt=1)
     templates: tuple[Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")], ...] = Field(
@@ -98,7 +101,10 @@ UNCALIBRATED = Calibration(
 
 
 class MaskSpec(Record):
-    """`mask_threshold` is a logit; more than `max_prompts` prompts are decoded in several calls."""
+    """How masks are decoded.
+
+    `mask_threshold` is a logit; more than `max_prompts` prompts are decoded in several calls.
+    """
 
     mask_threshold: float = 0.0
     max_prompts: int = Field(default=16, gt=0)
