@@ -7,14 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.ops import roi_align
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.clip_head import max_pool
 from training.tasks.contact_sheet import draw_contact_sheet
-from training.tasks.losses import CosineDistillation, MaskDistillation, mask_iou
+from training.tasks.losses import (
+    CosineDistillation,
+    DenseDistillation,
+    MaskDistillation,
+    RegionDistillation,
+    mask_iou,
+)
+from training.tasks.regions import cells_inside, filled_cells, shown_cells
 from training.tasks.tasks import SHEET_ROWS, Task, first_prompts, iou_by_prompt, top1
 from training.teachers.small import ClipTeacher, SamTeacher, SmallSam, coarse_mask_prompt
 
@@ -63,6 +69,8 @@ class DistillTask(Task):
         self.dense_weight = dense_weight
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
+        self.region_loss = RegionDistillation()
+        self.dense_loss = DenseDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
         """One of the two losses.
@@ -185,58 +193,24 @@ class DistillTask(Task):
             target = self.clip.embed_images(crops)
         patches, mask = head.encode(tokens, scenes["token_mask"])
         side = int(patches.shape[1] ** 0.5)
-        inside = _cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
+        inside = cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
         pooled = head.embed(max_pool(patches[owner], inside))
-        kept = inside.any(dim=1)  # a region in the padding shows nothing
-        loss = self.region_weight * self.embedding_loss(pooled[kept], target[kept])
+        loss: Tensor = self.region_weight * self.region_loss(pooled, target, inside)
         if self.dense_weight:
-            prompts = len(scenes["point_coords"]) // len(images)
-            shown = self._shown_cells(reference, boxes, inside, prompts=prompts)
-            cosines = torch.einsum("rne,re->rn", head.embed(patches)[owner], target)
-            share = shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
-            seen = shown.any(dim=1)
-            distances = 1 - (share * cosines).sum(dim=1)
-            dense = (distances * seen).sum() / seen.sum().clamp(min=1)
+            inside = inside.view(len(images), -1, side * side)
+            shown = shown_cells(inside, self._prompted_cells(scenes, reference, side=side))
+            dense = self.dense_loss(head.embed(patches)[owner], target, shown)
             loss = loss + self.dense_weight * dense
         return loss
 
-    def _shown_cells(
-        self, reference: Tensor, boxes: Tensor, inside: Tensor, *, prompts: int
-    ) -> Tensor:
-        """Which of the cells [R,n] inside each region show what its crop is of: float [R,n].
-
-        An image's first regions are around what its prompts ask for: the cells that the SAM
-        teacher's mask for the box fills. The others are anywhere: all their cells, if none of
-        those objects is in them, and else nothing.
-        """
-        images, side = len(reference), int(inside.shape[1] ** 0.5)
-        cells = inside.view(images, -1, side * side)
-        around = boxes.view(images, -1, 4)[:, :prompts].flatten(0, 1)
-        objects = self._object_cells(reference, around, side=side).view(images, prompts, -1)
-        anywhere = cells[:, prompts:]
-        free = ~(anywhere * objects.amax(dim=1, keepdim=True)).any(dim=2, keepdim=True)
-        return torch.cat([cells[:, :prompts] * objects, anywhere * free], dim=1).flatten(0, 1)
-
     @torch.no_grad()
-    def _object_cells(self, reference: Tensor, boxes: Tensor, *, side: int) -> Tensor:
-        """Which of side x side cells the SAM teacher's mask for each box fills: float [R,n]."""
+    def _prompted_cells(self, scenes: dict[str, Tensor], reference: Tensor, *, side: int) -> Tensor:
+        """Which cells the SAM teacher's mask fills for the box of each prompt: float [B,P,n]."""
+        images = len(reference)
+        prompts = len(scenes["point_coords"]) // images
+        boxes = scenes["regions"].view(images, -1, 4)[:, :prompts].flatten(0, 1)
         corners = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device)
         masks, _ = self.sam.decode(
             reference, boxes.reshape(-1, 2, 2), corners.expand(len(boxes), -1), None
         )
-        covered = F.adaptive_avg_pool2d((masks[:, :1] > 0).float(), side)
-        return (covered.flatten(1) >= 0.5).float()
-
-
-def _cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
-    """Which of side x side cells a box XYXY [R,4] touches by its middle: float [R,side*side].
-
-    The cell that holds the box's own centre always counts.
-    """
-    low, high = boxes[:, :2] * side / size_px, boxes[:, 2:] * side / size_px
-    centre = ((low + high) / 2).clamp(max=side - 1e-3)
-    cell = torch.arange(side, device=boxes.device).view(1, -1, 1)
-    hit = (cell + 0.5 >= low.unsqueeze(1)) & (cell + 0.5 <= high.unsqueeze(1))
-    hit |= cell == centre.unsqueeze(1).floor()
-    x, y = hit.float().unbind(-1)
-    return (y[:, :, None] * x[:, None, :]).flatten(1)
+        return filled_cells(masks[:, 0], side=side).view(images, prompts, -1)

@@ -15,6 +15,44 @@ class CosineDistillation(nn.Module):
         return (1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
 
 
+class RegionDistillation(nn.Module):
+    """Ours: L_CLIP between regions of a scene, as the student sees them, and the teacher's crops.
+
+    A region without a cell, which lies in the padding, shows nothing and is left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding_loss = CosineDistillation()
+
+    def forward(self, student: Tensor, teacher: Tensor, cells: Tensor) -> Tensor:
+        """Maps embeddings [R,E] and [R,E] of regions with cells [R,n], 0 or 1, to a scalar."""
+        kept = cells.any(dim=1)
+        loss: Tensor = self.embedding_loss(student[kept], teacher[kept])
+        return loss
+
+
+class DenseDistillation(nn.Module):
+    """Ours: 1 - cos between each cell that shows what a crop does and the teacher's crop.
+
+    Averaged over the cells of a region, then over the regions that have any.
+    """
+
+    def forward(self, student: Tensor, teacher: Tensor, cells: Tensor) -> Tensor:
+        """Maps the cells' unit embeddings [R,n,E] and the crops' [R,E] to a scalar in 0..2.
+
+        Args:
+            student: of all cells of the scene that each region is in.
+            teacher: of each region's crop.
+            cells: [R,n], 1 for those that show what the crop does, 0 for the others.
+        """
+        cosines = torch.einsum("rne,re->rn", student, teacher)
+        share = cells / cells.sum(dim=1, keepdim=True).clamp(min=1)
+        seen = cells.any(dim=1)
+        distances = 1 - (share * cosines).sum(dim=1)
+        return (distances * seen).sum() / seen.sum().clamp(min=1)
+
+
 class FocalDice(nn.Module):
     """SAM's mask loss, 20 x focal + 1 x dice, for soft targets.
 
@@ -64,7 +102,7 @@ class MultimaskLoss(nn.Module):
     def forward(self, logits: Tensor, iou_predictions: Tensor, target: Tensor) -> Tensor:
         """Maps logits [K,4,h,w], IoUs [K,4] and true masks in 0..1, [K,h,w], to a scalar."""
         target = target.unsqueeze(1).expand_as(logits)
-        per_token = self.mask_loss(logits, target)
+        per_token: Tensor = self.mask_loss(logits, target)
         masks = per_token[:, 0] + per_token[:, 1:].amin(dim=1)
         iou = F.mse_loss(iou_predictions.float(), mask_iou(logits, target), reduction="none")
         return (masks + iou.mean(dim=1)).mean()
@@ -85,7 +123,7 @@ class MaskDistillation(nn.Module):
         self, logits: Tensor, iou: Tensor, teacher_logits: Tensor, teacher_iou: Tensor
     ) -> Tensor:
         """Maps logits [K,4,h,w] and IoUs [K,4] of student and teacher to a scalar."""
-        masks = self.mask_loss(logits, teacher_logits.float().sigmoid()).mean()
+        masks: Tensor = self.mask_loss(logits, teacher_logits.float().sigmoid()).mean()
         return masks + F.mse_loss(iou.float(), teacher_iou.float())
 
 

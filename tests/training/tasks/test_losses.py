@@ -9,9 +9,11 @@ from torchvision.ops import sigmoid_focal_loss
 
 from training.tasks.losses import (
     CosineDistillation,
+    DenseDistillation,
     FocalDice,
     MaskDistillation,
     MultimaskLoss,
+    RegionDistillation,
     mask_iou,
 )
 
@@ -27,6 +29,43 @@ def test_cosine_is_averaged_over_the_batch_and_blind_to_length() -> None:
     student = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
     teacher = torch.tensor([[0.0, 2.0], [3.0, 0.0], [-0.5, 0.0]])
     assert CosineDistillation()(student, teacher).item() == pytest.approx((1 + 0 + 2) / 3)
+
+
+def test_a_region_without_a_cell_teaches_nothing() -> None:
+    """Cosines of 1, 0.6 and -1; the last region lies in the padding."""
+    student = torch.tensor([[2.0, 0.0], [3.0, 4.0], [-1.0, 0.0]])
+    teacher = torch.tensor([[1.0, 0.0]]).expand(3, 2)
+    cells = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    assert RegionDistillation()(student, teacher, cells).item() == pytest.approx((0 + 0.4) / 2)
+    cells[2, 1] = 1
+    assert RegionDistillation()(student, teacher, cells).item() == pytest.approx((0 + 0.4 + 2) / 3)
+
+
+def test_dense_distillation_looks_at_the_cells_that_are_shown() -> None:
+    """Of three cells, one is the crop's embedding, one at a right angle to it, one its opposite."""
+    student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]).expand(2, 3, 2)
+    teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+
+    def loss(*regions: list[int]) -> float:
+        cells = torch.zeros(2, 3)
+        for row, shown in enumerate(regions):
+            cells[row, shown] = 1
+        return DenseDistillation()(student, teacher, cells).item()
+
+    assert loss([0], [0]) == pytest.approx(0.0)
+    assert loss([0, 1], [0]) == pytest.approx((0.5 + 0) / 2), "a mean over the cells of a region"
+    assert loss([0, 1, 2], [2]) == pytest.approx((1 + 2) / 2)
+    assert loss([1, 2], []) == pytest.approx(1.5), "a region without a cell does not count"
+    assert loss([], []) == 0.0
+
+
+def test_losses_of_regions_reach_the_student_alone() -> None:
+    student = torch.nn.functional.normalize(torch.randn(2, 3, 4), dim=-1).requires_grad_()
+    teacher = torch.nn.functional.normalize(torch.randn(2, 4), dim=-1)
+    cells = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    DenseDistillation()(student, teacher, cells).backward()
+    assert student.grad is not None
+    assert student.grad.any(dim=2).tolist() == cells.bool().tolist()
 
 
 @pytest.mark.parametrize(

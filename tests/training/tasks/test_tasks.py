@@ -21,7 +21,8 @@ from training.config import (
     load_stage,
 )
 from training.loop.optimizer import build_optimizer
-from training.tasks.distill import DistillTask, _cells_inside
+from training.tasks.distill import DistillTask
+from training.tasks.losses import FocalDice
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.small import (
@@ -119,29 +120,19 @@ def test_distillation_reaches_exactly_what_is_trained(
         assert not any(p.requires_grad for p in frozen.parameters())
 
 
-def test_a_student_equal_to_its_sam_has_little_left_to_learn(
+def test_a_student_equal_to_its_sam_is_left_with_the_dice_of_soft_masks(
     student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
 ) -> None:
-    task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
-
-    def loss() -> float:
-        return task(batch, loss="scenes", step=0).item()
-
-    different = loss()
+    """Focal loss and IoU distance are nothing then; dice of a soft mask with itself is not."""
+    task = distill(student_config, clip, sam_weight=3.0, region_weight=0.0)
     SmallSam(task.student).load_state_dict(task.sam.state_dict())
-    assert loss() < different
-
-
-def test_cells_inside_a_box() -> None:
-    def cells(*box: float) -> set[tuple[int, int]]:
-        inside = _cells_inside(torch.tensor([box]), size_px=64, side=4)
-        return {(int(i) % 4, int(i) // 4) for i in inside[0].nonzero().flatten()}
-
-    assert cells(16, 0, 48, 16) == {(1, 0), (2, 0)}
-    assert cells(0, 0, 64, 64) == {(x, y) for x in range(4) for y in range(4)}
-    assert cells(1, 33, 3, 34) == {(0, 2)}, "a small box has the cell that holds its centre"
-    assert cells(9, 0, 40, 16) == {(1, 0), (2, 0)}, "a cell is touched by its middle"
-    assert cells(64, 64, 64, 64) == {(3, 3)}
+    scenes = batch["scenes"]
+    coords, labels = scenes["point_coords"], scenes["point_labels"]
+    with torch.inference_mode():
+        masks, _ = task.sam.decode(task.sam.encode(scenes["images"]), coords, labels, None)
+        own_dice = FocalDice(focal_weight=0.0)(masks, masks.sigmoid()).mean()
+    loss = task(batch, loss="scenes", step=0)
+    assert loss.item() == pytest.approx(3.0 * own_dice.item(), rel=1e-5)
 
 
 class Fixed(nn.Module):
@@ -173,7 +164,7 @@ def test_a_region_is_pooled_over_its_own_patches(
         "regions": boxes,
     }
     scenes["token_mask"][1, 3] = 0  # the last row of the second picture is padding
-    task._region_loss(scenes, torch.zeros(2, 32, 4, 4), torch.zeros(2, 16, 4, 4))
+    task({"scenes": scenes}, loss="scenes", step=0)
     expected = [0, 15, 16 + 6]
     assert head.pooled[:3, 0].tolist() == expected
     assert torch.isfinite(head.pooled).all()
@@ -183,7 +174,6 @@ def test_a_region_in_the_padding_teaches_nothing(
     student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
 ) -> None:
     task = distill(student_config, clip, sam_weight=0.0, region_weight=1.0, dense_weight=1.0)
-    tokens = torch.randn(2, 32, 4, 4)
     scenes = {
         "images": batch["scenes"]["images"],
         "token_mask": torch.ones(2, 4, 4),
@@ -195,11 +185,64 @@ def test_a_region_in_the_padding_teaches_nothing(
 
     def loss(*regions: Tensor) -> float:
         both = torch.cat([torch.cat([shown[[image]], *regions]) for image in (0, 1)])
-        reference = torch.zeros(2, 32, 4, 4)
-        return task._region_loss(scenes | {"regions": both}, tokens, reference).item()
+        return task({"scenes": scenes | {"regions": both}}, loss="scenes", step=0).item()
 
     assert loss(padding) == pytest.approx(loss(), rel=1e-5)
     assert loss(shown[[1]]) != pytest.approx(loss(), rel=1e-3)
+
+
+class KnownSam(nn.Module):
+    """A SAM teacher whose mask is the same cells of 4 x 4, whatever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: tuple[int, ...] = ()
+        self.asked: list[Tensor] = []
+
+    def encode(self, images: Tensor) -> Tensor:
+        return torch.zeros(len(images), 16, 4, 4)
+
+    def decode(
+        self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        self.asked = [coords, labels]
+        masks = -torch.ones(len(coords), 4, 4, 4)
+        masks[:, 0].view(-1, 16)[:, list(self.cells)] = 1  # of the single mask's token
+        return masks.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3), masks[..., 0, 0]
+
+
+def test_dense_distillation_looks_where_the_teachers_mask_is(
+    student_config: ModelConfig,
+    clip: SmallClip,
+    batch: dict[str, Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Patches that SAM's mask fills must be the crop's embedding; others may be anything."""
+    task = distill(student_config, clip, sam_weight=0.0, region_weight=1.0, dense_weight=1.0)
+    task.sam = sam = KnownSam()
+    target = torch.eye(16)[:2]
+    monkeypatch.setattr(type(clip), "embed_images", lambda self, images: target)
+    patches = -torch.ones(2, 16, 16) / 4
+    patches[0, 5], patches[1, 5] = target  # pooled over all patches, this one wins
+    task.student.clip_head = Fixed(patches)
+    box = [0, 0, 64, 64.0]
+    scenes = {
+        "images": batch["scenes"]["images"],
+        "token_mask": torch.ones(2, 4, 4),
+        "point_coords": torch.zeros(2, 1, 2),
+        "regions": torch.tensor([box] * 2),
+    }
+
+    def loss(*cells: int) -> float:
+        sam.cells = cells
+        return task({"scenes": scenes}, loss="scenes", step=0).item()
+
+    assert loss(5) == pytest.approx(0.0, abs=1e-6)
+    assert loss(6) == pytest.approx(1.25)
+    assert loss(5, 6) == pytest.approx(0.625)
+    corners, labels = sam.asked
+    assert corners.flatten(1).tolist() == [box] * 2
+    assert labels.tolist() == [[2, 3]] * 2
 
 
 def test_a_new_small_clip_depends_on_its_seed_alone() -> None:
@@ -279,69 +322,3 @@ def test_a_students_parts_are_the_checkpoints(student_config: ModelConfig, clip:
     task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
     assert isinstance(task.student, SamClipModel)
     assert all(getattr(task.student, name) is part for name, part in task.parts.items())
-
-
-def test_dense_distillation_looks_where_the_object_is(
-    student_config: ModelConfig,
-    clip: SmallClip,
-    batch: dict[str, Batch],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Patches that SAM's mask fills must be the crop's embedding; others may be anything."""
-    task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0, dense_weight=1.0)
-    target = torch.eye(16)[:2]
-    monkeypatch.setattr(type(clip), "embed_images", lambda self, images: target)
-    patches = -torch.ones(2, 16, 16) / 4
-    patches[0, 5], patches[1, 5] = target
-    task.student.clip_head = Fixed(patches)
-    scenes = {
-        "images": batch["scenes"]["images"],
-        "token_mask": torch.ones(2, 4, 4),
-        "point_coords": torch.zeros(2, 1, 2),
-        "regions": torch.tensor([[0, 0, 64, 64.0]] * 2),
-    }
-
-    def loss(*cells: int) -> float:
-        shown = torch.zeros(2, 16)
-        shown[:, list(cells)] = 1
-        monkeypatch.setattr(task, "_object_cells", lambda reference, boxes, *, side: shown)
-        none = torch.zeros(2, 16, 4, 4)
-        return task._region_loss(scenes, torch.zeros(2, 32, 4, 4), none).item()
-
-    assert loss(5) == pytest.approx(0.0, abs=1e-6)
-    assert loss(6) == pytest.approx(1.25)
-    assert loss(5, 6) == pytest.approx(0.625)
-
-
-def test_background_is_a_region_without_a_prompted_object(
-    student_config: ModelConfig, clip: SmallClip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One prompt an image, then two regions anywhere: the object fills cells 5 and 6."""
-    task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0)
-    objects = torch.zeros(2, 16)
-    objects[:, [5, 6]] = 1
-    monkeypatch.setattr(task, "_object_cells", lambda reference, boxes, *, side: objects)
-    inside = torch.zeros(6, 16)
-    for row, cells in enumerate([[5, 9], [0, 1], [1, 5], [6], [15], [2, 3]]):
-        inside[row, cells] = 1
-    shown = task._shown_cells(torch.zeros(2, 16, 4, 4), torch.zeros(6, 4), inside, prompts=1)
-    expected = [[5], [0, 1], [], [6], [15], [2, 3]]
-    assert [row.nonzero().flatten().tolist() for row in shown] == expected
-
-
-def test_object_cells_are_those_that_the_mask_fills(
-    student_config: ModelConfig,
-    clip: SmallClip,
-    batch: dict[str, Batch],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    task = distill(student_config, clip, sam_weight=0.0, region_weight=0.0)
-    masks = -torch.ones(2, 4, 16, 16)
-    masks[0, 0, 4:8, 8:12] = 1
-    masks[1, 0, 0:2, 0:3] = 1  # less than half of a cell
-    monkeypatch.setattr(task.sam, "decode", lambda *args: (masks, None))
-    cells = task._object_cells(
-        torch.zeros(2, 16, 4, 4), torch.tensor([[0, 0, 64, 64.0]] * 2), side=4
-    )
-    assert cells[0].nonzero().flatten().tolist() == [6]
-    assert not cells[1].any()
