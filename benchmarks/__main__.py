@@ -48,7 +48,7 @@ def training_cost(
     with one_line_errors():
         # Only here: they need torch.
         from benchmarks.stage_operations import count_stages
-        from training.config import find_config
+        from training.config_file import find_config
 
         place, started = (
             find_place("training_cost", output=output, write=write),

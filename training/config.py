@@ -1,27 +1,13 @@
-"""A stage's settings, read from TOML: unknown keys fail, any value can be overridden."""
+"""The settings of every kind of stage; unknown keys fail. `config_file` reads them from TOML."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
-
-from samclip_sdk.modeling.config import PRESETS, ModelConfig
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-CONFIGS = Path(__file__).parent / "configs"
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["fp32", "bf16"]
-
-_MODEL = "model"
-_SHARED = "merge"  # the table that stages of these tasks share
-_MERGES = ("distill", "embeddings")
 
 
 class _Settings(BaseModel):
@@ -177,14 +163,17 @@ class FoundationTeachers(_Settings):
     """The paper's teachers, from their own packages and checkpoints.
 
     `clip` and `pretrained` are OpenCLIP's name and tag, or the path of a checkpoint; `sam` is one
-    of segment-anything's models, of the file `sam_checkpoint`.
+    of segment-anything's models, of the file `sam_checkpoint`. The two licences are of checkpoints
+    of your own; those of the published ones that are known need not be given.
     """
 
     kind: Literal["foundation"]
     clip: str
     pretrained: str
+    clip_licence: str | None = Field(default=None, min_length=1)
     sam: str
     sam_checkpoint: Path
+    sam_licence: str | None = Field(default=None, min_length=1)
 
 
 Teachers = Annotated[SmallTeachers | FoundationTeachers, Field(discriminator="kind")]
@@ -239,13 +228,37 @@ class EmbeddingsConfig(_Settings):
     seed: int = 0
 
 
+class CaptionedPictures(_Settings):
+    """So many pictures of shards with captions, which tell what is in a picture and not where.
+
+    `labels` is a text file, a label a line: a picture shows those that its caption names. Without
+    it, what a picture shows is its caption, and what it does not show, the captions of others.
+    """
+
+    sources: tuple[ShardSource, ...] = Field(min_length=1)
+    index: Path
+    count: int = Field(gt=0)
+    labels: Path | None = None
+
+
 class CalibrateConfig(_Settings):
-    """Scores and thresholds of text-to-mask, chosen on training scenes; no weight changes."""
+    """Scores and thresholds of text-to-mask; no weight changes.
+
+    They are chosen on so many composed `scenes`, or on `pictures` with captions, which have no
+    masks to choose the thresholds of masks by.
+    """
 
     task: Literal["calibrate"]
     checkpoint: str
-    scenes: int = Field(gt=0)
+    scenes: int = Field(default=0, ge=0)
+    pictures: CaptionedPictures | None = None
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> CalibrateConfig:
+        if bool(self.scenes) == bool(self.pictures):
+            raise ValueError("give either scenes, a number of them, or pictures, a table")
+        return self
 
 
 class PublishConfig(_Settings):
@@ -264,81 +277,3 @@ StageConfig = Annotated[
     | CalibrateConfig,
     Field(discriminator="task"),
 ]
-_ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)
-
-
-def find_config(name: str) -> Path:
-    """A config by its name in training/configs, or by the path of a TOML file.
-
-    Raises:
-        ValueError: there is no such config.
-    """
-    path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.toml")))
-        raise ValueError(f"there is no config {name!r}: give one of {known}, or a TOML file")
-    return path
-
-
-def load_model(path: Path) -> ModelConfig:
-    """Reads the model of a TOML file: a preset's name, or a table of `preset` and what differs.
-
-    Raises:
-        ValueError: no such preset, an unknown key, or sizes that do not go together.
-    """
-    model = tomllib.loads(path.read_text(encoding="utf-8")).get(_MODEL, {})
-    changes = {"preset": model} if isinstance(model, str) else dict(model)
-    preset = changes.pop("preset", None)
-    if preset not in PRESETS:
-        raise ValueError(
-            f"{path.name}: model.preset is {preset!r}, not one of {', '.join(PRESETS)}"
-        )
-    return ModelConfig.model_validate(_join(PRESETS[preset].model_dump(), changes))
-
-
-def stage_names(path: Path) -> list[str]:
-    """The stages that a TOML file has a table for."""
-    return list(_tables(path)[1])
-
-
-def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageConfig:
-    """Reads one stage's table of a TOML file; what `merge` has goes for every stage of the merge.
-
-    Args:
-        path: the file, one table a stage.
-        stage: the table's name.
-        overrides: `dotted.key=value`, the value in TOML's syntax.
-
-    Raises:
-        ValueError: no such stage, an unknown key, or a value out of range.
-    """
-    shared, tables = _tables(path)
-    if stage not in tables:
-        raise ValueError(f"{path.name} has no stage {stage!r}; it has {', '.join(tables)}")
-    table = tables[stage]
-    if table.get("task") in _MERGES:
-        table = _join(shared, table)
-    for override in overrides:
-        key, _, value = override.partition("=")
-        *parents, leaf = key.split(".")
-        place = table
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = tomllib.loads(f"value = {value}")["value"]
-    return _ADAPTER.validate_python(table)
-
-
-def _tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The table that merges share, and the tables of the stages by name."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    tables.pop(_MODEL, None)
-    return tables.pop(_SHARED, {}), tables
-
-
-def _join(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Tables put together, those inside them too; where both have a value, it is the own one."""
-    joined = dict(shared)
-    for key, value in own.items():
-        both = isinstance(value, dict) and isinstance(shared.get(key), dict)
-        joined[key] = _join(shared[key], value) if both else value
-    return joined

@@ -20,13 +20,8 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.vocabulary import tiny_vocabulary
-from training.config import (
-    ClipTeacherConfig,
-    DistillConfig,
-    find_config,
-    load_model,
-    load_stage,
-)
+from training.config import ClipTeacherConfig, DistillConfig
+from training.config_file import find_config, load_model, load_stage
 from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME, SmallPair
 
 _VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training

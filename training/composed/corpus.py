@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from samclip_sdk.image import open_image
+from training.errors import TrainingError
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 
@@ -88,7 +89,7 @@ def load_corpus(
         The corpus: about 64 KB a cut-out.
 
     Raises:
-        ValueError: The split has no cut-out of the nouns.
+        TrainingError: The split has no cut-out of the nouns.
     """
     # Training runs one process a core; OpenCV's own threads would only fight them.
     cv2.setNumThreads(0)
@@ -99,7 +100,9 @@ def load_corpus(
     index = {noun: k for k, noun in enumerate(nouns)}
     rows = [row for row in rows if canonical(row["concept"]) in index]
     if not rows:
-        raise ValueError(f"{objects} has no cut-out in the split {split!r} of the nouns asked for")
+        raise TrainingError(
+            f"{objects} has no cut-out in the split {split!r} of the nouns asked for"
+        )
     side = "train" if split == "train" else "heldout"
     scenery = [row for row in read_rows(folder / "backgrounds.csv") if row["split"] == side]
     return Corpus(

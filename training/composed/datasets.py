@@ -122,7 +122,7 @@ def pad_randomly(scene: Scene, rng: np.random.Generator) -> tuple[Scene, np.ndar
     below = rng.random() < 0.5
     hidden = np.s_[keep:, :] if below else np.s_[:, keep:]
     image[hidden] = PAD_COLOUR
-    masks[(slice(None), *hidden)] = False
+    masks[:, hidden[0], hidden[1]] = False
     first = -(-keep // PATCH_PX)
     token_mask[np.s_[first:, :] if below else np.s_[:, first:]] = 0
     areas = scene.masks.sum(axis=(1, 2))

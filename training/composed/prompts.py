@@ -58,7 +58,7 @@ def prompt_objects(
     labels = np.full((len(masks), MAX_POINTS), _FILLER, np.int32)
     for row, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
         with_box = rng.random() < 0.4
-        points = rng.integers(0, 2) if with_box else rng.choice([1, 1, 1, 2, 3])
+        points = int(rng.integers(0, 2) if with_box else rng.choice([1, 1, 1, 2, 3]))
         coords[row, :points], labels[row, :points] = _points(mask, rng, points)
         if with_box:
             corners = noisy_box(box, rng, size_px=size_px)
@@ -92,7 +92,8 @@ def noisy_box(box: np.ndarray, rng: np.random.Generator, *, size_px: int) -> np.
     side = np.tile(box[2:] - box[:2], 2)
     limit = 20 * size_px / 1024
     noise = np.clip(rng.normal(0, 0.1, size=4) * side, -limit, limit)
-    return (box + noise).clip(0, size_px).astype(np.float32)
+    moved: np.ndarray = (box + noise).clip(0, size_px).astype(np.float32)
+    return moved
 
 
 def _points(

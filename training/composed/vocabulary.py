@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.composed.corpus import CORPUS, canonical, read_rows
+from training.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ def tiny_vocabulary(n: int, *, corpus: Path = CORPUS) -> tuple[Noun, ...]:
         The nouns sorted by name, so that an index does not hint at how common a noun is.
 
     Raises:
-        ValueError: The corpus has fewer than n nouns that can be measured.
+        TrainingError: The corpus has fewer than n nouns that can be measured.
     """
     nouns = [noun for noun in all_nouns(corpus=corpus) if noun.heldout_drawings]
     if not 0 < n <= len(nouns):
-        raise ValueError(f"the corpus has {len(nouns)} nouns with a held-out drawing, not {n}")
+        raise TrainingError(f"the corpus has {len(nouns)} nouns with a held-out drawing, not {n}")
     ranked = sorted(nouns, key=lambda x: (-x.train_drawings, -x.heldout_drawings, x.name))
     return tuple(sorted(ranked[:n], key=lambda noun: noun.name))
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from timm.optim import Muon
+from timm.optim.muon import Muon
 from torch import nn
 
 from training.config import Optimisation
+from training.errors import TrainingError
 
 _BETAS = (0.9, 0.98)
 
@@ -24,11 +25,11 @@ def build_optimizer(
     and positions have no weight decay.
 
     Raises:
-        ValueError: a multiplier names a part that the task does not have.
+        TrainingError: a multiplier names a part that the task does not have.
     """
     unknown = settings.multipliers.keys() - parts.keys()
     if unknown:
-        raise ValueError(f"no part is called {', '.join(sorted(unknown))}: {', '.join(parts)}")
+        raise TrainingError(f"no part is called {', '.join(sorted(unknown))}: {', '.join(parts)}")
     groups = []
     for name, part in parts.items():
         factor = settings.multipliers.get(name, 0.0)

@@ -11,16 +11,17 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from training.config import Optimisation
+from training.errors import TrainingError
 from training.loop.log import Log, over_processes
 from training.tasks.tasks import Task
 
 
 def check_validation(task: Task, settings: Optimisation) -> None:
-    """Raises ValueError if `early_stop` goes by a metric that the task does not measure."""
+    """Raises TrainingError if `early_stop` goes by a metric that the task does not measure."""
     rule = None if settings.validation is None else settings.validation.early_stop
     if rule is not None and rule.metric not in task.metrics:
         measured = ", ".join(task.metrics)
-        raise ValueError(f"early_stop.metric is {rule.metric!r}; this stage measures {measured}")
+        raise TrainingError(f"early_stop.metric is {rule.metric!r}; this stage measures {measured}")
 
 
 def validate(

@@ -19,7 +19,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import Batch, batches
+from training.errors import TrainingError
 from training.teachers.small import ClipTeacher
 
 Fingerprint = Mapping[str, str | int | list[float]]
@@ -39,13 +41,13 @@ class EmbeddingCache:
         seed: of the crops, from the fingerprint.
 
     Raises:
-        ValueError: there is no cache, it is of something else, or of another size; it says what
+        TrainingError: there is no cache, it is of something else, or of another size; it says what
             differs.
     """
 
     def __init__(self, folder: Path, *, fingerprint: Fingerprint) -> None:
         if not (folder / "fingerprint.json").is_file():
-            raise ValueError(f"there is no embedding cache {folder}")
+            raise TrainingError(f"there is no embedding cache {folder}")
         _check_fingerprint(folder, fingerprint)
         self.folder = folder
         self.fingerprint = dict(fingerprint)
@@ -69,13 +71,13 @@ class EmbeddingWriter:
         fingerprint: of the cache; `samples` and `width` are N and E.
 
     Raises:
-        ValueError: the cache is there already, or its beginning is of something else; it says
+        TrainingError: the cache is there already, or its beginning is of something else; it says
             what differs.
     """
 
     def __init__(self, folder: Path, *, fingerprint: Fingerprint) -> None:
         if folder.exists():
-            raise ValueError(f"{folder} exists; an embedding cache is written once")
+            raise TrainingError(f"{folder} exists; an embedding cache is written once")
         self.folder = folder
         self.partial = folder.with_name(folder.name + ".partial")
         self.samples, self.width = _shape(fingerprint)
@@ -96,11 +98,13 @@ class EmbeddingWriter:
         """Gives the cache its name.
 
         Raises:
-            ValueError: blocks are missing.
+            TrainingError: blocks are missing.
         """
         missing = int((~self.done).sum())
         if missing:
-            raise ValueError(f"{missing} of {len(self.done)} blocks of {self.folder} are missing")
+            raise TrainingError(
+                f"{missing} of {len(self.done)} blocks of {self.folder} are missing"
+            )
         self.partial.rename(self.folder)
         (self.folder / "done.npy").unlink()
 
@@ -127,6 +131,7 @@ def fill_cache(
     batch: int,
     workers: int,
     fabric: Fabric,
+    on_progress: OnProgress = tell_nobody,
 ) -> None:
     """Writes a cache, or the rest of one; each process takes every W-th block.
 
@@ -138,12 +143,13 @@ def fill_cache(
         batch: pictures that go through the teacher at once.
         workers: processes that read.
         fabric: launched.
+        on_progress: told in the first process how many of its blocks are done.
 
     Raises:
-        ValueError: `batch` does not divide a block, or as `EmbeddingWriter`.
+        TrainingError: `batch` does not divide a block, or as `EmbeddingWriter`.
     """
     if _BLOCK % batch:
-        raise ValueError(f"a batch is {batch}; it must divide {_BLOCK}")
+        raise TrainingError(f"a batch is {batch}; it must divide {_BLOCK}")
     with fabric.rank_zero_first():
         writer = EmbeddingWriter(folder, fingerprint=fingerprint)
     mine = range(fabric.global_rank, len(writer.done), fabric.world_size)
@@ -152,7 +158,9 @@ def fill_cache(
     per_block = _BLOCK // batch
     wanted = {b: range(b * per_block, min((b + 1) * per_block, items)) for b in todo}
     source = batches(crops, [item for each in wanted.values() for item in each], workers=workers)
-    for block, each in wanted.items():
+    tell = on_progress if fabric.is_global_zero else tell_nobody
+    for done, (block, each) in enumerate(wanted.items(), len(mine) - len(todo)):
+        tell("embedding", done, len(mine))
         with fabric.autocast():
             rows = [_embed(teacher, fabric.to_device(next(source))) for _ in each]
         writer.write(block, torch.cat(rows).numpy())
@@ -178,7 +186,7 @@ def _check_fingerprint(folder: Path, expected: Fingerprint) -> None:
         if found.get(name) != expected.get(name)
     ]
     if differences:
-        raise ValueError(f"the embedding cache {folder} differs: {'; '.join(differences)}")
+        raise TrainingError(f"the embedding cache {folder} differs: {'; '.join(differences)}")
 
 
 def _open(folder: Path, fingerprint: Fingerprint, *, mode: Literal["r", "r+"]) -> np.memmap:
@@ -186,10 +194,10 @@ def _open(folder: Path, fingerprint: Fingerprint, *, mode: Literal["r", "r+"]) -
     try:
         embeddings: np.memmap = np.load(path, mmap_mode=mode)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be opened: {error}") from error
+        raise TrainingError(f"{path} cannot be opened: {error}") from error
     shape = _shape(fingerprint)
     if embeddings.shape != shape or embeddings.dtype != np.float16:
-        raise ValueError(
+        raise TrainingError(
             f"{path} differs: it is {embeddings.dtype} {list(embeddings.shape)}, "
             f"not float16 {list(shape)}"
         )
@@ -203,5 +211,5 @@ def _shape(fingerprint: Fingerprint) -> tuple[int, int]:
 def _whole_number(fingerprint: Fingerprint, name: str) -> int:
     value = fingerprint.get(name)
     if not isinstance(value, int):
-        raise ValueError(f"the fingerprint's {name} is {value!r}; it must be a whole number")
+        raise TrainingError(f"the fingerprint's {name} is {value!r}; it must be a whole number")
     return value

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.errors import TrainingError
+
 _STREAM = 4  # keeps these draws apart from others of the same seed
 _CHUNK = 4096  # steps whose resolutions are drawn at once
 
@@ -42,7 +44,7 @@ class Multiscale:
         seed: of the draws.
 
     Raises:
-        ValueError: no resolution, a budget below one picture, or no index in a step.
+        TrainingError: no resolution, a budget below one picture, or no index in a step.
     """
 
     def __init__(
@@ -54,12 +56,12 @@ class Multiscale:
         seed: int,
     ) -> None:
         if not resolutions or min(resolutions) < 1:
-            raise ValueError(f"resolutions are {list(resolutions)}; there must be some, above 0")
+            raise TrainingError(f"resolutions are {list(resolutions)}; there must be some, above 0")
         if indices_per_step < 1:
-            raise ValueError(f"indices_per_step is {indices_per_step}; it must be 1 at least")
+            raise TrainingError(f"indices_per_step is {indices_per_step}; it must be 1 at least")
         largest = max(resolutions)
         if pixels_per_batch < largest**2:
-            raise ValueError(
+            raise TrainingError(
                 f"{pixels_per_batch} pixels a batch are less than one picture of "
                 f"{largest} x {largest}"
             )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from samclip_sdk.errors import ImageError
 from samclip_sdk.image import load_image
+from training.errors import TrainingError
 
 Split = Literal["train", "validation"]
 
@@ -22,6 +23,7 @@ without annotations; one mask (damaged, or without a pixel); a teacher's embeddi
 A batch's `broken` counts them in this order."""
 
 _HELD_OUT_OF = 100  # one record in so many is held out (paper, section 4.1)
+_ENOUGH = 500  # records, of which none is held out in one case of 150
 _TRIES = 100
 
 T = TypeVar("T")
@@ -52,6 +54,16 @@ def in_split(hashes: np.ndarray, split: Split) -> np.ndarray:
     """
     held_out: np.ndarray = hashes % np.uint64(_HELD_OUT_OF) == 0
     return held_out if split == "validation" else ~held_out
+
+
+def explain_lack(split: Split) -> str:
+    """Why a small data set may have nothing on a side of the split, and what to do about it."""
+    if split == "train":
+        return f"all are held out, which one in {_HELD_OUT_OF} is: give more of them"
+    return (
+        f"one in {_HELD_OUT_OF} is held out, by a hash of its name: give {_ENOUGH} or more, or "
+        "take `validation` out of the stage's optimisation"
+    )
 
 
 def decode_picture(data: bytes) -> np.ndarray:
@@ -87,7 +99,7 @@ def read_or_replace(
         The sample that was read, and what `read` made of it.
 
     Raises:
-        ValueError: a hundred in a row are broken.
+        TrainingError: a hundred in a row are broken.
     """
     for _ in range(_TRIES):
         try:
@@ -96,7 +108,7 @@ def read_or_replace(
             broken[error.kind] += 1
             last = error
             sample = among[int(rng.integers(len(among)))]
-    raise ValueError(f"{_TRIES} records in a row cannot be used, the last for its {last}")
+    raise TrainingError(f"{_TRIES} records in a row cannot be used, the last for its {last}")
 
 
 def count_tensor(broken: Counter[str]) -> Tensor:

@@ -18,11 +18,13 @@ from samclip_sdk.image import Frame, letterbox
 from samclip_sdk.masks import mask_to_box, rle_to_mask
 from training.batches import PATCH_PX, Batch
 from training.composed.prompts import prompt_objects
+from training.errors import TrainingError
 from training.real.records import (
     BrokenRecord,
     Split,
     count_tensor,
     decode_picture,
+    explain_lack,
     in_split,
     key_hash,
     read_or_replace,
@@ -43,7 +45,7 @@ class Sa1bPairs:
         unpaired: pictures without their JSON file, and the other way round.
 
     Raises:
-        ValueError: there is no pair, or none on this side of the split.
+        TrainingError: there is no pair, or none on this side of the split.
     """
 
     def __init__(self, folder: Path, *, split: Split) -> None:
@@ -56,12 +58,14 @@ class Sa1bPairs:
             self.unpaired += len(pictures ^ texts)
             self.folders.append(Path(path))
         if not pairs:
-            raise ValueError(f"no pair sa_N.jpg and sa_N.json below {folder}")
+            raise TrainingError(f"no pair sa_N.jpg and sa_N.json below {folder}")
         both = np.array(sorted(pairs), np.int64)
         hashes = np.array([key_hash(f"sa_{number}") for number in both[:, 0]], np.uint64)
         self.pairs = both[in_split(hashes, split)]  # int64 [N,2]: number and folder
         if not len(self.pairs):
-            raise ValueError(f"none of {len(pairs)} pairs below {folder} is for {split}")
+            raise TrainingError(
+                f"none of {len(pairs)} pairs below {folder} is for {split}: {explain_lack(split)}"
+            )
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -104,14 +108,14 @@ class Sa1bBatches(Dataset[Batch]):
         seed: of everything random.
 
     Raises:
-        ValueError: the resolution cannot be used.
+        TrainingError: the resolution cannot be used.
     """
 
     def __init__(
         self, pairs: Sa1bPairs, *, resolution: int, batch: int, prompts: int, seed: int
     ) -> None:
         if resolution % PATCH_PX:
-            raise ValueError(f"the resolution {resolution} must divide by {PATCH_PX}")
+            raise TrainingError(f"the resolution {resolution} must divide by {PATCH_PX}")
         self.pairs = pairs
         self.resolution = resolution
         self.batch = batch

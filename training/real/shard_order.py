@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from training.errors import TrainingError
+
 _SHARDS_STREAM, _SAMPLES_STREAM, _SOURCES_STREAM = 5, 6, 7  # apart from others of the same seed
 _GROUP = 8  # shards whose samples are shuffled together
 _BLOCK = 4096  # places over which the sources keep their shares exactly
@@ -71,7 +73,7 @@ class Mixture:
         seed: of the order of sources.
 
     Raises:
-        ValueError: a weight is not above 0, or too small for a place in 4,096.
+        TrainingError: a weight is not above 0, or too small for a place in 4,096.
     """
 
     def __init__(
@@ -99,11 +101,11 @@ def _apportion(weights: Sequence[float]) -> np.ndarray:
     """Places of each source in a block, int64 [n], by largest remainders."""
     shares = np.array(weights, np.float64)
     if not (len(shares) and np.isfinite(shares).all() and (shares > 0).all()):
-        raise ValueError(f"weights are {list(weights)}; there must be some, all above 0")
+        raise TrainingError(f"weights are {list(weights)}; there must be some, all above 0")
     exact = _BLOCK * shares / shares.sum()
     quotas: np.ndarray = np.floor(exact).astype(np.int64)
     largest = np.argsort(quotas - exact, kind="stable")[: _BLOCK - int(quotas.sum())]
     quotas[largest] += 1
     if not quotas.all():
-        raise ValueError(f"weights are {list(weights)}; one is below 1/{_BLOCK} of their sum")
+        raise TrainingError(f"weights are {list(weights)}; one is below 1/{_BLOCK} of their sum")
     return quotas

@@ -13,6 +13,7 @@ from torchvision.datasets import ImageFolder
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox, load_image
 from training.batches import PATCH_PX, Batch
+from training.errors import TrainingError
 
 
 class LabelledPictures(Dataset[Batch]):
@@ -28,14 +29,14 @@ class LabelledPictures(Dataset[Batch]):
         batch: B.
 
     Raises:
-        ValueError: there is no picture.
+        TrainingError: there is no picture.
     """
 
     def __init__(self, folder: Path, *, resolution: int, batch: int) -> None:
         try:
             found = ImageFolder(str(folder))
         except FileNotFoundError as error:
-            raise ValueError(f"{folder} is no folder of classes: {error}") from error
+            raise TrainingError(f"{folder} is no folder of classes: {error}") from error
         self.samples = found.samples
         imagenet = len(found.classes) == len(IMAGENET_CLASSNAMES)
         self.classes = list(IMAGENET_CLASSNAMES) if imagenet else found.classes

@@ -33,7 +33,9 @@ def draw_contact_sheet(
     for index, image in enumerate(images.cpu()):
         scale = _CELL_PX / image.shape[-1]
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        picture = cv2.resize(pixels, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(
+            cv2.resize(pixels, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_AREA), np.uint8
+        )
         prompts = coords[index].float().cpu().numpy() * scale
         cells = [_draw_prompts(picture, prompts, labels[index].cpu().numpy())]
         for logits in masks:
@@ -45,7 +47,7 @@ def draw_contact_sheet(
 
 
 def _draw_prompts(picture: np.ndarray, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    canvas = picture.copy()
+    canvas: np.ndarray = picture.copy()
     for point in np.rint(coords[labels == 1]).astype(int).tolist():
         cv2.circle(canvas, point, 5, _BLACK, -1, cv2.LINE_AA)
         cv2.circle(canvas, point, 3, _WHITE, -1, cv2.LINE_AA)

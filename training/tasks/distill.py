@@ -87,7 +87,7 @@ class DistillTask(Task):
         with torch.no_grad():
             reference = self.sam.encode(scenes["images"])
         tokens, embeddings = self.student.image_encoder(scenes["images"])
-        total = tokens.new_zeros((), dtype=torch.float32)
+        total: Tensor = tokens.new_zeros((), dtype=torch.float32)
         if self.sam_weight:
             sam_loss = self._sam_loss(scenes, embeddings, reference, with_mask=bool(step % 2))
             total = total + self.sam_weight * sam_loss
@@ -156,7 +156,8 @@ class DistillTask(Task):
         head = self.student.clip_head
         tokens, _ = self.student.image_encoder(pictures["images"])
         patches, mask = head.encode(tokens, pictures["token_mask"])
-        return self.embedding_loss(head.embed(max_pool(patches, mask)), target)
+        clip_loss: Tensor = self.embedding_loss(head.embed(max_pool(patches, mask)), target)
+        return clip_loss
 
     def _sam_loss(
         self,
@@ -175,7 +176,8 @@ class DistillTask(Task):
                 mask_input = coarse_mask_prompt(masks[:, 0])
                 masks, iou = self.sam.decode(reference, coords, labels, mask_input)
         student_masks, student_iou = self.student_sam.decode(embeddings, coords, labels, mask_input)
-        return self.mask_loss(student_masks, student_iou, masks, iou)
+        sam_loss: Tensor = self.mask_loss(student_masks, student_iou, masks, iou)
+        return sam_loss
 
     def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor, reference: Tensor) -> Tensor:
         """CLIP's embedding of a crop, against the head's features in that box of the scene.

@@ -111,14 +111,14 @@ class ClipTeacherTask(Task):
             x.to(seen.device) for x in self.captions.draw(rng, extra=64)
         )
         texts = self.clip.text_encoder(ids)
-        near = self.text_weight * (1 - (texts * sentences).sum(dim=1)[has_sentence].mean())
+        near: Tensor = self.text_weight * (1 - (texts * sentences).sum(dim=1)[has_sentence].mean())
         if step < self.text_only_steps:
             return near
         right = torch.cat([seen, ~seen.any(dim=1, keepdim=True)], dim=1).float()
         right = right / right.sum(dim=1, keepdim=True)
         images = self.clip.embed_images(batch["images"])
         logits = self.clip.logit_scale.exp().clamp(max=100) * images @ texts[: right.shape[1]].T
-        contrast = F.cross_entropy(logits, right, label_smoothing=0.05)
+        contrast: Tensor = F.cross_entropy(logits, right, label_smoothing=0.05)
         return contrast + near
 
     def count_images(self, batch: dict[str, Tensor]) -> int:
@@ -158,7 +158,8 @@ class SamTeacherTask(Task):
         if step % 2:
             mask_input = coarse_mask_prompt(torch.logit(targets.float(), eps=1e-4))
         masks, iou = self.sam.decode(embeddings, coords, labels, mask_input)
-        return self.mask_loss(masks, iou, targets)
+        multimask: Tensor = self.mask_loss(masks, iou, targets)
+        return multimask
 
     def count_images(self, batch: dict[str, Tensor]) -> int:
         """How many scenes a batch holds."""

@@ -63,7 +63,7 @@ class Captions:
 
 def tokenize(texts: list[str]) -> Tensor:
     """Ids int64 [K,L]; L is the longest text's, since nothing after it has any influence."""
-    ids = _tokenizer()(texts)
+    ids: Tensor = _tokenizer()(texts)
     return ids[:, : int((ids != 0).sum(dim=1).max())]
 
 
@@ -77,4 +77,5 @@ def _reduce(embeddings: np.ndarray, dim: int) -> np.ndarray:
     centred = embeddings - embeddings.mean(axis=0)
     directions = np.linalg.svd(centred, full_matrices=False)[2][:dim]
     reduced = centred @ directions.T
-    return reduced / np.linalg.norm(reduced, axis=1, keepdims=True)
+    unit: np.ndarray = reduced / np.linalg.norm(reduced, axis=1, keepdims=True)
+    return unit

@@ -14,6 +14,7 @@ from training.composed.corpus import CORPUS, MERGED, Corpus, load_corpus
 from training.composed.cutouts import warp
 from training.composed.scenes import MIN_VISIBLE, TWO_OF_A_KIND, clean_picture, compose_scene
 from training.composed.vocabulary import all_nouns, tiny_vocabulary, unseen_nouns
+from training.errors import TrainingError
 
 FEW = ("apple", "car", "cat", "truck")
 
@@ -227,7 +228,7 @@ def test_objects_of_another_zip(tmp_path: Path) -> None:
 
 
 def test_an_empty_split_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no cut-out in the split 'train'"):
+    with pytest.raises(TrainingError, match="no cut-out in the split 'train'"):
         load_corpus(CORPUS, split="train", nouns=["fox"])
 
 
@@ -252,7 +253,7 @@ def test_vocabulary() -> None:
     assert {"person", "book", "cat", "dog"} <= set(names)
     assert not set(names) & set(MERGED)
     assert set(names) > {noun.name for noun in tiny_vocabulary(150)}
-    with pytest.raises(ValueError, match="nouns with a held-out drawing"):
+    with pytest.raises(TrainingError, match="nouns with a held-out drawing"):
         tiny_vocabulary(500)
 
 

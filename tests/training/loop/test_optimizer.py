@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from training.config import Optimisation
+from training.errors import TrainingError
 from training.loop.optimizer import build_optimizer, set_learning_rate
 
 
@@ -67,7 +68,7 @@ def test_parts_without_a_multiplier_are_frozen() -> None:
 
 
 def test_an_unknown_part_is_named() -> None:
-    with pytest.raises(ValueError, match="no part is called z: a"):
+    with pytest.raises(TrainingError, match="no part is called z: a"):
         build_optimizer({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))
 
 

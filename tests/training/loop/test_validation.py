@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tests.training.toy_task import Toy, settings
 from training.config import Optimisation
+from training.errors import TrainingError
 from training.loop.train import build_fabric, train
 from training.loop.validation import has_fallen
 from training.tasks.contact_sheet import draw_contact_sheet
@@ -106,7 +107,7 @@ def test_the_best_weights_are_the_result_of_a_whole_run_too(tmp_path: Path) -> N
 def test_an_unknown_metric_is_refused_before_any_step(tmp_path: Path) -> None:
     rule = {"every_steps": 1, "batches": 1, "early_stop": {"metric": "map"}}
     task = Toy()
-    with pytest.raises(ValueError, match="'map'; this stage measures nearness, luck"):
+    with pytest.raises(TrainingError, match="'map'; this stage measures nearness, luck"):
         run(task, settings(validation=rule), tmp_path)
     assert task.seen == []
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tests.training.shard_files import shown, write_shard
+from training.errors import TrainingError
 from training.loop.train import build_fabric
 from training.real import crops, embedding_cache
 from training.real.embedding_cache import EmbeddingCache, EmbeddingWriter, fill_cache
@@ -172,15 +173,15 @@ def test_a_stopped_cache_goes_on(tmp_path: Path, pictures: ShardPictures) -> Non
 def test_what_differs_is_said(tmp_path: Path, pictures: ShardPictures) -> None:
     folder = tmp_path / "cache"
     fingerprint = fill(folder, crops_of(pictures), ColourTeacher())
-    with pytest.raises(ValueError, match=r"there is no embedding cache .*other"):
+    with pytest.raises(TrainingError, match=r"there is no embedding cache .*other"):
         EmbeddingCache(tmp_path / "other", fingerprint=fingerprint)
-    with pytest.raises(ValueError, match=r"differs: seed is 3, not 4$"):
+    with pytest.raises(TrainingError, match=r"differs: seed is 3, not 4$"):
         EmbeddingCache(folder, fingerprint=fingerprint | {"seed": 4})
-    with pytest.raises(ValueError, match=r"21, not 22; teacher is 'colours', not 'ViT'$"):
+    with pytest.raises(TrainingError, match=r"21, not 22; teacher is 'colours', not 'ViT'$"):
         EmbeddingCache(folder, fingerprint=fingerprint | {"samples": 22, "teacher": "ViT"})
-    with pytest.raises(ValueError, match="samples is 'many'; it must be a whole number"):
+    with pytest.raises(TrainingError, match="samples is 'many'; it must be a whole number"):
         EmbeddingWriter(tmp_path / "other", fingerprint=fingerprint | {"samples": "many"})
-    with pytest.raises(ValueError, match="written once"):
+    with pytest.raises(TrainingError, match="written once"):
         fill(folder, crops_of(pictures), ColourTeacher())
 
 
@@ -190,17 +191,17 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path, pictures: ShardPictur
     path = folder / "embeddings.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
-    with pytest.raises(ValueError, match=r"embeddings\.npy cannot be opened"):
+    with pytest.raises(TrainingError, match=r"embeddings\.npy cannot be opened"):
         EmbeddingCache(folder, fingerprint=fingerprint)
     np.save(path, np.zeros((SAMPLES, WIDTH + 1), np.float16))
-    with pytest.raises(ValueError, match=r"float16 \[21, 7\], not float16 \[21, 6\]"):
+    with pytest.raises(TrainingError, match=r"float16 \[21, 7\], not float16 \[21, 6\]"):
         EmbeddingCache(folder, fingerprint=fingerprint)
 
 
 def test_a_beginning_of_something_else_is_refused(tmp_path: Path, pictures: ShardPictures) -> None:
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path / "cache", crops_of(pictures), ColourTeacher(calls=3))
-    with pytest.raises(ValueError, match=r"cache\.partial differs: seed is 3, not 5"):
+    with pytest.raises(TrainingError, match=r"cache\.partial differs: seed is 3, not 5"):
         fill(tmp_path / "cache", crops_of(pictures, seed=5), ColourTeacher())
 
 
@@ -208,7 +209,7 @@ def test_a_cache_with_holes_gets_no_name(tmp_path: Path, pictures: ShardPictures
     fingerprint = crops_of(pictures).fingerprint(teacher="colours", width=WIDTH)
     writer = EmbeddingWriter(tmp_path / "cache", fingerprint=fingerprint)
     writer.write(1, np.zeros((4, WIDTH)))
-    with pytest.raises(ValueError, match="5 of 6 blocks"):
+    with pytest.raises(TrainingError, match="5 of 6 blocks"):
         writer.finish()
     assert not (tmp_path / "cache").exists()
 
@@ -219,7 +220,7 @@ def test_embeddings_of_other_pictures_are_refused(tmp_path: Path, pictures: Shar
     write_shard(tmp_path / "00000.tar", range(4))
     others = ShardPictures([Source(str(tmp_path / "*.tar"))], cache=tmp_path, split="train")
     plan = Multiscale((16,), pixels_per_batch=16**2, seed=0)
-    with pytest.raises(ValueError, match="the embeddings' shards is"):
+    with pytest.raises(TrainingError, match="the embeddings' shards is"):
         ShardBatches(others, plan, seed=0, embeddings=cache)
 
 
@@ -233,7 +234,7 @@ def test_a_pickled_cache_is_its_name(tmp_path: Path, pictures: ShardPictures) ->
 
 def test_a_batch_must_divide_a_block(tmp_path: Path, pictures: ShardPictures) -> None:
     of_three = FixedCrops(pictures, resolution=16, batch=3, seed=0)
-    with pytest.raises(ValueError, match="a batch is 3; it must divide 4"):
+    with pytest.raises(TrainingError, match="a batch is 3; it must divide 4"):
         fill(tmp_path / "cache", of_three, ColourTeacher())
     assert not list(tmp_path.iterdir())
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from training.errors import TrainingError
 from training.real import multiscale
 from training.real.multiscale import Multiscale
 
@@ -58,5 +59,5 @@ def test_all_batches_of_a_step_share_a_resolution() -> None:
 def test_impossible_settings(
     resolutions: tuple[int, ...], pixels: int, indices_per_step: int, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TrainingError, match=message):
         Multiscale(resolutions, pixels_per_batch=pixels, indices_per_step=indices_per_step, seed=0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.errors import TrainingError
 from training.real.records import (
     KINDS,
     BrokenRecord,
@@ -64,7 +65,7 @@ def test_nothing_readable_is_an_error() -> None:
     def read(sample: int) -> int:
         raise BrokenRecord("picture", f"sample {sample} is noise")
 
-    with pytest.raises(ValueError, match=r"100 records in a row .* picture: sample \d is noise"):
+    with pytest.raises(TrainingError, match=r"100 records in a row .* picture: sample \d is noise"):
         read_or_replace(
             0, read, among=range(9), rng=np.random.default_rng(0), broken=Counter[str]()
         )

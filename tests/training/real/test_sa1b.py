@@ -16,6 +16,7 @@ from samclip_sdk.image import Frame, letterbox
 from samclip_sdk.masks import rle_to_mask
 from training.batches import Batch, batches
 from training.composed.prompts import MAX_POINTS
+from training.errors import TrainingError
 from training.real import sa1b
 from training.real.records import KINDS
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
@@ -279,7 +280,7 @@ def test_a_picture_without_any_mask_is_broken(tmp_path: Path) -> None:
 
 def test_nothing_readable_ends_in_an_error(tmp_path: Path) -> None:
     write_pair(tmp_path, 1, objects(0))
-    with pytest.raises(ValueError, match=r"100 records in a row .* annotations: there are none"):
+    with pytest.raises(TrainingError, match=r"100 records in a row .* annotations: there are none"):
         open_batches(tmp_path)[0]
 
 
@@ -287,15 +288,15 @@ def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
     (tmp_path / "sa_1.jpg").touch()
     (tmp_path / "sa_2.json").touch()
     (tmp_path / "cat.jpg").touch()
-    with pytest.raises(ValueError, match=f"no pair sa_N.jpg and sa_N.json below {tmp_path}"):
+    with pytest.raises(TrainingError, match=f"no pair sa_N.jpg and sa_N.json below {tmp_path}"):
         Sa1bPairs(tmp_path, split="train")
     (tmp_path / "sa_1.json").touch()
     assert Sa1bPairs(tmp_path, split="train").unpaired == 1
-    with pytest.raises(ValueError, match=r"none of 1 pairs below .* is for validation"):
+    with pytest.raises(TrainingError, match=r"none of 1 pairs below .* is for validation"):
         Sa1bPairs(tmp_path, split="validation")
 
 
 def test_the_resolution_must_fit_the_patches(folder: Path) -> None:
     pairs = Sa1bPairs(folder, split="train")
-    with pytest.raises(ValueError, match="the resolution 60 must divide by 16"):
+    with pytest.raises(TrainingError, match="the resolution 60 must divide by 16"):
         Sa1bBatches(pairs, resolution=60, batch=1, prompts=1, seed=0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.errors import TrainingError
 from training.real.shard_order import Mixture, ShardOrder
 
 # Of 21 shards one is empty and one is large.
@@ -73,5 +74,5 @@ def test_one_source_is_passed_through() -> None:
 
 @pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, float("nan")], [], [1, 1e-9]])
 def test_impossible_weights(weights: list[float]) -> None:
-    with pytest.raises(ValueError, match="weights are"):
+    with pytest.raises(TrainingError, match="weights are"):
         Mixture([order()] * len(weights), weights=weights, seed=0)

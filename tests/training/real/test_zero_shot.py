@@ -6,6 +6,7 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES
 from PIL import Image
 
+from training.errors import TrainingError
 from training.real.zero_shot import LabelledPictures
 
 COLOURS = {"green": (0, 255, 0), "red": (255, 0, 0)}
@@ -48,5 +49,5 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
 
 
 def test_no_folder_of_classes_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no folder of classes"):
+    with pytest.raises(TrainingError, match="is no folder of classes"):
         LabelledPictures(tmp_path, resolution=64, batch=1)
