@@ -17,18 +17,24 @@ from torch.utils.tensorboard import SummaryWriter
 
 from samclip_sdk.atomic_file import atomic_file
 
+_EVERY = 50  # steps a line
+
 
 class Log:
     """Means of what steps reported, and results of validations; the first process writes them.
 
     `run`/log.jsonl holds a line each, `run`/tensorboard the same numbers, `run`/validation the
     contact sheets.
+
+    Attributes:
+        message: the run's name, and what was written last.
     """
 
     def __init__(self, run: Path, fabric: Fabric) -> None:
         self.run = run
         self.fabric = fabric
         self.board = SummaryWriter(str(run / "tensorboard")) if fabric.is_global_zero else None
+        self.message = run.name
         self._restart()
 
     def _restart(self) -> None:
@@ -44,15 +50,19 @@ class Log:
         self.images += images
         self.broken += broken
 
-    def add(self, values: Mapping[str, float], *, rate: float) -> None:
-        """Counts one step of this process in."""
+    def add(self, values: Mapping[str, float], *, rate: float, step: int) -> None:
+        """Counts one step of this process in; writes a line after the first and every 50."""
         self.steps += 1
         self.rate = rate
         for name, value in values.items():
             self.sums[name] += value
+        if step == 1 or step % _EVERY == 0:
+            self.flush(step)
 
-    def write(self, step: int) -> str:
-        """Writes the means since the last line, over all processes; returns them to be shown."""
+    def flush(self, step: int) -> None:
+        """Writes the means since the last line, over all processes, if there was a step since."""
+        if not self.steps:
+            return
         means = over_processes(self.fabric, [x / self.steps for x in self.sums.values()], "mean")
         seconds = time.monotonic() - self.started
         images, broken = over_processes(self.fabric, [self.images, self.broken], "sum")
@@ -65,7 +75,8 @@ class Log:
         }
         self._keep(entry, step=step)
         self._restart()
-        return " ".join(f"{name} {value:.3g}" for name, value in entry.items() if "/" not in name)
+        shown = [f"{name} {value:.3g}" for name, value in entry.items() if "/" not in name]
+        self.message = f"{self.run.name}: {' '.join(shown)}"
 
     def write_validation(
         self, values: Mapping[str, float], *, step: int, sheet: np.ndarray | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,17 +13,16 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
 from training.config import Optimisation, Precision
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, set_learning_rate
+from training.loop.run_state import BEST_NAME, LAST_NAME, load_state, save_state
 from training.loop.validation import check_validation, has_fallen, validate
 from training.tasks.tasks import Task
-
-_LOG_EVERY = 50
 
 
 def build_fabric(
@@ -62,7 +60,14 @@ class Autocast(MixedPrecision):
         return data
 
 
-def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> None:
+def train(
+    task: Task,
+    settings: Optimisation,
+    run: Path,
+    *,
+    fabric: Fabric,
+    on_progress: OnProgress = tell_nobody,
+) -> None:
     """Trains `task` to the end, from wherever `run` stopped.
 
     A step takes `accumulate` batches in each of W processes, in the order of their indices, and
@@ -77,57 +82,68 @@ def train(task: Task, settings: Optimisation, run: Path, *, fabric: Fabric) -> N
             and when stopped), `best.pt` (parts, where training may stop early) and what `Log`
             writes.
         fabric: launched; it decides on devices, processes and precision.
+        on_progress: told in the first process what was logged last, and how many steps are done.
 
     Raises:
         FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch.pt.
         SystemExit: SIGTERM or SIGINT came; the step in hand was finished, and saved.
+        TrainingError: `last.pt` cannot be gone on from.
     """
-    check_validation(task, settings)
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-    module, optimizer = fabric.setup(task, build_optimizer(dict(task.parts.items()), settings))
-    state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
-    run.mkdir(parents=True, exist_ok=True)
-    if (run / "last.pt").exists():
-        fabric.load(run / "last.pt", state, strict=False)  # teachers are not in it
+    state = _begin(task, settings, run, fabric)
+    module, optimizer = state["task"], state["optimizer"]
     # Before the signals are held: a worker that inherited that could not be terminated.
     source = _indexed_batches(task, settings, fabric, start=state["step"])
     log = Log(run, fabric)
+    tell = on_progress if fabric.is_global_zero else tell_nobody
     saved = time.monotonic()
-    with _held_signals() as signals, _progress(shown=fabric.is_global_zero) as progress:
-        bar = progress.add_task(run.name, total=settings.steps, completed=state["step"], note="")
+    with _held_signals() as signals:
         try:
             while state["step"] < settings.steps and not has_fallen(state["scores"], settings):
+                tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(optimizer, settings, step=state["step"])
                 values, bad = _backward(fabric, module, source, settings, log, step=state["step"])
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
                 stop, failed, save = map(int, over_processes(fabric, flags, "max"))
-                if failed:
+                if failed or not math.isfinite(values["gradient"]):
                     if bad is not None:
-                        torch.save(bad, run / "bad_batch.pt")
+                        torch.save(task.dataset[bad], run / "bad_batch.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
-                log.add(values | _update(fabric, module, optimizer, settings), rate=rate)
+                _update(fabric, module, optimizer, settings)
                 state["step"] += 1
-                if state["step"] % _LOG_EVERY == 0:
-                    progress.update(bar, note=log.write(state["step"]))
-                progress.update(bar, completed=state["step"])
+                log.add(values, rate=rate, step=state["step"])
                 if validate(task, settings, fabric, log, state):
-                    _save(fabric, run / "best.pt", {"task": module})
+                    save_state(fabric, run / BEST_NAME, {"task": module})
                 if stop:
+                    log.flush(state["step"])
                     raise SystemExit(128 + stop)
                 if save:
-                    _save(fabric, run / "last.pt", state)
+                    save_state(fabric, run / LAST_NAME, state)
                     saved = time.monotonic()
+            log.flush(state["step"])
+            tell(log.message, state["step"], settings.steps)
         except (FloatingPointError, SystemExit):
-            _save(fabric, run / "last.pt", state)
+            save_state(fabric, run / LAST_NAME, state)
             raise
         finally:
             log.close()
-    _save(fabric, run / "last.pt", state)
+    save_state(fabric, run / LAST_NAME, state)
     if state["scores"]:
-        fabric.load(run / "best.pt", {"task": module}, strict=False)
+        load_state(fabric, run / BEST_NAME, {"task": module})
+
+
+def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dict[str, Any]:
+    """The state of a run: task and optimizer on the process's device, and how far they are."""
+    check_validation(task, settings)
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    module, optimizer = fabric.setup(task, build_optimizer(dict(task.parts.items()), settings))
+    state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
+    run.mkdir(parents=True, exist_ok=True)
+    if (run / LAST_NAME).exists():
+        load_state(fabric, run / LAST_NAME, state)
+    return state
 
 
 def _indexed_batches(
@@ -147,46 +163,47 @@ def _backward(
     log: Log,
     *,
     step: int,
-) -> tuple[dict[str, float], Any]:
+) -> tuple[dict[str, float], int | None]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
     Returns:
-        The losses, and a batch that made one not finite, or None.
+        The losses and the gradient's norm, whole and of each part; and the index of a batch that
+        made a loss not finite, or None.
     """
-    values: dict[str, float] = defaultdict(float)
-    bad = None
+    indices, losses = [], []
     for part in range(settings.accumulate):
         index, batch = next(source)
-        batch = fabric.to_device(batch)
         log.count(images=module.count_images(batch), broken=module.count_broken(batch))
+        batch = fabric.to_device(batch)
         torch.manual_seed(settings.seed * 1_000_003 + index)
         for name in module.losses:
             last = part == settings.accumulate - 1 and name == module.losses[-1]
             with fabric.no_backward_sync(module, enabled=not last):
                 loss = module(batch, loss=name, step=step) / settings.accumulate
                 fabric.backward(loss)
-            values[name] += loss.item()
-            if not math.isfinite(loss.item()):
-                bad = batch
-    return values, bad
+            indices.append(index)
+            losses.append(loss.detach().float())
+    norms = {
+        f"gradient/{name}": nn.utils.get_total_norm(gradients)
+        for name, part in module.parts.items()
+        if (gradients := [p.grad for p in part.parameters() if p.grad is not None])
+    }
+    # The only wait for the device in a step: after each, it has no work until more is queued.
+    numbers = torch.stack([*losses, *norms.values()]).tolist()
+    values: dict[str, float] = dict.fromkeys(module.losses, 0.0)
+    for name, number in zip(settings.accumulate * module.losses, numbers, strict=False):
+        values[name] += number
+    values |= dict(zip(norms, numbers[len(losses) :], strict=True))
+    values["gradient"] = math.hypot(*numbers[len(losses) :])
+    bad = (i for i, number in zip(indices, numbers, strict=False) if not math.isfinite(number))
+    return values, next(bad, None)
 
 
-def _update(
-    fabric: Fabric, module: Any, optimizer: Any, settings: Optimisation
-) -> dict[str, float]:
-    """Makes the optimizer's step; returns the gradient's norm, whole and of each part."""
-    norms = {}
-    for name, part in module.parts.items():
-        gradients = [p.grad for p in part.parameters() if p.grad is not None]
-        if gradients:
-            norms[f"gradient/{name}"] = nn.utils.get_total_norm(gradients).item()
-    norms["gradient"] = math.hypot(*norms.values())
-    if not math.isfinite(norms["gradient"]):
-        raise FloatingPointError(f"the gradient is not finite: {norms}")
-    fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm)
+def _update(fabric: Fabric, module: Any, optimizer: Any, settings: Optimisation) -> None:
+    """Makes the optimizer's step with a gradient that is known to be finite."""
+    fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
     optimizer.step()
     optimizer.zero_grad()
-    return norms
 
 
 @contextmanager
@@ -205,31 +222,3 @@ def _held_signals() -> Iterator[list[int]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _save(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
-    """Replaces a checkpoint at once; losses' and teachers' weights are not in it.
-
-    Raises:
-        OSError: it cannot be written, for the disk is full say; the one before is still there.
-    """
-    temporary = path.with_suffix(".tmp")
-    try:
-        fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
-    except (OSError, RuntimeError) as error:  # torch's writer has its own words for a full disk
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}, the one before is kept: {error}") from error
-    if fabric.is_global_zero:
-        temporary.replace(path)
-    fabric.barrier()
-
-
-def _progress(*, shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        disable=not shown,
-    )

@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from training.loop.run_folder import claim_run
+from training.errors import TrainingError
+from training.loop import run_folder
+from training.loop.run_folder import claimed_run
+from training.loop.train import build_fabric
 
 SETTINGS = {"a": 1, "optimisation": {"steps": 5, "workers": 1, "multipliers": {"x": 1.0}}}
 
@@ -14,29 +18,47 @@ def changed(**values: object) -> dict[str, object]:
     return SETTINGS | {"optimisation": {**SETTINGS["optimisation"], **values}}
 
 
+def claim(run: Path, settings: dict[str, object], *, allow_changes: bool = False) -> None:
+    """Begins a run, and ends it at once."""
+    fabric = build_fabric("fp32", accelerator="cpu")
+    with claimed_run(run, settings, allow_changes=allow_changes, fabric=fabric):
+        pass
+
+
 def test_a_run_resumes_with_the_settings_it_was_begun_with(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "stage"
-    claim_run(run, SETTINGS, allow_changes=False)
-    claim_run(run, SETTINGS, allow_changes=False)
+    claim(run, SETTINGS)
+    claim(run, SETTINGS)
     assert json.loads((run / "settings.json").read_text(encoding="utf-8")) == SETTINGS
 
 
 def test_a_change_is_named_and_refused(tmp_path: Path) -> None:
-    claim_run(tmp_path, SETTINGS, allow_changes=False)
+    claim(tmp_path, SETTINGS)
     before = (tmp_path / "settings.json").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"optimisation\.multipliers\.y: None -> 0\.5; optimisation\.steps: 5 -> 6"
-    ):
-        claim_run(tmp_path, changed(steps=6, multipliers={"x": 1.0, "y": 0.5}), allow_changes=False)
+    expected = r"optimisation\.multipliers\.y: None -> 0\.5; optimisation\.steps: 5 -> 6"
+    with pytest.raises(TrainingError, match=expected):
+        claim(tmp_path, changed(steps=6, multipliers={"x": 1.0, "y": 0.5}))
     assert (tmp_path / "settings.json").read_bytes() == before
 
 
 def test_a_change_that_is_wanted_is_kept(tmp_path: Path) -> None:
-    claim_run(tmp_path, SETTINGS, allow_changes=False)
-    claim_run(tmp_path, changed(steps=6), allow_changes=True)
-    claim_run(tmp_path, changed(steps=6), allow_changes=False)
+    claim(tmp_path, SETTINGS)
+    claim(tmp_path, changed(steps=6), allow_changes=True)
+    claim(tmp_path, changed(steps=6))
 
 
 def test_what_decides_on_no_weight_may_change(tmp_path: Path) -> None:
-    claim_run(tmp_path, SETTINGS, allow_changes=False)
-    claim_run(tmp_path, changed(workers=7), allow_changes=False)
+    claim(tmp_path, SETTINGS)
+    claim(tmp_path, changed(workers=7))
+
+
+def test_a_folder_holds_one_training_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is the other training's; settings that would do are not written over its own."""
+    monkeypatch.setattr(run_folder, "_LOCK_SECONDS", 0)
+    with FileLock(tmp_path / "training.lock"):
+        with pytest.raises(TrainingError, match="is being trained by another process: wait for it"):
+            claim(tmp_path, SETTINGS)
+        assert not (tmp_path / "settings.json").exists()
+    claim(tmp_path, SETTINGS)

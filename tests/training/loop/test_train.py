@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.toy_task import Numbers, Toy, settings
 from training.config import Optimisation
@@ -74,9 +76,11 @@ def launch(
     accumulate: int = 1,
     workers: int = 0,
     killed_at: int = -1,
-    launcher: tuple[str, ...] = (),
+    torchrun: bool = False,
 ) -> dict[str, Tensor]:
-    command = [sys.executable, "-m", *launcher, "tests.training.toy_task"]
+    """Trains the toy in processes of its own, until it is done or killed; returns its parts."""
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    command = [sys.executable, "-m", *(launcher if torchrun else ()), "tests.training.toy_task"]
     words = [folder, devices, accumulate, workers, killed_at]
     done = subprocess.run(
         command + [str(word) for word in words],
@@ -90,22 +94,41 @@ def launch(
     if killed_at >= 0 and workers:
         code, steps = 128 + signal.SIGINT, killed_at + 1
     assert done.returncode == code, done.stderr
-    state = torch.load(folder / "last.pt")
-    assert state["step"] == steps
-    trained: dict[str, Tensor] = state["task"]
-    return trained
+    assert torch.load(folder / "last.pt")["step"] == steps
+    return parts(folder)
+
+
+def parts(folder: Path) -> dict[str, Tensor]:
+    """What is kept of a run's parts."""
+    kept: dict[str, Tensor] = torch.load(folder / "last.pt")["task"]
+    return kept
+
+
+def run_here(folder: Path, *, accumulate: int = 1) -> dict[str, Tensor]:
+    """The same training in this process, from wherever it stopped."""
+    run(Toy(), settings(precision="fp32", accumulate=accumulate), folder)
+    return parts(folder)
 
 
 def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
     launch(tmp_path / "killed", killed_at=5)
-    resumed = launch(tmp_path / "killed")
-    assert same(resumed, launch(tmp_path / "whole"))
+    assert same(run_here(tmp_path / "killed"), run_here(tmp_path / "whole"))
 
 
 def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> None:
+    """As by Ctrl-C in a terminal, at the first of a step's batches: workers owe the others."""
     launch(tmp_path / "cut", accumulate=8, workers=1, killed_at=1)
-    resumed = launch(tmp_path / "cut", accumulate=8, workers=1)
-    assert same(resumed, launch(tmp_path / "whole", accumulate=8))
+    resumed = run_here(tmp_path / "cut", accumulate=8)
+    assert same(resumed, run_here(tmp_path / "whole", accumulate=8))
+
+
+@pytest.mark.parametrize("torchrun", [False, True])
+def test_two_processes_train_as_one_that_accumulates(tmp_path: Path, torchrun: bool) -> None:
+    """Over gloo; the parts that a single loss reaches are exchanged, too."""
+    two = launch(tmp_path / "two", devices=2, torchrun=torchrun)
+    one, other = run_here(tmp_path / "one", accumulate=2), run_here(tmp_path / "other")
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(one["parts.alone.weight"], other["parts.alone.weight"], atol=1e-4)
 
 
 def test_half_precision_leaves_inputs_alone() -> None:
@@ -130,7 +153,7 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
     task = Toy()
     weight = task.parts["body"][0].weight
     weight.register_hook(lambda gradient: gradient * (torch.inf if len(task.seen) == 3 else 1))
-    with pytest.raises(FloatingPointError, match="the gradient is not finite"):
+    with pytest.raises(FloatingPointError, match=r"not finite at step 2: .*gradient/body.: nan"):
         run(task, settings(), tmp_path)
     assert torch.load(tmp_path / "last.pt")["step"] == 2
     assert torch.isfinite(weight).all()
@@ -150,17 +173,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(
         run(Toy(), settings(steps=8), tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert not (tmp_path / "last.tmp").exists()
-
-
-def test_two_processes_train_as_one_that_accumulates(tmp_path: Path) -> None:
-    """Over gloo; the parts that a single loss reaches are exchanged, too."""
-    two = launch(tmp_path / "two", devices=2)
-    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    assert same(launch(tmp_path / "torchrun", devices=2, launcher=torchrun), two)
-    one = launch(tmp_path / "one", accumulate=2)
-    other = launch(tmp_path / "other")
-    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(one["parts.alone.weight"], other["parts.alone.weight"], atol=1e-4)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
@@ -257,17 +269,75 @@ def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
     assert checked == list(range(8))
 
 
+def logged(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def test_both_losses_and_the_speed_are_logged(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         run(Toy(before=stop_at(70, SystemExit())), settings(steps=101), tmp_path)
     task = Toy()
     run(task, settings(steps=101), tmp_path)
-    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines]
-    assert [entry["step"] for entry in entries] == [50, 100]
+    entries = logged(tmp_path)
+    assert [entry["step"] for entry in entries] == [1, 50, 100, 101]
     assert all(
         {"main", "small", "gradient", "learning_rate", "step_ms"} <= entry.keys()
         for entry in entries
     )
     # After a resume a mean is over the steps that this run has made.
-    assert entries[1]["main"] == pytest.approx(sum(task.seen[:30]) / 30, abs=1e-5)
+    assert entries[2]["main"] == pytest.approx(sum(task.seen[:30]) / 30, abs=1e-5)
+    assert entries[3]["main"] == pytest.approx(task.seen[30], abs=1e-5)
+
+
+def test_the_first_and_the_last_step_are_logged_however_few_there_are(tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run(Toy(), settings(steps=3), tmp_path / "short")
+    with pytest.raises(SystemExit):
+        run(Toy(before=stop), settings(steps=8), tmp_path / "stopped")
+    assert [entry["step"] for entry in logged(tmp_path / "short")] == [1, 3]
+    assert [entry["step"] for entry in logged(tmp_path / "stopped")] == [1, 5]
+
+
+def test_progress_is_told_of_every_step(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    config = settings(steps=3)
+    fabric = build_fabric(config.precision)
+    train(
+        Toy(), config, tmp_path / "toy", fabric=fabric, on_progress=lambda *args: told.append(args)
+    )
+    assert [(done, total) for _, done, total in told] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert told[0][0] == "toy"
+    assert told[-1][0].startswith("toy: main ")
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read of tensors one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+class Quiet(Toy):
+    """Reads no number itself."""
+
+    def forward(self, batch: Tensor, *, loss: str, step: int) -> Tensor:
+        return self.parts["alone"](self.parts["body"](batch)).square().mean()
+
+
+def test_no_batch_of_a_step_waits_for_the_device(tmp_path: Path) -> None:
+    """A number that is read of a tensor on a GPU empties its queue: once a step is enough."""
+    counts = {}
+    for accumulate in (1, 4):
+        with Reads() as reads:
+            run(Quiet(), settings(steps=2, accumulate=accumulate), tmp_path / str(accumulate))
+        counts[accumulate] = reads.count
+    assert counts[4] == counts[1]

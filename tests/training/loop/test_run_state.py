@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.toy_task import Toy, settings
+from training.errors import TrainingError
+from training.loop.run_state import check_state
+from training.loop.train import build_fabric, train
+
+
+class Payload:
+    """Runs when it is unpickled: makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def resume(folder: Path) -> None:
+    train(Toy(), settings(), folder, fabric=build_fabric("fp32", accelerator="cpu"))
+
+
+def evil(path: Path) -> None:
+    content = {"task": Payload(path.with_name("run")), "optimizer": {}, "step": 0, "scores": []}
+    torch.save(content, path)
+
+
+def of_something_else(path: Path) -> None:
+    torch.save({"weights": torch.zeros(3)}, path)
+
+
+def of_the_best_weights_alone(path: Path) -> None:
+    torch.save({"task": {}}, path)
+
+
+def truncated(path: Path) -> None:
+    resume(path.parent)
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+@pytest.mark.parametrize(
+    "spoil", [evil, of_something_else, of_the_best_weights_alone, truncated, empty]
+)
+def test_a_state_that_is_not_ours_is_refused_and_not_run(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    last = tmp_path / "last.pt"
+    spoil(last)
+    with pytest.raises(TrainingError, match=r"last\.pt cannot be gone on from \(.+\): put a") as at:
+        check_state(tmp_path)
+    assert "or remove it to train from the first step" in str(at.value)
+    assert "\n" not in str(at.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_who_loads_without_looking_is_refused_likewise(tmp_path: Path) -> None:
+    evil(tmp_path / "last.pt")
+    with pytest.raises(TrainingError, match="cannot be gone on from"):
+        resume(tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_of_other_parts_is_refused(tmp_path: Path) -> None:
+    """As when the settings were changed for good, and the model with them."""
+    resume(tmp_path)
+    state = torch.load(tmp_path / "last.pt")
+    state["task"]["parts.body.0.weight"] = torch.zeros(5, 5)
+    torch.save(state, tmp_path / "last.pt")
+    check_state(tmp_path)
+    with pytest.raises(TrainingError, match=r"cannot be gone on from .*size mismatch"):
+        resume(tmp_path)
+
+
+def test_what_a_run_leaves_is_good(tmp_path: Path) -> None:
+    check_state(tmp_path)
+    resume(tmp_path)
+    check_state(tmp_path)

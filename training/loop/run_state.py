@@ -1,0 +1,76 @@
+"""A run's state on the disk: written whole or not at all, read without running what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from samclip_sdk.errors import one_line
+from training.errors import TrainingError
+
+LAST_NAME = "last.pt"
+BEST_NAME = "best.pt"
+
+_KEYS = frozenset({"task", "optimizer", "step", "scores"})
+
+
+def check_state(run: Path) -> None:
+    """Looks at `run`/last.pt, if it is there, without loading its tensors.
+
+    Raises:
+        TrainingError: it is damaged, or no run has written it.
+    """
+    path = run / LAST_NAME
+    if path.exists():
+        _check(path, keys=_KEYS)
+
+
+def load_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
+    """Restores the objects in `state`; what the file does not have, teachers say, stays as it is.
+
+    Raises:
+        TrainingError: the file is damaged, or of other parts.
+    """
+    _check(path, keys=state.keys())
+    try:
+        fabric.load(path, state, strict=False, weights_only=True)
+    except (RuntimeError, ValueError, KeyError) as error:  # the parts', and the optimizer's
+        raise _refusal(path, " ".join(str(error).split())) from error
+
+
+def save_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
+    """Replaces a file at once; losses' and teachers' weights are not in it.
+
+    Raises:
+        OSError: it cannot be written, for the disk is full say; the one before is still there.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
+    except (OSError, RuntimeError) as error:  # torch's writer has its own words for a full disk
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}, the one before is kept: {error}") from error
+    if fabric.is_global_zero:
+        temporary.replace(path)
+    fabric.barrier()
+
+
+def _check(path: Path, *, keys: Set[str]) -> None:
+    """Reads all of a file but its tensors, and runs nothing of what is in it."""
+    try:
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:  # the archive, its pickle and torch raise what they like
+        raise _refusal(path, "it is damaged, or holds more than tensors and numbers") from error
+    if not isinstance(found, dict) or not keys <= found.keys():
+        raise _refusal(path, "it does not hold the state of a run")
+
+
+def _refusal(path: Path, reason: str) -> TrainingError:
+    return TrainingError(
+        f"{path} cannot be gone on from ({one_line(reason)}): put a good copy in its place, or "
+        "remove it to train from the first step"
+    )
