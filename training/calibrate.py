@@ -1,185 +1,207 @@
-"""Calibration of text-to-mask on training scenes: cosines to scores, and the three thresholds.
+"""Calibration of text-to-mask: cosines to scores, and thresholds, by a checkpoint's own answers.
 
-Raw cosines of one label rarely reach 0.5 and mean nothing alone. A score s = a (cos - b) is fitted
-so that sigmoid(s) tells how likely a patch belongs to the label, and thresholds are then chosen by
-what they do to answers, on scenes that ask for present labels and for absent ones alike.
+A model is asked for labels that pictures show and for labels that they do not, alike. Composed
+scenes say where their labels are; captioned pictures only which ones they show, so that the
+thresholds of masks cannot be chosen on them. Whatever is tried is tried in memory: a checkpoint's
+files change once, when all is known.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from rich.progress import track
 
-from samclip_sdk import SamClip
+from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from samclip_sdk.errors import TextTruncatedWarning
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.text_to_mask import covered_cells
 from training.composed.corpus import Corpus
 from training.composed.label_questions import pose_question
 from training.composed.scenes import Scene, compose_scene
+from training.real.captioned_pictures import CaptionedPicture
+from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches, fit_peaks
 
 CALIBRATION_NAME = "calibration.json"
-_LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores
-_FLAT = 0.02  # differences of what `choose_presence` maximises that 150 scenes cannot tell
+_CONFIG_NAME = "config.json"
+NEED_MASKS = ("mask_threshold_score", "head_only_threshold")
+"""The thresholds that pictures without masks leave at their defaults."""
+
 _POINT_LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7)
+_DOING = "calibrating"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the CLIP head says of one label in one scene.
-
-    cosines float32 [h,h]; coverage float32 [h,h], the share of each patch that the label's objects
-    cover, all 0 if it is absent.
-    """
-
-    cosines: np.ndarray
-    coverage: np.ndarray
-
-    @property
-    def present(self) -> bool:
-        """Whether the scene has the label."""
-        return bool(self.coverage.any())
-
-
-def calibrate(
-    checkpoint: Path, corpus: Corpus, *, size_px: int, scenes: int, seed: int
+def calibrate_on_scenes(
+    checkpoint: Checkpoint,
+    corpus: Corpus,
+    *,
+    scenes: int,
+    seed: int,
+    on_progress: OnProgress = tell_nobody,
 ) -> Calibration:
-    """Calibrates a checkpoint and writes `calibration.json` into it.
+    """Chooses scores and all thresholds on composed scenes, of the segmentation resolution.
 
     Args:
-        checkpoint: folder of the checkpoint.
+        checkpoint: the model.
         corpus: of the training split.
-        size_px: side of the scenes.
-        scenes: how many to ask; a third of them chooses the threshold for points.
+        scenes: how many to ask; a third of them, asked again, chooses the threshold for points.
         seed: of the scenes.
+        on_progress: told how many were asked.
     """
-    (checkpoint / CALIBRATION_NAME).unlink(missing_ok=True)
-    with SamClip.load("torch", model=checkpoint) as model:
-        answers = list(_ask(model, corpus, size_px=size_px, scenes=scenes, seed=seed))
-    scale, bias = fit_scores(answers)
+    again = scenes // 3
+    answers: list[Answer] = []
+    with _calibrated(checkpoint, UNCALIBRATED) as model:
+        for done, (scene, nouns) in enumerate(_questions(model, corpus, scenes=scenes, seed=seed)):
+            on_progress(_DOING, done, scenes + again)
+            answers += _ask(model, scene, nouns, corpus=corpus)
+    scale, bias = fit_patches(answers)
     calibration = Calibration(
         scale=scale,
         bias=bias,
-        presence_threshold=choose_presence(answers, scale=scale, bias=bias),
+        presence_threshold=choose_presence(
+            np.array([each.cosines.max() for each in answers]),
+            np.array([each.present for each in answers]),
+            scale=scale,
+            bias=bias,
+        ),
         head_only_threshold=choose_head_only(answers, scale=scale, bias=bias),
-        mask_threshold_score=0.5,
+        mask_threshold_score=UNCALIBRATED.mask_threshold_score,
     )
-    found: dict[float, float] = {}
-    for level in _POINT_LEVELS:
-        _write(checkpoint, calibration.model_copy(update={"mask_threshold_score": level}))
-        with SamClip.load("torch", model=checkpoint) as model:
-            found[level] = _refined_iou(
-                model, corpus, size_px=size_px, scenes=scenes // 3, seed=seed
-            )
-    best = max(found, key=lambda level: found[level])
-    calibration = calibration.model_copy(update={"mask_threshold_score": best})
-    _write(checkpoint, calibration)
-    return calibration
+    models = {
+        level: _calibrated(checkpoint, _with_points_above(calibration, level))
+        for level in _POINT_LEVELS
+    }
+    ious: dict[float, list[float]] = {level: [] for level in _POINT_LEVELS}
+    asker = models[_POINT_LEVELS[0]]
+    for done, (scene, nouns) in enumerate(_questions(asker, corpus, scenes=again, seed=seed)):
+        on_progress(_DOING, scenes + done, scenes + again)
+        image = asker.encode_image(scene.image)
+        for level, model in models.items():
+            ious[level] += _refined_ious(model, image, scene, nouns, corpus=corpus)
+    on_progress(_DOING, scenes + again, scenes + again)
+    means = {level: float(np.mean(found)) if found else 0.0 for level, found in ious.items()}
+    return _with_points_above(calibration, max(means, key=lambda level: means[level]))
 
 
-def fit_scores(answers: list[Answer]) -> tuple[float, float]:
-    """Logistic regression of "this patch is the label's" on its cosine: a and b of a (cos - b).
+def calibrate_on_captions(
+    checkpoint: Checkpoint,
+    pictures: Iterable[CaptionedPicture],
+    *,
+    count: int,
+    on_progress: OnProgress = tell_nobody,
+) -> Calibration:
+    """Chooses scores and the presence threshold on pictures of which only captions tell.
 
-    Patches that an object covers in part teach nothing. All others count alike, which puts the
-    background far below zero: as a mask prompt, a map that hovers around zero makes SAM's decoder
-    flood the picture.
+    A score says how likely a picture shows a label whose highest cosine in it is the patch's.
+    `NEED_MASKS` stay at their defaults.
+
+    Args:
+        checkpoint: the model; pictures are seen at its segmentation resolution.
+        pictures: with the texts to ask each for.
+        count: of the pictures.
+        on_progress: told how many were asked.
     """
-    cosines = np.concatenate([answer.cosines.ravel() for answer in answers]).astype(np.float64)
-    coverage = np.concatenate([answer.coverage.ravel() for answer in answers])
-    sure = (coverage >= 0.5) | (coverage == 0)
-    x, y = cosines[sure], (coverage[sure] >= 0.5).astype(np.float64)
-    design = np.stack([x, np.ones_like(x)], axis=1)
-    theta = np.zeros(2)
-    for _ in range(25):  # Newton's method; the loss is convex in two unknowns
-        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
-        gradient = design.T @ (p - y)
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        theta -= np.linalg.solve(hessian, gradient)
-    scale = float(max(theta[0], 1e-3))
-    return scale, float(np.clip(-theta[1] / scale, -1, 1))
+    peaks: list[float] = []
+    present: list[bool] = []
+    with _calibrated(checkpoint, UNCALIBRATED) as model, warnings.catch_warnings():
+        warnings.simplefilter("ignore", TextTruncatedWarning)  # captions are cut in training too
+        for done, picture in enumerate(pictures):
+            on_progress(_DOING, done, count)
+            image = model.encode_image(picture.image)
+            texts = (*picture.present, *picture.absent)
+            maps = model.segment_text(image, texts, threshold=1.0, refine=False).score_maps
+            rows, columns = covered_cells(image.frame, side=maps.shape[-1])
+            peaks += _cosines(maps)[:, :rows, :columns].max(axis=(1, 2)).tolist()
+            present += [text in picture.present for text in texts]
+    on_progress(_DOING, count, count)
+    highest, shown = np.array(peaks, np.float32), np.array(present)
+    scale, bias = fit_peaks(highest, shown)
+    return UNCALIBRATED.model_copy(
+        update={
+            "scale": scale,
+            "bias": bias,
+            "presence_threshold": choose_presence(highest, shown, scale=scale, bias=bias),
+        }
+    )
 
 
-def choose_presence(answers: list[Answer], *, scale: float, bias: float) -> float:
-    """The threshold that finds most present labels, per present label or false alarm.
+def write_calibration(
+    checkpoint: Path, calibration: Calibration, *, provenance: Mapping[str, Any]
+) -> None:
+    """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
 
-    Of those that are about as good, the highest: the curve is flat, and a false mask is worse than
-    a missed one.
+    Raises:
+        StorageError: a file cannot be written; both are as they were.
     """
-    peaks = _sigmoid(scale * (np.array([each.cosines.max() for each in answers]) - bias))
-    present = np.array([answer.present for answer in answers])
-    # Thresholds between the peaks themselves: near 1 a fixed step would be too coarse.
-    levels = np.unique(peaks.clip(1e-6, 1 - 1e-6))
-    gains = [
-        (present & (peaks >= level)).sum() / (present.sum() + (~present & (peaks >= level)).sum())
-        for level in levels
-    ]
-    as_good = np.flatnonzero(np.array(gains) >= max(gains) - _FLAT)
-    return float(levels[as_good[-1]])
+    content = json.loads((checkpoint / _CONFIG_NAME).read_text(encoding="utf-8"))
+    content["provenance"]["calibration"] = dict(provenance)
+    with atomic_file(checkpoint / CALIBRATION_NAME) as file:
+        file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
+        file.flush()
+        with atomic_file(checkpoint / _CONFIG_NAME) as config:
+            config.write(json.dumps(content, indent=2).encode() + b"\n")
 
 
-def choose_head_only(answers: list[Answer], *, scale: float, bias: float) -> float:
-    """The threshold on the upsampled score map with the best mean IoU over present labels."""
-    present = [answer for answer in answers if answer.present]
-    ious = np.zeros(len(_LEVELS))
-    for answer in present:
-        side = (4 * answer.cosines.shape[1], 4 * answer.cosines.shape[0])
-        logits = cv2.resize(scale * (answer.cosines - bias), side, interpolation=cv2.INTER_LINEAR)
-        truth = cv2.resize(answer.coverage, side, interpolation=cv2.INTER_LINEAR) > 0.5
-        for index, level in enumerate(_LEVELS):
-            mask = logits > math.log(level / (1 - level))
-            ious[index] += (mask & truth).sum() / max(1, (mask | truth).sum())
-    return float(_LEVELS[int(ious.argmax())])
+def _calibrated(checkpoint: Checkpoint, calibration: Calibration) -> SamClip:
+    """The checkpoint under another calibration than its folder has, or has not; in memory only.
+
+    It answers with the checkpoint's id, so that one encodes images for another.
+    """
+    trial = copy.copy(checkpoint)
+    trial.manifest = trial.manifest.model_copy(update={"calibration": calibration})
+    return SamClip(trial)
 
 
-def _ask(
-    model: SamClip, corpus: Corpus, *, size_px: int, scenes: int, seed: int
-) -> Iterator[Answer]:
-    """Asks each scene for its labels and for absent ones; cosines from an uncalibrated model."""
-    for scene, nouns in _questions(model, corpus, size_px=size_px, scenes=scenes, seed=seed):
-        labels = [corpus.nouns[noun] for noun in nouns]
-        maps = model.segment_text(scene.image, labels, threshold=1.0, refine=False).score_maps
-        cosines = maps / UNCALIBRATED.scale + UNCALIBRATED.bias
-        side = cosines.shape[-1]
-        for cosine, noun in zip(cosines, nouns, strict=True):
-            mask = scene.masks[scene.labels == noun].any(axis=0).astype(np.float32)
-            yield Answer(cosine, cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
-
-
-def _refined_iou(model: SamClip, corpus: Corpus, *, size_px: int, scenes: int, seed: int) -> float:
-    """Mean IoU of the present labels that are found, with both heads."""
-    ious = []
-    for scene, nouns in _questions(model, corpus, size_px=size_px, scenes=scenes, seed=seed):
-        result = model.segment_text(scene.image, [corpus.nouns[noun] for noun in nouns])
-        for index in result.present_index:
-            truth = scene.masks[scene.labels == nouns[index]].any(axis=0)
-            if truth.any():
-                mask = result.masks[index]
-                ious.append((mask & truth).sum() / (mask | truth).sum())
-    return float(np.mean(ious)) if ious else 0.0
+def _with_points_above(calibration: Calibration, level: float) -> Calibration:
+    return calibration.model_copy(update={"mask_threshold_score": level})
 
 
 def _questions(
-    model: SamClip, corpus: Corpus, *, size_px: int, scenes: int, seed: int
+    model: SamClip, corpus: Corpus, *, scenes: int, seed: int
 ) -> Iterator[tuple[Scene, tuple[int, ...]]]:
     """Scenes with the nouns to ask for, present ones first."""
+    size_px = model.manifest.model.segmentation_resolution
     text_embeddings = model.embed_text(list(corpus.nouns))
-    for index in track(range(scenes), description="calibrating"):
+    for index in range(scenes):
         rng = np.random.default_rng([seed, 4, index])
         scene = compose_scene(corpus, rng, size_px=size_px)
         question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
         yield scene, (*question.present, *question.absent)
 
 
-def _write(checkpoint: Path, calibration: Calibration) -> None:
-    with atomic_file(checkpoint / CALIBRATION_NAME) as file:
-        file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
+def _ask(
+    model: SamClip, scene: Scene, nouns: tuple[int, ...], *, corpus: Corpus
+) -> Iterator[Answer]:
+    """What an uncalibrated model says of each noun in a scene."""
+    labels = [corpus.nouns[noun] for noun in nouns]
+    maps = model.segment_text(scene.image, labels, threshold=1.0, refine=False).score_maps
+    side = maps.shape[-1]
+    for cosines, noun in zip(_cosines(maps), nouns, strict=True):
+        mask = scene.masks[scene.labels == noun].any(axis=0).astype(np.float32)
+        yield Answer(cosines, cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def _cosines(maps: np.ndarray) -> np.ndarray:
+    """What an uncalibrated model's score maps were made of."""
+    return maps / UNCALIBRATED.scale + UNCALIBRATED.bias
+
+
+def _refined_ious(
+    model: SamClip, image: ImageEmbedding, scene: Scene, nouns: tuple[int, ...], *, corpus: Corpus
+) -> Iterator[float]:
+    """The IoU of each present noun's mask, of those that are found, with both heads."""
+    result = model.segment_text(image, [corpus.nouns[noun] for noun in nouns])
+    for index in result.present_index:
+        truth = scene.masks[scene.labels == nouns[index]].any(axis=0)
+        if truth.any():
+            mask = result.masks[index]
+            yield float((mask & truth).sum() / (mask | truth).sum())

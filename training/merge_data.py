@@ -12,7 +12,16 @@ from training.batches import Joined
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import tiny_vocabulary
-from training.config import DistillConfig, EmbeddingsConfig, Pictures, Sa1b, Scenes, Shards
+from training.config import (
+    CaptionedPictures,
+    DistillConfig,
+    EmbeddingsConfig,
+    Pictures,
+    Sa1b,
+    Scenes,
+    Shards,
+)
+from training.errors import TrainingError
 from training.real.embedding_cache import EmbeddingCache
 from training.real.multiscale import Multiscale
 from training.real.records import Split
@@ -62,7 +71,7 @@ class MergeData:
             are met.
 
     Raises:
-        ValueError: data that is not there, embeddings of something else, or epochs of composed
+        TrainingError: data that is not there, embeddings of something else, or epochs of composed
             data, which has no end.
     """
 
@@ -147,12 +156,12 @@ class MergeData:
 
     def _steps_of_epochs(self, pictures: Dataset[Any]) -> int:
         if not isinstance(pictures, ShardBatches):
-            raise ValueError("composed pictures have no epochs: give optimisation.steps")
+            raise TrainingError("composed pictures have no epochs: give optimisation.steps")
         per_step = float(pictures.plan.counts.mean()) * self.batches_per_step
         return math.ceil(self.settings.optimisation.epochs * len(pictures.pictures) / per_step)
 
 
-def shard_pictures(settings: Shards, *, split: Split) -> ShardPictures:
+def shard_pictures(settings: Shards | CaptionedPictures, *, split: Split) -> ShardPictures:
     """Opens the shards of one side of the split."""
     sources = [Source(each.shards, weight=each.weight) for each in settings.sources]
     return ShardPictures(sources, cache=settings.index, split=split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,13 @@ def picture_bytes(number: int) -> bytes:
     return file.getvalue()
 
 
-def write_shard(path: Path, numbers: range, *, damaged: frozenset[int] = frozenset()) -> None:
+def write_shard(
+    path: Path,
+    numbers: range,
+    *,
+    damaged: frozenset[int] = frozenset(),
+    caption: Callable[[int], str] = lambda number: "a colour",
+) -> None:
     """One shard; the pictures of `damaged` numbers cannot be decoded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with TarWriter(str(path)) as writer:
@@ -34,7 +41,7 @@ def write_shard(path: Path, numbers: range, *, damaged: frozenset[int] = frozens
                 "__key__": f"{number:09}",
                 "png": picture[: len(picture) // 2] if number in damaged else picture,
                 "json": {"key": f"{number:09}"},
-                "txt": "a colour",
+                "txt": caption(number),
             }
             writer.write(sample)
 

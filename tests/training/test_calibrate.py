@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 
@@ -9,110 +8,105 @@ import pytest
 
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from samclip_sdk.runtimes.pytorch import Checkpoint
 from training.calibrate import (
     CALIBRATION_NAME,
-    Answer,
-    calibrate,
-    choose_head_only,
-    choose_presence,
-    fit_scores,
+    NEED_MASKS,
+    calibrate_on_captions,
+    calibrate_on_scenes,
+    write_calibration,
 )
 from training.composed.corpus import Corpus
-from training.composed.label_questions import ABSENT, pose_question
-from training.composed.scenes import Scene
+from training.real.captioned_pictures import CaptionedPicture
+
+SCALE = UNCALIBRATED.model_copy(update={"scale": 25.0})
 
 
-def peak(cosine: float, *, present: bool) -> Answer:
-    """A map of 2x2 patches whose maximum is `cosine`."""
-    cosines = np.full((2, 2), cosine - 0.5, np.float32)
-    cosines[0, 0] = cosine
-    return Answer(cosines, (cosines == cosine).astype(np.float32) * present)
+@pytest.fixture
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A checkpoint that has a calibration already, of other weights."""
+    target = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, target)
+    write_tokenizer(target / "tokenizer.json")
+    (target / CALIBRATION_NAME).write_text(SCALE.model_dump_json(), encoding="utf-8")
+    return target
 
 
-@pytest.mark.parametrize("share", [0.5, 0.1])
-def test_fit_recovers_a_known_logistic(share: float) -> None:
-    """Two normals of one spread: the odds are logistic in the cosine, and know their shares."""
-    rng = np.random.default_rng(0)
-    covered = rng.random((100, 20, 20)) < share
-    cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
-    answers = [Answer(x, y.astype(np.float32)) for x, y in zip(cosines, covered, strict=True)]
-    scale, bias = fit_scores(answers)
-    assert scale == pytest.approx((0.3 - 0.1) / 0.1**2, rel=0.05)
-    assert bias == pytest.approx(0.2 + math.log((1 - share) / share) / scale, abs=0.01)
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_patches_covered_in_part_teach_nothing() -> None:
-    rng = np.random.default_rng(0)
-    covered = rng.random((10, 10)) < 0.5
-    cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
-    sure = Answer(cosines, covered.astype(np.float32))
-    unsure = Answer(np.full((10, 10), 0.9, np.float32), np.full((10, 10), 0.3, np.float32))
-    assert fit_scores([sure, unsure]) == pytest.approx(fit_scores([sure]))
+def test_calibration_on_scenes_depends_on_the_weights_alone(folder: Path, corpus: Corpus) -> None:
+    """Whatever calibration lies in the folder, the same is found, and the folder stays as it is."""
+    before = contents(folder)
+    found = calibrate_on_scenes(Checkpoint(folder), corpus, scenes=3, seed=0)
+    assert contents(folder) == before
+    (folder / CALIBRATION_NAME).unlink()
+    assert calibrate_on_scenes(Checkpoint(folder), corpus, scenes=3, seed=0) == found
+    assert found.scale != SCALE.scale
 
 
-def test_a_cosine_that_tells_nothing_keeps_a_valid_scale() -> None:
-    backwards = [peak(0.4, present=False), peak(0.1, present=True)]
-    scale, bias = fit_scores(backwards)
-    assert scale > 0
-    assert -1 <= bias <= 1
+def test_a_stop_in_the_middle_leaves_the_calibration_before(folder: Path, corpus: Corpus) -> None:
+    """Trial thresholds once lay in the folder, and after a kill counted as final."""
+    before = contents(folder)
+    told: list[int] = []
+
+    def stop_at_the_last(message: str, done: int, total: int) -> None:
+        assert contents(folder) == before
+        told.append(done)
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_on_scenes(
+            Checkpoint(folder), corpus, scenes=3, seed=0, on_progress=stop_at_the_last
+        )
+    assert told == [0, 1, 2, 3], "three scenes, and one of them again for the points"
+    assert contents(folder) == before
 
 
-def test_presence_lets_the_present_in_and_the_absent_not() -> None:
-    answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)]
-    answers += [peak(x, present=False) for x in (0.2, 0.1, 0.05)]
-    threshold = choose_presence(answers, scale=20.0, bias=0.2)
-    assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
-
-
-def test_presence_weighs_misses_against_false_alarms() -> None:
-    """One absent label is surer than all: shutting it out would cost every present one."""
-    answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)] + [peak(0.9, present=False)]
-    threshold = choose_presence(answers, scale=20.0, bias=0.2)
-    assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
-
-
-def test_head_only_cuts_a_halo_off() -> None:
-    coverage = np.zeros((8, 8), np.float32)
-    coverage[2:6, 2:6] = 1
-    cosines = np.full((8, 8), -0.5, np.float32)
-    cosines[1:7, 1:7] = 0.05  # a halo at sigmoid(0.5) = 0.62
-    cosines[2:6, 2:6] = 0.25  # the object at 0.92
-    present, absent = Answer(cosines, coverage), Answer(cosines, np.zeros_like(coverage))
-    level = choose_head_only([present], scale=10.0, bias=0.0)
-    assert 0.62 < level < 0.92
-    assert choose_head_only([present, absent], scale=10.0, bias=0.0) == level
-
-
-def test_questions_ask_for_what_is_there_and_what_is_not() -> None:
-    scene = Scene(
-        image=np.zeros((8, 8, 3), np.uint8),
-        masks=np.ones((3, 8, 8), bool),
-        labels=np.array([4, 1, 4]),
-        boxes=np.zeros((3, 4), np.float32),
-        unlabelled=np.array([2]),
-    )
-    embeddings = np.eye(12, dtype=np.float32)
-    embeddings[7] = 0.8 * embeddings[4] + 0.6 * embeddings[7]
-    embeddings[2] = embeddings[4]  # as near as can be, but the photo may show it
-    for seed in range(20):
-        question = pose_question(scene, text_embeddings=embeddings, rng=np.random.default_rng(seed))
-        assert question.present == (1, 4)
-        assert question.absent[0] == 7
-        assert len(set(question.absent)) == ABSENT
-        assert not {1, 2, 4} & set(question.absent)
-
-
-def test_calibration_is_written_and_read_back(
-    tiny_checkpoint: Path, corpus: Corpus, tmp_path: Path
-) -> None:
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(tiny_checkpoint, folder)
-    write_tokenizer(folder / "tokenizer.json")
-    (folder / CALIBRATION_NAME).write_text("of other weights", encoding="utf-8")
-    found = calibrate(folder, corpus, size_px=64, scenes=3, seed=0)
+def test_what_is_written_is_read_back_and_its_provenance_too(folder: Path) -> None:
+    write_calibration(folder, UNCALIBRATED, provenance={"scenes": 3})
     stored = (folder / CALIBRATION_NAME).read_bytes()
-    assert Calibration.model_validate_json(stored) == found
+    assert Calibration.model_validate_json(stored) == UNCALIBRATED
     with SamClip.load("torch", model=folder) as model:
-        assert model.manifest.calibration == found
-    assert calibrate(folder, corpus, size_px=64, scenes=3, seed=0) == found
+        assert model.manifest.calibration == UNCALIBRATED
+        assert model.manifest.provenance["calibration"] == {"scenes": 3}
+
+
+def test_captions_choose_scores_and_presence_and_leave_the_rest(folder: Path) -> None:
+    """A picture shows the texts that the model itself likes more than half of all it is asked.
+
+    So one threshold tells all answers apart, and must be found; the pictures are half padding,
+    where the model likes what it likes.
+    """
+    rng = np.random.default_rng(0)
+    texts = [f"thing {number}" for number in range(8)]
+    images = [np.full((30, 60, 3), rng.integers(0, 256, 3, np.uint8), np.uint8) for _ in range(12)]
+    source = Checkpoint(folder)
+    with SamClip(source) as model:
+        liked = np.stack(
+            [model.segment_text(each, texts, refine=False).presence for each in images]
+        )
+    shown = liked > np.median(liked)
+    pictures = [
+        CaptionedPicture(
+            image,
+            present=tuple(text for text, is_shown in zip(texts, row, strict=True) if is_shown),
+            absent=tuple(text for text, is_shown in zip(texts, row, strict=True) if not is_shown),
+        )
+        for image, row in zip(images, shown, strict=True)
+    ]
+    told: list[tuple[int, int]] = []
+    found = calibrate_on_captions(
+        source, pictures, count=12, on_progress=lambda _, done, total: told.append((done, total))
+    )
+    assert told == [(done, 12) for done in range(13)]
+    for name in NEED_MASKS:
+        assert getattr(found, name) == getattr(UNCALIBRATED, name)
+    write_calibration(folder, found, provenance={})
+    with SamClip.load("torch", model=folder) as model:
+        answers = [model.segment_text(each, texts, refine=False).presence for each in images]
+    wrong = (np.stack(answers) >= found.presence_threshold) != shown
+    assert wrong.sum() <= 1, "the answer that lies on the threshold may be rounded to either side"

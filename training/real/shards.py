@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from training.batches import PATCH_PX, Batch
+from training.errors import TrainingError
 from training.real import crops
 from training.real.embedding_cache import EmbeddingCache
 from training.real.multiscale import Multiscale
@@ -21,6 +22,7 @@ from training.real.records import (
     Split,
     count_tensor,
     decode_picture,
+    explain_lack,
     read_or_replace,
 )
 from training.real.shard_index import ShardIndex
@@ -56,13 +58,13 @@ class ShardPictures:
         ranges: the pictures of each source.
 
     Raises:
-        ValueError: no source, a glob that matches nothing, or a source without a picture on this
+        TrainingError: no source, a glob that matches nothing, or a source without a picture on this
             side of the split.
     """
 
     def __init__(self, sources: Sequence[Source], *, cache: Path, split: Split) -> None:
         if not sources:
-            raise ValueError("there are no sources of pictures")
+            raise TrainingError("there are no sources of pictures")
         self.sources = tuple(sources)
         found = [_find_shards(source.shards) for source in sources]
         self.index = ShardIndex(
@@ -75,11 +77,29 @@ class ShardPictures:
         ]
         for source, starts in zip(sources, self.starts, strict=True):
             if starts[0] == starts[-1]:
-                raise ValueError(f"no picture for {split} in {source.shards!r}")
+                raise TrainingError(
+                    f"no picture for {split} in {source.shards!r}: {explain_lack(split)}"
+                )
         self.ranges = [range(int(starts[0]), int(starts[-1])) for starts in self.starts]
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def picture(self, sample: int) -> np.ndarray:
+        """A whole picture, uint8 RGB [H,W,3].
+
+        Raises:
+            BrokenRecord: it cannot be read or decoded.
+        """
+        return decode_picture(self.index.read(sample))
+
+    def caption(self, sample: int) -> str:
+        """What is written about a picture; empty if nothing is.
+
+        Raises:
+            BrokenRecord: it cannot be read.
+        """
+        return self.index.read_caption(sample)
 
     def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
         """A random crop of a picture, uint8 [3,S,S].
@@ -87,13 +107,24 @@ class ShardPictures:
         Raises:
             BrokenRecord: the picture cannot be read or decoded.
         """
-        picture = decode_picture(self.index.read(sample))
-        return crops.random_crop(picture, rng, resolution=resolution)
+        return crops.random_crop(self.picture(sample), rng, resolution=resolution)
 
     def fixed_crop(self, sample: int, *, resolution: int, seed: int) -> np.ndarray:
         """The crop of a picture that goes with this seed: at every resolution, in every epoch."""
         rng = np.random.default_rng([seed, _FIXED_CROPS_STREAM, sample])
         return self.crop(sample, rng, resolution=resolution)
+
+    def mixture(self, *, seed: int) -> Mixture:
+        """The endless sequence in which the sources have their shares; `seed` shuffles it.
+
+        Raises:
+            TrainingError: a weight cannot be used.
+        """
+        orders = [
+            ShardOrder(starts, seed=seed, source=source)
+            for source, starts in enumerate(self.starts)
+        ]
+        return Mixture(orders, weights=[source.weight for source in self.sources], seed=seed)
 
     def fingerprint(self) -> dict[str, str | int]:
         """What tells these pictures, and their numbers, from others."""
@@ -118,7 +149,7 @@ class ShardBatches(Dataset[Batch]):
         embeddings: of the fixed crops of `pictures`.
 
     Raises:
-        ValueError: a weight or a resolution cannot be used, or `embeddings` are of other pictures.
+        TrainingError: a weight or resolution cannot be used, or `embeddings` are of others.
     """
 
     def __init__(
@@ -130,19 +161,16 @@ class ShardBatches(Dataset[Batch]):
         embeddings: EmbeddingCache | None = None,
     ) -> None:
         if (plan.resolutions % PATCH_PX).any():
-            raise ValueError(f"resolutions {plan.resolutions.tolist()} must divide by {PATCH_PX}")
+            raise TrainingError(
+                f"resolutions {plan.resolutions.tolist()} must divide by {PATCH_PX}"
+            )
         if embeddings is not None:
             _check_same_pictures(embeddings, pictures)
         self.pictures = pictures
         self.plan = plan
         self.seed = seed
         self.embeddings = embeddings
-        orders = [
-            ShardOrder(starts, seed=seed, source=source)
-            for source, starts in enumerate(pictures.starts)
-        ]
-        weights = [source.weight for source in pictures.sources]
-        self.mixture = Mixture(orders, weights=weights, seed=seed)
+        self.mixture = pictures.mixture(seed=seed)
 
     def __getitem__(self, index: int) -> Batch:
         span = self.plan.batch(index)
@@ -232,11 +260,11 @@ def _check_same_pictures(embeddings: EmbeddingCache, pictures: ShardPictures) ->
     for name, value in pictures.fingerprint().items():
         found = embeddings.fingerprint.get(name)
         if found != value:
-            raise ValueError(f"the embeddings' {name} is {found!r}, not {value!r}")
+            raise TrainingError(f"the embeddings' {name} is {found!r}, not {value!r}")
 
 
 def _find_shards(pattern: str) -> list[Path]:
     shards = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
     if not shards:
-        raise ValueError(f"no shard matches {pattern!r}")
+        raise TrainingError(f"no shard matches {pattern!r}")
     return shards

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import open_clip
@@ -10,6 +11,9 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from samclip_sdk.errors import one_line
+from training.errors import TrainingError
 
 _BOX_CORNER = 2  # label of a box's top-left corner; the bottom-right one's is the next
 
@@ -73,7 +77,7 @@ class SegmentAnything(nn.Module):
         iou = embeddings.new_zeros((prompts, outputs), dtype=torch.float32)
         image_of = torch.arange(prompts, device=coords.device) // (prompts // len(embeddings))
         for index, embedding in enumerate(embeddings):
-            for kind in labels[image_of == index].unique(dim=0):
+            for kind in torch.unique(labels[image_of == index], dim=0):
                 rows = ((image_of == index) & (labels == kind).all(dim=1)).nonzero().flatten()
                 masks[rows], iou[rows] = self._decode_alike(
                     embedding[None],
@@ -108,31 +112,61 @@ class SegmentAnything(nn.Module):
         return masks.float(), iou.float()
 
 
+def check_open_clip(name: str, pretrained: str) -> None:
+    """Looks for an OpenCLIP model, and for weights of that tag or file.
+
+    Raises:
+        TrainingError: there is no such model, tag or file.
+    """
+    if name not in open_clip.list_models():
+        raise TrainingError(f"OpenCLIP has no model {name!r}; open_clip.list_models() tells them")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained not in tags and not Path(pretrained).is_file():
+        known = f"its tags are {', '.join(tags)}" if tags else "it has no tags"
+        raise TrainingError(
+            f"OpenCLIP has no weights {pretrained!r} of {name}, and there is no such file: {known}"
+        )
+
+
 def load_open_clip(name: str, pretrained: str) -> OpenClip:
     """Loads an OpenCLIP model by name and tag; the tag may be the path of a checkpoint.
 
     Raises:
-        ValueError: there is no such model or tag.
+        TrainingError: there is no such model or tag, or they do not fit.
     """
+    check_open_clip(name, pretrained)
     try:
         model, _, _ = open_clip.create_model_and_transforms(name, pretrained=pretrained)
-    except RuntimeError as error:
-        raise ValueError(f"OpenCLIP cannot load {name} with {pretrained!r}: {error}") from error
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        told = one_line(error)
+        raise TrainingError(f"OpenCLIP cannot load {name} with {pretrained!r}: {told}") from error
     return OpenClip(model).eval().requires_grad_(False)
+
+
+def check_segment_anything(name: str, checkpoint: Path) -> None:
+    """Looks for one of segment-anything's models, and for the file of its weights.
+
+    Raises:
+        TrainingError: there is no such model or file.
+    """
+    if name not in sam_model_registry:
+        raise TrainingError(f"segment-anything has no {name!r}: {', '.join(sam_model_registry)}")
+    if not checkpoint.is_file():
+        raise TrainingError(
+            f"there is no SAM checkpoint {checkpoint}: put segment-anything's file there, or say "
+            "where it is with teachers.sam_checkpoint"
+        )
 
 
 def load_segment_anything(name: str, checkpoint: Path) -> SegmentAnything:
     """Loads one of segment-anything's models: `vit_b`, `vit_l` or `vit_h`.
 
     Raises:
-        ValueError: there is no such model, no such file, or it does not fit.
+        TrainingError: there is no such model, no such file, or it does not fit.
     """
-    if name not in sam_model_registry:
-        raise ValueError(f"segment-anything has no {name!r}: {', '.join(sam_model_registry)}")
-    if not checkpoint.is_file():
-        raise ValueError(f"there is no SAM checkpoint {checkpoint}")
+    check_segment_anything(name, checkpoint)
     try:
         model = sam_model_registry[name](checkpoint=str(checkpoint))
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint} is not a {name}: {error}") from error
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{checkpoint} is not a {name}: {one_line(error)}") from error
     return SegmentAnything(model).eval().requires_grad_(False)

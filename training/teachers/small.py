@@ -8,13 +8,16 @@ from typing import Protocol
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.modeling.text_encoder import TextEncoder
+from training.errors import TrainingError
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
 
@@ -57,7 +60,8 @@ class SmallClip(nn.Module):
         self.resolution = resolution
         self.embed_dim = config.embed_dim
         self.visual = timm.create_model(image_tower, num_classes=config.embed_dim)
-        self.visual.to(memory_format=torch.channels_last)
+        # Torch's own types know this argument of a tensor's `to` only.
+        self.visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.text_encoder = TextEncoder(config.text_encoder, embed_dim=config.embed_dim)
         self.text_encoder.load_state_dict(build_model(config).text_encoder.state_dict())
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -138,6 +142,14 @@ def save_teacher(module: nn.Module, path: Path) -> None:
 
 
 def load_teacher(module: nn.Module, path: Path) -> None:
-    """Loads weights that `save_teacher` wrote, freezes the module and puts it in eval mode."""
-    module.load_state_dict(load_file(path))
+    """Loads weights that `save_teacher` wrote, freezes the module and puts it in eval mode.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or its weights are of another module.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        told = one_line(error)
+        raise TrainingError(f"{path} is not the teacher that was trained: {told}") from error
     module.eval().requires_grad_(False)

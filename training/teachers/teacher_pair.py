@@ -14,6 +14,8 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip
 from samclip_sdk.modeling.config import ModelConfig
 from training.config import ClipTeacherConfig, FoundationTeachers
+from training.errors import TrainingError
+from training.teachers.licences import teacher_licences
 from training.teachers.pretrained import (
     OpenClip,
     SegmentAnything,
@@ -50,6 +52,10 @@ class Pair(Protocol):
 
     def provenance(self) -> dict[str, Any]:
         """How the two came about; JSON."""
+        ...
+
+    def licences(self) -> dict[str, str]:
+        """Under which licences they are; empty where they are this repository's own."""
         ...
 
 
@@ -97,6 +103,10 @@ class SmallPair:
             for name in ("clip_teacher", "sam_teacher")
         }
 
+    def licences(self) -> dict[str, str]:
+        """None but this repository's: both were trained on its corpus."""
+        return {}
+
 
 class FoundationPair:
     """The paper's teachers: an OpenCLIP and a segment-anything model."""
@@ -110,11 +120,11 @@ class FoundationPair:
         """The OpenCLIP model.
 
         Raises:
-            ValueError: it cannot be loaded, or embeds in another width than the student.
+            TrainingError: it cannot be loaded, or embeds in another width than the student.
         """
         clip = load_open_clip(self.teachers.clip, self.teachers.pretrained)
         if clip.embed_dim != self.model.embed_dim:
-            raise ValueError(
+            raise TrainingError(
                 f"{self.teachers.clip} embeds in {clip.embed_dim} dimensions, the model "
                 f"{self.model.name} in {self.model.embed_dim}: change embed_dim, or the teacher"
             )
@@ -140,6 +150,10 @@ class FoundationPair:
         packages = ("open_clip_torch", "segment-anything")
         versions = {name: importlib.metadata.version(name) for name in packages}
         return self.teachers.model_dump(mode="json") | {"versions": versions}
+
+    def licences(self) -> dict[str, str]:
+        """Those of the checkpoints, by `sam` and `clip`."""
+        return teacher_licences(self.teachers)
 
 
 def new_clip(model: ModelConfig, settings: ClipTeacherConfig) -> SmallClip:

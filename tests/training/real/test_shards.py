@@ -7,6 +7,7 @@ import torch
 
 from tests.training.shard_files import held_out, shown, write_shard
 from training.batches import Batch, batches
+from training.errors import TrainingError
 from training.real.multiscale import Multiscale
 from training.real.records import KINDS
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
@@ -144,28 +145,28 @@ def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
 
 def test_nothing_readable_ends_in_an_error(tmp_path: Path) -> None:
     write_shard(tmp_path / "00000.tar", range(10), damaged=frozenset(range(10)))
-    with pytest.raises(ValueError, match="100 records in a row cannot be used"):
+    with pytest.raises(TrainingError, match="100 records in a row cannot be used"):
         open_batches(tmp_path, ("", 1))[0]
 
 
 def test_a_glob_that_matches_nothing_is_named(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"no shard matches '.*three/\*\.tar'"):
+    with pytest.raises(TrainingError, match=r"no shard matches '.*three/\*\.tar'"):
         open_batches(folder, ("one", 1), ("three", 1))
-    with pytest.raises(ValueError, match="there are no sources"):
+    with pytest.raises(TrainingError, match="there are no sources"):
         open_batches(folder)
 
 
 def test_a_source_without_pictures_is_named(tmp_path: Path) -> None:
     write_shard(tmp_path / "one" / "00000.tar", range(5))
     write_shard(tmp_path / "two" / "00000.tar", range(0))
-    with pytest.raises(ValueError, match=r"no picture for train in '.*two/\*\.tar'"):
+    with pytest.raises(TrainingError, match=r"no picture for train in '.*two/\*\.tar'"):
         open_batches(tmp_path, ("one", 1), ("two", 1))
 
 
 def test_resolutions_must_fit_the_patches(folder: Path) -> None:
     pictures = open_batches(folder, ("one", 1)).pictures
     plan = Multiscale((32, 40), pixels_per_batch=1600, seed=0)
-    with pytest.raises(ValueError, match=r"\[32, 40\] must divide by 16"):
+    with pytest.raises(TrainingError, match=r"\[32, 40\] must divide by 16"):
         ShardBatches(pictures, plan, seed=0)
 
 

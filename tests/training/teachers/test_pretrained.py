@@ -19,6 +19,7 @@ from tests.parity.reference import (
     relative_error,
     small_config,
 )
+from training.errors import TrainingError
 from training.teachers.pretrained import (
     OpenClip,
     SegmentAnything,
@@ -106,9 +107,17 @@ def test_open_clip_embeds_as_its_own_preprocessing_has_it() -> None:
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="OpenCLIP cannot load ViT-B-32 with 'nonesuch'"):
+    with pytest.raises(TrainingError, match=r"no weights 'nonesuch' of ViT-B-32.*tags are openai"):
         load_open_clip("ViT-B-32", "nonesuch")
-    with pytest.raises(ValueError, match=r"segment-anything has no 'vit_x': .*vit_b"):
+    with pytest.raises(TrainingError, match="OpenCLIP has no model 'ViT-Z'"):
+        load_open_clip("ViT-Z", "openai")
+    with pytest.raises(TrainingError, match=r"segment-anything has no 'vit_x': .*vit_b"):
         load_segment_anything("vit_x", tmp_path)
-    with pytest.raises(ValueError, match="no SAM checkpoint"):
+    with pytest.raises(TrainingError, match="no SAM checkpoint"):
         load_segment_anything("vit_b", tmp_path / "missing.pth")
+    of_another = tmp_path / "other.pth"
+    torch.save({"weight": torch.zeros(2)}, of_another)
+    with pytest.raises(TrainingError, match=r"OpenCLIP cannot load RN50 with '.*other\.pth'"):
+        load_open_clip("RN50", str(of_another))
+    with pytest.raises(TrainingError, match=r"other\.pth is not a vit_b: "):
+        load_segment_anything("vit_b", of_another)

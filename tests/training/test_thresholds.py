@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches, fit_peaks
+
+
+def peak(cosine: float, *, present: bool) -> Answer:
+    """A map of 2x2 patches whose maximum is `cosine`."""
+    cosines = np.full((2, 2), cosine - 0.5, np.float32)
+    cosines[0, 0] = cosine
+    return Answer(cosines, (cosines == cosine).astype(np.float32) * present)
+
+
+def presence(answers: list[Answer]) -> float:
+    peaks = np.array([each.cosines.max() for each in answers])
+    present = np.array([each.present for each in answers])
+    return choose_presence(peaks, present, scale=20.0, bias=0.2)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_fit_recovers_a_known_logistic(share: float) -> None:
+    """Two normals of one spread: the odds are logistic in the cosine, and know their shares."""
+    rng = np.random.default_rng(0)
+    covered = rng.random((100, 20, 20)) < share
+    cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
+    answers = [Answer(x, y.astype(np.float32)) for x, y in zip(cosines, covered, strict=True)]
+    scale, bias = fit_patches(answers)
+    assert scale == pytest.approx((0.3 - 0.1) / 0.1**2, rel=0.05)
+    assert bias == pytest.approx(0.2 + math.log((1 - share) / share) / scale, abs=0.01)
+
+
+def test_patches_covered_in_part_teach_nothing() -> None:
+    rng = np.random.default_rng(0)
+    covered = rng.random((10, 10)) < 0.5
+    cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
+    sure = Answer(cosines, covered.astype(np.float32))
+    unsure = Answer(np.full((10, 10), 0.9, np.float32), np.full((10, 10), 0.3, np.float32))
+    assert fit_patches([sure, unsure]) == pytest.approx(fit_patches([sure]))
+
+
+def test_a_cosine_that_tells_nothing_keeps_a_valid_scale() -> None:
+    backwards = [peak(0.4, present=False), peak(0.1, present=True)]
+    scale, bias = fit_patches(backwards)
+    assert scale > 0
+    assert -1 <= bias <= 1
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_peaks_give_the_odds_that_a_picture_shows_a_label(share: float) -> None:
+    rng = np.random.default_rng(0)
+    present = rng.random(20_000) < share
+    peaks = rng.normal(np.where(present, 0.3, 0.2), 0.05).astype(np.float32)
+    scale, bias = fit_peaks(peaks, present)
+    assert scale == pytest.approx((0.3 - 0.2) / 0.05**2, rel=0.05)
+    assert bias == pytest.approx(0.25 + math.log((1 - share) / share) / scale, abs=0.005)
+
+
+def test_peaks_that_a_threshold_parts_keep_finite_scores() -> None:
+    peaks = np.array([0.30, 0.29, 0.20, 0.19], np.float32)
+    present = np.array([True, True, False, False])
+    scale, bias = fit_peaks(peaks, present)
+    odds = 1 / (1 + np.exp(-scale * (peaks - bias)))
+    assert bias == pytest.approx(0.245, abs=1e-3)
+    # Platt's targets for two answers a side are 3/4 and 1/4.
+    assert odds.tolist() == pytest.approx([0.75, 0.75, 0.25, 0.25], abs=0.05)
+
+
+def test_presence_lets_the_present_in_and_the_absent_not() -> None:
+    answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)]
+    answers += [peak(x, present=False) for x in (0.2, 0.1, 0.05)]
+    threshold = presence(answers)
+    assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
+
+
+def test_presence_weighs_misses_against_false_alarms() -> None:
+    """One absent label is surer than all: shutting it out would cost every present one."""
+    answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)] + [peak(0.9, present=False)]
+    threshold = presence(answers)
+    assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
+
+
+def test_head_only_cuts_a_halo_off() -> None:
+    coverage = np.zeros((8, 8), np.float32)
+    coverage[2:6, 2:6] = 1
+    cosines = np.full((8, 8), -0.5, np.float32)
+    cosines[1:7, 1:7] = 0.05  # a halo at sigmoid(0.5) = 0.62
+    cosines[2:6, 2:6] = 0.25  # the object at 0.92
+    present, absent = Answer(cosines, coverage), Answer(cosines, np.zeros_like(coverage))
+    level = choose_head_only([present], scale=10.0, bias=0.0)
+    assert 0.62 < level < 0.92
+    assert choose_head_only([present, absent], scale=10.0, bias=0.0) == level

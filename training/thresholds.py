@@ -1,0 +1,118 @@
+"""How cosines become scores, and which thresholds are best, by what a model answered.
+
+Raw cosines of one label rarely reach 0.5 and mean nothing alone. A score s = a (cos - b) is fitted
+so that sigmoid(s) tells how likely a patch belongs to the label (`fit_patches`) or, where nobody
+knows which patches do, how likely a picture shows it (`fit_peaks`). Thresholds are then chosen by
+what they do to answers. Pure functions of numpy arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores
+_FLAT = 0.02  # differences of what `choose_presence` maximises that 150 scenes cannot tell
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the CLIP head says of one label in one scene.
+
+    cosines float32 [h,h]; coverage float32 [h,h], the share of each patch that the label's objects
+    cover, all 0 if it is absent.
+    """
+
+    cosines: np.ndarray
+    coverage: np.ndarray
+
+    @property
+    def present(self) -> bool:
+        """Whether the scene has the label."""
+        return bool(self.coverage.any())
+
+
+def fit_patches(answers: list[Answer]) -> tuple[float, float]:
+    """Logistic regression of "this patch is the label's" on its cosine: a and b of a (cos - b).
+
+    Patches that an object covers in part teach nothing. All others count alike, which puts the
+    background far below zero: as a mask prompt, a map that hovers around zero makes SAM's decoder
+    flood the picture.
+    """
+    cosines = np.concatenate([answer.cosines.ravel() for answer in answers]).astype(np.float64)
+    coverage = np.concatenate([answer.coverage.ravel() for answer in answers])
+    sure = (coverage >= 0.5) | (coverage == 0)
+    return _fit(cosines[sure], (coverage[sure] >= 0.5).astype(np.float64))
+
+
+def fit_peaks(peaks: np.ndarray, present: np.ndarray) -> tuple[float, float]:
+    """Logistic regression of "this picture shows the label" on the label's highest cosine.
+
+    The targets are Platt's: one answer more on each side keeps a and b finite, although a threshold
+    may part present labels from absent ones without a fault.
+
+    Args:
+        peaks: cosines [N].
+        present: bool [N], with both kinds in it.
+    """
+    yes, no = int(present.sum()), int((~present).sum())
+    targets = np.where(present, (yes + 1) / (yes + 2), 1 / (no + 2))
+    return _fit(peaks.astype(np.float64), targets)
+
+
+def choose_presence(peaks: np.ndarray, present: np.ndarray, *, scale: float, bias: float) -> float:
+    """The threshold that finds most present labels, per present label or false alarm.
+
+    Of those that are about as good, the highest: the curve is flat, and a false mask is worse than
+    a missed one.
+
+    Args:
+        peaks: the highest cosine of each label, float32 [N].
+        present: whether its picture shows it, bool [N].
+        scale: of scores.
+        bias: of scores.
+    """
+    odds = _sigmoid(scale * (peaks - bias))
+    # Thresholds between the peaks themselves: near 1 a fixed step would be too coarse.
+    levels = np.unique(odds.clip(1e-6, 1 - 1e-6))
+    gains = [
+        (present & (odds >= level)).sum() / (present.sum() + (~present & (odds >= level)).sum())
+        for level in levels
+    ]
+    as_good = np.flatnonzero(np.array(gains) >= max(gains) - _FLAT)
+    return float(levels[as_good[-1]])
+
+
+def choose_head_only(answers: list[Answer], *, scale: float, bias: float) -> float:
+    """The threshold on the upsampled score map with the best mean IoU over present labels."""
+    present = [answer for answer in answers if answer.present]
+    ious = np.zeros(len(_LEVELS))
+    for answer in present:
+        side = (4 * answer.cosines.shape[1], 4 * answer.cosines.shape[0])
+        logits = cv2.resize(scale * (answer.cosines - bias), side, interpolation=cv2.INTER_LINEAR)
+        truth = cv2.resize(answer.coverage, side, interpolation=cv2.INTER_LINEAR) > 0.5
+        for index, level in enumerate(_LEVELS):
+            mask = logits > math.log(level / (1 - level))
+            ious[index] += (mask & truth).sum() / max(1, (mask | truth).sum())
+    return float(_LEVELS[int(ious.argmax())])
+
+
+def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Scale and bias of the likeliest sigmoid(scale * (x - bias)) for the odds y in 0..1."""
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    theta = np.zeros(2)
+    for _ in range(25):  # Newton's method; the loss is convex in two unknowns
+        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
+        gradient = design.T @ (p - y)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+        theta -= np.linalg.solve(hessian, gradient)
+    scale = float(max(theta[0], 1e-3))
+    return scale, float(np.clip(-theta[1] / scale, -1, 1))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    odds: np.ndarray = 1 / (1 + np.exp(-x))
+    return odds
