@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
+import torch
 import typer
 from lightning_fabric import Fabric
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from samclip_sdk.errors import SamClipError
+from samclip_sdk.errors import SamClipError, SamClipWarning
+from samclip_sdk.runtimes.options import OnProgress
 from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
@@ -18,18 +26,21 @@ from training.config import (
     Precision,
     PublishConfig,
     SamTeacherConfig,
-    find_config,
-    load_model,
-    load_stage,
-    stage_names,
+    StageConfig,
 )
+from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
+from training.errors import TrainingError
+from training.inputs import check_inputs
+from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
 from training.stages import Stages, publish
 from training.teachers.teacher_pair import SETTINGS_NAME
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+_CONFIG, _RUNS = "tiny", Path("runs")  # what is taken where nothing is said
 _PUBLISHED = Path(__file__).parent / "checkpoints"
+_ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
 @app.command()
@@ -40,8 +51,8 @@ def main(
     ] = None,
     config: Annotated[
         str, typer.Option(help="a config of training/configs by name, or a TOML file's path")
-    ] = "tiny",
-    runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = Path("runs"),
+    ] = _CONFIG,
+    runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = _RUNS,
     devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="machines; start each with torchrun")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
@@ -56,20 +67,24 @@ def main(
     calibrate, into the checkpoint's folder.
     """
     try:
-        _run(
-            stage,
-            tuple(override or ()),
-            path=find_config(config),
-            runs=runs,
-            launch=Launch(devices, nodes, accelerator),
-            changed=changed,
-        )
+        with _said_warnings(), _drawn_progress() as on_progress:
+            told = _run(
+                stage,
+                tuple(override or ()),
+                config=config,
+                runs=runs,
+                launch=Launch(devices, nodes, accelerator),
+                changed=changed,
+                on_progress=on_progress,
+            )
+        if told:
+            typer.echo(told)
         leave_processes()
     except SystemExit:  # stopped by a signal, which all processes heed at the same step
         leave_processes()
         raise
-    except (ValueError, OSError, FloatingPointError, SamClipError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except (OSError, FloatingPointError, SamClipError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
 
 
@@ -80,6 +95,31 @@ class Launch:
     devices: int
     nodes: int
     accelerator: str
+
+    def check(self, settings: StageConfig) -> None:
+        """Holds what was asked against the machine.
+
+        Raises:
+            TrainingError: it does not have that, or the stage runs in one process only.
+        """
+        if self.accelerator not in _ACCELERATORS:
+            known = ", ".join(_ACCELERATORS)
+            raise TrainingError(f"--accelerator {self.accelerator}: give one of {known}")
+        found = torch.accelerator.current_accelerator(check_available=True)
+        here = "cpu" if found is None else found.type
+        wanted = here if self.accelerator == "auto" else self.accelerator
+        if wanted not in ("cpu", here):
+            raise TrainingError(
+                f"--accelerator {wanted}: torch {torch.__version__} finds none; give auto or cpu"
+            )
+        if wanted != "cpu" and self.devices > torch.accelerator.device_count():
+            count = torch.accelerator.device_count()
+            raise TrainingError(f"--devices {self.devices}: there are {count} of {wanted} here")
+        if isinstance(settings, PublishConfig | CalibrateConfig) and self.devices * self.nodes > 1:
+            raise TrainingError(
+                f"a stage of the task {settings.task} runs in one process: leave out --devices "
+                "and --nodes"
+            )
 
     def __call__(self, precision: Precision) -> Fabric:
         """Starts the processes; each goes on from here."""
@@ -94,46 +134,148 @@ def _run(
     stage: str,
     overrides: tuple[str, ...],
     *,
-    path: Path,
+    config: str,
     runs: Path,
     launch: Launch,
     changed: bool,
-) -> None:
+    on_progress: OnProgress,
+) -> str:
+    """Runs a stage, once all that it needs is known to be there.
+
+    Returns:
+        Where the result is, and which command is next; nothing but in the first process.
+    """
+    path = find_config(config)
     settings = load_stage(path, stage, overrides=overrides)
+    model = load_model(path)
+    launch.check(settings)
     results = runs / path.stem
     run = results / stage
-    clip_settings = (
-        settings
-        if isinstance(settings, ClipTeacherConfig)
-        else _clip_settings(path, trained=results / "clip_teacher" / SETTINGS_NAME)
+    check_inputs(settings, runs=results)
+    check_state(run)
+    stages = Stages(
+        model,
+        clip=_clip_settings(settings, path, trained=results / "clip_teacher" / SETTINGS_NAME),
+        runs=results,
+        allow_changes=changed,
+        on_progress=on_progress,
     )
-    stages = Stages(load_model(path), clip=clip_settings, runs=results, allow_changes=changed)
-
+    fabric = launch(_precision(settings))
+    result, note = run, ""
     match settings:
         case ClipTeacherConfig():
-            stages.train_clip_teacher(settings, run, launch(settings.optimisation.precision))
+            stages.train_clip_teacher(settings, run, fabric)
         case SamTeacherConfig():
-            stages.train_sam_teacher(settings, run, launch(settings.optimisation.precision))
+            stages.train_sam_teacher(settings, run, fabric)
         case EmbeddingsConfig():
-            stages.embed(settings, launch(settings.precision))
+            stages.embed(settings, fabric)
+            result = settings.folder
         case DistillConfig():
-            stages.distill(settings, run, launch(settings.optimisation.precision))
+            stages.distill(settings, run, fabric)
         case PublishConfig():
+            result, runs = _PUBLISHED / path.stem, _PUBLISHED
             for name in settings.results:
-                publish(results / name, _PUBLISHED / path.stem / name)
+                publish(results / name, result / name)
         case CalibrateConfig():
-            stages.calibrate(settings)
+            result = results / settings.checkpoint
+            kept = stages.calibrate(settings, fabric)
+            note = f" ({' and '.join(kept)} at their defaults, for want of masks)" if kept else ""
+    if not fabric.is_global_zero:
+        return ""
+    return f"{_short(result)} is written{note}. Next: {_next(stage, path, runs=runs, last=result)}"
 
 
-def _clip_settings(path: Path, *, trained: Path) -> ClipTeacherConfig | None:
+def _clip_settings(settings: StageConfig, path: Path, *, trained: Path) -> ClipTeacherConfig | None:
     """Those that the CLIP teacher was trained with; the config's, if it was not trained yet."""
+    if isinstance(settings, ClipTeacherConfig):
+        return settings
     if trained.exists():
-        return ClipTeacherConfig.model_validate_json(trained.read_text(encoding="utf-8"))
+        try:
+            return ClipTeacherConfig.model_validate_json(trained.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{trained} is not what the stage clip_teacher wrote") from error
     if "clip_teacher" not in stage_names(path):
         return None
-    settings = load_stage(path, "clip_teacher")
-    assert isinstance(settings, ClipTeacherConfig)
-    return settings
+    own = load_stage(path, "clip_teacher")
+    return own if isinstance(own, ClipTeacherConfig) else None
+
+
+def _precision(settings: StageConfig) -> Precision:
+    match settings:
+        case PublishConfig() | CalibrateConfig():
+            return "fp32"
+        case EmbeddingsConfig():
+            return settings.precision
+        case _:
+            return settings.optimisation.precision
+
+
+def _next(stage: str, path: Path, *, runs: Path, last: Path) -> str:
+    """The command of the next table of the config; after the last one, that of the export."""
+    names = stage_names(path)
+    following = names[names.index(stage) + 1 :]
+    if not following:
+        return f"python -m export {_short(last)} my-bundle"
+    words = ["python -m training", following[0]]
+    if path != find_config(_CONFIG):
+        words.append(f"--config {path.stem if path.parent == CONFIGS else path}")
+    if runs != _RUNS:
+        words.append(f"--runs {_short(runs)}")
+    return " ".join(words)
+
+
+def _short(path: Path) -> Path:
+    """The path as seen from here, if it is below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+@contextmanager
+def _drawn_progress() -> Iterator[OnProgress]:
+    """A bar on the error output, from the first time that there is something to show."""
+    progress = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+    )
+
+    def show(message: str, done: int, total: int) -> None:
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("", total=total, completed=done)
+        progress.update(progress.tasks[0].id, description=escape(message), completed=done)
+
+    try:
+        yield show
+    finally:
+        if progress.tasks:
+            progress.stop()
+
+
+@contextmanager
+def _said_warnings() -> Iterator[None]:
+    """Says this package's warnings in one line each."""
+    show_other = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, SamClipWarning):
+            typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+        else:
+            show_other(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SamClipWarning)
+        warnings.showwarning = show
+        yield
 
 
 if __name__ == "__main__":

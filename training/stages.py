@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
+import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-import typer
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -18,7 +18,15 @@ from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
-from training.calibrate import CALIBRATION_NAME, calibrate
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.runtimes.pytorch import Checkpoint
+from training.calibrate import (
+    CALIBRATION_NAME,
+    NEED_MASKS,
+    calibrate_on_captions,
+    calibrate_on_scenes,
+    write_calibration,
+)
 from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
@@ -28,9 +36,17 @@ from training.config import (
     SamTeacherConfig,
     Teachers,
 )
-from training.loop.run_folder import claim_run
+from training.errors import TrainingError, TrainingWarning
+from training.loop.run_folder import claimed_run
 from training.loop.train import train
-from training.merge_data import VALIDATION_SEED, Composed, MergeData, crops_to_embed
+from training.merge_data import (
+    VALIDATION_SEED,
+    Composed,
+    MergeData,
+    crops_to_embed,
+    shard_pictures,
+)
+from training.real.captioned_pictures import draw_captioned, read_labels
 from training.real.embedding_cache import fill_cache
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
@@ -59,6 +75,7 @@ class Stages:
         clip: what the small CLIP was or is to be trained with, if there is one.
         runs: folder of the runs, one a stage.
         allow_changes: resume a run although its settings have changed.
+        on_progress: told in the first process what a stage is at.
     """
 
     def __init__(
@@ -68,11 +85,13 @@ class Stages:
         clip: ClipTeacherConfig | None,
         runs: Path,
         allow_changes: bool = False,
+        on_progress: OnProgress = tell_nobody,
     ) -> None:
         self.model = model
         self.clip_settings = clip
         self.runs = runs
         self.allow_changes = allow_changes
+        self.on_progress = on_progress
         self.composed = Composed(_NOUNS if clip is None else clip.nouns)
 
     def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
@@ -89,10 +108,10 @@ class Stages:
             text_weight=settings.text_weight,
             text_only_steps=settings.text_only_steps,
         )
-        self._claim(run, settings, fabric)
-        train(task, settings.optimisation, run, fabric=fabric)
-        if fabric.is_global_zero:
-            _write_teacher(clip, settings, run)
+        with self._claimed(run, settings, fabric):
+            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            if fabric.is_global_zero:
+                _write_teacher(clip, settings, run)
 
     def train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small SAM."""
@@ -104,10 +123,10 @@ class Stages:
             self.composed.scenes(settings.scenes, seed=seed),
             validation=self.composed.scenes(settings.scenes, seed=VALIDATION_SEED),
         )
-        self._claim(run, settings, fabric)
-        train(task, settings.optimisation, run, fabric=fabric)
-        if fabric.is_global_zero:
-            _write_teacher(sam, settings, run)
+        with self._claimed(run, settings, fabric):
+            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            if fabric.is_global_zero:
+                _write_teacher(sam, settings, run)
 
     def distill(self, settings: DistillConfig, run: Path, fabric: Fabric) -> None:
         """Runs one of the paper's stages and writes a checkpoint."""
@@ -115,7 +134,7 @@ class Stages:
         data = MergeData(settings, composed=self.composed, pair=pair, processes=fabric.world_size)
         if fabric.is_global_zero:
             for fault in data.faults:
-                typer.echo(f"warning: {fault}", err=True)
+                warnings.warn(fault, TrainingWarning, stacklevel=2)
         student = self._student(settings, pair)
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.
@@ -132,26 +151,48 @@ class Stages:
             classes=None if data.classes is None else _embed_names(student, data.classes),
         )
         steps = {"steps": data.steps, "epochs": 0.0}
-        self._claim(run, settings, fabric)
-        train(task, settings.optimisation.model_copy(update=steps), run, fabric=fabric)
-        if fabric.is_global_zero:
-            (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
-            save_checkpoint(student, run, provenance=provenance)
+        optimisation = settings.optimisation.model_copy(update=steps)
+        with self._claimed(run, settings, fabric):
+            train(task, optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            if fabric.is_global_zero:
+                (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
+                save_checkpoint(student, run, provenance=provenance)
 
-    def calibrate(self, settings: CalibrateConfig) -> None:
-        """Writes a checkpoint's `calibration.json`, and into its provenance how it came about."""
-        checkpoint = self.runs / settings.checkpoint
-        calibrate(
-            checkpoint,
-            self.composed.corpus,
-            size_px=self.model.segmentation_resolution,
-            scenes=settings.scenes,
-            seed=settings.seed,
-        )
-        content = json.loads((checkpoint / SETTINGS_NAME).read_text(encoding="utf-8"))
-        content["provenance"]["calibration"] = settings.model_dump(mode="json")
-        with atomic_file(checkpoint / SETTINGS_NAME) as file:
-            file.write(json.dumps(content, indent=2).encode() + b"\n")
+    def calibrate(self, settings: CalibrateConfig, fabric: Fabric) -> tuple[str, ...]:
+        """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
+
+        Returns:
+            The thresholds that are left at their defaults, for want of masks.
+        """
+        folder = self.runs / settings.checkpoint
+        device = str(fabric.device)
+        provenance = settings.model_dump(mode="json")
+        kept: tuple[str, ...] = ()
+        if settings.pictures is None:
+            calibration = calibrate_on_scenes(
+                Checkpoint(folder, device=device),
+                self.composed.corpus,
+                scenes=settings.scenes,
+                seed=settings.seed,
+                on_progress=self.on_progress,
+            )
+        else:
+            kept, labels, count = NEED_MASKS, settings.pictures.labels, settings.pictures.count
+            pictures = draw_captioned(
+                shard_pictures(settings.pictures, split="train"),
+                count=count,
+                labels=() if labels is None else read_labels(labels),
+                seed=settings.seed,
+            )
+            calibration = calibrate_on_captions(
+                Checkpoint(folder, device=device),
+                pictures,
+                count=count,
+                on_progress=self.on_progress,
+            )
+            provenance["left_at_defaults"] = list(kept)
+        write_calibration(folder, calibration, provenance=provenance)
+        return kept
 
     def embed(self, settings: EmbeddingsConfig, fabric: Fabric) -> None:
         """Writes the CLIP teacher's embeddings, or the rest of them."""
@@ -166,6 +207,7 @@ class Stages:
             batch=settings.batch,
             workers=settings.workers,
             fabric=fabric,
+            on_progress=self.on_progress,
         )
 
     def pair(self, teachers: Teachers) -> Pair:
@@ -173,7 +215,7 @@ class Stages:
         if isinstance(teachers, FoundationTeachers):
             return FoundationPair(self.model, teachers)
         if self.clip_settings is None:
-            raise ValueError("the config has no stage clip_teacher, and no other teachers")
+            raise TrainingError("the config has no stage clip_teacher, and no other teachers")
         return SmallPair(self.model, self.clip_settings, runs=self.runs)
 
     def _student(self, settings: DistillConfig, pair: Pair) -> SamClipModel:
@@ -182,18 +224,20 @@ class Stages:
             return pair.stage0(seed=settings.optimisation.seed)
         student = load_checkpoint(self.runs / settings.starts_from)
         if student.config != self.model:
-            raise ValueError(
+            raise TrainingError(
                 f"{self.runs / settings.starts_from} is of another model than {self.model.name}: "
                 "its config.json differs from the preset"
             )
         return student
 
-    def _claim(self, run: Path, settings: Trained, fabric: Fabric) -> None:
+    def _claimed(
+        self, run: Path, settings: Trained, fabric: Fabric
+    ) -> AbstractContextManager[None]:
         """Last of all, so that a run that was refused leaves nothing behind."""
         made_with: dict[str, Any] = {"model": self.model.model_dump(mode="json")}
         made_with["batches_per_step"] = settings.optimisation.accumulate * fabric.world_size
         made_with |= settings.model_dump(mode="json")
-        claim_run(run, made_with, allow_changes=self.allow_changes)
+        return claimed_run(run, made_with, allow_changes=self.allow_changes, fabric=fabric)
 
     def _provenance(self, settings: DistillConfig, pair: Pair, *, stage: str) -> dict[str, Any]:
         """How a stage's weights come about, down to the teachers; `nouns` counts those taught."""
@@ -201,9 +245,11 @@ class Stages:
             starts_from = pair.provenance()
         else:
             starts_from = read_provenance(self.runs / settings.starts_from)
+        licences = pair.licences()
         return {
             "stage": stage,
             **({"nouns": len(self.composed.nouns)} if self.clip_settings else {}),
+            **({"licences": licences} if licences else {}),
             "settings": settings.model_dump(mode="json"),
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,
@@ -214,7 +260,7 @@ class Stages:
 def _embed_names(student: SamClipModel, names: Sequence[str]) -> Tensor:
     """Text embeddings [N,E] of names, in CLIP's plainest caption."""
     ids = tokenize([f"a photo of a {name}." for name in names])
-    return torch.cat([student.text_encoder(part) for part in ids.split(64)])
+    return torch.cat([student.text_encoder(part) for part in torch.split(ids, 64)])
 
 
 def publish(result: Path, target: Path) -> None:

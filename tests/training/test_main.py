@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from typer.testing import CliRunner
 
 from export.tokenizer import write_tokenizer
@@ -38,10 +40,12 @@ STAGES = {
 }
 
 
-def run(stage: str, runs: Path, *overrides: str) -> None:
+def run(stage: str, runs: Path, *overrides: str) -> str:
+    """Runs a stage to its end; returns the last line that it says."""
     options = [each for override in overrides for each in ("--set", override)]
     done = CliRunner().invoke(app, [stage, "--runs", str(runs), *options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    return done.stdout.splitlines()[-1]
 
 
 def test_published_weights_are_the_rounded_ones(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -114,8 +118,64 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
     assert settings.optimisation.steps == 2
 
 
-def test_an_unknown_stage_leaves_nothing_behind(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["stage9", "--runs", str(tmp_path)])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stage9"], "tiny.toml has no stage 'stage9'; it has clip_teacher, sam_teacher"),
+        (["stage1", "--config", "huge"], "there is no config 'huge': give one of tiny, vit_b"),
+        (["stage1", "--config", "none.toml"], "there is no config 'none.toml'"),
+        (["stage1", "--set", "foo"], "--set foo: give it as KEY=VALUE"),
+        (["sam_teacher", "--accelerator", "tpu"], "--accelerator tpu: give one of auto, cpu, cuda"),
+        (["sam_teacher", "--accelerator", "cuda"], "--accelerator cuda: torch "),
+        (["sam_teacher", "--accelerator", "mps"], "--accelerator mps: torch "),
+        (["publish", "--devices", "2"], "a stage of the task publish runs in one process"),
+        (["stage1"], "clip_teacher has no model.safetensors: run the stage clip_teacher"),
+        (["stage1", "--config", "vit_b"], "there is no SAM checkpoint data/sam_vit_b_01ec64.pth"),
+    ],
+)
+def test_what_cannot_work_is_one_line_before_any_work(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    monkeypatch.setattr(Fabric, "launch", lambda self: pytest.fail("it was launched"))
+    done = CliRunner().invoke(app, [*words, "--runs", str(tmp_path)])
     assert done.exit_code == 1
-    assert done.output.startswith("error: tiny.toml has no stage 'stage9'; it has clip_teacher")
+    assert done.output.startswith("error: ")
+    assert message in done.output
+    assert done.output.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_state_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "tiny" / "sam_teacher"
+    run.mkdir(parents=True)
+    (run / "last.pt").write_bytes(b"half a file")
+    monkeypatch.setattr(Fabric, "launch", lambda self: pytest.fail("it was launched"))
+    done = CliRunner().invoke(app, ["sam_teacher", "--runs", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "last.pt cannot be gone on from (" in done.output
+    assert done.output.count("\n") == 1
+    assert [path.name for path in run.iterdir()] == ["last.pt"]
+
+
+def test_a_stage_ends_with_where_its_result_is_and_what_is_next(tmp_path: Path) -> None:
+    told = run("sam_teacher", tmp_path, *STAGES["sam_teacher"])
+    result = tmp_path / "tiny" / "sam_teacher"
+    assert told == f"{result} is written. Next: python -m training stage1 --runs {tmp_path}"
+    assert (result / "model.safetensors").is_file()
+    entries = (result / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(entry)["step"] for entry in entries] == [1, 2]
+
+
+def test_the_last_stage_leads_to_the_export(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage3 = tmp_path / "tiny" / "stage3"
+    shutil.copytree(tiny_checkpoint, stage3)
+    write_tokenizer(stage3 / "tokenizer.json")
+    monkeypatch.chdir(tmp_path)
+    told = run("calibrate", Path("."), "scenes=3")
+    assert told == "tiny/stage3 is written. Next: python -m export tiny/stage3 my-bundle"
+    assert (stage3 / "calibration.json").is_file()

@@ -17,9 +17,11 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from typer.testing import CliRunner
 
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import PRESETS
+from samclip_sdk.runtimes.pytorch import Checkpoint
 from tests.parity.reference import build_sam, small_config
 from training.__main__ import app
 
@@ -31,6 +33,7 @@ model = "{model}"
 kind = "foundation"
 clip = "{model}"
 pretrained = "{clip}"
+clip_licence = "MIT-0"
 sam = "{model}"
 sam_checkpoint = "{sam}"
 
@@ -39,7 +42,7 @@ source = "shards"
 sources = [{{ shards = "{data}/*.tar" }}]
 index = "{data}/index"
 resolutions = [32, 64]
-pixels_per_batch = 8192
+pixels_per_batch = 32768
 
 [embeddings]
 task = "embeddings"
@@ -57,6 +60,7 @@ pictures = {{ embeddings = "{data}/embeddings" }}
 epochs = 1
 learning_rate = 1e-3
 workers = 0
+threads = 1
 multipliers = {{ clip_head = 1.0 }}
 
 [stage2]
@@ -68,9 +72,16 @@ scenes = {{ source = "sa1b", folder = "{data}", resolution = 64, batch = 1, prom
 steps = 3
 learning_rate = 1e-3
 workers = 0
+threads = 1
 multipliers = {{ clip_head = 1.0, image_encoder = 0.1, mask_decoder = 0.1 }}
 validation = {{ every_steps = 2, batches = 1, early_stop = {{ metric = "box_miou" }} }}
+
+[calibrate]
+task = "calibrate"
+checkpoint = "stage2"
+pictures = {{ count = 8, labels = "{data}/labels.txt" }}
 """
+LABELS = ("dog", "cat", "tree", "road", "boat", "house", "bird")
 
 
 def write_shard(path: Path, *, first: int, count: int) -> None:
@@ -79,7 +90,8 @@ def write_shard(path: Path, *, first: int, count: int) -> None:
         for key in range(first, first + count):
             picture = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (48, 40, 3), np.uint8)).save(picture, "JPEG")
-            for suffix, data in (("jpg", picture.getvalue()), ("json", b"{}")):
+            caption = json.dumps({"caption": f"A {LABELS[key % len(LABELS)]}."})
+            for suffix, data in (("jpg", picture.getvalue()), ("json", caption.encode())):
                 info = tarfile.TarInfo(f"{key:09d}.{suffix}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -123,6 +135,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_shard(tmp_path / f"{shard:05d}.tar", first=150 * shard, count=150)
     for number in range(400):
         write_sa1b(tmp_path, number)
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     path = tmp_path / "mine.toml"
     path.write_text(
         RECIPE.format(
@@ -161,12 +174,29 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     assert "batches_per_step: 1 -> 2" in run(recipe, "stage1", *accumulate, exit_code=1)
 
     lines = (runs / "stage2" / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    (entry,) = [json.loads(line) for line in lines]
-    assert {"validation/clip_cosine", "validation/box_miou"} <= entry.keys()
+    first, validation, last = [json.loads(line) for line in lines]
+    assert {"validation/clip_cosine", "validation/box_miou"} <= validation.keys()
+    assert (first["step"], last["step"]) == (1, 3)
     provenance = read_provenance(runs / "stage2")
+    assert provenance["licences"] == {"sam": "not stated", "clip": "MIT-0"}
     assert provenance["starts_from"]["starts_from"]["clip"] == CONFIG.name
-    # One pass over 297 pictures (1 % is held out) of 8 or 2 a batch.
-    assert 30 < torch.load(runs / "stage1" / "last.pt")["step"] < 100
+    _check_calibration(recipe, runs / "stage2")
+    # One pass over 297 pictures (1 % is held out), of 32 or 8 a batch: of 20 in the mean.
+    assert torch.load(runs / "stage1" / "last.pt")["step"] == 15
+
+
+def _check_calibration(recipe: Path, folder: Path) -> None:
+    """It is the last stage; what pictures without masks cannot tell is at its default, and said."""
+    told = run(recipe, "calibrate").splitlines()[-1]
+    assert "(mask_threshold_score and head_only_threshold at their defaults, for want of" in told
+    assert told.endswith(f"Next: python -m export {folder} my-bundle")
+    calibration = Calibration.model_validate_json((folder / "calibration.json").read_bytes())
+    assert calibration.scale != UNCALIBRATED.scale
+    assert calibration.head_only_threshold == UNCALIBRATED.head_only_threshold
+    how = read_provenance(folder)["calibration"]
+    assert how["pictures"]["count"] == 8
+    assert how["left_at_defaults"] == ["mask_threshold_score", "head_only_threshold"]
+    assert not Checkpoint(folder).manifest.random_weights
 
 
 @pytest.mark.filterwarnings("ignore:No pretrained weights loaded")  # random ones will do
@@ -175,11 +205,11 @@ def test_what_does_not_fit_is_refused_before_a_step(recipe: Path) -> None:
         return run(recipe, stage, *options, exit_code=1)
 
     nowhere = 'pictures.sources=[{shards="nowhere/*.tar"}]'
-    assert "error: no shard matches 'nowhere/*.tar'" in refused("stage2", "--set", nowhere)
     assert "there is no embedding cache" in refused("stage1")
-    assert "stage1 is not a checkpoint folder" in refused("stage2")
+    assert "run the stage stage1 to its end first" in refused("stage2")
     other = CONFIG.model_copy(update={"name": "other"})
     save_checkpoint(build_model(other), recipe.parent / "runs" / "mine" / "stage1", provenance={})
+    assert "error: no shard matches 'nowhere/*.tar'" in refused("stage2", "--set", nowhere)
     assert "stage1 is of another model than small" in refused("stage2")
     PRESETS[CONFIG.name] = CONFIG.model_copy(update={"embed_dim": 32})
     expected = "small embeds in 64 dimensions, the model small in 32"

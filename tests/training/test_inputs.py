@@ -1,0 +1,100 @@
+"""What a stage needs is missed before any work, in one line that tells what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.shard_files import write_shard
+from training.config import StageConfig
+from training.config_file import find_config, load_stage
+from training.errors import TrainingError
+from training.inputs import check_inputs
+
+
+def load(config: str, stage: str, **overrides: object) -> StageConfig:
+    told = (f"{key.replace('__', '.')}={value!r}" for key, value in overrides.items())
+    return load_stage(find_config(config), stage, overrides=tuple(told))
+
+
+def real(stage: str, folder: Path, **overrides: object) -> StageConfig:
+    """A stage of vit_b with SAM's file and shards in place."""
+    (folder / "sam.pth").touch()
+    write_shard(folder / "00000.tar", range(3))
+    own = {
+        "teachers__sam_checkpoint": str(folder / "sam.pth"),
+        "pictures__index": str(folder / "index"),
+    }
+    own = {key: value for key, value in own.items() if stage != "calibrate" or "pictures" in key}
+    found = load("vit_b", stage, **own, **overrides)
+    source = found.pictures.sources[0].model_copy(update={"shards": str(folder / "*.tar")})
+    pictures = found.pictures.model_copy(update={"sources": (source,)})
+    return found.model_copy(update={"pictures": pictures})
+
+
+def trained(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+
+
+def refused(settings: StageConfig, runs: Path) -> str:
+    with pytest.raises(TrainingError) as caught:
+        check_inputs(settings, runs=runs)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert not (runs / "index").exists()
+    return message
+
+
+def test_a_stage_needs_the_ones_before(tmp_path: Path) -> None:
+    stage1, stage2 = load("tiny", "stage1"), load("tiny", "stage2")
+    assert "clip_teacher has no model.safetensors: run the stage clip_teacher" in refused(
+        stage1, tmp_path
+    )
+    trained(tmp_path / "clip_teacher")
+    assert "run the stage sam_teacher to its end first" in refused(stage1, tmp_path)
+    trained(tmp_path / "sam_teacher")
+    check_inputs(stage1, runs=tmp_path)
+    assert "run the stage stage1 to its end first" in refused(stage2, tmp_path)
+    trained(tmp_path / "stage1")
+    check_inputs(stage2, runs=tmp_path)
+    for stage in ("publish", "calibrate"):
+        assert "run the stage stage3 to its end first" in refused(load("tiny", stage), tmp_path)
+    check_inputs(load("tiny", "clip_teacher"), runs=tmp_path)
+    other = load("tiny", "sam_teacher", starts_from=str(tmp_path / "none"))
+    assert "none has no model.safetensors" in refused(other, tmp_path)
+
+
+def test_a_merge_of_real_data_needs_its_files(tmp_path: Path) -> None:
+    assert (
+        "there is no SAM checkpoint data/sam_vit_b_01ec64.pth: put segment-anything's"
+        in refused(load("vit_b", "stage1"), tmp_path)
+    )
+    no_tag = real("stage1", tmp_path, teachers__pretrained="datacomp")
+    assert "OpenCLIP has no weights 'datacomp' of ViT-L-14, and there is no such file" in refused(
+        no_tag, tmp_path
+    )
+    no_model = real("embeddings", tmp_path, teachers__clip="ViT-Z")
+    assert "OpenCLIP has no model 'ViT-Z'" in refused(no_model, tmp_path)
+    stage1 = real("stage1", tmp_path)
+    check_inputs(stage1, runs=tmp_path)
+    nowhere = stage1.pictures.sources[0].model_copy(update={"shards": "nowhere/*.tar"})
+    for stage in ("stage1", "embeddings", "calibrate"):
+        trained(tmp_path / stage / "stage3")
+        settings = real(stage, tmp_path)
+        pictures = settings.pictures.model_copy(update={"sources": (nowhere,)})
+        assert "no shard matches 'nowhere/*.tar': say where yours are" in refused(
+            settings.model_copy(update={"pictures": pictures}), tmp_path / stage
+        )
+    trained(tmp_path / "stage1" / "stage1")
+    assert "there is no folder data/sa1b: say where it is with scenes.folder" in refused(
+        real("stage2", tmp_path), tmp_path / "stage1"
+    )
+    for setting, message in (
+        ("pictures__embeddings", "there is no embedding cache none: make it first"),
+        ("pictures__zero_shot", "there is no folder none: say where it is with pictures.zero_shot"),
+    ):
+        assert message in refused(real("stage1", tmp_path, **{setting: "none"}), tmp_path)
+    labels = real("calibrate", tmp_path, pictures__labels="none.txt")
+    assert "the labels none.txt cannot be read" in refused(labels, tmp_path / "calibrate")

@@ -1,0 +1,108 @@
+"""What a stage reads, looked for before any work is done."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from training.config import (
+    CalibrateConfig,
+    CaptionedPictures,
+    ClipTeacherConfig,
+    DistillConfig,
+    EmbeddingsConfig,
+    FoundationTeachers,
+    PublishConfig,
+    Sa1b,
+    SamTeacherConfig,
+    Shards,
+    StageConfig,
+    Teachers,
+)
+from training.errors import TrainingError
+from training.real.captioned_pictures import read_labels
+from training.teachers.pretrained import check_open_clip, check_segment_anything
+from training.teachers.teacher_pair import WEIGHTS_NAME
+
+
+def check_inputs(settings: StageConfig, *, runs: Path) -> None:
+    """Looks for the checkpoints, folders and files that a stage's settings name.
+
+    Args:
+        settings: of the stage.
+        runs: folder of the runs, one a stage.
+
+    Raises:
+        TrainingError: one is missing; the message says which setting names it, or what makes it.
+    """
+    match settings:
+        case ClipTeacherConfig() | SamTeacherConfig():
+            if settings.starts_from is not None:
+                _check_trained(settings.starts_from)
+        case DistillConfig():
+            _check_teachers(settings.teachers, runs=runs)
+            if settings.starts_from != "teachers":
+                _check_trained(runs / settings.starts_from)
+            if isinstance(settings.pictures, Shards):
+                _check_shards(settings.pictures)
+            if isinstance(settings.scenes, Sa1b):
+                _check_folder(settings.scenes.folder, setting="scenes.folder")
+        case EmbeddingsConfig():
+            if isinstance(settings.teachers, FoundationTeachers):
+                check_open_clip(settings.teachers.clip, settings.teachers.pretrained)
+            else:
+                _check_trained(runs / "clip_teacher")
+            _check_sources(settings.pictures)
+        case PublishConfig():
+            for name in settings.results:
+                _check_trained(runs / name)
+        case CalibrateConfig():
+            _check_trained(runs / settings.checkpoint)
+            if settings.pictures is not None:
+                _check_captioned(settings.pictures)
+
+
+def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
+    if isinstance(teachers, FoundationTeachers):
+        check_open_clip(teachers.clip, teachers.pretrained)
+        check_segment_anything(teachers.sam, teachers.sam_checkpoint)
+    else:
+        for name in ("clip_teacher", "sam_teacher"):
+            _check_trained(runs / name)
+
+
+def _check_trained(folder: Path) -> None:
+    if not (folder / WEIGHTS_NAME).is_file():
+        raise TrainingError(
+            f"{folder} has no {WEIGHTS_NAME}: run the stage {folder.name} to its end first"
+        )
+
+
+def _check_shards(pictures: Shards) -> None:
+    _check_sources(pictures)
+    if pictures.embeddings is not None and not pictures.embeddings.is_dir():
+        raise TrainingError(
+            f"there is no embedding cache {pictures.embeddings}: make it first, with a stage of "
+            "the task embeddings, or leave out pictures.embeddings"
+        )
+    if pictures.zero_shot is not None:
+        _check_folder(pictures.zero_shot, setting="pictures.zero_shot")
+
+
+def _check_captioned(pictures: CaptionedPictures) -> None:
+    _check_sources(pictures)
+    if pictures.labels is not None:
+        read_labels(pictures.labels)
+
+
+def _check_sources(pictures: Shards | CaptionedPictures) -> None:
+    for source in pictures.sources:
+        if next(glob.iglob(source.shards, recursive=True), None) is None:
+            raise TrainingError(
+                f"no shard matches {source.shards!r}: say where yours are with pictures.sources"
+            )
+
+
+def _check_folder(folder: Path, *, setting: str) -> None:
+    if not folder.is_dir():
+        raise TrainingError(f"there is no folder {folder}: say where it is with {setting}")
