@@ -27,9 +27,12 @@ class Worker:
     def open(self, spec: str) -> dict[str, Any]:
         """Makes a subject and opens it; tells what it is, and how long that took."""
         start = time.perf_counter()
-        with timed_imports() as imports:
-            subject = make_subject(spec)
-            opened = subject.open()
+        try:
+            with timed_imports() as imports:
+                subject = make_subject(spec)
+                opened = subject.open()
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{error}; peers need pip install -e '.[peers]'") from error
         total_ms = 1000 * (time.perf_counter() - start)
         self._opened = opened
         names = ("name", "package_versions", "precision", "notes", "artifact_bytes", "adds_up")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,11 @@ from benchmarks.speed.peers.forced import (
     SEED,
     picture,
     rank,
-    require,
     stored_bytes,
     unit_embeddings,
     versions,
 )
 from benchmarks.speed.subject import Opened
-
-if TYPE_CHECKING:
-    from transformers import BatchFeature, CLIPSegForImageSegmentation
 
 RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}
 """What differs from CLIPSegConfig's defaults in the published clipseg-rd64."""
@@ -50,17 +46,11 @@ class ClipSeg:
         return "clipseg-rd64"
 
     def open(self) -> Opened:
-        """Builds the model and its image processor.
-
-        Raises:
-            ModuleNotFoundError: its package is missing.
-        """
-        require("transformers", package="transformers")
+        """Builds the model and its image processor."""
         import torch
         from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessor
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.threads or torch.get_num_threads())
         torch.manual_seed(SEED)
         model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
         model.requires_grad_(False)
@@ -69,7 +59,7 @@ class ClipSeg:
             image_mean=[0.485, 0.456, 0.406],
             image_std=[0.229, 0.224, 0.225],
         )
-        skills = _Skills(model, processor, picture())
+        skills = _Skills(model, processor)
         return Opened(
             name="CLIPSeg rd64, torch",
             package_versions=versions("transformers", "torch"),
@@ -87,26 +77,22 @@ class ClipSeg:
 
 
 class _Skills:
-    """The workloads on one picture, uint8 RGB [H,W,3]."""
+    """The workloads on one picture."""
 
-    def __init__(
-        self, model: CLIPSegForImageSegmentation, processor: Any, image: NDArray[np.uint8]
-    ) -> None:
-        import torch
-
+    def __init__(self, model: Any, processor: Any) -> None:
         width = model.config.projection_dim
         self._model = model
         self._processor = processor
-        self._image = image
+        self._image = picture()
         self._encoded: Any = None
         self._labels = unit_embeddings(LABELS, width=width)
-        self._classes = torch.from_numpy(unit_embeddings(CLASSES, width=width))
+        self._classes = unit_embeddings(CLASSES, width=width)
 
     def encode(self) -> None:
         """Preprocesses the picture and runs CLIP's image encoder."""
         import torch
 
-        pixels: BatchFeature = self._processor(images=self._image, return_tensors="pt")
+        pixels = self._processor(images=self._image, return_tensors="pt")
         with torch.inference_mode():
             self._encoded = self._model.clip.get_image_features(
                 **pixels, interpolate_pos_encoding=True, output_hidden_states=True
@@ -120,14 +106,15 @@ class _Skills:
     def text_to_mask(self) -> NDArray[np.bool_]:
         """Masks [3,H,W] of three labels, of the encoded picture."""
         import torch
-        from torch.nn import functional as F
 
         hidden = self._encoding().hidden_states
         layers = [hidden[1 + layer] for layer in self._model.config.extract_layers]
         with torch.inference_mode():
             shared = [layer.expand(CLASSES, -1, -1) for layer in layers]
-            logits = self._model.decoder(shared, self._classes).logits
-            sized = F.interpolate(logits[:, None], self._image.shape[:2], mode="bilinear")
+            logits = self._model.decoder(shared, torch.from_numpy(self._classes)).logits
+            sized = torch.nn.functional.interpolate(
+                logits[:, None], self._image.shape[:2], mode="bilinear"
+            )
         found: NDArray[np.bool_] = (sized[:, 0] > 0).numpy()
         return found
 

@@ -1,18 +1,17 @@
-"""What is forced on every peer: with random weights, cost must not depend on what is found.
-
-Nothing of the SDK is imported by peers: their import times and memory are their own.
-"""
+"""What is forced on every peer: with random weights, cost must not depend on what is found."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from benchmarks.speed.subject import PICTURE_PX, noise_picture
+from benchmarks.speed.subject import PICTURE_PX, Workload, noise_picture
 
 SEED = 0
 LABELS = 1000
@@ -23,8 +22,75 @@ POINT = (PICTURE_PX[0] / 2, PICTURE_PX[1] / 2)
 CLIP_SCALE = 100.0
 """CLIP's trained logit scale: a random one would do the same work."""
 
+MASKS_A_POINT = 3
+
 RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not computed"
 """The note that all peers share."""
+
+
+class TwoModels(ABC):
+    """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
+
+    SAM proposes masks in everything-mode, and CLIP sees each proposal's box. The picture is encoded
+    once by each model, and what it is asked for shares that.
+
+    Args:
+        width: of CLIP's embeddings.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        self.picture = picture()
+        self._labels = unit_embeddings(LABELS, width=width)
+        self._classes = unit_embeddings(CLASSES, width=width)
+
+    @abstractmethod
+    def encode_for_sam(self) -> None:
+        """Preprocesses the picture and runs SAM's image encoder."""
+
+    @abstractmethod
+    def point(self) -> NDArray[np.bool_]:
+        """The mask of one point, [1,H,W], of the picture that SAM has encoded."""
+
+    @abstractmethod
+    def propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
+        """The kept masks of everything-mode [K,H,W], and the box XYXY of each."""
+
+    @abstractmethod
+    def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Unit embeddings [K,E] of pictures, in one batch."""
+
+    def classify(self) -> NDArray[np.float32]:
+        """Probabilities of 1,000 labels, CLIP's image encoder included."""
+        return rank(self.embed([Image.fromarray(self.picture)])[0], self._labels)
+
+    def text_to_mask(self) -> NDArray[np.bool_]:
+        """Masks of three classes, [3,H,W], of the picture that SAM has encoded."""
+        masks, boxes = self.propose()
+        whole = Image.fromarray(self.picture)
+        return paint(masks, self.embed([whole.crop(crop_box(box)) for box in boxes]), self._classes)
+
+    def workloads(self) -> dict[str, Workload]:
+        """All but three_ways, which is these in turn."""
+        return {
+            "encode": self.encode_for_sam,
+            "classify": self.classify,
+            "point": self.point,
+            "text3": self.text_to_mask,
+        }
+
+
+def two_models_notes(*own: str, points_per_side: int, proposals: int, how: str) -> str:
+    """What is said of two models, and what is of one peer's own."""
+    return "; ".join(
+        [
+            RANDOM_WEIGHTS,
+            *own,
+            "encode is SAM's image encoder, classify runs CLIP's",
+            f"text3: everything-mode of {points_per_side**2} points{how}, on SAM's encoding; "
+            f"{proposals} masks forced, then {proposals} crops through CLIP in one batch",
+            f"three_ways is these in turn; CLIP sees {proposals + 1} pictures",
+        ]
+    )
 
 
 def picture() -> NDArray[np.uint8]:
@@ -76,24 +142,8 @@ def rank(embedding: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray
 
 def stored_bytes(*modules: Any) -> int:
     """What the parameters of torch modules take in a checkpoint of their precision."""
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for module in modules
-        for tensor in module.state_dict().values()
-    )
-
-
-def require(module: str, *, package: str) -> None:
-    """Says at once that a peer cannot be measured here.
-
-    Raises:
-        ModuleNotFoundError: its package is not installed; the text has the command.
-    """
-    if find_spec(module) is None:
-        raise ModuleNotFoundError(
-            f"{package} is not installed: pip install -e '.[peers]', or pip install {package}",
-            name=module,
-        )
+    tensors = (tensor for module in modules for tensor in module.state_dict().values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def versions(*packages: str) -> dict[str, str]:

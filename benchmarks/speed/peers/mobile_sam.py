@@ -15,7 +15,6 @@ from benchmarks.speed.peers.forced import (
     RANDOM_WEIGHTS,
     SEED,
     picture,
-    require,
     stored_bytes,
     versions,
 )
@@ -38,12 +37,7 @@ class MobileSam:
         return "mobile-sam"
 
     def open(self) -> Opened:
-        """Builds the model.
-
-        Raises:
-            ModuleNotFoundError: its package is missing.
-        """
-        require("mobile_sam", package="mobilesam-mirror")
+        """Builds the model."""
         import torch
 
         with warnings.catch_warnings():
@@ -51,8 +45,7 @@ class MobileSam:
             warnings.simplefilter("ignore")
             from mobile_sam import SamPredictor, sam_model_registry
 
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.threads or torch.get_num_threads())
         torch.manual_seed(SEED)
         sam = sam_model_registry["vit_t"]().requires_grad_(False)
         predictor, image = SamPredictor(sam), picture()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import platformdirs
 
-from benchmarks.speed.peers.architecture import SamArchitecture
 from benchmarks.speed.peers.forced import SEED, versions
 
 GRAPHS = ("image_encoder", "mask_decoder", "clip_image_encoder")
@@ -19,13 +17,13 @@ OPSET = 18
 _ROOT = Path(__file__).parents[3]
 
 
-def exported(sam: SamArchitecture, clip: str, *, cache: Path | None = None) -> dict[str, Path]:
+def exported(sam: str, clip: str, *, cache: Path | None = None) -> dict[str, Path]:
     """The three graphs by name, exported first unless the cache has them.
 
     The export is made by another process, since it raises the peak memory that is measured.
 
     Args:
-        sam: the sizes of SAM.
+        sam: a name of segment-anything's registry.
         clip: an open_clip architecture, or the path of a JSON file of one.
         cache: the folder that holds exports; the user's cache by default.
 
@@ -34,23 +32,17 @@ def exported(sam: SamArchitecture, clip: str, *, cache: Path | None = None) -> d
     """
     folder = export_folder(sam, clip, cache=cache)
     if not folder.exists():
-        order = {"sam": dataclasses.asdict(sam), "clip": clip, "folder": str(folder)}
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.speed.peers.plain_onnx", json.dumps(order)],
-            cwd=_ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", "benchmarks.speed.peers.plain_onnx", sam, clip, folder]
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the plain ONNX export failed:\n{done.stderr[-2000:]}")
     return {name: folder / f"{name}.onnx" for name in GRAPHS}
 
 
-def export_folder(sam: SamArchitecture, clip: str, *, cache: Path | None = None) -> Path:
-    """Where the export of these sizes and of the installed packages is, or will be."""
+def export_folder(sam: str, clip: str, *, cache: Path | None = None) -> Path:
+    """Where the export of these and of the installed packages is, or will be."""
     made_from = {
-        "sam": dataclasses.asdict(sam),
+        "sam": sam,
         "clip": Path(clip).read_text(encoding="utf-8") if clip.endswith(".json") else clip,
         "seed": SEED,
         "opset": OPSET,

@@ -7,7 +7,6 @@ exporter, opset 18), and the prompt encoder with the mask decoder as segment-any
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,13 +19,12 @@ from segment_anything.utils.onnx import SamOnnxModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.speed.peers.architecture import SamArchitecture
-from benchmarks.speed.peers.foundation import build_sam, load_clip
 from benchmarks.speed.peers.onnx_cache import OPSET
+from benchmarks.speed.peers.torch_models import build_sam, load_clip
 from samclip_sdk.atomic_folder import atomic_folder
 
 
-def export(sam: SamArchitecture, clip: str, *, folder: Path) -> None:
+def export(sam: str, clip: str, *, folder: Path) -> None:
     """Writes the three graphs into a folder that appears whole or not at all.
 
     Raises:
@@ -41,11 +39,7 @@ def export(sam: SamArchitecture, clip: str, *, folder: Path) -> None:
 
 
 class PreprocessingEncoder(nn.Module):
-    """SAM's image encoder of a picture that is as long as SAM sees; the graph normalises and pads.
-
-    Args:
-        sam: whose encoder it is.
-    """
+    """SAM's image encoder of a picture as long as SAM sees it; the graph normalises and pads."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -63,11 +57,7 @@ class PreprocessingEncoder(nn.Module):
 
 
 class ClipEmbedder(nn.Module):
-    """CLIP's image side.
-
-    Args:
-        clip: an open_clip model.
-    """
+    """The image side of an open_clip model."""
 
     def __init__(self, clip: nn.Module) -> None:
         super().__init__()
@@ -155,12 +145,5 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def main(order: str) -> None:
-    """Exports what the JSON text of `onnx_cache.exported` asks for."""
-    asked = json.loads(order)
-    sizes = asked["sam"] | {"global_attn_indexes": tuple(asked["sam"]["global_attn_indexes"])}
-    export(SamArchitecture(**sizes), asked["clip"], folder=Path(asked["folder"]))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    export(sys.argv[1], sys.argv[2], folder=Path(sys.argv[3]))

@@ -19,7 +19,6 @@ from benchmarks.speed.peers.forced import (
     SEED,
     kept_proposals,
     picture,
-    require,
     stored_bytes,
     unit_embeddings,
     versions,
@@ -56,10 +55,8 @@ class YoloE:
         """Builds the model from its configuration.
 
         Raises:
-            ModuleNotFoundError: its package is missing.
             FileNotFoundError: it has no such architecture.
         """
-        require("ultralytics", package="ultralytics-opencv-headless")
         # It would else look for updates, and install packages.
         os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false")
         import torch

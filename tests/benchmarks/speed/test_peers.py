@@ -6,7 +6,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,24 @@ import onnxruntime
 import pytest
 import torch
 from segment_anything import sam_model_registry
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
 
-from benchmarks.speed.peers import forced, foundation, onnx_cache, plain_onnx
-from benchmarks.speed.peers.architecture import SAM_VIT_B, SamArchitecture
+from benchmarks.speed.peers import forced, onnx_cache, plain_onnx, torch_models
 from benchmarks.speed.peers.clipseg import ClipSeg
 from benchmarks.speed.peers.mobile_sam import MobileSam
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
-from benchmarks.speed.peers.yoloe import YoloE
 from benchmarks.speed.subject import WORKLOADS, Opened, Subject
+from benchmarks.speed.worker import Worker
 
 ROOT = Path(__file__).parents[3]
 SIZE = (683, 1024)
-SMALL_SAM = SamArchitecture(
-    name="small SAM",
-    image_size_px=64,
-    embed_dim=32,
-    depth=2,
-    num_heads=2,
-    global_attn_indexes=(1,),
-    prompt_embed_dim=32,
-    decoder_heads=2,
-    decoder_mlp_dim=64,
-)
 SMALL_CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16},
@@ -65,7 +60,7 @@ SMALL_CLIPSEG: dict[str, Any] = {
         "intermediate_size": 64,
     },
 }
-FORCED = {"sam": SMALL_SAM, "proposals": 5, "points_per_side": 2}
+FORCED = {"sam": "small", "proposals": 5, "points_per_side": 2}
 FOUR = set(WORKLOADS) - {"three_ways"}
 MODULES = {
     "segment_anything",
@@ -81,6 +76,37 @@ def needs(module: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(find_spec(module) is None, reason=f"optional: {module}")
 
 
+def build_small_sam() -> Sam:
+    """As segment-anything builds its own, at 64 px."""
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=64,
+            embed_dim=32,
+            depth=2,
+            num_heads=2,
+            out_chans=32,
+            use_rel_pos=True,
+            window_size=3,
+            global_attn_indexes=(1,),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=8
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=32,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=32, num_heads=2, mlp_dim=64),
+            iou_head_hidden_dim=32,
+        ),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_sam() -> Iterator[None]:
+    sam_model_registry["small"] = build_small_sam
+    yield
+    del sam_model_registry["small"]
+
+
 @pytest.fixture(scope="module")
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("clip") / "small-clip.json"
@@ -93,7 +119,7 @@ def cache(small_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that has the small models' export."""
     folder = tmp_path_factory.mktemp("cache")
     plain_onnx.export(
-        SMALL_SAM, small_clip, folder=onnx_cache.export_folder(SMALL_SAM, small_clip, cache=folder)
+        "small", small_clip, folder=onnx_cache.export_folder("small", small_clip, cache=folder)
     )
     return folder
 
@@ -105,18 +131,12 @@ def check_contract(opened: Opened, *, skills: set[str]) -> None:
     assert "random weights" in opened.notes
 
 
-def test_sam_is_segment_anythings() -> None:
-    with torch.device("meta"):
-        built, reference = foundation.build_sam(SAM_VIT_B), sam_model_registry["vit_b"]()
-    shapes, expected = (
-        {name: tensor.shape for name, tensor in sam.state_dict().items()}
-        for sam in (built, reference)
-    )
-    assert shapes == expected
-    assert [block.window_size for block in built.image_encoder.blocks] == [
-        block.window_size for block in reference.image_encoder.blocks
-    ]
-    assert repr(built) == repr(reference)
+def test_positions_are_drawn_that_segment_anything_leaves_at_zero() -> None:
+    plain, drawn = build_small_sam().image_encoder, torch_models.build_sam("small").image_encoder
+    for name, parameter in plain.named_parameters():
+        if "pos" in name:
+            assert not parameter.any()
+            assert drawn.get_parameter(name).std() == pytest.approx(0.02, rel=0.3)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -125,7 +145,7 @@ def test_two_models_in_torch(
 ) -> None:
     seen: list[tuple[int, torch.dtype]] = []
     encoded: list[torch.dtype] = []
-    load, build = foundation.load_clip, foundation.build_sam
+    load, build = torch_models.load_clip, torch_models.build_sam
 
     def watched_clip(*arguments: Any, **options: Any) -> Any:
         clip, preprocess = load(*arguments, **options)
@@ -134,15 +154,15 @@ def test_two_models_in_torch(
         )
         return clip, preprocess
 
-    def watched_sam(architecture: SamArchitecture) -> Any:
-        sam = build(architecture)
+    def watched_sam(name: str) -> Any:
+        sam = build(name)
         sam.image_encoder.blocks[0].register_forward_pre_hook(
             lambda _m, given: encoded.append(given[0].dtype)
         )
         return sam
 
-    monkeypatch.setattr(foundation, "load_clip", watched_clip)
-    monkeypatch.setattr(foundation, "build_sam", watched_sam)
+    monkeypatch.setattr(torch_models, "load_clip", watched_clip)
+    monkeypatch.setattr(torch_models, "build_sam", watched_sam)
     opened = SamOpenClip(clip=small_clip, precision=precision, **FORCED).open()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     check_contract(opened, skills=FOUR)
@@ -211,9 +231,8 @@ def test_arena_is_an_option(small_clip: str, cache: Path, monkeypatch: pytest.Mo
 def test_plain_onnx_needs_neither_torch_nor_the_sdk(small_clip: str, cache: Path) -> None:
     code = f"""
 import sys
-from benchmarks.speed.peers.architecture import SamArchitecture
 from benchmarks.speed.peers.sam_onnx import SamOnnx
-subject = SamOnnx(clip={small_clip!r}, cache={str(cache)!r}, sam={SMALL_SAM!r}, proposals=1)
+subject = SamOnnx(clip={small_clip!r}, cache={str(cache)!r}, sam="small", proposals=1)
 assert subject.open().workloads["point"]().shape == (1, 683, 1024)
 print({{"torch", "samclip_sdk", "segment_anything", "open_clip"}} & set(sys.modules))
 """
@@ -227,17 +246,18 @@ def test_export_is_made_by_another_process(
 
     def child(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
         assert command[:3] == [sys.executable, "-m", plain_onnx.__name__]
-        orders.append(command[3])
-        plain_onnx.main(command[3])
+        orders.append(command[3:])
+        sam, clip, folder = command[3:]
+        plain_onnx.export(sam, clip, folder=Path(folder))
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(onnx_cache.subprocess, "run", child)
-    paths = onnx_cache.exported(SMALL_SAM, small_clip, cache=tmp_path)
+    paths = onnx_cache.exported("small", small_clip, cache=tmp_path)
     assert set(paths) == set(onnx_cache.GRAPHS)
     assert all(path.is_file() for path in paths.values())
-    assert onnx_cache.exported(SMALL_SAM, small_clip, cache=tmp_path) == paths
+    assert onnx_cache.exported("small", small_clip, cache=tmp_path) == paths
     assert len(orders) == 1
-    other = onnx_cache.export_folder(SAM_VIT_B, small_clip, cache=tmp_path)
+    other = onnx_cache.export_folder("vit_b", small_clip, cache=tmp_path)
     assert other not in {path.parent for path in paths.values()}
 
 
@@ -249,14 +269,14 @@ def test_a_failed_export_leaves_nothing(
 
     monkeypatch.setattr(onnx_cache.subprocess, "run", child)
     with pytest.raises(RuntimeError, match="no space left"):
-        onnx_cache.exported(SMALL_SAM, small_clip, cache=tmp_path)
+        onnx_cache.exported("small", small_clip, cache=tmp_path)
 
     def fail(*_arguments: Any, **_options: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(plain_onnx, "load_clip", fail)
     with pytest.raises(MemoryError):
-        plain_onnx.export(SMALL_SAM, small_clip, folder=tmp_path / "out")
+        plain_onnx.export("small", small_clip, folder=tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -320,23 +340,11 @@ print(json.dumps([*shown, torch.get_num_threads() == threads]))
     assert threads_kept
 
 
-@pytest.mark.parametrize(
-    ("subject", "package"),
-    [
-        (SamOpenClip(), "segment-anything"),
-        (SamOnnx(), "onnxruntime"),
-        (MobileSam(), "mobilesam-mirror"),
-        (ClipSeg(), "transformers"),
-        (YoloE(), "ultralytics-opencv-headless"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else value.key,
-)
-def test_a_missing_package_is_named(
-    subject: Subject, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forced, "find_spec", lambda _module: None)
-    with pytest.raises(ModuleNotFoundError, match=f"pip install {package}$"):
-        subject.open()
+def test_a_missing_package_is_named() -> None:
+    """Whatever a peer needs, one extra has it."""
+    reason = r"No module named 'absent'; peers need pip install -e '\.\[peers\]'"
+    with pytest.raises(ModuleNotFoundError, match=reason):
+        Worker().open("absent:Peer")
 
 
 @pytest.mark.parametrize("make", [SamOpenClip, SamOnnx], ids=lambda make: make.__name__)
@@ -344,7 +352,7 @@ def test_more_proposals_than_masks_are_refused(
     make: Callable[..., Subject], small_clip: str, cache: Path
 ) -> None:
     options = {"cache": cache} if make is SamOnnx else {}
-    subject = make(clip=small_clip, sam=SMALL_SAM, proposals=13, points_per_side=2, **options)
+    subject = make(clip=small_clip, sam="small", proposals=13, points_per_side=2, **options)
     with pytest.raises(ValueError, match="13 proposals cannot be kept: ask for 1 to 12"):
         subject.open()
 
