@@ -114,7 +114,7 @@ def write_pages(root: Path) -> Iterator[str]:
     """
     # Only here: matplotlib is for charts alone.
     from benchmarks.paper.charts import draw_charts
-    from benchmarks.speed.chart import draw_chart
+    from benchmarks.speed.report import draw_chart
 
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.

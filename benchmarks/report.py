@@ -30,7 +30,7 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f}"
 
 
-def milliseconds(value: float | None) -> str:
+def three_digits(value: float | None) -> str:
     """Three digits, or as many as there are before the point."""
     if value is None:
         return NONE

@@ -1,16 +1,14 @@
-"""The bars that the project set itself, each beside what was measured.
-
-A bar is met, or missed, only if the whole spread meets it, or misses it.
-"""
+"""The bars that the project set itself, each beside what was measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from statistics import median
-from typing import Literal
 
-from benchmarks.report import megabytes
-from benchmarks.speed.ratio import Ratio, exact
+from benchmarks.report import NONE
+from benchmarks.speed.compare import Ratio, exact
 from benchmarks.speed.record import MachineShare, Speed, Spread, SubjectRow
 from benchmarks.speed.subject_list import (
     BEST,
@@ -21,105 +19,108 @@ from benchmarks.speed.subject_list import (
     TEXT_150,
 )
 
-_BEST_SET = " ".join(BEST_RUN)
 _FP32 = "image encoder in fp32 on onnxruntime"
 _BEST = "image encoder on the best CPU path"
-
-Verdict = Literal["met", "missed", "within the spread", "spread unknown", "not measured"]
+_TWO = "SAM and CLIP ViT-L/14 in torch"
+_EXPORTED = "plain ONNX exports of both"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar.
+    """A bar. It is met, or missed, only if the whole spread meets it, or misses it.
 
     Attributes:
         name: what is compared.
-        bar: as it was set.
-        found: as it was measured; empty where a subject is missing.
-        verdict: whether it is met.
+        found: what was measured; None where a subject is missing.
+        unit: of both.
+        at_least: the bar, if more is better.
+        at_most: the bar, if less is better.
+        note: what else is told of it.
     """
 
     name: str
-    bar: str
-    found: str
-    verdict: Verdict
+    found: Ratio | None
+    unit: str = "×"
+    at_least: float = 0.0
+    at_most: float = math.inf
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is met."""
+        if self.found is None:
+            return "not measured"
+        low, high = self.found.low, self.found.high
+        if low is None or high is None:
+            return "spread unknown"
+        if self.at_least <= low and high <= self.at_most:
+            return "met"
+        outside = high < self.at_least or low > self.at_most
+        return "**missed**" if outside else "within the spread"
+
+    def row(self) -> list[str]:
+        """The bar as a row of a table."""
+        bar = f">= {self.at_least:g}" if self.at_least else f"<= {round(self.at_most, 3):g}"
+        found = NONE if self.found is None else f"{self.found.text(self.unit)}{self.note}"
+        return [self.name, bar + self.unit, found, self.verdict]
 
 
-def bars(speed: Speed) -> list[Bar]:
+def bars(speed: Speed) -> Iterator[Bar]:
     """Every bar, in the order in which they were set."""
     ours, best, wide = (speed.subject(key) for key in (ONNX_FP32, BEST, TEXT_150))
     torch, plain = (speed.subject(key) for key in (SAM_CLIP_TORCH, SAM_CLIP_ONNX))
     own, fast, in_torch, in_onnx = (_time(row, "encode") for row in (ours, best, torch, plain))
-    memory = _ratio(_encode_peak(ours), _encode_peak(plain))
-    encoders = [
-        _faster(
-            f"{_FP32}, against SAM in torch", 3.3, in_torch, own, limit=_limit(speed, ONNX_FP32)
-        ),
-        _faster(f"{_FP32}, against SAM's plain ONNX export", 1.0, in_onnx, own),
-        _memory(f"{_FP32}: peak memory", 1300, ours),
-        _at_most(f"{_FP32}: peak memory, of that of SAM's and CLIP's plain exports", 1 / 5, memory),
-        _faster(f"{_BEST}, against SAM in torch", 10.0, in_torch, fast, limit=_limit(speed, BEST)),
-        _memory(f"{_BEST}: peak memory", 900, best),
-        _roofline(speed),
-    ]
+    mb, peak = " MB", _ratio(_encode_peak(ours), _encode_peak(plain))
+    note = _limit(speed, ONNX_FP32, against=in_torch)
+    yield Bar(f"{_FP32}, against SAM in torch", _ratio(in_torch, own), at_least=3.3, note=note)
+    yield Bar(f"{_FP32}, against SAM's plain ONNX export", _ratio(in_onnx, own), at_least=1)
+    yield Bar(f"{_FP32}: peak memory", _ratio(_encode_peak(ours), 1e6), mb, at_most=1300)
+    yield Bar(f"{_FP32}: peak memory, of that of {_EXPORTED}", peak, at_most=1 / 5)
+    note = _limit(speed, BEST, against=in_torch)
+    yield Bar(f"{_BEST}, against SAM in torch", _ratio(in_torch, fast), at_least=10, note=note)
+    yield Bar(f"{_BEST}: peak memory", _ratio(_encode_peak(best), 1e6), mb, at_most=900)
+    yield Bar(f"{_BEST}, of the machine's limit", _roofline(speed), " %", at_least=70)
     own, fast, in_torch, in_onnx = (_time(row, "three_ways") for row in (ours, best, torch, plain))
-    two, exported = "SAM and CLIP ViT-L/14 in torch", "plain ONNX exports of both"
-    rest, encoder = _steps(ours)
+    on_onnx, on_best = "all three in fp32 on onnxruntime", "all three on the best CPU path"
+    yield Bar(f"{on_onnx}, against {_TWO}", _ratio(in_torch, own), at_least=3.5)
+    yield Bar(f"{on_best}, against {_TWO}", _ratio(in_torch, fast), at_least=9)
+    yield Bar(
+        f"{on_best}: peak memory, of {_TWO}", _ratio(_peak(best), _peak(torch)), at_most=1 / 3
+    )
+    yield Bar(f"{on_onnx}: files, of {_TWO}", _ratio(_files(ours), _files(torch)), at_most=1 / 2)
+    yield Bar(f"{on_onnx}, against {_EXPORTED}", _ratio(in_onnx, own), at_least=1)
+    yield Bar(f"{on_best}, against {_EXPORTED}", _ratio(in_onnx, fast), at_least=2.5)
+    yield Bar("all three but the image encoder, of the image encoder", _rest(ours), at_most=0.2)
     wider = _ratio(_time(wide, "text3"), _time(best, "text3"))
-    return [
-        *encoders,
-        _faster(f"all three in fp32 on onnxruntime, against {two}", 3.5, in_torch, own),
-        _faster(f"all three on the best CPU path, against {two}", 9.0, in_torch, fast),
-        _at_most(f"peak memory of that, of {two}", 1 / 3, _ratio(_peak(best), _peak(torch))),
-        _at_most(f"files in fp32, of {two}", 1 / 2, _ratio(_files(ours), _files(torch))),
-        _faster(f"all three in fp32 on onnxruntime, against {exported}", 1.0, in_onnx, own),
-        _faster(f"all three on the best CPU path, against {exported}", 2.5, in_onnx, fast),
-        _at_most(
-            "all three but the image encoder, of the image encoder", 0.2, _ratio(rest, encoder)
-        ),
-        _at_most("text-to-mask of 150 classes, 3 of them present, of that of 3", 1.5, wider),
-        *_tiny(speed),
-    ]
+    yield Bar("text-to-mask of 150 classes, 3 of them present, of that of 3", wider, at_most=1.5)
+    yield from _tiny(speed)
 
 
-def _tiny(speed: Speed) -> list[Bar]:
-    found = [
-        Bar("importing and loading samclip-tiny", "<= 0.5 s, <= 150 MB", "", "not measured"),
-        Bar("samclip-tiny, text-to-mask of one label", ">= 20 images/s", "", "not measured"),
-        Bar(f"samclip-tiny, {_BEST_SET}: mean mask IoU with torch", ">= 0.97", "", "not measured"),
-    ]
+def _tiny(speed: Speed) -> Iterator[Bar]:
+    seconds = peak = rate = None
     if (startup := speed.startup) is not None:
-        times, peak = sorted(startup.seconds), startup.peak_rss_bytes
-        limits = f" ({times[0]:.2f}–{times[-1]:.2f})" if len(times) > 1 else ""
-        text = f"{median(times):.2f} s{limits}, {megabytes(peak)} MB"
-        found[0] = _told(
-            found[0], text, met=times[-1] <= 0.5 and peak is not None and peak <= 150e6
-        )
-        if len(times) == 1:
-            found[0] = replace(found[0], verdict="spread unknown")
-    if labels := [point for point in speed.series if point.workload == "label"]:
+        alone = len(startup.seconds) == 1  # the fastest, as older records have it
+        limits = (None, None) if alone else (min(startup.seconds), max(startup.seconds))
+        seconds, peak = Ratio(median(startup.seconds), *limits), startup.peak_rss_bytes
+    yield Bar("importing and loading samclip-tiny", seconds, " s", at_most=0.5)
+    yield Bar(
+        "importing and loading samclip-tiny: peak memory", _ratio(peak, 1e6), " MB", at_most=150
+    )
+    labels = [point for point in speed.series if point.workload == "label"]
+    if labels:
         fastest = min(labels, key=lambda point: point.spread.p50_ms)
         # Images a second are as many as fit: the longer one takes, the fewer.
         rate = Ratio.of(exact(1000), fastest.spread)
-        limits = "" if rate.low is None else f" ({rate.low:.1f}–{rate.high:.1f})"
-        text = f"{rate.middle:.1f}{limits}, {fastest.subject.removesuffix('-label')}"
-        found[1] = replace(found[1], found=text, verdict=_verdict(rate, at_least=20))
-    if (iou := speed.tiny_iou.get(_BEST_SET)) is not None:
-        found[2] = _told(found[2], f"{iou:.4f}", met=iou >= 0.97)
-    return found
+    yield Bar("samclip-tiny, text-to-mask of one label", rate, " images/s", at_least=20)
+    kept = _ratio(speed.tiny_iou.get(" ".join(BEST_RUN)), 1)
+    yield Bar("samclip-tiny on the best CPU path: mask IoU with torch", kept, "", at_least=0.97)
 
 
-def _told(bar: Bar, text: str, *, met: bool) -> Bar:
-    return replace(bar, found=text, verdict="met" if met else "missed")
-
-
-def _roofline(speed: Speed) -> Bar:
-    name, share = f"{_BEST}: share of the machine's limit", _encoder_share(speed, BEST)
+def _roofline(speed: Speed) -> Ratio | None:
+    share = _encoder_share(speed, BEST)
     if share is None:
-        return Bar(name, ">= 70 %", "", "not measured")
-    ratio = Ratio.of(exact(share.spread.p50_ms * share.of_limit), share.spread)
-    limits = "" if ratio.low is None else f" ({ratio.low:.0%}–{ratio.high:.0%})"
-    return Bar(name, ">= 70 %", f"{ratio.middle:.0%}{limits}", _verdict(ratio, at_least=0.7))
+        return None
+    return Ratio.of(exact(100 * share.of_limit * share.spread.p50_ms), share.spread)
 
 
 def _encoder_share(speed: Speed, key: str) -> MachineShare | None:
@@ -128,48 +129,35 @@ def _encoder_share(speed: Speed, key: str) -> MachineShare | None:
     return next((e for e in encoders if key.endswith(f"{e.runtime}-{e.precision}")), None)
 
 
-def _limit(speed: Speed, key: str) -> float | None:
-    """Milliseconds that the image encoder of a subject would take at the machine's limit."""
+def _limit(speed: Speed, key: str, *, against: Spread | None) -> str:
+    """How many times faster than another a subject's image encoder could be, at the limit."""
     share = _encoder_share(speed, key)
-    return None if share is None else share.spread.p50_ms * share.of_limit
+    if share is None or against is None:
+        return ""
+    most = against.p50_ms / (share.spread.p50_ms * share.of_limit)
+    return f", {most:.3g}× at the machine's limit"
 
 
-def _faster(
-    name: str, bar: float, other: Spread | None, own: Spread | None, *, limit: float | None = None
-) -> Bar:
-    """How many times faster than another, and how many it could be at the machine's limit."""
-    ratio, words = _ratio(other, own), f">= {bar:g}× faster"
-    if ratio is None or other is None:
-        return Bar(name, words, "", "not measured")
-    most = "" if limit is None else f", {other.p50_ms / limit:.2f}× at the machine's limit"
-    return Bar(name, words, f"{ratio}{most}", _verdict(ratio, at_least=bar))
+def _rest(row: SubjectRow | None) -> Ratio | None:
+    """What three ways take on top of the image encoder, of what the image encoder takes.
+
+    Both are of the steps of one workload: on an uneven machine two workloads can differ by more
+    than the rest takes.
+    """
+    if row is None or "image_encoder" not in row.steps:
+        return None
+    others = [each for name, each in row.steps.items() if name != "image_encoder"]
+    limits = [[each.low_ms for each in others], [each.high_ms for each in others]]
+    low, high = (None if None in each else math.fsum(filter(None, each)) for each in limits)
+    rest = Spread(p50_ms=sum(e.warm.p50_ms for e in others), low_ms=low, high_ms=high)
+    return Ratio.of(rest, row.steps["image_encoder"].spread)
 
 
-def _at_most(name: str, bar: float, ratio: Ratio | None) -> Bar:
-    words = f"<= {bar:.2f}×"
-    if ratio is None:
-        return Bar(name, words, "", "not measured")
-    return Bar(name, words, str(ratio), _verdict(ratio, at_most=bar))
-
-
-def _memory(name: str, limit_mb: int, row: SubjectRow | None) -> Bar:
-    peak, words = _encode_peak(row), f"<= {limit_mb} MB"
-    if peak is None:
-        return Bar(name, words, "", "not measured")
-    met = peak.p50_ms <= limit_mb * 1e6
-    return _told(Bar(name, words, "", "met"), f"{megabytes(peak.p50_ms)} MB", met=met)
-
-
-def _verdict(ratio: Ratio, *, at_least: float = 0.0, at_most: float = float("inf")) -> Verdict:
-    if ratio.low is None or ratio.high is None:
-        return "spread unknown"
-    if at_least <= ratio.low and ratio.high <= at_most:
-        return "met"
-    return "missed" if ratio.high < at_least or ratio.low > at_most else "within the spread"
-
-
-def _ratio(time: Spread | None, base: Spread | None) -> Ratio | None:
-    return None if time is None or base is None else Ratio.of(time, base)
+def _ratio(value: Spread | float | None, base: Spread | float | None) -> Ratio | None:
+    if value is None or base is None:
+        return None
+    spreads = (each if isinstance(each, Spread) else exact(each) for each in (value, base))
+    return Ratio.of(*spreads)
 
 
 def _time(row: SubjectRow | None, workload: str) -> Spread | None:
@@ -177,32 +165,14 @@ def _time(row: SubjectRow | None, workload: str) -> Spread | None:
     return None if found is None else found.spread
 
 
-def _steps(row: SubjectRow | None) -> tuple[Spread | None, Spread | None]:
-    """What three ways take on top of the image encoder, and the image encoder.
-
-    Both are of the steps of one workload: on an uneven machine two workloads can differ by more
-    than the rest takes.
-    """
-    if row is None or "image_encoder" not in row.steps:
-        return None, None
-    others = [each.spread for name, each in row.steps.items() if name != "image_encoder"]
-    lows, highs = [each.low_ms for each in others], [each.high_ms for each in others]
-    rest = Spread(
-        p50_ms=sum(each.p50_ms for each in others),
-        low_ms=None if None in lows else sum(filter(None, lows)),
-        high_ms=None if None in highs else sum(filter(None, highs)),
-    )
-    return rest, row.steps["image_encoder"].spread
-
-
-def _encode_peak(row: SubjectRow | None) -> Spread | None:
+def _encode_peak(row: SubjectRow | None) -> float | None:
     found = None if row is None else row.workload("encode")
-    return None if found is None or found.peak_rss_bytes is None else exact(found.peak_rss_bytes)
+    return None if found is None else found.peak_rss_bytes
 
 
-def _peak(row: SubjectRow | None) -> Spread | None:
-    return None if row is None or row.peak_rss_bytes is None else exact(row.peak_rss_bytes)
+def _peak(row: SubjectRow | None) -> float | None:
+    return None if row is None else row.peak_rss_bytes
 
 
-def _files(row: SubjectRow | None) -> Spread | None:
-    return None if row is None else exact(row.artifact_bytes)
+def _files(row: SubjectRow | None) -> float | None:
+    return None if row is None else row.artifact_bytes

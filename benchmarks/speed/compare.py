@@ -1,18 +1,62 @@
-"""Two speed.json side by side: ratios of medians with their spread, and what else differs."""
+"""How times compare: a ratio of medians is a result only beyond its spread."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from benchmarks.report import NONE, milliseconds, table
-from benchmarks.speed.ratio import Ratio
-from benchmarks.speed.record import Speed, SubjectRow
+from benchmarks.report import NONE, table, three_digits
+from benchmarks.speed.record import Speed, Spread, SubjectRow
 
 Pairs = list[tuple[SubjectRow, SubjectRow]]
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """A multiple, and the least and the greatest that the two spreads allow; None if unknown."""
+
+    middle: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, value: Spread, base: Spread) -> Ratio:
+        """How many times `base` a value is."""
+        low = high = None
+        if value.low_ms is not None and base.high_ms:
+            low = value.low_ms / base.high_ms
+        if value.high_ms is not None and base.low_ms:
+            high = value.high_ms / base.low_ms
+        return cls(value.p50_ms / base.p50_ms, low, high)
+
+    @property
+    def verdict(self) -> str:
+        """Faster or slower only if the whole spread is."""
+        if self.low is None or self.high is None:
+            return "its spread is unknown"
+        if self.high < 1:
+            return "faster"
+        return "slower" if self.low > 1 else "within the spread"
+
+    def text(self, unit: str = "×") -> str:
+        """The multiple, and in brackets its spread, if it has one."""
+        known = self.low is not None and self.low != self.high
+        spread = f" ({_digits(self.low)}–{_digits(self.high)})" if known else ""
+        return f"{_digits(self.middle)}{unit}{spread}"
+
+
+def _digits(value: float | None) -> str:
+    """Three digits, of which zeros are some."""
+    return three_digits(value) if value is None or value >= 100 else f"{value:#.3g}"
+
+
+def exact(value: float) -> Spread:
+    """Something that is not of runs, such as a size, as what can be compared."""
+    return Spread(p50_ms=value, low_ms=value, high_ms=value)
+
+
 def render_comparison(first: Speed, second: Speed) -> str:
-    """The warnings, if any, and the table, as Markdown.
+    """Two records side by side: ratios of medians with their spread, and what else differs.
 
     Raises:
         ValueError: there is nothing that both have.
@@ -24,8 +68,8 @@ def render_comparison(first: Speed, second: Speed) -> str:
         for before in one.workloads:
             if (after := two.workload(before.workload)) is not None:
                 ratio = Ratio.of(after.spread, before.spread)
-                times = (milliseconds(each.warm.p50_ms) for each in (before, after))
-                rows.append([key, before.workload, *times, str(ratio), ratio.verdict])
+                times = (three_digits(each.warm.p50_ms) for each in (before, after))
+                rows.append([key, before.workload, *times, ratio.text(), ratio.verdict])
     if not rows:
         keys = (", ".join(row.key for row in each.subjects) or NONE for each in (first, second))
         raise ValueError(f"the files share no subject and workload: {' and '.join(keys)}")

@@ -1,11 +1,20 @@
-"""speed.json as Markdown: the page's tables, and the README's one table of them."""
+"""What was measured, as Markdown tables for the page and the README, and as a bar chart."""
 
 from __future__ import annotations
 
-from benchmarks.report import NONE, megabytes, milliseconds, table
+from benchmarks.report import (
+    BLUE,
+    GREY,
+    NONE,
+    encode_figure,
+    megabytes,
+    new_figure,
+    table,
+    three_digits,
+)
 from benchmarks.speed.bars import bars
-from benchmarks.speed.ratio import Ratio
-from benchmarks.speed.record import Device, Machine, Speed, Spread, State, SubjectRow
+from benchmarks.speed.compare import Ratio
+from benchmarks.speed.record import Device, Machine, Speed, Spread, State, SubjectRow, WorkloadRow
 from benchmarks.speed.subject import WORKLOADS
 from benchmarks.speed.subject_list import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH
 from samclip_sdk.timing import Timing
@@ -48,9 +57,8 @@ def render_summary(speed: Speed) -> str:
         if row is None or whole is None:
             rows.append([name, "not measured", NONE, NONE, NONE])
             continue
-        ratio = NONE if base is None or base is whole else str(Ratio.of(whole.spread, base.spread))
         sizes = (megabytes(row.peak_rss_bytes), megabytes(row.artifact_bytes))
-        rows.append([name, f"{whole.warm.p50_ms / 1000:.1f} s", ratio, *sizes])
+        rows.append([name, f"{whole.warm.p50_ms / 1000:.1f} s", _times(whole, base), *sizes])
     environment = speed.environment
     heads = ("", "time", "times the first's", "peak memory, MB", "files, MB")
     return (
@@ -97,9 +105,14 @@ def _cell(row: SubjectRow, name: str, *, baseline: SubjectRow | None) -> str:
     found = row.workload(name)
     if found is None:
         return NONE
-    own = milliseconds(found.warm.p50_ms)
+    own = three_digits(found.warm.p50_ms)
     base = None if baseline is None or baseline is row else baseline.workload(name)
-    return own if base is None else f"{own}, {Ratio.of(found.spread, base.spread)}"
+    return own if base is None else f"{own}, {_times(found, base)}"
+
+
+def _times(found: WorkloadRow, base: WorkloadRow | None) -> str:
+    same = base is None or base is found
+    return NONE if same else Ratio.of(found.spread, base.spread).text()
 
 
 def _step_table(row: SubjectRow) -> str:
@@ -107,8 +120,8 @@ def _step_table(row: SubjectRow) -> str:
         [
             name,
             _point(each.spread),
-            milliseconds(each.warm.p90_ms),
-            milliseconds(each.warm.p99_ms),
+            three_digits(each.warm.p90_ms),
+            three_digits(each.warm.p99_ms),
             str(each.warm.n),
         ]
         for name, each in row.steps.items()
@@ -159,14 +172,11 @@ def _load_average(state: State) -> str:
 
 
 def _bars(speed: Speed) -> str:
-    rows = [
-        [each.name, each.bar, each.found or NONE, each.verdict.replace("missed", "**missed**")]
-        for each in bars(speed)
-    ]
+    rows = [bar.row() for bar in bars(speed)]
     return (
-        f"{table(('', 'bar', 'measured', 'verdict'), rows, words=4)}\n\nA bar is met or missed if "
-        "the whole spread, in brackets, meets or misses it. Sizes and peaks of memory have no "
-        "spread."
+        f"{table(('', 'bar', 'measured', 'verdict'), rows, words=4)}\n\nTimes are compared as how "
+        "many times faster ours is, or as what part of the other's. A bar is met or missed if the "
+        "whole spread, in brackets, meets or misses it; sizes and peaks of memory have no spread."
     )
 
 
@@ -238,8 +248,8 @@ def _series(speed: Speed, kind: str) -> str:
 
 def _point(spread: Spread) -> str:
     known = spread.low_ms is not None
-    limits = f" ({milliseconds(spread.low_ms)}–{milliseconds(spread.high_ms)})" if known else ""
-    return milliseconds(spread.p50_ms) + limits
+    limits = f" ({three_digits(spread.low_ms)}–{three_digits(spread.high_ms)})" if known else ""
+    return three_digits(spread.p50_ms) + limits
 
 
 def _tiny(speed: Speed) -> str:
@@ -252,3 +262,29 @@ def _tiny(speed: Speed) -> str:
             rows.append([key, _point(each.spread), f"{1000 / each.spread.p50_ms:.1f}", iou])
     heads = ("", "text-to-mask of one label, ms", "images/s", "mean mask IoU with torch")
     return table(heads, rows)
+
+
+def draw_chart(speed: Speed) -> bytes:
+    """Draws the medians; the baseline is grey, and a skill that a subject lacks has no bar.
+
+    Raises:
+        ValueError: no subject was measured.
+    """
+    shown = [name for name in WORKLOADS if any(row.workload(name) for row in speed.subjects)]
+    if not shown:
+        raise ValueError("there is nothing to draw: no subject was measured")
+    subjects = speed.subjects[::-1]
+    figure = new_figure(2.4 * len(shown) + 2, 0.5 * len(subjects) + 1.2)
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, shown, strict=True):
+        rows = [(row.key, row.workload(name)) for row in subjects]
+        bars = axes.barh(
+            [key for key, _ in rows],
+            [0.0 if found is None else found.warm.p50_ms for _, found in rows],
+            color=[GREY if key == speed.settings.baseline else BLUE for key, _ in rows],
+        )
+        labels = ["" if found is None else three_digits(found.warm.p50_ms) for _, found in rows]
+        axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
+        axes.set_xlabel(f"{name}, ms")
+        axes.margins(x=0.25)
+    return encode_figure(figure)

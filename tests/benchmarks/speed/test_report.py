@@ -7,12 +7,10 @@ import io
 import pytest
 from PIL import Image
 
-from benchmarks.speed.chart import draw_chart
-from benchmarks.speed.compare import render_comparison
+from benchmarks.speed.compare import Ratio, exact, render_comparison
 from benchmarks.speed.measure import summarize
-from benchmarks.speed.ratio import Ratio, exact
 from benchmarks.speed.record import Failure, Speed
-from benchmarks.speed.report import render
+from benchmarks.speed.report import draw_chart, render
 from tests.benchmarks.speed.example_speed import (
     DEVICE,
     speed_of,
@@ -84,18 +82,18 @@ def test_the_chart(speed: Speed) -> None:
 def test_a_ratio_takes_the_worst_of_both_spreads() -> None:
     ratio = Ratio.of(spread(30, 20, 40), spread(10, 8, 10))
     assert (ratio.middle, ratio.low, ratio.high) == (3, 2, 5)
-    assert str(ratio) == "3.00× (2.00–5.00)"
-    assert str(Ratio.of(spread(0.123, 0.1, 0.2), spread(10, 10, 10))) == "0.012× (0.01–0.02)"
-    assert str(Ratio.of(exact(7), exact(2))) == "3.50×"
+    assert ratio.text() == "3.00× (2.00–5.00)"
+    assert Ratio.of(spread(0.123, 0.1, 0.2), spread(10, 10, 10)).text() == "0.0123× (0.0100–0.0200)"
+    assert Ratio.of(exact(7), exact(2)).text() == "3.50×"
     unknown = Ratio.of(spread(30, None, None), spread(10, 8, 10))
-    assert (str(unknown), unknown.verdict) == ("3.00×", "its spread is unknown")
+    assert (unknown.text(), unknown.verdict) == ("3.00×", "its spread is unknown")
 
 
 @pytest.mark.parametrize(
     ("after", "row"),
     [
-        ((40.0, 45.0), ["encode", "85", "42.5", "0.50× (0.44–0.56)", "faster"]),
-        ((82.0, 92.0), ["encode", "85", "87", "1.02× (0.91–1.15)", "within the spread"]),
+        ((40.0, 45.0), ["encode", "85", "42.5", "0.500× (0.444–0.562)", "faster"]),
+        ((82.0, 92.0), ["encode", "85", "87", "1.02× (0.911–1.15)", "within the spread"]),
         ((180.0, 180.0), ["encode", "85", "180", "2.12× (2.00–2.25)", "slower"]),
     ],
 )
