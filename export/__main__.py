@@ -18,7 +18,7 @@ from export.options import (
 )
 from export.source import find_config, find_source
 from samclip_sdk.bundle.manifest import Crop
-from samclip_sdk.cli.terminal import show_progress, working
+from samclip_sdk.cli.terminal import working
 
 
 def main(
@@ -50,7 +50,7 @@ def main(
 ) -> None:
     """Export a checkpoint as a verified bundle."""
     asked = onnx or ([] if coreml else ["fp32"])
-    with working("loading the model"):
+    with working("loading the model") as display:
         options = ExportOptions(
             onnx=known_precisions(asked, known=ONNX_PRECISIONS),
             coreml=known_precisions(coreml or [], known=COREML_PRECISIONS),
@@ -60,7 +60,7 @@ def main(
         )
         check_export(find_config(checkpoint), out, options=options)
         manifest = write_bundle(
-            find_source(checkpoint), out, options=options, on_progress=show_progress
+            find_source(checkpoint), out, options=options, on_progress=display.show
         )
     size = sum(file.size_bytes for file in manifest.stored_files())
     typer.echo(f"{out}: {manifest.name} {manifest.revision}, {size / 1e6:.2f} MB")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
 
 from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import StorageError
 
 
-@dataclass(frozen=True)
-class SignOffKey:
+class SignOffKey(Record):
     """What a report vouches for; any difference is something that it says nothing about.
 
     Attributes:
@@ -38,7 +36,7 @@ class SignOffKey:
     @property
     def path(self) -> Path:
         """Where the report lies, once it has passed."""
-        digest = hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
         folder = platformdirs.user_data_path("samclip-sdk") / "verified"
         return folder / f"{self.bundle_id}-{self.runtime}-{self.precision}-{digest}.json"
 

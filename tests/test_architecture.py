@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -63,11 +64,17 @@ FLOORS: tuple[set[str], ...] = (
     {"client"},
     {"annotate", "bench", "verify"},
     {"cli"},
+    {"__main__"},
 )
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = ("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda")
+PRINTING = {"print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
+
+
+def called_names(tree: ast.Module) -> Iterator[str]:
+    return (ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
 def find_circle(graph: dict[str, set[str]]) -> list[str]:
@@ -144,6 +151,20 @@ def test_nothing_imports_upwards() -> None:
         for name in modules
         for other in import_graph()[name]
         if floors[other.split(".")[1]] > floors[name.split(".")[1]]
+    ]
+    assert not offenders
+
+
+def test_the_library_neither_prints_nor_draws() -> None:
+    """Only the command line does: whoever embeds the package owns the terminal."""
+    offenders = [
+        f"{name}: {problem}"
+        for name, path in sources().items()
+        if name.startswith("samclip_sdk.") and name.split(".")[1] not in ("cli", "__main__")
+        for problem in (
+            *top_level_names(path) & {"rich", "typer", "click", "tqdm"},
+            *(each for each in called_names(parse(path)) if each in PRINTING),
+        )
     ]
     assert not offenders
 
@@ -242,6 +263,7 @@ def run_blocked(statement: str) -> None:
     """Run a statement in a fresh interpreter in which the heavy modules cannot be imported."""
     blocker = f"""
 import sys
+from collections.abc import Iterator
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):

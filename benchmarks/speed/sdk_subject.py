@@ -91,7 +91,7 @@ class SdkSubject:
         workloads = Workloads(
             opened.samclip,
             picture=noise_picture(*map(int, self.picture.split("x"))),
-            labels=self.labels,
+            label_count=self.labels,
             text_encoder=opened.has_text_encoder,
         )
         tasks = opened.samclip.manifest.tasks

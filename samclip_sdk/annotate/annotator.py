@@ -214,7 +214,7 @@ def annotate_folder(
         ImageError: nothing could be read; there is no output then.
     """
     target = Path(output)
-    _check_output(target, overwrite=overwrite)
+    check_output(target, overwrite=overwrite)
     pictures, skipped = find_pictures(folder, leave_out=(target, log_path(target)))
     with AnnotationLog(log_path(target), settings=annotator.settings, restart=restart) as log:
         todo = [picture for picture in pictures if picture not in log]
@@ -244,8 +244,16 @@ def annotate_folder(
     )
 
 
-def _check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuses what could not be written, or would take the place of something foreign."""
+def check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuses what could not be written, or would take the place of something foreign.
+
+    Args:
+        output: of `annotate_folder`, which checks it too.
+        overwrite: as there.
+
+    Raises:
+        StorageError: the reason.
+    """
     check_target(output)
     if output.exists() and not log_path(output).exists() and not overwrite:
         raise StorageError(

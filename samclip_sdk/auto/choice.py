@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from samclip_sdk.bundle.graph_spec import Record
 
 AUTO = "auto"
 """The runtime or precision that is chosen by measuring."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Request(_Record):
+class Request(Record):
     """What was asked for: a runtime or "auto", a precision, "auto" or None, and the options."""
 
     runtime: str
@@ -23,7 +19,7 @@ class Request(_Record):
     threads: int
 
 
-class Device(_Record):
+class Device(Record):
     """What a choice holds for. `gpu` is empty where there is none of NVIDIA's."""
 
     cpu: str
@@ -32,7 +28,7 @@ class Device(_Record):
     versions: dict[str, str]
 
 
-class GoldenError(_Record):
+class GoldenError(Record):
     """A golden's error and bound; the error is None where an output was not finite."""
 
     name: str
@@ -40,7 +36,7 @@ class GoldenError(_Record):
     bound: float
 
 
-class Trial(_Record):
+class Trial(Record):
     """What came of a candidate.
 
     `refused` says why it is out, and is empty if it is not. A pass is what a user asks for: encode
@@ -59,7 +55,7 @@ class Trial(_Record):
         return f"{self.runtime} {self.precision}"
 
 
-class Selection(_Record):
+class Selection(Record):
     """A choice, and what it rests on; `date` is ISO 8601, UTC."""
 
     bundle_id: str

@@ -11,7 +11,7 @@ from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.model_source import BundleSource, ModelSource
-from samclip_sdk.runtimes.availability import check_runtime
+from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 
@@ -53,7 +53,10 @@ def open_source(
         from samclip_sdk.runtimes.pytorch import Checkpoint
 
         return Checkpoint(model, device=options.device or "cpu")
-    check_runtime(runtime)
+    if runtime == AUTO:
+        check_any_runtime()
+    else:
+        check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
     bundle, warn = open_bundle(model), True

@@ -17,30 +17,45 @@ from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.graph_checks import Check, describe_failures, graph_checks
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.options import RuntimeOptions, tell_nobody
 from samclip_sdk.text import normalize
 from samclip_sdk.text_options import Options
 from samclip_sdk.timing import Stopwatch, elapsed_ms, repeat
 
-_SECONDS = 0.5  # of timed passes, unless the least number of them takes longer
+SECONDS = 0.5
+"""How long a candidate's passes are timed for, unless the least number of them takes longer."""
+
 _PASSES = (3, 15)
 _PICTURE = (480, 640, 3)
 _LABELS = ("dog", "grass", "sky")
 
 
 def try_candidates(
-    bundle: Bundle, *, candidates: Sequence[RuntimeSet], options: RuntimeOptions
+    bundle: Bundle,
+    *,
+    candidates: Sequence[RuntimeSet],
+    options: RuntimeOptions,
+    seconds: float = SECONDS,
 ) -> tuple[Trial, ...]:
-    """Tries each candidate by itself, so that no two models are in memory; tells `on_progress`."""
+    """Tries each candidate by itself, so that no two models are in memory.
+
+    Args:
+        bundle: to be run.
+        candidates: the ways to run it.
+        options: of the runtimes; `on_progress` is told of each candidate.
+        seconds: for the timed passes of each.
+    """
     trials = []
     for index, candidate in enumerate(candidates):
         message = f"trying {bundle.manifest.name} on {candidate}"
         options.on_progress(message, index, len(candidates))
-        trials.append(_try(bundle, candidate=candidate, options=options))
+        trials.append(_try(bundle, candidate=candidate, options=options, seconds=seconds))
     return tuple(trials)
 
 
-def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> Trial:
+def _try(
+    bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions, seconds: float
+) -> Trial:
     """Tries one candidate; whatever goes wrong refuses it."""
     checks: list[Check] = []
     median_ms: float | None = None
@@ -50,14 +65,14 @@ def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> T
             bundle,
             runtime=candidate.runtime,
             precision=candidate.precision,
-            # What is not chosen shall not fill the disk.
-            options=replace(options, keep_compiled=False),
+            # What is not chosen shall not fill the disk; and `on_progress` counts the candidates.
+            options=replace(options, keep_compiled=False, on_progress=tell_nobody),
             warn=False,
         )
         with closing(Engine(source)) as engine:
             checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
             refused = describe_failures(checks, subject=str(candidate))
-            median_ms = None if refused else _median_ms(engine)
+            median_ms = None if refused else _median_ms(engine, seconds=seconds)
     except Exception as error:  # a runtime that loads badly, or not at all, raises what it likes
         refused = " ".join(str(error).split()) or type(error).__name__
     return Trial(
@@ -97,7 +112,7 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
             )
 
 
-def _median_ms(engine: Engine) -> float:
+def _median_ms(engine: Engine, *, seconds: float) -> float:
     """Times passes of what a user asks for: encode a picture, find labels in it."""
     manifest = engine.manifest
     options = Options.from_manifest(
@@ -114,5 +129,5 @@ def _median_ms(engine: Engine) -> float:
 
     run()
     least, most = _PASSES
-    passes = repeat(lambda: elapsed_ms(run), seconds=_SECONDS, at_least=least, at_most=most)
+    passes = repeat(lambda: elapsed_ms(run), seconds=seconds, at_least=least, at_most=most)
     return round(median(passes), 3)

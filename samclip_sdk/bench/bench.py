@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import json
+import math
 import os
 import platform
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,14 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.auto.opening import open_source
-from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
+from samclip_sdk.bench.timed_tasks import PRESENT, Workloads, check_label_count, steps_ms
 from samclip_sdk.bundle.artifact_sets import runtime_sets
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import UnverifiedArtifactWarning, VerificationError
+from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
 from samclip_sdk.hardware import cpu_name
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.model_source import BundleSource
-from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.options import (
+    DEFAULT_OPTIONS,
+    OnProgress,
+    RuntimeOptions,
+    tell_nobody,
+)
 from samclip_sdk.runtimes.versions import installed_versions
 from samclip_sdk.timing import (
     PeakMemory,
@@ -58,8 +62,7 @@ class OpenedModel:
     artifact_bytes: int
 
 
-@dataclass(frozen=True)
-class WorkloadTiming:
+class WorkloadTiming(Record):
     """A workload's times.
 
     Attributes:
@@ -76,8 +79,7 @@ class WorkloadTiming:
     peak_rss_bytes: int | None
 
 
-@dataclass(frozen=True)
-class BenchReport:
+class BenchReport(Record):
     """What `bench_model` measured.
 
     Attributes:
@@ -89,7 +91,7 @@ class BenchReport:
         verified: whether this device was found to compute what the reference does.
         artifact_bytes: of the files that were loaded.
         picture_px: width and height of the picture.
-        labels: how many text-to-mask was asked for; three were present.
+        label_count: how many text-to-mask was asked for; three were present.
         device: the system and its processor.
         threads: that the runtime was told to use; 0 leaves it to the runtime.
         versions: package -> version.
@@ -109,7 +111,7 @@ class BenchReport:
     verified: bool
     artifact_bytes: int
     picture_px: tuple[int, int]
-    labels: int
+    label_count: int
     device: str
     threads: int
     versions: dict[str, str]
@@ -118,10 +120,6 @@ class BenchReport:
     workloads: dict[str, WorkloadTiming]
     steps: dict[str, Timing]
     peak_rss_bytes: int | None
-
-    def to_json(self) -> str:
-        """The report as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
 
 def open_model(
@@ -178,10 +176,10 @@ def bench_model(
     precision: str | None = None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
     image: ImageSource | None = None,
-    labels: int = 3,
+    label_count: int = len(PRESENT),
     seconds: float = 3.0,
     unverified: bool = False,
-    on_progress: Callable[[str], None] = lambda doing: None,
+    on_progress: OnProgress = tell_nobody,
 ) -> BenchReport:
     """Times a model in this process; in a fresh one, first runs and peaks are those of an app.
 
@@ -192,18 +190,21 @@ def bench_model(
         options: of the runtime.
         image: what it sees, a path for reading and decoding to be timed too; noise of `PICTURE_PX`
             if None.
-        labels: how many text-to-mask is asked for; three are present.
+        label_count: how many text-to-mask is asked for; three are present.
         seconds: for how long each workload is timed, after a warm-up; three runs at least.
         unverified: time artifacts for which `samclip verify` has not passed here.
-        on_progress: told of each workload before it runs.
+        on_progress: told of each workload before it runs, and of the steps.
 
     Raises:
         VerificationError: the artifacts are not verified here, and `unverified` is not set.
         ImageError: the image cannot be used.
-        ValueError: a number of labels that cannot be.
+        OptionError: a number of labels or seconds that cannot be, or an option that the runtime
+            does not take.
         RuntimeMissingError: the runtime is not installed.
         BundleError: the model cannot be opened.
     """
+    check_label_count(label_count)
+    _check_seconds(seconds)
     picture = _noise() if image is None else image
     height_px, width_px = load_image(picture).shape[:2]
     memory, start = PeakMemory(), time.perf_counter()
@@ -213,10 +214,10 @@ def bench_model(
     load_ms = 1000 * (time.perf_counter() - start)
     with opened.samclip as samclip:
         workloads = Workloads(
-            samclip, picture=picture, labels=labels, text_encoder=opened.has_text_encoder
+            samclip, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
         )
         timed = _time_workloads(workloads, memory=memory, seconds=seconds, on_progress=on_progress)
-        on_progress("steps")
+        on_progress("timing the steps", len(timed), len(timed) + 1)
         steps = _time_steps(
             workloads, memory=memory, seconds=seconds, text_encoder=opened.has_text_encoder
         )
@@ -230,7 +231,7 @@ def bench_model(
         verified=opened.verified,
         artifact_bytes=opened.artifact_bytes,
         picture_px=(width_px, height_px),
-        labels=labels,
+        label_count=label_count,
         device=f"{platform.platform()}, {cpu_name()}",
         threads=options.threads,
         versions=installed_versions(),
@@ -240,6 +241,11 @@ def bench_model(
         steps=steps,
         peak_rss_bytes=memory.overall_bytes(),
     )
+
+
+def _check_seconds(seconds: float) -> None:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise OptionError(f"seconds is {seconds}; give a number from 0")
 
 
 def _noise() -> NDArray[np.uint8]:
@@ -252,11 +258,12 @@ def _time_workloads(
     *,
     memory: PeakMemory,
     seconds: float,
-    on_progress: Callable[[str], None],
+    on_progress: OnProgress,
 ) -> dict[str, WorkloadTiming]:
     timed = {}
-    for name, workload in workloads.by_name().items():
-        on_progress(name)
+    named = workloads.by_name()
+    for index, (name, workload) in enumerate(named.items()):
+        on_progress(f"timing {name}", index, len(named) + 1)  # the steps come after them
         run = partial(elapsed_ms, workload)
         runs = time_workload(run, memory=memory, seconds=seconds)
         warm = Timing.of(runs.samples_ms)

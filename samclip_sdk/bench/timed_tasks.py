@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.client import SamClip
+from samclip_sdk.errors import OptionError
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.results import Classification, Masks
@@ -32,6 +33,16 @@ MAX_LABELS = 150
 _ALL_ABOVE = -1e6  # a mask threshold, in logits
 
 
+def check_label_count(count: int) -> None:
+    """Refuses a number of labels that the workloads do not have.
+
+    Raises:
+        OptionError: which, and the limits.
+    """
+    if not len(PRESENT) <= count <= MAX_LABELS:
+        raise OptionError(f"label_count is {count}; it must be from {len(PRESENT)} to {MAX_LABELS}")
+
+
 class Workloads:
     """The workloads on one picture; each runs as often as it is called.
 
@@ -43,24 +54,28 @@ class Workloads:
     Args:
         samclip: the model.
         picture: what it sees.
-        labels: how many text-to-mask is asked for, from 3 to `MAX_LABELS`; 3 are present. For more
-            than 3, the first `text3` also looks up the presence that the third has.
+        label_count: how many text-to-mask is asked for, from 3 to `MAX_LABELS`; 3 are present. For
+            more than 3, the first `text3` also looks up the presence that the third has.
         text_encoder: whether the model has one.
 
     Raises:
-        ValueError: a number of labels that cannot be.
+        OptionError: a number of labels that cannot be.
         ImageError: the picture cannot be used.
     """
 
     def __init__(
-        self, samclip: SamClip, *, picture: ImageSource, labels: int = 3, text_encoder: bool = True
+        self,
+        samclip: SamClip,
+        *,
+        picture: ImageSource,
+        label_count: int = len(PRESENT),
+        text_encoder: bool = True,
     ) -> None:
-        if not len(PRESENT) <= labels <= MAX_LABELS:
-            raise ValueError(f"labels is {labels}; it must be from {len(PRESENT)} to {MAX_LABELS}")
+        check_label_count(label_count)
         self._samclip = samclip
         self._picture = picture
         self._classes = (*PRESENT, *(f"label {index}" for index in range(len(PRESENT), CLASSES)))
-        self._labels = self._classes[:labels]
+        self._labels = self._classes[:label_count]
         self._image: ImageEmbedding | None = None
         self._new_texts = count()
         height, width = load_image(picture).shape[:2]

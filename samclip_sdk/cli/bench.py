@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from samclip_sdk.bench.bench import BenchReport, bench_model
 from samclip_sdk.bench.timed_tasks import MAX_LABELS, PRESENT
-from samclip_sdk.cli.terminal import print_table, show_progress, working
-from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.cli.options import (
+    AsJson,
+    ModelOptions,
+    OtherPicture,
+    RunOptions,
+    check_picture,
+    grouped,
+)
+from samclip_sdk.cli.terminal import print_line, print_table, working
 from samclip_sdk.timing import Timing
 
 _MEGA = 1e6
 
 
+@grouped
 def bench(
-    bundle: Annotated[
-        str, typer.Argument(metavar="[BUNDLE]", help="its folder, .zip or name; or a checkpoint")
-    ] = DEFAULT_MODEL,
-    runtime: Annotated[
-        str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
-    ] = "auto",
-    precision: Annotated[
-        str | None, typer.Option(help="of the artifacts; by default the bundle's own choice")
-    ] = None,
-    threads: Annotated[int, typer.Option(help="0: the runtime's choice", min=0)] = 0,
-    image: Annotated[
-        Path | None, typer.Option(help="a picture to read and decode; by default noise, in memory")
-    ] = None,
-    labels: Annotated[
+    image: OtherPicture = None,
+    *,
+    label_count: Annotated[
         int,
         typer.Option(
-            help="that text-to-mask is asked for; 3 are present", min=len(PRESENT), max=MAX_LABELS
+            help=f"of text-to-mask, {len(PRESENT)} to {MAX_LABELS}; {len(PRESENT)} are present"
         ),
     ] = len(PRESENT),
     seconds: Annotated[
-        float, typer.Option(help="to time each workload for; three runs at least", min=0)
+        float, typer.Option(help="to time each workload for; three runs at least")
     ] = 3.0,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="even if `samclip verify` has not passed here")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one line of JSON")] = False,
+    opened: ModelOptions,
+    run: RunOptions,
+    as_json: AsJson = False,
 ) -> None:
-    """Time a model on this device, and the steps of its work.
+    """Time a model on this device, and the steps of its work; on noise if no picture is given.
 
     Classification is of 1,000 labels and text-to-mask of three that are present; the embeddings of
     texts are there already.
     """
-    with working("loading") as status:
+    with working("opening") as display:
+        if image is not None:
+            check_picture(image)
         report = bench_model(
-            bundle,
-            runtime=runtime,
-            precision=precision,
-            options=RuntimeOptions(threads=threads, on_progress=show_progress),
+            opened.model,
+            runtime=opened.runtime,
+            precision=opened.precision,
+            options=run.for_runtime(display),
             image=image,
-            labels=labels,
+            label_count=label_count,
             seconds=seconds,
             unverified=unverified,
-            on_progress=lambda doing: status.update(f"timing {doing}"),
+            on_progress=display.show,
         )
     if as_json:
-        typer.echo(report.to_json())
-        return
-    _print_report(report)
+        print_line(report.model_dump_json())
+    else:
+        _print_report(report)
 
 
 def _print_report(report: BenchReport) -> None:
@@ -87,8 +86,8 @@ def _print_report(report: BenchReport) -> None:
         [(name, *_milliseconds(timing)) for name, timing in report.steps.items()],
     )
     width, height = report.picture_px
-    typer.echo(
-        f"{width}x{height} px, {report.labels} labels, loaded in {report.load_ms:.0f} ms, "
+    print_line(
+        f"{width}x{height} px, {report.label_count} labels, loaded in {report.load_ms:.0f} ms, "
         f"{_megabytes(report.artifact_bytes)} MB of artifacts, at most "
         f"{_megabytes(report.peak_rss_bytes)} MB of memory, "
         f"{'verified' if report.verified else 'NOT VERIFIED'} on this device"

@@ -6,30 +6,132 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+from rich.text import Text
 
 from samclip_sdk.errors import SamClipError, SamClipWarning
 
-_SPINNER: ContextVar[Status | None] = ContextVar("spinner", default=None)
-"""The one that a command shows."""
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+_WIDEST = 10_000
+
+
+class WrongUsageError(Exception):
+    """Arguments that a command does not take; the message is one line."""
+
+
+class Display:
+    """What a command is doing: in words, and as a bar once it is known how much there is to do.
+
+    Only a terminal shows it.
+
+    Args:
+        console: on standard error.
+        doing: at first.
+    """
+
+    def __init__(self, console: Console, *, doing: str) -> None:
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            *map(_IfCounted, (BarColumn(), MofNCompleteColumn())),
+            _IfEven(TimeRemainingColumn()),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self.progress.add_task(doing, total=None)
+        self._doing, self._done, self._total = doing, 0, 0
+
+    def say(self, doing: str) -> None:
+        """Tells in words what is being done now, of which no one knows how long it takes."""
+        self._doing, self._done, self._total = doing, 0, 0
+        self.progress.update(self._task, description=doing, completed=0, total=None)
+
+    def show(self, message: str, done: int, total: int) -> None:
+        """Tells what a long step is at: an `on_progress` callback."""
+        if total == self._total and done >= self._done:
+            if message != self._doing:
+                self.progress.update(self._task, description=message, even=False)
+            self.progress.update(self._task, completed=done)
+        else:  # What is done at its start is no work of this step: it must not count as speed.
+            self.progress.reset(
+                self._task, description=message, completed=done, total=total, even=True
+            )
+        self._doing, self._done, self._total = message, done, total
+
+    def __str__(self) -> str:
+        """What is being done, in one line."""
+        counted = f", {self._done} of {self._total}" if self._total > 1 else ""
+        return f"{self._doing}{counted}"
+
+
+class _IfCounted(ProgressColumn):
+    """A column that is empty while no one knows how much there is to do."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> Any:
+        return Text("") if (task.total or 0) <= 1 else self._column.render(task)
+
+
+class _IfEven(_IfCounted):
+    """A column that is also empty where the parts are of several kinds, and not equally long."""
+
+    def render(self, task: Task) -> Any:
+        return super().render(task) if task.fields.get("even") else Text("")
 
 
 @contextmanager
-def working(doing: str) -> Iterator[Status]:
-    """Shows a spinner; turns this package's warnings and errors into one line each.
+def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
+    """Shows what is being done; turns warnings, errors and Ctrl-C into one line each.
+
+    Args:
+        doing: in words, at first.
+        if_interrupted: what to know after Ctrl-C.
 
     Raises:
-        typer.Exit: with code 1, in place of a SamClipError.
+        typer.Exit: in place of a SamClipError, a WrongUsageError or a KeyboardInterrupt.
     """
     console = Console(stderr=True)
+    display = Display(console, doing=doing)
+    try:
+        with _warnings_as_lines(console), display.progress:
+            yield display
+    except SamClipError as error:
+        _say(console, f"error: {error}")
+        raise typer.Exit(FAILED) from error
+    except WrongUsageError as error:
+        _say(console, f"error: {error}")
+        raise typer.Exit(WRONG_USAGE) from error
+    except KeyboardInterrupt as error:
+        hint = f"; {if_interrupted}" if if_interrupted else ""
+        _say(console, f"interrupted: {display}{hint}")
+        raise typer.Exit(INTERRUPTED) from error
 
+
+@contextmanager
+def _warnings_as_lines(console: Console) -> Iterator[None]:
     def show(
         message: Warning | str,
         category: type[Warning],
@@ -46,29 +148,17 @@ def working(doing: str) -> Iterator[Status]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", SamClipWarning)
         show_other, warnings.showwarning = warnings.showwarning, show
-        shown = None
-        try:
-            with console.status(doing) as status:
-                shown = _SPINNER.set(status)
-                yield status
-        except SamClipError as error:
-            _say(console, f"error: {error}")
-            raise typer.Exit(1) from error
-        finally:
-            if shown is not None:
-                _SPINNER.reset(shown)
-
-
-def show_progress(message: str, done: int, total: int) -> None:
-    """Shows on the command's spinner what a long step is at: an `on_progress` callback."""
-    spinner = _SPINNER.get()
-    if spinner is not None:
-        spinner.update(f"{message}, {done + 1} of {total}")
+        yield
 
 
 def _say(console: Console, message: str) -> None:
     """Prints one line, however long, whatever is in it."""
     console.print(" ".join(message.split()), markup=False, highlight=False, soft_wrap=True)
+
+
+def print_line(text: str) -> None:
+    """Prints a line of an answer as it is."""
+    typer.echo(text)
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -77,8 +167,12 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table of plain text."""
-    table = Table(*columns)
+    """Prints a table of plain text. Only a terminal wraps its cells."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDEST
+    # By default rich cuts the words that are longer than their column, a pip command for instance.
+    table = Table(*(Column(escape(name), overflow="fold") for name in columns))
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
+    console.print(table)

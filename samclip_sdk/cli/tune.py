@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from samclip_sdk.auto.choice import AUTO, Selection, Trial
 from samclip_sdk.auto.selection import choose_again, find_candidates, remembered
 from samclip_sdk.bundle.open import Bundle, open_bundle
-from samclip_sdk.cli.terminal import print_table, show_progress, working
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
+from samclip_sdk.cli.terminal import print_line, print_table, working
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
 
 
-def tune(
-    bundle: Annotated[
-        str, typer.Argument(metavar="[BUNDLE]", help="its folder, .zip or name")
-    ] = DEFAULT_MODEL,
-    runtime: Annotated[
-        str, typer.Option(help="onnx, openvino, coreml, tensorrt; or auto: any")
-    ] = AUTO,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="auto: any; by default the one that the bundle lists first"),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="0: the runtime's choice")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print one line of JSON")] = False,
-) -> None:
+@grouped
+def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> None:
     """Try what runs a bundle fastest here, and remember it for loading with the same options."""
-    with working("opening"):
+    with working("opening") as display:
         selection = choose_again(
-            open_bundle(bundle),
-            runtime=runtime,
-            precision=precision,
-            options=RuntimeOptions(threads=threads, on_progress=show_progress),
+            open_bundle(opened.model),
+            runtime=opened.runtime,
+            precision=opened.precision,
+            options=run.for_runtime(display),
         )
     if as_json:
-        typer.echo(selection.model_dump_json())
+        print_line(selection.model_dump_json())
     else:
         print_selection(selection)
 
@@ -56,7 +40,7 @@ def print_selection(selection: Selection) -> None:
         for trial in selection.trials
     ]
     print_table(("runtime", "a pass", "goldens: worst error / bound", ""), rows)
-    typer.echo(f"chosen on {selection.date}: {selection.reason}")
+    print_line(f"chosen on {selection.date}: {selection.reason}")
 
 
 def auto_choice(bundle: Bundle) -> Selection | str:
@@ -75,7 +59,7 @@ def auto_choice(bundle: Bundle) -> Selection | str:
 def print_auto_choice(choice: Selection | str) -> None:
     """Prints what `auto_choice` found."""
     if isinstance(choice, str):
-        typer.echo(choice)
+        print_line(choice)
     else:
         print_selection(choice)
 

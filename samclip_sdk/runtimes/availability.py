@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from dataclasses import dataclass
 
+from pydantic import computed_field
+
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.runtimes.options import RuntimeOptions
@@ -31,21 +33,25 @@ _MODULES = {
 """Each runtime of bundles, and the modules of which it needs one."""
 
 
-@dataclass(frozen=True)
-class RuntimeState:
+class RuntimeState(Record):
     """A runtime, or one of its execution providers, on this machine.
 
     Attributes:
         name: "onnx CUDAExecutionProvider", for instance.
         version: of the package; empty where there is none.
-        loads: whether a graph can be run on it here.
-        reason: why not, and what would help.
+        reason: why no graph can be run on it here, and what would help; empty where one can.
+        loads: whether one can.
     """
 
     name: str
     version: str
-    loads: bool
     reason: str = ""
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
+    @property
+    def loads(self) -> bool:
+        """See above."""
+        return not self.reason
 
 
 def why_not_installed(runtime: str) -> str:
@@ -66,20 +72,26 @@ def why_not_installed(runtime: str) -> str:
 
 
 def check_runtime(runtime: str) -> None:
-    """Refuses a runtime that does not run bundles or is not installed, and "auto" if none is.
+    """Refuses a runtime that does not run bundles, or is not installed.
 
     Raises:
         RuntimeMissingError: with what to do about it.
     """
-    if runtime not in (*_MODULES, "auto"):
-        raise RuntimeMissingError(
-            f"bundles do not run on {runtime!r}: use {', '.join(_MODULES)}, auto"
-        )
-    if runtime == "auto":
-        runtime = next((each for each in _MODULES if not why_not_installed(each)), "onnx")
+    if runtime not in _MODULES:
+        raise RuntimeMissingError(f"bundles do not run on {runtime!r}: use {', '.join(_MODULES)}")
     reason = why_not_installed(runtime)
     if reason:
         raise RuntimeMissingError(reason)
+
+
+def check_any_runtime() -> None:
+    """Refuses to go on where no runtime of bundles is installed.
+
+    Raises:
+        RuntimeMissingError: with the pip command of onnxruntime.
+    """
+    if all(map(why_not_installed, _MODULES)):
+        check_runtime("onnx")
 
 
 def runtime_states() -> tuple[RuntimeState, ...]:
@@ -92,17 +104,17 @@ def _onnx() -> list[RuntimeState]:
     try:
         providers = usable_providers()
     except RuntimeMissingError as error:
-        return [RuntimeState("onnx", version, loads=False, reason=str(error))]
+        return [RuntimeState(name="onnx", version=version, reason=str(error))]
     states = []
     for provider in providers:
-        reason = ""
         try:
             check_providers(RuntimeOptions(providers=(provider,)))
+            reason = ""
         except RuntimeMissingError as error:
             reason = str(error)
-        states.append(RuntimeState(f"onnx {provider}", version, loads=not reason, reason=reason))
+        states.append(RuntimeState(name=f"onnx {provider}", version=version, reason=reason))
     if has_two_onnxruntimes():
-        states.append(RuntimeState("onnx", version, loads=False, reason=TWO_ONNXRUNTIMES))
+        states.append(RuntimeState(name="onnx", version=version, reason=TWO_ONNXRUNTIMES))
     return states
 
 
@@ -113,38 +125,37 @@ def _openvino() -> list[RuntimeState]:
     version = version_of("openvino")
     try:
         openvino_core().compile_model(openvino_core().read_model(IDENTITY), DEVICE)
-    except RuntimeMissingError as error:
-        return [RuntimeState("openvino", version, loads=False, reason=str(error))]
-    except RuntimeError as error:
+    except (RuntimeMissingError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        return [RuntimeState("openvino", version, loads=False, reason=reason)]
+        return [RuntimeState(name="openvino", version=version, reason=reason)]
     try:
         check_precision("bf16")
+        reason = ""
     except RuntimeMissingError as error:
-        bf16 = RuntimeState("openvino bf16", version, loads=False, reason=str(error))
-    else:
-        bf16 = RuntimeState("openvino bf16", version, loads=True)
-    return [RuntimeState("openvino", version, loads=True), bf16]
+        reason = str(error)
+    bf16 = RuntimeState(name="openvino bf16", version=version, reason=reason)
+    return [RuntimeState(name="openvino", version=version), bf16]
 
 
 def _coreml() -> RuntimeState:
-    reason = why_not_installed("coreml")
-    return RuntimeState("coreml", version_of("coremltools"), loads=not reason, reason=reason)
+    return RuntimeState(
+        name="coreml", version=version_of("coremltools"), reason=why_not_installed("coreml")
+    )
 
 
 def _tensorrt() -> RuntimeState:
     from samclip_sdk.runtimes.trt_engine import describe_tensorrt
 
     try:
-        return RuntimeState("tensorrt", describe_tensorrt(), loads=True)
+        return RuntimeState(name="tensorrt", version=describe_tensorrt())
     except RuntimeMissingError as error:
         version = version_of("tensorrt") or version_of("tensorrt-rtx-cu13")
-        return RuntimeState("tensorrt", version, loads=False, reason=str(error))
+        return RuntimeState(name="tensorrt", version=version, reason=str(error))
 
 
 def _torch() -> RuntimeState:
     try:
         torch = import_runtime("torch", extra="torch")
     except RuntimeMissingError as error:
-        return RuntimeState("torch", "", loads=False, reason=str(error))
-    return RuntimeState("torch", torch.__version__, loads=True)
+        return RuntimeState(name="torch", version="", reason=str(error))
+    return RuntimeState(name="torch", version=torch.__version__)

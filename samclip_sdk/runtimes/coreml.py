@@ -18,6 +18,7 @@ from samclip_sdk.prompts import FILLER
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.coreml_loader import LoadTimes, Placement, load_on_mac
 from samclip_sdk.runtimes.coreml_package import ProgramTensor, first_line
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.session import Arrays, GraphFile
 
 PADDING = {"point_labels": FILLER}
@@ -69,6 +70,7 @@ class CoreMLSession:
             must keep it.
         compute_units: one of `options.COMPUTE_UNITS`.
         load: package folder, compute units -> program.
+        on_progress: told of each package before it is opened, which is slow at the first time.
 
     Attributes:
         load_times: of all packages together.
@@ -86,12 +88,14 @@ class CoreMLSession:
         spec: GraphSpec,
         compute_units: str = "all",
         load: Callable[[Path, str], Program] = load_on_mac,
+        on_progress: OnProgress = tell_nobody,
     ) -> None:
         self.inputs, self.outputs = spec.inputs, spec.outputs
         self._cut_axis = _cut_axis(spec)
-        self._buckets = [
-            _open(file, spec=spec, compute_units=compute_units, load=load) for file in files
-        ]
+        self._buckets = []
+        for index, file in enumerate(files):
+            on_progress(f"opening {file.path.parent.name} in Core ML", index, len(files))
+            self._buckets.append(_open(file, spec=spec, compute_units=compute_units, load=load))
         self.load_times = LoadTimes.total([bucket.program.load_times for bucket in self._buckets])
         self._turn = threading.Lock()
 

@@ -71,16 +71,16 @@ def open_session(
         case "openvino":
             from samclip_sdk.runtimes.openvino import OpenVINOSession
 
-            return OpenVINOSession(
-                files[0],
-                spec=spec,
-                threads=options.threads,
-                keep_compiled=options.keep_compiled,
-            )
+            return OpenVINOSession(files[0], spec=spec, options=options)
         case "coreml":
             from samclip_sdk.runtimes.coreml import CoreMLSession
 
-            return CoreMLSession(files, spec=spec, compute_units=options.compute_units)
+            return CoreMLSession(
+                files,
+                spec=spec,
+                compute_units=options.compute_units,
+                on_progress=options.on_progress,
+            )
         case "tensorrt":
             from samclip_sdk.runtimes.trt import open_trt_session
 

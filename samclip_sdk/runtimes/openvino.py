@@ -15,6 +15,7 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_openvino
 from samclip_sdk.runtimes.openvino_cache import CompiledKey, read_compiled, write_compiled
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.session import Arrays, GraphFile
 
 DEVICE = "CPU"
@@ -36,9 +37,9 @@ class OpenVINOSession:
             an fp32 file; or "int8", of a file with QuantizeLinear, where the CPU computes what is
             left in float in bf16 if it can. The graph that takes coordinates computes in fp32.
         spec: the graph's contract; the file must keep it.
-        threads: OpenVINO's choice if 0.
-        keep_compiled: whether what OpenVINO made of the file is kept in the user's cache, where
-            that can be written and the file's sha256 is known.
+        options: how many threads, OpenVINO's choice if 0; and whether what OpenVINO made of the
+            file is kept in the user's cache, where that can be written and the file's sha256 is
+            known. Making it is told to `on_progress`.
 
     Raises:
         RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
@@ -46,7 +47,7 @@ class OpenVINOSession:
     """
 
     def __init__(
-        self, file: GraphFile, *, spec: GraphSpec, threads: int = 0, keep_compiled: bool = True
+        self, file: GraphFile, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
     ) -> None:
         core = openvino_core()
         check_precision(file.precision)
@@ -54,10 +55,10 @@ class OpenVINOSession:
             "PERFORMANCE_HINT": "LATENCY",
             # Never the CPU's own choice, which is a reduced one where it has any.
             "INFERENCE_PRECISION_HINT": _hint(file.precision, spec=spec),
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": options.threads,
         }
         try:
-            model = _load(core, file, config=config, keep=keep_compiled)
+            model = _load(core, file, config=config, options=options)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
         self.inputs, self.outputs = spec.inputs, spec.outputs
@@ -124,7 +125,7 @@ def _hint(precision: str, *, spec: GraphSpec) -> str:
     return "bf16" if computes_bf16() else "f32"
 
 
-def _load(core: Any, file: GraphFile, *, config: dict[str, Any], keep: bool) -> Any:
+def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: RuntimeOptions) -> Any:
     """The compiled model from the cache, or the file compiled, and kept if it is to be."""
     if not file.sha256:
         return core.compile_model(str(file.path), DEVICE, config)
@@ -139,8 +140,9 @@ def _load(core: Any, file: GraphFile, *, config: dict[str, Any], keep: bool) -> 
     data = read_compiled(name, key=key)
     if data is not None:
         return core.import_model(data, DEVICE, config)
+    options.on_progress(f"compiling {name} for this CPU", 0, 1)
     model = core.compile_model(str(file.path), DEVICE, config)
-    if keep:
+    if options.keep_compiled:
         write_compiled(name, key=key, data=model.export_model().getvalue())
     return model
 

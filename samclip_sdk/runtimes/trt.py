@@ -14,8 +14,8 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.device_copies import seal
-from samclip_sdk.runtimes.options import tell_nobody
-from samclip_sdk.runtimes.trt_engine import CompiledEngine, Progress, compile_engine, discard_engine
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.runtimes.trt_engine import CompiledEngine, compile_engine, discard_engine
 from samclip_sdk.runtimes.trt_memory import DeviceBuffer, DeviceMemory, shared_memory
 from samclip_sdk.runtimes.trt_network import (
     DTYPES,
@@ -182,7 +182,7 @@ def open_trt_session(
     memory: DeviceMemory | None = None,
     cache: Path | None = None,
     profile: Profile = PROFILE,
-    on_progress: Progress = tell_nobody,
+    on_progress: OnProgress = tell_nobody,
 ) -> TrtSession:
     """Opens a graph of a bundle on this machine's GPU; builds its engine if the cache has none.
 

@@ -4,16 +4,14 @@ An engine fits one GPU and one version of TensorRT, so bundles ship none. A cach
 if its header names exactly what is needed and its bytes have the sha256 that the header states;
 otherwise it is built again. A new version of TensorRT replaces the engines of the old one.
 
-Two processes never write into one file: each engine appears by a rename. Where the system has file
-locks, the second process waits for the first one and takes its engine; where it has none (Windows,
-some network drives), both build and the last rename wins.
+Two processes never build one engine: the second waits for the first and takes what it built. Each
+engine appears by a rename.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,15 +19,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import platformdirs
+from filelock import BaseFileLock, FileLock, Timeout
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, StorageError
-from samclip_sdk.runtimes.options import tell_nobody
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.trt_cuda import Gpu, current_gpu
 from samclip_sdk.runtimes.trt_network import (
     PROFILE,
@@ -41,10 +40,8 @@ from samclip_sdk.runtimes.trt_network import (
     parse_network,
     tensorrt_log,
 )
+from samclip_sdk.runtimes.trt_progress import PERCENT, progress_monitor
 from samclip_sdk.session import GraphFile
-
-Progress: TypeAlias = "Callable[[str, int, int], None]"
-"""Told a phase, how many of its steps are done, and how many it has. Phases nest."""
 
 WAITING = "waiting for another process that builds it"
 
@@ -119,7 +116,7 @@ def compile_engine(
     gpu: Gpu,
     cache: Path | None = None,
     profile: Profile = PROFILE,
-    on_progress: Progress = tell_nobody,
+    on_progress: OnProgress = tell_nobody,
 ) -> CompiledEngine:
     """Takes a graph's engine from the cache, or builds it, for seconds to minutes, and keeps it.
 
@@ -129,8 +126,9 @@ def compile_engine(
         gpu: that the engine is for.
         cache: the folder; `engine_cache()` if None.
         profile: the lengths of the symbolic axes.
-        on_progress: called in this thread; whatever it raises, as whatever else interrupts this
-            thread (Ctrl-C), cancels the build.
+        on_progress: told what the build is at, and how much of it is done, of 100; called in this
+            thread. Whatever it raises, as whatever else interrupts this thread (Ctrl-C), cancels
+            the build.
 
     Raises:
         RuntimeMissingError: TensorRT is not there or does not know such GPUs.
@@ -191,7 +189,7 @@ def build_engine(
     spec: GraphSpec,
     gpu: Gpu,
     profile: Profile = PROFILE,
-    on_progress: Progress = tell_nobody,
+    on_progress: OnProgress = tell_nobody,
 ) -> bytes:
     """Builds an engine; the arguments and errors are those of `compile_engine`.
 
@@ -206,7 +204,11 @@ def build_engine(
     log.messages.clear()
     events: SimpleQueue[_Event] = SimpleQueue()
     cancelled = threading.Event()
-    monitor = _monitor(trt, events=events, cancelled=cancelled)
+
+    def tell(phase: str, percent: int) -> None:
+        events.put((f"building the engine of {path.stem}: {phase}", percent, PERCENT))
+
+    monitor = progress_monitor(trt, tell=tell, cancelled=cancelled.is_set)
     config.progress_monitor = monitor
 
     def work() -> Any:
@@ -223,7 +225,7 @@ def _watch(
     *,
     events: SimpleQueue[_Event],
     cancelled: threading.Event,
-    on_progress: Progress,
+    on_progress: OnProgress,
 ) -> Any:
     """Runs the build in a thread of its own, so that this one can be interrupted in the meantime.
 
@@ -240,29 +242,6 @@ def _watch(
             cancelled.set()
             raise
     return future.result()
-
-
-def _monitor(trt: Any, *, events: SimpleQueue[_Event], cancelled: threading.Event) -> Any:
-    """TensorRT's view of the build: it may call from several threads, and stops when told so."""
-
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # trt is Any
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self._steps: dict[str, int] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._steps[phase_name] = num_steps
-            events.put((phase_name, 0, num_steps))
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            events.put((phase_name, step + 1, self._steps.get(phase_name, step + 1)))
-            return not cancelled.is_set()
-
-        def phase_finish(self, phase_name: str) -> None:
-            steps = self._steps.get(phase_name, 1)
-            events.put((phase_name, steps, steps))
-
-    return Monitor()
 
 
 def _key(file: GraphFile, *, spec: GraphSpec, gpu: Gpu, profile: Profile) -> EngineKey:
@@ -305,36 +284,30 @@ def _header(key: EngineKey, *, data: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def _locked(path: Path, *, on_progress: Progress) -> Iterator[None]:
+def _locked(path: Path, *, on_progress: OnProgress) -> Iterator[None]:
     """Keeps other processes from building the same engine; makes the cache's folder.
-
-    The lock's empty file stays: who removes it may take it from under one that has just got it.
 
     Raises:
         StorageError: the folder cannot be written.
     """
+    lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_suffix(".lock").open("ab")
+        _acquire(lock, on_progress=on_progress)
     except OSError as error:
         raise _unwritable(path.parent, reason=error.strerror or str(error)) from error
-    with file:  # closing it unlocks it
-        _lock(file, on_progress=on_progress)
-        yield
-
-
-def _lock(file: BinaryIO, *, on_progress: Progress) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
-
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, *, on_progress: OnProgress) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
         on_progress(WAITING, 0, 1)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
-        return  # a file system without locks
+        lock.acquire()
 
 
 def _unwritable(folder: Path, *, reason: str) -> StorageError:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import json
-import math
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
+from pydantic import computed_field
+
+from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.goldens.graph_checks import Check, describe_failures
@@ -23,8 +21,7 @@ from samclip_sdk.sign_off import SignOffKey, write_sign_off
 from samclip_sdk.verify.task_checks import golden_checks
 
 
-@dataclass(frozen=True)
-class VerificationReport:
+class VerificationReport(Record):
     """What `verify_bundle` found.
 
     Attributes:
@@ -34,6 +31,7 @@ class VerificationReport:
         versions: package -> version, of this one and the runtimes.
         date: ISO 8601, UTC.
         checks: in the order they were made.
+        passed: whether every check passed.
     """
 
     name: str
@@ -43,32 +41,11 @@ class VerificationReport:
     date: str
     checks: tuple[Check, ...]
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
+        """See above."""
         return all(check.passed for check in self.checks)
-
-    def to_json(self) -> str:
-        """The report as one line of JSON; an error that is not finite is null."""
-        checks: list[dict[str, Any]] = [
-            {
-                "name": check.name,
-                "error": check.error if math.isfinite(check.error) else None,
-                "bound": check.bound,
-                "passed": check.passed,
-            }
-            for check in self.checks
-        ]
-        content = {
-            "name": self.name,
-            **dataclasses.asdict(self.key),
-            "system": self.system,
-            "versions": self.versions,
-            "date": self.date,
-            "passed": self.passed,
-            "checks": checks,
-        }
-        return json.dumps(content, ensure_ascii=False)
 
     def raise_if_failed(self) -> None:
         """Raises VerificationError, naming the checks that failed, if any did."""
@@ -84,7 +61,7 @@ class VerificationReport:
             StorageError: it cannot be written.
         """
         self.raise_if_failed()
-        write_sign_off(self.key.path, report=self.to_json())
+        write_sign_off(self.key.path, report=self.model_dump_json())
 
 
 def verify_bundle(

@@ -100,7 +100,7 @@ def coco(path: Path) -> dict[str, Any]:
 @pytest.mark.usefixtures("sources")
 def test_pycocotools_reads_the_masks_back(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
-    found = answer(folder, "--labels", ",".join(LABELS), "-o", output)
+    found = answer(folder, *LABELS, "-o", output)
     assert (found["pictures"], found["annotations"], found["resumed"]) == (5, 10, 0)
     assert found["pictures_per_second"] == pytest.approx(5 / found["seconds"])
     read = COCO(str(output))
@@ -175,13 +175,13 @@ def write_odd_files(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("sources")
 def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) -> None:
     reasons = write_odd_files(folder)
-    found = answer(folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    found = answer(folder, "dog", "-o", tmp_path / "out.json")
     assert [each["name"] for each in found["skipped"]] == list(reasons)
     for each in found["skipped"]:
         assert reasons[each["name"]] in each["reason"]
         assert str(folder) not in each["reason"]
     assert found["pictures"] == len(coco(tmp_path / "out.json")["images"]) == 5
-    result = call(folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    result = call(folder, "dog", "-o", tmp_path / "out.json")
     assert result.exit_code == 0
     assert "8 skipped" in result.stdout
     assert "5 annotations of 5 pictures, 5 of them done before" in result.stdout
@@ -258,7 +258,7 @@ def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "notes.txt").touch()
     for expected in ("nothing there is called .jpg", "the first is broken.jpg: is not an image"):
-        result = call(folder, "--labels", "dog", "-o", output)
+        result = call(folder, "dog", "-o", output)
         assert result.exit_code == 1
         assert result.stdout == ""
         assert result.stderr.count("\n") == 1
@@ -267,28 +267,31 @@ def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
         (folder / "broken.jpg").write_bytes(b"broken")
     # Nothing was done, so nothing is lost with other labels.
     write_picture(folder / "good.png")
-    assert answer(folder, "--labels", "cat", "-o", output)["pictures"] == 1
+    assert answer(folder, "cat", "-o", output)["pictures"] == 1
 
 
-@pytest.mark.usefixtures("sources")
 @pytest.mark.parametrize(
-    "arguments",
+    ("code", "arguments"),
     [
-        ("nowhere", "--labels", "dog"),
-        ("FOLDER/a.png", "--labels", "dog"),
-        ("FOLDER",),
-        ("FOLDER", "--labels", "dog", "--labels-file", "FOLDER/a.png"),
-        ("FOLDER", "--labels-file", "FOLDER/a.png"),
-        ("FOLDER", "--labels", "dog", "-o", "out.png"),
-        ("FOLDER", "--labels", "dog", "-o", "nowhere/out.json"),
-        ("FOLDER", "--labels", "dog", "--threshold", "2"),
-        ("FOLDER", "--labels", "dog", "--readers", "0"),
+        (1, ("nowhere", "dog")),
+        (1, ("FOLDER/a.png", "dog")),
+        (1, ("FOLDER", "--labels-file", "FOLDER/a.png")),
+        (1, ("FOLDER", "dog", "-o", "nowhere/out.json")),
+        (2, ("FOLDER",)),
+        (2, ("FOLDER", "dog", "--labels-file", "FOLDER/a.png")),
+        (2, ("FOLDER", "dog", "-o", "out.png")),
+        (2, ("FOLDER", "dog", "--threshold", "2")),
+        (2, ("FOLDER", "dog", "--readers", "0")),
     ],
 )
-def test_wrong_usage_is_code_2(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_what_the_command_refuses(
+    folder: Path, sources: list[FakeSource], code: int, arguments: tuple[str, ...]
+) -> None:
+    """Before a model is opened."""
     result = call(*(each.replace("FOLDER", str(folder)) for each in arguments))
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == code, result.output
     assert result.stdout == ""
+    assert not sources
 
 
 def test_labels_are_checked_before_any_work(tmp_path: Path) -> None:
@@ -320,7 +323,7 @@ def test_a_foreign_output_is_left_alone(run: Callable[..., Any], tmp_path: Path)
 def test_the_command_replaces_a_foreign_output_only_if_told(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
     output.write_text("a year of work")
-    arguments = (folder, "--labels", "dog", "-o", output)
+    arguments = (folder, "dog", "-o", output)
     result = call(*arguments)
     assert result.exit_code == 1
     assert "--overwrite" in result.stderr
@@ -427,7 +430,7 @@ def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_pat
 def test_an_interrupt_keeps_what_is_done(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = (folder, "--labels", "dog", "-o", tmp_path / "out.json")
+    arguments = (folder, "dog", "-o", tmp_path / "out.json")
     threads = threading.active_count()
     asked = []
 
@@ -442,7 +445,7 @@ def test_an_interrupt_keeps_what_is_done(
         result = call(*arguments)
     assert result.exit_code == 130
     assert result.stdout == ""
-    assert "2 of 5 files are through; the same command goes on from there" in result.stderr
+    assert "annotating, 2 of 5; the same command goes on from there" in result.stderr
     assert threading.active_count() == threads
     assert not (tmp_path / "out.json").exists()
     assert answer(*arguments)["resumed"] == 2

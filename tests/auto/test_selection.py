@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,25 +13,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from samclip_sdk import SamClip, SamClipError
-from samclip_sdk.auto import selection, trials
+from samclip_sdk.auto import selection
 from samclip_sdk.auto.choice import AUTO, Selection, Trial
 from samclip_sdk.auto.selection import choose_again, find_candidates, remembered, select
+from samclip_sdk.auto.trials import try_candidates
 from samclip_sdk.bundle.artifact_sets import RuntimeSet
-from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import ASSETS, Bundle, open_bundle
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
-from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.trt_cuda import Gpu
-from samclip_sdk.session import Arrays, GraphFile, Session
 from tests.example_bundle import contents, manifest, stored, write_files
 
 ROOT = Path(__file__).parents[2]
@@ -282,105 +280,96 @@ class TestChoice:
         assert len(tried) == 2
 
 
+def tiny_copy(folder: Path, changes: dict[str, bytes]) -> Bundle:
+    """samclip-tiny with some files changed, as a faulty exporter would: it accounts for them."""
+    shutil.copytree(ASSETS / "samclip-tiny", folder)
+    write_files(folder, changes)
+    content = json.loads((folder / "manifest.json").read_text())
+    for graph in content["graphs"].values():
+        for artifact in graph["artifacts"]:
+            for each in (artifact, *artifact["weights"]):
+                if each["path"] in changes:
+                    each |= stored(each["path"], changes[each["path"]])
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return open_bundle(folder)
+
+
 class TestTrials:
-    """The real runtimes on the embedded bundle; what they take is given, lest it decide."""
-
-    @pytest.fixture(autouse=True)
-    def times(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-        """Runs the passes and tells other times; OpenVINO is the faster one."""
-        told = {"onnx": 2.0, "openvino": 1.0}
-        real = trials._median_ms
-
-        def median_ms(engine: Any) -> float:
-            assert real(engine) > 0
-            return told[engine.source.runtime]
-
-        monkeypatch.setattr(trials, "_median_ms", median_ms)
-        monkeypatch.setattr(trials, "_SECONDS", 0.0)
-        return told
+    """The real runtimes on the embedded bundle."""
 
     def test_loading_takes_the_fastest_and_does_not_warn(self, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with SamClip.load() as model:
-                assert (model.source.runtime, model.source.precision) == ("openvino", "fp32")
+                taken = (model.source.runtime, model.source.precision)
         known = remembered(
             open_bundle("samclip-tiny"), runtime=AUTO, precision=None, options=DEFAULT
         )
         assert known is not None
+        assert [each.name for each in known.trials] == ["onnx fp32", "openvino fp32"]
+        fastest = min(known.trials, key=lambda each: each.median_ms or math.inf)
+        assert taken == (fastest.runtime, fastest.precision) == (known.runtime, known.precision)
         for trial in known.trials:
+            assert trial.median_ms is not None
+            assert trial.median_ms > 0
             assert len(trial.goldens) > 20
             assert all(each.error is not None for each in trial.goldens)
             assert all(each.error <= each.bound for each in trial.goldens if each.error)
-        assert not (tmp_path / "cache" / "openvino").exists()
+        assert not (tmp_path / "cache" / "samclip-sdk" / "openvino").exists()
 
-    def test_what_computes_something_else_is_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def open_wrong(runtime: str, **arguments: Any) -> Session:
-            session = open_session(runtime, **arguments)
-            return Wrong(session) if runtime == "openvino" else session
-
-        monkeypatch.setattr("samclip_sdk.model_source.open_session", open_wrong)
+    @pytest.mark.parametrize(
+        ("path", "reason"),
+        [
+            ("onnx/mask_decoder.int8.weights", "checks failed on onnx int8: "),
+            ("onnx/mask_decoder.int8.onnx", "onnxruntime cannot load "),
+        ],
+        ids=["computes something else", "does not load"],
+    )
+    def test_what_is_faulty_is_out(self, tmp_path: Path, path: str, reason: str) -> None:
+        size = (ASSETS / "samclip-tiny" / path).stat().st_size
+        faulty = tiny_copy(tmp_path / "faulty", {path: bytes(size)})
         tried = choose_again(
-            open_bundle("samclip-tiny"),
-            runtime=AUTO,
-            precision=None,
-            options=RuntimeOptions(threads=1),
+            faulty, runtime="onnx", precision=AUTO, options=RuntimeOptions(threads=1)
         )
-        assert tried.runtime == "onnx"
-        refused = {each.name: each for each in tried.trials}["openvino fp32"]
-        assert "checks failed on openvino fp32" in refused.refused
-        assert refused.median_ms is None
+        refused = {each.name: each for each in tried.trials if each.refused}
+        assert list(refused) == ["onnx int8"]
+        assert reason in refused["onnx int8"].refused
+        assert refused["onnx int8"].median_ms is None
+        assert tried.precision in ("fp32", "fp16")
 
-    def test_what_does_not_load_is_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def open_or_fail(
-            runtime: str, *, files: Sequence[GraphFile], spec: GraphSpec, options: RuntimeOptions
-        ) -> Session:
-            if runtime == "openvino":
-                raise OSError("libopenvino.so:\n not found")
-            return open_session(runtime, files=files, spec=spec, options=options)
-
-        monkeypatch.setattr("samclip_sdk.model_source.open_session", open_or_fail)
-        tried = choose_again(
+    def test_tells_each_candidate(self) -> None:
+        told: list[tuple[str, int, int]] = []
+        (trial,) = try_candidates(
             open_bundle("samclip-tiny"),
-            runtime=AUTO,
-            precision=None,
-            options=RuntimeOptions(threads=1),
+            candidates=[RuntimeSet("onnx", "fp32", "fp32")],
+            options=RuntimeOptions(on_progress=lambda *each: told.append(each)),
+            seconds=0,
         )
-        assert tried.runtime == "onnx"
-        assert [each.refused for each in tried.trials] == ["", "libopenvino.so: not found"]
+        assert trial.median_ms is not None
+        assert told == [("trying samclip-tiny on onnx fp32", 0, 1)]
 
-    @pytest.mark.parametrize("compiled", [False, True])
+    @pytest.mark.parametrize(
+        ("compiled", "reason"),
+        [
+            (False, "has no engine for Pretend yet: run `samclip"),
+            (True, "no NVIDIA GPU is visible"),
+        ],
+    )
     def test_tensorrt_builds_no_engine_on_trial(
-        self, monkeypatch: pytest.MonkeyPatch, compiled: bool
+        self, monkeypatch: pytest.MonkeyPatch, compiled: bool, reason: str
     ) -> None:
-        def open_none(runtime: str, **arguments: Any) -> Session:
-            raise BundleError(f"opened {runtime}")
-
+        """The GPU is pretended; with engines for it, opening them says that it is not there."""
         gpu = Gpu(name="Pretend", compute_capability="8.9")
         monkeypatch.setattr("samclip_sdk.runtimes.trt_cuda.current_gpu", lambda: gpu)
         monkeypatch.setattr(
             "samclip_sdk.runtimes.trt_engine.is_compiled", lambda *_, **options: compiled
         )
-        monkeypatch.setattr("samclip_sdk.model_source.open_session", open_none)
-        (trial,) = trials.try_candidates(
+        (trial,) = try_candidates(
             open_bundle("samclip-tiny"),
             candidates=[RuntimeSet("tensorrt", "fp32", "fp32")],
             options=DEFAULT,
         )
-        wanted = "opened tensorrt" if compiled else "has no engine for Pretend yet: run `samclip"
-        assert wanted in trial.refused
-
-
-class Wrong:
-    """A session whose outputs are five percent too large."""
-
-    def __init__(self, session: Session) -> None:
-        self.inputs, self.outputs = session.inputs, session.outputs
-        self.close = session.close
-        self._session = session
-
-    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        return {name: array * np.float32(1.05) for name, array in self._session.run(feed).items()}
+        assert reason in trial.refused
 
 
 def test_a_remembered_choice_costs_no_import(data_folder: Path, tried: list[Any]) -> None:
@@ -413,26 +402,30 @@ class TestCommandLine:
         return result.stdout
 
     def test_tune(self, bundle: Bundle, tried: list[Any]) -> None:
-        found = json.loads(self.run("tune", str(bundle.root), "--precision", "auto", "--json"))
+        found = json.loads(
+            self.run("tune", "--model", str(bundle.root), "--precision", "auto", "--json")
+        )
         assert (found["runtime"], found["precision"]) == ("onnx", "int8")
-        table = self.run("tune", str(bundle.root))
+        table = self.run("tune", "--model", str(bundle.root))
         assert "chosen" in table
         assert "20.0 ms" in table
 
     def test_info_tells_what_auto_takes(self, bundle: Bundle, tried: list[Any]) -> None:
         def auto() -> Any:
-            return json.loads(self.run("info", str(bundle.root), "--runtimes", "--json"))["auto"]
+            return json.loads(
+                self.run("info", "--model", str(bundle.root), "--runtimes", "--json")
+            )["auto"]
 
         assert auto() == (
             "auto will try onnx fp32, openvino fp32 at the first load; `samclip tune` does it now"
         )
         chosen(bundle)
         assert auto()["runtime"] == "openvino"
-        assert "chosen on" in self.run("info", str(bundle.root), "--runtimes")
+        assert "chosen on" in self.run("info", "--model", str(bundle.root), "--runtimes")
 
     def test_info_with_one_candidate(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
         install(monkeypatch, "onnxruntime")
-        found = json.loads(self.run("info", str(bundle.root), "--runtimes", "--json"))
+        found = json.loads(self.run("info", "--model", str(bundle.root), "--runtimes", "--json"))
         assert found["auto"] == "auto runs example on onnx fp32: nothing else is installed"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from samclip_sdk import SamClip, VerificationError
+from samclip_sdk import OptionError, SamClip, VerificationError
 from samclip_sdk.bench import bench
 from samclip_sdk.bench.bench import bench_model, open_model
 from samclip_sdk.bench.timed_tasks import CLASSES, PRESENT, Workloads, steps_ms
@@ -68,7 +68,7 @@ def test_three_labels_are_present_whatever_is_asked(
     source: FakeSource, labels: int, text_encoder: bool
 ) -> None:
     workloads = Workloads(
-        SamClip(source), picture=picture(), labels=labels, text_encoder=text_encoder
+        SamClip(source), picture=picture(), label_count=labels, text_encoder=text_encoder
     )
     found = workloads.text3()
     assert len(found.labels) == labels
@@ -78,8 +78,8 @@ def test_three_labels_are_present_whatever_is_asked(
 
 @pytest.mark.parametrize("labels", [2, 151])
 def test_a_number_of_labels_that_cannot_be(source: FakeSource, labels: int) -> None:
-    with pytest.raises(ValueError, match="must be from 3 to 150"):
-        Workloads(SamClip(source), picture=picture(), labels=labels)
+    with pytest.raises(OptionError, match=r"label_count is .* must be from 3 to 150"):
+        Workloads(SamClip(source), picture=picture(), label_count=labels)
 
 
 def test_a_new_text_is_encoded_each_time(source: FakeSource) -> None:
@@ -100,19 +100,27 @@ def test_steps_add_up(source: FakeSource) -> None:
 def test_a_model_is_benched(monkeypatch: pytest.MonkeyPatch, source: FakeSource) -> None:
     monkeypatch.setattr(bench, "open_source", lambda *_, **__: source)
     monkeypatch.setattr(bench, "_checkpoint_bytes", lambda _: 17)
-    told: list[str] = []
-    report = bench_model("fake", image=picture(), labels=5, seconds=0, on_progress=told.append)
+    told: list[tuple[str, int, int]] = []
+    report = bench_model(
+        "fake",
+        image=picture(),
+        label_count=5,
+        seconds=0,
+        on_progress=lambda *each: told.append(each),
+    )
     assert list(report.workloads) == NAMES
-    assert [*NAMES, "steps"] == told
+    assert told == [
+        (f"timing {name}", index, 6) for index, name in enumerate([*NAMES, "the steps"])
+    ]
     for each in report.workloads.values():
         assert each.warm.n == 10
         assert each.first_ms > 0
         assert each.images_per_s == pytest.approx(1000 / each.warm.mean_ms, rel=0.01)
     assert report.steps["text_encoder"].n == 10
-    assert (report.runtime, report.precision, report.labels) == ("fake", "fp32", 5)
+    assert (report.runtime, report.precision, report.label_count) == ("fake", "fp32", 5)
     assert (report.picture_px, report.artifact_bytes) == ((100, 50), 17)
     assert report.peak_rss_bytes is None or report.peak_rss_bytes > 2**24
-    content = json.loads(report.to_json())
+    content = json.loads(report.model_dump_json())
     assert content["workloads"]["point"]["warm"]["n"] == 10
 
 
@@ -146,7 +154,7 @@ def test_artifact_bytes_are_of_the_files_that_are_read(no_sign_off: Path) -> Non
 
 def test_the_command(no_sign_off: Path) -> None:
     image = write_picture(no_sign_off / "picture.png")
-    options = ("--runtime", "onnx", "--threads", "1", "--seconds", "0", "--image", image)
+    options = (image, "--runtime", "onnx", "--threads", "1", "--seconds", "0")
     result = run(*options, "--unverified", "--json")
     assert result.exit_code == 0, result.output
     assert result.stdout.count("\n") == 1

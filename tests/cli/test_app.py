@@ -1,8 +1,14 @@
-"""The command line: answers on standard output, one line of error on standard error, exit codes."""
+"""The command line on the embedded bundle: answers, one line of error, exit codes, Ctrl-C."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +17,20 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from samclip_sdk import SamClip
+from samclip_sdk import __version__
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.masks import rle_to_mask
-from samclip_sdk.runtimes.options import OnProgress
-from tests.fake_source import fake_client, write_picture
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "examples" / "images"
+LUNCH, MEADOW, TOYS = (str(IMAGES / f"{name}.jpg") for name in ("lunch", "meadow", "toys"))
+ONNX = ("--runtime", "onnx", "--threads", "1")
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> str:
-    return str(write_picture(tmp_path / "picture.png"))
-
-
-@pytest.fixture
-def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Puts a fake model behind `SamClip.load`; holds how it was called."""
-    calls: list[dict[str, Any]] = []
-
-    def load(runtime: str, *, on_progress: OnProgress, **options: Any) -> SamClip:
-        on_progress("opening", 0, 1)
-        calls.append({"runtime": runtime, **options})
-        return fake_client(tmp_path)[0]
-
-    monkeypatch.setattr(SamClip, "load", load)
-    return calls
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, env=env)
 
 
 def answer(*arguments: str) -> dict[str, Any]:
@@ -51,166 +42,265 @@ def answer(*arguments: str) -> dict[str, Any]:
     return content
 
 
-def fails(*arguments: str) -> str:
+def table(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(*arguments: str, code: int = 1) -> str:
     """The one line of error of a run that fails."""
     result = run(*arguments)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == code, result.output
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: ")
     return result.stderr
 
 
-@pytest.mark.usefixtures("loaded")
-def test_classify(image: str) -> None:
-    found = answer("classify", image, "zebra", "dog")
-    assert found["labels"] == ["zebra", "dog"]
-    assert found["probs"][1] > 0.9
-    table = run("classify", image, "zebra", "dog").stdout
-    assert table.index("dog") < table.index("zebra")
-    assert " ms" in table
+class TestAnswers:
+    def test_classify(self, tmp_path: Path) -> None:
+        found = answer("classify", LUNCH, "apple", "piano", *ONNX)
+        assert found["labels"] == ["apple", "piano"]
+        assert found["probs"][0] > 0.5
+        labels = tmp_path / "labels.txt"
+        labels.write_text("\ufeffpiano\n\n apple \n", encoding="utf-8")
+        rows = table("classify", LUNCH, "--labels-file", str(labels), *ONNX)
+        assert rows.index("apple") < rows.index("piano")
+        assert " ms" in rows
+
+    def test_text_writes_overlay_and_coco(self, tmp_path: Path) -> None:
+        overlay, coco = tmp_path / "overlay.png", tmp_path / "masks.json"
+        outputs = ("-o", str(overlay), "-o", str(coco))
+        found = answer("text", LUNCH, "apple", "piano", *ONNX, *outputs)
+        assert [each["label"] for each in found["annotations"]] == ["apple"]
+        with Image.open(overlay) as drawn, Image.open(LUNCH) as plain:
+            assert drawn.size == plain.size
+            size = plain.size
+        stored = json.loads(coco.read_text())["annotations"][0]["segmentation"]
+        assert rle_to_mask(stored).shape == size[::-1]
+        assert "absent" in table("text", LUNCH, "piano", *ONNX)
+
+    def test_text_options(self) -> None:
+        assert not answer("text", LUNCH, "apple", *ONNX, "--threshold", "1")["annotations"]
+        found = answer("text", LUNCH, "apple", *ONNX, "--no-refine", "--mask-threshold", "0")
+        assert found["annotations"][0]["points"] == []
+        found = answer("text", LUNCH, "apple", *ONNX, "--points-per-class", "1", "--seed", "3")
+        assert len(found["annotations"][0]["points"]) == 1
+
+    def test_segment(self) -> None:
+        found = answer("segment", LUNCH, *ONNX, "--box", "20,210,300,370", "--box", "0,0,90,90")
+        assert [each["prompt_index"] for each in found["annotations"]] == [0, 0, 0, 1, 1, 1]
+        one = answer("segment", TOYS, *ONNX, "--point", "216,470", "--no-multimask")
+        assert len(one["annotations"]) == 1
+        points = ("--point", "216,470", "--point", "9,9,0")
+        two = answer("segment", TOYS, *ONNX, *points, "--no-multimask", "--mask-threshold", "5")
+        assert two["annotations"][0]["area"] < one["annotations"][0]["area"]
+        assert "predicted IoU" in table("segment", TOYS, *ONNX, "--point", "216,470")
+
+    def test_embed(self, tmp_path: Path) -> None:
+        found = answer("embed", MEADOW, *ONNX, "-o", str(tmp_path / "image.npy"))
+        stored = np.load(tmp_path / "image.npy")
+        np.testing.assert_allclose(stored, found["embeddings"], atol=1e-6)
+        assert np.linalg.norm(stored) == pytest.approx(1, abs=1e-5)
+        texts = answer("embed", "--text", "a photo of a dog.", "--text", "cat", *ONNX)
+        assert texts["names"] == ["a photo of a dog.", "cat"]
+        assert f"{stored.shape[1]} numbers" in table("embed", MEADOW, *ONNX)
+
+    def test_the_version(self) -> None:
+        assert table("--version") == f"samclip-sdk {__version__}\n"
+        command = [sys.executable, "-m", "samclip_sdk", "--version"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout == f"samclip-sdk {__version__}\n"
+
+    def test_a_warning_is_one_line(self) -> None:
+        result = run("classify", MEADOW, "dog", "x" * 10_000, *ONNX, "--json")
+        assert result.exit_code == 0
+        assert result.stderr.count("\n") == 1
+        assert result.stderr.startswith("warning: 'xxx")
+        json.loads(result.stdout)
 
 
-@pytest.mark.usefixtures("loaded")
-def test_text_writes_overlay_and_coco(image: str, tmp_path: Path) -> None:
-    overlay, coco = tmp_path / "overlay.png", tmp_path / "masks.json"
-    found = answer("text", image, "dog", "zebra", "-o", str(overlay), "-o", str(coco))
-    assert [each["label"] for each in found["annotations"]] == ["dog"]
-    with Image.open(overlay) as drawn:
-        assert drawn.size == (100, 50)
-        with Image.open(image) as plain:
-            assert np.asarray(drawn.convert("RGB")).tolist() != np.asarray(plain).tolist()
-    mask = rle_to_mask(json.loads(coco.read_text())["annotations"][0]["segmentation"])
-    assert mask[:40, :40].mean() > 0.9
-    assert "absent" in run("text", image, "dog", "zebra").stdout
+class TestErrors:
+    """Of what is given, before any work: the model is not there either, and no one asks for it."""
 
+    NO_MODEL = ("--model", "none")
 
-@pytest.mark.usefixtures("loaded")
-def test_text_options(image: str) -> None:
-    assert not answer("text", image, "dog", "--threshold", "1")["annotations"]
-    found = answer("text", image, "dog", "--no-refine", "--mask-threshold", "0", "--seed", "3")
-    assert found["annotations"][0]["points"] == []
-    found = answer("text", image, "dog", "--points-per-class", "1")
-    assert len(found["annotations"][0]["points"]) == 1
-
-
-@pytest.mark.usefixtures("loaded")
-def test_segment(image: str) -> None:
-    found = answer("segment", image, "--box", "25,12,75,38", "--box", "0,0,50,25")
-    assert [each["prompt_index"] for each in found["annotations"]] == [0, 1]
-    np.testing.assert_allclose(found["annotations"][0]["bbox"], [25, 12, 50, 26], atol=2)
-    assert len(answer("segment", image, "--point", "9,9", "--multimask")["annotations"]) == 3
-    found = answer("segment", image, "--point", "9,9", "--point", "50,9,0", "--box", "0,0,50,25")
-    assert len(found["annotations"]) == 1
-    assert "predicted IoU" in run("segment", image, "--point", "9,9").stdout
-
-
-@pytest.mark.usefixtures("loaded")
-def test_embed(image: str, tmp_path: Path) -> None:
-    found = answer("embed", image, "-o", str(tmp_path / "image.npy"))
-    assert np.load(tmp_path / "image.npy").shape == (1, 256)
-    texts = answer("embed", "--text", "a photo of a dog.", "--text", "cat")
-    assert texts["names"] == ["a photo of a dog.", "cat"]
-    assert np.dot(texts["embeddings"][0], found["embeddings"][0]) == pytest.approx(1, abs=1e-5)
-    assert "256 numbers" in run("embed", image).stdout
-
-
-def test_model_runtime_and_precision_are_passed_on(
-    image: str, loaded: list[dict[str, Any]]
-) -> None:
-    options = ("--model", "here.zip", "--runtime", "onnx", "--precision", "fp16", "--threads", "2")
-    answer("classify", image, "dog", *options)
-    assert loaded == [{"runtime": "onnx", "model": "here.zip", "precision": "fp16", "threads": 2}]
-
-
-@pytest.mark.usefixtures("loaded")
-def test_errors_are_one_line_and_code_1(image: str, tmp_path: Path) -> None:
-    assert "no such file" in fails("text", str(tmp_path / "none.png"), "dog")
-    assert "outside the image" in fails("segment", image, "--point", "500,9")
-    assert "reversed" in fails("segment", image, "--box", "9,9,1,1")
-    assert "label 7" in fails("segment", image, "--point", "9,9,7")
-    assert "text 0 is empty" in fails("classify", image, "")
-    assert "numbers of prompts" in fails(
-        "segment", image, "--point", "9,9", "--box", "0,0,9,9", "--box", "0,0,8,8"
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("classify", "none.png", "dog"), "none.png: no such file"),
+            (
+                ("embed", "--text", "dog", "-o", "none/x.npy"),
+                "cannot write none/x.npy: there is",
+            ),
+            (("text", LUNCH, "dog", "-o", "none/masks.png"), "cannot write none/masks.png: there"),
+            (
+                ("text", LUNCH, "dog", "-o", "/dev/null/masks.png"),
+                "cannot write /dev/null/masks.png",
+            ),
+            (("annotate", "none", "dog"), "none is not a folder"),
+            (("annotate", "examples", "dog", "-o", "none/a.json"), "cannot write none/a.json: "),
+            (("classify", LUNCH, "--labels-file", "none"), "the labels in none cannot be read"),
+            (("classify", LUNCH, "--labels-file", LUNCH), "it is not text in UTF-8"),
+            (("classify", LUNCH, "dog", "--threads", "-1"), "threads is -1"),
+            (("classify", LUNCH, "dog", "--device", "gpu 1"), "device is 'gpu 1'"),
+            (
+                ("classify", LUNCH, "dog", "--runtime", "openvino", "--provider", "X"),
+                "openvino does not take providers=('X',)",
+            ),
+            (
+                ("classify", LUNCH, "dog", "--runtime", "onnx", "--compute-units", "cpu_only"),
+                "onnx does not take compute_units='cpu_only'",
+            ),
+            (("classify", LUNCH, "dog", "--runtime", "tpu"), "there is no runtime 'tpu'"),
+            (("bench", "none.png"), "none.png: no such file"),
+            (("bench", "--label-count", "2"), "label_count is 2"),
+            (("bench", "--seconds", "nan"), "seconds is nan"),
+            (("verify", "--runtime", "torch"), "bundles do not run on 'torch'"),
+        ],
     )
+    def test_one_line_and_code_1(
+        self, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+    ) -> None:
+        monkeypatch.chdir(ROOT)
+        assert message in fails(*arguments, *self.NO_MODEL)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("classify", LUNCH),
+            ("classify", LUNCH, "dog", "--labels-file", LUNCH),
+            ("text", LUNCH, "dog", "-o", "masks.gif"),
+            ("segment", LUNCH),
+            ("segment", LUNCH, "--point", "9"),
+            ("segment", LUNCH, "--point", "x,y"),
+            ("segment", LUNCH, "--point", "9,9,0.5"),
+            ("segment", LUNCH, "--box", "1,2,3"),
+            ("embed",),
+            ("embed", LUNCH, "--text", "dog"),
+            ("embed", LUNCH, "-o", "vector.txt"),
+            ("annotate", str(IMAGES), "dog", "-o", "masks.txt"),
+        ],
+    )
+    def test_wrong_usage_is_code_2(self, arguments: tuple[str, ...]) -> None:
+        fails(*arguments, *self.NO_MODEL, code=2)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [("fly",), ("text", LUNCH, "dog", "--threshold", "2"), ("bench", "--label-count", "x")],
+    )
+    def test_what_no_command_has(self, arguments: tuple[str, ...]) -> None:
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+
+    def test_of_prompts_and_texts(self) -> None:
+        assert "reversed" in fails("segment", LUNCH, *ONNX, "--box", "9,9,1,1")
+        assert "label 7" in fails("segment", LUNCH, *ONNX, "--point", "9,9,7")
+        assert "text 0 is empty" in fails("classify", LUNCH, *ONNX, "")
+
+    @pytest.mark.parametrize("verb", ["info", "verify", "bench", "tune", "compile"])
+    def test_a_model_that_is_not_there(self, verb: str) -> None:
+        assert "there is no bundle none.zip" in fails(verb, "--model", "none.zip")
+
+    def test_a_precision_that_is_not_there(self) -> None:
+        assert "not for onnx int4" in fails("classify", LUNCH, "dog", *ONNX, "--precision", "int4")
+
+    def test_compile_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_gpu() -> None:
+            raise RuntimeMissingError("there is no GPU")
+
+        monkeypatch.setattr("samclip_sdk.runtimes.trt_cuda.current_gpu", no_gpu)
+        assert "there is no GPU" in fails("compile")
 
 
-def test_a_model_that_is_not_there(image: str) -> None:
-    assert "there is no bundle none.zip" in fails("classify", image, "dog", "--model", "none.zip")
-    assert "there is no runtime 'tpu'" in fails("text", image, "dog", "--runtime", "tpu")
-    assert "there is no bundle" in fails("info", "none.zip")
-    assert "there is no bundle" in fails("verify", "none.zip")
+class TestInfo:
+    def test_a_row_a_graph_and_a_column_a_precision(self) -> None:
+        bundle = open_bundle("samclip-tiny")
+        found = answer("info")
+        assert found["id"] == bundle.id
+        assert found["manifest"]["name"] == "samclip-tiny"
+        printed = table("info")
+        for graph in bundle.manifest.graphs:
+            assert printed.count(f" {graph} ") == 1
+        (header,) = (line for line in printed.splitlines() if "onnx fp32" in line)
+        assert re.search("onnx fp32.*onnx fp16.*onnx int8", header)
+        for stored in bundle.manifest.stored_files():
+            assert stored.sha256[:16] not in printed
+            assert stored.sha256[:16] in table("info", "--files")
+
+    def test_runtimes(self) -> None:
+        found = {each["name"]: each for each in answer("info", "--runtimes")["runtimes"]}
+        assert found["onnx CPUExecutionProvider"]["loads"]
+        assert not found["tensorrt"]["loads"]
+        assert not any("Azure" in name for name in found)
+        printed = table("info", "--runtimes")
+        assert found["onnx CPUExecutionProvider"]["version"] in printed
+
+    def test_a_command_to_be_copied_is_not_cut(self) -> None:
+        """However narrow the terminal is."""
+        narrow = run("info", "--runtimes", env={"FORCE_COLOR": "1", "COLUMNS": "40"}).stdout
+        reasons = [each["reason"] for each in answer("info", "--runtimes")["runtimes"]]
+        for reason in filter(None, reasons):
+            assert reason in narrow
+        assert "…" not in narrow
 
 
-@pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("classify", "IMAGE"),
-        ("text", "IMAGE", "dog", "--threshold", "2"),
-        ("text", "IMAGE", "dog", "-o", "masks.gif"),
-        ("text", "IMAGE", "dog", "-o", "no folder/masks.png"),
-        ("segment", "IMAGE"),
-        ("segment", "IMAGE", "--point", "9"),
-        ("segment", "IMAGE", "--point", "x,y"),
-        ("segment", "IMAGE", "--point", "9,9,0.5"),
-        ("segment", "IMAGE", "--box", "1,2,3"),
-        ("embed",),
-        ("embed", "IMAGE", "--text", "dog"),
-        ("embed", "IMAGE", "-o", "vector.txt"),
-        ("fly",),
-    ],
-)
-def test_wrong_usage_is_code_2(image: str, arguments: tuple[str, ...]) -> None:
-    result = run(*(image if each == "IMAGE" else each for each in arguments))
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
+class TestVerify:
+    def test_a_verdict_first(self, tiny_bundle: Path, user_folders: Path) -> None:
+        model = ("--model", str(tiny_bundle))
+        found = answer("verify", *model, "--runtime", "onnx")
+        assert found["passed"]
+        key = found["key"]
+        assert key["providers"] == ["CPUExecutionProvider"]
+        folder = user_folders / "data" / "samclip-sdk" / "verified"
+        (report,) = folder.glob(f"{key['bundle_id']}-onnx-*")
+        assert json.loads(report.read_text()) == found
+        printed = table("verify", *model)
+        verdicts = printed.splitlines()
+        assert verdicts[0].startswith("passed: samclip-test on onnx fp32, ")
+        assert all(each.startswith("passed: ") for each in verdicts)
+        listed = table("verify", *model, "--runtime", "onnx", "--checks").splitlines()
+        assert listed[0].startswith("passed: ")
+        assert len(listed) > len(found["checks"])
+
+    def test_of_artifacts_that_are_not_there(self, tiny_bundle: Path) -> None:
+        model = ("--model", str(tiny_bundle))
+        assert "onnx fp32" in fails("verify", *model, "--precision", "int8")
+        assert "Core ML" in fails("verify", *model, "--runtime", "coreml")
+        assert "onnx-gpu" in fails("verify", *model, "--runtime", "onnx", "--device", "cuda")
+        nothing = fails("verify", *model, "--compute-units", "cpu_only")
+        assert "nothing of samclip-test runs here in this way" in nothing
 
 
-@pytest.mark.usefixtures("loaded")
-def test_a_warning_is_one_line(image: str) -> None:
-    result = run("classify", image, "dog", "x" * 10_000, "--json")
-    assert result.exit_code == 0
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("warning: 'xxx")
-    json.loads(result.stdout)
-
-
-def test_info(tiny_bundle: Path) -> None:
-    found = answer("info", str(tiny_bundle))
-    assert found["manifest"]["name"] == "samclip-test"
-    table = run("info", str(tiny_bundle)).stdout
-    assert "mask_decoder" in table
-    assert found["id"] in table
-
-
-def test_info_on_runtimes() -> None:
-    found = {each["name"]: each for each in answer("info", "--runtimes")["runtimes"]}
-    assert found["onnx CPUExecutionProvider"]["loads"]
-    assert not found["tensorrt"]["loads"]
-    table = run("info", "--runtimes").stdout
-    assert found["onnx CPUExecutionProvider"]["version"] in table
-    assert "why not" in table
-
-
-def test_verify(tiny_bundle: Path, user_folders: Path) -> None:
-    found = answer("verify", str(tiny_bundle), "--runtime", "onnx")
-    assert found["passed"]
-    (report,) = (user_folders / "data" / "samclip-sdk" / "verified").glob(f"{found['bundle_id']}-*")
-    assert json.loads(report.read_text()) == found
-    table = run("verify", str(tiny_bundle)).stdout
-    assert "FAILED" not in table
-
-
-def test_verify_of_artifacts_that_are_not_there(tiny_bundle: Path) -> None:
-    bundle = str(tiny_bundle)
-    assert "onnx fp32" in fails("verify", bundle, "--precision", "int8")
-    assert "Core ML" in fails("verify", bundle, "--runtime", "coreml")
-
-
-def test_compile_without_a_gpu(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_gpu() -> None:
-        raise RuntimeMissingError("there is no GPU")
-
-    monkeypatch.setattr("samclip_sdk.runtimes.trt_cuda.current_gpu", no_gpu)
-    assert "there is no GPU" in fails("compile", str(tiny_bundle))
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
+    """One line, code 130; the same command then goes on."""
+    pictures, output = tmp_path / "pictures", tmp_path / "found.json"
+    pictures.mkdir()
+    for index in range(60):
+        shutil.copy(LUNCH, pictures / f"{index:02}.jpg")
+    command = [sys.executable, "-m", "samclip_sdk", "annotate", str(pictures), "apple", *ONNX]
+    command += ["--output", str(output)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    log = output.with_name("found.progress.jsonl")
+    until = time.monotonic() + 60
+    while time.monotonic() < until and (not log.exists() or log.read_bytes().count(b"\n") < 4):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed == ""
+    assert re.fullmatch(
+        r"interrupted: annotating, \d+ of 60; the same command goes on from there\n", said
+    )
+    assert {each.name for each in tmp_path.iterdir()} == {"pictures", log.name}
+    for path in sorted(pictures.iterdir())[4:]:
+        path.unlink()
+    found = answer("annotate", str(pictures), "apple", *ONNX, "-o", str(output))
+    assert (found["pictures"], found["skipped"]) == (4, [])
+    assert found["resumed"] >= 3
+    assert len(json.loads(output.read_text())["images"]) == 4

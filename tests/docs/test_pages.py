@@ -119,7 +119,7 @@ def test_wrong_usage_is_found() -> None:
     """The test above proves nothing if any line would do."""
     assert "No such option" in usage_problem(["samclip", "verify", "--pictures", "x"])
     assert usage_problem(["samclip", "info", "--runtimes", "one", "two"]).startswith("unexpected")
-    assert usage_problem(["samclip", "classify"]) == "image, labels missing"
+    assert usage_problem(["samclip", "classify"]) == "image missing"
     assert usage_problem(["samclip", "classify"], whole=False) == ""
     assert usage_problem(["samclip", "classiffy", "x.jpg"]) == "no command classiffy"
 

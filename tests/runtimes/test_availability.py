@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from functools import partial
 from typing import Any
 
 import onnxruntime
 import pytest
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.availability import check_runtime, runtime_states
+from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime, runtime_states
 from samclip_sdk.runtimes.versions import installed_versions
 
 
@@ -64,11 +65,18 @@ def test_two_packages_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "extra"),
-    [("onnx", "onnx"), ("coreml", "coreml"), ("openvino", "openvino"), ("auto", "onnx")],
+    [("onnx", "onnx"), ("coreml", "coreml"), ("openvino", "openvino"), (None, "onnx")],
 )
 def test_a_missing_package_names_the_command(
-    monkeypatch: pytest.MonkeyPatch, runtime: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, runtime: str | None, extra: str
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check = check_any_runtime if runtime is None else partial(check_runtime, runtime)
     with pytest.raises(RuntimeMissingError, match=rf'pip install "samclip-sdk\[{extra}\]"'):
-        check_runtime(runtime)
+        check()
+
+
+def test_what_runs_no_bundles() -> None:
+    for runtime in ("torch", "auto", "abacus"):
+        with pytest.raises(RuntimeMissingError, match=f"bundles do not run on '{runtime}': use"):
+            check_runtime(runtime)

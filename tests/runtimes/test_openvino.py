@@ -128,7 +128,7 @@ class TestPrecision:
         return OpenVINOSession(
             replace(file, precision=precision),
             spec=bundle.manifest.graphs[graph],
-            keep_compiled=False,
+            options=RuntimeOptions(keep_compiled=False),
         )
 
     @pytest.mark.parametrize(
@@ -297,6 +297,6 @@ class TestCache:
         path = write_onnx(tmp_path / "graph.onnx")
         open_file(path)  # its sha256 is not known
         file = GraphFile(path, sha256=file_sha256(path))
-        OpenVINOSession(file, spec=SPEC, keep_compiled=False)
+        OpenVINOSession(file, spec=SPEC, options=RuntimeOptions(keep_compiled=False))
         assert core.compiled == 2
         assert not cache_folder().exists()

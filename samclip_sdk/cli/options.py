@@ -1,0 +1,208 @@
+"""The arguments and options that commands share: named, explained and checked in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from samclip_sdk.atomic_file import check_target
+from samclip_sdk.cli.terminal import Display, WrongUsageError
+from samclip_sdk.client import DEFAULT_MODEL, SamClip
+from samclip_sdk.errors import ImageError, TextError, one_line
+from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+
+Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
+OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
+Labels = Annotated[
+    list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog 'red car'")
+]
+LabelsFile = Annotated[
+    Path | None, typer.Option(help="instead of them a text file, with a label in each line")
+]
+MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
+BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
+AnyPrecision = Annotated[
+    str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a model runs; see `RuntimeOptions`."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1 or, with torch, mps; by default the runtime's choice"),
+    ] = None
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="instead of a device, an execution provider of onnx; repeatable, the preferred "
+            "one first"
+        ),
+    ] = None
+    compute_units: Annotated[
+        str | None, typer.Option(help=f"of coreml: {', '.join(COMPUTE_UNITS)}")
+    ] = None
+    threads: Annotated[int, typer.Option(help="of onnx and openvino; 0: their choice")] = 0
+
+    def for_runtime(self, display: Display) -> RuntimeOptions:
+        """The same as the SDK takes it; what takes long is shown.
+
+        Raises:
+            OptionError: one of them is nothing that any runtime could take.
+        """
+        return RuntimeOptions(
+            device=self.device,
+            providers=self.provider or (),
+            compute_units=self.compute_units or COMPUTE_UNITS[0],
+            threads=self.threads,
+            on_progress=display.show,
+        )
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model is opened, and on what."""
+
+    model: Annotated[str, typer.Option(help="a bundle's folder, .zip or name; or a checkpoint")] = (
+        DEFAULT_MODEL
+    )
+    runtime: Annotated[
+        str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
+    ] = "auto"
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
+    ] = None
+
+    def load(self, run: RunOptions, *, display: Display) -> SamClip:
+        """Opens the model; raises what `SamClip.load` raises."""
+        options = run.for_runtime(display)
+        return SamClip.load(
+            self.runtime,
+            model=self.model,
+            precision=self.precision,
+            device=options.device,
+            providers=options.providers,
+            compute_units=options.compute_units,
+            threads=options.threads,
+            on_progress=options.on_progress,
+        )
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How labels become masks; see `SamClip.segment_text`."""
+
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
+    ] = None
+    mask_threshold: MaskThreshold = None
+    points_per_class: Annotated[int, typer.Option(min=1, help="points drawn for a label")] = 3
+    refine: Annotated[
+        bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
+    ] = True
+    seed: Annotated[int, typer.Option(min=0, help="of the draw of points")] = 0
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Makes each field of the groups that a command takes an option of its own.
+
+    Typer reads a function's signature, and knows no groups of options: without this every command
+    would repeat all of them.
+
+    Args:
+        command: some of whose parameters are annotated with a dataclass.
+
+    Returns:
+        The command as Typer is to see it.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
+    }
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += inspect.signature(groups[name], eval_str=True).parameters.values()
+        else:
+            parameters.append(parameter.replace(annotation=hints[name]))
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+
+    def call(**given: Any) -> None:
+        own = {
+            name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**given, **own)
+
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
+
+
+def read_labels(labels: Sequence[str] | None, file: Path | None) -> list[str]:
+    """The labels that were given one way or the other.
+
+    Raises:
+        WrongUsageError: none was given, or both ways were taken.
+        TextError: the file is not text.
+    """
+    if bool(labels) == (file is not None):
+        raise WrongUsageError("give labels or --labels-file, one of the two")
+    if file is None:
+        return list(labels or ())
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise TextError(f"the labels in {one_line(file)} cannot be read: {reason}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def check_output(path: Path, *, endings: Sequence[str]) -> None:
+    """Refuses an output that could not be written, before any work is done for it.
+
+    Raises:
+        WrongUsageError: its name ends in something else.
+        StorageError: it cannot be written there.
+    """
+    check_ending(path, endings=endings)
+    check_target(path)
+
+
+def check_ending(path: Path, *, endings: Sequence[str]) -> None:
+    """Refuses a file whose name does not tell what it is to hold.
+
+    Raises:
+        WrongUsageError: its name ends in something else.
+    """
+    if path.suffix.lower() not in endings:
+        raise WrongUsageError(f"{one_line(path)} must end in {_either(endings)}")
+
+
+def _either(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def check_picture(path: Path) -> None:
+    """Refuses a picture that is not there, before a model is opened for it.
+
+    Raises:
+        ImageError: there is no such file.
+    """
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # ValueError: NUL in the name
+        there = False
+    if not there:
+        raise ImageError(f"{one_line(path)}: no such file")

@@ -1,0 +1,150 @@
+"""`samclip verify`: does this device compute what the reference did? A verdict, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from samclip_sdk.bundle.artifact_sets import runtime_sets
+from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel, RunOptions, grouped
+from samclip_sdk.cli.terminal import Display, print_line, print_table, working
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.goldens.graph_checks import Check, describe_failures
+from samclip_sdk.runtimes.availability import check_runtime, runtime_states
+from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, check_options, why_refused
+from samclip_sdk.verify.verify import VerificationReport, verify_bundle
+
+
+@grouped
+def verify(
+    *,
+    model: BundleModel = DEFAULT_MODEL,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="onnx, openvino, coreml or tensorrt; by default all but the last"),
+    ] = None,
+    precision: AnyPrecision = None,
+    checks: Annotated[
+        bool, typer.Option("--checks", help="list every check, not only those that failed")
+    ] = False,
+    run: RunOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle's files, and that this device computes what the reference did.
+
+    What passes is signed off: loading it here in the same way warns no more.
+    """
+    with working("checking the files") as display:
+        reports = _verify_all(display, model=model, runtime=runtime, precision=precision, run=run)
+        for report in reports:
+            if report.passed:
+                report.sign_off()
+    for report in reports:
+        print_line(report.model_dump_json() if as_json else _verdict(report))
+    if not as_json:
+        for report in reports:
+            _print_checks(report, all_of_them=checks)
+    with working("telling"):
+        for report in reports:
+            report.raise_if_failed()
+
+
+def _verify_all(
+    display: Display, *, model: str, runtime: str | None, precision: str | None, run: RunOptions
+) -> list[VerificationReport]:
+    """Verifies each set of artifacts that was asked for, on Core ML with each of its units."""
+    options = run.for_runtime(display)
+    if runtime is not None:
+        check_runtime(runtime)
+        check_options(runtime, options=options)
+    bundle = open_bundle(model)
+    ways = [
+        (each, replace(options, compute_units=units))
+        for each in _choose(bundle, runtime=runtime, precision=precision, options=options)
+        for units in _units(each[0], asked=run.compute_units, options=options)
+    ]
+    reports = []
+    for index, ((kind, each), own) in enumerate(ways):
+
+        def show(check: Check, done: int = index, name: str = kind) -> None:
+            display.show(f"verifying {name}: {check.name}", done, len(ways))
+
+        reports.append(
+            verify_bundle(model, runtime=kind, precision=each, options=own, on_check=show)
+        )
+    return reports
+
+
+def _units(runtime: str, *, asked: str | None, options: RuntimeOptions) -> tuple[str, ...]:
+    each_in_turn = runtime == "coreml" and asked is None
+    return COMPUTE_UNITS if each_in_turn else (options.compute_units,)
+
+
+def _choose(
+    bundle: Bundle, *, runtime: str | None, precision: str | None, options: RuntimeOptions
+) -> list[tuple[str, str | None]]:
+    """The sets of artifacts to verify: those asked for, or all that run here with these options.
+
+    Raises:
+        RuntimeMissingError: there is none.
+    """
+    # TensorRT would build the engines of every precision, for minutes: one at a time.
+    if runtime is not None and (precision is not None or runtime == "tensorrt"):
+        return [(runtime, precision)]
+    asked = [
+        each
+        for each in runtime_sets(bundle)
+        if runtime in (None, each.runtime) and precision in (None, each.precision)
+    ]
+    if not asked:
+        return [(runtime or "onnx", precision)]  # verifying it says what there is instead
+    states = runtime_states()
+    loading = {state.name.partition(" ")[0] for state in states if state.loads} - {"tensorrt"}
+    failing = {state.name for state in states if not state.loads}
+    chosen: list[tuple[str, str | None]] = [
+        (each.runtime, each.precision)
+        for each in asked
+        if str(each) not in failing
+        # What was named and does not run says so itself.
+        if runtime is not None
+        or (each.runtime in loading and not why_refused(each.runtime, options=options))
+    ]
+    if not chosen:
+        raise RuntimeMissingError(
+            f"nothing of {bundle.manifest.name} runs here in this way: see "
+            "`samclip info --runtimes`"
+        )
+    return chosen
+
+
+def _verdict(report: VerificationReport) -> str:
+    """Whether it passed, first of all; then on what, and how near to a bound it came."""
+    key, count = report.key, len(report.checks)
+    where = f"({key.device}, {key.version})"
+    failures = describe_failures(report.checks, subject=f"{report.name} on {key}")
+    if failures:
+        return f"FAILED: {failures} {where}"
+    nearest = max(report.checks, key=_share)
+    return (
+        f"passed: {report.name} on {key}, {count} checks, all within {_share(nearest):.0%} of "
+        f"their bounds {where}"
+    )
+
+
+def _print_checks(report: VerificationReport, *, all_of_them: bool) -> None:
+    rows = [
+        (each.name, f"{each.error:.2g}", f"{each.bound:.2g}", "ok" if each.passed else "FAILED")
+        for each in report.checks
+        if all_of_them or not each.passed
+    ]
+    if rows:
+        print_table((f"check of {report.key}", "error", "bound", ""), rows)
+
+
+def _share(check: Check) -> float:
+    """An error as a share of its bound; of a check that must be exact, none or all of it."""
+    return check.error / check.bound if check.bound else float(check.error > 0)

@@ -1,0 +1,86 @@
+"""What a terminal shows while a command works, and what is said if it does not finish."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import typer
+from rich.console import Console
+
+from samclip_sdk.cli.terminal import Display, WrongUsageError, print_table, working
+from samclip_sdk.errors import SamClipError
+
+
+def shown(display: Display) -> str:
+    """The line that a terminal shows now."""
+    file = io.StringIO()
+    Console(file=file, width=160).print(display.progress.get_renderable())
+    return " ".join(file.getvalue().split())
+
+
+@pytest.fixture
+def display() -> Display:
+    return Display(Console(file=io.StringIO(), force_terminal=True), doing="opening")
+
+
+def test_a_bar_once_it_is_known_how_much_there_is_to_do(display: Display) -> None:
+    assert "opening" in shown(display)
+    assert "━" not in shown(display)
+    display.show("building the engine of mask_decoder: Timing", 37, 100)
+    assert "building the engine of mask_decoder: Timing ━" in shown(display)
+    assert "37/100" in shown(display)
+    display.say("signing off")
+    assert "signing off" in shown(display)
+    assert "━" not in shown(display)
+    display.show("compiling text_encoder for this CPU", 0, 1)
+    assert "━" not in shown(display)
+
+
+def test_what_an_earlier_run_has_done_is_no_speed_of_this_one(display: Display) -> None:
+    display.show("annotating", 900, 1000)
+    (task,) = display.progress.tasks
+    assert (task.completed, task.speed) == (900, None)
+    for done in (901, 902):
+        display.show("annotating", done, 1000)
+    assert task.speed is None or task.speed < 1e6
+
+
+def test_parts_of_several_kinds_give_no_estimate(display: Display) -> None:
+    display.show("trying onnx fp32", 0, 3)
+    assert display.progress.tasks[0].fields["even"]
+    display.show("trying openvino fp32", 1, 3)
+    assert not display.progress.tasks[0].fields["even"]
+    assert "1/3" in shown(display)
+    display.show("trying onnx fp32", 0, 3)  # all over again
+    assert display.progress.tasks[0].completed == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SamClipError("it is\nbroken"), 1, "error: it is broken\n"),
+        (WrongUsageError("give a picture"), 2, "error: give a picture\n"),
+        (KeyboardInterrupt(), 130, "interrupted: counting, 3 of 9; nothing is lost\n"),
+    ],
+)
+def test_how_a_command_ends(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    def work() -> None:
+        with working("", if_interrupted="nothing is lost") as display:
+            display.show("counting", 3, 9)
+            raise error
+
+    with pytest.raises(typer.Exit) as left:
+        work()
+    assert left.value.exit_code == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_markup_in_a_table_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("[b]a[/b]", "b"), [("[red]x[/red]", "y" * 300)])
+    printed = capsys.readouterr().out
+    assert "[b]a[/b]" in printed
+    assert "[red]x[/red]" in printed
+    assert "y" * 300 in printed
