@@ -43,14 +43,19 @@ def open_on_gpu(folder: Path) -> Session:
 
 
 @pytest.fixture(params=[open_fake, pytest.param(open_on_gpu, marks=pytest.mark.gpu)])
-def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
-    opener: Callable[[Path], Session] = request.param
+def opener(request: pytest.FixtureRequest) -> Callable[[Path], Session]:
+    found: Callable[[Path], Session] = request.param
+    return found
+
+
+@pytest.fixture
+def session(opener: Callable[[Path], Session], tmp_path: Path) -> Iterator[Session]:
     opened = opener(tmp_path)
     yield opened
     opened.close()
 
 
-# The contract of every runtime, collected here once more with the fixture above. 17 rows are more
+# The contract of every runtime, collected here once more with the fixtures above. 17 rows are more
 # than the engine takes in one call.
 test_says_what_it_takes_and_returns = contract.test_says_what_it_takes_and_returns
 test_runs = contract.test_runs
