@@ -47,16 +47,15 @@ class SamClip(PictureVerbs):
 
     Args:
         source: where the graphs come from.
-        text_cache: keep the embeddings of labels in the user's cache folder, and take them from
-            there; see `load`.
+        stored_labels: where embeddings of labels outlive the process; nowhere if None.
 
     Attributes:
         manifest: the model's sizes, tasks, templates and thresholds.
         source: where the graphs come from; it tells the model's id, runtime and precision.
     """
 
-    def __init__(self, source: ModelSource, *, text_cache: bool = False) -> None:
-        super().__init__(source, stored_labels=_stored_labels(source) if text_cache else None)
+    def __init__(self, source: ModelSource, *, stored_labels: StoredLabels | None = None) -> None:
+        super().__init__(source, stored_labels=stored_labels)
         self.source = source
 
     @classmethod
@@ -108,7 +107,7 @@ class SamClip(PictureVerbs):
             on_progress=on_progress or tell_nobody,
         )
         source = open_source(runtime, model=model, precision=precision, options=options)
-        return cls(source, text_cache=text_cache)
+        return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)
 
     def close(self) -> None:
         """Frees the graphs. A later call opens again what it needs."""
@@ -168,8 +167,3 @@ class SamClip(PictureVerbs):
         vocabulary = read_vocabulary(path, manifest=self.manifest)
         self._engine.texts.learn(vocabulary.labels, vocabulary.matrix())
         return vocabulary.labels
-
-
-def _stored_labels(source: ModelSource) -> StoredLabels:
-    templates = source.manifest.text.templates
-    return StoredLabels([source.id, source.runtime, source.precision, *templates])

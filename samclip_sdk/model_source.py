@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +49,14 @@ class ModelSource(Protocol):
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key, such as `image_encoder@256`."""
+
+
+class OpenedSource(ModelSource, Protocol):
+    """A source that was opened by name, whose answers may be kept for later processes."""
+
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """All that decides an answer: the model, what runs it, on which device, and its version."""
 
 
 class BundleSource:
@@ -132,6 +140,11 @@ class BundleSource:
             device=f"{device}, number {index}" if index else device,
             version=runtime_version(self.runtime),
         )
+
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """All that decides an answer."""
+        return tuple(str(each) for each in astuple(self.sign_off_key))
 
     @property
     def verify_command(self) -> str:

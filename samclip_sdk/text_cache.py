@@ -79,8 +79,7 @@ class StoredLabels:
     is damaged is not found. A folder that cannot be read or written costs time, nothing else.
 
     Args:
-        made_by: all that decides an embedding besides the label: the model, the runtime, the
-            templates.
+        made_by: all that decides an embedding besides the label; see `OpenedSource.fingerprint`.
         folder: `text_cache_folder()` if None.
         limit_bytes: for the folder, all models together.
     """

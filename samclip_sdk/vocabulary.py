@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from samclip_sdk.bundle.manifest import ModelInfo
-from samclip_sdk.errors import BundleError, EmbeddingMismatchError
+from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
+from samclip_sdk.text import check_labels
+
+_LENGTH_TOLERANCE = 1e-3
 
 
 class Vocabulary(BaseModel):
@@ -44,6 +47,17 @@ class Vocabulary(BaseModel):
         expected = 4 * self.embed_dim * len(self.labels)
         if size != expected:
             raise ValueError(f"embeddings hold {size} bytes, expected {expected}")
+        lengths = np.linalg.norm(self.matrix().astype(np.float64), axis=1)
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
+        if len(wrong):
+            raise ValueError(
+                f"the embedding of label {wrong[0]} has the length {lengths[wrong[0]]:.3g} where "
+                "it must be 1"
+            )
+        try:
+            check_labels(self.labels)
+        except TextError as error:
+            raise ValueError(str(error)) from error
         return self
 
     def matrix(self) -> NDArray[np.float32]:
@@ -73,17 +87,22 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
         BundleError: the file is missing or is no vocabulary pack.
         EmbeddingMismatchError: another model made it.
     """
+    name = one_line(os.fspath(path))
     try:
-        vocabulary = Vocabulary.model_validate_json(Path(path).read_bytes())
-    except OSError as error:
-        raise BundleError(f"cannot read the vocabulary {path}: {error.strerror}") from error
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
+        raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
+    try:
+        vocabulary = Vocabulary.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]["msg"]
-        raise BundleError(f"{path} is not a vocabulary pack: {first}") from error
+        first = one_line(error.errors()[0]["msg"].removeprefix("Value error, "))
+        raise BundleError(f"{name} is not a vocabulary pack: {first}") from error
     made_by = (vocabulary.model, vocabulary.revision, vocabulary.embed_dim)
     if made_by != (manifest.name, manifest.revision, manifest.model.embed_dim):
+        theirs = one_line(f"{vocabulary.model} {vocabulary.revision}")
         raise EmbeddingMismatchError(
-            f"the vocabulary {path} was made by {vocabulary.model} {vocabulary.revision}, this is "
+            f"the vocabulary {name} was made by {theirs}, this is "
             f"{manifest.name} {manifest.revision}: save it again with this model"
         )
     return vocabulary

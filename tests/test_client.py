@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import tracemalloc
@@ -283,6 +284,9 @@ def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
         ("", "is empty"),
         (["dog", "  "], "text 1 is empty"),
         (["dog", "cat", "dog"], "'dog' is there twice"),
+        (["dog", "Dog "], "'dog' and 'Dog ' are the same one to CLIP"),
+        (["dog", "a\ud800"], "half of a surrogate pair"),
+        (["dog", "a\0b"], "holds a NUL character"),
         (["dog", 7], "text 1 is a int"),
     ],
 )
@@ -290,6 +294,28 @@ def test_labels_that_cannot_be(model: SamClip, labels: Any, message: str) -> Non
     for ask in (model.classify, model.segment_text):
         with pytest.raises(TextError, match=message):
             ask(picture(), labels)
+
+
+def test_more_labels_than_a_class_map_holds(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    labels = [f"noun {index}" for index in range(32_768)]
+    with pytest.raises(TextError, match="there are 32768 labels; give at most 32767"):
+        model.segment_text(picture(), labels)
+    assert not source.sessions
+
+
+def test_prompts_are_checked_before_the_backbone_runs(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    for prompt in ({"points": [[100, 20]]}, {"boxes": [200, 0, 300, 50]}, {"points": [[1, 2, 3]]}):
+        with pytest.raises(PromptError):
+            model.segment(picture(), **prompt)
+    assert not source.sessions
+
+
+def test_a_box_that_overshoots_is_cut(model: SamClip) -> None:
+    found = model.segment(picture(), boxes=[-0.4, 12, 100.4, 50.3])
+    expected = model.segment(picture(), boxes=[0, 12, 100, 50])
+    np.testing.assert_array_equal(found.low_res_masks, expected.low_res_masks)
 
 
 def test_a_long_text_is_cut_with_a_warning(model: SamClip) -> None:
@@ -397,11 +423,21 @@ def test_a_vocabulary_of_another_model_is_refused(model: SamClip, tmp_path: Path
         other.load_vocabulary(tmp_path / "nouns.json")
 
 
+def numbers(value: float) -> str:
+    """An embedding of equal numbers; with 1 / 16 it is of unit length."""
+    return base64.b64encode(np.full(256, value, "<f4").tobytes()).decode()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"labels": ["dog", "cat"]}, "expected 2048"),
         ({"embeddings": "!!!"}, "not base64"),
+        ({"embeddings": numbers(np.nan)}, "label 0 has the length nan where it must be 1"),
+        ({"embeddings": numbers(np.inf)}, "label 0 has the length inf where it must be 1"),
+        ({"embeddings": numbers(0)}, "label 0 has the length 0 where it must be 1"),
+        ({"embeddings": numbers(1.01 / 16)}, r"has the length 1\.01 where it must be 1"),
+        ({"labels": ["a\0"]}, "holds a NUL character"),
         ({"schema_version": 2}, "not a vocabulary pack"),
         ({"more": 1}, "not a vocabulary pack"),
     ],
@@ -416,7 +452,18 @@ def test_a_damaged_vocabulary(
         model.load_vocabulary(path)
 
 
+def test_a_vocabulary_names_each_label_once(model: SamClip, tmp_path: Path) -> None:
+    path = tmp_path / "nouns.json"
+    model.save_vocabulary(path, ["dog", "cat"])
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"labels": ["dog", "Dog"]}))
+    with pytest.raises(BundleError, match="'dog' and 'Dog' are the same one to CLIP"):
+        model.load_vocabulary(path)
+
+
 def test_a_vocabulary_that_is_not_there(model: SamClip, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="cannot read the vocabulary"):
+        model.load_vocabulary("none\0.json")
     with pytest.raises(BundleError, match="cannot read the vocabulary"):
         model.load_vocabulary(tmp_path / "none.json")
     with pytest.raises(StorageError):

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samclip_sdk import SamClip
 from samclip_sdk.text_cache import RecentEmbeddings, StoredLabels, text_cache_folder
+from samclip_sdk.verify.verify import verify_bundle
+from tests.fake_source import picture
+
+PICTURE = picture()
 
 
 def embedding(value: float, *, size: int = 8) -> np.ndarray:
@@ -116,3 +121,52 @@ for index in range(100):
 
     def test_lies_in_the_users_cache(self, user_folders: Path) -> None:
         assert user_folders in text_cache_folder().parents
+
+
+class TestModels:
+    """What a model that was loaded by name does with the user's cache."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        return text_cache_folder()
+
+    @staticmethod
+    def computes(model: SamClip, *labels: str) -> bool:
+        """Whether the text encoder runs for labels; it is the first use of the model."""
+        with model:
+            return "text_encoder" in model.classify(PICTURE, labels).speed
+
+    def test_a_later_process_need_not_compute(self, folder: Path) -> None:
+        assert self.computes(SamClip.load("onnx"), "dog", "cat")
+        assert len(list(folder.iterdir())) == 2
+        assert not self.computes(SamClip.load("onnx"), "Dog", "cat")
+        assert self.computes(SamClip.load("onnx"), "dog", "bird")
+        assert len(list(folder.iterdir())) == 3
+
+    def test_what_was_kept_is_what_is_computed(self) -> None:
+        answers = []
+        for _ in range(2):
+            with SamClip.load("onnx") as model:
+                answers.append(model.classify(PICTURE, ["dog", "cat"]).logits)
+        np.testing.assert_array_equal(*answers)
+
+    @pytest.mark.filterwarnings("ignore::samclip_sdk.errors.UnverifiedArtifactWarning")
+    def test_what_runs_it_makes_a_difference(self, folder: Path, tiny_checkpoint: Path) -> None:
+        self.computes(SamClip.load("onnx"), "dog")
+        assert self.computes(SamClip.load("onnx", precision="int8"), "dog")
+        assert self.computes(SamClip.load("openvino"), "dog")
+        assert self.computes(SamClip.load(model=tiny_checkpoint), "dog")
+        assert not self.computes(SamClip.load(model=tiny_checkpoint), "dog")
+        assert len(list(folder.iterdir())) == 4
+
+    def test_may_be_left_alone(self, folder: Path) -> None:
+        self.computes(SamClip.load("onnx"), "dog")
+        assert self.computes(SamClip.load("onnx", text_cache=False), "dog")
+        assert self.computes(SamClip.load("onnx", text_cache=False), "cat")
+        assert len(list(folder.iterdir())) == 1
+
+    def test_what_judges_a_device_computes(self, folder: Path, tiny_bundle: Path) -> None:
+        """A kept embedding of another day would prove nothing."""
+        assert any("class embeddings" in each.name for each in verify_bundle(tiny_bundle).checks)
+        assert not folder.exists()

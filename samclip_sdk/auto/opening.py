@@ -10,7 +10,7 @@ from samclip_sdk.auto.selection import select
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.model_source import BundleSource, ModelSource
+from samclip_sdk.model_source import BundleSource, OpenedSource
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
@@ -24,7 +24,7 @@ def open_source(
     model: str | os.PathLike[str],
     precision: str | None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
-) -> ModelSource:
+) -> OpenedSource:
     """Opens a model on a runtime.
 
     Args:

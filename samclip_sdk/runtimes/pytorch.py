@@ -75,6 +75,13 @@ class Checkpoint:
         self._device = device
         self._model = model.to(device)
 
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """All that decides an answer; the templates too, which are this package's."""
+        version = import_runtime("torch", extra="torch").__version__
+        own = (self.id, self.runtime, self.precision, self._device, version)
+        return (*own, *self.manifest.text.templates)
+
     def session(self, graph: str) -> TorchSession:
         """Opens a graph by its key; image_encoder and clip_head run at any valid resolution.
 
