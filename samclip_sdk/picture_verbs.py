@@ -21,7 +21,7 @@ from samclip_sdk.results import Classification, Masks
 from samclip_sdk.text import check_labels
 from samclip_sdk.text_cache import StoredLabels
 from samclip_sdk.text_masks import TextMasks
-from samclip_sdk.text_options import Options, finite_number
+from samclip_sdk.text_options import Options, check_flag, finite_number
 from samclip_sdk.text_to_mask import MAX_LABELS
 from samclip_sdk.timing import Stopwatch
 
@@ -208,6 +208,7 @@ class PictureVerbs:
         prompts = image_prompts(
             points, point_labels=point_labels, boxes=boxes, mask_input=mask_input
         )
+        check_flag(multimask_output, name="multimask_output")
         threshold = self.manifest.masks.mask_threshold if mask_threshold is None else mask_threshold
         answer = partial(
             self._engine.segment,

@@ -43,6 +43,7 @@ class Options:
             raise PromptError(f"threshold is {presence:g}; it must be from 0 to 1")
         finite_number(self.mask_threshold, name="mask_threshold")
         _check_integer(self.points_per_class, name="points_per_class", least=1)
+        check_flag(self.refine, name="refine")
         _check_integer(self.seed, name="seed", least=0)
 
     @classmethod
@@ -84,6 +85,16 @@ def finite_number(value: object, *, name: str) -> float:
     if not abs(number) <= _LARGEST:
         raise PromptError(f"{name} is {number:g}; it must be finite")
     return number
+
+
+def check_flag(value: object, *, name: str) -> None:
+    """Refuses what is neither True nor False: "no" would count as yes.
+
+    Raises:
+        PromptError: it is something else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise PromptError(f"{name} is {one_line(repr(value))}; it must be True or False")
 
 
 def _check_integer(value: object, *, name: str, least: int) -> None:

@@ -198,6 +198,8 @@ def test_mask_threshold(model: SamClip) -> None:
     low = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=-4.9)
     high = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=4.9)
     assert low.masks.sum() > high.masks.sum() > 0
+    with pytest.raises(PromptError, match="multimask_output is 'no'; it must be True or False"):
+        model.segment(picture(), boxes=[25, 12, 75, 38], multimask_output="no")  # type: ignore[arg-type]
     with pytest.raises(PromptError, match="mask_threshold is nan"):
         model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=float("nan"))
 

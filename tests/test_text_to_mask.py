@@ -237,6 +237,7 @@ def test_padding_takes_the_edge_of_the_image() -> None:
         ({"seed": -1}, "seed is -1"),
         ({"seed": 1.5}, "seed is 1.5; it must be a whole number"),
         ({"seed": "1"}, "seed is '1'; it must be a whole number"),
+        ({"refine": "no"}, "refine is 'no'; it must be True or False"),
     ],
 )
 def test_options_that_cannot_be(change: dict[str, Any], message: str) -> None:
