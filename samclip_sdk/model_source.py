@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -144,7 +144,7 @@ class BundleSource:
     @property
     def fingerprint(self) -> tuple[str, ...]:
         """All that decides an answer."""
-        return tuple(str(each) for each in astuple(self.sign_off_key))
+        return tuple(str(each) for each in self.sign_off_key.model_dump().values())
 
     @property
     def verify_command(self) -> str:
