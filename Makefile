@@ -8,23 +8,39 @@ DEV := $(VENV)/.installed-dev
 DEMO := $(DEMO_VENV)/.installed-demo
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
+# A process a core, each with torch and the runtimes on one thread; each takes up to 3 GB.
+WORKERS ?= 2
+
+# The Pythons of the wheel's own tests: in the PATH or among pyenv's, whose shims may stand for none.
+find_python = $(firstword $(filter-out %/shims/python$(1),$(wildcard \
+	$(addsuffix /python$(1),$(subst :, ,$(PATH))) $(HOME)/.pyenv/versions/$(1).*/bin/python$(1))))
+PYTHON_LOWEST ?= $(or $(call find_python,3.10),$(call find_python,3.11))
+PYTHON_313 ?= $(call find_python,3.13)
+
 .DEFAULT_GOAL := install
-.PHONY: install help demo test test-slow check docs format bench clean
+.PHONY: install help demo test test-slow test-lowest test-py313 check docs format bench clean
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
 
 help:  ## what there is to run
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see demo_output/
 	$(DEMO_VENV)/bin/python examples/demo.py
 
 test: $(DEV)  ## the fast tests
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, the wheel
 	$(VENV)/bin/python -m pytest -m 'slow and not gpu'
+
+# What old versions warn of is out of our hands: no warning is an error there.
+test-lowest: $(DEV)  ## the wheel's own tests, on the lowest versions that it declares
+	.ci/test_wheel .venv-lowest "$(PYTHON_LOWEST)" lowest-direct -W default
+
+test-py313: $(DEV)  ## the wheel's own tests, on Python 3.13
+	.ci/test_wheel .venv-py313 "$(PYTHON_313)" highest
 
 check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff check .
@@ -42,7 +58,8 @@ bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs
 	$(VENV)/bin/python -m benchmarks speed
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(DEMO_VENV) demo_output site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) .venv-lowest .venv-py313 demo_output site dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .test_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.modeling.config import ModelConfig
 from tests.disk_cache import fill
 from tests.tiny_config import TINY
@@ -32,6 +33,12 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer_path() -> Path:
+    """CLIP's tokenizer, as bundles hold it."""
+    return open_bundle("samclip-tiny").file("tokenizer.json")
 
 
 @pytest.fixture(scope="session")

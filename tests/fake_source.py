@@ -107,10 +107,9 @@ def fake_client(folder: Path, **identity: str) -> tuple[SamClip, FakeSource]:
 
 
 def write_tokenizer(path: Path) -> None:
-    """Letters, start and end."""
-    letters = [chr(code) for code in range(32, 127)]
-    vocab = {token: index for index, token in enumerate(["?", "<start>", "<end>", *letters[32:]])}
-    vocab |= {letter: 200 + index for index, letter in enumerate(letters[:32])}
+    """Letters, start and end. The ids have no gaps: tokenizers before 0.21 print about them."""
+    letters = [chr(code) for code in range(32, 127) if chr(code) != "?"]
+    vocab = {token: index for index, token in enumerate(["?", "<start>", "<end>", *letters])}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
     tokenizer.post_processor = processors.TemplateProcessing(

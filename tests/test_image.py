@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
-from segment_anything.utils.transforms import ResizeLongestSide
-from torchvision import transforms
 
 from samclip_sdk.errors import ImageError
 from samclip_sdk.image import Frame, center_crop, letterbox, load_image, load_picture
@@ -303,13 +301,6 @@ def test_things_that_are_no_image(source: object) -> None:
 # --- geometry ----------------------------------------------------------------------------------
 
 
-@given(SIDES, SIDES, RESOLUTIONS)
-def test_sizes_are_those_of_segment_anything(height: int, width: int, resolution: int) -> None:
-    shape = ResizeLongestSide.get_preprocess_shape(height, width, resolution)
-    frame = Frame.fit(height, width, resolution=resolution)
-    assert (frame.resized_height_px, frame.resized_width_px) == tuple(max(1, s) for s in shape)
-
-
 @given(SIDES, SIDES, RESOLUTIONS, st.floats(0, 1), st.floats(0, 1))
 def test_coordinates_come_back(h: int, w: int, resolution: int, u: float, v: float) -> None:
     frame = Frame.fit(h, w, resolution=resolution)
@@ -317,14 +308,6 @@ def test_coordinates_come_back(h: int, w: int, resolution: int, u: float, v: flo
     model = frame.to_model(coords)
     assert (model <= np.array([frame.resized_width_px, frame.resized_height_px]) + 1e-6).all()
     np.testing.assert_allclose(frame.to_image(model), coords, rtol=1e-12, atol=1e-12)
-
-
-def test_coordinates_are_those_of_segment_anything() -> None:
-    coords = np.array([[[410.0, 230.0], [0.0, 426.0]]])
-    theirs = ResizeLongestSide(1024).apply_coords(coords, (427, 640))
-    ours = Frame.fit(427, 640, resolution=1024).to_model(coords)
-    np.testing.assert_array_equal(ours, theirs)
-    assert ours[0, 0, 0] != ours[0, 0, 1]  # x and y have their own factors
 
 
 @given(SIDES, SIDES, st.sampled_from([(64, 16), (256, 16), (336, 14), (1024, 16)]))
@@ -352,30 +335,3 @@ def test_a_frame_that_cannot_be_is_refused() -> None:
         Frame(3, 4, 64, 0, 64)
     with pytest.raises(ValueError, match="leaves the model's input"):
         Frame(3, 4, 64, 48, 65)
-
-
-def test_letterbox_is_segment_anythings_resize_and_padding() -> None:
-    image = picture(90, 131)
-    square, frame = letterbox(image, resolution=64, pad_colour=(124, 116, 104))
-    rows, columns = frame.resized_height_px, frame.resized_width_px
-    assert square.shape == (1, 3, 64, 64)
-    assert square.flags.c_contiguous
-    theirs = ResizeLongestSide(64).apply_image(image)
-    np.testing.assert_array_equal(square[0, :, :rows, :columns].transpose(1, 2, 0), theirs)
-    assert (square[0, :, rows:] == np.array([124, 116, 104])[:, None, None]).all()
-    assert (square[0, :, :, columns:] == np.array([124, 116, 104])[:, None, None]).all()
-
-
-@pytest.mark.parametrize("size", [(90, 131), (131, 90), (64, 64), (33, 47), (500, 65)])
-def test_center_crop_is_clips_preprocessing(size: tuple[int, int]) -> None:
-    image = picture(*size) // 4 + 96  # so that bicubic never overshoots and clips
-    theirs = transforms.Compose(
-        [
-            transforms.Resize(64, interpolation=transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(64),
-        ]
-    )(Image.fromarray(image))
-    difference = np.abs(
-        center_crop(image, resolution=64)[0].transpose(1, 2, 0).astype(int) - np.array(theirs)
-    )
-    assert difference.max() <= 1

@@ -148,6 +148,7 @@ class TestWarnings:
         assert warned("onnx", folder) == []
         assert warned("onnx", folder, threads=2) == []
 
+    @pytest.mark.other_runtime
     def test_another_runtime(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "bundle")
         assert "on openvino fp32 here" in warned("openvino", folder)[0]
@@ -178,6 +179,7 @@ class TestWarnings:
         sign_off(folder, "onnx", **options)
         assert warned("onnx", folder, **options) == []
 
+    @pytest.mark.other_runtime
     @pytest.mark.parametrize("name", ["cpu_name", "runtime_version"])
     def test_another_device_or_version(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -220,6 +222,7 @@ class TestRefusals:
         with pytest.raises(RuntimeMissingError, match=r"samclip-sdk\[onnx-gpu\]"):
             SamClip.load("onnx", model=folder, **options)
 
+    @pytest.mark.other_runtime
     def test_core_ml_elsewhere_than_on_a_mac(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("platform.system", lambda: "Linux")
         with pytest.raises(RuntimeMissingError, match="on a Mac only"):

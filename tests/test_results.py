@@ -445,6 +445,7 @@ def test_save_says_what_it_needs(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.other_runtime
 def test_supervision() -> None:
     detections = masks().to_supervision()
     assert len(detections) == 3

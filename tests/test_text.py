@@ -9,7 +9,6 @@ import ftfy
 import numpy as np
 import pytest
 
-from export.tokenizer import write_tokenizer
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
 from samclip_sdk.text import (
     MAX_LETTERS,
@@ -21,13 +20,6 @@ from samclip_sdk.text import (
 )
 
 START, END = 49406, 49407
-
-
-@pytest.fixture(scope="module")
-def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    write_tokenizer(path)
-    return path
 
 
 @pytest.fixture(scope="module")

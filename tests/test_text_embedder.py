@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import TextTruncatedWarning
@@ -21,13 +20,6 @@ from tests.example_bundle import CONFIG
 
 TEMPLATES = ("a photo of a {}.", "a drawing of the {} in the snow.", "{}")
 EMBED_DIM, CONTEXT = 24, 77
-
-
-@pytest.fixture(scope="module")
-def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    write_tokenizer(path)
-    return path
 
 
 @pytest.fixture(scope="module")

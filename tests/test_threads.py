@@ -167,6 +167,7 @@ class TestFork:
     def test_onnxruntime_starts_anew_in_the_child(self) -> None:
         assert self.run("onnx", children=3) == [*["same"] * 3, "exit 0", "parent same"]
 
+    @pytest.mark.other_runtime
     def test_others_say_what_to_do(self) -> None:
         said = (
             "the model was in use before this process was forked, and openvino does not survive "

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from samclip_sdk.annotate.picture_files import PictureFile
 from samclip_sdk.atomic_file import atomic_file, check_target
@@ -31,6 +31,9 @@ _FIRST_BYTES = b'{"schema_version": '
 
 class AnnotationSettings(Record):
     """All that an annotation depends on, besides the picture."""
+
+    # pydantic before 2.10 warns of names that begin as its own methods.
+    model_config = ConfigDict(protected_namespaces=())
 
     schema_version: Literal[1] = 1
     model: str

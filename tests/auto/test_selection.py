@@ -297,6 +297,7 @@ def tiny_copy(folder: Path, changes: dict[str, bytes]) -> Bundle:
 class TestTrials:
     """The real runtimes on the embedded bundle."""
 
+    @pytest.mark.other_runtime
     def test_loading_takes_the_fastest_and_does_not_warn(self, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -40,6 +40,7 @@ class TestCuda:
             ("cudaFree", 4096),
         ]
 
+    @pytest.mark.other_runtime
     def test_the_real_binding_has_these_calls(self) -> None:
         """No GPU is needed to look them up."""
         cudart = import_cudart()
@@ -72,6 +73,7 @@ class TestCuda:
         with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[tensorrt\]"'):
             import_cudart()
 
+    @pytest.mark.other_runtime
     def test_the_real_binding_takes_these_arguments(self) -> None:
         """With every GPU hidden each call fails for want of one, and none for its arguments."""
         program = """
@@ -105,6 +107,7 @@ for call in (
         assert len(lines) == 7
         assert all("(CUDA error" in line for line in lines)
 
+    @pytest.mark.other_runtime
     def test_opening_a_bundle_without_a_gpu(self) -> None:
         program = """
 from pathlib import Path

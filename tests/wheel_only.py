@@ -1,0 +1,66 @@
+"""`pytest -p tests.wheel_only`: the tests that need no more than the wheel with onnxruntime.
+
+They are what `make test-lowest` and `make test-py313` run. A module is left out if it, or a helper
+that it imports, imports the torch model, another folder of the checkout, or a package of an extra;
+a test, if a fixture exports a model, or if it is marked as one that needs another runtime.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.source_tree import ROOT, imported_names, parse
+
+PACKAGES = frozenset(
+    {
+        *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
+        *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
+        *("export", "training", "benchmarks", "examples", "mkdocs"),
+    }
+)
+MODULES = frozenset(
+    {
+        "samclip_sdk.modeling.build",
+        "samclip_sdk.modeling.checkpoint",
+        "samclip_sdk.runtimes.pytorch",
+    }
+)
+FIXTURES = frozenset({"tiny_checkpoint", "tiny_bundle", "full_export"})
+# They look at the checkout and its environments, not at the wheel.
+CHECKOUT = frozenset(
+    {
+        *("test_architecture.py", "test_dependencies.py", "test_disk_cache.py", "test_wheel.py"),
+        *("test_demo.py", "test_readme.py", "docs"),
+    }
+)
+
+
+def needs_more(path: Path) -> bool:
+    """Whether a module, or a helper that it imports, imports what the wheel does not need."""
+    for name in imported_names(parse(path)):
+        if name.partition(".")[0] in PACKAGES or name in MODULES:
+            return True
+        helper = ROOT / f"{name.replace('.', '/')}.py"
+        if name.startswith("tests.") and helper.is_file() and needs_more(helper):
+            return True
+    return False
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if collection_path.name in CHECKOUT:
+        return True
+    module = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    known = module.suffix == ".py" and module.is_file()
+    return True if known and needs_more(module) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("other_runtime") or FIXTURES & set(item.fixturenames)
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
