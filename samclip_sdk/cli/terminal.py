@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
 
 import typer
@@ -115,8 +115,10 @@ def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
     """
     console = Console(stderr=True)
     display = Display(console, doing=doing)
+    # rich before 14.3 ends a bar that it does not show with an empty line.
+    bar = display.progress if console.is_terminal else nullcontext()
     try:
-        with _warnings_as_lines(console), display.progress:
+        with _warnings_as_lines(console), bar:
             yield display
     except SamClipError as error:
         _say(console, f"error: {error}")
