@@ -40,6 +40,10 @@ from samclip_sdk.timing import (
     time_workload,
 )
 
+_MORE = 2  # parts of a benchmark after the workloads: the steps, the texts
+_FEWEST_TEXTS = 10
+_FEWEST_LABELS = 3  # a real text tower takes seconds for one
+
 PICTURE_PX = (1024, 683)
 """Width and height of the picture that is made where none is given."""
 
@@ -99,7 +103,10 @@ class BenchReport(Record):
         load_ms: opening and verifying the files, which the system may have held in its cache; of
             "auto", choosing too.
         workloads: by name.
-        steps: of `three_ways`, by name; `text_encoder` is of one text, on its own.
+        steps: of `three_ways`, by name; the embeddings of its labels are there already.
+        texts: what those cost before: a `text` as it is; a label put into the model's templates,
+            `label computed`; and `label cached`, from the disk as in a later process. Empty of a
+            model without a text encoder.
         peak_rss_bytes: the most memory that the process held, loading included.
     """
 
@@ -119,6 +126,7 @@ class BenchReport(Record):
     load_ms: float
     workloads: dict[str, WorkloadTiming]
     steps: dict[str, Timing]
+    texts: dict[str, Timing]
     peak_rss_bytes: int | None
 
 
@@ -203,8 +211,7 @@ def bench_model(
         RuntimeMissingError: the runtime is not installed.
         BundleError: the model cannot be opened.
     """
-    check_label_count(label_count)
-    _check_seconds(seconds)
+    _check(label_count, seconds=seconds)
     picture = _noise() if image is None else image
     height_px, width_px = load_image(picture).shape[:2]
     memory, start = PeakMemory(), time.perf_counter()
@@ -217,10 +224,10 @@ def bench_model(
             samclip, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
         )
         timed = _time_workloads(workloads, memory=memory, seconds=seconds, on_progress=on_progress)
-        on_progress("timing the steps", len(timed), len(timed) + 1)
-        steps = _time_steps(
-            workloads, memory=memory, seconds=seconds, text_encoder=opened.has_text_encoder
-        )
+        on_progress("timing the steps", len(timed), len(timed) + _MORE)
+        steps = summarize_steps(repeat(partial(steps_ms, workloads), seconds=seconds))
+        on_progress("timing texts", len(timed) + 1, len(timed) + _MORE)
+        texts = _time_texts(workloads, seconds=seconds) if opened.has_text_encoder else {}
     manifest = samclip.manifest
     return BenchReport(
         name=manifest.name,
@@ -239,11 +246,13 @@ def bench_model(
         load_ms=round(load_ms, 3),
         workloads=timed,
         steps=steps,
+        texts=texts,
         peak_rss_bytes=memory.overall_bytes(),
     )
 
 
-def _check_seconds(seconds: float) -> None:
+def _check(label_count: int, *, seconds: float) -> None:
+    check_label_count(label_count)
     if not (math.isfinite(seconds) and seconds >= 0):
         raise OptionError(f"seconds is {seconds}; give a number from 0")
 
@@ -263,7 +272,7 @@ def _time_workloads(
     timed = {}
     named = workloads.by_name()
     for index, (name, workload) in enumerate(named.items()):
-        on_progress(f"timing {name}", index, len(named) + 1)  # the steps come after them
+        on_progress(f"timing {name}", index, len(named) + _MORE)
         run = partial(elapsed_ms, workload)
         runs = time_workload(run, memory=memory, seconds=seconds)
         warm = Timing.of(runs.samples_ms)
@@ -276,15 +285,16 @@ def _time_workloads(
     return timed
 
 
-def _time_steps(
-    workloads: Workloads, *, memory: PeakMemory, seconds: float, text_encoder: bool
-) -> dict[str, Timing]:
-    steps = summarize_steps(repeat(partial(steps_ms, workloads), seconds=seconds))
-    if text_encoder:
-        run = partial(elapsed_ms, workloads.new_text)
-        texts = time_workload(run, memory=memory, seconds=seconds)
-        steps["text_encoder"] = Timing.of(texts.samples_ms)
-    return steps
+def _time_texts(workloads: Workloads, *, seconds: float) -> dict[str, Timing]:
+    new_text = partial(elapsed_ms, workloads.new_text)
+    samples = {
+        "text": repeat(new_text, seconds=seconds, at_least=_FEWEST_TEXTS),
+        "label computed": repeat(workloads.new_label_ms, seconds=seconds, at_least=_FEWEST_LABELS),
+    }
+    with workloads.stored_label() as read:
+        cached = partial(elapsed_ms, read)
+        samples["label cached"] = repeat(cached, seconds=seconds, at_least=_FEWEST_TEXTS)
+    return {name: Timing.of(each) for name, each in samples.items()}
 
 
 def _checkpoint_bytes(folder: Path) -> int:

@@ -8,7 +8,8 @@ bringing them to its size can cost.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import count
@@ -22,8 +23,11 @@ from samclip_sdk.errors import OptionError
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.results import Classification, Masks
+from samclip_sdk.session import Session
+from samclip_sdk.text_cache import StoredLabels
+from samclip_sdk.text_embedder import TextEmbedder
 from samclip_sdk.text_masks import TextMasks
-from samclip_sdk.timing import elapsed_ms
+from samclip_sdk.timing import Stopwatch, elapsed_ms
 from samclip_sdk.vocabulary import encode_vocabulary
 
 CLASSES = 1000
@@ -127,6 +131,21 @@ class Workloads:
         """Embeds a text that was not asked before: the text encoder runs, once."""
         return self._samclip.embed_text(f"a photo of object {next(self._new_texts)}")
 
+    def new_label_ms(self) -> float:
+        """Milliseconds of the text encoder for a label that was not asked before."""
+        label = f"object {next(self._new_texts)}"
+        return self._samclip.classify(self._encoded, label).speed["text_encoder"]
+
+    @contextmanager
+    def stored_label(self) -> Iterator[Callable[[], object]]:
+        """Keeps a label on the disk; what it yields reads it as a new process would."""
+        manifest = self._samclip.manifest
+        embedding = np.zeros(manifest.model.embed_dim, dtype=np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            stored = StoredLabels((), folder=Path(folder))
+            stored.put(PRESENT[0], embedding)
+            yield lambda: _read_label(stored, templates=manifest.text.templates)
+
     @property
     def _encoded(self) -> ImageEmbedding:
         """The encoded picture, as if it were new: the model keeps what the CLIP head gave of it."""
@@ -161,6 +180,18 @@ class Workloads:
             pack = Path(folder) / "vocabulary.json"
             pack.write_bytes(content)
             self._samclip.load_vocabulary(pack)
+
+
+def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:
+    """Takes a label from the disk; a fresh embedder has none in memory."""
+    embedder = TextEmbedder(
+        _no_session, tokenizer_path=lambda: "", templates=templates, stored=stored
+    )
+    return embedder.embed_labels(PRESENT[:1], clock=Stopwatch())
+
+
+def _no_session() -> Session:
+    raise AssertionError("a label that is on the disk needs no text encoder")
 
 
 def steps_ms(workloads: Workloads) -> dict[str, float]:

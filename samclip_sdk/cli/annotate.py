@@ -19,6 +19,7 @@ from samclip_sdk.cli.options import (
     LabelsFile,
     ModelOptions,
     RunOptions,
+    TextCache,
     TextOptions,
     check_ending,
     grouped,
@@ -48,6 +49,7 @@ def annotate(
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
+    text_cache: TextCache = True,
     asked: TextOptions,
     output: Output = Path("annotations.json"),
     readers: Readers = READERS,
@@ -67,7 +69,7 @@ def annotate(
         check_output(output, overwrite=overwrite)
         if not folder.is_dir():
             raise StorageError(f"{one_line(folder)} is not a folder")
-        with opened.load(run, display=display) as samclip:
+        with opened.load(run, display=display, text_cache=text_cache) as samclip:
             annotator = Annotator(
                 samclip,
                 names,

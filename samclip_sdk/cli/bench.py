@@ -45,7 +45,7 @@ def bench(
     """Time a model on this device, and the steps of its work; on noise if no picture is given.
 
     Classification is of 1,000 labels and text-to-mask of three that are present; the embeddings of
-    texts are there already.
+    their texts are there already. What those cost, computed and from the cache, comes last.
     """
     with working("opening") as display:
         if image is not None:
@@ -85,6 +85,11 @@ def _print_report(report: BenchReport) -> None:
         ("step of three_ways", "p50, ms", "p90", "p99", "runs"),
         [(name, *_milliseconds(timing)) for name, timing in report.steps.items()],
     )
+    if report.texts:
+        print_table(
+            ("texts, one by one", "p50, ms", "p90", "p99", "runs"),
+            [(name, *_milliseconds(timing)) for name, timing in report.texts.items()],
+        )
     width, height = report.picture_px
     print_line(
         f"{width}x{height} px, {report.label_count} labels, loaded in {report.load_ms:.0f} ms, "

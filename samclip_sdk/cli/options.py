@@ -24,6 +24,9 @@ Labels = Annotated[
 LabelsFile = Annotated[
     Path | None, typer.Option(help="instead of them a text file, with a label in each line")
 ]
+TextCache = Annotated[
+    bool, typer.Option(help="keep embeddings of labels in the user's cache folder, or nowhere")
+]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
 AnyPrecision = Annotated[
@@ -82,7 +85,7 @@ class ModelOptions:
         typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
     ] = None
 
-    def load(self, run: RunOptions, *, display: Display) -> SamClip:
+    def load(self, run: RunOptions, *, display: Display, text_cache: bool = False) -> SamClip:
         """Opens the model; raises what `SamClip.load` raises."""
         options = run.for_runtime(display)
         return SamClip.load(
@@ -93,6 +96,7 @@ class ModelOptions:
             providers=options.providers,
             compute_units=options.compute_units,
             threads=options.threads,
+            text_cache=text_cache,
             on_progress=options.on_progress,
         )
 

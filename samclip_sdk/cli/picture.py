@@ -19,6 +19,7 @@ from samclip_sdk.cli.options import (
     OtherPicture,
     Picture,
     RunOptions,
+    TextCache,
     TextOptions,
     check_output,
     check_picture,
@@ -45,6 +46,7 @@ def classify(
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
+    text_cache: TextCache = True,
     output: Outputs = None,
     opened: ModelOptions,
     run: RunOptions,
@@ -54,7 +56,7 @@ def classify(
     with working("classifying") as display:
         names = read_labels(labels, labels_file)
         _check(image, output)
-        with opened.load(run, display=display) as samclip:
+        with opened.load(run, display=display, text_cache=text_cache) as samclip:
             result = samclip.classify(image, names)
         _save(result, output)
     rows = [(label, f"{prob:.3f}") for label, prob in result.top(len(result.labels))]
@@ -118,6 +120,7 @@ def text(
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
+    text_cache: TextCache = True,
     asked: TextOptions,
     output: Outputs = None,
     opened: ModelOptions,
@@ -128,7 +131,7 @@ def text(
     with working("segmenting") as display:
         names = read_labels(labels, labels_file)
         _check(image, output)
-        with opened.load(run, display=display) as samclip:
+        with opened.load(run, display=display, text_cache=text_cache) as samclip:
             result = samclip.segment_text(
                 image,
                 names,

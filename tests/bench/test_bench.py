@@ -110,13 +110,18 @@ def test_a_model_is_benched(monkeypatch: pytest.MonkeyPatch, source: FakeSource)
     )
     assert list(report.workloads) == NAMES
     assert told == [
-        (f"timing {name}", index, 6) for index, name in enumerate([*NAMES, "the steps"])
+        (f"timing {name}", index, 7) for index, name in enumerate([*NAMES, "the steps", "texts"])
     ]
     for each in report.workloads.values():
         assert each.warm.n == 10
         assert each.first_ms > 0
         assert each.images_per_s == pytest.approx(1000 / each.warm.mean_ms, rel=0.01)
-    assert report.steps["text_encoder"].n == 10
+    assert "text_encoder" not in report.steps
+    assert {name: timing.n for name, timing in report.texts.items()} == {
+        "text": 10,
+        "label computed": 3,
+        "label cached": 10,
+    }
     assert (report.runtime, report.precision, report.label_count) == ("fake", "fp32", 5)
     assert (report.picture_px, report.artifact_bytes) == ((100, 50), 17)
     assert report.peak_rss_bytes is None or report.peak_rss_bytes > 2**24

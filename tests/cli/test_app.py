@@ -81,6 +81,15 @@ class TestAnswers:
         assert rle_to_mask(stored).shape == size[::-1]
         assert "absent" in table("text", LUNCH, "piano", *ONNX)
 
+    def test_labels_are_kept_unless_told_otherwise(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path)
+        table("classify", MEADOW, "cat", *ONNX, "--no-text-cache")
+        assert not list(tmp_path.rglob("*"))
+        assert "text_encoder" in table("classify", MEADOW, "cat", *ONNX)
+        assert "text_encoder" not in table("classify", MEADOW, "cat", *ONNX)
+
     def test_text_options(self) -> None:
         assert not answer("text", LUNCH, "apple", *ONNX, "--threshold", "1")["annotations"]
         found = answer("text", LUNCH, "apple", *ONNX, "--no-refine", "--mask-threshold", "0")
