@@ -14,6 +14,7 @@ from benchmarks.training_cost import StageCost, TrainingCost, render
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
 from tests.parity.reference import small_config
+from training.config_file import find_config
 
 CLIP = "ViT-B-32"  # of the fewest operations; 512 wide
 STAGES = """
@@ -106,3 +107,12 @@ def test_hours_and_their_table() -> None:
     )
     assert cost.gpu_hours(3.6e18) == pytest.approx(20)
     assert "| stage2 | 400 | 200 | 5.0 | 2 | 1 |\n" in render(cost)
+
+
+@pytest.mark.slow
+def test_the_page_has_what_is_counted_now() -> None:
+    """Whatever changes an operation of the merge changes the published table, too."""
+    path = Path(__file__).parents[2] / "docs" / "benchmarks" / "training_cost.json"
+    published = TrainingCost.model_validate_json(path.read_bytes())
+    counted = count_stages(find_config(published.config), pictures=40.6e6, step_processes=32)
+    assert tuple(counted) == published.stages
