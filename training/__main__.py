@@ -110,7 +110,8 @@ class Launch:
         wanted = here if self.accelerator == "auto" else self.accelerator
         if wanted not in ("cpu", here):
             raise TrainingError(
-                f"--accelerator {wanted}: torch {torch.__version__} finds none; give auto or cpu"
+                f"--accelerator {wanted}: torch {torch.__version__} finds no such device here; "
+                "give auto or cpu"
             )
         if wanted != "cpu" and self.devices > torch.accelerator.device_count():
             count = torch.accelerator.device_count()
@@ -245,7 +246,10 @@ def _drawn_progress() -> Iterator[OnProgress]:
         if not progress.tasks:
             progress.start()
             progress.add_task("", total=total, completed=done)
-        progress.update(progress.tasks[0].id, description=escape(message), completed=done)
+        bar = progress.tasks[0]
+        if total != bar.total:  # another piece of work
+            progress.reset(bar.id, total=total)
+        progress.update(bar.id, description=escape(message), completed=done)
 
     try:
         yield show

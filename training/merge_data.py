@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import Joined
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.datasets import PictureBatches, SceneBatches
@@ -61,6 +62,7 @@ class MergeData:
         composed: where composed data comes from.
         pair: the teachers, whose embeddings the pictures may bring along.
         processes: that share a step.
+        on_progress: told how many shards are scanned.
 
     Attributes:
         train: batches by index, with `pictures` and perhaps `scenes`.
@@ -76,11 +78,18 @@ class MergeData:
     """
 
     def __init__(
-        self, settings: DistillConfig, *, composed: Composed, pair: Pair, processes: int
+        self,
+        settings: DistillConfig,
+        *,
+        composed: Composed,
+        pair: Pair,
+        processes: int,
+        on_progress: OnProgress = tell_nobody,
     ) -> None:
         self.settings = settings
         self.composed = composed
         self.pair = pair
+        self.on_progress = on_progress
         self.batches_per_step = processes * settings.optimisation.accumulate
         self.classes: list[str] | None = None
         self.faults: list[str] = []
@@ -117,7 +126,7 @@ class MergeData:
         settings = self.settings.pictures
         if isinstance(settings, Pictures):
             return self.composed.pictures(settings, seed=seed)
-        found = shard_pictures(settings, split="train")
+        found = shard_pictures(settings, split="train", on_progress=self.on_progress)
         self.faults += [f"shards: {n} {kind}" for kind, n in found.index.faults.items() if n]
         embeddings = None
         if settings.embeddings is not None:
@@ -142,7 +151,7 @@ class MergeData:
             labelled = LabelledPictures(settings.zero_shot, resolution=resolution, batch=batch)
             self.classes = labelled.classes
             return labelled
-        found = shard_pictures(settings, split="validation")
+        found = shard_pictures(settings, split="validation", on_progress=self.on_progress)
         plan = self._plan(settings, batches_per_step=1, seed=VALIDATION_SEED)
         return ShardBatches(found, plan, seed=VALIDATION_SEED)
 
@@ -161,16 +170,20 @@ class MergeData:
         return math.ceil(self.settings.optimisation.epochs * len(pictures.pictures) / per_step)
 
 
-def shard_pictures(settings: Shards | CaptionedPictures, *, split: Split) -> ShardPictures:
-    """Opens the shards of one side of the split."""
+def shard_pictures(
+    settings: Shards | CaptionedPictures, *, split: Split, on_progress: OnProgress
+) -> ShardPictures:
+    """Opens the shards of one side of the split; those that are new are scanned."""
     sources = [Source(each.shards, weight=each.weight) for each in settings.sources]
-    return ShardPictures(sources, cache=settings.index, split=split)
+    return ShardPictures(sources, cache=settings.index, split=split, on_progress=on_progress)
 
 
-def crops_to_embed(settings: EmbeddingsConfig, *, pair: Pair) -> FixedCrops:
+def crops_to_embed(
+    settings: EmbeddingsConfig, *, pair: Pair, on_progress: OnProgress
+) -> FixedCrops:
     """The crops that `settings` embeds: those that a stage of the same seed trains on."""
     return FixedCrops(
-        shard_pictures(settings.pictures, split="train"),
+        shard_pictures(settings.pictures, split="train", on_progress=on_progress),
         resolution=pair.clip.resolution,
         batch=settings.batch,
         seed=settings.seed + 1,

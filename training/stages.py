@@ -131,7 +131,13 @@ class Stages:
     def distill(self, settings: DistillConfig, run: Path, fabric: Fabric) -> None:
         """Runs one of the paper's stages and writes a checkpoint."""
         pair = self.pair(settings.teachers)
-        data = MergeData(settings, composed=self.composed, pair=pair, processes=fabric.world_size)
+        data = MergeData(
+            settings,
+            composed=self.composed,
+            pair=pair,
+            processes=fabric.world_size,
+            on_progress=self._teller(fabric),
+        )
         if fabric.is_global_zero:
             for fault in data.faults:
                 warnings.warn(fault, TrainingWarning, stacklevel=2)
@@ -179,7 +185,7 @@ class Stages:
         else:
             kept, labels, count = NEED_MASKS, settings.pictures.labels, settings.pictures.count
             pictures = draw_captioned(
-                shard_pictures(settings.pictures, split="train"),
+                shard_pictures(settings.pictures, split="train", on_progress=self.on_progress),
                 count=count,
                 labels=() if labels is None else read_labels(labels),
                 seed=settings.seed,
@@ -198,7 +204,7 @@ class Stages:
         """Writes the CLIP teacher's embeddings, or the rest of them."""
         pair = self.pair(settings.teachers)
         fabric.to_device(pair.clip)
-        crops = crops_to_embed(settings, pair=pair)
+        crops = crops_to_embed(settings, pair=pair, on_progress=self._teller(fabric))
         fill_cache(
             settings.folder,
             crops,
@@ -229,6 +235,9 @@ class Stages:
                 "its config.json differs from the preset"
             )
         return student
+
+    def _teller(self, fabric: Fabric) -> OnProgress:
+        return self.on_progress if fabric.is_global_zero else tell_nobody
 
     def _claimed(
         self, run: Path, settings: Trained, fabric: Fabric

@@ -17,11 +17,11 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from typer.testing import CliRunner
 
+from export.source import read_source
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import PRESETS
-from samclip_sdk.runtimes.pytorch import Checkpoint
 from tests.parity.reference import build_sam, small_config
 from training.__main__ import app
 
@@ -196,7 +196,12 @@ def _check_calibration(recipe: Path, folder: Path) -> None:
     how = read_provenance(folder)["calibration"]
     assert how["pictures"]["count"] == 8
     assert how["left_at_defaults"] == ["mask_threshold_score", "head_only_threshold"]
-    assert not Checkpoint(folder).manifest.random_weights
+    exported = read_source(folder)
+    assert not exported.random_weights
+    assert exported.calibration == calibration
+    licences = {each.part: each.spdx for each in exported.licences}
+    assert licences["weights (SAM teacher)"] == "not stated"
+    assert licences["weights (CLIP teacher)"] == "MIT-0"
 
 
 @pytest.mark.filterwarnings("ignore:No pretrained weights loaded")  # random ones will do

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import VIT_B
-from training.config import find_config, load_stage
+from training.config_file import find_config, load_stage
 from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip, SegmentAnything
 from training.loop.train import build_fabric, train

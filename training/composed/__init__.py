@@ -1,4 +1,5 @@
 """Scenes composed from cut-outs: pictures whose masks, boxes and names are exact by construction.
 
-Drawing only: files of real data sets are read in `real`.
+The corpus of drawings, what is made of it, and batches of that. No file of a real data set is read
+here: `real` does that.
 """

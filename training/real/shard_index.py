@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from webdataset.tariterators import base_plus_ext
 
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.errors import TrainingError
 from training.real.records import BrokenRecord, Split, explain_lack, in_split, key_hash
 
@@ -49,6 +50,7 @@ class ShardIndex:
         shards: tar files. Their order is that of the samples.
         cache: folder for the tables; it is made.
         split: side of the split.
+        on_progress: told how many of the shards that have no table yet are scanned.
 
     Attributes:
         starts: int64 [n+1], the first sample of each shard, and the number of all.
@@ -59,7 +61,14 @@ class ShardIndex:
         OSError: a shard cannot be opened.
     """
 
-    def __init__(self, shards: Sequence[Path], *, cache: Path, split: Split) -> None:
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        *,
+        cache: Path,
+        split: Split,
+        on_progress: OnProgress = tell_nobody,
+    ) -> None:
         self.shards = list(shards)
         self.split: Split = split
         cache.mkdir(parents=True, exist_ok=True)
@@ -67,7 +76,8 @@ class ShardIndex:
         self.tables = [cache / _table_name(shard) for shard in self.shards]
         missing = [i for i, table in enumerate(self.tables) if not table.exists()]
         random.SystemRandom().shuffle(missing)
-        for i in missing:
+        for done, i in enumerate(missing):
+            on_progress("scanning shards", done, len(missing))
             if not self.tables[i].exists():
                 _write_table(self.tables[i], self.shards[i])
         self.faults: Counter[str] = Counter()

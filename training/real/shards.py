@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import PATCH_PX, Batch
 from training.errors import TrainingError
 from training.real import crops
@@ -52,6 +53,7 @@ class ShardPictures:
         sources: where they come from.
         cache: folder for the tables of what the shards hold.
         split: side of the split.
+        on_progress: told how many shards are scanned.
 
     Attributes:
         index: where they lie; `index.faults` says what was wrong with the shards.
@@ -62,13 +64,23 @@ class ShardPictures:
             side of the split.
     """
 
-    def __init__(self, sources: Sequence[Source], *, cache: Path, split: Split) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        cache: Path,
+        split: Split,
+        on_progress: OnProgress = tell_nobody,
+    ) -> None:
         if not sources:
             raise TrainingError("there are no sources of pictures")
         self.sources = tuple(sources)
         found = [_find_shards(source.shards) for source in sources]
         self.index = ShardIndex(
-            [shard for shards in found for shard in shards], cache=cache, split=split
+            [shard for shards in found for shard in shards],
+            cache=cache,
+            split=split,
+            on_progress=on_progress,
         )
         ends = np.cumsum([len(shards) for shards in found])
         self.starts = [

@@ -161,3 +161,20 @@ def test_captions_are_one_read_away(tmp_path: Path) -> None:
     assert pictures(index) == [picture_bytes(number) for number in range(1, 7)]
     captions = [index.read_caption(sample) for sample in range(len(index))]
     assert captions == ["of the text, \u00e9", "of the json", "", "", "", ""]
+
+
+def test_scanning_is_told_shard_by_shard(tmp_path: Path) -> None:
+    shards = [tmp_path / f"{number:05d}.tar" for number in range(3)]
+    for number, shard in enumerate(shards):
+        write_shard(shard, range(5 * number, 5 * number + 5))
+    told: list[tuple[str, int, int]] = []
+
+    def open_told(shards: list[Path]) -> None:
+        ShardIndex(
+            shards, cache=tmp_path, split="train", on_progress=lambda *args: told.append(args)
+        )
+
+    open_told(shards[:1])
+    open_told(shards)
+    open_told(shards)
+    assert told == [("scanning shards", *parts) for parts in ((0, 1), (0, 2), (1, 2))]
