@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from samclip_sdk.errors import SamClipError, SamClipWarning
 from samclip_sdk.runtimes.options import OnProgress
@@ -233,16 +234,20 @@ def _short(path: Path) -> Path:
 
 @contextmanager
 def _drawn_progress() -> Iterator[OnProgress]:
-    """A bar on the error output, from the first time that there is something to show."""
+    """A bar on the error output, if that is a terminal, once there is something to show."""
+    console = Console(stderr=True)
     progress = Progress(
-        BarColumn(),
+        BarColumn(20),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        expand=True,
     )
 
     def show(message: str, done: int, total: int) -> None:
+        if not console.is_terminal:
+            return
         if not progress.tasks:
             progress.start()
             progress.add_task("", total=total, completed=done)
