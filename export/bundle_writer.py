@@ -21,7 +21,6 @@ from export.parity import BOUNDS
 from export.pictures import calibration_pictures, held_out_pictures
 from export.precision.plan import NumericGate, plan_precision
 from export.probes import PICTURES, Probe, probe_graphs
-from export.program import export_program
 from export.source import Source
 from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
@@ -173,9 +172,7 @@ class _Writer:
         programs = {}
         for graph in self._graphs if self._options.onnx or self._options.mixed else ():
             self.steps.begin(f"tracing {graph.name}")
-            programs[graph.name] = export_program(
-                graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-            )
+            programs[graph.name] = graph.trace()
         return programs
 
     def _plan(

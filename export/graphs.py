@@ -9,9 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
+from torch.export import ExportedProgram
 
-from samclip_sdk.bundle.contract import contract_graphs
+from export.program import export_program
+from samclip_sdk.bundle.contract import contract_graphs, take_short_texts
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.modeling.build import SamClipModel
 
@@ -47,22 +49,36 @@ class Graph:
         """The tensors that go in and out, without artifacts."""
         return GraphSpec(inputs=self.inputs, outputs=self.outputs)
 
-    def example(self) -> dict[str, Tensor]:
-        """An input of zeros for each tensor, to trace the module with."""
-        return {
+    def traced_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs with every axis named that may vary in an ONNX file.
+
+        That is one more than the contract asks for: texts may be shorter than the context.
+        """
+        if self.part == "text_encoder":
+            return take_short_texts(self.contract()).inputs
+        return self.inputs
+
+    def trace(self) -> ExportedProgram:
+        """The module as a program whose named axes may vary."""
+        traced = {spec.name: spec.shape for spec in self.traced_inputs()}
+        longest = {
+            name: length
+            for spec in self.inputs
+            for name, length in zip(traced[spec.name], spec.shape, strict=True)
+            if isinstance(name, str) and isinstance(length, int)
+        }
+        example = {
             spec.name: torch.zeros(
                 [_EXAMPLE_AXES[n] if isinstance(n, str) else n for n in spec.shape],
                 dtype=getattr(torch, spec.dtype),
             )
             for spec in self.inputs
         }
-
-    def dynamic_axes(self) -> dict[str, dict[int, str]]:
-        """Input -> axis -> symbolic name."""
-        return {
-            spec.name: {i: axis for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
-            for spec in self.inputs
+        axes = {
+            name: {i: axis for i, axis in enumerate(shape) if isinstance(axis, str)}
+            for name, shape in traced.items()
         }
+        return export_program(self.module, example=example, dynamic_axes=axes, longest=longest)
 
     def reference(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the model's own part in eager torch."""

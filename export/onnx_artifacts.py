@@ -17,6 +17,7 @@ from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_out
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
+from export.probes import without_padding
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
@@ -114,7 +115,8 @@ class OnnxWriter:
         """Stores a graph in every precision; returns the layers that int8 leaves in float."""
         self._draft.steps.begin(f"converting {graph.name} in {', '.join(precisions)}")
         program = self._programs[graph.name]
-        single = to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
+        inputs = graph.traced_inputs()
+        single = to_onnx(program, inputs=inputs, outputs=graph.outputs)
         kept: tuple[str, ...] = ()
         # int8 first: what follows changes `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
@@ -122,7 +124,7 @@ class OnnxWriter:
             if precision == "fp16":
                 pinned = {pin.operation for pin in self._draft.plan[graph.name]}
                 half = halve(program, pinned=pinned)
-                model = to_onnx(half, inputs=graph.inputs, outputs=graph.outputs)
+                model = to_onnx(half, inputs=inputs, outputs=graph.outputs)
             elif precision == "int8":
                 model, kept = self._quantize(single, graph=graph, keep=keep)
             name = _file_name(graph.name, precision=precision)
@@ -155,11 +157,14 @@ class OnnxWriter:
         self._draft.steps.begin(f"checking {graph.name} in {precision}")
         path = f"onnx/{_file_name(graph.name, precision=precision)}"
         session = OrtSession(self._draft.folder / path, spec=graph.contract())
+        probes = list(self._draft.probes[graph.name])
+        if graph.part == "text_encoder":
+            probes += [without_padding(probe) for probe in probes]
         try:
             parity = check_parity(
                 session,
                 graph=graph,
-                probes=self._draft.probes[graph.name],
+                probes=probes,
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._weights]),
                 random_weights=self._draft.random_weights,
                 runs_on=f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider",

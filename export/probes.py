@@ -77,6 +77,16 @@ def probe_graphs(
     return probes
 
 
+def without_padding(probe: Probe) -> Probe:
+    """A probe of a text encoder without the zeros behind the longest of its texts.
+
+    The answer must be the same: ONNX files take texts of any length up to the context's.
+    """
+    ids = probe.feed["input_ids"]
+    end = ids.argmax(axis=1)  # the end-of-text token is the last of the vocabulary
+    return Probe({"input_ids": np.ascontiguousarray(ids[:, : int(end.max()) + 1])}, probe.expected)
+
+
 def prompt_feeds(frame: Frame, *, mask_side: int) -> list[Arrays]:
     """Prompts with K = 1, 3 and P = 1, 2, 4: points, boxes, masks, padding and filler."""
     width, height = frame.resized_width_px, frame.resized_height_px

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ def export_program(
     *,
     example: Mapping[str, Tensor],
     dynamic_axes: Mapping[str, Mapping[int, str]],
+    longest: Mapping[str, int] = MappingProxyType({}),
 ) -> ExportedProgram:
     """Traces `module` and decomposes it into functional operators.
 
@@ -23,13 +25,13 @@ def export_program(
         example: an input for each of the graph's inputs, in the order of `module.forward`. Dynamic
             axes must be longer than 1 in it: torch.export takes a 1 for a constant.
         dynamic_axes: input -> axis -> symbolic name; all other axes are static, as in `example`.
+        longest: symbolic name -> the greatest length; any length where it is not named.
 
     Returns:
         The program. Its nodes know the submodule that they come from.
     """
-    dims = {
-        name: torch.export.Dim(name) for axes in dynamic_axes.values() for name in axes.values()
-    }
+    names = {name for axes in dynamic_axes.values() for name in axes.values()}
+    dims = {name: torch.export.Dim(name, max=longest.get(name)) for name in names}
     shapes = tuple(
         {axis: dims[name] for axis, name in dynamic_axes.get(tensor, {}).items()}
         for tensor in example

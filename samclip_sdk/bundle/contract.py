@@ -55,8 +55,8 @@ def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[s
 def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:
     """A text encoder that also takes ids shorter than the context, without the zeros at the end.
 
-    The contract leaves it open: what cannot have two symbolic axes fixes the context length, and
-    whatever can has a fraction of the work with the short prompts of labels.
+    The contract fixes the length, as some runtimes must. A session that need not says so by its
+    inputs: the prompts of labels are short, and cost it a fraction of the work.
 
     Args:
         text_encoder: as the contract has it.

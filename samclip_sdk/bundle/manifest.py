@@ -14,12 +14,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
-from samclip_sdk.bundle.contract import (
-    PER_RESOLUTION,
-    contract_graphs,
-    graph_key,
-    take_short_texts,
-)
+from samclip_sdk.bundle.contract import PER_RESOLUTION, contract_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import GraphSpec, Line, Pin, Record, StoredFile
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.config import ModelConfig
@@ -240,15 +235,12 @@ class Manifest(ModelInfo):
         resolutions = {int(name.partition("@")[2] or 0) for name in self.graphs if _KEY.match(name)}
         contract = contract_graphs(self.model, resolutions=resolutions - {0})
         for name, graph in self.graphs.items():
-            if name not in contract:
+            expected = contract.get(name)
+            if expected is None:
                 raise ValueError(f"there is no graph {one_line(name)} in the contract")
-            allowed = [contract[name]]
-            if name == "text_encoder":
-                allowed.append(take_short_texts(contract[name]))
             for side in ("inputs", "outputs"):
-                found = getattr(graph, side)
-                if found not in [getattr(each, side) for each in allowed]:
-                    wanted = getattr(allowed[0], side)
+                found, wanted = getattr(graph, side), getattr(expected, side)
+                if found != wanted:
                     raise ValueError(f"the {side} of {name} are not the contract's: {wanted}")
             if not graph.artifacts:
                 raise ValueError(f"the graph {name} has no artifact")

@@ -12,6 +12,34 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.session import Arrays
 
 
+def file_tensor(
+    spec: TensorSpec, *, axes: Sequence[int | None], is_input: bool
+) -> TensorSpec | None:
+    """A tensor as a file has it.
+
+    A file may leave an axis of an input open that the contract fixes: a text encoder that takes
+    texts shorter than its context has a fraction of the work.
+
+    Args:
+        spec: the contract's.
+        axes: the file's; None for one that any length fits.
+        is_input: or an output, all of whose axes must be the contract's.
+
+    Returns:
+        The tensor with a name for each axis that the file leaves open; None if the file does not
+        keep the contract.
+    """
+    if len(axes) != len(spec.shape):
+        return None
+    shape = list(spec.shape)
+    for place, (axis, found) in enumerate(zip(spec.shape, axes, strict=True)):
+        if found is None and isinstance(axis, int) and is_input:
+            shape[place] = f"{spec.name}[{place}]"
+        elif found != (axis if isinstance(axis, int) else None):
+            return None
+    return spec.model_copy(update={"shape": tuple(shape)})
+
+
 def check_feed(feed: Arrays, *, inputs: Sequence[TensorSpec]) -> dict[str, int]:
     """Checks a feed against a graph's inputs.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.base import check_feed, check_outputs, file_tensor
 from samclip_sdk.runtimes.importing import import_openvino
 from samclip_sdk.runtimes.openvino_cache import CompiledKey, read_compiled, write_compiled
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
@@ -61,9 +61,8 @@ class OpenVINOSession:
             model = _load(core, file, config=config, options=options)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
-        self.inputs, self.outputs = spec.inputs, spec.outputs
-        _check_ports(model.inputs, specs=spec.inputs, file=file)
-        _check_ports(model.outputs, specs=spec.outputs, file=file)
+        self.inputs = _check_ports(model.inputs, specs=spec.inputs, file=file, are_inputs=True)
+        self.outputs = _check_ports(model.outputs, specs=spec.outputs, file=file, are_inputs=False)
         self._ports = {name: port for port in model.outputs for name in port.get_names()}
         self._request: Any = model.create_infer_request()
         self._turn = threading.Lock()
@@ -152,8 +151,10 @@ def _reason(error: RuntimeError) -> str:
     return [line for line in str(error).splitlines() if line.strip()][-1]
 
 
-def _check_ports(ports: Sequence[Any], *, specs: Sequence[TensorSpec], file: GraphFile) -> None:
-    """Checks names, types and axes of a file's inputs or outputs."""
+def _check_ports(
+    ports: Sequence[Any], *, specs: Sequence[TensorSpec], file: GraphFile, are_inputs: bool
+) -> tuple[TensorSpec, ...]:
+    """Checks names, types and axes of a file's inputs or outputs; returns them as the file has."""
     by_name = {name: port for port in ports for name in port.get_names()}
     wanted = {spec.name for spec in specs}
     if not wanted <= set(by_name) or len(ports) != len(specs):
@@ -161,14 +162,17 @@ def _check_ports(ports: Sequence[Any], *, specs: Sequence[TensorSpec], file: Gra
             f"{file.path.name} has the tensors {sorted(by_name)}, the manifest says "
             f"{sorted(wanted)}"
         )
+    own = []
     for spec in specs:
         port = by_name[spec.name]
         kind = port.get_element_type().get_type_name()
         dtype = _TYPES.get(kind, kind)
         axes = [axis.get_length() if axis.is_static else None for axis in port.get_partial_shape()]
-        expected = [axis if isinstance(axis, int) else None for axis in spec.shape]
-        if dtype != spec.dtype or axes != expected:
+        tensor = file_tensor(spec, axes=axes, is_input=are_inputs)
+        if dtype != spec.dtype or tensor is None:
             raise BundleError(
                 f"{file.path.name}: {spec.name} is {dtype}{axes}, the manifest says "
                 f"{spec.dtype}{list(spec.shape)}"
             )
+        own.append(tensor)
+    return tuple(own)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
-from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.base import check_feed, check_outputs, file_tensor
 from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
 from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
@@ -62,10 +62,13 @@ class OrtSession:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own.
             raise BundleError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
-        self.inputs, self.outputs = spec.inputs, spec.outputs
         self._path = path
-        self._dtypes = _check_tensors(session.get_inputs(), specs=spec.inputs, path=path)
-        _check_tensors(session.get_outputs(), specs=spec.outputs, path=path)
+        self.inputs, self._dtypes = _check_tensors(
+            session.get_inputs(), specs=spec.inputs, path=path, are_inputs=True
+        )
+        self.outputs, _ = _check_tensors(
+            session.get_outputs(), specs=spec.outputs, path=path, are_inputs=False
+        )
         self._session: Any = session
         kind = DEVICES.get(wanted_providers(options)[0])
         self._on_device = kind and DeviceRunner(
@@ -103,28 +106,31 @@ class OrtSession:
 
 
 def _check_tensors(
-    nodes: Sequence[Any], *, specs: Sequence[TensorSpec], path: Path
-) -> dict[str, np.dtype[Any]]:
-    """Checks names, types and axes of a file's inputs or outputs; returns its own dtypes."""
+    nodes: Sequence[Any], *, specs: Sequence[TensorSpec], path: Path, are_inputs: bool
+) -> tuple[tuple[TensorSpec, ...], dict[str, np.dtype[Any]]]:
+    """Checks names, types and axes of a file's inputs or outputs.
+
+    Returns:
+        The tensors as the file has them, and its own dtypes.
+    """
     by_name = {node.name: node for node in nodes}
     if set(by_name) != {spec.name for spec in specs}:
         raise BundleError(
             f"{path.name} has the tensors {one_line(sorted(by_name))}, the manifest says "
             f"{sorted(spec.name for spec in specs)}"
         )
-    dtypes = {}
+    own, dtypes = [], {}
     for spec in specs:
         node = by_name[spec.name]
         dtype = _TYPES.get(node.type, node.type)
         same_type = dtype == spec.dtype or (dtype, spec.dtype) == ("float16", "float32")
-        same_axes = len(node.shape) == len(spec.shape) and all(
-            found == axis if isinstance(axis, int) else not isinstance(found, int)
-            for found, axis in zip(node.shape, spec.shape, strict=True)
-        )
-        if not same_type or not same_axes:
+        axes = [axis if isinstance(axis, int) else None for axis in node.shape]
+        tensor = file_tensor(spec, axes=axes, is_input=are_inputs)
+        if not same_type or tensor is None:
             raise BundleError(
                 f"{path.name}: {spec.name} is {dtype}{one_line(node.shape)}, the manifest says "
                 f"{spec.dtype}{list(spec.shape)}"
             )
+        own.append(tensor)
         dtypes[spec.name] = np.dtype(dtype)
-    return dtypes
+    return tuple(own), dtypes

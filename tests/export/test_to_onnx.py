@@ -15,7 +15,6 @@ from export.external_weights import halve_weights
 from export.graphs import Graph, build_graphs
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.program_interpreter import run_program
-from export.program import export_program
 from export.to_onnx import to_onnx
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 
@@ -31,6 +30,8 @@ FEEDS = {
         "sparse_mask": np.array([[1, 1, 0]] * 4, dtype=np.float32),
         "dense_embeddings": RNG.normal(size=(4, 32, 8, 8)).astype(np.float32),
     },
+    # Of another length than the context's, which the program was traced with.
+    "text_encoder": {"input_ids": np.array([[1, 5, 9, 7, 49407]] * 4, dtype=np.int32)},
 }
 
 
@@ -44,9 +45,7 @@ def graphs(tiny_checkpoint: Path) -> dict[str, Graph]:
 def programs(graphs: dict[str, Graph]) -> dict[str, dict[str, ExportedProgram]]:
     found = {}
     for name, graph in graphs.items():
-        program = export_program(
-            graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-        )
+        program = graph.trace()
         half = halve(program, pinned=contract_operations(program))
         found[name] = {"fp32": program, "fp16": half}
     return found
@@ -58,7 +57,9 @@ def models(
 ) -> dict[str, dict[str, ir.Model]]:
     return {
         name: {
-            precision: to_onnx(program, inputs=graphs[name].inputs, outputs=graphs[name].outputs)
+            precision: to_onnx(
+                program, inputs=graphs[name].traced_inputs(), outputs=graphs[name].outputs
+            )
             for precision, program in versions.items()
         }
         for name, versions in programs.items()
@@ -85,7 +86,7 @@ def test_answers_are_the_programs(
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     graph = graphs[name]
     for side, specs in (
-        (session.get_inputs(), graph.inputs),
+        (session.get_inputs(), graph.traced_inputs()),
         (session.get_outputs(), graph.outputs),
     ):
         assert [(t.name, tuple(t.shape)) for t in side] == [(s.name, s.shape) for s in specs]

@@ -28,7 +28,6 @@ from export.graphs import Graph, build_graphs
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.quantized_layers import insert_pairs
-from export.program import export_program
 from export.source import find_source
 from export.to_onnx import to_onnx
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
@@ -91,9 +90,7 @@ def programs(request: pytest.FixtureRequest) -> list[tuple[Graph, ExportedProgra
     return [
         (
             graph,
-            export_program(
-                graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-            ),
+            graph.trace(),
         )
         for graph in build_graphs(model, resolutions=sorted(sizes))
     ]
@@ -103,7 +100,7 @@ def convert(program: ExportedProgram, *, graph: Graph, precision: str) -> ir.Mod
     """As a bundle's, with no more fp32 than the contract asks for, and all that can be in int8."""
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
-    model = to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
+    model = to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
     if precision == "int8":
         names = [layer.name for layer in find_layers(model)]
         model = insert_pairs(model, layers=names, ranges=dict.fromkeys(names, 8.0))

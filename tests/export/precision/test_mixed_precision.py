@@ -50,9 +50,7 @@ def graphs(tiny_checkpoint: Path) -> dict[str, Graph]:
 @pytest.fixture(scope="module")
 def programs(graphs: dict[str, Graph]) -> dict[str, ExportedProgram]:
     return {
-        name: export_program(
-            graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-        )
+        name: graph.trace()
         for name, graph in graphs.items()
         if name in (*NAMES, "image_encoder@32")
     }

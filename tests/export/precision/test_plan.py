@@ -39,7 +39,7 @@ def encoder_of(model: SamClipModel) -> Graph:
 
 
 def program_of(graph: Graph) -> ExportedProgram:
-    return export_program(graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes())
+    return graph.trace()
 
 
 def probes_of(graph: Graph) -> list[Probe]:

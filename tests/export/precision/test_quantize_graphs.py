@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from export.graphs import Graph, build_graphs
 from export.precision.quantize import Quantized, quantize
-from export.program import export_program
 from export.to_onnx import to_onnx
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
@@ -32,10 +31,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def export(graph: Graph) -> ir.Model:
-    program = export_program(
-        graph.module, example=graph.example(), dynamic_axes=graph.dynamic_axes()
-    )
-    return to_onnx(program, inputs=graph.inputs, outputs=graph.outputs)
+    program = graph.trace()
+    return to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
 
 
 def random_feeds(graph: Graph) -> list[dict[str, NDArray[np.generic]]]:
