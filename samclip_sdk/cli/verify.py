@@ -73,6 +73,7 @@ def _verify_all(
         def show(check: Check, done: int = index, name: str = kind) -> None:
             display.show(f"verifying {name}: {check.name}", done, len(ways))
 
+        display.show(f"verifying {kind}", index, len(ways))
         reports.append(
             verify_bundle(model, runtime=kind, precision=each, options=own, on_check=show)
         )

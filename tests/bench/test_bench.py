@@ -97,12 +97,10 @@ def test_steps_add_up(source: FakeSource) -> None:
     assert min(steps.values()) >= 0
 
 
-def test_a_model_is_benched(monkeypatch: pytest.MonkeyPatch, source: FakeSource) -> None:
-    monkeypatch.setattr(bench, "open_source", lambda *_, **__: source)
-    monkeypatch.setattr(bench, "_checkpoint_bytes", lambda _: 17)
+def test_a_model_is_benched(tiny_checkpoint: Path) -> None:
     told: list[tuple[str, int, int]] = []
     report = bench_model(
-        "fake",
+        tiny_checkpoint,
         image=picture(),
         label_count=5,
         seconds=0,
@@ -122,8 +120,9 @@ def test_a_model_is_benched(monkeypatch: pytest.MonkeyPatch, source: FakeSource)
         "label computed": 3,
         "label cached": 10,
     }
-    assert (report.runtime, report.precision, report.label_count) == ("fake", "fp32", 5)
-    assert (report.picture_px, report.artifact_bytes) == ((100, 50), 17)
+    assert (report.runtime, report.precision, report.label_count) == ("torch", "fp32", 5)
+    assert report.picture_px == (100, 50)
+    assert report.artifact_bytes == (tiny_checkpoint / "model.safetensors").stat().st_size
     assert report.peak_rss_bytes is None or report.peak_rss_bytes > 2**24
     content = json.loads(report.model_dump_json())
     assert content["workloads"]["point"]["warm"]["n"] == 10
