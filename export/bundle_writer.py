@@ -32,7 +32,7 @@ from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from samclip_sdk.text import Tokenizer
+from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.verify.verify import verify_bundle
 
 AUTHOR = "the authors of samclip-sdk"

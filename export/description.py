@@ -13,7 +13,7 @@ from export.options import ExportOptions
 from export.source import Source
 from export.to_onnx import OPSET
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Manifest, ModelInfo
-from samclip_sdk.text import read_templates
+from samclip_sdk.text.tokenizer import read_templates
 
 MODEL_CARD = "README.md"
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")

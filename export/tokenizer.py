@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
-from samclip_sdk import text
 from samclip_sdk.errors import RuntimeMissingError, TextTruncatedWarning, VerificationError
 from samclip_sdk.goldens.schema import GoldenTokens
+from samclip_sdk.text import tokenizer as text
 
 START, END = "<start_of_text>", "<end_of_text>"
 _GOLDEN_TOKENS = Path(__file__).with_name("golden_tokens.json")
@@ -43,8 +43,8 @@ def find_vocabulary() -> Path:
 def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
     """Builds the tokenizer.
 
-    It takes cleaned text (`samclip_sdk.text.clean_text`: ftfy, HTML entities, whitespace, lower
-    case), adds the start and end tokens, truncates before the end token and pads with zeros.
+    It takes cleaned text (`samclip_sdk.text.tokenizer.clean_text`: ftfy, HTML entities, whitespace,
+    lower case), adds the start and end tokens, truncates before the end token and pads with zeros.
 
     Args:
         vocabulary: the gzipped list of merges, in order of rank, after one line of header.

@@ -20,9 +20,10 @@ from samclip_sdk.errors import (
 )
 from samclip_sdk.image import Frame, ImageSource
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.items import LabelProb, Mask, TextMask
-from samclip_sdk.results import Classification, Masks
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.items import LabelProb, Mask, TextMask
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.text_masks import TextMasks
 
 __version__ = "0.1.0"
 

@@ -15,10 +15,10 @@ from samclip_sdk.auto.opening import open_source
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.picture_verbs import PictureVerbs
 from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
-from samclip_sdk.text import check_labels, check_texts
-from samclip_sdk.text_cache import StoredLabels
+from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.tokenizer import check_labels, check_texts
+from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from samclip_sdk.timing import Stopwatch
-from samclip_sdk.vocabulary import encode_vocabulary, read_vocabulary
 
 DEFAULT_MODEL = "samclip-tiny"
 

@@ -20,11 +20,12 @@ from samclip_sdk.masks import binarize, mask_to_box
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.open_graphs import OpenGraphs
 from samclip_sdk.prompts import Prompts
-from samclip_sdk.results import Classification, Masks
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.session import Arrays
-from samclip_sdk.text_cache import StoredLabels
-from samclip_sdk.text_embedder import TextEmbedder
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.text.embedder import TextEmbedder
+from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import (
     compose,

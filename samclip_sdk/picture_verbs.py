@@ -17,10 +17,11 @@ from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.reading_ahead import read_ahead
-from samclip_sdk.results import Classification, Masks
-from samclip_sdk.text import check_labels
-from samclip_sdk.text_cache import StoredLabels
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.tokenizer import check_labels
 from samclip_sdk.text_options import Options, check_flag, finite_number
 from samclip_sdk.text_to_mask import MAX_LABELS
 from samclip_sdk.timing import Stopwatch

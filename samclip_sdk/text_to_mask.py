@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.image import Frame
 from samclip_sdk.prompts import Prompts, text_prompts
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text_options import Options
 from samclip_sdk.upscale import upscale_above
 

@@ -12,7 +12,7 @@ from samclip_sdk import text_to_mask
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import BACKGROUND, Drafts, FoundLabels
 

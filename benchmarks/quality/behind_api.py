@@ -21,7 +21,7 @@ from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from samclip_sdk.vocabulary import encode_vocabulary
+from samclip_sdk.text.vocabulary import encode_vocabulary
 from training.config import ClipTeacherConfig
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import SETTINGS_NAME, SmallPair

@@ -13,7 +13,7 @@ from training.composed.scenes import Scene
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
     from samclip_sdk.image_embedding import ImageEmbedding
-    from samclip_sdk.results import Masks
+    from samclip_sdk.results.prompt_masks import Masks
 
 
 class PromptTally:

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.record import UNSEEN, TopK
-from samclip_sdk.text import normalize
+from samclip_sdk.text.tokenizer import normalize
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip

@@ -20,9 +20,9 @@ from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.image import ImageSource
 from samclip_sdk.image_embedding import PreparedImage
 from samclip_sdk.reading_ahead import READERS, read_ahead
-from samclip_sdk.result_base import coco_annotation
+from samclip_sdk.results.result_base import coco_annotation
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from samclip_sdk.text import check_labels
+from samclip_sdk.text.tokenizer import check_labels
 from samclip_sdk.text_options import Options
 
 

@@ -18,7 +18,7 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.graph_checks import Check, describe_failures, graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.options import RuntimeOptions, tell_nobody
-from samclip_sdk.text import normalize
+from samclip_sdk.text.tokenizer import normalize
 from samclip_sdk.text_options import Options
 from samclip_sdk.timing import Stopwatch, elapsed_ms, repeat
 

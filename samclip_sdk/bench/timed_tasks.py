@@ -22,13 +22,14 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.errors import OptionError
 from samclip_sdk.image import ImageSource, load_image
 from samclip_sdk.image_embedding import ImageEmbedding
-from samclip_sdk.results import Classification, Masks
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.session import Session
-from samclip_sdk.text_cache import StoredLabels
-from samclip_sdk.text_embedder import TextEmbedder
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.text.embedder import TextEmbedder
+from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.vocabulary import encode_vocabulary
 from samclip_sdk.timing import Stopwatch, elapsed_ms
-from samclip_sdk.vocabulary import encode_vocabulary
 
 CLASSES = 1000
 PRESENT = ("dog", "grass", "sky")

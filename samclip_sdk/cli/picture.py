@@ -27,7 +27,7 @@ from samclip_sdk.cli.options import (
     read_labels,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
-from samclip_sdk.result_base import Result
+from samclip_sdk.results.result_base import Result
 
 Outputs = Annotated[
     list[Path] | None,

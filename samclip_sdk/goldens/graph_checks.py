@@ -29,7 +29,7 @@ from samclip_sdk.goldens.schema import (
 )
 from samclip_sdk.image import letterbox, load_image
 from samclip_sdk.image_prompts import image_prompts
-from samclip_sdk.text import Tokenizer
+from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.timing import Stopwatch
 
 Tensors = Mapping[str, NDArray[np.generic]]

@@ -22,7 +22,7 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.session import Arrays
-from samclip_sdk.text import read_templates
+from samclip_sdk.text.tokenizer import read_templates
 
 if TYPE_CHECKING:
     from torch import nn

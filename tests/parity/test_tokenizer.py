@@ -17,7 +17,7 @@ from tokenizers import pre_tokenizers
 
 from export.tokenizer import golden_tokens, write_tokenizer
 from samclip_sdk.errors import TextTruncatedWarning
-from samclip_sdk.text import Tokenizer, clean_text, read_templates
+from samclip_sdk.text.tokenizer import Tokenizer, clean_text, read_templates
 
 TEXTS = [
     "",

@@ -22,7 +22,7 @@ from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.image_prompts import ImagePrompts
 from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.sign_off import SignOffKey
-from samclip_sdk.text import Tokenizer
+from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.verify.verify import VerificationReport, verify_bundle
 
 KEY = SignOffKey(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samclip_sdk.text import clean_text
+from samclip_sdk.text.tokenizer import clean_text
 from training.errors import TrainingError
 from training.real.records import BrokenRecord
 from training.real.shards import ShardPictures

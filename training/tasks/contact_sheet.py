@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from samclip_sdk.overlay import draw_overlay
+from samclip_sdk.results.overlay import draw_overlay
 
 _CELL_PX = 192
 _BOX_CORNER = 2  # label of a box's top-left corner; the bottom-right one's is the next

@@ -15,7 +15,7 @@ from benchmarks.quality.behind_api import (
 )
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.text import Tokenizer, read_templates
+from samclip_sdk.text.tokenizer import Tokenizer, read_templates
 from training.teachers.small import SmallClip, SmallSam
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)

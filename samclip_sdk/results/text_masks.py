@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.frozen import freeze_array
 from samclip_sdk.image import Picture
-from samclip_sdk.items import TextMask
 from samclip_sdk.masks import mask_to_box
-from samclip_sdk.overlay import draw_overlay
-from samclip_sdk.result_base import (
+from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.results.items import TextMask
+from samclip_sdk.results.overlay import draw_overlay
+from samclip_sdk.results.result_base import (
     MaskResult,
     coco_annotation,
     counted,

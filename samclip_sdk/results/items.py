@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.frozen import Frozen, freeze_array
 from samclip_sdk.masks import mask_to_polygons
+from samclip_sdk.results.frozen import Frozen, freeze_array
 
 
 @dataclass(frozen=True)

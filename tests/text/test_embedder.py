@@ -12,9 +12,9 @@ from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.session import Arrays
-from samclip_sdk.text import Tokenizer, normalize
-from samclip_sdk.text_cache import StoredLabels
-from samclip_sdk.text_embedder import TextEmbedder
+from samclip_sdk.text.embedder import TextEmbedder
+from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.tokenizer import Tokenizer, normalize
 from samclip_sdk.timing import Stopwatch
 from tests.example_bundle import CONFIG
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk import SamClip
-from samclip_sdk.text_cache import RecentEmbeddings, StoredLabels, text_cache_folder
+from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels, text_cache_folder
 from samclip_sdk.verify.verify import verify_bundle
 from tests.fake_source import picture
 
@@ -109,7 +109,7 @@ class TestStoredLabels:
     def test_processes_may_write_at_once(self, tmp_path: Path) -> None:
         code = f"""
 import numpy as np, pathlib
-from samclip_sdk.text_cache import StoredLabels
+from samclip_sdk.text.stored_labels import StoredLabels
 stored = StoredLabels(["model"], folder=pathlib.Path({str(tmp_path)!r}), limit_bytes=20_000)
 for index in range(100):
     found = stored.get(f"label {{index}}")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.text import (
+from samclip_sdk.text.tokenizer import (
     MAX_LETTERS,
     Tokenizer,
     check_labels,

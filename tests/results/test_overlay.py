@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samclip_sdk.overlay import COLOURS, draw_captions, draw_overlay
+from samclip_sdk.results.overlay import COLOURS, draw_captions, draw_overlay
 from tests.test_masks import disk
 
 

@@ -1,26 +1,20 @@
-"""What the model answers: frozen dataclasses of read-only numpy arrays, their shapes checked.
-
-Each is a sequence too, of one item a row (`items.py`), and carries `speed` (milliseconds by step)
-and `picture`, what it was made from. Boxes are XYXY in pixels of the upright image; in JSON, which
-follows COCO, `bbox` is [x, y, width, height] and masks are compressed RLE.
-"""
+"""The masks of geometric prompts, one or three for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.frozen import freeze_array
 from samclip_sdk.image import Picture
-from samclip_sdk.items import LabelProb, Mask
-from samclip_sdk.overlay import COLOURS, draw_captions, draw_overlay
-from samclip_sdk.result_base import (
+from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.results.items import Mask
+from samclip_sdk.results.overlay import draw_overlay
+from samclip_sdk.results.result_base import (
     MaskResult,
-    Result,
     coco_annotation,
     counted,
     described,
@@ -30,68 +24,6 @@ from samclip_sdk.result_base import (
 
 if TYPE_CHECKING:
     import supervision
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Classification(Result[LabelProb]):
-    """How well each label describes the image; an item for each label, in the order asked.
-
-    Attributes:
-        labels: K texts.
-        probs: float32 [K], the softmax over the labels asked: with one label it is always 1.
-        logits: float32 [K], cosine times the logit scale.
-        speed: milliseconds by step.
-        picture: what the image was read from.
-    """
-
-    labels: Sequence[str]
-    probs: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    speed: Mapping[str, float] = field(default_factory=dict)
-    picture: Picture | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))
-        for name in ("probs", "logits"):
-            freeze_array(self, name, dtype="float32", shape=(len(self.labels),))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        best = named(self.top(len(self)))
-        said = f"{counted(len(self), 'label')}: {best}"
-        return described("Classification", said, speed=self.speed)
-
-    def top(self, count: int = 5) -> list[tuple[str, float]]:
-        """The `count` likeliest labels and their probabilities, best first."""
-        order = np.argsort(-self.probs, kind="stable")[:count]
-        return [(self.labels[index], float(self.probs[index])) for index in order]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The labels with their probs and logits, in the order asked."""
-        return {
-            "labels": list(self.labels),
-            "probs": self.probs.tolist(),
-            "logits": self.logits.tolist(),
-            "speed": dict(self.speed),
-        }
-
-    def to_supervision(self) -> supervision.Classifications:
-        """As supervision's `Classifications`; `class_id` is the place among `labels`."""
-        order = np.argsort(-self.probs, kind="stable")
-        result: supervision.Classifications = import_supervision().Classifications(
-            class_id=order, confidence=self.probs[order]
-        )
-        return result
-
-    def _item(self, place: int) -> LabelProb:
-        return LabelProb(self.labels[place], float(self.probs[place]), float(self.logits[place]))
-
-    def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Writes the five likeliest labels into the top left corner."""
-        captions = [(f"{label} {prob:.2f}", (0.0, 0.0), COLOURS[1]) for label, prob in self.top()]
-        return draw_captions(pixels, captions=captions)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from samclip_sdk.fork_safety import renew_in_children
 from samclip_sdk.session import Session
-from samclip_sdk.text import MAX_LETTERS, TokenIds, Tokenizer, clean_text, normalize
-from samclip_sdk.text_cache import RecentEmbeddings, StoredLabels
+from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels
+from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text, normalize
 from samclip_sdk.timing import Stopwatch
 
 Array = NDArray[np.float32]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
-from samclip_sdk.text import check_labels
+from samclip_sdk.text.tokenizer import check_labels
 
 _LENGTH_TOLERANCE = 1e-3
 

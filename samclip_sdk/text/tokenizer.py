@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
 
-TEMPLATES = Path(__file__).with_name("assets") / "openai_templates.json"
+TEMPLATES = Path(__file__).parents[1] / "assets" / "openai_templates.json"
 
 MAX_LETTERS = 4096
 """What is behind them is cut off before anything else is done with a text. CLIP's context holds 75

@@ -17,8 +17,9 @@ from PIL import Image, ImageShow
 
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
 from samclip_sdk.masks import rle_to_mask
-from samclip_sdk.results import Classification, Masks
-from samclip_sdk.text_masks import TextMasks
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.text_masks import TextMasks
 
 HEIGHT, WIDTH = 60, 80
 PICTURE = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)

@@ -17,10 +17,10 @@ from PIL import Image, ImageShow
 
 from samclip_sdk.atomic_file import atomic_file, check_target
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
-from samclip_sdk.frozen import Frozen
 from samclip_sdk.image import ImageSource, Picture, load_image
-from samclip_sdk.items import MaskItem
 from samclip_sdk.masks import mask_to_box, mask_to_rle
+from samclip_sdk.results.frozen import Frozen
+from samclip_sdk.results.items import MaskItem
 
 Item = TypeVar("Item", covariant=True)
 MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
