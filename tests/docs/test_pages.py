@@ -148,9 +148,8 @@ def calls_of_samclip(tree: ast.Module) -> Iterator[tuple[ast.Call, Any]]:
 
 
 def test_make_targets_exist() -> None:
-    targets = set(
-        re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    )
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, flags=re.MULTILINE))
     programs = [block for page in PAGES for block in blocks(page) if block.language == "bash"]
     commands = [words for block in programs for words in block.commands()]
     named = {words[1] for words in commands if words[0] == "make" and len(words) > 1}
