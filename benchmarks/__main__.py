@@ -7,18 +7,16 @@ to docs/benchmarks, and every page that shows it is written again.
 from __future__ import annotations
 
 import logging
-import time
 from typing import Annotated
 
 import typer
 
 from benchmarks.artifacts.command import artifacts
-from benchmarks.command import Output, Write, find_place, finish, one_line_errors
+from benchmarks.command import Output, Write, measurement, one_line_errors
 from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
-from benchmarks.public.command import app as evaluate
+from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
-from benchmarks.record import describe_environment
 from benchmarks.speed.command import compare, speed
 from benchmarks.training_cost import TrainingCost, render
 
@@ -26,7 +24,7 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
 app.command()(quality)
-app.add_typer(evaluate, name="evaluate")
+app.command(epilog=LAYOUTS)(evaluate)
 app.command()(speed)
 app.command()(compare)
 app.command()(artifacts)
@@ -45,15 +43,11 @@ def training_cost(
     write: Write = False,
 ) -> None:
     """Counts what each stage of a merge costs, in operations and in GPU-hours."""
-    with one_line_errors():
+    with measurement("training_cost", output=output, write=write) as measured:
         # Only here: they need torch.
         from benchmarks.stage_operations import count_stages
         from training.config_file import find_config
 
-        place, started = (
-            find_place("training_cost", output=output, write=write),
-            time.perf_counter(),
-        )
         logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: none are needed
         stages = count_stages(find_config(config), pictures=pictures, step_processes=processes)
         found = TrainingCost(
@@ -61,10 +55,9 @@ def training_cost(
             peak_tflops=peak_tflops,
             utilisation=utilisation,
             stages=tuple(stages),
-            environment=describe_environment(),
-            seconds=round(time.perf_counter() - started, 1),
+            **measured.run(),
         )
-        finish(found, render(found), place=place, write=write)
+        measured.finish(found, render(found))
 
 
 @app.command()

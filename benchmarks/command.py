@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.pages import RECORDS, ROOT, write_pages
-from benchmarks.record import Record, write_record
+from benchmarks.record import Record, describe_environment, write_record
 from samclip_sdk.errors import SamClipError
 
 RUNS = Path("runs")
@@ -37,17 +39,45 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def find_place(name: str, *, output: Path | None, write: bool) -> Path:
-    """Where a command's record goes; asked before any work, so that hours do not end in an error.
+@dataclass
+class Measurement:
+    """A command that measures: where its record goes, and since when it measures."""
 
-    Args:
-        name: of the record, "speed" for instance.
-        output: as the user gave it.
-        write: whether it is published, and not kept in `runs`.
+    place: Path
+    write: bool
+    since: float
 
-    Raises:
-        ValueError: both were asked for, or there is no such folder.
+    def run(self) -> dict[str, Any]:
+        """The fields of a `Run`: where and when it was measured, and how long that took.
+
+        Asked again, it tells of what was measured since.
+        """
+        now = time.perf_counter()
+        seconds, self.since = round(now - self.since, 1), now
+        return {"environment": describe_environment(), "seconds": seconds}
+
+    def finish(self, record: Record, tables: str) -> None:
+        """Keeps a record, prints its tables, says where it is, and publishes it if asked to."""
+        write_record(record, self.place)
+        typer.echo(tables)
+        typer.echo(f"The record is in {self.place}.", err=True)
+        if self.write:
+            for path in write_pages(ROOT):
+                typer.echo(f"Written: {path}", err=True)
+
+
+@contextmanager
+def measurement(name: str, *, output: Path | None, write: bool = False) -> Iterator[Measurement]:
+    """Runs a command that measures; where its record goes is settled first.
+
+    So hours of measuring do not end in an error. The record is called `name`; it goes to `output`
+    as the user gave it, or to docs/benchmarks with `write`, or else to `runs`.
     """
+    with one_line_errors():
+        yield Measurement(_place(name, output=output, write=write), write, time.perf_counter())
+
+
+def _place(name: str, *, output: Path | None, write: bool) -> Path:
     if write:
         if output is not None:
             raise ValueError("--output and --write each name a place for the record: give one")
@@ -58,13 +88,3 @@ def find_place(name: str, *, output: Path | None, write: bool) -> Path:
     if not output.absolute().parent.is_dir():
         raise ValueError(f"the folder of {output} does not exist")
     return output
-
-
-def finish(record: Record, tables: str, *, place: Path, write: bool) -> None:
-    """Keeps a record, prints its tables, says where the record is, and publishes it if asked to."""
-    write_record(record, place)
-    typer.echo(tables)
-    typer.echo(f"The record is in {place}.", err=True)
-    if write:
-        for path in write_pages(ROOT):
-            typer.echo(f"Written: {path}", err=True)

@@ -13,17 +13,6 @@ Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterable[Item]:
-    """Shows how far one is in an iterable; only one at a time, and only on a terminal.
-
-    Args:
-        items: what is gone through.
-        description: what is being done.
-        total: how many there are, where `items` has no length.
-    """
-    return rich.progress.track(
-        items,
-        description=description,
-        total=total,
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
+    """Shows how far one is among items, `total` of them; one bar at a time, on a terminal."""
+    console, hidden = Console(stderr=True), not sys.stderr.isatty()
+    return rich.progress.track(items, description, total=total, console=console, disable=hidden)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,17 +42,24 @@ def megabytes(size: float | None) -> str:
     return NONE if size is None else f"{size / 1e6:.0f}"
 
 
-def insert_table(page: str, text: str, *, name: str) -> str:
-    """Puts a table between a page's markers of that name, whatever stood there.
+def insert_tables(page: str, tables: Mapping[str, str]) -> str:
+    """Puts each table between the page's markers of its name, whatever stood there.
 
     Raises:
-        ValueError: the page does not have one pair of markers.
+        ValueError: the page does not have one pair of markers for a table.
     """
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
-        raise ValueError(f"the page has no place for the table: one {start} and one {end} after it")
-    before, rest = page.split(start)
-    return f"{before}{start}\n{text}{end}{rest.split(end)[1]}"
+    for name, text in tables.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+            raise ValueError(f"a page has no place for its table: one {start} and one {end} after")
+        before, rest = page.split(start)
+        page = f"{before}{start}\n{text}{end}{rest.split(end)[1]}"
+    return page
+
+
+def join_tables(tables: Mapping[str, str]) -> str:
+    """Tables below each other, as a command prints them."""
+    return "\n\n".join(f"## {name.replace('_', ' ')}\n\n{text}" for name, text in tables.items())
 
 
 def new_figure(width: float, height: float) -> Figure:

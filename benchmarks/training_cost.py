@@ -66,9 +66,8 @@ def render(cost: TrainingCost) -> str:
     heads = ("stage", "GFLOP a picture", "without the teacher", "TFLOP a scene", "GPU-hours")
     environment = cost.environment
     return (
-        f"{table((*heads, 'with cached embeddings'), rows)}\n\n"
-        f"The merge of the config {cost.config}, counted on the real modules; a multiplication and "
-        f"an addition are two operations. Hours are those of one GPU of {cost.peak_tflops:g} "
-        f"TFLOP/s, of which {cost.utilisation:.0%} are assumed to be reached. "
-        f"{environment.date[:10]}. Counted by `{environment.command}`.\n"
+        f"{table((*heads, 'with cached embeddings'), rows)}\n\nThe merge of the config "
+        f"{cost.config}. Hours are those of one GPU of {cost.peak_tflops:g} TFLOP/s, of which "
+        f"{cost.utilisation:.0%} are assumed to be reached. {environment.date[:10]}. Counted by "
+        f"`{environment.command}`.\n"
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks.artifacts.record import Artifacts
 from benchmarks.artifacts.report import render
-from benchmarks.command import Output, Write, find_place, finish, one_line_errors
+from benchmarks.command import Output, Write, measurement
 from benchmarks.record import read_record
 
 
@@ -44,12 +44,12 @@ def artifacts(
 
     Other models that the record holds from an earlier run stay there.
     """
-    with one_line_errors():
+    with measurement("artifacts", output=output, write=write) as measured:
         # Only here: they need all that exporting needs.
         from benchmarks.artifacts.measure import measure_artifacts
         from export.options import ExportOptions
 
-        place = find_place("artifacts", output=output, write=write)
+        place = measured.place
         known = read_record(Artifacts, place) if place.exists() else Artifacts(models=())
         options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights.value)
         with (
@@ -67,4 +67,4 @@ def artifacts(
                 for number, checkpoint in enumerate(checkpoints)
             )
         found = known.updated(models)
-        finish(found, render(found), place=place, write=write)
+        measured.finish(found, render(found))

@@ -53,15 +53,8 @@ def _cells(row: ArtifactRow) -> list[str]:
 
 def _footnote(model: ModelArtifacts) -> str:
     where = model.environment
-    engines = (
-        f" Engines were built by {model.tensorrt}, without a GPU, and not run."
-        if model.tensorrt
-        else ""
-    )
+    engines = f"Engines were built by {model.tensorrt}. " if model.tensorrt else ""
     return (
-        "The size of an artifact counts all the weight files that it refers to, which precisions "
-        "and resolutions share in ONNX; the size of a set counts each file once. Seconds are those "
-        "of converting, quantizing or building. `in fp32` counts the operations (fp16) or layers "
-        f"(int8) that stay in fp32.{engines} {where.cpu}, {where.cores} cores, {where.date[:10]}. "
-        f"Measured by `{where.command}`."
+        f"{engines}{where.cpu}, {where.cores} cores, {where.date[:10]}. Measured by "
+        f"`{where.command}`."
     )

@@ -78,13 +78,8 @@ def _resolutions(part: Resolutions) -> Figure:
 def _wise_ft(part: WiseFt) -> Figure:
     figure, panels = _sheet(2)
     alphas = [point.alpha for point in part.points]
-    top1 = [
-        100 * each.accuracy.composed_top1
-        for each in (*(point.skills for point in part.points), part.joint)
-    ]
-    box = [
-        100 * each.prompts.box for each in (*(point.skills for point in part.points), part.joint)
-    ]
+    top1 = [100 * each.accuracy.composed_top1 for each in (*part.points, part.joint)]
+    box = [100 * each.prompts.box for each in (*part.points, part.joint)]
     for axes, (*values, together), words in zip(panels, (top1, box), (_TOP1, _BOX), strict=True):
         axes.plot(alphas, values, marker="o", color=BLUE, label="interpolated weights")
         axes.axhline(together, color=ORANGE, linestyle="--", label="joint model")
@@ -96,8 +91,8 @@ def _wise_ft(part: WiseFt) -> Figure:
 
 def _lambdas(part: Lambdas) -> Figure:
     figure, (axes,) = _sheet(1)
-    top1 = [100 * row.skills.accuracy.composed_top1 for row in part.rows]
-    box = [100 * row.skills.prompts.box for row in part.rows]
+    top1 = [100 * row.accuracy.composed_top1 for row in part.rows]
+    box = [100 * row.prompts.box for row in part.rows]
     axes.plot(top1, box, color=GREY, marker="o", markerfacecolor=BLUE)
     for row, x, y in zip(part.rows, top1, box, strict=True):
         axes.annotate(f"λ = {row.sam_weight:g}", (x, y), textcoords="offset points", xytext=(6, 6))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.command import Output, Seed, Write, find_place, finish, one_line_errors
+from benchmarks.command import Output, Seed, Write, measurement
 from benchmarks.paper.record import Part, Results, store_part
 from benchmarks.paper.report import render
-from benchmarks.record import describe_environment, read_record
+from benchmarks.record import read_record
+from benchmarks.report import join_tables
 
 
 class PartName(str, Enum):
@@ -44,7 +44,7 @@ def paper(
 
     Each part is stored in the record as soon as it is done, in place of an older one of it.
     """
-    with one_line_errors():
+    with measurement("paper", output=output, write=write) as measured:
         # Only here: they need torch, which the other commands do without.
         from benchmarks.paper import probing, short_trainings, text_to_mask, zero_shot
         from benchmarks.paper.inputs import check_folders, open_inputs
@@ -57,7 +57,7 @@ def paper(
             "wise_ft": (short_trainings.WISE_FT_NEEDS, short_trainings.measure_wise_ft),
             "lambdas": (short_trainings.LAMBDAS_NEED, short_trainings.measure_lambdas),
         }
-        place = find_place("paper", output=output, write=write)
+        place = measured.place
         # Hours of measuring must not end at a file that is none.
         found = read_record(Results, place) if place.exists() else Results()
         names = [name.value for name in PartName if only is None or name in only]
@@ -65,15 +65,14 @@ def paper(
             check_folders(runs, measures[name][0])
         inputs = open_inputs(runs, pictures=pictures, scenes=scenes, steps=steps, seed=seed)
         for name in names:
-            (needs, measure), started = measures[name], time.perf_counter()
+            needs, measure = measures[name]
             weights, figures = inputs.weights(needs), measure(inputs)
             part = Part[type(figures)](
-                environment=describe_environment(),
-                seconds=round(time.perf_counter() - started, 1),
+                **measured.run(),
                 settings=inputs.settings,
                 weights=weights,
                 figures=figures,
             )
             found = store_part(place, name, part)
             typer.echo(f"{name}: stored in {place}", err=True)
-        finish(found, render(found), place=place, write=write)
+        measured.finish(found, join_tables(render(found)))

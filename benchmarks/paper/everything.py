@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.record import Everything
-from benchmarks.quality.text_to_mask import TextTally
+from benchmarks.quality.scores import TextTally
 from samclip_sdk import SamClip
 from training.composed.label_questions import Question
 from training.composed.scenes import Scene

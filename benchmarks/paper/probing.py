@@ -20,9 +20,9 @@ from benchmarks.paper.linear_probe import LinearProbe, fit_best
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.paper.zero_shot import accuracy
 from benchmarks.progress import track
-from benchmarks.quality.confusion import Confusion, mean_iou
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import Rank
+from benchmarks.quality.scores import Confusion, mean_iou
 from training.composed.scenes import Scene
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")

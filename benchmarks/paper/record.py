@@ -138,11 +138,10 @@ class TradeOff(Record):
     prompts: PromptIou
 
 
-class AtAlpha(Record):
+class AtAlpha(TradeOff):
     """Weights `alpha` of the way from SAM's encoder to the one distilled from CLIP alone."""
 
     alpha: Share
-    skills: TradeOff
 
 
 class WiseFt(Record):
@@ -158,11 +157,10 @@ class WiseFt(Record):
     joint_steps: int
 
 
-class AtLambda(Record):
+class AtLambda(TradeOff):
     """A short joint distillation with SAM's loss weighed by lambda."""
 
     sam_weight: float
-    skills: TradeOff
 
 
 class Lambdas(Record):

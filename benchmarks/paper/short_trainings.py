@@ -48,7 +48,7 @@ def measure_wise_ft(inputs: Inputs) -> WiseFt:
     for alpha in ALPHAS:
         student.image_encoder.load_state_dict(interpolate(start, end, alpha=alpha))
         found = trade_off(inputs, student, name=f"alpha {alpha:.1f}")
-        points.append(AtAlpha(alpha=alpha, skills=found))
+        points.append(AtAlpha(alpha=alpha, **dict(found)))
     return WiseFt(
         training=settings.model_dump(mode="json"),
         points=tuple(points),
@@ -68,7 +68,7 @@ def measure_lambdas(inputs: Inputs) -> Lambdas:
         settings = joint_settings(inputs, sam_weight=weight)
         student = distill(inputs, settings, name=f"lambda_{weight:g}")
         found = trade_off(inputs, student, name=f"lambda {weight:g}")
-        rows.append(AtLambda(sam_weight=weight, skills=found))
+        rows.append(AtLambda(sam_weight=weight, **dict(found)))
     shared = settings.model_dump(mode="json", exclude={"sam_weight"})
     return Lambdas(training=shared, rows=tuple(rows))
 

@@ -21,7 +21,7 @@ from benchmarks.progress import track
 from benchmarks.quality.behind_api import teach_nouns
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.measure import HEADS
-from benchmarks.quality.text_to_mask import Answer, TextTally
+from benchmarks.quality.scores import Answer, TextTally
 from samclip_sdk import SamClip
 from samclip_sdk.errors import BundleError
 from training.calibrate import CALIBRATION_NAME

@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.progress import track
-from benchmarks.public.files import (
-    DatasetError,
-    first_file,
-    first_folder,
-    list_lines,
-    list_pictures,
-    read_pixels,
-    spread,
-)
+from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
 from benchmarks.public.record import Accuracy
 from benchmarks.quality.ranking import embed_nouns, share_within
 
@@ -39,16 +31,13 @@ class LabelledPictures:
     pictures: tuple[tuple[Path, int], ...]
 
 
-def read_imagenet(root: Path, *, limit: int | None) -> LabelledPictures:
+def read_imagenet(root: Path) -> LabelledPictures:
     """Reads `val/<wnid>/*.JPEG`; labels are in the order of the sorted wnids.
 
     The names are open_clip's for the 1000 classes, or those of `classnames.txt` in `root`, a wnid
     and a name a line.
-
-    Raises:
-        DatasetError: the layout is another one, or there are no names for it.
     """
-    folder = first_folder(root, "val", ".")
+    folder = find(root, "val", ".")
     folders = {each.name: each for each in folder.iterdir() if _WNID.fullmatch(each.name)}
     if not folders:
         raise DatasetError(f"{folder} has no folders named by wnid, such as n01440764")
@@ -63,45 +52,31 @@ def read_imagenet(root: Path, *, limit: int | None) -> LabelledPictures:
     if unknown := sorted(set(folders) - set(names)):
         raise DatasetError(f"{root / _CLASS_NAMES} has no name for {folder / unknown[0]}")
     wnids = sorted(names)
-    found = [
-        (picture, index)
-        for index, wnid in enumerate(wnids)
-        if wnid in folders
-        for picture in list_pictures(folders[wnid])
-    ]
-    pictures = spread(found, limit=limit, source=folder)
-    return LabelledPictures(tuple(names[wnid] for wnid in wnids), pictures)
+    known = [(folders[wnid], place) for place, wnid in enumerate(wnids) if wnid in folders]
+    return LabelledPictures(tuple(names[wnid] for wnid in wnids), _labelled(known))
 
 
-def read_imagenet_v2(root: Path, *, limit: int | None) -> LabelledPictures:
+def read_imagenet_v2(root: Path) -> LabelledPictures:
     """Reads the folders `0` to `999`: the places of the classes among the sorted wnids.
 
     Names as for ImageNet.
-
-    Raises:
-        DatasetError: there are no such folders, or a number without a name.
     """
     names = _own_names(root)
     labels = _imagenet_names() if names is None else [names[wnid] for wnid in sorted(names)]
-    folder = first_folder(root, "imagenetv2-matched-frequency-format-val", ".")
+    folder = find(root, "imagenetv2-matched-frequency-format-val", ".")
     folders = sorted((int(each.name), each) for each in folder.iterdir() if each.name.isdecimal())
     if not folders or folders[-1][0] >= len(labels):
         raise DatasetError(f"{folder} does not hold the folders 0 to {len(labels) - 1}")
-    found = [(picture, index) for index, each in folders for picture in list_pictures(each)]
-    return LabelledPictures(tuple(labels), spread(found, limit=limit, source=root))
+    return LabelledPictures(tuple(labels), _labelled([(each, place) for place, each in folders]))
 
 
-def read_places365(root: Path, *, limit: int | None) -> LabelledPictures:
+def read_places365(root: Path) -> LabelledPictures:
     """Reads `places365_val.txt`, `categories_places365.txt` and the pictures they name.
 
     `/a/apartment_building/outdoor` is asked as "apartment building outdoor".
-
-    Raises:
-        DatasetError: a file or folder is missing, or a line does not read as it should.
     """
-    categories = first_file(root, "categories_places365.txt")
-    listing = first_file(root, "places365_val.txt")
-    folder = first_folder(root, "val_256", "val_large", "val")
+    categories, listing = find(root, "categories_places365.txt"), find(root, "places365_val.txt")
+    folder = find(root, "val_256", "val_large", "val")
     names = {index: name for name, index in _numbered_lines(categories)}
     if sorted(names) != list(range(len(names))):
         raise DatasetError(f"{categories} does not number its categories from 0 without gaps")
@@ -109,44 +84,43 @@ def read_places365(root: Path, *, limit: int | None) -> LabelledPictures:
     for name, index in found:
         if index not in names:
             raise DatasetError(f"{listing} gives {name} the category {index}, which has no name")
-    pictures = spread(((folder / name, index) for name, index in found), limit=limit, source=root)
     labels = [re.sub(r"[/_]", " ", names[index][3:]) for index in range(len(names))]
-    return LabelledPictures(tuple(labels), pictures)
+    return LabelledPictures(tuple(labels), tuple((folder / name, index) for name, index in found))
 
 
-CLASSIFICATION: dict[str, Callable[..., LabelledPictures]] = {
+CLASSIFICATION: dict[str, Callable[[Path], LabelledPictures]] = {
     "imagenet": read_imagenet,
     "imagenet-v2": read_imagenet_v2,
     "places365": read_places365,
 }
-"""Set -> what reads it from (root, limit=)."""
+"""Set -> what reads it from its folder."""
 
 
 def measure_accuracy(model: SamClip, data: LabelledPictures) -> Accuracy:
     """Ranks all labels of every picture, as `SamClip.classify` does.
 
-    Not by `classify` itself, which refuses ImageNet's labels that read alike. Of equal scores the
-    first label wins, so that of two labels that read alike only the first can be right.
-
-    Raises:
-        DatasetError: a picture cannot be read.
+    Of equal scores the first label wins, so that of two labels that read alike only the first can
+    be right.
     """
-    classes = embed_nouns(model, data.labels)
-    ranks = []
+    classes, found = embed_nouns(model, data.labels), []
     for path, truth in track(data.pictures, "pictures"):
         scores = classes @ model.embed_image(read_pixels(path))
         before = (scores[:truth] >= scores[truth]).sum() + (scores[truth:] > scores[truth]).sum()
-        ranks.append(int(before))
-    task = model.manifest.tasks.classification
+        found.append(int(before))
+    ranks, task = np.array(found), model.manifest.tasks.classification
     return Accuracy(
         pictures=len(ranks),
         labels=len(data.labels),
         templates=len(model.manifest.text.templates),
         resolution_px=task.resolution,
         crop=task.crop,
-        top1=share_within(np.array(ranks), 1),
-        top5=share_within(np.array(ranks), 5),
+        top1=share_within(ranks, 1),
+        top5=share_within(ranks, 5),
     )
+
+
+def _labelled(folders: list[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
+    return tuple((picture, place) for each, place in folders for picture in list_pictures(each))
 
 
 def _own_names(root: Path) -> dict[str, str] | None:

@@ -1,8 +1,9 @@
-"""The files of a public set: found, read, and refused in one line that names the path."""
+"""The files of a public set: found, read, or refused with a DatasetError that names the path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from benchmarks.record import first_fault
 from samclip_sdk.image import open_image
 
-Item = TypeVar("Item")
+Pictures = TypeVar("Pictures", bound=Any)
+"""A dataclass with a tuple of `pictures`."""
 
 _LABELS = Path(__file__).with_name("labels")
 _PICTURES = {".jpg", ".jpeg", ".png"}
@@ -38,32 +40,25 @@ class Category(BaseModel):
     name: str
 
 
-def first_folder(root: Path, *names: str) -> Path:
-    """The first of the folders `names` under `root` that is there; "." is `root` itself.
-
-    Raises:
-        DatasetError: none is.
-    """
-    return _first(root, names, what="folder", there=Path.is_dir)
-
-
-def first_file(root: Path, *names: str) -> Path:
-    """The first of the files `names` under `root` that is there.
-
-    Raises:
-        DatasetError: none is.
-    """
-    return _first(root, names, what="file", there=Path.is_file)
-
-
-def _first(root: Path, names: Iterable[str], *, what: str, there: Callable[[Path], bool]) -> Path:
-    expected = " or ".join(names)
+def find(root: Path, *names: str) -> Path:
+    """The first of some files, or folders, under `root` that is there; "." is `root` itself."""
+    expected, is_file = " or ".join(names), bool(Path(names[0]).suffix)
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder: expected one with {expected}")
-    for name in names:
-        if there(root / name):
-            return root / name
-    raise DatasetError(f"{root} has no {what} {expected}")
+    for path in (root / name for name in names):
+        if path.is_file() if is_file else path.is_dir():
+            return path
+    raise DatasetError(f"{root} has no {'file' if is_file else 'folder'} {expected}")
+
+
+def take(data: Pictures, *, limit: int | None, source: Path) -> Pictures:
+    """At most `limit` pictures, evenly over all of them: sets are often sorted by class."""
+    every = data.pictures
+    if not every:
+        raise DatasetError(f"{source} holds no pictures of the set")
+    if limit is None or limit >= len(every):
+        return data
+    return replace(data, pictures=tuple(every[i * len(every) // limit] for i in range(limit)))
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -72,11 +67,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def list_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank, stripped.
-
-    Raises:
-        DatasetError: the file is no text, or has none.
-    """
+    """The lines of a text file that are not blank, stripped."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
@@ -91,12 +82,16 @@ def read_labels(name: str) -> list[str]:
     return list_lines(_LABELS / name)
 
 
-def read_annotations(path: Path, kind: Any) -> Any:
-    """Reads a JSON file as a type; what the type does not name is not looked at.
+def distinct(labels: Iterable[str], *, source: Path) -> tuple[str, ...]:
+    """The labels, none of which is empty or there twice."""
+    found = tuple(labels)
+    if not found or len(set(found)) < len(found) or "" in found:
+        raise DatasetError(f"{source} has no labels, an empty one, or one twice")
+    return found
 
-    Raises:
-        DatasetError: it is no JSON, or not of that type.
-    """
+
+def read_annotations(path: Path, kind: Any) -> Any:
+    """Reads a JSON file as a type; what the type does not name is not looked at."""
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
@@ -108,19 +103,12 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
 
     Not turned by its EXIF tag: masks and boxes of the sets are of the stored pixels, and the
     loaders that published figures come from do not turn pictures either.
-
-    Raises:
-        DatasetError: it is missing or cannot be read.
     """
     return np.asarray(_open(path).convert("RGB"))
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
-    """A label map, uint8 [H,W]: the indices of a palette PNG, or grey values.
-
-    Raises:
-        DatasetError: it is missing, cannot be read, or has neither.
-    """
+    """A label map, uint8 [H,W]: the indices of a palette PNG, or grey values."""
     image = _open(path)
     if image.mode not in ("P", "L"):
         raise DatasetError(f"{path} is {image.mode}: a label map is a palette or 8-bit grey PNG")
@@ -137,17 +125,3 @@ def _open(path: Path) -> Image.Image:
         raise DatasetError(f"{path}: no such picture") from error
     except Exception as error:  # Pillow raises almost anything on damaged data.
         raise DatasetError(f"{path} cannot be read as a picture") from error
-
-
-def spread(items: Iterable[Item], *, limit: int | None, source: Path) -> tuple[Item, ...]:
-    """At most `limit` items, evenly over all of them: sets are often sorted by class.
-
-    Raises:
-        DatasetError: there is no item in `source`.
-    """
-    every = tuple(items)
-    if not every:
-        raise DatasetError(f"{source} holds no pictures of the set")
-    if limit is None or limit >= len(every):
-        return every
-    return tuple(every[index * len(every) // limit] for index in range(limit))

@@ -7,7 +7,7 @@ the mask decoder together with the box for the final one. The detector's score i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,9 @@ from benchmarks.public.files import (
     Category,
     CocoImage,
     DatasetError,
-    first_file,
-    first_folder,
+    find,
     read_annotations,
     read_pixels,
-    spread,
 )
 from benchmarks.public.mask_scores import Score, coco_score, lvis_score
 from benchmarks.public.record import Instances
@@ -65,12 +63,9 @@ class _Lvis(BaseModel):
 
 @dataclass(frozen=True)
 class DetectedPictures:
-    """Pictures, and what a detector found in each.
+    """Pictures by id and path, and what a detector found in each, the surest first.
 
-    Attributes:
-        annotations: The truth: COCO's or LVIS's JSON file.
-        pictures: Id, path, and detections, the surest first, of each picture.
-        score: What judges the masks.
+    `annotations` is the truth, COCO's or LVIS's JSON file, and `score` judges masks by it.
     """
 
     annotations: Path
@@ -78,50 +73,45 @@ class DetectedPictures:
     score: Score
 
 
-def read_coco_instances(root: Path, *, boxes: Path, limit: int | None) -> DetectedPictures:
-    """Reads `instances_val2017.json`; 100 boxes of a category in a picture count.
-
-    Raises:
-        DatasetError: a file or the evaluator is missing, or a file is another one.
-    """
-    path = first_file(root, "annotations/instances_val2017.json", "instances_val2017.json")
-    folder, score = first_folder(root, "val2017", "images/val2017"), coco_score()
+def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
+    """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
+    path = find(root, "annotations/instances_val2017.json", "instances_val2017.json")
+    folder, score = find(root, "val2017", "images/val2017"), coco_score()
     content = read_annotations(path, _Coco)
     places = {each.id: folder / each.file_name for each in content.images}
     found = _detected(boxes, path=path, places=places, categories=content.categories)
-    return _choose(path, places, found, surest=_surest_coco, limit=limit, score=score)
+    for image_id, detections in found.items():
+        kept, seen = [], Counter[int]()
+        for each in detections:
+            seen[each.category_id] += 1
+            if seen[each.category_id] <= _COCO_MOST:
+                kept.append(each)
+        found[image_id] = kept
+    return _pictures(path, places, found, score=score)
 
 
-def read_lvis(root: Path, *, boxes: Path, limit: int | None) -> DetectedPictures:
-    """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count.
-
-    Raises:
-        DatasetError: a file or the evaluator is missing, or a file is another one.
-    """
-    path = first_file(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
+def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
+    """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
+    path = find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
     score, content = lvis_score(), read_annotations(path, _Lvis)
     places = {}
     for each in content.images:
-        year, _, name = each.coco_url.rpartition("/")
-        year = year.rpartition("/")[2]
-        places[each.id] = first_folder(root, year, f"images/{year}") / name
+        year, name = each.coco_url.split("/")[-2:]
+        places[each.id] = find(root, year, f"images/{year}") / name
     found = _detected(boxes, path=path, places=places, categories=content.categories)
-    return _choose(path, places, found, surest=_surest_lvis, limit=limit, score=score)
+    kept = {image_id: detections[:_LVIS_MOST] for image_id, detections in found.items()}
+    return _pictures(path, places, kept, score=score)
 
 
 INSTANCES: dict[str, Callable[..., DetectedPictures]] = {
     "coco-instances": read_coco_instances,
     "lvis": read_lvis,
 }
-"""Set -> what reads it from (root, boxes=, limit=)."""
+"""Set -> what reads it from its folder and a detector's `boxes`."""
 
 
 def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
-    """Segments every box, and has the masks judged by the set's own evaluator.
-
-    Raises:
-        DatasetError: a picture cannot be read, or no box is usable.
-    """
+    """Segments every box, and has the masks judged by the set's own evaluator."""
     results: list[dict[str, Any]] = []
     left_out = 0
     for image_id, path, detections in track(data.pictures, "pictures"):
@@ -130,13 +120,13 @@ def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
         pixels = read_pixels(path)
         height, width = pixels.shape[:2]
         clipped = [clip_box(each.bbox, width_px=width, height_px=height) for each in detections]
-        boxes = [box for box in clipped if box is not None]
-        left_out += len(detections) - len(boxes)
-        if not boxes:
+        usable = [pair for pair in zip(detections, clipped, strict=True) if pair[1] is not None]
+        left_out += len(detections) - len(usable)
+        if not usable:
             continue
-        usable = (each for each, box in zip(detections, clipped, strict=True) if box is not None)
-        rles = segment_boxes(model, model.encode_image(pixels), boxes=np.stack(boxes))
-        for each, rle in zip(usable, rles, strict=True):
+        boxes = np.stack([box for _, box in usable])
+        rles = segment_boxes(model, model.encode_image(pixels), boxes=boxes)
+        for (each, _), rle in zip(usable, rles, strict=True):
             found = {"category_id": each.category_id, "segmentation": rle, "score": each.score}
             results.append({"image_id": image_id, **found})
     if not results:
@@ -180,7 +170,7 @@ def segment_boxes(
 
 
 def _detected(
-    boxes: Path, *, path: Path, places: dict[int, Path], categories: Sequence[Category]
+    boxes: Path, *, path: Path, places: dict[int, Path], categories: list[Category]
 ) -> dict[int, list[Detection]]:
     """What a detector found in each picture, the surest first."""
     if not boxes.is_file():
@@ -197,30 +187,8 @@ def _detected(
     return found
 
 
-def _choose(
-    path: Path,
-    places: dict[int, Path],
-    found: dict[int, list[Detection]],
-    *,
-    surest: Callable[[Sequence[Detection]], Sequence[Detection]],
-    limit: int | None,
-    score: Score,
+def _pictures(
+    path: Path, places: dict[int, Path], found: dict[int, list[Detection]], *, score: Score
 ) -> DetectedPictures:
-    chosen = spread(sorted(places), limit=limit, source=path)
-    pictures = tuple((each, places[each], tuple(surest(found.get(each, [])))) for each in chosen)
-    return DetectedPictures(path, pictures, score)
-
-
-def _surest_coco(found: Sequence[Detection]) -> Sequence[Detection]:
-    """What COCOeval looks at, of detections with the surest first."""
-    kept, seen = [], Counter[int]()
-    for each in found:
-        seen[each.category_id] += 1
-        if seen[each.category_id] <= _COCO_MOST:
-            kept.append(each)
-    return kept
-
-
-def _surest_lvis(found: Sequence[Detection]) -> Sequence[Detection]:
-    """What LVISEval looks at, of detections with the surest first."""
-    return found[:_LVIS_MOST]
+    rows = ((each, places[each], tuple(found.get(each, []))) for each in sorted(places))
+    return DetectedPictures(path, tuple(rows), score)

@@ -18,8 +18,8 @@ Score = Callable[[Path, Results, Sequence[int]], dict[str, float | None]]
 """Annotation file, results (image_id, category_id, segmentation, score), ids of the pictures that
 were asked -> the fields of `Instances` that are average precisions."""
 
-_COCO_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-_LVIS_NAMES = {
+# Field -> name in LVIS's results; the first six are COCO's too, in this order.
+_NAMES = {
     **{"ap": "AP", "ap50": "AP50", "ap75": "AP75"},
     **{"ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"},
     **{"ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf"},
@@ -27,11 +27,7 @@ _LVIS_NAMES = {
 
 
 def coco_score() -> Score:
-    """What judges by COCOeval on masks, over the given pictures.
-
-    Raises:
-        DatasetError: pycocotools is not installed; said now, not after hours of masks.
-    """
+    """Judges by COCOeval; refuses a missing pycocotools now, not after hours of masks."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -46,17 +42,13 @@ def coco_score() -> Score:
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return dict(zip(_COCO_NAMES, map(_share, evaluation.stats[:6]), strict=True))
+        return dict(zip(_NAMES, map(_share, evaluation.stats[:6]), strict=False))
 
     return score
 
 
 def lvis_score() -> Score:
-    """What judges by LVISEval on masks, over the given pictures.
-
-    Raises:
-        DatasetError: the lvis package is not installed.
-    """
+    """Judges by LVISEval; refuses a missing lvis package."""
     try:
         import lvis
     except ImportError as error:
@@ -73,7 +65,7 @@ def lvis_score() -> Score:
             evaluation.params.img_ids = list(ids)
             evaluation.run()
         found = evaluation.get_results()
-        return {name: _share(found[key]) for name, key in _LVIS_NAMES.items()}
+        return {field: _share(found[name]) for field, name in _NAMES.items()}
 
     return score
 

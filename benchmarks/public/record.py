@@ -93,10 +93,7 @@ class Instances(Record):
     ap_frequent: Share | None = None
 
 
-Figures = Annotated[
-    Accuracy | Retrieval | Segmentation | Instances,
-    Field(discriminator="kind"),
-]
+Figures = Annotated[Accuracy | Retrieval | Segmentation | Instances, Field(discriminator="kind")]
 
 
 class Evaluation(Run):

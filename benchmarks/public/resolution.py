@@ -16,21 +16,15 @@ HEAD_RESOLUTION_PX = 448
 
 
 class SourceAt:
-    """A source whose pictures are encoded at another resolution; prompts do not work on them.
-
-    Args:
-        source: of the model.
-        resolution_px: one that `has_resolution` affirms.
-    """
+    """A source whose pictures are encoded at another resolution; prompts do not work on them."""
 
     def __init__(self, source: ModelSource, *, resolution_px: int) -> None:
         self.id = f"{source.id}@{resolution_px}"
         self.runtime, self.precision = source.runtime, source.precision
         tasks = source.manifest.tasks
         task = tasks.segmentation.model_copy(update={"resolution": resolution_px})
-        self.manifest = source.manifest.model_copy(
-            update={"tasks": tasks.model_copy(update={"segmentation": task})}
-        )
+        tasks = tasks.model_copy(update={"segmentation": task})
+        self.manifest = source.manifest.model_copy(update={"tasks": tasks})
         self._source = source
 
     @property
@@ -59,8 +53,8 @@ def load_at(
     own = source.manifest.tasks.segmentation.resolution
     if head_resolution_px is None:
         at_most = min(own, HEAD_RESOLUTION_PX)
-        head_resolution_px = at_most if has_resolution(source.manifest, at_most) else own
-    if not has_resolution(source.manifest, head_resolution_px):
+        head_resolution_px = at_most if _has_resolution(source.manifest, at_most) else own
+    if not _has_resolution(source.manifest, head_resolution_px):
         raise ValueError(
             f"the model {source.manifest.name} does not run at {head_resolution_px} px: its "
             f"segmentation resolution is {own}"
@@ -68,7 +62,7 @@ def load_at(
     return SamClip(source), SamClip(SourceAt(source, resolution_px=head_resolution_px))
 
 
-def has_resolution(manifest: ModelInfo, resolution_px: int) -> bool:
+def _has_resolution(manifest: ModelInfo, resolution_px: int) -> bool:
     """Whether a bundle has the graphs for it, or a checkpoint can run at it."""
     if isinstance(manifest, Manifest):
         parts = ("image_encoder", "clip_head")

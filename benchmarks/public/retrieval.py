@@ -13,15 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from benchmarks.progress import track
-from benchmarks.public.files import (
-    CocoImage,
-    DatasetError,
-    first_file,
-    first_folder,
-    read_annotations,
-    read_pixels,
-    spread,
-)
+from benchmarks.public.files import CocoImage, DatasetError, find, read_annotations, read_pixels
 from benchmarks.public.record import RecallAt, Retrieval
 from benchmarks.quality.ranking import ranks_of_truth, share_within
 from samclip_sdk.errors import TextTruncatedWarning
@@ -69,43 +61,40 @@ class _CocoCaptions(BaseModel):
     annotations: list[_Caption]
 
 
-def read_flickr30k(root: Path, *, limit: int | None) -> CaptionedPictures:
-    """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures.
-
-    Raises:
-        DatasetError: a file or folder is missing, or the file is another one.
-    """
-    path = first_file(root, "dataset_flickr30k.json")
-    folder = first_folder(root, "flickr30k-images", "flickr30k_images", "images")
-    return _read_karpathy(path, place=lambda _: folder, limit=limit)
+def read_flickr30k(root: Path) -> CaptionedPictures:
+    """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures."""
+    path = find(root, "dataset_flickr30k.json")
+    folder = find(root, "flickr30k-images", "flickr30k_images", "images")
+    return _read_karpathy(path, place=lambda _: folder)
 
 
-def read_coco_captions(root: Path, *, limit: int | None) -> CaptionedPictures:
+def read_coco_captions(root: Path) -> CaptionedPictures:
     """Reads COCO's captions: the first of these files that is there.
 
     `dataset_coco.json`, Karpathy's, of which the test split (5,000 pictures of val2014) is what
     published figures are of; else `annotations/captions_val2017.json`, or that of 2014.
-
-    Raises:
-        DatasetError: a file or folder is missing, or the file is another one.
     """
     names = ["dataset_coco", "captions_val2017", "captions_val2014"]
-    places = (f"{folder}{name}.json" for name in names for folder in ("annotations/", ""))
-    path = first_file(root, *places)
-    if path.stem != "dataset_coco":
-        return _read_coco(path, root=root, limit=limit)
-    return _read_karpathy(
-        path,
-        place=lambda entry: first_folder(root, entry.filepath, f"images/{entry.filepath}"),
-        limit=limit,
-    )
+    path = find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
+    if path.stem == "dataset_coco":
+        return _read_karpathy(
+            path, place=lambda each: find(root, each.filepath, f"images/{each.filepath}")
+        )
+    content, year = read_annotations(path, _CocoCaptions), path.stem.rpartition("_")[2]
+    folder = find(root, year, f"images/{year}")
+    captions: dict[int, list[str]] = {}
+    for each in sorted(content.annotations, key=lambda each: each.id):
+        captions.setdefault(each.image_id, []).append(each.caption)
+    names = {each.id: each.file_name for each in content.images}
+    known = sorted(set(names) & set(captions))
+    return _captioned(((folder / names[each], captions[each]) for each in known), source=path)
 
 
-RETRIEVAL: dict[str, Callable[..., CaptionedPictures]] = {
+RETRIEVAL: dict[str, Callable[[Path], CaptionedPictures]] = {
     "flickr30k": read_flickr30k,
     "coco-captions": read_coco_captions,
 }
-"""Set -> what reads it from (root, limit=)."""
+"""Set -> what reads it from its folder."""
 
 
 def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
@@ -113,9 +102,6 @@ def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
 
     Pictures are seen as `classify` sees them. Captions are embedded as they are, without templates.
     A tie counts against the model.
-
-    Raises:
-        DatasetError: a picture cannot be read.
     """
     paths = [path for path, _ in data.pictures]
     pictures = np.stack([model.embed_image(read_pixels(path)) for path in track(paths, "pictures")])
@@ -140,15 +126,9 @@ def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
 
 
 def picture_ranks(pictures: Array, *, captions: Array, owners: Ranks) -> Ranks:
-    """How many foreign captions stand before the best own one of each picture.
+    """How many foreign captions stand before the best own one of each picture: int64 [N].
 
-    Args:
-        pictures: [N,E].
-        captions: [M,E].
-        owners: [M], the picture of each caption; every picture has one.
-
-    Returns:
-        int64 [N].
+    Of pictures [N,E], captions [M,E] and the picture of each caption, [M]; every picture has one.
     """
     ranks = np.empty(len(pictures), np.int64)
     for start in range(0, len(pictures), _ROWS):
@@ -173,28 +153,14 @@ def _recall(ranks: Ranks) -> RecallAt:
     return RecallAt(r1=r1, r5=r5, r10=r10)
 
 
-def _read_karpathy(
-    path: Path, *, place: Callable[[_SplitImage], Path], limit: int | None
-) -> CaptionedPictures:
+def _read_karpathy(path: Path, *, place: Callable[[_SplitImage], Path]) -> CaptionedPictures:
     entries = read_annotations(path, _Karpathy).images
-    tested = (entry for entry in entries if entry.split == "test")
     rows = (
         (place(entry) / entry.filename, [each.raw for each in entry.sentences])
-        for entry in spread(tested, limit=limit, source=path)
+        for entry in entries
+        if entry.split == "test"
     )
     return _captioned(rows, source=path)
-
-
-def _read_coco(path: Path, *, root: Path, limit: int | None) -> CaptionedPictures:
-    content = read_annotations(path, _CocoCaptions)
-    year = path.stem.rpartition("_")[2]
-    folder = first_folder(root, year, f"images/{year}")
-    captions: dict[int, list[str]] = {}
-    for each in sorted(content.annotations, key=lambda each: each.id):
-        captions.setdefault(each.image_id, []).append(each.caption)
-    names = {each.id: each.file_name for each in content.images}
-    chosen = spread(sorted(set(names) & set(captions)), limit=limit, source=path)
-    return _captioned(((folder / names[each], captions[each]) for each in chosen), source=path)
 
 
 def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> CaptionedPictures:

@@ -15,7 +15,7 @@ from benchmarks.progress import track
 from benchmarks.public.files import DatasetError, read_pixels
 from benchmarks.public.record import ClassIou, Segmentation
 from benchmarks.public.semantic_sets import SemanticSet
-from benchmarks.quality.confusion import Confusion, mean_iou
+from benchmarks.quality.scores import Confusion, mean_iou
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
@@ -36,18 +36,10 @@ def measure_segmentation(
 ) -> Iterator[Segmentation]:
     """Measures each of the two settings for which a model is given, one after the other.
 
-    Args:
-        data: the set.
-        clip_head: the model whose CLIP head is asked, at its segmentation resolution.
-        both_heads: the model whose mask decoder refines.
-        background_threshold: 0..1, below it the CLIP head says background, in a set that has
-            one; the model's calibrated threshold if None.
-        presence_threshold: 0..1, below it both heads count a label as absent; the model's
-            calibrated threshold if None. With 0 every label is drawn and every pixel takes the
-            highest, as the paper words it, at the price of a full-size mask for each label.
-
-    Raises:
-        DatasetError: a picture or a truth cannot be read, or they are not of one size.
+    Thresholds, 0..1, are the models' calibrated ones where they are None. Below the first, the
+    CLIP head says background, in a set that has one; below the second, both heads count a label as
+    absent. With 0 every label is drawn and every pixel takes the highest, as the paper words it, at
+    the price of a full-size mask for each label.
     """
     if clip_head is not None:
         threshold: float | None = None
@@ -71,12 +63,7 @@ def ask_clip_head(
     """The CLIP head alone (paper section 4.2): the highest upscaled logit of each pixel.
 
     The picture is squeezed into the square input, as in the paper, and each label's logits are
-    upscaled linearly to the picture, one label at a time.
-
-    Args:
-        model: what is asked.
-        labels: K.
-        background_threshold: 0..1, the score that a pixel's best label must exceed; None: any.
+    upscaled linearly to the picture, one label at a time. The best must exceed the threshold.
     """
     side = model.manifest.tasks.segmentation.resolution
     lowest = -math.inf

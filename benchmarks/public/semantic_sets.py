@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,14 @@ from pydantic import BaseModel
 from benchmarks.public.files import (
     Category,
     DatasetError,
-    first_file,
-    first_folder,
+    distinct,
+    find,
     list_lines,
     list_pictures,
     read_annotations,
     read_indices,
     read_labels,
     read_pixels,
-    spread,
 )
 
 Truth = NDArray[np.int16]
@@ -32,6 +31,7 @@ Pairs = tuple[tuple[Path, Path], ...]
 IGNORED = -1
 """In a truth: a pixel that is not judged. Labels are 0 to K-1, and K is the background."""
 
+_IMAGES = ("val2017", "images/val2017")
 _VOID = 255
 _NEVER = -2  # a value that the set does not have: another set, or another layout
 _MATERIAL = re.compile(r"(wall|floor|ceiling)-(brick|concrete|marble|panel|stone|tile|wood)")
@@ -40,13 +40,10 @@ _LAST_THING = 90  # of COCO's category ids, stuff comes after
 
 @dataclass(frozen=True)
 class SemanticSet:
-    """A set of pictures with a label for each pixel.
+    """Pictures with a label for each pixel, by path of the picture and of its truth.
 
-    Attributes:
-        labels: K names, as they are asked.
-        background: Whether pixels of no label are judged, as a class of their own.
-        pictures: Path of each picture, and of its truth.
-        read_truth: Path -> int16 [H,W], see `IGNORED`.
+    There are K labels, as they are asked. `background` is whether pixels of none of them are
+    judged, as a class of their own; `read_truth` makes int16 [H,W] of a path, see `IGNORED`.
     """
 
     labels: tuple[str, ...]
@@ -70,133 +67,97 @@ class _PanopticFile(BaseModel):
     categories: list[Category]
 
 
-def read_pascal_voc(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads VOC 2012: `ImageSets/Segmentation/val.txt`, 20 labels and the background.
-
-    Raises:
-        DatasetError: the layout is another one.
-    """
-    folder = first_folder(root, "VOCdevkit/VOC2012", "VOC2012", ".")
-    return _read_voc(folder, "pascal_voc.txt", context="", background=True, limit=limit)
+def read_pascal_voc(root: Path) -> SemanticSet:
+    """Reads VOC 2012: `ImageSets/Segmentation/val.txt`, 20 labels and the background."""
+    folder = find(root, "VOCdevkit/VOC2012", "VOC2012", ".")
+    return _read_voc(folder, "pascal_voc.txt", context="", background=True)
 
 
-def read_pascal_context(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads Pascal-Context as mmsegmentation stores it: 59 labels, 0 is not judged.
-
-    Raises:
-        DatasetError: the layout is another one.
-    """
-    folder = first_folder(root, "VOCdevkit/VOC2010", "VOC2010", ".")
-    return _read_voc(folder, "pascal_context.txt", context="Context", background=False, limit=limit)
+def read_pascal_context(root: Path) -> SemanticSet:
+    """Reads Pascal-Context as mmsegmentation stores it: 59 labels, 0 is not judged."""
+    folder = find(root, "VOCdevkit/VOC2010", "VOC2010", ".")
+    return _read_voc(folder, "pascal_context.txt", context="Context", background=False)
 
 
-def read_pascal_context_60(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads Pascal-Context likewise, with 0 judged as the background: 60 classes.
-
-    Raises:
-        DatasetError: the layout is another one.
-    """
-    folder = first_folder(root, "VOCdevkit/VOC2010", "VOC2010", ".")
-    return _read_voc(folder, "pascal_context.txt", context="Context", background=True, limit=limit)
+def read_pascal_context_60(root: Path) -> SemanticSet:
+    """Reads Pascal-Context likewise, with 0 judged as the background: 60 classes."""
+    return replace(read_pascal_context(root), background=True, read_truth=_from_one(59, zero=59))
 
 
-def _read_voc(
-    folder: Path, names: str, *, context: str, background: bool, limit: int | None
-) -> SemanticSet:
+def _read_voc(folder: Path, names: str, *, context: str, background: bool) -> SemanticSet:
     labels = read_labels(names)
-    listing = first_file(folder, f"ImageSets/Segmentation{context}/val.txt")
-    images = first_folder(folder, "JPEGImages")
-    masks = first_folder(folder, f"SegmentationClass{context}")
-    pictures = [images / f"{name}.jpg" for name in list_lines(listing)]
+    listing = find(folder, f"ImageSets/Segmentation{context}/val.txt")
+    images, masks = find(folder, "JPEGImages"), find(folder, f"SegmentationClass{context}")
     return SemanticSet(
         labels=tuple(labels),
         background=background,
-        pictures=_pairs(pictures, masks=masks, source=listing, limit=limit),
-        read_truth=_from_one(labels, zero=len(labels) if background else IGNORED),
+        pictures=_pairs((images / f"{name}.jpg" for name in list_lines(listing)), masks=masks),
+        read_truth=_from_one(len(labels), zero=len(labels) if background else IGNORED),
     )
 
 
-def read_ade20k(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads ADEChallengeData2016: the labels of `objectInfo150.txt`, the first name of each.
-
-    Raises:
-        DatasetError: the layout is another one, or the table of labels is.
-    """
-    folder = first_folder(root, "ADEChallengeData2016", ".")
-    table = first_file(folder, "objectInfo150.txt")
+def read_ade20k(root: Path) -> SemanticSet:
+    """Reads ADEChallengeData2016: the labels of `objectInfo150.txt`, the first name of each."""
+    folder = find(root, "ADEChallengeData2016", ".")
+    table = find(folder, "objectInfo150.txt")
     heading, *rows = ([cell.strip() for cell in row.split("\t")] for row in list_lines(table))
     counted = [row[0] for row in rows] == [str(index) for index in range(1, len(rows) + 1)]
     if heading[0] != "Idx" or heading[-1] != "Name" or not counted:
         raise DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
-    labels = [row[-1].partition(",")[0].strip() for row in rows]
-    images = first_folder(folder, "images/validation")
-    masks = first_folder(folder, "annotations/validation")
+    images, masks = find(folder, "images/validation"), find(folder, "annotations/validation")
     return SemanticSet(
-        labels=_distinct(labels, source=table),
+        labels=distinct((row[-1].partition(",")[0].strip() for row in rows), source=table),
         background=False,
-        pictures=_pairs(list_pictures(images), masks=masks, source=images, limit=limit),
-        read_truth=_from_one(labels, zero=IGNORED),
+        pictures=_pairs(list_pictures(images), masks=masks),
+        read_truth=_from_one(len(rows), zero=IGNORED),
     )
 
 
-def read_coco_stuff(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads COCO-Stuff's val2017: 171 labels, stored as COCO's category id less 1.
-
-    Raises:
-        DatasetError: the layout is another one.
-    """
+def read_coco_stuff(root: Path) -> SemanticSet:
+    """Reads COCO-Stuff's val2017: 171 labels, stored as COCO's category id less 1."""
     names = _stuff_names()
     return SemanticSet(
         labels=tuple(map(spoken, names.values())),
         background=False,
-        pictures=_stuff_pictures(root, limit=limit),
+        pictures=_stuff_pictures(root),
         read_truth=_by_table({**{value: i for i, value in enumerate(names)}, _VOID: IGNORED}),
     )
 
 
-def read_coco_object(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads COCO-Stuff's val2017 with its 80 things as labels, all else as the background.
-
-    Raises:
-        DatasetError: the layout is another one.
-    """
+def read_coco_object(root: Path) -> SemanticSet:
+    """Reads COCO-Stuff's val2017 with its 80 things as labels, all else as the background."""
     names = _stuff_names()
     things = [value for value in names if value < _LAST_THING]
     table = dict.fromkeys([*names, _VOID], len(things))
     return SemanticSet(
         labels=tuple(names[value] for value in things),
         background=True,
-        pictures=_stuff_pictures(root, limit=limit),
+        pictures=_stuff_pictures(root),
         read_truth=_by_table(table | {value: i for i, value in enumerate(things)}),
     )
 
 
-def read_coco_panoptic(root: Path, *, limit: int | None) -> SemanticSet:
-    """Reads `panoptic_val2017.json` and its PNGs, whose segment id is R + 256 G + 65536 B.
-
-    Raises:
-        DatasetError: the layout is another one.
-    """
-    path = first_file(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
-    content = read_annotations(path, _PanopticFile)
-    images = first_folder(root, "val2017", "images/val2017")
-    masks = first_folder(root, "annotations/panoptic_val2017", "panoptic_val2017")
+def read_coco_panoptic(root: Path) -> SemanticSet:
+    """Reads `panoptic_val2017.json` and its PNGs, whose segment id is R + 256 G + 65536 B."""
+    path = find(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
+    content, images = read_annotations(path, _PanopticFile), find(root, *_IMAGES)
+    masks = find(root, "annotations/panoptic_val2017", "panoptic_val2017")
     categories = sorted(content.categories, key=lambda each: each.id)
     index = {each.id: place for place, each in enumerate(categories)}
     segments = {
         each.file_name: {part.id: index.get(part.category_id) for part in each.segments_info}
         for each in content.annotations
     }
-    pictures = [images / Path(name).with_suffix(".jpg") for name in sorted(segments)]
+    pictures = (images / Path(name).with_suffix(".jpg") for name in sorted(segments))
     return SemanticSet(
-        labels=_distinct([spoken(each.name) for each in categories], source=path),
+        labels=distinct((spoken(each.name) for each in categories), source=path),
         background=False,
-        pictures=_pairs(pictures, masks=masks, source=path, limit=limit),
+        pictures=_pairs(pictures, masks=masks),
         read_truth=lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
     )
 
 
-SEMANTIC: dict[str, Callable[..., SemanticSet]] = {
+SEMANTIC: dict[str, Callable[[Path], SemanticSet]] = {
     "pascal-voc": read_pascal_voc,
     "pascal-context": read_pascal_context,
     "pascal-context-60": read_pascal_context_60,
@@ -205,7 +166,7 @@ SEMANTIC: dict[str, Callable[..., SemanticSet]] = {
     "coco-object": read_coco_object,
     "coco-panoptic": read_coco_panoptic,
 }
-"""Set -> what reads it from (root, limit=)."""
+"""Set -> what reads it from its folder."""
 
 
 def spoken(name: str) -> str:
@@ -227,10 +188,9 @@ def _panoptic_truth(mask: Path, *, segments: Mapping[int, int | None]) -> Truth:
     return truth
 
 
-def _from_one(labels: Iterable[str], *, zero: int) -> Callable[[Path], Truth]:
-    """What reads a label map that counts labels from 1."""
-    counted = {value: index for index, (value, _) in enumerate(enumerate(labels, start=1))}
-    return _by_table({0: zero, **counted, _VOID: IGNORED})
+def _from_one(labels: int, *, zero: int) -> Callable[[Path], Truth]:
+    """What reads a label map that counts so many labels from 1."""
+    return _by_table({0: zero, **{each + 1: each for each in range(labels)}, _VOID: IGNORED})
 
 
 def _by_table(values: Mapping[int, int]) -> Callable[[Path], Truth]:
@@ -249,25 +209,17 @@ def _by_table(values: Mapping[int, int]) -> Callable[[Path], Truth]:
     return read_truth
 
 
-def _distinct(labels: list[str], *, source: Path) -> tuple[str, ...]:
-    if not labels or len(set(labels)) < len(labels) or "" in labels:
-        raise DatasetError(f"{source} has no labels, an empty one, or one twice")
-    return tuple(labels)
-
-
 def _stuff_names() -> dict[int, str]:
     """Name by stored value."""
     rows = (line.partition(" ") for line in read_labels("coco_stuff.txt"))
     return {int(value): name for value, _, name in rows}
 
 
-def _stuff_pictures(root: Path, *, limit: int | None) -> Pairs:
-    images = first_folder(root, "val2017", "images/val2017")
+def _stuff_pictures(root: Path) -> Pairs:
     names = ("stuffthingmaps/val2017", "stuffthingmaps_trainval2017/val2017", "annotations/val2017")
-    masks = first_folder(root, *names)
-    return _pairs(list_pictures(images), masks=masks, source=images, limit=limit)
+    images, masks = find(root, *_IMAGES), find(root, *names)
+    return _pairs(list_pictures(images), masks=masks)
 
 
-def _pairs(pictures: Iterable[Path], *, masks: Path, source: Path, limit: int | None) -> Pairs:
-    pairs = ((picture, masks / f"{picture.stem}.png") for picture in pictures)
-    return spread(pairs, limit=limit, source=source)
+def _pairs(pictures: Iterable[Path], *, masks: Path) -> Pairs:
+    return tuple((picture, masks / f"{picture.stem}.png") for picture in pictures)

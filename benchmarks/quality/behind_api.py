@@ -28,11 +28,9 @@ from training.teachers.teacher_pair import SETTINGS_NAME, SmallPair
 
 
 def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> SamClip:
-    """Puts a module behind the public API, in eager torch.
+    """Puts a copy of a module behind the public API, in eager torch.
 
-    Args:
-        model: its weights are copied.
-        classification_px: at which it classifies, if not at its config's resolution.
+    It classifies at `classification_px`, or at its config's resolution.
 
     Raises:
         ValueError: the model does not run at that resolution.
@@ -63,12 +61,9 @@ def teach_nouns(model: SamClip, nouns: Sequence[str], *, embeddings: np.ndarray)
 
 @dataclass(frozen=True)
 class Teachers:
-    """Both teachers of a run.
+    """Both teachers of a run: CLIP's image tower, and SAM behind the public API.
 
-    Attributes:
-        clip: its image tower embeds pictures.
-        sam: the SAM teacher behind the public API; `segment` is its own, its CLIP head is not, and
-            its text encoder is the CLIP teacher's.
+    `segment` is SAM's own; its text encoder is the CLIP teacher's, and its CLIP head nobody's.
     """
 
     clip: SmallClip
@@ -77,8 +72,7 @@ class Teachers:
 
     def classes(self, nouns: Sequence[str]) -> np.ndarray:
         """The CLIP teacher's embeddings of K nouns, float32 [K,E]; each is computed once."""
-        missing = [noun for noun in nouns if noun not in self._known]
-        if missing:
+        if missing := [noun for noun in nouns if noun not in self._known]:
             self._known.update(zip(missing, embed_nouns(self.sam, missing), strict=True))
         return np.stack([self._known[noun] for noun in nouns])
 
@@ -96,10 +90,7 @@ class Teachers:
 
 
 def load_teachers(run: Path) -> Teachers:
-    """Loads the teachers of a config's runs.
-
-    Args:
-        run: RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`.
+    """Loads the teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`.
 
     Raises:
         OSError: a file is missing.

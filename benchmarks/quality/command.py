@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +13,7 @@ from benchmarks.command import (
     Runtime,
     Seed,
     Write,
-    find_place,
-    finish,
+    measurement,
     one_line_errors,
 )
 from benchmarks.quality.drawings import load_drawings
@@ -23,7 +21,7 @@ from benchmarks.quality.held_out import write_held_out
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings
 from benchmarks.quality.report import render
-from benchmarks.record import describe_environment, describe_model
+from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
@@ -48,8 +46,7 @@ def quality(
     write: Write = False,
 ) -> None:
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw."""
-    with one_line_errors():
-        place, started = find_place("quality", output=output, write=write), time.perf_counter()
+    with measurement("quality", output=output, write=write) as measured:
         samclip = SamClip.load(runtime, model=model)
         settings = Settings(
             nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
@@ -63,15 +60,14 @@ def quality(
             pair = load_teachers(teachers)
         found = measure_quality(samclip, splits=splits, cutouts=cutouts, teachers=pair)
         record = Quality(
-            environment=describe_environment(),
-            seconds=round(time.perf_counter() - started, 1),
+            **measured.run(),
             model=describe_model(samclip),
             settings=settings,
             top_k=tuple(found.top_k),
             prompts=tuple(found.prompts),
             text_to_mask=tuple(found.text_to_mask),
         )
-        finish(record, render(record), place=place, write=write)
+        measured.finish(record, render(record))
 
 
 def held_out(

@@ -22,12 +22,10 @@ _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of one thing.
+    """A picture of one thing, uint8 RGB [S,S,3].
 
-    Attributes:
-        image: uint8 RGB [S,S,3].
-        label: The index of the noun that it shows.
-        also: int64 [U], nouns that the photo behind may show: as answers neither right nor wrong.
+    `label` is the index of its noun. `also` are nouns, int64 [U], that the photo behind may show:
+    as answers they are neither right nor wrong.
     """
 
     image: np.ndarray
@@ -39,12 +37,8 @@ class Picture:
 class Drawings:
     """One split of the evaluation.
 
-    Attributes:
-        split: `HELDOUT`, `OPENMOJI` or `UNSEEN`.
-        corpus: Its cut-outs. The nouns are those that were taught; for `UNSEEN`, those that were
-            not follow them.
-        taught: How many of the nouns were taught.
-        settings: How many pictures, how large, from which seed.
+    Its nouns are those that were taught, `taught` in number; for `UNSEEN`, those that were not
+    follow them.
     """
 
     split: str
@@ -59,29 +53,19 @@ class Drawings:
 
     def clean(self) -> list[Picture]:
         """Every cut-out once, upright over plain grey."""
-        size_px = self.settings.size_px
+        size_px, nothing = self.settings.size_px, np.empty(0, np.int64)
         return [
-            Picture(
-                clean_picture(self.corpus, index, size_px=size_px),
-                label=int(label),
-                also=np.empty(0, np.int64),
-            )
+            Picture(clean_picture(self.corpus, index, size_px=size_px), int(label), nothing)
             for index, label in enumerate(self.corpus.labels)
         ]
 
     def composed(self) -> Iterator[Picture]:
         """Pictures of one object each, turned, stretched and recoloured, over any background."""
+        shape = {"size_px": self.settings.size_px, "count": (1, 1), "scale": (0.45, 1.0)}
         for index in range(self.settings.pictures):
-            scene = compose_scene(
-                self.corpus,
-                self._rng(_SINGLES, index),
-                size_px=self.settings.size_px,
-                count=(1, 1),
-                scale=(0.45, 1.0),
-            )
+            scene = compose_scene(self.corpus, self._rng(_SINGLES, index), **shape)
             label = int(scene.labels[0])
-            also = scene.unlabelled[scene.unlabelled != label]
-            yield Picture(scene.image, label=label, also=also)
+            yield Picture(scene.image, label, also=scene.unlabelled[scene.unlabelled != label])
 
     def scenes(self) -> Iterator[tuple[Scene, np.random.Generator]]:
         """Scenes of one to five objects, each with the generator of what is asked about it."""
@@ -94,33 +78,27 @@ class Drawings:
 
 
 def load_drawings(
-    settings: Settings, *, openmoji: Path | None, corpus: Path = CORPUS
+    settings: Settings, *, openmoji: Path | None
 ) -> tuple[tuple[Drawings, ...], list[Picture]]:
-    """Loads every split.
+    """Loads every split, and clean pictures of the cut-outs that training used.
 
-    Args:
-        settings: of the run.
-        openmoji: zip of cut-outs in a style that is never trained on, its .csv beside it.
-        corpus: folder of the corpus.
-
-    Returns:
-        The splits, and clean pictures of the cut-outs that training used, which the floor looks
-        up: nothing is measured on them, nor on copies of them.
+    Nothing is measured on these, nor on copies of them: the floor looks them up. `openmoji` is a
+    zip of cut-outs in a style that is never trained on, its .csv beside it.
 
     Raises:
         ValueError: the corpus has fewer nouns than the settings say.
         OSError: a file is missing.
     """
-    taught = [noun.name for noun in tiny_vocabulary(settings.nouns, corpus=corpus)]
-    unseen = [noun.name for noun in unseen_nouns(corpus=corpus)]
-    train = load_corpus(corpus, split="train", nouns=taught)
-    splits = {HELDOUT: load_corpus(corpus, split=HELDOUT, nouns=taught)}
+    taught = [noun.name for noun in tiny_vocabulary(settings.nouns)]
+    train = load_corpus(CORPUS, split="train", nouns=taught)
+    splits = {HELDOUT: load_corpus(CORPUS, split=HELDOUT, nouns=taught)}
     if openmoji is not None:
         splits[OPENMOJI] = load_corpus(
-            corpus, split="heldout_style", nouns=taught, objects=openmoji
+            CORPUS, split="heldout_style", nouns=taught, objects=openmoji
         )
     # Taught nouns are among its names, since a photo may show one and they compete as answers.
-    splits[UNSEEN] = load_corpus(corpus, split=UNSEEN, nouns=[*taught, *unseen])
+    every = [*taught, *(noun.name for noun in unseen_nouns())]
+    splits[UNSEEN] = load_corpus(CORPUS, split=UNSEEN, nouns=every)
     found = tuple(
         Drawings(split, without_copies(each, of=train), len(taught), settings)
         for split, each in splits.items()
@@ -130,12 +108,8 @@ def load_drawings(
 
 def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
     """The cut-outs of a corpus that are chosen, bool [M]."""
-    kept = np.flatnonzero(chosen)
-    return replace(
-        corpus,
-        cutouts=tuple(corpus.cutouts[index] for index in kept),
-        labels=corpus.labels[kept],
-    )
+    cutouts = tuple(corpus.cutouts[index] for index in np.flatnonzero(chosen))
+    return replace(corpus, cutouts=cutouts, labels=corpus.labels[chosen])
 
 
 def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:

@@ -11,10 +11,9 @@ import numpy as np
 from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.nearest_cutout import NearestCutout
-from benchmarks.quality.object_prompts import PromptTally
 from benchmarks.quality.ranking import Rank, measure_ranking, one_by_one
 from benchmarks.quality.record import UNSEEN, PromptIou, TextToMask, TopK
-from benchmarks.quality.text_to_mask import TextTally
+from benchmarks.quality.scores import PromptTally, TextTally
 from training.composed.label_questions import pose_question
 
 if TYPE_CHECKING:
@@ -41,20 +40,13 @@ def measure_quality(
     cutouts: Sequence[Picture],
     teachers: Teachers | None,
 ) -> Figures:
-    """Measures a model, the floor and, where they are given, its teachers.
+    """Measures a model, the floor, which looks up `cutouts`, and its teachers if they are given.
 
-    Args:
-        model: what is measured.
-        splits: the drawings; the first split has the taught nouns alone.
-        cutouts: the training cut-outs, which the floor looks up.
-        teachers: of the model.
+    The first split has the taught nouns alone.
     """
     figures = Figures()
-    floor = NearestCutout(
-        [each.image for each in cutouts],
-        labels=np.array([each.label for each in cutouts]),
-        num_nouns=len(splits[0].nouns),
-    )
+    images, labels = [each.image for each in cutouts], np.array([each.label for each in cutouts])
+    floor = NearestCutout(images, labels=labels, num_nouns=len(splits[0].nouns))
     for drawings in splits:
         for who, rank in _classifiers(model, drawings, floor=floor, teachers=teachers):
             figures.top_k.extend(measure_ranking(rank, drawings, who=who))
@@ -102,6 +94,5 @@ def _measure_scenes(model: SamClip, drawings: Drawings, *, figures: Figures) -> 
             result = model.segment_text(embedding, labels, refine=refine)
             texts[heads].add(result, question=question, scene=scene)
     figures.prompts.append(prompts.row(who="model", split=drawings.split))
-    figures.text_to_mask.extend(
-        tally.row(heads=heads, split=drawings.split) for heads, tally in texts.items()
-    )
+    for heads, tally in texts.items():
+        figures.text_to_mask.append(tally.row(heads=heads, split=drawings.split))

@@ -29,13 +29,7 @@ def measure_ranking(
     who: Literal["model", "clip_teacher", "floor"],
     name: str | None = None,
 ) -> Iterator[TopK]:
-    """Ranks the nouns of clean and of composed pictures.
-
-    Args:
-        rank: the classifier over `drawings.nouns`.
-        drawings: the split.
-        who: what is measured.
-        name: of it, for the progress bar; `who` if None.
+    """Ranks the nouns of clean and of composed pictures; `name` is for the progress bar.
 
     Yields:
         A row for clean and one for composed pictures. Of nouns never taught there are two each:
@@ -49,7 +43,8 @@ def measure_ranking(
     for picture, pictures, count in kinds:
         scores, truth = [], []
         shown = f"classify: {drawings.split}, {picture}, {name or who}"
-        for batch in _batches(track(pictures, shown, total=count)):
+        source = iter(track(pictures, shown, total=count))
+        while batch := list(islice(source, _BATCH)):
             found = rank(np.stack([each.image for each in batch]))
             for each, row in zip(batch, found, strict=True):
                 # Given to every classifier alike, so that they are compared on the same answers.
@@ -57,16 +52,15 @@ def measure_ranking(
                 scores[-1][each.also] = -np.inf
                 truth.append(each.label)
         every = np.arange(len(drawings.nouns))
-        own = np.arange(drawings.taught, len(drawings.nouns))
-        for candidates in (own, every) if drawings.split == UNSEEN else (every,):
-            ranks = ranks_of_truth(
-                np.stack(scores)[:, candidates], truth=np.searchsorted(candidates, truth)
-            )
+        own = every[drawings.taught :]
+        for labels in (own, every) if drawings.split == UNSEEN else (every,):
+            right = np.searchsorted(labels, truth)
+            ranks = ranks_of_truth(np.stack(scores)[:, labels], truth=right)
             yield TopK(
                 who=who,
                 split=drawings.split,
                 picture=picture,
-                labels=len(candidates),
+                labels=len(labels),
                 pictures=len(ranks),
                 top1=share_within(ranks, 1),
                 top5=share_within(ranks, 5),
@@ -74,12 +68,15 @@ def measure_ranking(
 
 
 def embed_nouns(model: SamClip, nouns: Sequence[str]) -> np.ndarray:
-    """Embeds K nouns as `SamClip.classify` does, each once: float32 [K,E], unit length."""
-    found: dict[str, np.ndarray] = {}
-    for noun in track(list(dict.fromkeys(nouns)), "nouns"):
+    """Embeds K nouns as `SamClip.classify` does: float32 [K,E], unit length.
+
+    One that is there twice, as in ImageNet, has two equal rows; `classify` would refuse it.
+    """
+    rows = []
+    for noun in track(nouns, "nouns"):
         prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
-        found[noun] = normalize(model.embed_text(prompts).mean(axis=0))
-    return np.stack([found[noun] for noun in nouns])
+        rows.append(normalize(model.embed_text(prompts).mean(axis=0)))
+    return np.stack(rows)
 
 
 def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
@@ -88,14 +85,9 @@ def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
 
 
 def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
-    """How many labels are placed before the right one.
+    """How many labels are placed before the right one: int [N], of scores [N,K], truth int [N].
 
-    Args:
-        scores: float [N,K].
-        truth: int [N].
-
-    Returns:
-        int [N]. A tie counts against the classifier: one that always says the same has no merit.
+    A tie counts against the classifier: one that always says the same has no merit.
     """
     right = np.take_along_axis(scores, np.asarray(truth)[:, None], axis=1)
     ranks: np.ndarray = (scores >= right).sum(axis=1) - 1
@@ -105,9 +97,3 @@ def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
 def share_within(ranks: np.ndarray, first: int) -> float:
     """The share of ranks [N] that are among so many first ones."""
     return float(np.mean(ranks < first))
-
-
-def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
-    source = iter(pictures)
-    while batch := list(islice(source, _BATCH)):
-        yield batch

@@ -20,10 +20,7 @@ _PROMPTS = {
     "point_best": "mIoU, one point, best of three masks",
 }
 _HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
-_IOUS = {
-    "miou": "text-to-mask mIoU",
-    "iou_found": "text-to-mask: IoU of the present labels found",
-}
+_IOUS = {"miou": "text-to-mask mIoU", "iou_found": "text-to-mask: IoU of the present labels found"}
 _SHARES = {
     "recall": "present labels found",
     "false_positive_rate": "absent labels that got a mask",

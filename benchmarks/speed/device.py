@@ -4,66 +4,105 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 
-from benchmarks.speed import device_text
-from benchmarks.speed.record import Device, GpuState, Jetson, Mac, State
+from benchmarks.record import Record
+from benchmarks.speed.record import Clock, Device, Gpu, GpuState, Jetson, Mac, State
 from samclip_sdk.hardware import cpu_name
+
+AnyGpu = TypeVar("AnyGpu", bound=Record)
 
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 _PATIENCE_S = 10
 _TEGRASTATS_S = 2  # It goes on until it is ended; a line comes every 100 ms.
+_NOTABLE_FLAGS = (
+    *("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
+# Field of a record -> what nvidia-smi calls it.
+_GPU = {
+    **{"name": "name", "driver": "driver_version", "memory_mb": "memory.total"},
+    **{"max_sm_clock_mhz": "clocks.max.sm", "power_limit_w": "power.limit"},
+}
+_GPU_STATE = {
+    **{"sm_clock_mhz": "clocks.sm", "power_w": "power.draw"},
+    **{"temperature_c": "temperature.gpu", "memory_used_mb": "memory.used"},
+}
+_RAIL = re.compile(r"\b([A-Z][A-Z0-9_]*) (\d+)mW")
+_SENSOR = re.compile(r"\b([A-Za-z][A-Za-z0-9_]*)@(-?\d+(?:\.\d+)?)C\b")
+_CLOCK = re.compile(
+    r"^(cpu\d+|GPU|EMC)\b:?.*?MinFreq=(\d+) MaxFreq=(\d+) CurrentFreq=(\d+)", re.MULTILINE
+)
 
 
 def describe_device() -> Device:
     """Describes this machine."""
-    mac = _mac()
+    quota = _find(r"^(\d+ \d+)$", _read("/sys/fs/cgroup/cpu.max"))
+    time_us, period_us = quota.split() if quota else (None, None)
+    clock_khz = _find(r"^(\d+)$", _read(f"{_CPUFREQ}/cpuinfo_max_freq"))
+    limit = _find(r"^(\d+)$", _read("/sys/fs/cgroup/memory.max"))
     return Device(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=cpu_name(),
-        cpu_flags=device_text.parse_cpu_flags(_read("/proc/cpuinfo")),
+        cpu_flags=_cpu_flags(),
         cores=os.cpu_count() or 1,
         # macOS has no such thing.
-        usable_cores=None if mac is not None else len(psutil.Process().cpu_affinity()),
-        cpu_quota=device_text.parse_cpu_quota(_read("/sys/fs/cgroup/cpu.max")),
+        usable_cores=None if _is_mac() else len(psutil.Process().cpu_affinity()),
+        cpu_quota=int(time_us) / int(period_us) if time_us and period_us else None,
         governor=_read(f"{_CPUFREQ}/scaling_governor").strip() or None,
-        max_clock_mhz=device_text.parse_khz(_read(f"{_CPUFREQ}/cpuinfo_max_freq")),
+        max_clock_mhz=int(clock_khz) / 1000 if clock_khz else None,
         memory_bytes=psutil.virtual_memory().total,
-        memory_limit_bytes=device_text.parse_limit(_read("/sys/fs/cgroup/memory.max")),
-        gpus=device_text.parse_gpus(_nvidia_smi(device_text.GPU_FIELDS)),
+        memory_limit_bytes=int(limit) if limit else None,
+        gpus=_nvidia_smi(Gpu, _GPU),
         jetson=_jetson(),
-        mac=mac,
+        mac=_mac(),
     )
 
 
 def describe_state() -> State:
     """Describes what the machine is doing now."""
-    power, temperatures = device_text.parse_tegrastats(_tegrastats())
+    line = _ask("tegrastats", "--interval", "100", patience_s=_TEGRASTATS_S).partition("\n")[0]
     return State(
         load_average=psutil.getloadavg(),
-        gpus=gpu_states(),
-        power_mw=power,
-        temperatures_c=temperatures,
-        speed_limit_percent=(
-            device_text.parse_speed_limit(_ask("pmset", "-g", "therm")) if _is_mac() else None
-        ),
+        gpus=_nvidia_smi(GpuState, _GPU_STATE),
+        power_mw={rail: int(now) for rail, now in _RAIL.findall(line)},  # not the average behind it
+        temperatures_c={sensor: float(degrees) for sensor, degrees in _SENSOR.findall(line)},
+        speed_limit_percent=_speed_limit() if _is_mac() else None,
     )
-
-
-def gpu_states() -> tuple[GpuState, ...]:
-    """The NVIDIA GPUs' states; none where there is no nvidia-smi."""
-    return device_text.parse_gpu_states(_nvidia_smi(device_text.GPU_STATE_FIELDS))
 
 
 def gpu_memory_bytes() -> int | None:
     """The memory in use on all GPUs together, by whomever; None where no one tells."""
-    known = [state.memory_used_mb for state in gpu_states() if state.memory_used_mb is not None]
+    states = _nvidia_smi(GpuState, _GPU_STATE)
+    known = [state.memory_used_mb for state in states if state.memory_used_mb is not None]
     return round(sum(known) * 2**20) if known else None  # nvidia-smi's MB are MiB
+
+
+def _cpu_flags() -> tuple[str, ...]:
+    told = re.findall(r"^(?:flags|Features)\s*:(.*)", _read("/proc/cpuinfo"), re.MULTILINE)
+    flags = set(" ".join(told).split())
+    return tuple(flag for flag in _NOTABLE_FLAGS if flag in flags)
+
+
+def _nvidia_smi(kind: type[AnyGpu], fields: dict[str, str]) -> tuple[AnyGpu, ...]:
+    """A row for each GPU; none where there is no nvidia-smi."""
+    query = f"--query-gpu={','.join(fields.values())}"
+    found = []
+    for line in _ask("nvidia-smi", query, "--format=csv,noheader,nounits").splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == len(fields):
+            # It says [N/A] or [Not Supported] of what it does not know.
+            known = [None if cell.startswith("[") else cell for cell in cells]
+            found.append(kind.model_validate(dict(zip(fields, known, strict=True))))
+    return tuple(found)
 
 
 def _jetson() -> Jetson | None:
@@ -71,11 +110,17 @@ def _jetson() -> Jetson | None:
     release = _read("/etc/nv_tegra_release")
     if not release and "Jetson" not in model:
         return None
+    l4t = _find(r"# (R\d+ \(release\), REVISION: [\d.]+)", release)
+    clocks = {}
+    for name, *told in _CLOCK.findall(_ask("jetson_clocks", "--show")):
+        # A CPU's are in kHz, others' in Hz.
+        low, high, now = (int(each) / (1e3 if name.startswith("cpu") else 1e6) for each in told)
+        clocks[name] = Clock(min_mhz=low, max_mhz=high, current_mhz=now)
     return Jetson(
         model=model or platform.machine(),
-        l4t=device_text.parse_l4t(release),
-        power_mode=device_text.parse_power_mode(_ask("nvpmodel", "-q")),
-        clocks=device_text.parse_clocks(_ask("jetson_clocks", "--show")),
+        l4t=".".join(re.findall(r"\d[\d.]*", l4t)) if l4t else None,
+        power_mode=_find(r"NV Power Mode:\s*(\S+)", _ask("nvpmodel", "-q")),
+        clocks=clocks,
     )
 
 
@@ -85,21 +130,25 @@ def _mac() -> Mac | None:
     return Mac(
         chip=_ask("sysctl", "-n", "machdep.cpu.brand_string").strip() or None,
         macos=_ask("sw_vers", "-productVersion").strip() or None,
-        power_source=device_text.parse_power_source(_ask("pmset", "-g", "ps")),
+        power_source=_find(r"Now drawing from '([^']+)'", _ask("pmset", "-g", "ps")),
     )
+
+
+def _speed_limit() -> int | None:
+    """Percent of a Mac's full speed; Apple silicon says it if it is less."""
+    text = _ask("pmset", "-g", "therm")
+    if (limit := _find(r"CPU_Speed_Limit\s*=\s*(\d+)", text)) is not None:
+        return int(limit)
+    return 100 if "No thermal warning level has been recorded" in text else None
 
 
 def _is_mac() -> bool:
     return platform.system() == "Darwin"
 
 
-def _nvidia_smi(fields: tuple[str, ...]) -> str:
-    query = f"--query-gpu={','.join(fields)}"
-    return _ask("nvidia-smi", query, "--format=csv,noheader,nounits")
-
-
-def _tegrastats() -> str:
-    return _ask("tegrastats", "--interval", "100", patience_s=_TEGRASTATS_S).partition("\n")[0]
+def _find(pattern: str, text: str) -> str | None:
+    match: Any = re.search(pattern, text, re.MULTILINE)
+    return None if match is None else match[1]
 
 
 def _read(path: str) -> str:

@@ -42,13 +42,9 @@ def measure_subjects(
     limit_s: float,
     on_progress: Callable[[str], None] = lambda doing: None,
 ) -> tuple[tuple[SubjectRow, ...], tuple[Failure, ...]]:
-    """Measures subjects.
+    """Measures subjects, as `make_subject` takes them, in the order of each round.
 
-    Args:
-        specs: as `make_subject` takes them, in the order of each round.
-        settings: how often, and for how long.
-        limit_s: seconds after which a subject that does not answer has failed.
-        on_progress: told what is being done.
+    One that does not answer in `limit_s` seconds has failed.
 
     Returns:
         A row for each subject that could be opened, and what subjects failed at. What failed once
@@ -66,12 +62,12 @@ def measure_subjects(
                 if _open(spec, found, worker=worker, spec_of=spec_of):
                     _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
     rows = tuple(_row(found) for found in collected.values() if found.opened)
+    names = {
+        spec: found.opened[0]["key"] if found.opened else publishable(spec)
+        for spec, found in collected.items()
+    }
     failures = tuple(
-        Failure(
-            subject=found.opened[0]["key"] if found.opened else publishable(spec),
-            at=at,
-            reason=reason,
-        )
+        Failure(subject=names[spec], at=at, reason=reason)
         for spec, found in collected.items()
         for at, reason in found.failures.items()
     )
@@ -169,8 +165,7 @@ def _row(found: _Collected) -> SubjectRow:
 def summarize(rounds: Sequence[Sequence[float]]) -> Times:
     """The runs of all rounds; the limits are of the rounds' medians, of a single one of its runs.
 
-    Args:
-        rounds: milliseconds of each run of each round; a round without runs does not count.
+    A round without runs does not count.
     """
     told = [each for each in rounds if each]
     medians = tuple(Timing.of(each).p50_ms for each in told)

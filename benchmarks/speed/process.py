@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from benchmarks.record import publishable
@@ -22,9 +21,8 @@ class SubjectError(Exception):
 class WorkerProcess:
     """A worker in a fresh process, until it is closed. A context manager.
 
-    Attributes:
-        limit_s: seconds after which an answer is given up, and the process ended.
-        memory: the peak memory of the process.
+    After `limit_s` seconds an answer is given up, and the process ended. `memory` is the peak
+    memory of the process.
     """
 
     def __init__(self, *, limit_s: float) -> None:
@@ -42,13 +40,13 @@ class WorkerProcess:
     def __enter__(self) -> WorkerProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        """Ends the process."""
+        self._pipe.close()
+        self._process.join(_FAREWELL_S)
+        self._process.kill()
+        self._process.join()
+        self._folder.cleanup()
 
     def open(self, spec: str) -> dict[str, Any]:
         """Opens the subject; see `Worker.open`.
@@ -56,8 +54,7 @@ class WorkerProcess:
         Raises:
             SubjectError: it cannot be opened.
         """
-        told: dict[str, Any] = self._ask("open", spec)
-        return told
+        return self._ask("open", spec)
 
     def run(self, workload: str) -> tuple[float, dict[str, float]]:
         """Runs a workload once; see `Worker.run`.
@@ -65,16 +62,7 @@ class WorkerProcess:
         Raises:
             SubjectError: it failed.
         """
-        told: tuple[float, dict[str, float]] = self._ask("run", workload)
-        return told
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._pipe.close()
-        self._process.join(_FAREWELL_S)
-        self._process.kill()
-        self._process.join()
-        self._folder.cleanup()
+        return self._ask("run", workload)
 
     def _ask(self, method: str, argument: str) -> Any:
         try:
@@ -91,8 +79,7 @@ class WorkerProcess:
 
     def _last_words(self) -> str:
         self._process.join(_FAREWELL_S)
-        said = (
-            self._said.read_text(encoding="utf-8", errors="replace") if self._said.exists() else ""
-        )
-        lines = [line for line in said.splitlines() if line.strip()] or ["it said nothing"]
+        said = self._said.read_bytes() if self._said.exists() else b""
+        lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
+        lines = lines or ["it said nothing"]
         return publishable(f"the process ended with code {self._process.exitcode}: {lines[-1]}")

@@ -12,19 +12,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.speed.peaks import measure_peaks
 from benchmarks.speed.record import (
     Cost,
+    Failure,
     Machine,
     MachineShare,
-    Speed,
+    SeriesPoint,
     Spread,
     Startup,
     SubjectRow,
 )
 from benchmarks.speed.roofline import count_graphs, shares_of_machine
-from benchmarks.speed.subject_list import RESOLUTIONS, RUNS, TINY, VIT_B
+from benchmarks.speed.subject_list import (
+    FEW_RUNS,
+    RESOLUTIONS,
+    RUNS,
+    TINY,
+    VIT_B,
+    main_specs,
+    series_specs,
+)
 from export.bundle_writer import write_bundle
 from export.options import ExportOptions
 from export.source import find_source
@@ -44,18 +54,53 @@ print(peak_rss_bytes() or "")
 """
 
 Say = Callable[[str], None]
+"""Told what is being done."""
+
+
+def measure_published(
+    folder: Path,
+    *,
+    measure: Callable[[Sequence[str]], tuple[Sequence[SubjectRow], Sequence[Failure]]],
+    everything: bool,
+    cores: int,
+    say: Say,
+) -> dict[str, Any]:
+    """The fields of a record that hold what the page shows, or of that what the bars compare."""
+    vit_b = folder / VIT_B
+    prepare_bundle(vit_b, everything=everything, say=say)
+    tiny_iou = verify_sets(vit_b, runs=RUNS if everything else FEW_RUNS, say=say)
+    subjects, failures = measure(main_specs(vit_b, everything=everything))
+    threads = range(1, 1 + cores)
+    series, others = measure(series_specs(vit_b, threads=threads, everything=everything))
+    say("measuring the machine's peaks")
+    machine, manifest = measure_peaks(threads=cores), open_bundle(vit_b).manifest
+    costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
+    say("starting up")
+    return {
+        "subjects": subjects,
+        "failures": (*failures, *others),
+        "series": tuple(
+            SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
+            for row in series
+            for each in row.workloads
+        ),
+        "machine": machine,
+        "costs": tuple(costs),
+        "shares": tuple(shares_of_sets(subjects, costs=costs, machine=machine)),
+        "startup": measure_startup(),
+        "tiny_iou": tiny_iou,
+    }
 
 
 def prepare_bundle(folder: Path, *, everything: bool, say: Say) -> None:
-    """Exports ViT-B with random weights, unless the folder has it already.
+    """Exports ViT-B with random weights, of everything at all `RESOLUTIONS`.
 
-    Args:
-        folder: of the bundle.
-        everything: whether graphs at all `RESOLUTIONS` are needed, and not at the two tasks' alone.
-        say: told what is being done.
+    Not if the folder has it already.
     """
-    if (folder / MANIFEST_NAME).is_file() and (not everything or _has_all(folder)):
-        return
+    if (folder / MANIFEST_NAME).is_file():
+        graphs = open_bundle(folder).manifest.graphs
+        if not everything or all(f"image_encoder@{each}" in graphs for each in RESOLUTIONS):
+            return
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_bundle(
         find_source("random:vit_b"),
@@ -63,11 +108,6 @@ def prepare_bundle(folder: Path, *, everything: bool, say: Say) -> None:
         options=ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS if everything else ()),
         on_progress=lambda doing, done, total: say(f"exporting ViT-B: {doing}, {done} of {total}"),
     )
-
-
-def _has_all(folder: Path) -> bool:
-    graphs = open_bundle(folder).manifest.graphs
-    return all(f"image_encoder@{resolution}" in graphs for resolution in RESOLUTIONS)
 
 
 def verify_sets(vit_b: Path, *, runs: Sequence[tuple[str, str]], say: Say) -> dict[str, float]:
@@ -90,28 +130,13 @@ def verify_sets(vit_b: Path, *, runs: Sequence[tuple[str, str]], say: Say) -> di
                 continue  # The subject will fail with the reason, and the page tells it.
             report.sign_off()
             if model == TINY:
-                iou[f"{runtime} {precision}"] = min(
-                    1 - check.error
-                    for check in report.checks
-                    if any(name in check.name for name in _MASK_IOU)
-                )
+                masks = [
+                    1 - each.error
+                    for each in report.checks
+                    if any(name in each.name for name in _MASK_IOU)
+                ]
+                iou[f"{runtime} {precision}"] = min(masks)
     return iou
-
-
-def add_machine(speed: Speed, *, vit_b: Path, say: Say) -> Speed:
-    """The same with the machine's peaks, what the graphs reach of them, and the start-up."""
-    say("measuring the machine's peaks")
-    machine = measure_peaks(threads=speed.device.usable_cores or speed.device.cores)
-    manifest = open_bundle(vit_b).manifest
-    costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
-    say("starting up")
-    found = {
-        "machine": machine,
-        "costs": tuple(costs),
-        "shares": tuple(shares_of_sets(speed.subjects, costs=costs, machine=machine)),
-        "startup": measure_startup(),
-    }
-    return speed.model_copy(update=found)
 
 
 def shares_of_sets(
@@ -122,14 +147,12 @@ def shares_of_sets(
     Subjects that differ in their labels alone run the same graphs: the median of theirs counts.
     """
     for runtime, precision in RUNS:
-        steps = [
-            row.steps for row in subjects if row.key.startswith(f"{VIT_B}-{runtime}-{precision}")
-        ]
-        found = {
-            name: [each[name].spread for each in steps if name in each]
-            for name in ("image_encoder", "clip_head")
-        }
-        times = {name: pool(spreads) for name, spreads in found.items() if spreads}
+        key = f"{VIT_B}-{runtime}-{precision}"
+        steps = [row.steps for row in subjects if row.key.startswith(key)]
+        times = {}
+        for name in ("image_encoder", "clip_head"):
+            if spreads := [each[name].spread for each in steps if name in each]:
+                times[name] = pool(spreads)
         if times and precision in machine.best():
             yield from shares_of_machine(
                 costs,
@@ -143,12 +166,10 @@ def shares_of_sets(
 
 def pool(spreads: Sequence[Spread]) -> Spread:
     """The median of medians, between the least and the greatest of all limits."""
-    lows, highs = [each.low_ms for each in spreads], [each.high_ms for each in spreads]
-    return Spread(
-        p50_ms=median(each.p50_ms for each in spreads),
-        low_ms=min((each for each in lows if each is not None), default=None),
-        high_ms=max((each for each in highs if each is not None), default=None),
-    )
+    lows = [each.low_ms for each in spreads if each.low_ms is not None]
+    highs = [each.high_ms for each in spreads if each.high_ms is not None]
+    middle = median(each.p50_ms for each in spreads)
+    return Spread(p50_ms=middle, low_ms=min(lows, default=None), high_ms=max(highs, default=None))
 
 
 def float_precision(runtime: str, precision: str) -> str:
@@ -160,12 +181,10 @@ def float_precision(runtime: str, precision: str) -> str:
 
 def measure_startup() -> Startup:
     """Imports and loads in fresh processes, after one that fills the system's file cache."""
-    seconds, peaks = [], []
+    command, seconds, peaks = [sys.executable, "-c", _LOAD], [], []
     for _ in range(1 + _STARTUP_RUNS):
         start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", _LOAD], check=True, capture_output=True, text=True
-        )
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
         seconds.append(round(time.perf_counter() - start, 3))
         peaks += [int(done.stdout)] if done.stdout.strip() else []
     return Startup(seconds=tuple(seconds[1:]), peak_rss_bytes=max(peaks, default=None))

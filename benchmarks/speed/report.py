@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.report import (
     BLUE,
     GREY,
@@ -14,7 +16,7 @@ from benchmarks.report import (
 )
 from benchmarks.speed.bars import bars
 from benchmarks.speed.compare import Ratio
-from benchmarks.speed.record import Device, Machine, Speed, Spread, State, SubjectRow, WorkloadRow
+from benchmarks.speed.record import Device, Speed, Spread, State, SubjectRow, Times, WorkloadRow
 from benchmarks.speed.subject import WORKLOADS
 from benchmarks.speed.subject_list import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH
 from samclip_sdk.timing import Timing
@@ -28,22 +30,21 @@ _COMPARED = {
     SAM_CLIP_ONNX: "SAM ViT-B and CLIP ViT-L/14, onnxruntime in fp32",
     SAM_CLIP_TORCH: "SAM ViT-B and CLIP ViT-L/14, torch in fp32",
 }
-_SERIES = {"image_encoder": "Resolution and threads", "boxes": "Prompts"}
+_MISSING = "This was not measured; `--all` does.\n"
 
 
-def render(speed: Speed) -> str:
-    """All tables; those of the published measurement under headings."""
-    if speed.machine is None:
-        return render_subjects(speed)
-    sections = {
-        "The bars": _bars(speed),
-        "Beside its peers": render_subjects(speed),
-        "What the graphs take": _costs(speed),
-        "The share of the machine": _shares(speed, speed.machine),
-        **{title: _series(speed, kind) for kind, title in _SERIES.items()},
-        "samclip-tiny": _tiny(speed),
+def render(speed: Speed) -> dict[str, str]:
+    """All tables of the page: name -> table, and what of it the page cannot know beforehand."""
+    bar_rows = [bar.row() for bar in bars(speed)]
+    return {
+        "bars": table(("", "bar", "measured", "verdict"), bar_rows, words=4) + "\n",
+        "subjects": render_subjects(speed),
+        "costs": _costs(speed),
+        "shares": _shares(speed),
+        "image_encoder": _series(speed, "image_encoder", what="image encoder, ms", unit=" px"),
+        "boxes": _series(speed, "boxes", what="boxes, ms", unit=""),
+        "tiny": _tiny(speed),
     }
-    return "\n\n".join(f"## {title}\n\n{text.strip()}" for title, text in sections.items()) + "\n"
 
 
 def render_summary(speed: Speed) -> str:
@@ -73,7 +74,8 @@ def render_subjects(speed: Speed) -> str:
     parts = [_subject_table(speed, baseline=baseline)]
     failed = [f"- {each.subject}, {each.at}: failed, {each.reason}" for each in speed.failures]
     parts += ["\n".join(failed)] if failed else []
-    parts += [_step_table(row) for row in speed.subjects if row.steps]
+    if stepped := [row for row in speed.subjects if row.steps]:
+        parts.append(_step_table(stepped))
     parts += ["\n".join(_note(row) for row in speed.subjects)]
     return "\n\n".join([*parts, _footnote(speed, baseline=baseline)]) + "\n"
 
@@ -115,18 +117,19 @@ def _times(found: WorkloadRow, base: WorkloadRow | None) -> str:
     return NONE if same else Ratio.of(found.spread, base.spread).text()
 
 
-def _step_table(row: SubjectRow) -> str:
-    rows = [
-        [
-            name,
-            _point(each.spread),
-            three_digits(each.warm.p90_ms),
-            three_digits(each.warm.p99_ms),
-            str(each.warm.n),
-        ]
-        for name, each in row.steps.items()
-    ]
-    return table((f"{row.key}: step of all three", "p50, ms", "p90", "p99", "runs"), rows)
+def _step_table(subjects: Sequence[SubjectRow]) -> str:
+    """What each step of all three takes, and from 20 runs on its 90th and 99th percentile."""
+    names = list(dict.fromkeys(name for row in subjects for name in row.steps))
+    rows = [[row.key, *(_step(row.steps.get(name)) for name in names)] for row in subjects]
+    return table(("all three, step by step, ms", *names), rows)
+
+
+def _step(found: Times | None) -> str:
+    if found is None:
+        return NONE
+    tails = (three_digits(found.warm.p90_ms), three_digits(found.warm.p99_ms))
+    told = "" if found.warm.p90_ms is None else f"; {' / '.join(tails)}"
+    return _point(found.spread) + told
 
 
 def _note(row: SubjectRow) -> str:
@@ -136,19 +139,12 @@ def _note(row: SubjectRow) -> str:
 
 def _footnote(speed: Speed, *, baseline: SubjectRow | None) -> str:
     settings, environment = speed.settings, speed.environment
-    ratios = "" if baseline is None else f" Ratios are to {baseline.key}."
+    ratios = "" if baseline is None else f"Ratios are to {baseline.key}. "
     if baseline is None and settings.baseline is not None:
-        ratios = f" The baseline, {settings.baseline}, was not measured."
+        ratios = f"The baseline, {settings.baseline}, was not measured. "
     rounds = "1 round" if settings.rounds == 1 else f"{settings.rounds} rounds"
-    of = "the runs" if settings.rounds == 1 else "the rounds' medians"
     return (
-        f"Times are medians of warm runs; {NONE} is a skill that a subject lacks or failed at, or "
-        f"a figure that too few runs tell.{ratios} In brackets are the least and the greatest "
-        f"ratio that {of} allow. p90 and p99 are given of 20 runs or more. Load is importing and "
-        "loading in a fresh process; the file cache is as it was found in the first round and warm "
-        "after it. What is opened later is counted in first runs, which are in the record only. "
-        "Peak MB are the resident memory of a process from its start. "
-        f"{rounds}, the subjects in turn, {settings.seconds:g} s a workload and round, "
+        f"{ratios}{rounds}, the subjects in turn, {settings.seconds:g} s a workload and round, "
         f"{settings.at_least} runs at least. {describe_hardware(speed.device)}; OMP_NUM_THREADS "
         f"{environment.threads or 'unset'}; load average {_load_average(speed.before)} before, "
         f"{_load_average(speed.after)} after; measured on {environment.date[:10]} by "
@@ -171,15 +167,6 @@ def _load_average(state: State) -> str:
     return "unknown" if state.load_average is None else f"{state.load_average[0]:.2f}"
 
 
-def _bars(speed: Speed) -> str:
-    rows = [bar.row() for bar in bars(speed)]
-    return (
-        f"{table(('', 'bar', 'measured', 'verdict'), rows, words=4)}\n\nTimes are compared as how "
-        "many times faster ours is, or as what part of the other's. A bar is met or missed if the "
-        "whole spread, in brackets, meets or misses it; sizes and peaks of memory have no spread."
-    )
-
-
 def _costs(speed: Speed) -> str:
     rows = [
         [
@@ -193,16 +180,12 @@ def _costs(speed: Speed) -> str:
         for each in speed.costs
     ]
     heads = ("graph of ViT-B", "GFLOP with weights", "GFLOP of attention", "million parameters")
-    return (
-        f"{table((*heads, 'MB moved at least, fp32', 'int8'), rows)}\n\n"
-        "These are of one run, with one text, or with one prompt of one point. They were counted "
-        "on the exported modules: matrix products and convolutions, where a multiplication and an "
-        "addition are two operations. What must move are the weights, the inputs and the outputs. "
-        "Parameters are without tables of which rows are looked up."
-    )
+    return table((*heads, "MB moved at least, fp32", "int8"), rows) + "\n"
 
 
-def _shares(speed: Speed, machine: Machine) -> str:
+def _shares(speed: Speed) -> str:
+    if (machine := speed.machine) is None:
+        return _MISSING
     rows = [
         [
             each.graph,
@@ -224,26 +207,22 @@ def _shares(speed: Speed, machine: Machine) -> str:
     return (
         f"{table((*heads, 'of the limit', 'bound by'), rows, words=3)}\n\n"
         f"With {machine.threads} threads the machine reaches at most {peaks}, and a copy moves "
-        f"{machine.bandwidth_gbps:.1f} GB/s, read and written. The times are those of the "
-        "three-way workload above, the median of the subjects that run the graph. The matrix peak "
-        "is that of the weights' precision; the limit takes attention at the peak of the precision "
-        "that it is computed in."
+        f"{machine.bandwidth_gbps:.1f} GB/s, read and written.\n"
     )
 
 
-def _series(speed: Speed, kind: str) -> str:
+def _series(speed: Speed, kind: str, *, what: str, unit: str) -> str:
     """A row for each subject, a column for each size that any was measured at."""
-    points = [each for each in speed.series if each.workload.startswith(f"{kind}@")]
-    if not points:
-        return "This was not measured; `--all` does."
     times: dict[str, dict[int, str]] = {}
-    for each in points:
-        size = int(each.workload.partition("@")[2])
-        times.setdefault(each.subject, {})[size] = _point(each.spread)
+    for each in speed.series:
+        workload, _, size = each.workload.partition("@")
+        if workload == kind:
+            times.setdefault(each.subject, {})[int(size)] = _point(each.spread)
+    if not times:
+        return _MISSING
     sizes = sorted({size for row in times.values() for size in row})
-    unit, what = (" px", "image encoder, ms") if kind == "image_encoder" else ("", "boxes, ms")
     rows = [[key, *(row.get(size, NONE) for size in sizes)] for key, row in times.items()]
-    return table((what, *(f"{size}{unit}" for size in sizes)), rows)
+    return table((what, *(f"{size}{unit}" for size in sizes)), rows) + "\n"
 
 
 def _point(spread: Spread) -> str:
@@ -261,7 +240,7 @@ def _tiny(speed: Speed) -> str:
             iou = next((text for run, text in ious.items() if key.endswith(run)), NONE)
             rows.append([key, _point(each.spread), f"{1000 / each.spread.p50_ms:.1f}", iou])
     heads = ("", "text-to-mask of one label, ms", "images/s", "mean mask IoU with torch")
-    return table(heads, rows)
+    return table(heads, rows) + "\n"
 
 
 def draw_chart(speed: Speed) -> bytes:

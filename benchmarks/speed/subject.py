@@ -32,7 +32,6 @@ _PEERS = "benchmarks.speed.peers"
 
 SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "samclip": ("benchmarks.speed.sdk_subject:SdkSubject", {}),
-    "samclip-encoder": ("benchmarks.speed.sdk_subject:EncoderSubject", {}),
     "sam+openclip": (f"{_PEERS}.sam_openclip:SamOpenClip", {}),
     "sam+openclip-l": (f"{_PEERS}.sam_openclip:SamOpenClip", {"clip": "ViT-L-14"}),
     "sam-onnx": (f"{_PEERS}.sam_onnx:SamOnnx", {}),
@@ -42,8 +41,6 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "yoloe": (f"{_PEERS}.yoloe:YoloE", {}),
 }
 """Name -> the class, as "module:Class", and its arguments."""
-
-_CLASS = re.compile(r"^[\w.]+:\w+$")
 
 Workload = Callable[[], object]
 """Does the whole thing, and returns only when it is done."""
@@ -78,7 +75,7 @@ class Opened:
 
 
 class Subject(Protocol):
-    """Something to measure. Making one loads nothing; everything heavy happens in `open`."""
+    """Something to measure. Making one loads nothing."""
 
     @property
     def key(self) -> str:
@@ -86,20 +83,12 @@ class Subject(Protocol):
         ...
 
     def open(self) -> Opened:
-        """Imports and loads, in a process of its own.
-
-        Raises:
-            Exception: whatever the subject raises; the result then gives it as the reason.
-        """
+        """Imports and loads, in a process of its own; whatever it raises is told as the reason."""
         ...
 
 
 def make_subject(spec: str) -> Subject:
-    """Makes a subject.
-
-    Args:
-        spec: a name of `SUBJECTS`, or "module:Class", then arguments, each behind a comma:
-            "samclip,model=my-bundle,precision=int8,threads=2".
+    """Makes a subject of what `check_spec` takes.
 
     Raises:
         ValueError: see `check_spec`.
@@ -116,27 +105,24 @@ def make_subject(spec: str) -> Subject:
 def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """Takes a spec apart, without importing anything: its name, and the arguments that it gives.
 
+    It is a name of `SUBJECTS`, or "module:Class", then arguments, each behind a comma:
+    "samclip,model=my-bundle,precision=int8,threads=2".
+
     Raises:
         ValueError: there is no such subject, or an argument is not NAME=VALUE.
     """
     name, *parts = spec.split(",")
-    if name not in SUBJECTS and not _CLASS.match(name):
-        raise ValueError(
-            f"there is no subject {name!r}: use {', '.join(SUBJECTS)}, or module:Class"
-        )
+    if name not in SUBJECTS and not re.match(r"^[\w.]+:\w+$", name):
+        known = ", ".join(SUBJECTS)
+        raise ValueError(f"there is no subject {name!r}: use {known}, or module:Class")
     options = {}
     for part in parts:
         key, equals, value = part.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"{part!r} of the subject {spec!r} is not NAME=VALUE")
-        options[key] = _parse(value)
+        known = {"true": True, "false": False}
+        options[key] = known.get(value, int(value) if value.isdecimal() else value)
     return name, options
-
-
-def _parse(value: str) -> str | int | bool:
-    if value in ("true", "false"):
-        return value == "true"
-    return int(value) if value.isdecimal() else value
 
 
 def noise_picture(width_px: int, height_px: int) -> NDArray[np.uint8]:

@@ -39,13 +39,9 @@ PEERS = (
 
 
 def main_specs(vit_b: Path, *, everything: bool) -> tuple[str, ...]:
-    """The subjects of the table, as `make_subject` takes them.
+    """The subjects of the table; if not of everything, those of the bars and of the README.
 
     Those that the bars compare are near one another.
-
-    Args:
-        vit_b: the ViT-B bundle.
-        everything: all of them, and not only those of the bars and of the README.
     """
     runs, labels = (RUNS, (30, 150)) if everything else (FEW_RUNS, (150,))
     return (
@@ -68,7 +64,7 @@ def series_specs(vit_b: Path, *, threads: Sequence[int], everything: bool) -> tu
         return labels
     sizes = {count: RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:] for count in threads}
     encoders = tuple(
-        f"{_spec(vit_b, *run).replace('samclip,', 'samclip-encoder,', 1)},threads={count},"
+        f"{_spec(vit_b, *run)},skill=encoder,threads={count},"
         f"resolutions={'+'.join(map(str, sizes[count]))}"
         for run in runs
         for count in threads

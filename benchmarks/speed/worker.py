@@ -33,8 +33,7 @@ class Worker:
                 opened = subject.open()
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f"{error}; peers need pip install -e '.[peers]'") from error
-        total_ms = 1000 * (time.perf_counter() - start)
-        self._opened = opened
+        total_ms, self._opened = 1000 * (time.perf_counter() - start), opened
         names = ("name", "package_versions", "precision", "notes", "artifact_bytes", "adds_up")
         return {
             **{name: getattr(opened, name) for name in names},
@@ -96,10 +95,8 @@ def timed_imports() -> Iterator[ImportClock]:
 def serve(requests: Connection, said: str) -> None:
     """Answers until the parent has gone; an exception is an answer too.
 
-    Args:
-        requests: (method of `Worker`, its argument) come in, (whether it went well, what it
-            returned or raised) goes out.
-        said: the file that takes what a subject prints.
+    (method of `Worker`, its argument) come in, (whether it went well, what it returned or raised)
+    goes out. `said` is the file that takes what a subject prints.
     """
     with open(said, "wb") as file:
         for stream in (1, 2):

@@ -70,7 +70,7 @@ def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.Monkey
         assert all(torch.equal(value, other[key]) for key, value in one.items()), name
     assert not torch.equal(before.image_encoder.pos_embed, trained.image_encoder.pos_embed)
     teacher = prompt_ious(inputs.teachers.sam, inputs.heldout, who="model", name="SAM")
-    assert found.points[0].skills.prompts == teacher
+    assert found.points[0].prompts == teacher
     assert found.training["sam_weight"] == 0
     assert found.joint_steps == 2 * 9  # of stages 2 and 3
     # What was trained is found again; other weights to start from make another run.

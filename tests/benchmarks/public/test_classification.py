@@ -16,7 +16,7 @@ from benchmarks.public.classification import (
     read_imagenet_v2,
     read_places365,
 )
-from benchmarks.public.files import DatasetError
+from benchmarks.public.files import DatasetError, take
 from benchmarks.public.record import Accuracy
 from tests.benchmarks.public.painted import (
     BLUE,
@@ -50,7 +50,7 @@ def test_imagenet(tmp_path: Path) -> None:
 
     d is blue's and scores 0 for it, behind all five others.
     """
-    found = measure(read_imagenet(imagenet(tmp_path, names=[*COLOURS]), limit=None))
+    found = measure(read_imagenet(imagenet(tmp_path, names=[*COLOURS])))
     assert (found.top1, found.top5) == (0.5, 0.75)
     assert (found.pictures, found.labels, found.templates) == (4, 6, 2)
     assert (found.resolution_px, found.crop) == (32, "center_crop")
@@ -58,7 +58,7 @@ def test_imagenet(tmp_path: Path) -> None:
 
 def test_swapped_names_change_the_figure(tmp_path: Path) -> None:
     names = ["green", "red", *[*COLOURS][2:]]
-    found = measure(read_imagenet(imagenet(tmp_path, names=names), limit=None))
+    found = measure(read_imagenet(imagenet(tmp_path, names=names)))
     assert found.top1 == 0.25  # b alone
 
 
@@ -69,7 +69,7 @@ def test_of_labels_that_read_alike_the_first_wins(tmp_path: Path) -> None:
 
 
 def test_a_limit_takes_pictures_of_all_classes(tmp_path: Path) -> None:
-    data = read_imagenet(imagenet(tmp_path, names=[*COLOURS]), limit=2)
+    data = take(read_imagenet(imagenet(tmp_path, names=[*COLOURS])), limit=2, source=tmp_path)
     assert [label for _, label in data.pictures] == [0, 1]
 
 
@@ -77,12 +77,12 @@ def test_imagenet_without_names_of_its_own_takes_open_clips(tmp_path: Path) -> N
     for index in range(1000):
         (tmp_path / f"n{index * 7:08}").mkdir()
     paint(tmp_path / "n00000007" / "a.JPEG", GREEN)
-    data = read_imagenet(tmp_path, limit=None)
+    data = read_imagenet(tmp_path)
     assert data.labels == tuple(open_clip.IMAGENET_CLASSNAMES)
     assert [label for _, label in data.pictures] == [1]
     (tmp_path / "n00000000").rmdir()
     with pytest.raises(DatasetError, match=r"has 999 classes, expected 1000.*classnames\.txt"):
-        read_imagenet(tmp_path, limit=None)
+        read_imagenet(tmp_path)
 
 
 def test_a_missing_open_clip_says_what_to_do(
@@ -90,7 +90,7 @@ def test_a_missing_open_clip_says_what_to_do(
 ) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(DatasetError, match="pip install open_clip_torch"):
-        read_imagenet_v2(tmp_path, limit=None)
+        read_imagenet_v2(tmp_path)
 
 
 def test_imagenet_v2_counts_its_folders(tmp_path: Path) -> None:
@@ -99,11 +99,11 @@ def test_imagenet_v2_counts_its_folders(tmp_path: Path) -> None:
     write_lines(tmp_path / "classnames.txt", *(f"n{i:08} {name}" for i, name in enumerate(names)))
     for index, colour in ((0, RED), (2, GREEN), (10, BLUE)):
         paint(tmp_path / str(index) / "a.jpeg", colour)
-    found = measure(read_imagenet_v2(tmp_path, limit=None))
+    found = measure(read_imagenet_v2(tmp_path))
     assert (found.top1, found.pictures, found.labels) == (1, 3, 11)
     paint(tmp_path / "11" / "a.jpeg", BLUE)
     with pytest.raises(DatasetError, match="does not hold the folders 0 to 10"):
-        read_imagenet_v2(tmp_path, limit=None)
+        read_imagenet_v2(tmp_path)
 
 
 def test_places365(tmp_path: Path) -> None:
@@ -114,16 +114,16 @@ def test_places365(tmp_path: Path) -> None:
     write_lines(tmp_path / "places365_val.txt", *lines)
     for index, colour in enumerate((BLUE, GREEN, GREEN), start=1):
         paint(tmp_path / "val_256" / f"Places365_val_0000000{index}.jpg", colour)
-    data = read_places365(tmp_path, limit=None)
+    data = read_places365(tmp_path)
     assert data.labels == ("red room outdoor", "green", "blue lake")
     assert measure(data).top1 == pytest.approx(2 / 3)
     write_lines(tmp_path / "places365_val.txt", "Places365_val_00000001.jpg 3")
     with pytest.raises(DatasetError, match="the category 3, which has no name"):
-        read_places365(tmp_path, limit=None)
+        read_places365(tmp_path)
 
 
 def test_a_folder_without_a_name_is_refused(tmp_path: Path) -> None:
     root = imagenet(tmp_path, names=[*COLOURS])
     (root / "val" / "n00000099").mkdir()
     with pytest.raises(DatasetError, match=r"classnames\.txt has no name for .*n00000099"):
-        read_imagenet(root, limit=None)
+        read_imagenet(root)

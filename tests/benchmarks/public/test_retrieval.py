@@ -66,7 +66,7 @@ def test_flickr30k(tmp_path: Path) -> None:
     the three others do. Of the captions, red's and green's find their pictures; yellow ties
     between red and green; blue's finds red first, and green ties.
     """
-    found = measure(read_flickr30k(flickr(tmp_path, CAPTIONS), limit=None))
+    found = measure(read_flickr30k(flickr(tmp_path, CAPTIONS)))
     assert (found.pictures, found.captions, found.cut) == (3, 4, 0)
     assert found.image_to_text.r1 == pytest.approx(1 / 3)
     assert found.text_to_image.r1 == 0.5
@@ -75,7 +75,7 @@ def test_flickr30k(tmp_path: Path) -> None:
 
 def test_swapped_captions_change_the_figure(tmp_path: Path) -> None:
     swapped = CAPTIONS | {"r.jpg": CAPTIONS["g.jpg"], "g.jpg": CAPTIONS["r.jpg"]}
-    found = measure(read_flickr30k(flickr(tmp_path, swapped), limit=None))
+    found = measure(read_flickr30k(flickr(tmp_path, swapped)))
     assert found.image_to_text.r1 == found.text_to_image.r1 == 0
 
 
@@ -83,7 +83,7 @@ def test_coco_of_karpathy(tmp_path: Path) -> None:
     content = karpathy({"a.jpg": ["red"]}, filepath="val2014")
     write_json(tmp_path / "dataset_coco.json", content)
     paint(tmp_path / "val2014" / "a.jpg", RED)
-    assert measure(read_coco_captions(tmp_path, limit=None)).text_to_image.r1 == 1
+    assert measure(read_coco_captions(tmp_path)).text_to_image.r1 == 1
 
 
 @pytest.mark.parametrize("year", ["2014", "2017"])
@@ -93,7 +93,7 @@ def test_coco_takes_five_captions_of_each_picture(tmp_path: Path, year: str) -> 
     path = tmp_path / "annotations" / f"captions_val{year}.json"
     write_json(path, {"images": images, "annotations": captions})
     picture = paint(tmp_path / f"val{year}" / "7.jpg", RED)
-    data = read_coco_captions(tmp_path, limit=None)
+    data = read_coco_captions(tmp_path)
     assert data.pictures == ((picture, ("red 5", "red 4", "red 3", "red 2", "red 1")),)
 
 
@@ -104,7 +104,7 @@ def test_captions_that_were_cut_are_counted(tmp_path: Path) -> None:
                 warnings.warn("cut", TextTruncatedWarning, stacklevel=1)
             return super().embed_text(texts)
 
-    assert measure(read_flickr30k(flickr(tmp_path, CAPTIONS), limit=None), Short()).cut == 1
+    assert measure(read_flickr30k(flickr(tmp_path, CAPTIONS)), Short()).cut == 1
 
 
 def test_ranks_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,4 +130,4 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     flickr(tmp_path, CAPTIONS)
     write_json(tmp_path / "dataset_flickr30k.json", {"images": [{"filename": "r.jpg"}]})
     with pytest.raises(DatasetError, match=r"30k\.json is another file: images\.0\.split"):
-        read_flickr30k(tmp_path, limit=None)
+        read_flickr30k(tmp_path)

@@ -77,7 +77,7 @@ def test_pascal_voc(tmp_path: Path) -> None:
     """
     truth = quarters(DOG, 0, 0, CAT)
     truth[0, :4] = 255
-    both = measure(read_pascal_voc(voc(tmp_path, truth), limit=None), dog=RED, cat=BLUE)
+    both = measure(read_pascal_voc(voc(tmp_path, truth)), dog=RED, cat=BLUE)
     assert [each.heads for each in both] == ["clip_head", "both_heads"]
     for found in both:
         assert ious(found) == {"dog": 1, "cat": 0, "background": pytest.approx(2 / 3)}
@@ -88,7 +88,7 @@ def test_pascal_voc(tmp_path: Path) -> None:
 
 
 def test_swapped_ids_change_the_figure(tmp_path: Path) -> None:
-    data = read_pascal_voc(voc(tmp_path, quarters(CAT, 0, 0, DOG)), limit=None)
+    data = read_pascal_voc(voc(tmp_path, quarters(CAT, 0, 0, DOG)))
     for found in measure(data, dog=RED, cat=BLUE):
         assert ious(found) == {"dog": 0, "cat": 0, "background": pytest.approx(2 / 3)}
 
@@ -99,7 +99,7 @@ def test_confusion_is_of_the_set_not_of_each_picture(tmp_path: Path) -> None:
     write_lines(folder / "ImageSets" / "Segmentation" / "val.txt", "2007_000033", "b")
     paint(folder / "JPEGImages" / "b.jpg", RED)
     paint_indices(folder / "SegmentationClass" / "b.png", quarters(*[DOG] * 4), palette=True)
-    for found in measure(read_pascal_voc(tmp_path, limit=None), dog=RED):
+    for found in measure(read_pascal_voc(tmp_path), dog=RED):
         assert ious(found)["dog"] == pytest.approx(80 / 96)
         assert ious(found)["background"] == pytest.approx(32 / 48)
 
@@ -113,7 +113,7 @@ def test_the_clip_head_sees_a_square_and_answers_in_the_pictures_size(tmp_path: 
     )
     model: Any = Painted({"dog": RED})
     (found,) = measure_segmentation(
-        read_pascal_voc(folder, limit=None),
+        read_pascal_voc(folder),
         clip_head=model,
         both_heads=None,
         background_threshold=0.5,
@@ -129,11 +129,11 @@ def test_pascal_context_with_and_without_background(tmp_path: Path) -> None:
     """What the labels are not is not judged among 59, and is the background among 60."""
     truth = quarters(read_labels("pascal_context.txt").index("dog") + 1, 0, 0, 0)
     root = voc(tmp_path, truth, year="VOC2010", context=True)
-    for found in measure(read_pascal_context(root, limit=None), dog=RED):
+    for found in measure(read_pascal_context(root), dog=RED):
         assert ious(found) == {"dog": 1}
         assert found.background_threshold is None
         assert len(found.classes) == 59
-    for found in measure(read_pascal_context_60(root, limit=None), dog=RED):
+    for found in measure(read_pascal_context_60(root), dog=RED):
         assert ious(found) == {"dog": 1, "background": 1}
 
 
@@ -149,7 +149,7 @@ def ade(root: Path, truth: Any, *, names: tuple[str, ...] = ("wall", "dog, hound
 
 def test_ade20k(tmp_path: Path) -> None:
     """0 is not judged, whatever is answered there; a label is asked by its first name."""
-    data = read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1)), limit=None)
+    data = read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1)))
     assert data.labels == ("wall", "dog", "sky")
     for found in measure(data, wall=BLACK, dog=RED, sky=BLUE):
         assert ious(found) == {"wall": 1, "dog": 1, "sky": 1}
@@ -159,9 +159,9 @@ def test_ade20k(tmp_path: Path) -> None:
 def test_labels_are_counted_from_one(tmp_path: Path) -> None:
     """A truth that begins at 0, as some tools write it, gives another figure, or is refused."""
     root = ade(tmp_path, quarters(1, 2, 3, 0))
-    for found in measure(read_ade20k(root, limit=None), wall=BLACK, dog=RED, sky=BLUE):
+    for found in measure(read_ade20k(root), wall=BLACK, dog=RED, sky=BLUE):
         assert found.miou == 0
-    data = read_ade20k(ade(tmp_path, quarters(4, 2, 3, 0)), limit=None)
+    data = read_ade20k(ade(tmp_path, quarters(4, 2, 3, 0)))
     with pytest.raises(DatasetError, match=r"png holds the label 4, which the set does not have"):
         measure(data, dog=RED)
 
@@ -174,21 +174,21 @@ def stuff(root: Path, truth: Any) -> Path:
 
 def test_coco_stuff(tmp_path: Path) -> None:
     """12 is the stop sign, category 13; 170 a brick wall, whose category is 171."""
-    data = read_coco_stuff(stuff(tmp_path, quarters(12, 170, 255, 255)), limit=None)
+    data = read_coco_stuff(stuff(tmp_path, quarters(12, 170, 255, 255)))
     for found in measure(data, stop_sign=RED, brick_wall=BLUE):
         assert ious(found) == {"stop sign": 1, "brick wall": 1}
         assert len(found.classes) == 171
 
 
 def test_coco_stuff_has_no_street_sign(tmp_path: Path) -> None:
-    data = read_coco_stuff(stuff(tmp_path, quarters(11, 170, 255, 255)), limit=None)
+    data = read_coco_stuff(stuff(tmp_path, quarters(11, 170, 255, 255)))
     with pytest.raises(DatasetError, match="holds the label 11"):
         measure(data)
 
 
 def test_coco_object(tmp_path: Path) -> None:
     """All stuff, and what has no label, is the background; blue is not asked any more."""
-    data = read_coco_object(stuff(tmp_path, quarters(12, 170, 255, 90 + 1)), limit=None)
+    data = read_coco_object(stuff(tmp_path, quarters(12, 170, 255, 90 + 1)))
     for found in measure(data, stop_sign=RED, brick_wall=BLUE):
         assert ious(found) == {"stop sign": 1, "background": 1}
         assert len(found.classes) == 81
@@ -209,7 +209,7 @@ def panoptic(root: Path, *, order: Callable[[int], tuple[int, int, int]]) -> Pat
 def test_coco_panoptic(tmp_path: Path) -> None:
     """By hand: of the lower half, all answered dog, the left is void and the right is wall."""
     root = panoptic(tmp_path, order=lambda x: (x % 256, x // 256 % 256, x // 65536))
-    data = read_coco_panoptic(root, limit=None)
+    data = read_coco_panoptic(root)
     assert data.labels == ("dog", "wall")
     for found in measure(data, dog=RED, wall=BLUE):
         assert ious(found) == {"dog": 0.5, "wall": 0.5}
@@ -218,7 +218,7 @@ def test_coco_panoptic(tmp_path: Path) -> None:
 def test_swapped_channels_are_found_out(tmp_path: Path) -> None:
     root = panoptic(tmp_path, order=lambda x: (x // 65536, x // 256 % 256, x % 256))
     with pytest.raises(DatasetError, match=r"139\.png has the segment \d+, whose category"):
-        measure(read_coco_panoptic(root, limit=None), dog=RED)
+        measure(read_coco_panoptic(root), dog=RED)
 
 
 def test_the_lists_of_labels_are_complete() -> None:
@@ -252,7 +252,7 @@ def test_categories_are_asked_as_words(name: str, words: str) -> None:
 
 
 def test_a_truth_of_another_size_is_refused(tmp_path: Path) -> None:
-    data = read_pascal_voc(voc(tmp_path, np.zeros((8, 9))), limit=None)
+    data = read_pascal_voc(voc(tmp_path, np.zeros((8, 9))))
     with pytest.raises(DatasetError, match="has 9 x 8 pixels, its picture 8 x 8"):
         measure(data)
 
@@ -261,12 +261,12 @@ def test_a_coloured_truth_is_refused(tmp_path: Path) -> None:
     root = voc(tmp_path, quarters(0, 0, 0, 0))
     paint(root / "VOCdevkit" / "VOC2012" / "SegmentationClass" / "2007_000033.png", RED)
     with pytest.raises(DatasetError, match=r"is RGB: a label map is a palette or 8-bit grey PNG"):
-        measure(read_pascal_voc(root, limit=None))
+        measure(read_pascal_voc(root))
 
 
 def test_without_a_background_every_pixel_gets_a_label(tmp_path: Path) -> None:
     """Where nothing is above the threshold, the likeliest label is the answer all the same."""
-    data = read_ade20k(ade(tmp_path, quarters(2, 3, 1, 1)), limit=None)
+    data = read_ade20k(ade(tmp_path, quarters(2, 3, 1, 1)))
     for found in measure(data, dog=RED, sky=BLUE)[1:]:
         assert ious(found) == {"wall": 1, "dog": 1, "sky": 1}
 
@@ -282,7 +282,7 @@ def test_pixels_without_an_answer_are_missed(tmp_path: Path) -> None:
 
     model: Any = Blind()
     (found,) = measure_segmentation(
-        read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1)), limit=None),
+        read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1))),
         clip_head=None,
         both_heads=model,
         background_threshold=None,
@@ -294,7 +294,7 @@ def test_pixels_without_an_answer_are_missed(tmp_path: Path) -> None:
 def test_the_presence_threshold_is_handed_on_and_told(tmp_path: Path) -> None:
     model: Any = Painted({"dog": RED})
     (found,) = measure_segmentation(
-        read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1)), limit=None),
+        read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1))),
         clip_head=None,
         both_heads=model,
         background_threshold=None,

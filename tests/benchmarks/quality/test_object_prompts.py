@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.quality.object_prompts import PromptTally, best_ious, innermost_pixel, iou
+from benchmarks.quality.scores import PromptTally, best_ious, innermost_pixel, iou
 from training.composed.scenes import Scene
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.quality.text_to_mask import TextTally
+from benchmarks.quality.scores import TextTally
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene
 

@@ -55,7 +55,6 @@ def test_what_cannot_be_is_refused_before_any_work(
     arguments: tuple[str, ...], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.speed.command.measure_subjects", None)
-    monkeypatch.setattr("benchmarks.speed.command._How", None)
     failed = run("speed", *arguments)
     assert failed.exit_code == 1
     assert problem in failed.stderr

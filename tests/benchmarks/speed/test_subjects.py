@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.speed.sdk_subject import PROMPTS, EncoderSubject, SdkSubject
+from benchmarks.speed.sdk_subject import PROMPTS, SdkSubject
 from benchmarks.speed.subject import SUBJECTS, check_spec, make_subject
 from benchmarks.speed.worker import timed_imports
 
@@ -34,8 +34,7 @@ def test_a_spec_that_cannot_be_is_refused(spec: str, problem: str) -> None:
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_subject_can_be_made(name: str) -> None:
-    needed = ",resolutions=128" if name == "samclip-encoder" else ""
-    assert make_subject(name + needed).key
+    assert make_subject(name).key
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_every_subject_can_be_made(name: str) -> None:
         (",labels=150,picture=4000x3000", "samclip-tiny-onnx-k150-4000x3000"),
         (",runtime=openvino,resolution=128", "samclip-tiny-openvino-128px"),
         (",precision=fp32,skill=boxes", "samclip-tiny-onnx-fp32-boxes"),
-        ("-encoder,threads=2,resolutions=128+256", "samclip-tiny-onnx-t2-encoder"),
+        (",skill=encoder,threads=2,resolutions=128+256", "samclip-tiny-onnx-t2-encoder"),
     ],
 )
 def test_keys_tell_what_is_not_as_usual(options: str, key: str) -> None:
@@ -80,7 +79,7 @@ def test_the_encoder_runs_at_every_resolution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
-    opened = EncoderSubject("128+256", threads=1, unverified=True).open()
+    opened = SdkSubject(skill="encoder", resolutions="128+256", threads=1, unverified=True).open()
     assert list(opened.workloads) == ["image_encoder@128", "image_encoder@256"]
     for size, grid in ((128, 8), (256, 16), (128, 8)):
         found: Any = opened.workloads[f"image_encoder@{size}"]()

@@ -1,0 +1,155 @@
+"""What an answer is worth: IoU of masks, of prompts, of texts, and of classes over whole sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import cv2
+import numpy as np
+
+from benchmarks.quality.record import PromptIou, TextToMask
+from training.composed.label_questions import Question
+from training.composed.scenes import Scene
+
+if TYPE_CHECKING:
+    from samclip_sdk import SamClip
+    from samclip_sdk.image_embedding import ImageEmbedding
+    from samclip_sdk.results.prompt_masks import Masks
+
+
+def iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Intersection over union of two masks, bool [H,W]; 0 where both are empty."""
+    union = np.count_nonzero(mask | truth)
+    return np.count_nonzero(mask & truth) / union if union else 0.0
+
+
+class Confusion:
+    """Counts over a set's pixels: how often each of C true classes was answered with each."""
+
+    def __init__(self, classes: int) -> None:
+        self._counts = np.zeros((classes, classes), np.int64)
+
+    def add(self, answer: np.ndarray, *, truth: np.ndarray) -> None:
+        """Counts one picture, int [H,W] both; a pixel whose truth is below 0 is not judged."""
+        judged = truth >= 0
+        pairs = len(self._counts) * truth[judged].astype(np.int64) + answer[judged]
+        counts = np.bincount(pairs, minlength=self._counts.size)
+        self._counts += counts.reshape(self._counts.shape)
+
+    def ious(self) -> list[float | None]:
+        """The IoU of each class; None for one that is in no truth and no answer."""
+        hits = self._counts.diagonal()
+        unions = self._counts.sum(axis=0) + self._counts.sum(axis=1) - hits
+        pairs = zip(hits, unions, strict=True)
+        return [float(hit / union) if union else None for hit, union in pairs]
+
+    def share_answered(self, label: int) -> float:
+        """The share of the judged pixels that were answered with a class; 0 of none."""
+        return float(self._counts[:, label].sum() / max(1, self._counts.sum()))
+
+
+def mean_iou(ious: Iterable[float | None]) -> float:
+    """The mean over the classes that have an IoU; 0 if none has."""
+    known = [each for each in ious if each is not None]
+    return float(np.mean(known)) if known else 0.0
+
+
+class PromptTally:
+    """Collects, scene by scene, the IoU of each object by one box and by one point."""
+
+    def __init__(self) -> None:
+        names = ("box", "box_best", "point", "point_best")
+        self._ious: dict[str, list[float]] = {name: [] for name in names}
+
+    def add(self, model: SamClip, embedding: ImageEmbedding, scene: Scene) -> None:
+        """Asks for every object by its tight box, and by its innermost pixel."""
+        points = np.array([innermost_pixel(mask) for mask in scene.masks], np.float32)
+        prompts: dict[str, dict[str, Any]] = {
+            "box": {"boxes": scene.boxes},
+            "point": {"points": points[:, None]},
+        }
+        for name, prompt in prompts.items():
+            for suffix, several in (("", False), ("_best", True)):
+                answer = model.segment(embedding, multimask_output=several, **prompt)
+                self._ious[name + suffix] += best_ious(answer, truth=scene.masks)
+
+    def row(self, *, who: Literal["model", "sam_teacher"], split: str) -> PromptIou:
+        """The means over all objects so far."""
+        means = {name: float(np.mean(ious)) for name, ious in self._ious.items()}
+        return PromptIou(who=who, split=split, objects=len(self._ious["box"]), **means)
+
+
+def innermost_pixel(mask: np.ndarray) -> tuple[int, int]:
+    """The pixel (x, y) of a mask, bool [H,W], that is farthest from all that is not the mask.
+
+    The picture's border counts as outside. The first in reading order where several are as far.
+    """
+    framed = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(x), int(y)
+
+
+def best_ious(result: Masks, *, truth: np.ndarray) -> list[float]:
+    """The IoU of the mask that the model trusts most, for each of N prompts; truth bool [N,H,W]."""
+    ious = []
+    for index, mask in enumerate(truth):
+        answers = np.flatnonzero(result.prompt_index == index)
+        best = answers[result.scores[answers].argmax()]
+        ious.append(iou(result.masks[best], mask))
+    return ious
+
+
+class Answer(Protocol):
+    """What a scene was answered with, `TextMasks` for one."""
+
+    @property
+    def masks(self) -> Sequence[np.ndarray]:
+        """A mask, bool [H,W], for each label that was asked; an empty one is none."""
+        ...
+
+
+class TextTally:
+    """Collects, scene by scene, the IoU of present labels, and which labels got a mask."""
+
+    def __init__(self) -> None:
+        self._scenes = 0
+        self._ious: list[float] = []  # of each present label
+        self._found: list[bool] = []
+        self._false: list[bool] = []  # of each absent label
+        self._nearest_false: list[bool] = []
+
+    def add(self, result: Answer, *, question: Question, scene: Scene) -> None:
+        """Judges the masks of the present labels, then of the absent ones.
+
+        The truth of a label is the union of its objects.
+        """
+        got = [bool(mask.any()) for mask in result.masks]
+        count = len(question.present)
+        for mask, noun in zip(result.masks[:count], question.present, strict=True):
+            self._ious.append(iou(mask, scene.masks[scene.labels == noun].any(axis=0)))
+        self._found += got[:count]
+        self._false += got[count:]
+        self._nearest_false += got[count : count + 1]
+        self._scenes += 1
+
+    def row(self, *, heads: str, split: str) -> TextToMask:
+        """The figures over all scenes so far: labels are pooled, whichever scene they are of."""
+        ious, found = np.array(self._ious), np.array(self._found, bool)
+        return TextToMask(
+            heads=heads,
+            split=split,
+            scenes=self._scenes,
+            present=len(ious),
+            absent=len(self._false),
+            miou=float(ious.sum() / (len(ious) + sum(self._false))),
+            recall=float(found.mean()),
+            iou_found=float(ious[found].mean()) if found.any() else None,
+            false_positive_rate=_share(self._false),
+            nearest_false_positive_rate=_share(self._nearest_false),
+        )
+
+
+def _share(flags: list[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
