@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -128,7 +128,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Returns:
         The command as Typer is to see it.
     """
-    hints = get_type_hints(command, include_extras=True)
+    # Not get_type_hints: on Python 3.10 it hides what defaults to None in an Optional of its own.
+    hints = inspect.get_annotations(command, eval_str=True)
     groups: dict[str, type[Any]] = {
         name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
     }
