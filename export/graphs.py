@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.program import export_program
@@ -49,6 +49,16 @@ class Graph:
         """The tensors that go in and out, without artifacts."""
         return GraphSpec(inputs=self.inputs, outputs=self.outputs)
 
+    def example(self) -> dict[str, Tensor]:
+        """An input of zeros for each tensor, to trace the module with."""
+        return {
+            spec.name: torch.zeros(
+                [_EXAMPLE_AXES[n] if isinstance(n, str) else n for n in spec.shape],
+                dtype=getattr(torch, spec.dtype),
+            )
+            for spec in self.inputs
+        }
+
     def traced_inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs with every axis named that may vary in an ONNX file.
 
@@ -67,18 +77,13 @@ class Graph:
             for name, length in zip(traced[spec.name], spec.shape, strict=True)
             if isinstance(name, str) and isinstance(length, int)
         }
-        example = {
-            spec.name: torch.zeros(
-                [_EXAMPLE_AXES[n] if isinstance(n, str) else n for n in spec.shape],
-                dtype=getattr(torch, spec.dtype),
-            )
-            for spec in self.inputs
-        }
         axes = {
             name: {i: axis for i, axis in enumerate(shape) if isinstance(axis, str)}
             for name, shape in traced.items()
         }
-        return export_program(self.module, example=example, dynamic_axes=axes, longest=longest)
+        return export_program(
+            self.module, example=self.example(), dynamic_axes=axes, longest=longest
+        )
 
     def reference(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the model's own part in eager torch."""
