@@ -23,6 +23,7 @@ from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtif
 from samclip_sdk.goldens.schema import min_cosine
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.verify.task_checks import golden_checks
 
 SETS = (
@@ -122,6 +123,23 @@ def test_texts_and_pictures_meet(opened: tuple[SamClip, str], reference: SamClip
     assert min_cosine(found, wanted, vectors=True) >= COSINE[precision]
     image = model.embed_image(PICTURE)
     assert min_cosine(image, reference.embed_image(PICTURE), vectors=True) >= COSINE[precision]
+
+
+@pytest.mark.parametrize(("runtime", "precision"), SETS)
+def test_what_follows_a_text_is_left_out_where_it_can_be(
+    bundle: Bundle, runtime: str, precision: str
+) -> None:
+    """A Core ML package has fixed shapes; an ONNX file takes ids of any length."""
+    source = open_set(bundle, runtime, precision)
+    session = source.session("text_encoder")
+    (ids,) = session.inputs
+    assert isinstance(ids.shape[1], int) == (runtime == "coreml")
+    if runtime == "coreml":
+        return
+    encoded = Tokenizer(source.tokenizer_path).encode(["a dog", "a cat"])
+    padded = session.run({"input_ids": encoded.ids})["text_embeddings"]
+    trimmed = session.run({"input_ids": np.ascontiguousarray(encoded.ids[:, :4])})
+    assert min_cosine(trimmed["text_embeddings"], padded, vectors=True) >= COSINE[precision]
 
 
 def test_text_to_mask_runs(opened: tuple[SamClip, str]) -> None:

@@ -24,6 +24,7 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
+from samclip_sdk.runtimes.base import file_tensor
 from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.opening import open_session
@@ -228,6 +229,23 @@ def test_refuses_a_feed_that_lacks_an_input(session: Session) -> None:
     del given["count"]
     with pytest.raises(ValueError, match="the graph takes"):
         session.run(given)
+
+
+@pytest.mark.parametrize(
+    ("axes", "of_input", "of_output"),
+    [
+        ((None, 77), ("rows", 77), ("rows", 77)),
+        ((None, None), ("rows", "x[1]"), None),  # an input may take more than it must
+        ((None, 78), None, None),
+        ((3, 77), None, None),
+        ((None, 77, 1), None, None),
+    ],
+)
+def test_what_a_file_leaves_open(axes: Any, of_input: Any, of_output: Any) -> None:
+    spec = TensorSpec(name="x", dtype="int32", shape=("rows", 77))
+    for is_input, shape in ((True, of_input), (False, of_output)):
+        found = file_tensor(spec, axes=axes, is_input=is_input)
+        assert (found and found.shape) == shape
 
 
 def test_closes(opener: Opener, tmp_path: Path) -> None:
