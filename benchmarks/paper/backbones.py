@@ -25,14 +25,7 @@ Encode = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen image encoder, and the resolutions at which it is probed.
-
-    Attributes:
-        name: whose it is.
-        encode: what it makes of pictures.
-        classification_px: for pooled features.
-        segmentation_px: for feature maps.
-    """
+    """A frozen image encoder, and the resolutions at which features and maps are probed."""
 
     name: Literal["sam_teacher", "clip_teacher", "student"]
     encode: Encode
@@ -42,11 +35,8 @@ class Backbone:
     @torch.inference_mode()
     def pooled(self, images: Iterable[np.ndarray]) -> Tensor:
         """The mean and the maximum over the map of each picture, uint8 [S,S,3]: [N,2D]."""
-        rows = [
-            torch.cat([maps.mean(dim=(-2, -1)), maps.amax(dim=(-2, -1))], dim=1)
-            for maps in self._maps(images, resolution=self.classification_px)
-        ]
-        return torch.cat(rows)
+        maps = torch.cat(list(self._maps(images, resolution=self.classification_px)))
+        return torch.cat([maps.mean(dim=(-2, -1)), maps.amax(dim=(-2, -1))], dim=1)
 
     @torch.inference_mode()
     def patches(self, images: Iterable[np.ndarray]) -> Tensor:

@@ -8,8 +8,8 @@ training shows it regions.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -33,9 +33,8 @@ STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)
 class Segments:
     """What SAM finds in a picture without being asked, and what CLIP makes of it.
 
-    Attributes:
-        masks: bool [K,S,S], in pixels of the picture, none of them empty. They may overlap.
-        embeddings: float32 [K,E], unit length.
+    K masks, bool [K,S,S], none of them empty, which may overlap, and embeddings, float32 [K,E] of
+    unit length.
     """
 
     masks: np.ndarray
@@ -43,77 +42,43 @@ class Segments:
 
 
 @dataclass(frozen=True)
-class PaintedMasks:
-    """A class map's masks, bool [S,S] each, one for each label that was asked."""
-
-    masks: Sequence[np.ndarray]
-
-    @classmethod
-    def of(cls, class_map: np.ndarray, *, labels: int) -> PaintedMasks:
-        """Takes a class map, int16 [S,S], apart."""
-        return cls([class_map == label for label in range(labels)])
-
-
 class Candidates:
     """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
 
-    Args:
-        masks: bool [M,S,S], none of them empty.
-        boxes: float [M,4], XYXY around each.
-        predicted_iou: [M].
-        stability: [M], see `stability`.
-        embed: boxes [K,4] of the picture to unit embeddings [K,E].
-        embed_dim: E.
+    M masks, bool [M,S,S], none of them empty, boxes float [M,4] XYXY around them, SAM's predicted
+    IoU and the `stability` of each. `embed` makes unit embeddings [K,E] of boxes [K,4].
     """
 
-    def __init__(
-        self,
-        masks: np.ndarray,
-        *,
-        boxes: Tensor,
-        predicted_iou: Tensor,
-        stability: Tensor,
-        embed: Callable[[Tensor], Tensor],
-        embed_dim: int,
-    ) -> None:
-        self._masks = masks
-        self._boxes = boxes
-        self._predicted_iou = predicted_iou
-        self._stability = stability
-        self._embed = embed
-        self._embeddings = torch.zeros(len(masks), embed_dim)
-        self._embedded = torch.zeros(len(masks), dtype=torch.bool)
+    masks: np.ndarray
+    boxes: Tensor
+    predicted_iou: Tensor
+    stability: Tensor
+    embed: Callable[[Tensor], Tensor]
+    embed_dim: int
+    _known: dict[int, Tensor] = field(default_factory=dict)
 
     @torch.inference_mode()
     def choose(self, settings: Everything) -> Segments:
         """Keeps what passes the filters, and of masks in nearly the same box the best."""
-        good = self._predicted_iou >= settings.predicted_iou
-        good &= self._stability >= settings.stability
+        good = self.predicted_iou >= settings.predicted_iou
+        good &= self.stability >= settings.stability
         rows = good.nonzero().squeeze(1)
-        rows = rows[nms(self._boxes[rows], self._predicted_iou[rows], settings.nms_iou)]
-        new = rows[~self._embedded[rows]]
-        if len(new):
-            self._embeddings[new] = self._embed(self._boxes[new])
-            self._embedded[new] = True
-        return Segments(self._masks[rows.numpy()], self._embeddings[rows].numpy())
+        rows = rows[nms(self.boxes[rows], self.predicted_iou[rows], settings.nms_iou)].tolist()
+        if new := [row for row in rows if row not in self._known]:
+            self._known.update(zip(new, self.embed(self.boxes[new]), strict=True))
+        embeddings = torch.empty(len(rows), self.embed_dim)
+        for place, row in enumerate(rows):
+            embeddings[place] = self._known[row]
+        return Segments(self.masks[rows], embeddings.numpy())
 
 
+@dataclass(frozen=True)
 class TwoModels:
-    """SAM and CLIP, one after the other.
+    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`."""
 
-    Args:
-        sam: finds the segments.
-        clip: embeds them.
-        settings: of SAM; its thresholds are for `Candidates.choose`.
-
-    Attributes:
-        settings: of SAM.
-    """
-
-    def __init__(self, sam: SamClip, clip: ClipTeacher, *, settings: Everything) -> None:
-        self._sam = sam
-        self._clip = clip
-        self.settings = settings
+    sam: SamClip
+    clip: ClipTeacher
+    settings: Everything
 
     def look(self, image: np.ndarray) -> Candidates:
         """Proposes segments of a square picture, uint8 RGB [S,S,3], in one pass of SAM's backbone.
@@ -121,16 +86,16 @@ class TwoModels:
         What is chosen of them takes one of CLIP's each.
         """
         points = point_grid(self.settings.points_per_side, size_px=len(image))
-        found = self._sam.segment(
-            self._sam.encode_image(image), points=points[:, None], multimask_output=True
+        found = self.sam.segment(
+            self.sam.encode_image(image), points=points[:, None], multimask_output=True
         )
         seen = found.masks.any(axis=(1, 2))
         picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
 
         def embed(boxes: Tensor) -> Tensor:
             rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
-            crops = roi_align(picture, rois, self._clip.resolution, aligned=True)
-            return self._clip.embed_images(crops)
+            crops = roi_align(picture, rois, self.clip.resolution, aligned=True)
+            return self.clip.embed_images(crops)
 
         steady = stability(found.low_res_masks[seen], offset=self.settings.stability_offset)
         return Candidates(
@@ -139,7 +104,7 @@ class TwoModels:
             predicted_iou=torch.from_numpy(found.scores[seen]),
             stability=torch.from_numpy(steady),
             embed=embed,
-            embed_dim=self._clip.embed_dim,
+            embed_dim=self.clip.embed_dim,
         )
 
 
@@ -156,11 +121,8 @@ def tune(
     the two models would find next to nothing. The student's thresholds are calibrated on training
     scenes; these are chosen on such scenes too.
 
-    Args:
-        two: the models.
-        asked: scenes of training drawings, with what each is asked.
-        classes: embeddings [K,E] of all nouns.
-        nothing: embeddings [N,E] of names for a place without an object.
+    Classes are embeddings [K,E] of all nouns, `nothing` [N,E] of names for a place without an
+    object.
     """
     tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
     choices = [
@@ -174,8 +136,8 @@ def tune(
             segments = candidates.choose(choice)
             for free in (False, True):
                 rivals = np.concatenate([labels, nothing]) if free else labels
-                answer = name_segments(segments, rivals, labels=len(labels))
-                tallies[choice, free].add(answer, question=question, scene=scene)
+                masks = name_segments(segments, rivals, labels=len(labels))
+                tallies[choice, free].add(masks, question=question, scene=scene)
     best, _ = max(tallies, key=lambda key: tallies[key].row(heads="two_models", split="train").miou)
     return best
 
@@ -197,19 +159,17 @@ def stability(logits: np.ndarray, *, offset: float) -> np.ndarray:
     return steady
 
 
-def name_segments(segments: Segments, classes: np.ndarray, *, labels: int) -> PaintedMasks:
-    """The masks of the labels that were asked, as `paint` gives them."""
-    return PaintedMasks.of(paint(segments, classes, labels=labels), labels=labels)
+def name_segments(segments: Segments, classes: np.ndarray, *, labels: int) -> list[np.ndarray]:
+    """The mask of each label that was asked, bool [S,S], as `paint` gives them."""
+    class_map = paint(segments, classes, labels=labels)
+    return [class_map == label for label in range(labels)]
 
 
 def paint(segments: Segments, classes: np.ndarray, *, labels: int) -> np.ndarray:
     """Names each segment by its nearest class, and paints it: large ones first, small ones over.
 
-    Args:
-        segments: of a picture.
-        classes: float32 [L,E], unit length.
-        labels: how many of the classes are labels that were asked; a segment of a later one is
-            painted as background.
+    Of the classes, float32 [L,E] of unit length, the first are the labels that were asked; a
+    segment of a later one is painted as background.
 
     Returns:
         The class map, int16 [S,S], `BACKGROUND` where no label is.

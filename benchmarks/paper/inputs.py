@@ -31,12 +31,8 @@ _VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' 
 class Inputs:
     """One run's teachers and checkpoints, and the pictures to measure them on.
 
-    Attributes:
-        run: RUNS/CONFIG, with a folder for each stage.
-        model: the student's config.
-        clip_settings: what the CLIP teacher was trained with.
-        stage2: settings of the joint distillation, which the short trainings start from.
-        settings: what was asked.
+    `run` is RUNS/CONFIG, with a folder for each stage, `model` the student's config. The short
+    trainings start from the settings of the joint distillation, `stage2`.
     """
 
     run: Path
@@ -65,12 +61,7 @@ class Inputs:
     def training(self, *, pictures: int, scenes: int) -> tuple[Drawings, Drawings]:
         """Training drawings over training backgrounds, for the probes.
 
-        Args:
-            pictures: composed ones to train a probe on.
-            scenes: to train a probe on.
-
-        Returns:
-            Those to train on, and as many as are measured of other drawings, to choose by.
+        So many to train on, and as many as are measured of other drawings, to choose by.
         """
         chosen = np.arange(len(self._train.labels)) % _VALIDATION_OF == 0
         asked = self.settings.model_copy(update={"pictures": pictures, "scenes": scenes})
@@ -112,14 +103,7 @@ def check_folders(run: Path, folders: Sequence[str]) -> None:
 
 
 def open_inputs(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
-    """Reads what a run is of; its weights are loaded when they are first needed.
-
-    Args:
-        run: RUNS/CONFIG.
-        pictures: composed ones to measure on.
-        scenes: to measure on.
-        steps: of each short training.
-        seed: of the pictures and of the short trainings.
+    """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed.
 
     Raises:
         BundleError: there is no finished CLIP teacher.

@@ -17,13 +17,7 @@ _ITERATIONS = 200
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Logits of C classes from features of width D.
-
-    Attributes:
-        weight: [D,C], of the features as they are.
-        bias: [C].
-        l2: the penalty that it was fitted with.
-    """
+    """Logits of C classes from features of width D: weight [D,C], bias [C], the penalty `l2`."""
 
     weight: Tensor
     bias: Tensor
@@ -35,13 +29,10 @@ class LinearProbe:
 
 
 def fit(features: Tensor, targets: Tensor, *, l2: float) -> LinearProbe:
-    """Fits one probe; the same input gives the same probe.
+    """Fits one probe of features [N,D]; the same input gives the same probe.
 
-    Args:
-        features: float [N,D].
-        targets: float [N,C], each row a distribution over classes: one-hot, or the shares of a
-            patch's pixels.
-        l2: the penalty on the squared norm of the weights of standardised features, by half.
+    A row of targets [N,C] is a distribution over classes: one-hot, or the shares of a patch's
+    pixels. Half of `l2` is the penalty on the squared norm of the weights of standardised features.
     """
     mean = features.mean(dim=0)
     scale = features.std(dim=0, correction=0).clamp(min=1e-6)
@@ -74,11 +65,7 @@ def fit_best(
 ) -> LinearProbe:
     """Fits a probe for each strength and keeps the best; of equals, the one of the strongest.
 
-    Args:
-        features: [N,D].
-        targets: [N,C].
-        judge: the higher the better, on data that is neither trained nor tested on.
-        strengths: of the penalty.
+    The judge, the higher the better, takes data that is neither trained nor tested on.
     """
     probes = [fit(features, targets, l2=l2) for l2 in sorted(strengths, reverse=True)]
     return max(probes, key=judge)

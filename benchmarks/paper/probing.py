@@ -19,7 +19,6 @@ from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.linear_probe import LinearProbe, fit_best
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.paper.zero_shot import accuracy
-from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import Rank
 from benchmarks.quality.scores import Confusion, mean_iou
@@ -36,12 +35,9 @@ _PATCHES = 40_000  # that a segmentation probe is trained on, at most
 class ProbeData:
     """Pictures and scenes in memory, the same for each backbone.
 
-    Attributes:
-        heldout: what is tested.
-        pictures: to train on, and to choose by.
-        scenes: to train on, to choose by, and to test.
-        background: the class of a pixel that is of no object; nouns come before it.
-        seed: of the draw of patches.
+    Pictures are to train on and to choose by, scenes to train on, to choose by and to test.
+    `background` is the class of a pixel that is of no object; nouns come before it. The seed is of
+    the draw of patches.
     """
 
     heldout: Drawings
@@ -59,8 +55,10 @@ def measure_probing(inputs: Inputs) -> Probing:
     heldout = inputs.heldout
     data = ProbeData(
         heldout=heldout,
-        pictures=(_pictures(train), _pictures(validation)),
-        scenes=(_scenes(train), _scenes(validation), _scenes(heldout)),
+        pictures=(list(train.composed()), list(validation.composed())),
+        scenes=tuple(
+            [scene for scene, _ in each.scenes()] for each in (train, validation, heldout)
+        ),
         background=len(heldout.nouns),
         seed=asked.seed,
     )
@@ -69,16 +67,6 @@ def measure_probing(inputs: Inputs) -> Probing:
         train_scenes=more["scenes"],
         probes=tuple(_probe(backbone, data) for backbone in open_backbones(inputs)),
     )
-
-
-def _pictures(drawings: Drawings) -> list[Picture]:
-    text, total = f"composing: {drawings.split} pictures", drawings.settings.pictures
-    return list(track(drawings.composed(), text, total=total))
-
-
-def _scenes(drawings: Drawings) -> list[Scene]:
-    text, total = f"composing: {drawings.split} scenes", drawings.settings.scenes
-    return [scene for scene, _ in track(drawings.scenes(), text, total=total)]
 
 
 def _probe(backbone: Backbone, data: ProbeData) -> Probe:
@@ -135,12 +123,8 @@ def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
     validation_maps = backbone.patches(scene.image for scene in validation)
     features = backbone.patches(scene.image for scene in train)
     grid, classes = features.shape[1], data.background + 1
-    shares = torch.stack(
-        [
-            label_shares(class_map(scene, background=data.background), classes=classes, grid=grid)
-            for scene in train
-        ]
-    )
+    truth = (class_map(scene, background=data.background) for scene in train)
+    shares = torch.stack([label_shares(each, classes=classes, grid=grid) for each in truth])
     features, shares = features.flatten(0, 2), shares.flatten(0, 2)
     generator = torch.Generator().manual_seed(data.seed)
     chosen = torch.randperm(len(features), generator=generator)[:_PATCHES]
@@ -164,33 +148,18 @@ def class_map(scene: Scene, *, background: int) -> np.ndarray:
 def class_ious(
     probe: LinearProbe, maps: Tensor, *, scenes: Sequence[Scene], background: int
 ) -> list[float | None]:
-    """IoU of each class over all pixels of all scenes.
+    """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
     Logits are upscaled, bilinear, before a pixel takes its highest. A noun that the photo behind
-    may show without a mask is no answer in that scene.
-
-    Args:
-        probe: of C classes.
-        maps: a backbone's features of the scenes, [N,g,g,D].
-        scenes: N of them.
-        background: the last class; nouns come before it.
-
-    Returns:
-        C of them; None for a class that is in no scene and was never answered.
+    may show without a mask is no answer in that scene. None is of a class that is in no scene and
+    was never answered.
     """
     confusion = Confusion(background + 1)
     for scene, features in zip(scenes, maps, strict=True):
-        logits = probe(features).permute(2, 0, 1)
-        logits = _mute(logits, np.setdiff1d(scene.unlabelled, scene.labels))
+        logits = probe(features).permute(2, 0, 1).clone()
+        logits[torch.from_numpy(np.setdiff1d(scene.unlabelled, scene.labels))] = -1e9
         size = scene.image.shape[:2]
         full = F.interpolate(logits[None], size=size, mode="bilinear")[0]
         truth = class_map(scene, background=background)
         confusion.add(full.argmax(dim=0).numpy(), truth=truth)
     return confusion.ious()
-
-
-def _mute(logits: Tensor, classes: np.ndarray) -> Tensor:
-    """The logits [C,g,g] without those of some classes."""
-    muted = logits.clone()
-    muted[torch.from_numpy(classes)] = -1e9
-    return muted

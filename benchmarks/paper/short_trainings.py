@@ -35,11 +35,7 @@ _FOLDER = "paper"  # beside the stages
 
 
 def measure_wise_ft(inputs: Inputs) -> WiseFt:
-    """Distils from CLIP alone, then measures what is between that and SAM.
-
-    Raises:
-        SystemExit: the training was interrupted; the next call goes on with it.
-    """
+    """Distils from CLIP alone, then measures what is between that and SAM."""
     settings = clip_alone_settings(inputs)
     student = distill(inputs, settings, name="wise_ft")
     start = dict(inputs.pair.sam.image_encoder.state_dict())
@@ -58,11 +54,7 @@ def measure_wise_ft(inputs: Inputs) -> WiseFt:
 
 
 def measure_lambdas(inputs: Inputs) -> Lambdas:
-    """Distils three students that differ in lambda alone, and measures each.
-
-    Raises:
-        SystemExit: a training was interrupted; the next call goes on with it.
-    """
+    """Distils three students that differ in lambda alone, and measures each."""
     rows = []
     for weight in LAMBDAS:
         settings = joint_settings(inputs, sam_weight=weight)
@@ -107,16 +99,10 @@ def clip_alone_settings(inputs: Inputs) -> DistillConfig:
 
 
 def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipModel:
-    """Trains, or goes on to train, or finds trained before.
+    """Trains, or goes on to train, or finds trained before: a student in eval mode.
 
-    Args:
-        inputs: the run, which gets a folder for this one in `paper`. Its name changes with the
-            steps, the seed and the weights that the training starts from.
-        settings: of the training.
-        name: of the training.
-
-    Returns:
-        The student, in eval mode and without gradients.
+    The run gets a folder for it in `paper`, whose name changes with the steps, the seed and the
+    weights that the training starts from.
 
     Raises:
         ValueError: the same training was begun with other settings.

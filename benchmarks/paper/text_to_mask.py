@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from benchmarks.progress import track
 from benchmarks.quality.behind_api import teach_nouns
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.measure import HEADS
-from benchmarks.quality.scores import Answer, TextTally
+from benchmarks.quality.scores import TextTally
 from samclip_sdk import SamClip
 from samclip_sdk.errors import BundleError
 from training.calibrate import CALIBRATION_NAME
@@ -40,7 +40,7 @@ Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 class Given:
     """What one method answered about one scene, and what that took beside one backbone pass."""
 
-    answer: Answer
+    masks: Sequence[np.ndarray]
     clip_passes: int
     milliseconds: float
 
@@ -68,21 +68,18 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
             *ask_student(student, scene.image, names),
             *ask_two_models(two, scene.image, classes[asked], nothing, settings=everything),
         ):
-            tallies[name].add(given.answer, question=question, scene=scene)
+            tallies[name].add(given.masks, question=question, scene=scene)
             costs[name].append(given)
-    return TextToMasks(
-        everything=everything,
-        tuning_scenes=_TUNING_SCENES,
-        methods=tuple(
-            Method(
-                figures=tally.row(heads=name, split=drawings.split),
-                sam_passes=1,
-                clip_passes=float(np.mean([given.clip_passes for given in costs[name]])),
-                milliseconds=float(np.mean([given.milliseconds for given in costs[name]])),
-            )
-            for name, tally in tallies.items()
-        ),
+    methods = (
+        Method(
+            figures=tally.row(heads=name, split=drawings.split),
+            sam_passes=1,
+            clip_passes=float(np.mean([given.clip_passes for given in costs[name]])),
+            milliseconds=float(np.mean([given.milliseconds for given in costs[name]])),
+        )
+        for name, tally in tallies.items()
     )
+    return TextToMasks(everything=everything, tuning_scenes=_TUNING_SCENES, methods=tuple(methods))
 
 
 def _ask(drawings: Drawings, bare: np.ndarray, *, text: str) -> Iterator[tuple[Scene, Question]]:
@@ -111,14 +108,10 @@ def ask_student(
     student: SamClip, image: np.ndarray, names: Sequence[str]
 ) -> Iterator[tuple[Name, Given]]:
     """Asks the student with one head and with both; each is charged for the backbone pass."""
-    started = time.perf_counter()
-    embedding = student.encode_image(image)
-    encoding = time.perf_counter() - started
+    embedding, encoding = _timed(lambda: student.encode_image(image))
     for heads, refine in HEADS.items():
-        started = time.perf_counter()
-        answer = student.segment_text(embedding, names, refine=refine)
-        seconds = encoding + time.perf_counter() - started
-        yield heads, Given(answer, clip_passes=0, milliseconds=1000 * seconds)
+        found, ms = _timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
+        yield heads, Given(found.masks, clip_passes=0, milliseconds=encoding + ms)
 
 
 def ask_two_models(
@@ -129,22 +122,19 @@ def ask_two_models(
     *,
     settings: Everything,
 ) -> Iterator[tuple[Name, Given]]:
-    """Asks SAM and CLIP, among the labels alone and among these and names for nothing.
+    """Asks SAM and CLIP, among the labels [L,E] alone and among these and names for nothing [N,E].
 
-    Args:
-        two: the models.
-        image: uint8 RGB [S,S,3].
-        classes: embeddings [L,E] of the labels that are asked.
-        nothing: embeddings [N,E] of names for a place without an object; the paper does not
-            say what its pipeline does with the background.
-        settings: which of SAM's masks to keep.
+    The paper does not say what its pipeline does with the background.
     """
+    segments, looking = _timed(lambda: two.look(image).choose(settings))
+    both = np.concatenate([classes, nothing])
+    names: dict[Name, np.ndarray] = {"two_models": classes, "two_models_or_nothing": both}
+    for name, rivals in names.items():
+        masks, ms = _timed(lambda known=rivals: name_segments(segments, known, labels=len(classes)))
+        yield name, Given(masks, clip_passes=len(segments.masks), milliseconds=looking + ms)
+
+
+def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What it returns, and the milliseconds that it took."""
     started = time.perf_counter()
-    segments = two.look(image).choose(settings)
-    looking = time.perf_counter() - started
-    names: tuple[Name, Name] = ("two_models", "two_models_or_nothing")
-    for name, rivals in zip(names, (classes, np.concatenate([classes, nothing])), strict=True):
-        started = time.perf_counter()
-        answer = name_segments(segments, rivals, labels=len(classes))
-        seconds = looking + time.perf_counter() - started
-        yield name, Given(answer, clip_passes=len(segments.masks), milliseconds=1000 * seconds)
+    return run(), 1000 * (time.perf_counter() - started)

@@ -91,8 +91,8 @@ def _measure_scenes(model: SamClip, drawings: Drawings, *, figures: Figures) -> 
         question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
         labels = [drawings.nouns[noun] for noun in (*question.present, *question.absent)]
         for heads, refine in HEADS.items():
-            result = model.segment_text(embedding, labels, refine=refine)
-            texts[heads].add(result, question=question, scene=scene)
+            masks = model.segment_text(embedding, labels, refine=refine).masks
+            texts[heads].add(masks, question=question, scene=scene)
     figures.prompts.append(prompts.row(who="model", split=drawings.split))
     for heads, tally in texts.items():
         figures.text_to_mask.append(tally.row(heads=heads, split=drawings.split))

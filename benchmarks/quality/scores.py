@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -101,15 +101,6 @@ def best_ious(result: Masks, *, truth: np.ndarray) -> list[float]:
     return ious
 
 
-class Answer(Protocol):
-    """What a scene was answered with, `TextMasks` for one."""
-
-    @property
-    def masks(self) -> Sequence[np.ndarray]:
-        """A mask, bool [H,W], for each label that was asked; an empty one is none."""
-        ...
-
-
 class TextTally:
     """Collects, scene by scene, the IoU of present labels, and which labels got a mask."""
 
@@ -120,14 +111,14 @@ class TextTally:
         self._false: list[bool] = []  # of each absent label
         self._nearest_false: list[bool] = []
 
-    def add(self, result: Answer, *, question: Question, scene: Scene) -> None:
-        """Judges the masks of the present labels, then of the absent ones.
+    def add(self, masks: Sequence[np.ndarray], *, question: Question, scene: Scene) -> None:
+        """Judges a mask, bool [H,W], for each present label, then for each absent one.
 
-        The truth of a label is the union of its objects.
+        An empty mask is none. The truth of a label is the union of its objects.
         """
-        got = [bool(mask.any()) for mask in result.masks]
+        got = [bool(mask.any()) for mask in masks]
         count = len(question.present)
-        for mask, noun in zip(result.masks[:count], question.present, strict=True):
+        for mask, noun in zip(masks[:count], question.present, strict=True):
             self._ious.append(iou(mask, scene.masks[scene.labels == noun].any(axis=0)))
         self._found += got[:count]
         self._false += got[count:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}
 """What differs from CLIPSegConfig's defaults in the published clipseg-rd64."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClipSeg:
     """CLIPSeg rd64 on torch.
 
@@ -36,14 +36,11 @@ class ClipSeg:
         config: what differs from CLIPSegConfig's defaults.
     """
 
+    key: ClassVar[str] = "clipseg-rd64"
+
     size_px: int = 352
     threads: int = 0
     config: Mapping[str, Any] = field(default_factory=lambda: RD64)
-
-    @property
-    def key(self) -> str:
-        """There is one."""
-        return "clipseg-rd64"
 
     def open(self) -> Opened:
         """Builds the model and its image processor."""
@@ -52,14 +49,16 @@ class ClipSeg:
 
         torch.set_num_threads(self.threads or torch.get_num_threads())
         torch.manual_seed(SEED)
-        model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
-        model.requires_grad_(False)
-        processor = ViTImageProcessor(
+        self._model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
+        self._model.requires_grad_(False)
+        self._processor = ViTImageProcessor(
             size={"height": self.size_px, "width": self.size_px},
             image_mean=[0.485, 0.456, 0.406],
             image_std=[0.229, 0.224, 0.225],
         )
-        skills = _Skills(model, processor)
+        width, self._image, self._encoded = self._model.config.projection_dim, picture(), None
+        self._labels = unit_embeddings(LABELS, width=width)
+        self._classes = unit_embeddings(CLASSES, width=width)
         return Opened(
             name="CLIPSeg rd64, torch",
             package_versions=versions("transformers", "torch"),
@@ -67,28 +66,15 @@ class ClipSeg:
             notes=f"{RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for three "
             "labels on one encoding, where the package's own forward would encode the picture for "
             "each label; classify is that of the CLIP inside; no points",
-            artifact_bytes=stored_bytes(model),
+            artifact_bytes=stored_bytes(self._model),
             workloads={
-                "encode": skills.encode,
-                "classify": skills.classify,
-                "text3": skills.text_to_mask,
+                "encode": self._encode,
+                "classify": self._classify,
+                "text3": self._text_to_mask,
             },
         )
 
-
-class _Skills:
-    """The workloads on one picture."""
-
-    def __init__(self, model: Any, processor: Any) -> None:
-        width = model.config.projection_dim
-        self._model = model
-        self._processor = processor
-        self._image = picture()
-        self._encoded: Any = None
-        self._labels = unit_embeddings(LABELS, width=width)
-        self._classes = unit_embeddings(CLASSES, width=width)
-
-    def encode(self) -> None:
+    def _encode(self) -> None:
         """Preprocesses the picture and runs CLIP's image encoder."""
         import torch
 
@@ -98,12 +84,12 @@ class _Skills:
                 **pixels, interpolate_pos_encoding=True, output_hidden_states=True
             )
 
-    def classify(self) -> NDArray[np.float32]:
+    def _classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, of the encoded picture."""
         embedding = self._encoding().pooler_output[0].numpy()
         return rank(embedding / np.linalg.norm(embedding), self._labels)
 
-    def text_to_mask(self) -> NDArray[np.bool_]:
+    def _text_to_mask(self) -> NDArray[np.bool_]:
         """Masks [3,H,W] of three labels, of the encoded picture."""
         import torch
 
@@ -120,5 +106,5 @@ class _Skills:
 
     def _encoding(self) -> Any:
         if self._encoded is None:
-            self.encode()
+            self._encode()
         return self._encoded

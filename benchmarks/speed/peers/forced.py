@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.speed.subject import PICTURE_PX, Workload, noise_picture
+from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
 
 SEED = 0
 LABELS = 1000
@@ -28,20 +29,33 @@ RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not comput
 """The note that all peers share."""
 
 
+@dataclass
 class TwoModels(ABC):
     """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
 
     SAM proposes masks in everything-mode, and CLIP sees each proposal's box. The picture is encoded
     once by each model, and what it is asked for shares that.
 
-    Args:
-        width: of CLIP's embeddings.
+    Attributes:
+        clip: an open_clip architecture, or the path of a JSON file of one.
+        proposals: masks that everything-mode is made to find, each seen by CLIP.
+        points_per_side: of everything-mode's grid; segment-anything's default is 32.
+        threads: of what runs it; 0 leaves its default.
+        sam: of segment-anything's registry.
     """
 
-    def __init__(self, *, width: int) -> None:
-        self.picture = picture()
-        self._labels = unit_embeddings(LABELS, width=width)
-        self._classes = unit_embeddings(CLASSES, width=width)
+    clip: str = "ViT-B-16"
+    proposals: int = 10
+    points_per_side: int = 8
+    threads: int = 0
+    sam: str = "vit_b"
+
+    @abstractmethod
+    def load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+        """Loads both models; tells how, with notes of its own, and the width of CLIP's embeddings.
+
+        `kept` are those of everything-mode's masks that pass its filters, by force.
+        """
 
     @abstractmethod
     def encode_for_sam(self) -> None:
@@ -59,38 +73,47 @@ class TwoModels(ABC):
     def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Unit embeddings [K,E] of pictures, in one batch."""
 
-    def classify(self) -> NDArray[np.float32]:
+    def open(self) -> Opened:
+        """Loads both models.
+
+        Raises:
+            ValueError: more proposals than the grid has masks.
+        """
+        kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
+        self.picture = picture()
+        opened, width = self.load(kept=kept)
+        self._labels = unit_embeddings(LABELS, width=width)
+        self._classes = unit_embeddings(CLASSES, width=width)
+        notes = (
+            RANDOM_WEIGHTS,
+            opened.notes,
+            "encode is SAM's image encoder, classify runs CLIP's",
+            f"text3: everything-mode of {self.points_per_side**2} points, on SAM's encoding; "
+            f"{self.proposals} masks forced, then {self.proposals} crops through CLIP in one batch",
+            f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
+        )
+        return replace(
+            opened,
+            name=f"SAM {self.sam} + OpenCLIP {self.clip}, {opened.name}",
+            notes="; ".join(notes),
+            workloads={
+                "encode": self.encode_for_sam,
+                "classify": self._classify,
+                "point": self.point,
+                "text3": self._text_to_mask,
+            },
+            adds_up=True,
+        )
+
+    def _classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, CLIP's image encoder included."""
         return rank(self.embed([Image.fromarray(self.picture)])[0], self._labels)
 
-    def text_to_mask(self) -> NDArray[np.bool_]:
+    def _text_to_mask(self) -> NDArray[np.bool_]:
         """Masks of three classes, [3,H,W], of the picture that SAM has encoded."""
         masks, boxes = self.propose()
         whole = Image.fromarray(self.picture)
         return paint(masks, self.embed([whole.crop(crop_box(box)) for box in boxes]), self._classes)
-
-    def workloads(self) -> dict[str, Workload]:
-        """All but three_ways, which is these in turn."""
-        return {
-            "encode": self.encode_for_sam,
-            "classify": self.classify,
-            "point": self.point,
-            "text3": self.text_to_mask,
-        }
-
-
-def two_models_notes(*own: str, points_per_side: int, proposals: int, how: str) -> str:
-    """What is said of two models, and what is of one peer's own."""
-    return "; ".join(
-        [
-            RANDOM_WEIGHTS,
-            *own,
-            "encode is SAM's image encoder, classify runs CLIP's",
-            f"text3: everything-mode of {points_per_side**2} points{how}, on SAM's encoding; "
-            f"{proposals} masks forced, then {proposals} crops through CLIP in one batch",
-            f"three_ways is these in turn; CLIP sees {proposals + 1} pictures",
-        ]
-    )
 
 
 def picture() -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,18 +24,11 @@ from benchmarks.speed.subject import Opened
 
 @dataclass(frozen=True)
 class MobileSam:
-    """MobileSAM's TinyViT on torch.
-
-    Attributes:
-        threads: of torch; 0 leaves its default.
-    """
+    """MobileSAM's TinyViT on torch, with so many threads; 0 leaves torch's default."""
 
     threads: int = 0
 
-    @property
-    def key(self) -> str:
-        """There is one."""
-        return "mobile-sam"
+    key: ClassVar[str] = "mobile-sam"
 
     def open(self) -> Opened:
         """Builds the model."""

@@ -1,4 +1,4 @@
-"""Exports SAM and CLIP plainly to ONNX; `onnx_cache` runs this as a process of its own.
+"""Exports SAM and CLIP plainly to ONNX; `sam_onnx` runs this as a process of its own.
 
 The image encoder is exported as samexporter 0.5 does it (preprocessing inside, torch's TorchScript
 exporter, opset 18), and the prompt encoder with the mask decoder as segment-anything's own
@@ -19,8 +19,8 @@ from segment_anything.utils.onnx import SamOnnxModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.speed.peers.onnx_cache import OPSET
-from benchmarks.speed.peers.torch_models import build_sam, load_clip
+from benchmarks.speed.peers.sam_onnx import OPSET
+from benchmarks.speed.peers.sam_openclip import build_sam, load_clip
 from samclip_sdk.atomic_folder import atomic_folder
 
 
@@ -65,8 +65,7 @@ class ClipEmbedder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Maps normalised pictures [K,3,S,S] to unit embeddings [K,E]."""
-        embeddings: Tensor = self.clip.encode_image(pixels, normalize=True)
-        return embeddings
+        return self.clip.encode_image(pixels, normalize=True)
 
 
 def _export_image_encoder(sam: Sam, path: Path) -> None:

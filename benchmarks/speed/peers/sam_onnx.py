@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.speed.peers.forced import (
-    MASKS_A_POINT,
-    POINT,
-    TwoModels,
-    kept_proposals,
-    two_models_notes,
-    versions,
-)
-from benchmarks.speed.peers.onnx_cache import exported
+from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, SEED, TwoModels, versions
 from benchmarks.speed.subject import Opened
 
+GRAPHS = ("image_encoder", "mask_decoder", "clip_image_encoder")
+OPSET = 18
+_ROOT = Path(__file__).parents[3]
 _CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 _CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
-@dataclass(frozen=True)
-class SamOnnx:
+@dataclass
+class SamOnnx(TwoModels):
     """SAM's plain export and CLIP's, with onnxruntime's own session options.
 
-    Attributes:
-        clip: an open_clip architecture, or the path of a JSON file of one.
-        arena: onnxruntime's memory arena, which is on by default.
-        proposals: masks that everything-mode is made to find, each seen by CLIP.
-        points_per_side: of everything-mode's grid.
-        threads: of onnxruntime; 0 leaves its default.
-        sam: of segment-anything's registry.
-        cache: the folder that holds exports; the user's cache by default.
+    `arena` is onnxruntime's memory arena, which is on by default; `cache` is the folder that holds
+    exports, the user's cache by default.
     """
 
-    clip: str = "ViT-B-16"
     arena: bool = True
-    proposals: int = 10
-    points_per_side: int = 8
-    threads: int = 0
-    sam: str = "vit_b"
     cache: str | Path | None = None
 
     @property
@@ -55,34 +44,32 @@ class SamOnnx:
         arena = "" if self.arena else "-no-arena"
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
-    def open(self) -> Opened:
-        """Opens the three graphs, after exporting them where the cache has none.
-
-        Raises:
-            RuntimeError: the export failed.
-            ValueError: more proposals than the grid has masks.
-        """
+    def load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+        """See `TwoModels`; exports the graphs where the cache has none."""
         paths = exported(self.sam, self.clip, cache=Path(self.cache) if self.cache else None)
-        models = PlainGraphs(
-            {name: self._session(path) for name, path in paths.items()},
-            kept=kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2),
-            points_per_side=self.points_per_side,
-        )
-        return Opened(
-            name=f"SAM {self.sam} + OpenCLIP {self.clip}, plain ONNX",
+        self._sessions = {name: self._session(path) for name, path in paths.items()}
+        clip = self._sessions["clip_image_encoder"]
+        self._clip_px: int = clip.get_inputs()[0].shape[-1]
+        shapes = {each.name: each.shape for each in self._sessions["mask_decoder"].get_inputs()}
+        self._mask_shape: list[int] = shapes["mask_input"]
+        self._embeddings: NDArray[np.float32] | None = None
+        height, width = self.picture.shape[:2]
+        centres = (np.arange(self.points_per_side) + 0.5) / self.points_per_side
+        self._grid = [(x * width, y * height) for y in centres for x in centres]
+        self._kept = kept
+        scale = 4 * self._mask_shape[-1] / max(height, width)
+        self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
+        options = "onnxruntime's default session options" if self.arena else "memory arena off"
+        opened = Opened(
+            name="plain ONNX",
             package_versions=versions("onnxruntime", "segment-anything", "open_clip_torch"),
             precision="fp32",
-            notes=two_models_notes(
-                "onnxruntime's default session options" if self.arena else "memory arena off",
-                "text is not exported: its embeddings are cached",
-                points_per_side=self.points_per_side,
-                proposals=self.proposals,
-                how=", one decoder run each, as the export takes one prompt",
-            ),
+            notes=f"{options}; text is not exported: its embeddings are cached; one decoder run a "
+            "point, as the export takes one prompt",
             artifact_bytes=sum(path.stat().st_size for path in paths.values()),
-            workloads=models.workloads(),
-            adds_up=True,
+            workloads={},
         )
+        return opened, clip.get_outputs()[0].shape[-1]
 
     def _session(self, path: Path) -> Any:
         # As the SDK does, which this process must not import.
@@ -93,33 +80,6 @@ class SamOnnx:
         options.enable_cpu_mem_arena = self.arena
         options.intra_op_num_threads = self.threads
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-class PlainGraphs(TwoModels):
-    """The workloads of the three graphs.
-
-    Args:
-        sessions: by the names of `onnx_cache.GRAPHS`.
-        kept: which of everything-mode's masks are kept, by force.
-        points_per_side: of everything-mode's grid.
-    """
-
-    def __init__(
-        self, sessions: dict[str, Any], *, kept: NDArray[np.int64], points_per_side: int
-    ) -> None:
-        clip, decoder = sessions["clip_image_encoder"], sessions["mask_decoder"]
-        super().__init__(width=clip.get_outputs()[0].shape[-1])
-        self._sessions = sessions
-        self._clip_px: int = clip.get_inputs()[0].shape[-1]
-        shapes = {each.name: each.shape for each in decoder.get_inputs()}
-        self._mask_shape: list[int] = shapes["mask_input"]
-        self._embeddings: NDArray[np.float32] | None = None
-        height, width = self.picture.shape[:2]
-        centres = (np.arange(points_per_side) + 0.5) / points_per_side
-        self._grid = [(x * width, y * height) for y in centres for x in centres]
-        self._kept = kept
-        scale = 4 * self._mask_shape[-1] / max(height, width)
-        self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
 
     def encode_for_sam(self) -> None:
         """See `TwoModels`; the graph normalises and pads."""
@@ -165,6 +125,36 @@ class PlainGraphs(TwoModels):
         masks = self._sessions["mask_decoder"].run(["masks", "iou_predictions"], feed)[0]
         found: NDArray[np.bool_] = masks[0] > 0
         return found
+
+
+def exported(sam: str, clip: str, *, cache: Path | None = None) -> dict[str, Path]:
+    """The three graphs by name, exported first unless the cache has them.
+
+    The export is made by another process, since it raises the peak memory that is measured.
+
+    Raises:
+        RuntimeError: the export failed; its last lines are in the text.
+    """
+    folder = export_folder(sam, clip, cache=cache)
+    if not folder.exists():
+        command = [sys.executable, "-m", "benchmarks.speed.peers.plain_onnx", sam, clip, folder]
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the plain ONNX export failed:\n{done.stderr[-2000:]}")
+    return {name: folder / f"{name}.onnx" for name in GRAPHS}
+
+
+def export_folder(sam: str, clip: str, *, cache: Path | None = None) -> Path:
+    """Where the export of these and of the installed packages is, or will be."""
+    made_from = {
+        "sam": sam,
+        "clip": Path(clip).read_text(encoding="utf-8") if clip.endswith(".json") else clip,
+        "seed": SEED,
+        "opset": OPSET,
+        **versions("segment-anything", "open_clip_torch", "torch"),
+    }
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    return ((cache or platformdirs.user_cache_path("samclip-sdk") / "peers") / digest).absolute()
 
 
 def _clip_pixels(picture: Image.Image, *, size_px: int) -> NDArray[np.float32]:

@@ -6,124 +6,76 @@ predictor has: better than the package alone, whose generator would encode the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
-from benchmarks.speed.peers import torch_models
 from benchmarks.speed.peers.forced import (
     MASKS_A_POINT,
     POINT,
+    SEED,
     TwoModels,
-    kept_proposals,
     stored_bytes,
-    two_models_notes,
     versions,
 )
 from benchmarks.speed.subject import Opened
 
 
-@dataclass(frozen=True)
-class SamOpenClip:
+@dataclass
+class SamOpenClip(TwoModels):
     """segment-anything and open_clip, one after the other.
 
-    Attributes:
-        clip: an open_clip architecture, or the path of a JSON file of one.
-        precision: "bf16" casts both image encoders and CLIP's text encoder; SAM's decoder stays
-            in fp32, since segment-anything turns its answers into numpy, which has no bfloat16.
-        proposals: masks that everything-mode is made to find, each seen by CLIP.
-        points_per_side: of everything-mode's grid; segment-anything's default is 32.
-        threads: of torch; 0 leaves its default.
-        sam: of segment-anything's registry.
+    "bf16" casts both image encoders and CLIP's text encoder; SAM's decoder stays in fp32, since
+    segment-anything turns its answers into numpy, which has no bfloat16.
     """
 
-    clip: str = "ViT-B-16"
     precision: Literal["fp32", "bf16"] = "fp32"
-    proposals: int = 10
-    points_per_side: int = 8
-    threads: int = 0
-    sam: str = "vit_b"
 
     @property
     def key(self) -> str:
         """Names CLIP, the precision and the proposals."""
         return f"sam+openclip-{self.clip.lower()}-{self.precision}-k{self.proposals}"
 
-    def open(self) -> Opened:
-        """Builds both models.
-
-        Raises:
-            ValueError: more proposals than the grid has masks.
-        """
+    def load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+        """See `TwoModels`."""
         torch.set_num_threads(self.threads or torch.get_num_threads())
         in_bfloat16 = self.precision == "bf16"
-        sam = torch_models.build_sam(self.sam)
-        clip, preprocess = torch_models.load_clip(self.clip, in_bfloat16=in_bfloat16)
+        sam = build_sam(self.sam)
+        self._clip, self._preprocess = load_clip(self.clip, in_bfloat16=in_bfloat16)
         if in_bfloat16:
-            torch_models.run_in_bfloat16(sam.image_encoder)
-        total = MASKS_A_POINT * self.points_per_side**2
-        kept = kept_proposals(self.proposals, of=total)
-        models = SamAndClip(sam, clip, preprocess, kept=kept, points_per_side=self.points_per_side)
-        how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
-        return Opened(
-            name=f"SAM {self.sam} + OpenCLIP {self.clip}, torch",
-            package_versions=versions("segment-anything", "open_clip_torch", "torch"),
-            precision=self.precision,
-            notes=two_models_notes(
-                "bytes are those of all parameters, CLIP's text encoder included",
-                *([how] if in_bfloat16 else []),
-                points_per_side=self.points_per_side,
-                proposals=self.proposals,
-                how=" (segment-anything's default is 1,024) without non-maximum suppression",
-            ),
-            artifact_bytes=stored_bytes(sam, clip),
-            workloads=models.workloads(),
-            adds_up=True,
-        )
-
-
-class SamAndClip(TwoModels):
-    """The workloads of two models in evaluation mode.
-
-    Args:
-        sam: segment-anything's.
-        clip: open_clip's.
-        preprocess: open_clip's, of one picture, as a module.
-        kept: which of everything-mode's masks pass its filters, by force.
-        points_per_side: of everything-mode's grid.
-    """
-
-    def __init__(
-        self,
-        sam: Sam,
-        clip: nn.Module,
-        preprocess: nn.Module,
-        *,
-        kept: NDArray[np.int64],
-        points_per_side: int,
-    ) -> None:
-        super().__init__(width=clip.text_projection.shape[1])
+            run_in_bfloat16(sam.image_encoder)
         self._predictor = SamPredictor(sam)
-        self._clip = clip
-        self._preprocess = preprocess
-        self._dtype = next(clip.parameters()).dtype
         self._generator = SamAutomaticMaskGenerator(
             sam,
-            points_per_side=points_per_side,
+            points_per_side=self.points_per_side,
             pred_iou_thresh=0.5,
             stability_score_thresh=0.0,
             box_nms_thresh=1.0,
         )
-        masks = MASKS_A_POINT * points_per_side**2
+        masks = MASKS_A_POINT * self.points_per_side**2
         self._generator.predictor = _EncodedPicture(self._predictor, kept=kept, masks=masks)
+        notes = "bytes are those of all parameters, CLIP's text encoder included; no non-maximum"
+        how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
+        opened = Opened(
+            name="torch",
+            package_versions=versions("segment-anything", "open_clip_torch", "torch"),
+            precision=self.precision,
+            notes=f"{notes} suppression{'; ' + how if in_bfloat16 else ''}",
+            artifact_bytes=stored_bytes(sam, self._clip),
+            workloads={},
+        )
+        return opened, self._clip.text_projection.shape[1]
 
     @torch.inference_mode()
     def encode_for_sam(self) -> None:
@@ -151,7 +103,8 @@ class SamAndClip(TwoModels):
     def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         """See `TwoModels`."""
         batch = torch.stack([self._preprocess(picture) for picture in pictures])
-        embeddings: Tensor = self._clip.encode_image(batch.to(self._dtype), normalize=True)
+        dtype = next(self._clip.parameters()).dtype
+        embeddings: Tensor = self._clip.encode_image(batch.to(dtype), normalize=True)
         return embeddings.float().numpy()
 
     def _encode_once(self) -> None:
@@ -192,3 +145,51 @@ class _EncodedPicture:
         scores = self._scores[self._next : self._next + predicted.numel()]
         self._next += predicted.numel()
         return masks, scores.reshape(predicted.shape), low_res_masks
+
+
+def build_sam(name: str) -> Sam:
+    """Builds a model of segment-anything's registry in evaluation mode."""
+    torch.manual_seed(SEED)
+    sam = sam_model_registry[name]()
+    # SAM's positions start at zero, which no trained model has: an exporter may drop them.
+    for parameter_name, parameter in sam.named_parameters():
+        if "pos_embed" in parameter_name or "rel_pos" in parameter_name:
+            nn.init.trunc_normal_(parameter, std=0.02)
+    return sam.eval().requires_grad_(False)
+
+
+def load_clip(
+    name: str, *, in_bfloat16: bool = False
+) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+    """Builds an open_clip model, of a name or a JSON file, and its preprocessing of one picture."""
+    with _hidden("transformers"):
+        import open_clip
+    torch.manual_seed(SEED)
+    if name.endswith(".json"):
+        open_clip.add_model_config(name)
+        name = Path(name).stem
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        name, precision="pure_bf16" if in_bfloat16 else "fp32"
+    )
+    return model.eval().requires_grad_(False), preprocess
+
+
+def run_in_bfloat16(module: nn.Module) -> None:
+    """Casts a module of one input and one output to bfloat16; what goes in and out is float32."""
+    module.to(torch.bfloat16)
+    module.register_forward_pre_hook(lambda _module, given: (given[0].to(torch.bfloat16),))
+    module.register_forward_hook(lambda _module, _given, answer: answer.float())
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Hides an optional dependency that another peer brought: it would count as this one's load."""
+    if package in sys.modules:
+        yield
+        return
+    modules: dict[str, Any] = sys.modules
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]

@@ -7,6 +7,7 @@ ships with it imports it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ class YoloE:
         model = YOLOE(f"{self.model}.yaml")
         texts = torch.from_numpy(unit_embeddings(CLASSES, width=_TEXT_WIDTH))
         model.set_classes(list(_NAMES), texts[None])
-        model.model.model[-1].register_forward_hook(_Found(self.found))
+        model.model.model[-1].register_forward_hook(_force(self.found))
         image = picture()
 
         def text_to_mask() -> NDArray[np.float32]:
@@ -99,22 +100,17 @@ class YoloE:
         )
 
 
-class _Found:
-    """A hook of YOLOE's head, after which so many objects pass the filters.
+def _force(count: int) -> Callable[[Any, Any, Any], None]:
+    """A hook of YOLOE's head, after which so many objects pass the filters."""
 
-    Args:
-        count: how many.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __call__(self, _head: Any, _given: Any, answer: Any) -> None:
-        """Rewrites predictions [1, 4 + classes + coefficients, anchors] in place."""
+    def hook(_head: Any, _given: Any, answer: Any) -> None:
+        # Rewrites predictions [1, 4 + classes + coefficients, anchors] in place.
         (predictions, prototypes), _ = answer
         scores = predictions[:, 4 : 4 + CLASSES]
-        anchors = kept_proposals(self._count, of=predictions.shape[-1])
+        anchors = kept_proposals(count, of=predictions.shape[-1])
         scores.zero_()
-        scores[:, np.arange(self._count) % CLASSES, anchors] = _CONFIDENCE
+        scores[:, np.arange(count) % CLASSES, anchors] = _CONFIDENCE
         # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
         predictions[:, 4 + CLASSES :, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]
+
+    return hook

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from benchmarks.paper import text_to_mask
 from benchmarks.paper.everything import (
     BACKGROUND,
-    PaintedMasks,
     Segments,
     TwoModels,
+    name_segments,
     paint,
     point_grid,
     stability,
@@ -110,7 +110,7 @@ def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
     given = dict(ask_two_models(two, picture, CLASSES[:3], CLASSES[3:], settings=SETTINGS))
     assert list(given) == ["two_models", "two_models_or_nothing"]
     assert all(each.clip_passes == 3 for each in given.values())
-    forced, free = (np.stack(each.answer.masks) for each in given.values())
+    forced, free = (np.stack(each.masks) for each in given.values())
     assert forced.any(axis=0).all()  # every segment gets a label
     assert not free[:, 3:13, 20:].any()
     assert free[0, 3:13, 3:13].all()
@@ -138,8 +138,8 @@ def test_small_segments_are_painted_over_large_ones() -> None:
     expected = [[0, 0, 2, 2], [0, 0, 2, 2], [2, 2, 2, 2], [1, 1, 1, 1]]
     painted = paint(segments, np.eye(3, dtype=np.float32), labels=3)
     assert painted.tolist() == expected
-    apart = PaintedMasks.of(painted, labels=4).masks
-    assert [int(mask.sum()) for mask in apart] == [4, 4, 8, 0]
+    apart = name_segments(segments, np.eye(3, dtype=np.float32), labels=3)
+    assert [int(mask.sum()) for mask in apart] == [4, 4, 8]
     # The last class stands for the background: it takes its place from what lies below.
     free = paint(segments, np.eye(3, dtype=np.float32), labels=2)
     assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -62,7 +60,7 @@ def test_miou_counts_a_mask_for_an_absent_label_as_zero() -> None:
     half = nothing.copy()
     half[4:, :] = True
     masks = (left, nothing, half, whole, nothing, left, nothing)
-    tally.add(SimpleNamespace(masks=masks), question=Question((7, 8, 9), (1, 2, 3, 4)), scene=scene)
+    tally.add(masks, question=Question((7, 8, 9), (1, 2, 3, 4)), scene=scene)
     row = tally.row(heads="both_heads", split="heldout_instance")
     assert (row.scenes, row.present, row.absent) == (1, 3, 4)
     assert row.miou == pytest.approx((1 + 0 + 0.5) / (3 + 2))
@@ -72,7 +70,7 @@ def test_miou_counts_a_mask_for_an_absent_label_as_zero() -> None:
     assert row.nearest_false_positive_rate == 1
     # A second scene: all right, and no false mask. Labels are pooled, not scenes averaged.
     tally.add(
-        SimpleNamespace(masks=(scene.masks[0], *[nothing] * 5)),
+        (scene.masks[0], *[nothing] * 5),
         question=Question((3,), (1, 2, 4, 5, 6)),
         scene=quadrants([3]),
     )
@@ -85,7 +83,7 @@ def test_miou_counts_a_mask_for_an_absent_label_as_zero() -> None:
 def test_a_model_that_finds_nothing_scores_nothing() -> None:
     tally = TextTally()
     tally.add(
-        SimpleNamespace(masks=[np.zeros((8, 8), bool)] * 2),
+        [np.zeros((8, 8), bool)] * 2,
         question=Question((0,), (1,)),
         scene=quadrants([0]),
     )

@@ -24,7 +24,7 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
-from benchmarks.speed.peers import forced, onnx_cache, plain_onnx, torch_models
+from benchmarks.speed.peers import forced, plain_onnx, sam_onnx, sam_openclip
 from benchmarks.speed.peers.clipseg import ClipSeg
 from benchmarks.speed.peers.mobile_sam import MobileSam
 from benchmarks.speed.peers.sam_onnx import SamOnnx
@@ -119,7 +119,7 @@ def cache(small_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that has the small models' export."""
     folder = tmp_path_factory.mktemp("cache")
     plain_onnx.export(
-        "small", small_clip, folder=onnx_cache.export_folder("small", small_clip, cache=folder)
+        "small", small_clip, folder=sam_onnx.export_folder("small", small_clip, cache=folder)
     )
     return folder
 
@@ -132,7 +132,7 @@ def check_contract(opened: Opened, *, skills: set[str]) -> None:
 
 
 def test_positions_are_drawn_that_segment_anything_leaves_at_zero() -> None:
-    plain, drawn = build_small_sam().image_encoder, torch_models.build_sam("small").image_encoder
+    plain, drawn = build_small_sam().image_encoder, sam_openclip.build_sam("small").image_encoder
     for name, parameter in plain.named_parameters():
         if "pos" in name:
             assert not parameter.any()
@@ -145,7 +145,7 @@ def test_two_models_in_torch(
 ) -> None:
     seen: list[tuple[int, torch.dtype]] = []
     encoded: list[torch.dtype] = []
-    load, build = torch_models.load_clip, torch_models.build_sam
+    load, build = sam_openclip.load_clip, sam_openclip.build_sam
 
     def watched_clip(*arguments: Any, **options: Any) -> Any:
         clip, preprocess = load(*arguments, **options)
@@ -161,8 +161,8 @@ def test_two_models_in_torch(
         )
         return sam
 
-    monkeypatch.setattr(torch_models, "load_clip", watched_clip)
-    monkeypatch.setattr(torch_models, "build_sam", watched_sam)
+    monkeypatch.setattr(sam_openclip, "load_clip", watched_clip)
+    monkeypatch.setattr(sam_openclip, "build_sam", watched_sam)
     opened = SamOpenClip(clip=small_clip, precision=precision, **FORCED).open()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     check_contract(opened, skills=FOUR)
@@ -199,7 +199,7 @@ def test_plain_onnx_answers_as_torch(small_clip: str, cache: Path) -> None:
     check_contract(opened, skills=FOUR)
     assert opened.adds_up
     files = list(cache.rglob("*.onnx"))
-    assert sorted(file.stem for file in files) == sorted(onnx_cache.GRAPHS)
+    assert sorted(file.stem for file in files) == sorted(sam_onnx.GRAPHS)
     assert opened.artifact_bytes == sum(file.stat().st_size for file in files)
 
     answers, expected = (
@@ -251,13 +251,13 @@ def test_export_is_made_by_another_process(
         plain_onnx.export(sam, clip, folder=Path(folder))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(onnx_cache.subprocess, "run", child)
-    paths = onnx_cache.exported("small", small_clip, cache=tmp_path)
-    assert set(paths) == set(onnx_cache.GRAPHS)
+    monkeypatch.setattr(sam_onnx.subprocess, "run", child)
+    paths = sam_onnx.exported("small", small_clip, cache=tmp_path)
+    assert set(paths) == set(sam_onnx.GRAPHS)
     assert all(path.is_file() for path in paths.values())
-    assert onnx_cache.exported("small", small_clip, cache=tmp_path) == paths
+    assert sam_onnx.exported("small", small_clip, cache=tmp_path) == paths
     assert len(orders) == 1
-    other = onnx_cache.export_folder("vit_b", small_clip, cache=tmp_path)
+    other = sam_onnx.export_folder("vit_b", small_clip, cache=tmp_path)
     assert other not in {path.parent for path in paths.values()}
 
 
@@ -267,9 +267,9 @@ def test_a_failed_export_leaves_nothing(
     def child(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, stderr="no space left")
 
-    monkeypatch.setattr(onnx_cache.subprocess, "run", child)
+    monkeypatch.setattr(sam_onnx.subprocess, "run", child)
     with pytest.raises(RuntimeError, match="no space left"):
-        onnx_cache.exported("small", small_clip, cache=tmp_path)
+        sam_onnx.exported("small", small_clip, cache=tmp_path)
 
     def fail(*_arguments: Any, **_options: Any) -> None:
         raise MemoryError
