@@ -78,31 +78,33 @@ class Model(Record):
 
 def describe_model(samclip: SamClip) -> Model:
     """Describes an open model."""
+    manifest, source = samclip.manifest, samclip.source
     return Model(
-        name=samclip.manifest.name,
-        revision=samclip.manifest.revision,
-        runtime=samclip.source.runtime,
-        precision=samclip.source.precision,
-        random_weights=samclip.manifest.random_weights,
+        name=manifest.name,
+        revision=manifest.revision,
+        runtime=source.runtime,
+        precision=source.precision,
+        random_weights=manifest.random_weights,
     )
 
 
 def describe_environment(arguments: Sequence[str] | None = None) -> Environment:
-    """Describes this machine and this moment.
-
-    Args:
-        arguments: of the command line, without the program; this process's own if None.
-    """
+    """Describes this machine and this moment; `arguments` are this process's own if None."""
     given = sys.argv[1:] if arguments is None else arguments
     threads = os.environ.get("OMP_NUM_THREADS", "")
     versions = {"python": platform.python_version(), **installed_versions()}
     for package in _MORE_PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
+    commit = None  # outside of git; marked if files differ from it
+    with suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        at = {"cwd": Path(__file__).parent, "stderr": subprocess.DEVNULL}
+        commit = subprocess.check_output(command, text=True, **at).strip()
     return Environment(
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=shlex.join(["python", "-m", "benchmarks", *map(publishable, given)]),
-        commit=_commit(),
+        commit=commit,
         system=f"{platform.system()} {platform.machine()}",
         cpu=cpu_name(),
         cores=os.cpu_count() or 1,
@@ -136,22 +138,6 @@ def first_fault(error: ValidationError) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Writes a record as JSON, whole or not at all.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
+    """Writes a record as JSON, whole or not at all; raises StorageError if it cannot."""
     with atomic_file(path) as file:
         file.write(f"{record.model_dump_json(indent=1)}\n".encode())
-
-
-def _commit() -> str | None:
-    """The commit of this checkout, marked if files differ from it; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1
     """A table in Markdown, without an end of line; the first `words` columns are of words."""
     rule = "|" + "---|" * words + "---:|" * (len(heads) - words)
     return "\n".join([_line(heads), rule, *map(_line, rows)])
+
+
+def columns(items: Iterable[Any], cells: Mapping[str, Callable[[Any], str]], *, words: int) -> str:
+    """A table with a row for each item: head of a column -> what makes an item's cell."""
+    rows = [[cell(item) for cell in cells.values()] for item in items]
+    return table(list(cells), rows, words=words)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -26,16 +26,12 @@ from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import SmallSam
 
-Batch = dict[str, dict[str, Tensor]]
-
 
 def count_stages(config: Path, *, pictures: float, step_processes: int) -> Iterator[StageCost]:
-    """Counts every stage of a merge of shards.
+    """Counts every stage of a merge of shards, a TOML file of training such as vit_b's.
 
-    Args:
-        config: a TOML file of training, such as vit_b's.
-        pictures: of D_CLIP, in one epoch.
-        step_processes: that share a step; each takes the config's batches.
+    An epoch has so many pictures of D_CLIP, and so many processes share a step, each of which takes
+    the config's batches.
 
     Raises:
         ValueError: a stage of the merge is not of shards and OpenCLIP.
@@ -55,27 +51,31 @@ def _count_stage(
         raise ValueError(f"{name} is not of shards and OpenCLIP")
     task = _build_task(settings, model, clip=teachers.clip)
     counts = {side: data.pixels_per_batch // side**2 for side in data.resolutions}
-    whole, cached = (
-        sum(
-            _count(task, _picture(side, embed_dim=dim), loss="clip") * counts[side]
-            for side in counts
-        )
-        / sum(counts.values())
-        for dim in (None, model.embed_dim)
-    )
+    whole = cached = 0.0
+    for side, count in counts.items():
+        batch = _images(side)
+        whole += count * _count(task, {"pictures": batch}, loss="clip")
+        batch["teacher_embeddings"] = torch.empty(1, model.embed_dim, device="meta")
+        cached += count * _count(task, {"pictures": batch}, loss="clip")
     epochs = settings.optimisation.epochs
     steps = epochs * pictures / (statistics.mean(counts.values()) * processes)
     scene, scenes = 0.0, 0.0
     if isinstance(settings.scenes, Sa1b):
-        batch = _scene(settings.scenes)
+        prompts = (settings.scenes.prompts, 2)
+        batch = {
+            **_images(settings.scenes.resolution),
+            "point_coords": torch.empty(*prompts, 2, device="meta"),
+            "point_labels": torch.empty(prompts, dtype=torch.int32, device="meta"),
+            "regions": torch.empty(0, 4, device="meta"),
+        }
         # Every other step has mask prompts, for which the teacher decodes twice.
-        scene = statistics.mean(_count(task, batch, loss="scenes", step=step) for step in (0, 1))
-        scenes = steps * settings.scenes.batch * processes
+        both = [_count(task, {"scenes": batch}, loss="scenes", step=step) for step in (0, 1)]
+        scene, scenes = statistics.mean(both), steps * settings.scenes.batch * processes
     return StageCost(
         name=name,
         pictures=epochs * pictures,
-        picture_flop=whole,
-        cached_flop=cached,
+        picture_flop=whole / sum(counts.values()),
+        cached_flop=cached / sum(counts.values()),
         scene_flop=scene,
         scenes=scenes,
     )
@@ -108,25 +108,6 @@ def _count(task: DistillTask, batch: Mapping[str, Any], *, loss: str, step: int 
         task(batch, loss=loss, step=step).backward()
     task.zero_grad()
     return float(counter.get_total_flops())
-
-
-def _picture(side: int, *, embed_dim: int | None) -> Batch:
-    """One picture, with the teacher's embedding if `embed_dim` is given."""
-    picture = _images(side)
-    if embed_dim is not None:
-        picture["teacher_embeddings"] = torch.empty(1, embed_dim, device="meta")
-    return {"pictures": picture}
-
-
-def _scene(settings: Sa1b) -> Batch:
-    prompts = (settings.prompts, 2)
-    scene = {
-        **_images(settings.resolution),
-        "point_coords": torch.empty(*prompts, 2, device="meta"),
-        "point_labels": torch.empty(prompts, dtype=torch.int32, device="meta"),
-        "regions": torch.empty(0, 4, device="meta"),
-    }
-    return {"scenes": scene}
 
 
 def _images(side: int) -> dict[str, Tensor]:

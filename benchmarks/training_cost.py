@@ -6,8 +6,10 @@ which are assumptions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from benchmarks.record import Record, Run
-from benchmarks.report import NONE, table
+from benchmarks.report import NONE, columns
 
 
 class StageCost(Record):
@@ -52,22 +54,17 @@ class TrainingCost(Run):
 
 def render(cost: TrainingCost) -> str:
     """The table, with the hours of one GPU, and under it how it was made."""
-    rows = [
-        [
-            each.name,
-            f"{each.picture_flop / 1e9:.0f}",
-            f"{each.cached_flop / 1e9:.0f}",
-            f"{each.scene_flop / 1e12:.1f}" if each.scene_flop else NONE,
-            f"{cost.gpu_hours(each.flop):,.0f}",
-            f"{cost.gpu_hours(each.flop_cached):,.0f}",
-        ]
-        for each in cost.stages
-    ]
-    heads = ("stage", "GFLOP a picture", "without the teacher", "TFLOP a scene", "GPU-hours")
+    cells: dict[str, Callable[[StageCost], str]] = {
+        "stage": lambda each: each.name,
+        "GFLOP a picture": lambda each: f"{each.picture_flop / 1e9:.0f}",
+        "without the teacher": lambda each: f"{each.cached_flop / 1e9:.0f}",
+        "TFLOP a scene": lambda each: f"{each.scene_flop / 1e12:.1f}" if each.scene_flop else NONE,
+        "GPU-hours": lambda each: f"{cost.gpu_hours(each.flop):,.0f}",
+        "with cached embeddings": lambda each: f"{cost.gpu_hours(each.flop_cached):,.0f}",
+    }
     environment = cost.environment
     return (
-        f"{table((*heads, 'with cached embeddings'), rows)}\n\nThe merge of the config "
-        f"{cost.config}. Hours are those of one GPU of {cost.peak_tflops:g} TFLOP/s, of which "
-        f"{cost.utilisation:.0%} are assumed to be reached. {environment.date[:10]}. Counted by "
-        f"`{environment.command}`.\n"
+        f"{columns(cost.stages, cells, words=1)}\n\nThe merge of the config {cost.config}. Hours "
+        f"are those of one GPU of {cost.peak_tflops:g} TFLOP/s, of which {cost.utilisation:.0%} "
+        f"are assumed to be reached. {environment.date[:10]}. Counted by `{environment.command}`.\n"
     )

@@ -15,28 +15,16 @@ from benchmarks.artifacts.report import render
 from benchmarks.command import Output, Write, measurement
 from benchmarks.record import read_record
 
-
-class Weights(str, Enum):
-    """How fp32 graphs may store their weights."""
-
-    fp16 = "fp16"
-    fp32 = "fp32"
+Weights = Enum("Weights", {"fp16": "fp16", "fp32": "fp32"}, type=str)
+Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
 
 
 def artifacts(
     checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
-    onnx: Annotated[
-        list[str], typer.Option(help="a precision of the ONNX graphs; may be given again")
-    ] = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
-    coreml: Annotated[
-        list[str], typer.Option(help="a precision of the Core ML programs; may be given again")
-    ] = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
-    weights: Annotated[
-        Weights, typer.Option(help="how fp32 graphs store their weights")
-    ] = Weights.fp16,
-    compute_capability: Annotated[
-        str, typer.Option(help="of the GPU that TensorRT engines are built for")
-    ] = "8.9",
+    onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
+    coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
+    weights: Annotated[Weights, typer.Option(help="of fp32 graphs, as stored")] = Weights.fp16,
+    compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
     output: Output = None,
     write: Write = False,
 ) -> None:
@@ -50,21 +38,21 @@ def artifacts(
         from export.options import ExportOptions
 
         place = measured.place
-        known = read_record(Artifacts, place) if place.exists() else Artifacts(models=())
+        known = read_record(Artifacts, place).models if place.exists() else ()
         options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights.value)
-        with (
-            Console(stderr=True).status("exporting") as status,
-            tempfile.TemporaryDirectory() as at,
-        ):
-            models = tuple(
+        console = Console(stderr=True)
+        with console.status("exporting") as status, tempfile.TemporaryDirectory() as at:
+            found = [
                 measure_artifacts(
                     checkpoint,
-                    Path(at) / str(number),
+                    Path(at, str(number)),
                     options=options,
                     compute_capability=compute_capability,
                     on_progress=status.update,
                 )
                 for number, checkpoint in enumerate(checkpoints)
-            )
-        found = known.updated(models)
-        measured.finish(found, render(found))
+            ]
+        names = {each.model.name for each in found}
+        kept = [each for each in known if each.model.name not in names]
+        record = Artifacts(models=(*kept, *found))
+        measured.finish(record, render(record))

@@ -7,7 +7,8 @@ not run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.artifacts.record import TASK, ArtifactRow, ModelArtifacts, SetRow
@@ -16,7 +17,7 @@ from export.bundle_writer import write_bundle
 from export.options import ExportOptions
 from export.source import find_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
-from samclip_sdk.bundle.graph_spec import Artifact
+from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.trt_cuda import Gpu
@@ -32,36 +33,38 @@ def measure_artifacts(
     compute_capability: str,
     on_progress: Callable[[str], None],
 ) -> ModelArtifacts:
-    """Exports a checkpoint and builds its engines.
+    """Exports a checkpoint, or random:vit_b, to a folder that must not exist, and builds engines.
 
-    Args:
-        checkpoint: a folder, or random:vit_b.
-        folder: for the bundle; it must not exist.
-        options: what to export.
-        compute_capability: that engines are built for, "8.9" for instance.
-        on_progress: told what is being done.
+    These are for a compute capability, "8.9" for instance.
 
     Raises:
         VerificationError: an artifact is below a gate.
         BundleError: the checkpoint cannot be exported, or an engine cannot be built.
     """
-    started, clock = time.perf_counter(), _Clock()
+    started = since = time.perf_counter()
+    spent: dict[str, float] = defaultdict(float)  # by what the exporter says that it is doing
+    before = ""
 
     def report(doing: str, done: int, total: int) -> None:
+        nonlocal before, since
         on_progress(f"{checkpoint}: {doing}, {done + 1} of {total}")
-        clock.start(doing)
+        now = time.perf_counter()
+        spent[before] += now - since
+        before, since = doing, now
 
     write_bundle(find_source(checkpoint), folder, options=options, on_progress=report)
-    clock.start("")
+    report("building TensorRT engines", 0, 1)
     bundle = open_bundle(folder)
-    on_progress(f"{checkpoint}: building TensorRT engines")
-    built = list(_engines(bundle, compute_capability=compute_capability))
-    exported = [
-        _row(bundle, name, artifact, seconds=clock.seconds(name, artifact))
-        for name, graph in bundle.manifest.graphs.items()
-        for artifact in graph.artifacts
-    ]
+    try:
+        trt = import_tensorrt()
+        tensorrt = f"{trt.__name__} {trt.__version__}"
+    except RuntimeMissingError:
+        tensorrt = None
+    rows = _exported(bundle, spent=spent)
+    engines = [] if tensorrt is None else _engines(bundle, compute_capability=compute_capability)
     return ModelArtifacts(
+        artifacts=(*rows, *engines),
+        sets=tuple(_sets(bundle)),
         environment=describe_environment(),
         seconds=round(time.perf_counter() - started, 1),
         model=Model(
@@ -71,99 +74,66 @@ def measure_artifacts(
             precision=None,
             random_weights=bundle.manifest.random_weights,
         ),
-        tensorrt=_tensorrt(),
-        artifacts=(*exported, *built),
-        sets=tuple(_sets(bundle)),
+        tensorrt=tensorrt,
     )
 
 
-class _Clock:
-    """Seconds by what the exporter says that it is doing."""
-
-    def __init__(self) -> None:
-        self._spent: dict[str, float] = {}
-        self._doing, self._since = "", time.perf_counter()
-
-    def start(self, doing: str) -> None:
-        """Ends what was being done."""
-        now = time.perf_counter()
-        self._spent[self._doing] = self._spent.get(self._doing, 0.0) + now - self._since
-        self._doing, self._since = doing, now
-
-    def seconds(self, graph: str, artifact: Artifact) -> float:
-        """What an artifact's graph took in its precision, on top of tracing it."""
-        to = " to Core ML" if artifact.runtime == "coreml" else ""
-        return self._spent[f"converting {graph}{to} in {artifact.precision}"]
-
-
-def _row(bundle: Bundle, graph: str, artifact: Artifact, *, seconds: float) -> ArtifactRow:
-    return ArtifactRow(
-        graph=graph,
-        runtime=artifact.runtime,
-        precision=artifact.precision,
-        axes=artifact.axes,
-        bytes=sum(each.size_bytes for each in (artifact, *artifact.weights)),
-        seconds=round(seconds, 2),
-        pinned=_pinned(bundle, graph, runtime=artifact.runtime, precision=artifact.precision),
-        measurements=tuple(
-            each for each in artifact.parity.measurements if not each.metric.startswith(TASK)
-        ),
-    )
-
-
-def _engines(bundle: Bundle, *, compute_capability: str) -> Iterator[ArtifactRow]:
-    """Builds every ONNX file as an engine; none where TensorRT is not installed."""
-    if _tensorrt() is None:
-        return
-    gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
+def _exported(bundle: Bundle, *, spent: dict[str, float]) -> Iterator[ArtifactRow]:
+    """What the bundle holds, and the seconds of each on top of tracing its graph."""
     for name, graph in bundle.manifest.graphs.items():
         for artifact in graph.artifacts:
-            if artifact.runtime != "onnx":
-                continue
-            started = time.perf_counter()
-            engine = build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu)
-            precision = artifact.precision
+            to = " to Core ML" if artifact.runtime == "coreml" else ""
             yield ArtifactRow(
                 graph=name,
-                runtime="tensorrt",
-                precision=precision,
-                axes={},
-                bytes=len(engine),
-                seconds=round(time.perf_counter() - started, 2),
-                pinned=_pinned(bundle, name, runtime="tensorrt", precision=precision),
-                measurements=(),
+                runtime=artifact.runtime,
+                precision=artifact.precision,
+                axes=artifact.axes,
+                bytes=sum(each.size_bytes for each in (artifact, *artifact.weights)),
+                seconds=round(spent[f"converting {name}{to} in {artifact.precision}"], 2),
+                pinned=_pinned(bundle, name, artifact.runtime, artifact.precision),
+                measurements=_measurements(artifact, of_tasks=False),
             )
 
 
+def _engines(bundle: Bundle, *, compute_capability: str) -> Iterator[ArtifactRow]:
+    """Builds every ONNX file as an engine."""
+    gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
+    for name, graph in bundle.manifest.graphs.items():
+        for artifact in graph.artifacts:
+            if artifact.runtime == "onnx":
+                started = time.perf_counter()
+                engine = build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu)
+                yield ArtifactRow(
+                    graph=name,
+                    runtime="tensorrt",
+                    precision=artifact.precision,
+                    axes={},
+                    bytes=len(engine),
+                    seconds=round(time.perf_counter() - started, 2),
+                    pinned=_pinned(bundle, name, "tensorrt", artifact.precision),
+                    measurements=(),
+                )
+
+
 def _sets(bundle: Bundle) -> Iterator[SetRow]:
+    every = [each for graph in bundle.manifest.graphs.values() for each in graph.artifacts]
     for runtime, precision in artifact_sets(bundle):
-        artifacts = [
-            each
-            for graph in bundle.manifest.graphs.values()
-            for each in graph.artifacts
-            if (each.runtime, each.precision) == (runtime, precision)
-        ]
-        files = {file.path: file.size_bytes for each in artifacts for file in (each, *each.weights)}
+        own = [each for each in every if (each.runtime, each.precision) == (runtime, precision)]
+        files = {file.path: file.size_bytes for each in own for file in (each, *each.weights)}
         yield SetRow(
             runtime=runtime,
             precision=precision,
             bytes=sum(files.values()),
-            measurements=tuple(
-                each for each in artifacts[0].parity.measurements if each.metric.startswith(TASK)
-            ),
+            measurements=_measurements(own[0], of_tasks=True),
         )
 
 
-def _tensorrt() -> str | None:
-    """Which TensorRT there is; None if none is installed."""
-    try:
-        trt = import_tensorrt()
-    except RuntimeMissingError:
-        return None
-    return f"{trt.__name__} {trt.__version__}"
+def _measurements(artifact: Artifact, *, of_tasks: bool) -> Sequence[Measurement]:
+    every = artifact.parity.measurements
+    return tuple(each for each in every if each.metric.startswith(TASK) == of_tasks)
 
 
-def _pinned(bundle: Bundle, graph: str, *, runtime: str, precision: str) -> int:
+def _pinned(bundle: Bundle, graph: str, runtime: str, precision: str) -> int:
     """Operations of the precision plan, or layers of a graph in int8 (Core ML's are fp16)."""
     if precision == "fp32":
         return 0

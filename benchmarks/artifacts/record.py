@@ -52,9 +52,3 @@ class Artifacts(Record):
     """The whole of artifacts.json."""
 
     models: tuple[ModelArtifacts, ...]
-
-    def updated(self, models: tuple[ModelArtifacts, ...]) -> Artifacts:
-        """The same with these in place of older ones of their names; others stay."""
-        names = {each.model.name for each in models}
-        kept = tuple(each for each in self.models if each.model.name not in names)
-        return Artifacts(models=(*kept, *models))

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from benchmarks.artifacts.record import TASK, ArtifactRow, Artifacts, ModelArtifacts
-from benchmarks.report import NONE, table
+from benchmarks.artifacts.record import TASK, ArtifactRow, Artifacts, ModelArtifacts, SetRow
+from benchmarks.report import NONE, columns
 
 _TASKS = {
-    "box_mask_iou": "box masks, mean IoU",
-    "text_mask_iou": "text-to-mask, mean IoU",
-    "top1_agreement": "classes that agree",
-    "embedding_cosine": "least cosine of embeddings",
+    "box masks, mean IoU": "box_mask_iou",
+    "text-to-mask, mean IoU": "text_mask_iou",
+    "classes that agree": "top1_agreement",
+    "least cosine of embeddings": "embedding_cosine",
 }
-_HEADS = ("graph", "runtime", "MB", "seconds", "in fp32", "largest error", "least cosine")
+_SET: dict[str, Callable[[SetRow], str]] = {
+    "set": lambda row: f"{row.runtime} {row.precision}",
+    "MB": lambda row: f"{row.bytes / 1e6:.1f}",
+    **{words: lambda row, name=name: _task(row, name) for words, name in _TASKS.items()},
+}
+_ARTIFACT: dict[str, Callable[[ArtifactRow], str]] = {
+    "graph": lambda row: ", K = ".join([row.graph, *_lengths(row)]),
+    "runtime": lambda row: f"{row.runtime} {row.precision}",
+    "MB": lambda row: f"{row.bytes / 1e6:.2f}",
+    "seconds": lambda row: f"{row.seconds:.1f}",
+    "in fp32": lambda row: str(row.pinned or NONE),
+    "largest error": lambda row: _worst(row, "max_error", max, ".1e"),
+    "least cosine": lambda row: _worst(row, "min_cosine", min, ".6f"),
+}
 
 
 def render(artifacts: Artifacts) -> str:
@@ -22,39 +35,27 @@ def render(artifacts: Artifacts) -> str:
 
 
 def _sections(model: ModelArtifacts) -> Iterator[str]:
-    weights = "random weights" if model.model.random_weights else "trained"
+    where, weights = (
+        model.environment,
+        "random weights" if model.model.random_weights else "trained",
+    )
     yield f"## {model.model.name}, {weights}"
-    rows = []
-    for row in model.sets:
-        found = {each.metric: f"{each.measured:.4f}" for each in row.measurements}
-        cells = [found.get(TASK + name, NONE) for name in _TASKS]
-        rows.append([f"{row.runtime} {row.precision}", f"{row.bytes / 1e6:.1f}", *cells])
-    yield table(("set", "MB", *_TASKS.values()), rows)
-    yield table(_HEADS, map(_cells, model.artifacts), words=2)
-    yield _footnote(model)
-
-
-def _cells(row: ArtifactRow) -> list[str]:
-    lengths = [str(length) for axis, length in row.axes.items() if axis != "num_points"]
-    errors, cosines = (
-        [each.measured for each in row.measurements if each.metric.startswith(f"{kind}/")]
-        for kind in ("max_error", "min_cosine")
-    )
-    return [
-        f"{row.graph}, K = {lengths[0]}" if lengths else row.graph,
-        f"{row.runtime} {row.precision}",
-        f"{row.bytes / 1e6:.2f}",
-        f"{row.seconds:.1f}",
-        str(row.pinned or NONE),
-        f"{max(errors):.1e}" if errors else NONE,
-        f"{min(cosines):.6f}" if cosines else NONE,
-    ]
-
-
-def _footnote(model: ModelArtifacts) -> str:
-    where = model.environment
+    yield columns(model.sets, _SET, words=1)
+    yield columns(model.artifacts, _ARTIFACT, words=2)
     engines = f"Engines were built by {model.tensorrt}. " if model.tensorrt else ""
-    return (
-        f"{engines}{where.cpu}, {where.cores} cores, {where.date[:10]}. Measured by "
-        f"`{where.command}`."
-    )
+    machine = f"{engines}{where.cpu}, {where.cores} cores, {where.date[:10]}."
+    yield f"{machine} Measured by `{where.command}`."
+
+
+def _task(row: SetRow, name: str) -> str:
+    found = {each.metric: f"{each.measured:.4f}" for each in row.measurements}
+    return found.get(TASK + name, NONE)
+
+
+def _lengths(row: ArtifactRow) -> list[str]:
+    return [str(length) for axis, length in row.axes.items() if axis != "num_points"][:1]
+
+
+def _worst(row: ArtifactRow, kind: str, worst: Callable[[list[float]], float], form: str) -> str:
+    found = [each.measured for each in row.measurements if each.metric.startswith(f"{kind}/")]
+    return f"{worst(found):{form}}" if found else NONE

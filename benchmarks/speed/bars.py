@@ -67,60 +67,88 @@ class Bar:
 
 def bars(speed: Speed) -> Iterator[Bar]:
     """Every bar, in the order in which they were set."""
-    ours, best, wide = (speed.subject(key) for key in (ONNX_FP32, BEST, TEXT_150))
-    torch, plain = (speed.subject(key) for key in (SAM_CLIP_TORCH, SAM_CLIP_ONNX))
-    own, fast, in_torch, in_onnx = (_time(row, "encode") for row in (ours, best, torch, plain))
-    mb, peak = " MB", _ratio(_encode_peak(ours), _encode_peak(plain))
+    ours, best, wide, torch, plain = (
+        _facts(speed.subject(key))
+        for key in (ONNX_FP32, BEST, TEXT_150, SAM_CLIP_TORCH, SAM_CLIP_ONNX)
+    )
+    mb, megabyte = " MB", exact(1e6)
+    own, fast, in_torch, in_onnx = (each.get("encode") for each in (ours, best, torch, plain))
     note = _limit(speed, ONNX_FP32, against=in_torch)
     yield Bar(f"{_FP32}, against SAM in torch", _ratio(in_torch, own), at_least=3.3, note=note)
     yield Bar(f"{_FP32}, against SAM's plain ONNX export", _ratio(in_onnx, own), at_least=1)
-    yield Bar(f"{_FP32}: peak memory", _ratio(_encode_peak(ours), 1e6), mb, at_most=1300)
+    own_peak, fast_peak, other_peak = (each.get("encode peak") for each in (ours, best, plain))
+    yield Bar(f"{_FP32}: peak memory", _ratio(own_peak, megabyte), mb, at_most=1300)
+    peak = _ratio(own_peak, other_peak)
     yield Bar(f"{_FP32}: peak memory, of that of {_EXPORTED}", peak, at_most=1 / 5)
     note = _limit(speed, BEST, against=in_torch)
     yield Bar(f"{_BEST}, against SAM in torch", _ratio(in_torch, fast), at_least=10, note=note)
-    yield Bar(f"{_BEST}: peak memory", _ratio(_encode_peak(best), 1e6), mb, at_most=900)
-    yield Bar(f"{_BEST}, of the machine's limit", _roofline(speed), " %", at_least=70)
-    own, fast, in_torch, in_onnx = (_time(row, "three_ways") for row in (ours, best, torch, plain))
+    yield Bar(f"{_BEST}: peak memory", _ratio(fast_peak, megabyte), mb, at_most=900)
+    share, reached = _encoder_share(speed, BEST), None
+    if share is not None:
+        reached = Ratio.of(exact(100 * share.of_limit * share.spread.p50_ms), share.spread)
+    yield Bar(f"{_BEST}, of the machine's limit", reached, " %", at_least=70)
+    own, fast, in_torch, in_onnx = (each.get("three_ways") for each in (ours, best, torch, plain))
     on_onnx, on_best = "all three in fp32 on onnxruntime", "all three on the best CPU path"
     yield Bar(f"{on_onnx}, against {_TWO}", _ratio(in_torch, own), at_least=3.5)
     yield Bar(f"{on_best}, against {_TWO}", _ratio(in_torch, fast), at_least=9)
-    yield Bar(
-        f"{on_best}: peak memory, of {_TWO}", _ratio(_peak(best), _peak(torch)), at_most=1 / 3
-    )
-    yield Bar(f"{on_onnx}: files, of {_TWO}", _ratio(_files(ours), _files(torch)), at_most=1 / 2)
+    peak = _ratio(best.get("peak"), torch.get("peak"))
+    yield Bar(f"{on_best}: peak memory, of {_TWO}", peak, at_most=1 / 3)
+    files = _ratio(ours.get("files"), torch.get("files"))
+    yield Bar(f"{on_onnx}: files, of {_TWO}", files, at_most=1 / 2)
     yield Bar(f"{on_onnx}, against {_EXPORTED}", _ratio(in_onnx, own), at_least=1)
     yield Bar(f"{on_best}, against {_EXPORTED}", _ratio(in_onnx, fast), at_least=2.5)
-    yield Bar("all three but the image encoder, of the image encoder", _rest(ours), at_most=0.2)
-    wider = _ratio(_time(wide, "text3"), _time(best, "text3"))
+    rest = _ratio(ours.get("rest"), ours.get("image_encoder"))
+    yield Bar("all three but the image encoder, of the image encoder", rest, at_most=0.2)
+    wider = _ratio(wide.get("text3"), best.get("text3"))
     yield Bar("text-to-mask of 150 classes, 3 of them present, of that of 3", wider, at_most=1.5)
     yield from _tiny(speed)
 
 
 def _tiny(speed: Speed) -> Iterator[Bar]:
-    seconds = peak = rate = None
+    seconds = peak = rate = kept = None
     if (startup := speed.startup) is not None:
         alone = len(startup.seconds) == 1  # the fastest, as older records have it
         limits = (None, None) if alone else (min(startup.seconds), max(startup.seconds))
-        seconds, peak = Ratio(median(startup.seconds), *limits), startup.peak_rss_bytes
+        seconds = Ratio(median(startup.seconds), *limits)
+        peak = _ratio(_size(startup.peak_rss_bytes), exact(1e6))
     yield Bar("importing and loading samclip-tiny", seconds, " s", at_most=0.5)
-    yield Bar(
-        "importing and loading samclip-tiny: peak memory", _ratio(peak, 1e6), " MB", at_most=150
-    )
-    labels = [point for point in speed.series if point.workload == "label"]
-    if labels:
-        fastest = min(labels, key=lambda point: point.spread.p50_ms)
+    yield Bar("importing and loading samclip-tiny: peak memory", peak, " MB", at_most=150)
+    if labels := [point.spread for point in speed.series if point.workload == "label"]:
         # Images a second are as many as fit: the longer one takes, the fewer.
-        rate = Ratio.of(exact(1000), fastest.spread)
+        rate = Ratio.of(exact(1000), min(labels, key=lambda each: each.p50_ms))
     yield Bar("samclip-tiny, text-to-mask of one label", rate, " images/s", at_least=20)
-    kept = _ratio(speed.tiny_iou.get(" ".join(BEST_RUN)), 1)
+    if (iou := speed.tiny_iou.get(" ".join(BEST_RUN))) is not None:
+        kept = Ratio(iou, iou, iou)
     yield Bar("samclip-tiny on the best CPU path: mask IoU with torch", kept, "", at_least=0.97)
 
 
-def _roofline(speed: Speed) -> Ratio | None:
-    share = _encoder_share(speed, BEST)
-    if share is None:
-        return None
-    return Ratio.of(exact(100 * share.of_limit * share.spread.p50_ms), share.spread)
+def _facts(row: SubjectRow | None) -> dict[str, Spread | None]:
+    """What the bars ask of a subject: workloads, the image encoder and the rest, and sizes.
+
+    The two are of the steps of one workload: on an uneven machine two workloads can differ by more
+    than the rest takes.
+    """
+    if row is None:
+        return {}
+    encode, steps = row.workload("encode"), dict(row.steps)
+    facts = {each.workload: each.spread for each in row.workloads}
+    if (encoder := steps.pop("image_encoder", None)) is not None:
+        others = [each.spread for each in steps.values()]
+        limits = [[each.low_ms for each in others], [each.high_ms for each in others]]
+        low, high = (None if None in each else math.fsum(filter(None, each)) for each in limits)
+        middle = math.fsum(each.p50_ms for each in others)
+        facts["rest"] = Spread(p50_ms=middle, low_ms=low, high_ms=high)
+        facts["image_encoder"] = encoder.spread
+    sizes = {"peak": _size(row.peak_rss_bytes), "files": _size(row.artifact_bytes)}
+    return facts | sizes | {"encode peak": _size(None if encode is None else encode.peak_rss_bytes)}
+
+
+def _size(size: int | None) -> Spread | None:
+    return None if size is None else exact(size)
+
+
+def _ratio(value: Spread | None, base: Spread | None) -> Ratio | None:
+    return None if value is None or base is None else Ratio.of(value, base)
 
 
 def _encoder_share(speed: Speed, key: str) -> MachineShare | None:
@@ -136,43 +164,3 @@ def _limit(speed: Speed, key: str, *, against: Spread | None) -> str:
         return ""
     most = against.p50_ms / (share.spread.p50_ms * share.of_limit)
     return f", {most:.3g}× at the machine's limit"
-
-
-def _rest(row: SubjectRow | None) -> Ratio | None:
-    """What three ways take on top of the image encoder, of what the image encoder takes.
-
-    Both are of the steps of one workload: on an uneven machine two workloads can differ by more
-    than the rest takes.
-    """
-    if row is None or "image_encoder" not in row.steps:
-        return None
-    others = [each for name, each in row.steps.items() if name != "image_encoder"]
-    limits = [[each.low_ms for each in others], [each.high_ms for each in others]]
-    low, high = (None if None in each else math.fsum(filter(None, each)) for each in limits)
-    rest = Spread(p50_ms=sum(e.warm.p50_ms for e in others), low_ms=low, high_ms=high)
-    return Ratio.of(rest, row.steps["image_encoder"].spread)
-
-
-def _ratio(value: Spread | float | None, base: Spread | float | None) -> Ratio | None:
-    if value is None or base is None:
-        return None
-    spreads = (each if isinstance(each, Spread) else exact(each) for each in (value, base))
-    return Ratio.of(*spreads)
-
-
-def _time(row: SubjectRow | None, workload: str) -> Spread | None:
-    found = None if row is None else row.workload(workload)
-    return None if found is None else found.spread
-
-
-def _encode_peak(row: SubjectRow | None) -> float | None:
-    found = None if row is None else row.workload("encode")
-    return None if found is None else found.peak_rss_bytes
-
-
-def _peak(row: SubjectRow | None) -> float | None:
-    return None if row is None else row.peak_rss_bytes
-
-
-def _files(row: SubjectRow | None) -> float | None:
-    return None if row is None else row.artifact_bytes

@@ -7,7 +7,7 @@ rounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class _Collected:
     opened: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[str, list[WorkloadRuns]] = field(default_factory=dict)
     steps: list[Steps] = field(default_factory=list)
-    peak_rss_bytes: list[int] = field(default_factory=list)
+    peak_rss_bytes: list[int | None] = field(default_factory=list)
     gpu_memory_bytes: list[int] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -59,34 +59,27 @@ def measure_subjects(
             on_progress(f"round {number + 1} of {settings.rounds}: {publishable(spec)}")
             with WorkerProcess(limit_s=limit_s) as worker:
                 gpu_before = gpu_memory_bytes()
-                if _open(spec, found, worker=worker, spec_of=spec_of):
-                    _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
-    rows = tuple(_row(found) for found in collected.values() if found.opened)
-    names = {
-        spec: found.opened[0]["key"] if found.opened else publishable(spec)
-        for spec, found in collected.items()
-    }
-    failures = tuple(
-        Failure(subject=names[spec], at=at, reason=reason)
+                try:
+                    opened = worker.open(spec)
+                    if spec_of.setdefault(opened["key"], spec) != spec:
+                        other = publishable(spec_of[opened["key"]])
+                        raise SubjectError(f"{other} has its key, {opened['key']}")
+                except SubjectError as error:
+                    found.failures["open"] = str(error)
+                    continue
+                found.opened.append(opened)
+                _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
+    failures = (
+        Failure(
+            subject=found.opened[0]["key"] if found.opened else publishable(spec),
+            at=at,
+            reason=reason,
+        )
         for spec, found in collected.items()
         for at, reason in found.failures.items()
     )
-    return rows, failures
-
-
-def _open(spec: str, found: _Collected, *, worker: WorkerProcess, spec_of: dict[str, str]) -> bool:
-    """Opens a subject; tells whether it may be measured. Keys must be one subject's each."""
-    try:
-        opened = worker.open(spec)
-    except SubjectError as error:
-        found.failures["open"] = str(error)
-        return False
-    key = opened["key"]
-    if spec_of.setdefault(key, spec) != spec:
-        found.failures["open"] = f"{publishable(spec_of[key])} has its key, {key}"
-        return False
-    found.opened.append(opened)
-    return True
+    rows = tuple(_row(found) for found in collected.values() if found.opened)
+    return rows, tuple(failures)
 
 
 def _measure_once(
@@ -102,9 +95,13 @@ def _measure_once(
                 found.gpu_memory_bytes.append(max(0, now - gpu_before))
     if opened["adds_up"] and not found.failures:
         parts = [found.runs[name][-1] for name in opened["workloads"]]
-        found.runs.setdefault("three_ways", []).append(_in_turn(parts))
-    if (peak := worker.memory.overall_bytes()) is not None:
-        found.peak_rss_bytes.append(peak)
+        in_turn = WorkloadRuns(
+            first_ms=round(sum(each.first_ms for each in parts), _DIGITS),
+            samples_ms=[sum(ms) for ms in zip(*(each.samples_ms for each in parts), strict=False)],
+            peak_rss_bytes=_most(each.peak_rss_bytes for each in parts),
+        )
+        found.runs.setdefault("three_ways", []).append(in_turn)
+    found.peak_rss_bytes.append(worker.memory.overall_bytes())
 
 
 def _run_workload(
@@ -133,17 +130,6 @@ def _run_workload(
         found.steps.append(told)
 
 
-def _in_turn(parts: Sequence[WorkloadRuns]) -> WorkloadRuns:
-    """What workloads take one after the other, as often as each of them was run."""
-    in_turn = zip(*(each.samples_ms for each in parts), strict=False)
-    peaks = [each.peak_rss_bytes for each in parts if each.peak_rss_bytes is not None]
-    return WorkloadRuns(
-        first_ms=round(sum(each.first_ms for each in parts), _DIGITS),
-        samples_ms=[sum(samples) for samples in in_turn],
-        peak_rss_bytes=max(peaks, default=None),
-    )
-
-
 def _row(found: _Collected) -> SubjectRow:
     own = found.opened[0]
     told = ("key", "name", "precision", "notes", "package_versions", "artifact_bytes")
@@ -157,8 +143,8 @@ def _row(found: _Collected) -> SubjectRow:
             name: summarize([[run[name] for run in runs if name in run] for runs in found.steps])
             for name in steps
         },
-        peak_rss_bytes=max(found.peak_rss_bytes, default=None),
-        gpu_memory_bytes=max(found.gpu_memory_bytes, default=None),
+        peak_rss_bytes=_most(found.peak_rss_bytes),
+        gpu_memory_bytes=_most(found.gpu_memory_bytes),
     )
 
 
@@ -180,11 +166,14 @@ def summarize(rounds: Sequence[Sequence[float]]) -> Times:
 
 def _workload_row(name: str, rounds: Sequence[WorkloadRuns]) -> WorkloadRow:
     times = summarize([runs.samples_ms for runs in rounds])
-    peaks = [runs.peak_rss_bytes for runs in rounds if runs.peak_rss_bytes is not None]
     return WorkloadRow(
         **dict(times),
         workload=name,
         first_ms=tuple(runs.first_ms for runs in rounds),
         images_per_s=round(1000 / times.warm.mean_ms, _DIGITS),
-        peak_rss_bytes=max(peaks, default=None),
+        peak_rss_bytes=_most(runs.peak_rss_bytes for runs in rounds),
     )
+
+
+def _most(sizes: Iterable[int | None]) -> int | None:
+    return max((size for size in sizes if size is not None), default=None)

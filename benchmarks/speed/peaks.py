@@ -35,27 +35,17 @@ def measure_peaks(
 ) -> Machine:
     """Measures this machine, with the engines that are installed; torch always is.
 
-    Sets torch's threads, and leaves them as they were.
-
-    Args:
-        threads: of each engine.
-        sizes: of the square matrices.
-        repeats: after one run that does not count; the fastest counts.
-        copy_bytes: of the memory that is copied; far more than the caches hold.
+    Matrices are square. One run does not count, and of `repeats` the fastest does. Far more is
+    copied than the caches hold.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        products = [
-            Peak(
-                precision=precision,
-                engine=engine,
-                size=size,
-                gflops=2 * size**3 / _best_seconds(run, repeats=repeats) / 1e9,
-            )
-            for size in sizes
-            for precision, engine, run in _products(size, threads=threads)
-        ]
+        products = []
+        for size in sizes:
+            for precision, engine, run in _products(size, threads=threads):
+                gflops = 2 * size**3 / _best_seconds(run, repeats=repeats) / 1e9
+                products.append(Peak(precision=precision, engine=engine, size=size, gflops=gflops))
         source = torch.ones(copy_bytes, dtype=torch.uint8)
         copy = partial(torch.empty_like(source).copy_, source)
         bandwidth = 2 * copy_bytes / _best_seconds(copy, repeats=repeats) / 1e9
@@ -75,16 +65,17 @@ def _products(size: int, *, threads: int) -> Iterator[tuple[str, str, Run]]:
     """Precision, engine, and a product of two matrices [size,size], the right one constant."""
     drawn = np.random.default_rng(0).standard_normal((2, size, size), dtype=np.float32)
     left, right = drawn
+    float_graph, int8_graph = float_product(right), int8_product(right)
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         pair = torch.from_numpy(drawn).to(dtype)
         yield precision, "torch", partial(torch.mm, pair[0], pair[1], out=torch.empty_like(pair[0]))
     if find_spec("openvino"):
         for precision, hint in (("fp32", "f32"), ("bf16", "bf16")):
-            yield precision, "openvino", _openvino(float_product(right), left, hint, threads)
-        yield "int8", "openvino", _openvino(int8_product(right), left, "f32", threads)
+            yield precision, "openvino", _openvino(float_graph, left, hint, threads)
+        yield "int8", "openvino", _openvino(int8_graph, left, "f32", threads)
     if find_spec("onnxruntime"):
-        yield "fp32", "onnxruntime", _onnxruntime(float_product(right), left, threads)
-        yield "int8", "onnxruntime", _onnxruntime(int8_product(right), left, threads)
+        yield "fp32", "onnxruntime", _onnxruntime(float_graph, left, threads)
+        yield "int8", "onnxruntime", _onnxruntime(int8_graph, left, threads)
 
 
 def float_product(right: np.ndarray) -> onnx.ModelProto:
@@ -126,11 +117,9 @@ def _model(
 
 def _onnxruntime(model: onnx.ModelProto, left: np.ndarray, threads: int) -> Run:
     onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
+    options, provider = onnxruntime.SessionOptions(), ["CPUExecutionProvider"]
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=provider)
     return partial(session.run, None, {"left": left})
 
 
@@ -141,5 +130,4 @@ def _openvino(model: onnx.ModelProto, left: np.ndarray, precision: str, threads:
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", hints)
     request = compiled.create_infer_request()
     request.set_input_tensor(openvino.Tensor(left, shared_memory=True))
-    run: Run = request.infer
-    return run
+    return request.infer

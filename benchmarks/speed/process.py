@@ -49,19 +49,11 @@ class WorkerProcess:
         self._folder.cleanup()
 
     def open(self, spec: str) -> dict[str, Any]:
-        """Opens the subject; see `Worker.open`.
-
-        Raises:
-            SubjectError: it cannot be opened.
-        """
+        """Opens the subject, see `Worker.open`; raises SubjectError if it cannot."""
         return self._ask("open", spec)
 
     def run(self, workload: str) -> tuple[float, dict[str, float]]:
-        """Runs a workload once; see `Worker.run`.
-
-        Raises:
-            SubjectError: it failed.
-        """
+        """Runs a workload once, see `Worker.run`; raises SubjectError if it failed."""
         return self._ask("run", workload)
 
     def _ask(self, method: str, argument: str) -> Any:
@@ -72,14 +64,11 @@ class WorkerProcess:
                 raise SubjectError(f"no answer within {self.limit_s:g} s")
             went_well, told = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise SubjectError(self._last_words()) from error
+            self._process.join(_FAREWELL_S)
+            said = self._said.read_text(errors="replace") if self._said.exists() else ""
+            last = (said.strip() or "it said nothing").splitlines()[-1]
+            how = f"the process ended with code {self._process.exitcode}: {last}"
+            raise SubjectError(publishable(how)) from error
         if not went_well:
             raise SubjectError(publishable(told))
         return told
-
-    def _last_words(self) -> str:
-        self._process.join(_FAREWELL_S)
-        said = self._said.read_bytes() if self._said.exists() else b""
-        lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-        lines = lines or ["it said nothing"]
-        return publishable(f"the process ended with code {self._process.exitcode}: {lines[-1]}")

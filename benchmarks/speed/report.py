@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.report import (
     BLUE,
     GREY,
     NONE,
+    columns,
     encode_figure,
     megabytes,
     new_figure,
@@ -16,7 +17,18 @@ from benchmarks.report import (
 )
 from benchmarks.speed.bars import bars
 from benchmarks.speed.compare import Ratio
-from benchmarks.speed.record import Device, Speed, Spread, State, SubjectRow, Times, WorkloadRow
+from benchmarks.speed.record import (
+    Cost,
+    Device,
+    Machine,
+    MachineShare,
+    Speed,
+    Spread,
+    State,
+    SubjectRow,
+    Times,
+    WorkloadRow,
+)
 from benchmarks.speed.subject import WORKLOADS
 from benchmarks.speed.subject_list import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH
 from samclip_sdk.timing import Timing
@@ -30,21 +42,40 @@ _COMPARED = {
     SAM_CLIP_ONNX: "SAM ViT-B and CLIP ViT-L/14, onnxruntime in fp32",
     SAM_CLIP_TORCH: "SAM ViT-B and CLIP ViT-L/14, torch in fp32",
 }
-_MISSING = "This was not measured; `--all` does.\n"
+_MISSING = "This was not measured; `--all` does."
+_COSTS: dict[str, Callable[[Cost], str]] = {
+    "graph of ViT-B": lambda each: each.graph,
+    "GFLOP with weights": lambda each: f"{each.weight_flop / 1e9:.2f}",
+    "GFLOP of attention": lambda each: f"{each.attention_flop / 1e9:.2f}",
+    "million parameters": lambda each: f"{each.parameters / 1e6:.1f}",
+    "MB moved at least, fp32": lambda each: megabytes(each.moved_bytes("fp32")),
+    "int8": lambda each: megabytes(each.moved_bytes("int8")),
+}
+_SHARES: dict[str, Callable[[MachineShare], str]] = {
+    "graph of ViT-B": lambda each: each.graph,
+    "on": lambda each: f"{each.runtime} {each.precision}",
+    "attention in": lambda each: each.attention,
+    "ms": lambda each: _point(each.spread),
+    "GFLOP/s": lambda each: f"{each.gflops:.0f}",
+    "of the matrix peak": lambda each: f"{each.of_peak:.0%}",
+    "of the limit": lambda each: f"{each.of_limit:.0%}",
+    "bound by": lambda each: each.bound,
+}
 
 
 def render(speed: Speed) -> dict[str, str]:
     """All tables of the page: name -> table, and what of it the page cannot know beforehand."""
     bar_rows = [bar.row() for bar in bars(speed)]
-    return {
-        "bars": table(("", "bar", "measured", "verdict"), bar_rows, words=4) + "\n",
+    found = {
+        "bars": table(("", "bar", "measured", "verdict"), bar_rows, words=4),
         "subjects": render_subjects(speed),
-        "costs": _costs(speed),
-        "shares": _shares(speed),
+        "costs": columns(speed.costs, _COSTS, words=1),
+        "shares": _MISSING if speed.machine is None else _shares(speed.shares, speed.machine),
         "image_encoder": _series(speed, "image_encoder", what="image encoder, ms", unit=" px"),
         "boxes": _series(speed, "boxes", what="boxes, ms", unit=""),
         "tiny": _tiny(speed),
     }
+    return {name: text + "\n" for name, text in found.items()}
 
 
 def render_summary(speed: Speed) -> str:
@@ -77,7 +108,7 @@ def render_subjects(speed: Speed) -> str:
     if stepped := [row for row in speed.subjects if row.steps]:
         parts.append(_step_table(stepped))
     parts += ["\n".join(_note(row) for row in speed.subjects)]
-    return "\n\n".join([*parts, _footnote(speed, baseline=baseline)]) + "\n"
+    return "\n\n".join([*parts, _footnote(speed, baseline=baseline)])
 
 
 def _subject_table(speed: Speed, *, baseline: SubjectRow | None) -> str:
@@ -167,47 +198,15 @@ def _load_average(state: State) -> str:
     return "unknown" if state.load_average is None else f"{state.load_average[0]:.2f}"
 
 
-def _costs(speed: Speed) -> str:
-    rows = [
-        [
-            each.graph,
-            f"{each.weight_flop / 1e9:.2f}",
-            f"{each.attention_flop / 1e9:.2f}",
-            f"{each.parameters / 1e6:.1f}",
-            megabytes(each.moved_bytes("fp32")),
-            megabytes(each.moved_bytes("int8")),
-        ]
-        for each in speed.costs
-    ]
-    heads = ("graph of ViT-B", "GFLOP with weights", "GFLOP of attention", "million parameters")
-    return table((*heads, "MB moved at least, fp32", "int8"), rows) + "\n"
-
-
-def _shares(speed: Speed) -> str:
-    if (machine := speed.machine) is None:
-        return _MISSING
-    rows = [
-        [
-            each.graph,
-            f"{each.runtime} {each.precision}",
-            each.attention,
-            _point(each.spread),
-            f"{each.gflops:.0f}",
-            f"{each.of_peak:.0%}",
-            f"{each.of_limit:.0%}",
-            each.bound,
-        ]
-        for each in speed.shares
-    ]
-    heads = ("graph of ViT-B", "on", "attention in", "ms", "GFLOP/s", "of the matrix peak")
+def _shares(shares: Sequence[MachineShare], machine: Machine) -> str:
     peaks = ", ".join(
         f"{each.gflops:.0f} GFLOP/s in {each.precision} ({each.engine}, {each.size} x {each.size})"
         for each in machine.best().values()
     )
     return (
-        f"{table((*heads, 'of the limit', 'bound by'), rows, words=3)}\n\n"
-        f"With {machine.threads} threads the machine reaches at most {peaks}, and a copy moves "
-        f"{machine.bandwidth_gbps:.1f} GB/s, read and written.\n"
+        f"{columns(shares, _SHARES, words=3)}\n\nWith {machine.threads} threads the machine "
+        f"reaches at most {peaks}, and a copy moves {machine.bandwidth_gbps:.1f} GB/s, read and "
+        "written."
     )
 
 
@@ -222,7 +221,7 @@ def _series(speed: Speed, kind: str, *, what: str, unit: str) -> str:
         return _MISSING
     sizes = sorted({size for row in times.values() for size in row})
     rows = [[key, *(row.get(size, NONE) for size in sizes)] for key, row in times.items()]
-    return table((what, *(f"{size}{unit}" for size in sizes)), rows) + "\n"
+    return table((what, *(f"{size}{unit}" for size in sizes)), rows)
 
 
 def _point(spread: Spread) -> str:
@@ -240,7 +239,7 @@ def _tiny(speed: Speed) -> str:
             iou = next((text for run, text in ious.items() if key.endswith(run)), NONE)
             rows.append([key, _point(each.spread), f"{1000 / each.spread.p50_ms:.1f}", iou])
     heads = ("", "text-to-mask of one label, ms", "images/s", "mean mask IoU with torch")
-    return table(heads, rows) + "\n"
+    return table(heads, rows)
 
 
 def draw_chart(speed: Speed) -> bytes:

@@ -28,15 +28,10 @@ _WEIGHT_PRODUCTS = frozenset({aten.mm, aten.addmm, aten.convolution})
 def count_graphs(
     config: ModelConfig, *, resolution: int, texts: int = 1, prompts: int = 1, points: int = 2
 ) -> list[Cost]:
-    """Counts every graph of a model.
+    """Counts every graph of a model, with so many texts, and prompts of so many points, at once.
 
-    Args:
-        config: the model's, as in a bundle's manifest.
-        resolution: pixels; of image_encoder and clip_head. The prompt encoder and the mask decoder
-            have the segmentation resolution.
-        texts: that the text encoder sees at once.
-        prompts: that the mask decoder answers at once (K).
-        points: of a prompt, SAM's padding point counted (P).
+    The resolution, in pixels, is of image_encoder and clip_head; the prompt encoder and the mask
+    decoder have the segmentation resolution. SAM's padding point is one of a prompt's.
 
     Raises:
         ValueError: the model does not run at that resolution.
@@ -56,24 +51,17 @@ def shares_of_machine(
     precision: str,
     attention: str,
 ) -> Iterator[MachineShare]:
-    """Holds measured times against the peaks.
+    """Holds times of one run of a graph, by its name, against peaks of as many threads.
 
-    Args:
-        costs: of the graphs; those without a time are left out.
-        times: of one run of a graph, by its name.
-        machine: its peaks, measured with as many threads.
-        runtime: that ran the graphs.
-        precision: of the graphs' weights, and of the products with them.
-        attention: the precision that attention is computed in.
+    `precision` is of the graphs' weights, and of the products with them; attention has its own.
 
     Raises:
         ValueError: the machine has no peak of a precision.
     """
     best = machine.best()
-    for each in (precision, attention):
-        if each not in best:
-            known = ", ".join(sorted(best))
-            raise ValueError(f"no peak was measured in {each!r}: there are {known}")
+    if missing := [each for each in (precision, attention) if each not in best]:
+        known = ", ".join(sorted(best))
+        raise ValueError(f"no peak was measured in {missing[0]!r}: there are {known}")
     peak, slower = (1e9 * best[each].gflops for each in (precision, attention))
     for cost in costs:
         if cost.graph not in times:

@@ -67,8 +67,7 @@ class ImportClock:
         """The function, timed."""
 
         def timed(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            self._depth += 1
+            start, self._depth = time.perf_counter(), self._depth + 1
             try:
                 return function(*arguments, **options)
             finally:
@@ -82,14 +81,12 @@ class ImportClock:
 @contextmanager
 def timed_imports() -> Iterator[ImportClock]:
     """Times the imports inside: statements, and calls of `importlib.import_module`."""
-    clock = ImportClock()
-    statement, function = builtins.__import__, importlib.import_module
-    builtins.__import__ = clock.around(statement)
-    importlib.import_module = clock.around(function)
+    clock, before = ImportClock(), (builtins.__import__, importlib.import_module)
+    builtins.__import__, importlib.import_module = map(clock.around, before)
     try:
         yield clock
     finally:
-        builtins.__import__, importlib.import_module = statement, function
+        builtins.__import__, importlib.import_module = before
 
 
 def serve(requests: Connection, said: str) -> None:
