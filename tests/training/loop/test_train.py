@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +183,6 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert same(weights(again), weights(first))
 
 
-@pytest.fixture
-def _heard_interrupts() -> Iterator[None]:
-    """A suite that a shell runs in the background was born deaf to SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_heard_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_after_the_step_in_hand(tmp_path: Path, number: signal.Signals) -> None:
     def before(step: int) -> None:
