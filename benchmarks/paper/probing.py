@@ -1,27 +1,30 @@
 """Linear probes of three frozen backbones (paper, section 4.3: tables 3 and 4, figure 4).
 
-Trained on pictures and scenes of training drawings, tested on held-out drawings. The backbones
-have seen the training drawings before; the probes' test is of none.
+A probe is a multinomial logistic regression on standardised features. It is trained on pictures and
+scenes of training drawings, and tested on held-out drawings. The backbones have seen the training
+drawings before; the probes' test is of none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.paper.backbones import Backbone, label_shares, open_backbones
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.linear_probe import LinearProbe, fit_best
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.paper.zero_shot import accuracy
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import Rank
 from benchmarks.quality.scores import Confusion, mean_iou
+from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.image import letterbox
 from training.composed.scenes import Scene
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")
@@ -29,6 +32,65 @@ NEEDS = ("clip_teacher", "sam_teacher", "stage3")
 _TRAIN_PICTURES = 6  # for each picture that is tested
 _TRAIN_SCENES = 4
 _PATCHES = 40_000  # that a segmentation probe is trained on, at most
+_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)  # of the L2 penalty, to choose from
+_ITERATIONS = 200  # of L-BFGS
+_BATCH = 16  # pictures
+
+Encode = Callable[[Tensor], Tensor]
+"""Pictures, uint8 [B,3,R,R], to a feature map [B,D,g,g]."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen image encoder, and the resolutions at which features and maps are probed."""
+
+    name: Literal["sam_teacher", "clip_teacher", "student"]
+    encode: Encode
+    classification_px: int
+    segmentation_px: int
+
+    @torch.inference_mode()
+    def pooled(self, images: Iterable[np.ndarray]) -> Tensor:
+        """The mean and the maximum over the map of each picture, uint8 [S,S,3]: [N,2D]."""
+        maps = torch.cat(list(self._maps(images, resolution=self.classification_px)))
+        return torch.cat([maps.mean(dim=(-2, -1)), maps.amax(dim=(-2, -1))], dim=1)
+
+    @torch.inference_mode()
+    def patches(self, images: Iterable[np.ndarray]) -> Tensor:
+        """The map of each picture, uint8 [S,S,3], channels last: [N,g,g,D]."""
+        maps = self._maps(images, resolution=self.segmentation_px)
+        return torch.cat([each.permute(0, 2, 3, 1) for each in maps])
+
+    def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Iterator[Tensor]:
+        source = iter(images)
+        while batch := list(islice(source, _BATCH)):
+            # As the public API resizes them; a square one has no padding.
+            sized = (
+                letterbox(each, resolution=resolution, pad_colour=PAD_COLOUR) for each in batch
+            )
+            pictures = np.concatenate([square for square, _ in sized])
+            yield self.encode(torch.from_numpy(pictures)).float()
+
+
+def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
+    """The three, each at resolutions that it was trained at.
+
+    CLIP's segmentation is the exception: at its own resolution its map would be a few cells wide,
+    so it sees scenes as large as the others do. Of SAM and the student they are the tokens before
+    the neck, which the CLIP head reads too, of CLIP the last map before it is pooled.
+    """
+    large, clip = inputs.model.segmentation_resolution, inputs.pair.clip
+    sam, student = inputs.pair.sam.image_encoder, inputs.student("stage3").image_encoder
+    return (
+        Backbone("sam_teacher", lambda images: sam(images)[0], large, large),
+        Backbone(
+            "clip_teacher",
+            lambda images: clip.visual.forward_features(clip.normalise(images)),
+            clip.resolution,
+            large,
+        ),
+        Backbone("student", lambda images: student(images)[0], large, large),
+    )
 
 
 @dataclass(frozen=True)
@@ -106,12 +168,7 @@ def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
 
 def rank_with(probe: LinearProbe, backbone: Backbone) -> Rank:
     """Ranks the nouns of pictures by a probe of a backbone's pooled features."""
-
-    def rank(images: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = probe(backbone.pooled(images)).numpy()
-        return scores
-
-    return rank
+    return lambda images: probe(backbone.pooled(images)).numpy()
 
 
 def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
@@ -163,3 +220,70 @@ def class_ious(
         truth = class_map(scene, background=background)
         confusion.add(full.argmax(dim=0).numpy(), truth=truth)
     return confusion.ious()
+
+
+def label_shares(class_map: np.ndarray, *, classes: int, grid: int) -> Tensor:
+    """The share of each class in each cell of a class map, int [S,S]: float [g,g,C]."""
+    size = len(class_map)
+    along = np.arange(size) * grid // size
+    cells = along[:, None] * grid + along
+    pairs = cells.ravel() * classes + class_map.ravel()
+    counts = np.bincount(pairs, minlength=grid * grid * classes)
+    counts = counts.reshape(grid, grid, classes).astype(np.float32)
+    return torch.from_numpy(counts / counts.sum(axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """Logits of C classes from features of width D: weight [D,C], bias [C], the penalty `l2`."""
+
+    weight: Tensor
+    bias: Tensor
+    l2: float
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Maps features [...,D] to logits [...,C]."""
+        return features @ self.weight + self.bias
+
+
+def fit(features: Tensor, targets: Tensor, *, l2: float) -> LinearProbe:
+    """Fits one probe of features [N,D]; the same input gives the same probe.
+
+    A row of targets [N,C] is a distribution over classes: one-hot, or the shares of a patch's
+    pixels. Half of `l2` is the penalty on the squared norm of the weights of standardised features.
+    """
+    mean = features.mean(dim=0)
+    scale = features.std(dim=0, correction=0).clamp(min=1e-6)
+    inputs = (features - mean) / scale
+    weight = torch.zeros(features.shape[1], targets.shape[1], requires_grad=True)
+    bias = torch.zeros(targets.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        entropy = F.cross_entropy(inputs @ weight + bias, targets)
+        loss: Tensor = entropy + 0.5 * l2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with torch.no_grad():
+        own = weight / scale[:, None]
+        return LinearProbe(own, bias - mean @ own, l2)
+
+
+def fit_best(
+    features: Tensor,
+    targets: Tensor,
+    *,
+    judge: Callable[[LinearProbe], float],
+    strengths: Sequence[float] = _STRENGTHS,
+) -> LinearProbe:
+    """Fits a probe for each strength and keeps the best; of equals, the one of the strongest.
+
+    The judge, the higher the better, takes data that is neither trained nor tested on.
+    """
+    probes = [fit(features, targets, l2=l2) for l2 in sorted(strengths, reverse=True)]
+    return max(probes, key=judge)

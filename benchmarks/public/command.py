@@ -14,9 +14,8 @@ from benchmarks.public.classification import CLASSIFICATION, measure_accuracy
 from benchmarks.public.files import take
 from benchmarks.public.instances import INSTANCES, measure_instances
 from benchmarks.public.record import Evaluation
-from benchmarks.public.resolution import load_at
 from benchmarks.public.retrieval import RETRIEVAL, measure_retrieval
-from benchmarks.public.segmentation import measure_segmentation
+from benchmarks.public.segmentation import load_at, measure_segmentation
 from benchmarks.public.semantic_sets import SEMANTIC
 from benchmarks.public.table import render
 from benchmarks.record import describe_model

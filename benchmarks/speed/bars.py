@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.report import NONE
 from benchmarks.speed.compare import Ratio, exact
 from benchmarks.speed.record import MachineShare, Speed, Spread, SubjectRow
-from benchmarks.speed.subject_list import (
+from benchmarks.speed.subject import (
     BEST,
     BEST_RUN,
     ONNX_FP32,

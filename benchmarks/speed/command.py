@@ -18,8 +18,7 @@ from benchmarks.speed.device import describe_device, describe_state
 from benchmarks.speed.measure import measure_subjects
 from benchmarks.speed.record import Settings, Speed
 from benchmarks.speed.report import render, render_subjects
-from benchmarks.speed.subject import check_spec
-from benchmarks.speed.subject_list import SAM_CLIP_TORCH
+from benchmarks.speed.subject import SAM_CLIP_TORCH, check_spec
 
 FOLDER = Path("runs/speed")
 

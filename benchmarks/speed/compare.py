@@ -89,9 +89,9 @@ def _pairs(first: Speed, second: Speed) -> Pairs:
 
 
 def _warnings(first: Speed, second: Speed, *, pairs: Pairs) -> Iterator[str]:
-    one, two = first.device, second.device
-    for name in type(one).model_fields:
-        yield from _differ(f"the device's {name}", getattr(one, name), getattr(two, name))
+    one, two = (dict(each.device) | each.device.told for each in (first, second))
+    for name in sorted((one.keys() | two.keys()) - {"told"}):
+        yield from _differ(f"the device's {name}", one.get(name), two.get(name))
     threads = (each.environment.threads for each in (first, second))
     yield from _differ("OMP_NUM_THREADS", *threads)
     for row, other in pairs:

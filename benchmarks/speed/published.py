@@ -26,7 +26,7 @@ from benchmarks.speed.record import (
     SubjectRow,
 )
 from benchmarks.speed.roofline import count_graphs, shares_of_machine
-from benchmarks.speed.subject_list import (
+from benchmarks.speed.subject import (
     FEW_RUNS,
     RESOLUTIONS,
     RUNS,

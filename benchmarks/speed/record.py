@@ -14,47 +14,12 @@ WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 """Of one parameter, by precision."""
 
 
-class Clock(Record):
-    """A clock's range, and what it was at, in MHz."""
-
-    min_mhz: float
-    max_mhz: float
-    current_mhz: float
-
-
-class Gpu(Record):
-    """An NVIDIA GPU, by nvidia-smi; what the driver does not tell is null."""
-
-    name: str
-    driver: str
-    memory_mb: float | None
-    max_sm_clock_mhz: float | None
-    power_limit_w: float | None
-
-
-class Jetson(Record):
-    """A Jetson. `clocks` are those of jetson_clocks, which tells them to root only."""
-
-    model: str
-    l4t: str | None
-    power_mode: str | None
-    clocks: dict[str, Clock]
-
-
-class Mac(Record):
-    """A Mac. `power_source` is "AC Power" or "Battery Power"."""
-
-    chip: str | None
-    macos: str | None
-    power_source: str | None
-
-
 class Device(Record):
-    """The machine. What it does not tell is null.
+    """The machine.
 
     `cpu_flags` are those that matrix products depend on; `usable_cores` those that this process may
-    run on; `cpu_quota` the cores' worth of time, and `memory_limit_bytes` the memory, that its
-    container is limited to.
+    run on, null where the system does not tell. `told` is what files and programs say of limits,
+    clocks, GPUs, a Jetson or a Mac, by name and in their own words.
     """
 
     system: str
@@ -62,37 +27,19 @@ class Device(Record):
     cpu_flags: tuple[str, ...]
     cores: int
     usable_cores: int | None
-    cpu_quota: float | None
-    governor: str | None
-    max_clock_mhz: float | None
     memory_bytes: int | None
-    memory_limit_bytes: int | None
-    gpus: tuple[Gpu, ...]
-    jetson: Jetson | None
-    mac: Mac | None
-
-
-class GpuState(Record):
-    """A GPU's clock, power, temperature and memory in use, at a moment."""
-
-    sm_clock_mhz: float | None
-    power_w: float | None
-    temperature_c: float | None
-    memory_used_mb: float | None
+    told: dict[str, str]
 
 
 class State(Record):
     """What changes while a benchmark runs, at a moment.
 
-    `load_average` is the system's of 1, 5 and 15 minutes; `power_mw` and `temperatures_c` are a
-    Jetson's, by rail and by sensor; `speed_limit_percent` is a Mac's: below 100 it is throttled.
+    `load_average` is the system's of 1, 5 and 15 minutes; `told` is what programs say of clocks,
+    power, temperatures, throttling and the GPUs' memory.
     """
 
     load_average: tuple[float, float, float] | None
-    gpus: tuple[GpuState, ...]
-    power_mw: dict[str, int]
-    temperatures_c: dict[str, float]
-    speed_limit_percent: int | None
+    told: dict[str, str]
 
 
 class Settings(Record):

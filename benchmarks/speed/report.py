@@ -24,13 +24,11 @@ from benchmarks.speed.record import (
     MachineShare,
     Speed,
     Spread,
-    State,
     SubjectRow,
     Times,
     WorkloadRow,
 )
-from benchmarks.speed.subject import WORKLOADS
-from benchmarks.speed.subject_list import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH
+from benchmarks.speed.subject import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH, WORKLOADS
 from samclip_sdk.timing import Timing
 
 _WORDS = dict(
@@ -105,10 +103,18 @@ def render_subjects(speed: Speed) -> str:
     parts = [_subject_table(speed, baseline=baseline)]
     failed = [f"- {each.subject}, {each.at}: failed, {each.reason}" for each in speed.failures]
     parts += ["\n".join(failed)] if failed else []
-    if stepped := [row for row in speed.subjects if row.steps]:
-        parts.append(_step_table(stepped))
-    parts += ["\n".join(_note(row) for row in speed.subjects)]
-    return "\n\n".join([*parts, _footnote(speed, baseline=baseline)])
+    names = list(dict.fromkeys(name for row in speed.subjects for name in row.steps))
+    steps = [
+        [row.key, *(_step(row.steps.get(name)) for name in names)]
+        for row in speed.subjects
+        if row.steps
+    ]
+    parts += [table(("all three, step by step, ms", *names), steps)] if steps else []
+    notes = []
+    for row in speed.subjects:
+        versions = ", ".join(f"{name} {each}" for name, each in row.package_versions.items())
+        notes.append(f"- {row.key}: {row.name}, {row.precision}; {row.notes}; {versions}.")
+    return "\n\n".join([*parts, "\n".join(notes), _footnote(speed, baseline=baseline)])
 
 
 def _subject_table(speed: Speed, *, baseline: SubjectRow | None) -> str:
@@ -148,24 +154,13 @@ def _times(found: WorkloadRow, base: WorkloadRow | None) -> str:
     return NONE if same else Ratio.of(found.spread, base.spread).text()
 
 
-def _step_table(subjects: Sequence[SubjectRow]) -> str:
-    """What each step of all three takes, and from 20 runs on its 90th and 99th percentile."""
-    names = list(dict.fromkeys(name for row in subjects for name in row.steps))
-    rows = [[row.key, *(_step(row.steps.get(name)) for name in names)] for row in subjects]
-    return table(("all three, step by step, ms", *names), rows)
-
-
 def _step(found: Times | None) -> str:
+    """What a step takes, and from 20 runs on its 90th and 99th percentile."""
     if found is None:
         return NONE
     tails = (three_digits(found.warm.p90_ms), three_digits(found.warm.p99_ms))
     told = "" if found.warm.p90_ms is None else f"; {' / '.join(tails)}"
     return _point(found.spread) + told
-
-
-def _note(row: SubjectRow) -> str:
-    versions = ", ".join(f"{name} {each}" for name, each in row.package_versions.items())
-    return f"- {row.key}: {row.name}, {row.precision}; {row.notes}; {versions}."
 
 
 def _footnote(speed: Speed, *, baseline: SubjectRow | None) -> str:
@@ -174,28 +169,23 @@ def _footnote(speed: Speed, *, baseline: SubjectRow | None) -> str:
     if baseline is None and settings.baseline is not None:
         ratios = f"The baseline, {settings.baseline}, was not measured. "
     rounds = "1 round" if settings.rounds == 1 else f"{settings.rounds} rounds"
+    before, after = (
+        "unknown" if state.load_average is None else f"{state.load_average[0]:.2f}"
+        for state in (speed.before, speed.after)
+    )
     return (
         f"{ratios}{rounds}, the subjects in turn, {settings.seconds:g} s a workload and round, "
         f"{settings.at_least} runs at least. {describe_hardware(speed.device)}; OMP_NUM_THREADS "
-        f"{environment.threads or 'unset'}; load average {_load_average(speed.before)} before, "
-        f"{_load_average(speed.after)} after; measured on {environment.date[:10]} by "
-        f"`{environment.command}`."
+        f"{environment.threads or 'unset'}; load average {before} before, {after} after; measured "
+        f"on {environment.date[:10]} by `{environment.command}`."
     )
 
 
 def describe_hardware(device: Device) -> str:
     """The processor, its cores, and what else decides about speed."""
-    parts = [device.cpu, f"{device.usable_cores or device.cores} cores"]
-    parts += [gpu.name for gpu in device.gpus]
-    if device.jetson is not None:
-        parts.append(f"power mode {device.jetson.power_mode or 'unknown'}")
-    if device.mac is not None:
-        parts.append(f"on {device.mac.power_source or 'an unknown power source'}")
-    return ", ".join(parts)
-
-
-def _load_average(state: State) -> str:
-    return "unknown" if state.load_average is None else f"{state.load_average[0]:.2f}"
+    told = [device.told.get(name) for name in ("gpus", "power_mode", "power_source")]
+    cores = f"{device.usable_cores or device.cores} cores"
+    return ", ".join(filter(None, [device.cpu, cores, *told]))
 
 
 def _shares(shares: Sequence[MachineShare], machine: Machine) -> str:

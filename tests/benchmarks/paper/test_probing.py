@@ -5,13 +5,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.paper.backbones import Backbone, label_shares
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.linear_probe import LinearProbe, fit, fit_best
 from benchmarks.paper.probing import (
+    Backbone,
+    LinearProbe,
     ProbeData,
     class_ious,
     class_map,
+    fit,
+    fit_best,
+    label_shares,
     measure_probing,
     rank_with,
     train_classifier,

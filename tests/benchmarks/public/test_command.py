@@ -12,8 +12,8 @@ from benchmarks.__main__ import app
 from benchmarks.public.command import SETS
 from benchmarks.public.instances import INSTANCES
 from benchmarks.public.record import Evaluation, Instances, Segmentation
-from benchmarks.public.resolution import SourceAt, load_at
 from benchmarks.public.retrieval import RETRIEVAL
+from benchmarks.public.segmentation import SourceAt, load_at
 from benchmarks.public.semantic_sets import SEMANTIC
 from benchmarks.public.table import PUBLISHED, render
 from samclip_sdk import SamClip

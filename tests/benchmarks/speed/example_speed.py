@@ -23,22 +23,10 @@ DEVICE = Device(
     cpu_flags=("avx2",),
     cores=4,
     usable_cores=2,
-    cpu_quota=None,
-    governor="performance",
-    max_clock_mhz=None,
     memory_bytes=8_000_000_000,
-    memory_limit_bytes=None,
-    gpus=(),
-    jetson=None,
-    mac=None,
+    told={"governor": "performance"},
 )
-IDLE = State(
-    load_average=(0.1, 0.2, 0.3),
-    gpus=(),
-    power_mw={},
-    temperatures_c={},
-    speed_limit_percent=None,
-)
+IDLE = State(load_average=(0.1, 0.2, 0.3), told={})
 
 
 def workload_row(workload: str, *rounds_ms: float) -> WorkloadRow:

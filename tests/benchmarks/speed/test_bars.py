@@ -20,8 +20,7 @@ from benchmarks.speed.record import (
     Startup,
 )
 from benchmarks.speed.report import render, render_summary
-from benchmarks.speed.subject import make_subject
-from benchmarks.speed.subject_list import (
+from benchmarks.speed.subject import (
     BEST,
     ONNX_FP32,
     RESOLUTIONS,
@@ -30,6 +29,7 @@ from benchmarks.speed.subject_list import (
     TEXT_150,
     VIT_B,
     main_specs,
+    make_subject,
     series_specs,
 )
 from tests.benchmarks.speed.example_speed import speed_of, spread, subject_row, workload_row

@@ -105,7 +105,7 @@ def test_comparisons(speed: Speed, after: tuple[float, ...], row: list[str]) -> 
 
 
 def test_what_is_not_alike_is_told(speed: Speed) -> None:
-    device = DEVICE.model_copy(update={"cpu": "Another", "governor": None})
+    device = DEVICE.model_copy(update={"cpu": "Another", "told": {}})
     changed = subject_row(
         "ours",
         workload_row("encode", 9, 9),
