@@ -5,6 +5,7 @@ Property tests draw the same examples every time, and are not timed: CI machines
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -21,6 +22,9 @@ from tests.tiny_config import TINY
 
 # Before any test module imports onnxruntime itself: it would note down this device, and send it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# An export makes millions of small objects, among which Python would look for circles all the time.
+gc.set_threshold(100_000, 20, 20)
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
 settings.load_profile("deterministic")

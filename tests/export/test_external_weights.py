@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from export.external_weights import WeightFiles, halve_weights
 from export.program import export_program
@@ -36,12 +37,16 @@ def module() -> Lookup:
     return Lookup().eval().requires_grad_(False)
 
 
-def export(module: nn.Module) -> ir.Model:
-    program = export_program(
+@pytest.fixture(scope="module")
+def program(module: Lookup) -> ExportedProgram:
+    return export_program(
         module,
         example={"ids": torch.zeros(3, 48, dtype=torch.int32)},
         dynamic_axes={"ids": {0: "n"}},
     )
+
+
+def export(program: ExportedProgram) -> ir.Model:
     return to_onnx(
         program,
         inputs=[TensorSpec(name="ids", dtype="int32", shape=("n", 48))],
@@ -63,14 +68,16 @@ def run(path: Path) -> np.ndarray:
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
 
 
-def test_two_graphs_store_their_weights_once(module: Lookup, tmp_path: Path) -> None:
+def test_two_graphs_store_their_weights_once(
+    module: Lookup, program: ExportedProgram, tmp_path: Path
+) -> None:
     sizes = []
     for names in (("first",), ("second", "third")):
         folder = tmp_path / names[0]
         folder.mkdir()
         with WeightFiles(folder, part="shared") as store:
             for name in names:
-                store.add(export(module), name=name, precision="fp32")
+                store.add(export(program), name=name, precision="fp32")
             assert store.write() == dict.fromkeys(names, ("shared.fp32.weights",))
         assert {path.name for path in folder.iterdir()} == {*names, "shared.fp32.weights"}
         sizes.append((folder / "shared.fp32.weights").stat().st_size)
@@ -80,8 +87,10 @@ def test_two_graphs_store_their_weights_once(module: Lookup, tmp_path: Path) -> 
         np.testing.assert_allclose(run(folder / name), expected, atol=1e-5)
 
 
-def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
-    model = export(module)
+def test_fp16_storage_computes_in_fp32(
+    module: Lookup, program: ExportedProgram, tmp_path: Path
+) -> None:
+    model = export(program)
     halve_weights(model)
     types = {
         tuple(value.const_value.shape): value.const_value.dtype
@@ -100,12 +109,14 @@ def test_fp16_storage_computes_in_fp32(module: Lookup, tmp_path: Path) -> None:
     assert 0 < difference < 5e-3
 
 
-def test_a_set_needs_no_weight_of_another(module: Lookup, tmp_path: Path) -> None:
+def test_a_set_needs_no_weight_of_another(
+    module: Lookup, program: ExportedProgram, tmp_path: Path
+) -> None:
     """Both have the addend in fp32; the table and the factor are of each one's own."""
-    half = export(module)
+    half = export(program)
     halve_weights(half)
     with WeightFiles(tmp_path, part="shared") as store:
-        store.add(export(module), name="single.onnx", precision="fp32")
+        store.add(export(program), name="single.onnx", precision="fp32")
         store.add(half, name="half.onnx", precision="int8")
         needed = store.write()
     own, common = ("shared.fp32.weights", "shared.int8.weights"), "shared.fp32-int8.weights"

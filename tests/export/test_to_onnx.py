@@ -12,11 +12,11 @@ import pytest
 from torch.export import ExportedProgram
 
 from export.external_weights import halve_weights
-from export.graphs import Graph, build_graphs
+from export.graphs import Graph
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.program_interpreter import run_program
 from export.to_onnx import to_onnx
-from samclip_sdk.modeling.checkpoint import load_checkpoint
+from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 RNG = np.random.default_rng(11)
 FEEDS = {
@@ -36,16 +36,15 @@ FEEDS = {
 
 
 @pytest.fixture(scope="module")
-def graphs(tiny_checkpoint: Path) -> dict[str, Graph]:
-    found = build_graphs(load_checkpoint(tiny_checkpoint), resolutions=(32, 64))
-    return {graph.name: graph for graph in found if graph.name in FEEDS}
+def graphs() -> dict[str, Graph]:
+    return {name: tiny_graphs()[name] for name in FEEDS}
 
 
 @pytest.fixture(scope="module")
-def programs(graphs: dict[str, Graph]) -> dict[str, dict[str, ExportedProgram]]:
+def programs() -> dict[str, dict[str, ExportedProgram]]:
     found = {}
-    for name, graph in graphs.items():
-        program = graph.trace()
+    for name in FEEDS:
+        program = tiny_program(name)
         half = halve(program, pinned=contract_operations(program))
         found[name] = {"fp32": program, "fp16": half}
     return found

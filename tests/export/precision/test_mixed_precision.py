@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from export.graphs import Graph, build_graphs
+from export.graphs import Graph
 from export.precision.mixed_precision import (
     MOVES,
     contract_operations,
@@ -23,7 +21,7 @@ from export.precision.mixed_precision import (
 from export.precision.program_interpreter import ProgramModule
 from export.precision.program_rewriter import is_float
 from export.program import export_program
-from samclip_sdk.modeling.checkpoint import load_checkpoint
+from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 NAMES = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
 COORDINATES = {
@@ -42,18 +40,13 @@ CONTRACT = {
 
 
 @pytest.fixture(scope="module")
-def graphs(tiny_checkpoint: Path) -> dict[str, Graph]:
-    found = build_graphs(load_checkpoint(tiny_checkpoint), resolutions=(32, 64))
-    return {graph.name: graph for graph in found}
+def graphs() -> dict[str, Graph]:
+    return tiny_graphs()
 
 
 @pytest.fixture(scope="module")
-def programs(graphs: dict[str, Graph]) -> dict[str, ExportedProgram]:
-    return {
-        name: graph.trace()
-        for name, graph in graphs.items()
-        if name in (*NAMES, "image_encoder@32")
-    }
+def programs() -> dict[str, ExportedProgram]:
+    return {name: tiny_program(name) for name in (*NAMES, "image_encoder@32")}
 
 
 def inputs_of(graph: Graph, *, many: int = 3) -> list[Tensor]:

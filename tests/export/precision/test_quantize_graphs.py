@@ -16,7 +16,6 @@ from export.graphs import Graph, build_graphs
 from export.precision.quantize import Quantized, quantize
 from export.to_onnx import to_onnx
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import ModelConfig
 from tests.export.precision.test_quantize import (
     PAIR,
     RNG,
@@ -26,13 +25,9 @@ from tests.export.precision.test_quantize import (
     constants,
     run,
 )
+from tests.export.tiny_programs import tiny_graphs
 
 ROOT = Path(__file__).parents[3]
-
-
-def export(graph: Graph) -> ir.Model:
-    program = graph.trace()
-    return to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
 
 
 def random_feeds(graph: Graph) -> list[dict[str, NDArray[np.generic]]]:
@@ -49,16 +44,16 @@ def random_feeds(graph: Graph) -> list[dict[str, NDArray[np.generic]]]:
 
 
 @pytest.fixture(scope="module")
-def graphs(tiny_config: ModelConfig) -> dict[str, Graph]:
-    model = build_model(tiny_config, seed=1)
-    return {graph.name: graph for graph in build_graphs(model, resolutions=(32, 64))}
+def graphs() -> dict[str, Graph]:
+    return tiny_graphs()
 
 
 @pytest.fixture(scope="module")
-def quantized(graphs: dict[str, Graph]) -> dict[str, tuple[ir.Model, Quantized]]:
+def quantized(graphs: dict[str, Graph], tiny_bundle: Path) -> dict[str, tuple[ir.Model, Quantized]]:
     found = {}
     for name in ("image_encoder@32", "image_encoder@64", "mask_decoder"):
-        model = export(graphs[name])
+        stored = ir.load(tiny_bundle / "onnx" / f"{name}.onnx")
+        model = ir.external_data.load_to_model(stored)
         feeds = random_feeds(graphs[name])
         found[name] = model, quantize(model, graph=name, feeds=feeds, accept=accept)
     return found
@@ -139,7 +134,8 @@ def test_vit_b_at_1024_px_takes_less_than_6_gb(tmp_path: Path) -> None:
         for each in build_graphs(build_model(VIT_B), resolutions=(336, 1024))
         if each.name == "image_encoder@1024"
     )
-    ir.save(export(graph), tmp_path / "vit_b.onnx")
+    model = to_onnx(graph.trace(), inputs=graph.traced_inputs(), outputs=graph.outputs)
+    ir.save(model, tmp_path / "vit_b.onnx")
     answer = subprocess.run(
         [sys.executable, "-c", VIT_B_SCRIPT, str(ROOT), str(tmp_path / "vit_b.onnx")],
         capture_output=True,
