@@ -8,7 +8,8 @@ DEV := $(VENV)/.installed-dev
 DEMO := $(DEMO_VENV)/.installed-demo
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-# A process a core, each with torch and the runtimes on one thread; each takes up to 3 GB.
+# A process a core, each with torch and the runtimes on one thread; each takes up to 3 GB. One that
+# crashes ends the run: with another in its place the run would wait for ever.
 WORKERS ?= 2
 
 # The Pythons of the wheel's own tests: in the PATH or among pyenv's, whose shims may stand for none.
@@ -30,7 +31,7 @@ demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see d
 	$(DEMO_VENV)/bin/python examples/demo.py
 
 test: $(DEV)  ## the fast tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, the wheel
 	$(VENV)/bin/python -m pytest -m 'slow and not gpu'

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.speed.record import Machine, Peak
 from samclip_sdk.runtimes.importing import import_onnxruntime, import_openvino
+from samclip_sdk.runtimes.openvino import DEVICE, openvino_core
 from samclip_sdk.timing import elapsed_ms
 
 SIZES = (1024, 2048, 3072)
@@ -124,10 +125,9 @@ def _onnxruntime(model: onnx.ModelProto, left: np.ndarray, threads: int) -> Run:
 
 
 def _openvino(model: onnx.ModelProto, left: np.ndarray, precision: str, threads: int) -> Run:
-    openvino = import_openvino()
-    core = openvino.Core()
+    core = openvino_core()
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
-    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", hints)
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), DEVICE, hints)
     request = compiled.create_infer_request()
-    request.set_input_tensor(openvino.Tensor(left, shared_memory=True))
+    request.set_input_tensor(import_openvino().Tensor(left, shared_memory=True))
     return request.infer

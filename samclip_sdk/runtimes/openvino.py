@@ -91,6 +91,10 @@ class OpenVINOSession:
 def openvino_core() -> Any:
     """OpenVINO, of which a process needs one.
 
+    Nobody makes a second: each gives the thread that makes it a stack for signals. Of two that end
+    in the order they were made, the thread is left with the first one's, which is unmapped, and the
+    next signal that Python handles ends the process.
+
     Raises:
         RuntimeMissingError: it is not installed.
     """

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Any
 
 import numpy as np
@@ -137,6 +139,18 @@ def test_peaks_are_the_best_of_what_was_tried() -> None:
     for precision, peak in best.items():
         same = [each.gflops for each in machine.peaks if each.precision == precision]
         assert peak.gflops == max(same) > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal SIGUSR1")
+def test_a_signal_is_heard_after_measuring() -> None:
+    measure_peaks(threads=1, sizes=(32, 64), repeats=1, copy_bytes=2**20)
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
 
 
 def test_peaks_count_operations_not_runs(monkeypatch: pytest.MonkeyPatch) -> None:
