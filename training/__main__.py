@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import torch
 import typer
 from lightning_fabric import Fabric
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
-from samclip_sdk.errors import SamClipError, SamClipWarning
+from samclip_sdk.errors import SamClipError
 from samclip_sdk.runtimes.options import OnProgress
 from training.config import (
     CalibrateConfig,
@@ -36,6 +29,7 @@ from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
 from training.stages import Stages, publish
 from training.teachers.teacher_pair import SETTINGS_NAME
+from training.terminal import drawn_progress, said_warnings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,7 +62,7 @@ def main(
     calibrate, into the checkpoint's folder.
     """
     try:
-        with _said_warnings(), _drawn_progress() as on_progress:
+        with said_warnings(), drawn_progress() as on_progress:
             told = _run(
                 stage,
                 tuple(override or ()),
@@ -230,61 +224,6 @@ def _short(path: Path) -> Path:
     """The path as seen from here, if it is below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
-
-
-@contextmanager
-def _drawn_progress() -> Iterator[OnProgress]:
-    """A bar on the error output, if that is a terminal, once there is something to show."""
-    console = Console(stderr=True)
-    progress = Progress(
-        BarColumn(20),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
-        console=console,
-        expand=True,
-    )
-
-    def show(message: str, done: int, total: int) -> None:
-        if not console.is_terminal:
-            return
-        if not progress.tasks:
-            progress.start()
-            progress.add_task("", total=total, completed=done)
-        bar = progress.tasks[0]
-        if total != bar.total:  # another piece of work
-            progress.reset(bar.id, total=total)
-        progress.update(bar.id, description=escape(message), completed=done)
-
-    try:
-        yield show
-    finally:
-        if progress.tasks:
-            progress.stop()
-
-
-@contextmanager
-def _said_warnings() -> Iterator[None]:
-    """Says this package's warnings in one line each."""
-    show_other = warnings.showwarning
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if issubclass(category, SamClipWarning):
-            typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
-        else:
-            show_other(message, category, filename, lineno, file, line)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", SamClipWarning)
-        warnings.showwarning = show
-        yield
 
 
 if __name__ == "__main__":

@@ -1,0 +1,205 @@
+"""Sets in COCO's layout: what is read, what is promised absent, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from tests.training.photograph_files import (
+    HEIGHT,
+    WIDTH,
+    annotation,
+    change_set,
+    picture,
+    rectangle,
+    write_set,
+)
+from training.errors import TrainingError
+from training.real.coco_layout import SPLITS
+from training.real.photograph_masks import decode_mask
+from training.real.photograph_sets import PhotographSet
+
+CAT, DOG = rectangle(10, 20, 50, 60), rectangle(70, 5, 90, 80)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_set(
+        tmp_path / "toys",
+        [
+            (picture(), [annotation(2, DOG), annotation(1, CAT, semantic=True)], {}),
+            (picture(), [], {"split": "val", "labels": ["Fire_truck", "red"]}),
+            (
+                picture(),
+                [
+                    {"category_id": 3, "bbox": [1, 2, 30, 40]},
+                    annotation(1, CAT, iscrowd=1),
+                ],
+                {"split": "calibration"},
+            ),
+        ],
+        categories=[
+            "cat",
+            "Dog",
+            {"name": "region", "nameless": True},
+            {"name": "sky", "isthing": 0},
+        ],
+        info={"terms": "CC0-1.0", "open": True, "complete": True, "source": "me"},
+        captions=[(1, " a cat and a dog "), (3, "a cat"), (1, "two pets"), (99, "nobody")],
+    )
+
+
+def test_what_a_set_says_is_read(folder: Path) -> None:
+    found = PhotographSet(folder)
+    assert (found.name, found.terms, found.source) == ("toys", "CC0-1.0", "me")
+    assert (found.open_terms, found.complete, len(found)) == (True, True, 3)
+    assert [each.name for each in found.categories] == ["cat", "dog", "region", "sky"]
+    assert [each.thing for each in found.categories] == [True, True, True, False]
+    assert [each.nameless for each in found.categories] == [False, False, True, False]
+    assert found.file_names == ["1.jpg", "2.jpg", "3.jpg"]
+    assert found.path(1).read_bytes() == picture()
+    assert found.sizes.tolist() == [[HEIGHT, WIDTH]] * 3
+    assert [SPLITS[each] for each in found.splits] == ["train", "val", "calibration"]
+    assert found.labels(1) == ("fire truck", "red")
+    assert found.captions(0) == ("a cat and a dog", "two pets")
+    assert found.captions(1) == ()
+
+
+def test_annotations_are_those_of_their_picture(folder: Path) -> None:
+    found = PhotographSet(folder)
+    dog, cats = found.annotations(0)
+    assert (dog.category, dog.box.tolist(), dog.area_px) == (1, [70, 5, 90, 80], 1500)
+    assert (dog.crowd, dog.semantic, dog.promptable) == (False, False, True)
+    assert (cats.category, cats.semantic, cats.promptable) == (0, True, False)
+    for one, mask in ((dog, DOG), (cats, CAT)):
+        decoded = decode_mask(one.segmentation, height_px=HEIGHT, width_px=WIDTH)
+        np.testing.assert_array_equal(decoded, mask)
+    assert found.annotations(1) == []
+    box, crowd = found.annotations(2)
+    assert (box.segmentation, box.promptable, box.area_px) == (b"", False, 1200)
+    assert box.box.tolist() == [1, 2, 31, 42]
+    assert (crowd.crowd, crowd.promptable) == (True, False)
+    assert found.has_mask.tolist() == [True, True, False, True]
+
+
+def test_pycocotools_reads_a_set_with_our_fields(folder: Path) -> None:
+    coco = COCO(str(folder / "instances.json"))
+    assert (coco.annToMask(coco.anns[1]).astype(bool) == DOG).all()
+    assert coco.loadCats(4)[0]["name"] == "sky"
+
+
+def test_a_complete_set_promises_what_is_absent(folder: Path) -> None:
+    found = PhotographSet(folder)
+    assert found.absent(0) == {"sky"}
+    assert found.absent(1) == {"cat", "dog", "sky"}
+    assert found.absent(2) == {"dog", "sky"}
+    assert found.exhaustive(0, 0)
+    partial = PhotographSet(folder, complete=False)
+    assert [partial.absent(each) for each in range(3)] == [frozenset()] * 3
+    assert not partial.exhaustive(0, 0)
+
+
+def test_a_label_of_the_whole_picture_is_not_absent(tmp_path: Path) -> None:
+    folder = write_set(
+        tmp_path / "toys", [(picture(), [], {"labels": ["dog"]})], info={"complete": True}
+    )
+    assert PhotographSet(folder).absent(0) == {"cat"}
+
+
+def test_lvis_promises_its_negatives_alone(tmp_path: Path) -> None:
+    """Neither the categories that it is silent about, nor those that are not exhaustive."""
+    lvis = {"neg_category_ids": [3], "not_exhaustive_category_ids": [2]}
+    folder = write_set(
+        tmp_path / "lvis",
+        [(picture(), [annotation(1, CAT), annotation(2, DOG)], lvis), (picture(), [], {})],
+        categories=["cat", "dog", "bow_(weapon)", "sky"],
+    )
+    found = PhotographSet(folder)
+    assert found.absent(0) == {"bow (weapon)"}
+    assert found.absent(1) == frozenset()
+    assert [found.exhaustive(0, each) for each in (0, 1)] == [True, False]
+    assert not found.exhaustive(1, 0)
+
+
+def test_lvis_has_addresses_instead_of_file_names(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "lvis", [(picture(), [], {})])
+    address = "http://images.cocodataset.org/val2017/1.jpg"
+    image = {"id": 1, "coco_url": address, "height": HEIGHT, "width": WIDTH}
+    change_set(folder, images=[image])
+    assert PhotographSet(folder).file_names == ["1.jpg"]
+    (folder / "images" / "val2017").mkdir()
+    (folder / "images" / "1.jpg").rename(folder / "images" / "val2017" / "1.jpg")
+    assert PhotographSet(folder).file_names == ["val2017/1.jpg"]
+
+
+def test_coco_without_our_fields_is_taken_as_it_is(tmp_path: Path) -> None:
+    """No terms: not open. Not complete unless told so. Splits go by a hash of the file's name."""
+    folder = write_set(tmp_path / "coco", [(picture(), [], {})] * 150)
+    images = [
+        {"id": each, "file_name": f"{each}.jpg", "height": HEIGHT, "width": WIDTH}
+        for each in range(1, 151)
+    ]
+    change_set(folder, images=images, info={"description": "COCO 2017 Dataset"})
+    found = PhotographSet(folder)
+    assert (found.open_terms, found.complete, found.terms) == (False, False, "")
+    held_out = {SPLITS[code]: np.flatnonzero(found.splits == code) + 1 for code in (1, 2)}
+    assert held_out["val"].tolist() == [130, 138]
+    assert held_out["calibration"].tolist() == [15, 27, 51, 100, 107]
+    told = PhotographSet(folder, complete=True, open_terms=True)
+    assert (told.open_terms, told.complete) == (True, True)
+    assert told.absent(0) == {"cat", "dog"}
+
+
+def test_other_folders_of_pictures_can_be_named(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "coco", [(picture(), [], {})])
+    (folder / "images").rename(folder / "train2017")
+    assert PhotographSet(folder, pictures="train2017").path(0) == folder / "train2017" / "1.jpg"
+
+
+def test_what_is_no_set_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"there is no set none: no folder .*none"):
+        PhotographSet(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match=r"empty is no set of photographs: it has no instances"):
+        PhotographSet(tmp_path / "empty")
+    (folder / "images" / "2.jpg").unlink()
+    with pytest.raises(
+        TrainingError, match=r"the set toys: 1 of 3 pictures have no file in .*, the first is 2.jpg"
+    ):
+        PhotographSet(folder)
+
+
+IMAGE = {"id": 1, "file_name": "1.jpg", "height": HEIGHT, "width": WIDTH}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{**annotation(1, CAT), "image_id": 9}]}, "of no picture: 9"),
+        ({"annotations": [{**annotation(8, CAT), "image_id": 1}]}, "of no category: 8"),
+        ({"annotations": [{"image_id": 1, "category_id": 1}]}, "KeyError: 'bbox'"),
+        ({"images": [{"id": 1, "file_name": "1.jpg"}]}, "KeyError: 'height'"),
+        ({"images": [{**IMAGE, "split": "test"}]}, "'test' is none of train, val, calibration"),
+    ],
+)
+def test_a_damaged_file_is_named(folder: Path, changes: dict[str, object], message: str) -> None:
+    change_set(folder, **changes)
+    with pytest.raises(TrainingError, match=message) as caught:
+        PhotographSet(folder)
+    assert "instances.json" in str(caught.value)
+
+
+def test_what_is_no_json_is_named(folder: Path) -> None:
+    (folder / "captions.json").write_text(json.dumps({"annotations": [{"caption": "a"}]}))
+    with pytest.raises(TrainingError, match=r"captions.json: KeyError: 'image_id'"):
+        PhotographSet(folder)
+    (folder / "instances.json").write_text("[1, 2]")
+    with pytest.raises(TrainingError, match=r"instances.json is not of COCO's layout"):
+        PhotographSet(folder)
+    (folder / "instances.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"instances.json is no JSON file"):
+        PhotographSet(folder)

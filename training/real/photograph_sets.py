@@ -1,0 +1,216 @@
+"""A set of photographs in COCO's layout, read lightly: masks stay text until they are asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.errors import TrainingError
+from training.real.coco_layout import (
+    INSTANCES_NAME,
+    PICTURES_FOLDER,
+    SPLITS,
+    Annotation,
+    clean_name,
+    file_names,
+    read_captions,
+    read_category,
+    read_json,
+    split_of,
+)
+
+
+class PhotographSet:
+    """The pictures of one set, numbered from 0, and what is annotated in them.
+
+    Args:
+        folder: of the set, whose name is the set's.
+        pictures: folder of the pictures in it.
+        complete: whether all that the categories name is labelled; None leaves it to the set,
+            where silence is no.
+        open_terms: whether anybody may use the pictures; likewise.
+
+    Attributes:
+        name: of the set.
+        terms: of the photographs, as the set says; empty if it is silent.
+        open_terms: whether anybody may use them.
+        complete: whether all that the categories name is labelled.
+        source: where the set is from.
+        categories: that annotations are of.
+        file_names: of the pictures, below their folder.
+        sizes: int32 [N,2], height and width of each picture in pixels.
+        splits: uint8 [N], indices in `SPLITS`. A picture without one is of "val" or of
+            "calibration" in one case of a hundred each, by a hash of its name, else of "train".
+
+    Raises:
+        TrainingError: there is no such set, its JSON file is missing or damaged, or a picture has
+            no file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pictures: str = PICTURES_FOLDER,
+        complete: bool | None = None,
+        open_terms: bool | None = None,
+    ) -> None:
+        content = read_json(folder, INSTANCES_NAME)
+        self.folder = folder / pictures
+        self.name = folder.name
+        try:
+            info = content.get("info") or {}
+            self.terms = str(info.get("terms", ""))
+            self.source = str(info.get("source", ""))
+            self.complete = bool(info.get("complete")) if complete is None else complete
+            self.open_terms = bool(info.get("open")) if open_terms is None else open_terms
+            entries = content.get("categories") or []
+            self.categories = tuple(read_category(entry) for entry in entries)
+            numbers = {entry["id"]: number for number, entry in enumerate(entries)}
+            images = content["images"]
+            rows = {image["id"]: row for row, image in enumerate(images)}
+            self._read_images(images, numbers)
+            self._read_annotations(content.get("annotations") or [], rows, numbers)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            path = folder / INSTANCES_NAME
+            raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
+        self._captions = read_captions(folder, rows)
+        self._check_files()
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def path(self, picture: int) -> Path:
+        """The picture's file."""
+        return self.folder / self.file_names[picture]
+
+    def annotations(self, picture: int) -> list[Annotation]:
+        """What is annotated in a picture."""
+        return [
+            self.annotation(number)
+            for number in range(int(self.starts[picture]), int(self.starts[picture + 1]))
+        ]
+
+    def annotation(self, number: int) -> Annotation:
+        """One annotation by its number: those of picture i are `starts[i]` to `starts[i + 1]`."""
+        return Annotation(
+            category=int(self.annotated[number]),
+            box=self.boxes[number],
+            area_px=float(self.areas_px[number]),
+            crowd=bool(self.crowd[number]),
+            semantic=bool(self.semantic[number]),
+            segmentation=self._text[self._ends[number] : self._ends[number + 1]],
+        )
+
+    def labels(self, picture: int) -> tuple[str, ...]:
+        """Names of what a picture shows, as far as that is told of the picture as a whole."""
+        return self._labels[picture]
+
+    def captions(self, picture: int) -> tuple[str, ...]:
+        """What is written about a picture."""
+        return self._captions.get(picture, ())
+
+    def absent(self, picture: int) -> frozenset[str]:
+        """Names of what a picture does not show, by the set's promise: no other name is absent.
+
+        Of a complete set these are the categories without an annotation and a label in the picture;
+        of LVIS, the picture's `neg_category_ids`; of any other, none.
+        """
+        found = self._negative.get(picture, frozenset())
+        if self.complete:
+            found |= frozenset(each.name for each in self.categories if not each.nameless)
+        shown = {self.categories[number].name for number in self._categories_of(picture)}
+        return found - shown - frozenset(self.labels(picture))
+
+    def exhaustive(self, picture: int, category: int) -> bool:
+        """Whether the annotations of a category hold all of it that a picture shows.
+
+        So it is of a complete set and of LVIS, but for a picture's `not_exhaustive_category_ids`.
+        """
+        if picture in self._negative:
+            return category not in self._not_exhaustive.get(picture, frozenset())
+        return self.complete
+
+    def _categories_of(self, picture: int) -> set[int]:
+        return set(self.annotated[self.starts[picture] : self.starts[picture + 1]].tolist())
+
+    def _read_images(self, images: Sequence[dict[str, Any]], numbers: dict[int, int]) -> None:
+        self.file_names = file_names(images, self.folder)
+        sizes = [(image["height"], image["width"]) for image in images]
+        self.sizes = np.array(sizes, np.int32).reshape(-1, 2)
+        splits = [
+            image.get("split") or split_of(name)
+            for image, name in zip(images, self.file_names, strict=True)
+        ]
+        if unknown := set(splits) - set(SPLITS):
+            raise ValueError(f"the split {sorted(unknown)[0]!r} is none of {', '.join(SPLITS)}")
+        self.splits = np.array([SPLITS.index(split) for split in splits], np.uint8)
+        self._labels = [tuple(map(clean_name, image.get("labels") or ())) for image in images]
+        self._negative: dict[int, frozenset[str]] = {}
+        self._not_exhaustive: dict[int, frozenset[int]] = {}
+        for row, image in enumerate(images):
+            if "neg_category_ids" in image:  # LVIS
+                negative = (
+                    self.categories[numbers[each]].name for each in image["neg_category_ids"]
+                )
+                self._negative[row] = frozenset(negative)
+                partly = image.get("not_exhaustive_category_ids") or ()
+                self._not_exhaustive[row] = frozenset(numbers[each] for each in partly)
+
+    def _read_annotations(
+        self, entries: Sequence[dict[str, Any]], rows: dict[int, int], numbers: dict[int, int]
+    ) -> None:
+        """Fills the tables of annotations, those of a picture in a row."""
+        for entry in entries:
+            if entry["image_id"] not in rows:
+                raise ValueError(
+                    f"annotation {entry.get('id')} is of no picture: {entry['image_id']}"
+                )
+            if entry["category_id"] not in numbers:
+                raise ValueError(
+                    f"annotation {entry.get('id')} is of no category: {entry['category_id']}"
+                )
+        owners = np.array([rows[entry["image_id"]] for entry in entries], np.int64)
+        order = np.argsort(owners, kind="stable")
+        counts = np.bincount(owners, minlength=len(rows))
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        entries = [entries[number] for number in order]
+        self.annotated = np.array([numbers[each["category_id"]] for each in entries], np.int32)
+        boxes = np.array([each["bbox"] for each in entries], np.float32).reshape(-1, 4)
+        self.boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        areas = [each.get("area") or each["bbox"][2] * each["bbox"][3] for each in entries]
+        self.areas_px = np.array(areas, np.float32)
+        self.crowd = np.array([bool(each.get("iscrowd")) for each in entries], bool)
+        self.semantic = np.array([bool(each.get("semantic")) for each in entries], bool)
+        texts = [_to_text(each.get("segmentation")) for each in entries]
+        self._ends = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(
+            np.int64
+        )
+        self._text = b"".join(texts)
+
+    @property
+    def has_mask(self) -> np.ndarray:
+        """Which annotations have a mask: bool [M]."""
+        return np.diff(self._ends) > 0
+
+    def _check_files(self) -> None:
+        folders = {os.path.dirname(name) for name in self.file_names}
+        there: set[str] = set()
+        for folder in folders:
+            if (self.folder / folder).is_dir():
+                there |= {os.path.join(folder, name) for name in os.listdir(self.folder / folder)}
+        missing = [name for name in self.file_names if name not in there]
+        if missing:
+            raise TrainingError(
+                f"the set {self.name}: {len(missing)} of {len(self)} pictures have no file in "
+                f"{self.folder}, the first is {missing[0]}"
+            )
+
+
+def _to_text(segmentation: Any) -> bytes:
+    return json.dumps(segmentation, separators=(",", ":")).encode() if segmentation else b""

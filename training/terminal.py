@@ -1,0 +1,72 @@
+"""What the commands of training show: a bar of progress, and warnings of one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from samclip_sdk.errors import SamClipWarning
+from samclip_sdk.runtimes.options import OnProgress
+
+
+@contextmanager
+def drawn_progress() -> Iterator[OnProgress]:
+    """A bar on the error output, if that is a terminal, once there is something to show."""
+    console = Console(stderr=True)
+    progress = Progress(
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        expand=True,
+    )
+
+    def show(message: str, done: int, total: int) -> None:
+        if not console.is_terminal:
+            return
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("", total=total, completed=done)
+        bar = progress.tasks[0]
+        if total != bar.total:  # another piece of work
+            progress.reset(bar.id, total=total)
+        progress.update(bar.id, description=escape(message), completed=done)
+
+    try:
+        yield show
+    finally:
+        if progress.tasks:
+            progress.stop()
+
+
+@contextmanager
+def said_warnings() -> Iterator[None]:
+    """Says this package's warnings in one line each."""
+    show_other = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, SamClipWarning):
+            typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+        else:
+            show_other(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SamClipWarning)
+        warnings.showwarning = show
+        yield
