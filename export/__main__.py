@@ -23,7 +23,8 @@ from samclip_sdk.cli.terminal import working
 
 def main(
     checkpoint: Annotated[
-        str, typer.Argument(help="a checkpoint folder, or random:vit_b, random:tiny")
+        str,
+        typer.Argument(help="a checkpoint folder, or random: and a preset, such as random:vit_b"),
     ],
     out: Annotated[Path, typer.Argument(help="the bundle folder to make")],
     resolution: Annotated[

@@ -9,10 +9,10 @@ from typing import Any
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
-    ImageEncoderConfig,
     MaskDecoderConfig,
     ModelConfig,
     TextEncoderConfig,
+    ViTDetConfig,
 )
 
 CONFIG = ModelConfig(
@@ -20,7 +20,7 @@ CONFIG = ModelConfig(
     embed_dim=24,
     classification_resolution=32,
     segmentation_resolution=64,
-    image_encoder=ImageEncoderConfig(
+    image_encoder=ViTDetConfig(
         image_size_px=64,
         embed_dim=32,
         depth=2,

@@ -2,10 +2,10 @@
 
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
-    ImageEncoderConfig,
     MaskDecoderConfig,
     ModelConfig,
     TextEncoderConfig,
+    ViTDetConfig,
 )
 
 STUDENT = ModelConfig(
@@ -13,7 +13,7 @@ STUDENT = ModelConfig(
     embed_dim=16,
     classification_resolution=64,
     segmentation_resolution=64,
-    image_encoder=ImageEncoderConfig(
+    image_encoder=ViTDetConfig(
         image_size_px=64,
         embed_dim=32,
         depth=2,

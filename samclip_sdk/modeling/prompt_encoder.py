@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.modeling.image_encoder import LayerNorm2d
+from samclip_sdk.modeling.neck import LayerNorm2d
 
 
 class PromptEncoder(nn.Module):

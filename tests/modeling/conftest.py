@@ -6,10 +6,10 @@ import torch
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
-    ImageEncoderConfig,
     MaskDecoderConfig,
     ModelConfig,
     TextEncoderConfig,
+    ViTDetConfig,
 )
 
 SMALLEST = ModelConfig(
@@ -17,7 +17,7 @@ SMALLEST = ModelConfig(
     embed_dim=24,
     classification_resolution=32,
     segmentation_resolution=64,
-    image_encoder=ImageEncoderConfig(
+    image_encoder=ViTDetConfig(
         image_size_px=64,
         patch_size=8,
         embed_dim=32,

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from samclip_sdk.modeling.config import PRESETS, TINY, VIT_B, ImageEncoderConfig, ModelConfig
+from samclip_sdk.modeling.config import (
+    MOBILE,
+    PRESETS,
+    TINY,
+    VIT_B,
+    ModelConfig,
+    ViTDetConfig,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -23,7 +30,7 @@ def test_token_pooling_survives_json() -> None:
 
 
 def test_vit_b_is_the_papers() -> None:
-    assert VIT_B.image_encoder == ImageEncoderConfig(
+    assert VIT_B.image_encoder == ViTDetConfig(
         image_size_px=1024,
         patch_size=16,
         embed_dim=768,
@@ -38,6 +45,19 @@ def test_vit_b_is_the_papers() -> None:
     assert (VIT_B.classification_resolution, VIT_B.segmentation_resolution) == (336, 1024)
 
 
+def test_the_kind_says_which_image_encoder() -> None:
+    content = VIT_B.model_dump(mode="json")
+    assert content["image_encoder"]["kind"] == "vit_det"
+    content = MOBILE.model_dump(mode="json")
+    assert content["image_encoder"]["kind"] == "pyramid"
+    assert content["image_encoder"]["patch_size"] == 16
+    assert MOBILE.image_encoder.grid == 32
+
+
+VIT = {"kind": "vit_det"}
+PYRAMID = {"kind": "pyramid", "backbone": "x", "image_size_px": 64}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -45,10 +65,27 @@ def test_vit_b_is_the_papers() -> None:
         ({"depth": 3}, "Extra inputs"),
         ({"segmentation_resolution": 1000}, "resolution 1000 is not a positive multiple of 16"),
         ({"classification_resolution": 0}, "greater than 0"),
-        ({"image_encoder": {"image_size_px": 1020}}, "resolution 1020"),
-        ({"image_encoder": {"num_heads": 7}}, "image_encoder.embed_dim 768 is not a multiple"),
-        ({"image_encoder": {"global_attn_indexes": (2, 12)}}, "has 12, outside 0..11"),
-        ({"image_encoder": {"global_attn_indexes": (2, 5)}}, "the last layer must be global"),
+        ({"image_encoder": {**VIT, "image_size_px": 1020}}, "resolution 1020"),
+        (
+            {"image_encoder": {**VIT, "num_heads": 7}},
+            "image_encoder.embed_dim 768 is not a multiple",
+        ),
+        (
+            {"image_encoder": {**VIT, "global_attn_indexes": (2, 12)}},
+            "has 12, outside 0..11",
+        ),
+        (
+            {"image_encoder": {**VIT, "global_attn_indexes": (2, 5)}},
+            "the last layer must be global",
+        ),
+        ({"image_encoder": {"image_size_px": 1024}}, "using discriminator 'kind'"),
+        ({"image_encoder": {"kind": "resnet"}}, "'vit_det', 'pyramid'"),
+        ({"image_encoder": {"kind": "pyramid"}}, "backbone"),
+        ({"image_encoder": {**PYRAMID, "patch_size": 8}}, "patch_size"),
+        ({"image_encoder": {**PYRAMID, "pixel_std": (1, 0, 1)}}, "pixel_std"),
+        ({"image_encoder": {**PYRAMID, "depth": 3}}, "Extra inputs"),
+        ({"image_encoder": {**PYRAMID, "image_size_px": 48}}, "resolution 48 .* multiple of 32"),
+        ({"image_encoder": PYRAMID}, "resolution 336 is not a positive multiple of 32"),
         ({"mask_decoder": {"num_heads": 24}}, "mask_decoder.embed_dim 256 is not a multiple"),
         ({"mask_decoder": {"embed_dim": 260}}, "multiple of 8"),
         ({"text_encoder": {"num_heads": 7}}, "text_encoder.width 768 is not a multiple"),

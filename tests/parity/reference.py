@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip
-from samclip_sdk.modeling.config import ImageEncoderConfig, MaskDecoderConfig, ModelConfig
-from samclip_sdk.modeling.image_encoder import PIXEL_MEAN, PIXEL_STD
+from samclip_sdk.modeling.config import MaskDecoderConfig, ModelConfig, ViTDetConfig
+from samclip_sdk.modeling.vit_det_encoder import PIXEL_MEAN, PIXEL_STD
 
 
 def randomize(module: nn.Module, *, seed: int) -> None:
@@ -124,7 +124,7 @@ def small_config(
         embed_dim=64,
         classification_resolution=image_size_px,
         segmentation_resolution=image_size_px,
-        image_encoder=ImageEncoderConfig(
+        image_encoder=ViTDetConfig(
             image_size_px=image_size_px,
             embed_dim=64,
             depth=4,

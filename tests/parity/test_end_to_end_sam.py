@@ -22,7 +22,7 @@ from samclip_sdk.image import Frame, letterbox
 from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.modeling.image_encoder import PIXEL_MEAN, PIXEL_STD
+from samclip_sdk.modeling.vit_det_encoder import PIXEL_MEAN, PIXEL_STD
 from samclip_sdk.upscale import upscale_above
 from tests.parity.reference import (
     build_clip,

@@ -38,7 +38,7 @@ def test_a_model_is_a_preset_and_what_differs(tmp_path: Path) -> None:
     assert stage_names(path) == []
     path.write_text("[model]\nembed_dim = 512\n")
     with pytest.raises(
-        TrainingError, match=r"mine\.toml: model\.preset is None, not one of vit_b, tiny"
+        TrainingError, match=r"mine\.toml: model\.preset is None, not one of vit_b, tiny, mobile"
     ):
         load_model(path)
 

@@ -92,8 +92,7 @@ class SmallPair:
         SmallSam(student).load_state_dict(self.sam.state_dict())
         student.text_encoder.load_state_dict(self.clip.text_encoder.state_dict())
         student.logit_scale.copy_(self.clip.logit_scale)
-        for block in student.clip_head.blocks:
-            block.load_state_dict(student.image_encoder.blocks[-1].state_dict())
+        student.start_clip_head()
         return student
 
     def provenance(self) -> dict[str, Any]:

@@ -82,5 +82,5 @@ def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig)
 
 
 def test_runs_of_no_config(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not the runs of a config: vit_b, tiny"):
+    with pytest.raises(ValueError, match="not the runs of a config: vit_b, tiny, mobile"):
         load_teachers(tmp_path)

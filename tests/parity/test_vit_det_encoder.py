@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import VIT_B, ModelConfig
-from samclip_sdk.modeling.image_encoder import ImageEncoder
+from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
 from tests.parity.reference import (
     build_clip,
     build_sam,
@@ -39,7 +39,7 @@ def small() -> tuple[Sam, SamClipModel]:
 
 
 @torch.no_grad()
-def error(encoder: ImageEncoder, expected: tuple[Tensor, Tensor], image: Tensor) -> float:
+def error(encoder: ViTDetEncoder, expected: tuple[Tensor, Tensor], image: Tensor) -> float:
     """The larger error of tokens and embeddings."""
     return max(relative_error(a, e) for a, e in zip(encoder(image), expected, strict=True))
 
@@ -69,42 +69,42 @@ def test_vit_b() -> None:
         assert measured < BOUND, f"{resolution} px: {measured:.1e}"
 
 
-def transpose_absolute(encoder: ImageEncoder) -> None:
+def transpose_absolute(encoder: ViTDetEncoder) -> None:
     encoder.pos_embed = nn.Parameter(encoder.pos_embed.transpose(1, 2))
 
 
-def swap_relative(block: int) -> Callable[[ImageEncoder], None]:
-    def fault(encoder: ImageEncoder) -> None:
+def swap_relative(block: int) -> Callable[[ViTDetEncoder], None]:
+    def fault(encoder: ViTDetEncoder) -> None:
         attention = encoder.blocks[block].attn
         attention.rel_pos_h, attention.rel_pos_w = attention.rel_pos_w, attention.rel_pos_h
 
     return fault
 
 
-def flip_relative(encoder: ImageEncoder) -> None:
+def flip_relative(encoder: ViTDetEncoder) -> None:
     attention = encoder.blocks[1].attn
     attention.rel_pos_h = nn.Parameter(attention.rel_pos_h.flip(0))
 
 
-def shift_windows(encoder: ImageEncoder) -> None:
+def shift_windows(encoder: ViTDetEncoder) -> None:
     encoder.blocks[0].attn.window_size = 16
 
 
-def forget_mean(encoder: ImageEncoder) -> None:
+def forget_mean(encoder: ViTDetEncoder) -> None:
     encoder.pixel_mean.zero_()
 
 
-def take_bgr(encoder: ImageEncoder) -> None:
+def take_bgr(encoder: ViTDetEncoder) -> None:
     weight = encoder.patch_embed.proj.weight
     encoder.patch_embed.proj.weight = nn.Parameter(weight.flip(1))
 
 
-def swap_global_and_windowed(encoder: ImageEncoder) -> None:
+def swap_global_and_windowed(encoder: ViTDetEncoder) -> None:
     first, second = encoder.blocks[0].attn, encoder.blocks[1].attn
     first.window_size, second.window_size = 0, 14
 
 
-def coarse_epsilon(encoder: ImageEncoder) -> None:
+def coarse_epsilon(encoder: ViTDetEncoder) -> None:
     # The variances are about one here, so 1e-5 in place of 1e-6 could not be seen.
     for block in encoder.blocks:
         block.norm1.eps = 1e-2
@@ -126,7 +126,7 @@ def coarse_epsilon(encoder: ImageEncoder) -> None:
 )
 @torch.no_grad()
 def test_a_planted_fault_is_seen(
-    small: tuple[Sam, SamClipModel], fault: Callable[[ImageEncoder], None]
+    small: tuple[Sam, SamClipModel], fault: Callable[[ViTDetEncoder], None]
 ) -> None:
     sam, model = small
     image = random_image(336, seed=3)

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from samclip_sdk.modeling.attention import Attention, Block, relative_table
-from samclip_sdk.modeling.config import ImageEncoderConfig
+from samclip_sdk.modeling.attention import Block, bake_relative_positions
+from samclip_sdk.modeling.config import ViTDetConfig
+from samclip_sdk.modeling.neck import build_neck
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 
-class ImageEncoder(nn.Module):
+class ViTDetEncoder(nn.Module):
     """Image to tokens before the neck, for the CLIP head, and embeddings after it, for SAM's.
 
     Runs at any resolution that is a multiple of the patch size: positions are interpolated from
@@ -26,7 +27,7 @@ class ImageEncoder(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, config: ImageEncoderConfig, *, out_chans: int) -> None:
+    def __init__(self, config: ViTDetConfig, *, out_chans: int) -> None:
         super().__init__()
         dim, grid = config.embed_dim, config.grid
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
@@ -43,12 +44,7 @@ class ImageEncoder(nn.Module):
             )
             for index in range(config.depth)
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(dim, out_chans, kernel_size=1, bias=False),
-            LayerNorm2d(out_chans),
-            nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
-            LayerNorm2d(out_chans),
-        )
+        self.neck = build_neck(dim, out_chans=out_chans)
         self.grad_checkpointing = False
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +71,7 @@ class ImageEncoder(nn.Module):
         """In training, computes each layer again on the way back instead of keeping all of it."""
         self.grad_checkpointing = enable
 
-    def at_resolution(self, resolution: int) -> ImageEncoder:
+    def at_resolution(self, resolution: int) -> ViTDetEncoder:
         """Returns a copy whose position tables are baked for `resolution` pixels, for export."""
         baked = copy.deepcopy(self)
         grid = resolution // self.patch_embed.proj.kernel_size[0]
@@ -98,34 +94,9 @@ class PatchEmbed(nn.Module):
         return tokens.permute(0, 2, 3, 1)
 
 
-class LayerNorm2d(nn.Module):
-    """LayerNorm over the channels of [B,C,H,W]."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps [B,C,H,W] to [B,C,H,W]."""
-        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
-        return y.permute(0, 3, 1, 2)
-
-
 def absolute_positions(table: Tensor, grid: int) -> Tensor:
     """Absolute position embeddings [1,grid,grid,C]: the table, bicubic where its grid differs."""
     if table.shape[1] == grid:
         return table
     resized = F.interpolate(table.permute(0, 3, 1, 2), size=(grid, grid), mode="bicubic")
     return resized.permute(0, 2, 3, 1)
-
-
-def bake_relative_positions(block: nn.Module, grid: int) -> None:
-    """Replaces a global block's relative tables by those for a map of `grid` x `grid` tokens."""
-    attention = block.attn
-    assert isinstance(attention, Attention)
-    if attention.window_size:
-        return
-    for name in ("rel_pos_h", "rel_pos_w"):
-        table = relative_table(getattr(attention, name), grid)
-        setattr(attention, name, nn.Parameter(table.detach()))

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from samclip_sdk.modeling.clip_head import ClipHead
 from samclip_sdk.modeling.config import VIT_B
-from samclip_sdk.modeling.image_encoder import ImageEncoder
+from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
 
-encoder = ImageEncoder(VIT_B.image_encoder, out_chans=VIT_B.mask_decoder.embed_dim).eval()
+encoder = ViTDetEncoder(VIT_B.image_encoder, out_chans=VIT_B.mask_decoder.embed_dim).eval()
 head = ClipHead(VIT_B).eval()
 with torch.inference_mode():
     tokens, _ = encoder(torch.zeros(1, 3, 1024, 1024, dtype=torch.uint8))

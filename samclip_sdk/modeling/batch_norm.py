@@ -1,0 +1,107 @@
+"""BatchNorm that training leaves alone, and that an export no longer has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Makes each BatchNorm's weight and bias buffers: no optimiser sees them, whatever it is told.
+
+    The names in the state dict stay. Keeping the modules in eval mode is the owner's part.
+    """
+    for norm in _batch_norms(module):
+        for name in ("weight", "bias"):
+            values = getattr(norm, name).detach().clone()
+            delattr(norm, name)
+            norm.register_buffer(name, values)
+
+
+def keep_batch_statistics(module: nn.Module) -> None:
+    """Puts every BatchNorm into eval mode."""
+    for norm in _batch_norms(module):
+        norm.eval()
+
+
+@torch.no_grad()
+def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
+    """Rewrites a module in eval mode so that it has no BatchNorm; its answers stay.
+
+    One that follows a convolution of the same submodule disappears in that one's weights. Another,
+    such as one in front of an attention, whose input is also a residual, becomes a scale and a
+    shift. The activation that timm keeps within a BatchNorm stays.
+
+    Args:
+        module: its parameters may be frozen; it must be nobody else's.
+        example: what its forward takes; it is run once, to see what follows what.
+    """
+    for path, conv in _what_they_follow(module, example=example).items():
+        norm = module.get_submodule(path)
+        assert isinstance(norm, nn.BatchNorm2d)
+        scale, shift = _scale_and_shift(norm)
+        if conv is None:
+            linear: nn.Module = _Affine(scale, shift)
+        else:
+            bias = 0 if conv.bias is None else conv.bias
+            conv.weight = nn.Parameter(conv.weight * scale.view(-1, 1, 1, 1))
+            conv.bias = nn.Parameter(bias * scale + shift)
+            linear = nn.Identity()
+        activation = getattr(norm, "act", nn.Identity())
+        module.set_submodule(path, nn.Sequential(linear, activation))
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a BatchNorm in eval mode multiplies each channel by, and then adds: [C], [C]."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    return [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
+
+
+def _what_they_follow(module: nn.Module, *, example: Tensor) -> dict[str, nn.Conv2d | None]:
+    """Each BatchNorm that the forward runs, by its path, and the convolution to fold it into."""
+    paths = {each: path for path, each in module.named_modules()}
+    made: dict[int, tuple[Tensor, nn.Module]] = {}
+    found: dict[str, nn.Conv2d | None] = {}
+
+    def remember(conv: nn.Module, _: object, output: Tensor) -> None:
+        made[id(output)] = output, conv  # the output too: no other tensor shall get its id
+
+    def look_up(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        _, conv = made.get(id(inputs[0]), (None, None))
+        found[paths[norm]] = None
+        if isinstance(conv, nn.Conv2d) and _owner(paths[conv]) == _owner(paths[norm]):
+            found[paths[norm]] = conv
+
+    convolutions = [each for each in module.modules() if isinstance(each, nn.Conv2d)]
+    hooks = [each.register_forward_hook(remember) for each in convolutions]
+    hooks += [each.register_forward_pre_hook(look_up) for each in _batch_norms(module)]
+    module(example)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _owner(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+class _Affine(nn.Module):
+    """A scale and a shift of each channel of [B,C,H,W]."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale.view(-1, 1, 1))
+        self.register_buffer("shift", shift.view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,H,W] to [B,C,H,W]."""
+        return x * self.scale + self.shift

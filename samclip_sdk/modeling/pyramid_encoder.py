@@ -1,0 +1,134 @@
+"""A convolutional image encoder: a timm backbone's strides 8, 16 and 32, fused to stride 16.
+
+The paper names such backbones as its next step (appendix E). From outside it is the ViT's equal.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.modeling.batch_norm import (
+    fold_batch_norm,
+    freeze_batch_norm,
+    keep_batch_statistics,
+)
+from samclip_sdk.modeling.config import PyramidConfig
+from samclip_sdk.modeling.neck import LayerNorm2d, build_neck
+
+STRIDES = (8, 16, 32)
+
+
+class PyramidEncoder(nn.Module):
+    """Image to tokens before the neck, for the CLIP head, and embeddings after it, for SAM's.
+
+    Runs at any resolution that is a multiple of 32. The backbone's BatchNorm is frozen: training
+    changes neither its statistics nor its weights.
+
+    Attributes:
+        backbone: timm's network; the state dict has timm's own names for it.
+
+    Raises:
+        ValueError: timm has no such backbone, or it has not the three strides.
+        RuntimeMissingError: timm is not installed.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: PyramidConfig, *, out_chans: int) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.backbone: Any = _create_backbone(config.backbone)
+        info = self.backbone.feature_info
+        self._places = tuple(info.reduction().index(each) for each in STRIDES)
+        fine, middle, coarse = (info.channels()[each] for each in self._places)
+        freeze_batch_norm(self.backbone)
+        # Stride 8 by all four of its cells, not by their average: edges need it.
+        self.lateral_8 = nn.Conv2d(fine, dim, kernel_size=2, stride=2)
+        self.lateral_16 = nn.Conv2d(middle, dim, kernel_size=1)
+        self.lateral_32 = nn.Conv2d(coarse, dim, kernel_size=1)
+        self.mix = nn.Sequential(
+            LayerNorm2d(dim),
+            nn.Conv2d(dim, dim, kernel_size=3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(dim, dim, kernel_size=1),
+        )
+        self.neck = build_neck(dim, out_chans=out_chans)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes letterboxed images.
+
+        Args:
+            image: [B,3,S,S], RGB 0..255, uint8 or float.
+
+        Returns:
+            image_tokens [B,C,g,g] and image_embeddings [B,out_chans,g,g], g = S / 16.
+        """
+        x = (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        features = self.backbone(x)
+        tokens = self.fuse(*(features[each] for each in self._places))
+        return tokens, self.neck(tokens)
+
+    def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        """Maps the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on, to tokens.
+
+        Returns:
+            image_tokens [B,C,S/16,S/16].
+        """
+        upsampled = F.interpolate(self.lateral_32(coarse), scale_factor=2.0, mode="bilinear")
+        x = self.lateral_8(fine) + self.lateral_16(middle) + upsampled
+        tokens: Tensor = x + self.mix(x)
+        return tokens
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """In training, computes each stage again on the way back instead of keeping all of it."""
+        self.backbone.set_grad_checkpointing(enable)
+
+    def at_resolution(self, resolution: int) -> PyramidEncoder:
+        """Returns a copy for export: branches merged, BatchNorm folded into the convolutions.
+
+        It runs at any other resolution too.
+        """
+        from timm.utils.model import reparameterize_model
+
+        folded = copy.deepcopy(self).eval()
+        folded.backbone = reparameterize_model(folded.backbone, inplace=True)
+        fold_batch_norm(folded.backbone, example=torch.zeros(1, 3, 64, 64))
+        return folded
+
+    def train(self, mode: bool = True) -> PyramidEncoder:
+        """Leaves every BatchNorm in eval mode."""
+        super().train(mode)
+        keep_batch_statistics(self.backbone)
+        return self
+
+
+def _create_backbone(name: str) -> Any:
+    """A timm network that answers with its features, random as timm draws it: no download."""
+    try:
+        import timm
+    except ImportError as error:
+        raise RuntimeMissingError(
+            f'timm cannot be imported ({error}): pip install "samclip-sdk[torch]"'
+        ) from error
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no backbone {name!r}: timm.list_models() tells them")
+    try:
+        backbone: Any = timm.create_model(name, pretrained=False, features_only=True)
+    except (RuntimeError, AttributeError, AssertionError, KeyError) as error:
+        raise ValueError(f"the backbone {name} gives no features by stride: {error}") from error
+    strides = backbone.feature_info.reduction()
+    if missing := [each for each in STRIDES if each not in strides]:
+        raise ValueError(
+            f"the backbone {name} has no features of stride {', '.join(map(str, missing))}: its "
+            f"strides are {', '.join(map(str, strides))}"
+        )
+    return backbone

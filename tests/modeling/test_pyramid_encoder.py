@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import PyramidConfig
+from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
+from tests.student import STUDENT
+
+BACKBONE = "test_efficientnet"  # timm's own smallest: 80,000 parameters
+
+
+def new_encoder(backbone: str = BACKBONE, *, seed: int = 0) -> PyramidEncoder:
+    """An encoder whose every parameter and statistic shows."""
+    torch.manual_seed(seed)
+    config = PyramidConfig(image_size_px=64, backbone=backbone, embed_dim=32)
+    encoder = PyramidEncoder(config, out_chans=16).eval()
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = 0.1 * torch.randn(module.num_features)
+            module.running_var = torch.rand(module.num_features) + 0.5
+            module.weight = 1 + 0.2 * torch.randn(module.num_features)
+            module.bias = 0.1 * torch.randn(module.num_features)
+    return encoder
+
+
+def image(side: int, *, batch: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (batch, 3, side, side), generator=generator, dtype=torch.uint8)
+
+
+def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    return [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("side", [32, 64, 96, 288])
+def test_any_multiple_of_32_runs(side: int) -> None:
+    tokens, embeddings = new_encoder()(image(side, batch=2))
+    assert tokens.shape == (2, 32, side // 16, side // 16)
+    assert embeddings.shape == (2, 16, side // 16, side // 16)
+
+
+def test_the_embeddings_are_the_neck_of_the_tokens() -> None:
+    encoder = new_encoder()
+    tokens, embeddings = encoder(image(64))
+    assert torch.equal(encoder.neck(tokens), embeddings)
+
+
+def test_uint8_and_float_are_the_same_image() -> None:
+    encoder = new_encoder()
+    for ints, floats in zip(encoder(image(64)), encoder(image(64).float()), strict=True):
+        assert torch.equal(ints, floats)
+
+
+def test_the_backbone_sees_normalised_pixels() -> None:
+    config = PyramidConfig(
+        image_size_px=64, backbone=BACKBONE, pixel_mean=(1, 2, 3), pixel_std=(2, 4, 8)
+    )
+    encoder = PyramidEncoder(config, out_chans=16).eval()
+    seen: list[Tensor] = []
+    encoder.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(torch.full((1, 3, 64, 64), 9, dtype=torch.uint8))
+    assert seen[0][0, :, 5, 7].tolist() == [4, 1.75, 0.75]
+
+
+def test_the_three_strides_meet_cell_by_cell() -> None:
+    """Stride 8 keeps the place of each of its four cells, stride 32 is a bilinear map."""
+    encoder = new_encoder()
+    with torch.no_grad():
+        for name in ("lateral_8", "lateral_16", "lateral_32"):
+            lateral = getattr(encoder, name)
+            lateral.weight.zero_()
+            lateral.bias.zero_()
+        encoder.mix[3].weight.zero_()
+        encoder.mix[3].bias.zero_()
+        encoder.lateral_8.weight[0, 0] = torch.tensor([[1.0, 10.0], [100.0, 1000.0]])
+        encoder.lateral_16.weight[0, 0, 0, 0] = 1
+        encoder.lateral_32.weight[0, 0, 0, 0] = 1
+        channels = [encoder.lateral_8, encoder.lateral_16, encoder.lateral_32]
+        fine, middle, coarse = (
+            torch.zeros(1, each.in_channels, side, side)
+            for each, side in zip(channels, (8, 4, 2), strict=True)
+        )
+        fine[0, 0, :2, 2:4] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        middle[0, 0, 3, 0] = 7
+        coarse[0, 0, 1, 1] = 16
+        tokens = encoder.fuse(fine, middle, coarse)
+    # Two cells become four: their centres lie a quarter of the way in.
+    assert tokens[0, 0].tolist() == [
+        [0, 4321, 0, 0],
+        [0, 1, 3, 4],
+        [0, 3, 9, 12],
+        [7, 4, 12, 16],
+    ]
+    assert not tokens[0, 1:].any()
+
+
+def test_training_changes_no_batch_norm() -> None:
+    """Whatever an optimiser is given, and however often `train` is called."""
+    encoder = new_encoder().requires_grad_(True).train()
+    norms = batch_norms(encoder)
+    assert norms
+    assert not any(norm.training for norm in norms)
+    before = {
+        name: tensor.clone()
+        for name, tensor in encoder.state_dict().items()
+        if name.startswith("backbone.") and ".bn" in name
+    }
+    assert any(name.endswith("bn1.weight") for name in before)
+    first = next(encoder.backbone.parameters()).detach().clone()
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+    tokens, embeddings = encoder(image(64, batch=2))
+    (tokens.square().mean() + embeddings.mean()).backward()
+    optimizer.step()
+    after = encoder.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert not torch.equal(next(encoder.backbone.parameters()), first)
+
+
+def test_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for enable in (False, True):
+        encoder = new_encoder().train()
+        encoder.set_grad_checkpointing(enable)
+        encoder(image(64))[1].square().mean().backward()
+        gradients.append([each.grad.clone() for each in encoder.backbone.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", [BACKBONE, "test_resnet"])
+def test_folding_keeps_the_answer(backbone: str) -> None:
+    encoder = new_encoder(backbone)
+    folded = encoder.at_resolution(96)
+    assert batch_norms(encoder)
+    assert not batch_norms(folded)
+    with torch.inference_mode():
+        for actual, expected in zip(folded(image(96)), encoder(image(96)), strict=True):
+            torch.testing.assert_close(actual, expected, rtol=0, atol=2e-5)
+
+
+def test_folding_leaves_the_encoder_alone() -> None:
+    encoder = new_encoder()
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    encoder.at_resolution(64)
+    after = encoder.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite2", "repvit_m1_1", "fastvit_mci0"])
+def test_the_presets_backbones_fold(backbone: str) -> None:
+    """Fastvit has a BatchNorm before an attention: its input is a convolution's, and a residual."""
+    encoder = new_encoder(backbone)
+    folded = encoder.at_resolution(96)
+    assert not batch_norms(folded)
+    with torch.inference_mode():
+        for actual, expected in zip(folded(image(96)), encoder(image(96)), strict=True):
+            assert (actual - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_the_backbone_is_as_timm_draws_it() -> None:
+    config = STUDENT.model_copy(
+        update={"image_encoder": PyramidConfig(backbone=BACKBONE, embed_dim=32, image_size_px=64)}
+    )
+    model = build_model(config, seed=5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        drawn = timm.create_model(BACKBONE, features_only=True).state_dict()
+    own = model.image_encoder.backbone.state_dict()
+    assert own.keys() == drawn.keys()
+    assert all(torch.equal(own[name], tensor) for name, tensor in drawn.items())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "said"),
+    [
+        ("efficientnet_lite9", "timm has no backbone 'efficientnet_lite9'"),
+        ("hf-hub:timm/resnet18", "timm has no backbone 'hf-hub:timm/resnet18'"),
+        ("test_vit", "the backbone test_vit has no features of stride 8, 32: its strides are 16"),
+    ],
+)
+def test_a_backbone_that_does_not_fit(backbone: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        PyramidEncoder(PyramidConfig(backbone=backbone), out_chans=16)
+
+
+def test_a_missing_timm_is_told() -> None:
+    """And a model without a backbone of timm's needs none."""
+    code = (
+        "import sys; sys.modules['timm'] = None\n"
+        "from samclip_sdk.modeling.build import build_model\n"
+        "from samclip_sdk.modeling.config import MOBILE\n"
+        "from tests.student import STUDENT\n"
+        "build_model(STUDENT)\n"
+        "build_model(MOBILE)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("samclip_sdk.errors.RuntimeMissingError: timm cannot be imported")
+    assert last.endswith('pip install "samclip-sdk[torch]"')
