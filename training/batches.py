@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,6 +24,11 @@ class Joined(Dataset[dict[str, Batch]]):
 
     def __getitem__(self, index: int) -> dict[str, Batch]:
         return {name: dataset[index] for name, dataset in self.datasets.items()}
+
+
+def stack_images(images: Sequence[np.ndarray]) -> Tensor:
+    """Stacks images uint8 [S,S,3] as [B,3,S,S]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def batches(dataset: Dataset[Any], indices: Sequence[int], *, workers: int) -> Iterator[Any]:

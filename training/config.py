@@ -125,6 +125,79 @@ class Sa1b(_Settings):
     prompts: int = Field(gt=0)
 
 
+class PhotographSettings(_Settings):
+    """What differs for one set of `Photographs`.
+
+    Args:
+        weight: on how often its pictures are drawn; 0 leaves the set out.
+        cap: that many pictures of it count, where it has more: a set of n is drawn as seldom as
+            if it had `cap`.
+        pictures: folder of its pictures.
+        complete: whether all that its categories name is labelled; if not given, it is as the set
+            says.
+        open: whether anybody may use its pictures; likewise.
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    cap: int | None = Field(default=None, gt=0)
+    pictures: str = "images"
+    complete: bool | None = None
+    open: bool | None = None
+
+
+class Photographs(_Settings):
+    """Sets of photographs in COCO's layout, each a folder below `root`.
+
+    Args:
+        root: every folder in it with an `instances.json` is a set.
+        sets: what differs for some of them, by name.
+        terms: `open` leaves out the sets that not anybody may use.
+        held_out: a text file of nouns, a line each, whose names are never used: neither a label
+            nor a mask's name nor a caption that holds one as a whole word. The pictures serve
+            without them, and the masks serve SAM.
+        balance: what a concept that n pictures show weighs in each of them is n to the power of
+            minus this: 0 draws pictures evenly, 1 concepts.
+    """
+
+    source: Literal["photographs"]
+    root: Path
+    sets: dict[str, PhotographSettings] = {}
+    terms: Literal["open", "all"] = "all"
+    held_out: Path | None = None
+    balance: float = Field(default=0.5, ge=0, le=1)
+
+
+class PhotographPictures(Photographs):
+    """D_CLIP from photographs, at one of `resolutions`, a pixel budget a batch."""
+
+    resolutions: tuple[int, ...] = Field(min_length=1)
+    pixels_per_batch: int = Field(gt=0)
+
+    def size(self, resolution: int) -> int:
+        """Pictures in a batch at `resolution`."""
+        return max(1, self.pixels_per_batch // resolution**2)
+
+
+class PhotographScenes(Photographs):
+    """D_SAM from photographs with masks, with simulated prompts, and regions for the CLIP head.
+
+    In a share `paste` of the pictures, one to three things cut out of others are pasted.
+    """
+
+    resolution: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    prompts: int = Field(gt=0)
+    random_regions: int = Field(default=0, ge=0)
+    paste: float = Field(default=0.0, ge=0, le=1)
+
+
+class LabelledPhotographs(Photographs):
+    """Photographs with names and where they are, to teach a dense CLIP teacher."""
+
+    resolution: int = Field(gt=0)
+    batch: int = Field(gt=0)
+
+
 class ClipTeacherConfig(_Settings):
     """The small CLIP: a timm image tower and a text tower, trained contrastively.
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from training.batches import PATCH_PX, Batch
+from training.batches import PATCH_PX, Batch, stack_images
 from training.composed.corpus import Corpus
 from training.composed.prompts import Prompts, sample_prompts, sample_regions
 from training.composed.scenes import Scene, compose_scene
@@ -40,7 +39,7 @@ class PictureBatches(Dataset[Batch]):
         for row, scene in enumerate(pictures):
             nouns[row, scene.labels] = True
         return {
-            "images": stack_images([scene for scene, _ in padded]),
+            "images": stack_images([scene.image for scene, _ in padded]),
             "token_mask": torch.from_numpy(np.stack([mask for _, mask in padded])),
             "nouns": nouns,
         }
@@ -87,24 +86,23 @@ class SceneBatches(Dataset[Batch]):
                 continue
             prompts = sample_prompts(scene, rng, count=self.config.prompts)
             regions = sample_regions(
-                scene, rng, boxes=prompts.boxes, random_regions=self.config.random_regions
+                prompts.boxes,
+                rng,
+                width_px=self.config.resolution,
+                height_px=self.config.resolution,
+                random_regions=self.config.random_regions,
             )
             scenes.append(scene)
             masks.append(token_mask)
             rows.append((prompts, regions))
         return {
-            "images": stack_images(scenes),
+            "images": stack_images([scene.image for scene in scenes]),
             "token_mask": torch.from_numpy(np.stack(masks)),
             "point_coords": torch.from_numpy(np.concatenate([p.coords for p, _ in rows])),
             "point_labels": torch.from_numpy(np.concatenate([p.labels for p, _ in rows])),
             "targets": torch.from_numpy(np.concatenate([p.targets for p, _ in rows])),
             "regions": torch.from_numpy(np.concatenate([r for _, r in rows])),
         }
-
-
-def stack_images(scenes: list[Scene]) -> Tensor:
-    """Stacks images [S,S,3] as uint8 [B,3,S,S]."""
-    return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
 
 
 def pad_randomly(scene: Scene, rng: np.random.Generator) -> tuple[Scene, np.ndarray]:

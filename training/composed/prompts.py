@@ -70,21 +70,35 @@ def prompt_objects(
 
 
 def sample_regions(
-    scene: Scene, rng: np.random.Generator, *, boxes: np.ndarray, random_regions: int
+    boxes: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    width_px: int,
+    height_px: int,
+    random_regions: int,
 ) -> np.ndarray:
     """Boxes float32 [R,4] to compare CLIP features in: one around each prompt's, some at random.
 
     Nothing at all if `random_regions` is 0.
+
+    Args:
+        boxes: float32 [K,4], XYXY, of the objects asked for.
+        rng: the only source of chance.
+        width_px: of the picture, at the top left of the model's input.
+        height_px: likewise.
+        random_regions: how many are drawn anywhere in the picture.
     """
     if not random_regions:
         return np.zeros((0, 4), np.float32)
-    size = scene.image.shape[0]
+    size = min(width_px, height_px)
     margin = rng.uniform(0.0, 0.15, size=(len(boxes), 4)) * np.array([-1, -1, 1, 1])
     around = boxes + margin * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     side = size * rng.uniform(0.12, 0.5, size=random_regions)
-    corner = rng.uniform(0, size - side, size=(2, random_regions))
+    limits = np.array([width_px, height_px])
+    corner = rng.uniform(0, limits[:, None] - side, size=(2, random_regions))
     anywhere = np.stack([*corner, *(corner + side)], axis=1)
-    return np.concatenate([around, anywhere]).clip(0, size).astype(np.float32)
+    regions = np.concatenate([around, anywhere]).clip(0, np.tile(limits, 2))
+    return regions.astype(np.float32)
 
 
 def noisy_box(box: np.ndarray, rng: np.random.Generator, *, size_px: int) -> np.ndarray:

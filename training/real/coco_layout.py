@@ -70,11 +70,6 @@ class Annotation(NamedTuple):
     semantic: bool
     segmentation: bytes
 
-    @property
-    def promptable(self) -> bool:
-        """Whether it has the mask of one thing, so that a point or a box can ask for it."""
-        return bool(self.segmentation) and not self.crowd and not self.semantic
-
 
 def clean_name(name: str) -> str:
     """A name as it is compared and taught: in lower case, words apart by one space."""

@@ -39,12 +39,16 @@ def random_crop(image: np.ndarray, rng: np.random.Generator, *, resolution: int)
 
 
 def random_crop_box(
-    height_px: int, width_px: int, *, rng: np.random.Generator
+    height_px: int,
+    width_px: int,
+    *,
+    rng: np.random.Generator,
+    scale: tuple[float, float] = SCALE,
 ) -> tuple[int, int, int, int]:
     """Draws a crop XYXY as torchvision's RandomResizedCrop does, with its central fallback."""
     low, high = RATIO
     for _ in range(_TRIES):
-        area = height_px * width_px * rng.uniform(*SCALE)
+        area = height_px * width_px * rng.uniform(*scale)
         ratio = math.exp(rng.uniform(math.log(low), math.log(high)))
         width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < width <= width_px and 0 < height <= height_px:

@@ -46,6 +46,12 @@ class PhotographSet:
         sizes: int32 [N,2], height and width of each picture in pixels.
         splits: uint8 [N], indices in `SPLITS`. A picture without one is of "val" or of
             "calibration" in one case of a hundred each, by a hash of its name, else of "train".
+        starts: int64 [N+1]; the annotations of picture i are those from starts[i] to starts[i+1].
+        annotated: int32 [M], the category of each annotation.
+        boxes: float32 [M,4], as `Annotation.box`.
+        areas_px: float32 [M], as `Annotation.area_px`.
+        has_mask: bool [M], whether there is a segmentation.
+        promptable: bool [M], whether it is the mask of one thing, which a prompt can ask for.
 
     Raises:
         TrainingError: there is no such set, its JSON file is missing or damaged, or a picture has
@@ -97,7 +103,7 @@ class PhotographSet:
         ]
 
     def annotation(self, number: int) -> Annotation:
-        """One annotation by its number: those of picture i are `starts[i]` to `starts[i + 1]`."""
+        """One annotation by its number."""
         return Annotation(
             category=int(self.annotated[number]),
             box=self.boxes[number],
@@ -192,11 +198,8 @@ class PhotographSet:
             np.int64
         )
         self._text = b"".join(texts)
-
-    @property
-    def has_mask(self) -> np.ndarray:
-        """Which annotations have a mask: bool [M]."""
-        return np.diff(self._ends) > 0
+        self.has_mask = np.diff(self._ends) > 0
+        self.promptable = self.has_mask & ~self.crowd & ~self.semantic
 
     def _check_files(self) -> None:
         folders = {os.path.dirname(name) for name in self.file_names}

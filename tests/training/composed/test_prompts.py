@@ -82,18 +82,24 @@ def test_noisy_boxes_stay_near_and_inside(scene: Scene, seed: int) -> None:
 @given(scenes(), seeds)
 def test_regions_hold_the_objects_and_stay_inside(scene: Scene, seed: int) -> None:
     regions = sample_regions(
-        scene, np.random.default_rng(seed), boxes=scene.boxes, random_regions=2
+        scene.boxes,
+        np.random.default_rng(seed),
+        width_px=SIZE,
+        height_px=SIZE - 10,
+        random_regions=2,
     )
     assert regions.shape == (len(scene.boxes) + 2, 4)
     assert (regions >= 0).all()
-    assert (regions <= SIZE).all()
-    assert (regions[:, 2:] > regions[:, :2]).all()
+    assert (regions <= [SIZE, SIZE - 10, SIZE, SIZE - 10]).all()
+    assert (regions[len(scene.boxes) :, 2:] > regions[len(scene.boxes) :, :2]).all()
     around = regions[: len(scene.boxes)]
-    assert (around[:, :2] <= scene.boxes[:, :2]).all()
-    assert (around[:, 2:] >= scene.boxes[:, 2:]).all()
+    held = scene.boxes.clip(max=[SIZE, SIZE - 10, SIZE, SIZE - 10])
+    assert (around[:, :2] <= held[:, :2]).all()
+    assert (around[:, 2:] >= held[:, 2:]).all()
 
 
 @given(scenes())
 def test_no_regions_unless_asked_for(scene: Scene) -> None:
     rng = np.random.default_rng(0)
-    assert sample_regions(scene, rng, boxes=scene.boxes, random_regions=0).shape == (0, 4)
+    regions = sample_regions(scene.boxes, rng, width_px=SIZE, height_px=SIZE, random_regions=0)
+    assert regions.shape == (0, 4)

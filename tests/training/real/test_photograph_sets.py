@@ -73,17 +73,18 @@ def test_annotations_are_those_of_their_picture(folder: Path) -> None:
     found = PhotographSet(folder)
     dog, cats = found.annotations(0)
     assert (dog.category, dog.box.tolist(), dog.area_px) == (1, [70, 5, 90, 80], 1500)
-    assert (dog.crowd, dog.semantic, dog.promptable) == (False, False, True)
-    assert (cats.category, cats.semantic, cats.promptable) == (0, True, False)
+    assert (dog.crowd, dog.semantic) == (False, False)
+    assert (cats.category, cats.semantic) == (0, True)
     for one, mask in ((dog, DOG), (cats, CAT)):
         decoded = decode_mask(one.segmentation, height_px=HEIGHT, width_px=WIDTH)
         np.testing.assert_array_equal(decoded, mask)
     assert found.annotations(1) == []
     box, crowd = found.annotations(2)
-    assert (box.segmentation, box.promptable, box.area_px) == (b"", False, 1200)
+    assert (box.segmentation, box.area_px) == (b"", 1200)
     assert box.box.tolist() == [1, 2, 31, 42]
-    assert (crowd.crowd, crowd.promptable) == (True, False)
+    assert crowd.crowd
     assert found.has_mask.tolist() == [True, True, False, True]
+    assert found.promptable.tolist() == [True, False, False, False]
 
 
 def test_pycocotools_reads_a_set_with_our_fields(folder: Path) -> None:

@@ -1,0 +1,137 @@
+"""Which sets serve, what is held out, and how often each picture is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from training.config import Photographs as Settings
+from training.config import PhotographSettings
+from training.errors import TrainingError
+from training.real.photograph_draws import Draw
+from training.real.photographs import Photographs
+
+BOX = rectangle(10, 10, 60, 60)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twelve cats, one of them with a dog, in `a`; a cat of "val" and three others in `b`."""
+    cats = [(picture(), [annotation(1, BOX)], {}) for _ in range(11)]
+    both = (picture(), [annotation(1, BOX), annotation(2, BOX), annotation(1, BOX)], {})
+    write_set(
+        tmp_path / "a",
+        [*cats, both],
+        info={"open": True, "complete": True},
+        categories=["cat", "dog", "fire engine"],
+        captions=[(1, "a cat"), (1, "two Dogs"), (1, "a hotdog")],
+    )
+    write_set(
+        tmp_path / "b",
+        [
+            (picture(), [annotation(1, BOX)], {"split": "val"}),
+            (picture(), [annotation(2, BOX)], {"labels": ["wood"]}),
+            (picture(), [], {"labels": ["wood", "dog house", "oak"]}),
+            (picture(), [], {}),
+        ],
+        categories=["cat", {"name": "region", "nameless": True}],
+    )
+    return tmp_path
+
+
+def load(root: Path, split: Any = "train", **more: Any) -> Photographs:
+    return Photographs(Settings(source="photographs", root=root, **more), split=split)
+
+
+def weights(photographs: Photographs) -> np.ndarray:
+    every = np.arange(len(photographs))
+    return photographs.weights(every, [photographs.concepts(each) for each in every])
+
+
+def test_pictures_of_a_split_are_numbered_through(root: Path) -> None:
+    train = load(root)
+    assert (len(train), train.owners.tolist()) == (15, [0] * 12 + [1] * 3)
+    assert train.rows.tolist() == [*range(12), 1, 2, 3]
+    assert train.names == ("cat", "dog", "dog house", "fire engine", "oak", "wood")
+    val = load(root, "val")
+    assert (len(val), val.names) == (1, train.names)
+    assert [train[each].found.name for each in (0, 14)] == ["a", "b"]
+    assert train.labels(13) == [5, 2, 4]
+    assert train.absent(0) == [1, 3]
+    assert train.absent(12) == []
+    assert train[11].concepts(train[11].numbers).tolist() == [0, 1, 0]
+
+
+def test_a_concept_weighs_by_the_pictures_that_show_it(root: Path) -> None:
+    """Twelve cats, one dog, two of wood, and one of nothing in `b`."""
+    train = load(root)
+    assert [train.concepts(each).tolist() for each in (0, 11, 12, 13, 14)] == [
+        [0],
+        [0, 1],
+        [5],
+        [5],
+        [-1],
+    ]
+    cat, wood = 12**-0.5, 2**-0.5
+    expected = np.array([cat] * 11 + [cat + 1, wood, wood, 1])
+    np.testing.assert_allclose(weights(train), expected / expected.sum())
+    even = np.array([1.0] * 11 + [2, 1, 1, 1])
+    np.testing.assert_allclose(weights(load(root, balance=0)), even / even.sum())
+
+
+def test_sets_have_weights_and_caps(root: Path) -> None:
+    plain = weights(load(root))
+    own = {"a": PhotographSettings(cap=3), "b": PhotographSettings(weight=2, cap=50)}
+    expected = plain * ([3 / 12] * 12 + [2] * 3)
+    np.testing.assert_allclose(weights(load(root, sets=own)), expected / expected.sum())
+    alone = load(root, sets={"b": PhotographSettings(weight=0)})
+    assert [each.name for each in alone.sets] == ["a"]
+
+
+def test_terms_leave_sets_out(root: Path) -> None:
+    assert [each.name for each in load(root, terms="open").sets] == ["a"]
+    told = {"a": PhotographSettings(open=False), "b": PhotographSettings(open=True)}
+    assert [each.name for each in load(root, terms="open", sets=told).sets] == ["b"]
+    told = {"a": PhotographSettings(open=False)}
+    with pytest.raises(TrainingError, match=r"of 2 sets .* none is that anybody may use"):
+        load(root, terms="open", sets=told)
+    nothing = {name: PhotographSettings(weight=0) for name in "ab"}
+    with pytest.raises(TrainingError, match=r"none is with a weight above 0"):
+        load(root, sets=nothing)
+
+
+def test_held_out_nouns_have_no_name_anywhere(root: Path, tmp_path: Path) -> None:
+    """Neither in masks, nor in labels or captions that hold the word; the pictures stay."""
+    (tmp_path / "held_out.txt").write_text("Dog\nfire_engine\n")
+    train = load(root, held_out=tmp_path / "held_out.txt")
+    assert len(train) == 15
+    assert train.names == ("cat", "oak", "wood")
+    assert train[11].concepts(train[11].numbers).tolist() == [0, -1, 0]
+    assert train.labels(13) == [2, 1]
+    assert train.absent(0) == []
+    assert train.captions(0) == ("a cat", "a hotdog")
+    assert load(root).captions(0) == ("a cat", "two Dogs", "a hotdog")
+    with pytest.raises(TrainingError, match=r"none.txt cannot be read"):
+        load(root, held_out=tmp_path / "none.txt")
+
+
+def test_what_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"there is no set coco below .*, which has a, b"):
+        load(root, sets={"coco": PhotographSettings()})
+    with pytest.raises(TrainingError, match=r"no photograph below .* is in the split calibration"):
+        load(root, "calibration")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match=r"there is no set of photographs below .*empty"):
+        load(tmp_path / "empty")
+
+
+def test_draws_follow_the_weights() -> None:
+    draw = Draw(np.array([0.5, 0, 0.3, 0.2, 0]))
+    rng = np.random.default_rng(0)
+    counts = np.bincount([draw(rng) for _ in range(4000)], minlength=5)
+    assert counts[[1, 4]].tolist() == [0, 0]
+    np.testing.assert_allclose(counts / 4000, [0.5, 0, 0.3, 0.2, 0], atol=0.03)

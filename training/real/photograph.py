@@ -1,0 +1,80 @@
+"""One photograph of a set: its annotations, and what a view shows of its colours and masks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from training.real.coco_layout import Annotation
+from training.real.photograph_masks import decode_mask
+from training.real.photograph_sets import PhotographSet
+from training.real.photograph_views import View, draw_view, recolour, render, whole_view
+
+
+class Photograph(NamedTuple):
+    """A picture of a set.
+
+    Attributes:
+        found: the set.
+        row: the picture's number in it.
+        category_names: int64 [C], a number for the name of each category; -1 of one without.
+    """
+
+    found: PhotographSet
+    row: int
+    category_names: np.ndarray
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of its annotations, int64 [n]."""
+        return np.arange(self.found.starts[self.row], self.found.starts[self.row + 1])
+
+    def prompted(self, *, least_px: float, resolution: int) -> np.ndarray:
+        """The numbers of the annotations that a prompt may ask for.
+
+        Args:
+            least_px: area that a mask must have where the picture fills the resolution.
+            resolution: side of the model's input.
+        """
+        numbers = self.numbers
+        scale = resolution / self.found.sizes[self.row].max()
+        large = self.found.areas_px[numbers] * scale**2 >= least_px
+        asked: np.ndarray = numbers[large & self.found.promptable[numbers]]
+        return asked
+
+    def concepts(self, numbers: np.ndarray) -> np.ndarray:
+        """What annotations are of: int64 [n], -1 where that has no name."""
+        concepts: np.ndarray = self.category_names[self.found.annotated[numbers]]
+        return concepts
+
+    def draw_view(self, rng: np.random.Generator, *, resolution: int, augment: bool) -> View:
+        """A view of it: drawn if `augment`, else the whole."""
+        height, width = self.found.sizes[self.row].tolist()
+        if augment:
+            return draw_view(height, width, rng, resolution=resolution)
+        return whole_view(height, width, resolution=resolution)
+
+    def image(self, view: View) -> np.ndarray:
+        """What a view shows: uint8 [S,S,3].
+
+        Raises:
+            BrokenRecord: it cannot be read, or is of another size than its set says.
+        """
+        height, width = self.found.sizes[self.row].tolist()
+        return render(self.found.path(self.row), view, height_px=height, width_px=width)
+
+    def recoloured(self, view: View, rng: np.random.Generator) -> np.ndarray:
+        """The same, its colours changed a little."""
+        image = self.image(view)
+        recolour(image, view, rng)
+        return image
+
+    def mask(self, annotation: Annotation, view: View) -> np.ndarray:
+        """An annotation's mask in a view: bool [S,S].
+
+        Raises:
+            BrokenRecord: it is damaged, or of another size than the picture.
+        """
+        height, width = self.found.sizes[self.row].tolist()
+        return view.mask(decode_mask(annotation.segmentation, height_px=height, width_px=width))

@@ -1,0 +1,196 @@
+"""Photographs of several sets on one side of the split, and how often each of them is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from training.config import Photographs as Settings
+from training.config import PhotographSettings
+from training.errors import TrainingError
+from training.real.captioned_pictures import named_labels, read_labels
+from training.real.coco_layout import INSTANCES_NAME, SPLITS, PhotographSplit, clean_name
+from training.real.photograph import Photograph
+from training.real.photograph_sets import PhotographSet
+
+
+class Photographs:
+    """The pictures of several sets, numbered through from 0.
+
+    A name that holds a held-out noun as whole words, in the singular or a plural in -s or -es, is
+    as if nobody had given it.
+
+    Args:
+        settings: where they are, and which of them.
+        split: "train", "val" or "calibration".
+
+    Attributes:
+        sets: that are used, in the order of their names.
+        owners: int64 [N], the set of each picture.
+        rows: int64 [N], its number in the set.
+        names: all that may be taught, sorted: of categories, and of labels of whole pictures.
+
+    Raises:
+        TrainingError: there is no set, none with such terms, or no picture in the split; a setting
+            is of a set that does not exist; or a set is damaged.
+    """
+
+    def __init__(self, settings: Settings, *, split: PhotographSplit) -> None:
+        cv2.setNumThreads(0)  # Training runs one process a core; OpenCV's threads would fight them.
+        self.settings = settings
+        self.split = split
+        self.sets = open_sets(settings)
+        self._held_out: tuple[str, ...] = ()
+        if settings.held_out is not None:
+            self._held_out = tuple(map(clean_name, read_labels(settings.held_out)))
+        code = SPLITS.index(split)
+        chosen = [np.flatnonzero(each.splits == code) for each in self.sets]
+        if not sum(map(len, chosen)):
+            raise TrainingError(f"no photograph below {settings.root} is in the split {split}")
+        counts = [len(rows) for rows in chosen]
+        self.owners = np.repeat(np.arange(len(self.sets)), counts)
+        self.rows = np.concatenate(chosen)
+        self._index_names()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, picture: int) -> Photograph:
+        owner = self.owners[picture]
+        return Photograph(self.sets[owner], int(self.rows[picture]), self._category_names[owner])
+
+    def labels(self, picture: int) -> list[int]:
+        """What a picture shows, as far as that is told of it as a whole: indices in `names`."""
+        found, row, _ = self[picture]
+        return [self._index[name] for name in found.labels(row) if name in self._index]
+
+    def absent(self, picture: int) -> list[int]:
+        """What a picture does not show, by its set's promise: indices in `names`."""
+        found, row, _ = self[picture]
+        return sorted(self._index[name] for name in found.absent(row) if name in self._index)
+
+    def captions(self, picture: int) -> tuple[str, ...]:
+        """What is written about a picture, but for captions that name a held-out noun."""
+        found, row, _ = self[picture]
+        return tuple(text for text in found.captions(row) if not named_labels(text, self._held_out))
+
+    def weights(self, pictures: np.ndarray, concepts: Sequence[np.ndarray]) -> np.ndarray:
+        """How often each of some pictures is to be drawn.
+
+        A concept that n of the pictures show weighs n^-balance in each of them, and a picture
+        weighs what its concepts weigh together. A set's pictures weigh `weight` times that; if
+        there are more than `cap`, `cap` over their number times.
+
+        Args:
+            pictures: int64 [M], their numbers.
+            concepts: of each, int64 indices in `names`, or -1 for what has no name: the nameless
+                of a set are one concept.
+
+        Returns:
+            float64 [M], which sum to 1.
+
+        Raises:
+            TrainingError: the weight of every set that has one of them is 0.
+        """
+        owners = self.owners[pictures]
+        shown = np.concatenate([np.unique(each) for each in concepts])
+        picture = np.repeat(np.arange(len(pictures)), [len(np.unique(each)) for each in concepts])
+        shown = np.where(shown < 0, len(self.names) + owners[picture], shown)
+        counts = np.bincount(shown, minlength=len(self.names) + len(self.sets))
+        each = counts[shown] ** -self.settings.balance
+        weights = np.bincount(picture, each, minlength=len(pictures))
+        sizes = np.bincount(owners, minlength=len(self.sets))
+        for number, size in enumerate(sizes):
+            own = _settings_of(self.settings, self.sets[number].name)
+            cap = size if own.cap is None else own.cap
+            weights[owners == number] *= own.weight * min(1, cap / max(size, 1))
+        total = weights.sum()
+        if not total:
+            raise TrainingError("every set of photographs that could serve has a weight of 0")
+        return np.asarray(weights / total)
+
+    def concepts(self, picture: int) -> np.ndarray:
+        """What a picture counts as when it is drawn: int64 indices in `names`, or [-1].
+
+        These are the names of its annotations; without any, the label that most pictures have.
+        """
+        one = self[picture]
+        names = np.unique(one.concepts(one.numbers))
+        if (names >= 0).any():
+            return names[names >= 0]
+        labels = self.labels(picture)
+        if labels:
+            return np.array([max(labels, key=lambda label: self._label_counts[label])])
+        return np.array([-1])
+
+    def _index_names(self) -> None:
+        """Numbers what may be taught, alike in every split, and counts pictures by label."""
+        labels = [each.labels(row) for each in self.sets for row in range(len(each))]
+        given = {name for each in labels for name in each}
+        for each in self.sets:
+            given |= {category.name for category in each.categories if not category.nameless}
+        kept = [name for name in sorted(given) if not named_labels(name, self._held_out)]
+        self.names = tuple(kept)
+        self._index = {name: number for number, name in enumerate(kept)}
+        self._category_names = [
+            np.array(
+                [
+                    -1 if category.nameless else self._index.get(category.name, -1)
+                    for category in each.categories
+                ],
+                np.int64,
+            )
+            for each in self.sets
+        ]
+        known = [self._index[name] for each in labels for name in each if name in self._index]
+        self._label_counts = np.bincount(np.array(known, np.int64), minlength=len(kept))
+
+
+def open_sets(settings: Settings) -> list[PhotographSet]:
+    """Opens the sets that settings let serve, in the order of their names.
+
+    Raises:
+        TrainingError: there is none, one that is set does not exist, or one is damaged.
+    """
+    root = settings.root
+    folders = find_sets(root)
+    if missing := sorted(set(settings.sets) - {folder.name for folder in folders}):
+        raise TrainingError(
+            f"there is no set {missing[0]} below {root}, which has "
+            f"{', '.join(folder.name for folder in folders)}"
+        )
+    found = []
+    for folder in folders:
+        own = _settings_of(settings, folder.name)
+        if not own.weight:
+            continue
+        each = PhotographSet(
+            folder, pictures=own.pictures, complete=own.complete, open_terms=own.open
+        )
+        if len(each) and (settings.terms == "all" or each.open_terms):
+            found.append(each)
+    if not found:
+        kind = "that anybody may use" if settings.terms == "open" else "with a weight above 0"
+        raise TrainingError(f"of {len(folders)} sets of photographs below {root}, none is {kind}")
+    return found
+
+
+def find_sets(root: Path) -> list[Path]:
+    """The folders of sets below a root, in the order of their names.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    found = sorted(path.parent for path in root.glob(f"*/{INSTANCES_NAME}"))
+    if not found:
+        raise TrainingError(
+            f"there is no set of photographs below {root}: a set is a folder with {INSTANCES_NAME}"
+        )
+    return found
+
+
+def _settings_of(settings: Settings, name: str) -> PhotographSettings:
+    return settings.sets.get(name, PhotographSettings())
