@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
         "verify",
     },
     "export": {"coreml", "precision"},
-    "training": {"composed", "loop", "real", "tasks", "teachers"},
+    "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
     "benchmarks": {"artifacts", "paper", "public", "quality", "speed"},
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.

@@ -21,6 +21,7 @@ from training.config import (
     PublishConfig,
     SamTeacherConfig,
     StageConfig,
+    TextTeacherConfig,
 )
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.errors import TrainingError
@@ -30,12 +31,14 @@ from training.loop.train import build_fabric, leave_processes
 from training.stages import Stages, publish
 from training.teachers.teacher_pair import SETTINGS_NAME
 from training.terminal import drawn_progress, said_warnings
+from training.text_stages import make_text_teacher
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _CONFIG, _RUNS = "tiny", Path("runs")  # what is taken where nothing is said
 _PUBLISHED = Path(__file__).parent / "checkpoints"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+_IN_ONE_PROCESS = (TextTeacherConfig, PublishConfig, CalibrateConfig)
 
 
 @app.command()
@@ -111,7 +114,7 @@ class Launch:
         if wanted != "cpu" and self.devices > torch.accelerator.device_count():
             count = torch.accelerator.device_count()
             raise TrainingError(f"--devices {self.devices}: there are {count} of {wanted} here")
-        if isinstance(settings, PublishConfig | CalibrateConfig) and self.devices * self.nodes > 1:
+        if isinstance(settings, _IN_ONE_PROCESS) and self.devices * self.nodes > 1:
             raise TrainingError(
                 f"a stage of the task {settings.task} runs in one process: leave out --devices "
                 "and --nodes"
@@ -163,6 +166,8 @@ def _run(
             stages.train_clip_teacher(settings, run, fabric)
         case SamTeacherConfig():
             stages.train_sam_teacher(settings, run, fabric)
+        case TextTeacherConfig():
+            make_text_teacher(settings, run, embed_dim=model.embed_dim, on_progress=on_progress)
         case EmbeddingsConfig():
             stages.embed(settings, fabric)
             result = settings.folder
@@ -198,7 +203,7 @@ def _clip_settings(settings: StageConfig, path: Path, *, trained: Path) -> ClipT
 
 def _precision(settings: StageConfig) -> Precision:
     match settings:
-        case PublishConfig() | CalibrateConfig():
+        case TextTeacherConfig() | PublishConfig() | CalibrateConfig():
             return "fp32"
         case EmbeddingsConfig():
             return settings.precision

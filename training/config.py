@@ -226,6 +226,34 @@ class SamTeacherConfig(_Settings):
     scenes: Scenes
 
 
+class TextTeacherConfig(_Settings):
+    """The text teacher: MiniLM's sentences, mapped to the space of EfficientNet-Lite2's classifier.
+
+    Fitted to the names of its 1,000 classes in all of `templates`, with `noise` on the sentences,
+    in batches of which a first name is `direct_weight` times as often as another. Of the synonyms,
+    and of the names of `regions`, `held_out_share` are left out. `nouns` other nouns keep their
+    neighbours. `regions` is a safetensors file: name -> the mean unit image vector [E] of what was
+    labelled so.
+    """
+
+    task: Literal["text_teacher"]
+    wordnet: Path = Path("/usr/share/wordnet")
+    templates: tuple[str, ...] = Field(default=("{}", "a photo of a {}.", "a {}"), min_length=1)
+    hidden_dim: int = Field(default=768, gt=0)
+    nouns: int = Field(default=20_000, ge=0)
+    held_out_share: float = Field(default=0.2, ge=0, lt=1)
+    regions: Path | None = None
+    steps: int = Field(default=600, gt=0)
+    batch: int = Field(default=1024, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    noise: float = Field(default=0.05, ge=0)
+    direct_weight: float = Field(default=4.0, gt=0)
+    neighbour_weight: float = Field(default=1.0, ge=0)
+    region_weight: float = Field(default=1.0, ge=0)
+    seed: int = 0
+
+
 class SmallTeachers(_Settings):
     """The small CLIP and the small SAM that the same config trains."""
 
@@ -344,6 +372,7 @@ class PublishConfig(_Settings):
 StageConfig = Annotated[
     ClipTeacherConfig
     | SamTeacherConfig
+    | TextTeacherConfig
     | EmbeddingsConfig
     | DistillConfig
     | PublishConfig

@@ -23,7 +23,15 @@ _MODEL = "model"
 _SHARED = "merge"  # the table that stages of these tasks share
 _MERGES = ("distill", "embeddings")
 _SHARED_WITH_CALIBRATE = ("sources", "index")  # of the pictures in it
-_TASKS = ("clip_teacher", "sam_teacher", "embeddings", "distill", "publish", "calibrate")
+_TASKS = (
+    "clip_teacher",
+    "sam_teacher",
+    "text_teacher",
+    "embeddings",
+    "distill",
+    "publish",
+    "calibrate",
+)
 _KINDS = ("small", "foundation", "composed", "shards", "sa1b")  # of teachers, pictures and scenes
 _MOST_FAULTS = 3  # that a message tells
 

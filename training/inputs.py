@@ -18,11 +18,15 @@ from training.config import (
     Shards,
     StageConfig,
     Teachers,
+    TextTeacherConfig,
 )
 from training.errors import TrainingError
 from training.real.captioned_pictures import read_labels
+from training.teachers.efficientnet_lite import lite2_file
 from training.teachers.pretrained import check_open_clip, check_segment_anything
 from training.teachers.teacher_pair import WEIGHTS_NAME
+from training.text.sentences import check_sentence_encoder
+from training.text.wordnet import check_wordnet
 
 
 def check_inputs(settings: StageConfig, *, runs: Path) -> None:
@@ -39,6 +43,12 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case ClipTeacherConfig() | SamTeacherConfig():
             if settings.starts_from is not None:
                 _check_trained(settings.starts_from)
+        case TextTeacherConfig():
+            lite2_file()
+            check_sentence_encoder()
+            check_wordnet(settings.wordnet)
+            if settings.regions is not None and not settings.regions.is_file():
+                raise TrainingError(f"there is no file {settings.regions}: leave out `regions`")
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":

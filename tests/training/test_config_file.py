@@ -45,7 +45,7 @@ def test_a_model_is_a_preset_and_what_differs(tmp_path: Path) -> None:
 
 def test_an_unknown_config_names_the_known() -> None:
     assert find_config(str(TINY)) == find_config("tiny")
-    with pytest.raises(TrainingError, match="no config 'huge': give one of tiny, vit_b, or a TOML"):
+    with pytest.raises(TrainingError, match="give one of mobile, tiny, vit_b, or a TOML"):
         find_config("huge")
 
 

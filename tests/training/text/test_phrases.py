@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.text.wordnet_files import write_wordnet
+from training.errors import TrainingError
+from training.text.phrases import TEMPLATES, Phrases, draw_phrases, read_captions
+from training.text.wordnet import WordNet
+
+COMMON = frozenset(("dog", "cat", "chair", "puppy", "animal", "crane"))
+CAPTION = "two friends under an umbrella"
+
+
+@pytest.fixture(scope="module")
+def wordnet(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
+    return WordNet(write_wordnet(tmp_path_factory.mktemp("wordnet")))
+
+
+def draw(wordnet: WordNet, *, seed: int = 0, captions: tuple[str, ...] = ()) -> Phrases:
+    return draw_phrases(
+        wordnet, common=COMMON, count=300, held_out=60, seed=seed, captions=captions
+    )
+
+
+def bare(text: str) -> str:
+    """The phrase in a text."""
+    for template in sorted(TEMPLATES, key=len, reverse=True):
+        before, _, after = template.partition("{}")
+        if text.startswith(before) and text.endswith(after):
+            return text[len(before) : len(text) - len(after)]
+    return text
+
+
+def test_as_many_as_asked_and_each_once(wordnet: WordNet) -> None:
+    phrases = draw(wordnet)
+    assert len(set(phrases.learned)) == len(phrases.learned) == 300
+    assert len(set(phrases.held_out)) == len(phrases.held_out) == 60
+
+
+def test_no_phrase_is_on_both_sides(wordnet: WordNet) -> None:
+    phrases = draw(wordnet)
+    assert not {bare(text) for text in phrases.learned} & {bare(text) for text in phrases.held_out}
+
+
+def test_the_seed_decides(wordnet: WordNet) -> None:
+    assert draw(wordnet) == draw(wordnet)
+    assert draw(wordnet) != draw(wordnet, seed=1)
+
+
+def test_names_qualities_definitions_and_scenes(wordnet: WordNet) -> None:
+    phrases = draw(wordnet)
+    texts = {*phrases.learned, *phrases.held_out}
+    assert any("grey cat with dark stripes" in text for text in texts)
+    assert any(text.startswith(("red ", "a photo of a red ")) for text in texts)
+    assert any(" beside the " in text for text in texts)
+    assert not any("barks" in text for text in texts)  # behind "that", it is no noun phrase
+
+
+def test_captions_are_taken_as_they_are(wordnet: WordNet) -> None:
+    phrases = draw(wordnet, captions=(CAPTION,))
+    assert (CAPTION in phrases.learned) != (CAPTION in phrases.held_out)
+
+
+def test_a_file_of_captions(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_text(f"{CAPTION}\n\n  a dog \n", encoding="utf-8")
+    assert read_captions(path) == (CAPTION, "a dog")
+    path.write_text("\n\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match="has no caption"):
+        read_captions(path)
+    with pytest.raises(TrainingError, match="cannot be read"):
+        read_captions(tmp_path / "none.txt")

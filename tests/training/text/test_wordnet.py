@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.text.wordnet_files import write_wordnet
+from training.errors import TrainingError
+from training.text.wordnet import Synset, WordNet
+
+
+@pytest.fixture(scope="module")
+def wordnet(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
+    return WordNet(write_wordnet(tmp_path_factory.mktemp("wordnet")))
+
+
+def test_a_synset(wordnet: WordNet) -> None:
+    assert len(wordnet.synsets) == 12
+    assert wordnet.synsets[20] == Synset(
+        offset=20,
+        file=5,
+        names=("dog", "domestic dog"),
+        parents=(10,),
+        gloss="a member of the genus Canis that barks",
+    )
+
+
+def test_what_is_above_and_below(wordnet: WordNet) -> None:
+    assert list(wordnet.above(23)) == [21, 20, 10, 1]
+    assert list(wordnet.below(20)) == [21, 22, 23]
+    assert list(wordnet.below(23)) == []
+
+
+def test_what_a_photograph_can_show(wordnet: WordNet) -> None:
+    shown = {synset.names[0] for synset in wordnet.visible()}
+    assert {"dog", "chair", "crane"} <= shown
+    assert not {"joy", "thing"} & shown
+
+
+def test_no_wordnet_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no data\.noun.*apt-get install wordnet-base"):
+        WordNet(tmp_path)
+
+
+def test_a_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "data.noun").write_text("00000001 03 n zz\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"data\.noun is not WordNet's"):
+        WordNet(tmp_path)

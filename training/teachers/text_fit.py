@@ -1,0 +1,160 @@
+"""Fits the text teacher's map to a classifier: names to classes, and nouns to their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from training.config import TextTeacherConfig
+from training.teachers.text_teacher import TextTeacher
+from training.text.class_names import ClassNames
+
+_LOGIT_SCALE = 20.0
+_NOUNS_PER_STEP = 512
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Sentence embeddings [...,384] of unit length, and what they are to become.
+
+    Attributes:
+        names: [T,N,384], each of N names in each of T templates.
+        classes: [N,C], the share of each class in a name; rows sum to 1.
+        direct: bool [N], which are a class's first name.
+        nouns: [M,384] of nouns that are no class.
+        region_names: [T,R,384] of names of labelled regions.
+        regions: [R,E], the mean unit vector of each one's regions.
+    """
+
+    names: Tensor
+    classes: Tensor
+    direct: Tensor
+    nouns: Tensor
+    region_names: Tensor
+    regions: Tensor
+
+
+def collect_lessons(
+    teacher: TextTeacher,
+    names: ClassNames,
+    *,
+    nouns: Sequence[str],
+    templates: Sequence[str],
+    regions: Mapping[str, Tensor],
+    on_progress: OnProgress = tell_nobody,
+) -> Lessons:
+    """Embeds names and nouns with MiniLM, and gives the teacher the mean to take off.
+
+    Args:
+        teacher: untrained; its `sentence_mean` becomes that of the nouns and the names.
+        names: of classes.
+        nouns: of other things.
+        templates: {} stands for the name.
+        regions: name -> the mean [E] of unit vectors of the regions that have that name.
+        on_progress: told how many texts are embedded.
+    """
+    every = [*names.names, *regions]
+    texts = [template.replace("{}", name) for template in templates for name in every]
+    texts += [templates[i % len(templates)].replace("{}", noun) for i, noun in enumerate(nouns)]
+    found = teacher.sentences(texts, on_progress=on_progress)
+    teacher.sentence_mean.copy_(found.mean(dim=0))
+    named = found[: len(templates) * len(every)].reshape(len(templates), len(every), -1)
+    means = [F.normalize(mean.float(), dim=-1) for mean in regions.values()]
+    first = set(names.direct)
+    return Lessons(
+        names=named[:, : len(names.names)],
+        classes=names.classes,
+        direct=torch.tensor([name in first for name in names.names]),
+        nouns=found[len(templates) * len(every) :],
+        region_names=named[:, len(names.names) :],
+        regions=torch.stack(means) if means else torch.zeros(0, teacher.embed_dim),
+    )
+
+
+def fit(
+    teacher: TextTeacher,
+    lessons: Lessons,
+    settings: TextTeacherConfig,
+    *,
+    on_progress: OnProgress = tell_nobody,
+) -> None:
+    """Trains the teacher's map.
+
+    A name is drawn to the mean direction of its classes, by cosine, and among all classes, by a
+    cross-entropy. Nouns keep the cosines to one another and to the names that MiniLM gave them.
+    Names of regions are drawn to the mean of what was seen under that name.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    directions = teacher.space.class_directions
+    aims = F.normalize(lessons.classes @ directions, dim=-1)
+    weights = torch.where(lessons.direct, settings.direct_weight, 1.0)
+    optimizer = torch.optim.AdamW(
+        teacher.mlp.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+    )
+    for step in range(settings.steps):
+        rows = torch.multinomial(weights, settings.batch, replacement=True, generator=generator)
+        texts = _embed(teacher, lessons.names, rows, noise=settings.noise, generator=generator)
+        loss = 1 - (texts * aims[rows]).sum(dim=1).mean()
+        loss = loss + F.cross_entropy(_LOGIT_SCALE * texts @ directions.T, lessons.classes[rows])
+        if len(lessons.nouns):
+            loss = loss + settings.neighbour_weight * _moved(teacher, lessons.nouns, generator)
+        if len(lessons.regions):
+            seen = torch.randint(len(lessons.regions), (settings.batch,), generator=generator)
+            found = _embed(
+                teacher, lessons.region_names, seen, noise=settings.noise, generator=generator
+            )
+            missed = 1 - (found * lessons.regions[seen]).sum(dim=1).mean()
+            loss = loss + settings.region_weight * missed
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        on_progress(f"fitting names to classes, loss {loss.item():.3f}", step + 1, settings.steps)
+
+
+def _embed(
+    teacher: TextTeacher,
+    sentences: Tensor,
+    rows: Tensor,
+    *,
+    noise: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Maps `rows` [n] of sentences [T,N,384], each in a template drawn for it, with noise added."""
+    templates = torch.randint(len(sentences), rows.shape, generator=generator)
+    centred = teacher.centre(sentences[templates, rows])
+    return teacher.project(centred + noise * torch.randn(centred.shape, generator=generator))
+
+
+def _moved(teacher: TextTeacher, nouns: Tensor, generator: torch.Generator) -> Tensor:
+    """How far cosines between nouns [M,384] are from those before the map, squared, on average."""
+    rows = torch.randint(len(nouns), (_NOUNS_PER_STEP,), generator=generator)
+    before = teacher.centre(nouns[rows])
+    after = teacher.project(before)
+    return (after @ after.T - before @ before.T).square().mean()
+
+
+def measure_names(teacher: TextTeacher, names: ClassNames, *, template: str) -> dict[str, float]:
+    """The share of names that are nearest to their own class, of all classes.
+
+    Returns:
+        `direct`, of the classes' first names; `held_out`, of synonyms that were left out, if any.
+    """
+    questions = {"direct": list(zip(names.direct, range(len(names.direct)), strict=True))}
+    questions["held_out"] = list(names.held_out)
+    shares = {}
+    for question, asked in questions.items():
+        if asked:
+            found = teacher.embed([template.replace("{}", name) for name, _ in asked])
+            nearest = (found @ teacher.space.class_directions.T).argmax(dim=1)
+            right = nearest == torch.tensor([index for _, index in asked])
+            shares[question] = round(right.float().mean().item(), 4)
+    return shares
