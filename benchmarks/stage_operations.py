@@ -19,8 +19,9 @@ from benchmarks.training_cost import StageCost
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
 from training.batches import PATCH_PX, Joined
-from training.config import DistillConfig, FoundationTeachers, Sa1b, Shards
+from training.config import DistillConfig, FoundationTeachers
 from training.config_file import load_model, load_stage, stage_names
+from training.data_config import Sa1b, Shards
 from training.loop.optimizer import build_optimizer
 from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip

@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 PATCH_PX = 16
 
+_STREAM = 24  # keeps these draws apart from others of the same seed
+
 Batch = dict[str, Tensor]
 
 
@@ -24,6 +26,27 @@ class Joined(Dataset[dict[str, Batch]]):
 
     def __getitem__(self, index: int) -> dict[str, Batch]:
         return {name: dataset[index] for name, dataset in self.datasets.items()}
+
+
+class Interleaved(Dataset[Batch]):
+    """Batches of several datasets: item i is item i of one of them, drawn by its share.
+
+    Args:
+        datasets: to draw from.
+        shares: of each, above 0.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, datasets: Sequence[Dataset[Batch]], *, shares: Sequence[float], seed: int
+    ) -> None:
+        self.datasets = list(datasets)
+        self.shares = np.array(shares) / sum(shares)
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> Batch:
+        rng = np.random.default_rng([self.seed, _STREAM, index])
+        return self.datasets[int(rng.choice(len(self.shares), p=self.shares))][index]
 
 
 def stack_images(images: Sequence[np.ndarray]) -> Tensor:

@@ -32,7 +32,8 @@ _TASKS = (
     "publish",
     "calibrate",
 )
-_KINDS = ("small", "foundation", "composed", "shards", "sa1b")  # of teachers, pictures and scenes
+_KINDS = ("small", "foundation", "composed", "shards", "sa1b", "photographs", "mixed")
+"""Of teachers, pictures and scenes."""
 _MOST_FAULTS = 3  # that a message tells
 
 _ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)

@@ -7,21 +7,27 @@ from pathlib import Path
 
 from training.config import (
     CalibrateConfig,
-    CaptionedPictures,
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
     PublishConfig,
-    Sa1b,
     SamTeacherConfig,
-    Shards,
     StageConfig,
     Teachers,
     TextTeacherConfig,
 )
+from training.data_config import (
+    CaptionedPictures,
+    MixedPictures,
+    MixedScenes,
+    Photographs,
+    Sa1b,
+    Shards,
+)
 from training.errors import TrainingError
 from training.real.captioned_pictures import read_labels
+from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
 from training.teachers.pretrained import check_open_clip, check_segment_anything
 from training.teachers.teacher_pair import WEIGHTS_NAME
@@ -43,6 +49,8 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case ClipTeacherConfig() | SamTeacherConfig():
             if settings.starts_from is not None:
                 _check_trained(settings.starts_from)
+            if isinstance(settings, SamTeacherConfig):
+                _check_photographs(settings.scenes)
         case TextTeacherConfig():
             lite2_file()
             check_sentence_encoder()
@@ -57,6 +65,8 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
                 _check_shards(settings.pictures)
             if isinstance(settings.scenes, Sa1b):
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
+            _check_photographs(settings.pictures)
+            _check_photographs(settings.scenes)
         case EmbeddingsConfig():
             if isinstance(settings.teachers, FoundationTeachers):
                 check_open_clip(settings.teachers.clip, settings.teachers.pretrained)
@@ -97,6 +107,17 @@ def _check_shards(pictures: Shards) -> None:
         )
     if pictures.zero_shot is not None:
         _check_folder(pictures.zero_shot, setting="pictures.zero_shot")
+
+
+def _check_photographs(source: object) -> None:
+    """Looks for the sets of photographs that a source of pictures or scenes is of, if it is."""
+    if isinstance(source, MixedPictures | MixedScenes):
+        for part in source.parts:
+            _check_photographs(part.of)
+    elif isinstance(source, Photographs):
+        find_sets(source)
+        if source.held_out is not None:
+            read_labels(source.held_out)
 
 
 def _check_captioned(pictures: CaptionedPictures) -> None:

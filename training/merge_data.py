@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import Joined
-from training.composed.corpus import CORPUS, Corpus, load_corpus
-from training.composed.datasets import PictureBatches, SceneBatches
-from training.composed.vocabulary import tiny_vocabulary
-from training.config import (
-    CaptionedPictures,
-    DistillConfig,
-    EmbeddingsConfig,
-    Pictures,
-    Sa1b,
-    Scenes,
-    Shards,
-)
+from training.config import DistillConfig, EmbeddingsConfig
+from training.data_config import CaptionedPictures, Pictures, Sa1b, Shards
 from training.errors import TrainingError
 from training.real.embedding_cache import EmbeddingCache
 from training.real.multiscale import Multiscale
@@ -29,29 +18,8 @@ from training.real.records import Split
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
 from training.real.zero_shot import LabelledPictures
+from training.sources import VALIDATION_SEED, Composed, picture_batches, scene_batches
 from training.teachers.teacher_pair import Pair
-
-VALIDATION_SEED = 1_000_000  # far from any that composes for training
-
-
-class Composed:
-    """Composed data: pictures and scenes of the corpus's drawings of `count` nouns."""
-
-    def __init__(self, count: int) -> None:
-        self.nouns = tiny_vocabulary(count)
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """The drawings of the training split."""
-        return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
-
-    def pictures(self, settings: Pictures, *, seed: int) -> PictureBatches:
-        """D_CLIP."""
-        return PictureBatches(self.corpus, settings, num_nouns=len(self.nouns), seed=seed)
-
-    def scenes(self, settings: Scenes, *, seed: int) -> SceneBatches:
-        """D_SAM."""
-        return SceneBatches(self.corpus, settings, seed=seed)
 
 
 class MergeData:
@@ -73,8 +41,8 @@ class MergeData:
             are met.
 
     Raises:
-        TrainingError: data that is not there, embeddings of something else, or epochs of composed
-            data, which has no end.
+        TrainingError: data that is not there, embeddings of something else, or epochs of data
+            that is drawn without end.
     """
 
     def __init__(
@@ -107,9 +75,7 @@ class MergeData:
     def _join(self, pictures: Dataset[Any], *, seed: int, split: Split) -> Dataset[Any]:
         datasets = {"pictures": pictures}
         scenes = self.settings.scenes
-        if isinstance(scenes, Scenes):
-            datasets["scenes"] = self.composed.scenes(scenes, seed=seed)
-        elif isinstance(scenes, Sa1b):
+        if isinstance(scenes, Sa1b):
             pairs = Sa1bPairs(scenes.folder, split=split)
             if pairs.unpaired and split == "train":
                 self.faults.append(f"{scenes.folder}: {pairs.unpaired} files without their pair")
@@ -120,12 +86,16 @@ class MergeData:
                 prompts=scenes.prompts,
                 seed=seed,
             )
+        elif scenes is not None:
+            datasets["scenes"] = scene_batches(
+                scenes, composed=self.composed, split=split, seed=seed
+            )
         return Joined(datasets)
 
     def _pictures(self, seed: int) -> Dataset[Any]:
         settings = self.settings.pictures
-        if isinstance(settings, Pictures):
-            return self.composed.pictures(settings, seed=seed)
+        if not isinstance(settings, Shards):
+            return picture_batches(settings, composed=self.composed, split="train", seed=seed)
         found = shard_pictures(settings, split="train", on_progress=self.on_progress)
         self.faults += [f"shards: {n} {kind}" for kind, n in found.index.faults.items() if n]
         embeddings = None
@@ -144,7 +114,10 @@ class MergeData:
         settings = self.settings.pictures
         if isinstance(settings, Pictures):
             self.classes = [noun.name for noun in self.composed.nouns]
-            return self.composed.pictures(settings, seed=VALIDATION_SEED)
+        if not isinstance(settings, Shards):
+            return picture_batches(
+                settings, composed=self.composed, split="validation", seed=VALIDATION_SEED
+            )
         if settings.zero_shot is not None:
             resolution = max(settings.resolutions)
             batch = max(1, settings.pixels_per_batch // resolution**2)
@@ -165,7 +138,7 @@ class MergeData:
 
     def _steps_of_epochs(self, pictures: Dataset[Any]) -> int:
         if not isinstance(pictures, ShardBatches):
-            raise TrainingError("composed pictures have no epochs: give optimisation.steps")
+            raise TrainingError("only shards have epochs: give optimisation.steps")
         per_step = float(pictures.plan.counts.mean()) * self.batches_per_step
         return math.ceil(self.settings.optimisation.epochs * len(pictures.pictures) / per_step)
 

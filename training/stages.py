@@ -39,15 +39,15 @@ from training.config import (
 from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
-from training.merge_data import (
-    VALIDATION_SEED,
-    Composed,
-    MergeData,
-    crops_to_embed,
-    shard_pictures,
-)
+from training.merge_data import MergeData, crops_to_embed, shard_pictures
 from training.real.captioned_pictures import draw_captioned, read_labels
 from training.real.embedding_cache import fill_cache
+from training.sources import (
+    VALIDATION_SEED,
+    Composed,
+    photograph_terms,
+    scene_batches,
+)
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions, tokenize
@@ -118,10 +118,14 @@ class Stages:
         seed = settings.optimisation.seed
         sam = SmallSam(build_model(self.model, seed=seed))
         _go_on(sam, settings.starts_from)
+        scenes, composed = settings.scenes, self.composed
+        held_out = None
+        if settings.optimisation.validation is not None:
+            held_out = scene_batches(scenes, composed=composed, split="validation", seed=seed)
         task = SamTeacherTask(
             sam,
-            self.composed.scenes(settings.scenes, seed=seed),
-            validation=self.composed.scenes(settings.scenes, seed=VALIDATION_SEED),
+            scene_batches(scenes, composed=composed, split="train", seed=seed),
+            validation=held_out,
         )
         with self._claimed(run, settings, fabric):
             train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
@@ -144,7 +148,8 @@ class Stages:
         student = self._student(settings, pair)
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.
-        provenance = self._provenance(settings, pair, stage=run.name)
+        terms = photograph_terms(data.train)
+        provenance = self._provenance(settings, pair, stage=run.name, terms=terms)
         task = DistillTask(
             student,
             data.train,
@@ -248,8 +253,13 @@ class Stages:
         made_with |= settings.model_dump(mode="json")
         return claimed_run(run, made_with, allow_changes=self.allow_changes, fabric=fabric)
 
-    def _provenance(self, settings: DistillConfig, pair: Pair, *, stage: str) -> dict[str, Any]:
-        """How a stage's weights come about, down to the teachers; `nouns` counts those taught."""
+    def _provenance(
+        self, settings: DistillConfig, pair: Pair, *, stage: str, terms: dict[str, str]
+    ) -> dict[str, Any]:
+        """How a stage's weights come about, down to the teachers.
+
+        `nouns` counts those taught, `photographs` has the terms of each set.
+        """
         if settings.starts_from == "teachers":
             starts_from = pair.provenance()
         else:
@@ -259,6 +269,7 @@ class Stages:
             "stage": stage,
             **({"nouns": len(self.composed.nouns)} if self.clip_settings else {}),
             **({"licences": licences} if licences else {}),
+            **({"photographs": terms} if terms else {}),
             "settings": settings.model_dump(mode="json"),
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,

@@ -10,12 +10,11 @@ from training.config import (
     ClipTeacherConfig,
     DistillConfig,
     Optimisation,
-    Pictures,
     PublishConfig,
     SamTeacherConfig,
-    Shards,
 )
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
+from training.data_config import Pictures, Shards
 from training.errors import TrainingError
 
 TINY = CONFIGS / "tiny.toml"
@@ -142,3 +141,34 @@ def test_calibration_is_on_scenes_or_on_pictures_of_the_merge() -> None:
     ):
         with pytest.raises(TrainingError, match=message):
             load_stage(find_config("vit_b"), "calibrate", overrides=(override,))
+
+
+PHOTOGRAPHS = 'scenes={source="photographs",root="data",resolution=64,batch=1,prompts=1%s}'
+
+
+@pytest.mark.parametrize(
+    ("scenes", "message"),
+    [
+        ('scenes={source="sa1b"}', "source must be composed, photographs or mixed"),
+        (PHOTOGRAPHS % ",paste=2", "scenes.paste is 2: Input should be less than or equal to 1"),
+        (PHOTOGRAPHS % ',terms="free"', "scenes.terms is 'free'"),
+        (PHOTOGRAPHS % ",sets={coco={cap=0}}", "scenes.sets.coco.cap is 0"),
+        (PHOTOGRAPHS % ",sets={coco={caps=1}}", "there is no key scenes.sets.coco.caps"),
+        ('scenes={source="mixed",parts=[]}', "scenes.parts is"),
+    ],
+)
+def test_settings_of_photographs_are_checked(scenes: str, message: str) -> None:
+    with pytest.raises(TrainingError) as caught:
+        load_stage(TINY, "sam_teacher", overrides=(scenes,))
+    assert message in str(caught.value)
+
+
+def test_regions_need_scenes_that_have_them() -> None:
+    regions = ("region_weight=1.0", "dense_weight=0.0")
+    for scenes in (
+        'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}',
+        PHOTOGRAPHS % "",
+    ):
+        with pytest.raises(TrainingError, match="region_weight needs scenes with random_regions"):
+            load_stage(TINY, "stage1", overrides=(scenes, *regions))
+    load_stage(TINY, "stage1", overrides=(PHOTOGRAPHS % ",random_regions=1", *regions))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.photograph_files import picture, write_set
 from tests.training.shard_files import write_shard
-from training.config import StageConfig
+from training.config import SamTeacherConfig, StageConfig
 from training.config_file import find_config, load_stage
 from training.errors import TrainingError
 from training.inputs import check_inputs
@@ -98,3 +99,26 @@ def test_a_merge_of_real_data_needs_its_files(tmp_path: Path) -> None:
         assert message in refused(real("stage1", tmp_path, **{setting: "none"}), tmp_path)
     labels = real("calibrate", tmp_path, pictures__labels="none.txt")
     assert "the labels none.txt cannot be read" in refused(labels, tmp_path / "calibrate")
+
+
+def test_photographs_that_are_not_there_are_named(tmp_path: Path) -> None:
+    write_set(tmp_path / "photographs" / "toys", [(picture(), [], {})])
+    sizes = {"resolution": 64, "batch": 1, "prompts": 1}
+    (tmp_path / "empty").mkdir()
+
+    def teacher(mixed: bool = False, **more: object) -> StageConfig:
+        scenes = {"source": "photographs", **sizes, "root": str(tmp_path / "photographs"), **more}
+        scenes = {"source": "mixed", "parts": [{"of": scenes}]} if mixed else scenes
+        found = load("tiny", "sam_teacher")
+        return SamTeacherConfig.model_validate({**found.model_dump(), "scenes": scenes})
+
+    check_inputs(teacher(), runs=tmp_path)
+    for mixed in (False, True):
+        nowhere = teacher(mixed, root=str(tmp_path / "empty"))
+        assert f"there is no set of photographs below {tmp_path}/empty: a set is a folder" in (
+            refused(nowhere, tmp_path)
+        )
+    other = teacher(sets={"coco": {"weight": 2}})
+    assert "there is no set coco below" in refused(other, tmp_path)
+    held_out = teacher(held_out=str(tmp_path / "none.txt"))
+    assert "none.txt cannot be read" in refused(held_out, tmp_path)

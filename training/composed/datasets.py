@@ -13,7 +13,7 @@ from training.batches import PATCH_PX, Batch, stack_images
 from training.composed.corpus import Corpus
 from training.composed.prompts import Prompts, sample_prompts, sample_regions
 from training.composed.scenes import Scene, compose_scene
-from training.config import Pictures, Scenes
+from training.data_config import Pictures, Scenes
 
 _PAD_SHARE = 0.25
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from training.batches import PATCH_PX, Batch, stack_images
-from training.config import LabelledPhotographs
+from training.data_config import LabelledPhotographs
 from training.errors import TrainingError
 from training.real.photograph import Photograph
 from training.real.photograph_batches import check_resolution

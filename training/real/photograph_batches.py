@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from samclip_sdk.masks import mask_to_box
 from training.batches import PATCH_PX, Batch, stack_images
 from training.composed.prompts import prompt_objects, sample_regions
-from training.config import PhotographPictures, PhotographScenes
+from training.data_config import PhotographPictures, PhotographScenes
 from training.errors import TrainingError
 from training.real.photograph import Photograph
 from training.real.photograph_draws import Drawn

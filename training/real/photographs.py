@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.config import Photographs as Settings
-from training.config import PhotographSettings
+from training.data_config import Photographs as Settings
+from training.data_config import PhotographSettings
 from training.errors import TrainingError
 from training.real.captioned_pictures import named_labels, read_labels
 from training.real.coco_layout import INSTANCES_NAME, SPLITS, PhotographSplit, clean_name
@@ -155,14 +155,7 @@ def open_sets(settings: Settings) -> list[PhotographSet]:
     Raises:
         TrainingError: there is none, one that is set does not exist, or one is damaged.
     """
-    root = settings.root
-    folders = find_sets(root)
-    if missing := sorted(set(settings.sets) - {folder.name for folder in folders}):
-        raise TrainingError(
-            f"there is no set {missing[0]} below {root}, which has "
-            f"{', '.join(folder.name for folder in folders)}"
-        )
-    found = []
+    root, folders, found = settings.root, find_sets(settings), []
     for folder in folders:
         own = _settings_of(settings, folder.name)
         if not own.weight:
@@ -178,16 +171,22 @@ def open_sets(settings: Settings) -> list[PhotographSet]:
     return found
 
 
-def find_sets(root: Path) -> list[Path]:
-    """The folders of sets below a root, in the order of their names.
+def find_sets(settings: Settings) -> list[Path]:
+    """The folders of the sets below the root, in the order of their names.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: there is none, or one that is set does not exist.
     """
+    root = settings.root
     found = sorted(path.parent for path in root.glob(f"*/{INSTANCES_NAME}"))
     if not found:
         raise TrainingError(
             f"there is no set of photographs below {root}: a set is a folder with {INSTANCES_NAME}"
+        )
+    names = [folder.name for folder in found]
+    if missing := sorted(set(settings.sets) - set(names)):
+        raise TrainingError(
+            f"there is no set {missing[0]} below {root}, which has {', '.join(names)}"
         )
     return found
 

@@ -134,12 +134,14 @@ class ClipTeacherTask(Task):
 
 
 class SamTeacherTask(Task):
-    """SAM's own training on composed scenes: half of the prompts come with a coarse mask."""
+    """SAM's own training on true masks: half of the prompts come with a coarse mask."""
 
     losses = ("multimask",)
     metrics = ("box_miou", "point_miou")
 
-    def __init__(self, sam: SmallSam, dataset: Dataset[Any], *, validation: Dataset[Any]) -> None:
+    def __init__(
+        self, sam: SmallSam, dataset: Dataset[Any], *, validation: Dataset[Any] | None
+    ) -> None:
         super().__init__(dataset, dict(sam.named_children()), validation=validation)
         self.sam = sam
         self.mask_loss = MultimaskLoss()
@@ -164,6 +166,10 @@ class SamTeacherTask(Task):
     def count_images(self, batch: dict[str, Tensor]) -> int:
         """How many scenes a batch holds."""
         return len(batch["images"])
+
+    def count_broken(self, batch: dict[str, Tensor]) -> int:
+        """How many records of photographs were broken; composed scenes never are."""
+        return int(batch["broken"].sum()) if "broken" in batch else 0
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """IoU of the single mask and the true one, of prompts with a box and of those without."""

@@ -9,7 +9,7 @@ from training.batches import PATCH_PX, Batch
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches, pad_randomly
 from training.composed.scenes import Scene
-from training.config import Pictures, Scenes
+from training.data_config import Pictures, Scenes
 
 PICTURES = Pictures(resolutions=(48, 64), pixels_per_batch=4 * 64 * 64)
 SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)

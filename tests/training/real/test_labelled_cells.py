@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
-from training.config import LabelledPhotographs
+from training.data_config import LabelledPhotographs
 from training.errors import TrainingError
 from training.real.labelled_cells import LabelledCells
 from training.real.photographs import Photographs

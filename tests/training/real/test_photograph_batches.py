@@ -20,7 +20,7 @@ from tests.training.photograph_files import (
 )
 from training.batches import Batch, batches
 from training.composed.prompts import MAX_POINTS
-from training.config import PhotographPictures, PhotographScenes
+from training.data_config import PhotographPictures, PhotographScenes
 from training.errors import TrainingError
 from training.real.photograph_batches import PhotographPictureBatches, PhotographSceneBatches
 from training.real.photographs import Photographs

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
-from training.config import Photographs as Settings
-from training.config import PhotographSettings
+from training.data_config import Photographs as Settings
+from training.data_config import PhotographSettings
 from training.errors import TrainingError
 from training.real.photograph_draws import Draw
 from training.real.photographs import Photographs

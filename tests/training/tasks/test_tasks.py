@@ -12,8 +12,9 @@ from training.batches import Batch, Joined
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import Noun
-from training.config import ClipTeacherConfig, Optimisation, Pictures, Scenes
+from training.config import ClipTeacherConfig, Optimisation
 from training.config_file import find_config, load_stage
+from training.data_config import Pictures, Scenes
 from training.loop.optimizer import build_optimizer
 from training.tasks.distill import DistillTask
 from training.tasks.losses import FocalDice
