@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, create_model
 
 from benchmarks.record import first_fault
 from samclip_sdk.image import open_image
@@ -26,18 +26,20 @@ class DatasetError(ValueError):
     """A set whose files are missing, damaged or not laid out as published."""
 
 
-class CocoImage(BaseModel):
-    """A picture in an annotation file of COCO's kind."""
+def shape(**fields: Any) -> Any:
+    """An object in a JSON file with fields of these types; a pair is a type and its default.
 
-    id: int
-    file_name: str
+    What else the object has is not looked at.
+    """
+    pairs = {
+        name: kind if isinstance(kind, tuple) else (kind, ...) for name, kind in fields.items()
+    }
+    return create_model("Shape", **pairs)
 
 
-class Category(BaseModel):
-    """A category in an annotation file of COCO's kind."""
-
-    id: int
-    name: str
+IMAGES = list[shape(id=int, file_name=str)]
+CATEGORIES = list[shape(id=int, name=str)]
+"""The pictures and the categories of an annotation file of COCO's kind."""
 
 
 def find(root: Path, *names: str) -> Path:
@@ -91,7 +93,7 @@ def distinct(labels: Iterable[str], *, source: Path) -> tuple[str, ...]:
 
 
 def read_annotations(path: Path, kind: Any) -> Any:
-    """Reads a JSON file as a type; what the type does not name is not looked at."""
+    """Reads a JSON file as a type, see `shape`."""
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:

@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, FiniteFloat
+from pydantic import FiniteFloat
 
 from benchmarks.progress import track
 from benchmarks.public.files import (
-    Category,
-    CocoImage,
+    CATEGORIES,
+    IMAGES,
     DatasetError,
     find,
     read_annotations,
     read_pixels,
+    shape,
 )
 from benchmarks.public.record import Instances
+from samclip_sdk.masks import mask_to_rle
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
@@ -51,28 +53,9 @@ _COCO_MOST = 100  # boxes of a category in a picture
 _LVIS_MOST = 300  # boxes in a picture
 
 
-class Detection(BaseModel):
-    """A box of a detector: XYWH in pixels of the picture, as COCO's results have it."""
-
-    image_id: int
-    category_id: int
-    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-    score: FiniteFloat
-
-
-class _LvisImage(BaseModel):
-    id: int
-    coco_url: str
-
-
-class _Coco(BaseModel):
-    images: list[CocoImage]
-    categories: list[Category]
-
-
-class _Lvis(BaseModel):
-    images: list[_LvisImage]
-    categories: list[Category]
+_XYWH = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+Detection = shape(image_id=int, category_id=int, bbox=_XYWH, score=FiniteFloat)
+"""A box of a detector, in pixels of the picture, as COCO's results have it."""
 
 
 @dataclass(frozen=True)
@@ -91,30 +74,25 @@ def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
     """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
     path = find(root, "annotations/instances_val2017.json", "instances_val2017.json")
     folder, score = find(root, "val2017", "images/val2017"), coco_score()
-    content = read_annotations(path, _Coco)
+    content = read_annotations(path, shape(images=IMAGES, categories=CATEGORIES))
     places = {each.id: folder / each.file_name for each in content.images}
-    found = _detected(boxes, path=path, places=places, categories=content.categories)
-    for image_id, detections in found.items():
-        kept, seen = [], Counter[int]()
-        for each in detections:
-            seen[each.category_id] += 1
-            if seen[each.category_id] <= _COCO_MOST:
-                kept.append(each)
-        found[image_id] = kept
-    return _pictures(path, places, found, score=score)
+    known = {each.id for each in content.categories}
+    found = _detected(boxes, path, places, known, most=_COCO_MOST, a_category=True)
+    return DetectedPictures(path, found, score)
 
 
 def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
     """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
     path = find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
-    score, content = lvis_score(), read_annotations(path, _Lvis)
+    score, images = lvis_score(), list[shape(id=int, coco_url=str)]
+    content = read_annotations(path, shape(images=images, categories=CATEGORIES))
     places = {}
     for each in content.images:
         year, name = each.coco_url.split("/")[-2:]
         places[each.id] = find(root, year, f"images/{year}") / name
-    found = _detected(boxes, path=path, places=places, categories=content.categories)
-    kept = {image_id: detections[:_LVIS_MOST] for image_id, detections in found.items()}
-    return _pictures(path, places, kept, score=score)
+    known = {each.id for each in content.categories}
+    found = _detected(boxes, path, places, known, most=_LVIS_MOST, a_category=False)
+    return DetectedPictures(path, found, score)
 
 
 INSTANCES: dict[str, Callable[..., DetectedPictures]] = {
@@ -169,8 +147,6 @@ def segment_boxes(
     model: SamClip, image: ImageEmbedding, *, boxes: NDArray[np.float32]
 ) -> Iterator[dict[str, Any]]:
     """The final mask of each box, XYXY [K,4], as COCO's compressed RLE."""
-    from pycocotools import mask as coco_mask
-
     for start in range(0, len(boxes), _AT_ONCE):
         part = boxes[start : start + _AT_ONCE]
         three = model.segment(image, boxes=part, multimask_output=True)
@@ -178,34 +154,34 @@ def segment_boxes(
         final = model.segment(
             image, boxes=part, mask_input=three.low_res_masks[best], multimask_output=False
         )
-        for mask in final.masks:
-            rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-            yield {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
+        yield from map(mask_to_rle, final.masks)
 
 
 def _detected(
-    boxes: Path, *, path: Path, places: dict[int, Path], categories: list[Category]
-) -> dict[int, list[Detection]]:
-    """What a detector found in each picture, the surest first."""
+    boxes: Path,
+    path: Path,
+    places: dict[int, Path],
+    categories: set[int],
+    *,
+    most: int,
+    a_category: bool,
+) -> tuple[tuple[int, Path, tuple[Detection, ...]], ...]:
+    """What a detector found in each picture, so many at most, or so many of each category."""
     if not boxes.is_file():
         raise DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
-    known = {each.id for each in categories}
-    found: dict[int, list[Detection]] = {}
+    found: dict[int, list[Detection]] = {image_id: [] for image_id in sorted(places)}
+    seen = Counter[tuple[int, int]]()
     for each in sorted(read_annotations(boxes, list[Detection]), key=lambda each: -each.score):
-        if each.image_id not in places or each.category_id not in known:
+        if each.image_id not in found or each.category_id not in categories:
             raise DatasetError(
                 f"{boxes} has a box of image {each.image_id}, category {each.category_id}, which "
                 f"{path} does not have"
             )
-        found.setdefault(each.image_id, []).append(each)
-    return found
-
-
-def _pictures(
-    path: Path, places: dict[int, Path], found: dict[int, list[Detection]], *, score: Score
-) -> DetectedPictures:
-    rows = ((each, places[each], tuple(found.get(each, []))) for each in sorted(places))
-    return DetectedPictures(path, tuple(rows), score)
+        counted = (each.image_id, each.category_id if a_category else 0)
+        seen[counted] += 1
+        if seen[counted] <= most:
+            found[each.image_id].append(each)
+    return tuple((each, places[each], tuple(detections)) for each, detections in found.items())
 
 
 def coco_score() -> Score:

@@ -6,14 +6,20 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from benchmarks.progress import track
-from benchmarks.public.files import CocoImage, DatasetError, find, read_annotations, read_pixels
+from benchmarks.public.files import (
+    IMAGES,
+    DatasetError,
+    find,
+    read_annotations,
+    read_pixels,
+    shape,
+)
 from benchmarks.public.record import RecallAt, Retrieval
 from benchmarks.quality.ranking import ranks_of_truth, share_within
 from samclip_sdk.errors import TextTruncatedWarning
@@ -35,32 +41,6 @@ class CaptionedPictures:
     pictures: tuple[tuple[Path, tuple[str, ...]], ...]
 
 
-class _Sentence(BaseModel):
-    raw: str
-
-
-class _SplitImage(BaseModel):
-    filename: str
-    split: str
-    sentences: list[_Sentence]
-    filepath: str = ""
-
-
-class _Karpathy(BaseModel):
-    images: list[_SplitImage]
-
-
-class _Caption(BaseModel):
-    image_id: int
-    id: int
-    caption: str
-
-
-class _CocoCaptions(BaseModel):
-    images: list[CocoImage]
-    annotations: list[_Caption]
-
-
 def read_flickr30k(root: Path) -> CaptionedPictures:
     """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures."""
     path = find(root, "dataset_flickr30k.json")
@@ -80,7 +60,9 @@ def read_coco_captions(root: Path) -> CaptionedPictures:
         return _read_karpathy(
             path, place=lambda each: find(root, each.filepath, f"images/{each.filepath}")
         )
-    content, year = read_annotations(path, _CocoCaptions), path.stem.rpartition("_")[2]
+    rows = list[shape(image_id=int, id=int, caption=str)]
+    content = read_annotations(path, shape(images=IMAGES, annotations=rows))
+    year = path.stem.rpartition("_")[2]
     folder = find(root, year, f"images/{year}")
     captions: dict[int, list[str]] = {}
     for each in sorted(content.annotations, key=lambda each: each.id):
@@ -153,11 +135,11 @@ def _recall(ranks: Ranks) -> RecallAt:
     return RecallAt(r1=r1, r5=r5, r10=r10)
 
 
-def _read_karpathy(path: Path, *, place: Callable[[_SplitImage], Path]) -> CaptionedPictures:
-    entries = read_annotations(path, _Karpathy).images
+def _read_karpathy(path: Path, *, place: Callable[[Any], Path]) -> CaptionedPictures:
+    row = shape(filename=str, split=str, sentences=list[shape(raw=str)], filepath=(str, ""))
     rows = (
         (place(entry) / entry.filename, [each.raw for each in entry.sentences])
-        for entry in entries
+        for entry in read_annotations(path, shape(images=list[row])).images
         if entry.split == "test"
     )
     return _captioned(rows, source=path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -22,7 +22,6 @@ from samclip_sdk.auto.opening import open_source
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.model_source import ModelSource
-from samclip_sdk.session import Session
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.int16]]
 """A picture, uint8 RGB [H,W,3], to the label of each pixel, int16 [H,W]; K is none of the K."""
@@ -143,26 +142,14 @@ def _judge(
     )
 
 
-class SourceAt:
+def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
     """A source whose pictures are encoded at another resolution; prompts do not work on them."""
-
-    def __init__(self, source: ModelSource, *, resolution_px: int) -> None:
-        self.id = f"{source.id}@{resolution_px}"
-        self.runtime, self.precision = source.runtime, source.precision
-        tasks = source.manifest.tasks
-        task = tasks.segmentation.model_copy(update={"resolution": resolution_px})
-        tasks = tasks.model_copy(update={"segmentation": task})
-        self.manifest = source.manifest.model_copy(update={"tasks": tasks})
-        self._source = source
-
-    @property
-    def tokenizer_path(self) -> Path:
-        """The source's."""
-        return self._source.tokenizer_path
-
-    def session(self, graph: str) -> Session:
-        """Opens a graph of the source."""
-        return self._source.session(graph)
+    changed, tasks = copy.copy(source), source.manifest.tasks
+    task = tasks.segmentation.model_copy(update={"resolution": resolution_px})
+    tasks = tasks.model_copy(update={"segmentation": task})
+    changed.id = f"{source.id}@{resolution_px}"
+    changed.manifest = source.manifest.model_copy(update={"tasks": tasks})
+    return changed
 
 
 def load_at(
@@ -187,7 +174,7 @@ def load_at(
             f"the model {source.manifest.name} does not run at {head_resolution_px} px: its "
             f"segmentation resolution is {own}"
         )
-    return SamClip(source), SamClip(SourceAt(source, resolution_px=head_resolution_px))
+    return SamClip(source), SamClip(source_at(source, resolution_px=head_resolution_px))
 
 
 def _has_resolution(manifest: ModelInfo, resolution_px: int) -> bool:

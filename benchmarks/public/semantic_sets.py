@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from benchmarks.public.files import (
-    Category,
+    CATEGORIES,
     DatasetError,
     distinct,
     find,
@@ -22,6 +21,7 @@ from benchmarks.public.files import (
     read_indices,
     read_labels,
     read_pixels,
+    shape,
 )
 
 Truth = NDArray[np.int16]
@@ -50,21 +50,6 @@ class SemanticSet:
     background: bool
     pictures: Pairs
     read_truth: Callable[[Path], Truth]
-
-
-class _Segment(BaseModel):
-    id: int
-    category_id: int
-
-
-class _Panoptic(BaseModel):
-    file_name: str
-    segments_info: list[_Segment]
-
-
-class _PanopticFile(BaseModel):
-    annotations: list[_Panoptic]
-    categories: list[Category]
 
 
 def read_pascal_voc(root: Path) -> SemanticSet:
@@ -140,7 +125,9 @@ def read_coco_object(root: Path) -> SemanticSet:
 def read_coco_panoptic(root: Path) -> SemanticSet:
     """Reads `panoptic_val2017.json` and its PNGs, whose segment id is R + 256 G + 65536 B."""
     path = find(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
-    content, images = read_annotations(path, _PanopticFile), find(root, *_IMAGES)
+    row = shape(file_name=str, segments_info=list[shape(id=int, category_id=int)])
+    content = read_annotations(path, shape(annotations=list[row], categories=CATEGORIES))
+    images = find(root, *_IMAGES)
     masks = find(root, "annotations/panoptic_val2017", "panoptic_val2017")
     categories = sorted(content.categories, key=lambda each: each.id)
     index = {each.id: place for place, each in enumerate(categories)}

@@ -13,7 +13,7 @@ from benchmarks.public.command import SETS
 from benchmarks.public.instances import INSTANCES
 from benchmarks.public.record import Evaluation, Instances, Segmentation
 from benchmarks.public.retrieval import RETRIEVAL
-from benchmarks.public.segmentation import SourceAt, load_at
+from benchmarks.public.segmentation import load_at, source_at
 from benchmarks.public.semantic_sets import SEMANTIC
 from benchmarks.public.table import PUBLISHED, render
 from samclip_sdk import SamClip
@@ -220,7 +220,7 @@ def test_the_clip_head_has_a_resolution_of_its_own(tmp_path: Path, tiny_checkpoi
     with pytest.raises(ValueError, match="does not run at 33 px"):
         load_at("torch", head_resolution_px=33, **chosen)
     source = FakeSource(tmp_path)
-    found = SamClip(SourceAt(source, resolution_px=32)).segment_text(
+    found = SamClip(source_at(source, resolution_px=32)).segment_text(
         np.zeros((32, 32, 3), np.uint8), ["dog"], refine=False
     )
     assert source.runs("image_encoder@32") == 1
