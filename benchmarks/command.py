@@ -74,17 +74,11 @@ def measurement(name: str, *, output: Path | None, write: bool = False) -> Itera
     as the user gave it, or to docs/benchmarks with `write`, or else to `runs`.
     """
     with one_line_errors():
-        yield Measurement(_place(name, output=output, write=write), write, time.perf_counter())
-
-
-def _place(name: str, *, output: Path | None, write: bool) -> Path:
-    if write:
-        if output is not None:
+        if write and output is not None:
             raise ValueError("--output and --write each name a place for the record: give one")
-        return ROOT / RECORDS / f"{name}.json"
-    if output is None:
-        RUNS.mkdir(exist_ok=True)
-        return RUNS / f"{name}.json"
-    if not output.absolute().parent.is_dir():
-        raise ValueError(f"the folder of {output} does not exist")
-    return output
+        if output is None and not write:
+            RUNS.mkdir(exist_ok=True)
+        place = output or (ROOT / RECORDS if write else RUNS) / f"{name}.json"
+        if not place.absolute().parent.is_dir():
+            raise ValueError(f"the folder of {place} does not exist")
+        yield Measurement(place, write, time.perf_counter())

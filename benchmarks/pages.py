@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import training_cost
-from benchmarks.artifacts import report as artifacts_report
-from benchmarks.artifacts.record import Artifacts
+from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
-from benchmarks.quality import report as quality_report
-from benchmarks.quality.record import Quality
+from benchmarks.quality import record as quality_record
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
 from benchmarks.speed import report as speed_report
@@ -39,17 +37,18 @@ def render_pages(root: Path) -> dict[str, str]:
     """
     folder = root / RECORDS
     speed = read_record(Speed, folder / "speed.json")
-    artifacts = read_record(Artifacts, folder / "artifacts.json")
+    artifacts = read_record(artifacts_record.Artifacts, folder / "artifacts.json")
     cost = read_record(training_cost.TrainingCost, folder / "training_cost.json")
     paper = read_record(Results, folder / "paper.json")
-    quality = {"quality": quality_report.render(read_record(Quality, folder / "quality.json"))}
+    quality = read_record(quality_record.Quality, folder / "quality.json")
+    card = {"quality": quality_record.render(quality)}
     tables = {
-        "README.md": quality | {"speed": speed_report.render_summary(speed)},
-        _CARD: quality,
-        SHIPPED: quality,
-        f"{RECORDS}/quality.md": quality,
+        "README.md": card | {"speed": speed_report.render_summary(speed)},
+        _CARD: card,
+        SHIPPED: card,
+        f"{RECORDS}/quality.md": card,
         f"{RECORDS}/speed.md": speed_report.render(speed),
-        f"{RECORDS}/artifacts.md": {"artifacts": artifacts_report.render(artifacts)},
+        f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},
         f"{RECORDS}/training_cost.md": {"training_cost": training_cost.render(cost)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
     }
@@ -76,14 +75,11 @@ def write_pages(root: Path) -> Iterator[str]:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: the embedded bundle's model card is not current.
     """
-    # Only here: matplotlib is for charts alone.
-    from benchmarks.paper.charts import draw_charts
-
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}
     charts = {"speed": speed_report.draw_chart(read_record(Speed, folder / "speed.json"))}
-    charts |= draw_charts(read_record(Results, folder / "paper.json"))
+    charts |= paper_report.draw_charts(read_record(Results, folder / "paper.json"))
     files |= {f"{RECORDS}/images/{name}.png": drawn for name, drawn in charts.items()}
     card = files.pop(SHIPPED)
     for page, content in files.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -15,25 +14,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.graph_spec import Record, first_fault
 from samclip_sdk.hardware import cpu_name
-from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.runtimes.versions import installed_versions, version_of
 
 if TYPE_CHECKING:
-    from samclip_sdk import SamClip
+    from samclip_sdk.bundle.manifest import ModelInfo
+    from samclip_sdk.model_source import ModelSource
 
 _MORE_PACKAGES = ("opencv-python-headless", "timm")
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Record(BaseModel):
-    """A row of figures. It is frozen, and a field that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -76,14 +71,13 @@ class Model(Record):
     random_weights: bool
 
 
-def describe_model(samclip: SamClip) -> Model:
-    """Describes an open model."""
-    manifest, source = samclip.manifest, samclip.source
+def describe_model(manifest: ModelInfo, source: ModelSource | None = None) -> Model:
+    """Describes a model, on a source if it was measured on one alone."""
     return Model(
         name=manifest.name,
         revision=manifest.revision,
-        runtime=source.runtime,
-        precision=source.precision,
+        runtime=source and source.runtime,
+        precision=source and source.precision,
         random_weights=manifest.random_weights,
     )
 
@@ -92,10 +86,7 @@ def describe_environment(arguments: Sequence[str] | None = None) -> Environment:
     """Describes this machine and this moment; `arguments` are this process's own if None."""
     given = sys.argv[1:] if arguments is None else arguments
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    versions = {"python": platform.python_version(), **installed_versions()}
-    for package in _MORE_PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
+    more = {package: version for package in _MORE_PACKAGES if (version := version_of(package))}
     commit = None  # outside of git; marked if files differ from it
     with suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -109,7 +100,7 @@ def describe_environment(arguments: Sequence[str] | None = None) -> Environment:
         cpu=cpu_name(),
         cores=os.cpu_count() or 1,
         threads=int(threads) if threads.isdigit() else None,
-        versions=versions,
+        versions={"python": platform.python_version(), **installed_versions(), **more},
     )
 
 
@@ -129,12 +120,6 @@ def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(f"{path} holds no {kind.__name__}: {first_fault(error)}") from error
-
-
-def first_fault(error: ValidationError) -> str:
-    """Where the first fault is, and what it is, in one line."""
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
 
 
 def write_record(record: Record, path: Path) -> None:

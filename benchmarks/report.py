@@ -27,6 +27,16 @@ def columns(items: Iterable[Any], cells: Mapping[str, Callable[[Any], str]], *, 
     return table(list(cells), rows, words=words)
 
 
+def by_size(head: str, cells: Mapping[tuple[str, int], str], *, unit: str) -> str:
+    """A table with a row for each name and a column for each size: (name, size) -> cell."""
+    sizes = sorted({size for _, size in cells})
+    rows = [
+        [name, *(cells.get((name, size), NONE) for size in sizes)]
+        for name in dict.fromkeys(name for name, _ in cells)
+    ]
+    return table((head, *(f"{size}{unit}" for size in sizes)), rows)
+
+
 def _line(cells: Sequence[str]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 

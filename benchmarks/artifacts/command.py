@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from benchmarks.artifacts.record import Artifacts
-from benchmarks.artifacts.report import render
+from benchmarks.artifacts.record import Artifacts, render
 from benchmarks.command import Output, Write, measurement
 from benchmarks.record import read_record
 
-Weights = Enum("Weights", {"fp16": "fp16", "fp32": "fp32"}, type=str)
 Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
 
 
@@ -23,7 +20,9 @@ def artifacts(
     checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
     onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
     coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
-    weights: Annotated[Weights, typer.Option(help="of fp32 graphs, as stored")] = Weights.fp16,
+    weights: Annotated[
+        Literal["fp16", "fp32"], typer.Option(help="of fp32 graphs, as stored")
+    ] = "fp16",
     compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
     output: Output = None,
     write: Write = False,
@@ -39,7 +38,7 @@ def artifacts(
 
         place = measured.place
         known = read_record(Artifacts, place).models if place.exists() else ()
-        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights.value)
+        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights)
         console = Console(stderr=True)
         with console.status("exporting") as status, tempfile.TemporaryDirectory() as at:
             found = [

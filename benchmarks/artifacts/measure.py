@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.artifacts.record import TASK, ArtifactRow, ModelArtifacts, SetRow
-from benchmarks.record import Model, describe_environment
+from benchmarks.record import describe_environment, describe_model
 from export.bundle_writer import write_bundle
 from export.options import ExportOptions
 from export.source import find_source
@@ -67,13 +67,7 @@ def measure_artifacts(
         sets=tuple(_sets(bundle)),
         environment=describe_environment(),
         seconds=round(time.perf_counter() - started, 1),
-        model=Model(
-            name=bundle.manifest.name,
-            revision=bundle.manifest.revision,
-            runtime=None,
-            precision=None,
-            random_weights=bundle.manifest.random_weights,
-        ),
+        model=describe_model(bundle.manifest),
         tensorrt=tensorrt,
     )
 

@@ -1,10 +1,12 @@
-"""The record of what checkpoints become: every artifact, and every set of them on whole tasks."""
+"""The record of what checkpoints become, and its tables: every artifact, and every set of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from benchmarks.record import Model, Record, Run
+from benchmarks.report import NONE, columns
 from samclip_sdk.bundle.graph_spec import Measurement
 
 TASK: Final = "task/"
@@ -52,3 +54,57 @@ class Artifacts(Record):
     """The whole of artifacts.json."""
 
     models: tuple[ModelArtifacts, ...]
+
+
+_TASKS = {
+    "box masks, mean IoU": "box_mask_iou",
+    "text-to-mask, mean IoU": "text_mask_iou",
+    "classes that agree": "top1_agreement",
+    "least cosine of embeddings": "embedding_cosine",
+}
+_SET: dict[str, Callable[[SetRow], str]] = {
+    "set": lambda row: f"{row.runtime} {row.precision}",
+    "MB": lambda row: f"{row.bytes / 1e6:.1f}",
+    **{words: lambda row, name=name: _task(row, name) for words, name in _TASKS.items()},
+}
+_ARTIFACT: dict[str, Callable[[ArtifactRow], str]] = {
+    "graph": lambda row: ", K = ".join([row.graph, *_lengths(row)]),
+    "runtime": lambda row: f"{row.runtime} {row.precision}",
+    "MB": lambda row: f"{row.bytes / 1e6:.2f}",
+    "seconds": lambda row: f"{row.seconds:.1f}",
+    "in fp32": lambda row: str(row.pinned or NONE),
+    "largest error": lambda row: _worst(row, "max_error", max, ".1e"),
+    "least cosine": lambda row: _worst(row, "min_cosine", min, ".6f"),
+}
+
+
+def render(artifacts: Artifacts) -> str:
+    """The tables, and under them how they were made."""
+    return "\n\n".join(part for model in artifacts.models for part in _sections(model)) + "\n"
+
+
+def _sections(model: ModelArtifacts) -> Iterator[str]:
+    where, weights = (
+        model.environment,
+        "random weights" if model.model.random_weights else "trained",
+    )
+    yield f"## {model.model.name}, {weights}"
+    yield columns(model.sets, _SET, words=1)
+    yield columns(model.artifacts, _ARTIFACT, words=2)
+    engines = f"Engines were built by {model.tensorrt}. " if model.tensorrt else ""
+    machine = f"{engines}{where.cpu}, {where.cores} cores, {where.date[:10]}."
+    yield f"{machine} Measured by `{where.command}`."
+
+
+def _task(row: SetRow, name: str) -> str:
+    found = {each.metric: f"{each.measured:.4f}" for each in row.measurements}
+    return found.get(TASK + name, NONE)
+
+
+def _lengths(row: ArtifactRow) -> list[str]:
+    return [str(length) for axis, length in row.axes.items() if axis != "num_points"][:1]
+
+
+def _worst(row: ArtifactRow, kind: str, worst: Callable[[list[float]], float], form: str) -> str:
+    found = [each.measured for each in row.measurements if each.metric.startswith(f"{kind}/")]
+    return f"{worst(found):{form}}" if found else NONE

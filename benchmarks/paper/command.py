@@ -14,16 +14,7 @@ from benchmarks.paper.report import render
 from benchmarks.record import read_record
 from benchmarks.report import join_tables
 
-
-class PartName(str, Enum):
-    """The parts, in the order in which they are measured."""
-
-    teachers = "teachers"
-    text_to_mask = "text_to_mask"
-    probing = "probing"
-    resolutions = "resolutions"
-    wise_ft = "wise_ft"
-    lambdas = "lambdas"
+PartName = Enum("PartName", {name: name for name in Results.model_fields}, type=str)
 
 
 def paper(

@@ -7,9 +7,8 @@ drawings before; the probes' test is of none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -21,7 +20,6 @@ from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.paper.zero_shot import accuracy
 from benchmarks.quality.drawings import Drawings, Picture
-from benchmarks.quality.ranking import Rank
 from benchmarks.quality.scores import Confusion, mean_iou
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox
@@ -49,27 +47,21 @@ class Backbone:
     classification_px: int
     segmentation_px: int
 
-    @torch.inference_mode()
     def pooled(self, images: Iterable[np.ndarray]) -> Tensor:
         """The mean and the maximum over the map of each picture, uint8 [S,S,3]: [N,2D]."""
-        maps = torch.cat(list(self._maps(images, resolution=self.classification_px)))
+        maps = self._maps(images, resolution=self.classification_px)
         return torch.cat([maps.mean(dim=(-2, -1)), maps.amax(dim=(-2, -1))], dim=1)
 
-    @torch.inference_mode()
     def patches(self, images: Iterable[np.ndarray]) -> Tensor:
         """The map of each picture, uint8 [S,S,3], channels last: [N,g,g,D]."""
-        maps = self._maps(images, resolution=self.segmentation_px)
-        return torch.cat([each.permute(0, 2, 3, 1) for each in maps])
+        return self._maps(images, resolution=self.segmentation_px).permute(0, 2, 3, 1)
 
-    def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Iterator[Tensor]:
-        source = iter(images)
-        while batch := list(islice(source, _BATCH)):
-            # As the public API resizes them; a square one has no padding.
-            sized = (
-                letterbox(each, resolution=resolution, pad_colour=PAD_COLOUR) for each in batch
-            )
-            pictures = np.concatenate([square for square, _ in sized])
-            yield self.encode(torch.from_numpy(pictures)).float()
+    @torch.inference_mode()
+    def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Tensor:
+        # As the public API resizes them; a square one has no padding.
+        sized = (letterbox(each, resolution=resolution, pad_colour=PAD_COLOUR) for each in images)
+        pictures = torch.from_numpy(np.concatenate([square for square, _ in sized]))
+        return torch.cat([self.encode(batch).float() for batch in pictures.split(_BATCH)])
 
 
 def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
@@ -79,7 +71,7 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     so it sees scenes as large as the others do. Of SAM and the student they are the tokens before
     the neck, which the CLIP head reads too, of CLIP the last map before it is pooled.
     """
-    large, clip = inputs.model.segmentation_resolution, inputs.pair.clip
+    large, clip = inputs.pair.model.segmentation_resolution, inputs.pair.clip
     sam, student = inputs.pair.sam.image_encoder, inputs.student("stage3").image_encoder
     return (
         Backbone("sam_teacher", lambda images: sam(images)[0], large, large),
@@ -133,7 +125,6 @@ def measure_probing(inputs: Inputs) -> Probing:
 
 def _probe(backbone: Backbone, data: ProbeData) -> Probe:
     classifier = train_classifier(backbone, data)
-    rank = rank_with(classifier, backbone)
     segmenter = train_segmenter(backbone, data)
     tested = data.scenes[2]
     maps = backbone.patches(scene.image for scene in tested)
@@ -143,7 +134,11 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
         classification_px=backbone.classification_px,
         classification_width=len(classifier.weight),
         classification_l2=classifier.l2,
-        accuracy=accuracy(rank, data.heldout, name=f"probe, {backbone.name}"),
+        accuracy=accuracy(
+            lambda images: classifier(backbone.pooled(images)).numpy(),
+            data.heldout,
+            name=f"probe, {backbone.name}",
+        ),
         segmentation_px=backbone.segmentation_px,
         segmentation_width=len(segmenter.weight),
         segmentation_l2=segmenter.l2,
@@ -164,11 +159,6 @@ def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
 
     targets = F.one_hot(torch.tensor([each.label for each in train]), data.background).float()
     return fit_best(backbone.pooled(each.image for each in train), targets, judge=judge)
-
-
-def rank_with(probe: LinearProbe, backbone: Backbone) -> Rank:
-    """Ranks the nouns of pictures by a probe of a backbone's pooled features."""
-    return lambda images: probe(backbone.pooled(images)).numpy()
 
 
 def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
@@ -223,14 +213,9 @@ def class_ious(
 
 
 def label_shares(class_map: np.ndarray, *, classes: int, grid: int) -> Tensor:
-    """The share of each class in each cell of a class map, int [S,S]: float [g,g,C]."""
-    size = len(class_map)
-    along = np.arange(size) * grid // size
-    cells = along[:, None] * grid + along
-    pairs = cells.ravel() * classes + class_map.ravel()
-    counts = np.bincount(pairs, minlength=grid * grid * classes)
-    counts = counts.reshape(grid, grid, classes).astype(np.float32)
-    return torch.from_numpy(counts / counts.sum(axis=-1, keepdims=True))
+    """The share of each class in each cell of a class map, int64 [S,S]: float [g,g,C]."""
+    each_class = F.one_hot(torch.from_numpy(class_map), classes).permute(2, 0, 1).float()
+    return F.adaptive_avg_pool2d(each_class, grid).permute(1, 2, 0)
 
 
 @dataclass(frozen=True)

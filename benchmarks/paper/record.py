@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
-from benchmarks.quality.record import PromptIou, Settings, TextToMask, TopK
+from benchmarks.quality.record import PromptIou, Settings, TextToMask
 from benchmarks.record import Record, Run, Share, read_record, write_record
 
 Figures = TypeVar("Figures", bound=Record)
@@ -27,17 +27,6 @@ class Accuracy(Record):
     clean_top5: Share
     composed_top1: Share
     composed_top5: Share
-
-    @classmethod
-    def of(cls, clean: TopK, composed: TopK) -> Accuracy:
-        """Joins the two rows of one classifier."""
-        return cls(
-            labels=clean.labels,
-            clean_top1=clean.top1,
-            clean_top5=clean.top5,
-            composed_top1=composed.top1,
-            composed_top5=composed.top5,
-        )
 
 
 class Teachers(Record):

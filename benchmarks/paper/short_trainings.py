@@ -113,7 +113,7 @@ def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipMod
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     asked = inputs.settings
     run = inputs.run / _FOLDER / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
-    stages = Stages(inputs.model, clip=inputs.clip_settings, runs=inputs.run)
+    stages = Stages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.run)
     fabric = build_fabric(settings.optimisation.precision)
     threads = torch.get_num_threads()
     try:

@@ -1,33 +1,40 @@
 """From texts to masks: one model with one head, with both, and two models in a row.
 
-The paper's tables 2, 5 and 7. All are asked the same questions about the same scenes.
+The paper's tables 2, 5 and 7. All are asked the same questions about the same scenes. Two models
+are SAM in everything-mode, and CLIP for each of its segments (appendix C.1). The mode is that of
+segment-anything's automatic mask generator, over one grid of points and without crops. A segment is
+shown to CLIP as the box around it, made square, as the student's training shows it regions.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from segment_anything.utils.amg import build_point_grid, calculate_stability_score
+from torch import Tensor
+from torchvision.ops import nms, roi_align
 
-from benchmarks.paper.everything import TwoModels, name_segments, tune
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.progress import track
-from benchmarks.quality.behind_api import teach_nouns
-from benchmarks.quality.drawings import Drawings
-from benchmarks.quality.measure import HEADS
+from benchmarks.quality.measure import HEADS, questions
 from benchmarks.quality.scores import TextTally
 from samclip_sdk import SamClip
+from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
 from training.calibrate import CALIBRATION_NAME
-from training.composed.label_questions import Question, pose_question
+from training.composed.label_questions import Question
 from training.composed.scenes import Scene
 from training.teachers.captions import EMPTY_NAMES
+from training.teachers.small import ClipTeacher
 
 NEEDS = ("clip_teacher", "sam_teacher", "stage3")
 
@@ -59,9 +66,9 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
     costs: dict[Name, list[Given]] = defaultdict(list)
     tuning, _ = inputs.training(pictures=1, scenes=_TUNING_SCENES)
-    asked_to_tune = _ask(tuning, bare, text="choosing thresholds")
+    asked_to_tune = questions(tuning, bare, shown="choosing thresholds")
     everything = tune(two, asked_to_tune, classes=classes, nothing=nothing)
-    for scene, question in _ask(drawings, bare, text="text-to-mask: scenes"):
+    for scene, question in questions(drawings, bare, shown="text-to-mask: scenes"):
         asked = [*question.present, *question.absent]
         names = [drawings.nouns[noun] for noun in asked]
         for name, given in (
@@ -82,12 +89,6 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     return TextToMasks(everything=everything, tuning_scenes=_TUNING_SCENES, methods=tuple(methods))
 
 
-def _ask(drawings: Drawings, bare: np.ndarray, *, text: str) -> Iterator[tuple[Scene, Question]]:
-    """Scenes with what is asked about them, by the nouns' text embeddings [K,E]."""
-    for scene, rng in track(drawings.scenes(), text, total=drawings.settings.scenes):
-        yield scene, pose_question(scene, text_embeddings=bare, rng=rng)
-
-
 def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> SamClip:
     """Opens a checkpoint behind the public API, and gives it the class embeddings [K,E] of K nouns.
 
@@ -100,7 +101,7 @@ def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> 
             f"run `python -m training calibrate --runs {folder.parent.parent}` first"
         )
     student = SamClip.load("torch", model=folder)
-    teach_nouns(student, nouns, embeddings=classes)
+    give_embeddings(student, nouns, classes)
     return student
 
 
@@ -126,15 +127,144 @@ def ask_two_models(
 
     The paper does not say what its pipeline does with the background.
     """
-    segments, looking = _timed(lambda: two.look(image).choose(settings))
+    (masks, embeddings), looking = _timed(lambda: two.look(image).choose(settings))
     both = np.concatenate([classes, nothing])
     names: dict[Name, np.ndarray] = {"two_models": classes, "two_models_or_nothing": both}
     for name, rivals in names.items():
-        masks, ms = _timed(lambda known=rivals: name_segments(segments, known, labels=len(classes)))
-        yield name, Given(masks, clip_passes=len(segments.masks), milliseconds=looking + ms)
+        named, ms = _timed(
+            lambda known=rivals: name_segments(masks, embeddings, known, labels=len(classes))
+        )
+        yield name, Given(named, clip_passes=len(masks), milliseconds=looking + ms)
 
 
 def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the milliseconds that it took."""
     started = time.perf_counter()
     return run(), 1000 * (time.perf_counter() - started)
+
+
+PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3, 0.0)
+STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
+
+    M masks, bool [M,S,S], none of them empty, boxes float [M,4] XYXY around them, SAM's predicted
+    IoU and the `stability` of each. `embed` makes unit embeddings [K,E] of boxes [K,4]; what it has
+    made stands in `embeddings` [M,E], where the rest is NaN.
+    """
+
+    masks: np.ndarray
+    boxes: Tensor
+    predicted_iou: Tensor
+    stability: Tensor
+    embed: Callable[[Tensor], Tensor]
+    embeddings: Tensor
+
+    @torch.inference_mode()
+    def choose(self, settings: Everything) -> tuple[np.ndarray, np.ndarray]:
+        """Keeps what passes the filters, and of masks in nearly the same box the best.
+
+        Returns:
+            K masks, bool [K,S,S], and what CLIP makes of each, unit embeddings float32 [K,E].
+        """
+        good = self.predicted_iou >= settings.predicted_iou
+        good &= self.stability >= settings.stability
+        rows = good.nonzero().squeeze(1)
+        rows = rows[nms(self.boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
+        new = rows[self.embeddings[rows].isnan().any(dim=1)]
+        if len(new):
+            self.embeddings[new] = self.embed(self.boxes[new])
+        return self.masks[rows.numpy()], self.embeddings[rows].numpy()
+
+
+@dataclass(frozen=True)
+class TwoModels:
+    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`."""
+
+    sam: SamClip
+    clip: ClipTeacher
+    settings: Everything
+
+    def look(self, image: np.ndarray) -> Candidates:
+        """Proposes segments of a square picture, uint8 RGB [S,S,3], in one pass of SAM's backbone.
+
+        What is chosen of them takes one of CLIP's each.
+        """
+        # SAM's coordinates name a pixel's corner; its prompt encoder adds the half pixel.
+        points = build_point_grid(self.settings.points_per_side) * len(image) - 0.5
+        found = self.sam.segment(
+            self.sam.encode_image(image), points=points[:, None], multimask_output=True
+        )
+        seen = found.masks.any(axis=(1, 2))
+        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+
+        def embed(boxes: Tensor) -> Tensor:
+            rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
+            crops = roi_align(picture, rois, self.clip.resolution, aligned=True)
+            return self.clip.embed_images(crops)
+
+        low_res_masks = torch.from_numpy(found.low_res_masks[seen])
+        return Candidates(
+            found.masks[seen],
+            boxes=torch.from_numpy(found.boxes[seen]).float(),
+            predicted_iou=torch.from_numpy(found.scores[seen]),
+            stability=calculate_stability_score(low_res_masks, 0, self.settings.stability_offset),
+            embed=embed,
+            embeddings=torch.full((int(seen.sum()), self.clip.embed_dim), math.nan),
+        )
+
+
+def tune(
+    two: TwoModels,
+    asked: Iterable[tuple[Scene, Question]],
+    *,
+    classes: np.ndarray,
+    nothing: np.ndarray,
+) -> Everything:
+    """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
+
+    A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own thresholds
+    the two models would find next to nothing. The student's thresholds are calibrated on training
+    scenes; these are chosen on such scenes too.
+
+    Classes are embeddings [K,E] of all nouns, `nothing` [N,E] of names for a place without an
+    object.
+    """
+    tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
+    choices = [
+        two.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
+        for predicted, steady in product(PREDICTED_IOUS, STABILITIES)
+    ]
+    for scene, question in asked:
+        labels = classes[[*question.present, *question.absent]]
+        candidates = two.look(scene.image)
+        for choice in choices:
+            found = candidates.choose(choice)
+            for free in (False, True):
+                rivals = np.concatenate([labels, nothing]) if free else labels
+                masks = name_segments(*found, rivals, labels=len(labels))
+                tallies[choice, free].add(masks, question=question, scene=scene)
+    best, _ = max(tallies, key=lambda key: tallies[key].row(heads="two_models", split="train").miou)
+    return best
+
+
+def name_segments(
+    masks: np.ndarray, embeddings: np.ndarray, classes: np.ndarray, *, labels: int
+) -> np.ndarray:
+    """Names each mask by its nearest class, and paints it: large ones first, small ones over.
+
+    Masks and embeddings are `Candidates.choose`'s. Of the classes, float32 [L,E] of unit length,
+    the first are the labels that were asked; a mask of a later one is painted as background.
+
+    Returns:
+        The mask of each label, bool [labels,S,S]; no two overlap.
+    """
+    class_map = np.full(masks.shape[1:], len(classes), np.int16)
+    nearest = (embeddings @ classes.T).argmax(axis=1)
+    areas = masks.sum(axis=(1, 2))
+    for index in np.argsort(-areas, kind="stable"):
+        class_map[masks[index]] = nearest[index]
+    return class_map == np.arange(labels)[:, None, None]

@@ -11,11 +11,12 @@ from typing import Literal
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Accuracy, AtResolution, Resolutions, Teachers, TradeOff
-from benchmarks.quality.behind_api import behind_api, teach_nouns
+from benchmarks.quality.behind_api import behind_api
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.measure import prompt_ious
-from benchmarks.quality.ranking import Rank, measure_ranking, one_by_one
+from benchmarks.quality.ranking import Rank, by_logits, measure_ranking
 from samclip_sdk import SamClip
+from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.modeling.build import SamClipModel
 
 TEACHERS_NEED = ("clip_teacher", "sam_teacher", "stage3")
@@ -48,7 +49,8 @@ def measure_resolutions(inputs: Inputs, *, resolutions: Sequence[int] = RESOLUTI
         student = inputs.student(stage)
         for resolution in resolutions:
             model = open_student(inputs, student, classification_px=resolution)
-            found = classify_drawings(model, inputs.heldout, name=f"{stage}, {resolution} px")
+            rank, name = by_logits(model, inputs.heldout.nouns), f"{stage}, {resolution} px"
+            found = accuracy(rank, inputs.heldout, name=name)
             rows.append(AtResolution(stage=stage, resolution_px=resolution, accuracy=found))
     return Resolutions(rows=tuple(rows))
 
@@ -61,7 +63,7 @@ def open_student(
     Its text encoder is the CLIP teacher's, so that the embeddings are its own.
     """
     model, nouns = behind_api(student, classification_px=classification_px), inputs.heldout.nouns
-    teach_nouns(model, nouns, embeddings=inputs.teachers.classes(nouns))
+    give_embeddings(model, nouns, inputs.teachers.classes(nouns))
     return model
 
 
@@ -69,18 +71,14 @@ def trade_off(inputs: Inputs, student: SamClipModel, *, name: str) -> TradeOff:
     """What a student knows of both teachers' skills, at its own resolutions."""
     model, drawings = open_student(inputs, student), inputs.heldout
     return TradeOff(
-        accuracy=classify_drawings(model, drawings, name=name),
+        accuracy=accuracy(by_logits(model, drawings.nouns), drawings, name=name),
         prompts=prompt_ious(model, drawings, who="model", name=name),
     )
 
 
-def classify_drawings(model: SamClip, drawings: Drawings, *, name: str) -> Accuracy:
-    """Zero-shot classification by a model that knows the nouns."""
-    nouns = list(drawings.nouns)
-    rank = one_by_one(lambda image: model.classify(image, nouns).logits)
-    return accuracy(rank, drawings, name=name)
-
-
 def accuracy(rank: Rank, drawings: Drawings, *, name: str) -> Accuracy:
     """Top-1 and top-5 of a classifier over a split's nouns, on clean and on composed pictures."""
-    return Accuracy.of(*measure_ranking(rank, drawings, who="model", name=name))
+    shares, nouns = {}, len(drawings.nouns)
+    for row in measure_ranking(rank, drawings, who="model", name=name):
+        shares |= {f"{row.picture}_top1": row.top1, f"{row.picture}_top5": row.top5}
+    return Accuracy(labels=nouns, **shares)

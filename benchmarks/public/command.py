@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,11 +13,10 @@ from benchmarks.command import ModelName, Output, Runtime, measurement
 from benchmarks.public.classification import CLASSIFICATION, measure_accuracy
 from benchmarks.public.files import take
 from benchmarks.public.instances import INSTANCES, measure_instances
-from benchmarks.public.record import Evaluation
+from benchmarks.public.record import Evaluation, render
 from benchmarks.public.retrieval import RETRIEVAL, measure_retrieval
 from benchmarks.public.segmentation import load_at, measure_segmentation
 from benchmarks.public.semantic_sets import SEMANTIC
-from benchmarks.public.table import render
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 
@@ -28,14 +27,7 @@ Dataset = Enum("Dataset", {name: name for name in SETS}, type=str)
 LAYOUTS = "\n\n".join(f"{name}: {inspect.getdoc(read)}" for name, read in SETS.items())
 
 
-class Heads(str, Enum):
-    """Which of the two settings of semantic segmentation to measure."""
-
-    clip_head = "clip_head"
-    both_heads = "both_heads"
-    all = "all"
-
-
+Heads = Annotated[Literal["clip_head", "both_heads", "all"], typer.Option(help="which to measure")]
 Threshold = Annotated[
     float | None, typer.Option(help="below it both heads leave a label out", min=0, max=1)
 ]
@@ -55,7 +47,7 @@ def evaluate(
     dataset: Annotated[Dataset, typer.Argument(metavar="SET", help=", ".join(SETS))],
     root: Annotated[Path, typer.Argument(help="the set's folder, laid out as published")],
     boxes: Annotated[Path | None, typer.Option(help="a detector's COCO results")] = None,
-    heads: Annotated[Heads, typer.Option(help="which to measure")] = Heads.all,
+    heads: Heads = "all",
     head_resolution: HeadResolution = None,
     background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
@@ -81,16 +73,14 @@ def evaluate(
         _check(name, boxes=boxes, of_heads=of_heads | {"heads": heads if heads != "all" else None})
         # The set is read before the model: that fails soonest.
         data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
-        data, chosen = (
-            take(data, limit=limit, source=root),
-            {"model": model, "precision": precision},
-        )
+        data = take(data, limit=limit, source=root)
+        chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
             samclip, head = load_at(runtime, head_resolution_px=head_resolution, **chosen)
             figures = measure_segmentation(
                 data,
-                clip_head=None if heads is Heads.both_heads else head,
-                both_heads=None if heads is Heads.clip_head else samclip,
+                clip_head=None if heads == "both_heads" else head,
+                both_heads=None if heads == "clip_head" else samclip,
                 background_threshold=background_threshold,
                 presence_threshold=presence_threshold,
             )
@@ -100,7 +90,7 @@ def evaluate(
         record = Evaluation(
             figures=tuple(figures),
             **measured.run(),
-            model=describe_model(samclip),
+            model=describe_model(samclip.manifest, samclip.source),
             dataset=name,
             limit=limit,
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from benchmarks.record import first_fault
+from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.image import open_image
 
 Pictures = TypeVar("Pictures", bound=Any)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,7 +218,9 @@ def lvis_score() -> Score:
         ) from error
 
     def score(annotations: Path, results: Results, ids: Sequence[int]) -> dict[str, float | None]:
-        with _old_numpy():
+        # The newest lvis, 0.5.3, says `np.float` and `Logger.warn`, which are gone or going.
+        with warnings.catch_warnings(), patch.object(np, "float", float, create=True):
+            warnings.simplefilter("ignore", DeprecationWarning)
             truth = lvis.LVIS(str(annotations))
             evaluation = lvis.LVISEval(truth, lvis.LVISResults(truth, results), "segm")
             evaluation.params.img_ids = list(ids)
@@ -226,21 +229,6 @@ def lvis_score() -> Score:
         return {field: _share(found[name]) for field, name in _NAMES.items()}
 
     return score
-
-
-@contextlib.contextmanager
-def _old_numpy() -> Iterator[None]:
-    """The newest lvis, 0.5.3, says `np.float` and `Logger.warn`, which are gone or going."""
-    missing = "float" not in vars(np)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        if missing:
-            setattr(np, "float", float)  # noqa: B010 (mypy knows that numpy has none)
-        try:
-            yield
-        finally:
-            if missing:
-                delattr(np, "float")
 
 
 def _share(value: float) -> float | None:

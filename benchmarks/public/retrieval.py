@@ -21,7 +21,7 @@ from benchmarks.public.files import (
     shape,
 )
 from benchmarks.public.record import RecallAt, Retrieval
-from benchmarks.quality.ranking import ranks_of_truth, share_within
+from benchmarks.quality.ranking import share_within
 from samclip_sdk.errors import TextTruncatedWarning
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
     paths = [path for path, _ in data.pictures]
     pictures = np.stack([model.embed_image(read_pixels(path)) for path in track(paths, "pictures")])
     texts = [text for _, captions in data.pictures for text in captions]
-    owners = np.repeat(np.arange(len(pictures)), [len(each) for _, each in data.pictures])
+    own = np.arange(len(pictures))
+    owners = np.repeat(own, [len(each) for _, each in data.pictures])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TextTruncatedWarning)
         captions = np.concatenate([model.embed_text([text]) for text in track(texts, "captions")])
@@ -102,32 +103,24 @@ def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
         cut=len(caught) - len(others),
         resolution_px=task.resolution,
         crop=task.crop,
-        image_to_text=_recall(picture_ranks(pictures, captions=captions, owners=owners)),
-        text_to_image=_recall(caption_ranks(pictures, captions=captions, owners=owners)),
+        image_to_text=_recall(ranks_of_own(pictures, captions, asked=own, given=owners)),
+        text_to_image=_recall(ranks_of_own(captions, pictures, asked=owners, given=own)),
     )
 
 
-def picture_ranks(pictures: Array, *, captions: Array, owners: Ranks) -> Ranks:
-    """How many foreign captions stand before the best own one of each picture: int64 [N].
+def ranks_of_own(queries: Array, answers: Array, *, asked: Ranks, given: Ranks) -> Ranks:
+    """How many foreign answers stand before the best own one of each query: int64 [N].
 
-    Of pictures [N,E], captions [M,E] and the picture of each caption, [M]; every picture has one.
+    Of queries [N,E] and answers [M,E], int64 `asked` [N] and `given` [M] name the pictures that
+    they are of, or about. Every query has an own answer.
     """
-    ranks = np.empty(len(pictures), np.int64)
-    for start in range(0, len(pictures), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(pictures)))
-        scores = pictures[rows] @ captions.T
-        own = owners[None] == rows[:, None]
+    found = []
+    for start in range(0, len(queries), _ROWS):
+        rows = slice(start, start + _ROWS)
+        scores, own = queries[rows] @ answers.T, asked[rows, None] == given
         best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
-        ranks[rows] = ((scores >= best) & ~own).sum(axis=1)
-    return ranks
-
-
-def caption_ranks(pictures: Array, *, captions: Array, owners: Ranks) -> Ranks:
-    """How many other pictures stand before the own one of each caption: int64 [M]."""
-    parts = [slice(start, start + _ROWS) for start in range(0, len(captions), _ROWS)]
-    return np.concatenate(
-        [ranks_of_truth(captions[part] @ pictures.T, truth=owners[part]) for part in parts]
-    )
+        found.append(((scores >= best) & ~own).sum(axis=1))
+    return np.concatenate(found)
 
 
 def _recall(ranks: Ranks) -> RecallAt:

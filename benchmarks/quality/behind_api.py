@@ -1,7 +1,7 @@
 """What training left, behind the public API: it is measured as an app would see it.
 
-Of the teachers, SAM's parts and CLIP's text tower are put into a merged model; only CLIP's image
-tower, which the merged model does not have, is run as it is.
+The teachers are measured as stage 0, which has SAM's parts and CLIP's text tower; only CLIP's image
+tower, which a merged model does not have, is run as it is.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ import numpy as np
 import torch
 
 from benchmarks.quality.ranking import Rank, embed_nouns
-from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from samclip_sdk.text.vocabulary import encode_vocabulary
+from samclip_sdk.modeling.config import ModelConfig
 from training.config import ClipTeacherConfig
-from training.teachers.small import SmallClip, SmallSam
+from training.config_file import find_config, load_model
+from training.teachers.small import SmallClip
 from training.teachers.teacher_pair import SETTINGS_NAME, SmallPair
 
 
@@ -43,20 +41,7 @@ def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> 
     copy.load_state_dict(model.state_dict())
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(copy, folder, provenance={})
-        length = config.text_encoder.context_length
-        write_tokenizer(Path(folder, TOKENIZER_NAME), context_length=length)
-        opened = SamClip.load("torch", model=folder)
-        opened.embed_text("a photo")  # It reads the tokenizer now: the folder will be gone.
-    return opened
-
-
-def teach_nouns(model: SamClip, nouns: Sequence[str], *, embeddings: np.ndarray) -> None:
-    """Gives a model the embeddings [K,E] of K nouns, so that its text encoder need not run."""
-    pack = encode_vocabulary(nouns, embeddings=embeddings, manifest=model.manifest)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "nouns.json")
-        path.write_bytes(pack)
-        model.load_vocabulary(path)
+        return SamClip.load("torch", model=folder)
 
 
 @dataclass(frozen=True)
@@ -89,23 +74,18 @@ class Teachers:
         return rank
 
 
-def load_teachers(run: Path) -> Teachers:
-    """Loads the teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`.
+def find_teachers(run: Path) -> SmallPair:
+    """The teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`.
 
     Raises:
         OSError: a file is missing.
-        ValueError: the folder is not named after a config.
+        TrainingError: the folder is not named after a config.
     """
-    if run.name not in PRESETS:
-        raise ValueError(f"{run} is not the runs of a config: {', '.join(PRESETS)}")
+    model = load_model(find_config(run.name))
     settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
-    pair = SmallPair(PRESETS[run.name], ClipTeacherConfig.model_validate_json(settings), runs=run)
-    return join_teachers(pair.clip, pair.sam, config=PRESETS[run.name])
+    return SmallPair(model, ClipTeacherConfig.model_validate_json(settings), runs=run)
 
 
-def join_teachers(clip: SmallClip, sam: SmallSam, *, config: ModelConfig) -> Teachers:
-    """Puts SAM's parts and CLIP's text tower where the public API can run them."""
-    merged = build_model(config)
-    SmallSam(merged).load_state_dict(sam.state_dict())
-    merged.text_encoder.load_state_dict(clip.text_encoder.state_dict())
-    return Teachers(clip.eval(), behind_api(merged))
+def open_teachers(pair: SmallPair) -> Teachers:
+    """Loads both, and puts what a merged model has of them where the public API can run it."""
+    return Teachers(pair.clip.eval(), behind_api(pair.stage0(seed=0)))

@@ -16,11 +16,9 @@ from benchmarks.command import (
     measurement,
     one_line_errors,
 )
-from benchmarks.quality.drawings import load_drawings
-from benchmarks.quality.held_out import write_held_out
+from benchmarks.quality.drawings import load_drawings, write_held_out
 from benchmarks.quality.measure import measure_quality
-from benchmarks.quality.record import Quality, Settings
-from benchmarks.quality.report import render
+from benchmarks.quality.record import Quality, Settings, render
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 
@@ -51,21 +49,19 @@ def quality(
         settings = Settings(
             nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
         )
-        splits, cutouts = load_drawings(settings, openmoji=openmoji)
+        splits, train = load_drawings(settings, openmoji=openmoji)
         pair = None
         if teachers is not None:
             # Only here: the teachers need torch and timm, which a measured bundle does not.
-            from benchmarks.quality.behind_api import load_teachers
+            from benchmarks.quality.behind_api import find_teachers, open_teachers
 
-            pair = load_teachers(teachers)
-        found = measure_quality(samclip, splits=splits, cutouts=cutouts, teachers=pair)
+            pair = open_teachers(find_teachers(teachers))
+        found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
         record = Quality(
             **measured.run(),
-            model=describe_model(samclip),
+            **dict(found),
+            model=describe_model(samclip.manifest, samclip.source),
             settings=settings,
-            top_k=tuple(found.top_k),
-            prompts=tuple(found.prompts),
-            text_to_mask=tuple(found.text_to_mask),
         )
         measured.finish(record, render(record))
 

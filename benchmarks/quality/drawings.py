@@ -1,22 +1,30 @@
-"""The pictures that quality is measured on: drawings and backgrounds that no training saw.
+"""Drawings and backgrounds that no training saw: quality is measured on them.
 
-Picture i of a split depends on the seed and i alone.
+Picture i of a split depends on the seed and i alone. Exported artifacts are compared on pictures of
+the first split.
 """
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.quality.record import HELDOUT, OPENMOJI, UNSEEN, Settings
+from samclip_sdk.atomic_file import atomic_file
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.scenes import Scene, clean_picture, compose_scene
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
 _SINGLES, _SCENES = 0, 1  # random streams
+_QUALITY = 90  # of JPEG
+_NARROW = 0.75  # of the long side; a square picture would hide a swapped axis and the padding
+_MIN_SIDE_PX = 12
 _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
 
 
@@ -79,8 +87,8 @@ class Drawings:
 
 def load_drawings(
     settings: Settings, *, openmoji: Path | None
-) -> tuple[tuple[Drawings, ...], list[Picture]]:
-    """Loads every split, and clean pictures of the cut-outs that training used.
+) -> tuple[tuple[Drawings, ...], Drawings]:
+    """Loads every split, and the drawings that training used.
 
     Nothing is measured on these, nor on copies of them: the floor looks them up. `openmoji` is a
     zip of cut-outs in a style that is never trained on, its .csv beside it.
@@ -103,7 +111,7 @@ def load_drawings(
         Drawings(split, without_copies(each, of=train), len(taught), settings)
         for split, each in splits.items()
     )
-    return found, Drawings("train", train, len(taught), settings).clean()
+    return found, Drawings("train", train, len(taught), settings)
 
 
 def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
@@ -126,3 +134,34 @@ def _thumbnails(corpus: Corpus) -> np.ndarray:
     """Every cut-out as a small clean picture, float32 [M,16*16*3]."""
     pictures = [clean_picture(corpus, index, size_px=16) for index in range(len(corpus.labels))]
     return np.stack(pictures).reshape(len(pictures), -1).astype(np.float32)
+
+
+def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> None:
+    """Writes pictures as JPEG, and `index.json` with the boxes and nouns of what is in them.
+
+    Pictures are the tall, then the wide part of square scenes. The vocabulary is all nouns that
+    are in any of them.
+
+    Raises:
+        OSError: the corpus cannot be read.
+        StorageError: a file cannot be written.
+    """
+    settings = Settings(nouns=nouns, pictures=1, scenes=pictures, seed=seed)
+    (drawings, *_), _ = load_drawings(settings, openmoji=None)
+    short, entries, vocabulary = round(_NARROW * settings.size_px), [], set[str]()
+    for index, (scene, _) in enumerate(drawings.scenes()):
+        width, height = (settings.size_px, short) if index % 2 else (short, settings.size_px)
+        boxes = np.minimum(scene.boxes, [width, height, width, height])
+        seen = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= _MIN_SIDE_PX
+        labels = list(dict.fromkeys(drawings.nouns[label] for label in scene.labels[seen]))
+        encoded = io.BytesIO()
+        Image.fromarray(scene.image[:height, :width]).save(encoded, "JPEG", quality=_QUALITY)
+        name = f"{index:02}.jpg"
+        with atomic_file(folder / name) as file:
+            file.write(encoded.getvalue())
+        boxes_seen = boxes[seen].astype(int).tolist()
+        entries.append({"file": name, "boxes": boxes_seen, "labels": labels})
+        vocabulary.update(labels)
+    content = {"vocabulary": sorted(vocabulary), "pictures": entries}
+    with atomic_file(folder / "index.json") as file:
+        file.write(f"{json.dumps(content)}\n".encode())

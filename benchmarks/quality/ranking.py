@@ -84,6 +84,12 @@ def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
     return lambda images: np.stack([score(image) for image in images])
 
 
+def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
+    """Ranks nouns by a model's own classification."""
+    labels = list(nouns)
+    return one_by_one(lambda image: model.classify(image, labels).logits)
+
+
 def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
     """How many labels are placed before the right one: int [N], of scores [N,K], truth int [N].
 

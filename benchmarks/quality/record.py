@@ -1,12 +1,17 @@
-"""The record of the quality on drawings: what was asked, and every figure."""
+"""The record of the quality on drawings: what was asked, and every figure; and its table.
+
+The one table of the README and of the model card.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from pydantic import Field
 
 from benchmarks.record import Model, Record, Run, Share
+from benchmarks.report import NONE, table
 
 # The splits: new drawings of taught nouns, a style never trained on, nouns never taught.
 HELDOUT: Final = "heldout_instance"
@@ -81,11 +86,89 @@ class TextToMask(Record):
     nearest_false_positive_rate: Share | None
 
 
-class Quality(Run):
+class Figures(Record):
+    """What was found, row by row."""
+
+    top_k: tuple[TopK, ...]
+    prompts: tuple[PromptIou, ...]
+    text_to_mask: tuple[TextToMask, ...]
+
+
+class Quality(Run, Figures):
     """The whole of quality.json."""
 
     model: Model
     settings: Settings
-    top_k: tuple[TopK, ...]
-    prompts: tuple[PromptIou, ...]
-    text_to_mask: tuple[TextToMask, ...]
+
+
+_HEADINGS = {
+    HELDOUT: "New drawings of taught nouns",
+    OPENMOJI: "A new drawing style (OpenMoji)",
+    UNSEEN: "Nouns never taught",
+}
+_PICTURES = {"clean": "cut-outs over plain grey", "composed": "one object, composed"}
+_WHO = {"model": "", "floor": "floor without learning: ", "clip_teacher": "CLIP teacher: "}
+_PROMPTS = {
+    "box": "mIoU, box prompt",
+    "point": "mIoU, one point",
+    "point_best": "mIoU, one point, best of three masks",
+}
+_HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
+_IOUS = {"miou": "text-to-mask mIoU", "iou_found": "text-to-mask: IoU of the present labels found"}
+_SHARES = {
+    "recall": "present labels found",
+    "false_positive_rate": "absent labels that got a mask",
+    "nearest_false_positive_rate": "the same, the nearest absent label",
+}
+
+
+def render(quality: Quality) -> str:
+    """The table, and under it how it was made."""
+    splits = [split for split in _HEADINGS if any(row.split == split for row in quality.prompts)]
+    rows = [
+        [name, *(cells.get(split, NONE) for split in splits)]
+        for name, cells in _rows(quality)
+        if cells
+    ]
+    heads = ["", *(_HEADINGS[split] for split in splits)]
+    return f"{table(heads, rows)}\n\n{_footnote(quality)}\n"
+
+
+def _rows(quality: Quality) -> Iterator[tuple[str, dict[str, str]]]:
+    """Name, and the cell of each split that has one."""
+    for picture, words in _PICTURES.items():
+        for who, prefix in _WHO.items():
+            cells: dict[str, list[str]] = {}
+            for row in quality.top_k:
+                if (row.who, row.picture) == (who, picture):
+                    shares = f"{row.top1:.1%} / {row.top5:.1%} of {row.labels}"
+                    cells.setdefault(row.split, []).append(shares)
+            found = {split: "; ".join(each) for split, each in cells.items()}
+            yield f"{prefix}top-1 / top-5, {words}", found
+    for who, prefix in (("model", ""), ("sam_teacher", "SAM teacher: ")):
+        ious = {row.split: row for row in quality.prompts if row.who == who}
+        for name, words in _PROMPTS.items():
+            yield prefix + words, {s: f"{getattr(row, name):.3f}" for s, row in ious.items()}
+    pairs = [(name, heads) for name in _IOUS for heads in _HEADS]
+    pairs += [(name, "both_heads") for name in _SHARES]
+    for name, heads in pairs:
+        words = _IOUS.get(name) or f"text-to-mask: {_SHARES[name]}"
+        values = {
+            row.split: getattr(row, name) for row in quality.text_to_mask if row.heads == heads
+        }
+        shown = {split: f"{value:.3f}" for split, value in values.items() if value is not None}
+        yield f"{words}, {_HEADS[heads]}", shown
+
+
+def _footnote(quality: Quality) -> str:
+    model, environment, settings = quality.model, quality.environment, quality.settings
+    random = ", random weights" if model.random_weights else ""
+    return (
+        f"`{model.name}` {model.revision}{random} on {model.runtime}, {settings.nouns} nouns "
+        f"taught; {settings.pictures} composed pictures and {settings.scenes} scenes a split, "
+        f"{settings.size_px} px, seed {settings.seed}; {environment.cpu}, "
+        f"{environment.date[:10]}. Text-to-mask asks each scene for its own labels and five absent "
+        "ones, among them the nearest by text embedding; an absent label that gets a mask counts "
+        "as an IoU of 0. The floor is the nearest training cut-out by HOG and colour. Measured by "
+        f"`{environment.command}`."
+    )

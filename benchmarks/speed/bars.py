@@ -74,32 +74,32 @@ def bars(speed: Speed) -> Iterator[Bar]:
     mb, megabyte = " MB", exact(1e6)
     own, fast, in_torch, in_onnx = (each.get("encode") for each in (ours, best, torch, plain))
     note = _limit(speed, ONNX_FP32, against=in_torch)
-    yield Bar(f"{_FP32}, against SAM in torch", _ratio(in_torch, own), at_least=3.3, note=note)
-    yield Bar(f"{_FP32}, against SAM's plain ONNX export", _ratio(in_onnx, own), at_least=1)
+    yield Bar(f"{_FP32}, against SAM in torch", Ratio.of(in_torch, own), at_least=3.3, note=note)
+    yield Bar(f"{_FP32}, against SAM's plain ONNX export", Ratio.of(in_onnx, own), at_least=1)
     own_peak, fast_peak, other_peak = (each.get("encode peak") for each in (ours, best, plain))
-    yield Bar(f"{_FP32}: peak memory", _ratio(own_peak, megabyte), mb, at_most=1300)
-    peak = _ratio(own_peak, other_peak)
+    yield Bar(f"{_FP32}: peak memory", Ratio.of(own_peak, megabyte), mb, at_most=1300)
+    peak = Ratio.of(own_peak, other_peak)
     yield Bar(f"{_FP32}: peak memory, of that of {_EXPORTED}", peak, at_most=1 / 5)
     note = _limit(speed, BEST, against=in_torch)
-    yield Bar(f"{_BEST}, against SAM in torch", _ratio(in_torch, fast), at_least=10, note=note)
-    yield Bar(f"{_BEST}: peak memory", _ratio(fast_peak, megabyte), mb, at_most=900)
+    yield Bar(f"{_BEST}, against SAM in torch", Ratio.of(in_torch, fast), at_least=10, note=note)
+    yield Bar(f"{_BEST}: peak memory", Ratio.of(fast_peak, megabyte), mb, at_most=900)
     share, reached = _encoder_share(speed, BEST), None
     if share is not None:
         reached = Ratio.of(exact(100 * share.of_limit * share.spread.p50_ms), share.spread)
     yield Bar(f"{_BEST}, of the machine's limit", reached, " %", at_least=70)
     own, fast, in_torch, in_onnx = (each.get("three_ways") for each in (ours, best, torch, plain))
     on_onnx, on_best = "all three in fp32 on onnxruntime", "all three on the best CPU path"
-    yield Bar(f"{on_onnx}, against {_TWO}", _ratio(in_torch, own), at_least=3.5)
-    yield Bar(f"{on_best}, against {_TWO}", _ratio(in_torch, fast), at_least=9)
-    peak = _ratio(best.get("peak"), torch.get("peak"))
+    yield Bar(f"{on_onnx}, against {_TWO}", Ratio.of(in_torch, own), at_least=3.5)
+    yield Bar(f"{on_best}, against {_TWO}", Ratio.of(in_torch, fast), at_least=9)
+    peak = Ratio.of(best.get("peak"), torch.get("peak"))
     yield Bar(f"{on_best}: peak memory, of {_TWO}", peak, at_most=1 / 3)
-    files = _ratio(ours.get("files"), torch.get("files"))
+    files = Ratio.of(ours.get("files"), torch.get("files"))
     yield Bar(f"{on_onnx}: files, of {_TWO}", files, at_most=1 / 2)
-    yield Bar(f"{on_onnx}, against {_EXPORTED}", _ratio(in_onnx, own), at_least=1)
-    yield Bar(f"{on_best}, against {_EXPORTED}", _ratio(in_onnx, fast), at_least=2.5)
-    rest = _ratio(ours.get("rest"), ours.get("image_encoder"))
+    yield Bar(f"{on_onnx}, against {_EXPORTED}", Ratio.of(in_onnx, own), at_least=1)
+    yield Bar(f"{on_best}, against {_EXPORTED}", Ratio.of(in_onnx, fast), at_least=2.5)
+    rest = Ratio.of(ours.get("rest"), ours.get("image_encoder"))
     yield Bar("all three but the image encoder, of the image encoder", rest, at_most=0.2)
-    wider = _ratio(wide.get("text3"), best.get("text3"))
+    wider = Ratio.of(wide.get("text3"), best.get("text3"))
     yield Bar("text-to-mask of 150 classes, 3 of them present, of that of 3", wider, at_most=1.5)
     yield from _tiny(speed)
 
@@ -110,7 +110,7 @@ def _tiny(speed: Speed) -> Iterator[Bar]:
         alone = len(startup.seconds) == 1  # the fastest, as older records have it
         limits = (None, None) if alone else (min(startup.seconds), max(startup.seconds))
         seconds = Ratio(median(startup.seconds), *limits)
-        peak = _ratio(_size(startup.peak_rss_bytes), exact(1e6))
+        peak = Ratio.of(exact(startup.peak_rss_bytes), exact(1e6))
     yield Bar("importing and loading samclip-tiny", seconds, " s", at_most=0.5)
     yield Bar("importing and loading samclip-tiny: peak memory", peak, " MB", at_most=150)
     if labels := [point.spread for point in speed.series if point.workload == "label"]:
@@ -139,16 +139,8 @@ def _facts(row: SubjectRow | None) -> dict[str, Spread | None]:
         middle = math.fsum(each.p50_ms for each in others)
         facts["rest"] = Spread(p50_ms=middle, low_ms=low, high_ms=high)
         facts["image_encoder"] = encoder.spread
-    sizes = {"peak": _size(row.peak_rss_bytes), "files": _size(row.artifact_bytes)}
-    return facts | sizes | {"encode peak": _size(None if encode is None else encode.peak_rss_bytes)}
-
-
-def _size(size: int | None) -> Spread | None:
-    return None if size is None else exact(size)
-
-
-def _ratio(value: Spread | None, base: Spread | None) -> Ratio | None:
-    return None if value is None or base is None else Ratio.of(value, base)
+    sizes = {"peak": exact(row.peak_rss_bytes), "files": exact(row.artifact_bytes)}
+    return facts | sizes | {"encode peak": exact(None if encode is None else encode.peak_rss_bytes)}
 
 
 def _encoder_share(speed: Speed, key: str) -> MachineShare | None:

@@ -20,8 +20,10 @@ class Ratio:
     high: float | None
 
     @classmethod
-    def of(cls, value: Spread, base: Spread) -> Ratio:
-        """How many times `base` a value is."""
+    def of(cls, value: Spread | None, base: Spread | None) -> Ratio | None:
+        """How many times `base` a value is; None where one of the two is not known."""
+        if value is None or base is None:
+            return None
         low = high = None
         if value.low_ms is not None and base.high_ms:
             low = value.low_ms / base.high_ms
@@ -50,9 +52,9 @@ def _digits(value: float | None) -> str:
     return three_digits(value) if value is None or value >= 100 else f"{value:#.3g}"
 
 
-def exact(value: float) -> Spread:
-    """Something that is not of runs, such as a size, as what can be compared."""
-    return Spread(p50_ms=value, low_ms=value, high_ms=value)
+def exact(value: float | None) -> Spread | None:
+    """Something that is not of runs, such as a size, as what can be compared; None stays None."""
+    return None if value is None else Spread(p50_ms=value, low_ms=value, high_ms=value)
 
 
 def render_comparison(first: Speed, second: Speed) -> str:

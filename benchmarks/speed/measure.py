@@ -60,7 +60,7 @@ def measure_subjects(
             with WorkerProcess(limit_s=limit_s) as worker:
                 gpu_before = gpu_memory_bytes()
                 try:
-                    opened = worker.open(spec)
+                    opened = worker.ask("open", spec)
                     if spec_of.setdefault(opened["key"], spec) != spec:
                         other = publishable(spec_of[opened["key"]])
                         raise SubjectError(f"{other} has its key, {opened['key']}")
@@ -110,7 +110,7 @@ def _run_workload(
     steps: Steps = []
 
     def run() -> float:
-        ms, told = worker.run(name)
+        ms, told = worker.ask("run", name)
         steps.append(told)
         return ms
 

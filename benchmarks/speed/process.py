@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.record import publishable
 from benchmarks.speed.worker import serve
@@ -48,15 +48,12 @@ class WorkerProcess:
         self._process.join()
         self._folder.cleanup()
 
-    def open(self, spec: str) -> dict[str, Any]:
-        """Opens the subject, see `Worker.open`; raises SubjectError if it cannot."""
-        return self._ask("open", spec)
+    def ask(self, method: Literal["open", "run"], argument: str) -> Any:
+        """Opens a subject, or runs a workload of it once, see `Worker`.
 
-    def run(self, workload: str) -> tuple[float, dict[str, float]]:
-        """Runs a workload once, see `Worker.run`; raises SubjectError if it failed."""
-        return self._ask("run", workload)
-
-    def _ask(self, method: str, argument: str) -> Any:
+        Raises:
+            SubjectError: it did not.
+        """
         try:
             self._pipe.send((method, argument))
             if not self._pipe.poll(self.limit_s):

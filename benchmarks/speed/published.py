@@ -14,18 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.speed.peaks import measure_peaks
-from benchmarks.speed.record import (
-    Cost,
-    Failure,
-    Machine,
-    MachineShare,
-    SeriesPoint,
-    Spread,
-    Startup,
-    SubjectRow,
-)
-from benchmarks.speed.roofline import count_graphs, shares_of_machine
+from benchmarks.speed import record
+from benchmarks.speed.machine import count_graphs, measure_peaks, share_of_machine
 from benchmarks.speed.subject import (
     FEW_RUNS,
     RESOLUTIONS,
@@ -53,6 +43,7 @@ from samclip_sdk.timing import peak_rss_bytes
 print(peak_rss_bytes() or "")
 """
 
+Measured = tuple[Sequence[record.SubjectRow], Sequence[record.Failure]]
 Say = Callable[[str], None]
 """Told what is being done."""
 
@@ -60,7 +51,7 @@ Say = Callable[[str], None]
 def measure_published(
     folder: Path,
     *,
-    measure: Callable[[Sequence[str]], tuple[Sequence[SubjectRow], Sequence[Failure]]],
+    measure: Callable[[Sequence[str]], Measured],
     everything: bool,
     cores: int,
     say: Say,
@@ -80,7 +71,7 @@ def measure_published(
         "subjects": subjects,
         "failures": (*failures, *others),
         "series": tuple(
-            SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
+            record.SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
             for row in series
             for each in row.workloads
         ),
@@ -140,36 +131,34 @@ def verify_sets(vit_b: Path, *, runs: Sequence[tuple[str, str]], say: Say) -> di
 
 
 def shares_of_sets(
-    subjects: Sequence[SubjectRow], *, costs: Sequence[Cost], machine: Machine
-) -> Iterator[MachineShare]:
+    subjects: Sequence[record.SubjectRow], *, costs: Sequence[record.Cost], machine: record.Machine
+) -> Iterator[record.MachineShare]:
     """What the graphs that run once in the three-way workload reach of the machine, in each run.
 
     Subjects that differ in their labels alone run the same graphs: the median of theirs counts.
     """
     for runtime, precision in RUNS:
-        key = f"{VIT_B}-{runtime}-{precision}"
+        key, best = f"{VIT_B}-{runtime}-{precision}", machine.best()
         steps = [row.steps for row in subjects if row.key.startswith(key)]
-        times = {}
-        for name in ("image_encoder", "clip_head"):
-            if spreads := [each[name].spread for each in steps if name in each]:
-                times[name] = pool(spreads)
-        if times and precision in machine.best():
-            yield from shares_of_machine(
-                costs,
-                times,
-                machine=machine,
-                runtime=runtime,
-                precision=precision,
-                attention=float_precision(runtime, precision),
-            )
+        for cost in costs:
+            spreads = [each[cost.graph].spread for each in steps if cost.graph in each]
+            if cost.graph in ("image_encoder", "clip_head") and spreads and precision in best:
+                yield share_of_machine(
+                    cost,
+                    pool(spreads),
+                    machine=machine,
+                    runtime=runtime,
+                    precision=precision,
+                    attention=float_precision(runtime, precision),
+                )
 
 
-def pool(spreads: Sequence[Spread]) -> Spread:
+def pool(spreads: Sequence[record.Spread]) -> record.Spread:
     """The median of medians, between the least and the greatest of all limits."""
     lows = [each.low_ms for each in spreads if each.low_ms is not None]
     highs = [each.high_ms for each in spreads if each.high_ms is not None]
-    middle = median(each.p50_ms for each in spreads)
-    return Spread(p50_ms=middle, low_ms=min(lows, default=None), high_ms=max(highs, default=None))
+    low, high = min(lows, default=None), max(highs, default=None)
+    return record.Spread(p50_ms=median(each.p50_ms for each in spreads), low_ms=low, high_ms=high)
 
 
 def float_precision(runtime: str, precision: str) -> str:
@@ -179,7 +168,7 @@ def float_precision(runtime: str, precision: str) -> str:
     return "bf16" if runtime == "openvino" and computes_bf16() else "fp32"
 
 
-def measure_startup() -> Startup:
+def measure_startup() -> record.Startup:
     """Imports and loads in fresh processes, after one that fills the system's file cache."""
     command, seconds, peaks = [sys.executable, "-c", _LOAD], [], []
     for _ in range(1 + _STARTUP_RUNS):
@@ -187,4 +176,4 @@ def measure_startup() -> Startup:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         seconds.append(round(time.perf_counter() - start, 3))
         peaks += [int(done.stdout)] if done.stdout.strip() else []
-    return Startup(seconds=tuple(seconds[1:]), peak_rss_bytes=max(peaks, default=None))
+    return record.Startup(seconds=tuple(seconds[1:]), peak_rss_bytes=max(peaks, default=None))

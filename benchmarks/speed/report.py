@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from benchmarks.report import (
     BLUE,
     GREY,
     NONE,
+    by_size,
     columns,
     encode_figure,
     megabytes,
@@ -15,19 +17,9 @@ from benchmarks.report import (
     table,
     three_digits,
 )
+from benchmarks.speed import record
 from benchmarks.speed.bars import bars
 from benchmarks.speed.compare import Ratio
-from benchmarks.speed.record import (
-    Cost,
-    Device,
-    Machine,
-    MachineShare,
-    Speed,
-    Spread,
-    SubjectRow,
-    Times,
-    WorkloadRow,
-)
 from benchmarks.speed.subject import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH, WORKLOADS
 from samclip_sdk.timing import Timing
 
@@ -41,7 +33,7 @@ _COMPARED = {
     SAM_CLIP_TORCH: "SAM ViT-B and CLIP ViT-L/14, torch in fp32",
 }
 _MISSING = "This was not measured; `--all` does."
-_COSTS: dict[str, Callable[[Cost], str]] = {
+_COSTS: dict[str, Callable[[record.Cost], str]] = {
     "graph of ViT-B": lambda each: each.graph,
     "GFLOP with weights": lambda each: f"{each.weight_flop / 1e9:.2f}",
     "GFLOP of attention": lambda each: f"{each.attention_flop / 1e9:.2f}",
@@ -49,7 +41,7 @@ _COSTS: dict[str, Callable[[Cost], str]] = {
     "MB moved at least, fp32": lambda each: megabytes(each.moved_bytes("fp32")),
     "int8": lambda each: megabytes(each.moved_bytes("int8")),
 }
-_SHARES: dict[str, Callable[[MachineShare], str]] = {
+_SHARES: dict[str, Callable[[record.MachineShare], str]] = {
     "graph of ViT-B": lambda each: each.graph,
     "on": lambda each: f"{each.runtime} {each.precision}",
     "attention in": lambda each: each.attention,
@@ -61,7 +53,7 @@ _SHARES: dict[str, Callable[[MachineShare], str]] = {
 }
 
 
-def render(speed: Speed) -> dict[str, str]:
+def render(speed: record.Speed) -> dict[str, str]:
     """All tables of the page: name -> table, and what of it the page cannot know beforehand."""
     bar_rows = [bar.row() for bar in bars(speed)]
     found = {
@@ -76,7 +68,7 @@ def render(speed: Speed) -> dict[str, str]:
     return {name: text + "\n" for name, text in found.items()}
 
 
-def render_summary(speed: Speed) -> str:
+def render_summary(speed: record.Speed) -> str:
     """The three-way workload of one model beside two, as the README has it."""
     rows = []
     best = speed.subject(BEST)
@@ -97,7 +89,7 @@ def render_summary(speed: Speed) -> str:
     )
 
 
-def render_subjects(speed: Speed) -> str:
+def render_subjects(speed: record.Speed) -> str:
     """Every subject at every workload, the steps of ours, and how it was measured."""
     baseline = None if speed.settings.baseline is None else speed.subject(speed.settings.baseline)
     parts = [_subject_table(speed, baseline=baseline)]
@@ -117,30 +109,30 @@ def render_subjects(speed: Speed) -> str:
     return "\n\n".join([*parts, "\n".join(notes), _footnote(speed, baseline=baseline)])
 
 
-def _subject_table(speed: Speed, *, baseline: SubjectRow | None) -> str:
-    rows = []
-    for row in speed.subjects:
-        loads = [sum(pair) for pair in zip(row.import_ms, row.load_ms, strict=True)]
-        rows.append(
-            [
-                row.key,
-                row.precision,
-                *(_cell(row, name, baseline=baseline) for name in WORKLOADS),
-                f"{Timing.of(loads).p50_ms / 1000:.2f}",
-                megabytes(row.peak_rss_bytes),
-                megabytes(row.artifact_bytes),
-            ]
-        )
-    opened = {row.key for row in speed.subjects}
-    heads = ["", "precision", *(f"{word}, ms" for word in _WORDS.values())]
-    heads += ["load, s", "peak MB", "files, MB"]
+def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -> str:
+    cells: dict[str, Callable[[record.SubjectRow], str]] = {
+        "": lambda row: row.key,
+        "precision": lambda row: row.precision,
+        **{
+            f"{word}, ms": partial(_cell, name=name, baseline=baseline)
+            for name, word in _WORDS.items()
+        },
+        "load, s": lambda row: f"{_load_ms(row) / 1000:.2f}",
+        "peak MB": lambda row: megabytes(row.peak_rss_bytes),
+        "files, MB": lambda row: megabytes(row.artifact_bytes),
+    }
+    rows = [[cell(row) for cell in cells.values()] for row in speed.subjects]
     for failure in speed.failures:
-        if failure.subject not in opened:
-            rows.append([failure.subject, "failed", *[NONE] * (len(heads) - 2)])
-    return table(heads, rows, words=2)
+        if speed.subject(failure.subject) is None:
+            rows.append([failure.subject, "failed", *[NONE] * (len(cells) - 2)])
+    return table(list(cells), rows, words=2)
 
 
-def _cell(row: SubjectRow, name: str, *, baseline: SubjectRow | None) -> str:
+def _load_ms(row: record.SubjectRow) -> float:
+    return Timing.of([sum(each) for each in zip(row.import_ms, row.load_ms, strict=True)]).p50_ms
+
+
+def _cell(row: record.SubjectRow, name: str, *, baseline: record.SubjectRow | None) -> str:
     found = row.workload(name)
     if found is None:
         return NONE
@@ -149,12 +141,12 @@ def _cell(row: SubjectRow, name: str, *, baseline: SubjectRow | None) -> str:
     return own if base is None else f"{own}, {_times(found, base)}"
 
 
-def _times(found: WorkloadRow, base: WorkloadRow | None) -> str:
+def _times(found: record.WorkloadRow, base: record.WorkloadRow | None) -> str:
     same = base is None or base is found
     return NONE if same else Ratio.of(found.spread, base.spread).text()
 
 
-def _step(found: Times | None) -> str:
+def _step(found: record.Times | None) -> str:
     """What a step takes, and from 20 runs on its 90th and 99th percentile."""
     if found is None:
         return NONE
@@ -163,7 +155,7 @@ def _step(found: Times | None) -> str:
     return _point(found.spread) + told
 
 
-def _footnote(speed: Speed, *, baseline: SubjectRow | None) -> str:
+def _footnote(speed: record.Speed, *, baseline: record.SubjectRow | None) -> str:
     settings, environment = speed.settings, speed.environment
     ratios = "" if baseline is None else f"Ratios are to {baseline.key}. "
     if baseline is None and settings.baseline is not None:
@@ -181,14 +173,14 @@ def _footnote(speed: Speed, *, baseline: SubjectRow | None) -> str:
     )
 
 
-def describe_hardware(device: Device) -> str:
+def describe_hardware(device: record.Device) -> str:
     """The processor, its cores, and what else decides about speed."""
     told = [device.told.get(name) for name in ("gpus", "power_mode", "power_source")]
     cores = f"{device.usable_cores or device.cores} cores"
     return ", ".join(filter(None, [device.cpu, cores, *told]))
 
 
-def _shares(shares: Sequence[MachineShare], machine: Machine) -> str:
+def _shares(shares: Sequence[record.MachineShare], machine: record.Machine) -> str:
     peaks = ", ".join(
         f"{each.gflops:.0f} GFLOP/s in {each.precision} ({each.engine}, {each.size} x {each.size})"
         for each in machine.best().values()
@@ -200,27 +192,23 @@ def _shares(shares: Sequence[MachineShare], machine: Machine) -> str:
     )
 
 
-def _series(speed: Speed, kind: str, *, what: str, unit: str) -> str:
+def _series(speed: record.Speed, kind: str, *, what: str, unit: str) -> str:
     """A row for each subject, a column for each size that any was measured at."""
-    times: dict[str, dict[int, str]] = {}
+    times: dict[tuple[str, int], str] = {}
     for each in speed.series:
         workload, _, size = each.workload.partition("@")
         if workload == kind:
-            times.setdefault(each.subject, {})[int(size)] = _point(each.spread)
-    if not times:
-        return _MISSING
-    sizes = sorted({size for row in times.values() for size in row})
-    rows = [[key, *(row.get(size, NONE) for size in sizes)] for key, row in times.items()]
-    return table((what, *(f"{size}{unit}" for size in sizes)), rows)
+            times[each.subject, int(size)] = _point(each.spread)
+    return by_size(what, times, unit=unit) if times else _MISSING
 
 
-def _point(spread: Spread) -> str:
+def _point(spread: record.Spread) -> str:
     known = spread.low_ms is not None
     limits = f" ({three_digits(spread.low_ms)}–{three_digits(spread.high_ms)})" if known else ""
     return three_digits(spread.p50_ms) + limits
 
 
-def _tiny(speed: Speed) -> str:
+def _tiny(speed: record.Speed) -> str:
     ious = {run.replace(" ", "-"): f"{iou:.4f}" for run, iou in speed.tiny_iou.items()}
     rows = []
     for each in speed.series:
@@ -232,7 +220,7 @@ def _tiny(speed: Speed) -> str:
     return table(heads, rows)
 
 
-def draw_chart(speed: Speed) -> bytes:
+def draw_chart(speed: record.Speed) -> bytes:
     """Draws the medians; the baseline is grey, and a skill that a subject lacks has no bar.
 
     Raises:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.speed.subject import Opened, Workload, noise_picture
+from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
 
 if TYPE_CHECKING:
     from samclip_sdk.bench.bench import OpenedModel
@@ -19,13 +18,6 @@ PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
 
 _SKILLS = ("", "boxes", "label", "encoder")
-_PACKAGES = {
-    "onnx": ("onnxruntime", "onnxruntime-gpu"),
-    "openvino": ("openvino",),
-    "coreml": ("coremltools",),
-    "tensorrt": ("tensorrt", "tensorrt-rtx-cu13", "cuda-python"),
-    "torch": ("torch",),
-}
 _ALWAYS = ("samclip-sdk", "numpy", "pillow")
 
 
@@ -39,9 +31,6 @@ class SdkSubject:
         precision: of the artifacts; the bundle's preferred ones if None.
         threads: that the runtime may use; 0 leaves it to the runtime.
         labels: how many text-to-mask is asked for, from 3 to 150; 3 are present.
-        picture: its width and height in pixels, "1024x683".
-        resolution: pixels; the segmentation resolution if None. At the classification resolution
-            the only workload is classify, from the raw picture.
         skill: "boxes" measures `PROMPTS` box prompts on an encoded picture instead, one mask each;
             "label" text-to-mask of one label that is present, from a picture in memory; "encoder"
             the image encoder alone, at each of `resolutions`, such as "448+1024".
@@ -49,7 +38,7 @@ class SdkSubject:
         unverified: measure artifacts for which `samclip verify` has not passed on this device.
 
     Raises:
-        ValueError: a picture that is not WIDTHxHEIGHT, or an unknown skill.
+        ValueError: an unknown skill.
     """
 
     model: str = "samclip-tiny"
@@ -57,15 +46,11 @@ class SdkSubject:
     precision: str | None = None
     threads: int = 0
     labels: int = 3
-    picture: str = "1024x683"
-    resolution: int | None = None
     skill: str = ""
     resolutions: str | int = ""
     unverified: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", self.picture):
-            raise ValueError(f"picture is {self.picture!r}; it must be WIDTHxHEIGHT in pixels")
         if self.skill not in _SKILLS:
             known = ", ".join(_SKILLS[1:])
             raise ValueError(f"skill is {self.skill!r}; it must be one of {known}, or left out")
@@ -76,8 +61,6 @@ class SdkSubject:
         parts = [Path(self.model).stem, self.runtime, self.precision]
         parts += [f"t{self.threads}"] if self.threads else []
         parts += [f"k{self.labels}"] if self.labels != type(self).labels else []
-        parts += [self.picture] if self.picture != type(self).picture else []
-        parts += [f"{self.resolution}px"] if self.resolution else []
         return "-".join(part for part in (*parts, self.skill) if part)
 
     def open(self) -> Opened:
@@ -85,12 +68,12 @@ class SdkSubject:
 
         Raises:
             SamClipError: it cannot be opened, or is not verified on this device.
-            ValueError: a resolution that no task has, or a number of labels that cannot be.
+            ValueError: a number of labels that cannot be.
         """
         from samclip_sdk.bench.bench import open_model
         from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
         from samclip_sdk.runtimes.options import RuntimeOptions
-        from samclip_sdk.runtimes.versions import installed_versions
+        from samclip_sdk.runtimes.versions import PACKAGES_OF, installed_versions
 
         opened = open_model(
             self.model,
@@ -105,16 +88,13 @@ class SdkSubject:
         else:
             tasks = Workloads(
                 opened.samclip,
-                picture=noise_picture(*map(int, self.picture.split("x"))),
+                picture=noise_picture(),
                 label_count=self.labels,
                 text_encoder=opened.has_text_encoder,
             )
-            if self._is_whole(opened):
-                workloads, steps = dict(tasks.by_name()), partial(steps_ms, tasks)
-            else:
-                workloads = {"classify": tasks.classify_picture}
+            workloads, steps = dict(tasks.by_name()), partial(steps_ms, tasks)
         versions = installed_versions()
-        packages = (*_ALWAYS, *_PACKAGES[source.runtime])
+        packages = (*_ALWAYS, *PACKAGES_OF[source.runtime])
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
             package_versions={name: versions[name] for name in packages if name in versions},
@@ -125,24 +105,11 @@ class SdkSubject:
             steps=steps,
         )
 
-    def _is_whole(self, opened: OpenedModel) -> bool:
-        """Whether every workload is measured; at the classification resolution it is one alone."""
-        tasks = opened.samclip.manifest.tasks
-        classify_px, segment_px = tasks.classification.resolution, tasks.segmentation.resolution
-        if self.resolution in (None, segment_px):
-            return True
-        if self.resolution != classify_px:
-            raise ValueError(
-                f"resolution is {self.resolution}; {opened.samclip.manifest.name} segments at "
-                f"{segment_px} and classifies at {classify_px}"
-            )
-        return False
-
     def _notes(self, opened: OpenedModel) -> list[str]:
         manifest = opened.samclip.manifest
-        at = self.resolution or manifest.tasks.segmentation.resolution
+        width, height = PICTURE_PX
         whole = [
-            f"{self.picture} px picture seen at {at} px",
+            f"{width}x{height} px picture seen at {manifest.tasks.segmentation.resolution} px",
             f"{self.labels} labels of text-to-mask, 3 made present by the threshold of presence",
             "1,000 classes; texts cached",
             "one point, one mask; masks made to fill the picture by their threshold",
@@ -153,7 +120,7 @@ class SdkSubject:
         return notes + ([] if opened.verified else ["NOT VERIFIED on this device"])
 
     def _skill(self, opened: OpenedModel) -> dict[str, Workload]:
-        samclip, picture = opened.samclip, noise_picture(1024, 683)
+        samclip, picture = opened.samclip, noise_picture()
         if self.skill == "label":
             return {"label": lambda: samclip.segment_text(picture, ["dog"], threshold=0.0)}
         if self.skill == "encoder":

@@ -158,11 +158,11 @@ def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def noise_picture(width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """The picture that every subject is asked about: noise, uint8 RGB, the same every time."""
+def noise_picture() -> NDArray[np.uint8]:
+    """The picture that every subject is asked about: noise, uint8 RGB [683,1024,3]."""
     import numpy as np
 
-    shape = (height_px, width_px, 3)
+    shape = (*PICTURE_PX[::-1], 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 

@@ -124,10 +124,6 @@ class Workloads:
             self._segment_text(image),
         )
 
-    def classify_picture(self) -> Classification:
-        """Tells 1,000 labels apart in the raw picture, at the classification resolution."""
-        return self._samclip.classify(self._picture, self._classes)
-
     def new_text(self) -> NDArray[np.float32]:
         """Embeds a text that was not asked before: the text encoder runs, once."""
         return self._samclip.embed_text(f"a photo of object {next(self._new_texts)}")
@@ -176,11 +172,18 @@ class Workloads:
             (len(labels), manifest.model.embed_dim), dtype=np.float32
         )
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        content = encode_vocabulary(labels, embeddings=embeddings, manifest=manifest)
-        with tempfile.TemporaryDirectory() as folder:
-            pack = Path(folder) / "vocabulary.json"
-            pack.write_bytes(content)
-            self._samclip.load_vocabulary(pack)
+        give_embeddings(self._samclip, labels, embeddings)
+
+
+def give_embeddings(
+    samclip: SamClip, labels: Sequence[str], embeddings: NDArray[np.float32]
+) -> None:
+    """Gives a model the embeddings [K,E] of K labels, so that its text encoder need not run."""
+    content = encode_vocabulary(labels, embeddings=embeddings, manifest=samclip.manifest)
+    with tempfile.TemporaryDirectory() as folder:
+        pack = Path(folder) / "vocabulary.json"
+        pack.write_bytes(content)
+        samclip.load_vocabulary(pack)
 
 
 def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
-    """A part of the manifest: unknown keys are refused, and it does not change."""
+    """A part of a manifest or of a report: unknown keys are refused, and it does not change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -18,13 +18,14 @@ _PACKAGES = (
     "cuda-python",
     "torch",
 )
-_PACKAGES_OF = {
+PACKAGES_OF = {
     "onnx": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
     "coreml": ("coremltools",),
     "tensorrt": ("tensorrt", "tensorrt-rtx-cu13"),
     "torch": ("torch",),
 }
+"""Which packages run a runtime's graphs."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -37,7 +38,7 @@ def runtime_version(runtime: str) -> str:
 
     Core ML is a part of macOS, whose version is in it too.
     """
-    parts = [f"{name} {version}" for name in _PACKAGES_OF[runtime] if (version := version_of(name))]
+    parts = [f"{name} {version}" for name in PACKAGES_OF[runtime] if (version := version_of(name))]
     if runtime == "coreml":
         parts.append(f"macOS {platform.mac_ver()[0]}")
     return ", ".join(parts)
@@ -53,4 +54,4 @@ def version_of(package: str) -> str:
 
 def has_two_onnxruntimes() -> bool:
     """Whether onnxruntime and onnxruntime-gpu are both installed, and overwrite one another."""
-    return all(map(version_of, _PACKAGES_OF["onnx"]))
+    return all(map(version_of, PACKAGES_OF["onnx"]))

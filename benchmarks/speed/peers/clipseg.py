@@ -9,18 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speed.peers.forced import (
-    CLASSES,
-    LABELS,
-    RANDOM_WEIGHTS,
-    SEED,
-    picture,
-    rank,
-    stored_bytes,
-    unit_embeddings,
-    versions,
-)
-from benchmarks.speed.subject import Opened
+from benchmarks.speed.peers import forced
+from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
 
 RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}
 """What differs from CLIPSegConfig's defaults in the published clipseg-rd64."""
@@ -48,7 +38,7 @@ class ClipSeg:
         from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessor
 
         torch.set_num_threads(self.threads or torch.get_num_threads())
-        torch.manual_seed(SEED)
+        torch.manual_seed(forced.SEED)
         self._model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
         self._model.requires_grad_(False)
         self._processor = ViTImageProcessor(
@@ -56,17 +46,17 @@ class ClipSeg:
             image_mean=[0.485, 0.456, 0.406],
             image_std=[0.229, 0.224, 0.225],
         )
-        width, self._image, self._encoded = self._model.config.projection_dim, picture(), None
-        self._labels = unit_embeddings(LABELS, width=width)
-        self._classes = unit_embeddings(CLASSES, width=width)
+        width, self._encoded = self._model.config.projection_dim, None
+        self._labels = forced.unit_embeddings(forced.LABELS, width=width)
+        self._classes = forced.unit_embeddings(forced.CLASSES, width=width)
         return Opened(
             name="CLIPSeg rd64, torch",
-            package_versions=versions("transformers", "torch"),
+            package_versions=forced.versions("transformers", "torch"),
             precision="fp32",
-            notes=f"{RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for three "
-            "labels on one encoding, where the package's own forward would encode the picture for "
-            "each label; classify is that of the CLIP inside; no points",
-            artifact_bytes=stored_bytes(self._model),
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for "
+            "three labels on one encoding, where the package's own forward would encode the "
+            "picture for each label; classify is that of the CLIP inside; no points",
+            artifact_bytes=forced.stored_bytes(self._model),
             workloads={
                 "encode": self._encode,
                 "classify": self._classify,
@@ -78,7 +68,7 @@ class ClipSeg:
         """Preprocesses the picture and runs CLIP's image encoder."""
         import torch
 
-        pixels = self._processor(images=self._image, return_tensors="pt")
+        pixels = self._processor(images=noise_picture(), return_tensors="pt")
         with torch.inference_mode():
             self._encoded = self._model.clip.get_image_features(
                 **pixels, interpolate_pos_encoding=True, output_hidden_states=True
@@ -87,7 +77,7 @@ class ClipSeg:
     def _classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, of the encoded picture."""
         embedding = self._encoding().pooler_output[0].numpy()
-        return rank(embedding / np.linalg.norm(embedding), self._labels)
+        return forced.rank(embedding / np.linalg.norm(embedding), self._labels)
 
     def _text_to_mask(self) -> NDArray[np.bool_]:
         """Masks [3,H,W] of three labels, of the encoded picture."""
@@ -96,13 +86,11 @@ class ClipSeg:
         hidden = self._encoding().hidden_states
         layers = [hidden[1 + layer] for layer in self._model.config.extract_layers]
         with torch.inference_mode():
-            shared = [layer.expand(CLASSES, -1, -1) for layer in layers]
+            shared = [layer.expand(forced.CLASSES, -1, -1) for layer in layers]
             logits = self._model.decoder(shared, torch.from_numpy(self._classes)).logits
-            sized = torch.nn.functional.interpolate(
-                logits[:, None], self._image.shape[:2], mode="bilinear"
-            )
-        found: NDArray[np.bool_] = (sized[:, 0] > 0).numpy()
-        return found
+            size = PICTURE_PX[::-1]
+            sized = torch.nn.functional.interpolate(logits[:, None], size, mode="bilinear")
+        return (sized[:, 0] > 0).numpy()
 
     def _encoding(self) -> Any:
         if self._encoded is None:

@@ -18,7 +18,14 @@ SEED = 0
 LABELS = 1000
 CLASSES = 3
 POINT = (PICTURE_PX[0] / 2, PICTURE_PX[1] / 2)
-"""(x, y) in pixels; one mask is asked for, as of the SDK."""
+"""(x, y) in pixels."""
+
+ONE_POINT: dict[str, Any] = {
+    "point_coords": np.array([POINT]),
+    "point_labels": np.array([1]),
+    "multimask_output": False,
+}
+"""What a SamPredictor is asked: one mask, as of the SDK."""
 
 CLIP_SCALE = 100.0
 """CLIP's trained logit scale: a random one would do the same work."""
@@ -51,26 +58,26 @@ class TwoModels(ABC):
     sam: str = "vit_b"
 
     @abstractmethod
-    def load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+    def _load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
         """Loads both models; tells how, with notes of its own, and the width of CLIP's embeddings.
 
         `kept` are those of everything-mode's masks that pass its filters, by force.
         """
 
     @abstractmethod
-    def encode_for_sam(self) -> None:
+    def _encode_for_sam(self) -> None:
         """Preprocesses the picture and runs SAM's image encoder."""
 
     @abstractmethod
-    def point(self) -> NDArray[np.bool_]:
+    def _point(self) -> NDArray[np.bool_]:
         """The mask of one point, [1,H,W], of the picture that SAM has encoded."""
 
     @abstractmethod
-    def propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
+    def _propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
         """The kept masks of everything-mode [K,H,W], and the box XYXY of each."""
 
     @abstractmethod
-    def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
+    def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Unit embeddings [K,E] of pictures, in one batch."""
 
     def open(self) -> Opened:
@@ -80,8 +87,8 @@ class TwoModels(ABC):
             ValueError: more proposals than the grid has masks.
         """
         kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
-        self.picture = picture()
-        opened, width = self.load(kept=kept)
+        self._picture = noise_picture()
+        opened, width = self._load(kept=kept)
         self._labels = unit_embeddings(LABELS, width=width)
         self._classes = unit_embeddings(CLASSES, width=width)
         notes = (
@@ -97,9 +104,9 @@ class TwoModels(ABC):
             name=f"SAM {self.sam} + OpenCLIP {self.clip}, {opened.name}",
             notes="; ".join(notes),
             workloads={
-                "encode": self.encode_for_sam,
+                "encode": self._encode_for_sam,
                 "classify": self._classify,
-                "point": self.point,
+                "point": self._point,
                 "text3": self._text_to_mask,
             },
             adds_up=True,
@@ -107,25 +114,20 @@ class TwoModels(ABC):
 
     def _classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, CLIP's image encoder included."""
-        return rank(self.embed([Image.fromarray(self.picture)])[0], self._labels)
+        return rank(self._embed([Image.fromarray(self._picture)])[0], self._labels)
 
     def _text_to_mask(self) -> NDArray[np.bool_]:
         """Masks of three classes, [3,H,W], of the picture that SAM has encoded."""
-        masks, boxes = self.propose()
-        whole = Image.fromarray(self.picture)
-        return paint(masks, self.embed([whole.crop(crop_box(box)) for box in boxes]), self._classes)
-
-
-def picture() -> NDArray[np.uint8]:
-    """The picture that the SDK is asked about too: uint8 RGB [683,1024,3]."""
-    return noise_picture(*PICTURE_PX)
+        masks, boxes = self._propose()
+        whole = Image.fromarray(self._picture)
+        crops = [whole.crop(crop_box(box)) for box in boxes]
+        return paint(masks, self._embed(crops), self._classes)
 
 
 def unit_embeddings(count: int, *, width: int) -> NDArray[np.float32]:
     """Cached text embeddings, drawn: float32 [count,width], unit length."""
     drawn = np.random.default_rng(SEED).standard_normal((count, width), dtype=np.float32)
-    unit: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return unit
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 
 def kept_proposals(proposals: int, *, of: int) -> NDArray[np.int64]:
@@ -159,8 +161,7 @@ def rank(embedding: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray
     """Probabilities [L] of labels [L,E] for a picture's unit embedding [E]."""
     logits = CLIP_SCALE * (labels @ embedding)
     weights = np.exp(logits - logits.max())
-    probabilities: NDArray[np.float32] = weights / weights.sum()
-    return probabilities
+    return weights / weights.sum()
 
 
 def stored_bytes(*modules: Any) -> int:

@@ -9,17 +9,8 @@ import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from benchmarks.speed.peers.forced import (
-    POINT,
-    RANDOM_WEIGHTS,
-    SEED,
-    picture,
-    stored_bytes,
-    versions,
-)
-from benchmarks.speed.subject import Opened
+from benchmarks.speed.peers import forced
+from benchmarks.speed.subject import Opened, noise_picture
 
 
 @dataclass(frozen=True)
@@ -40,9 +31,9 @@ class MobileSam:
             from mobile_sam import SamPredictor, sam_model_registry
 
         torch.set_num_threads(self.threads or torch.get_num_threads())
-        torch.manual_seed(SEED)
+        torch.manual_seed(forced.SEED)
         sam = sam_model_registry["vit_t"]().requires_grad_(False)
-        predictor, image = SamPredictor(sam), picture()
+        predictor, image = SamPredictor(sam), noise_picture()
 
         @torch.inference_mode()
         def encode() -> None:
@@ -52,15 +43,13 @@ class MobileSam:
         def point() -> object:
             if not predictor.is_image_set:
                 encode()
-            return predictor.predict(
-                point_coords=np.array([POINT]), point_labels=np.array([1]), multimask_output=False
-            )[0]
+            return predictor.predict(**forced.ONE_POINT)[0]
 
         return Opened(
             name="MobileSAM, torch",
-            package_versions=versions("mobilesam-mirror", "timm", "torch"),
+            package_versions=forced.versions("mobilesam-mirror", "timm", "torch"),
             precision="fp32",
-            notes=f"{RANDOM_WEIGHTS}; prompts only: no classes and no text",
-            artifact_bytes=stored_bytes(sam),
+            notes=f"{forced.RANDOM_WEIGHTS}; prompts only: no classes and no text",
+            artifact_bytes=forced.stored_bytes(sam),
             workloads={"encode": encode, "point": point},
         )

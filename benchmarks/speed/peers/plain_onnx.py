@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from segment_anything.modeling import Sam
 from segment_anything.utils.onnx import SamOnnxModel
@@ -30,12 +30,44 @@ def export(sam: str, clip: str, *, folder: Path) -> None:
     Raises:
         StorageError: the folder cannot be written.
     """
+    # Keeps CLIP's attention from a fused operator that ONNX does not have.
+    torch.backends.mha.set_fastpath_enabled(False)
     model = build_sam(sam)
+    side, prompts = model.image_encoder.img_size, model.prompt_encoder
+    rows, columns = prompts.image_embedding_size
     with atomic_folder(folder) as partial:
-        _export_image_encoder(model, partial / "image_encoder.onnx")
-        _export_mask_decoder(model, partial / "mask_decoder.onnx")
-        del model
-        _export_clip(load_clip(clip)[0], partial / "clip_image_encoder.onnx")
+        _export_graph(
+            PreprocessingEncoder(model),
+            {"input_image": torch.zeros(side, side, 3)},
+            partial / "image_encoder.onnx",
+            outputs=["image_embeddings"],
+            dynamic={"input_image": {0: "image_height", 1: "image_width"}},
+        )
+        _export_graph(
+            SamOnnxModel(model, return_single_mask=False),
+            {
+                "image_embeddings": torch.zeros(1, prompts.embed_dim, rows, columns),
+                "point_coords": torch.zeros(1, 5, 2),
+                "point_labels": torch.ones(1, 5),
+                "mask_input": torch.zeros(1, 1, 4 * rows, 4 * columns),
+                "has_mask_input": torch.ones(1),
+                # The graph keeps this picture's proportions: 3 to 2, as the benchmark's.
+                "orig_im_size": torch.tensor([1500.0, 2250.0]),
+            },
+            partial / "mask_decoder.onnx",
+            outputs=["masks", "iou_predictions", "low_res_masks"],
+            dynamic={"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}},
+        )
+        del model, prompts
+        visual = load_clip(clip)[0].visual
+        pixels = torch.zeros(2, 3, *np.broadcast_to(visual.image_size, 2).tolist())
+        _export_graph(
+            visual,
+            {"pixels": pixels},
+            partial / "clip_image_encoder.onnx",
+            outputs=["embeddings"],
+            dynamic={"pixels": {0: "pictures"}, "embeddings": {0: "pictures"}},
+        )
 
 
 class PreprocessingEncoder(nn.Module):
@@ -56,60 +88,6 @@ class PreprocessingEncoder(nn.Module):
         return embeddings
 
 
-class ClipEmbedder(nn.Module):
-    """The image side of an open_clip model."""
-
-    def __init__(self, clip: nn.Module) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Maps normalised pictures [K,3,S,S] to unit embeddings [K,E]."""
-        return self.clip.encode_image(pixels, normalize=True)
-
-
-def _export_image_encoder(sam: Sam, path: Path) -> None:
-    size = sam.image_encoder.img_size
-    _export_graph(
-        PreprocessingEncoder(sam),
-        {"input_image": torch.zeros(size, size, 3)},
-        path,
-        outputs=["image_embeddings"],
-        dynamic={"input_image": {0: "image_height", 1: "image_width"}},
-    )
-
-
-def _export_mask_decoder(sam: Sam, path: Path) -> None:
-    rows, columns = sam.prompt_encoder.image_embedding_size
-    _export_graph(
-        SamOnnxModel(sam, return_single_mask=False),
-        {
-            "image_embeddings": torch.zeros(1, sam.prompt_encoder.embed_dim, rows, columns),
-            "point_coords": torch.zeros(1, 5, 2),
-            "point_labels": torch.ones(1, 5),
-            "mask_input": torch.zeros(1, 1, 4 * rows, 4 * columns),
-            "has_mask_input": torch.ones(1),
-            # The graph keeps this picture's proportions: 3 to 2, as the benchmark's.
-            "orig_im_size": torch.tensor([1500.0, 2250.0]),
-        },
-        path,
-        outputs=["masks", "iou_predictions", "low_res_masks"],
-        dynamic={"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}},
-    )
-
-
-def _export_clip(clip: nn.Module, path: Path) -> None:
-    size = clip.visual.image_size
-    height, width = size if isinstance(size, tuple) else (size, size)
-    _export_graph(
-        ClipEmbedder(clip),
-        {"pixels": torch.zeros(2, 3, height, width)},
-        path,
-        outputs=["embeddings"],
-        dynamic={"pixels": {0: "pictures"}, "embeddings": {0: "pictures"}},
-    )
-
-
 def _export_graph(
     module: nn.Module,
     inputs: Mapping[str, Tensor],
@@ -118,7 +96,7 @@ def _export_graph(
     outputs: list[str],
     dynamic: Mapping[str, dict[int, str]],
 ) -> None:
-    with warnings.catch_warnings(), torch.inference_mode(), _plain_attention():
+    with warnings.catch_warnings(), torch.inference_mode():
         # Tracing bakes sizes, and says so at each; the exporter says that it is the old one.
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -131,17 +109,6 @@ def _export_graph(
             opset_version=OPSET,
             dynamo=False,
         )
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Keeps CLIP's attention from a fused operator that ONNX does not have."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, SEED, TwoModels, versions
-from benchmarks.speed.subject import Opened
+from benchmarks.speed.subject import PICTURE_PX, Opened
 
 GRAPHS = ("image_encoder", "mask_decoder", "clip_image_encoder")
 OPSET = 18
@@ -36,7 +35,7 @@ class SamOnnx(TwoModels):
     """
 
     arena: bool = True
-    cache: str | Path | None = None
+    cache: str | Path = platformdirs.user_cache_path("samclip-sdk") / "peers"
 
     @property
     def key(self) -> str:
@@ -44,90 +43,81 @@ class SamOnnx(TwoModels):
         arena = "" if self.arena else "-no-arena"
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
-    def load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
-        """See `TwoModels`; exports the graphs where the cache has none."""
-        paths = exported(self.sam, self.clip, cache=Path(self.cache) if self.cache else None)
-        self._sessions = {name: self._session(path) for name, path in paths.items()}
+    def _load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+        # As the SDK does, which this process must not import.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        import onnxruntime
+
+        paths = exported(self.sam, self.clip, cache=Path(self.cache))
+        options, on_cpu = onnxruntime.SessionOptions(), ["CPUExecutionProvider"]
+        options.enable_cpu_mem_arena = self.arena
+        options.intra_op_num_threads = self.threads
+        self._sessions = {
+            name: onnxruntime.InferenceSession(path, options, providers=on_cpu)
+            for name, path in paths.items()
+        }
         clip = self._sessions["clip_image_encoder"]
         self._clip_px: int = clip.get_inputs()[0].shape[-1]
         shapes = {each.name: each.shape for each in self._sessions["mask_decoder"].get_inputs()}
         self._mask_shape: list[int] = shapes["mask_input"]
         self._embeddings: NDArray[np.float32] | None = None
-        height, width = self.picture.shape[:2]
+        width, height = PICTURE_PX
         centres = (np.arange(self.points_per_side) + 0.5) / self.points_per_side
         self._grid = [(x * width, y * height) for y in centres for x in centres]
         self._kept = kept
         scale = 4 * self._mask_shape[-1] / max(height, width)
         self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
-        options = "onnxruntime's default session options" if self.arena else "memory arena off"
+        how = "onnxruntime's default session options" if self.arena else "memory arena off"
         opened = Opened(
             name="plain ONNX",
             package_versions=versions("onnxruntime", "segment-anything", "open_clip_torch"),
             precision="fp32",
-            notes=f"{options}; text is not exported: its embeddings are cached; one decoder run a "
+            notes=f"{how}; text is not exported: its embeddings are cached; one decoder run a "
             "point, as the export takes one prompt",
             artifact_bytes=sum(path.stat().st_size for path in paths.values()),
             workloads={},
         )
         return opened, clip.get_outputs()[0].shape[-1]
 
-    def _session(self, path: Path) -> Any:
-        # As the SDK does, which this process must not import.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.enable_cpu_mem_arena = self.arena
-        options.intra_op_num_threads = self.threads
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def encode_for_sam(self) -> None:
-        """See `TwoModels`; the graph normalises and pads."""
-        resized = Image.fromarray(self.picture).resize(self._resized_px, Image.BILINEAR)
+    def _encode_for_sam(self) -> None:
+        # The graph normalises and pads.
+        resized = Image.fromarray(self._picture).resize(self._resized_px, Image.BILINEAR)
         feed = {"input_image": np.asarray(resized, np.float32)}
         self._embeddings = self._sessions["image_encoder"].run(["image_embeddings"], feed)[0]
 
-    def point(self) -> NDArray[np.bool_]:
-        """See `TwoModels`."""
+    def _point(self) -> NDArray[np.bool_]:
         return self._decode(POINT)[:1]
 
-    def propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
-        """See `TwoModels`; every point of the grid is decoded, whatever is kept."""
-        kept = []
+    def _propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
+        kept = []  # every point of the grid is decoded, whatever is kept
         for index, point in enumerate(self._grid):
             masks, first = self._decode(point)[1:], index * MASKS_A_POINT
             kept += [masks[at - first] for at in self._kept if first <= at < first + len(masks)]
         return np.stack(kept), [_bounds(mask) for mask in kept]
 
-    def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """See `TwoModels`."""
+    def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         pixels = np.stack([_clip_pixels(each, size_px=self._clip_px) for each in pictures])
-        embeddings: NDArray[np.float32] = self._sessions["clip_image_encoder"].run(
-            ["embeddings"], {"pixels": pixels}
-        )[0]
-        return embeddings
+        found = self._sessions["clip_image_encoder"].run(["embeddings"], {"pixels": pixels})[0]
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
     def _decode(self, point: tuple[float, float]) -> NDArray[np.bool_]:
         """SAM's four masks [4,H,W] of a point (x, y) in pixels of the picture."""
         if self._embeddings is None:
-            self.encode_for_sam()
-        height, width = self.picture.shape[:2]
-        scale = np.array(self._resized_px) / (width, height)
+            self._encode_for_sam()
+        place = np.array(point) * self._resized_px / PICTURE_PX
         feed = {
             "image_embeddings": self._embeddings,
             # With SAM's padding point, which comes with every point that has no box.
-            "point_coords": np.array([[np.array(point) * scale, (0, 0)]], np.float32),
+            "point_coords": np.array([[place, (0, 0)]], np.float32),
             "point_labels": np.array([[1, -1]], np.float32),
             "mask_input": np.zeros(self._mask_shape, np.float32),
             "has_mask_input": np.zeros(1, np.float32),
-            "orig_im_size": np.array([height, width], np.float32),
+            "orig_im_size": np.array(PICTURE_PX[::-1], np.float32),
         }
-        masks = self._sessions["mask_decoder"].run(["masks", "iou_predictions"], feed)[0]
-        found: NDArray[np.bool_] = masks[0] > 0
-        return found
+        return self._sessions["mask_decoder"].run(["masks", "iou_predictions"], feed)[0][0] > 0
 
 
-def exported(sam: str, clip: str, *, cache: Path | None = None) -> dict[str, Path]:
+def exported(sam: str, clip: str, *, cache: Path) -> dict[str, Path]:
     """The three graphs by name, exported first unless the cache has them.
 
     The export is made by another process, since it raises the peak memory that is measured.
@@ -144,17 +134,13 @@ def exported(sam: str, clip: str, *, cache: Path | None = None) -> dict[str, Pat
     return {name: folder / f"{name}.onnx" for name in GRAPHS}
 
 
-def export_folder(sam: str, clip: str, *, cache: Path | None = None) -> Path:
+def export_folder(sam: str, clip: str, *, cache: Path) -> Path:
     """Where the export of these and of the installed packages is, or will be."""
-    made_from = {
-        "sam": sam,
-        "clip": Path(clip).read_text(encoding="utf-8") if clip.endswith(".json") else clip,
-        "seed": SEED,
-        "opset": OPSET,
-        **versions("segment-anything", "open_clip_torch", "torch"),
-    }
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    return ((cache or platformdirs.user_cache_path("samclip-sdk") / "peers") / digest).absolute()
+    model = Path(clip).read_text(encoding="utf-8") if clip.endswith(".json") else clip
+    packages = versions("segment-anything", "open_clip_torch", "torch")
+    made_from = json.dumps([sam, model, SEED, OPSET, packages])
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+    return (cache / digest).absolute()
 
 
 def _clip_pixels(picture: Image.Image, *, size_px: int) -> NDArray[np.float32]:

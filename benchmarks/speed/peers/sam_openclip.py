@@ -21,19 +21,12 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
-from benchmarks.speed.peers.forced import (
-    MASKS_A_POINT,
-    POINT,
-    SEED,
-    TwoModels,
-    stored_bytes,
-    versions,
-)
+from benchmarks.speed.peers import forced
 from benchmarks.speed.subject import Opened
 
 
 @dataclass
-class SamOpenClip(TwoModels):
+class SamOpenClip(forced.TwoModels):
     """segment-anything and open_clip, one after the other.
 
     "bf16" casts both image encoders and CLIP's text encoder; SAM's decoder stays in fp32, since
@@ -47,8 +40,7 @@ class SamOpenClip(TwoModels):
         """Names CLIP, the precision and the proposals."""
         return f"sam+openclip-{self.clip.lower()}-{self.precision}-k{self.proposals}"
 
-    def load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
-        """See `TwoModels`."""
+    def _load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
         torch.set_num_threads(self.threads or torch.get_num_threads())
         in_bfloat16 = self.precision == "bf16"
         sam = build_sam(self.sam)
@@ -63,45 +55,38 @@ class SamOpenClip(TwoModels):
             stability_score_thresh=0.0,
             box_nms_thresh=1.0,
         )
-        masks = MASKS_A_POINT * self.points_per_side**2
+        masks = forced.MASKS_A_POINT * self.points_per_side**2
         self._generator.predictor = _EncodedPicture(self._predictor, kept=kept, masks=masks)
         notes = "bytes are those of all parameters, CLIP's text encoder included; no non-maximum"
         how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
         opened = Opened(
             name="torch",
-            package_versions=versions("segment-anything", "open_clip_torch", "torch"),
+            package_versions=forced.versions("segment-anything", "open_clip_torch", "torch"),
             precision=self.precision,
             notes=f"{notes} suppression{'; ' + how if in_bfloat16 else ''}",
-            artifact_bytes=stored_bytes(sam, self._clip),
+            artifact_bytes=forced.stored_bytes(sam, self._clip),
             workloads={},
         )
         return opened, self._clip.text_projection.shape[1]
 
     @torch.inference_mode()
-    def encode_for_sam(self) -> None:
-        """See `TwoModels`."""
-        self._predictor.set_image(self.picture)
+    def _encode_for_sam(self) -> None:
+        self._predictor.set_image(self._picture)
 
     @torch.inference_mode()
-    def point(self) -> NDArray[np.bool_]:
-        """See `TwoModels`."""
+    def _point(self) -> NDArray[np.bool_]:
         self._encode_once()
-        masks, _, _ = self._predictor.predict(
-            point_coords=np.array([POINT]), point_labels=np.array([1]), multimask_output=False
-        )
-        return np.asarray(masks)
+        return self._predictor.predict(**forced.ONE_POINT)[0]
 
     @torch.inference_mode()
-    def propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
-        """See `TwoModels`."""
+    def _propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
         self._encode_once()
-        records = self._generator.generate(self.picture)
+        records = self._generator.generate(self._picture)
         boxes = [(x, y, x + w, y + h) for x, y, w, h in (record["bbox"] for record in records)]
         return np.stack([record["segmentation"] for record in records]), boxes
 
     @torch.inference_mode()
-    def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """See `TwoModels`."""
+    def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         batch = torch.stack([self._preprocess(picture) for picture in pictures])
         dtype = next(self._clip.parameters()).dtype
         embeddings: Tensor = self._clip.encode_image(batch.to(dtype), normalize=True)
@@ -110,7 +95,7 @@ class SamOpenClip(TwoModels):
     def _encode_once(self) -> None:
         """Only where a workload is the first of all; opening a model runs none."""
         if not self._predictor.is_image_set:
-            self.encode_for_sam()
+            self._encode_for_sam()
 
 
 class _EncodedPicture:
@@ -149,7 +134,7 @@ class _EncodedPicture:
 
 def build_sam(name: str) -> Sam:
     """Builds a model of segment-anything's registry in evaluation mode."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(forced.SEED)
     sam = sam_model_registry[name]()
     # SAM's positions start at zero, which no trained model has: an exporter may drop them.
     for parameter_name, parameter in sam.named_parameters():
@@ -164,7 +149,7 @@ def load_clip(
     """Builds an open_clip model, of a name or a JSON file, and its preprocessing of one picture."""
     with _hidden("transformers"):
         import open_clip
-    torch.manual_seed(SEED)
+    torch.manual_seed(forced.SEED)
     if name.endswith(".json"):
         open_clip.add_model_config(name)
         name = Path(name).stem

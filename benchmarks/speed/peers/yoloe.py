@@ -14,17 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speed.peers.forced import (
-    CLASSES,
-    RANDOM_WEIGHTS,
-    SEED,
-    kept_proposals,
-    picture,
-    stored_bytes,
-    unit_embeddings,
-    versions,
-)
-from benchmarks.speed.subject import Opened
+from benchmarks.speed.peers import forced
+from benchmarks.speed.subject import Opened, noise_picture
 
 _NAMES = ("dog", "grass", "sky")
 _TEXT_WIDTH = 512
@@ -65,37 +56,36 @@ class YoloE:
         threads = self.threads or torch.get_num_threads()
         from ultralytics import YOLOE
 
-        torch.manual_seed(SEED)
+        torch.manual_seed(forced.SEED)
         model = YOLOE(f"{self.model}.yaml")
-        texts = torch.from_numpy(unit_embeddings(CLASSES, width=_TEXT_WIDTH))
+        texts = torch.from_numpy(forced.unit_embeddings(forced.CLASSES, width=_TEXT_WIDTH))
         model.set_classes(list(_NAMES), texts[None])
         model.model.model[-1].register_forward_hook(_force(self.found))
-        image = picture()
+        image = noise_picture()
 
         def text_to_mask() -> NDArray[np.float32]:
             # At its first picture it gives torch fewer threads than torch had.
             torch.set_num_threads(threads)
             # It takes BGR.
-            result = model.predict(
+            found = model.predict(
                 image[..., ::-1],
                 imgsz=self.size_px,
                 iou=1.0,
                 max_det=self.found,
                 retina_masks=True,
                 verbose=False,
-            )[0]
-            found: NDArray[np.float32] = result.masks.data.numpy()
-            return found
+            )
+            return found[0].masks.data.numpy()
 
         return Opened(
             name=f"{self.model}, torch",
-            package_versions=versions("ultralytics-opencv-headless", "torch"),
+            package_versions=forced.versions("ultralytics-opencv-headless", "torch"),
             precision="fp32",
-            notes=f"{RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced past its "
-            "filters, none suppressed by another; text3 starts from the picture, since the "
-            "encoder is no part of its own; masks in the picture's size (retina_masks); "
-            "its own limit of torch's threads is lifted; no points, no classes of a picture; AGPL",
-            artifact_bytes=stored_bytes(model.model),
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced "
+            "past its filters, none suppressed by another; text3 starts from the picture, since "
+            "the encoder is no part of its own; masks in the picture's size (retina_masks); its "
+            "own limit of torch's threads is lifted; no points, no classes of a picture; AGPL",
+            artifact_bytes=forced.stored_bytes(model.model),
             workloads={"text3": text_to_mask},
         )
 
@@ -106,11 +96,12 @@ def _force(count: int) -> Callable[[Any, Any, Any], None]:
     def hook(_head: Any, _given: Any, answer: Any) -> None:
         # Rewrites predictions [1, 4 + classes + coefficients, anchors] in place.
         (predictions, prototypes), _ = answer
-        scores = predictions[:, 4 : 4 + CLASSES]
-        anchors = kept_proposals(count, of=predictions.shape[-1])
+        coefficients = 4 + forced.CLASSES
+        scores = predictions[:, 4:coefficients]
+        anchors = forced.kept_proposals(count, of=predictions.shape[-1])
         scores.zero_()
-        scores[:, np.arange(count) % CLASSES, anchors] = _CONFIDENCE
+        scores[:, np.arange(count) % forced.CLASSES, anchors] = _CONFIDENCE
         # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
-        predictions[:, 4 + CLASSES :, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]
+        predictions[:, coefficients:, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]
 
     return hook

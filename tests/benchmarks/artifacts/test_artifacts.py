@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.artifacts.record import Artifacts
-from benchmarks.artifacts.report import render
+from benchmarks.artifacts.record import Artifacts, render
 from benchmarks.pages import RECORDS, ROOT
 from benchmarks.record import read_record
 

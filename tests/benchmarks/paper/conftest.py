@@ -75,6 +75,4 @@ def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def inputs(paper_run: Path) -> Inputs:
     settings = PaperSettings(nouns=12, pictures=3, scenes=2, size_px=64, seed=0, steps=2)
-    return Inputs(
-        run=paper_run, model=STUDENT, clip_settings=CLIP, stage2=STAGE2, settings=settings
-    )
+    return Inputs(SmallPair(STUDENT, CLIP, runs=paper_run), stage2=STAGE2, settings=settings)

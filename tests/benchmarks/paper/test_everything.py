@@ -11,19 +11,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.paper import text_to_mask
-from benchmarks.paper.everything import (
-    BACKGROUND,
-    Segments,
-    TwoModels,
-    name_segments,
-    paint,
-    point_grid,
-    stability,
-    tune,
-)
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything
-from benchmarks.paper.text_to_mask import ask_two_models, load_student, measure_text_to_mask
+from benchmarks.paper.text_to_mask import (
+    TwoModels,
+    ask_two_models,
+    load_student,
+    measure_text_to_mask,
+    name_segments,
+    tune,
+)
 from samclip_sdk.errors import BundleError
 from samclip_sdk.masks import mask_to_box
 from training.composed.label_questions import Question
@@ -33,6 +30,7 @@ RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
 COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
 CLASSES = COLOURS / np.linalg.norm(COLOURS, axis=1, keepdims=True)
 SETTINGS = Everything(points_per_side=4)
+BACKGROUND = -1
 
 
 class ColourSam:
@@ -87,6 +85,13 @@ def picture() -> np.ndarray:
     return image
 
 
+def paint(segments: tuple[np.ndarray, ...], classes: np.ndarray, *, labels: int) -> np.ndarray:
+    """The masks of labels as a class map."""
+    masks = name_segments(*segments, classes, labels=labels)
+    assert masks.sum(axis=0).max() <= 1
+    return np.where(masks.any(axis=0), masks.argmax(axis=0), BACKGROUND)
+
+
 def two_models(sam: ColourSam, clip: ColourClip) -> TwoModels:
     return TwoModels(sam, clip, settings=SETTINGS)
 
@@ -95,7 +100,7 @@ def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
     sam, clip = ColourSam(), ColourClip()
     segments = two_models(sam, clip).look(picture).choose(SETTINGS)
     # Sixteen points, three colours, of each the stable mask with the high score.
-    assert (sam.encoded, clip.embedded, len(segments.masks)) == (1, 3, 3)
+    assert (sam.encoded, clip.embedded, len(segments[0])) == (1, 3, 3)
     painted = paint(segments, CLASSES, labels=3)
     assert (painted[:16, :16] == 0).all()
     assert (painted[20:] == 1).all()
@@ -121,24 +126,24 @@ def test_a_picture_in_which_nothing_is_found(picture: np.ndarray) -> None:
     clip = ColourClip()
     segments = two_models(ColourSam(), clip).look(picture).choose(Everything(predicted_iou=0.99))
     assert clip.embedded == 0
-    assert segments.embeddings.shape == (0, 3)
+    assert segments[1].shape == (0, 3)
     assert (paint(segments, CLASSES, labels=4) == BACKGROUND).all()
 
 
 def test_a_picture_of_another_size(picture: np.ndarray) -> None:
     large = picture.repeat(2, axis=0).repeat(2, axis=1)
     segments = two_models(ColourSam(), ColourClip()).look(large).choose(SETTINGS)
-    assert segments.masks.shape[1:] == (64, 64)
+    assert segments[0].shape[1:] == (64, 64)
 
 
 def test_small_segments_are_painted_over_large_ones() -> None:
     masks = np.zeros((3, 4, 4), bool)
     masks[0, :2, :2] = masks[1] = masks[2, :3] = True
-    segments = Segments(masks, np.eye(3, dtype=np.float32))
+    segments = (masks, np.eye(3, dtype=np.float32))
     expected = [[0, 0, 2, 2], [0, 0, 2, 2], [2, 2, 2, 2], [1, 1, 1, 1]]
     painted = paint(segments, np.eye(3, dtype=np.float32), labels=3)
     assert painted.tolist() == expected
-    apart = name_segments(segments, np.eye(3, dtype=np.float32), labels=3)
+    apart = name_segments(*segments, np.eye(3, dtype=np.float32), labels=3)
     assert [int(mask.sum()) for mask in apart] == [4, 4, 8]
     # The last class stands for the background: it takes its place from what lies below.
     free = paint(segments, np.eye(3, dtype=np.float32), labels=2)
@@ -164,7 +169,7 @@ def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
         assert least < found.predicted_iou <= 0.88
         assert found.points_per_side == SETTINGS.points_per_side
         segments = two.look(picture).choose(found)
-        assert len(segments.masks) == 3
+        assert len(segments[0]) == 3
         assert sam.encoded == 2  # once to tune, whatever the number of thresholds
 
 
@@ -174,18 +179,7 @@ def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
     loose = candidates.choose(Everything(predicted_iou=0.0, stability=0.0))
     seen = clip.embedded
     strict = candidates.choose(SETTINGS)
-    assert clip.embedded == seen == len(loose.masks) > len(strict.masks)
-
-
-def test_the_grid_is_of_cells_centres() -> None:
-    assert point_grid(2, size_px=8).tolist() == [[1.5, 1.5], [5.5, 1.5], [1.5, 5.5], [5.5, 5.5]]
-
-
-def test_stability_by_hand() -> None:
-    logits = np.full((3, 2, 2), -5.0)
-    logits[0, 0] = 5.0  # two cells, whatever the threshold
-    logits[1, 0] = (5.0, 0.0)  # one cell of two
-    assert stability(logits, offset=1.0).tolist() == [1.0, 0.5, 0.0]
+    assert clip.embedded == seen == len(loose[0]) > len(strict[0])
 
 
 def test_all_four_methods_are_asked_the_same(

@@ -16,7 +16,6 @@ from benchmarks.paper.probing import (
     fit_best,
     label_shares,
     measure_probing,
-    rank_with,
     train_classifier,
     train_segmenter,
 )
@@ -144,8 +143,8 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
         background=3,
         seed=0,
     )
-    rank = rank_with(train_classifier(backbone, data), backbone)
-    assert rank(np.stack([each.image for each in clean])).argmax(axis=1).tolist() == [0, 1, 2]
+    scores = train_classifier(backbone, data)(backbone.pooled(each.image for each in clean))
+    assert scores.argmax(dim=1).tolist() == [0, 1, 2]
     segmenter = train_segmenter(backbone, data)
     maps = backbone.patches(scene.image for scene in scenes)
     assert maps.shape == (3, 8, 8, 3)

@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.paper.charts import draw_charts
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import (
     Accuracy,
@@ -32,7 +31,7 @@ from benchmarks.paper.record import (
     WiseFt,
     store_part,
 )
-from benchmarks.paper.report import render
+from benchmarks.paper.report import draw_charts, render
 from benchmarks.quality.record import PromptIou, TextToMask
 from benchmarks.record import describe_environment, read_record
 

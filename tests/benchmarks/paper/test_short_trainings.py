@@ -23,7 +23,7 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint
 
 def test_interpolation_ends_at_both_ends_to_the_bit(inputs: Inputs) -> None:
     start, end = (
-        build_model(inputs.model, seed=seed).image_encoder.state_dict() for seed in (0, 1)
+        build_model(inputs.pair.model, seed=seed).image_encoder.state_dict() for seed in (0, 1)
     )
     for alpha, expected in ((0.0, start), (1.0, end)):
         found = interpolate(start, end, alpha=alpha)

@@ -6,11 +6,12 @@ import pytest
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.zero_shot import (
-    classify_drawings,
+    accuracy,
     measure_resolutions,
     measure_teachers,
     open_student,
 )
+from benchmarks.quality.ranking import by_logits
 from samclip_sdk import SamClip
 
 
@@ -19,7 +20,8 @@ def test_a_student_is_measured_as_its_checkpoint_is(inputs: Inputs) -> None:
     own = SamClip.load("torch", model=inputs.run / "stage3")
     taught = open_student(inputs, inputs.student("stage3"))
     theirs, ours = (
-        classify_drawings(model, inputs.heldout, name="student") for model in (own, taught)
+        accuracy(by_logits(model, inputs.heldout.nouns), inputs.heldout, name="student")
+        for model in (own, taught)
     )
     assert ours == theirs
     assert ours.labels == 12

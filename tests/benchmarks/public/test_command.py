@@ -11,11 +11,10 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.public.command import SETS
 from benchmarks.public.instances import INSTANCES
-from benchmarks.public.record import Evaluation, Instances, Segmentation
+from benchmarks.public.record import PUBLISHED, Evaluation, Instances, Segmentation, render
 from benchmarks.public.retrieval import RETRIEVAL
 from benchmarks.public.segmentation import load_at, source_at
 from benchmarks.public.semantic_sets import SEMANTIC
-from benchmarks.public.table import PUBLISHED, render
 from samclip_sdk import SamClip
 from tests.benchmarks.public.painted import (
     BLACK,
@@ -190,7 +189,7 @@ def test_a_damaged_annotation_file(tmp_path: Path) -> None:
     path.write_text("{", encoding="utf-8")
     code, lines = run("flickr30k", str(tmp_path))
     assert (code, len(lines)) == (1, 1)
-    assert f"{path} is another file: the file: Invalid JSON" in lines[0]
+    assert f"{path} is another file: Invalid JSON" in lines[0]
 
 
 def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_boxes_outside_are_left_out_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ({"annotations": []}, "is another file: the file: Input should be a valid array"),
+        ({"annotations": []}, "is another file: Input should be a valid array"),
         ([{"image_id": 1}], "0.category_id: Field required"),
         ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "0.bbox.3: Field required"),
         ([DETECTIONS[0] | {"image_id": 9}], "a box of image 9, category 18"),

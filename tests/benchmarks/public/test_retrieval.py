@@ -14,9 +14,8 @@ from benchmarks.public.files import DatasetError
 from benchmarks.public.record import Retrieval
 from benchmarks.public.retrieval import (
     CaptionedPictures,
-    caption_ranks,
     measure_retrieval,
-    picture_ranks,
+    ranks_of_own,
     read_coco_captions,
     read_flickr30k,
 )
@@ -122,8 +121,10 @@ def test_ranks_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) 
     by_caption = [int((scores[:, m] > scores[owners[m], m]).sum()) for m in range(16)]
     for rows in (3, 256):
         monkeypatch.setattr(retrieval, "_ROWS", rows)
-        assert picture_ranks(pictures, captions=captions, owners=owners).tolist() == by_picture
-        assert caption_ranks(pictures, captions=captions, owners=owners).tolist() == by_caption
+        found = ranks_of_own(pictures, captions, asked=np.arange(7), given=owners)
+        assert found.tolist() == by_picture
+        found = ranks_of_own(captions, pictures, asked=owners, given=np.arange(7))
+        assert found.tolist() == by_caption
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -1,22 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.quality.behind_api import (
-    Teachers,
-    behind_api,
-    join_teachers,
-    load_teachers,
-    teach_nouns,
-)
+from benchmarks.quality.behind_api import Teachers, behind_api, find_teachers, open_teachers
+from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates
+from tests.benchmarks.paper.conftest import CLIP
+from training.errors import TrainingError
 from training.teachers.small import SmallClip, SmallSam
+from training.teachers.teacher_pair import SmallPair
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
@@ -34,7 +33,9 @@ def sam(tiny_config: ModelConfig) -> SmallSam:
 
 @pytest.fixture(scope="module")
 def teachers(clip: SmallClip, sam: SmallSam, tiny_config: ModelConfig) -> Teachers:
-    return join_teachers(clip, sam, config=tiny_config)
+    pair: Any = SmallPair(tiny_config, CLIP, runs=Path("runs"))
+    pair.clip, pair.sam = clip, sam  # as if they had been loaded
+    return open_teachers(pair)
 
 
 def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: SmallSam) -> None:
@@ -75,12 +76,12 @@ def test_a_model_classifies_at_another_resolution(tiny_config: ModelConfig) -> N
 def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig) -> None:
     model = behind_api(build_model(tiny_config, seed=3))
     embeddings = np.eye(2, tiny_config.embed_dim, dtype=np.float32)
-    teach_nouns(model, ["cat", "dog"], embeddings=embeddings)
+    give_embeddings(model, ["cat", "dog"], embeddings)
     logits = model.classify(PICTURE, ["cat", "dog"]).logits
     expected = model.embed_image(PICTURE)[:2] * model.manifest.text.logit_scale
     np.testing.assert_allclose(logits, expected, rtol=1e-4)
 
 
 def test_runs_of_no_config(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not the runs of a config: vit_b, tiny, mobile"):
-        load_teachers(tmp_path)
+    with pytest.raises(TrainingError, match="there is no config 'test_runs_of_no_config0'"):
+        find_teachers(tmp_path)

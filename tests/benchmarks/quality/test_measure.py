@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.quality.drawings import Drawings, load_drawings, without_copies
-from benchmarks.quality.measure import Figures, measure_quality
-from benchmarks.quality.record import HELDOUT, UNSEEN, Quality, Settings
+from benchmarks.quality.measure import measure_quality
+from benchmarks.quality.record import HELDOUT, UNSEEN, Figures, Quality, Settings
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
@@ -156,7 +156,8 @@ def test_a_run_can_be_repeated(measured: tuple[Figures, FakeSamClip]) -> None:
 
 def test_nothing_is_measured_on_training_drawings() -> None:
     settings = Settings(nouns=40, pictures=1, scenes=1, size_px=48)
-    (heldout, unseen), cutouts = load_drawings(settings, openmoji=None)
+    (heldout, unseen), train = load_drawings(settings, openmoji=None)
+    cutouts = train.clean()
     taught = tuple(noun.name for noun in tiny_vocabulary(40))
     assert heldout.nouns == taught
     assert unseen.nouns == (*taught, *(noun.name for noun in unseen_nouns()))

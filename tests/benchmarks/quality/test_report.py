@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.quality.record import PromptIou, Quality, Settings, TextToMask, TopK
-from benchmarks.quality.report import render
+from benchmarks.quality.record import PromptIou, Quality, Settings, TextToMask, TopK, render
 from benchmarks.record import Model, describe_environment
 
 

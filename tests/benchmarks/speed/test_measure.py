@@ -135,17 +135,17 @@ def test_a_process_that_ends_is_told() -> None:
 
 def test_a_subject_that_does_not_answer_is_given_up() -> None:
     with WorkerProcess(limit_s=60) as worker:
-        worker.open(f"{FAKE},hangs=point")
+        worker.ask("open", f"{FAKE},hangs=point")
         worker.limit_s = 0.2
         with pytest.raises(SubjectError, match=r"no answer within 0\.2 s"):
-            worker.run("point")
+            worker.ask("run", "point")
 
 
 def test_what_a_subject_printed_last_is_its_reason() -> None:
     with WorkerProcess(limit_s=60) as worker:
-        worker.open(f"{FAKE},dies=point")
+        worker.ask("open", f"{FAKE},dies=point")
         with pytest.raises(SubjectError, match="code 3: peers print to standard output"):
-            worker.run("point")
+            worker.ask("run", "point")
 
 
 def test_two_subjects_of_one_key_are_told_apart() -> None:

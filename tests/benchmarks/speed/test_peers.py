@@ -29,7 +29,7 @@ from benchmarks.speed.peers.clipseg import ClipSeg
 from benchmarks.speed.peers.mobile_sam import MobileSam
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
-from benchmarks.speed.subject import WORKLOADS, Opened, Subject
+from benchmarks.speed.subject import WORKLOADS, Opened, Subject, noise_picture
 from benchmarks.speed.worker import Worker
 
 ROOT = Path(__file__).parents[3]
@@ -310,7 +310,7 @@ def test_clipseg_has_text_and_classes() -> None:
     )
     with torch.inference_mode():
         logits = model(
-            **processor(images=[forced.picture()] * 3, return_tensors="pt"),
+            **processor(images=[noise_picture()] * 3, return_tensors="pt"),
             conditional_embeddings=torch.from_numpy(forced.unit_embeddings(3, width=16)),
         ).logits
         sized = torch.nn.functional.interpolate(logits[:, None], SIZE, mode="bilinear")[:, 0]

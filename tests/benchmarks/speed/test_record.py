@@ -23,7 +23,7 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=rf"a\.json holds no Speed: {said}"):
             read_record(Speed, path)
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"a\.json holds no Environment: the file: Invalid JSON"):
+    with pytest.raises(ValueError, match=r"a\.json holds no Environment: Invalid JSON"):
         read_record(Environment, path)
 
 

@@ -42,8 +42,7 @@ def test_every_subject_can_be_made(name: str) -> None:
     [
         ("", "samclip-tiny-onnx"),
         (",model=some/vit_b,precision=int8,threads=2", "vit_b-onnx-int8-t2"),
-        (",labels=150,picture=4000x3000", "samclip-tiny-onnx-k150-4000x3000"),
-        (",runtime=openvino,resolution=128", "samclip-tiny-openvino-128px"),
+        (",runtime=openvino,labels=150", "samclip-tiny-openvino-k150"),
         (",precision=fp32,skill=boxes", "samclip-tiny-onnx-fp32-boxes"),
         (",skill=encoder,threads=2,resolutions=128+256", "samclip-tiny-onnx-t2-encoder"),
     ],
@@ -52,26 +51,15 @@ def test_keys_tell_what_is_not_as_usual(options: str, key: str) -> None:
     assert make_subject(f"samclip{options}").key == key
 
 
-def test_a_picture_without_a_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be WIDTHxHEIGHT"):
-        make_subject("samclip,picture=big")
-
-
-@pytest.mark.parametrize(
-    ("resolution", "workloads"),
-    [(256, ["encode", "classify", "point", "text3", "three_ways"]), (128, ["classify"])],
-)
-def test_the_sdk_opens(
-    resolution: int, workloads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sdk_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
-    opened = SdkSubject(resolution=resolution, threads=1, unverified=True).open()
-    assert list(opened.workloads) == workloads
-    assert (opened.steps is not None) == ("three_ways" in workloads)
+    opened = SdkSubject(threads=1, unverified=True).open()
+    assert list(opened.workloads) == ["encode", "classify", "point", "text3", "three_ways"]
+    assert opened.steps is not None
     assert opened.precision == "fp32"
     assert {"samclip-sdk", "onnxruntime"} <= set(opened.package_versions)
     assert "torch" not in opened.package_versions
-    assert f"seen at {resolution} px" in opened.notes
+    assert "1024x683 px picture seen at 256 px" in opened.notes
     assert "NOT VERIFIED on this device" in opened.notes
 
 
@@ -98,11 +86,6 @@ def test_skills_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert label.steps is None
     with pytest.raises(ValueError, match="skill is 'dance'"):
         SdkSubject(skill="dance")
-
-
-def test_a_resolution_that_no_task_has_is_refused() -> None:
-    with pytest.raises(ValueError, match="segments at 256 and classifies at 128"):
-        SdkSubject(resolution=512, unverified=True).open()
 
 
 def test_imports_within_imports_are_timed_once(
