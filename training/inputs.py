@@ -48,7 +48,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig():
             if settings.starts_from is not None:
-                _check_trained(settings.starts_from)
+                check_trained(settings.starts_from)
             if isinstance(settings, SamTeacherConfig):
                 _check_photographs(settings.scenes)
         case TextTeacherConfig():
@@ -60,7 +60,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
-                _check_trained(runs / settings.starts_from)
+                check_trained(runs / settings.starts_from)
             if isinstance(settings.pictures, Shards):
                 _check_shards(settings.pictures)
             if isinstance(settings.scenes, Sa1b):
@@ -71,13 +71,13 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if isinstance(settings.teachers, FoundationTeachers):
                 check_open_clip(settings.teachers.clip, settings.teachers.pretrained)
             else:
-                _check_trained(runs / "clip_teacher")
+                check_trained(runs / "clip_teacher")
             _check_sources(settings.pictures)
         case PublishConfig():
             for name in settings.results:
-                _check_trained(runs / name)
+                check_trained(runs / name)
         case CalibrateConfig():
-            _check_trained(runs / settings.checkpoint)
+            check_trained(runs / settings.checkpoint)
             if settings.pictures is not None:
                 _check_captioned(settings.pictures)
 
@@ -88,10 +88,11 @@ def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
         check_segment_anything(teachers.sam, teachers.sam_checkpoint)
     else:
         for name in ("clip_teacher", "sam_teacher"):
-            _check_trained(runs / name)
+            check_trained(runs / name)
 
 
-def _check_trained(folder: Path) -> None:
+def check_trained(folder: Path) -> None:
+    """Makes sure that a stage has left its weights; raises TrainingError if not."""
     if not (folder / WEIGHTS_NAME).is_file():
         raise TrainingError(
             f"{folder} has no {WEIGHTS_NAME}: run the stage {folder.name} to its end first"

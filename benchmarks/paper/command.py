@@ -14,6 +14,7 @@ from benchmarks.paper.report import render
 from benchmarks.record import read_record
 from benchmarks.report import join_tables
 
+TEACHERS = ("clip_teacher", "sam_teacher")
 PartName = Enum("PartName", {name: name for name in Results.model_fields}, type=str)
 
 
@@ -38,26 +39,28 @@ def paper(
     with measurement("paper", output=output, write=write) as measured:
         # Only here: they need torch, which the other commands do without.
         from benchmarks.paper import probing, short_trainings, text_to_mask, zero_shot
-        from benchmarks.paper.inputs import check_folders, open_inputs
+        from benchmarks.paper.inputs import open_inputs
+        from training.inputs import check_trained
 
         measures = {
-            "teachers": (zero_shot.TEACHERS_NEED, zero_shot.measure_teachers),
-            "text_to_mask": (text_to_mask.NEEDS, text_to_mask.measure_text_to_mask),
-            "probing": (probing.NEEDS, probing.measure_probing),
-            "resolutions": (zero_shot.RESOLUTIONS_NEED, zero_shot.measure_resolutions),
-            "wise_ft": (short_trainings.WISE_FT_NEEDS, short_trainings.measure_wise_ft),
-            "lambdas": (short_trainings.LAMBDAS_NEED, short_trainings.measure_lambdas),
+            "teachers": (zero_shot.measure_teachers, "stage3"),
+            "text_to_mask": (text_to_mask.measure_text_to_mask, "stage3"),
+            "probing": (probing.measure_probing, "stage3"),
+            "resolutions": (zero_shot.measure_resolutions, "stage2", "stage3"),
+            "wise_ft": (short_trainings.measure_wise_ft, "stage1", "stage3"),
+            "lambdas": (short_trainings.measure_lambdas, "stage1"),
         }
         place = measured.place
         # Hours of measuring must not end at a file that is none.
         found = read_record(Results, place) if place.exists() else Results()
         names = [name.value for name in PartName if only is None or name in only]
         for name in names:
-            check_folders(runs, measures[name][0])
+            for folder in (*TEACHERS, *measures[name][1:]):
+                check_trained(runs / folder)
         inputs = open_inputs(runs, pictures=pictures, scenes=scenes, steps=steps, seed=seed)
         for name in names:
-            needs, measure = measures[name]
-            weights, figures = inputs.weights(needs), measure(inputs)
+            measure, *stages = measures[name]
+            weights, figures = inputs.weights((*TEACHERS, *stages)), measure(inputs)
             part = Part[type(figures)](
                 **measured.run(),
                 settings=inputs.settings,

@@ -13,12 +13,12 @@ from benchmarks.paper.record import PaperSettings
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from benchmarks.quality.drawings import Drawings, load_drawings, subset
 from samclip_sdk.bundle.open import file_sha256
-from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.config import DistillConfig
 from training.config_file import find_config, load_stage
-from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME, SmallPair
+from training.inputs import check_trained
+from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
 
 _VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
 
@@ -76,31 +76,17 @@ class Inputs:
         return load_drawings(self.settings, openmoji=None)
 
 
-def check_folders(run: Path, folders: Sequence[str]) -> None:
-    """Makes sure that stages of a run are there, before anything is measured.
-
-    Raises:
-        BundleError: one is missing, or not finished.
-    """
-    for name in folders:
-        for file in (WEIGHTS_NAME, SETTINGS_NAME):
-            if not (run / name / file).is_file():
-                raise BundleError(
-                    f"{run / name} has no {file}: run `python -m training {name}` to its end first"
-                )
-
-
 def open_inputs(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
     """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed.
 
     Raises:
-        BundleError: there is no finished CLIP teacher.
+        TrainingError: there is no finished CLIP teacher.
         ValueError: the folder is not named after a config with a stage2.
     """
     stage2 = load_stage(find_config(run.name), "stage2")
     if not isinstance(stage2, DistillConfig):
         raise ValueError(f"stage2 of the config {run.name} is no distillation")
-    check_folders(run, ["clip_teacher"])
+    check_trained(run / "clip_teacher")
     pair = find_teachers(run)
     asked = PaperSettings(
         nouns=pair.clip_settings.nouns,

@@ -25,8 +25,6 @@ from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox
 from training.composed.scenes import Scene
 
-NEEDS = ("clip_teacher", "sam_teacher", "stage3")
-
 _TRAIN_PICTURES = 6  # for each picture that is tested
 _TRAIN_SCENES = 4
 _PATCHES = 40_000  # that a segmentation probe is trained on, at most

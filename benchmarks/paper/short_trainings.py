@@ -26,8 +26,6 @@ from training.config import DistillConfig
 from training.loop.train import build_fabric
 from training.stages import Stages
 
-LAMBDAS_NEED = ("clip_teacher", "sam_teacher", "stage1")
-WISE_FT_NEEDS = (*LAMBDAS_NEED, "stage3")
 ALPHAS = tuple(step / 10 for step in range(11))
 LAMBDAS = (1.0, 10.0, 100.0)
 
@@ -109,7 +107,7 @@ def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipMod
         FloatingPointError: a loss is not finite.
         SystemExit: it was interrupted; what was trained is kept.
     """
-    source = "".join(inputs.weights(LAMBDAS_NEED).values())
+    source = "".join(inputs.weights(["clip_teacher", "sam_teacher", "stage1"]).values())
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     asked = inputs.settings
     run = inputs.run / _FOLDER / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"

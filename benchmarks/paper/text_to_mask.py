@@ -36,20 +36,13 @@ from training.composed.scenes import Scene
 from training.teachers.captions import EMPTY_NAMES
 from training.teachers.small import ClipTeacher
 
-NEEDS = ("clip_teacher", "sam_teacher", "stage3")
-
 _TUNING_SCENES = 30
 
 Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 
 
-@dataclass(frozen=True)
-class Given:
-    """What one method answered about one scene, and what that took beside one backbone pass."""
-
-    masks: Sequence[np.ndarray]
-    clip_passes: int
-    milliseconds: float
+Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
+"""A method, the masks that it gave of a scene, and its cost: CLIP's passes, and milliseconds."""
 
 
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
@@ -64,28 +57,24 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     two = TwoModels(teachers.sam, teachers.clip, settings=Everything())
     bare = student.embed_text(list(drawings.nouns))
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
-    costs: dict[Name, list[Given]] = defaultdict(list)
+    costs: dict[Name, list[tuple[int, float]]] = defaultdict(list)
     tuning, _ = inputs.training(pictures=1, scenes=_TUNING_SCENES)
     asked_to_tune = questions(tuning, bare, shown="choosing thresholds")
     everything = tune(two, asked_to_tune, classes=classes, nothing=nothing)
     for scene, question in questions(drawings, bare, shown="text-to-mask: scenes"):
         asked = [*question.present, *question.absent]
         names = [drawings.nouns[noun] for noun in asked]
-        for name, given in (
+        for name, masks, cost in (
             *ask_student(student, scene.image, names),
             *ask_two_models(two, scene.image, classes[asked], nothing, settings=everything),
         ):
-            tallies[name].add(given.masks, question=question, scene=scene)
-            costs[name].append(given)
-    methods = (
-        Method(
-            figures=tally.row(heads=name, split=drawings.split),
-            sam_passes=1,
-            clip_passes=float(np.mean([given.clip_passes for given in costs[name]])),
-            milliseconds=float(np.mean([given.milliseconds for given in costs[name]])),
-        )
-        for name, tally in tallies.items()
-    )
+            tallies[name].add(masks, question=question, scene=scene)
+            costs[name].append(cost)
+    methods = []
+    for name, tally in tallies.items():
+        figures = tally.row(heads=name, split=drawings.split)
+        passes, ms = np.mean(costs[name], axis=0).tolist()
+        methods.append(Method(figures=figures, sam_passes=1, clip_passes=passes, milliseconds=ms))
     return TextToMasks(everything=everything, tuning_scenes=_TUNING_SCENES, methods=tuple(methods))
 
 
@@ -105,14 +94,12 @@ def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> 
     return student
 
 
-def ask_student(
-    student: SamClip, image: np.ndarray, names: Sequence[str]
-) -> Iterator[tuple[Name, Given]]:
+def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> Iterator[Given]:
     """Asks the student with one head and with both; each is charged for the backbone pass."""
     embedding, encoding = _timed(lambda: student.encode_image(image))
     for heads, refine in HEADS.items():
         found, ms = _timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
-        yield heads, Given(found.masks, clip_passes=0, milliseconds=encoding + ms)
+        yield heads, found.masks, (0, encoding + ms)
 
 
 def ask_two_models(
@@ -122,7 +109,7 @@ def ask_two_models(
     nothing: np.ndarray,
     *,
     settings: Everything,
-) -> Iterator[tuple[Name, Given]]:
+) -> Iterator[Given]:
     """Asks SAM and CLIP, among the labels [L,E] alone and among these and names for nothing [N,E].
 
     The paper does not say what its pipeline does with the background.
@@ -134,7 +121,7 @@ def ask_two_models(
         named, ms = _timed(
             lambda known=rivals: name_segments(masks, embeddings, known, labels=len(classes))
         )
-        yield name, Given(named, clip_passes=len(masks), milliseconds=looking + ms)
+        yield name, named, (len(masks), looking + ms)
 
 
 def _timed(run: Callable[[], Any]) -> tuple[Any, float]:

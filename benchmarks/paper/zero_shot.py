@@ -19,8 +19,6 @@ from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.modeling.build import SamClipModel
 
-TEACHERS_NEED = ("clip_teacher", "sam_teacher", "stage3")
-RESOLUTIONS_NEED = ("clip_teacher", "sam_teacher", "stage2", "stage3")
 RESOLUTIONS = (96, 128, 192, 256)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,15 +126,7 @@ def _labelled(folders: list[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
 def _own_names(root: Path) -> dict[str, str] | None:
     """Name by wnid, as in the set's own file; None without one."""
     path = root / _CLASS_NAMES
-    if not path.is_file():
-        return None
-    names = {}
-    for line in list_lines(path):
-        wnid, _, name = line.partition(" ")
-        if not _WNID.fullmatch(wnid) or not name.strip():
-            raise DatasetError(f"{path} has the line {line!r}, expected a wnid and a name")
-        names[wnid] = name.strip()
-    return names
+    return dict(_pairs(path, r"(n\d{8}) +(.+)", "a wnid and a name")) if path.is_file() else None
 
 
 def _imagenet_names() -> list[str]:
@@ -148,12 +140,15 @@ def _imagenet_names() -> list[str]:
     return list(IMAGENET_CLASSNAMES)
 
 
-def _numbered_lines(path: Path) -> list[tuple[str, int]]:
-    """Lines of a name and a number."""
-    rows = []
+def _pairs(path: Path, form: str, what: str) -> Iterator[tuple[str, str]]:
+    """The two groups of a regular expression, of each line."""
     for line in list_lines(path):
-        name, _, number = line.rpartition(" ")
-        if not name or not number.isdecimal():
-            raise DatasetError(f"{path} has the line {line!r}, expected a name and a number")
-        rows.append((name, int(number)))
-    return rows
+        found = re.fullmatch(form, line)
+        if found is None:
+            raise DatasetError(f"{path} has the line {line!r}, expected {what}")
+        yield found[1], found[2]
+
+
+def _numbered_lines(path: Path) -> list[tuple[str, int]]:
+    pairs = _pairs(path, r"(.+) (\d+)", "a name and a number")
+    return [(name, int(number)) for name, number in pairs]

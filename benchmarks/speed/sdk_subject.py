@@ -73,7 +73,7 @@ class SdkSubject:
         from samclip_sdk.bench.bench import open_model
         from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
         from samclip_sdk.runtimes.options import RuntimeOptions
-        from samclip_sdk.runtimes.versions import PACKAGES_OF, installed_versions
+        from samclip_sdk.runtimes.versions import PACKAGES_OF
 
         opened = open_model(
             self.model,
@@ -93,11 +93,9 @@ class SdkSubject:
                 text_encoder=opened.has_text_encoder,
             )
             workloads, steps = dict(tasks.by_name()), partial(steps_ms, tasks)
-        versions = installed_versions()
-        packages = (*_ALWAYS, *PACKAGES_OF[source.runtime])
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
-            package_versions={name: versions[name] for name in packages if name in versions},
+            packages=(*_ALWAYS, *PACKAGES_OF[source.runtime]),
             precision=source.precision,
             notes="; ".join(self._notes(opened)),
             artifact_bytes=opened.artifact_bytes,

@@ -85,12 +85,12 @@ class Opened:
 
     Attributes:
         name: as reports print it.
-        package_versions: of what does the work, by package.
-        precision: "fp32", "fp16", "int8", as the subject calls it.
+        packages: that do the work, of those that are installed.
         notes: what was forced or differs: sizes, prompts, classes, random weights.
         artifact_bytes: of the files that it was loaded from.
         workloads: by name, in the order in which they are run: of `WORKLOADS` those that the
             subject can do, or others at several sizes, such as "image_encoder@448".
+        precision: "fp32", "fp16", "int8", as the subject calls it.
         steps: what is run for three_ways, where the subject can tell milliseconds by step, which
             add up to the whole.
         adds_up: three_ways is the other four in turn, as nothing is shared but what each of them
@@ -98,11 +98,11 @@ class Opened:
     """
 
     name: str
-    package_versions: dict[str, str]
-    precision: str
+    packages: tuple[str, ...]
     notes: str
     artifact_bytes: int
     workloads: Mapping[str, Workload]
+    precision: str = "fp32"
     steps: Callable[[], dict[str, float]] | None = None
     adds_up: bool = False
 

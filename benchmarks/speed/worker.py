@@ -11,7 +11,8 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -34,13 +35,18 @@ class Worker:
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f"{error}; peers need pip install -e '.[peers]'") from error
         total_ms, self._opened = 1000 * (time.perf_counter() - start), opened
-        names = ("name", "package_versions", "precision", "notes", "artifact_bytes", "adds_up")
+        versions = {}
+        for name in opened.packages:
+            with suppress(metadata.PackageNotFoundError):
+                versions[name] = metadata.version(name)
+        names = ("name", "precision", "notes", "artifact_bytes", "adds_up")
         return {
             **{name: getattr(opened, name) for name in names},
             "key": subject.key,
+            "package_versions": versions,
             "workloads": list(opened.workloads),
-            "import_ms": imports.ms,
-            "load_ms": total_ms - imports.ms,
+            "import_ms": sum(imports),
+            "load_ms": total_ms - sum(imports),
         }
 
     def run(self, name: str) -> tuple[float, dict[str, float]]:
@@ -56,35 +62,32 @@ class Worker:
         return 1000 * (time.perf_counter() - start), {}
 
 
-class ImportClock:
-    """Milliseconds spent in imports, those within others counted once."""
+@contextmanager
+def timed_imports() -> Iterator[list[float]]:
+    """Collects the milliseconds of the imports inside; those within others are not counted twice.
 
-    def __init__(self) -> None:
-        self.ms = 0.0
-        self._depth = 0
+    They are statements, and calls of `importlib.import_module`.
+    """
+    spent: list[float] = []
+    before, importing = (builtins.__import__, importlib.import_module), False
 
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, timed."""
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            start, self._depth = time.perf_counter(), self._depth + 1
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            nonlocal importing
+            if importing:
+                return function(*arguments, **options)
+            start, importing = time.perf_counter(), True
             try:
                 return function(*arguments, **options)
             finally:
-                self._depth -= 1
-                if self._depth == 0:
-                    self.ms += 1000 * (time.perf_counter() - start)
+                importing = False
+                spent.append(1000 * (time.perf_counter() - start))
 
-        return timed
+        return run
 
-
-@contextmanager
-def timed_imports() -> Iterator[ImportClock]:
-    """Times the imports inside: statements, and calls of `importlib.import_module`."""
-    clock, before = ImportClock(), (builtins.__import__, importlib.import_module)
-    builtins.__import__, importlib.import_module = map(clock.around, before)
+    builtins.__import__, importlib.import_module = map(timed, before)
     try:
-        yield clock
+        yield spent
     finally:
         builtins.__import__, importlib.import_module = before
 

@@ -51,8 +51,7 @@ class ClipSeg:
         self._classes = forced.unit_embeddings(forced.CLASSES, width=width)
         return Opened(
             name="CLIPSeg rd64, torch",
-            package_versions=forced.versions("transformers", "torch"),
-            precision="fp32",
+            packages=("transformers", "torch"),
             notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for "
             "three labels on one encoding, where the package's own forward would encode the "
             "picture for each label; classify is that of the CLIP inside; no points",

@@ -47,8 +47,7 @@ class MobileSam:
 
         return Opened(
             name="MobileSAM, torch",
-            package_versions=forced.versions("mobilesam-mirror", "timm", "torch"),
-            precision="fp32",
+            packages=("mobilesam-mirror", "timm", "torch"),
             notes=f"{forced.RANDOM_WEIGHTS}; prompts only: no classes and no text",
             artifact_bytes=forced.stored_bytes(sam),
             workloads={"encode": encode, "point": point},

@@ -70,8 +70,7 @@ class SamOnnx(TwoModels):
         how = "onnxruntime's default session options" if self.arena else "memory arena off"
         opened = Opened(
             name="plain ONNX",
-            package_versions=versions("onnxruntime", "segment-anything", "open_clip_torch"),
-            precision="fp32",
+            packages=("onnxruntime", "segment-anything", "open_clip_torch"),
             notes=f"{how}; text is not exported: its embeddings are cached; one decoder run a "
             "point, as the export takes one prompt",
             artifact_bytes=sum(path.stat().st_size for path in paths.values()),

@@ -61,7 +61,7 @@ class SamOpenClip(forced.TwoModels):
         how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
         opened = Opened(
             name="torch",
-            package_versions=forced.versions("segment-anything", "open_clip_torch", "torch"),
+            packages=("segment-anything", "open_clip_torch", "torch"),
             precision=self.precision,
             notes=f"{notes} suppression{'; ' + how if in_bfloat16 else ''}",
             artifact_bytes=forced.stored_bytes(sam, self._clip),

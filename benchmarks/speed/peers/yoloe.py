@@ -79,8 +79,7 @@ class YoloE:
 
         return Opened(
             name=f"{self.model}, torch",
-            package_versions=forced.versions("ultralytics-opencv-headless", "torch"),
-            precision="fp32",
+            packages=("ultralytics-opencv-headless", "torch"),
             notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced "
             "past its filters, none suppressed by another; text3 starts from the picture, since "
             "the encoder is no part of its own; masks in the picture's size (retina_masks); its "

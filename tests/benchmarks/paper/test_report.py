@@ -230,7 +230,7 @@ def test_a_part_says_which_folder_is_missing(paper_run: Path, tmp_path: Path) ->
     assert code == 1
     assert len(said.splitlines()) == 1
     assert f"{run / 'sam_teacher'} has no model.safetensors" in said
-    assert "run `python -m training sam_teacher` to its end first" in said
+    assert "run the stage sam_teacher to its end first" in said
     assert not output.exists()
 
 

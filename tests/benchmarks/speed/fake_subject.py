@@ -36,8 +36,7 @@ class Fake:
         print("peers print to standard output", flush=True)
         return Opened(
             name="a fake",
-            package_versions={"fake": "1.0"},
-            precision="fp32",
+            packages=("numpy", "absent"),
             notes="sleeps",
             artifact_bytes=1_000_000,
             workloads=self._workloads(),

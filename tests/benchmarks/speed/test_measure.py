@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.speed.measure import measure_subjects, summarize
@@ -31,6 +32,7 @@ def measure_one(options: str = "", **settings: Any) -> tuple[SubjectRow, tuple[F
 def test_a_sleep_is_measured_as_one() -> None:
     row, failures = measure_one(",sleep_ms=4,skills=three_ways+encode", rounds=2)
     assert failures == ()
+    assert row.package_versions == {"numpy": np.__version__}  # the other one is not installed
     assert [each.workload for each in row.workloads] == ["three_ways", "encode"]
     for each in row.workloads:
         # Ten a round, whatever the settings say, since it takes less than a second.

@@ -57,8 +57,8 @@ def test_the_sdk_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(opened.workloads) == ["encode", "classify", "point", "text3", "three_ways"]
     assert opened.steps is not None
     assert opened.precision == "fp32"
-    assert {"samclip-sdk", "onnxruntime"} <= set(opened.package_versions)
-    assert "torch" not in opened.package_versions
+    assert {"samclip-sdk", "onnxruntime"} <= set(opened.packages)
+    assert "torch" not in opened.packages
     assert "1024x683 px picture seen at 256 px" in opened.notes
     assert "NOT VERIFIED on this device" in opened.notes
 
@@ -95,14 +95,14 @@ def test_imports_within_imports_are_timed_once(
     (tmp_path / "slow_outer_module.py").write_text("import slow_inner_module\n")
     monkeypatch.syspath_prepend(tmp_path)
     seen = []
-    with timed_imports() as clock:
+    with timed_imports() as spent:
         import importlib
 
         importlib.import_module("slow_outer_module")
-        seen.append(clock.ms)
+        seen.append(sum(spent))
         importlib.import_module("slow_outer_module")
     for name in ("slow_inner_module", "slow_outer_module"):
         sys.modules.pop(name)
     assert seen[0] >= 50
     # Twice the sleep would mean that the inner import had been counted on its own too.
-    assert clock.ms - seen[0] < 50
+    assert sum(spent) - seen[0] < 50
