@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from samclip_sdk.cli.app import app
+from training.photographs import app as photographs
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's, of the click that typer brings along
 
@@ -30,6 +31,8 @@ def usage_problem(words: Sequence[str], *, whole: bool = True) -> str:
             single = typer.Typer()
             single.command()(importlib.import_module("export.__main__").main)
             command = typer.main.get_command(single)
+        case ["python", "-m", "training.photographs", *arguments]:
+            command = typer.main.get_command(photographs)
         case ["python", "-m", "training" | "benchmarks" as package, *arguments]:
             command = typer.main.get_command(importlib.import_module(f"{package}.__main__").app)
         case _:

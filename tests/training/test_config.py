@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ from training.config import (
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.data_config import Pictures, Shards
 from training.errors import TrainingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 TINY = CONFIGS / "tiny.toml"
 KINDS = {
@@ -141,6 +148,16 @@ def test_calibration_is_on_scenes_or_on_pictures_of_the_merge() -> None:
     ):
         with pytest.raises(TrainingError, match=message):
             load_stage(find_config("vit_b"), "calibrate", overrides=(override,))
+
+
+def test_the_pages_tables_of_photographs_are_settings() -> None:
+    page = (CONFIGS.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    tables = [each for each in re.findall(r"```toml\n(.*?)```", page, re.S) if "scenes" in each]
+    assert len(tables) == 2
+    for table in tables:
+        scenes = tomllib.loads(table)["sam_teacher"]["scenes"]
+        settings = load_stage(TINY, "sam_teacher").model_dump() | {"scenes": scenes}
+        assert SamTeacherConfig.model_validate(settings).scenes.source == scenes["source"]
 
 
 PHOTOGRAPHS = 'scenes={source="photographs",root="data",resolution=64,batch=1,prompts=1%s}'

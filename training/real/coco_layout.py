@@ -14,16 +14,14 @@ readers pass over:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
-
-import numpy as np
+from typing import Any, Literal, get_args
 
 from training.errors import TrainingError
+from training.real.json_walk import walk_json
 from training.real.records import key_hash
 
 INSTANCES_NAME = "instances.json"
@@ -49,26 +47,6 @@ class Category:
     name: str
     thing: bool
     nameless: bool
-
-
-class Annotation(NamedTuple):
-    """One annotation of a picture.
-
-    Attributes:
-        category: index in the set's categories.
-        box: float32 [4], XYXY in pixels of the picture.
-        area_px: of the mask, or of the box where the set does not say.
-        crowd: it holds several things that nobody told apart.
-        semantic: it holds all of its kind in the picture.
-        segmentation: COCO's, as JSON text, for `photograph_masks.decode_mask`; empty without mask.
-    """
-
-    category: int
-    box: np.ndarray
-    area_px: float
-    crowd: bool
-    semantic: bool
-    segmentation: bytes
 
 
 def clean_name(name: str) -> str:
@@ -103,37 +81,32 @@ def split_of(file_name: str) -> str:
     return held_out.get(key_hash(os.path.basename(file_name)) % _HELD_OUT_OF, "train")
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """Reads one JSON file of a set, which holds an object.
+def find_file(folder: Path, name: str) -> Path:
+    """The path of one file of a set.
 
     Raises:
-        TrainingError: the folder or the file is missing, or it is none of the kind.
+        TrainingError: the folder or the file is missing.
     """
     if not folder.is_dir():
         raise TrainingError(f"there is no set {folder.name}: no folder {folder}")
-    path = folder / name
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise TrainingError(f"{folder} is no set of photographs: it has no {name}") from error
-    except ValueError as error:
-        raise TrainingError(f"{path} is no JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise TrainingError(f"{path} is not of COCO's layout: it is no object")
-    return content
+    if not (folder / name).is_file():
+        raise TrainingError(f"{folder} is no set of photographs: it has no {name}")
+    return folder / name
 
 
 def read_captions(folder: Path, rows: dict[int, int]) -> dict[int, tuple[str, ...]]:
     """Captions by picture; those of pictures that the set does not have are left out."""
-    if not (folder / CAPTIONS_NAME).is_file():
-        return {}
+    path = folder / CAPTIONS_NAME
     found: dict[int, tuple[str, ...]] = {}
+    if not path.is_file():
+        return found
     try:
-        for each in read_json(folder, CAPTIONS_NAME)["annotations"]:
+        for member, each in walk_json(path, apart="annotations"):
+            if member != "annotations":
+                continue
             row = rows.get(each["image_id"])
             if row is not None:
                 found[row] = (*found.get(row, ()), str(each["caption"]).strip())
-    except (KeyError, TypeError) as error:
-        path = folder / CAPTIONS_NAME
+    except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
     return found

@@ -161,12 +161,12 @@ def _locate(one: Photograph, view: View, broken: Counter[str]) -> dict[int, _Loc
     found: dict[int, _Located] = {}
     numbers = one.numbers
     for number, concept in zip(numbers, one.concepts(numbers).tolist(), strict=True):
-        annotation = one.found.annotation(int(number))
+        annotation = one.found.table[int(number)]
         if not view.visible_px(annotation.box):
             continue
         here = found.setdefault(concept, _Located(view.frame.resolution))
         here.exhaustive &= one.found.exhaustive(one.row, annotation.category)
-        if not annotation.segmentation:
+        if annotation.segmentation is None:
             here.area |= view.boxed(annotation.box)
             here.masked = False
             continue

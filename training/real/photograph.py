@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.real.coco_layout import Annotation
+from training.real.annotation_table import Annotation
 from training.real.photograph_masks import decode_mask
 from training.real.photograph_sets import PhotographSet
 from training.real.photograph_views import View, draw_view, recolour, render, whole_view
@@ -28,7 +28,7 @@ class Photograph(NamedTuple):
     @property
     def numbers(self) -> np.ndarray:
         """The numbers of its annotations, int64 [n]."""
-        return np.arange(self.found.starts[self.row], self.found.starts[self.row + 1])
+        return self.found.table.numbers_of(self.row)
 
     def prompted(self, *, least_px: float, resolution: int) -> np.ndarray:
         """The numbers of the annotations that a prompt may ask for.
@@ -39,13 +39,13 @@ class Photograph(NamedTuple):
         """
         numbers = self.numbers
         scale = resolution / self.found.sizes[self.row].max()
-        large = self.found.areas_px[numbers] * scale**2 >= least_px
-        asked: np.ndarray = numbers[large & self.found.promptable[numbers]]
+        large = self.found.table.areas_px[numbers] * scale**2 >= least_px
+        asked: np.ndarray = numbers[large & self.found.table.promptable[numbers]]
         return asked
 
     def concepts(self, numbers: np.ndarray) -> np.ndarray:
         """What annotations are of: int64 [n], -1 where that has no name."""
-        concepts: np.ndarray = self.category_names[self.found.annotated[numbers]]
+        concepts: np.ndarray = self.category_names[self.found.table.categories[numbers]]
         return concepts
 
     def draw_view(self, rng: np.random.Generator, *, resolution: int, augment: bool) -> View:

@@ -197,7 +197,7 @@ class PhotographSceneBatches(Dataset[Batch]):
         keys = rng.random(len(numbers)) ** counts[which]  # each concept as likely to be the first
         masks: list[np.ndarray] = []
         for number in numbers[np.argsort(-keys)]:
-            annotation = one.found.annotation(number)
+            annotation = one.found.table[number]
             if view.visible_px(annotation.box) < _MIN_PX:
                 continue
             try:
@@ -218,7 +218,7 @@ class PhotographSceneBatches(Dataset[Batch]):
         for _ in range(int(rng.integers(1, 4))):
             donor = self.photographs[self.drawn.picture(rng)]
             numbers = self._asked(donor)
-            annotation = donor.found.annotation(numbers[int(rng.integers(len(numbers)))])
+            annotation = donor.found.table[numbers[int(rng.integers(len(numbers)))]]
             try:
                 cutout = cut_out(donor, annotation, resolution=self.config.resolution // 2)
             except BrokenRecord:  # It is counted where it is asked for.

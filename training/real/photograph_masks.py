@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import cv2
@@ -15,8 +14,8 @@ from training.real.records import BrokenRecord
 _TRIANGLE = 6  # numbers: fewer than three points fill nothing
 
 
-def decode_mask(segmentation: bytes, *, height_px: int, width_px: int) -> np.ndarray:
-    """Decodes a segmentation of COCO's, as JSON text.
+def decode_mask(segmentation: Any, *, height_px: int, width_px: int) -> np.ndarray:
+    """Decodes a segmentation of COCO's.
 
     Args:
         segmentation: an RLE, compressed or as a list of runs, or a list of polygons.
@@ -31,8 +30,9 @@ def decode_mask(segmentation: bytes, *, height_px: int, width_px: int) -> np.nda
             three points.
     """
     try:
-        value = json.loads(segmentation)
-        rle = value if isinstance(value, dict) else _fill(value, height_px, width_px)
+        rle = segmentation
+        if not isinstance(rle, dict):
+            rle = _fill(rle, height_px, width_px)
         if list(rle["size"]) != [height_px, width_px]:
             raise BrokenRecord(
                 "mask", f"its size is {rle['size']}, and the picture's {[height_px, width_px]}"

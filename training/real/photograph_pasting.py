@@ -9,7 +9,7 @@ import numpy as np
 
 from samclip_sdk.image import Frame
 from training.composed.cutouts import paint_over, warp
-from training.real.coco_layout import Annotation
+from training.real.annotation_table import Annotation
 from training.real.photograph import Photograph
 from training.real.photograph_views import part_view
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +10,19 @@ from typing import Any
 import numpy as np
 
 from training.errors import TrainingError
+from training.real.annotation_table import Annotation, AnnotationTable
 from training.real.coco_layout import (
     INSTANCES_NAME,
     PICTURES_FOLDER,
     SPLITS,
-    Annotation,
     clean_name,
     file_names,
+    find_file,
     read_captions,
     read_category,
-    read_json,
     split_of,
 )
+from training.real.json_walk import walk_json
 
 
 class PhotographSet:
@@ -46,12 +46,7 @@ class PhotographSet:
         sizes: int32 [N,2], height and width of each picture in pixels.
         splits: uint8 [N], indices in `SPLITS`. A picture without one is of "val" or of
             "calibration" in one case of a hundred each, by a hash of its name, else of "train".
-        starts: int64 [N+1]; the annotations of picture i are those from starts[i] to starts[i+1].
-        annotated: int32 [M], the category of each annotation.
-        boxes: float32 [M,4], as `Annotation.box`.
-        areas_px: float32 [M], as `Annotation.area_px`.
-        has_mask: bool [M], whether there is a segmentation.
-        promptable: bool [M], whether it is the mask of one thing, which a prompt can ask for.
+        table: the annotations of all pictures.
 
     Raises:
         TrainingError: there is no such set, its JSON file is missing or damaged, or a picture has
@@ -66,10 +61,16 @@ class PhotographSet:
         complete: bool | None = None,
         open_terms: bool | None = None,
     ) -> None:
-        content = read_json(folder, INSTANCES_NAME)
         self.folder = folder / pictures
         self.name = folder.name
+        self.table = AnnotationTable()
+        content: dict[str, Any] = {}
         try:
+            for member, value in walk_json(find_file(folder, INSTANCES_NAME), apart="annotations"):
+                if member == "annotations":
+                    self.table.add(value)
+                else:
+                    content[member] = value
             info = content.get("info") or {}
             self.terms = str(info.get("terms", ""))
             self.source = str(info.get("source", ""))
@@ -81,7 +82,7 @@ class PhotographSet:
             images = content["images"]
             rows = {image["id"]: row for row, image in enumerate(images)}
             self._read_images(images, numbers)
-            self._read_annotations(content.get("annotations") or [], rows, numbers)
+            self.table.put_in_order(rows, numbers)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             path = folder / INSTANCES_NAME
             raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
@@ -97,21 +98,7 @@ class PhotographSet:
 
     def annotations(self, picture: int) -> list[Annotation]:
         """What is annotated in a picture."""
-        return [
-            self.annotation(number)
-            for number in range(int(self.starts[picture]), int(self.starts[picture + 1]))
-        ]
-
-    def annotation(self, number: int) -> Annotation:
-        """One annotation by its number."""
-        return Annotation(
-            category=int(self.annotated[number]),
-            box=self.boxes[number],
-            area_px=float(self.areas_px[number]),
-            crowd=bool(self.crowd[number]),
-            semantic=bool(self.semantic[number]),
-            segmentation=self._text[self._ends[number] : self._ends[number + 1]],
-        )
+        return [self.table[int(number)] for number in self.table.numbers_of(picture)]
 
     def labels(self, picture: int) -> tuple[str, ...]:
         """Names of what a picture shows, as far as that is told of the picture as a whole."""
@@ -130,7 +117,8 @@ class PhotographSet:
         found = self._negative.get(picture, frozenset())
         if self.complete:
             found |= frozenset(each.name for each in self.categories if not each.nameless)
-        shown = {self.categories[number].name for number in self._categories_of(picture)}
+        numbers = self.table.numbers_of(picture)
+        shown = {self.categories[each].name for each in self.table.categories[numbers]}
         return found - shown - frozenset(self.labels(picture))
 
     def exhaustive(self, picture: int, category: int) -> bool:
@@ -141,9 +129,6 @@ class PhotographSet:
         if picture in self._negative:
             return category not in self._not_exhaustive.get(picture, frozenset())
         return self.complete
-
-    def _categories_of(self, picture: int) -> set[int]:
-        return set(self.annotated[self.starts[picture] : self.starts[picture + 1]].tolist())
 
     def _read_images(self, images: Sequence[dict[str, Any]], numbers: dict[int, int]) -> None:
         self.file_names = file_names(images, self.folder)
@@ -168,39 +153,6 @@ class PhotographSet:
                 partly = image.get("not_exhaustive_category_ids") or ()
                 self._not_exhaustive[row] = frozenset(numbers[each] for each in partly)
 
-    def _read_annotations(
-        self, entries: Sequence[dict[str, Any]], rows: dict[int, int], numbers: dict[int, int]
-    ) -> None:
-        """Fills the tables of annotations, those of a picture in a row."""
-        for entry in entries:
-            if entry["image_id"] not in rows:
-                raise ValueError(
-                    f"annotation {entry.get('id')} is of no picture: {entry['image_id']}"
-                )
-            if entry["category_id"] not in numbers:
-                raise ValueError(
-                    f"annotation {entry.get('id')} is of no category: {entry['category_id']}"
-                )
-        owners = np.array([rows[entry["image_id"]] for entry in entries], np.int64)
-        order = np.argsort(owners, kind="stable")
-        counts = np.bincount(owners, minlength=len(rows))
-        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        entries = [entries[number] for number in order]
-        self.annotated = np.array([numbers[each["category_id"]] for each in entries], np.int32)
-        boxes = np.array([each["bbox"] for each in entries], np.float32).reshape(-1, 4)
-        self.boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        areas = [each.get("area") or each["bbox"][2] * each["bbox"][3] for each in entries]
-        self.areas_px = np.array(areas, np.float32)
-        self.crowd = np.array([bool(each.get("iscrowd")) for each in entries], bool)
-        self.semantic = np.array([bool(each.get("semantic")) for each in entries], bool)
-        texts = [_to_text(each.get("segmentation")) for each in entries]
-        self._ends = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(
-            np.int64
-        )
-        self._text = b"".join(texts)
-        self.has_mask = np.diff(self._ends) > 0
-        self.promptable = self.has_mask & ~self.crowd & ~self.semantic
-
     def _check_files(self) -> None:
         folders = {os.path.dirname(name) for name in self.file_names}
         there: set[str] = set()
@@ -213,7 +165,3 @@ class PhotographSet:
                 f"the set {self.name}: {len(missing)} of {len(self)} pictures have no file in "
                 f"{self.folder}, the first is {missing[0]}"
             )
-
-
-def _to_text(segmentation: Any) -> bytes:
-    return json.dumps(segmentation, separators=(",", ":")).encode() if segmentation else b""

@@ -74,7 +74,7 @@ def test_a_zip_becomes_a_set(zips: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask, number == IDS)
         assert each.area_px == (number == IDS).sum()
     for each in (grass, lost):
-        assert (each.segmentation, each.box.tolist()) == (b"", [20, 10, 60, 50])
+        assert (each.segmentation, each.box.tolist()) == (None, [20, 10, 60, 50])
 
 
 def test_a_tenth_of_train_is_for_calibration(tmp_path: Path) -> None:

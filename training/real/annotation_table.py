@@ -1,0 +1,117 @@
+"""The annotations of a set as a few arrays: a million of them cost little, and forks share them."""
+
+from __future__ import annotations
+
+import marshal
+from array import array
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Annotation(NamedTuple):
+    """One annotation of a picture.
+
+    Attributes:
+        category: index in the set's categories.
+        box: float32 [4], XYXY in pixels of the picture.
+        area_px: of the mask, or of the box where the set does not say.
+        crowd: it holds several things that nobody told apart.
+        semantic: it holds all of its kind in the picture.
+        segmentation: COCO's, for `photograph_masks.decode_mask`; None without a mask.
+    """
+
+    category: int
+    box: np.ndarray
+    area_px: float
+    crowd: bool
+    semantic: bool
+    segmentation: Any
+
+
+class AnnotationTable:
+    """Annotations by number, those of a picture in a row.
+
+    Entries are added one by one as their file has them, and then put in order.
+
+    Attributes:
+        starts: int64 [N+1]; the annotations of picture i are those from starts[i] to starts[i+1].
+        categories: int32 [M], as `Annotation.category`.
+        boxes: float32 [M,4], as `Annotation.box`.
+        areas_px: float32 [M], as `Annotation.area_px`.
+        has_mask: bool [M], whether there is a segmentation.
+        promptable: bool [M], whether it is the mask of one thing, which a prompt can ask for.
+    """
+
+    def __init__(self) -> None:
+        self._keys: list[tuple[Hashable, Hashable, Any]] = []
+        self._numbers = array("d")  # left, top, width, height and area
+        self._flags = bytearray()
+        self._packed: list[bytes] = []
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Adds an entry of COCO's.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError, ValueError: one is of another kind.
+        """
+        left, top, width, height = entry["bbox"]
+        self._keys.append((entry["image_id"], entry["category_id"], entry.get("id")))
+        area = entry.get("area") or width * height
+        self._numbers.extend((left, top, width, height, area))
+        self._flags.append(bool(entry.get("iscrowd")) + 2 * bool(entry.get("semantic")))
+        segmentation = entry.get("segmentation")
+        self._packed.append(marshal.dumps(segmentation) if segmentation else b"")
+
+    def put_in_order(
+        self, pictures: Mapping[Hashable, int], categories: Mapping[Hashable, int]
+    ) -> None:
+        """Puts what was added in the order of the pictures.
+
+        Args:
+            pictures: the number of each picture by its id.
+            categories: likewise.
+
+        Raises:
+            ValueError: an annotation is of a picture or of a category that is not there.
+        """
+        for picture, category, own in self._keys:
+            if picture not in pictures:
+                raise ValueError(f"annotation {own} is of no picture: {picture}")
+            if category not in categories:
+                raise ValueError(f"annotation {own} is of no category: {category}")
+        owners = np.array([pictures[key] for key, _, _ in self._keys], np.int64)
+        order = np.argsort(owners, kind="stable")
+        counts = np.bincount(owners, minlength=len(pictures))
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.categories = np.array([categories[key] for _, key, _ in self._keys], np.int32)[order]
+        numbers = np.frombuffer(self._numbers).reshape(-1, 5)[order]
+        self.boxes = numbers[:, :4].astype(np.float32)
+        self.boxes[:, 2:] += self.boxes[:, :2]
+        self.areas_px = numbers[:, 4].astype(np.float32)
+        flags = np.frombuffer(bytes(self._flags), np.uint8)[order]
+        self.crowd, self.semantic = (flags & 1).astype(bool), (flags & 2).astype(bool)
+        packed = [self._packed[number] for number in order]
+        ends = np.cumsum([len(each) for each in packed], dtype=np.int64)
+        self._bounds = np.concatenate([np.zeros(1, np.int64), ends])
+        self._segmentations = b"".join(packed)
+        self.has_mask = np.diff(self._bounds) > 0
+        self.promptable = self.has_mask & ~self.crowd & ~self.semantic
+        del self._keys, self._numbers, self._flags, self._packed
+
+    def numbers_of(self, picture: int) -> np.ndarray:
+        """The numbers of a picture's annotations, int64 [n]."""
+        return np.arange(self.starts[picture], self.starts[picture + 1])
+
+    def __getitem__(self, number: int) -> Annotation:
+        packed = self._segmentations[self._bounds[number] : self._bounds[number + 1]]
+        return Annotation(
+            category=int(self.categories[number]),
+            box=self.boxes[number],
+            area_px=float(self.areas_px[number]),
+            crowd=bool(self.crowd[number]),
+            semantic=bool(self.semantic[number]),
+            segmentation=marshal.loads(packed) if packed else None,
+        )
