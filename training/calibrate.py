@@ -1,38 +1,40 @@
 """Calibration of text-to-mask: cosines to scores, and thresholds, by a checkpoint's own answers.
 
 A model is asked for labels that pictures show and for labels that they do not, alike. Composed
-scenes say where their labels are; captioned pictures only which ones they show, so that the
-thresholds of masks cannot be chosen on them. Whatever is tried is tried in memory: a checkpoint's
-files change once, when all is known.
+scenes and photographs of complete sets say where their labels are; captioned pictures only which
+ones they show, so that the thresholds of masks cannot be chosen on them. Whatever is tried is tried
+in memory: no file of a checkpoint changes.
 """
 
 from __future__ import annotations
 
 import copy
-import json
+import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text_to_mask import covered_cells
+from training.asked_pictures import AskedPicture, ask_scenes
 from training.composed.corpus import Corpus
-from training.composed.label_questions import pose_question
-from training.composed.scenes import Scene, compose_scene
+from training.errors import TrainingError
 from training.real.captioned_pictures import CaptionedPicture
+from training.real.photograph_masks import cell_coverage
+from training.real.photograph_questions import AskedPhotographs
+from training.real.photograph_views import whole_view
 from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches, fit_peaks
 
 CALIBRATION_NAME = "calibration.json"
-_CONFIG_NAME = "config.json"
 NEED_MASKS = ("mask_threshold_score", "head_only_threshold")
 """The thresholds that pictures without masks leave at their defaults."""
 
@@ -46,6 +48,7 @@ def calibrate_on_scenes(
     *,
     scenes: int,
     seed: int,
+    most_false: float | None = None,
     on_progress: OnProgress = tell_nobody,
 ) -> Calibration:
     """Chooses scores and all thresholds on composed scenes, of the segmentation resolution.
@@ -55,41 +58,47 @@ def calibrate_on_scenes(
         corpus: of the training split.
         scenes: how many to ask; a third of them, asked again, chooses the threshold for points.
         seed: of the scenes.
+        most_false: as of `choose_presence`.
         on_progress: told how many were asked.
     """
-    again = scenes // 3
-    answers: list[Answer] = []
-    with _calibrated(checkpoint, UNCALIBRATED) as model:
-        for done, (scene, nouns) in enumerate(_questions(model, corpus, scenes=scenes, seed=seed)):
-            on_progress(_DOING, done, scenes + again)
-            answers += _ask(model, scene, nouns, corpus=corpus)
-    scale, bias = fit_patches(answers)
-    calibration = Calibration(
-        scale=scale,
-        bias=bias,
-        presence_threshold=choose_presence(
-            np.array([each.cosines.max() for each in answers]),
-            np.array([each.present for each in answers]),
-            scale=scale,
-            bias=bias,
-        ),
-        head_only_threshold=choose_head_only(answers, scale=scale, bias=bias),
-        mask_threshold_score=UNCALIBRATED.mask_threshold_score,
+    return _calibrate(
+        checkpoint,
+        lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
+        count=scenes,
+        again=scenes // 3,
+        most_false=most_false,
+        on_progress=on_progress,
     )
-    models = {
-        level: _calibrated(checkpoint, _with_points_above(calibration, level))
-        for level in _POINT_LEVELS
-    }
-    ious: dict[float, list[float]] = {level: [] for level in _POINT_LEVELS}
-    asker = models[_POINT_LEVELS[0]]
-    for done, (scene, nouns) in enumerate(_questions(asker, corpus, scenes=again, seed=seed)):
-        on_progress(_DOING, scenes + done, scenes + again)
-        image = asker.encode_image(scene.image)
-        for level, model in models.items():
-            ious[level] += _refined_ious(model, image, scene, nouns, corpus=corpus)
-    on_progress(_DOING, scenes + again, scenes + again)
-    means = {level: float(np.mean(found)) if found else 0.0 for level, found in ious.items()}
-    return _with_points_above(calibration, max(means, key=lambda level: means[level]))
+
+
+def calibrate_on_photographs(
+    checkpoint: Checkpoint,
+    photographs: AskedPhotographs,
+    *,
+    most_false: float | None = None,
+    broken: Counter[str],
+    on_progress: OnProgress = tell_nobody,
+) -> Calibration:
+    """Chooses scores and all thresholds on photographs of complete sets.
+
+    Args:
+        checkpoint: the model.
+        photographs: of the split "calibration"; all are asked twice.
+        most_false: as of `choose_presence`.
+        broken: counts the pictures that cannot be read, by kind.
+        on_progress: told how many were asked.
+
+    Raises:
+        TrainingError: none of them can be read, or none shows anything large enough to ask for.
+    """
+    return _calibrate(
+        checkpoint,
+        lambda model: photographs.ask(broken),
+        count=len(photographs),
+        again=len(photographs),
+        most_false=most_false,
+        on_progress=on_progress,
+    )
 
 
 def calibrate_on_captions(
@@ -97,6 +106,7 @@ def calibrate_on_captions(
     pictures: Iterable[CaptionedPicture],
     *,
     count: int,
+    most_false: float | None = None,
     on_progress: OnProgress = tell_nobody,
 ) -> Calibration:
     """Chooses scores and the presence threshold on pictures of which only captions tell.
@@ -108,6 +118,7 @@ def calibrate_on_captions(
         checkpoint: the model; pictures are seen at its segmentation resolution.
         pictures: with the texts to ask each for.
         count: of the pictures.
+        most_false: as of `choose_presence`.
         on_progress: told how many were asked.
     """
     peaks: list[float] = []
@@ -129,65 +140,99 @@ def calibrate_on_captions(
         update={
             "scale": scale,
             "bias": bias,
-            "presence_threshold": choose_presence(highest, shown, scale=scale, bias=bias),
+            "presence_threshold": choose_presence(
+                highest, shown, scale=scale, bias=bias, most_false=most_false
+            ),
         }
     )
 
 
-def write_calibration(
-    checkpoint: Path, calibration: Calibration, *, provenance: Mapping[str, Any]
-) -> None:
-    """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
-
-    Raises:
-        StorageError: a file cannot be written; both are as they were.
-    """
-    content = json.loads((checkpoint / _CONFIG_NAME).read_text(encoding="utf-8"))
-    content["provenance"]["calibration"] = dict(provenance)
-    with atomic_file(checkpoint / CALIBRATION_NAME) as file:
-        file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
-        file.flush()
-        with atomic_file(checkpoint / _CONFIG_NAME) as config:
-            config.write(json.dumps(content, indent=2).encode() + b"\n")
-
-
-def _calibrated(checkpoint: Checkpoint, calibration: Calibration) -> SamClip:
+def _calibrated(
+    checkpoint: Checkpoint, calibration: Calibration, *, labels: Path | None = None
+) -> SamClip:
     """The checkpoint under another calibration than its folder has, or has not; in memory only.
 
-    It answers with the checkpoint's id, so that one encodes images for another.
+    It answers with the checkpoint's id, so that one encodes images for another. The embeddings of
+    labels, which no calibration changes, are shared in the folder `labels`.
     """
     trial = copy.copy(checkpoint)
     trial.manifest = trial.manifest.model_copy(update={"calibration": calibration})
-    return SamClip(trial)
+    stored = None if labels is None else StoredLabels([_DOING], folder=labels)
+    return SamClip(trial, stored_labels=stored)
 
 
 def _with_points_above(calibration: Calibration, level: float) -> Calibration:
     return calibration.model_copy(update={"mask_threshold_score": level})
 
 
-def _questions(
-    model: SamClip, corpus: Corpus, *, scenes: int, seed: int
-) -> Iterator[tuple[Scene, tuple[int, ...]]]:
-    """Scenes with the nouns to ask for, present ones first."""
-    size_px = model.manifest.model.segmentation_resolution
-    text_embeddings = model.embed_text(list(corpus.nouns))
-    for index in range(scenes):
-        rng = np.random.default_rng([seed, 4, index])
-        scene = compose_scene(corpus, rng, size_px=size_px)
-        question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
-        yield scene, (*question.present, *question.absent)
+def _calibrate(
+    checkpoint: Checkpoint,
+    ask: Callable[[SamClip], Iterable[AskedPicture]],
+    *,
+    count: int,
+    again: int,
+    most_false: float | None,
+    on_progress: OnProgress,
+) -> Calibration:
+    """Asks pictures, `count` at most, for scores and thresholds, and the first of them `again`."""
+    with tempfile.TemporaryDirectory() as folder:
+        labels = Path(folder)
+        answers: list[Answer] = []
+        with _calibrated(checkpoint, UNCALIBRATED, labels=labels) as model:
+            for done, asked in enumerate(ask(model)):
+                on_progress(_DOING, done, count + again)
+                answers += _answers(model, asked)
+        if not any(each.present for each in answers):
+            raise TrainingError(f"of {count} pictures to calibrate on, none shows what to ask for")
+        calibration = _choose(answers, most_false=most_false)
+        models = {
+            level: _calibrated(checkpoint, _with_points_above(calibration, level), labels=labels)
+            for level in _POINT_LEVELS
+        }
+        ious: dict[float, list[float]] = {level: [] for level in _POINT_LEVELS}
+        asker = models[_POINT_LEVELS[0]]
+        for done, asked in enumerate(islice(ask(asker), again)):
+            on_progress(_DOING, count + done, count + again)
+            image = asker.encode_image(asked.image)
+            for level, model in models.items():
+                ious[level] += _refined_ious(model, image, asked)
+    on_progress(_DOING, count + again, count + again)
+    means = {level: float(np.mean(found)) if found else 0.0 for level, found in ious.items()}
+    return _with_points_above(calibration, max(means, key=lambda level: means[level]))
 
 
-def _ask(
-    model: SamClip, scene: Scene, nouns: tuple[int, ...], *, corpus: Corpus
-) -> Iterator[Answer]:
-    """What an uncalibrated model says of each noun in a scene."""
-    labels = [corpus.nouns[noun] for noun in nouns]
-    maps = model.segment_text(scene.image, labels, threshold=1.0, refine=False).score_maps
-    side = maps.shape[-1]
-    for cosines, noun in zip(_cosines(maps), nouns, strict=True):
-        mask = scene.masks[scene.labels == noun].any(axis=0).astype(np.float32)
-        yield Answer(cosines, cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA))
+def _choose(answers: list[Answer], *, most_false: float | None) -> Calibration:
+    """Scores and thresholds by what the CLIP head says, all but the one for points."""
+    scale, bias = fit_patches(answers)
+    return Calibration(
+        scale=scale,
+        bias=bias,
+        presence_threshold=choose_presence(
+            np.array([each.cosines.max() for each in answers]),
+            np.array([each.present for each in answers]),
+            scale=scale,
+            bias=bias,
+            most_false=most_false,
+        ),
+        head_only_threshold=choose_head_only(answers, scale=scale, bias=bias),
+        mask_threshold_score=UNCALIBRATED.mask_threshold_score,
+    )
+
+
+def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
+    """What an uncalibrated model says of each label of a picture, without the padding."""
+    image = model.encode_image(asked.image)
+    maps = model.segment_text(image, asked.labels, threshold=1.0, refine=False).score_maps
+    side, height_px, width_px = maps.shape[-1], *asked.image.shape[:2]
+    rows, columns = covered_cells(image.frame, side=side)
+    view = whole_view(height_px, width_px, resolution=image.frame.resolution)
+    cell_px = view.frame.resolution // side
+    everything = np.ones((height_px, width_px), bool)
+    extent = cell_coverage(view.mask(everything), cell_px=cell_px)[:rows, :columns]
+    masks = [*asked.masks, *(~everything for _ in asked.absent)]
+    for cosines, mask in zip(_cosines(maps), masks, strict=True):
+        coverage = cell_coverage(view.mask(mask), cell_px=cell_px)[:rows, :columns] / extent
+        yield Answer(cosines[:rows, :columns], coverage)
 
 
 def _cosines(maps: np.ndarray) -> np.ndarray:
@@ -195,13 +240,10 @@ def _cosines(maps: np.ndarray) -> np.ndarray:
     return maps / UNCALIBRATED.scale + UNCALIBRATED.bias
 
 
-def _refined_ious(
-    model: SamClip, image: ImageEmbedding, scene: Scene, nouns: tuple[int, ...], *, corpus: Corpus
-) -> Iterator[float]:
-    """The IoU of each present noun's mask, of those that are found, with both heads."""
-    result = model.segment_text(image, [corpus.nouns[noun] for noun in nouns])
-    for index in result.present_index:
-        truth = scene.masks[scene.labels == nouns[index]].any(axis=0)
-        if truth.any():
-            mask = result.masks[index]
+def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) -> Iterator[float]:
+    """The IoU of each present label's mask, of those that are found, with both heads."""
+    result = model.segment_text(image, asked.labels)
+    for index in result.present_index.tolist():
+        if index < len(asked.present):
+            truth, mask = asked.masks[index], result.masks[index]
             yield float((mask & truth).sum() / (mask | truth).sum())

@@ -12,6 +12,7 @@ from training.data_config import (
     MixedPictures,
     MixedScenes,
     PhotographPictures,
+    Photographs,
     PhotographScenes,
     Pictures,
     Sa1b,
@@ -227,20 +228,26 @@ class EmbeddingsConfig(Settings):
 class CalibrateConfig(Settings):
     """Scores and thresholds of text-to-mask; no weight changes.
 
-    They are chosen on so many composed `scenes`, or on `pictures` with captions, which have no
-    masks to choose the thresholds of masks by.
+    They are chosen on so many composed `scenes`; on the `photographs` of complete sets in the split
+    "calibration"; or on `pictures` with captions, which have no masks to choose the thresholds of
+    masks by. With `most_false`, at most that share of absent labels is taken for present; without
+    it, misses weigh against false alarms.
     """
 
     task: Literal["calibrate"]
     checkpoint: str
     scenes: int = Field(default=0, ge=0)
     pictures: CaptionedPictures | None = None
+    photographs: Photographs | None = None
+    most_false: float | None = Field(default=None, ge=0, lt=1)
     seed: int = 0
 
     @model_validator(mode="after")
     def _check(self) -> CalibrateConfig:
-        if bool(self.scenes) == bool(self.pictures):
-            raise ValueError("give either scenes, a number of them, or pictures, a table")
+        if sum(map(bool, (self.scenes, self.pictures, self.photographs))) != 1:
+            raise ValueError(
+                "give one of scenes, a number of them, pictures, a table, and photographs, a table"
+            )
         return self
 
 

@@ -80,6 +80,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             check_trained(runs / settings.checkpoint)
             if settings.pictures is not None:
                 _check_captioned(settings.pictures)
+            _check_photographs(settings.photographs)
 
 
 def _check_teachers(teachers: Teachers, *, runs: Path) -> None:

@@ -19,14 +19,8 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from samclip_sdk.runtimes.pytorch import Checkpoint
-from training.calibrate import (
-    CALIBRATION_NAME,
-    NEED_MASKS,
-    calibrate_on_captions,
-    calibrate_on_scenes,
-    write_calibration,
-)
+from training.calibrate import CALIBRATION_NAME
+from training.calibration_stage import calibrate_checkpoint
 from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
@@ -39,8 +33,7 @@ from training.config import (
 from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
-from training.merge_data import MergeData, crops_to_embed, shard_pictures
-from training.real.captioned_pictures import draw_captioned, read_labels
+from training.merge_data import MergeData, crops_to_embed
 from training.real.embedding_cache import fill_cache
 from training.sources import (
     VALIDATION_SEED,
@@ -175,35 +168,13 @@ class Stages:
         Returns:
             The thresholds that are left at their defaults, for want of masks.
         """
-        folder = self.runs / settings.checkpoint
-        device = str(fabric.device)
-        provenance = settings.model_dump(mode="json")
-        kept: tuple[str, ...] = ()
-        if settings.pictures is None:
-            calibration = calibrate_on_scenes(
-                Checkpoint(folder, device=device),
-                self.composed.corpus,
-                scenes=settings.scenes,
-                seed=settings.seed,
-                on_progress=self.on_progress,
-            )
-        else:
-            kept, labels, count = NEED_MASKS, settings.pictures.labels, settings.pictures.count
-            pictures = draw_captioned(
-                shard_pictures(settings.pictures, split="train", on_progress=self.on_progress),
-                count=count,
-                labels=() if labels is None else read_labels(labels),
-                seed=settings.seed,
-            )
-            calibration = calibrate_on_captions(
-                Checkpoint(folder, device=device),
-                pictures,
-                count=count,
-                on_progress=self.on_progress,
-            )
-            provenance["left_at_defaults"] = list(kept)
-        write_calibration(folder, calibration, provenance=provenance)
-        return kept
+        return calibrate_checkpoint(
+            self.runs / settings.checkpoint,
+            settings,
+            composed=self.composed,
+            device=str(fabric.device),
+            on_progress=self.on_progress,
+        )
 
     def embed(self, settings: EmbeddingsConfig, fabric: Fabric) -> None:
         """Writes the CLIP teacher's embeddings, or the rest of them."""

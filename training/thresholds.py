@@ -20,10 +20,10 @@ _FLAT = 0.02  # differences of what `choose_presence` maximises that 150 scenes 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the CLIP head says of one label in one scene.
+    """What the CLIP head says of one label in one picture.
 
-    cosines float32 [h,h]; coverage float32 [h,h], the share of each patch that the label's objects
-    cover, all 0 if it is absent.
+    cosines float32 [h,w], of the patches that hold any of the picture; coverage float32 [h,w], the
+    share of each patch that the label's objects cover, all 0 if it is absent.
     """
 
     cosines: np.ndarray
@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def present(self) -> bool:
-        """Whether the scene has the label."""
+        """Whether the picture shows the label."""
         return bool(self.coverage.any())
 
 
@@ -63,21 +63,35 @@ def fit_peaks(peaks: np.ndarray, present: np.ndarray) -> tuple[float, float]:
     return _fit(peaks.astype(np.float64), targets)
 
 
-def choose_presence(peaks: np.ndarray, present: np.ndarray, *, scale: float, bias: float) -> float:
+def choose_presence(
+    peaks: np.ndarray,
+    present: np.ndarray,
+    *,
+    scale: float,
+    bias: float,
+    most_false: float | None = None,
+) -> float:
     """The threshold that finds most present labels, per present label or false alarm.
 
     Of those that are about as good, the highest: the curve is flat, and a false mask is worse than
-    a missed one.
+    a missed one. With `most_false`, it is instead the one that finds most present labels while at
+    most that share of the absent ones is taken for present; 1.0, which finds nothing, if there is
+    no other.
 
     Args:
         peaks: the highest cosine of each label, float32 [N].
         present: whether its picture shows it, bool [N].
         scale: of scores.
         bias: of scores.
+        most_false: 0..1, or None.
     """
     odds = _sigmoid(scale * (peaks - bias))
     # Thresholds between the peaks themselves: near 1 a fixed step would be too coarse.
     levels = np.unique(odds.clip(1e-6, 1 - 1e-6))
+    if most_false is not None:
+        wrong = np.array([(~present & (odds >= level)).sum() for level in levels])
+        few = levels[wrong <= most_false * (~present).sum()]
+        return float(few[0]) if len(few) else 1.0
     gains = [
         (present & (odds >= level)).sum() / (present.sum() + (~present & (odds >= level)).sum())
         for level in levels

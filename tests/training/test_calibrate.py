@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,24 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.runtimes.pytorch import Checkpoint
+from tests.training.photograph_files import annotation, encode, picture, write_set
+from training.asked_pictures import ask_scenes
 from training.calibrate import (
     CALIBRATION_NAME,
     NEED_MASKS,
     calibrate_on_captions,
+    calibrate_on_photographs,
     calibrate_on_scenes,
-    write_calibration,
 )
+from training.calibration_stage import write_calibration
 from training.composed.corpus import Corpus
+from training.data_config import Photographs
+from training.errors import TrainingError
 from training.real.captioned_pictures import CaptionedPicture
+from training.real.photograph_questions import AskedPhotographs
+from training.real.photographs import Photographs as OpenedPhotographs
 
+CALIBRATION = {"split": "calibration"}
 SCALE = UNCALIBRATED.model_copy(update={"scale": 25.0})
 
 
@@ -31,6 +40,11 @@ def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     write_tokenizer(target / "tokenizer.json")
     (target / CALIBRATION_NAME).write_text(SCALE.model_dump_json(), encoding="utf-8")
     return target
+
+
+def load_photographs(root: Path) -> AskedPhotographs:
+    settings = Photographs(source="photographs", root=root)
+    return AskedPhotographs(OpenedPhotographs(settings, split="calibration"), seed=0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -45,6 +59,64 @@ def test_calibration_on_scenes_depends_on_the_weights_alone(folder: Path, corpus
     (folder / CALIBRATION_NAME).unlink()
     assert calibrate_on_scenes(Checkpoint(folder), corpus, scenes=3, seed=0) == found
     assert found.scale != SCALE.scale
+
+
+def test_photographs_that_are_scenes_calibrate_alike(
+    folder: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Each scene is written as a complete set whose categories are what the scene is asked for."""
+    source, root = Checkpoint(folder), tmp_path / "photographs"
+    with SamClip(source) as model:
+        for number, asked in enumerate(ask_scenes(model, corpus, scenes=2, seed=0)):
+            masks = zip(range(1, 9), asked.masks, strict=False)
+            write_set(
+                root / str(number),
+                [(encode(asked.image), [annotation(*each) for each in masks], CALIBRATION)],
+                categories=asked.labels,
+                info={"complete": True},
+            )
+    before, broken = contents(folder), Counter[str]()
+    told: list[int] = []
+    found = calibrate_on_photographs(
+        source,
+        load_photographs(root),
+        broken=broken,
+        on_progress=lambda _, done, total: told.append(done),
+    )
+    expected = calibrate_on_scenes(source, corpus, scenes=2, seed=0)
+    for name in ("scale", "bias", "presence_threshold", "head_only_threshold"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-4), name
+    assert told == list(range(5)), "two pictures, twice"
+    assert contents(folder) == before
+    assert not broken
+
+
+def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Path) -> None:
+    """Pictures are half padding, of which nothing may be learned."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 48, 128, 3), np.uint8)
+    whole = np.ones((48, 128), bool)
+    write_set(
+        tmp_path / "photographs" / "a",
+        [(encode(each), [annotation(1, whole)], CALIBRATION) for each in pixels],
+        categories=["sky", "tree", "dog"],
+        info={"complete": True},
+    )
+    asked = load_photographs(tmp_path / "photographs")
+    found = calibrate_on_photographs(Checkpoint(folder), asked, most_false=0.3, broken=Counter())
+    write_calibration(folder, found, provenance={})
+    with SamClip.load("torch", model=folder) as model:
+        absent = [
+            model.segment_text(each.image, each.absent, refine=False).presence
+            for each in asked.ask(Counter())
+        ]
+    reached = np.count_nonzero(np.stack(absent) > found.presence_threshold + 1e-6)
+    assert reached <= 2, "of 8"
+
+
+def test_photographs_that_show_nothing_are_no_answer(folder: Path, tmp_path: Path) -> None:
+    write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
+    with pytest.raises(TrainingError, match="of 1 pictures to calibrate on, none shows what"):
+        calibrate_on_photographs(Checkpoint(folder), load_photographs(tmp_path), broken=Counter())
 
 
 def test_a_stop_in_the_middle_leaves_the_calibration_before(folder: Path, corpus: Corpus) -> None:

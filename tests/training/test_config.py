@@ -142,7 +142,8 @@ def test_calibration_is_on_scenes_or_on_pictures_of_the_merge() -> None:
     )
     assert vit_b.pictures.labels == Path("x")
     for override, message in (
-        ("scenes=5", "calibrate: give either scenes"),
+        ("scenes=5", "calibrate: give one of scenes"),
+        ("most_false=1.0", "calibrate: most_false is 1.0: Input should be less than 1"),
         ("pictures.count=0", "calibrate: pictures.count is 0: Input should be"),
         ("pictures.resolutions=[64]", "calibrate: there is no key pictures.resolutions"),
     ):

@@ -8,8 +8,9 @@ import pytest
 
 from tests.training.photograph_files import picture, write_set
 from tests.training.shard_files import write_shard
-from training.config import SamTeacherConfig, StageConfig
+from training.config import CalibrateConfig, SamTeacherConfig, StageConfig
 from training.config_file import find_config, load_stage
+from training.data_config import Photographs
 from training.errors import TrainingError
 from training.inputs import check_inputs
 
@@ -122,3 +123,10 @@ def test_photographs_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert "there is no set coco below" in refused(other, tmp_path)
     held_out = teacher(held_out=str(tmp_path / "none.txt"))
     assert "none.txt cannot be read" in refused(held_out, tmp_path)
+
+
+def test_photographs_to_calibrate_on_are_looked_for(tmp_path: Path) -> None:
+    photographs = Photographs(source="photographs", root=tmp_path / "none")
+    settings = CalibrateConfig(task="calibrate", checkpoint="stage3", photographs=photographs)
+    trained(tmp_path / "stage3")
+    assert "there is no set of photographs below" in refused(settings, tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -96,13 +96,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def named_labels(caption: str, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels that a caption names as whole words, in the singular or a plural in -s or -es."""
-    return tuple(label for label in labels if any_word((label,)).search(caption))
-
-
-def any_word(labels: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of some labels in a text, as `named_labels` does."""
-    either = "|".join(map(re.escape, labels))
-    return re.compile(rf"(?<!\w)(?:{either})(?:e?s)?(?!\w)", re.IGNORECASE)
+    return tuple(
+        label
+        for label in labels
+        if re.search(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", caption, re.IGNORECASE)
+    )
 
 
 def _shown_texts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import numpy as np
 from training.data_config import Photographs as Settings
 from training.data_config import PhotographSettings
 from training.errors import TrainingError
-from training.real.captioned_pictures import any_word, read_labels
+from training.real.captioned_pictures import named_labels, read_labels
 from training.real.coco_layout import INSTANCES_NAME, SPLITS, PhotographSplit, clean_name
 from training.real.photograph import Photograph
 from training.real.photograph_sets import PhotographSet
-
-_NOTHING = re.compile(r"(?!)")
 
 
 class Photographs:
@@ -46,9 +43,9 @@ class Photographs:
         self.settings = settings
         self.split = split
         self.sets = open_sets(settings)
-        self._held_out = _NOTHING
+        self._held_out: tuple[str, ...] = ()
         if settings.held_out is not None:
-            self._held_out = any_word(map(clean_name, read_labels(settings.held_out)))
+            self._held_out = tuple(map(clean_name, read_labels(settings.held_out)))
         code = SPLITS.index(split)
         chosen = [np.flatnonzero(each.splits == code) for each in self.sets]
         if not sum(map(len, chosen)):
@@ -78,7 +75,7 @@ class Photographs:
     def captions(self, picture: int) -> tuple[str, ...]:
         """What is written about a picture, but for captions that name a held-out noun."""
         found, row, _ = self[picture]
-        return tuple(text for text in found.captions(row) if not self._held_out.search(text))
+        return tuple(text for text in found.captions(row) if not named_labels(text, self._held_out))
 
     def weights(self, pictures: np.ndarray, concepts: Sequence[np.ndarray]) -> np.ndarray:
         """How often each of some pictures is to be drawn.
@@ -135,7 +132,7 @@ class Photographs:
         given = {name for each in labels for name in each}
         for each in self.sets:
             given |= {category.name for category in each.categories if not category.nameless}
-        kept = [name for name in sorted(given) if not self._held_out.search(name)]
+        kept = [name for name in sorted(given) if not named_labels(name, self._held_out)]
         self.names = tuple(kept)
         self._index = {name: number for number, name in enumerate(kept)}
         self._category_names = [

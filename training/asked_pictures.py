@@ -1,0 +1,56 @@
+"""Pictures with labels to ask them for: some that they show, with masks, and some that they do not.
+
+Calibration and benchmarks ask alike, whether a picture is composed or a photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from samclip_sdk import SamClip
+from training.composed.corpus import Corpus
+from training.composed.label_questions import pose_question
+from training.composed.scenes import compose_scene
+
+
+@dataclass(frozen=True)
+class AskedPicture:
+    """One picture and what it is asked for.
+
+    Attributes:
+        image: uint8 RGB [H,W,3].
+        present: P labels that it shows.
+        masks: bool [P,H,W], where each of them is.
+        absent: labels that it does not show.
+    """
+
+    image: np.ndarray
+    present: tuple[str, ...]
+    masks: np.ndarray
+    absent: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that it is asked for, the present ones first."""
+        return (*self.present, *self.absent)
+
+
+def ask_scenes(model: SamClip, corpus: Corpus, *, scenes: int, seed: int) -> Iterator[AskedPicture]:
+    """Composes scenes of the model's segmentation resolution, as `pose_question` asks them."""
+    size_px = model.manifest.model.segmentation_resolution
+    text_embeddings = model.embed_text(list(corpus.nouns))
+    for index in range(scenes):
+        rng = np.random.default_rng([seed, 4, index])
+        scene = compose_scene(corpus, rng, size_px=size_px)
+        question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
+        yield AskedPicture(
+            scene.image,
+            present=tuple(corpus.nouns[noun] for noun in question.present),
+            masks=np.stack(
+                [scene.masks[scene.labels == noun].any(axis=0) for noun in question.present]
+            ),
+            absent=tuple(corpus.nouns[noun] for noun in question.absent),
+        )

@@ -1,0 +1,127 @@
+"""What a photograph is asked for: what it shows, by its masks, and what its set says it does not.
+
+Only pictures of complete sets are asked: elsewhere a thing that nobody named is not absent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from training.asked_pictures import AskedPicture
+from training.composed.label_questions import ABSENT
+from training.errors import TrainingError
+from training.real.photograph_masks import decode_mask
+from training.real.photographs import Photographs
+from training.real.records import BrokenRecord, decode_picture
+
+LEAST_SHARE = 0.005
+"""Of the picture, that a concept must cover to be asked for."""
+
+_ABSENT_STREAM = 15  # keeps these draws apart from others of the same seed
+
+
+class AskedPhotographs:
+    """The pictures of complete sets in random order, each with what it is asked for.
+
+    Args:
+        photographs: of one split.
+        seed: of the order, and of the absent names.
+
+    Attributes:
+        pictures: int64 [N], their numbers in `photographs`, in that order.
+
+    Raises:
+        TrainingError: no set with pictures in the split is complete.
+    """
+
+    def __init__(self, photographs: Photographs, *, seed: int) -> None:
+        complete = np.array([each.complete for each in photographs.sets])
+        pictures = np.flatnonzero(complete[photographs.owners])
+        if not len(pictures):
+            raise TrainingError(
+                f"no set below {photographs.settings.root} with pictures in the split "
+                f"{photographs.split} labels all that its categories name, so that nothing is "
+                "known to be absent: give one, or say so of one with sets.NAME.complete"
+            )
+        self.photographs = photographs
+        self.seed = seed
+        self.pictures = np.random.default_rng([seed, _ABSENT_STREAM]).permutation(pictures)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def ask(self, broken: Counter[str]) -> Iterator[AskedPicture]:
+        """Reads one picture after the other; those that cannot be read are counted by kind."""
+        for picture in self.pictures.tolist():
+            try:
+                yield self.question(picture)
+            except BrokenRecord as error:
+                broken[error.kind] += 1
+
+    def question(self, picture: int) -> AskedPicture:
+        """Asks a picture for all concepts that are large enough, and for five absent ones.
+
+        What is too small, or has no mask, is asked as neither.
+
+        Raises:
+            BrokenRecord: the picture or a mask cannot be read.
+        """
+        one = self.photographs[picture]
+        height, width = one.found.sizes[one.row].tolist()
+        masks = {
+            name: mask
+            for name, mask in concept_masks(self.photographs, picture).items()
+            if mask.sum() >= LEAST_SHARE * mask.size
+        }
+        names = self.photographs.names
+        absent = np.array(self.photographs.absent(picture), np.int64)
+        rng = np.random.default_rng([self.seed, _ABSENT_STREAM, picture])
+        return AskedPicture(
+            read_photograph(self.photographs, picture),
+            present=tuple(masks),
+            masks=np.stack([*masks.values(), np.zeros((height, width), bool)])[: len(masks)],
+            absent=tuple(names[number] for number in rng.permutation(absent)[:ABSENT]),
+        )
+
+
+def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:
+    """A picture as it is: uint8 RGB [H,W,3], upright.
+
+    Raises:
+        BrokenRecord: it cannot be read, or is of another size than its set says.
+    """
+    one = photographs[picture]
+    path = one.found.path(one.row)
+    try:
+        image = decode_picture(path.read_bytes())
+    except OSError as error:
+        raise BrokenRecord("record", str(error)) from error
+    size, found = one.found.sizes[one.row].tolist(), list(image.shape[:2])
+    if found != size:
+        raise BrokenRecord("picture", f"{path.name} has {found} pixels, and {size} in its set")
+    return image
+
+
+def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarray]:
+    """Where the concepts of a picture are, by name: bool [H,W], all that is annotated of it.
+
+    A concept of which something is annotated without a mask is left out.
+
+    Raises:
+        BrokenRecord: a mask is damaged, or of another size than the picture.
+    """
+    one = photographs[picture]
+    height, width = one.found.sizes[one.row].tolist()
+    masks: dict[int, np.ndarray] = {}
+    partly: set[int] = set()
+    for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
+        segmentation = one.found.table[int(number)].segmentation
+        if not segmentation:
+            partly.add(concept)
+        elif concept >= 0:
+            mask = decode_mask(segmentation, height_px=height, width_px=width)
+            masks[concept] = masks[concept] | mask if concept in masks else mask
+    return {photographs.names[each]: masks[each] for each in sorted(masks) if each not in partly}
