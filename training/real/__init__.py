@@ -1,4 +1,4 @@
-"""Real data sets on the disk: shards, SA-1B, ImageNet-style folders, crops and cached embeddings.
+"""Real data sets on the disk: shards, SA-1B, photographs in COCO's layout, cached embeddings.
 
 Reading and batching only: what is learned from them is decided in `tasks`.
 """
