@@ -14,8 +14,9 @@ from samclip_sdk.modeling.config import ModelConfig
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from training.batches import Batch, Joined
 from training.composed.corpus import Corpus
-from training.config import DistillConfig, SamTeacherConfig
+from training.config import DistillConfig, SamTeacherConfig, Validation
 from training.errors import TrainingError
+from training.merge_data import MergeData
 from training.sources import Composed, photograph_terms, picture_batches, scene_batches
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import SamTeacherTask
@@ -135,6 +136,34 @@ def test_terms_of_the_sets_are_told(root: Path, composed: Composed) -> None:
     _, joined = batch_of(merge(root, mixed=True), composed, "train")
     assert photograph_terms(joined) == {"toys": "CC0-1.0"}
     assert photograph_terms(Joined({})) == {}
+
+
+def test_a_merge_trains_and_validates_on_photographs(root: Path, composed: Composed) -> None:
+    """The teachers are not asked for anything; nothing says what the pictures show."""
+    settings = merge(root)
+    checked = settings.optimisation.model_copy(
+        update={"validation": Validation(every_steps=1, batches=1)}
+    )
+    pair: Any = None
+    data = MergeData(
+        settings.model_copy(update={"optimisation": checked}),
+        composed=composed,
+        pair=pair,
+        processes=1,
+    )
+    assert (data.steps, data.classes, data.faults) == (1, None, [])
+    assert data.validation is not None
+    for dataset in (data.train, data.validation):
+        assert set(dataset[0]) == {"pictures", "scenes"}
+        assert dataset[0]["scenes"]["targets"].shape == (6, 16, 16)
+    endless = settings.optimisation.model_copy(update={"steps": 0, "epochs": 1.0})
+    with pytest.raises(TrainingError, match=r"only shards have epochs: give optimisation.steps"):
+        MergeData(
+            settings.model_copy(update={"optimisation": endless}),
+            composed=composed,
+            pair=pair,
+            processes=1,
+        )
 
 
 def test_a_set_without_pictures_to_validate_on_is_told(root: Path, composed: Composed) -> None:
