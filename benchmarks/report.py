@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 NONE = "–"
 BLUE, ORANGE, GREY = "#2a6fb0", "#d9822b", "#8a8f98"
-_DPI = 120
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
@@ -99,5 +98,5 @@ def encode_figure(figure: Figure) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     # Without the version of matplotlib, the same numbers give the same file.
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()

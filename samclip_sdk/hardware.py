@@ -22,9 +22,9 @@ _CHIP = ("sysctl", "-n", "machdep.cpu.brand_string")
 def cpu_name() -> str:
     """The processor, or the board that it is on, as far as the system tells."""
     return (
-        parse_cpu_name(_read(Path("/proc/cpuinfo")))
-        or _read(Path("/proc/device-tree/model")).strip("\0\n ")
-        or (_ask(*_CHIP) if platform.system() == "Darwin" else "")
+        parse_cpu_name(read_file(Path("/proc/cpuinfo")))
+        or read_file(Path("/proc/device-tree/model")).strip("\0\n ")
+        or (ask_program(*_CHIP) if platform.system() == "Darwin" else "")
         or platform.processor()
         or platform.machine()
     )
@@ -49,10 +49,10 @@ def gpu_name() -> str:
 
 def _gpu_names() -> list[str]:
     drivers = Path("/proc/driver/nvidia/gpus").glob("*/information")
-    found = [parse_gpu_name(_read(path)) for path in drivers]
-    if found or "NVIDIA" in _read(Path("/proc/device-tree/model")):  # a Jetson: it is the board's
+    found = [parse_gpu_name(read_file(path)) for path in drivers]
+    if found or "NVIDIA" in read_file(Path("/proc/device-tree/model")):  # a Jetson: the board
         return found or [cpu_name()]
-    return _ask(*_NVIDIA_SMI).splitlines()
+    return ask_program(*_NVIDIA_SMI).splitlines()
 
 
 def parse_gpu_name(information: str) -> str:
@@ -61,7 +61,7 @@ def parse_gpu_name(information: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _read(path: Path) -> str:
+def read_file(path: Path) -> str:
     """A file's text; empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -69,15 +69,20 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _ask(program: str, *arguments: str) -> str:
-    """What a program prints; empty where there is none, or it fails."""
+def ask_program(program: str, *arguments: str, patience_s: float = _PATIENCE_S) -> str:
+    """What a program prints; of one that goes on for longer than that, its first line alone.
+
+    Empty where there is none, or it fails.
+    """
     path = shutil.which(program)
     if path is None:
         return ""
     try:
         done = subprocess.run(
-            [path, *arguments], capture_output=True, text=True, timeout=_PATIENCE_S, check=True
+            [path, *arguments], capture_output=True, timeout=patience_s, check=True
         )
-    except (OSError, subprocess.SubprocessError):
+    except subprocess.TimeoutExpired as late:
+        return (late.stdout or b"").decode(errors="replace").partition("\n")[0]
+    except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.strip()
+    return done.stdout.decode(errors="replace").strip()

@@ -84,10 +84,8 @@ def render(artifacts: Artifacts) -> str:
 
 
 def _sections(model: ModelArtifacts) -> Iterator[str]:
-    where, weights = (
-        model.environment,
-        "random weights" if model.model.random_weights else "trained",
-    )
+    where = model.environment
+    weights = "random weights" if model.model.random_weights else "trained"
     yield f"## {model.model.name}, {weights}"
     yield columns(model.sets, _SET, words=1)
     yield columns(model.artifacts, _ARTIFACT, words=2)

@@ -17,7 +17,6 @@ from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.config import DistillConfig
 from training.config_file import find_config, load_stage
-from training.inputs import check_trained
 from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
 
 _VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
@@ -80,13 +79,12 @@ def open_inputs(run: Path, *, pictures: int, scenes: int, steps: int, seed: int)
     """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed.
 
     Raises:
-        TrainingError: there is no finished CLIP teacher.
+        OSError: there is no CLIP teacher.
         ValueError: the folder is not named after a config with a stage2.
     """
     stage2 = load_stage(find_config(run.name), "stage2")
     if not isinstance(stage2, DistillConfig):
         raise ValueError(f"stage2 of the config {run.name} is no distillation")
-    check_trained(run / "clip_teacher")
     pair = find_teachers(run)
     asked = PaperSettings(
         nouns=pair.clip_settings.nouns,

@@ -29,8 +29,6 @@ from training.stages import Stages
 ALPHAS = tuple(step / 10 for step in range(11))
 LAMBDAS = (1.0, 10.0, 100.0)
 
-_FOLDER = "paper"  # beside the stages
-
 
 def measure_wise_ft(inputs: Inputs) -> WiseFt:
     """Distils from CLIP alone, then measures what is between that and SAM."""
@@ -110,7 +108,7 @@ def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipMod
     source = "".join(inputs.weights(["clip_teacher", "sam_teacher", "stage1"]).values())
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     asked = inputs.settings
-    run = inputs.run / _FOLDER / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
+    run = inputs.run / "paper" / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
     stages = Stages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.run)
     fabric = build_fabric(settings.optimisation.precision)
     threads = torch.get_num_threads()

@@ -7,7 +7,6 @@ resolution, before and after stage 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Accuracy, AtResolution, Resolutions, Teachers, TradeOff
@@ -42,8 +41,7 @@ def measure_resolutions(inputs: Inputs, *, resolutions: Sequence[int] = RESOLUTI
         ValueError: the student does not run at one of the resolutions.
     """
     rows = []
-    stages: tuple[Literal["stage2", "stage3"], ...] = ("stage2", "stage3")
-    for stage in stages:
+    for stage in ("stage2", "stage3"):
         student = inputs.student(stage)
         for resolution in resolutions:
             model = open_student(inputs, student, classification_px=resolution)

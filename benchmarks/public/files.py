@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.image import open_image
-
-Pictures = TypeVar("Pictures", bound=Any)
-"""A dataclass with a tuple of `pictures`."""
 
 _LABELS = Path(__file__).with_name("labels")
 _PICTURES = {".jpg", ".jpeg", ".png"}
@@ -38,8 +35,10 @@ def shape(**fields: Any) -> Any:
 
 
 IMAGES = list[shape(id=int, file_name=str)]
+"""The pictures of an annotation file of COCO's kind."""
+
 CATEGORIES = list[shape(id=int, name=str)]
-"""The pictures and the categories of an annotation file of COCO's kind."""
+"""Its categories."""
 
 
 def find(root: Path, *names: str) -> Path:
@@ -53,8 +52,8 @@ def find(root: Path, *names: str) -> Path:
     raise DatasetError(f"{root} has no {'file' if is_file else 'folder'} {expected}")
 
 
-def take(data: Pictures, *, limit: int | None, source: Path) -> Pictures:
-    """At most `limit` pictures, evenly over all of them: sets are often sorted by class."""
+def take(data: Any, *, limit: int | None, source: Path) -> Any:
+    """At most `limit` of a set's `pictures`, evenly over all: sets are often sorted by class."""
     every = data.pictures
     if not every:
         raise DatasetError(f"{source} holds no pictures of the set")

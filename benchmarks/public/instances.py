@@ -22,15 +22,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
 from benchmarks.progress import track
-from benchmarks.public.files import (
-    CATEGORIES,
-    IMAGES,
-    DatasetError,
-    find,
-    read_annotations,
-    read_pixels,
-    shape,
-)
+from benchmarks.public import files
 from benchmarks.public.record import Instances
 from samclip_sdk.masks import mask_to_rle
 
@@ -55,7 +47,7 @@ _LVIS_MOST = 300  # boxes in a picture
 
 
 _XYWH = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-Detection = shape(image_id=int, category_id=int, bbox=_XYWH, score=FiniteFloat)
+Detection = files.shape(image_id=int, category_id=int, bbox=_XYWH, score=FiniteFloat)
 """A box of a detector, in pixels of the picture, as COCO's results have it."""
 
 
@@ -73,26 +65,25 @@ class DetectedPictures:
 
 def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
     """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
-    path = find(root, "annotations/instances_val2017.json", "instances_val2017.json")
-    folder, score = find(root, "val2017", "images/val2017"), coco_score()
-    content = read_annotations(path, shape(images=IMAGES, categories=CATEGORIES))
+    path = files.find(root, "annotations/instances_val2017.json", "instances_val2017.json")
+    folder, score = files.find(root, "val2017", "images/val2017"), coco_score()
+    coco = files.shape(images=files.IMAGES, categories=files.CATEGORIES)
+    content = files.read_annotations(path, coco)
     places = {each.id: folder / each.file_name for each in content.images}
-    known = {each.id for each in content.categories}
-    found = _detected(boxes, path, places, known, most=_COCO_MOST, a_category=True)
+    found = _detected(boxes, path, content, places, most=_COCO_MOST, a_category=True)
     return DetectedPictures(path, found, score)
 
 
 def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
     """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
-    path = find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
-    score, images = lvis_score(), list[shape(id=int, coco_url=str)]
-    content = read_annotations(path, shape(images=images, categories=CATEGORIES))
+    path = files.find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
+    score, images = lvis_score(), list[files.shape(id=int, coco_url=str)]
+    content = files.read_annotations(path, files.shape(images=images, categories=files.CATEGORIES))
     places = {}
     for each in content.images:
         year, name = each.coco_url.split("/")[-2:]
-        places[each.id] = find(root, year, f"images/{year}") / name
-    known = {each.id for each in content.categories}
-    found = _detected(boxes, path, places, known, most=_LVIS_MOST, a_category=False)
+        places[each.id] = files.find(root, year, f"images/{year}") / name
+    found = _detected(boxes, path, content, places, most=_LVIS_MOST, a_category=False)
     return DetectedPictures(path, found, score)
 
 
@@ -110,7 +101,7 @@ def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
     for image_id, path, detections in track(data.pictures, "pictures"):
         if not detections:
             continue
-        pixels = read_pixels(path)
+        pixels = files.read_pixels(path)
         height, width = pixels.shape[:2]
         clipped = [clip_box(each.bbox, width_px=width, height_px=height) for each in detections]
         usable = [pair for pair in zip(detections, clipped, strict=True) if pair[1] is not None]
@@ -123,7 +114,7 @@ def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
             found = {"category_id": each.category_id, "segmentation": rle, "score": each.score}
             results.append({"image_id": image_id, **found})
     if not results:
-        raise DatasetError(f"there is no usable box for the pictures of {data.annotations}")
+        raise files.DatasetError(f"there is no usable box for the pictures of {data.annotations}")
     figures = data.score(data.annotations, results, [each for each, _, _ in data.pictures])
     return Instances(
         pictures=len(data.pictures),
@@ -159,22 +150,18 @@ def segment_boxes(
 
 
 def _detected(
-    boxes: Path,
-    path: Path,
-    places: dict[int, Path],
-    categories: set[int],
-    *,
-    most: int,
-    a_category: bool,
+    boxes: Path, path: Path, content: Any, places: dict[int, Path], *, most: int, a_category: bool
 ) -> tuple[tuple[int, Path, tuple[Detection, ...]], ...]:
     """What a detector found in each picture, so many at most, or so many of each category."""
     if not boxes.is_file():
-        raise DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
+        raise files.DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
+    categories = {each.id for each in content.categories}
     found: dict[int, list[Detection]] = {image_id: [] for image_id in sorted(places)}
     seen = Counter[tuple[int, int]]()
-    for each in sorted(read_annotations(boxes, list[Detection]), key=lambda each: -each.score):
+    detections = files.read_annotations(boxes, list[Detection])
+    for each in sorted(detections, key=lambda each: -each.score):
         if each.image_id not in found or each.category_id not in categories:
-            raise DatasetError(
+            raise files.DatasetError(
                 f"{boxes} has a box of image {each.image_id}, category {each.category_id}, which "
                 f"{path} does not have"
             )
@@ -182,7 +169,7 @@ def _detected(
         seen[counted] += 1
         if seen[counted] <= most:
             found[each.image_id].append(each)
-    return tuple((each, places[each], tuple(detections)) for each, detections in found.items())
+    return tuple((each, places[each], tuple(kept)) for each, kept in found.items())
 
 
 def coco_score() -> Score:
@@ -191,7 +178,7 @@ def coco_score() -> Score:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise DatasetError("pycocotools is not installed: pip install pycocotools") from error
+        raise files.DatasetError("pycocotools is not installed: pip install pycocotools") from error
 
     def score(annotations: Path, results: Results, ids: Sequence[int]) -> dict[str, float | None]:
         with contextlib.redirect_stdout(io.StringIO()):  # it reports by printing
@@ -212,7 +199,7 @@ def lvis_score() -> Score:
         import lvis
     except ImportError as error:
         # Without its dependencies: they name an OpenCV that overwrites the headless one.
-        raise DatasetError(
+        raise files.DatasetError(
             "the lvis package is not installed: pip install --no-deps lvis && "
             "pip install pycocotools matplotlib"
         ) from error

@@ -12,14 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.progress import track
-from benchmarks.public.files import (
-    IMAGES,
-    DatasetError,
-    find,
-    read_annotations,
-    read_pixels,
-    shape,
-)
+from benchmarks.public import files
 from benchmarks.public.record import RecallAt, Retrieval
 from benchmarks.quality.ranking import share_within
 from samclip_sdk.errors import TextTruncatedWarning
@@ -43,8 +36,8 @@ class CaptionedPictures:
 
 def read_flickr30k(root: Path) -> CaptionedPictures:
     """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures."""
-    path = find(root, "dataset_flickr30k.json")
-    folder = find(root, "flickr30k-images", "flickr30k_images", "images")
+    path = files.find(root, "dataset_flickr30k.json")
+    folder = files.find(root, "flickr30k-images", "flickr30k_images", "images")
     return _read_karpathy(path, place=lambda _: folder)
 
 
@@ -55,15 +48,15 @@ def read_coco_captions(root: Path) -> CaptionedPictures:
     published figures are of; else `annotations/captions_val2017.json`, or that of 2014.
     """
     names = ["dataset_coco", "captions_val2017", "captions_val2014"]
-    path = find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
+    path = files.find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
     if path.stem == "dataset_coco":
         return _read_karpathy(
-            path, place=lambda each: find(root, each.filepath, f"images/{each.filepath}")
+            path, place=lambda each: files.find(root, each.filepath, f"images/{each.filepath}")
         )
-    rows = list[shape(image_id=int, id=int, caption=str)]
-    content = read_annotations(path, shape(images=IMAGES, annotations=rows))
+    rows = list[files.shape(image_id=int, id=int, caption=str)]
+    content = files.read_annotations(path, files.shape(images=files.IMAGES, annotations=rows))
     year = path.stem.rpartition("_")[2]
-    folder = find(root, year, f"images/{year}")
+    folder = files.find(root, year, f"images/{year}")
     captions: dict[int, list[str]] = {}
     for each in sorted(content.annotations, key=lambda each: each.id):
         captions.setdefault(each.image_id, []).append(each.caption)
@@ -85,8 +78,8 @@ def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
     Pictures are seen as `classify` sees them. Captions are embedded as they are, without templates.
     A tie counts against the model.
     """
-    paths = [path for path, _ in data.pictures]
-    pictures = np.stack([model.embed_image(read_pixels(path)) for path in track(paths, "pictures")])
+    shown = track(data.pictures, "pictures")
+    pictures = np.stack([model.embed_image(files.read_pixels(path)) for path, _ in shown])
     texts = [text for _, captions in data.pictures for text in captions]
     own = np.arange(len(pictures))
     owners = np.repeat(own, [len(each) for _, each in data.pictures])
@@ -129,10 +122,11 @@ def _recall(ranks: Ranks) -> RecallAt:
 
 
 def _read_karpathy(path: Path, *, place: Callable[[Any], Path]) -> CaptionedPictures:
-    row = shape(filename=str, split=str, sentences=list[shape(raw=str)], filepath=(str, ""))
+    sentences, text = list[files.shape(raw=str)], (str, "")
+    row = files.shape(filename=str, split=str, sentences=sentences, filepath=text)
     rows = (
         (place(entry) / entry.filename, [each.raw for each in entry.sentences])
-        for entry in read_annotations(path, shape(images=list[row])).images
+        for entry in files.read_annotations(path, files.shape(images=list[row])).images
         if entry.split == "test"
     )
     return _captioned(rows, source=path)
@@ -143,6 +137,6 @@ def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> Capti
     for picture, captions in rows:
         texts = tuple(text for text in captions if text.strip())[:_CAPTIONS]
         if not texts:
-            raise DatasetError(f"{source} has no caption for {picture.name}")
+            raise files.DatasetError(f"{source} has no caption for {picture.name}")
         kept.append((picture, texts))
     return CaptionedPictures(tuple(kept))

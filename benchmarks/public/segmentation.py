@@ -29,8 +29,6 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.int16]]
 HEAD_RESOLUTION_PX = 448
 """Of the paper's figures for the CLIP head alone."""
 
-_LOWEST = float(np.finfo(np.float32).min)
-
 
 def measure_segmentation(
     data: SemanticSet,
@@ -100,7 +98,7 @@ def ask_both_heads(
     Labels below the presence threshold are left out. Without a background, every pixel takes the
     highest of the others; with one, those that none of them exceeds the mask threshold in are it.
     """
-    lowest = None if background else _LOWEST
+    lowest = None if background else float(np.finfo(np.float32).min)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
         found = model.segment_text(

@@ -5,24 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.public.files import (
-    CATEGORIES,
-    DatasetError,
-    distinct,
-    find,
-    list_lines,
-    list_pictures,
-    read_annotations,
-    read_indices,
-    read_labels,
-    read_pixels,
-    shape,
-)
+from benchmarks.public import files
 
 Truth = NDArray[np.int16]
 Pairs = tuple[tuple[Path, Path], ...]
@@ -54,13 +43,13 @@ class SemanticSet:
 
 def read_pascal_voc(root: Path) -> SemanticSet:
     """Reads VOC 2012: `ImageSets/Segmentation/val.txt`, 20 labels and the background."""
-    folder = find(root, "VOCdevkit/VOC2012", "VOC2012", ".")
+    folder = files.find(root, "VOCdevkit/VOC2012", "VOC2012", ".")
     return _read_voc(folder, "pascal_voc.txt", context="", background=True)
 
 
 def read_pascal_context(root: Path) -> SemanticSet:
     """Reads Pascal-Context as mmsegmentation stores it: 59 labels, 0 is not judged."""
-    folder = find(root, "VOCdevkit/VOC2010", "VOC2010", ".")
+    folder = files.find(root, "VOCdevkit/VOC2010", "VOC2010", ".")
     return _read_voc(folder, "pascal_context.txt", context="Context", background=False)
 
 
@@ -70,65 +59,70 @@ def read_pascal_context_60(root: Path) -> SemanticSet:
 
 
 def _read_voc(folder: Path, names: str, *, context: str, background: bool) -> SemanticSet:
-    labels = read_labels(names)
-    listing = find(folder, f"ImageSets/Segmentation{context}/val.txt")
-    images, masks = find(folder, "JPEGImages"), find(folder, f"SegmentationClass{context}")
+    labels = files.read_labels(names)
+    listing = files.find(folder, f"ImageSets/Segmentation{context}/val.txt")
+    images = files.find(folder, "JPEGImages")
+    masks = files.find(folder, f"SegmentationClass{context}")
+    pictures = (images / f"{name}.jpg" for name in files.list_lines(listing))
     return SemanticSet(
         labels=tuple(labels),
         background=background,
-        pictures=_pairs((images / f"{name}.jpg" for name in list_lines(listing)), masks=masks),
+        pictures=_pairs(pictures, masks=masks),
         read_truth=_from_one(len(labels), zero=len(labels) if background else IGNORED),
     )
 
 
 def read_ade20k(root: Path) -> SemanticSet:
     """Reads ADEChallengeData2016: the labels of `objectInfo150.txt`, the first name of each."""
-    folder = find(root, "ADEChallengeData2016", ".")
-    table = find(folder, "objectInfo150.txt")
-    heading, *rows = ([cell.strip() for cell in row.split("\t")] for row in list_lines(table))
+    folder = files.find(root, "ADEChallengeData2016", ".")
+    table = files.find(folder, "objectInfo150.txt")
+    heading, *rows = ([cell.strip() for cell in row.split("\t")] for row in files.list_lines(table))
     counted = [row[0] for row in rows] == [str(index) for index in range(1, len(rows) + 1)]
     if heading[0] != "Idx" or heading[-1] != "Name" or not counted:
-        raise DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
-    images, masks = find(folder, "images/validation"), find(folder, "annotations/validation")
+        raise files.DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
+    images = files.find(folder, "images/validation")
+    masks = files.find(folder, "annotations/validation")
     return SemanticSet(
-        labels=distinct((row[-1].partition(",")[0].strip() for row in rows), source=table),
+        labels=files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table),
         background=False,
-        pictures=_pairs(list_pictures(images), masks=masks),
+        pictures=_pairs(files.list_pictures(images), masks=masks),
         read_truth=_from_one(len(rows), zero=IGNORED),
     )
 
 
 def read_coco_stuff(root: Path) -> SemanticSet:
     """Reads COCO-Stuff's val2017: 171 labels, stored as COCO's category id less 1."""
+    places = ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")
+    images = files.find(root, *_IMAGES)
+    masks = files.find(root, *(f"{place}/val2017" for place in places))
     names = _stuff_names()
+    values = {value: index for index, value in enumerate(names)} | {_VOID: IGNORED}
     return SemanticSet(
         labels=tuple(map(spoken, names.values())),
         background=False,
-        pictures=_stuff_pictures(root),
-        read_truth=_by_table({**{value: i for i, value in enumerate(names)}, _VOID: IGNORED}),
+        pictures=_pairs(files.list_pictures(images), masks=masks),
+        read_truth=partial(_read_map, values=values),
     )
 
 
 def read_coco_object(root: Path) -> SemanticSet:
     """Reads COCO-Stuff's val2017 with its 80 things as labels, all else as the background."""
     names = _stuff_names()
-    things = [value for value in names if value < _LAST_THING]
-    table = dict.fromkeys([*names, _VOID], len(things))
-    return SemanticSet(
-        labels=tuple(names[value] for value in things),
-        background=True,
-        pictures=_stuff_pictures(root),
-        read_truth=_by_table(table | {value: i for i, value in enumerate(things)}),
-    )
+    things = {value: name for value, name in names.items() if value < _LAST_THING}
+    values = dict.fromkeys([*names, _VOID], len(things))
+    values |= {value: index for index, value in enumerate(things)}
+    read_truth, labels = partial(_read_map, values=values), tuple(things.values())
+    return replace(read_coco_stuff(root), labels=labels, background=True, read_truth=read_truth)
 
 
 def read_coco_panoptic(root: Path) -> SemanticSet:
     """Reads `panoptic_val2017.json` and its PNGs, whose segment id is R + 256 G + 65536 B."""
-    path = find(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
-    row = shape(file_name=str, segments_info=list[shape(id=int, category_id=int)])
-    content = read_annotations(path, shape(annotations=list[row], categories=CATEGORIES))
-    images = find(root, *_IMAGES)
-    masks = find(root, "annotations/panoptic_val2017", "panoptic_val2017")
+    path = files.find(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
+    row = files.shape(file_name=str, segments_info=list[files.shape(id=int, category_id=int)])
+    panoptic = files.shape(annotations=list[row], categories=files.CATEGORIES)
+    content = files.read_annotations(path, panoptic)
+    images = files.find(root, *_IMAGES)
+    masks = files.find(root, "annotations/panoptic_val2017", "panoptic_val2017")
     categories = sorted(content.categories, key=lambda each: each.id)
     index = {each.id: place for place, each in enumerate(categories)}
     segments = {
@@ -137,7 +131,7 @@ def read_coco_panoptic(root: Path) -> SemanticSet:
     }
     pictures = (images / Path(name).with_suffix(".jpg") for name in sorted(segments))
     return SemanticSet(
-        labels=distinct((spoken(each.name) for each in categories), source=path),
+        labels=files.distinct((spoken(each.name) for each in categories), source=path),
         background=False,
         pictures=_pairs(pictures, masks=masks),
         read_truth=lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
@@ -163,49 +157,37 @@ def spoken(name: str) -> str:
 
 
 def _panoptic_truth(mask: Path, *, segments: Mapping[int, int | None]) -> Truth:
-    red, green, blue = np.moveaxis(read_pixels(mask).astype(np.int64), -1, 0)
+    red, green, blue = np.moveaxis(files.read_pixels(mask).astype(np.int64), -1, 0)
     ids, places = np.unique(red + 256 * green + 65536 * blue, return_inverse=True)
     values = []
     for each in ids.tolist():
         value = IGNORED if each == 0 else segments.get(each)
         if value is None:
-            raise DatasetError(f"{mask} has the segment {each}, whose category is not told")
+            raise files.DatasetError(f"{mask} has the segment {each}, whose category is not told")
         values.append(value)
-    truth: Truth = np.array(values, np.int16)[places.reshape(red.shape)]
-    return truth
+    return np.array(values, np.int16)[places.reshape(red.shape)]
 
 
 def _from_one(labels: int, *, zero: int) -> Callable[[Path], Truth]:
     """What reads a label map that counts so many labels from 1."""
-    return _by_table({0: zero, **{each + 1: each for each in range(labels)}, _VOID: IGNORED})
+    values = {0: zero, **{each + 1: each for each in range(labels)}, _VOID: IGNORED}
+    return partial(_read_map, values=values)
 
 
-def _by_table(values: Mapping[int, int]) -> Callable[[Path], Truth]:
-    """What reads a label map with these values, and refuses any other."""
-    table = np.full(256, _NEVER, np.int16)
+def _read_map(path: Path, *, values: Mapping[int, int]) -> Truth:
+    """Reads a label map with these values, and refuses any other."""
+    table, stored = np.full(256, _NEVER, np.int16), files.read_indices(path)
     table[list(values)] = list(values.values())
-
-    def read_truth(path: Path) -> Truth:
-        stored = read_indices(path)
-        truth: Truth = table[stored]
-        wrong = stored[truth == _NEVER]
-        if wrong.size:
-            raise DatasetError(f"{path} holds the label {wrong[0]}, which the set does not have")
-        return truth
-
-    return read_truth
+    wrong = stored[table[stored] == _NEVER]
+    if wrong.size:
+        raise files.DatasetError(f"{path} holds the label {wrong[0]}, which the set does not have")
+    return table[stored]
 
 
 def _stuff_names() -> dict[int, str]:
     """Name by stored value."""
-    rows = (line.partition(" ") for line in read_labels("coco_stuff.txt"))
+    rows = (line.partition(" ") for line in files.read_labels("coco_stuff.txt"))
     return {int(value): name for value, _, name in rows}
-
-
-def _stuff_pictures(root: Path) -> Pairs:
-    names = ("stuffthingmaps/val2017", "stuffthingmaps_trainval2017/val2017", "annotations/val2017")
-    images, masks = find(root, *_IMAGES), find(root, *names)
-    return _pairs(list_pictures(images), masks=masks)
 
 
 def _pairs(pictures: Iterable[Path], *, masks: Path) -> Pairs:

@@ -65,11 +65,10 @@ class Teachers:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
         classes = self.classes(nouns)
 
+        @torch.inference_mode()
         def rank(images: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                found = self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2))
-            scores: np.ndarray = found.numpy() @ classes.T
-            return scores
+            found = self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2))
+            return found.numpy() @ classes.T
 
         return rank
 

@@ -80,6 +80,4 @@ def _taught(samclip: SamClip) -> int:
     """How many nouns a model was taught, by its own account."""
     # A bundle quotes the provenance of the checkpoint that it was exported from.
     provenance = samclip.manifest.provenance
-    provenance = provenance.get("checkpoint", provenance)
-    taught = provenance.get("nouns") if isinstance(provenance, dict) else None
-    return taught if isinstance(taught, int) else _NOUNS
+    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)

@@ -6,7 +6,6 @@ the first split.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -154,11 +153,9 @@ def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> Non
         boxes = np.minimum(scene.boxes, [width, height, width, height])
         seen = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= _MIN_SIDE_PX
         labels = list(dict.fromkeys(drawings.nouns[label] for label in scene.labels[seen]))
-        encoded = io.BytesIO()
-        Image.fromarray(scene.image[:height, :width]).save(encoded, "JPEG", quality=_QUALITY)
-        name = f"{index:02}.jpg"
+        name, picture = f"{index:02}.jpg", Image.fromarray(scene.image[:height, :width])
         with atomic_file(folder / name) as file:
-            file.write(encoded.getvalue())
+            picture.save(file, "JPEG", quality=_QUALITY)
         boxes_seen = boxes[seen].astype(int).tolist()
         entries.append({"file": name, "boxes": boxes_seen, "labels": labels})
         vocabulary.update(labels)

@@ -9,8 +9,7 @@ import numpy as np
 
 from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings, Picture
-from benchmarks.quality.nearest_cutout import NearestCutout
-from benchmarks.quality.ranking import by_logits, measure_ranking, one_by_one
+from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking, one_by_one
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
 from benchmarks.quality.scores import PromptTally, TextTally
 from training.composed.label_questions import Question, pose_question
@@ -57,9 +56,7 @@ def measure_quality(
     return Figures(top_k=tuple(top_k), prompts=tuple(prompts), text_to_mask=tuple(texts))
 
 
-def prompt_ious(
-    model: SamClip, drawings: Drawings, *, who: Literal["model", "sam_teacher"], name: str
-) -> PromptIou:
+def prompt_ious(model: SamClip, drawings: Drawings, *, who: str, name: str) -> PromptIou:
     """Mean IoU of one box and of one point for each object of a split's scenes."""
     tally = PromptTally()
     shown = f"scenes: {drawings.split}, {name}"

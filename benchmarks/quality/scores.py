@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -74,7 +74,7 @@ class PromptTally:
                 answer = model.segment(embedding, multimask_output=several, **prompt)
                 self._ious[name + suffix] += best_ious(answer, truth=scene.masks)
 
-    def row(self, *, who: Literal["model", "sam_teacher"], split: str) -> PromptIou:
+    def row(self, *, who: str, split: str) -> PromptIou:
         """The means over all objects so far."""
         means = {name: float(np.mean(ious)) for name, ious in self._ious.items()}
         return PromptIou(who=who, split=split, objects=len(self._ious["box"]), **means)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from benchmarks.record import publishable
 from benchmarks.speed.record import Device, State
-from samclip_sdk.hardware import cpu_name
+from samclip_sdk.hardware import ask_program, cpu_name, read_file
 
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 # Name -> a file, or a command, that tells of limits, clocks, GPUs, a Jetson or a Mac.
@@ -84,19 +81,5 @@ def _tell(sources: Mapping[str, str]) -> dict[str, str]:
 
 def _ask(source: str) -> str:
     if source.startswith("/"):
-        with suppress(OSError):
-            return Path(source).read_text(encoding="utf-8", errors="replace")
-        return ""
-    program, *arguments = source.split()
-    path = shutil.which(program)
-    if path is None:
-        return ""
-    try:
-        done = subprocess.run(
-            [path, *arguments], capture_output=True, timeout=_PATIENCE_S, check=True
-        )
-    except subprocess.TimeoutExpired as late:
-        return (late.stdout or b"").decode(errors="replace").partition("\n")[0]
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.decode(errors="replace")
+        return read_file(Path(source))
+    return ask_program(*source.split(), patience_s=_PATIENCE_S)

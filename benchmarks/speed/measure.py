@@ -2,22 +2,26 @@
 
 Fresh processes cost a load in every round, and give back what kept ones cannot: memory that is the
 subject's own however many there are, and loading and first runs measured as often as there are
-rounds.
+rounds. The parent reads their memory, and tells why one did not answer.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from benchmarks.record import publishable
 from benchmarks.speed.device import gpu_memory_bytes
-from benchmarks.speed.process import SubjectError, WorkerProcess
 from benchmarks.speed.record import Failure, Settings, SubjectRow, Times, WorkloadRow
-from samclip_sdk.timing import Timing, WorkloadRuns, time_workload
+from benchmarks.speed.worker import serve
+from samclip_sdk.timing import PeakMemory, Timing, WorkloadRuns, time_workload
 
 _DIGITS = 3  # microseconds
+_FAREWELL_S = 20
 
 Steps = list[dict[str, float]]
 """Milliseconds by step, of each run of a round."""
@@ -69,15 +73,10 @@ def measure_subjects(
                     continue
                 found.opened.append(opened)
                 _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
-    failures = (
-        Failure(
-            subject=found.opened[0]["key"] if found.opened else publishable(spec),
-            at=at,
-            reason=reason,
-        )
-        for spec, found in collected.items()
-        for at, reason in found.failures.items()
-    )
+    failures: list[Failure] = []
+    for spec, found in collected.items():
+        name = found.opened[0]["key"] if found.opened else publishable(spec)
+        failures += [Failure(subject=name, at=at, reason=why) for at, why in found.failures.items()]
     rows = tuple(_row(found) for found in collected.values() if found.opened)
     return rows, tuple(failures)
 
@@ -90,8 +89,7 @@ def _measure_once(
     for name in opened["workloads"]:
         if name not in found.failures:
             _run_workload(name, found, worker=worker, settings=settings)
-            now = gpu_memory_bytes() if gpu_before is not None else None
-            if gpu_before is not None and now is not None:
+            if gpu_before is not None and (now := gpu_memory_bytes()) is not None:
                 found.gpu_memory_bytes.append(max(0, now - gpu_before))
     if opened["adds_up"] and not found.failures:
         parts = [found.runs[name][-1] for name in opened["workloads"]]
@@ -177,3 +175,60 @@ def _workload_row(name: str, rounds: Sequence[WorkloadRuns]) -> WorkloadRow:
 
 def _most(sizes: Iterable[int | None]) -> int | None:
     return max((size for size in sizes if size is not None), default=None)
+
+
+class SubjectError(Exception):
+    """A subject did not do what it was asked; the message is the reason, in one line."""
+
+
+class WorkerProcess:
+    """A worker in a fresh process, until it is closed. A context manager.
+
+    After `limit_s` seconds an answer is given up, and the process ended. `memory` is the peak
+    memory of the process.
+    """
+
+    def __init__(self, *, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._folder = tempfile.TemporaryDirectory()
+        self._said = Path(self._folder.name, "said")
+        # Spawned: a forked process would hold all that this one has imported.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, str(self._said)))
+        self._process.start()
+        theirs.close()
+        self.memory = PeakMemory(self._process.pid)
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the process."""
+        self._pipe.close()
+        self._process.join(_FAREWELL_S)
+        self._process.kill()
+        self._process.join()
+        self._folder.cleanup()
+
+    def ask(self, method: Literal["open", "run"], argument: str) -> Any:
+        """Opens a subject, or runs a workload of it once, see `Worker`.
+
+        Raises:
+            SubjectError: it did not.
+        """
+        try:
+            self._pipe.send((method, argument))
+            if not self._pipe.poll(self.limit_s):
+                self._process.kill()
+                raise SubjectError(f"no answer within {self.limit_s:g} s")
+            went_well, told = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(_FAREWELL_S)
+            said = self._said.read_text(errors="replace") if self._said.exists() else ""
+            last = (said.strip() or "it said nothing").splitlines()[-1]
+            how = f"the process ended with code {self._process.exitcode}: {last}"
+            raise SubjectError(publishable(how)) from error
+        if not went_well:
+            raise SubjectError(publishable(told))
+        return told

@@ -14,17 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.speed import record
+from benchmarks.speed import record, subject
 from benchmarks.speed.machine import count_graphs, measure_peaks, share_of_machine
-from benchmarks.speed.subject import (
-    FEW_RUNS,
-    RESOLUTIONS,
-    RUNS,
-    TINY,
-    VIT_B,
-    main_specs,
-    series_specs,
-)
 from export.bundle_writer import write_bundle
 from export.options import ExportOptions
 from export.source import find_source
@@ -57,12 +48,12 @@ def measure_published(
     say: Say,
 ) -> dict[str, Any]:
     """The fields of a record that hold what the page shows, or of that what the bars compare."""
-    vit_b = folder / VIT_B
+    vit_b = folder / subject.VIT_B
     prepare_bundle(vit_b, everything=everything, say=say)
-    tiny_iou = verify_sets(vit_b, runs=RUNS if everything else FEW_RUNS, say=say)
-    subjects, failures = measure(main_specs(vit_b, everything=everything))
+    tiny_iou = verify_sets(vit_b, runs=subject.RUNS if everything else subject.FEW_RUNS, say=say)
+    subjects, failures = measure(subject.main_specs(vit_b, everything=everything))
     threads = range(1, 1 + cores)
-    series, others = measure(series_specs(vit_b, threads=threads, everything=everything))
+    series, others = measure(subject.series_specs(vit_b, threads=threads, everything=everything))
     say("measuring the machine's peaks")
     machine, manifest = measure_peaks(threads=cores), open_bundle(vit_b).manifest
     costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
@@ -90,13 +81,14 @@ def prepare_bundle(folder: Path, *, everything: bool, say: Say) -> None:
     """
     if (folder / MANIFEST_NAME).is_file():
         graphs = open_bundle(folder).manifest.graphs
-        if not everything or all(f"image_encoder@{each}" in graphs for each in RESOLUTIONS):
+        if not everything or all(f"image_encoder@{each}" in graphs for each in subject.RESOLUTIONS):
             return
     folder.parent.mkdir(parents=True, exist_ok=True)
+    resolutions = subject.RESOLUTIONS if everything else ()
     write_bundle(
         find_source("random:vit_b"),
         folder,
-        options=ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS if everything else ()),
+        options=ExportOptions(onnx=("fp32", "int8"), resolutions=resolutions),
         on_progress=lambda doing, done, total: say(f"exporting ViT-B: {doing}, {done} of {total}"),
     )
 
@@ -112,7 +104,7 @@ def verify_sets(vit_b: Path, *, runs: Sequence[tuple[str, str]], say: Say) -> di
         VerificationError: one fails.
     """
     iou = {}
-    for model in (vit_b, TINY):
+    for model in (vit_b, subject.TINY):
         for runtime, precision in runs:
             say(f"verifying {Path(model).name} on {runtime} in {precision}")
             try:
@@ -120,7 +112,7 @@ def verify_sets(vit_b: Path, *, runs: Sequence[tuple[str, str]], say: Say) -> di
             except RuntimeMissingError:
                 continue  # The subject will fail with the reason, and the page tells it.
             report.sign_off()
-            if model == TINY:
+            if model == subject.TINY:
                 masks = [
                     1 - each.error
                     for each in report.checks
@@ -137,8 +129,8 @@ def shares_of_sets(
 
     Subjects that differ in their labels alone run the same graphs: the median of theirs counts.
     """
-    for runtime, precision in RUNS:
-        key, best = f"{VIT_B}-{runtime}-{precision}", machine.best()
+    for runtime, precision in subject.RUNS:
+        key, best = f"{subject.VIT_B}-{runtime}-{precision}", machine.best()
         steps = [row.steps for row in subjects if row.key.startswith(key)]
         for cost in costs:
             spreads = [each[cost.graph].spread for each in steps if cost.graph in each]

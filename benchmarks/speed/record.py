@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -246,8 +245,3 @@ class Speed(Run):
     def subject(self, key: str) -> SubjectRow | None:
         """The row of a subject; None if it is not there."""
         return next((row for row in self.subjects if row.key == key), None)
-
-
-def published_schema() -> str:
-    """The JSON schema of speed.json."""
-    return json.dumps(Speed.model_json_schema(), indent=1) + "\n"

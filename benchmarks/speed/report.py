@@ -18,8 +18,7 @@ from benchmarks.report import (
     three_digits,
 )
 from benchmarks.speed import record
-from benchmarks.speed.bars import bars
-from benchmarks.speed.compare import Ratio
+from benchmarks.speed.compare import Ratio, bars
 from benchmarks.speed.subject import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH, WORKLOADS
 from samclip_sdk.timing import Timing
 

@@ -110,10 +110,8 @@ class Opened:
 class Subject(Protocol):
     """Something to measure. Making one loads nothing."""
 
-    @property
-    def key(self) -> str:
-        """A stable id, such as "samclip-onnx-fp32"."""
-        ...
+    key: str
+    """A stable id, such as "samclip-onnx-fp32"."""
 
     def open(self) -> Opened:
         """Imports and loads, in a process of its own; whatever it raises is told as the reason."""

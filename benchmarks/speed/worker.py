@@ -16,14 +16,11 @@ from importlib import metadata
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.speed.subject import Opened, make_subject
+from benchmarks.speed.subject import make_subject
 
 
 class Worker:
     """Answers requests about one subject, with what can be sent to another process."""
-
-    def __init__(self) -> None:
-        self._opened: Opened | None = None
 
     def open(self, spec: str) -> dict[str, Any]:
         """Makes a subject and opens it; tells what it is, and how long that took."""
@@ -51,8 +48,6 @@ class Worker:
 
     def run(self, name: str) -> tuple[float, dict[str, float]]:
         """Runs a workload once; returns its milliseconds, and those of each step that is told."""
-        if self._opened is None:
-            raise RuntimeError("no subject is open")
         if name == "three_ways" and self._opened.steps is not None:
             steps = self._opened.steps()
             return sum(steps.values()), steps

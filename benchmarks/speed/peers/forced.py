@@ -27,9 +27,6 @@ ONE_POINT: dict[str, Any] = {
 }
 """What a SamPredictor is asked: one mask, as of the SDK."""
 
-CLIP_SCALE = 100.0
-"""CLIP's trained logit scale: a random one would do the same work."""
-
 MASKS_A_POINT = 3
 
 RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not computed"
@@ -159,7 +156,7 @@ def paint(
 
 def rank(embedding: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities [L] of labels [L,E] for a picture's unit embedding [E]."""
-    logits = CLIP_SCALE * (labels @ embedding)
+    logits = 100.0 * (labels @ embedding)  # CLIP's trained scale; a random one does the same work
     weights = np.exp(logits - logits.max())
     return weights / weights.sum()
 

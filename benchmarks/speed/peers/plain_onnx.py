@@ -84,8 +84,7 @@ class PreprocessingEncoder(nn.Module):
         height, width = x.shape[-2:]
         size = self.image_encoder.img_size
         x = F.pad(x, (0, size - width, 0, size - height))
-        embeddings: Tensor = self.image_encoder(x.unsqueeze(0))
-        return embeddings
+        return self.image_encoder(x.unsqueeze(0))
 
 
 def _export_graph(

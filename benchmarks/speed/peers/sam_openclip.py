@@ -89,8 +89,7 @@ class SamOpenClip(forced.TwoModels):
     def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         batch = torch.stack([self._preprocess(picture) for picture in pictures])
         dtype = next(self._clip.parameters()).dtype
-        embeddings: Tensor = self._clip.encode_image(batch.to(dtype), normalize=True)
-        return embeddings.float().numpy()
+        return self._clip.encode_image(batch.to(dtype), normalize=True).float().numpy()
 
     def _encode_once(self) -> None:
         """Only where a workload is the first of all; opening a model runs none."""
@@ -98,20 +97,16 @@ class SamOpenClip(forced.TwoModels):
             self._encode_for_sam()
 
 
-class _EncodedPicture:
-    """What the generator takes for its predictor: a picture that is encoded already.
+class _EncodedPicture(SamPredictor):
+    """What the generator takes for its predictor: a picture that another one has encoded.
 
     Predicted IoUs are replaced, so that the kept masks, and no others, pass the generator's filter.
     """
 
     def __init__(self, predictor: SamPredictor, *, kept: NDArray[np.int64], masks: int) -> None:
-        self.model = predictor.model
-        self.transform = predictor.transform
-        self.device = predictor.device
-        self._predictor = predictor
+        self.__dict__ = vars(predictor)  # they share all that they know
         self._scores = torch.zeros(masks)
         self._scores[torch.from_numpy(kept)] = 1
-        self._next = 0
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Starts at the first point of the grid; the picture stays as encoded."""
@@ -120,13 +115,9 @@ class _EncodedPicture:
     def reset_image(self) -> None:
         """Keeps the picture, for the next workload."""
 
-    def predict_torch(
-        self, points: Tensor, labels: Tensor, *, multimask_output: bool, return_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def predict_torch(self, *points: Tensor, **options: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The predictor's answer, with other predicted IoUs."""
-        masks, predicted, low_res_masks = self._predictor.predict_torch(
-            points, labels, multimask_output=multimask_output, return_logits=return_logits
-        )
+        masks, predicted, low_res_masks = super().predict_torch(*points, **options)
         scores = self._scores[self._next : self._next + predicted.numel()]
         self._next += predicted.numel()
         return masks, scores.reshape(predicted.shape), low_res_masks

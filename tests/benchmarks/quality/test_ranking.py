@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.drawings import Drawings, Picture
-from benchmarks.quality.nearest_cutout import NearestCutout, hog
-from benchmarks.quality.ranking import measure_ranking, one_by_one, ranks_of_truth
+from benchmarks.quality.ranking import (
+    NearestCutout,
+    hog,
+    measure_ranking,
+    one_by_one,
+    ranks_of_truth,
+)
 from benchmarks.quality.record import HELDOUT, UNSEEN, Settings
 from training.composed.corpus import Corpus
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed.bars import bars
+from benchmarks.speed.compare import bars
 from benchmarks.speed.measure import summarize
 from benchmarks.speed.published import float_precision, measure_startup, shares_of_sets
 from benchmarks.speed.record import (

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.speed.measure import measure_subjects, summarize
-from benchmarks.speed.process import SubjectError, WorkerProcess
+from benchmarks.speed.measure import SubjectError, WorkerProcess, measure_subjects, summarize
 from benchmarks.speed.record import Failure, Settings, SubjectRow
 from benchmarks.speed.subject import WORKLOADS
 from tests.benchmarks.speed.example_speed import spread
