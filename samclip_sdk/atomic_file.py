@@ -60,8 +60,9 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         StorageError: something other than a regular file is there, the folder is missing or cannot
-            be written, or no file can have such a name.
+            be written, no file can have such a name, or it is no path.
     """
+    _check_path(path)
     try:
         target = Path(os.path.realpath(path))
         kind = _kind(path)
@@ -78,6 +79,28 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> str:
+    """The suffix that says how to write a file, in lower case, of those that there are.
+
+    Raises:
+        StorageError: it has another one, or it is no path.
+    """
+    _check_path(path)
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        *others, last = suffixes
+        known = f"{', '.join(others)} or {last}" if others else last
+        raise _refused(path, f"it must end in {known}")
+    return suffix
+
+
+def _check_path(path: object) -> None:
+    # A number would be taken for an open file, and nothing at all for a mistake of ours.
+    if not isinstance(path, (str, os.PathLike)):
+        kind = type(path).__name__
+        raise _refused(path, f"a file's path is text or a Path, not {kind}")
+
+
 def _kind(path: str | os.PathLike[str]) -> int | None:
     """What is at `path`, links followed; None where nothing is."""
     try:
@@ -86,5 +109,5 @@ def _kind(path: str | os.PathLike[str]) -> int | None:
         return None
 
 
-def _refused(path: str | os.PathLike[str], reason: str) -> StorageError:
-    return StorageError(f"cannot write {one_line(os.fspath(path))}: {reason}")
+def _refused(path: object, reason: str) -> StorageError:
+    return StorageError(f"cannot write {one_line(path)}: {reason}")

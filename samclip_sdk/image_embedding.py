@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.atomic_file import atomic_file, check_suffix
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
 from samclip_sdk.image import MAX_PIXELS, Frame, Picture
@@ -103,10 +103,9 @@ class ImageEmbedding(Frozen):
         """Writes an .npz file, whole or not at all.
 
         Raises:
-            StorageError: another suffix, or the file cannot be written.
+            StorageError: another suffix, no path, or the file cannot be written.
         """
-        if Path(path).suffix.lower() != ".npz":
-            raise StorageError(f"cannot write {one_line(path)}: it must end in .npz")
+        check_suffix(path, ".npz")
         with atomic_file(path) as file:
             np.savez(
                 file,

@@ -468,6 +468,11 @@ def test_a_vocabulary_that_is_not_there(model: SamClip, tmp_path: Path) -> None:
         model.load_vocabulary("none\0.json")
     with pytest.raises(BundleError, match="cannot read the vocabulary"):
         model.load_vocabulary(tmp_path / "none.json")
+    for path in (None, 5):
+        with pytest.raises(BundleError, match=f"cannot read the vocabulary {path}: "):
+            model.load_vocabulary(path)  # type: ignore[arg-type]
+        with pytest.raises(StorageError, match=f"cannot write {path}: a file's path is text"):
+            model.save_vocabulary(path, "dog")  # type: ignore[arg-type]
     with pytest.raises(StorageError):
         model.save_vocabulary(tmp_path / "no folder" / "nouns.json", "dog")
 

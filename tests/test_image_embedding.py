@@ -87,6 +87,9 @@ def test_an_embedding_is_saved_whole_or_not_at_all(
 ) -> None:
     with pytest.raises(StorageError, match=r"must end in \.npz"):
         embedding().save(tmp_path / "a.png")
+    for path in (None, 5):
+        with pytest.raises(StorageError, match="a file's path is text or a Path, not"):
+            embedding().save(path)  # type: ignore[arg-type]
 
     def refuse(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -110,7 +110,7 @@ def _facts(bundle: Bundle, *, manifest: Manifest) -> list[tuple[str, str]]:
     return [
         ("bundle", bundle.id),
         ("size", f"{size / _MEGA:.1f} MB"),
-        ("weights", "random" if manifest.random_weights else "trained"),
+        ("weights", _weights(manifest)),
         ("segmentation", f"{segmentation.resolution} px, {segmentation.crop}"),
         ("classification", f"{classification.resolution} px, {classification.crop}"),
         ("templates", str(len(manifest.text.templates))),
@@ -118,6 +118,12 @@ def _facts(bundle: Bundle, *, manifest: Manifest) -> list[tuple[str, str]]:
         ("compared with torch", "; ".join(dict.fromkeys(map(_compared_on, artifacts)))),
         ("licences", ", ".join(f"{each.part}: {each.spdx}" for each in manifest.licences)),
     ]
+
+
+def _weights(manifest: Manifest) -> str:
+    if manifest.random_weights:
+        return "random"
+    return "trained" if manifest.calibrated else "trained, not calibrated for texts"
 
 
 def _print_graphs(manifest: Manifest) -> None:

@@ -8,15 +8,14 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
-from samclip_sdk.atomic_file import atomic_file, check_target
-from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
+from samclip_sdk.atomic_file import atomic_file, check_suffix, check_target
+from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
 from samclip_sdk.image import ImageSource, Picture, load_image
 from samclip_sdk.masks import mask_to_box, mask_to_rle
 from samclip_sdk.results.frozen import Frozen
@@ -93,11 +92,9 @@ class Result(Frozen, Sequence[Item]):
 
         Raises:
             ImageError: .png, and `plot` has no image to draw on.
-            StorageError: another suffix, or the file cannot be written.
+            StorageError: another suffix, no path, or the file cannot be written.
         """
-        suffix = Path(path).suffix.lower()
-        if suffix not in (".png", ".json", ".npz"):
-            raise StorageError(f"cannot write {one_line(path)}: it must end in .png, .json or .npz")
+        suffix = check_suffix(path, ".png", ".json", ".npz")
         check_target(path)
         if suffix == ".png":
             content = _png(Image.fromarray(self.plot(image)))

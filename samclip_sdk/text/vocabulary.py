@@ -87,10 +87,10 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
         BundleError: the file is missing or is no vocabulary pack.
         EmbeddingMismatchError: another model made it.
     """
-    name = one_line(os.fspath(path))
+    name = one_line(path)
     try:
         content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+    except (OSError, ValueError, TypeError) as error:  # a path with a NUL, or none at all
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
     try:

@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from samclip_sdk import __version__
+from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import RuntimeMissingError
@@ -238,6 +239,16 @@ class TestInfo:
         for stored in bundle.manifest.stored_files():
             assert stored.sha256[:16] not in printed
             assert stored.sha256[:16] in table("info", "--files")
+
+    def test_weights_that_were_not_calibrated(self, tmp_path: Path) -> None:
+        assert re.search("weights +│ trained +│", table("info"))
+        folder = tmp_path / "uncalibrated"
+        shutil.copytree(open_bundle("samclip-tiny").root, folder)
+        content = json.loads((folder / "manifest.json").read_text())
+        content["calibration"] = UNCALIBRATED.model_dump(mode="json")
+        (folder / "manifest.json").write_text(json.dumps(content))
+        printed = table("info", "--model", str(folder))
+        assert re.search("weights +│ trained, not calibrated for texts", printed)
 
     def test_runtimes(self) -> None:
         found = {each["name"]: each for each in answer("info", "--runtimes")["runtimes"]}

@@ -441,6 +441,9 @@ def test_a_full_disk_leaves_nothing(
 def test_save_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"must end in \.png, \.json or \.npz"):
         masks().save(tmp_path / "a.bmp")
+    for path in (None, 5, b"a.png"):
+        with pytest.raises(StorageError, match="a file's path is text or a Path, not"):
+            masks().save(path)  # type: ignore[arg-type]
     with pytest.raises(StorageError, match="there is no folder"):
         masks().save(tmp_path / "none" / "a.png", image="not looked at")
     assert list(tmp_path.iterdir()) == []
