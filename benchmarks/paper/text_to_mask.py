@@ -36,10 +36,11 @@ from training.composed.scenes import Scene
 from training.teachers.captions import EMPTY_NAMES
 from training.teachers.small import ClipTeacher
 
+_PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3, 0.0)  # to choose from
+_STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)
 _TUNING_SCENES = 30
 
 Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
-
 
 Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
 """A method, the masks that it gave of a scene, and its cost: CLIP's passes, and milliseconds."""
@@ -128,10 +129,6 @@ def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the milliseconds that it took."""
     started = time.perf_counter()
     return run(), 1000 * (time.perf_counter() - started)
-
-
-PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3, 0.0)
-STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,7 @@ def tune(
     tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
     choices = [
         two.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
-        for predicted, steady in product(PREDICTED_IOUS, STABILITIES)
+        for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES)
     ]
     for scene, question in asked:
         labels = classes[[*question.present, *question.absent]]
