@@ -1,21 +1,30 @@
-"""`python -m training.photographs ZIPS TARGET`: turns zips of photographs into COCO's layout."""
+"""`python -m training.photographs`: zips become sets in COCO's layout; nouns are held out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
+from training.data_config import Photographs as Settings
+from training.real.held_out_nouns import choose_held_out
 from training.real.photograph_zips import convert_zips
+from training.real.photographs import Photographs
 from training.terminal import drawn_progress
+from training.text.wordnet import WordNet
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+WORDNET = Path("/usr/share/wordnet")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
 @app.command()
-def main(
+def convert(
     zips: Annotated[Path, typer.Argument(help="folder of zips: img/, ids/ and meta.json")],
     target: Annotated[Path, typer.Argument(help="gets a folder a set")],
     complete: Annotated[
@@ -23,18 +32,40 @@ def main(
     ] = "",
 ) -> None:
     """Turns every zip in ZIPS into a set in COCO's layout below TARGET."""
+    with _one_line_errors(), drawn_progress() as on_progress:
+        names = convert_zips(
+            zips,
+            target,
+            complete=[name for name in complete.split(",") if name],
+            on_progress=on_progress,
+        )
+    typer.echo(f"{target} has {len(names)} sets.")
+
+
+@app.command("held-out")
+def held_out(
+    root: Annotated[Path, typer.Argument(help="folder of sets in COCO's layout")],
+    target: Annotated[Path, typer.Argument(help="the list, a text file with a noun a line")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="of the nouns")] = 0.2,
+    wordnet: Annotated[Path, typer.Option(help="WordNet's folder, which knows nouns")] = WORDNET,
+) -> None:
+    """Chooses nouns that no training may learn, by their hashes, of what the split val shows."""
+    with _one_line_errors():
+        nouns = WordNet(wordnet).names()
+        photographs = Photographs(Settings(source="photographs", root=root), split="val")
+        names = choose_held_out(photographs, nouns=nouns, share=share)
+        with atomic_file(target) as file:
+            file.write("".join(f"{name}\n" for name in names).encode())
+    typer.echo(f"{target} holds {len(names)} nouns.")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
     try:
-        with drawn_progress() as on_progress:
-            names = convert_zips(
-                zips,
-                target,
-                complete=[name for name in complete.split(",") if name],
-                on_progress=on_progress,
-            )
+        yield
     except (OSError, SamClipError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"{target} has {len(names)} sets.")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,11 @@ def is_held_out(name: str, *, share: float) -> bool:
     The answer depends on the name alone, but for case and spaces: it is the same in every run, and
     whoever is held out at one share is so at every larger one.
     """
+    return hash_place(name) < share
+
+
+def hash_place(name: str) -> float:
+    """Where the hash of a name lies, from 0 to below 1: the share above which it is held out."""
     spelled = " ".join(name.lower().split())
     digest = hashlib.sha256(spelled.encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * _STEPS
+    return int.from_bytes(digest[:4], "big") / _STEPS

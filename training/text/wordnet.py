@@ -87,6 +87,10 @@ class WordNet:
         """Yields whatever is a kind of a synset, nearest first, each once; not itself."""
         yield from _walk(offset, lambda each: self.children.get(each, ()))
 
+    def names(self) -> frozenset[str]:
+        """Every noun, in lower case."""
+        return frozenset(name.lower() for each in self.synsets.values() for name in each.names)
+
     def visible(self) -> Iterator[Synset]:
         """Yields what a photograph can show."""
         return (synset for synset in self.synsets.values() if synset.file in VISIBLE)

@@ -158,11 +158,11 @@ def test_damaged_zips_are_named_and_leave_nothing(tmp_path: Path) -> None:
 
 def test_the_command_says_what_it_made_or_why_not(zips: Path, tmp_path: Path) -> None:
     sets = tmp_path / "sets"
-    done = CliRunner().invoke(app, [str(zips), str(sets), "--complete", "toys"])
+    done = CliRunner().invoke(app, ["convert", str(zips), str(sets), "--complete", "toys"])
     assert (done.exit_code, done.stdout) == (0, f"{sets} has 1 sets.\n")
     assert PhotographSet(sets / "toys").complete
-    done = CliRunner().invoke(app, [str(zips), str(sets), "--complete", "toys,none"])
+    done = CliRunner().invoke(app, ["convert", str(zips), str(sets), "--complete", "toys,none"])
     assert done.exit_code == 1
     assert done.stderr == f"error: there is no none.zip in {zips}, which is said to be complete\n"
-    done = CliRunner().invoke(app, [str(sets), str(sets)])
+    done = CliRunner().invoke(app, ["convert", str(sets), str(sets)])
     assert done.stderr == f"error: there is no zip of photographs in {sets}\n"
