@@ -153,8 +153,9 @@ class FoundationTeachers(Settings):
     """The paper's teachers, from their own packages and checkpoints.
 
     `clip` and `pretrained` are OpenCLIP's name and tag, or the path of a checkpoint; `sam` is one
-    of segment-anything's models, of the file `sam_checkpoint`. The two licences are of checkpoints
-    of your own; those of the published ones that are known need not be given.
+    of segment-anything's models, or `vit_t`, which is MobileSAM, of the file `sam_checkpoint`. The
+    two licences are of checkpoints of your own; those of the published ones that are known need
+    not be given.
     """
 
     kind: Literal["foundation"]

@@ -152,6 +152,31 @@ def relu(x: Tensor) -> Tensor:
     return x.relu()
 
 
+def relu6(x: Tensor) -> Tensor:
+    return F.relu6(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    return F.silu(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    return x.sigmoid()
+
+
+def upsample_bilinear(
+    x: Tensor,
+    scale_factor_height: Tensor,
+    scale_factor_width: Tensor,
+    align_corners: Tensor,
+    half_pixel_centers: Tensor | None = None,
+) -> Tensor:
+    _require(not align_corners, "upsample_bilinear that aligns corners")
+    _require(half_pixel_centers is None or bool(half_pixel_centers), "other pixels than half ones")
+    factors = (float(scale_factor_height), float(scale_factor_width))
+    return F.interpolate(x, scale_factor=factors, mode="bilinear")
+
+
 def _padding(pad_type: str, pad: Tensor, *, name: str) -> list[int]:
     """Torch's (left, right, top, bottom) for MIL's (top, bottom, left, right)."""
     _require(pad_type in ("valid", "custom"), f"{name} with pad_type {pad_type}")
@@ -225,6 +250,10 @@ def cast(x: Tensor, dtype: str) -> Tensor:
 
 def reduce_max(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
     return x.amax(dim=axes.tolist(), keepdim=bool(keep_dims))
+
+
+def reduce_mean(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
+    return x.mean(dim=axes.tolist(), keepdim=bool(keep_dims))
 
 
 def reduce_l2_norm(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
@@ -354,10 +383,10 @@ OPERATIONS: Mapping[str, Callable[..., Result]] = {
     function.__name__: function
     for function in (
         *(linear, matmul, conv, conv_transpose, avg_pool, max_pool, layer_norm),
-        *(softmax, gelu, relu),
+        *(softmax, gelu, relu, relu6, silu, sigmoid, upsample_bilinear),
         *(add, sub, mul, real_div, maximum, equal, not_equal, greater, greater_equal),
         *(sin, cos, select, cast),
-        *(reduce_max, reduce_l2_norm, reduce_argmax),
+        *(reduce_max, reduce_mean, reduce_l2_norm, reduce_argmax),
         *(reshape, transpose, expand_dims, squeeze, tile, concat, stack, split),
         *(slice_by_index, pad, gather),
         *(constexpr_affine_dequantize, constexpr_lut_to_dense),

@@ -61,12 +61,14 @@ def _is_half(node: Node) -> bool:
 
 def _spell_out(node: Node) -> None:
     """Writes out what torch leaves unsaid and coremltools does not know, or makes fp32."""
-    if len(node.args) != 2:
-        return
-    if node.target is aten.max_pool2d.default:
+    if node.target is aten.max_pool2d.default and len(node.args) == 2:
         node.args = (*node.args, node.args[1])  # the stride, if none is said, is the window's side
-    elif node.target is aten.clamp.default:
+    elif node.target is aten.clamp.default and len(node.args) == 2:
         node.target = aten.clamp_min.default  # without a largest number, which is fp32's
+    elif node.target is aten.hardtanh.default and node.args[1:] == (0.0, 6.0):
+        node.target, node.args = aten.relu6.default, node.args[:1]
+    elif node.target is aten.pad.default and node.args[2:] == ("constant", 0.0):
+        node.args = node.args[:2]
 
 
 def _keep_half(node: Node, *, graph: Graph) -> None:

@@ -29,8 +29,8 @@ def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
     """Rewrites a module in eval mode so that it has no BatchNorm; its answers stay.
 
     One that follows a convolution of the same submodule disappears in that one's weights. Another,
-    such as one in front of an attention, whose input is also a residual, becomes a scale and a
-    shift. The activation that timm keeps within a BatchNorm stays.
+    such as one in front of an attention, whose input is also a residual, becomes a convolution of
+    each channel by itself. The activation that timm keeps within a BatchNorm stays.
 
     Args:
         module: its parameters may be frozen; it must be nobody else's.
@@ -41,7 +41,7 @@ def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
         assert isinstance(norm, nn.BatchNorm2d)
         scale, shift = _scale_and_shift(norm)
         if conv is None:
-            linear: nn.Module = _Affine(scale, shift)
+            linear: nn.Module = _by_channel(scale, shift)
         else:
             bias = 0 if conv.bias is None else conv.bias
             conv.weight = nn.Parameter(conv.weight * scale.view(-1, 1, 1, 1))
@@ -91,17 +91,9 @@ def _owner(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-class _Affine(nn.Module):
-    """A scale and a shift of each channel of [B,C,H,W]."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("scale", scale.view(-1, 1, 1))
-        self.register_buffer("shift", shift.view(-1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps [B,C,H,W] to [B,C,H,W]."""
-        return x * self.scale + self.shift
+def _by_channel(scale: Tensor, shift: Tensor) -> nn.Conv2d:
+    """A scale [C] and a shift [C] of each channel, which no converter makes a BatchNorm again."""
+    conv = nn.Conv2d(len(scale), len(scale), kernel_size=1, groups=len(scale))
+    conv.weight.copy_(scale.view(-1, 1, 1, 1))
+    conv.bias.copy_(shift)  # type: ignore[union-attr]
+    return conv

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from samclip_sdk.modeling.clip_head import ClipHead
-from samclip_sdk.modeling.config import ImageEncoderConfig, ModelConfig, PyramidConfig
+from samclip_sdk.modeling.config import (
+    ImageEncoderConfig,
+    ModelConfig,
+    PyramidConfig,
+    TinyViTConfig,
+    ViTDetConfig,
+)
 from samclip_sdk.modeling.mask_decoder import MaskDecoder
 from samclip_sdk.modeling.prompt_encoder import PromptEncoder
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from samclip_sdk.modeling.text_encoder import TextEncoder
+from samclip_sdk.modeling.tiny_vit_encoder import TinyViTEncoder
 from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
 
+ImageEncoder: TypeAlias = ViTDetEncoder | PyramidEncoder | TinyViTEncoder
+
 _TIMM = "image_encoder.backbone."
-_POSITIONS = ("pos_embed", "rel_pos", "positional")
+_POSITIONS = ("pos_embed", "rel_pos", "positional", "attention_biases")
 
 
 class SamClipModel(nn.Module):
@@ -43,7 +53,7 @@ class SamClipModel(nn.Module):
     def start_clip_head(self) -> None:
         """Copies SAM's last block into each layer of the CLIP head (paper section 3.2).
 
-        A pyramid has no such block: its head keeps what it was drawn with.
+        Only SAM's own encoder has such a block; another's head keeps what it was drawn with.
         """
         if isinstance(self.image_encoder, ViTDetEncoder):
             last = self.image_encoder.blocks[-1].state_dict()
@@ -51,10 +61,14 @@ class SamClipModel(nn.Module):
                 block.load_state_dict(last)
 
 
-def _image_encoder(config: ImageEncoderConfig, *, out_chans: int) -> ViTDetEncoder | PyramidEncoder:
-    if isinstance(config, PyramidConfig):
-        return PyramidEncoder(config, out_chans=out_chans)
-    return ViTDetEncoder(config, out_chans=out_chans)
+def _image_encoder(config: ImageEncoderConfig, *, out_chans: int) -> ImageEncoder:
+    match config:
+        case PyramidConfig():
+            return PyramidEncoder(config, out_chans=out_chans)
+        case TinyViTConfig():
+            return TinyViTEncoder(config, out_chans=out_chans)
+        case ViTDetConfig():
+            return ViTDetEncoder(config, out_chans=out_chans)
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:

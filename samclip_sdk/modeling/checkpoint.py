@@ -25,6 +25,8 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
 
 _SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+# MobileSAM's files also hold a classifier for ImageNet, which its encoder never calls.
+_NOT_SAM = ("image_encoder.norm_head.", "image_encoder.head.")
 _CLIP_TEXT = (
     "token_embedding.",
     "positional_embedding",
@@ -124,12 +126,13 @@ def from_sam_and_clip(
 
     Args:
         config: sizes; must be those of the two sources.
-        sam: state dict of a segment-anything model (that of `sam_vit_b_01ec64.pth`).
+        sam: state dict of a segment-anything model (that of `sam_vit_b_01ec64.pth`), or of
+            MobileSAM (that of `mobile_sam.pt`).
         clip: an open_clip model with a text tower (`ViT-L-14` for the paper's config).
         seed: of the CLIP head's LayerNorm and MLP, which neither source has.
 
     Returns:
-        The model. The head's layers are copies of SAM's last block.
+        The model. The head's layers are copies of SAM's last block, if it has such blocks.
 
     Raises:
         BundleError: a tensor is missing or has another shape than `config` says.
@@ -141,8 +144,16 @@ def from_sam_and_clip(
 
 
 def load_sam(model: SamClipModel, sam: Mapping[str, Tensor]) -> None:
-    """Loads SAM's weights into `model`, its last block into each layer of the CLIP head."""
-    state = {name: tensor for name, tensor in sam.items() if name.startswith(_SAM_PARTS)}
+    """Loads SAM's weights, or MobileSAM's, into `model`, and starts its CLIP head.
+
+    Raises:
+        BundleError: a tensor is missing or has another shape than the model's.
+    """
+    state = {
+        name: tensor
+        for name, tensor in sam.items()
+        if name.startswith(_SAM_PARTS) and not name.startswith(_NOT_SAM)
+    }
     if _SAM_PE in state:
         state["mask_decoder.pe_layer.positional_encoding_gaussian_matrix"] = state[_SAM_PE]
     own = {name for name in model.state_dict() if name.startswith(_SAM_PARTS)}

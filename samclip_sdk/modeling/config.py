@@ -1,7 +1,7 @@
 """The merged model's configuration: one frozen tree, free of torch, kept in checkpoint and bundle.
 
-The presets are `VIT_B` (the paper's model, section 3), `TINY` (the embedded default) and `MOBILE`,
-whose image encoder is convolutional.
+The presets are `VIT_B` (the paper's model, section 3), `TINY` (the embedded default), `TINY_VIT`
+(MobileSAM's encoder), and `MOBILE`, `REPVIT` and `MOBILECLIP`, whose encoders are convolutional.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Stages: TypeAlias = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 
 class ViTDetConfig(_Config):
@@ -77,8 +80,54 @@ class PyramidConfig(_Config):
         return 32
 
 
-ImageEncoderConfig: TypeAlias = Annotated[ViTDetConfig | PyramidConfig, Field(discriminator="kind")]
-"""The two kinds of image encoder, alike from outside."""
+class TinyViTConfig(_Config):
+    """MobileSAM's image encoder: the values of each of TinyViT's four stages.
+
+    The first stage is convolutional: its heads and window mean nothing. The position tables of the
+    CLIP head's layers are stored for `image_size_px`; those layers have the last stage's heads.
+    """
+
+    kind: Literal["tiny_vit"] = "tiny_vit"
+    image_size_px: int = Field(default=1024, gt=0)
+    patch_size: Literal[16] = 16
+    embed_dims: Stages = (64, 128, 160, 320)
+    depths: Stages = (2, 2, 6, 2)
+    stage_heads: Stages = (2, 4, 5, 10)
+    window_sizes: Stages = (7, 7, 14, 7)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> TinyViTConfig:
+        for width, heads in zip(self.embed_dims, self.stage_heads, strict=True):
+            if width % heads:
+                raise ValueError(f"embed_dims has {width}, no multiple of its {heads} heads")
+        return self
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of image_tokens."""
+        return self.embed_dims[-1]
+
+    @property
+    def num_heads(self) -> int:
+        """Heads of the CLIP head's layers."""
+        return self.stage_heads[-1]
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side at `image_size_px`."""
+        return self.image_size_px // self.patch_size
+
+    @property
+    def resolution_step(self) -> int:
+        """What a resolution must be a multiple of, in pixels."""
+        return self.patch_size
+
+
+ImageEncoderConfig: TypeAlias = Annotated[
+    ViTDetConfig | PyramidConfig | TinyViTConfig, Field(discriminator="kind")
+]
+"""The kinds of image encoder, alike from outside."""
 
 
 class ClipHeadConfig(_Config):
@@ -200,4 +249,35 @@ MOBILE = ModelConfig(
     text_encoder=TINY.text_encoder,
 )
 
-PRESETS = {"vit_b": VIT_B, "tiny": TINY, "mobile": MOBILE}
+# Small backbones whose published weights are not free for every use, or in no package: for owners.
+REPVIT = MOBILE.model_copy(
+    update={"name": "samclip-repvit", "image_encoder": PyramidConfig(backbone="repvit_m1_1")}
+)
+MOBILECLIP = MOBILE.model_copy(
+    update={
+        "name": "samclip-mobileclip",
+        "image_encoder": PyramidConfig(
+            backbone="fastvit_mci0",
+            pixel_mean=(0.0, 0.0, 0.0),
+            pixel_std=(255.0, 255.0, 255.0),
+        ),
+    }
+)
+
+# MobileSAM's encoder and decoder; the text encoder is that of OpenCLIP's ViT-B-16.
+TINY_VIT = ModelConfig(
+    name="samclip-tiny-vit",
+    embed_dim=512,
+    image_encoder=TinyViTConfig(),
+    clip_head=ClipHeadConfig(token_pooling={1024: 2}),
+    text_encoder=TextEncoderConfig(width=512, num_heads=8, embedding_width=512),
+)
+
+PRESETS = {
+    "vit_b": VIT_B,
+    "tiny": TINY,
+    "mobile": MOBILE,
+    "tiny_vit": TINY_VIT,
+    "repvit": REPVIT,
+    "mobileclip": MOBILECLIP,
+}

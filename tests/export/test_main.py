@@ -56,7 +56,7 @@ def test_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
         ("random:tiny", ["--coreml", "bf16"], "use fp32, fp16, int8, palette6"),
         ("random:tiny", ["--onnx", "fp16", "--onnx", "fp16"], "fp16 is asked for twice"),
         ("random:tiny", ["--resolution", "33"], "resolution 33 is not"),
-        ("random:huge", [], "there is no preset huge; known are mobile, tiny, vit_b"),
+        ("random:huge", [], "there is no preset huge; known are mobile, mobileclip, repvit, tiny"),
         ("CONFIG", [], "the checkpoint CONFIG cannot be loaded: "),
         ("OUT", [], "OUT is not a checkpoint folder: it has no model.safetensors"),
     ],

@@ -130,7 +130,7 @@ def test_damaged_calibration_is_refused(checkpoint: Path, damage: str) -> None:
 
 
 def test_names_of_sources() -> None:
-    with pytest.raises(BundleError, match="known are mobile, tiny, vit_b"):
+    with pytest.raises(BundleError, match="known are mobile, mobileclip, repvit, tiny"):
         find_source("random:huge")
     with pytest.raises(BundleError, match="not a checkpoint folder"):
         find_source("nowhere")

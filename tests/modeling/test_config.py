@@ -79,7 +79,7 @@ PYRAMID = {"kind": "pyramid", "backbone": "x", "image_size_px": 64}
             "the last layer must be global",
         ),
         ({"image_encoder": {"image_size_px": 1024}}, "using discriminator 'kind'"),
-        ({"image_encoder": {"kind": "resnet"}}, "'vit_det', 'pyramid'"),
+        ({"image_encoder": {"kind": "resnet"}}, "'vit_det', 'pyramid', 'tiny_vit'"),
         ({"image_encoder": {"kind": "pyramid"}}, "backbone"),
         ({"image_encoder": {**PYRAMID, "patch_size": 8}}, "patch_size"),
         ({"image_encoder": {**PYRAMID, "pixel_std": (1, 0, 1)}}, "pixel_std"),

@@ -6,11 +6,12 @@ import sys
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PyramidConfig
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
+from tests.batch_norms import batch_norms, draw_batch_norms
 from tests.student import STUDENT
 
 BACKBONE = "test_efficientnet"  # timm's own smallest: 80,000 parameters
@@ -21,22 +22,13 @@ def new_encoder(backbone: str = BACKBONE, *, seed: int = 0) -> PyramidEncoder:
     torch.manual_seed(seed)
     config = PyramidConfig(image_size_px=64, backbone=backbone, embed_dim=32)
     encoder = PyramidEncoder(config, out_chans=16).eval()
-    for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean = 0.1 * torch.randn(module.num_features)
-            module.running_var = torch.rand(module.num_features) + 0.5
-            module.weight = 1 + 0.2 * torch.randn(module.num_features)
-            module.bias = 0.1 * torch.randn(module.num_features)
+    draw_batch_norms(encoder, seed=seed)
     return encoder
 
 
 def image(side: int, *, batch: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     return torch.randint(0, 256, (batch, 3, side, side), generator=generator, dtype=torch.uint8)
-
-
-def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
-    return [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
 
 
 @pytest.mark.parametrize("side", [32, 64, 96, 288])

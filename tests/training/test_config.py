@@ -75,6 +75,16 @@ def test_vit_b_is_the_papers_recipe() -> None:
     assert joint.teachers.pretrained == "datacomp_xl_s13b_b90k"
 
 
+def test_tiny_vit_is_trained_as_vit_b_is() -> None:
+    """By the same recipe, from other teachers; the smaller model keeps what it computes."""
+    for name in ("stage1", "stage2", "stage3"):
+        ours, papers = (load_stage(find_config(each), name) for each in ("tiny_vit", "vit_b"))
+        assert isinstance(ours, DistillConfig)
+        assert (ours.teachers.sam, ours.teachers.clip) == ("vit_t", "ViT-B-16")
+        changes = {"teachers": ours.teachers, "grad_checkpointing": False}
+        assert ours == papers.model_copy(update=changes)
+
+
 @pytest.mark.parametrize(
     ("stage", "override", "message"),
     [

@@ -13,6 +13,7 @@ from training.config import Optimisation
 from training.errors import TrainingError
 
 _BETAS = (0.9, 0.98)
+_POSITIONS = ("pos", "attention_biases")
 
 
 def build_optimizer(
@@ -48,7 +49,7 @@ def _groups(
     """A part's matrices, its other weights, and what is not decayed."""
     matrices, weights, plain = [], [], []
     for key, parameter in part.named_parameters():
-        if parameter.ndim < 2 or "pos" in key:
+        if parameter.ndim < 2 or any(word in key for word in _POSITIONS):
             plain.append(parameter)
         elif (
             settings.optimizer == "muon"

@@ -11,8 +11,13 @@ from pathlib import Path
 from samclip_sdk.bundle.manifest import NOT_STATED
 from training.config import FoundationTeachers
 
-# segment-anything's own files, by their names.
-_SAM_FILES = ("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth")
+# segment-anything's own files and MobileSAM's, by their names.
+_SAM_FILES = (
+    "sam_vit_b_01ec64.pth",
+    "sam_vit_l_0b3195.pth",
+    "sam_vit_h_4b8939.pth",
+    "mobile_sam.pt",
+)
 _SAM = "Apache-2.0"
 
 # OpenCLIP's tags by their beginnings: those that OpenCLIP trained itself, and MetaCLIP's. OpenAI

@@ -1,4 +1,7 @@
-"""The paper's teachers: OpenCLIP and segment-anything, from their own packages and checkpoints."""
+"""The paper's teachers: OpenCLIP and segment-anything, from their own packages and checkpoints.
+
+MobileSAM's authors publish no package: its checkpoint is read into our model of the same sizes.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,15 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.errors import one_line
+from samclip_sdk.errors import BundleError, one_line
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import load_sam
+from samclip_sdk.modeling.config import ModelConfig
 from training.errors import TrainingError
+from training.teachers.small import SmallSam
+
+MOBILE_SAM = "vit_t"
+"""MobileSAM's own name of its model."""
 
 _BOX_CORNER = 2  # label of a box's top-left corner; the bottom-right one's is the next
 
@@ -144,13 +154,14 @@ def load_open_clip(name: str, pretrained: str) -> OpenClip:
 
 
 def check_segment_anything(name: str, checkpoint: Path) -> None:
-    """Looks for one of segment-anything's models, and for the file of its weights.
+    """Looks for one of segment-anything's models or MobileSAM, and for the file of its weights.
 
     Raises:
         TrainingError: there is no such model or file.
     """
-    if name not in sam_model_registry:
-        raise TrainingError(f"segment-anything has no {name!r}: {', '.join(sam_model_registry)}")
+    if name not in (*sam_model_registry, MOBILE_SAM):
+        known = f"{', '.join(sam_model_registry)}; {MOBILE_SAM} is MobileSAM"
+        raise TrainingError(f"segment-anything has no {name!r}: {known}")
     if not checkpoint.is_file():
         raise TrainingError(
             f"there is no SAM checkpoint {checkpoint}: put segment-anything's file there, or say "
@@ -170,3 +181,18 @@ def load_segment_anything(name: str, checkpoint: Path) -> SegmentAnything:
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{checkpoint} is not a {name}: {one_line(error)}") from error
     return SegmentAnything(model).eval().requires_grad_(False)
+
+
+def load_mobile_sam(config: ModelConfig, checkpoint: Path) -> SmallSam:
+    """Loads MobileSAM's checkpoint, `mobile_sam.pt`, into the SAM parts of a model.
+
+    Raises:
+        TrainingError: there is no such file, or its weights are of other sizes than `config` says.
+    """
+    check_segment_anything(MOBILE_SAM, checkpoint)
+    model = build_model(config)
+    try:
+        load_sam(model, torch.load(checkpoint, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, BundleError) as error:
+        raise TrainingError(f"{checkpoint} is not MobileSAM's: {one_line(error)}") from error
+    return SmallSam(model).eval().requires_grad_(False)

@@ -17,8 +17,10 @@ from training.config import ClipTeacherConfig, FoundationTeachers
 from training.errors import TrainingError
 from training.teachers.licences import teacher_licences
 from training.teachers.pretrained import (
+    MOBILE_SAM,
     OpenClip,
     SegmentAnything,
+    load_mobile_sam,
     load_open_clip,
     load_segment_anything,
 )
@@ -130,8 +132,10 @@ class FoundationPair:
         return clip
 
     @cached_property
-    def sam(self) -> SegmentAnything:
-        """The segment-anything model."""
+    def sam(self) -> SegmentAnything | SmallSam:
+        """The segment-anything model, or MobileSAM."""
+        if self.teachers.sam == MOBILE_SAM:
+            return load_mobile_sam(self.model, self.teachers.sam_checkpoint)
         return load_segment_anything(self.teachers.sam, self.teachers.sam_checkpoint)
 
     @property
@@ -141,7 +145,7 @@ class FoundationPair:
 
     def stage0(self, *, seed: int) -> SamClipModel:
         """As `from_sam_and_clip` has it."""
-        state = self.sam.model.state_dict()
+        state = {name.removeprefix("model."): x for name, x in self.sam.state_dict().items()}
         return from_sam_and_clip(self.model, sam=state, clip=self.clip.model, seed=seed)
 
     def provenance(self) -> dict[str, Any]:

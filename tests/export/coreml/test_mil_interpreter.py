@@ -170,6 +170,17 @@ CASES = [
     unary("gelu", F.gelu, mode="EXACT"),
     unary("gelu", lambda x: F.gelu(x, approximate="tanh"), mode="TANH_APPROXIMATION"),
     unary("relu", torch.relu),
+    unary("relu6", lambda x: x.clamp(0, 6)),
+    unary("silu", lambda x: x * x.sigmoid()),
+    unary("sigmoid", torch.sigmoid),
+    Case(
+        "upsample_bilinear",
+        lambda mb, x: mb.upsample_bilinear(
+            x=x, scale_factor_height=2.0, scale_factor_width=3.0, align_corners=False
+        ),
+        {"x": IMAGE},
+        lambda x: F.interpolate(x, scale_factor=(2.0, 3.0), mode="bilinear"),
+    ),
     binary("add", torch.add, b=noise(3, 1)),
     binary("add", torch.add, a=INTEGERS, b=INTEGERS[:1]),
     binary("sub", torch.sub),
@@ -190,6 +201,7 @@ CASES = [
     ),
     unary("cast", lambda x: x.to(torch.int32), dtype="int32"),
     unary("reduce_max", lambda x: x.amax((0, 2)), axes=[0, 2], keep_dims=False),
+    unary("reduce_mean", lambda x: x.mean((0, 2)), axes=[0, 2], keep_dims=False),
     unary("reduce_l2_norm", lambda x: x.norm(dim=1, keepdim=True), axes=[1], keep_dims=True),
     unary("reduce_argmax", lambda x: x.argmax(1).int(), axis=1, keep_dims=False),
     unary("reshape", lambda x: x.reshape(4, 6), shape=[4, -1]),

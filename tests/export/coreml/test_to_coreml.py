@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
@@ -190,6 +191,26 @@ def test_numbers_and_divisions_stay_in_half(tmp_path: Path) -> None:
     full = [step.kind for step in interpreter._steps if step.outputs[0].dtype == torch.float32]
     # The division, by a constant, which coremltools makes a product; the casts around it and out.
     assert sorted(full) == ["cast", "cast", "mul"]
+    feed = {"text_embeddings": np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)}
+    assert error(interpreter.predict(feed), expected=graph.reference(feed)) < 5e-3
+
+
+class PaddedAndClipped(nn.Module):
+    """As EfficientNet-Lite has it: zeros on two sides, and values up to six."""
+
+    def forward(self, text_embeddings: Tensor) -> Tensor:
+        return F.relu6(F.pad(8 * text_embeddings, (0, 1, 0, 2), value=0.0) + 1)[:2, :8]
+
+
+def test_zeros_and_clipping_stay_in_half(tmp_path: Path) -> None:
+    graph = _toy(PaddedAndClipped(), shape=(2, 8))
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    program = halve(program, pinned=frozenset())
+    path = tmp_path / "toy.mlpackage"
+    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
+    interpreter = MilInterpreter(path)
+    full = [step.kind for step in interpreter._steps if step.outputs[0].dtype == torch.float32]
+    assert full == ["cast"]  # the one of the output
     feed = {"text_embeddings": np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)}
     assert error(interpreter.predict(feed), expected=graph.reference(feed)) < 5e-3
 

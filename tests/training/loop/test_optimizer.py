@@ -20,6 +20,7 @@ class Part(nn.Module):
         self.token_embedding = nn.Embedding(5, 4)
         self.pos_embed = nn.Parameter(torch.zeros(1, 2, 2, 4))
         self.rel_pos_h = nn.Parameter(torch.zeros(7, 4))
+        self.attention_biases = nn.Parameter(torch.zeros(2, 9))
 
 
 def settings(**changes: object) -> Optimisation:
@@ -39,7 +40,10 @@ def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
     decays = {group["weight_decay"]: names(part, group) for group in adamw.param_groups}
     assert decays == {
         0.05: {"hidden.weight", "conv.weight", "token_embedding.weight"},
-        0.0: {"hidden.bias", "conv.bias", "norm.weight", "norm.bias", "pos_embed", "rel_pos_h"},
+        0.0: {
+            *("hidden.bias", "conv.bias", "norm.weight", "norm.bias"),
+            *("pos_embed", "rel_pos_h", "attention_biases"),
+        },
     }
 
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
-from samclip_sdk.modeling.config import MaskDecoderConfig
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import MaskDecoderConfig, TinyViTConfig
 from tests.parity.reference import (
     build_clip,
     build_sam,
@@ -19,17 +20,31 @@ from tests.parity.reference import (
     relative_error,
     small_config,
 )
+from tests.student import STUDENT
+from training.config import FoundationTeachers
 from training.errors import TrainingError
 from training.teachers.pretrained import (
     OpenClip,
     SegmentAnything,
+    load_mobile_sam,
     load_open_clip,
     load_segment_anything,
 )
 from training.teachers.small import SmallSam
+from training.teachers.teacher_pair import FoundationPair
 
 CONFIG = small_config(
     image_size_px=128, mask_decoder=MaskDecoderConfig(embed_dim=64, num_heads=4, mlp_dim=64)
+)
+MOBILE_SAM_CONFIG = STUDENT.model_copy(
+    update={
+        "image_encoder": TinyViTConfig(
+            image_size_px=64,
+            embed_dims=(8, 16, 24, 32),
+            depths=(1, 1, 1, 1),
+            stage_heads=(1, 2, 2, 4),
+        )
+    }
 )
 # Two images, three prompts each: two points, a box, a box with a point; a point, twice a box.
 COORDS = torch.tensor(
@@ -106,12 +121,47 @@ def test_open_clip_embeds_as_its_own_preprocessing_has_it() -> None:
         assert relative_error(teacher.embed_images(pil_to_tensor(side)[None]), exact) < 1e-5
 
 
+def test_mobile_sams_checkpoint_is_read_with_its_unused_classifier(tmp_path: Path) -> None:
+    state = {
+        name: 0.1 + tensor if tensor.is_floating_point() else tensor
+        for name, tensor in SmallSam(build_model(MOBILE_SAM_CONFIG, seed=3)).state_dict().items()
+    }
+    file = {"image_encoder.head.weight": torch.zeros(1000, 32)} | state
+    file.pop("mask_decoder.pe_layer.positional_encoding_gaussian_matrix")
+    torch.save(file, tmp_path / "mobile_sam.pt")
+    teacher = load_mobile_sam(MOBILE_SAM_CONFIG, tmp_path / "mobile_sam.pt")
+    assert not teacher.training
+    assert not any(each.requires_grad for each in teacher.parameters())
+    for name, tensor in teacher.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    pair = FoundationPair(
+        MOBILE_SAM_CONFIG,
+        FoundationTeachers(
+            kind="foundation",
+            clip="x",
+            pretrained="x",
+            sam="vit_t",
+            sam_checkpoint=tmp_path / "mobile_sam.pt",
+        ),
+    )
+    assert isinstance(pair.sam, SmallSam)
+    assert pair.licences()["sam"] == "Apache-2.0"
+
+
+def test_another_checkpoint_is_not_mobile_sams(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
+    with pytest.raises(TrainingError, match=r"other\.pt is not MobileSAM's: .*is missing"):
+        load_mobile_sam(MOBILE_SAM_CONFIG, tmp_path / "other.pt")
+    with pytest.raises(TrainingError, match=r"there is no SAM checkpoint .*none\.pt"):
+        load_mobile_sam(MOBILE_SAM_CONFIG, tmp_path / "none.pt")
+
+
 def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no weights 'nonesuch' of ViT-B-32.*tags are openai"):
         load_open_clip("ViT-B-32", "nonesuch")
     with pytest.raises(TrainingError, match="OpenCLIP has no model 'ViT-Z'"):
         load_open_clip("ViT-Z", "openai")
-    with pytest.raises(TrainingError, match=r"segment-anything has no 'vit_x': .*vit_b"):
+    with pytest.raises(TrainingError, match=r"has no 'vit_x': .*vit_b.*; vit_t is MobileSAM"):
         load_segment_anything("vit_x", tmp_path)
     with pytest.raises(TrainingError, match="no SAM checkpoint"):
         load_segment_anything("vit_b", tmp_path / "missing.pth")

@@ -1,0 +1,146 @@
+"""Convolutional image encoders on every runtime: what is exported has no BatchNorm left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.coreml.mil_interpreter import MilInterpreter
+from export.coreml.to_coreml import bucket_example, to_coreml
+from export.graphs import Graph, build_graphs
+from export.precision.activation_ranges import collect_ranges
+from export.precision.mixed_precision import contract_operations, halve
+from export.precision.quantized_layers import insert_pairs
+from export.program import export_program
+from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.config import PRESETS, PyramidConfig
+from samclip_sdk.runtimes.openvino import OpenVINOSession
+from samclip_sdk.runtimes.ort import OrtSession
+from samclip_sdk.runtimes.trt_cuda import Gpu
+from samclip_sdk.runtimes.trt_engine import build_engine
+from samclip_sdk.session import GraphFile, Session
+from tests.batch_norms import batch_norms, draw_batch_norms
+from tests.coreml_packages import METADATA, error
+from tests.student import STUDENT
+
+GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
+SIDE_PX = 64
+SMALL = STUDENT.model_copy(
+    update={"image_encoder": PyramidConfig(backbone="test_efficientnet", image_size_px=SIDE_PX)}
+)
+
+
+def picture() -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (1, 3, SIDE_PX, SIDE_PX)).astype(np.uint8)
+
+
+def encoder_graph(model: SamClipModel) -> Graph:
+    (found,) = (
+        each for each in build_graphs(model, resolutions=[SIDE_PX]) if each.part == "image_encoder"
+    )
+    return found
+
+
+def run_in_coreml(
+    graph: Graph, path: Path, *, precision: str
+) -> tuple[dict[str, NDArray[np.float32]], set[str]]:
+    """The outputs for the picture, and the kinds of operations."""
+    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
+    interpreter = MilInterpreter(path)
+    found = interpreter.predict({"image": Image.fromarray(picture()[0].transpose(1, 2, 0))})
+    return found, {step.kind for step in interpreter._steps}
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    model = build_model(SMALL, seed=1)
+    draw_batch_norms(model, seed=2)
+    return encoder_graph(model)
+
+
+def test_no_batch_norm_is_left_in_onnx(graph: Graph, tmp_path: Path) -> None:
+    assert batch_norms(graph.eager)
+    path = tmp_path / "encoder.onnx"
+    write_onnx(graph, path, precision="fp32")
+    session = OrtSession(path, spec=graph.contract())
+    found = session.run({"image": picture()})
+    session.close()
+    assert error(found, expected=graph.reference({"image": picture()})) < 1e-5
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 1e-2)])
+def test_no_batch_norm_is_left_in_coreml(
+    graph: Graph, tmp_path: Path, precision: str, bound: float
+) -> None:
+    found, kinds = run_in_coreml(graph, tmp_path / "encoder.mlpackage", precision=precision)
+    assert "conv" in kinds
+    assert "batch_norm" not in kinds
+    assert error(found, expected=graph.reference({"image": picture()})) < bound
+
+
+CONVOLUTIONAL = [name for name, each in PRESETS.items() if each.image_encoder.kind != "vit_det"]
+
+
+@pytest.fixture(scope="module", params=CONVOLUTIONAL)
+def encoder(request: pytest.FixtureRequest) -> Graph:
+    """A preset's image encoder at a small resolution, with random weights."""
+    preset = PRESETS[request.param].image_encoder.model_copy(update={"image_size_px": SIDE_PX})
+    model = build_model(STUDENT.model_copy(update={"image_encoder": preset}), seed=1)
+    draw_batch_norms(model, seed=2)
+    return encoder_graph(model)
+
+
+def write_onnx(graph: Graph, path: Path, *, precision: str) -> None:
+    """In the precisions of a bundle; int8 with every layer that can be in int8."""
+    program = graph.trace()
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    model = to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
+    if precision == "int8":
+        ranges = collect_ranges(model, graph=graph.name, feeds=[{"image": picture()}])
+        model = insert_pairs(model, layers=list(ranges), ranges=ranges)
+    assert not data_dependent_operators(model)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph}
+    ir.save(model, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 5e-2), ("int8", None)])
+def test_a_presets_encoder_in_onnx(
+    encoder: Graph, tmp_path: Path, precision: str, bound: float | None
+) -> None:
+    """On onnxruntime, OpenVINO and, as far as it goes without a GPU, TensorRT."""
+    path, spec = tmp_path / "encoder.onnx", encoder.contract()
+    write_onnx(encoder, path, precision=precision)
+    expected = encoder.reference({"image": picture()})
+    sessions: list[Session] = [OrtSession(path, spec=spec)]
+    if precision != "fp16":  # which OpenVINO gets as fp32, with a plan of its own
+        sessions.append(OpenVINOSession(GraphFile(path, precision=precision), spec=spec))
+    for session in sessions:
+        found = session.run({"image": picture()})
+        session.close()
+        if bound is None:  # random weights are worth nothing in int8: it runs
+            assert all(np.isfinite(each).all() for each in found.values())
+        else:
+            assert error(found, expected=expected) < bound
+    assert len(build_engine(path, spec=spec, gpu=GPU)) > 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 5e-2)])
+def test_a_presets_encoder_in_coreml(
+    encoder: Graph, tmp_path: Path, precision: str, bound: float
+) -> None:
+    found, kinds = run_in_coreml(encoder, tmp_path / "encoder.mlpackage", precision=precision)
+    assert "batch_norm" not in kinds
+    assert error(found, expected=encoder.reference({"image": picture()})) < bound
