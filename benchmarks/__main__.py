@@ -10,15 +10,20 @@ import logging
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from benchmarks import encoder_cost
 from benchmarks.artifacts.command import artifacts
 from benchmarks.command import Output, Write, measurement, one_line_errors
+from benchmarks.encoder_cost import EncoderCosts, find_presets
 from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
 from benchmarks.speed.command import compare, speed
 from benchmarks.training_cost import TrainingCost, render
+
+Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
@@ -58,6 +63,35 @@ def training_cost(
             **measured.run(),
         )
         measured.finish(found, render(found))
+
+
+@app.command()
+def encoders(
+    preset: Annotated[list[str] | None, typer.Argument(help="all if none is given")] = None,
+    resolution: Sizes = [512, 1024],  # noqa: B006, as typer takes it
+    threads: Annotated[int, typer.Option(help="onnxruntime's; its own choice if 0", min=0)] = 0,
+    rounds: Annotated[int, typer.Option(help="each opens every encoder afresh", min=1)] = 3,
+    seconds: Annotated[float, typer.Option(help="to time an encoder for, in a round", min=0)] = 2.0,
+    count_only: Annotated[bool, typer.Option("--count-only", help="time nothing")] = False,
+    output: Output = None,
+    write: Write = False,
+) -> None:
+    """Counts parameters and operations of the presets' image encoders, and times them.
+
+    With random weights, in fp32 on onnxruntime. The machine should be idle.
+    """
+    with measurement("encoders", output=output, write=write) as measured:
+        # Only here: they need torch and all that exporting needs.
+        from benchmarks.speed.encoders import Rounds, measure_encoders
+
+        presets = find_presets(preset or ())
+        timing = None if count_only else Rounds(rounds=rounds, seconds=seconds, threads=threads)
+        with Console(stderr=True).status("counting") as status:
+            found = measure_encoders(
+                presets, resolutions=resolution, timing=timing, say=status.update
+            )
+        record = EncoderCosts(threads=threads, encoders=tuple(found), **measured.run())
+        measured.finish(record, encoder_cost.render(record))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import training_cost
+from benchmarks import encoder_cost, training_cost
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
@@ -40,6 +40,7 @@ def render_pages(root: Path) -> dict[str, str]:
     speed = read_record(Speed, folder / "speed.json")
     artifacts = read_record(artifacts_record.Artifacts, folder / "artifacts.json")
     cost = read_record(training_cost.TrainingCost, folder / "training_cost.json")
+    encoders = read_record(encoder_cost.EncoderCosts, folder / "encoders.json")
     paper = read_record(Results, folder / "paper.json")
     quality = read_record(quality_record.Quality, folder / "quality.json")
     card = {"quality": quality_record.render(quality)}
@@ -51,6 +52,7 @@ def render_pages(root: Path) -> dict[str, str]:
         f"{RECORDS}/speed.md": speed_report.render(speed),
         f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},
         f"{RECORDS}/training_cost.md": {"training_cost": training_cost.render(cost)},
+        "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
     }
     found = {

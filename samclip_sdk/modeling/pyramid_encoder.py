@@ -101,7 +101,7 @@ class PyramidEncoder(nn.Module):
 
         folded = copy.deepcopy(self).eval()
         folded.backbone = reparameterize_model(folded.backbone, inplace=True)
-        fold_batch_norm(folded.backbone, example=torch.zeros(1, 3, 64, 64))
+        fold_batch_norm(folded.backbone, example=self.pixel_mean.new_zeros(1, 3, 64, 64))
         return folded
 
     def train(self, mode: bool = True) -> PyramidEncoder:

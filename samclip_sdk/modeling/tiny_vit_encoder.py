@@ -90,7 +90,7 @@ class TinyViTEncoder(nn.Module):
     def at_resolution(self, resolution: int) -> TinyViTEncoder:
         """Returns a copy for export, with BatchNorm folded. It runs at any other resolution too."""
         folded = copy.deepcopy(self).eval()
-        fold_batch_norm(folded, example=torch.zeros(1, 3, 64, 64))
+        fold_batch_norm(folded, example=self.pixel_mean.new_zeros(1, 3, 64, 64))
         return folded
 
     def train(self, mode: bool = True) -> TinyViTEncoder:

@@ -113,5 +113,5 @@ def test_a_page_without_a_place_is_refused(page: str) -> None:
 def test_every_page_has_a_record() -> None:
     shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
     records = {path.stem for path in (ROOT / RECORDS).glob("*.json")}
-    assert shown == records
+    assert shown | {"encoders"} == records  # whose table is a part of docs/performance.md
     assert pages.RECORDS.is_relative_to("docs")
