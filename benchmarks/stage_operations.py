@@ -95,6 +95,7 @@ def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> Di
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
             dense_weight=settings.dense_weight,
+            cell_weight=settings.cell_weight,
             validation=Joined({}),
             classes=None,
         )

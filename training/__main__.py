@@ -14,6 +14,7 @@ from samclip_sdk.errors import SamClipError
 from samclip_sdk.runtimes.options import OnProgress
 from training.config import (
     CalibrateConfig,
+    ClassifierClipConfig,
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
@@ -168,6 +169,8 @@ def _run(
             stages.train_sam_teacher(settings, run, fabric)
         case TextTeacherConfig():
             make_text_teacher(settings, run, embed_dim=model.embed_dim, on_progress=on_progress)
+        case ClassifierClipConfig():
+            stages.train_classifier_clip(settings, run, fabric)
         case EmbeddingsConfig():
             stages.embed(settings, fabric)
             result = settings.folder

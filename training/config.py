@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from training.data_config import (
     CaptionedPictures,
+    LabelledPhotographs,
     MixedPictures,
     MixedScenes,
     PhotographPictures,
@@ -97,11 +98,16 @@ class ClipTeacherConfig(Settings):
 class SamTeacherConfig(Settings):
     """The small SAM: the merged model's own SAM parts, trained on true masks.
 
-    `starts_from` is as of the small CLIP.
+    `starts_from` is as of the small CLIP. Otherwise `backbone` gives the image encoder's backbone
+    published weights, and `prompts_from` is the folder of a trained SAM teacher whose prompt
+    encoder and mask decoder, of the same sizes, are a better start than random ones: a decoder
+    answers boxes with nothing for long if it learns everything anew.
     """
 
     task: Literal["sam_teacher"]
     starts_from: Path | None = None
+    backbone: Literal["efficientnet_lite2"] | None = None
+    prompts_from: Path | None = None
     optimisation: Optimisation
     scenes: Annotated[
         Annotated[Scenes, Tag("composed")]
@@ -113,6 +119,12 @@ class SamTeacherConfig(Settings):
             custom_error_message="source must be composed, photographs or mixed",
         ),
     ]
+
+    @model_validator(mode="after")
+    def _check(self) -> SamTeacherConfig:
+        if self.starts_from and (self.backbone or self.prompts_from):
+            raise ValueError("starts_from brings all weights: leave out backbone and prompts_from")
+        return self
 
 
 class TextTeacherConfig(Settings):
@@ -143,6 +155,24 @@ class TextTeacherConfig(Settings):
     seed: int = 0
 
 
+class ClassifierClipConfig(Settings):
+    """The CLIP teacher of photographs: EfficientNet-Lite2's classifier, and a head for its cells.
+
+    The head is taught by the names of labelled `photographs`, in the words of `template`, as the
+    text teacher of the run `text_teacher` embeds them; `classes` tells whether cells are told from
+    the names of ImageNet's classes, too. Whole pictures are embedded at `resolution`.
+    """
+
+    task: Literal["classifier_clip"]
+    optimisation: Optimisation
+    photographs: LabelledPhotographs
+    text_teacher: str = "text_teacher"
+    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
+    classes: bool = True
+    resolution: int = Field(default=260, gt=0)
+    hidden_dim: int = Field(default=512, gt=0)
+
+
 class SmallTeachers(Settings):
     """The small CLIP and the small SAM that the same config trains."""
 
@@ -167,7 +197,22 @@ class FoundationTeachers(Settings):
     sam_licence: str | None = Field(default=None, min_length=1)
 
 
-Teachers = Annotated[SmallTeachers | FoundationTeachers, Field(discriminator="kind")]
+class PhotographTeachers(Settings):
+    """The teachers of photographs that the same config trains, and its text encoder.
+
+    They are results of the stages of these names: a `ClassifierClip`, a small SAM, and the text
+    encoder that the student inherits.
+    """
+
+    kind: Literal["photographs"]
+    clip: str = "classifier_clip"
+    sam: str = "sam_teacher"
+    text_encoder: str = "text_encoder"
+
+
+Teachers = Annotated[
+    SmallTeachers | FoundationTeachers | PhotographTeachers, Field(discriminator="kind")
+]
 
 
 class DistillConfig(Settings):
@@ -176,9 +221,10 @@ class DistillConfig(Settings):
     `sam_weight` is lambda; 0 leaves the scenes' masks out. `region_weight` is of the region
     distillation, which is ours: the CLIP head's features in a box of a scene against the
     teacher's embedding of that crop, pooled (`region_weight`) and patch by patch (`dense_weight`,
-    which needs the other). The paper's own loss has 0. `grad_checkpointing` computes the backbone's
-    layers again on the way back, for memory. `starts_from` is an earlier stage, or "teachers" for
-    stage 0: SAM's weights and a CLIP head of copies.
+    which needs the other). `cell_weight`, ours too, is of every cell of the pictures against a CLIP
+    teacher that tells of cells. The paper's own loss has 0 of these. `grad_checkpointing` computes
+    the backbone's layers again on the way back, for memory. `starts_from` is an earlier stage, or
+    "teachers" for stage 0: SAM's weights and a CLIP head of copies.
     """
 
     task: Literal["distill"]
@@ -195,6 +241,7 @@ class DistillConfig(Settings):
     sam_weight: float = Field(default=10.0, ge=0)
     region_weight: float = Field(default=0.0, ge=0)
     dense_weight: float = Field(default=0.0, ge=0)
+    cell_weight: float = Field(default=0.0, ge=0)
     starts_from: str
 
     @model_validator(mode="after")
@@ -263,6 +310,7 @@ StageConfig = Annotated[
     ClipTeacherConfig
     | SamTeacherConfig
     | TextTeacherConfig
+    | ClassifierClipConfig
     | EmbeddingsConfig
     | DistillConfig
     | PublishConfig

@@ -27,6 +27,7 @@ _TASKS = (
     "clip_teacher",
     "sam_teacher",
     "text_teacher",
+    "classifier_clip",
     "embeddings",
     "distill",
     "publish",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training.config import (
     CalibrateConfig,
+    ClassifierClipConfig,
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
@@ -50,6 +51,10 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if settings.starts_from is not None:
                 check_trained(settings.starts_from)
             if isinstance(settings, SamTeacherConfig):
+                if settings.backbone is not None:
+                    lite2_file()
+                if settings.prompts_from is not None:
+                    check_trained(settings.prompts_from)
                 _check_photographs(settings.scenes)
         case TextTeacherConfig():
             lite2_file()
@@ -57,6 +62,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             check_wordnet(settings.wordnet)
             if settings.regions is not None and not settings.regions.is_file():
                 raise TrainingError(f"there is no file {settings.regions}: leave out `regions`")
+        case ClassifierClipConfig():
+            lite2_file()
+            check_sentence_encoder()
+            check_trained(runs / settings.text_teacher)
+            _check_photographs(settings.photographs)
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":

@@ -23,10 +23,12 @@ from training.calibrate import CALIBRATION_NAME
 from training.calibration_stage import calibrate_checkpoint
 from training.config import (
     CalibrateConfig,
+    ClassifierClipConfig,
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    PhotographTeachers,
     SamTeacherConfig,
     Teachers,
 )
@@ -34,6 +36,7 @@ from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
+from training.photograph_stages import new_cell_task
 from training.real.embedding_cache import fill_cache
 from training.sources import (
     VALIDATION_SEED,
@@ -44,7 +47,10 @@ from training.sources import (
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions, tokenize
-from training.teachers.small import SmallSam, load_teacher, save_teacher
+from training.teachers.classifier_clip import save_classifier_clip
+from training.teachers.efficientnet_lite import load_lite2
+from training.teachers.photograph_pair import PhotographPair
+from training.teachers.small import SmallSam, load_prompt_parts, load_teacher, save_teacher
 from training.teachers.teacher_pair import (
     SETTINGS_NAME,
     WEIGHTS_NAME,
@@ -57,7 +63,7 @@ from training.teachers.teacher_pair import (
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
-Trained = ClipTeacherConfig | SamTeacherConfig | DistillConfig
+Trained = ClipTeacherConfig | ClassifierClipConfig | SamTeacherConfig | DistillConfig
 
 
 class Stages:
@@ -106,10 +112,25 @@ class Stages:
             if fabric.is_global_zero:
                 _write_teacher(clip, settings, run)
 
+    def train_classifier_clip(
+        self, settings: ClassifierClipConfig, run: Path, fabric: Fabric
+    ) -> None:
+        """Trains the head for cells of the CLIP teacher that knows photographs."""
+        task = new_cell_task(settings, runs=self.runs)
+        with self._claimed(run, settings, fabric):
+            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            if fabric.is_global_zero:
+                _write_settings(settings, run)
+                save_classifier_clip(task.clip, run / WEIGHTS_NAME)
+
     def train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small SAM."""
         seed = settings.optimisation.seed
         sam = SmallSam(build_model(self.model, seed=seed))
+        if settings.backbone is not None:
+            load_lite2(sam.image_encoder)
+        if settings.prompts_from is not None:
+            load_prompt_parts(sam, settings.prompts_from / WEIGHTS_NAME)
         _go_on(sam, settings.starts_from)
         scenes, composed = settings.scenes, self.composed
         held_out = None
@@ -151,6 +172,7 @@ class Stages:
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
             dense_weight=settings.dense_weight,
+            cell_weight=settings.cell_weight,
             validation=data.validation,
             classes=None if data.classes is None else _embed_names(student, data.classes),
         )
@@ -196,6 +218,8 @@ class Stages:
         """The teachers of a merge."""
         if isinstance(teachers, FoundationTeachers):
             return FoundationPair(self.model, teachers)
+        if isinstance(teachers, PhotographTeachers):
+            return PhotographPair(self.model, teachers, runs=self.runs)
         if self.clip_settings is None:
             raise TrainingError("the config has no stage clip_teacher, and no other teachers")
         return SmallPair(self.model, self.clip_settings, runs=self.runs)
@@ -275,7 +299,11 @@ def _go_on(teacher: nn.Module, folder: Path | None) -> None:
 def _write_teacher(
     module: nn.Module, settings: ClipTeacherConfig | SamTeacherConfig, run: Path
 ) -> None:
-    """Writes a teacher's weights, and beside them the settings that say how to build it."""
+    """Writes a teacher's weights, and the settings that say how to build it."""
+    _write_settings(settings, run)
+    save_teacher(module, run / WEIGHTS_NAME)
+
+
+def _write_settings(settings: Trained, run: Path) -> None:
     with atomic_file(run / SETTINGS_NAME) as file:
         file.write(settings.model_dump_json(indent=2).encode())
-    save_teacher(module, run / WEIGHTS_NAME)

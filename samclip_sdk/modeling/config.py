@@ -238,13 +238,14 @@ MOBILE = ModelConfig(
     name="samclip-mobile",
     embed_dim=384,
     classification_resolution=288,
-    segmentation_resolution=512,
+    segmentation_resolution=384,
     image_encoder=PyramidConfig(
+        image_size_px=384,
         backbone="tf_efficientnet_lite2",
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),
-    clip_head=ClipHeadConfig(depth=2, hidden_dim=768, token_pooling={512: 1}),
+    clip_head=ClipHeadConfig(depth=2, hidden_dim=768, token_pooling={384: 1}),
     mask_decoder=TINY.mask_decoder,
     text_encoder=TINY.text_encoder,
 )

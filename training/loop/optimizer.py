@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from timm.optim.muon import Muon
@@ -14,6 +15,7 @@ from training.errors import TrainingError
 
 _BETAS = (0.9, 0.98)
 _POSITIONS = ("pos", "attention_biases")
+_MATRICES, _WEIGHTS, _PLAIN = "matrices", "weights", "plain"
 
 
 def build_optimizer(
@@ -21,51 +23,52 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Freezes the parts without a multiplier and groups the rest by learning rate.
 
-    With "muon", matrices and convolutions of hidden layers go to Muon, whose updates are scaled to
-    the size of AdamW's so that one learning rate serves both; all else goes to AdamW. Biases, norms
-    and positions have no weight decay.
+    A multiplier is a part's, or that of a module in it by its path: of several that a parameter is
+    in, the innermost counts. What a module keeps frozen in training stays so. With "muon", matrices
+    and convolutions of hidden layers go to Muon, whose updates are scaled to the size of AdamW's so
+    that one learning rate serves both; all else goes to AdamW. Biases, norms and positions have no
+    weight decay.
 
     Raises:
-        TrainingError: a multiplier names a part that the task does not have.
+        TrainingError: a multiplier names a part that the task does not have, or no module in one.
     """
-    unknown = settings.multipliers.keys() - parts.keys()
+    root = nn.ModuleDict(parts)
+    modules = {name for name, _ in root.named_modules() if name}
+    unknown = settings.multipliers.keys() - modules
     if unknown:
         raise TrainingError(f"no part is called {', '.join(sorted(unknown))}: {', '.join(parts)}")
-    groups = []
-    for name, part in parts.items():
-        factor = settings.multipliers.get(name, 0.0)
-        part.requires_grad_(factor > 0)
-        part.train(factor > 0)
-        if factor:
-            groups += _groups(name, part, factor=factor, settings=settings)
+    root.requires_grad_(False)
+    root.eval()
+    for name in sorted(settings.multipliers):  # a module before those in it
+        trained = settings.multipliers[name] > 0
+        root.get_submodule(name).requires_grad_(trained)
+        root.get_submodule(name).train(trained)
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for path, parameter in root.named_parameters():
+        if parameter.requires_grad:
+            name = _innermost(path, settings.multipliers)
+            kind = _kind(path, parameter, muon=settings.optimizer == "muon")
+            group = groups.setdefault((name, kind), {"params": [], "name": name})
+            group["factor"] = settings.multipliers[name]
+            group["weight_decay"] = 0.0 if kind == _PLAIN else settings.weight_decay
+            group["use_fallback"] = kind != _MATRICES
+            group["params"].append(parameter)
     if settings.optimizer == "muon":
-        return Muon(groups, lr=settings.learning_rate, betas=_BETAS, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS)
+        return Muon(groups.values(), lr=settings.learning_rate, betas=_BETAS, nesterov=True)
+    return torch.optim.AdamW(groups.values(), lr=settings.learning_rate, betas=_BETAS)
 
 
-def _groups(
-    name: str, part: nn.Module, *, factor: float, settings: Optimisation
-) -> list[dict[str, object]]:
-    """A part's matrices, its other weights, and what is not decayed."""
-    matrices, weights, plain = [], [], []
-    for key, parameter in part.named_parameters():
-        if parameter.ndim < 2 or any(word in key for word in _POSITIONS):
-            plain.append(parameter)
-        elif (
-            settings.optimizer == "muon"
-            and parameter.ndim in (2, 4)
-            and not any(word in key for word in ("embed", "token"))
-        ):
-            matrices.append(parameter)
-        else:
-            weights.append(parameter)
-    decay = settings.weight_decay
-    groups = (
-        {"params": matrices, "weight_decay": decay, "use_fallback": False},
-        {"params": weights, "weight_decay": decay, "use_fallback": True},
-        {"params": plain, "weight_decay": 0.0, "use_fallback": True},
-    )
-    return [group | {"name": name, "factor": factor} for group in groups if group["params"]]
+def _innermost(path: str, multipliers: Mapping[str, float]) -> str:
+    return max((name for name in multipliers if path.startswith(f"{name}.")), key=len)
+
+
+def _kind(path: str, parameter: nn.Parameter, *, muon: bool) -> str:
+    """Whether Muon takes a parameter, and if not, whether it is decayed."""
+    if parameter.ndim < 2 or any(word in path for word in _POSITIONS):
+        return _PLAIN
+    hidden = not any(word in path for word in ("embed", "token"))
+    depthwise = parameter.ndim == 4 and parameter.shape[1] == 1
+    return _MATRICES if muon and hidden and parameter.ndim in (2, 4) and not depthwise else _WEIGHTS
 
 
 def set_learning_rate(

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.ops import roi_align
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.clip_head import max_pool
+from training.errors import TrainingError
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.losses import (
+    CellDistillation,
     CosineDistillation,
     DenseDistillation,
     MaskDistillation,
@@ -22,7 +25,13 @@ from training.tasks.losses import (
 )
 from training.tasks.regions import cells_inside, filled_cells, shown_cells
 from training.tasks.tasks import SHEET_ROWS, Task, first_prompts, iou_by_prompt, top1
-from training.teachers.small import ClipTeacher, SamTeacher, SmallSam, coarse_mask_prompt
+from training.teachers.small import (
+    ClipTeacher,
+    DenseClipTeacher,
+    SamTeacher,
+    SmallSam,
+    coarse_mask_prompt,
+)
 
 
 class DistillTask(Task):
@@ -32,6 +41,9 @@ class DistillTask(Task):
     masks for the same prompts (and regions of them against CLIP, ours). The student's text
     encoder is no part: it stays the CLIP teacher's. `classes` [N,E] are text embeddings of the
     nouns that validation pictures are of; they serve `measure` alone.
+
+    Raises:
+        TrainingError: cells count, and the CLIP teacher is no `DenseClipTeacher`.
     """
 
     classes: Tensor
@@ -46,6 +58,7 @@ class DistillTask(Task):
         sam_weight: float,
         region_weight: float,
         dense_weight: float,
+        cell_weight: float,
         validation: Dataset[Any] | None,
         classes: Tensor | None,
     ) -> None:
@@ -67,10 +80,14 @@ class DistillTask(Task):
         self.sam_weight = sam_weight
         self.region_weight = region_weight
         self.dense_weight = dense_weight
+        self.cell_weight = cell_weight
+        if cell_weight and not isinstance(clip, DenseClipTeacher):
+            raise TrainingError("cell_weight needs a CLIP teacher that tells of cells: set it to 0")
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
         self.region_loss = RegionDistillation()
         self.dense_loss = DenseDistillation()
+        self.cell_loss = CellDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
         """One of the two losses.
@@ -113,7 +130,7 @@ class DistillTask(Task):
         pictures, values = batch["pictures"], {}
         tokens, _ = self.student.image_encoder(pictures["images"])
         _, embeddings = self.student.clip_head(tokens, pictures["token_mask"])
-        target = self._target(pictures)
+        target, _ = self._target(pictures)
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
         if "top1" in self.metrics:
             values["top1"] = top1(embeddings, classes=self.classes, nouns=pictures["nouns"])
@@ -145,19 +162,29 @@ class DistillTask(Task):
         return reference[:, 0], masks[:, 0]
 
     @torch.no_grad()
-    def _target(self, pictures: dict[str, Tensor]) -> Tensor:
-        """The CLIP teacher's embeddings [B,E], from its cache where the batch brings them."""
+    def _target(self, pictures: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The CLIP teacher's embeddings [B,E] of pictures, from its cache where the batch has them.
+
+        And [B,E,g,g] of their cells, where these count.
+        """
         if "teacher_embeddings" in pictures:
-            return pictures["teacher_embeddings"].float()
-        return self.clip.embed_images(pictures["images"])
+            return pictures["teacher_embeddings"].float(), None
+        if self.cell_weight and isinstance(self.clip, DenseClipTeacher):
+            return self.clip.embed_with_cells(pictures["images"], pictures["token_mask"])
+        return self.clip.embed_images(pictures["images"]), None
 
     def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
-        target = self._target(pictures)
+        target, cells = self._target(pictures)
         head = self.student.clip_head
         tokens, _ = self.student.image_encoder(pictures["images"])
         patches, mask = head.encode(tokens, pictures["token_mask"])
         clip_loss: Tensor = self.embedding_loss(head.embed(max_pool(patches, mask)), target)
-        return clip_loss
+        if cells is None:
+            return clip_loss
+        side = int(patches.shape[1] ** 0.5)
+        cells = F.normalize(F.adaptive_avg_pool2d(cells, side), dim=1).flatten(2).transpose(1, 2)
+        cell_loss: Tensor = self.cell_loss(head.embed(patches), cells, mask)
+        return clip_loss + self.cell_weight * cell_loss
 
     def _sam_loss(
         self,

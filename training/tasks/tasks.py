@@ -14,9 +14,12 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from training.tasks.contact_sheet import draw_contact_sheet
+from training.tasks.corrections import correct
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.teachers.captions import Captions, tokenize
 from training.teachers.small import SmallClip, SmallSam, coarse_mask_prompt
+
+_COARSE, _CORRECTED = 1, 2  # kinds of a SAM teacher's steps
 
 SHEET_ROWS = 8
 """Prompts on a contact sheet."""
@@ -134,7 +137,11 @@ class ClipTeacherTask(Task):
 
 
 class SamTeacherTask(Task):
-    """SAM's own training on true masks: half of the prompts come with a coarse mask."""
+    """SAM's own training on true masks.
+
+    Of three steps, one comes with a coarse mask, and one asks again, with the mask so far and a
+    point where that is wrong.
+    """
 
     losses = ("multimask",)
     metrics = ("box_miou", "point_miou")
@@ -152,15 +159,19 @@ class SamTeacherTask(Task):
         Args:
             batch: of `SceneBatches`: `images`, prompts and `targets`.
             loss: `multimask`.
-            step: odd steps come with a mask prompt.
+            step: tells the three kinds of steps apart.
         """
         coords, labels, targets = batch["point_coords"], batch["point_labels"], batch["targets"]
         embeddings = self.sam.encode(batch["images"])
         mask_input = None
-        if step % 2:
+        if step % 3 == _COARSE:
             mask_input = coarse_mask_prompt(torch.logit(targets.float(), eps=1e-4))
         masks, iou = self.sam.decode(embeddings, coords, labels, mask_input)
         multimask: Tensor = self.mask_loss(masks, iou, targets)
+        if step % 3 == _CORRECTED:
+            again = correct(coords, labels, masks[:, 0].detach(), targets)
+            masks, iou = self.sam.decode(embeddings, *again)
+            multimask = (multimask + self.mask_loss(masks, iou, targets)) / 2
         return multimask
 
     def count_images(self, batch: dict[str, Tensor]) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
@@ -36,12 +36,14 @@ def lite2_state() -> dict[str, Tensor]:
     return to_timm(_read(lite2_file()), source=_PACKAGE)
 
 
-def load_lite2(encoder: PyramidEncoder) -> None:
+def load_lite2(encoder: nn.Module) -> None:
     """Gives an image encoder's backbone the package's weights; its neck keeps its own.
 
     Raises:
         TrainingError: the package is not installed, or the backbone is another one.
     """
+    if not isinstance(encoder, PyramidEncoder):
+        raise TrainingError(f"{_PACKAGE} holds a backbone, and a {type(encoder).__name__} has none")
     state, own = lite2_state(), encoder.backbone.state_dict()
     wrong = [
         key

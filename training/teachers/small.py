@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
@@ -20,6 +22,7 @@ from samclip_sdk.modeling.text_encoder import TextEncoder
 from training.errors import TrainingError
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
+_NOT_THE_TEACHER = "{} is not the teacher that was trained: {}"
 
 
 class ClipTeacher(Protocol):
@@ -35,6 +38,15 @@ class ClipTeacher(Protocol):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        ...
+
+
+@runtime_checkable
+class DenseClipTeacher(ClipTeacher, Protocol):
+    """A CLIP that tells of each cell of a picture what it shows, too."""
+
+    def embed_with_cells(self, images: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeds letterboxed pictures [B,3,S,S] and their cells: [B,E] and [B,E,g,g]."""
         ...
 
 
@@ -136,9 +148,13 @@ def coarse_mask_prompt(logits: Tensor) -> Tensor:
 
 def save_teacher(module: nn.Module, path: Path) -> None:
     """Writes a teacher's weights; the stage's config beside it says how to build it."""
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.contiguous().clone() for k, v in module.state_dict().items()}, temporary)
-    temporary.replace(path)
+    save_state(module.state_dict(), path)
+
+
+def save_state(state: Mapping[str, Tensor], path: Path) -> None:
+    """Writes weights by name."""
+    with atomic_file(path) as file:
+        file.write(save({key: x.contiguous().clone() for key, x in state.items()}))
 
 
 def load_teacher(module: nn.Module, path: Path) -> None:
@@ -147,9 +163,41 @@ def load_teacher(module: nn.Module, path: Path) -> None:
     Raises:
         TrainingError: the file is missing or damaged, or its weights are of another module.
     """
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        told = one_line(error)
-        raise TrainingError(f"{path} is not the teacher that was trained: {told}") from error
+    load_state(module, read_teacher(path), path)
     module.eval().requires_grad_(False)
+
+
+def load_prompt_parts(sam: SmallSam, path: Path) -> None:
+    """Gives a SAM the prompt encoder and the mask decoder of a teacher that `save_teacher` wrote.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or the parts are of other sizes.
+    """
+    state = read_teacher(path)
+    for name in ("prompt_encoder", "mask_decoder"):
+        own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}
+        load_state(sam.get_submodule(name), own, path)
+
+
+def read_teacher(path: Path) -> dict[str, Tensor]:
+    """Reads weights by name.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(_NOT_THE_TEACHER.format(path, one_line(error))) from error
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Loads weights that were read from `path`.
+
+    Raises:
+        TrainingError: they are of another module.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(_NOT_THE_TEACHER.format(path, one_line(error))) from error

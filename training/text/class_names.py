@@ -34,8 +34,18 @@ class ClassNames:
 
 def imagenet_synsets() -> tuple[int, ...]:
     """The 1,000 classes' offsets in WordNet, in the order of every classifier."""
-    labels = ImageNetInfo("imagenet-1k").label_names()  # type: ignore[no-untyped-call]
+    labels = ImageNetInfo("imagenet-1k").label_names()
     return tuple(int(label.removeprefix("n")) for label in labels)
+
+
+def first_names() -> tuple[str, ...]:
+    """The first name of each of the 1,000 classes, in the order of every classifier.
+
+    Some have one name, such as the two cranes.
+    """
+    info = ImageNetInfo("imagenet-1k")
+    described = info.label_descriptions()
+    return tuple(each.split(",")[0].lower() for each in described)
 
 
 def read_class_names(

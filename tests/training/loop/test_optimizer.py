@@ -71,6 +71,53 @@ def test_parts_without_a_multiplier_are_frozen() -> None:
     assert held == {id(p) for name in ("a", "b") for p in parts[name].parameters()}
 
 
+class Whole(nn.Module):
+    """A module in a part, beside others, with a norm that stays frozen in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Part()
+        self.neck = nn.Linear(4, 4)
+        self.fixed = nn.BatchNorm2d(4)
+        self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
+
+    def train(self, mode: bool = True) -> Whole:
+        super().train(mode)
+        self.fixed.eval().requires_grad_(False)
+        return self
+
+
+def test_a_module_in_a_part_has_its_own_rate() -> None:
+    whole = Whole()
+    config = settings(
+        optimizer="muon", multipliers={"a": 1.0, "a.backbone": 0.1, "a.backbone.norm": 0.0}
+    )
+    optimizer = build_optimizer({"a": whole}, config)
+    set_learning_rate(optimizer, config, step=9)
+    rates = {name: group["lr"] for group in optimizer.param_groups for name in names(whole, group)}
+    assert rates.keys() == {
+        name
+        for name, _ in whole.named_parameters()
+        if not name.startswith(("fixed", "backbone.norm"))
+    }
+    for name, rate in rates.items():
+        expected = 1e-3 if name.startswith("backbone") else 1e-2
+        assert rate == pytest.approx(expected, rel=0.03), name
+    assert whole.training
+    assert not whole.fixed.training
+    assert not whole.backbone.norm.training
+
+
+def test_muon_leaves_depthwise_convolutions_alone() -> None:
+    whole = Whole()
+    muon = build_optimizer({"a": whole}, settings(optimizer="muon"))
+    fallback = {
+        name for group in muon.param_groups if group["use_fallback"] for name in names(whole, group)
+    }
+    assert "depthwise.weight" in fallback
+    assert "neck.weight" not in fallback
+
+
 def test_an_unknown_part_is_named() -> None:
     with pytest.raises(TrainingError, match="no part is called z: a"):
         build_optimizer({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))

@@ -20,6 +20,7 @@ from training.tasks.distill import DistillTask
 from training.tasks.losses import FocalDice
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
+from training.teachers.classifier_clip import ClassifierClip
 from training.teachers.small import (
     SmallClip,
     SmallSam,
@@ -59,11 +60,12 @@ def batch(corpus: Corpus) -> dict[str, Batch]:
 
 def distill(
     config: ModelConfig,
-    clip: SmallClip,
+    clip: SmallClip | ClassifierClip,
     *,
     sam_weight: float,
     region_weight: float,
     dense_weight: float = 0.0,
+    cell_weight: float = 0.0,
 ) -> DistillTask:
     sam = SmallSam(build_model(config, seed=1)).requires_grad_(False)
     student = build_model(config, seed=2)
@@ -75,6 +77,7 @@ def distill(
         sam_weight=sam_weight,
         region_weight=region_weight,
         dense_weight=dense_weight,
+        cell_weight=cell_weight,
         validation=Joined({}),
         classes=torch.eye(8, config.embed_dim),
     )

@@ -1,0 +1,64 @@
+"""The stage that only photographs with names can teach: the CLIP teacher's head for cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from training.config import ClassifierClipConfig
+from training.data_config import LabelledPhotographs
+from training.real.labelled_cells import LabelledCells
+from training.real.photographs import Photographs
+from training.sources import VALIDATION_SEED
+from training.tasks.cells import CellTask
+from training.teachers.classifier_clip import ClassifierClip, pool_unpadded
+from training.teachers.text_teacher import load_text_teacher
+from training.text.class_names import first_names
+
+_CENTRED_ON = 64  # batches of pictures whose mean is taken off all others
+
+
+def new_cell_task(settings: ClassifierClipConfig, *, runs: Path) -> CellTask:
+    """Builds a CLIP teacher with an untrained head, and what teaches that.
+
+    Args:
+        settings: of the stage.
+        runs: folder of the runs, with the text teacher's.
+
+    Raises:
+        TrainingError: the text teacher, a package or a set of photographs is missing.
+    """
+    text = load_text_teacher(runs / settings.text_teacher)
+    seed = settings.optimisation.seed
+    train = _cells(settings.photographs, seed=seed, training=True)
+    validation = None
+    if settings.optimisation.validation is not None:
+        validation = _cells(settings.photographs, seed=VALIDATION_SEED, training=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        clip = ClassifierClip(
+            text.space, resolution=settings.resolution, hidden_dim=settings.hidden_dim
+        )
+    clip.centre.copy_(_mean_features(clip, train))
+    names = list(train.names)
+    if settings.classes:
+        names += [name for name in first_names() if name not in set(names)]
+    vectors = text.embed([settings.template.replace("{}", name) for name in names])
+    return CellTask(clip, train, names=vectors, validation=validation)
+
+
+def _cells(settings: LabelledPhotographs, *, seed: int, training: bool) -> LabelledCells:
+    photographs = Photographs(settings, split="train" if training else "calibration")
+    return LabelledCells(photographs, settings, seed=seed, augment=training)
+
+
+def _mean_features(clip: ClassifierClip, dataset: LabelledCells) -> Tensor:
+    """What the classifier pools of photographs, on average, float32 [F]."""
+    means = []
+    for index in range(_CENTRED_ON):
+        batch = dataset[index]
+        features, _ = clip.see(batch["images"])
+        means.append(pool_unpadded(features, batch["token_mask"]).mean(dim=0))
+    return torch.stack(means).mean(dim=0)

@@ -1,0 +1,42 @@
+"""SAM's interactive training: a point where the answer was wrong, beside the mask so far."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CELL_PX = 4  # of a low-resolution mask
+_FILLER = -2
+_LIMIT = 10.0  # of the logits of a mask prompt, as the SDK bounds them
+
+
+def correct(
+    coords: Tensor, labels: Tensor, logits: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws one more point for each prompt, from where its mask is wrong, evenly.
+
+    A prompt whose mask is right, or that has no filler left, stays as it is.
+
+    Args:
+        coords: float [K,P,2], pixels of the model's input.
+        labels: int [K,P]; the point takes the place of the first filler, with 1 where the mask
+            misses the object and 0 where it spills.
+        logits: [K,h,w] of the masks so far.
+        target: true masks in 0..1, [K,h,w].
+
+    Returns:
+        The new coords and labels, and the mask prompt [K,1,h,w], the bounded logits.
+    """
+    wrong = ((logits > 0) != (target > 0.5)).flatten(1)
+    free = labels == _FILLER
+    rows = (wrong.any(dim=1) & free.any(dim=1)).nonzero().flatten()
+    coords, labels = coords.clone(), labels.clone()
+    if len(rows):
+        cell = torch.multinomial(wrong[rows].float(), 1).flatten()
+        y, x = cell // logits.shape[-1], cell % logits.shape[-1]
+        slot = free[rows].float().argmax(dim=1)
+        middle = (_CELL_PX - 1) / 2
+        coords[rows, slot] = _CELL_PX * torch.stack([x, y], dim=1).to(coords.dtype) + middle
+        missed = target[rows].flatten(1).gather(1, cell[:, None]).flatten() > 0.5
+        labels[rows, slot] = missed.to(labels.dtype)
+    return coords, labels, logits.clamp(-_LIMIT, _LIMIT).unsqueeze(1)

@@ -1,0 +1,84 @@
+"""The pair of teachers that know photographs, and the student's birth from them (stage 0)."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.config import ModelConfig
+from training.config import ClassifierClipConfig, PhotographTeachers
+from training.errors import TrainingError
+from training.teachers.classifier_clip import ClassifierClip, load_classifier_clip
+from training.teachers.efficientnet_lite import LICENCE
+from training.teachers.small import SmallSam, load_state, load_teacher, read_teacher
+from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME
+
+
+class PhotographPair:
+    """A `ClassifierClip` and a small SAM, as earlier runs left them, and a text encoder.
+
+    Args:
+        model: the student's, and the SAM's.
+        teachers: which runs.
+        runs: folder of the runs.
+    """
+
+    def __init__(self, model: ModelConfig, teachers: PhotographTeachers, *, runs: Path) -> None:
+        self.model = model
+        self.teachers = teachers
+        self.runs = runs
+
+    @cached_property
+    def clip(self) -> ClassifierClip:
+        """The CLIP teacher."""
+        folder = self.runs / self.teachers.clip
+        path = folder / SETTINGS_NAME
+        try:
+            settings = ClassifierClipConfig.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} is not what the stage classifier_clip wrote") from error
+        return load_classifier_clip(
+            folder / WEIGHTS_NAME,
+            embed_dim=self.model.embed_dim,
+            resolution=settings.resolution,
+            hidden_dim=settings.hidden_dim,
+        )
+
+    @cached_property
+    def sam(self) -> SmallSam:
+        """The SAM teacher."""
+        sam = SmallSam(build_model(self.model))
+        load_teacher(sam, self.runs / self.teachers.sam / WEIGHTS_NAME)
+        return sam
+
+    @property
+    def name(self) -> str:
+        """The run of the CLIP teacher."""
+        return str(self.runs / self.teachers.clip)
+
+    def stage0(self, *, seed: int) -> SamClipModel:
+        """SAM's parts and the text encoder; the CLIP head is drawn by `seed`."""
+        student = build_model(self.model, seed=seed)
+        SmallSam(student).load_state_dict(self.sam.state_dict())
+        path = self.runs / self.teachers.text_encoder / WEIGHTS_NAME
+        load_state(student.text_encoder, read_teacher(path), path)
+        with torch.no_grad():
+            student.logit_scale.copy_(self.clip.logit_scale)
+        return student
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings that each was trained with."""
+        names = (self.teachers.clip, self.teachers.sam, self.teachers.text_encoder)
+        return {
+            name: json.loads((self.runs / name / SETTINGS_NAME).read_text(encoding="utf-8"))
+            for name in names
+        }
+
+    def licences(self) -> dict[str, str]:
+        """Those of what was trained before: the classifier and MiniLM. Sets have their terms."""
+        return {"sam": LICENCE, "clip": LICENCE}
