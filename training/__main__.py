@@ -163,14 +163,10 @@ def _run(
     fabric = launch(_precision(settings))
     result, note = run, ""
     match settings:
-        case ClipTeacherConfig():
-            stages.train_clip_teacher(settings, run, fabric)
-        case SamTeacherConfig():
-            stages.train_sam_teacher(settings, run, fabric)
+        case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
+            stages.train_teacher(settings, run, fabric)
         case TextTeacherConfig():
             make_text_teacher(settings, run, embed_dim=model.embed_dim, on_progress=on_progress)
-        case ClassifierClipConfig():
-            stages.train_classifier_clip(settings, run, fabric)
         case EmbeddingsConfig():
             stages.embed(settings, fabric)
             result = settings.folder

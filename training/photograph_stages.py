@@ -17,7 +17,7 @@ from training.teachers.classifier_clip import ClassifierClip, pool_unpadded
 from training.teachers.text_teacher import load_text_teacher
 from training.text.class_names import first_names
 
-_CENTRED_ON = 64  # batches of pictures whose mean is taken off all others
+_CENTRED_ON = 16  # batches of pictures whose mean is taken off all others
 
 
 def new_cell_task(settings: ClassifierClipConfig, *, runs: Path) -> CellTask:

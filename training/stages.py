@@ -93,7 +93,22 @@ class Stages:
         self.on_progress = on_progress
         self.composed = Composed(_NOUNS if clip is None else clip.nouns)
 
-    def train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
+    def train_teacher(
+        self,
+        settings: ClipTeacherConfig | ClassifierClipConfig | SamTeacherConfig,
+        run: Path,
+        fabric: Fabric,
+    ) -> None:
+        """Trains one of the teachers."""
+        match settings:
+            case ClipTeacherConfig():
+                self._train_clip_teacher(settings, run, fabric)
+            case ClassifierClipConfig():
+                self._train_classifier_clip(settings, run, fabric)
+            case SamTeacherConfig():
+                self._train_sam_teacher(settings, run, fabric)
+
+    def _train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
         clip = new_clip(self.model, settings)
         _go_on(clip, settings.starts_from)
@@ -112,7 +127,7 @@ class Stages:
             if fabric.is_global_zero:
                 _write_teacher(clip, settings, run)
 
-    def train_classifier_clip(
+    def _train_classifier_clip(
         self, settings: ClassifierClipConfig, run: Path, fabric: Fabric
     ) -> None:
         """Trains the head for cells of the CLIP teacher that knows photographs."""
@@ -123,7 +138,7 @@ class Stages:
                 _write_settings(settings, run)
                 save_classifier_clip(task.clip, run / WEIGHTS_NAME)
 
-    def train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
+    def _train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small SAM."""
         seed = settings.optimisation.seed
         sam = SmallSam(build_model(self.model, seed=seed))

@@ -245,7 +245,7 @@ MOBILE = ModelConfig(
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),
-    clip_head=ClipHeadConfig(depth=2, hidden_dim=768, token_pooling={384: 1}),
+    clip_head=ClipHeadConfig(depth=2, hidden_dim=768),
     mask_decoder=TINY.mask_decoder,
     text_encoder=TINY.text_encoder,
 )

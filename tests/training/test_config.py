@@ -98,6 +98,11 @@ def test_weights_without_their_data_are_refused(stage: str, override: str, messa
         load_stage(TINY, stage, overrides=(override,))
 
 
+def test_a_sam_teacher_has_one_start() -> None:
+    with pytest.raises(TrainingError, match="starts_from brings all weights"):
+        load_stage(find_config("mobile"), "sam_teacher", overrides=('starts_from="runs/other"',))
+
+
 @pytest.mark.parametrize("values", [{}, {"steps": 5, "epochs": 1}])
 def test_steps_or_epochs_and_not_both(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="either steps or epochs"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from training.composed.vocabulary import Noun
 from training.config import ClipTeacherConfig, Optimisation
 from training.config_file import find_config, load_stage
 from training.data_config import Pictures, Scenes
+from training.errors import TrainingError
 from training.loop.optimizer import build_optimizer
 from training.tasks.distill import DistillTask
 from training.tasks.losses import FocalDice
@@ -25,6 +27,7 @@ from training.teachers.small import (
     SmallClip,
     SmallSam,
     coarse_mask_prompt,
+    load_prompt_parts,
     load_teacher,
     save_teacher,
 )
@@ -81,6 +84,13 @@ def distill(
         validation=Joined({}),
         classes=torch.eye(8, config.embed_dim),
     )
+
+
+def test_cells_need_a_teacher_that_tells_of_them(
+    student_config: ModelConfig, clip: SmallClip
+) -> None:
+    with pytest.raises(TrainingError, match="cell_weight needs a CLIP teacher that tells of cells"):
+        distill(student_config, clip, sam_weight=0.0, region_weight=0.0, cell_weight=1.0)
 
 
 def train_parts(task: DistillTask | SamTeacherTask, names: set[str]) -> None:
@@ -314,6 +324,23 @@ def test_a_teacher_survives_its_file(
     embeddings = loaded.embed_images(images)
     assert torch.equal(embeddings, clip.eval().embed_images(images))
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
+
+
+def test_the_parts_for_prompts_alone_are_taken_over(
+    student_config: ModelConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    teacher, sam = (SmallSam(build_model(student_config, seed=seed)) for seed in (1, 2))
+    before = {key: value.clone() for key, value in sam.state_dict().items()}
+    save_teacher(teacher, path)
+    load_prompt_parts(sam, path)
+    for key, value in sam.state_dict().items():
+        own = before if key.startswith("image_encoder") else teacher.state_dict()
+        assert torch.equal(value, own[key]), key
+    wider = student_config.mask_decoder.model_copy(update={"mlp_dim": 24})
+    other = SmallSam(build_model(student_config.model_copy(update={"mask_decoder": wider})))
+    with pytest.raises(TrainingError, match=r"not the teacher that was trained: .*size mismatch"):
+        load_prompt_parts(other, path)
 
 
 def test_a_students_parts_are_the_checkpoints(student_config: ModelConfig, clip: SmallClip) -> None:
