@@ -13,9 +13,11 @@ from benchmarks import encoder_cost, training_cost
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
+from benchmarks.photographs import report as photographs_report
+from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
 from benchmarks.record import read_record
-from benchmarks.report import insert_tables
+from benchmarks.report import insert_tables, join_tables
 from benchmarks.speed import report as speed_report
 from benchmarks.speed.record import Speed
 from samclip_sdk.atomic_file import atomic_file
@@ -26,6 +28,7 @@ SHIPPED = "samclip_sdk/assets/samclip-tiny/README.md"
 """The embedded bundle's model card. Its manifest has its checksum, so that only an export of the
 checkpoint, whose card.md is the source, may write it."""
 
+_PHOTOGRAPHS = "quality_photographs.json"  # not every checkout has measured them
 _CARD = "training/checkpoints/tiny/stage3/card.md"
 
 
@@ -55,6 +58,10 @@ def render_pages(root: Path) -> dict[str, str]:
         "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
     }
+    if (folder / _PHOTOGRAPHS).is_file():
+        photographs = read_record(PhotographQuality, folder / _PHOTOGRAPHS)
+        text = f"{join_tables(photographs_report.render(photographs))}\n"
+        tables[f"{RECORDS}/quality_photographs.md"] = {"quality_photographs": text}
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
@@ -85,6 +92,10 @@ def write_pages(root: Path) -> Iterator[str]:
     charts = {"speed": speed_report.draw_chart(read_record(Speed, folder / "speed.json"))}
     charts |= paper_report.draw_charts(read_record(Results, folder / "paper.json"))
     files |= {f"{RECORDS}/images/{name}.png": drawn for name, drawn in charts.items()}
+    if (folder / _PHOTOGRAPHS).is_file():
+        photographs = read_record(PhotographQuality, folder / _PHOTOGRAPHS)
+        curve = photographs_report.draw_curve(photographs)
+        files[f"{RECORDS}/images/quality_photographs.svg"] = curve
     card = files.pop(SHIPPED)
     for page, content in files.items():
         path = root / page

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "export": {"coreml", "precision"},
     "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
-    "benchmarks": {"artifacts", "paper", "public", "quality", "speed"},
+    "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed"},
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (

@@ -16,9 +16,7 @@ from training.real.held_out_nouns import choose_held_out
 from training.real.photograph_zips import convert_zips
 from training.real.photographs import Photographs
 from training.terminal import drawn_progress
-from training.text.wordnet import WordNet
-
-WORDNET = Path("/usr/share/wordnet")
+from training.text.wordnet import WORDNET, WordNet
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.command import (
+    Measurement,
     ModelName,
     Output,
     Runtime,
@@ -16,11 +17,17 @@ from benchmarks.command import (
     measurement,
     one_line_errors,
 )
+from benchmarks.photographs.command import (
+    NAME,
+    PhotographOptions,
+    measure_quality_on_photographs,
+)
 from benchmarks.quality.drawings import load_drawings, write_held_out
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
+from training.text.wordnet import WORDNET
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
 
@@ -39,31 +46,66 @@ def quality(
     ] = None,
     pictures: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
+    photographs: Annotated[
+        Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="the nouns that training left out, a line each")
+    ] = None,
+    wordnet: Annotated[Path, typer.Option(help="WordNet, for --held-out")] = WORDNET,
+    folder: Annotated[
+        Path | None, typer.Option(help="your own photographs, a sub-folder a class")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="gets 24 photographs with what was found, PNG")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="photographs a part, at most", min=1)] = None,
     seed: Seed = 0,
     output: Output = None,
     write: Write = False,
 ) -> None:
-    """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw."""
-    with measurement("quality", output=output, write=write) as measured:
-        samclip = SamClip.load(runtime, model=model)
-        settings = Settings(
-            nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
-        )
-        splits, train = load_drawings(settings, openmoji=openmoji)
-        pair = None
-        if teachers is not None:
-            # Only here: the teachers need torch and timm, which a measured bundle does not.
-            from benchmarks.quality.behind_api import find_teachers, open_teachers
+    """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw.
 
-            pair = open_teachers(find_teachers(teachers))
-        found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
-        record = Quality(
-            **measured.run(),
-            **dict(found),
-            model=describe_model(samclip.manifest, samclip.source),
-            settings=settings,
-        )
-        measured.finish(record, render(record))
+    With --photographs, on photographs that no training saw, each figure with an interval.
+    """
+    if photographs is None:
+        with measurement("quality", output=output, write=write) as measured:
+            samclip = SamClip.load(runtime, model=model)
+            settings = Settings(
+                nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
+            )
+            _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
+        return
+    options = PhotographOptions(
+        photographs, held_out, wordnet, folder, sheet, teachers, limit=limit, seed=seed
+    )
+    with measurement(NAME, output=output, write=write) as measured:
+        measure_quality_on_photographs(SamClip.load(runtime, model=model), options, measured)
+
+
+def _on_drawings(
+    samclip: SamClip,
+    settings: Settings,
+    measured: Measurement,
+    *,
+    openmoji: Path | None,
+    teachers: Path | None,
+) -> None:
+    splits, train = load_drawings(settings, openmoji=openmoji)
+    pair = None
+    if teachers is not None:
+        # Only here: the teachers need torch and timm, which a measured bundle does not.
+        from benchmarks.quality.behind_api import find_teachers, open_teachers
+
+        pair = open_teachers(find_teachers(teachers))
+    found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
+    record = Quality(
+        **measured.run(),
+        **dict(found),
+        model=describe_model(samclip.manifest, samclip.source),
+        settings=settings,
+    )
+    measured.finish(record, render(record))
 
 
 def held_out(

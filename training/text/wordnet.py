@@ -9,6 +9,9 @@ from pathlib import Path
 
 from training.errors import TrainingError
 
+WORDNET = Path("/usr/share/wordnet")
+"""Where Debian's package puts it."""
+
 _DATA = "data.noun"
 _HYPERNYMS = ("@", "@i")
 _LICENCE_INDENT = "  "  # the lines before the first synset
