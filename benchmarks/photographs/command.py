@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.command import Measurement
@@ -12,7 +14,8 @@ from benchmarks.photographs.record import PhotographQuality, PhotographSettings,
 from benchmarks.photographs.report import draw_curve, render
 from benchmarks.photographs.sheet import write_sheet
 from benchmarks.photographs.taught import how_taught
-from benchmarks.photographs.two_models import Pipeline
+from benchmarks.photographs.two_models import Pipeline, find_pair
+from benchmarks.quality.behind_api import open_teachers
 from benchmarks.record import describe_model
 from benchmarks.report import join_tables
 from samclip_sdk import SamClip
@@ -23,8 +26,6 @@ from training.real.coco_layout import clean_name
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
 from training.text.wordnet import WordNet
-
-NAME = "quality_photographs"
 
 _TUNING_PICTURES = 30
 
@@ -109,13 +110,7 @@ def _open_pipeline(options: PhotographOptions) -> Pipeline | None:
     """The teachers, tuned on pictures of the split "calibration"."""
     if options.teachers is None:
         return None
-    # Only here: the teachers need torch and timm, which a measured bundle does not.
-    from collections import Counter
-    from itertools import islice
-
-    from benchmarks.quality.behind_api import find_teachers, open_teachers
-
     settings = SetSettings(source="photographs", root=options.root, held_out=options.held_out)
     asked = AskedPhotographs(Photographs(settings, split="calibration"), seed=options.seed)
     tuning = list(islice(asked.ask(Counter()), _TUNING_PICTURES))
-    return Pipeline(open_teachers(find_teachers(options.teachers)), tuning)
+    return Pipeline(open_teachers(find_pair(options.teachers)), tuning)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.paper.record import Everything
+from benchmarks.paper.text_to_mask import TwoModels, name_segments, tune
 from benchmarks.photographs.record import Heads
+from benchmarks.quality.behind_api import Teachers, find_teachers
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from training.asked_pictures import AskedPicture
 from training.composed.label_questions import Question
 from training.composed.scenes import Scene
-
-if TYPE_CHECKING:
-    from benchmarks.quality.behind_api import Teachers
+from training.config import DistillConfig, PhotographTeachers
+from training.config_file import find_config, load_model, load_stage, stage_names
+from training.teachers.captions import EMPTY_NAMES
+from training.teachers.photograph_pair import PhotographPair
+from training.teachers.teacher_pair import Pair
 
 
 class Pipeline:
@@ -27,10 +31,6 @@ class Pipeline:
     """
 
     def __init__(self, teachers: Teachers, tuning: Sequence[AskedPicture]) -> None:
-        # Only here: the teachers need torch, which a measured bundle does not.
-        from benchmarks.paper.text_to_mask import TwoModels, tune
-        from training.teachers.captions import EMPTY_NAMES
-
         self._teachers = teachers
         self._nothing = teachers.classes(EMPTY_NAMES)
         self._two = TwoModels(teachers.sam, teachers.clip, settings=Everything())
@@ -44,8 +44,6 @@ class Pipeline:
 
     def ask(self, asked: AskedPicture) -> Iterator[tuple[Heads, np.ndarray]]:
         """Names segments among the labels alone, and among these and names for nothing."""
-        from benchmarks.paper.text_to_mask import name_segments
-
         height, width = asked.image.shape[:2]
         classes = self._teachers.classes(asked.labels)
         found = self._two.look(padded(asked.image)).choose(self.settings)
@@ -54,6 +52,23 @@ class Pipeline:
         for heads, known in rivals.items():
             masks = name_segments(*found, known, labels=len(classes))
             yield heads, masks[:, :height, :width]
+
+
+def find_pair(run: Path) -> Pair:
+    """The teachers of RUNS/CONFIG, of the kind that its config merges.
+
+    Raises:
+        OSError: a file is missing.
+        TrainingError: the folder is not named after a config.
+    """
+    path = find_config(run.name)
+    for name in stage_names(path):
+        settings = load_stage(path, name)
+        if isinstance(settings, DistillConfig):
+            teachers = settings.teachers
+            if isinstance(teachers, PhotographTeachers):
+                return PhotographPair(load_model(path), teachers, runs=run)
+    return find_teachers(run)
 
 
 def as_scene(asked: AskedPicture, names: Sequence[str]) -> tuple[Scene, Question]:

@@ -17,11 +17,6 @@ from benchmarks.command import (
     measurement,
     one_line_errors,
 )
-from benchmarks.photographs.command import (
-    NAME,
-    PhotographOptions,
-    measure_quality_on_photographs,
-)
 from benchmarks.quality.drawings import load_drawings, write_held_out
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
@@ -76,10 +71,13 @@ def quality(
             )
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
         return
+    # Only here: photographs are read with torch, which drawings do not need.
+    from benchmarks.photographs.command import PhotographOptions, measure_quality_on_photographs
+
     options = PhotographOptions(
         photographs, held_out, wordnet, folder, sheet, teachers, limit=limit, seed=seed
     )
-    with measurement(NAME, output=output, write=write) as measured:
+    with measurement("quality_photographs", output=output, write=write) as measured:
         measure_quality_on_photographs(SamClip.load(runtime, model=model), options, measured)
 
 

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.photographs.two_models import Pipeline, as_scene, padded
+from benchmarks.photographs.two_models import Pipeline, as_scene, find_pair, padded
 from samclip_sdk.bundle.manifest import PAD_COLOUR
+from tests.source_tree import ROOT
 from training.asked_pictures import AskedPicture
+from training.errors import TrainingError
+from training.teachers.photograph_pair import PhotographPair
+from training.teachers.teacher_pair import SmallPair
 
 IMAGE = np.full((4, 6, 3), 7, np.uint8)
 MASK = np.tile([True, False, False, False, False, False], (4, 1))
@@ -34,6 +38,14 @@ def test_a_scene_holds_what_is_asked() -> None:
     assert not scene.masks[0, 4:].any()
 
 
+def test_teachers_are_those_that_the_config_merges() -> None:
+    checkpoints = ROOT / "training" / "checkpoints"
+    assert isinstance(find_pair(checkpoints / "mobile"), PhotographPair)
+    assert isinstance(find_pair(checkpoints / "tiny"), SmallPair)
+    with pytest.raises(TrainingError, match="there is no config 'none'"):
+        find_pair(checkpoints / "none")
+
+
 def test_segments_are_named_and_lose_their_padding(monkeypatch: pytest.MonkeyPatch) -> None:
     """One segment, of the left column and the padding, that is nearest to "cat", or to nothing."""
     segment = np.zeros((1, 6, 6), bool)
@@ -50,8 +62,8 @@ def test_segments_are_named_and_lose_their_padding(monkeypatch: pytest.MonkeyPat
                 choose=lambda _: (segment, np.array([[0, 0.8, 0.6]], np.float32))
             )
 
-    monkeypatch.setattr("benchmarks.paper.text_to_mask.TwoModels", FakeTwoModels)
-    monkeypatch.setattr("benchmarks.paper.text_to_mask.tune", lambda *_, **__: "tuned")
+    monkeypatch.setattr("benchmarks.photographs.two_models.TwoModels", FakeTwoModels)
+    monkeypatch.setattr("benchmarks.photographs.two_models.tune", lambda *_, **__: "tuned")
     teachers: Any = SimpleNamespace(
         sam=None,
         clip=None,
