@@ -24,7 +24,7 @@ from export.probes import PICTURES, Probe, probe_graphs
 from export.source import Source
 from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
-from export.tokenizer import golden_ids, write_tokenizer
+from export.tokenizer import golden_ids, golden_tokens, write_tokenizer
 from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import GraphSpec, Pin
@@ -94,12 +94,12 @@ class _Writer:
 
     def write(self) -> Manifest:
         """Writes everything, and holds every set of artifacts to eager torch's answers."""
-        tokenizer = write_tokenizer(
-            self._folder / TOKENIZER_NAME, context_length=self._info.text.context_length
-        )
+        text_encoder = self._info.model.text_encoder
+        tokenizer = write_tokenizer(self._folder / TOKENIZER_NAME, text_encoder)
+        tokens = golden_tokens(text_encoder)
         store(self._folder, "NOTICE", self._source.notice.encode())
         self.steps.begin("running eager torch")
-        ids = golden_ids(tokenizer)
+        ids = golden_ids(tokenizer, tokens)
         probes = self._probe(PICTURES, token_ids=(ids[:1], ids[1:4]))
         gate = None if self._source.random_weights else self._gate()
         goldens = build_goldens(
@@ -108,6 +108,7 @@ class _Writer:
             weights=self._options.weights,
             resolution=self._info.tasks.segmentation.resolution,
             image=self._info.image,
+            tokens=tokens,
             templates=self._info.text.templates,
             tokenize=tokenizer,
             tasks=gate,

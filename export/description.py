@@ -13,7 +13,7 @@ from export.options import ExportOptions
 from export.source import Source
 from export.to_onnx import OPSET
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Manifest, ModelInfo
-from samclip_sdk.text.tokenizer import read_templates
+from samclip_sdk.text.tokenizer import label_templates
 
 MODEL_CARD = "README.md"
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -24,7 +24,7 @@ def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
     return ModelInfo.of_checkpoint(
         source.model.config,
         revision=source.revision,
-        templates=read_templates(),
+        templates=label_templates(source.model.config.text_encoder),
         logit_scale=float(source.model.logit_scale.exp()),
         calibration=source.calibration,
         random_weights=source.random_weights,

@@ -14,7 +14,6 @@ from export.parity import STORAGE_BOUNDS
 from export.pictures import held_out_files
 from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
-from export.tokenizer import golden_tokens
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ImageSpec
 from samclip_sdk.goldens.schema import (
@@ -24,6 +23,7 @@ from samclip_sdk.goldens.schema import (
     GoldenIndex,
     GoldenLetterbox,
     GoldenSegment,
+    GoldenTokens,
 )
 from samclip_sdk.goldens.tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.image import Frame, letterbox
@@ -47,6 +47,7 @@ def build_goldens(
     weights: WeightPrecision,
     resolution: int,
     image: ImageSpec,
+    tokens: Sequence[GoldenTokens],
     templates: Sequence[str],
     tokenize: Tokenize,
     tasks: TaskGate | None,
@@ -59,6 +60,7 @@ def build_goldens(
         weights: how the ONNX files store theirs; decides the errors allowed.
         resolution: of segmentation.
         image: the bundle's.
+        tokens: texts with the ids that the tokenizer must give them.
         templates: prompt templates of class embeddings.
         tokenize: texts to ids int32 [n,L].
         tasks: held-out pictures and eager torch's answers; none of random weights.
@@ -74,7 +76,7 @@ def build_goldens(
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
     image_embeddings = encoded["image_embeddings"]
     index = GoldenIndex(
-        tokens=golden_tokens(),
+        tokens=tuple(tokens),
         letterbox=tuple(recorder.letterbox(each) for each in resolutions),
         graphs=tuple(
             recorder.graph(graph, probe=probes[graph.name][index], key=f"{graph.name}.{index}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from export.tokenizer import find_vocabulary
+from export.tokenizer import check_vocabulary
 from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
 from samclip_sdk.errors import SamClipError, StorageError, one_line
@@ -112,7 +112,7 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
             config.check_resolution(resolution)
         except ValueError as error:
             raise ExportError(str(error)) from error
-    find_vocabulary()
+    check_vocabulary(config.text_encoder)
     if options.coreml:
         import_coremltools()
     return check_out(out)

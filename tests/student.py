@@ -2,9 +2,9 @@
 
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
+    ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
-    TextEncoderConfig,
     ViTDetConfig,
 )
 
@@ -25,5 +25,5 @@ STUDENT = ModelConfig(
     mask_decoder=MaskDecoderConfig(
         embed_dim=32, mask_in_chans=8, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
     ),
-    text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
+    text_encoder=ClipTextConfig(width=32, num_heads=2, depth=1, embedding_width=8),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
+    ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
-    TextEncoderConfig,
     ViTDetConfig,
 )
 
@@ -33,6 +33,6 @@ TINY = ModelConfig(
         mlp_dim=32,
         iou_head_hidden_dim=16,
     ),
-    text_encoder=TextEncoderConfig(width=32, num_heads=2, depth=1, embedding_width=8),
+    text_encoder=ClipTextConfig(width=32, num_heads=2, depth=1, embedding_width=8),
 )
 """Padded windows, and token pooling at one of the two resolutions."""

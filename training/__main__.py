@@ -22,6 +22,7 @@ from training.config import (
     PublishConfig,
     SamTeacherConfig,
     StageConfig,
+    TextEncoderTrainingConfig,
     TextTeacherConfig,
 )
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
@@ -32,14 +33,18 @@ from training.loop.train import build_fabric, leave_processes
 from training.stages import Stages, publish
 from training.teachers.teacher_pair import SETTINGS_NAME
 from training.terminal import drawn_progress, said_warnings
-from training.text_stages import make_text_teacher
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _CONFIG, _RUNS = "tiny", Path("runs")  # what is taken where nothing is said
 _PUBLISHED = Path(__file__).parent / "checkpoints"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-_IN_ONE_PROCESS = (TextTeacherConfig, PublishConfig, CalibrateConfig)
+_IN_ONE_PROCESS = (
+    TextTeacherConfig,
+    TextEncoderTrainingConfig,
+    PublishConfig,
+    CalibrateConfig,
+)
 
 
 @app.command()
@@ -147,14 +152,12 @@ def _run(
     """
     path = find_config(config)
     settings = load_stage(path, stage, overrides=overrides)
-    model = load_model(path)
     launch.check(settings)
-    results = runs / path.stem
-    run = results / stage
+    results, run = runs / path.stem, runs / path.stem / stage
     check_inputs(settings, runs=results)
     check_state(run)
     stages = Stages(
-        model,
+        load_model(path),
         clip=_clip_settings(settings, path, trained=results / "clip_teacher" / SETTINGS_NAME),
         runs=results,
         allow_changes=changed,
@@ -166,7 +169,9 @@ def _run(
         case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
             stages.train_teacher(settings, run, fabric)
         case TextTeacherConfig():
-            make_text_teacher(settings, run, embed_dim=model.embed_dim, on_progress=on_progress)
+            stages.make_text_teacher(settings, run)
+        case TextEncoderTrainingConfig():
+            stages.train_text_encoder(settings, run, fabric)
         case EmbeddingsConfig():
             stages.embed(settings, fabric)
             result = settings.folder

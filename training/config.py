@@ -141,16 +141,16 @@ class TextTeacherConfig(Settings):
     wordnet: Path = Path("/usr/share/wordnet")
     templates: tuple[str, ...] = Field(default=("{}", "a photo of a {}.", "a {}"), min_length=1)
     hidden_dim: int = Field(default=768, gt=0)
-    nouns: int = Field(default=20_000, ge=0)
+    nouns: int = Field(default=8000, ge=0)
     held_out_share: float = Field(default=0.2, ge=0, lt=1)
     regions: Path | None = None
-    steps: int = Field(default=600, gt=0)
-    batch: int = Field(default=1024, gt=0)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    steps: int = Field(default=1500, gt=0)
+    batch: int = Field(default=512, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
-    noise: float = Field(default=0.05, ge=0)
-    direct_weight: float = Field(default=4.0, gt=0)
-    neighbour_weight: float = Field(default=1.0, ge=0)
+    noise: float = Field(default=0.015, ge=0)
+    direct_weight: float = Field(default=20.0, gt=0)
+    neighbour_weight: float = Field(default=3.0, ge=0)
     region_weight: float = Field(default=1.0, ge=0)
     seed: int = 0
 
@@ -171,6 +171,34 @@ class ClassifierClipConfig(Settings):
     classes: bool = True
     resolution: int = Field(default=260, gt=0)
     hidden_dim: int = Field(default=512, gt=0)
+
+
+class Corpus(Settings):
+    """Texts from WordNet: `count` to learn from and `held_out` others, drawn by `seed`.
+
+    `captions` is a text file, a caption a line, which a tenth of the texts come from.
+    """
+
+    wordnet: Path = Path("/usr/share/wordnet")
+    captions: Path | None = None
+    count: int = Field(default=240_000, gt=0)
+    held_out: int = Field(default=20_000, gt=0)
+    seed: int = 0
+
+
+class TextEncoderTrainingConfig(Settings):
+    """The text encoder that ships, taught by the stage text_teacher.
+
+    It starts from those `layers` of MiniLM, and learns the teacher's embeddings of the corpus,
+    `batch` texts at a time; `sentence_weight` is of MiniLM's own sentences beside them.
+    """
+
+    task: Literal["text_encoder"]
+    corpus: Corpus = Corpus()
+    layers: tuple[int, ...] = Field(min_length=1)
+    batch: int = Field(gt=0)
+    sentence_weight: float = Field(default=1.0, ge=0)
+    optimisation: Optimisation
 
 
 class SmallTeachers(Settings):
@@ -311,6 +339,7 @@ StageConfig = Annotated[
     | SamTeacherConfig
     | TextTeacherConfig
     | ClassifierClipConfig
+    | TextEncoderTrainingConfig
     | EmbeddingsConfig
     | DistillConfig
     | PublishConfig

@@ -28,6 +28,7 @@ _TASKS = (
     "sam_teacher",
     "text_teacher",
     "classifier_clip",
+    "text_encoder",
     "embeddings",
     "distill",
     "publish",

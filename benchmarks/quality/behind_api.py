@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from benchmarks.quality.ranking import Rank, embed_nouns
+from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_model
 from training.teachers.small import SmallClip
@@ -41,7 +43,12 @@ def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> 
     copy.load_state_dict(model.state_dict())
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(copy, folder, provenance={})
-        return SamClip.load("torch", model=folder)
+        if isinstance(config.text_encoder, ClipTextConfig):  # of which the SDK has the tokenizer
+            return SamClip.load("torch", model=folder)
+        write_tokenizer(Path(folder, TOKENIZER_NAME), config.text_encoder)
+        opened = SamClip.load("torch", model=folder)
+        opened.embed_text("a photo")  # It reads the tokenizer now: the folder will be gone.
+    return opened
 
 
 @dataclass(frozen=True)

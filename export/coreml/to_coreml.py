@@ -46,7 +46,7 @@ is the exact one of one dimension, which is deterministic and needs no scikit-le
 PARTS = {
     "image_encoder": "the backbone: a picture to tokens and embeddings, once per picture",
     "clip_head": "CLIP embeddings of the whole picture and of each patch",
-    "text_encoder": "CLIP embeddings of texts",
+    "text_encoder": "embeddings of texts, in the space of the CLIP head's",
     "prompt_encoder": "points, boxes and masks to embeddings",
     "mask_decoder": "prompt embeddings to masks",
 }
@@ -59,7 +59,7 @@ TENSORS = {
     "token_mask": "[1,g,g]: 1 where a patch holds any pixel of the picture, else 0.",
     "patch_embeddings": "[1,h*h,E], rows of the letterboxed square first, each of unit length.",
     "image_embedding": "[1,E], of unit length.",
-    "input_ids": "[K,77] token ids of CLIP's tokenizer: start, text, end, zeros.",
+    "input_ids": "[K,L] ids of tokenizer.json, L its context length: start, text, end, zeros.",
     "text_embeddings": "[K,E], each of unit length.",
     "point_coords": "[K,P,2]: (x, y) in pixels of the letterboxed square.",
     "point_labels": "[K,P]: 1 foreground, 0 background, 2 and 3 a box's top left and bottom right "

@@ -12,12 +12,12 @@ import re
 from collections import Counter
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from samclip_sdk.bundle.contract import PER_RESOLUTION, contract_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import GraphSpec, Line, Pin, Record, StoredFile
 from samclip_sdk.errors import one_line
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import ModelConfig, Template
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
@@ -69,9 +69,7 @@ class TextSpec(Record):
     """
 
     context_length: int = Field(gt=1)
-    templates: tuple[Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")], ...] = Field(
-        min_length=1
-    )
+    templates: tuple[Template, ...] = Field(min_length=1)
     logit_scale: float = Field(gt=0)
 
 

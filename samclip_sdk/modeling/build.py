@@ -8,18 +8,21 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.clip_head import ClipHead
+from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import (
+    BertTextConfig,
     ImageEncoderConfig,
     ModelConfig,
     PyramidConfig,
+    TextEncoderConfig,
     TinyViTConfig,
     ViTDetConfig,
 )
 from samclip_sdk.modeling.mask_decoder import MaskDecoder
 from samclip_sdk.modeling.prompt_encoder import PromptEncoder
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
-from samclip_sdk.modeling.text_encoder import TextEncoder
 from samclip_sdk.modeling.tiny_vit_encoder import TinyViTEncoder
 from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
 
@@ -47,7 +50,7 @@ class SamClipModel(nn.Module):
         )
         self.mask_decoder = MaskDecoder(decoder)
         self.mask_decoder.pe_layer.load_state_dict(self.prompt_encoder.pe_layer.state_dict())
-        self.text_encoder = TextEncoder(config.text_encoder, embed_dim=config.embed_dim)
+        self.text_encoder = _text_encoder(config.text_encoder, embed_dim=config.embed_dim)
         self.register_buffer("logit_scale", torch.tensor(math.log(1 / 0.07)))
 
     def start_clip_head(self) -> None:
@@ -69,6 +72,14 @@ def _image_encoder(config: ImageEncoderConfig, *, out_chans: int) -> ImageEncode
             return TinyViTEncoder(config, out_chans=out_chans)
         case ViTDetConfig():
             return ViTDetEncoder(config, out_chans=out_chans)
+
+
+def _text_encoder(
+    config: TextEncoderConfig, *, embed_dim: int
+) -> ClipTextEncoder | BertTextEncoder:
+    if isinstance(config, BertTextConfig):
+        return BertTextEncoder(config, embed_dim=embed_dim)
+    return ClipTextEncoder(config, embed_dim=embed_dim)
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
@@ -95,5 +106,6 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
                 nn.init.trunc_normal_(parameter, std=0.02)
         text = model.text_encoder
         nn.init.normal_(text.token_embedding.weight, std=config.text_encoder.embedding_width**-0.5)
-        nn.init.normal_(text.text_projection, std=config.text_encoder.width**-0.5)
+        if isinstance(text, ClipTextEncoder):
+            nn.init.normal_(text.text_projection, std=config.text_encoder.width**-0.5)
     return model.eval()

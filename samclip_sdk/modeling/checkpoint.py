@@ -22,7 +22,7 @@ from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.errors import BundleError, StorageError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 
 _SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 # MobileSAM's files also hold a classifier for ImageNet, which its encoder never calls.
@@ -162,13 +162,23 @@ def load_sam(model: SamClipModel, sam: Mapping[str, Tensor]) -> None:
 
 
 def load_text_encoder(model: SamClipModel, clip: nn.Module) -> None:
-    """Loads the text tower and the logit scale of an open_clip model into `model`."""
+    """Loads the text tower and the logit scale of an open_clip model into `model`.
+
+    Raises:
+        BundleError: the model's is of another kind or size.
+    """
     activations = {
         type(module).__name__
         for name, module in clip.named_modules()
         if name.endswith(".mlp.gelu") and not name.startswith("visual.")
     }
-    expected = _ACTIVATIONS[model.config.text_encoder.activation]
+    config = model.config.text_encoder
+    if not isinstance(config, ClipTextConfig):
+        raise BundleError(
+            f"the config {model.config.name} has a text encoder of the kind {config.kind}, which "
+            "no CLIP model has the weights of"
+        )
+    expected = _ACTIVATIONS[config.activation]
     if activations and activations != {expected}:
         found = ", ".join(sorted(activations))
         raise BundleError(

@@ -9,7 +9,15 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
 
 class _Config(BaseModel):
@@ -17,6 +25,9 @@ class _Config(BaseModel):
 
 
 Stages: TypeAlias = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+
+Template: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")]
+"""A prompt of a label, with {} once, in place of it."""
 
 
 class ViTDetConfig(_Config):
@@ -151,9 +162,10 @@ class MaskDecoderConfig(_Config):
     iou_head_hidden_dim: int = Field(default=256, gt=0)
 
 
-class TextEncoderConfig(_Config):
+class ClipTextConfig(_Config):
     """CLIP's text encoder. `embedding_width` below `width` factorises the token embedding."""
 
+    kind: Literal["clip"] = "clip"
     context_length: int = Field(default=77, gt=1)
     vocab_size: int = Field(default=49408, gt=2)
     width: int = Field(default=768, gt=0)
@@ -161,6 +173,31 @@ class TextEncoderConfig(_Config):
     depth: int = Field(default=12, gt=0)
     embedding_width: int = Field(default=768, gt=0)
     activation: Literal["gelu", "quick_gelu"] = "gelu"
+
+
+class BertTextConfig(_Config):
+    """A small BERT, every token of which sees every other, with an MLP from their mean to E.
+
+    `mlp_dim` is of its layers, `hidden_dim` of the MLP behind them. `templates` are the prompts of
+    a label that it was taught for, {} in place of it.
+    """
+
+    kind: Literal["bert"] = "bert"
+    context_length: int = Field(default=24, gt=2)
+    vocab_size: int = Field(default=30522, gt=2)
+    width: int = Field(default=384, gt=0)
+    num_heads: int = Field(default=12, gt=0)
+    depth: int = Field(default=2, gt=0)
+    mlp_dim: int = Field(default=1536, gt=0)
+    embedding_width: int = Field(default=80, gt=0)
+    hidden_dim: int = Field(default=768, gt=0)
+    templates: tuple[Template, ...] = Field(default=("{}",), min_length=1)
+
+
+TextEncoderConfig: TypeAlias = Annotated[
+    ClipTextConfig | BertTextConfig, Field(discriminator="kind")
+]
+"""The two kinds of text encoder, alike from outside."""
 
 
 class ModelConfig(_Config):
@@ -177,7 +214,7 @@ class ModelConfig(_Config):
     image_encoder: ImageEncoderConfig = ViTDetConfig()
     clip_head: ClipHeadConfig = ClipHeadConfig()
     mask_decoder: MaskDecoderConfig = MaskDecoderConfig()
-    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    text_encoder: TextEncoderConfig = ClipTextConfig()
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -231,7 +268,7 @@ TINY = ModelConfig(
     mask_decoder=MaskDecoderConfig(
         embed_dim=128, num_heads=4, mlp_dim=512, iou_head_hidden_dim=128
     ),
-    text_encoder=TextEncoderConfig(width=128, num_heads=4, depth=3, embedding_width=24),
+    text_encoder=ClipTextConfig(width=128, num_heads=4, depth=3, embedding_width=24),
 )
 
 MOBILE = ModelConfig(
@@ -247,7 +284,7 @@ MOBILE = ModelConfig(
     ),
     clip_head=ClipHeadConfig(depth=2, hidden_dim=768),
     mask_decoder=TINY.mask_decoder,
-    text_encoder=TINY.text_encoder,
+    text_encoder=BertTextConfig(),
 )
 
 # Small backbones whose published weights are not free for every use, or in no package: for owners.
@@ -271,7 +308,7 @@ TINY_VIT = ModelConfig(
     embed_dim=512,
     image_encoder=TinyViTConfig(),
     clip_head=ClipHeadConfig(token_pooling={1024: 2}),
-    text_encoder=TextEncoderConfig(width=512, num_heads=8, embedding_width=512),
+    text_encoder=ClipTextConfig(width=512, num_heads=8, embedding_width=512),
 )
 
 PRESETS = {

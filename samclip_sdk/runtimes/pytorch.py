@@ -19,17 +19,18 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, first_fault
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration, ModelInfo
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
+from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.session import Arrays
-from samclip_sdk.text.tokenizer import read_templates
+from samclip_sdk.text.tokenizer import label_templates
 
 if TYPE_CHECKING:
     from torch import nn
 
     from samclip_sdk.modeling.build import SamClipModel
 
-# CLIP's tokenizer is the same in every model; a checkpoint need not carry it.
+# CLIP's tokenizer is the same in every model; a checkpoint need not carry it, but any other.
 _TOKENIZER = Path(__file__).parents[1] / "assets" / "samclip-tiny" / TOKENIZER_NAME
 
 
@@ -66,9 +67,7 @@ class Checkpoint:
         digests = [file_sha256(root / name) for name in ("model.safetensors", "config.json")]
         calibration = root / "calibration.json"
         digests += [file_sha256(calibration)] if calibration.exists() else []
-        self.tokenizer_path = next(
-            (path for path in (root / TOKENIZER_NAME, _TOKENIZER) if path.is_file()), _TOKENIZER
-        )
+        self.tokenizer_path = _find_tokenizer(root, model.config)
         digests.append(file_sha256(self.tokenizer_path))
         self.id = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
         self.manifest = _describe(model, root=root, revision=digests[0][:16])
@@ -181,6 +180,23 @@ class TorchSession:
         self._module = None
 
 
+def _find_tokenizer(root: Path, model: ModelConfig) -> Path:
+    """The checkpoint's own tokenizer, or CLIP's.
+
+    Raises:
+        BundleError: there is none, and the text encoder needs another than CLIP's.
+    """
+    own = root / TOKENIZER_NAME
+    if own.is_file():
+        return own
+    if isinstance(model.text_encoder, ClipTextConfig):
+        return _TOKENIZER
+    raise BundleError(
+        f"the checkpoint {root} has no {TOKENIZER_NAME}, which a text encoder of the kind "
+        f"{model.text_encoder.kind} needs: copy that of the stage that trained it"
+    )
+
+
 def _describe(model: SamClipModel, *, root: Path, revision: str) -> ModelInfo:
     from samclip_sdk.modeling.checkpoint import read_provenance
 
@@ -190,7 +206,7 @@ def _describe(model: SamClipModel, *, root: Path, revision: str) -> ModelInfo:
         return ModelInfo.of_checkpoint(
             model.config,
             revision=revision,
-            templates=read_templates(),
+            templates=label_templates(model.config.text_encoder),
             logit_scale=float(model.logit_scale.exp()),
             calibration=Calibration.model_validate_json(calibration.read_bytes())
             if calibration.exists()

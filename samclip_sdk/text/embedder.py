@@ -166,8 +166,7 @@ class TextEmbedder:
 def _trimmed_embeddings(session: Session, encoded: TokenIds) -> Array:
     """Runs texts of one length together, without the zeros behind them.
 
-    The text encoder is causal: what follows a text does not change its embedding, but costs as much
-    as the text itself.
+    They do not change an embedding, but cost as much as the text itself.
     """
     lengths = np.unique(encoded.lengths).tolist()
     groups = [np.flatnonzero(encoded.lengths == length) for length in lengths]

@@ -1,4 +1,4 @@
-"""What texts may be, and how they become token ids: CLIP's cleaning and tokenizer, templates."""
+"""What texts may be, and how they become token ids: CLIP's cleaning, a bundle's tokenizer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
+from samclip_sdk.modeling.config import BertTextConfig, TextEncoderConfig
 
 TEMPLATES = Path(__file__).parents[1] / "assets" / "openai_templates.json"
 
@@ -28,6 +29,16 @@ _SHORT, _CACHED_SHORT = 256, 8192  # letters, and texts of so many: 16 MB at mos
 _SHOWN_LETTERS = 40
 
 
+def label_templates(text_encoder: TextEncoderConfig) -> tuple[str, ...]:
+    """The prompts of a label, {} in place of it, that a text encoder is asked with.
+
+    CLIP's are the 80 with which OpenAI measured it on ImageNet; a BERT says its own.
+    """
+    if isinstance(text_encoder, BertTextConfig):
+        return text_encoder.templates
+    return read_templates()
+
+
 def read_templates() -> tuple[str, ...]:
     """The 80 prompt templates with which OpenAI measured CLIP on ImageNet; {} is the label."""
     templates: list[str] = json.loads(TEMPLATES.read_text(encoding="utf-8"))
@@ -37,6 +48,7 @@ def read_templates() -> tuple[str, ...]:
 def clean_text(text: str) -> str:
     """Cleans a text as CLIP does: mojibake, HTML entities (twice), whitespace, lower case.
 
+    So is every text, whatever the tokenizer: all else that one needs is in its `tokenizer.json`.
     Of a text longer than `MAX_LETTERS`, what is behind them is left out.
     """
     return _clean_short(text) if len(text) <= _SHORT else _clean(text[:MAX_LETTERS])
@@ -55,7 +67,7 @@ class TokenIds:
     """Tokenized texts.
 
     Attributes:
-        ids: int32 [K,L], L the context length, zeros behind the end-of-text token.
+        ids: int32 [K,L], L the context length, zeros behind the last token.
         lengths: int64 [K], how many ids of each text come before the zeros.
         cut: bool [K], which texts were too long.
     """
@@ -66,11 +78,12 @@ class TokenIds:
 
 
 class Tokenizer:
-    """CLIP's tokenizer, from a bundle's `tokenizer.json`.
+    """A bundle's tokenizer, from its `tokenizer.json`: CLIP's BPE, or BERT's WordPiece.
 
-    The file pads and truncates to its context length; ids equal those of open_clip's
-    SimpleTokenizer. One corner differs: the literal `<end_of_text>` or `<start_of_text>` right
-    after a punctuation mark is a special token here, and punctuation there.
+    The file pads and truncates to its context length; ids of cleaned text equal those of
+    open_clip's SimpleTokenizer, or of transformers' BertTokenizer. One corner differs: what is
+    written like a special token, `<end_of_text>` of CLIP's, right after a punctuation mark is that
+    token here, and punctuation there.
 
     Args:
         path: of the file.
@@ -92,14 +105,14 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Tokenizes K texts.
 
-        A text beyond the context length is cut before the end-of-text token, with a
-        TextTruncatedWarning. An empty text is start and end alone.
+        A text beyond the context length is cut before the last token, which marks its end, with
+        a TextTruncatedWarning. An empty text is start and end alone.
 
         Args:
             texts: any number; each is cleaned first.
 
         Returns:
-            int32 [K,L], L the context length, zeros behind the end-of-text token.
+            int32 [K,L], L the context length, zeros behind the last token.
         """
         encoded = self.encode(texts)
         for text, cut in zip(texts, encoded.cut, strict=True):
@@ -130,6 +143,29 @@ class Tokenizer:
             TextTruncatedWarning,
             stacklevel=3,
         )
+
+
+def cut_to_context(path: Path, *, context_length: int) -> str:
+    """A `tokenizer.json` that pads with zeros and truncates to a context length, as bundles' do.
+
+    Args:
+        path: of one that pads or truncates otherwise, such as a model's own.
+        context_length: ids of a text, with those of start and end.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        BundleError: `path` cannot be read.
+    """
+    try:
+        found = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # `tokenizers` raises bare Exceptions.
+        raise BundleError(f"the tokenizer {path} cannot be read: {error}") from error
+    found.enable_truncation(context_length)
+    found.enable_padding(length=context_length, pad_id=0, pad_token=found.id_to_token(0))
+    content: str = found.to_str()
+    return content
 
 
 def check_texts(texts: Sequence[str]) -> tuple[str, ...]:

@@ -14,20 +14,21 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.schema import GOLDEN_TENSORS, golden_error, read_goldens
 from samclip_sdk.image import letterbox
+from samclip_sdk.modeling.config import ClipTextConfig
 
 
 def test_golden_tokens_are_open_clips() -> None:
     tokenizer = open_clip.get_tokenizer("ViT-L-14")
-    for golden in golden_tokens():
+    for golden in golden_tokens(ClipTextConfig()):
         ids = tokenizer([golden.text])[0].tolist()
         assert ids == [*golden.input_ids, *[0] * (77 - len(golden.input_ids))], golden.text
 
 
 def test_golden_texts_cover_what_tokenizers_get_wrong() -> None:
-    texts = [golden.text for golden in golden_tokens()]
+    texts = [golden.text for golden in golden_tokens(ClipTextConfig())]
     for needle in ("", "🐶", "é", "&amp;", "“", "1234567890"):
         assert any(needle in text for text in texts)
-    assert max(len(golden.input_ids) for golden in golden_tokens()) == 77
+    assert max(len(golden.input_ids) for golden in golden_tokens(ClipTextConfig())) == 77
 
 
 def test_goldens_are_small(tiny_bundle: Path) -> None:

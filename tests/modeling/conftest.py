@@ -6,9 +6,9 @@ import torch
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
+    ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
-    TextEncoderConfig,
     ViTDetConfig,
 )
 
@@ -30,7 +30,7 @@ SMALLEST = ModelConfig(
     mask_decoder=MaskDecoderConfig(
         embed_dim=32, mask_in_chans=8, num_heads=2, mlp_dim=48, iou_head_hidden_dim=16
     ),
-    text_encoder=TextEncoderConfig(
+    text_encoder=ClipTextConfig(
         context_length=12, vocab_size=50, width=32, num_heads=2, depth=2, embedding_width=20
     ),
 )

@@ -58,5 +58,6 @@ def test_every_tensor_is_on_the_models_device(name: str) -> None:
         )
         masks, _ = model.mask_decoder(embeddings, *prompts)
         assert masks.shape == (2, 4, 4 * grid, 4 * grid)
-    texts = model.text_encoder(torch.zeros(2, 77, dtype=torch.int32, **meta))
+    length = preset.text_encoder.context_length
+    texts = model.text_encoder(torch.zeros(2, length, dtype=torch.int32, **meta))
     assert texts.shape == (2, preset.embed_dim)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip
-from samclip_sdk.modeling.config import MaskDecoderConfig, ModelConfig, ViTDetConfig
+from samclip_sdk.modeling.config import ClipTextConfig, MaskDecoderConfig, ModelConfig, ViTDetConfig
 from samclip_sdk.modeling.vit_det_encoder import PIXEL_MEAN, PIXEL_STD
 
 
@@ -132,7 +132,7 @@ def small_config(
             global_attn_indexes=(1, 3),
         ),
         mask_decoder=mask_decoder or MaskDecoderConfig(),
-        text_encoder={"width": 64, "embedding_width": 64, "num_heads": 4, "depth": 2},
+        text_encoder=ClipTextConfig(width=64, embedding_width=64, num_heads=4, depth=2),
     )
 
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_text_encoder
-from samclip_sdk.modeling.config import TextEncoderConfig
-from samclip_sdk.modeling.text_encoder import TextEncoder
+from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
+from samclip_sdk.modeling.config import ClipTextConfig
 from tests.parity.reference import build_clip, relative_error, small_config
 
 BOUND = 1e-5
 START, END = 49406, 49407
 
 
-def pair(text: TextEncoderConfig, *, embed_dim: int) -> tuple[nn.Module, SamClipModel]:
+def pair(text: ClipTextConfig, *, embed_dim: int) -> tuple[nn.Module, SamClipModel]:
     config = small_config(image_size_px=64).model_copy(
         update={"text_encoder": text, "embed_dim": embed_dim}
     )
@@ -32,7 +32,7 @@ def pair(text: TextEncoderConfig, *, embed_dim: int) -> tuple[nn.Module, SamClip
 @pytest.fixture(scope="module", params=["gelu", "quick_gelu"])
 def small(request: pytest.FixtureRequest) -> tuple[nn.Module, SamClipModel]:
     return pair(
-        TextEncoderConfig(
+        ClipTextConfig(
             width=96, embedding_width=96, num_heads=6, depth=3, activation=request.param
         ),
         embed_dim=80,
@@ -50,13 +50,13 @@ def texts() -> Tensor:
 
 
 @torch.no_grad()
-def error(encoder: TextEncoder, clip: nn.Module, ids: Tensor) -> float:
+def error(encoder: ClipTextEncoder, clip: nn.Module, ids: Tensor) -> float:
     return relative_error(encoder(ids), clip.encode_text(ids, normalize=True))
 
 
 def test_another_activation_is_refused() -> None:
     """Its weights would load, and every embedding be slightly wrong."""
-    text = TextEncoderConfig(width=64, embedding_width=64, num_heads=4, depth=1)
+    text = ClipTextConfig(width=64, embedding_width=64, num_heads=4, depth=1)
     config = small_config(image_size_px=64).model_copy(update={"text_encoder": text})
     quick = text.model_copy(update={"activation": "quick_gelu"})
     clip = build_clip(config.model_copy(update={"text_encoder": quick}), seed=1)
@@ -75,36 +75,36 @@ def test_logit_scale(small: tuple[nn.Module, SamClipModel]) -> None:
 
 
 def test_vit_l_14() -> None:
-    clip, model = pair(TextEncoderConfig(), embed_dim=768)
+    clip, model = pair(ClipTextConfig(), embed_dim=768)
     assert error(model.text_encoder, clip, texts()) < BOUND
 
 
-def roll_positions(encoder: TextEncoder) -> None:
+def roll_positions(encoder: ClipTextEncoder) -> None:
     encoder.positional_embedding.copy_(encoder.positional_embedding.roll(1, dims=0))
 
 
-def transpose_projection(encoder: TextEncoder) -> None:
+def transpose_projection(encoder: ClipTextEncoder) -> None:
     square = encoder.text_projection[:80, :80]
     square.copy_(square.T.clone())
 
 
-def exchange_query_and_key(encoder: TextEncoder) -> None:
+def exchange_query_and_key(encoder: ClipTextEncoder) -> None:
     weight = encoder.blocks[0].qkv.weight
     q, k, v = weight.chunk(3)
     weight.copy_(torch.cat([k, q, v]))
 
 
-def reverse_heads(encoder: TextEncoder) -> None:
+def reverse_heads(encoder: ClipTextEncoder) -> None:
     weight = encoder.blocks[1].out_proj.weight
     weight.copy_(weight.unflatten(1, (6, -1)).flip(1).flatten(1))
 
 
-def other_activation(encoder: TextEncoder) -> None:
+def other_activation(encoder: ClipTextEncoder) -> None:
     for block in encoder.blocks:
         block.quick_gelu = not block.quick_gelu
 
 
-def start_token_as_end(encoder: TextEncoder) -> None:
+def start_token_as_end(encoder: ClipTextEncoder) -> None:
     encoder.eot_id = START
 
 
@@ -121,7 +121,7 @@ def start_token_as_end(encoder: TextEncoder) -> None:
 )
 @torch.no_grad()
 def test_a_planted_fault_is_seen(
-    small: tuple[nn.Module, SamClipModel], fault: Callable[[TextEncoder], None]
+    small: tuple[nn.Module, SamClipModel], fault: Callable[[ClipTextEncoder], None]
 ) -> None:
     clip, model = small
     faulty = copy.deepcopy(model.text_encoder)

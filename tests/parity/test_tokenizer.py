@@ -17,6 +17,7 @@ from tokenizers import pre_tokenizers
 
 from export.tokenizer import golden_tokens, write_tokenizer
 from samclip_sdk.errors import TextTruncatedWarning
+from samclip_sdk.modeling.config import ClipTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, clean_text, read_templates
 
 TEXTS = [
@@ -88,7 +89,7 @@ def test_templates(tokenizer: Tokenizer, reference: SimpleTokenizer) -> None:
 
 
 def test_the_bundles_goldens_are_open_clips(reference: SimpleTokenizer) -> None:
-    for golden in golden_tokens():
+    for golden in golden_tokens(ClipTextConfig()):
         expected = reference([golden.text])[0].numpy()
         assert golden.input_ids == tuple(expected[: len(golden.input_ids)])
         assert not expected[len(golden.input_ids) :].any()

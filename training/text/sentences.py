@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.errors import TrainingError
 
-WIDTH = 384
+WIDTH, MINILM_LAYERS = 384, 6
 LICENCE = "Apache-2.0"
 
 _NEEDED = {

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.attention import MASKED_LOGIT
-from samclip_sdk.modeling.config import TextEncoderConfig
+from samclip_sdk.modeling.config import ClipTextConfig
 
 
-class TextEncoder(nn.Module):
+class ClipTextEncoder(nn.Module):
     """Token ids to unit embeddings in CLIP's joint space."""
 
-    def __init__(self, config: TextEncoderConfig, *, embed_dim: int) -> None:
+    def __init__(self, config: ClipTextConfig, *, embed_dim: int) -> None:
         super().__init__()
         width = config.width
         self.eot_id = config.vocab_size - 1

@@ -1,0 +1,116 @@
+"""Distillation of texts: which are read when, and what is learned of the teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.config import BertTextConfig
+from training.tasks.text_encoder import (
+    HeldOutTexts,
+    TaughtTexts,
+    TextBatches,
+    TextEncoderTask,
+    measure_cosines,
+)
+from training.teachers.text_teacher import ClassifierSpace, TextTeacher
+
+TEXTS, LENGTH, EMBED_DIM = 96, 12, 6
+CONFIG = BertTextConfig(
+    context_length=LENGTH,
+    vocab_size=60,
+    num_heads=4,
+    depth=1,
+    mlp_dim=16,
+    embedding_width=8,
+    hidden_dim=32,
+)
+
+
+@pytest.fixture(scope="module")
+def texts() -> TaughtTexts:
+    rng = np.random.default_rng(0)
+    ids = np.zeros((TEXTS, LENGTH), dtype=np.int32)
+    for row, length in enumerate(rng.integers(3, LENGTH + 1, size=TEXTS)):
+        ids[row, :length] = rng.integers(1, 60, size=length)
+    sentences = torch.randn(TEXTS, 384, generator=torch.Generator().manual_seed(1))
+    return TaughtTexts(ids, F.normalize(sentences, dim=-1).half())
+
+
+def new_task(texts: TaughtTexts) -> TextEncoderTask:
+    torch.manual_seed(2)
+    space = ClassifierSpace.of(torch.randn(9, 12), embed_dim=EMBED_DIM)
+    teacher = TextTeacher(space, hidden_dim=32).requires_grad_(False)
+    return TextEncoderTask(
+        BertTextEncoder(CONFIG, embed_dim=EMBED_DIM),
+        teacher,
+        TextBatches(texts, batch=16, seed=0),
+        validation=HeldOutTexts(texts, batch=16),
+        sentence_weight=1.0,
+    )
+
+
+def test_a_batch_depends_on_its_index_alone(texts: TaughtTexts) -> None:
+    one, other = (TextBatches(texts, batch=4, seed=seed)[11] for seed in (0, 0))
+    assert all(torch.equal(one[key], other[key]) for key in ("ids", "sentences"))
+    different = TextBatches(texts, batch=4, seed=1)[11]
+    assert not torch.equal(one["sentences"], different["sentences"])
+
+
+def test_texts_of_a_batch_are_about_as_long(texts: TaughtTexts) -> None:
+    batches = TextBatches(texts, batch=4, seed=0)
+    spreads = []
+    for index in range(16):
+        ids = batches[index]["ids"]
+        lengths = (ids != 0).sum(dim=1)
+        assert ids.shape == (4, lengths.max())
+        spreads.append(int(lengths.max() - lengths.min()))
+    assert np.mean(spreads) <= 2
+
+
+def test_eight_batches_hold_what_was_drawn_together_once(texts: TaughtTexts) -> None:
+    batches = TextBatches(texts, batch=4, seed=0)
+    rng = np.random.default_rng([0, 1])
+    drawn = texts.sentences[rng.integers(TEXTS, size=32)].float()
+    found = torch.cat([batches[index]["sentences"] for index in range(8, 16)])
+    assert sorted(found[:, 0].tolist()) == sorted(drawn[:, 0].tolist())
+
+
+def test_held_out_texts_come_in_order_and_round_again(texts: TaughtTexts) -> None:
+    held_out = HeldOutTexts(texts, batch=40)
+    found = torch.cat([held_out[index]["sentences"] for index in range(3)])
+    expected = torch.cat([texts.sentences, texts.sentences[:24]]).float()
+    assert torch.equal(found, expected)
+
+
+def test_tokens_are_counted_without_padding(texts: TaughtTexts) -> None:
+    counts = texts.token_counts(60)
+    assert counts[0] == 0
+    assert counts.sum() == (texts.ids != 0).sum()
+
+
+def test_it_learns_the_teachers_embeddings(texts: TaughtTexts) -> None:
+    task = new_task(texts)
+    before = measure_cosines(task, texts)
+    assert before["texts"] == TEXTS
+    task.train()
+    optimizer = torch.optim.AdamW(task.parts.parameters(), lr=3e-3)
+    for step in range(40):
+        loss = task(task.dataset[step], loss="cosine", step=step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = measure_cosines(task, texts)
+    assert after["cosine"] > before["cosine"] + 0.3
+    assert after["good"] >= before["good"]
+
+
+def test_the_loss_is_nothing_where_it_is_the_teacher(texts: TaughtTexts) -> None:
+    task = new_task(texts)
+    batch = task.dataset[0]
+    task.encoder.sentences = lambda ids: batch["sentences"]  # type: ignore[method-assign]
+    task.encoder.mlp.load_state_dict(task.teacher.mlp.state_dict())
+    assert abs(float(task(batch, loss="cosine", step=0).detach())) < 1e-5

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.text.tokenizer import Tokenizer
+from tests.tiny_config import TINY
+from training.stages import publish
+from training.teachers.text_encoder_file import save_text_encoder, token_ids, write_tokenizer
+
+CONFIG = BertTextConfig(
+    context_length=8, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
+)
+
+
+def test_a_student_takes_the_weights_that_are_written(tmp_path: Path) -> None:
+    student = build_model(TINY.model_copy(update={"text_encoder": CONFIG}))
+    encoder = BertTextEncoder(CONFIG, embed_dim=TINY.embed_dim)
+    save_text_encoder(encoder, tmp_path, config=CONFIG, provenance={"stage": "text_encoder"})
+    student.text_encoder.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    ids = torch.tensor([[101, 3899, 102]], dtype=torch.int32)
+    assert torch.equal(student.text_encoder(ids), encoder.eval()(ids))
+    content = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert BertTextConfig.model_validate(content["text_encoder"]) == CONFIG
+    assert content["provenance"] == {"stage": "text_encoder"}
+
+
+def test_the_tokenizer_has_the_context_length(tmp_path: Path) -> None:
+    tokenizer = write_tokenizer(tmp_path / "run", CONFIG)
+    assert tokenizer(["a dog"]).tolist() == [[101, 1037, 3899, 102, 0, 0, 0, 0]]
+    assert Tokenizer(tmp_path / "run" / "tokenizer.json").context_length == 8
+
+
+def test_ids_of_texts() -> None:
+    assert token_ids(["a dog"], CONFIG).tolist() == [[101, 1037, 3899, 102, 0, 0, 0, 0]]
+
+
+def test_what_is_published_has_its_tokenizer(tmp_path: Path) -> None:
+    encoder = BertTextEncoder(CONFIG, embed_dim=TINY.embed_dim)
+    write_tokenizer(tmp_path / "run", CONFIG)
+    save_text_encoder(encoder, tmp_path / "run", config=CONFIG, provenance={})
+    publish(tmp_path / "run", tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["config.json", "model.safetensors", "tokenizer.json"]

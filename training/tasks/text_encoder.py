@@ -1,0 +1,145 @@
+"""Distillation of the text teacher into the text encoder that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.text.tokenizer import Tokenizer
+from training.tasks.tasks import Task
+from training.teachers.text_teacher import TextTeacher
+
+GOOD_COSINE = 0.95
+_POOL = 8  # batches whose texts are sorted by length together
+
+
+@dataclass(frozen=True)
+class TaughtTexts:
+    """Texts with what MiniLM makes of them.
+
+    Attributes:
+        ids: int32 [N,L], zeros behind each text.
+        sentences: float [N,384], unit length.
+    """
+
+    ids: NDArray[np.int32]
+    sentences: Tensor
+
+    @classmethod
+    def of(cls, texts: Sequence[str], tokenizer: Tokenizer, *, sentences: Tensor) -> TaughtTexts:
+        """Tokenizes texts whose sentences are known."""
+        return cls(tokenizer.encode(texts).ids, sentences)
+
+    def token_counts(self, vocab_size: int) -> Tensor:
+        """How often each token is used, padding aside: float [V]."""
+        counts = torch.from_numpy(np.bincount(self.ids.ravel(), minlength=vocab_size)).float()
+        counts[0] = 0
+        return counts
+
+    def rows(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Some texts, padded to the longest of them: `ids` [B,l] and `sentences` [B,384]."""
+        ids = self.ids[rows]
+        longest = int((ids != 0).sum(axis=1).max())
+        return {
+            "ids": torch.from_numpy(ids[:, :longest].copy()),
+            "sentences": self.sentences[torch.from_numpy(rows)].float(),
+        }
+
+
+class TextBatches(Dataset[dict[str, Tensor]]):
+    """Batches of random texts of about one length, by index."""
+
+    def __init__(self, texts: TaughtTexts, *, batch: int, seed: int) -> None:
+        self.texts = texts
+        self.batch = batch
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        pool, place = divmod(index, _POOL)
+        rng = np.random.default_rng([self.seed, pool])
+        rows = rng.integers(len(self.texts.ids), size=_POOL * self.batch)
+        by_length = np.argsort((self.texts.ids[rows] != 0).sum(axis=1), kind="stable")
+        turn = rng.permutation(_POOL)[place]
+        return self.texts.rows(rows[by_length[turn * self.batch :][: self.batch]])
+
+
+class HeldOutTexts(Dataset[dict[str, Tensor]]):
+    """Held-out texts in their order, by index, beginning again after the last."""
+
+    def __init__(self, texts: TaughtTexts, *, batch: int) -> None:
+        self.texts = texts
+        self.batch = batch
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rows = np.arange(index * self.batch, (index + 1) * self.batch) % len(self.texts.ids)
+        return self.texts.rows(rows)
+
+
+class TextEncoderTask(Task):
+    """1 - cosine, to the teacher's embedding and to the sentence that it comes from."""
+
+    losses = ("cosine",)
+    metrics = ("cosine", "good")
+
+    def __init__(
+        self,
+        encoder: BertTextEncoder,
+        teacher: TextTeacher,
+        dataset: Dataset[dict[str, Tensor]],
+        *,
+        validation: Dataset[dict[str, Tensor]],
+        sentence_weight: float,
+    ) -> None:
+        super().__init__(dataset, {"text_encoder": encoder}, validation=validation)
+        self.encoder = encoder
+        self.teacher = teacher
+        self.sentence_weight = sentence_weight
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """The mean distance from the teacher.
+
+        Args:
+            batch: of `TextBatches`: `ids` and `sentences`.
+            loss: `cosine`.
+            step: has no influence.
+        """
+        sentences = self.encoder.sentences(batch["ids"]).float()
+        embeddings = self.encoder.project(sentences)
+        with torch.no_grad():
+            aims = self.teacher(batch["sentences"]).float()
+        loss_ = 1 - (embeddings * aims).sum(dim=1).mean()
+        apart: Tensor = 1 - F.cosine_similarity(
+            self.teacher.centre(sentences), self.teacher.centre(batch["sentences"])
+        )
+        total: Tensor = loss_ + self.sentence_weight * apart.mean()
+        return total
+
+    def count_images(self, batch: dict[str, Tensor]) -> int:
+        """How many texts a batch holds."""
+        return len(batch["ids"])
+
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Each text's cosine with the teacher's embedding, and whether it is at least .95."""
+        cosines = (self.encoder(batch["ids"]) * self.teacher(batch["sentences"]).float()).sum(dim=1)
+        return {"cosine": cosines, "good": (cosines >= GOOD_COSINE).float()}
+
+
+@torch.no_grad()
+def measure_cosines(task: TextEncoderTask, texts: TaughtTexts) -> dict[str, float]:
+    """Each metric's mean over all of some texts, in fp32, and how many they are."""
+    task.eval()
+    batches = HeldOutTexts(texts, batch=256)
+    found = [task.measure(batches[index]) for index in range(-(-len(texts.ids) // 256))]
+    means = {
+        name: torch.cat([each[name] for each in found])[: len(texts.ids)].mean().item()
+        for name in task.metrics
+    }
+    return {"texts": len(texts.ids), **{name: round(mean, 5) for name, mean in means.items()}}
