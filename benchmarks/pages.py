@@ -60,7 +60,8 @@ def render_pages(root: Path) -> dict[str, str]:
     }
     if (folder / _PHOTOGRAPHS).is_file():
         photographs = read_record(PhotographQuality, folder / _PHOTOGRAPHS)
-        text = f"{join_tables(photographs_report.render(photographs))}\n"
+        chart = "![Present labels found against false ones](images/quality_photographs.svg)"
+        text = f"{join_tables(photographs_report.render(photographs))}\n\n{chart}\n"
         tables[f"{RECORDS}/quality_photographs.md"] = {"quality_photographs": text}
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)

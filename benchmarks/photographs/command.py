@@ -27,7 +27,7 @@ from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
 from training.text.wordnet import WordNet
 
-_TUNING_PICTURES = 30
+_TUNING_PICTURES = 12
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def measure_photographs(
         except BrokenRecord as error:
             broken[error.kind] += 1
     top_k = tuple(_name(model, pictures, settings=settings, taught=taught, folder=folder))
-    bootstrap = Bootstrap(len(pictures.sets), resamples=settings.resamples, seed=settings.seed)
+    bootstrap = Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
     tables = {heads: each.table() for heads, each in answers.texts.items()}
     return PhotographFigures(

@@ -43,14 +43,12 @@ class Named:
 
     def rows(self, what: str, *, settings: PhotographSettings) -> Iterator[TopK]:
         """A row for each kind of names that some picture has."""
-        if not len(self.ranks):
-            return
-        bootstrap = Bootstrap(len(self.ranks), resamples=settings.resamples, seed=settings.seed)
+        bootstrap = Bootstrap(settings.resamples, settings.seed)
         for kind, ranks in zip(self.kinds, self.ranks.T, strict=True):
             owners = np.flatnonzero(ranks >= 0)
             if len(owners):
                 top1, top5 = (
-                    bootstrap.estimate(mean(ranks[owners] < first, owners=owners))
+                    bootstrap.estimate(mean(ranks[owners] < first), owners=owners)
                     for first in (1, _FIRST)
                 )
                 yield TopK(

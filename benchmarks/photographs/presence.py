@@ -50,7 +50,7 @@ class PresencePairs:
             own = names_of(asked, kind)
             rows = np.isin(names, sorted(own)) if kind != "all" else np.ones(len(names), bool)
             auc = bootstrap.estimate(
-                area_under_curve(presence[rows], present[rows], owners=owners[rows])
+                area_under_curve(presence[rows], present[rows]), owners=owners[rows]
             )
             if auc is not None:
                 yield PresenceAuc(

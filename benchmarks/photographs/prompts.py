@@ -77,15 +77,16 @@ class ObjectIous:
         for of, part in parts.items():
             if not part.any():
                 continue
+            own, sets_of = owners[part], groups[part]
             found = {
-                name: bootstrap.estimate(mean(values[part], owners=owners[part]))
+                name: bootstrap.estimate(mean(values[part]), owners=own)
                 for name, values in ious.items()
             }
             yield PromptIou(of=of, over="objects", objects=int(part.sum()), **found)
             if of == ALL or of in SIZES:
                 means = {
                     name: bootstrap.estimate(
-                        mean_of_means(values[part], groups=groups[part], owners=owners[part])
+                        mean_of_means(values[part], groups=sets_of), owners=own
                     )
                     for name, values in ious.items()
                 }

@@ -88,8 +88,8 @@ class AnswerTable:
         worth = self.ious * (found & there)
 
         def estimate(numerators: np.ndarray, denominators: np.ndarray) -> Estimate | None:
-            as_floats = (each.astype(np.float64) for each in (numerators, denominators))
-            return bootstrap.estimate(ratio(*as_floats, owners=self.owners))
+            as_floats = (each[rows].astype(np.float64) for each in (numerators, denominators))
+            return bootstrap.estimate(ratio(*as_floats), owners=self.owners[rows])
 
         miou, present = estimate(worth, there | (gone & found)), estimate(worth, there)
         share = estimate(found & there, there)

@@ -47,7 +47,7 @@ def answers() -> LabelAnswers:
 def test_rows_at_a_threshold(answers: LabelAnswers) -> None:
     rows = text_to_mask_rows(
         answers.table(),
-        Bootstrap(3, resamples=20, seed=0),
+        Bootstrap(20, seed=0),
         heads="both_heads",
         threshold=0.5,
         sets=["b", "a", "a"],
@@ -82,7 +82,7 @@ def test_without_absent_labels_there_is_no_curve() -> None:
     assert list(found.table().curve()) == []
     rows = text_to_mask_rows(
         found.table(),
-        Bootstrap(1, resamples=5, seed=0),
+        Bootstrap(5, seed=0),
         heads="clip_head",
         threshold=0.5,
         sets=["a"],
