@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint, save_checkpoint
 from samclip_sdk.modeling.config import PyramidConfig
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from tests.batch_norms import batch_norms, draw_batch_norms
@@ -169,6 +171,20 @@ def test_the_backbone_is_as_timm_draws_it() -> None:
     own = model.image_encoder.backbone.state_dict()
     assert own.keys() == drawn.keys()
     assert all(torch.equal(own[name], tensor) for name, tensor in drawn.items())
+
+
+def test_a_checkpoint_keeps_the_statistics(tmp_path: Path) -> None:
+    config = STUDENT.model_copy(
+        update={"image_encoder": PyramidConfig(backbone=BACKBONE, embed_dim=32, image_size_px=64)}
+    )
+    model = build_model(config)
+    draw_batch_norms(model, seed=3)
+    save_checkpoint(model, tmp_path, provenance={})
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.config == config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    assert "image_encoder.backbone.bn1.running_var" in model.state_dict()
 
 
 @pytest.mark.parametrize(

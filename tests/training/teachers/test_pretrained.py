@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -43,7 +44,8 @@ MOBILE_SAM_CONFIG = STUDENT.model_copy(
             embed_dims=(8, 16, 24, 32),
             depths=(1, 1, 1, 1),
             stage_heads=(1, 2, 2, 4),
-        )
+        ),
+        "text_encoder": STUDENT.text_encoder.model_copy(update={"embedding_width": 32}),
     }
 )
 # Two images, three prompts each: two points, a box, a box with a point; a point, twice a box.
@@ -146,6 +148,9 @@ def test_mobile_sams_checkpoint_is_read_with_its_unused_classifier(tmp_path: Pat
     )
     assert isinstance(pair.sam, SmallSam)
     assert pair.licences()["sam"] == "Apache-2.0"
+    pair.__dict__["clip"] = SimpleNamespace(model=build_clip(MOBILE_SAM_CONFIG, seed=1))
+    born = SmallSam(pair.stage0(seed=0)).state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in born.items())
 
 
 def test_another_checkpoint_is_not_mobile_sams(tmp_path: Path) -> None:
