@@ -180,7 +180,11 @@ class OnnxWriter:
         )
 
     def _refusal(self, path: Path, *, graph: Graph) -> str | None:
-        """Why an int8 graph is not accepted, or None."""
+        """Why an int8 graph is not accepted, or None; it is judged as it will be stored."""
+        if self._weights == "fp16":
+            stored = ir.load(path)
+            halve_weights(stored)
+            ir.save(stored, path)
         probes = self._draft.probes[graph.name]
         bounds = BOUNDS["int8"]
         if not self._draft.random_weights:
