@@ -13,6 +13,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    PhotographTeachers,
     PublishConfig,
     SamTeacherConfig,
     StageConfig,
@@ -110,9 +111,14 @@ def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
     if isinstance(teachers, FoundationTeachers):
         check_open_clip(teachers.clip, teachers.pretrained)
         check_segment_anything(teachers.sam, teachers.sam_checkpoint)
+        return
+    if isinstance(teachers, PhotographTeachers):
+        lite2_file()
+        names = (teachers.clip, teachers.sam, teachers.text_encoder)
     else:
-        for name in ("clip_teacher", "sam_teacher"):
-            check_trained(runs / name)
+        names = ("clip_teacher", "sam_teacher")
+    for name in names:
+        check_trained(runs / name)
 
 
 def check_trained(folder: Path) -> None:
