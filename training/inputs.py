@@ -114,9 +114,9 @@ def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
         return
     if isinstance(teachers, PhotographTeachers):
         lite2_file()
-        names = (teachers.clip, teachers.sam, teachers.text_encoder)
+        names = [teachers.clip, teachers.sam, teachers.text_encoder]
     else:
-        names = ("clip_teacher", "sam_teacher")
+        names = ["clip_teacher", "sam_teacher"]
     for name in names:
         check_trained(runs / name)
 

@@ -134,7 +134,8 @@ def test_photographs_to_calibrate_on_are_looked_for(tmp_path: Path) -> None:
 
 
 def test_teachers_of_photographs_need_the_ones_before(tmp_path: Path) -> None:
-    merge, clip = load("mobile", "stage1"), load("mobile", "classifier_clip")
+    merge = load("mobile", "stage1", pictures__root=str(tmp_path / "none"))
+    clip = load("mobile", "classifier_clip")
     assert "run the stage text_teacher to its end first" in refused(clip, tmp_path)
     for name in ("classifier_clip", "sam_teacher", "text_encoder"):
         assert f"run the stage {name} to its end first" in refused(merge, tmp_path)
