@@ -64,12 +64,12 @@ def draw_curve(record: PhotographQuality) -> bytes:
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
-    # Only here: matplotlib is for charts alone. Without date and random names, the same numbers
-    # give the same file.
+    # Only here: matplotlib is for charts alone. Without date, version and random names, the same
+    # numbers give the same file.
     from matplotlib import rc_context
 
     with rc_context({"svg.hashsalt": "samclip"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
