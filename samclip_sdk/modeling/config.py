@@ -191,7 +191,7 @@ class BertTextConfig(_Config):
     mlp_dim: int = Field(default=1536, gt=0)
     embedding_width: int = Field(default=80, gt=0)
     hidden_dim: int = Field(default=768, gt=0)
-    templates: tuple[Template, ...] = Field(default=("{}",), min_length=1)
+    templates: tuple[Template, ...] = Field(default=("a photo of a {}.",), min_length=1)
 
 
 TextEncoderConfig: TypeAlias = Annotated[
