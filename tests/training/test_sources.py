@@ -96,6 +96,7 @@ def test_both_tasks_train_on_photographs(
         sam_weight=10.0,
         region_weight=1.0,
         dense_weight=1.0,
+        cell_weight=0.0,
         validation=None,
         classes=None,
     )
