@@ -42,9 +42,8 @@ def new_cell_task(settings: ClassifierClipConfig, *, runs: Path) -> CellTask:
             text.space, resolution=settings.resolution, hidden_dim=settings.hidden_dim
         )
     clip.centre.copy_(_mean_features(clip, train))
-    names = list(train.names)
-    if settings.classes:
-        names += [name for name in first_names() if name not in set(names)]
+    classes = first_names() if settings.classes else ()
+    names = dict.fromkeys((*train.names, *classes))
     vectors = text.embed([settings.template.replace("{}", name) for name in names])
     return CellTask(clip, train, names=vectors, validation=validation)
 

@@ -25,7 +25,7 @@ class CellTask(Task):
     that it is absent, and in the other cells of pictures in which all of it is labelled.
 
     Args:
-        clip: with what its classifier knows; its head is trained, and the scale of its logits.
+        clip: with what its classifier knows; only its head is trained.
         dataset: of `LabelledCells`.
         names: float32 [N,E], unit vectors of the names that the batches number, and after them of
             others that a cell is to be told from.
@@ -67,8 +67,10 @@ class CellTask(Task):
         targets = cell_names(batch)
         known = batch["absent"].shape[1]
         nearest = self.named_cells(logits, targets, self.names)
-        somewhere = self.seen_somewhere(logits[..., :known], _places(batch), batch["present"])
-        presence = self.presence(cosines[..., :known], targets, _certainly_not(batch))
+        somewhere = self.seen_somewhere(
+            logits[..., :known], possible_places(batch), batch["present"]
+        )
+        presence = self.presence(cosines[..., :known], targets, promised_absences(batch))
         total: Tensor = nearest + _SOMEWHERE_WEIGHT * somewhere + presence
         return total
 
@@ -101,7 +103,7 @@ def cell_names(batch: dict[str, Tensor]) -> Tensor:
     return torch.where(most >= _COVERED, batch["names"].gather(1, place), -1)
 
 
-def _places(batch: dict[str, Tensor]) -> Tensor:
+def possible_places(batch: dict[str, Tensor]) -> Tensor:
     """Where each name that is known without a mask may be: bool [B,n,V]; nowhere for all others.
 
     In its boxes if there are any, else anywhere in the picture.
@@ -112,7 +114,7 @@ def _places(batch: dict[str, Tensor]) -> Tensor:
     return _put(places, batch["names"], inside.transpose(1, 2))
 
 
-def _certainly_not(batch: dict[str, Tensor]) -> Tensor:
+def promised_absences(batch: dict[str, Tensor]) -> Tensor:
     """Which cells do not show a name, by what their set promises: bool [B,n,V]."""
     judged = (batch["token_mask"].flatten(1) > 0) & (batch["unnamed"].flatten(1) < _COVERED)
     absent = batch["absent"].unsqueeze(1) & judged.unsqueeze(2)

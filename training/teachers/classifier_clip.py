@@ -45,6 +45,7 @@ class ClassifierClip(nn.Module):
     """
 
     centre: Tensor
+    logit_scale: Tensor
 
     def __init__(self, space: ClassifierSpace, *, resolution: int, hidden_dim: int) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class ClassifierClip(nn.Module):
         self.embed_dim, features = space.axes.shape
         self.backbone = _classifier()
         self.register_buffer("centre", torch.zeros(features))
-        self.logit_scale = nn.Parameter(torch.tensor(_LOGIT_SCALE).log())
+        self.register_buffer("logit_scale", torch.tensor(_LOGIT_SCALE).log())
         widths = [self.backbone.feature_info[level]["num_chs"] for level in _LEVELS]
         self.cells = CellHead(widths, embed_dim=self.embed_dim, hidden_dim=hidden_dim)
         self.requires_grad_(False)

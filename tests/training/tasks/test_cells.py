@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.tasks import cells
-from training.tasks.cells import cell_names
+from training.tasks.cells import cell_names, possible_places, promised_absences
 
 
 @pytest.fixture
@@ -36,13 +35,13 @@ def test_a_cell_has_the_name_of_the_mask_that_covers_half_of_it(
 
 
 def test_a_thing_without_a_mask_is_in_its_box_or_anywhere(batch: dict[str, torch.Tensor]) -> None:
-    found = cells._places(batch)[0].int().tolist()
+    found = possible_places(batch)[0].int().tolist()
     assert found == [[0, 0, 0, 1], [1, 0, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0]]
 
 
 def test_only_what_is_promised_is_absent(batch: dict[str, torch.Tensor]) -> None:
     """Name 2 is absent where its masks are not at all; not in the nameless cell or the padding."""
-    found = cells._certainly_not(batch)[0].int().tolist()
+    found = promised_absences(batch)[0].int().tolist()
     assert found == [[0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     batch["coverage"][0, 0, 0, 1] = 0.0
-    assert cells._certainly_not(batch)[0, 1].int().tolist() == [0, 1, 1, 0]
+    assert promised_absences(batch)[0, 1].int().tolist() == [0, 1, 1, 0]
