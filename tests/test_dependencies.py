@@ -59,8 +59,8 @@ NEEDED_BY_OTHERS = {
     "mkdocs-material": "make docs",
     "mkdocstrings": "make docs",
 }
-# lvis asks for opencv-python, which would overwrite the headless one.
-BY_HAND = {"lvis"}
+# They ask for opencv-python, which would overwrite the headless one.
+BY_HAND = {"lvis", "mobilesam-mirror"}
 # Extras that dev leaves out: of other hardware, and of packages that a test must not need.
 NOT_IN_DEV = {"onnx-gpu", "tensorrt", "peers"}
 
