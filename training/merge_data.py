@@ -18,7 +18,7 @@ from training.real.records import Split
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
 from training.real.zero_shot import LabelledPictures
-from training.sources import VALIDATION_SEED, Composed, picture_batches, scene_batches
+from training.sources import VALIDATION_SEED, Composed, batches_of
 from training.teachers.teacher_pair import Pair
 
 
@@ -87,15 +87,13 @@ class MergeData:
                 seed=seed,
             )
         elif scenes is not None:
-            datasets["scenes"] = scene_batches(
-                scenes, composed=self.composed, split=split, seed=seed
-            )
+            datasets["scenes"] = batches_of(scenes, composed=self.composed, split=split, seed=seed)
         return Joined(datasets)
 
     def _pictures(self, seed: int) -> Dataset[Any]:
         settings = self.settings.pictures
         if not isinstance(settings, Shards):
-            return picture_batches(settings, composed=self.composed, split="train", seed=seed)
+            return batches_of(settings, composed=self.composed, split="train", seed=seed)
         found = shard_pictures(settings, split="train", on_progress=self.on_progress)
         self.faults += [f"shards: {n} {kind}" for kind, n in found.index.faults.items() if n]
         embeddings = None
@@ -115,7 +113,7 @@ class MergeData:
         if isinstance(settings, Pictures):
             self.classes = [noun.name for noun in self.composed.nouns]
         if not isinstance(settings, Shards):
-            return picture_batches(
+            return batches_of(
                 settings, composed=self.composed, split="validation", seed=VALIDATION_SEED
             )
         if settings.zero_shot is not None:

@@ -19,6 +19,7 @@ from training.data_config import (
     Pictures,
     Scenes,
 )
+from training.real.coco_layout import PhotographSplit
 from training.real.photograph_batches import PhotographPictureBatches, PhotographSceneBatches
 from training.real.photographs import Photographs
 from training.real.records import Split
@@ -46,64 +47,47 @@ class Composed:
         return SceneBatches(self.corpus, settings, seed=seed)
 
 
-def picture_batches(
-    settings: Pictures | PhotographPictures | MixedPictures,
+def batches_of(
+    settings: Pictures
+    | PhotographPictures
+    | MixedPictures
+    | Scenes
+    | PhotographScenes
+    | MixedScenes,
     *,
     composed: Composed,
     split: Split,
     seed: int,
 ) -> Dataset[Batch]:
-    """D_CLIP.
+    """D_CLIP of settings of pictures, D_SAM of settings of scenes.
 
     Args:
-        settings: of the pictures.
+        settings: which of them, and from where.
         composed: where composed ones come from.
-        split: of "validation", composed pictures have another seed, and photographs are whole ones
-            of the split "calibration": those of "val" are for the benchmarks.
+        split: of "validation", composed ones have another seed, and photographs are whole ones of
+            the split "calibration": those of "val" are for the benchmarks.
         seed: of those to train on.
 
     Raises:
-        TrainingError: of `Photographs` and `PhotographPictureBatches`.
+        TrainingError: of `Photographs` and its batches.
     """
     training = split == "train"
     seed = seed if training else VALIDATION_SEED
+    side: PhotographSplit = "train" if training else "calibration"
     match settings:
         case Pictures():
             return composed.pictures(settings, seed=seed)
-        case PhotographPictures():
-            photographs = Photographs(settings, split="train" if training else "calibration")
-            return PhotographPictureBatches(photographs, settings, seed=seed, augment=training)
-        case MixedPictures():
-            parts = [
-                picture_batches(part.of, composed=composed, split=split, seed=seed)
-                for part in settings.parts
-            ]
-            return Interleaved(parts, shares=[part.share for part in settings.parts], seed=seed)
-
-
-def scene_batches(
-    settings: Scenes | PhotographScenes | MixedScenes,
-    *,
-    composed: Composed,
-    split: Split,
-    seed: int,
-) -> Dataset[Batch]:
-    """D_SAM, likewise.
-
-    Raises:
-        TrainingError: of `Photographs` and `PhotographSceneBatches`.
-    """
-    training = split == "train"
-    seed = seed if training else VALIDATION_SEED
-    match settings:
         case Scenes():
             return composed.scenes(settings, seed=seed)
+        case PhotographPictures():
+            photographs = Photographs(settings, split=side)
+            return PhotographPictureBatches(photographs, settings, seed=seed, augment=training)
         case PhotographScenes():
-            photographs = Photographs(settings, split="train" if training else "calibration")
+            photographs = Photographs(settings, split=side)
             return PhotographSceneBatches(photographs, settings, seed=seed, augment=training)
-        case MixedScenes():
+        case MixedPictures() | MixedScenes():
             parts = [
-                scene_batches(part.of, composed=composed, split=split, seed=seed)
+                batches_of(part.of, composed=composed, split=split, seed=seed)
                 for part in settings.parts
             ]
             return Interleaved(parts, shares=[part.share for part in settings.parts], seed=seed)

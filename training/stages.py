@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from samclip_sdk.atomic_file import atomic_file
@@ -44,8 +43,8 @@ from training.real.embedding_cache import fill_cache
 from training.sources import (
     VALIDATION_SEED,
     Composed,
+    batches_of,
     photograph_terms,
-    scene_batches,
 )
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
@@ -63,6 +62,7 @@ from training.teachers.teacher_pair import (
     new_clip,
 )
 from training.teachers.text_encoder_file import token_ids, write_tokenizer
+from training.teachers.weights import read_weights, save_weights
 from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
@@ -155,10 +155,10 @@ class Stages:
         scenes, composed = settings.scenes, self.composed
         held_out = None
         if settings.optimisation.validation is not None:
-            held_out = scene_batches(scenes, composed=composed, split="validation", seed=seed)
+            held_out = batches_of(scenes, composed=composed, split="validation", seed=seed)
         task = SamTeacherTask(
             sam,
-            scene_batches(scenes, composed=composed, split="train", seed=seed),
+            batches_of(scenes, composed=composed, split="train", seed=seed),
             validation=held_out,
         )
         with self._claimed(run, settings, fabric):
@@ -324,11 +324,10 @@ def _embed_names(student: SamClipModel, names: Sequence[str]) -> Tensor:
 
 def publish(result: Path, target: Path) -> None:
     """Copies a teacher or a checkpoint, its weights rounded to fp16, without calibration."""
-    state = load_file(result / WEIGHTS_NAME)
+    state = read_weights(result / WEIGHTS_NAME)
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
-    with atomic_file(target / WEIGHTS_NAME) as file:
-        file.write(save(halves))
+    save_weights(halves, target / WEIGHTS_NAME)
     with atomic_file(target / SETTINGS_NAME) as file:
         file.write((result / SETTINGS_NAME).read_bytes())
     if (result / TOKENIZER_NAME).is_file():

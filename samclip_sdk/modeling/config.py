@@ -30,12 +30,27 @@ Template: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}
 """A prompt of a label, with {} once, in place of it."""
 
 
-class ViTDetConfig(_Config):
+class _ImageEncoderConfig(_Config):
+    """What the kinds of image encoder have in common."""
+
+    image_size_px: int = Field(default=1024, gt=0)
+    patch_size: int = Field(default=16, gt=0)
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side at `image_size_px`."""
+        return self.image_size_px // self.patch_size
+
+    @property
+    def resolution_step(self) -> int:
+        """What a resolution must be a multiple of, in pixels."""
+        return self.patch_size
+
+
+class ViTDetConfig(_ImageEncoderConfig):
     """SAM's ViT-Det image encoder. The position tables are stored for `image_size_px`."""
 
     kind: Literal["vit_det"] = "vit_det"
-    image_size_px: int = Field(default=1024, gt=0)
-    patch_size: int = Field(default=16, gt=0)
     embed_dim: int = Field(default=768, gt=0)
     depth: int = Field(default=12, gt=0)
     num_heads: int = Field(default=12, gt=0)
@@ -52,18 +67,8 @@ class ViTDetConfig(_Config):
             raise ValueError("the last layer must be global: the CLIP head's layers are its copies")
         return self
 
-    @property
-    def grid(self) -> int:
-        """Tokens along one side at `image_size_px`."""
-        return self.image_size_px // self.patch_size
 
-    @property
-    def resolution_step(self) -> int:
-        """What a resolution must be a multiple of, in pixels."""
-        return self.patch_size
-
-
-class PyramidConfig(_Config):
+class PyramidConfig(_ImageEncoderConfig):
     """A timm backbone whose strides 8, 16 and 32 are fused to tokens of stride 16.
 
     `num_heads` and `mlp_ratio` are of the CLIP head's layers, whose position tables are stored for
@@ -81,17 +86,12 @@ class PyramidConfig(_Config):
     pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (58.395, 57.12, 57.375)
 
     @property
-    def grid(self) -> int:
-        """Tokens along one side at `image_size_px`."""
-        return self.image_size_px // self.patch_size
-
-    @property
     def resolution_step(self) -> int:
         """What a resolution must be a multiple of, in pixels: the coarsest stride."""
         return 32
 
 
-class TinyViTConfig(_Config):
+class TinyViTConfig(_ImageEncoderConfig):
     """MobileSAM's image encoder: the values of each of TinyViT's four stages.
 
     The first stage is convolutional: its heads and window mean nothing. The position tables of the
@@ -99,7 +99,6 @@ class TinyViTConfig(_Config):
     """
 
     kind: Literal["tiny_vit"] = "tiny_vit"
-    image_size_px: int = Field(default=1024, gt=0)
     patch_size: Literal[16] = 16
     embed_dims: Stages = (64, 128, 160, 320)
     depths: Stages = (2, 2, 6, 2)
@@ -123,16 +122,6 @@ class TinyViTConfig(_Config):
     def num_heads(self) -> int:
         """Heads of the CLIP head's layers."""
         return self.stage_heads[-1]
-
-    @property
-    def grid(self) -> int:
-        """Tokens along one side at `image_size_px`."""
-        return self.image_size_px // self.patch_size
-
-    @property
-    def resolution_step(self) -> int:
-        """What a resolution must be a multiple of, in pixels."""
-        return self.patch_size
 
 
 ImageEncoderConfig: TypeAlias = Annotated[

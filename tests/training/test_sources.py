@@ -17,7 +17,7 @@ from training.composed.corpus import Corpus
 from training.config import DistillConfig, SamTeacherConfig, Validation
 from training.errors import TrainingError
 from training.merge_data import MergeData
-from training.sources import Composed, photograph_terms, picture_batches, scene_batches
+from training.sources import Composed, batches_of, photograph_terms
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import SamTeacherTask
 from training.teachers.small import SmallClip, SmallSam
@@ -65,8 +65,8 @@ def batch_of(settings: DistillConfig, composed: Composed, split: Any, index: int
     scenes: Any = settings.scenes
     joined = Joined(
         {
-            "pictures": picture_batches(pictures, composed=composed, split=split, seed=0),
-            "scenes": scene_batches(scenes, composed=composed, split=split, seed=0),
+            "pictures": batches_of(pictures, composed=composed, split=split, seed=0),
+            "scenes": batches_of(scenes, composed=composed, split=split, seed=0),
         }
     )
     return joined[index], joined

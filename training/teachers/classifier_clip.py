@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from samclip_sdk.modeling.neck import LayerNorm2d
 from training.errors import TrainingError
 from training.teachers.efficientnet_lite import LITE2, lite2_state
-from training.teachers.small import load_state, read_teacher, save_state
 from training.teachers.text_teacher import ClassifierSpace
+from training.teachers.weights import give_weights, read_weights, save_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.0, 128.0
 _LEVELS = (2, 3, 4)  # of timm's: strides 8, 16 and 32
@@ -151,7 +151,7 @@ def pool_unpadded(features: Tensor, token_mask: Tensor) -> Tensor:
 def save_classifier_clip(clip: ClassifierClip, path: Path) -> None:
     """Writes a teacher's weights but for the classifier's, which its package holds."""
     state = clip.state_dict()
-    save_state({key: x for key, x in state.items() if not key.startswith(_BACKBONE)}, path)
+    save_weights({key: x for key, x in state.items() if not key.startswith(_BACKBONE)}, path)
 
 
 def load_classifier_clip(
@@ -163,14 +163,14 @@ def load_classifier_clip(
         TrainingError: the file is missing or damaged, or of a teacher of other sizes; or the
             classifier's package is not installed.
     """
-    state = read_teacher(path)
+    state = read_weights(path)
     axes, directions = (state.get(f"space.{name}") for name in ("axes", "class_directions"))
     if axes is None or directions is None or len(axes) != embed_dim:
         raise TrainingError(f"{path} is no CLIP teacher with {embed_dim} dimensions")
     space = ClassifierSpace(classes=len(directions), features=axes.shape[1], embed_dim=embed_dim)
     clip = ClassifierClip(space, resolution=resolution, hidden_dim=hidden_dim)
     own = {key: x for key, x in clip.state_dict().items() if key.startswith(_BACKBONE)}
-    load_state(clip, own | state, path)
+    give_weights(clip, own | state, path)
     return clip
 
 

@@ -15,8 +15,9 @@ from training.config import ClassifierClipConfig, PhotographTeachers
 from training.errors import TrainingError
 from training.teachers.classifier_clip import ClassifierClip, load_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE
-from training.teachers.small import SmallSam, load_state, load_teacher, read_teacher
+from training.teachers.small import SmallSam, load_teacher
 from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME
+from training.teachers.weights import give_weights, read_weights
 
 
 class PhotographPair:
@@ -66,7 +67,7 @@ class PhotographPair:
         student = build_model(self.model, seed=seed)
         SmallSam(student).load_state_dict(self.sam.state_dict())
         path = self.runs / self.teachers.text_encoder / WEIGHTS_NAME
-        load_state(student.text_encoder, read_teacher(path), path)
+        give_weights(student.text_encoder, read_weights(path), path)
         with torch.no_grad():
             student.logit_scale.copy_(self.clip.logit_scale)
         return student

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
+from training.teachers.weights import give_weights, read_weights, save_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
-_NOT_THE_TEACHER = "{} is not the teacher that was trained: {}"
 
 
 class ClipTeacher(Protocol):
@@ -153,13 +148,7 @@ def coarse_mask_prompt(logits: Tensor) -> Tensor:
 
 def save_teacher(module: nn.Module, path: Path) -> None:
     """Writes a teacher's weights; the stage's config beside it says how to build it."""
-    save_state(module.state_dict(), path)
-
-
-def save_state(state: Mapping[str, Tensor], path: Path) -> None:
-    """Writes weights by name."""
-    with atomic_file(path) as file:
-        file.write(save({key: x.contiguous().clone() for key, x in state.items()}))
+    save_weights(module.state_dict(), path)
 
 
 def load_teacher(module: nn.Module, path: Path) -> None:
@@ -168,7 +157,7 @@ def load_teacher(module: nn.Module, path: Path) -> None:
     Raises:
         TrainingError: the file is missing or damaged, or its weights are of another module.
     """
-    load_state(module, read_teacher(path), path)
+    give_weights(module, read_weights(path), path)
     module.eval().requires_grad_(False)
 
 
@@ -178,31 +167,7 @@ def load_prompt_parts(sam: SmallSam, path: Path) -> None:
     Raises:
         TrainingError: the file is missing or damaged, or the parts are of other sizes.
     """
-    state = read_teacher(path)
+    state = read_weights(path)
     for name in ("prompt_encoder", "mask_decoder"):
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}
-        load_state(sam.get_submodule(name), own, path)
-
-
-def read_teacher(path: Path) -> dict[str, Tensor]:
-    """Reads weights by name.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(_NOT_THE_TEACHER.format(path, one_line(error))) from error
-
-
-def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Loads weights that were read from `path`.
-
-    Raises:
-        TrainingError: they are of another module.
-    """
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise TrainingError(_NOT_THE_TEACHER.format(path, one_line(error))) from error
+        give_weights(sam.get_submodule(name), own, path)

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from samclip_sdk.atomic_file import atomic_file
@@ -18,6 +17,7 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, cut_to_context
 from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
+from training.teachers.weights import save_weights
 from training.text.sentences import sentence_folder
 
 
@@ -34,8 +34,7 @@ def save_text_encoder(
         "embed_dim": encoder.mlp[-1].out_features,
         "provenance": dict(provenance),
     }
-    with atomic_file(folder / WEIGHTS_NAME) as file:
-        file.write(save({key: x.contiguous() for key, x in encoder.state_dict().items()}))
+    save_weights(encoder.state_dict(), folder / WEIGHTS_NAME)
     with atomic_file(folder / SETTINGS_NAME) as file:
         file.write(f"{json.dumps(content, indent=2)}\n".encode())
 

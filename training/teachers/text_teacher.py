@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +22,7 @@ from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.errors import TrainingError
+from training.teachers.weights import save_weights
 from training.text.sentences import WIDTH, SentenceEncoder
 
 SETTINGS_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
@@ -130,8 +131,7 @@ def save_text_teacher(teacher: TextTeacher, folder: Path, *, provenance: Mapping
         "hidden_dim": teacher.hidden_dim,
         "provenance": dict(provenance),
     }
-    with atomic_file(folder / WEIGHTS_NAME) as file:
-        file.write(save({key: x.contiguous() for key, x in teacher.state_dict().items()}))
+    save_weights(teacher.state_dict(), folder / WEIGHTS_NAME)
     with atomic_file(folder / SETTINGS_NAME) as file:
         file.write(f"{json.dumps(config, indent=2)}\n".encode())
 

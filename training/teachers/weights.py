@@ -1,0 +1,48 @@
+"""Weights of teachers in files: written whole or not at all, and told in one line if damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.errors import one_line
+from training.errors import TrainingError
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Writes weights by name."""
+    with atomic_file(path) as file:
+        file.write(save({key: x.contiguous().clone() for key, x in state.items()}))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Reads weights by name.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _not_the_teacher(path, error) from error
+
+
+def give_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Gives a module weights that were read from `path`.
+
+    Raises:
+        TrainingError: they are of another module.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise _not_the_teacher(path, error) from error
+
+
+def _not_the_teacher(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(f"{path} is not the teacher that was trained: {one_line(error)}")
