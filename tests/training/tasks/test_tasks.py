@@ -22,7 +22,6 @@ from training.tasks.distill import DistillTask
 from training.tasks.losses import FocalDice
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
-from training.teachers.classifier_clip import ClassifierClip
 from training.teachers.small import (
     SmallClip,
     SmallSam,
@@ -63,7 +62,7 @@ def batch(corpus: Corpus) -> dict[str, Batch]:
 
 def distill(
     config: ModelConfig,
-    clip: SmallClip | ClassifierClip,
+    clip: SmallClip | DenseClip,
     *,
     sam_weight: float,
     region_weight: float,
@@ -91,6 +90,41 @@ def test_cells_need_a_teacher_that_tells_of_them(
 ) -> None:
     with pytest.raises(TrainingError, match="cell_weight needs a CLIP teacher that tells of cells"):
         distill(student_config, clip, sam_weight=0.0, region_weight=0.0, cell_weight=1.0)
+
+
+class DenseClip(nn.Module):
+    """Says of every cell the same, and of every picture something else."""
+
+    resolution, embed_dim = 32, 16
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        return torch.eye(self.embed_dim)[:1].expand(len(images), -1)
+
+    def embed_with_cells(self, images: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        cells = torch.eye(self.embed_dim)[1].view(1, -1, 1, 1)
+        size = (len(images), -1, *token_mask.shape[-2:])
+        return self.embed_images(images), cells.expand(size)
+
+
+def test_cells_are_learned_beside_pictures(
+    student_config: ModelConfig, batch: dict[str, Batch]
+) -> None:
+    """Of 1 - cos the second direction is what counts, over the cells that are no padding."""
+    assert student_config.embed_dim == DenseClip.embed_dim
+    tasks = {
+        weight: distill(
+            student_config, DenseClip(), sam_weight=0.0, region_weight=0.0, cell_weight=weight
+        )
+        for weight in (0.0, 3.0)
+    }
+    plain, both = (task(batch, loss="clip", step=0) for task in tasks.values())
+    pictures, student = batch["pictures"], tasks[0.0].student
+    with torch.no_grad():
+        tokens, _ = student.image_encoder(pictures["images"])
+        patches, _ = student.clip_head(tokens, pictures["token_mask"])
+    mask = pictures["token_mask"].flatten(1)
+    expected = ((1 - patches[..., 1]) * mask).sum() / mask.sum()
+    torch.testing.assert_close(both - plain, 3.0 * expected)
 
 
 def train_parts(task: DistillTask | SamTeacherTask, names: set[str]) -> None:
@@ -276,14 +310,29 @@ def test_coarse_masks_are_score_maps() -> None:
     assert (inside.mean(dim=(1, 2)) > outside.mean(dim=(1, 2))).all()
 
 
-@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize(("step", "with_mask"), [(0, [False]), (1, [True]), (2, [False, True])])
 def test_the_sam_teacher_learns_from_true_masks(
-    student_config: ModelConfig, corpus: Corpus, step: int
+    student_config: ModelConfig,
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    with_mask: list[bool],
 ) -> None:
-    task = SamTeacherTask(SmallSam(build_model(student_config)), Joined({}), validation=Joined({}))
+    sam = SmallSam(build_model(student_config))
+    asked: list[tuple[int, bool]] = []
+
+    def decode(embeddings: Tensor, coords: Tensor, labels: Tensor, mask: Tensor | None) -> object:
+        asked.append((int((labels >= 0).sum()), mask is not None))
+        return SmallSam.decode(sam, embeddings, coords, labels, mask)
+
+    monkeypatch.setattr(sam, "decode", decode)
+    task = SamTeacherTask(sam, Joined({}), validation=Joined({}))
     train_parts(task, set(task.parts))
     loss = task(SceneBatches(corpus, SCENES, seed=0)[0], loss="multimask", step=step)
     assert torch.isfinite(loss)
+    assert [has_mask for _, has_mask in asked] == with_mask
+    points = [count for count, _ in asked]
+    assert points == sorted(set(points)), "asked again with more points"
     loss.backward()
     for name in ("image_encoder", "mask_decoder"):
         assert any(p.grad is not None and p.grad.any() for p in task.parts[name].parameters())
