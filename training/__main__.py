@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import torch
 import typer
 from lightning_fabric import Fabric
 
+from samclip_sdk.cli.terminal import warnings_as_lines
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.runtimes.options import OnProgress
 from training.config import (
@@ -32,7 +34,7 @@ from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
 from training.stages import Stages, publish
 from training.teachers.teacher_pair import SETTINGS_NAME
-from training.terminal import drawn_progress, said_warnings
+from training.terminal import drawn_progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -71,7 +73,7 @@ def main(
     calibrate, into the checkpoint's folder.
     """
     try:
-        with said_warnings(), drawn_progress() as on_progress:
+        with warnings_as_lines(partial(typer.echo, err=True)), drawn_progress() as on_progress:
             told = _run(
                 stage,
                 tuple(override or ()),

@@ -1,19 +1,15 @@
-"""What the commands of training show: a bar of progress, and warnings of one line."""
+"""What the commands of training show while they work: a bar."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from samclip_sdk.errors import SamClipWarning
 from samclip_sdk.runtimes.options import OnProgress
 
 
@@ -46,27 +42,3 @@ def drawn_progress() -> Iterator[OnProgress]:
     finally:
         if progress.tasks:
             progress.stop()
-
-
-@contextmanager
-def said_warnings() -> Iterator[None]:
-    """Says this package's warnings in one line each."""
-    show_other = warnings.showwarning
-
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if issubclass(category, SamClipWarning):
-            typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
-        else:
-            show_other(message, category, filename, lineno, file, line)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", SamClipWarning)
-        warnings.showwarning = show
-        yield

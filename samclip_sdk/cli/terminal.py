@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, TextIO
 
 import typer
@@ -118,7 +119,7 @@ def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
     # rich before 14.3 ends a bar that it does not show with an empty line.
     bar = display.progress if console.is_terminal else nullcontext()
     try:
-        with _warnings_as_lines(console), bar:
+        with warnings_as_lines(partial(_say, console)), bar:
             yield display
     except SamClipError as error:
         _say(console, f"error: {error}")
@@ -133,7 +134,9 @@ def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
 
 
 @contextmanager
-def _warnings_as_lines(console: Console) -> Iterator[None]:
+def warnings_as_lines(say: Callable[[str], None]) -> Iterator[None]:
+    """Has `say` say this package's warnings, a line each; others are shown as ever."""
+
     def show(
         message: Warning | str,
         category: type[Warning],
@@ -143,7 +146,7 @@ def _warnings_as_lines(console: Console) -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, SamClipWarning):
-            _say(console, f"warning: {message}")
+            say(f"warning: {' '.join(str(message).split())}")
         else:
             show_other(message, category, filename, lineno, file, line)
 
