@@ -159,14 +159,13 @@ class ClassifierClipConfig(Settings):
     """The CLIP teacher of photographs: EfficientNet-Lite2's classifier, and a head for its cells.
 
     The head is taught by the names of labelled `photographs`, in the words of `template`, as the
-    text teacher of the run `text_teacher` embeds them; `classes` tells whether cells are told from
+    text teacher of the stage before embeds them; `classes` tells whether cells are told from
     the names of ImageNet's classes, too. Whole pictures are embedded at `resolution`.
     """
 
     task: Literal["classifier_clip"]
     optimisation: Optimisation
     photographs: LabelledPhotographs
-    text_teacher: str = "text_teacher"
     template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
     classes: bool = True
     resolution: int = Field(default=260, gt=0)
@@ -226,16 +225,12 @@ class FoundationTeachers(Settings):
 
 
 class PhotographTeachers(Settings):
-    """The teachers of photographs that the same config trains, and its text encoder.
+    """A CLIP and a SAM that know photographs, and a text encoder, which the same config trains.
 
-    They are results of the stages of these names: a `ClassifierClip`, a small SAM, and the text
-    encoder that the student inherits.
+    They are what the stages classifier_clip, sam_teacher and text_encoder leave.
     """
 
     kind: Literal["photographs"]
-    clip: str = "classifier_clip"
-    sam: str = "sam_teacher"
-    text_encoder: str = "text_encoder"
 
 
 Teachers = Annotated[

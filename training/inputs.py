@@ -16,6 +16,7 @@ from training.config import (
     PhotographTeachers,
     PublishConfig,
     SamTeacherConfig,
+    SmallTeachers,
     StageConfig,
     Teachers,
     TextEncoderTrainingConfig,
@@ -33,8 +34,10 @@ from training.errors import TrainingError
 from training.real.captioned_pictures import read_labels
 from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
+from training.teachers.photograph_pair import CLIP, SAM, TEXT_ENCODER
 from training.teachers.pretrained import check_open_clip, check_segment_anything
 from training.teachers.teacher_pair import WEIGHTS_NAME
+from training.teachers.text_teacher import TEXT_TEACHER
 from training.text.phrases import read_captions
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import check_wordnet
@@ -69,11 +72,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case ClassifierClipConfig():
             lite2_file()
             check_sentence_encoder()
-            check_trained(runs / settings.text_teacher)
+            check_trained(runs / TEXT_TEACHER)
             _check_photographs(settings.photographs)
         case TextEncoderTrainingConfig():
             _check_corpus(settings.corpus)
-            check_trained(runs / "text_teacher")
+            check_trained(runs / TEXT_TEACHER)
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
@@ -85,10 +88,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             _check_photographs(settings.pictures)
             _check_photographs(settings.scenes)
         case EmbeddingsConfig():
-            if isinstance(settings.teachers, FoundationTeachers):
-                check_open_clip(settings.teachers.clip, settings.teachers.pretrained)
-            else:
-                check_trained(runs / "clip_teacher")
+            _check_clip(settings.teachers, runs=runs)
             _check_sources(settings.pictures)
         case PublishConfig():
             for name in settings.results:
@@ -108,17 +108,26 @@ def _check_corpus(corpus: Corpus) -> None:
 
 
 def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
-    if isinstance(teachers, FoundationTeachers):
-        check_open_clip(teachers.clip, teachers.pretrained)
-        check_segment_anything(teachers.sam, teachers.sam_checkpoint)
-        return
-    if isinstance(teachers, PhotographTeachers):
-        lite2_file()
-        names = [teachers.clip, teachers.sam, teachers.text_encoder]
-    else:
-        names = ["clip_teacher", "sam_teacher"]
-    for name in names:
-        check_trained(runs / name)
+    _check_clip(teachers, runs=runs)
+    match teachers:
+        case FoundationTeachers():
+            check_segment_anything(teachers.sam, teachers.sam_checkpoint)
+        case PhotographTeachers():
+            check_trained(runs / SAM)
+            check_trained(runs / TEXT_ENCODER)
+        case SmallTeachers():
+            check_trained(runs / "sam_teacher")
+
+
+def _check_clip(teachers: Teachers, *, runs: Path) -> None:
+    match teachers:
+        case FoundationTeachers():
+            check_open_clip(teachers.clip, teachers.pretrained)
+        case PhotographTeachers():
+            lite2_file()
+            check_trained(runs / CLIP)
+        case SmallTeachers():
+            check_trained(runs / "clip_teacher")
 
 
 def check_trained(folder: Path) -> None:

@@ -14,7 +14,7 @@ from training.real.photographs import Photographs
 from training.sources import VALIDATION_SEED
 from training.tasks.cells import CellTask
 from training.teachers.classifier_clip import ClassifierClip, pool_unpadded
-from training.teachers.text_teacher import load_text_teacher
+from training.teachers.text_teacher import TEXT_TEACHER, load_text_teacher
 from training.text.class_names import first_names
 
 _CENTRED_ON = 16  # batches of pictures whose mean is taken off all others
@@ -30,7 +30,7 @@ def new_cell_task(settings: ClassifierClipConfig, *, runs: Path) -> CellTask:
     Raises:
         TrainingError: the text teacher, a package or a set of photographs is missing.
     """
-    text = load_text_teacher(runs / settings.text_teacher)
+    text = load_text_teacher(runs / TEXT_TEACHER)
     seed = settings.optimisation.seed
     train = _cells(settings.photographs, seed=seed, training=True)
     validation = None

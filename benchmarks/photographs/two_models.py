@@ -67,7 +67,7 @@ def find_pair(run: Path) -> Pair:
         if isinstance(settings, DistillConfig):
             teachers = settings.teachers
             if isinstance(teachers, PhotographTeachers):
-                return PhotographPair(load_model(path), teachers, runs=run)
+                return PhotographPair(load_model(path), runs=run)
     return find_teachers(run)
 
 

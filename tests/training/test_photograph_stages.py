@@ -81,7 +81,7 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
         hidden_dim=16,
     )
     stages.train_teacher(clip, runs / "classifier_clip", fabric)
-    pair = PhotographPair(config, PhotographTeachers(kind="photographs"), runs=runs)
+    pair = PhotographPair(config, runs=runs)
     assert pair.clip.cells.outward.weight.any(), "the head was trained"
     assert pair.clip.centre.any()
 
@@ -121,6 +121,6 @@ def test_a_clip_teacher_of_another_stage_is_told(tmp_path: Path, config: ModelCo
     folder = tmp_path / "classifier_clip"
     folder.mkdir()
     (folder / "config.json").write_text('{"task": "clip_teacher"}')
-    pair = PhotographPair(config, PhotographTeachers(kind="photographs"), runs=tmp_path)
+    pair = PhotographPair(config, runs=tmp_path)
     with pytest.raises(TrainingError, match="not what the stage classifier_clip wrote"):
         _ = pair.clip

@@ -11,7 +11,7 @@ import torch
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
-from training.config import ClassifierClipConfig, PhotographTeachers
+from training.config import ClassifierClipConfig
 from training.errors import TrainingError
 from training.teachers.classifier_clip import ClassifierClip, load_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE
@@ -19,25 +19,26 @@ from training.teachers.small import SmallSam, load_teacher
 from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME
 from training.teachers.weights import give_weights, read_weights
 
+CLIP, SAM, TEXT_ENCODER = PARTS = ("classifier_clip", "sam_teacher", "text_encoder")
+"""The stages that make them."""
+
 
 class PhotographPair:
     """A `ClassifierClip` and a small SAM, as earlier runs left them, and a text encoder.
 
     Args:
         model: the student's, and the SAM's.
-        teachers: which runs.
-        runs: folder of the runs.
+        runs: folder of the runs, one a stage: those of `PARTS`.
     """
 
-    def __init__(self, model: ModelConfig, teachers: PhotographTeachers, *, runs: Path) -> None:
+    def __init__(self, model: ModelConfig, *, runs: Path) -> None:
         self.model = model
-        self.teachers = teachers
         self.runs = runs
 
     @cached_property
     def clip(self) -> ClassifierClip:
         """The CLIP teacher."""
-        folder = self.runs / self.teachers.clip
+        folder = self.runs / CLIP
         path = folder / SETTINGS_NAME
         try:
             settings = ClassifierClipConfig.model_validate_json(path.read_text(encoding="utf-8"))
@@ -54,19 +55,19 @@ class PhotographPair:
     def sam(self) -> SmallSam:
         """The SAM teacher."""
         sam = SmallSam(build_model(self.model))
-        load_teacher(sam, self.runs / self.teachers.sam / WEIGHTS_NAME)
+        load_teacher(sam, self.runs / SAM / WEIGHTS_NAME)
         return sam
 
     @property
     def name(self) -> str:
         """The run of the CLIP teacher."""
-        return str(self.runs / self.teachers.clip)
+        return str(self.runs / CLIP)
 
     def stage0(self, *, seed: int) -> SamClipModel:
         """SAM's parts and the text encoder; the CLIP head is drawn by `seed`."""
         student = build_model(self.model, seed=seed)
         SmallSam(student).load_state_dict(self.sam.state_dict())
-        path = self.runs / self.teachers.text_encoder / WEIGHTS_NAME
+        path = self.runs / TEXT_ENCODER / WEIGHTS_NAME
         give_weights(student.text_encoder, read_weights(path), path)
         with torch.no_grad():
             student.logit_scale.copy_(self.clip.logit_scale)
@@ -74,10 +75,9 @@ class PhotographPair:
 
     def provenance(self) -> dict[str, Any]:
         """The settings that each was trained with."""
-        names = (self.teachers.clip, self.teachers.sam, self.teachers.text_encoder)
         return {
             name: json.loads((self.runs / name / SETTINGS_NAME).read_text(encoding="utf-8"))
-            for name in names
+            for name in PARTS
         }
 
     def licences(self) -> dict[str, str]:

@@ -27,6 +27,9 @@ from training.text.sentences import WIDTH, SentenceEncoder
 
 SETTINGS_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
 
+TEXT_TEACHER = "text_teacher"
+"""The stage that fits the text teacher, and its folder among the runs."""
+
 
 class ClassifierSpace(nn.Module):
     """The space that texts and pictures meet in: a classifier's, turned and reduced.
