@@ -15,7 +15,7 @@ from training.sources import VALIDATION_SEED
 from training.tasks.cells import CellTask
 from training.teachers.classifier_clip import ClassifierClip, pool_unpadded
 from training.teachers.text_teacher import TEXT_TEACHER, load_text_teacher
-from training.text.class_names import first_names
+from training.text.class_names import imagenet_lemmas
 
 _CENTRED_ON = 16  # batches of pictures whose mean is taken off all others
 
@@ -42,7 +42,7 @@ def new_cell_task(settings: ClassifierClipConfig, *, runs: Path) -> CellTask:
             text.space, resolution=settings.resolution, hidden_dim=settings.hidden_dim
         )
     clip.centre.copy_(_mean_features(clip, train))
-    classes = first_names() if settings.classes else ()
+    classes = [lemmas[0] for lemmas in imagenet_lemmas()] if settings.classes else []
     names = dict.fromkeys((*train.names, *classes))
     vectors = text.embed([settings.template.replace("{}", name) for name in names])
     return CellTask(clip, train, names=vectors, validation=validation)

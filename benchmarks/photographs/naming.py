@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.photographs.bootstrap import Bootstrap, mean
 from benchmarks.photographs.record import PhotographSettings, TopK
-from benchmarks.photographs.taught import imagenet_lemmas, kinds_of
+from benchmarks.photographs.taught import kinds_of
 from benchmarks.progress import track
 from benchmarks.public.files import DatasetError, list_pictures
 from samclip_sdk import SamClip
@@ -19,6 +19,7 @@ from samclip_sdk.text.tokenizer import clean_text
 from training.real.coco_layout import clean_name
 from training.real.photograph_questions import read_photograph
 from training.real.photographs import Photographs
+from training.text.class_names import imagenet_lemmas
 
 IMAGENET_LEAST_PX = 200
 """The long side of a picture that is to be told apart by ImageNet's classes."""

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from timm.data.imagenet_info import ImageNetInfo
-
 from benchmarks.photographs.record import Taught
 from training.real.captioned_pictures import named_labels
-from training.real.coco_layout import clean_name
+from training.text.class_names import imagenet_lemmas
 from training.text.wordnet import WordNet
-
-
-def imagenet_lemmas() -> tuple[tuple[str, ...], ...]:
-    """The names of each of ImageNet's 1,000 classes, cleaned, the first one first."""
-    described = ImageNetInfo("imagenet-1k").label_descriptions()  # type: ignore[no-untyped-call]
-    return tuple(tuple(map(clean_name, each.split(","))) for each in described)
 
 
 def how_taught(

@@ -38,14 +38,15 @@ def imagenet_synsets() -> tuple[int, ...]:
     return tuple(int(label.removeprefix("n")) for label in labels)
 
 
-def first_names() -> tuple[str, ...]:
-    """The first name of each of the 1,000 classes, in the order of every classifier.
+def imagenet_lemmas() -> tuple[tuple[str, ...], ...]:
+    """The names of each of the 1,000 classes, in lower case, the first one first.
 
-    Some have one name, such as the two cranes.
+    They are in the order of every classifier. Some classes share a name, such as the two cranes.
     """
-    info = ImageNetInfo("imagenet-1k")
-    described = info.label_descriptions()
-    return tuple(each.split(",")[0].lower() for each in described)
+    described = ImageNetInfo("imagenet-1k").label_descriptions()  # type: ignore[no-untyped-call]
+    return tuple(
+        tuple(" ".join(name.lower().split()) for name in each.split(",")) for each in described
+    )
 
 
 def read_class_names(
