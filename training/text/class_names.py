@@ -43,7 +43,7 @@ def imagenet_lemmas() -> tuple[tuple[str, ...], ...]:
 
     They are in the order of every classifier. Some classes share a name, such as the two cranes.
     """
-    described = ImageNetInfo("imagenet-1k").label_descriptions()  # type: ignore[no-untyped-call]
+    described = ImageNetInfo("imagenet-1k").label_descriptions()
     return tuple(
         tuple(" ".join(name.lower().split()) for name in each.split(",")) for each in described
     )
