@@ -133,7 +133,9 @@ def halve_weights(model: ir.Model) -> None:
     """Stores the large factors of products in fp16; the graph casts them back and computes in fp32.
 
     Biases, normalisations, absolute positions and Fourier features stay in fp32: they are small,
-    and the latter lose pixels in fp16. A weight beyond fp16's range stays too.
+    and the latter lose pixels in fp16. So do depthwise convolutions, which are small too, and of
+    whose rounding comes most of the error of a convolutional backbone. A weight beyond fp16's range
+    stays as well.
     """
     for value in tuple(model.graph.initializers.values()):
         weight = value.const_value
@@ -153,9 +155,15 @@ def _is_product_weight(value: ir.Value, *, weight: ir.TensorProtocol) -> bool:
     if weight.dtype != ir.DataType.FLOAT or weight.size < _HALF_ELEMENTS:
         return False
     uses = tuple(value.uses())
-    multiplied = all(node.op_type in _MULTIPLIES for node, _ in uses)
+    multiplied = all(node.op_type in _MULTIPLIES and not _depthwise(node) for node, _ in uses)
     gathered = all(node.op_type == "Gather" and index == 0 for node, index in uses)
     return (multiplied or gathered) and float(np.abs(weight.numpy()).max()) <= 65504
+
+
+def _depthwise(node: ir.Node) -> bool:
+    """Whether each channel is convolved by itself."""
+    group = node.attributes.get("group")
+    return group is not None and group.as_int() > 1
 
 
 def _cast_initializer(

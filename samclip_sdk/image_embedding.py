@@ -47,7 +47,7 @@ class ImageEmbedding(Frozen):
     """One image after the backbone: every skill continues from here, any number of times.
 
     Attributes:
-        image_tokens: float32 [1,C,g,g], before the neck.
+        image_tokens: float32 [1,C,g,g], what the CLIP head reads.
         image_embeddings: float32 [1,D,g,g], after the neck; D is 256 in SAM.
         frame: where the image lies in the model's input.
         bundle_id: of the bundle that made it; no other bundle can read it.

@@ -1,10 +1,12 @@
 """A student as small as composed data allows: its patches have the 16 px of the batches' masks."""
 
 from samclip_sdk.modeling.config import (
+    ClassifierHeadConfig,
     ClipHeadConfig,
     ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
+    PyramidConfig,
     ViTDetConfig,
 )
 
@@ -27,3 +29,13 @@ STUDENT = ModelConfig(
     ),
     text_encoder=ClipTextConfig(width=32, num_heads=2, depth=1, embedding_width=8),
 )
+
+PYRAMID_STUDENT = STUDENT.model_copy(
+    update={
+        "image_encoder": PyramidConfig(
+            backbone="test_efficientnet", widths=(32, 48, 64), image_size_px=64, embed_dim=32
+        ),
+        "clip_head": ClassifierHeadConfig(features=64, hidden_dim=16),
+    }
+)
+"""The same on timm's own smallest backbone."""

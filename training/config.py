@@ -156,20 +156,18 @@ class TextTeacherConfig(Settings):
 
 
 class ClassifierClipConfig(Settings):
-    """The CLIP teacher of photographs: EfficientNet-Lite2's classifier, and a head for its cells.
+    """The CLIP teacher of photographs: EfficientNet-Lite2's classifier behind a head of its own.
 
-    The head is taught by the names of labelled `photographs`, in the words of `template`, as the
-    text teacher of the stage before embeds them; `classes` tells whether cells are told from
-    the names of ImageNet's classes, too. Whole pictures are embedded at `resolution`.
+    The head, of the model's own kind and size, is taught by the names of labelled `photographs`, in
+    the words of `template`, as the text teacher of the stage before embeds them. Whole pictures
+    are embedded at `resolution`.
     """
 
     task: Literal["classifier_clip"]
     optimisation: Optimisation
     photographs: LabelledPhotographs
     template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
-    classes: bool = True
-    resolution: int = Field(default=260, gt=0)
-    hidden_dim: int = Field(default=512, gt=0)
+    resolution: int = Field(default=288, gt=0, multiple_of=32)
 
 
 class Corpus(Settings):

@@ -135,8 +135,8 @@ class Stages:
     def _train_classifier_clip(
         self, settings: ClassifierClipConfig, run: Path, fabric: Fabric
     ) -> None:
-        """Trains the head for cells of the CLIP teacher that knows photographs."""
-        task = new_cell_task(settings, runs=self.runs)
+        """Trains the head of the CLIP teacher that knows photographs."""
+        task = new_cell_task(settings, model=self.model, runs=self.runs)
         with self._claimed(run, settings, fabric):
             train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
             if fabric.is_global_zero:

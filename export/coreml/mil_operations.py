@@ -114,12 +114,7 @@ def avg_pool(
 
 
 def max_pool(
-    x: Tensor,
-    kernel_sizes: Tensor,
-    strides: Tensor,
-    pad_type: str,
-    pad: Tensor,
-    ceil_mode: Tensor,
+    x: Tensor, kernel_sizes: Tensor, strides: Tensor, pad_type: str, pad: Tensor, ceil_mode: Tensor
 ) -> Tensor:
     padding = _padding(pad_type, pad, name="max_pool")
     _require(not any(padding), "max_pool with padding")
@@ -175,6 +170,13 @@ def upsample_bilinear(
     _require(half_pixel_centers is None or bool(half_pixel_centers), "other pixels than half ones")
     factors = (float(scale_factor_height), float(scale_factor_width))
     return F.interpolate(x, scale_factor=factors, mode="bilinear")
+
+
+def upsample_nearest_neighbor(
+    x: Tensor, scale_factor_height: Tensor, scale_factor_width: Tensor
+) -> Tensor:
+    sides = (float(scale_factor_height), float(scale_factor_width))
+    return F.interpolate(x, scale_factor=sides, mode="nearest")
 
 
 def _padding(pad_type: str, pad: Tensor, *, name: str) -> list[int]:
@@ -383,7 +385,8 @@ OPERATIONS: Mapping[str, Callable[..., Result]] = {
     function.__name__: function
     for function in (
         *(linear, matmul, conv, conv_transpose, avg_pool, max_pool, layer_norm),
-        *(softmax, gelu, relu, relu6, silu, sigmoid, upsample_bilinear),
+        *(softmax, gelu, relu, relu6, silu, sigmoid),
+        *(upsample_bilinear, upsample_nearest_neighbor),
         *(add, sub, mul, real_div, maximum, equal, not_equal, greater, greater_equal),
         *(sin, cos, select, cast),
         *(reduce_max, reduce_mean, reduce_l2_norm, reduce_argmax),

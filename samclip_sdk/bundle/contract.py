@@ -72,7 +72,7 @@ def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:
 def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, GraphSpec]:
     grid = resolution // model.image_encoder.patch_size
     patches = (grid // model.token_pooling(resolution)) ** 2
-    tokens = _tensor("image_tokens", 1, model.image_encoder.embed_dim, grid, grid)
+    tokens = _tensor("image_tokens", 1, model.image_encoder.token_dim, grid, grid)
     embeddings = _tensor("image_embeddings", 1, model.mask_decoder.embed_dim, grid, grid)
     encoder = GraphSpec(
         inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.classifier_head import ClassifierHead
 from samclip_sdk.modeling.clip_head import ClipHead
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import (
     BertTextConfig,
+    ClassifierHeadConfig,
+    ClipHeadConfig,
     ImageEncoderConfig,
     ModelConfig,
     PyramidConfig,
@@ -42,7 +45,7 @@ class SamClipModel(nn.Module):
         decoder = config.mask_decoder
         self.config = config
         self.image_encoder = _image_encoder(config.image_encoder, out_chans=decoder.embed_dim)
-        self.clip_head = ClipHead(config)
+        self.clip_head = _clip_head(config)
         self.prompt_encoder = PromptEncoder(
             decoder,
             resolution=config.segmentation_resolution,
@@ -58,7 +61,7 @@ class SamClipModel(nn.Module):
 
         Only SAM's own encoder has such a block; another's head keeps what it was drawn with.
         """
-        if isinstance(self.image_encoder, ViTDetEncoder):
+        if isinstance(self.image_encoder, ViTDetEncoder) and isinstance(self.clip_head, ClipHead):
             last = self.image_encoder.blocks[-1].state_dict()
             for block in self.clip_head.blocks:
                 block.load_state_dict(last)
@@ -72,6 +75,15 @@ def _image_encoder(config: ImageEncoderConfig, *, out_chans: int) -> ImageEncode
             return TinyViTEncoder(config, out_chans=out_chans)
         case ViTDetConfig():
             return ViTDetEncoder(config, out_chans=out_chans)
+
+
+def _clip_head(config: ModelConfig) -> ClipHead | ClassifierHead:
+    match config.image_encoder, config.clip_head:
+        case PyramidConfig() as encoder, ClassifierHeadConfig() as head:
+            return ClassifierHead(encoder, head, embed_dim=config.embed_dim)
+        case (ViTDetConfig() | TinyViTConfig()) as encoder, ClipHeadConfig() as head:
+            return ClipHead(encoder, head, embed_dim=config.embed_dim)
+    raise AssertionError("the config refuses all other pairs")
 
 
 def _text_encoder(

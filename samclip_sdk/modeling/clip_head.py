@@ -1,4 +1,4 @@
-"""The CLIP head: classification on the backbone's tokens (paper section 3.1)."""
+"""The CLIP head: classification on the tokens of a ViT (paper section 3.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.attention import MASKED_LOGIT, Block, bake_relative_positions
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import ClipHeadConfig, TinyViTConfig, ViTDetConfig
 
 
 class ClipHead(nn.Module):
@@ -18,9 +18,10 @@ class ClipHead(nn.Module):
     The dense path applies the same LayerNorm and MLP to every token instead of the pooled one.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, encoder: ViTDetConfig | TinyViTConfig, head: ClipHeadConfig, *, embed_dim: int
+    ) -> None:
         super().__init__()
-        encoder, head = config.image_encoder, config.clip_head
         dim, hidden = encoder.embed_dim, head.hidden_dim
         self._pooling_by_grid = {
             resolution // encoder.patch_size: side
@@ -42,7 +43,7 @@ class ClipHead(nn.Module):
             nn.GELU(),
             nn.Linear(hidden, hidden),
             nn.GELU(),
-            nn.Linear(hidden, config.embed_dim),
+            nn.Linear(hidden, embed_dim),
         )
 
     def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,6 +58,11 @@ class ViTDetConfig(_ImageEncoderConfig):
     window_size: int = Field(default=14, gt=0)
     global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11)
 
+    @property
+    def token_dim(self) -> int:
+        """Width of image_tokens."""
+        return self.embed_dim
+
     @model_validator(mode="after")
     def _check(self) -> ViTDetConfig:
         for index in self.global_attn_indexes:
@@ -69,19 +74,20 @@ class ViTDetConfig(_ImageEncoderConfig):
 
 
 class PyramidConfig(_ImageEncoderConfig):
-    """A timm backbone whose strides 8, 16 and 32 are fused to tokens of stride 16.
+    """A timm backbone whose strides 8, 16 and 32, `widths` wide, are fused at stride 16.
 
-    `num_heads` and `mlp_ratio` are of the CLIP head's layers, whose position tables are stored for
-    `image_size_px`. Pixels are RGB 0..255, less the mean, over the deviation.
+    `embed_dim` is the width that they are fused to, before the neck. Pixels are RGB 0..255, less
+    the mean, over the deviation.
     """
 
     kind: Literal["pyramid"] = "pyramid"
     image_size_px: int = Field(default=512, gt=0)
     patch_size: Literal[16] = 16
     backbone: str = Field(min_length=1, description="its name in timm")
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        description="channels of the backbone's strides 8, 16 and 32"
+    )
     embed_dim: int = Field(default=256, gt=0)
-    num_heads: int = Field(default=4, gt=0)
-    mlp_ratio: float = Field(default=2.0, gt=0)
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (58.395, 57.12, 57.375)
 
@@ -89,6 +95,11 @@ class PyramidConfig(_ImageEncoderConfig):
     def resolution_step(self) -> int:
         """What a resolution must be a multiple of, in pixels: the coarsest stride."""
         return 32
+
+    @property
+    def token_dim(self) -> int:
+        """Width of image_tokens: the backbone's features of all three strides."""
+        return sum(self.widths)
 
 
 class TinyViTConfig(_ImageEncoderConfig):
@@ -115,8 +126,13 @@ class TinyViTConfig(_ImageEncoderConfig):
 
     @property
     def embed_dim(self) -> int:
-        """Width of image_tokens."""
+        """Width of the last stage."""
         return self.embed_dims[-1]
+
+    @property
+    def token_dim(self) -> int:
+        """Width of image_tokens."""
+        return self.embed_dim
 
     @property
     def num_heads(self) -> int:
@@ -138,6 +154,16 @@ class ClipHeadConfig(_Config):
     token_pooling: dict[int, Literal[1, 2]] = Field(
         default={}, description="resolution in pixels -> side of the token pooling; 1 if absent"
     )
+
+
+class ClassifierHeadConfig(_Config):
+    """The CLIP head behind a convolutional encoder: an image classifier's last layers, corrected.
+
+    `features` is the width of what the classifier pools, `hidden_dim` of what corrects each patch.
+    """
+
+    features: int = Field(gt=0)
+    hidden_dim: int = Field(default=384, gt=0)
 
 
 class MaskDecoderConfig(_Config):
@@ -201,25 +227,33 @@ class ModelConfig(_Config):
     classification_resolution: int = Field(default=336, gt=0)
     segmentation_resolution: int = Field(default=1024, gt=0)
     image_encoder: ImageEncoderConfig = ViTDetConfig()
-    clip_head: ClipHeadConfig = ClipHeadConfig()
+    clip_head: ClipHeadConfig | ClassifierHeadConfig = ClipHeadConfig()
     mask_decoder: MaskDecoderConfig = MaskDecoderConfig()
     text_encoder: TextEncoderConfig = ClipTextConfig()
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         encoder, decoder, text = self.image_encoder, self.mask_decoder, self.text_encoder
-        for what, width, heads in (
-            ("image_encoder.embed_dim", encoder.embed_dim, encoder.num_heads),
+        head = self.clip_head
+        widths = [
             ("mask_decoder.embed_dim", decoder.embed_dim, 2 * decoder.num_heads),
             ("text_encoder.width", text.width, text.num_heads),
-        ):
+        ]
+        if isinstance(encoder, PyramidConfig) != isinstance(head, ClassifierHeadConfig):
+            has = "features" if isinstance(head, ClassifierHeadConfig) else "depth"
+            raise ValueError(
+                f"a clip_head with {has} does not fit the image encoder {encoder.kind}"
+            )
+        if not isinstance(encoder, PyramidConfig):
+            widths.append(("image_encoder.embed_dim", encoder.embed_dim, encoder.num_heads))
+        for what, width, heads in widths:
             if width % heads:
                 raise ValueError(f"{what} {width} is not a multiple of its heads ({heads})")
         for resolution in (
             encoder.image_size_px,
             self.classification_resolution,
             self.segmentation_resolution,
-            *self.clip_head.token_pooling,
+            *(head.token_pooling if isinstance(head, ClipHeadConfig) else ()),
         ):
             self.check_resolution(resolution)
         return self
@@ -234,7 +268,8 @@ class ModelConfig(_Config):
 
     def token_pooling(self, resolution: int) -> int:
         """Side of the token pooling in front of the CLIP head at `resolution` (1 or 2)."""
-        return self.clip_head.token_pooling.get(resolution, 1)
+        head = self.clip_head
+        return head.token_pooling.get(resolution, 1) if isinstance(head, ClipHeadConfig) else 1
 
 
 # The paper's class maps are 32 x 32 at 1024 px (section 4.4), of 64 x 64 tokens.
@@ -268,23 +303,28 @@ MOBILE = ModelConfig(
     image_encoder=PyramidConfig(
         image_size_px=384,
         backbone="tf_efficientnet_lite2",
+        widths=(48, 120, 352),
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),
-    clip_head=ClipHeadConfig(depth=2, hidden_dim=768),
+    clip_head=ClassifierHeadConfig(features=1280),
     mask_decoder=TINY.mask_decoder,
     text_encoder=BertTextConfig(),
 )
 
 # Small backbones whose published weights are not free for every use, or in no package: for owners.
 REPVIT = MOBILE.model_copy(
-    update={"name": "samclip-repvit", "image_encoder": PyramidConfig(backbone="repvit_m1_1")}
+    update={
+        "name": "samclip-repvit",
+        "image_encoder": PyramidConfig(backbone="repvit_m1_1", widths=(128, 256, 512)),
+    }
 )
 MOBILECLIP = MOBILE.model_copy(
     update={
         "name": "samclip-mobileclip",
         "image_encoder": PyramidConfig(
             backbone="fastvit_mci0",
+            widths=(128, 256, 512),
             pixel_mean=(0.0, 0.0, 0.0),
             pixel_std=(255.0, 255.0, 255.0),
         ),

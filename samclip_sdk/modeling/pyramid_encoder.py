@@ -25,7 +25,7 @@ STRIDES = (8, 16, 32)
 
 
 class PyramidEncoder(nn.Module):
-    """Image to tokens before the neck, for the CLIP head, and embeddings after it, for SAM's.
+    """Image to the backbone's features, for the CLIP head, and embeddings of them, for SAM's.
 
     Runs at any resolution that is a multiple of 32. The backbone's BatchNorm is frozen: training
     changes neither its statistics nor its weights.
@@ -49,7 +49,12 @@ class PyramidEncoder(nn.Module):
         self.backbone: Any = _create_backbone(config.backbone)
         info = self.backbone.feature_info
         self._places = tuple(info.reduction().index(each) for each in STRIDES)
-        fine, middle, coarse = (info.channels()[each] for each in self._places)
+        fine, middle, coarse = found = tuple(info.channels()[each] for each in self._places)
+        if found != config.widths:
+            raise ValueError(
+                f"the backbone {config.backbone} has the widths {found} at strides 8, 16 and 32, "
+                f"not {config.widths}"
+            )
         freeze_batch_norm(self.backbone)
         # On a CPU its convolutions are a third faster so, forward and backward.
         self.backbone.to(memory_format=torch.channels_last)
@@ -72,23 +77,24 @@ class PyramidEncoder(nn.Module):
             image: [B,3,S,S], RGB 0..255, uint8 or float.
 
         Returns:
-            image_tokens [B,C,g,g] and image_embeddings [B,out_chans,g,g], g = S / 16.
+            image_tokens [B,C,g,g], C of all three strides, and image_embeddings
+            [B,out_chans,g,g], g = S / 16.
         """
         x = (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         features = self.backbone(x)
-        tokens = self.fuse(*(features[each] for each in self._places))
-        return tokens, self.neck(tokens)
+        strides = [features[each] for each in self._places]
+        return join_strides(*strides), self.neck(self.fuse(*strides))
 
     def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Maps the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on, to tokens.
+        """Maps the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on, to one.
 
         Returns:
-            image_tokens [B,C,S/16,S/16].
+            [B,embed_dim,S/16,S/16].
         """
         upsampled = F.interpolate(self.lateral_32(coarse), scale_factor=2.0, mode="bilinear")
         x = self.lateral_8(fine) + self.lateral_16(middle) + upsampled
-        tokens: Tensor = x + self.mix(x)
-        return tokens
+        fused: Tensor = x + self.mix(x)
+        return fused
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """In training, computes each stage again on the way back instead of keeping all of it."""
@@ -111,6 +117,12 @@ class PyramidEncoder(nn.Module):
         super().train(mode)
         keep_batch_statistics(self.backbone)
         return self
+
+
+def join_strides(fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+    """Joins features at strides 8, 16 and 32 at stride 16: averaged, as they are, and repeated."""
+    repeated = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+    return torch.cat([F.avg_pool2d(fine, 2), middle, repeated], dim=1)
 
 
 def _create_backbone(name: str) -> Any:

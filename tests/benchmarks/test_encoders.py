@@ -10,21 +10,15 @@ from benchmarks.__main__ import app
 from benchmarks.encoder_cost import EncoderCost, EncoderCosts, render
 from benchmarks.record import describe_environment
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import PRESETS, PyramidConfig
-from tests.student import STUDENT
-
-SMALL = STUDENT.model_copy(
-    update={
-        "image_encoder": PyramidConfig(backbone="test_efficientnet", image_size_px=64, embed_dim=32)
-    }
-)
+from samclip_sdk.modeling.config import PRESETS
+from tests.student import PYRAMID_STUDENT, STUDENT
 
 
 @pytest.fixture
 def presets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(PRESETS):
         monkeypatch.delitem(PRESETS, name)
-    monkeypatch.setitem(PRESETS, "small", SMALL)
+    monkeypatch.setitem(PRESETS, "small", PYRAMID_STUDENT)
     monkeypatch.setitem(PRESETS, "student", STUDENT)
 
 
@@ -48,7 +42,7 @@ def test_counts_and_times_on_small_models(tmp_path: Path) -> None:
     # Convolutions take four times as many; what follows a mean over the map takes the same.
     assert 3.9 * small.flop < large.flop < 4 * small.flop
     # As it is exported: BatchNorm's four values a channel have become one bias.
-    encoder = build_model(SMALL).image_encoder
+    encoder = build_model(PYRAMID_STUDENT).image_encoder
     own = sum(each.numel() for each in encoder.parameters())
     biases = sum(
         each.numel() for name, each in encoder.named_buffers() if name.endswith("running_mean")

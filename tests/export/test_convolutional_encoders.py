@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,7 +22,7 @@ from export.precision.quantized_layers import insert_pairs
 from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.config import PRESETS, PyramidConfig
+from samclip_sdk.modeling.config import PRESETS
 from samclip_sdk.runtimes.openvino import OpenVINOSession
 from samclip_sdk.runtimes.ort import OrtSession
 from samclip_sdk.runtimes.trt_cuda import Gpu
@@ -27,13 +30,10 @@ from samclip_sdk.runtimes.trt_engine import build_engine
 from samclip_sdk.session import GraphFile, Session
 from tests.batch_norms import batch_norms, draw_batch_norms
 from tests.coreml_packages import METADATA, error
-from tests.student import STUDENT
+from tests.student import PYRAMID_STUDENT, STUDENT
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
 SIDE_PX = 64
-SMALL = STUDENT.model_copy(
-    update={"image_encoder": PyramidConfig(backbone="test_efficientnet", image_size_px=SIDE_PX)}
-)
 
 
 def picture() -> np.ndarray:
@@ -49,21 +49,22 @@ def encoder_graph(model: SamClipModel) -> Graph:
 
 
 def run_in_coreml(
-    graph: Graph, path: Path, *, precision: str
+    graph: Graph, path: Path, *, precision: str, feed: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, NDArray[np.float32]], set[str]]:
-    """The outputs for the picture, and the kinds of operations."""
+    """The outputs for a feed, the picture if none is given, and the kinds of operations."""
     program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
     to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
     interpreter = MilInterpreter(path)
-    found = interpreter.predict({"image": Image.fromarray(picture()[0].transpose(1, 2, 0))})
+    image = {"image": Image.fromarray(picture()[0].transpose(1, 2, 0))}
+    found = interpreter.predict(image if feed is None else feed)
     return found, {step.kind for step in interpreter._steps}
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    model = build_model(SMALL, seed=1)
+    model = build_model(PYRAMID_STUDENT, seed=1)
     draw_batch_norms(model, seed=2)
     return encoder_graph(model)
 
@@ -88,26 +89,72 @@ def test_no_batch_norm_is_left_in_coreml(
     assert error(found, expected=graph.reference({"image": picture()})) < bound
 
 
+@pytest.fixture(scope="module")
+def head_graph() -> Graph:
+    """The head that a classifier's layers are, its correction included."""
+    model = build_model(PYRAMID_STUDENT, seed=1)
+    torch.nn.init.normal_(model.clip_head.cells.outward.weight)
+    graphs = build_graphs(model, resolutions=[SIDE_PX])
+    (found,) = (each for each in graphs if each.part == "clip_head")
+    return found
+
+
+def head_feed(graph: Graph) -> dict[str, np.ndarray]:
+    """Tokens as an encoder joins them, of a picture with padding below."""
+    generator = np.random.default_rng(0)
+    tokens, mask = (np.zeros(spec.shape, np.float32) for spec in graph.inputs)
+    tokens += generator.normal(size=tokens.shape)
+    mask[:, :3] = 1
+    return {"image_tokens": tokens, "token_mask": mask}
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 1e-2), ("int8", 0.1)])
+def test_the_classifiers_head_in_onnx(
+    head_graph: Graph, tmp_path: Path, precision: str, bound: float
+) -> None:
+    path, feed = tmp_path / "head.onnx", head_feed(head_graph)
+    write_onnx(head_graph, path, precision=precision, feed=feed)
+    session = OrtSession(path, spec=head_graph.contract())
+    assert error(session.run(feed), expected=head_graph.reference(feed)) < bound
+    session.close()
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 1e-2)])
+def test_the_classifiers_head_in_coreml(
+    head_graph: Graph, tmp_path: Path, precision: str, bound: float
+) -> None:
+    feed = head_feed(head_graph)
+    found, _ = run_in_coreml(
+        head_graph, tmp_path / "head.mlpackage", precision=precision, feed=feed
+    )
+    assert error(found, expected=head_graph.reference(feed)) < bound
+
+
 CONVOLUTIONAL = [name for name, each in PRESETS.items() if each.image_encoder.kind != "vit_det"]
 
 
 @pytest.fixture(scope="module", params=CONVOLUTIONAL)
 def encoder(request: pytest.FixtureRequest) -> Graph:
     """A preset's image encoder at a small resolution, with random weights."""
-    preset = PRESETS[request.param].image_encoder.model_copy(update={"image_size_px": SIDE_PX})
-    model = build_model(STUDENT.model_copy(update={"image_encoder": preset}), seed=1)
+    encoder = PRESETS[request.param].image_encoder.model_copy(update={"image_size_px": SIDE_PX})
+    student = PYRAMID_STUDENT if encoder.kind == "pyramid" else STUDENT
+    model = build_model(student.model_copy(update={"image_encoder": encoder}), seed=1)
     draw_batch_norms(model, seed=2)
     return encoder_graph(model)
 
 
-def write_onnx(graph: Graph, path: Path, *, precision: str) -> None:
+def write_onnx(
+    graph: Graph, path: Path, *, precision: str, feed: Mapping[str, Any] | None = None
+) -> None:
     """In the precisions of a bundle; int8 with every layer that can be in int8."""
     program = graph.trace()
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
     model = to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
     if precision == "int8":
-        ranges = collect_ranges(model, graph=graph.name, feeds=[{"image": picture()}])
+        ranges = collect_ranges(
+            model, graph=graph.name, feeds=[{"image": picture()} if feed is None else feed]
+        )
         model = insert_pairs(model, layers=list(ranges), ranges=ranges)
     assert not data_dependent_operators(model)
     assert "BatchNormalization" not in {node.op_type for node in model.graph}

@@ -55,7 +55,8 @@ def test_the_kind_says_which_image_encoder() -> None:
 
 
 VIT = {"kind": "vit_det"}
-PYRAMID = {"kind": "pyramid", "backbone": "x", "image_size_px": 64}
+PYRAMID = {"kind": "pyramid", "backbone": "x", "widths": (8, 8, 8), "image_size_px": 64}
+HEAD = {"features": 64}
 
 
 @pytest.mark.parametrize(
@@ -84,8 +85,19 @@ PYRAMID = {"kind": "pyramid", "backbone": "x", "image_size_px": 64}
         ({"image_encoder": {**PYRAMID, "patch_size": 8}}, "patch_size"),
         ({"image_encoder": {**PYRAMID, "pixel_std": (1, 0, 1)}}, "pixel_std"),
         ({"image_encoder": {**PYRAMID, "depth": 3}}, "Extra inputs"),
-        ({"image_encoder": {**PYRAMID, "image_size_px": 48}}, "resolution 48 .* multiple of 32"),
-        ({"image_encoder": PYRAMID}, "resolution 336 is not a positive multiple of 32"),
+        (
+            {"image_encoder": {**PYRAMID, "image_size_px": 48}, "clip_head": HEAD},
+            "resolution 48 .* multiple of 32",
+        ),
+        (
+            {"image_encoder": PYRAMID, "clip_head": HEAD},
+            "resolution 336 is not a positive multiple of 32",
+        ),
+        (
+            {"image_encoder": PYRAMID},
+            "a clip_head with depth does not fit the image encoder pyramid",
+        ),
+        ({"clip_head": HEAD}, "a clip_head with features does not fit the image encoder vit_det"),
         ({"mask_decoder": {"num_heads": 24}}, "mask_decoder.embed_dim 256 is not a multiple"),
         ({"mask_decoder": {"embed_dim": 260}}, "multiple of 8"),
         (

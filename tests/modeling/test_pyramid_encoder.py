@@ -8,21 +8,30 @@ import pytest
 import timm
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, save_checkpoint
 from samclip_sdk.modeling.config import PyramidConfig
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from tests.batch_norms import batch_norms, draw_batch_norms
-from tests.student import STUDENT
+from tests.student import PYRAMID_STUDENT
 
 BACKBONE = "test_efficientnet"  # timm's own smallest: 80,000 parameters
+WIDTHS = (32, 48, 64)
+OTHER_WIDTHS = {
+    "test_resnet": (48, 192, 96),
+    "tf_efficientnet_lite2": (48, 120, 352),
+    "repvit_m1_1": (128, 256, 512),
+    "fastvit_mci0": (128, 256, 512),
+}
 
 
 def new_encoder(backbone: str = BACKBONE, *, seed: int = 0) -> PyramidEncoder:
     """An encoder whose every parameter and statistic shows."""
     torch.manual_seed(seed)
-    config = PyramidConfig(image_size_px=64, backbone=backbone, embed_dim=32)
+    widths = OTHER_WIDTHS.get(backbone, WIDTHS)
+    config = PyramidConfig(image_size_px=64, backbone=backbone, widths=widths, embed_dim=32)
     encoder = PyramidEncoder(config, out_chans=16).eval()
     draw_batch_norms(encoder, seed=seed)
     return encoder
@@ -36,14 +45,20 @@ def image(side: int, *, batch: int = 1) -> Tensor:
 @pytest.mark.parametrize("side", [32, 64, 96, 288])
 def test_any_multiple_of_32_runs(side: int) -> None:
     tokens, embeddings = new_encoder()(image(side, batch=2))
-    assert tokens.shape == (2, 32, side // 16, side // 16)
+    assert tokens.shape == (2, sum(WIDTHS), side // 16, side // 16)
     assert embeddings.shape == (2, 16, side // 16, side // 16)
 
 
-def test_the_embeddings_are_the_neck_of_the_tokens() -> None:
+def test_the_tokens_are_the_backbones_features() -> None:
     encoder = new_encoder()
+    pixels = (image(64).float() - encoder.pixel_mean) / encoder.pixel_std
+    fine, middle, coarse = encoder.backbone(pixels)[-3:]
     tokens, embeddings = encoder(image(64))
-    assert torch.equal(encoder.neck(tokens), embeddings)
+    averaged, same, repeated = tokens.split(WIDTHS, dim=1)
+    assert torch.equal(averaged, F.avg_pool2d(fine, 2))
+    assert torch.equal(same, middle)
+    assert torch.equal(repeated, coarse.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+    assert torch.equal(encoder.neck(encoder.fuse(fine, middle, coarse)), embeddings)
 
 
 def test_uint8_and_float_are_the_same_image() -> None:
@@ -54,7 +69,11 @@ def test_uint8_and_float_are_the_same_image() -> None:
 
 def test_the_backbone_sees_normalised_pixels() -> None:
     config = PyramidConfig(
-        image_size_px=64, backbone=BACKBONE, pixel_mean=(1, 2, 3), pixel_std=(2, 4, 8)
+        image_size_px=64,
+        backbone=BACKBONE,
+        widths=WIDTHS,
+        pixel_mean=(1, 2, 3),
+        pixel_std=(2, 4, 8),
     )
     encoder = PyramidEncoder(config, out_chans=16).eval()
     seen: list[Tensor] = []
@@ -161,10 +180,7 @@ def test_the_presets_backbones_fold(backbone: str) -> None:
 
 
 def test_the_backbone_is_as_timm_draws_it() -> None:
-    config = STUDENT.model_copy(
-        update={"image_encoder": PyramidConfig(backbone=BACKBONE, embed_dim=32, image_size_px=64)}
-    )
-    model = build_model(config, seed=5)
+    model = build_model(PYRAMID_STUDENT, seed=5)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         drawn = timm.create_model(BACKBONE, features_only=True).state_dict()
@@ -174,14 +190,11 @@ def test_the_backbone_is_as_timm_draws_it() -> None:
 
 
 def test_a_checkpoint_keeps_the_statistics(tmp_path: Path) -> None:
-    config = STUDENT.model_copy(
-        update={"image_encoder": PyramidConfig(backbone=BACKBONE, embed_dim=32, image_size_px=64)}
-    )
-    model = build_model(config)
+    model = build_model(PYRAMID_STUDENT)
     draw_batch_norms(model, seed=3)
     save_checkpoint(model, tmp_path, provenance={})
     loaded = load_checkpoint(tmp_path)
-    assert loaded.config == config
+    assert loaded.config == PYRAMID_STUDENT
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
     assert "image_encoder.backbone.bn1.running_var" in model.state_dict()
@@ -192,12 +205,16 @@ def test_a_checkpoint_keeps_the_statistics(tmp_path: Path) -> None:
     [
         ("efficientnet_lite9", "timm has no backbone 'efficientnet_lite9'"),
         ("hf-hub:timm/resnet18", "timm has no backbone 'hf-hub:timm/resnet18'"),
+        (
+            "resnet18",
+            r"the backbone resnet18 has the widths \(128, 256, 512\) at strides 8, 16 and",
+        ),
         ("test_vit", "the backbone test_vit has no features of stride 8, 32: its strides are 16"),
     ],
 )
 def test_a_backbone_that_does_not_fit(backbone: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        PyramidEncoder(PyramidConfig(backbone=backbone), out_chans=16)
+        PyramidEncoder(PyramidConfig(backbone=backbone, widths=WIDTHS), out_chans=16)
 
 
 def test_a_missing_timm_is_told() -> None:

@@ -18,7 +18,7 @@ from samclip_sdk.modeling.config import VIT_B
 from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
 
 encoder = ViTDetEncoder(VIT_B.image_encoder, out_chans=VIT_B.mask_decoder.embed_dim).eval()
-head = ClipHead(VIT_B).eval()
+head = ClipHead(VIT_B.image_encoder, VIT_B.clip_head, embed_dim=VIT_B.embed_dim).eval()
 with torch.inference_mode():
     tokens, _ = encoder(torch.zeros(1, 3, 1024, 1024, dtype=torch.uint8))
     head(tokens, torch.ones(1, 64, 64))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import ModelConfig, PyramidConfig
+from samclip_sdk.modeling.config import ClassifierHeadConfig, ModelConfig, PyramidConfig
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from training.config import (
     ClassifierClipConfig,
@@ -38,8 +38,14 @@ def trained(**multipliers: float) -> Optimisation:
 @pytest.fixture
 def config(student_config: ModelConfig) -> ModelConfig:
     """The tests' student on a small pyramid."""
-    pyramid = PyramidConfig(image_size_px=64, backbone="tf_efficientnet_lite2", embed_dim=16)
-    changes = {"image_encoder": pyramid, "segmentation_resolution": 64}
+    pyramid = PyramidConfig(
+        image_size_px=64, backbone="tf_efficientnet_lite2", widths=(48, 120, 352), embed_dim=16
+    )
+    changes = {
+        "image_encoder": pyramid,
+        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16),
+        "segmentation_resolution": 64,
+    }
     return ModelConfig.model_validate(student_config.model_dump() | changes)
 
 
@@ -74,16 +80,14 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     source = {"source": "photographs", "root": photographs}
     clip = ClassifierClipConfig(
         task="classifier_clip",
-        optimisation=trained(cells=1.0, presence=1.0),
+        optimisation=trained(cells=1.0, project=1.0, presence=1.0),
         photographs=LabelledPhotographs(**source, resolution=64, batch=2),
-        classes=False,
         resolution=64,
-        hidden_dim=16,
     )
     stages.train_teacher(clip, runs / "classifier_clip", fabric)
     pair = PhotographPair(config, runs=runs)
-    assert pair.clip.cells.outward.weight.any(), "the head was trained"
-    assert pair.clip.centre.any()
+    assert pair.clip.head.cells.outward.weight.any(), "the head was trained"
+    assert pair.clip.head.project.bias.any(), "the mean was taken off"
 
     sam = SamTeacherConfig(
         task="sam_teacher",
@@ -101,6 +105,7 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     (runs / "text_encoder" / "config.json").write_text("{}")
     student = pair.stage0(seed=3)
     torch.testing.assert_close(student.text_encoder.state_dict(), text_encoder.state_dict())
+    torch.testing.assert_close(student.clip_head.state_dict(), pair.clip.head.state_dict())
     assert student.logit_scale == pair.clip.logit_scale
 
     distill = DistillConfig(

@@ -6,9 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from training.tasks.name_losses import NamedCells, PresentNames, SeenSomewhere
+from training.tasks.name_losses import (
+    NamedCells,
+    NamedPictures,
+    PresentNames,
+    SeenSomewhere,
+)
 from training.tasks.tasks import Task
 from training.teachers.classifier_clip import ClassifierClip
 
@@ -17,7 +23,10 @@ _SOMEWHERE_WEIGHT = 0.5
 
 
 class CellTask(Task):
-    """The head for cells of a `ClassifierClip`, on photographs with names; texts stay as they are.
+    """The head of a `ClassifierClip`, on photographs with names; texts stay as they are.
+
+    A picture is to be nearest to its names, of all names, and near what the classifier says of it,
+    so that no class is forgotten which no photograph shows.
 
     A cell that a mask covers by half is to be nearest to the mask's name, of all names. What a
     picture shows without a mask, for its label or its box says so, is to be nearest somewhere. And
@@ -25,16 +34,18 @@ class CellTask(Task):
     that it is absent, and in the other cells of pictures in which all of it is labelled.
 
     Args:
-        clip: with what its classifier knows; only its head is trained.
+        clip: with what its classifier knows; of its head, the projection and the cells are trained.
         dataset: of `LabelledCells`.
         names: float32 [N,E], unit vectors of the names that the batches number, and after them of
             others that a cell is to be told from.
+        classes: int64 [1000], which of them each class of the classifier has.
         validation: likewise, never trained on.
     """
 
     losses = ("cells",)
-    metrics = ("cell_top1",)
+    metrics = ("cell_top1", "top1")
     names: Tensor
+    classes: Tensor
 
     def __init__(
         self,
@@ -42,36 +53,42 @@ class CellTask(Task):
         dataset: Dataset[Any],
         *,
         names: Tensor,
+        classes: Tensor,
         validation: Dataset[Any] | None,
     ) -> None:
         presence = PresentNames()
-        super().__init__(
-            dataset, {"cells": clip.cells, "presence": presence}, validation=validation
-        )
+        parts = {"cells": clip.head.cells, "project": clip.head.project, "presence": presence}
+        super().__init__(dataset, parts, validation=validation)
         self.clip = clip
         self.register_buffer("names", names, persistent=False)
+        self.register_buffer("classes", classes, persistent=False)
+        self.named_pictures = NamedPictures()
         self.named_cells = NamedCells()
         self.seen_somewhere = SeenSomewhere()
         self.presence = presence
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """The sum of the three losses.
+        """The sum of the five losses.
 
         Args:
             batch: of `LabelledCells`.
             loss: `cells`.
             step: of no influence.
         """
-        cosines = self._cosines(batch)
-        logits = self.clip.logit_scale.exp() * cosines
+        tokens = self.clip.see(batch["images"])
+        pictures, cosines = self._cosines(tokens, batch)
+        scale = self.clip.logit_scale.exp()
         targets = cell_names(batch)
         known = batch["absent"].shape[1]
-        nearest = self.named_cells(logits, targets, self.names)
+        named = self.named_pictures(scale * pictures, batch["present"], self.names)
+        told = self.clip.classes(tokens, batch["token_mask"])
+        classes = F.cross_entropy(scale * pictures[:, self.classes], told)
+        nearest = self.named_cells(scale * cosines, targets, self.names)
         somewhere = self.seen_somewhere(
-            logits[..., :known], possible_places(batch), batch["present"]
+            scale * cosines[..., :known], possible_places(batch), batch["present"]
         )
         presence = self.presence(cosines[..., :known], targets, promised_absences(batch))
-        total: Tensor = nearest + _SOMEWHERE_WEIGHT * somewhere + presence
+        total: Tensor = named + classes + nearest + _SOMEWHERE_WEIGHT * somewhere + presence
         return total
 
     def count_images(self, batch: dict[str, Tensor]) -> int:
@@ -83,17 +100,22 @@ class CellTask(Task):
         return int(batch["broken"].sum())
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Whether each cell with a name is nearest to that, of all names that are taught."""
-        cosines, targets = self._cosines(batch), cell_names(batch)
-        named = targets >= 0
-        nearest = cosines[..., : batch["absent"].shape[1]].argmax(dim=-1)
-        return {"cell_top1": (nearest[named] == targets[named]).float()}
+        """Whether each cell and each picture with a name is nearest to it, of all taught names."""
+        known = batch["absent"].shape[1]
+        pictures, cosines = self._cosines(self.clip.see(batch["images"]), batch)
+        targets, present = cell_names(batch), batch["present"]
+        named, labelled = targets >= 0, present.any(dim=1)
+        nearest = cosines[..., :known].argmax(dim=-1)
+        likeliest = pictures[labelled, :known].argmax(dim=1, keepdim=True)
+        return {
+            "cell_top1": (nearest[named] == targets[named]).float(),
+            "top1": present[labelled].gather(1, likeliest).squeeze(1).float(),
+        }
 
-    def _cosines(self, batch: dict[str, Tensor]) -> Tensor:
-        """Of each cell with each name, [B,n,N]."""
-        _, cells = self.clip.embed_with_cells(batch["images"], batch["token_mask"])
-        cosines: Tensor = cells.flatten(2).transpose(1, 2) @ self.names.T
-        return cosines
+    def _cosines(self, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Of each picture, and of each cell, with each name: [B,N] and [B,n,N]."""
+        patches, pooled = self.clip.head(tokens, batch["token_mask"])
+        return pooled @ self.names.T, patches @ self.names.T
 
 
 def cell_names(batch: dict[str, Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from torchvision.ops import roi_align
 
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.modeling.clip_head import max_pool
+from samclip_sdk.modeling.clip_head import ClipHead, max_pool
 from training.errors import TrainingError
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.losses import (
@@ -43,7 +43,8 @@ class DistillTask(Task):
     nouns that validation pictures are of; they serve `measure` alone.
 
     Raises:
-        TrainingError: cells count, and the CLIP teacher is no `DenseClipTeacher`.
+        TrainingError: cells count, and the CLIP teacher is no `DenseClipTeacher`; or regions do,
+            and the student's CLIP head is not a ViT's.
     """
 
     classes: Tensor
@@ -83,6 +84,8 @@ class DistillTask(Task):
         self.cell_weight = cell_weight
         if cell_weight and not isinstance(clip, DenseClipTeacher):
             raise TrainingError("cell_weight needs a CLIP teacher that tells of cells: set it to 0")
+        if region_weight and not isinstance(student.clip_head, ClipHead):
+            raise TrainingError("region_weight needs the CLIP head of a ViT: set it to 0")
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
         self.region_loss = RegionDistillation()
@@ -175,15 +178,19 @@ class DistillTask(Task):
 
     def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
         target, cells = self._target(pictures)
-        head = self.student.clip_head
         tokens, _ = self.student.image_encoder(pictures["images"])
-        patches, mask = head.encode(tokens, pictures["token_mask"])
-        clip_loss: Tensor = self.embedding_loss(head.embed(max_pool(patches, mask)), target)
+        head = self.student.clip_head
+        if cells is None and isinstance(head, ClipHead):  # no patch need be embedded
+            pooled = max_pool(*head.encode(tokens, pictures["token_mask"]))
+            return cast("Tensor", self.embedding_loss(head.embed(pooled), target))
+        patches, embeddings = head(tokens, pictures["token_mask"])
+        clip_loss: Tensor = self.embedding_loss(embeddings, target)
         if cells is None:
             return clip_loss
         side = int(patches.shape[1] ** 0.5)
         cells = F.normalize(F.adaptive_avg_pool2d(cells, side), dim=1).flatten(2).transpose(1, 2)
-        cell_loss: Tensor = self.cell_loss(head.embed(patches), cells, mask)
+        mask = F.adaptive_max_pool2d(pictures["token_mask"], side).flatten(1)
+        cell_loss: Tensor = self.cell_loss(patches, cells, mask)
         return clip_loss + self.cell_weight * cell_loss
 
     def _sam_loss(
@@ -212,7 +219,7 @@ class DistillTask(Task):
         Twice: pooled over the box's patches, and patch by patch where those show what the crop
         does. The second teaches the dense path, which is never pooled.
         """
-        head = self.student.clip_head
+        head = cast("ClipHead", self.student.clip_head)
         images, boxes = scenes["images"], scenes["regions"]
         owner = torch.arange(len(images), device=images.device)
         owner = owner.repeat_interleave(len(boxes) // len(images))

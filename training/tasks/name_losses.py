@@ -33,6 +33,25 @@ class NamedCells(nn.Module):
         return (entropy * weights).sum() / weights.sum()
 
 
+class NamedPictures(nn.Module):
+    """A cross-entropy over names of a whole picture, of which any that it shows is right.
+
+    Names whose vectors are like one of these do not compete.
+    """
+
+    def forward(self, logits: Tensor, present: Tensor, names: Tensor) -> Tensor:
+        """Maps logits [B,N], the first V of N names that are there [B,V], and vectors [N,E]."""
+        labelled = present.any(dim=1)
+        if not labelled.any():
+            return logits.sum() * 0
+        logits, present = logits[labelled], present[labelled]
+        alike = (names[: present.shape[1]] @ names.T > _ALIKE).float()
+        rivals = present.float() @ alike == 0
+        right = logits[:, : present.shape[1]].masked_fill(~present, -torch.inf).logsumexp(dim=1)
+        wrong = logits.masked_fill(~rivals, -torch.inf).logsumexp(dim=1)
+        return F.softplus(wrong - right).mean()
+
+
 class SeenSomewhere(nn.Module):
     """A cross-entropy over names of a whole picture, which is its cells' logits, softly maximised.
 

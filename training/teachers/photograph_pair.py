@@ -45,10 +45,7 @@ class PhotographPair:
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path} is not what the stage classifier_clip wrote") from error
         return load_classifier_clip(
-            folder / WEIGHTS_NAME,
-            embed_dim=self.model.embed_dim,
-            resolution=settings.resolution,
-            hidden_dim=settings.hidden_dim,
+            folder / WEIGHTS_NAME, model=self.model, resolution=settings.resolution
         )
 
     @cached_property
@@ -64,11 +61,12 @@ class PhotographPair:
         return str(self.runs / CLIP)
 
     def stage0(self, *, seed: int) -> SamClipModel:
-        """SAM's parts and the text encoder; the CLIP head is drawn by `seed`."""
+        """SAM's parts, the text encoder, and the CLIP teacher's head."""
         student = build_model(self.model, seed=seed)
         SmallSam(student).load_state_dict(self.sam.state_dict())
         path = self.runs / TEXT_ENCODER / WEIGHTS_NAME
         give_weights(student.text_encoder, read_weights(path), path)
+        student.clip_head.load_state_dict(self.clip.head.state_dict())
         with torch.no_grad():
             student.logit_scale.copy_(self.clip.logit_scale)
         return student

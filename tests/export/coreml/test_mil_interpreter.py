@@ -181,6 +181,14 @@ CASES = [
         {"x": IMAGE},
         lambda x: F.interpolate(x, scale_factor=(2.0, 3.0), mode="bilinear"),
     ),
+    Case(
+        "upsample_nearest_neighbor",
+        lambda mb, x: mb.upsample_nearest_neighbor(
+            x=x, scale_factor_height=2.0, scale_factor_width=3.0
+        ),
+        {"x": IMAGE},
+        lambda x: F.interpolate(x, scale_factor=(2.0, 3.0), mode="nearest"),
+    ),
     binary("add", torch.add, b=noise(3, 1)),
     binary("add", torch.add, a=INTEGERS, b=INTEGERS[:1]),
     binary("sub", torch.sub),

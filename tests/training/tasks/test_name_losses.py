@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.tasks.name_losses import NamedCells, PresentNames, SeenSomewhere
+from training.tasks.name_losses import NamedCells, NamedPictures, PresentNames, SeenSomewhere
 
 NAMES = torch.eye(4)
 LN2 = math.log(2)
@@ -34,6 +34,17 @@ def test_without_a_named_cell_nothing_is_learned() -> None:
     assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+def test_any_name_of_a_picture_is_right() -> None:
+    """Two of three names are there; of the two others, one is like the first."""
+    names = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0.8, 0, 0.6]])
+    logits = torch.tensor([[1.0, 2.0, 3.0, 9.0], [7.0, 7.0, 7.0, 7.0]])
+    present = torch.tensor([[True, True, False], [False, False, False]])
+    # e^3 is wrong; the 9 is not, for it is of something like name 0. The second has no name.
+    expected = math.log(1 + math.exp(3.0) / (math.exp(1.0) + math.exp(2.0)))
+    assert NamedPictures()(logits, present, names).item() == pytest.approx(expected)
+    assert NamedPictures()(logits, present & False, names).item() == 0
 
 
 def test_what_is_seen_somewhere_is_told_from_what_is_not_present() -> None:

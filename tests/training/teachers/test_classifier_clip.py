@@ -3,29 +3,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samclip_sdk.modeling.config import MOBILE, ClassifierHeadConfig
+from tests.student import STUDENT
 from training.errors import TrainingError
 from training.teachers.classifier_clip import (
     ClassifierClip,
     load_classifier_clip,
-    pool_unpadded,
     save_classifier_clip,
 )
-from training.teachers.efficientnet_lite import lite2_state
+from training.teachers.efficientnet_lite import LITE2, lite2_state
 from training.teachers.small import DenseClipTeacher
 from training.teachers.text_teacher import ClassifierSpace
 
-SIZES = {"embed_dim": 8, "resolution": 64, "hidden_dim": 16}
+MODEL = MOBILE.model_copy(
+    update={"embed_dim": 8, "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16)}
+)
 
 
 @pytest.fixture(scope="module")
 def clip() -> ClassifierClip:
     torch.manual_seed(0)
-    space = ClassifierSpace.of(lite2_state()["classifier.weight"], embed_dim=8)
-    return ClassifierClip(space, resolution=64, hidden_dim=16)
+    return ClassifierClip(MODEL, resolution=64)
 
 
 @pytest.fixture(scope="module")
@@ -37,63 +40,54 @@ def images() -> Tensor:
 
 @torch.no_grad()
 def test_a_picture_is_what_the_classifier_pools(clip: ClassifierClip, images: Tensor) -> None:
-    pooled = clip.backbone.forward_head(
-        clip.backbone.forward_features((images.float() - 127) / 128), pre_logits=True
+    classifier = timm.create_model(LITE2).eval()
+    classifier.load_state_dict(lite2_state(), strict=False)
+    pixels = (images.float() - 127) / 128
+    tokens, mask = clip.see(images), torch.ones(2, 4, 4)
+    torch.testing.assert_close(
+        clip.classes(tokens, mask), classifier(pixels).softmax(dim=1), rtol=1e-3, atol=1e-5
     )
-    expected = F.normalize((pooled - clip.centre) @ clip.space.axes.T, dim=1)
-    torch.testing.assert_close(clip.embed_images(images), expected)
-
-
-@torch.no_grad()
-def test_an_untrained_head_says_of_cells_what_the_classifier_does(
-    clip: ClassifierClip, images: Tensor
-) -> None:
+    pooled = classifier.forward_head(classifier.forward_features(pixels), pre_logits=True)
+    space = ClassifierSpace.of(lite2_state()["classifier.weight"], embed_dim=8)
+    centre = pooled.mean(dim=0) / 2
+    clip.start_in(space, centre=centre)
     assert isinstance(clip, DenseClipTeacher)
-    whole, cells = clip.embed_with_cells(images, torch.ones(2, 4, 4))
-    features, maps = clip.see(images)
-    assert [each.shape[-1] for each in (features, *maps)] == [2, 8, 4, 2]
-    plain = torch.einsum("bfhw,ef->behw", features - clip.centre.view(-1, 1, 1), clip.space.axes)
-    expected = F.normalize(F.interpolate(plain, size=(4, 4), mode="bilinear"), dim=1)
-    torch.testing.assert_close(cells, expected)
-    torch.testing.assert_close(whole, clip.embed_images(images))
+    whole, cells = clip.embed_with_cells(images, mask)
+    torch.testing.assert_close(whole, space(pooled - centre), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(clip.embed_images(images), whole)
+    assert cells.shape == (2, 8, 4, 4)
 
 
-def test_padding_is_not_pooled() -> None:
-    features = torch.tensor([[[[1.0, 3.0], [100.0, 100.0]]]])
-    mask = torch.zeros(1, 4, 4)
-    mask[:, :2] = 1
-    assert pool_unpadded(features, mask).tolist() == [[2.0]]
-    mask[:, 2, 0] = 1  # one cell of the four that the third place holds
-    assert pool_unpadded(features, mask).item() == pytest.approx((1 + 3 + 0.25 * 100) / 2.25)
-
-
-def test_only_the_head_can_be_trained(clip: ClassifierClip) -> None:
+def test_nothing_learns_unless_a_task_says_so(clip: ClassifierClip) -> None:
     assert not any(each.requires_grad for each in clip.parameters())
     clip.train()
     try:
-        assert clip.cells.training
+        assert clip.head.training
         assert not any(each.training for each in clip.backbone.modules())
     finally:
         clip.eval()
 
 
 @torch.no_grad()
-def test_what_is_saved_comes_back_without_the_classifiers_weights(
+def test_what_is_saved_comes_back_without_the_backbones_weights(
     clip: ClassifierClip, images: Tensor, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.safetensors"
-    clip.centre.fill_(0.25)
-    clip.cells.outward.bias.fill_(0.1)
+    clip.head.cells.outward.bias.fill_(0.1)
     save_classifier_clip(clip, path)
-    assert path.stat().st_size < 200_000
-    loaded = load_classifier_clip(path, **SIZES)
+    assert path.stat().st_size < 2_500_000
+    loaded = load_classifier_clip(path, model=MODEL, resolution=64)
     for ours, theirs in zip(
         loaded.embed_with_cells(images, torch.ones(2, 4, 4)),
         clip.embed_with_cells(images, torch.ones(2, 4, 4)),
         strict=True,
     ):
         assert torch.equal(ours, theirs)
-    with pytest.raises(TrainingError, match="no CLIP teacher with 9 dimensions"):
-        load_classifier_clip(path, **SIZES | {"embed_dim": 9})
+    wider = MODEL.model_copy(update={"embed_dim": 9})
     with pytest.raises(TrainingError, match="size mismatch"):
-        load_classifier_clip(path, **SIZES | {"hidden_dim": 32})
+        load_classifier_clip(path, model=wider, resolution=64)
+
+
+def test_another_kind_of_head_is_refused() -> None:
+    with pytest.raises(TrainingError, match="the CLIP head of student-test is of no classifier"):
+        ClassifierClip(STUDENT, resolution=64)

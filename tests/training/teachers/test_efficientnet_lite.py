@@ -91,7 +91,9 @@ def test_loading_leaves_the_neck_alone() -> None:
 
 
 def test_another_backbone_is_refused() -> None:
-    config = PyramidConfig(backbone="tf_efficientnet_lite0", image_size_px=64, embed_dim=32)
+    config = PyramidConfig(
+        backbone="tf_efficientnet_lite0", widths=(40, 112, 320), image_size_px=64, embed_dim=32
+    )
     with pytest.raises(TrainingError, match="weights of tf_efficientnet_lite2, not of this"):
         load_lite2(PyramidEncoder(config, out_chans=16))
 

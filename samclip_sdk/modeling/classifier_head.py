@@ -1,0 +1,115 @@
+"""The CLIP head of a convolutional encoder: a classifier's last layers, and their correction.
+
+The paper's head has a ViT's layers. A convolutional backbone that was taught to classify has layers
+of its own behind it, which know more than layers drawn anew: this head begins as those.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.config import ClassifierHeadConfig, PyramidConfig
+from samclip_sdk.modeling.neck import LayerNorm2d
+
+
+class ClassifierHead(nn.Module):
+    """Picture: what the classifier pools, mapped to the joint space. Patch: that there, corrected.
+
+    Attributes:
+        expand: the classifier's convolution before its pooling, BatchNorm folded in.
+        project: from what is pooled to the joint space, a linear map.
+        cells: what corrects each patch.
+    """
+
+    def __init__(
+        self, encoder: PyramidConfig, head: ClassifierHeadConfig, *, embed_dim: int
+    ) -> None:
+        super().__init__()
+        self.widths = encoder.widths
+        self.expand = nn.Conv2d(encoder.widths[-1], head.features, kernel_size=1)
+        self.project = nn.Conv2d(head.features, embed_dim, kernel_size=1)
+        self.cells = CellHead(encoder.token_dim, embed_dim=embed_dim, hidden_dim=head.hidden_dim)
+
+    def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeds the image and each of its patches in CLIP's joint space.
+
+        Args:
+            image_tokens: [B,C,g,g], the backbone's features: strides 8, 16 and 32 at stride 16.
+            token_mask: float [B,g,g], 1 where the patch holds any image pixel.
+
+        Returns:
+            patch_embeddings [B,g*g,E] and image_embedding [B,E], L2-normalised.
+        """
+        features = self.features(image_tokens)
+        pooled = self.embed(pool_unpadded(features, token_mask))
+        plain = F.interpolate(self.project(features), scale_factor=2.0, mode="bilinear")
+        patches = self.cells(image_tokens, _unit(plain))
+        return patches.flatten(2).transpose(1, 2), pooled
+
+    def features(self, image_tokens: Tensor) -> Tensor:
+        """What the classifier pools of tokens [B,C,g,g]: [B,F,g/2,g/2]."""
+        coarse = F.avg_pool2d(image_tokens[:, -self.widths[-1] :], 2)  # as it was: it is repeated
+        return F.relu6(self.expand(coarse))
+
+    def embed(self, pooled: Tensor) -> Tensor:
+        """Maps pooled features [B,F] to unit embeddings [B,E]."""
+        return _unit(self.project(pooled[..., None, None])).flatten(1)
+
+    def at_resolution(self, resolution: int, *, patch_size: int) -> ClassifierHead:
+        """Returns a copy for export; it runs at any other resolution too."""
+        return copy.deepcopy(self)
+
+
+class CellHead(nn.Module):
+    """Corrects what a classifier says of each cell by finer features and by what is around.
+
+    It starts as no correction at all.
+    """
+
+    def __init__(self, token_dim: int, *, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm2d(token_dim)
+        self.inward = nn.Conv2d(token_dim + embed_dim, hidden_dim, kernel_size=1)
+        self.blocks = nn.Sequential(*(ContextBlock(hidden_dim) for _ in range(2)))
+        self.outward = nn.Conv2d(hidden_dim, embed_dim, kernel_size=1)
+        for parameter in self.outward.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, tokens: Tensor, plain: Tensor) -> Tensor:
+        """Maps tokens [B,C,g,g] and the plain answer, unit vectors [B,E,g,g], to [B,E,g,g]."""
+        # The entries of a unit vector are small beside what a norm leaves.
+        seen = torch.cat([self.norm(tokens), plain * plain.shape[1] ** 0.5], dim=1)
+        return _unit(plain + self.outward(self.blocks(F.gelu(self.inward(seen)))))
+
+
+class ContextBlock(nn.Module):
+    """ConvNeXt's block: a wide convolution in each channel, then an MLP in each cell."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
+        self.norm = LayerNorm2d(width)
+        self.mlp = nn.Sequential(
+            nn.Conv2d(width, 2 * width, kernel_size=1),
+            nn.GELU(),
+            nn.Conv2d(2 * width, width, kernel_size=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,g,g] to [B,C,g,g]."""
+        y: Tensor = x + self.mlp(self.norm(self.around(x)))
+        return y
+
+
+def pool_unpadded(features: Tensor, token_mask: Tensor) -> Tensor:
+    """Averages features [B,F,g/2,g/2] over what a mask [B,g,g] says is no padding: [B,F]."""
+    share = F.avg_pool2d(token_mask.unsqueeze(1), 2)
+    return (features * share).mean(dim=(2, 3)) / share.mean(dim=(2, 3))
+
+
+def _unit(x: Tensor) -> Tensor:
+    return F.normalize(x.float(), dim=1, eps=1e-6)
