@@ -24,12 +24,12 @@ from samclip_sdk.atomic_file import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
-SHIPPED = "samclip_sdk/assets/samclip-tiny/README.md"
-"""The embedded bundle's model card. Its manifest has its checksum, so that only an export of the
-checkpoint, whose card.md is the source, may write it."""
-
-_PHOTOGRAPHS = "quality_photographs.json"  # not every checkout has measured them
-_CARD = "training/checkpoints/tiny/stage3/card.md"
+CARDS = {
+    "samclip_sdk/assets/samclip-tiny/README.md": "training/checkpoints/tiny/stage3/card.md",
+    "samclip_sdk/assets/samclip-mobile/README.md": "training/checkpoints/mobile/stage3/card.md",
+}
+"""The embedded bundles' model cards, and what each is made of. A bundle's manifest has the card's
+checksum, so that only an export of the checkpoint may write it."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
@@ -46,23 +46,25 @@ def render_pages(root: Path) -> dict[str, str]:
     encoders = read_record(encoder_cost.EncoderCosts, folder / "encoders.json")
     paper = read_record(Results, folder / "paper.json")
     quality = read_record(quality_record.Quality, folder / "quality.json")
-    card = {"quality": quality_record.render(quality)}
+    photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
+    drawn = {"quality": quality_record.render(quality)}
+    seen = photographs_report.render(photographs)
+    summary = {"quality_photographs": photographs_report.render_summary(photographs)}
+    chart = "![Present labels found against false ones](images/quality_photographs.svg)"
     tables = {
-        "README.md": card | {"speed": speed_report.render_summary(speed)},
-        _CARD: card,
-        SHIPPED: card,
-        f"{RECORDS}/quality.md": card,
+        "README.md": summary | {"speed": speed_report.render_summary(speed)},
+        f"{RECORDS}/quality.md": drawn,
+        f"{RECORDS}/quality_photographs.md": {
+            "quality_photographs": f"{join_tables(seen)}\n\n{chart}\n"
+        },
         f"{RECORDS}/speed.md": speed_report.render(speed),
         f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},
         f"{RECORDS}/training_cost.md": {"training_cost": training_cost.render(cost)},
         "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
     }
-    if (folder / _PHOTOGRAPHS).is_file():
-        photographs = read_record(PhotographQuality, folder / _PHOTOGRAPHS)
-        chart = "![Present labels found against false ones](images/quality_photographs.svg)"
-        text = f"{join_tables(photographs_report.render(photographs))}\n\n{chart}\n"
-        tables[f"{RECORDS}/quality_photographs.md"] = {"quality_photographs": text}
+    for (card, source), own in zip(CARDS.items(), (drawn, summary), strict=True):
+        tables[card] = tables[source] = own
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
@@ -85,7 +87,7 @@ def write_pages(root: Path) -> Iterator[str]:
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: the embedded bundle's model card is not current.
+        ValueError: an embedded bundle's model card is not current.
     """
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
@@ -93,16 +95,16 @@ def write_pages(root: Path) -> Iterator[str]:
     charts = {"speed": speed_report.draw_chart(read_record(Speed, folder / "speed.json"))}
     charts |= paper_report.draw_charts(read_record(Results, folder / "paper.json"))
     files |= {f"{RECORDS}/images/{name}.png": drawn for name, drawn in charts.items()}
-    if (folder / _PHOTOGRAPHS).is_file():
-        photographs = read_record(PhotographQuality, folder / _PHOTOGRAPHS)
-        curve = photographs_report.draw_curve(photographs)
-        files[f"{RECORDS}/images/quality_photographs.svg"] = curve
-    card = files.pop(SHIPPED)
+    photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
+    files[f"{RECORDS}/images/quality_photographs.svg"] = photographs_report.draw_curve(photographs)
+    cards = {card: files.pop(card) for card in CARDS}
     for page, content in files.items():
         path = root / page
         if not path.is_file() or path.read_bytes() != content:
             with atomic_file(path) as file:
                 file.write(content)
             yield page
-    if (root / SHIPPED).read_bytes() != card:
-        raise ValueError(f"{SHIPPED} shows another record: export {Path(_CARD).parent} again")
+    for card, content in cards.items():
+        if (root / card).read_bytes() != content:
+            checkpoint = Path(CARDS[card]).parent
+            raise ValueError(f"{card} shows another record: export {checkpoint} again")

@@ -22,13 +22,12 @@ from rich.progress import track
 from rich.table import Table
 
 from samclip_sdk import SamClip, SamClipError, TextMasks
-from samclip_sdk.masks import rle_to_mask
 
 IMAGES = Path(__file__).with_name("images")
 TILE_PX = 320  # longest side of a picture in the contact sheet
 COLUMNS = 4
 STEPS = ("encode", "classify", "masks")
-CAPTION = "A number from 0 to 1 is the presence of the label; IoU is with the true mask."
+CAPTION = "A number from 0 to 1 is the presence of the label, or how likely the likeliest label is."
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ class Answer:
         absent: labels asked that are not.
         top: the likeliest of all the demo's labels, and its probability.
         masks: of the labels asked.
-        iou: overlap with the true mask by label; of scenes only, photographs have no true masks.
         ms: milliseconds by step.
     """
 
@@ -50,7 +48,6 @@ class Answer:
     absent: tuple[str, ...]
     top: tuple[str, float]
     masks: TextMasks
-    iou: dict[str, float]
     ms: dict[str, float]
 
 
@@ -70,7 +67,6 @@ def main() -> None:
 
 def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> None:
     asked = json.loads((IMAGES / "labels.json").read_text(encoding="utf-8"))
-    truth = json.loads((IMAGES / "true_masks.json").read_text(encoding="utf-8"))
     every_label = sorted(
         {each for row in asked.values() for each in row["present"] + row["absent"]}
     )
@@ -83,7 +79,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     answers = []
     quiet = not sys.stdout.isatty()
     for name, row in track(asked.items(), "pictures", transient=True, disable=quiet):
-        answer = ask(model, name=name, row=row, truth=truth.get(name, {}), labels=every_label)
+        answer = ask(model, name=name, row=row, labels=every_label)
         answer.masks.save(output / Path(name).with_suffix(".png").name)
         answers.append(answer)
     contact_sheet(answers, folder=output).save(output / "contact_sheet.png")
@@ -96,9 +92,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     console.print(f"Overlays and contact_sheet.png are in {output}/")
 
 
-def ask(
-    model: SamClip, *, name: str, row: dict[str, Any], truth: dict[str, Any], labels: list[str]
-) -> Answer:
+def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) -> Answer:
     """Encodes one picture once, then asks both heads."""
     clock = [perf_counter()]
     image = model.encode_image(IMAGES / name)
@@ -113,14 +107,8 @@ def ask(
         absent=tuple(row["absent"]),
         top=classes.top(1)[0],
         masks=masks,
-        iou={label: iou(masks.mask(label), rle_to_mask(rle)) for label, rle in truth.items()},
         ms=dict(zip(STEPS, (1e3 * np.diff(clock)).tolist(), strict=True)),
     )
-
-
-def iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of two masks, bool [H,W]."""
-    return float((mask & truth).sum() / (mask | truth).sum())
 
 
 def table(answers: list[Answer]) -> Table:
@@ -149,12 +137,12 @@ def table(answers: list[Answer]) -> Table:
 
 
 def verdict(answer: Answer, label: str) -> str:
-    """The label, its presence, and whether that is right; with the mask's IoU where it is known."""
+    """The label, its presence, and whether that is right."""
     masks = answer.masks
     text = f"{label} {masks.presence[masks.labels.index(label)]:.2f}"
     match label in answer.present, label in masks.present:
         case True, True:
-            return f"[green]{text}[/]" + (f" IoU {answer.iou[label]:.2f}" if answer.iou else "")
+            return f"[green]{text}[/]"
         case True, False:
             return f"[yellow]{text} MISSED[/]"
         case False, True:
@@ -164,23 +152,13 @@ def verdict(answer: Answer, label: str) -> str:
 
 
 def summary(answers: list[Answer]) -> str:
-    """The scores of the scenes, whose truth is known by construction, and of the photographs."""
-    lines = []
-    for kind, group in (
-        ("Scenes", [each for each in answers if each.iou]),
-        ("Photographs", [each for each in answers if not each.iou]),
-    ):
-        present = [label in each.masks.present for each in group for label in each.present]
-        absent = [label in each.masks.present for each in group for label in each.absent]
-        line = (
-            f"{kind}: {sum(present)} of {len(present)} labels found, "
-            f"{sum(absent)} of {len(absent)} that are not there found too."
-        )
-        overlaps = [value for each in group for value in each.iou.values()]
-        if overlaps:
-            line += f" Mean IoU {np.mean(overlaps):.2f}, a missed one counted as 0."
-        lines.append(line)
-    return "\n".join(lines)
+    """How many of the labels that are there were found, and how many of the others."""
+    present = [label in each.masks.present for each in answers for label in each.present]
+    absent = [label in each.masks.present for each in answers for label in each.absent]
+    return (
+        f"{sum(present)} of {len(present)} labels found, "
+        f"{sum(absent)} of {len(absent)} that are not there found too."
+    )
 
 
 def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:

@@ -20,7 +20,7 @@ from samclip_sdk.text.tokenizer import check_labels, check_texts
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from samclip_sdk.timing import Stopwatch
 
-DEFAULT_MODEL = "samclip-tiny"
+DEFAULT_MODEL = "samclip-mobile"
 
 Array = NDArray[np.float32]
 

@@ -22,7 +22,7 @@ LABELS = ["dog", "boat", "cat", "tree"]
 def test_workers_write_what_one_process_writes(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for name in ("meadow", "sea", "cat", "toys"):
+    for name in ("garden", "dog", "cat", "cup"):
         with Image.open(EXAMPLES / "images" / f"{name}.jpg") as image:
             image.resize((160, 120)).save(folder / f"{name}.png")
     (folder / "broken.jpg").write_bytes(b"broken")

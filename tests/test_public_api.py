@@ -44,7 +44,7 @@ PUBLIC = [
 ALIASES = {"ImageSource"}
 SIGNATURES = {
     "load": (
-        "(runtime='auto', *, model='samclip-tiny', precision=None, device=None, "
+        "(runtime='auto', *, model='samclip-mobile', precision=None, device=None, "
         "providers=(), compute_units='all', threads=0, text_cache=True, on_progress=None)"
     ),
     "close": "(self)",

@@ -1,4 +1,4 @@
-"""samclip-tiny as it is shipped: every set of its graphs."""
+"""The embedded bundles as they are shipped: every set of their graphs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import pytest
 
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.engine import Engine
 from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.verify.verify import verify_bundle
 
+MODELS = (DEFAULT_MODEL, "samclip-tiny")
 SETS = [("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8")]
 
 
-def test_holds_three_precisions_in_less_than_40_mb() -> None:
-    bundle = open_bundle("samclip-tiny")
+@pytest.mark.parametrize("model", MODELS)
+def test_holds_three_precisions_in_50_mb(model: str) -> None:
+    bundle = open_bundle(model)
     assert list(artifact_sets(bundle)) == SETS
-    assert sum(stored.size_bytes for stored in bundle.manifest.stored_files()) < 40e6
+    assert sum(stored.size_bytes for stored in bundle.manifest.stored_files()) < 50e6
     bundle.verify()
 
 
 @pytest.mark.parametrize(("runtime", "precision"), SETS)
-def test_its_graphs_keep_the_goldens(runtime: str, precision: str) -> None:
-    bundle = open_bundle("samclip-tiny")
+@pytest.mark.parametrize("model", MODELS)
+def test_its_graphs_keep_the_goldens(model: str, runtime: str, precision: str) -> None:
+    bundle = open_bundle(model)
     source = BundleSource(bundle, runtime=runtime, precision=precision)
     with closing(Engine(source)) as engine:
         checks = list(graph_checks(bundle, engine=engine, precision=precision))
@@ -33,7 +37,12 @@ def test_its_graphs_keep_the_goldens(runtime: str, precision: str) -> None:
 
 
 @pytest.mark.slow
-def test_whole_tasks_in_int8() -> None:
-    report = verify_bundle("samclip-tiny", runtime="openvino", precision="int8")
+@pytest.mark.parametrize(
+    # Where a CPU has bf16, OpenVINO computes int8's other layers in it: too coarse for mobile.
+    ("model", "runtime"),
+    [(DEFAULT_MODEL, "onnx"), ("samclip-tiny", "openvino")],
+)
+def test_whole_tasks_in_int8(model: str, runtime: str) -> None:
+    report = verify_bundle(model, runtime=runtime, precision="int8")
     report.raise_if_failed()
     assert any("text_mask_iou" in check.name for check in report.checks)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from samclip_sdk.client import DEFAULT_MODEL
+
 ROOT = Path(__file__).parents[1]
-BUNDLE = Path("samclip_sdk/assets/samclip-tiny")
+ASSETS = Path("samclip_sdk/assets")
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +42,9 @@ def test_holds_the_package_only(wheel: zipfile.ZipFile) -> None:
     assert not [name for name in wheel.namelist() if "__pycache__" in name]
 
 
-def test_holds_the_embedded_bundle_byte_for_byte(wheel: zipfile.ZipFile) -> None:
-    files = [path for path in (ROOT / BUNDLE).rglob("*") if path.is_file()]
-    assert ROOT / BUNDLE / "manifest.json" in files
+def test_holds_the_embedded_bundles_byte_for_byte(wheel: zipfile.ZipFile) -> None:
+    files = [path for path in (ROOT / ASSETS).rglob("*") if path.is_file()]
+    assert ROOT / ASSETS / DEFAULT_MODEL / "manifest.json" in files
     assert any(path.suffix == ".onnx" for path in files)
     for path in files:
         packed = wheel.read(path.relative_to(ROOT).as_posix())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from benchmarks.photographs.record import ALL, Estimate, Heads, PhotographQuality
-from benchmarks.report import BLUE, GREY, NONE, columns, new_figure, percent
+from benchmarks.report import BLUE, GREY, NONE, columns, new_figure, percent, table
 
 HEADS: dict[Heads, str] = {
     "clip_head": "CLIP head alone",
@@ -20,7 +20,7 @@ TAUGHT = {
     "near": "held out, near",
     "far": "held out, far",
 }
-_OVER = {"objects": "objects", "sets": "mean over sets"}
+_OVER = {"objects": "mean over objects", "sets": "mean over sets"}
 _CURVE_ROWS = 5  # points of the curve between two rows of its table
 
 
@@ -36,6 +36,37 @@ def render(record: PhotographQuality) -> dict[str, str]:
     }
     found = {name: text for name, text in parts.items() if text}
     return found | {"made": _footnote(record)}
+
+
+def render_summary(record: PhotographQuality) -> str:
+    """The figures over all pictures, in one table, and how it was made."""
+    rows = [
+        [f"{what}, {HEADS[row.heads]}", with_interval(value)]
+        for row in record.text_to_mask
+        if row.of == ALL
+        for what, value in (
+            ("text-to-mask: mIoU", row.miou),
+            ("text-to-mask: present labels found", row.found),
+            ("text-to-mask: absent labels that get a mask", row.false),
+        )
+    ]
+    rows += [
+        [f"mIoU of {prompt}, {_OVER[row.over]}", with_interval(value)]
+        for row in record.prompts
+        if row.of == ALL
+        for prompt, value in (("a box", row.box), ("one point", row.point))
+    ]
+    rows += [
+        [f"top-1 of {row.names} ({row.labels})", with_interval(row.top1)]
+        for row in record.top_k
+        if row.taught == ALL
+    ]
+    rows += [
+        [f"presence, area under the curve: {TAUGHT[row.taught]}", with_interval(row.auc)]
+        for row in record.presence
+        if row.taught != ALL
+    ]
+    return f"{table(('', '%'), rows)}\n\n{_footnote(record)}\n"
 
 
 def draw_curve(record: PhotographQuality) -> bytes:

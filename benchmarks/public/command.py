@@ -19,6 +19,7 @@ from benchmarks.public.segmentation import load_at, measure_segmentation
 from benchmarks.public.semantic_sets import SEMANTIC
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
+from samclip_sdk.client import DEFAULT_MODEL
 
 SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **INSTANCES}
 """Set -> what reads it; its docstring tells the layout."""
@@ -51,7 +52,7 @@ def evaluate(
     head_resolution: HeadResolution = None,
     background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
-    model: ModelName = "samclip-tiny",
+    model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     precision: Annotated[str | None, typer.Option(help="of the artifacts")] = None,
     limit: Limit = None,

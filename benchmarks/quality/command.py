@@ -22,13 +22,14 @@ from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
+from samclip_sdk.client import DEFAULT_MODEL
 from training.text.wordnet import WORDNET
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
 
 
 def quality(
-    model: ModelName = "samclip-tiny",
+    model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     openmoji: Annotated[
         Path | None, typer.Option(help="heldout_openmoji.zip, its .csv beside it", exists=True)

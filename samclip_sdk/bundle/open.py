@@ -135,8 +135,8 @@ def open_bundle(source: str | os.PathLike[str]) -> Bundle:
     A .zip is unpacked into the user's cache, under the bundle's id, and verified as a whole.
 
     Args:
-        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-tiny"); a folder
-            of that name is `./samclip-tiny`.
+        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-mobile"); a
+            folder of that name is `./samclip-mobile`.
 
     Raises:
         BundleError: there is no such bundle, or it is damaged, or leads out of its folder.

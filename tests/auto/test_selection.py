@@ -25,6 +25,7 @@ from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX
 from samclip_sdk.bundle.open import ASSETS, Bundle, open_bundle
 from samclip_sdk.cli.app import app
+from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.trt_cuda import Gpu
@@ -304,7 +305,7 @@ class TestTrials:
             with SamClip.load() as model:
                 taken = (model.source.runtime, model.source.precision)
         known = remembered(
-            open_bundle("samclip-tiny"), runtime=AUTO, precision=None, options=DEFAULT
+            open_bundle(DEFAULT_MODEL), runtime=AUTO, precision=None, options=DEFAULT
         )
         assert known is not None
         assert [each.name for each in known.trials] == ["onnx fp32", "openvino fp32"]
@@ -375,7 +376,7 @@ class TestTrials:
 
 def test_a_remembered_choice_costs_no_import(data_folder: Path, tried: list[Any]) -> None:
     """Loading stays quick: runtimes and the command line's packages are not touched."""
-    chosen(open_bundle("samclip-tiny"))
+    chosen(open_bundle(DEFAULT_MODEL))
     program = f"""
 import importlib.util, pathlib, sys, platformdirs
 platformdirs.user_data_path = lambda *_: pathlib.Path({str(data_folder)!r})

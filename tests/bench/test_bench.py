@@ -15,6 +15,7 @@ from samclip_sdk.bench import bench
 from samclip_sdk.bench.bench import bench_model, open_model
 from samclip_sdk.bench.timed_tasks import CLASSES, PRESENT, Workloads, steps_ms
 from samclip_sdk.cli.app import app
+from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.sign_off import write_sign_off
 from tests.fake_source import FakeSource, picture, write_picture
@@ -132,7 +133,7 @@ def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:
         open_model("samclip-tiny", runtime="onnx")
     result = run("--runtime", "onnx")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: onnx fp32 of samclip-tiny was never verified")
+    assert result.stderr.startswith(f"error: onnx fp32 of {DEFAULT_MODEL} was never verified")
     assert open_model("samclip-tiny", runtime="onnx", unverified=True).verified is False
     source = open_model("samclip-tiny", runtime="onnx", unverified=True).samclip.source
     assert isinstance(source, BundleSource)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import pages
 from benchmarks.__main__ import app
-from benchmarks.pages import RECORDS, ROOT, SHIPPED, render_pages, stale_pages
+from benchmarks.pages import CARDS, RECORDS, ROOT, render_pages, stale_pages
+from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
@@ -49,11 +51,18 @@ def test_the_pages_show_what_was_measured() -> None:
 CHARTS = ("speed", "text_to_mask", "probing", "resolutions", "wise_ft", "lambdas")
 
 
-def test_what_was_measured_is_what_ships() -> None:
-    """The embedded bundle has the very weights of quality.json."""
-    bundle = ROOT / "samclip_sdk" / "assets" / "samclip-tiny"
+@pytest.mark.parametrize(
+    ("name", "record", "kind"),
+    [
+        ("samclip-tiny", "quality.json", Quality),
+        ("samclip-mobile", "quality_photographs.json", PhotographQuality),
+    ],
+)
+def test_what_was_measured_is_what_ships(name: str, record: str, kind: Any) -> None:
+    """An embedded bundle has the very weights of its record."""
+    bundle = ROOT / "samclip_sdk" / "assets" / name
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    model = read_record(Quality, ROOT / RECORDS / "quality.json").model
+    model = read_record(kind, ROOT / RECORDS / record).model
     assert (model.name, model.revision) == (manifest["name"], manifest["revision"])
     assert not model.random_weights
 
@@ -77,13 +86,14 @@ def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert run() == (0, "")
 
 
-def test_a_shipped_card_is_not_written(copy: Path) -> None:
-    card = copy / SHIPPED
+@pytest.mark.parametrize("shipped", CARDS)
+def test_a_shipped_card_is_not_written(copy: Path, shipped: str) -> None:
+    card = copy / shipped
     card.write_text(card.read_text(encoding="utf-8").replace("mIoU", "mIoUs"), encoding="utf-8")
     shown = card.read_bytes()
     code, said = run("--write")
     assert code == 1
-    assert "export training/checkpoints/tiny/stage3 again" in said
+    assert f"export {Path(CARDS[shipped]).parent} again" in said
     assert card.read_bytes() == shown
 
 

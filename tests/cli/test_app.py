@@ -21,12 +21,13 @@ from samclip_sdk import __version__
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.cli.app import app
+from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.masks import rle_to_mask
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
-LUNCH, MEADOW, TOYS = (str(IMAGES / f"{name}.jpg") for name in ("lunch", "meadow", "toys"))
+DOG, GARDEN = (str(IMAGES / f"{name}.jpg") for name in ("dog", "garden"))
 ONNX = ("--runtime", "onnx", "--threads", "1")
 
 
@@ -61,61 +62,61 @@ def fails(*arguments: str, code: int = 1) -> str:
 
 class TestAnswers:
     def test_classify(self, tmp_path: Path) -> None:
-        found = answer("classify", LUNCH, "apple", "piano", *ONNX)
-        assert found["labels"] == ["apple", "piano"]
+        found = answer("classify", DOG, "dog", "boat", *ONNX)
+        assert found["labels"] == ["dog", "boat"]
         assert found["probs"][0] > 0.5
         labels = tmp_path / "labels.txt"
-        labels.write_text("\ufeffpiano\n\n apple \n", encoding="utf-8")
-        rows = table("classify", LUNCH, "--labels-file", str(labels), *ONNX)
-        assert rows.index("apple") < rows.index("piano")
+        labels.write_text("\ufeffboat\n\n dog \n", encoding="utf-8")
+        rows = table("classify", DOG, "--labels-file", str(labels), *ONNX)
+        assert rows.index("dog") < rows.index("boat")
         assert " ms" in rows
 
     def test_text_writes_overlay_and_coco(self, tmp_path: Path) -> None:
         overlay, coco = tmp_path / "overlay.png", tmp_path / "masks.json"
         outputs = ("-o", str(overlay), "-o", str(coco))
-        found = answer("text", LUNCH, "apple", "piano", *ONNX, *outputs)
-        assert [each["label"] for each in found["annotations"]] == ["apple"]
-        with Image.open(overlay) as drawn, Image.open(LUNCH) as plain:
+        found = answer("text", DOG, "dog", "boat", *ONNX, *outputs)
+        assert [each["label"] for each in found["annotations"]] == ["dog"]
+        with Image.open(overlay) as drawn, Image.open(DOG) as plain:
             assert drawn.size == plain.size
             size = plain.size
         stored = json.loads(coco.read_text())["annotations"][0]["segmentation"]
         assert rle_to_mask(stored).shape == size[::-1]
-        assert "absent" in table("text", LUNCH, "piano", *ONNX)
+        assert "absent" in table("text", DOG, "boat", *ONNX)
 
     def test_labels_are_kept_unless_told_otherwise(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path)
-        table("classify", MEADOW, "cat", *ONNX, "--no-text-cache")
+        table("classify", GARDEN, "cat", *ONNX, "--no-text-cache")
         assert not list(tmp_path.rglob("*"))
-        assert "text_encoder" in table("classify", MEADOW, "cat", *ONNX)
-        assert "text_encoder" not in table("classify", MEADOW, "cat", *ONNX)
+        assert "text_encoder" in table("classify", GARDEN, "cat", *ONNX)
+        assert "text_encoder" not in table("classify", GARDEN, "cat", *ONNX)
 
     def test_text_options(self) -> None:
-        assert not answer("text", LUNCH, "apple", *ONNX, "--threshold", "1")["annotations"]
-        found = answer("text", LUNCH, "apple", *ONNX, "--no-refine", "--mask-threshold", "0")
+        assert not answer("text", DOG, "dog", *ONNX, "--threshold", "1")["annotations"]
+        found = answer("text", DOG, "dog", *ONNX, "--no-refine", "--mask-threshold", "0")
         assert found["annotations"][0]["points"] == []
-        found = answer("text", LUNCH, "apple", *ONNX, "--points-per-class", "1", "--seed", "3")
+        found = answer("text", DOG, "dog", *ONNX, "--points-per-class", "1", "--seed", "3")
         assert len(found["annotations"][0]["points"]) == 1
 
     def test_segment(self) -> None:
-        found = answer("segment", LUNCH, *ONNX, "--box", "20,210,300,370", "--box", "0,0,90,90")
+        found = answer("segment", DOG, *ONNX, "--box", "8,30,250,380", "--box", "0,0,90,90")
         assert [each["prompt_index"] for each in found["annotations"]] == [0, 0, 0, 1, 1, 1]
-        one = answer("segment", TOYS, *ONNX, "--point", "216,470", "--no-multimask")
+        one = answer("segment", GARDEN, *ONNX, "--point", "190,230", "--no-multimask")
         assert len(one["annotations"]) == 1
-        points = ("--point", "216,470", "--point", "9,9,0")
-        two = answer("segment", TOYS, *ONNX, *points, "--no-multimask", "--mask-threshold", "5")
+        points = ("--point", "190,230", "--point", "9,9,0")
+        two = answer("segment", GARDEN, *ONNX, *points, "--no-multimask", "--mask-threshold", "5")
         assert two["annotations"][0]["area"] < one["annotations"][0]["area"]
-        assert "predicted IoU" in table("segment", TOYS, *ONNX, "--point", "216,470")
+        assert "predicted IoU" in table("segment", GARDEN, *ONNX, "--point", "190,230")
 
     def test_embed(self, tmp_path: Path) -> None:
-        found = answer("embed", MEADOW, *ONNX, "-o", str(tmp_path / "image.npy"))
+        found = answer("embed", GARDEN, *ONNX, "-o", str(tmp_path / "image.npy"))
         stored = np.load(tmp_path / "image.npy")
         np.testing.assert_allclose(stored, found["embeddings"], atol=1e-6)
         assert np.linalg.norm(stored) == pytest.approx(1, abs=1e-5)
         texts = answer("embed", "--text", "a photo of a dog.", "--text", "cat", *ONNX)
         assert texts["names"] == ["a photo of a dog.", "cat"]
-        assert f"{stored.shape[1]} numbers" in table("embed", MEADOW, *ONNX)
+        assert f"{stored.shape[1]} numbers" in table("embed", GARDEN, *ONNX)
 
     def test_the_version(self) -> None:
         assert table("--version") == f"samclip-sdk {__version__}\n"
@@ -124,7 +125,7 @@ class TestAnswers:
         assert done.stdout == f"samclip-sdk {__version__}\n"
 
     def test_a_warning_is_one_line(self) -> None:
-        result = run("classify", MEADOW, "dog", "x" * 10_000, *ONNX, "--json")
+        result = run("classify", GARDEN, "dog", "x" * 10_000, *ONNX, "--json")
         assert result.exit_code == 0
         assert result.stderr.count("\n") == 1
         assert result.stderr.startswith("warning: 'xxx")
@@ -144,26 +145,26 @@ class TestErrors:
                 ("embed", "--text", "dog", "-o", "none/x.npy"),
                 "cannot write none/x.npy: there is",
             ),
-            (("text", LUNCH, "dog", "-o", "none/masks.png"), "cannot write none/masks.png: there"),
+            (("text", DOG, "dog", "-o", "none/masks.png"), "cannot write none/masks.png: there"),
             (
-                ("text", LUNCH, "dog", "-o", "/dev/null/masks.png"),
+                ("text", DOG, "dog", "-o", "/dev/null/masks.png"),
                 "cannot write /dev/null/masks.png",
             ),
             (("annotate", "none", "dog"), "none is not a folder"),
             (("annotate", "examples", "dog", "-o", "none/a.json"), "cannot write none/a.json: "),
-            (("classify", LUNCH, "--labels-file", "none"), "the labels in none cannot be read"),
-            (("classify", LUNCH, "--labels-file", LUNCH), "it is not text in UTF-8"),
-            (("classify", LUNCH, "dog", "--threads", "-1"), "threads is -1"),
-            (("classify", LUNCH, "dog", "--device", "gpu 1"), "device is 'gpu 1'"),
+            (("classify", DOG, "--labels-file", "none"), "the labels in none cannot be read"),
+            (("classify", DOG, "--labels-file", DOG), "it is not text in UTF-8"),
+            (("classify", DOG, "dog", "--threads", "-1"), "threads is -1"),
+            (("classify", DOG, "dog", "--device", "gpu 1"), "device is 'gpu 1'"),
             (
-                ("classify", LUNCH, "dog", "--runtime", "openvino", "--provider", "X"),
+                ("classify", DOG, "dog", "--runtime", "openvino", "--provider", "X"),
                 "openvino does not take providers=('X',)",
             ),
             (
-                ("classify", LUNCH, "dog", "--runtime", "onnx", "--compute-units", "cpu_only"),
+                ("classify", DOG, "dog", "--runtime", "onnx", "--compute-units", "cpu_only"),
                 "onnx does not take compute_units='cpu_only'",
             ),
-            (("classify", LUNCH, "dog", "--runtime", "tpu"), "there is no runtime 'tpu'"),
+            (("classify", DOG, "dog", "--runtime", "tpu"), "there is no runtime 'tpu'"),
             (("bench", "none.png"), "none.png: no such file"),
             (("bench", "--label-count", "2"), "label_count is 2"),
             (("bench", "--seconds", "nan"), "seconds is nan"),
@@ -179,17 +180,17 @@ class TestErrors:
     @pytest.mark.parametrize(
         "arguments",
         [
-            ("classify", LUNCH),
-            ("classify", LUNCH, "dog", "--labels-file", LUNCH),
-            ("text", LUNCH, "dog", "-o", "masks.gif"),
-            ("segment", LUNCH),
-            ("segment", LUNCH, "--point", "9"),
-            ("segment", LUNCH, "--point", "x,y"),
-            ("segment", LUNCH, "--point", "9,9,0.5"),
-            ("segment", LUNCH, "--box", "1,2,3"),
+            ("classify", DOG),
+            ("classify", DOG, "dog", "--labels-file", DOG),
+            ("text", DOG, "dog", "-o", "masks.gif"),
+            ("segment", DOG),
+            ("segment", DOG, "--point", "9"),
+            ("segment", DOG, "--point", "x,y"),
+            ("segment", DOG, "--point", "9,9,0.5"),
+            ("segment", DOG, "--box", "1,2,3"),
             ("embed",),
-            ("embed", LUNCH, "--text", "dog"),
-            ("embed", LUNCH, "-o", "vector.txt"),
+            ("embed", DOG, "--text", "dog"),
+            ("embed", DOG, "-o", "vector.txt"),
             ("annotate", str(IMAGES), "dog", "-o", "masks.txt"),
         ],
     )
@@ -198,7 +199,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         "arguments",
-        [("fly",), ("text", LUNCH, "dog", "--threshold", "2"), ("bench", "--label-count", "x")],
+        [("fly",), ("text", DOG, "dog", "--threshold", "2"), ("bench", "--label-count", "x")],
     )
     def test_what_no_command_has(self, arguments: tuple[str, ...]) -> None:
         result = run(*arguments)
@@ -206,16 +207,16 @@ class TestErrors:
         assert result.stdout == ""
 
     def test_of_prompts_and_texts(self) -> None:
-        assert "reversed" in fails("segment", LUNCH, *ONNX, "--box", "9,9,1,1")
-        assert "label 7" in fails("segment", LUNCH, *ONNX, "--point", "9,9,7")
-        assert "text 0 is empty" in fails("classify", LUNCH, *ONNX, "")
+        assert "reversed" in fails("segment", DOG, *ONNX, "--box", "9,9,1,1")
+        assert "label 7" in fails("segment", DOG, *ONNX, "--point", "9,9,7")
+        assert "text 0 is empty" in fails("classify", DOG, *ONNX, "")
 
     @pytest.mark.parametrize("verb", ["info", "verify", "bench", "tune", "compile"])
     def test_a_model_that_is_not_there(self, verb: str) -> None:
         assert "there is no bundle none.zip" in fails(verb, "--model", "none.zip")
 
     def test_a_precision_that_is_not_there(self) -> None:
-        assert "not for onnx int4" in fails("classify", LUNCH, "dog", *ONNX, "--precision", "int4")
+        assert "not for onnx int4" in fails("classify", DOG, "dog", *ONNX, "--precision", "int4")
 
     def test_compile_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def no_gpu() -> None:
@@ -227,10 +228,10 @@ class TestErrors:
 
 class TestInfo:
     def test_a_row_a_graph_and_a_column_a_precision(self) -> None:
-        bundle = open_bundle("samclip-tiny")
+        bundle = open_bundle(DEFAULT_MODEL)
         found = answer("info")
         assert found["id"] == bundle.id
-        assert found["manifest"]["name"] == "samclip-tiny"
+        assert found["manifest"]["name"] == DEFAULT_MODEL
         printed = table("info")
         for graph in bundle.manifest.graphs:
             assert printed.count(f" {graph} ") == 1
@@ -300,8 +301,8 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     pictures, output = tmp_path / "pictures", tmp_path / "found.json"
     pictures.mkdir()
     for index in range(60):
-        shutil.copy(LUNCH, pictures / f"{index:02}.jpg")
-    command = [sys.executable, "-m", "samclip_sdk", "annotate", str(pictures), "apple", *ONNX]
+        shutil.copy(DOG, pictures / f"{index:02}.jpg")
+    command = [sys.executable, "-m", "samclip_sdk", "annotate", str(pictures), "dog", *ONNX]
     command += ["--output", str(output)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -320,7 +321,7 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"pictures", log.name}
     for path in sorted(pictures.iterdir())[4:]:
         path.unlink()
-    found = answer("annotate", str(pictures), "apple", *ONNX, "-o", str(output))
+    found = answer("annotate", str(pictures), "dog", *ONNX, "-o", str(output))
     assert (found["pictures"], found["skipped"]) == (4, [])
     assert found["resumed"] >= 3
     assert len(json.loads(output.read_text())["images"]) == 4

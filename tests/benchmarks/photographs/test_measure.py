@@ -19,6 +19,7 @@ from benchmarks.photographs.record import PhotographFigures, PhotographQuality, 
 from benchmarks.photographs.sheet import draw_evenly
 from benchmarks.public.files import DatasetError
 from benchmarks.record import read_record
+from samclip_sdk.client import DEFAULT_MODEL
 from tests.training.photograph_files import (
     HEIGHT,
     WIDTH,
@@ -276,7 +277,7 @@ def test_the_command_writes_record_curve_and_sheet(root: Path, tmp_path: Path) -
     assert len(record.curves["both_heads"]) > 1
     assert (tmp_path / "found.svg").read_text().startswith("<?xml")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
-    for words_in_page in ("## text to mask", "both heads", "## presence", "samclip-tiny"):
+    for words_in_page in ("## text to mask", "both heads", "## presence", DEFAULT_MODEL):
         assert words_in_page in done.output
 
 

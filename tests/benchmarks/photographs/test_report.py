@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
-from benchmarks.pages import RECORDS, ROOT, render_pages
+from benchmarks.pages import RECORDS, ROOT
 from benchmarks.photographs.record import (
     CurvePoint,
     Estimate,
@@ -20,7 +15,7 @@ from benchmarks.photographs.record import (
 )
 from benchmarks.photographs.report import draw_curve, render, with_interval
 from benchmarks.quality.record import Quality
-from benchmarks.record import read_record, write_record
+from benchmarks.record import read_record
 
 PAGE = f"{RECORDS}/quality_photographs.md"
 THIRD = Estimate(value=1 / 3, low=0.25, high=0.4)
@@ -83,25 +78,3 @@ def test_the_same_curve_is_the_same_file(record: PhotographQuality) -> None:
     drawn = draw_curve(record)
     assert drawn == draw_curve(record)
     assert b"<svg" in drawn
-
-
-def test_a_page_shows_a_record_that_is_there(
-    record: PhotographQuality, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for page in {*render_pages(ROOT), PAGE}:
-        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / page, tmp_path / page)
-    for path in (ROOT / RECORDS).glob("*.json"):
-        shutil.copy(path, tmp_path / RECORDS)
-    (tmp_path / RECORDS / "images").mkdir()
-    (tmp_path / RECORDS / "quality_photographs.json").unlink(missing_ok=True)
-    assert PAGE not in render_pages(tmp_path)
-    write_record(record, tmp_path / RECORDS / "quality_photographs.json")
-    monkeypatch.setattr("benchmarks.__main__.ROOT", tmp_path)
-    assert CliRunner().invoke(app, ["pages"]).exit_code == 1
-    assert CliRunner().invoke(app, ["pages", "--write"]).exit_code == 0
-    assert CliRunner().invoke(app, ["pages"]).exit_code == 0
-    page = (tmp_path / PAGE).read_text(encoding="utf-8")
-    assert "## text to mask" in page
-    assert "](images/quality_photographs.svg)" in page
-    assert (tmp_path / RECORDS / "images" / "quality_photographs.svg").is_file()
