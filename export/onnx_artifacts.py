@@ -131,7 +131,7 @@ class OnnxWriter:
             forbidden = data_dependent_operators(model)
             if forbidden:
                 raise VerificationError(f"{name} has data-dependent operators: {sorted(forbidden)}")
-            if precision != "fp16" and self._weights == "fp16":
+            if self._weights == "fp16":  # in fp16, those of the layers that the plan keeps in fp32
                 halve_weights(model)
             store.add(model, name=name, precision=precision)
         return kept

@@ -22,6 +22,7 @@ from training.config import (
     EmbeddingsConfig,
     Precision,
     PublishConfig,
+    RefinementConfig,
     SamTeacherConfig,
     StageConfig,
     TextEncoderTrainingConfig,
@@ -179,6 +180,8 @@ def _run(
             result = settings.folder
         case DistillConfig():
             stages.distill(settings, run, fabric)
+        case RefinementConfig():
+            stages.refine(settings, run, fabric)
         case PublishConfig():
             result, runs = _PUBLISHED / path.stem, _PUBLISHED
             for name in settings.results:

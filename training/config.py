@@ -281,6 +281,21 @@ class DistillConfig(Settings):
         return self
 
 
+class RefinementConfig(Settings):
+    """Teaches the decoder of a calibrated checkpoint, `starts_from`, to read its own score maps.
+
+    Each of `photographs` is asked for `labels` names with masks, or without any; `scenes` go on
+    with prompts of users. The CLIP head and the backbone stay as they are.
+    """
+
+    task: Literal["refinement"]
+    starts_from: str
+    optimisation: Optimisation
+    photographs: LabelledPhotographs
+    labels: int = Field(gt=1)
+    scenes: Annotated[Scenes | PhotographScenes | MixedScenes, Field(discriminator="source")]
+
+
 class EmbeddingsConfig(Settings):
     """Embeds one crop of every picture of shards with the CLIP teacher, once, into `folder`."""
 
@@ -335,6 +350,7 @@ StageConfig = Annotated[
     | TextEncoderTrainingConfig
     | EmbeddingsConfig
     | DistillConfig
+    | RefinementConfig
     | PublishConfig
     | CalibrateConfig,
     Field(discriminator="task"),

@@ -31,6 +31,7 @@ _TASKS = (
     "text_encoder",
     "embeddings",
     "distill",
+    "refinement",
     "publish",
     "calibrate",
 )

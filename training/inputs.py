@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from training.calibrate import read_calibration
 from training.config import (
     CalibrateConfig,
     ClassifierClipConfig,
@@ -15,6 +16,7 @@ from training.config import (
     FoundationTeachers,
     PhotographTeachers,
     PublishConfig,
+    RefinementConfig,
     SamTeacherConfig,
     SmallTeachers,
     StageConfig,
@@ -86,6 +88,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if isinstance(settings.scenes, Sa1b):
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
             _check_photographs(settings.pictures)
+            _check_photographs(settings.scenes)
+        case RefinementConfig():
+            check_trained(runs / settings.starts_from)
+            read_calibration(runs / settings.starts_from)
+            _check_photographs(settings.photographs)
             _check_photographs(settings.scenes)
         case EmbeddingsConfig():
             _check_clip(settings.teachers, runs=runs)

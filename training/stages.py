@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
@@ -19,7 +17,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from training.calibrate import CALIBRATION_NAME
+from training.calibrate import CALIBRATION_NAME, read_calibration
 from training.calibration_stage import calibrate_checkpoint
 from training.config import (
     CalibrateConfig,
@@ -29,6 +27,7 @@ from training.config import (
     EmbeddingsConfig,
     FoundationTeachers,
     PhotographTeachers,
+    RefinementConfig,
     SamTeacherConfig,
     Teachers,
     TextEncoderTrainingConfig,
@@ -38,7 +37,7 @@ from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
-from training.photograph_stages import new_cell_task
+from training.photograph_stages import new_cell_task, new_refinement_task
 from training.real.embedding_cache import fill_cache
 from training.sources import (
     VALIDATION_SEED,
@@ -46,9 +45,10 @@ from training.sources import (
     batches_of,
     photograph_terms,
 )
+from training.student_texts import embed_names
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
-from training.teachers.captions import Captions, tokenize
+from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import load_lite2
 from training.teachers.photograph_pair import PhotographPair
@@ -61,14 +61,16 @@ from training.teachers.teacher_pair import (
     SmallPair,
     new_clip,
 )
-from training.teachers.text_encoder_file import token_ids, write_tokenizer
+from training.teachers.text_encoder_file import write_tokenizer
 from training.teachers.weights import read_weights, save_weights
 from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
-Trained = ClipTeacherConfig | ClassifierClipConfig | SamTeacherConfig | DistillConfig
+Trained = (
+    ClipTeacherConfig | ClassifierClipConfig | SamTeacherConfig | DistillConfig | RefinementConfig
+)
 
 
 class Stages:
@@ -201,7 +203,9 @@ class Stages:
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.
         terms = photograph_terms(data.train)
-        provenance = self._provenance(settings, pair, stage=run.name, terms=terms)
+        provenance = self._provenance(
+            settings, stage=run.name, licences=pair.licences(), terms=terms, pair=pair
+        )
         task = DistillTask(
             student,
             data.train,
@@ -212,17 +216,36 @@ class Stages:
             dense_weight=settings.dense_weight,
             cell_weight=settings.cell_weight,
             validation=data.validation,
-            classes=None if data.classes is None else _embed_names(student, data.classes),
+            classes=None if data.classes is None else embed_names(student, data.classes),
         )
         steps = {"steps": data.steps, "epochs": 0.0}
         optimisation = settings.optimisation.model_copy(update=steps)
         with self._claimed(run, settings, fabric):
             train(task, optimisation, run, fabric=fabric, on_progress=self.on_progress)
             if fabric.is_global_zero:
-                (run / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
-                save_checkpoint(student, run, provenance=provenance)
-                if isinstance(self.model.text_encoder, BertTextConfig):
-                    write_tokenizer(run, self.model.text_encoder)
+                _write_student(student, run, provenance=provenance)
+
+    def refine(self, settings: RefinementConfig, run: Path, fabric: Fabric) -> None:
+        """Teaches a checkpoint's decoder to read its own score maps, and writes another."""
+        start = self.runs / settings.starts_from
+        student = self._load(start)
+        before = read_provenance(start)
+        task = new_refinement_task(
+            settings,
+            student=student,
+            calibration=read_calibration(start),
+            composed=self.composed,
+        )
+        provenance = self._provenance(
+            settings,
+            stage=run.name,
+            licences=before.get("licences", {}),
+            terms=before.get("photographs", {}) | photograph_terms(task.dataset),
+        )
+        with self._claimed(run, settings, fabric):
+            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            if fabric.is_global_zero:
+                _write_student(student, run, provenance=provenance)
 
     def calibrate(self, settings: CalibrateConfig, fabric: Fabric) -> tuple[str, ...]:
         """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
@@ -268,11 +291,14 @@ class Stages:
         """Stage 0, or what an earlier stage left."""
         if settings.starts_from == "teachers":
             return pair.stage0(seed=settings.optimisation.seed)
-        student = load_checkpoint(self.runs / settings.starts_from)
+        return self._load(self.runs / settings.starts_from)
+
+    def _load(self, folder: Path) -> SamClipModel:
+        student = load_checkpoint(folder)
         if student.config != self.model:
             raise TrainingError(
-                f"{self.runs / settings.starts_from} is of another model than {self.model.name}: "
-                "its config.json differs from the preset"
+                f"{folder} is of another model than {self.model.name}: its config.json differs "
+                "from the preset"
             )
         return student
 
@@ -289,17 +315,22 @@ class Stages:
         return claimed_run(run, made_with, allow_changes=self.allow_changes, fabric=fabric)
 
     def _provenance(
-        self, settings: DistillConfig, pair: Pair, *, stage: str, terms: dict[str, str]
+        self,
+        settings: DistillConfig | RefinementConfig,
+        *,
+        stage: str,
+        licences: dict[str, str],
+        terms: dict[str, str],
+        pair: Pair | None = None,
     ) -> dict[str, Any]:
         """How a stage's weights come about, down to the teachers.
 
         `nouns` counts those taught, `photographs` has the terms of each set.
         """
-        if settings.starts_from == "teachers":
+        if settings.starts_from == "teachers" and pair is not None:
             starts_from = pair.provenance()
         else:
             starts_from = read_provenance(self.runs / settings.starts_from)
-        licences = pair.licences()
         return {
             "stage": stage,
             **({"nouns": len(self.composed.nouns)} if self.clip_settings else {}),
@@ -309,17 +340,6 @@ class Stages:
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,
         }
-
-
-@torch.no_grad()
-def _embed_names(student: SamClipModel, names: Sequence[str]) -> Tensor:
-    """Text embeddings [N,E] of names, in the text encoder's plainest caption."""
-    config = student.config.text_encoder
-    if isinstance(config, BertTextConfig):
-        ids = token_ids([config.templates[0].replace("{}", name) for name in names], config)
-    else:
-        ids = tokenize([f"a photo of a {name}." for name in names])
-    return torch.cat([student.text_encoder(part) for part in torch.split(ids, 64)])
 
 
 def publish(result: Path, target: Path) -> None:
@@ -334,6 +354,14 @@ def publish(result: Path, target: Path) -> None:
         with atomic_file(target / TOKENIZER_NAME) as file:
             file.write((result / TOKENIZER_NAME).read_bytes())
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
+
+
+def _write_student(student: SamClipModel, run: Path, *, provenance: dict[str, Any]) -> None:
+    """Writes a checkpoint; a calibration that is there was of other weights, and goes."""
+    (run / CALIBRATION_NAME).unlink(missing_ok=True)
+    save_checkpoint(student, run, provenance=provenance)
+    if isinstance(student.config.text_encoder, BertTextConfig):
+        write_tokenizer(run, student.config.text_encoder)
 
 
 def _go_on(teacher: nn.Module, folder: Path | None) -> None:

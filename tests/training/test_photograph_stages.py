@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import ClassifierHeadConfig, ModelConfig, PyramidConfig
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from training.config import (
@@ -17,10 +19,12 @@ from training.config import (
     DistillConfig,
     Optimisation,
     PhotographTeachers,
+    RefinementConfig,
     SamTeacherConfig,
 )
 from training.data_config import LabelledPhotographs, PhotographPictures, PhotographScenes
 from training.errors import TrainingError
+from training.inputs import check_inputs
 from training.loop.train import build_fabric
 from training.stages import Stages
 from training.teachers.efficientnet_lite import lite2_state
@@ -120,6 +124,33 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     )
     stages.distill(distill, runs / "stage1", fabric)
     assert (runs / "stage1" / "model.safetensors").is_file()
+
+    refinement = RefinementConfig(
+        task="refinement",
+        starts_from="stage1",
+        labels=2,
+        optimisation=trained(neck=1.0, mask_decoder=1.0),
+        photographs=LabelledPhotographs(**source, resolution=64, batch=2),
+        scenes=PhotographScenes(**source, resolution=64, batch=1, prompts=2),
+    )
+    with pytest.raises(TrainingError, match="stage1 is not calibrated: do that first"):
+        check_inputs(refinement, runs=runs)
+    (runs / "stage1" / "calibration.json").write_text(UNCALIBRATED.model_dump_json())
+    stages.refine(refinement, runs / "refinement", fabric)
+    before, after = (load_checkpoint(runs / name).state_dict() for name in ("stage1", "refinement"))
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed
+    assert all(
+        name.startswith(
+            ("image_encoder.neck.", "image_encoder.mix.", "image_encoder.lateral_", "mask_decoder.")
+        )
+        for name in changed
+    )
+    provenance = read_provenance(runs / "refinement")
+    assert provenance["stage"] == "refinement"
+    assert provenance["starts_from"]["stage"] == "stage1"
+    assert set(provenance["photographs"]) == {"pets"}
+    assert not (runs / "refinement" / "calibration.json").exists()
 
 
 def test_a_clip_teacher_of_another_stage_is_told(tmp_path: Path, config: ModelConfig) -> None:

@@ -47,8 +47,8 @@ class LabelledCells(Dataset[Batch]):
 
     * `images` uint8 [B,3,S,S] and `token_mask` float32 [B,g,g];
     * `names` int64 [B,N], indices of what is somewhere in the picture; -1 fills up;
-    * `coverage` float32 [B,N,g,g], 0 to 1, the share of each cell that the name's masks cover, or
-      where there are none, its boxes;
+    * `coverage` float32 [B,N,h,h], 0 to 1, the share of each square of `cell_px` pixels, h = S /
+      cell_px to a side, that the name's masks cover, or where there are none, its boxes;
     * `masked` bool [B,N], whether that is of masks. Of boxes, the thing is somewhere inside;
     * `exhaustive` bool [B,N], whether the set promises that the name is in no other cell;
     * `unnamed` float32 [B,g,g], the share that masks without a name to teach cover: leave such
@@ -66,12 +66,14 @@ class LabelledCells(Dataset[Batch]):
         config: of the batches.
         seed: of everything random.
         augment: draw views and change colours; else pictures are whole.
+        cell_px: side of the squares of `coverage`.
+        masked: only pictures with a mask that has a name.
 
     Attributes:
         names: what indices stand for; without held-out nouns.
 
     Raises:
-        TrainingError: the resolution cannot be used, or no picture has a name.
+        TrainingError: the resolution cannot be used, or no picture has a name, or such a mask.
     """
 
     def __init__(
@@ -81,18 +83,25 @@ class LabelledCells(Dataset[Batch]):
         *,
         seed: int,
         augment: bool = True,
+        cell_px: int = PATCH_PX,
+        masked: bool = False,
     ) -> None:
         check_resolution(config.resolution)
         self.photographs = photographs
         self.config = config
         self.augment = augment
+        self.cell_px = cell_px
         self.names = photographs.names
-        concepts = [photographs.concepts(picture) for picture in range(len(photographs))]
+        every = range(len(photographs))
+        if masked:
+            concepts = [photographs[picture].masked_concepts() for picture in every]
+        else:
+            concepts = [photographs.concepts(picture) for picture in every]
         named = np.flatnonzero([(each >= 0).any() for each in concepts])
         if not len(named):
             raise TrainingError(
                 f"no photograph of the split {photographs.split} below {photographs.settings.root} "
-                "has a name"
+                f"has a {'mask with a ' if masked else ''}name"
             )
         kept = [concepts[picture] for picture in named]
         self.drawn = Drawn(photographs, named, kept, seed=seed, stream=_STREAM)
@@ -126,9 +135,10 @@ class LabelledCells(Dataset[Batch]):
         located = _locate(one, view, broken)
         unnamed = located.pop(-1, None)
         names = sorted(name for name, each in located.items() if each.area.any())
-        coverage = [cell_coverage(located[name].area, cell_px=PATCH_PX) for name in names]
-        grid = self.config.resolution // PATCH_PX
-        nothing = np.zeros((grid, grid), np.float32)
+        size = self.config.resolution
+        nothing = np.zeros((size, size), bool)
+        areas = [*(located[name].area for name in names), nothing]
+        coverage = np.stack([cell_coverage(each, cell_px=self.cell_px) for each in areas])
         present = np.zeros(len(self.names), bool)
         present[[*names, *self.photographs.labels(picture)]] = True
         absent = np.zeros(len(self.names), bool)
@@ -137,10 +147,10 @@ class LabelledCells(Dataset[Batch]):
             image=image,
             token_mask=view.token_mask(),
             names=np.array(names, np.int64),
-            coverage=np.stack([*coverage, nothing])[: len(names)],
+            coverage=coverage[: len(names)],
             masked=np.array([located[name].masked for name in names], bool),
             exhaustive=np.array([located[name].exhaustive for name in names], bool),
-            unnamed=nothing if unnamed is None else cell_coverage(unnamed.area, cell_px=PATCH_PX),
+            unnamed=cell_coverage(nothing if unnamed is None else unnamed.area, cell_px=PATCH_PX),
             present=present,
             absent=absent,
             complete=one.found.complete,

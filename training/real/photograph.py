@@ -48,6 +48,10 @@ class Photograph(NamedTuple):
         concepts: np.ndarray = self.category_names[self.found.table.categories[numbers]]
         return concepts
 
+    def masked_concepts(self) -> np.ndarray:
+        """What its masks are of, crowds and those of all of a kind too: int64 [n], or -1."""
+        return self.concepts(self.numbers[self.found.table.has_mask[self.numbers]])
+
     def draw_view(self, rng: np.random.Generator, *, resolution: int, augment: bool) -> View:
         """A view of it: drawn if `augment`, else the whole."""
         height, width = self.found.sizes[self.row].tolist()

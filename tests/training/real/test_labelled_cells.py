@@ -169,3 +169,30 @@ def test_photographs_without_a_name_are_refused(tmp_path: Path) -> None:
     write_set(tmp_path / "toys", [(picture(), [], {})])
     with pytest.raises(TrainingError, match=r"no photograph of the split train .* has a name"):
         cells(tmp_path)
+
+
+def test_masks_can_be_finer_than_cells_and_asked_for_alone(tmp_path: Path) -> None:
+    """A mask of all of a kind is one too; a box and a label of the whole picture are none."""
+    box = {"category_id": 2, "bbox": [64, 16, 64, 32]}
+    pictures = [
+        (picture(), [box], {}),
+        (picture(), [], {"labels": ["red"]}),
+        (picture(), [annotation(1, rectangle(0, 0, 4, 96), semantic=True), box], {}),
+    ]
+    write_set(tmp_path / "toys", pictures)
+    config = LabelledPhotographs(source="photographs", root=tmp_path, resolution=SIZE, batch=1)
+    photographs = Photographs(config, split="train")
+    dataset = LabelledCells(photographs, config, seed=0, augment=False, cell_px=4, masked=True)
+    assert dataset.drawn.pictures.tolist() == [2]
+    batch = dataset[0]
+    assert batch["coverage"].shape == (1, 2, 32, 32)
+    assert batch["coverage"][0, 0, :24, 0].min() == 1
+    assert batch["coverage"][0, 0].sum() == 24
+    assert batch["unnamed"].shape == (1, 8, 8)
+
+
+def test_no_mask_with_a_name_is_told(tmp_path: Path) -> None:
+    write_set(tmp_path / "toys", [(picture(), [], {"labels": ["red"]})])
+    config = LabelledPhotographs(source="photographs", root=tmp_path, resolution=SIZE, batch=1)
+    with pytest.raises(TrainingError, match="has a mask with a name"):
+        LabelledCells(Photographs(config, split="train"), config, seed=0, masked=True)
