@@ -47,6 +47,7 @@ def render_pages(root: Path) -> dict[str, str]:
     paper = read_record(Results, folder / "paper.json")
     quality = read_record(quality_record.Quality, folder / "quality.json")
     photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
+    held_out = read_record(PhotographQuality, folder / "quality_held_out.json")
     drawn = {"quality": quality_record.render(quality)}
     seen = photographs_report.render(photographs)
     summary = {"quality_photographs": photographs_report.render_summary(photographs)}
@@ -55,7 +56,8 @@ def render_pages(root: Path) -> dict[str, str]:
         "README.md": summary | {"speed": speed_report.render_summary(speed)},
         f"{RECORDS}/quality.md": drawn,
         f"{RECORDS}/quality_photographs.md": {
-            "quality_photographs": f"{join_tables(seen)}\n\n{chart}\n"
+            "quality_photographs": f"{join_tables(seen)}\n\n{chart}\n",
+            "held_out": photographs_report.render_taught(held_out),
         },
         f"{RECORDS}/speed.md": speed_report.render(speed),
         f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},

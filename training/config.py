@@ -98,10 +98,11 @@ class ClipTeacherConfig(Settings):
 class SamTeacherConfig(Settings):
     """The small SAM: the merged model's own SAM parts, trained on true masks.
 
-    `starts_from` is as of the small CLIP. Otherwise `backbone` gives the image encoder's backbone
-    published weights, and `prompts_from` is the folder of a trained SAM teacher whose prompt
-    encoder and mask decoder, of the same sizes, are a better start than random ones: a decoder
-    answers boxes with nothing for long if it learns everything anew.
+    `starts_from` is as of the small CLIP, or the folder of a merged checkpoint, whose SAM goes on.
+    Otherwise `backbone` gives the image encoder's backbone published weights, and `prompts_from` is
+    the folder of a trained SAM teacher whose prompt encoder and mask decoder, of the same sizes,
+    are a better start than random ones: a decoder answers boxes with nothing for long if it learns
+    everything anew.
     """
 
     task: Literal["sam_teacher"]
@@ -160,10 +161,11 @@ class ClassifierClipConfig(Settings):
 
     The head, of the model's own kind and size, is taught by the names of labelled `photographs`, in
     the words of `template`, as the text teacher of the stage before embeds them. Whole pictures
-    are embedded at `resolution`.
+    are embedded at `resolution`. `starts_from` is as of the small CLIP.
     """
 
     task: Literal["classifier_clip"]
+    starts_from: Path | None = None
     optimisation: Optimisation
     photographs: LabelledPhotographs
     template: str = Field(default="a photo of a {}.", pattern=r"\{\}")

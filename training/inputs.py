@@ -72,6 +72,8 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if settings.regions is not None and not settings.regions.is_file():
                 raise TrainingError(f"there is no file {settings.regions}: leave out `regions`")
         case ClassifierClipConfig():
+            if settings.starts_from is not None:
+                check_trained(settings.starts_from)
             lite2_file()
             check_sentence_encoder()
             check_trained(runs / TEXT_TEACHER)

@@ -22,15 +22,15 @@ from training.sources import VALIDATION_SEED, Composed, batches_of
 from training.student_texts import embed_names
 from training.tasks.cells import CellTask
 from training.tasks.refinement import CELL_PX, RefinementTask
-from training.teachers.classifier_clip import ClassifierClip
-from training.teachers.text_teacher import TEXT_TEACHER, load_text_teacher
+from training.teachers.classifier_clip import ClassifierClip, give_trained
+from training.teachers.text_teacher import TEXT_TEACHER, WEIGHTS_NAME, load_text_teacher
 from training.text.class_names import imagenet_lemmas
 
 _CENTRED_ON = 16  # batches of pictures whose mean is taken off all others
 
 
 def new_cell_task(settings: ClassifierClipConfig, *, model: ModelConfig, runs: Path) -> CellTask:
-    """Builds a CLIP teacher with an untrained head, and what teaches that.
+    """Builds a CLIP teacher whose head is untrained, or trained before, and what teaches that.
 
     Args:
         settings: of the stage.
@@ -50,7 +50,10 @@ def new_cell_task(settings: ClassifierClipConfig, *, model: ModelConfig, runs: P
     validation = None
     if settings.optimisation.validation is not None:
         validation = _cells(settings.photographs, seed=VALIDATION_SEED, training=False)
-    clip.start_in(text.space, centre=_mean_features(clip, train))
+    if settings.starts_from is None:
+        clip.start_in(text.space, centre=_mean_features(clip, train))
+    else:
+        give_trained(clip, settings.starts_from / WEIGHTS_NAME)
     classes = [lemmas[0] for lemmas in imagenet_lemmas()]
     names = list(dict.fromkeys((*train.names, *classes)))
     return CellTask(

@@ -52,7 +52,7 @@ from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import load_lite2
 from training.teachers.photograph_pair import PhotographPair
-from training.teachers.small import SmallSam, load_prompt_parts, load_teacher, save_teacher
+from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
 from training.teachers.teacher_pair import (
     SETTINGS_NAME,
     WEIGHTS_NAME,
@@ -62,7 +62,7 @@ from training.teachers.teacher_pair import (
     new_clip,
 )
 from training.teachers.text_encoder_file import write_tokenizer
-from training.teachers.weights import read_weights, save_weights
+from training.teachers.weights import give_weights, read_weights, save_weights
 from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
@@ -365,9 +365,13 @@ def _write_student(student: SamClipModel, run: Path, *, provenance: dict[str, An
 
 
 def _go_on(teacher: nn.Module, folder: Path | None) -> None:
-    """Gives a teacher in training the weights of one that was trained."""
+    """Gives a teacher in training the weights of one that was trained, alone or in a student."""
     if folder is not None:
-        load_teacher(teacher, folder / WEIGHTS_NAME)
+        path = folder / WEIGHTS_NAME
+        parts = {key.partition(".")[0] for key in teacher.state_dict()}
+        state = read_weights(path)
+        own = {key: x for key, x in state.items() if key.partition(".")[0] in parts}
+        give_weights(teacher, own, path)
 
 
 def _write_teacher(

@@ -62,11 +62,16 @@ def render_summary(record: PhotographQuality) -> str:
         if row.taught == ALL
     ]
     rows += [
-        [f"presence, area under the curve: {TAUGHT[row.taught]}", with_interval(row.auc)]
+        ["presence, area under the curve", with_interval(row.auc)]
         for row in record.presence
-        if row.taught != ALL
+        if row.taught == ALL
     ]
     return f"{table(('', '%'), rows)}\n\n{_footnote(record)}\n"
+
+
+def render_taught(record: PhotographQuality) -> str:
+    """Names and presence by how names were taught, and how it was made."""
+    return f"{_names(record)}\n\n{_presence(record)}\n\n{_footnote(record)}\n"
 
 
 def draw_curve(record: PhotographQuality) -> bytes:

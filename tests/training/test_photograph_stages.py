@@ -27,9 +27,10 @@ from training.errors import TrainingError
 from training.inputs import check_inputs
 from training.loop.train import build_fabric
 from training.stages import Stages
+from training.teachers.classifier_clip import load_classifier_clip
 from training.teachers.efficientnet_lite import lite2_state
 from training.teachers.photograph_pair import PhotographPair
-from training.teachers.small import save_teacher
+from training.teachers.small import SmallSam, load_teacher, save_teacher
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 
 STEPS = Optimisation(steps=2, learning_rate=1e-3, workers=0, threads=1, precision="fp32")
@@ -151,6 +152,19 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     assert provenance["starts_from"]["stage"] == "stage1"
     assert set(provenance["photographs"]) == {"pets"}
     assert not (runs / "refinement" / "calibration.json").exists()
+
+    further = sam.model_copy(update={"backbone": None, "starts_from": runs / "refinement"})
+    stages.train_teacher(further, runs / "further", fabric)
+    load_teacher(found := SmallSam(build_model(config)), runs / "further" / "model.safetensors")
+    for name, value in found.image_encoder.state_dict().items():
+        torch.testing.assert_close(value, after[f"image_encoder.{name}"])
+    again = clip.model_copy(update={"starts_from": runs / "classifier_clip"})
+    stages.train_teacher(again, runs / "again", fabric)
+    further_clip = load_classifier_clip(
+        runs / "again" / "model.safetensors", model=config, resolution=64
+    )
+    expand = further_clip.head.expand.weight  # does not learn
+    torch.testing.assert_close(expand, pair.clip.head.expand.weight)
 
 
 def test_a_clip_teacher_of_another_stage_is_told(tmp_path: Path, config: ModelConfig) -> None:

@@ -122,6 +122,15 @@ def load_classifier_clip(path: Path, *, model: ModelConfig, resolution: int) -> 
             classifier's package is not installed.
     """
     clip = ClassifierClip(model, resolution=resolution)
+    give_trained(clip, path)
+    return clip
+
+
+def give_trained(clip: ClassifierClip, path: Path) -> None:
+    """Gives a teacher the weights that `save_classifier_clip` wrote.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or of a teacher of other sizes.
+    """
     own = {key: x for key, x in clip.state_dict().items() if key.startswith(_BACKBONE)}
     give_weights(clip, own | read_weights(path), path)
-    return clip
