@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
 CARDS = {
     "samclip_sdk/assets/samclip-tiny/README.md": "training/checkpoints/tiny/stage3/card.md",
-    "samclip_sdk/assets/samclip-mobile/README.md": "training/checkpoints/mobile/stage3/card.md",
+    "samclip_sdk/assets/samclip-mobile/README.md": "training/checkpoints/mobile/refinement/card.md",
 }
 """The embedded bundles' model cards, and what each is made of. A bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
