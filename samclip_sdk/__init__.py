@@ -21,7 +21,8 @@ from samclip_sdk.errors import (
 from samclip_sdk.image import Frame, ImageSource
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.classification import Classification
-from samclip_sdk.results.items import LabelProb, Mask, TextMask
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 
@@ -37,6 +38,8 @@ __all__ = [
     "ImageEmbedding",
     "ImageError",
     "ImageSource",
+    "Instance",
+    "Instances",
     "LabelProb",
     "Mask",
     "Masks",

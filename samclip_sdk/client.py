@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.opening import open_source
 from samclip_sdk.model_source import ModelSource
-from samclip_sdk.picture_verbs import PictureVerbs
+from samclip_sdk.object_verbs import ObjectVerbs
 from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels, check_texts
@@ -25,7 +25,7 @@ DEFAULT_MODEL = "samclip-mobile"
 Array = NDArray[np.float32]
 
 
-class SamClip(PictureVerbs):
+class SamClip(ObjectVerbs):
     """A model on a runtime. `load` opens one; use it as a context manager, or call `close`.
 
     An ImageEmbedding that this model made can be given wherever an image can, and saves the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
@@ -261,14 +261,21 @@ class Engine:
             low_res_masks [K,T,4g,4g] and iou_predictions [K,T] of the T tokens.
         """
         masks, scores = [], []
+        for low_res, iou_predictions in self._decode_in_turn(embedding, prompts, clock=clock):
+            # A copy of what is kept: a view would hold all four tokens of a thousand prompts.
+            masks.append(np.ascontiguousarray(low_res[:, tokens]))
+            scores.append(iou_predictions[:, tokens])
+        return np.concatenate(masks), np.concatenate(scores)
+
+    def _decode_in_turn(
+        self, embedding: ImageEmbedding, prompts: Prompts, *, clock: Stopwatch
+    ) -> Iterator[tuple[Array, Array]]:
+        """Decodes `max_prompts` at a time: low_res_masks [k,4,4g,4g], iou_predictions [k,4]."""
         image = {"image_embeddings": embedding.image_embeddings}
         for feed in prompts.batches(self.manifest.masks.max_prompts):
             encoded = self.run("prompt_encoder", feed, clock=clock)
             decoded = self.run("mask_decoder", {**image, **encoded}, clock=clock)
-            # A copy of what is kept: a view would hold all four tokens of a thousand prompts.
-            masks.append(np.ascontiguousarray(decoded["low_res_masks"][:, tokens]))
-            scores.append(decoded["iou_predictions"][:, tokens])
-        return np.concatenate(masks), np.concatenate(scores)
+            yield decoded["low_res_masks"], decoded["iou_predictions"]
 
     def close(self) -> None:
         """Frees the graphs; what is needed later is opened again."""

@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Task
-from samclip_sdk.engine import AnyImage, Engine
+from samclip_sdk.engine import AnyImage
 from samclip_sdk.image import ImageSource
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.model_source import ModelSource
+from samclip_sdk.object_engine import ObjectEngine
 from samclip_sdk.reading_ahead import read_ahead
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.prompt_masks import Masks
-from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text_options import Options, check_flag, finite_number
-from samclip_sdk.text_to_mask import MAX_LABELS
+from samclip_sdk.text_options import check_flag, finite_number
 from samclip_sdk.timing import Stopwatch
 
 Array = NDArray[np.float32]
@@ -51,7 +50,7 @@ class PictureVerbs:
 
     def __init__(self, source: ModelSource, *, stored_labels: StoredLabels | None) -> None:
         self.manifest = source.manifest
-        self._engine = Engine(source, stored_labels=stored_labels)
+        self._engine = ObjectEngine(source, stored_labels=stored_labels)
 
     def prepare_image(self, image: ImageSource) -> PreparedImage:
         """Reads a picture and fits it to the backbone: what `encode_image` does before it runs.
@@ -218,90 +217,6 @@ class PictureVerbs:
             mask_threshold=finite_number(threshold, name="mask_threshold"),
         )
         return self._answer(image, answer, task=self.manifest.tasks.segmentation)
-
-    @overload
-    def segment_text(  # type: ignore[overload-overlap]
-        self,
-        image: AnyImage,
-        labels: Labels,
-        *,
-        threshold: float | None = None,
-        mask_threshold: float | None = None,
-        points_per_class: int = 3,
-        refine: bool = True,
-        seed: int = 0,
-    ) -> TextMasks: ...
-    @overload
-    def segment_text(
-        self,
-        image: Several[OneImage],
-        labels: Labels,
-        *,
-        threshold: float | None = None,
-        mask_threshold: float | None = None,
-        points_per_class: int = 3,
-        refine: bool = True,
-        seed: int = 0,
-    ) -> list[TextMasks]: ...
-    @overload
-    def segment_text(
-        self,
-        image: Iterator[AnyImage],
-        labels: Labels,
-        *,
-        threshold: float | None = None,
-        mask_threshold: float | None = None,
-        points_per_class: int = 3,
-        refine: bool = True,
-        seed: int = 0,
-    ) -> Iterator[TextMasks]: ...
-    def segment_text(
-        self,
-        image: Images,
-        labels: Labels,
-        *,
-        threshold: float | None = None,
-        mask_threshold: float | None = None,
-        points_per_class: int = 3,
-        refine: bool = True,
-        seed: int = 0,
-    ) -> Answers[TextMasks]:
-        """Finds each label in the image, and its mask if it is there (paper section 4.4).
-
-        Nothing of a label's answer but the class map depends on which other labels are asked.
-
-        Args:
-            image: one, or many.
-            labels: nouns such as "dog"; each is put into the bundle's prompt templates.
-            threshold: 0..1, the presence below which a label counts as absent and gets an empty
-                mask; by default the bundle's calibrated one.
-            mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
-                `refine`, the calibrated one of the CLIP head without.
-            points_per_class: how many points the mask decoder is given for a label, at most.
-            refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
-                upscaled, and a mask's score is its presence.
-            seed: of the draw of points.
-
-        Raises:
-            ImageError: the image cannot be read or used.
-            TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
-            PromptError: a threshold, number of points or seed that cannot be.
-            EmbeddingMismatchError: another model made the embedding.
-        """
-        names = check_labels(labels, at_most=MAX_LABELS)
-        options = Options.from_manifest(
-            self.manifest,
-            threshold=threshold,
-            mask_threshold=mask_threshold,
-            points_per_class=points_per_class,
-            refine=refine,
-            seed=seed,
-        )
-        return self._answer(
-            image,
-            partial(self._engine.segment_text, labels=names, options=options),
-            task=self.manifest.tasks.segmentation,
-        )
 
     def _answer(
         self, image: Images, answer: Callable[..., Answer], *, task: Task

@@ -11,6 +11,9 @@ import numpy as np
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import PromptError, one_line
 
+MAX_INSTANCES = 50
+"""How many objects of a picture are told, if the caller does not say."""
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -42,9 +45,9 @@ class Options:
         if not 0 <= presence <= 1:
             raise PromptError(f"threshold is {presence:g}; it must be from 0 to 1")
         finite_number(self.mask_threshold, name="mask_threshold")
-        _check_integer(self.points_per_class, name="points_per_class", least=1)
+        check_integer(self.points_per_class, name="points_per_class", least=1)
         check_flag(self.refine, name="refine")
-        _check_integer(self.seed, name="seed", least=0)
+        check_integer(self.seed, name="seed", least=0)
 
     @classmethod
     def from_manifest(
@@ -68,6 +71,27 @@ class Options:
             refine=refine,
             seed=seed,
         )
+
+
+def instance_limit(instances: bool, *, max_instances: int | None, refine: bool) -> int | None:
+    """How many objects are wanted at most; None if labels are wanted, and not their objects.
+
+    Raises:
+        PromptError: a value that cannot be, or one that makes no sense beside another.
+    """
+    check_flag(instances, name="instances")
+    if not instances:
+        if max_instances is not None:
+            raise PromptError(
+                f"max_instances is {one_line(repr(max_instances))}; it needs instances=True"
+            )
+        return None
+    if not refine:
+        raise PromptError("refine is False; with instances=True, the mask decoder draws the masks")
+    if max_instances is None:
+        return MAX_INSTANCES
+    check_integer(max_instances, name="max_instances", least=1)
+    return int(max_instances)
 
 
 def finite_number(value: object, *, name: str) -> float:
@@ -97,8 +121,13 @@ def check_flag(value: object, *, name: str) -> None:
         raise PromptError(f"{name} is {one_line(repr(value))}; it must be True or False")
 
 
-def _check_integer(value: object, *, name: str, least: int) -> None:
-    if not isinstance(value, Integral):
+def check_integer(value: object, *, name: str, least: int) -> None:
+    """Refuses what is no whole number, True and False too, or too small.
+
+    Raises:
+        PromptError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise PromptError(f"{name} is {one_line(repr(value))}; it must be a whole number")
     if value < least:
         raise PromptError(f"{name} is {value}; it must be {least} or more")

@@ -122,7 +122,7 @@ def presence_of(maps: Array, *, frame: Frame) -> Array:
         float32 [K], 0..1.
     """
     rows, columns = covered_cells(frame, side=maps.shape[-1])
-    return _sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
+    return sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
 
 
 def sample_points(
@@ -146,7 +146,7 @@ def sample_points(
     """
     side = score_map.shape[-1]
     rows, columns = covered_cells(frame, side=side)
-    confidence = _sigmoid(score_map[:rows, :columns].ravel().astype(np.float64))
+    confidence = sigmoid(score_map[:rows, :columns].ravel().astype(np.float64))
     # Efraimidis and Spirakis: the largest log(u) / weight are a weighted draw without replacement.
     uniform = _label_generator(label, seed=seed).random((side, side))[:rows, :columns].ravel()
     keys = np.log1p(-uniform) / np.maximum(confidence, 1e-12)
@@ -155,8 +155,19 @@ def sample_points(
         candidates = np.array([confidence.argmax()])
     order = np.argsort(-keys[candidates], kind="stable")
     y, x = np.divmod(candidates[order[:count]], columns)
+    return cell_points(y, x, frame=frame, side=side)
+
+
+def cell_points(
+    rows: NDArray[np.intp], columns: NDArray[np.intp], *, frame: Frame, side: int
+) -> Array:
+    """The centres of cells of a map of side x side, inside the image.
+
+    Returns:
+        float32 [n,2], (x, y) in model pixels.
+    """
     # SAM's coordinates name a pixel's corner; the graph adds the half pixel to its centre.
-    centres = (np.stack([x, y], axis=-1) + 0.5) * (frame.resolution / side) - 0.5
+    centres = (np.stack([columns, rows], axis=-1) + 0.5) * (frame.resolution / side) - 0.5
     limit = (frame.resized_width_px - 1, frame.resized_height_px - 1)
     points: Array = np.minimum(centres, limit).astype(np.float32)
     return points
@@ -301,7 +312,7 @@ def _label_generator(label: str, *, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
 
-def _sigmoid(x: NDArray[np.floating]) -> Array:
+def sigmoid(x: NDArray[np.floating]) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
     y: Array = (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
     return y

@@ -32,7 +32,7 @@ class MaskItem(Frozen):
 
     Attributes:
         mask: bool [H,W], in the upright image.
-        score: the predicted IoU.
+        score: how good it is: the predicted IoU, or what a class below says.
         box: float32 [4], XYXY, tight, far edges exclusive; zeros for an empty mask.
     """
 
@@ -110,3 +110,26 @@ class TextMask(MaskItem):
     def __repr__(self) -> str:
         said = self._numbers() if self.present else "absent"
         return f"TextMask({self.label!r}: presence {self.presence:.2f}; {said})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Instance(MaskItem):
+    """One object of `Instances`.
+
+    Attributes:
+        score: of `segment_text` the product of the three below; of `segment_everything` the
+            predicted IoU.
+        label: what it is; "" where nobody asked what things are called.
+        label_score: 0..1, how well the label fits what is inside the mask; 0 without a label.
+        predicted_iou: how well the model thinks that the mask fits the object.
+        stability_score: 0..1, how little the mask changes with its threshold.
+    """
+
+    label: str
+    label_score: float
+    predicted_iou: float
+    stability_score: float
+
+    def __repr__(self) -> str:
+        name = f"{self.label!r}: " if self.label else ""
+        return f"Instance({name}{self._numbers()})"

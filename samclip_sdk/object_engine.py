@@ -1,0 +1,120 @@
+"""The walks from a picture to its objects, of labels or of everything, each step timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from samclip_sdk.engine import AnyImage, Engine
+from samclip_sdk.everything import (
+    EverythingOptions,
+    GoodMask,
+    distinct_things,
+    good_masks,
+    grid_prompts,
+)
+from samclip_sdk.found_objects import FoundObject, compose_instances
+from samclip_sdk.instances import (
+    best_objects,
+    chosen_masks,
+    distinct_objects,
+    find_candidates,
+)
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.text_options import Options
+from samclip_sdk.text_to_mask import find_labels
+from samclip_sdk.timing import Stopwatch
+
+
+class ObjectEngine(Engine):
+    """An engine that tells objects apart; see `Engine`."""
+
+    def segment_instances(
+        self,
+        image: AnyImage,
+        *,
+        labels: Sequence[str],
+        options: Options,
+        max_instances: int,
+        clock: Stopwatch,
+    ) -> Instances:
+        """Finds the objects of labels, from `check_labels`, one label after the other.
+
+        The mask decoder is not asked about two labels at once: its last bits may depend on that.
+        """
+        text = self.texts.embed_labels(labels, clock=clock)
+        embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
+        head, frame = self._clip_head(embedding, clock=clock), embedding.frame
+        calibration, best = self.manifest.calibration, list[FoundObject]()
+        found = find_labels(
+            head.patch_embeddings,
+            text_embeddings=text,
+            frame=frame,
+            calibration=calibration,
+            threshold=options.presence_threshold,
+        )
+        for index in found.present.tolist():
+            with clock.step("prompts"):
+                candidates = find_candidates(
+                    found.score_maps[index],
+                    frame=frame,
+                    threshold=calibration.head_only_threshold,
+                    presence_threshold=options.presence_threshold,
+                    mask_side=self._mask_side(frame),
+                )
+            decoded = self.decode(
+                embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock
+            )
+            with clock.step("postprocess"):
+                objects = distinct_objects(
+                    *chosen_masks(*decoded, maps=candidates.maps, frame=frame),
+                    patch_embeddings=head.patch_embeddings,
+                    text_embedding=text[index],
+                    label_index=index,
+                    frame=frame,
+                    calibration=calibration,
+                    mask_threshold=options.mask_threshold,
+                )
+                best = best_objects([*best, *objects], at_most=max_instances)
+        with clock.step("postprocess"):
+            result = compose_instances(best, labels=labels, frame=frame)
+        return replace(result, speed=clock.ms, picture=embedding.picture)
+
+    def segment_everything(
+        self,
+        image: AnyImage,
+        *,
+        labels: Sequence[str],
+        options: EverythingOptions,
+        clock: Stopwatch,
+    ) -> Instances:
+        """Finds what there is, and names it by labels, from `check_labels`, if there are any."""
+        text = self.texts.embed_labels(labels, clock=clock) if labels else None
+        embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
+        frame = embedding.frame
+        patches = self._clip_head(embedding, clock=clock).patch_embeddings if labels else None
+        prompts = grid_prompts(
+            points_per_side=options.points_per_side,
+            frame=frame,
+            mask_side=self._mask_side(frame),
+        )
+        found: list[GoodMask] = []
+        for low_res, iou_predictions in self._decode_in_turn(embedding, prompts, clock=clock):
+            with clock.step("postprocess"):
+                found += good_masks(
+                    low_res[:, 1:],
+                    iou_predictions=iou_predictions[:, 1:],
+                    patch_embeddings=patches,
+                    frame=frame,
+                    mask_threshold=self.manifest.masks.mask_threshold,
+                    options=options,
+                )
+        with clock.step("postprocess"):
+            things = distinct_things(
+                found,
+                texts=text,
+                calibration=self.manifest.calibration,
+                box_nms_thresh=options.box_nms_thresh,
+            )
+            result = compose_instances(things, labels=labels, frame=frame)
+        return replace(result, speed=clock.ms, picture=embedding.picture)

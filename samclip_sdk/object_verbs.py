@@ -1,0 +1,247 @@
+"""What a model finds by itself in pictures: labels, their objects, and everything there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal, overload
+
+from samclip_sdk.engine import AnyImage
+from samclip_sdk.everything import EverythingOptions
+from samclip_sdk.picture_verbs import Answers, Images, Labels, OneImage, PictureVerbs, Several
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.text.tokenizer import check_labels
+from samclip_sdk.text_options import Options, instance_limit
+from samclip_sdk.text_to_mask import MAX_LABELS
+
+
+class ObjectVerbs(PictureVerbs):
+    """The verbs that find things without being pointed at them; see `SamClip`."""
+
+    @overload
+    def segment_text(  # type: ignore[overload-overlap]
+        self,
+        image: AnyImage,
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        points_per_class: int = 3,
+        refine: bool = True,
+        seed: int = 0,
+        instances: Literal[False] = False,
+    ) -> TextMasks: ...
+    @overload
+    def segment_text(
+        self,
+        image: Several[OneImage],
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        points_per_class: int = 3,
+        refine: bool = True,
+        seed: int = 0,
+        instances: Literal[False] = False,
+    ) -> list[TextMasks]: ...
+    @overload
+    def segment_text(
+        self,
+        image: Iterator[AnyImage],
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        points_per_class: int = 3,
+        refine: bool = True,
+        seed: int = 0,
+        instances: Literal[False] = False,
+    ) -> Iterator[TextMasks]: ...
+    @overload
+    def segment_text(  # type: ignore[overload-overlap]
+        self,
+        image: AnyImage,
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        instances: Literal[True],
+        max_instances: int | None = None,
+    ) -> Instances: ...
+    @overload
+    def segment_text(
+        self,
+        image: Several[OneImage],
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        instances: Literal[True],
+        max_instances: int | None = None,
+    ) -> list[Instances]: ...
+    @overload
+    def segment_text(
+        self,
+        image: Iterator[AnyImage],
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        instances: Literal[True],
+        max_instances: int | None = None,
+    ) -> Iterator[Instances]: ...
+    def segment_text(
+        self,
+        image: Images,
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        points_per_class: int = 3,
+        refine: bool = True,
+        seed: int = 0,
+        instances: bool = False,
+        max_instances: int | None = None,
+    ) -> Answers[TextMasks] | Answers[Instances]:
+        """Finds each label in the image, and its mask if it is there (paper section 4.4).
+
+        Nothing of a label's answer but the class map depends on which other labels are asked.
+
+        With `instances`, the answer has a row for each object instead of one for each label: where
+        a label scores highest there may be an object, the mask decoder draws it, and of masks that
+        show the same object the best stays. Nothing is drawn at random then, so that
+        `points_per_class` and `seed` change nothing, and nothing of a label's objects but the cut
+        at `max_instances` depends on which other labels are asked.
+
+        Args:
+            image: one, or many.
+            labels: nouns such as "dog"; each is put into the bundle's prompt templates.
+            threshold: 0..1, the presence below which a label counts as absent and gets an empty
+                mask; by default the bundle's calibrated one.
+            mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
+                `refine`, the calibrated one of the CLIP head without.
+            points_per_class: how many points the mask decoder is given for a label, at most.
+            refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
+                upscaled, and a mask's score is its presence.
+            seed: of the draw of points.
+            instances: tell the objects of a label apart.
+            max_instances: with `instances`, how many objects of the image are told, the best ones;
+                50 by default.
+
+        Returns:
+            TextMasks, or with `instances` Instances.
+
+        Raises:
+            ImageError: the image cannot be read or used.
+            TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
+            PromptError: a threshold, number of points or objects, or seed that cannot be;
+                `max_instances` without `instances`, or `instances` without `refine`.
+            EmbeddingMismatchError: another model made the embedding.
+        """
+        names = check_labels(labels, at_most=MAX_LABELS)
+        options = Options.from_manifest(
+            self.manifest,
+            threshold=threshold,
+            mask_threshold=mask_threshold,
+            points_per_class=points_per_class,
+            refine=refine,
+            seed=seed,
+        )
+        limit = instance_limit(instances, max_instances=max_instances, refine=refine)
+        task = self.manifest.tasks.segmentation
+        if limit is None:
+            find = partial(self._engine.segment_text, labels=names, options=options)
+            masks: Answers[TextMasks] = self._answer(image, find, task=task)
+            return masks
+        tell_apart = partial(
+            self._engine.segment_instances, labels=names, options=options, max_instances=limit
+        )
+        objects: Answers[Instances] = self._answer(image, tell_apart, task=task)
+        return objects
+
+    @overload
+    def segment_everything(  # type: ignore[overload-overlap]
+        self,
+        image: AnyImage,
+        labels: Labels | None = None,
+        *,
+        points_per_side: int = 32,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+    ) -> Instances: ...
+    @overload
+    def segment_everything(
+        self,
+        image: Several[OneImage],
+        labels: Labels | None = None,
+        *,
+        points_per_side: int = 32,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+    ) -> list[Instances]: ...
+    @overload
+    def segment_everything(
+        self,
+        image: Iterator[AnyImage],
+        labels: Labels | None = None,
+        *,
+        points_per_side: int = 32,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+    ) -> Iterator[Instances]: ...
+    def segment_everything(
+        self,
+        image: Images,
+        labels: Labels | None = None,
+        *,
+        points_per_side: int = 32,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+    ) -> Answers[Instances]:
+        """Segments everything that can be told apart, and names it if there are labels.
+
+        As segment-anything's SamAutomaticMaskGenerator with one crop, whose parameters these are:
+        each point of a grid gets three masks; those stay that the model thinks good and that are
+        stable; and of those whose boxes overlap, the best. Empty masks are left out.
+
+        Args:
+            image: one, or many.
+            labels: what things may be called: nouns, or what `load_vocabulary` returned. Each mask
+                gets the one that fits best what is inside of it, however little that is: see
+                `label_scores`. None for masks without names.
+            points_per_side: of the grid; its square is the number of prompts. 1 to 1024.
+            pred_iou_thresh: 0..1, what a mask's predicted IoU must exceed; 0 asks nothing.
+            stability_score_thresh: 0..1, what a mask's stability must reach: the IoU of the masks
+                with the threshold moved up and down; 0 asks nothing.
+            stability_score_offset: by how much it is moved, a logit.
+            box_nms_thresh: 0..1, the IoU with a better mask's box above which a mask is dropped.
+
+        Raises:
+            ImageError: the image cannot be read or used.
+            TextError: no label (in a list without any), an empty one, or two that are the same to
+                CLIP.
+            PromptError: a number that cannot be.
+            EmbeddingMismatchError: another model made the embedding.
+        """
+        names = () if labels is None else check_labels(labels)
+        options = EverythingOptions(
+            points_per_side=points_per_side,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+        )
+        return self._answer(
+            image,
+            partial(self._engine.segment_everything, labels=names, options=options),
+            task=self.manifest.tasks.segmentation,
+        )

@@ -1,0 +1,146 @@
+"""The objects in an image, one row each: of labels, or everything that can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.image import Picture
+from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.results.items import Instance
+from samclip_sdk.results.overlay import draw_overlay
+from samclip_sdk.results.result_base import (
+    MaskResult,
+    coco_annotation,
+    counted,
+    described,
+    import_supervision,
+    named,
+)
+
+if TYPE_CHECKING:
+    import supervision
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Instances(MaskResult[Instance]):
+    """Objects; an item for each, the best first.
+
+    `"dog" in result` tells whether one of them is a dog.
+
+    Attributes:
+        labels: N texts, what each object is; "" where nobody asked what things are called.
+        scores: float32 [N], descending. Of `segment_text` 0..1, the product of the three below; of
+            `segment_everything` the predicted IoU.
+        boxes: float32 [N,4], XYXY in pixels of the upright image, tight, far edges exclusive.
+        masks: bool [N,H,W], in the upright image; none is empty.
+        label_index: int32 [N], the place of each label among those asked; -1 without a label.
+        label_scores: float32 [N], 0..1, how well the label fits what is inside the mask; 0 without
+            a label.
+        predicted_ious: float32 [N], how well the model thinks that the mask fits the object.
+        stability_scores: float32 [N], 0..1, how little the mask changes with its threshold.
+        speed: milliseconds by step.
+        picture: what the image was read from.
+    """
+
+    labels: Sequence[str]
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+    label_index: NDArray[np.int32]
+    label_scores: NDArray[np.float32]
+    predicted_ious: NDArray[np.float32]
+    stability_scores: NDArray[np.float32]
+    speed: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+        count = len(self.labels)
+        freeze_array(self, "masks", dtype="bool", shape=(count, None, None))
+        freeze_array(self, "boxes", dtype="float32", shape=(count, 4))
+        freeze_array(self, "label_index", dtype="int32", shape=(count,))
+        for name in ("scores", "label_scores", "predicted_ious", "stability_scores"):
+            freeze_array(self, name, dtype="float32", shape=(count,))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.labels
+
+    def __repr__(self) -> str:
+        said = counted(len(self), "object")
+        names = named(zip(self.labels, self.scores, strict=True))
+        said = f"{said}: {names}" if names else said
+        return described("Instances", said, self._size(), speed=self.speed)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image and of every mask, in pixels."""
+        height, width = self.masks.shape[1:]
+        return height, width
+
+    @property
+    def xyxy(self) -> NDArray[np.float32]:
+        """The boxes, under the name that other libraries have for them."""
+        return self.boxes
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """How many pixels each mask has, int64 [N]."""
+        return np.array([np.count_nonzero(mask) for mask in self.masks], dtype=np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """One annotation (COCO) for each object, with its label and scores."""
+        return {
+            "size": list(self.size),
+            "annotations": [
+                {
+                    "label": item.label,
+                    "score": item.score,
+                    "label_score": item.label_score,
+                    "predicted_iou": item.predicted_iou,
+                    "stability_score": item.stability_score,
+                    **coco_annotation(item.mask),
+                }
+                for item in self
+            ],
+            "speed": dict(self.speed),
+        }
+
+    def to_supervision(self) -> supervision.Detections:
+        """As supervision's `Detections`; `class_id` is the place among the labels asked."""
+        result: supervision.Detections = import_supervision().Detections(
+            xyxy=self.boxes,
+            mask=self.masks,
+            confidence=self.scores,
+            class_id=self.label_index,
+            data={"class_name": np.array(self.labels, dtype=np.str_)},
+        )
+        return result
+
+    def _item(self, place: int) -> Instance:
+        return Instance(
+            mask=self.masks[place],
+            score=float(self.scores[place]),
+            box=self.boxes[place],
+            label=self.labels[place],
+            label_score=float(self.label_scores[place]),
+            predicted_iou=float(self.predicted_ious[place]),
+            stability_score=float(self.stability_scores[place]),
+        )
+
+    def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Draws each object in a colour of its own, with its label and score if it has a label."""
+        self._check_size(pixels)
+        pairs = zip(self.labels, self.scores, strict=True)
+        captions = [f"{label} {score:.2f}" for label, score in pairs] if any(self.labels) else None
+        return draw_overlay(pixels, masks=self.masks, captions=captions)
+
+    def _arrays(self) -> dict[str, Any]:
+        return {**super()._arrays(), "labels": np.array(self.labels, dtype=np.str_)}
