@@ -109,7 +109,9 @@ def find_peaks(score_map: Array, *, components: Components, frame: Frame) -> NDA
         [n,2], (row, column), the highest first, n <= `MAX_CANDIDATES`.
     """
     extended = np.ascontiguousarray(extend_into_padding(score_map, frame=frame))
-    smooth = cv2.GaussianBlur(extended, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
+    smooth: Array = cv2.GaussianBlur(  # type: ignore[assignment]  # cv2 types any array
+        extended, (3, 3), 0, borderType=cv2.BORDER_REPLICATE
+    )
     cells = np.argwhere(components > 0)
     heights = smooth[cells[:, 0], cells[:, 1]]
     order = np.argsort(-heights, kind="stable")

@@ -135,7 +135,7 @@ def distinct_masks(
     Returns:
         The places of those that stay, the best first.
     """
-    flat = masks.reshape(len(masks), -1)
+    flat = masks.reshape(len(masks), masks.shape[1] * masks.shape[2])
     areas = np.count_nonzero(flat, axis=1)
     covered = np.zeros(flat.shape[1], dtype=bool)
     kept: list[int] = []

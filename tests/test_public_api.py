@@ -23,6 +23,8 @@ PUBLIC = [
     "ImageEmbedding",
     "ImageError",
     "ImageSource",
+    "Instance",
+    "Instances",
     "LabelProb",
     "Mask",
     "Masks",
@@ -57,7 +59,11 @@ SIGNATURES = {
     ),
     "segment_text": (
         "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=3, "
-        "refine=True, seed=0)"
+        "refine=True, seed=0, instances=False, max_instances=None)"
+    ),
+    "segment_everything": (
+        "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=0.88, "
+        "stability_score_thresh=0.95, stability_score_offset=1.0, box_nms_thresh=0.7)"
     ),
     "embed_text": "(self, texts)",
     "embed_image": "(self, image)",
@@ -92,7 +98,7 @@ def test_what_a_method_takes_or_returns_is_public() -> None:
     elsewhere = {"Sequence", "Iterator", "Iterable", "PathLike", "ArrayLike", "Array"}
     elsewhere |= {"OnProgress", "BaseException", "TracebackType"}
     assert found - elsewhere <= set(known)
-    assert {"ImageSource", "ImageEmbedding", "TextMasks"} <= found
+    assert {"ImageSource", "ImageEmbedding", "TextMasks", "Instances"} <= found
 
 
 def _unfolded(annotation: str) -> str:

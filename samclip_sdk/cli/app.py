@@ -1,4 +1,4 @@
-"""The command line: `samclip classify | segment | text | embed | annotate | info | verify | ...`.
+"""The command line: `samclip classify | segment | text | everything | embed | annotate | ...`.
 
 Answers go to standard output (a table, or one line of JSON with --json); progress, warnings and
 errors go to standard error. Exit codes: 0 done, 1 an error (one line says which), 2 wrong usage,
@@ -15,13 +15,13 @@ from samclip_sdk import __version__
 from samclip_sdk.cli.annotate import annotate
 from samclip_sdk.cli.bench import bench
 from samclip_sdk.cli.bundle import compile_engines, info
-from samclip_sdk.cli.picture import classify, embed, segment, text
+from samclip_sdk.cli.picture import classify, embed, everything, segment, text
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (classify, segment, text, embed, annotate, info, verify, bench, tune):
+for command in (classify, segment, text, everything, embed, annotate, info, verify, bench, tune):
     app.command()(command)
 app.command("compile")(compile_engines)
 

@@ -116,6 +116,27 @@ class TextOptions:
     seed: Annotated[int, typer.Option(min=0, help="of the draw of points")] = 0
 
 
+@dataclass(frozen=True)
+class GridOptions:
+    """Where everything is looked for, and what stays; see `SamClip.segment_everything`."""
+
+    points_per_side: Annotated[
+        int, typer.Option(min=1, help="of the grid; its square is the number of prompts")
+    ] = 32
+    pred_iou_thresh: Annotated[
+        float, typer.Option(min=0, max=1, help="what a mask's predicted IoU must exceed")
+    ] = 0.88
+    stability_score_thresh: Annotated[
+        float, typer.Option(min=0, max=1, help="what a mask's stability must reach")
+    ] = 0.95
+    stability_score_offset: Annotated[
+        float, typer.Option(min=0, help="by how much the threshold is moved for that, a logit")
+    ] = 1.0
+    box_nms_thresh: Annotated[
+        float, typer.Option(min=0, max=1, help="IoU with a better box above which a mask goes")
+    ] = 0.7
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Makes each field of the groups that a command takes an option of its own.
 

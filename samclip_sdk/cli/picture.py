@@ -1,4 +1,4 @@
-"""The commands about one picture: `samclip classify | segment | text | embed`."""
+"""The commands about one picture: `samclip classify | segment | text | everything | embed`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.cli.options import (
     AsJson,
+    GridOptions,
     Labels,
     LabelsFile,
     MaskThreshold,
@@ -27,7 +28,9 @@ from samclip_sdk.cli.options import (
     read_labels,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
+from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import Result
+from samclip_sdk.results.text_masks import TextMasks
 
 Outputs = Annotated[
     list[Path] | None,
@@ -122,31 +125,80 @@ def text(
     labels_file: LabelsFile = None,
     text_cache: TextCache = True,
     asked: TextOptions,
+    instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
+    max_instances: Annotated[
+        int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
+    ] = None,
     output: Outputs = None,
     opened: ModelOptions,
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Find each label in the picture, and its mask if it is there."""
+    """Find each label in the picture, and its mask if it is there; or its objects."""
     with working("segmenting") as display:
         names = read_labels(labels, labels_file)
+        _check_instances(instances, max_instances=max_instances, refine=asked.refine)
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            result = samclip.segment_text(
+            result: TextMasks | Instances
+            if instances:
+                result = samclip.segment_text(
+                    image,
+                    names,
+                    threshold=asked.threshold,
+                    mask_threshold=asked.mask_threshold,
+                    instances=True,
+                    max_instances=max_instances,
+                )
+            else:
+                result = samclip.segment_text(
+                    image,
+                    names,
+                    threshold=asked.threshold,
+                    mask_threshold=asked.mask_threshold,
+                    points_per_class=asked.points_per_class,
+                    refine=asked.refine,
+                    seed=asked.seed,
+                )
+        _save(result, output)
+    if isinstance(result, Instances):
+        _print_objects(result, as_json=as_json)
+    else:
+        _print_labels(result, as_json=as_json)
+
+
+@grouped
+def everything(
+    image: Picture,
+    *,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="what a mask may be called, such as dog; repeatable"),
+    ] = None,
+    labels_file: LabelsFile = None,
+    text_cache: TextCache = True,
+    asked: GridOptions,
+    output: Outputs = None,
+    opened: ModelOptions,
+    run: RunOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Segment everything that can be told apart, and name it if there are labels."""
+    with working("segmenting") as display:
+        names = read_labels(labels, labels_file) if labels or labels_file else None
+        _check(image, output)
+        with opened.load(run, display=display, text_cache=text_cache) as samclip:
+            result = samclip.segment_everything(
                 image,
                 names,
-                threshold=asked.threshold,
-                mask_threshold=asked.mask_threshold,
-                points_per_class=asked.points_per_class,
-                refine=asked.refine,
-                seed=asked.seed,
+                points_per_side=asked.points_per_side,
+                pred_iou_thresh=asked.pred_iou_thresh,
+                stability_score_thresh=asked.stability_score_thresh,
+                stability_score_offset=asked.stability_score_offset,
+                box_nms_thresh=asked.box_nms_thresh,
             )
         _save(result, output)
-    rows = [
-        (label, f"{presence:.3f}", f"{mask.mean():.1%}" if label in result.present else "absent")
-        for label, presence, mask in zip(result.labels, result.presence, result.masks, strict=True)
-    ]
-    _print(result, as_json=as_json, columns=("label", "presence", "of the picture"), rows=rows)
+    _print_objects(result, as_json=as_json)
 
 
 @grouped
@@ -197,6 +249,14 @@ def _check(image: Path, outputs: Sequence[Path] | None) -> None:
     check_picture(image)
 
 
+def _check_instances(instances: bool, *, max_instances: int | None, refine: bool) -> None:
+    """Refuses options that make no sense together."""
+    if max_instances is not None and not instances:
+        raise WrongUsageError("--max-instances needs --instances")
+    if instances and not refine:
+        raise WrongUsageError("--no-refine and --instances: the mask decoder draws the objects")
+
+
 def _save(result: Result[object], outputs: Sequence[Path] | None) -> None:
     for path in outputs or ():
         result.save(path)
@@ -214,6 +274,34 @@ def _print(
     else:
         print_table(columns, rows)
         print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))
+
+
+def _print_labels(result: TextMasks, *, as_json: bool) -> None:
+    rows = [
+        (label, f"{presence:.3f}", f"{mask.mean():.1%}" if label in result.present else "absent")
+        for label, presence, mask in zip(result.labels, result.presence, result.masks, strict=True)
+    ]
+    _print(result, as_json=as_json, columns=("label", "presence", "of the picture"), rows=rows)
+
+
+def _print_objects(result: Instances, *, as_json: bool) -> None:
+    rows = [
+        (
+            item.label or "-",
+            f"{item.score:.3f}",
+            f"{item.label_score:.3f}" if item.label else "-",
+            f"{item.predicted_iou:.3f}",
+            f"{item.stability_score:.3f}",
+            f"{item.mask.mean():.1%}",
+            " ".join(f"{edge:.0f}" for edge in item.box),
+        )
+        for item in result
+    ]
+    columns = (
+        *("label", "score", "label fits", "predicted IoU", "stability"),
+        *("of the picture", "box"),
+    )
+    _print(result, as_json=as_json, columns=columns, rows=rows)
 
 
 def _point_label(point: Sequence[float]) -> int:
