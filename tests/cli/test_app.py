@@ -99,6 +99,37 @@ class TestAnswers:
         found = answer("text", DOG, "dog", *ONNX, "--points-per-class", "1", "--seed", "3")
         assert len(found["annotations"][0]["points"]) == 1
 
+    def test_text_tells_objects_apart(self, tmp_path: Path) -> None:
+        overlay = tmp_path / "overlay.png"
+        found = answer("text", DOG, "dog", "boat", *ONNX, "--instances", "-o", str(overlay))
+        labels = [each["label"] for each in found["annotations"]]
+        assert set(labels) == {"dog"}
+        assert {"score", "label_score", "predicted_iou", "stability_score", "bbox"} <= set(
+            found["annotations"][0]
+        )
+        assert overlay.exists()
+        asked = ("--instances", "--max-instances", "1", "--mask-threshold", "-1")
+        one = answer("text", DOG, "dog", *ONNX, *asked)
+        assert len(one["annotations"]) == 1
+        assert one["annotations"][0]["area"] > found["annotations"][0]["area"]
+        assert not answer("text", DOG, "dog", *ONNX, *asked, "--threshold", "1")["annotations"]
+        assert "label fits" in table("text", DOG, "dog", *ONNX, "--instances")
+
+    def test_everything(self, tmp_path: Path) -> None:
+        coarse = ("--points-per-side", "3", "--pred-iou-thresh", "0.5", *ONNX)
+        coarse = (*coarse, "--stability-score-thresh", "0.3", "--stability-score-offset", "0.5")
+        found = answer("everything", DOG, *coarse)["annotations"]
+        assert {each["label"] for each in found} == {""}
+        fewer = answer("everything", DOG, *coarse, "--box-nms-thresh", "0.1")["annotations"]
+        assert 0 < len(fewer) <= len(found)
+        labels = tmp_path / "labels.txt"
+        labels.write_text("dog\nboat\n")
+        named = answer("everything", DOG, *coarse, "--labels", "dog", "--labels", "boat")
+        assert [each["bbox"] for each in named["annotations"]] == [each["bbox"] for each in found]
+        assert "dog" in {each["label"] for each in named["annotations"]}
+        assert " dog " in table("everything", DOG, *coarse, "--labels-file", str(labels))
+        assert "stability" in table("everything", DOG, *coarse)
+
     def test_segment(self) -> None:
         found = answer("segment", DOG, *ONNX, "--box", "8,30,250,380", "--box", "0,0,90,90")
         assert [each["prompt_index"] for each in found["annotations"]] == [0, 0, 0, 1, 1, 1]
@@ -183,6 +214,10 @@ class TestErrors:
             ("classify", DOG),
             ("classify", DOG, "dog", "--labels-file", DOG),
             ("text", DOG, "dog", "-o", "masks.gif"),
+            ("text", DOG, "dog", "--max-instances", "3"),
+            ("text", DOG, "dog", "--instances", "--no-refine"),
+            ("everything", DOG, "-o", "masks.gif"),
+            ("everything", DOG, "--labels", "dog", "--labels-file", DOG),
             ("segment", DOG),
             ("segment", DOG, "--point", "9"),
             ("segment", DOG, "--point", "x,y"),
@@ -199,7 +234,14 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         "arguments",
-        [("fly",), ("text", DOG, "dog", "--threshold", "2"), ("bench", "--label-count", "x")],
+        [
+            ("fly",),
+            ("text", DOG, "dog", "--threshold", "2"),
+            ("text", DOG, "dog", "--instances", "--max-instances", "0"),
+            ("everything", DOG, "--points-per-side", "0"),
+            ("everything", DOG, "--box-nms-thresh", "2"),
+            ("bench", "--label-count", "x"),
+        ],
     )
     def test_what_no_command_has(self, arguments: tuple[str, ...]) -> None:
         result = run(*arguments)

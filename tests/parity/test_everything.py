@@ -8,6 +8,7 @@ size, in stability, and in what is predicted of them, which lies between 0 and 1
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from samclip_sdk import Instances, SamClip
+from samclip_sdk import Instances, SamClip, object_engine
+from samclip_sdk.everything import grid_prompts
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import MaskDecoderConfig
+from samclip_sdk.prompts import Prompts
 from tests.parity.reference import build_clip, build_sam, convert, small_config
 from tests.parity.test_end_to_end_sam import picture
 
@@ -32,6 +35,8 @@ SQUARE = (300, 300)
 
 
 POINTS_PER_SIDE = 4
+BOUND = 1e-4
+RESIDUE_BOUND = 1e-2
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +64,7 @@ def model(sam: Sam, tokenizer_path: Path, tmp_path_factory: pytest.TempPathFacto
     return SamClip.load("torch", model=folder)
 
 
-def ask_sam(
-    sam: Sam, image: NDArray[np.uint8], **asked: Any
-) -> list[dict[str, Any]]:
+def ask_sam(sam: Sam, image: NDArray[np.uint8], **asked: Any) -> list[dict[str, Any]]:
     generator = SamAutomaticMaskGenerator(sam, points_per_side=POINTS_PER_SIDE, **asked)
     found: list[dict[str, Any]] = generator.generate(image)
     return found
@@ -90,10 +93,10 @@ def _column(expected: list[dict[str, Any]], name: str) -> NDArray[np.float64]:
 
 # Each of the filters takes some away, and leaves some.
 ASKED: list[tuple[int, dict[str, float]]] = [
-    (5, {"pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 0.9}),
-    (30, {"pred_iou_thresh": 0.6, "stability_score_thresh": 0, "box_nms_thresh": 1}),
+    (7, {"pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 0.9}),
+    (31, {"pred_iou_thresh": 0.6, "stability_score_thresh": 0, "box_nms_thresh": 1}),
     (
-        20,
+        16,
         {
             "pred_iou_thresh": 0.3,
             "stability_score_thresh": 0.3,
@@ -111,8 +114,9 @@ def test_masks_and_what_is_told_about_them(
     image = picture(*SQUARE)
     expected = ask_sam(sam, image, **asked)
     found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)
-    print(len(found), len(expected), differences(found, expected))
-    assert len(found) == len(expected)
+    assert len(found) == len(expected) == count
+    for name, difference in differences(found, expected).items():
+        assert difference < BOUND, name
 
 
 def test_a_picture_with_padding(model: SamClip, sam: Sam) -> None:
@@ -121,5 +125,22 @@ def test_a_picture_with_padding(model: SamClip, sam: Sam) -> None:
     asked = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.3, "box_nms_thresh": 0.9}
     expected = ask_sam(sam, image, **asked)
     found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)
-    print(len(found), len(expected))
-    print(differences(found, expected))
+    assert len(found) == len(expected) > 0
+    for name, difference in differences(found, expected).items():
+        assert difference < RESIDUE_BOUND, name
+
+
+def test_points_a_little_beside_are_seen(
+    model: SamClip, sam: Sam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, asked = ASKED[1]
+    image = picture(*SQUARE)
+    expected = ask_sam(sam, image, **asked)
+
+    def shifted(**given: Any) -> Prompts:
+        prompts = grid_prompts(**given)
+        return replace(prompts, point_coords=prompts.point_coords - np.float32(8))
+
+    monkeypatch.setattr(object_engine, "grid_prompts", shifted)
+    found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)
+    assert len(found) != len(expected) or differences(found, expected)["score"] > 10 * BOUND

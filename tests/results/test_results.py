@@ -18,6 +18,7 @@ from PIL import Image, ImageShow
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
 from samclip_sdk.masks import rle_to_mask
 from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 
@@ -65,7 +66,33 @@ def text_masks() -> TextMasks:
     )
 
 
-ALL = [classification, masks, text_masks]
+def instances() -> Instances:
+    planes = np.zeros((3, HEIGHT, WIDTH), dtype=bool)
+    planes[0, 10:20, 30:50] = True
+    planes[1, 30:, :] = True
+    planes[2, 2:4, 2:5] = True
+    return Instances(
+        labels=["dog", "grass", "dog"],
+        scores=np.array([0.5, 0.4, 0.25], dtype=np.float32),
+        boxes=np.array([[30, 10, 50, 20], [0, 30, 80, 60], [2, 2, 5, 4]], dtype=np.float32),
+        masks=planes,
+        label_index=np.array([1, 4, 1]),
+        label_scores=np.array([0.9, 0.8, 0.5], dtype=np.float32),
+        predicted_ious=np.array([0.8, 0.7, 0.6], dtype=np.float32),
+        stability_scores=np.array([0.7, 0.75, 0.8], dtype=np.float32),
+        speed={"postprocess": 3.0},
+    )
+
+
+def nameless() -> Instances:
+    """As `segment_everything` answers without labels."""
+    none = np.zeros(3, dtype=np.float32)
+    return dataclasses.replace(
+        instances(), labels=[""] * 3, label_index=np.full(3, -1), label_scores=none
+    )
+
+
+ALL = [classification, masks, text_masks, instances, nameless]
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -87,6 +114,10 @@ ALL = [classification, masks, text_masks]
         (text_masks, "present_index", np.array([1, 4]), r"must ascend within 0\.\.3"),
         (text_masks, "points", [np.zeros((0, 2))] * 3, r"must be 4 arrays \[n, 2\]"),
         (text_masks, "class_map", np.zeros((60, 80)), "class_map must be int16"),
+        (instances, "labels", ["dog"], r"Instances.masks must be bool \[1, any, any\]"),
+        (instances, "scores", np.zeros(2, np.float32), r"Instances.scores must be float32 \[3\]"),
+        (instances, "boxes", np.zeros((3, 2)), r"Instances.boxes must be float32 \[3, 4\]"),
+        (instances, "label_index", np.zeros(3), "label_index must be int32"),
     ],
 )
 def test_a_wrong_array_is_named(make: Any, name: str, value: object, said: str) -> None:
@@ -137,6 +168,12 @@ def test_results_print_one_short_line() -> None:
         "TextMask('cat': presence 0.10; absent)",
         "TextMask('dog': presence 0.90; score 0.80; box 30 10 50 20; 200 px)",
     ]
+    assert repr(instances()) == (
+        "Instances(3 objects: dog 0.50, grass 0.40, dog 0.25; 80 x 60; 3.0 ms)"
+    )
+    assert repr(instances()[0]) == "Instance('dog': score 0.50; box 30 10 50 20; 200 px)"
+    assert repr(nameless()) == "Instances(3 objects: 0.50, 0.40, 0.25; 80 x 60; 3.0 ms)"
+    assert repr(nameless()[2]) == "Instance(score 0.25; box 2 2 5 4; 6 px)"
     assert repr(masks()[0]) == "Mask(prompt 0; score 0.90; box 30 10 50 20; 200 px)"
 
 
@@ -194,10 +231,23 @@ def test_items_of_text_masks_are_the_labels_asked() -> None:
     assert grass.points.tolist() == [[10, 35], [70, 50]]
 
 
+def test_items_of_instances() -> None:
+    dog, grass, _ = instances()
+    assert (dog.label, dog.area, dog.box.tolist()) == ("dog", 200, [30, 10, 50, 20])
+    said = (dog.score, dog.label_score, dog.predicted_iou, dog.stability_score)
+    assert said == pytest.approx((0.5, 0.9, 0.8, 0.7))
+    assert sorted(map(tuple, grass.polygon().tolist())) == [(0, 30), (0, 60), (80, 30), (80, 60)]
+    assert instances().areas.tolist() == [200, 2400, 6]
+    assert "dog" in instances()
+    assert "cat" not in instances()
+
+
 def test_boxes_and_polygons_of_all_rows() -> None:
     assert masks().xyxy.tolist() == masks().boxes.tolist()
     assert text_masks().xyxy.tolist() == [[0] * 4, [30, 10, 50, 20], [0] * 4, [0, 30, 80, 60]]
+    assert instances().xyxy.tolist() == instances().boxes.tolist()
     assert [len(each) for each in masks().polygons()] == [1, 1, 0]
+    assert [len(each) for each in instances().polygons()] == [1, 1, 1]
     assert [len(each) for each in text_masks().polygons()] == [0, 1, 0, 1]
     dog = text_masks().polygons(tolerance_px=1)[1][0]
     assert sorted(map(tuple, dog.tolist())) == [(30, 10), (30, 20), (50, 10), (50, 20)]
@@ -369,7 +419,7 @@ def test_plot(make: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.array(saved), drawn)
 
 
-@pytest.mark.parametrize("make", [masks, text_masks])
+@pytest.mark.parametrize("make", [masks, text_masks, instances])
 def test_plot_refuses_another_image(make: Any) -> None:
     with pytest.raises(ImageError, match="of 80 x 60 pixels, this one has 60 x 80"):
         make().plot(PICTURE.transpose(1, 0, 2))
@@ -394,6 +444,22 @@ def test_json_of_text_masks_tells_every_label_and_outlines_the_present() -> None
     assert (dog["label"], dog["points"]) == ("dog", [[40.0, 15.0]])
     assert (grass["label"], len(grass["points"])) == ("grass", 2)
     np.testing.assert_array_equal(rle_to_mask(dog["segmentation"]), text_masks().mask("dog"))
+
+
+def test_json_of_instances_is_coco() -> None:
+    said = json.loads(instances().to_json())
+    assert (said["size"], said["speed"]) == ([HEIGHT, WIDTH], {"postprocess": 3.0})
+    dog, grass, _ = said["annotations"]
+    assert (dog["label"], dog["bbox"], dog["area"]) == ("dog", [30, 10, 20, 10], 200)
+    scores = [dog[name] for name in ("score", "label_score", "predicted_iou")]
+    assert scores == pytest.approx([0.5, 0.9, 0.8])
+    assert dog["stability_score"] == pytest.approx(0.7)
+    np.testing.assert_array_equal(rle_to_mask(grass["segmentation"]), instances().masks[1])
+    assert json.loads(nameless().to_json())["annotations"][0]["label"] == ""
+
+
+def test_names_are_drawn_where_there_are_some() -> None:
+    assert (instances().plot(PICTURE) != nameless().plot(PICTURE)).any()
 
 
 def test_json_of_a_classification() -> None:
@@ -454,6 +520,10 @@ def test_supervision() -> None:
     detections = masks().to_supervision()
     assert len(detections) == 3
     assert detections.data["prompt_index"].tolist() == [0, 1, 1]
+    detections = instances().to_supervision()
+    assert detections.class_id.tolist() == [1, 4, 1]
+    assert detections.data["class_name"].tolist() == ["dog", "grass", "dog"]
+    assert detections.confidence.tolist() == pytest.approx([0.5, 0.4, 0.25])
     detections = text_masks().to_supervision()
     assert detections.xyxy.tolist() == [[30, 10, 50, 20], [0, 30, 80, 60]]
     assert detections.class_id.tolist() == [1, 3]
