@@ -12,7 +12,7 @@ import pytest
 from samclip_sdk import Instances, PromptError, SamClip, TextError
 from samclip_sdk.everything import EverythingOptions, good_masks, grid_prompts
 from samclip_sdk.image import Frame
-from tests.fake_source import WHERE, FakeSource, fake_client, picture
+from tests.fake_source import WHERE, fake_client, picture
 
 LABELS = ["zebra", "dog", "cat"]
 # The fake's tokens 1 to 3 predict 0.7, 0.8 and 0.9; its discs have edges that the offset moves.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,17 @@ def test_on_a_real_runtime(tiny_bundle: Path) -> None:
             rows = [place for place, each in enumerate(every.labels) if each == label]
             np.testing.assert_array_equal(alone.masks, every.masks[rows])
             np.testing.assert_array_equal(alone.scores, every.scores[rows])
+
+
+def test_a_type_checker_knows_which_result_comes_back(model: SamClip) -> None:
+    """These annotations are what the overloads say: mypy refuses any other."""
+    labels: TextMasks = model.segment_text(picture(), "dog")
+    objects: Instances = model.segment_text(picture(), "dog", instances=True, max_instances=1)
+    several: list[Instances] = model.segment_text([picture()], "dog", instances=True)
+    stream: Iterator[Instances] = model.segment_text(iter([picture()]), "dog", instances=True)
+    things: list[Instances] = model.segment_everything([picture()], points_per_side=1)
+    assert (len(labels), len(objects), len(several), len(list(stream)), len(things)) == (
+        *(1, 1),
+        *(1, 1),
+        1,
+    )
