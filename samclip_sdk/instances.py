@@ -69,8 +69,8 @@ def find_components(
 ) -> Components:
     """The parts of the image that score above a threshold; neighbours by a corner are connected.
 
-    Each holds a score that says that the label is in it, as the image does. Where none exceeds the
-    threshold, the best cell alone is a part.
+    Each holds a score that says that the label is in it, as the image does. The best cell is in one
+    whatever it scores, if need be alone: the label is in the image.
 
     Args:
         score_map: [h,h], logits.
@@ -83,11 +83,11 @@ def find_components(
     """
     rows, columns = covered_cells(frame, side=score_map.shape[-1])
     inside = sigmoid(score_map[:rows, :columns])
+    best = np.unravel_index(inside.argmax(), inside.shape)
     above = inside > threshold
-    if not above.any():
-        above.flat[inside.argmax()] = True
+    above[best] = True
     _, parts = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
-    there = np.unique(parts[above & (inside >= presence_threshold)])
+    there = np.append(parts[above & (inside >= presence_threshold)], parts[best])
     components = np.zeros(score_map.shape, dtype=np.int32)
     components[:rows, :columns] = np.where(np.isin(parts, there), parts, 0)
     return components
