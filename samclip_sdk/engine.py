@@ -227,13 +227,18 @@ class Engine:
             with clock.step("prompts"):
                 prompts, points = label_prompts(
                     found,
-                    labels=labels,
                     frame=frame,
                     options=options,
                     mask_side=self._mask_side(frame),
                 )
             decoded = self.decode(embedding, prompts=prompts, tokens=slice(0, 1), clock=clock)
-            drafts = refined(*decoded, points=points, frame=frame)
+            drafts = refined(
+                *decoded,
+                prompts=prompts,
+                points=points,
+                frame=frame,
+                map_weight=self.manifest.calibration.map_weight,
+            )
         else:
             drafts = head_only(found, frame=frame)
         with clock.step("postprocess"):

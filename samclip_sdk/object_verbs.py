@@ -29,7 +29,6 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         points_per_class: int = 3,
         refine: bool = True,
-        seed: int = 0,
         instances: Literal[False] = False,
     ) -> TextMasks: ...
     @overload
@@ -42,7 +41,6 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         points_per_class: int = 3,
         refine: bool = True,
-        seed: int = 0,
         instances: Literal[False] = False,
     ) -> list[TextMasks]: ...
     @overload
@@ -55,7 +53,6 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         points_per_class: int = 3,
         refine: bool = True,
-        seed: int = 0,
         instances: Literal[False] = False,
     ) -> Iterator[TextMasks]: ...
     @overload
@@ -100,7 +97,6 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         points_per_class: int = 3,
         refine: bool = True,
-        seed: int = 0,
         instances: bool = False,
         max_instances: int | None = None,
     ) -> Answers[TextMasks] | Answers[Instances]:
@@ -110,9 +106,8 @@ class ObjectVerbs(PictureVerbs):
 
         With `instances`, the answer has a row for each object instead of one for each label: where
         a label scores highest there may be an object, the mask decoder draws it, and of masks that
-        show the same object the best stays. Nothing is drawn at random then, so that
-        `points_per_class` and `seed` change nothing, and nothing of a label's objects but the cut
-        at `max_instances` depends on which other labels are asked.
+        show the same object the best stays. `points_per_class` changes nothing then, and nothing of
+        a label's objects but the cut at `max_instances` depends on which other labels are asked.
 
         Args:
             image: one, or many.
@@ -124,7 +119,6 @@ class ObjectVerbs(PictureVerbs):
             points_per_class: how many points the mask decoder is given for a label, at most.
             refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
                 upscaled, and a mask's score is its presence.
-            seed: of the draw of points.
             instances: tell the objects of a label apart.
             max_instances: with `instances`, how many objects of the image are told, the best ones;
                 50 by default.
@@ -135,7 +129,7 @@ class ObjectVerbs(PictureVerbs):
         Raises:
             ImageError: the image cannot be read or used.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
-            PromptError: a threshold, number of points or objects, or seed that cannot be;
+            PromptError: a threshold, or number of points or objects, that cannot be;
                 `max_instances` without `instances`, or `instances` without `refine`.
             EmbeddingMismatchError: another model made the embedding.
         """
@@ -146,7 +140,6 @@ class ObjectVerbs(PictureVerbs):
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
-            seed=seed,
         )
         limit = instance_limit(instances, max_instances=max_instances, refine=refine)
         task = self.manifest.tasks.segmentation

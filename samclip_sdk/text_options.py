@@ -27,7 +27,6 @@ class Options:
         mask_threshold: the logit a pixel must exceed.
         points_per_class: how many points a label gets, at most.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
-        seed: of the draw of points.
 
     Raises:
         PromptError: a value that cannot be.
@@ -38,7 +37,6 @@ class Options:
     mask_threshold: float
     points_per_class: int
     refine: bool
-    seed: int
 
     def __post_init__(self) -> None:
         presence = finite_number(self.presence_threshold, name="threshold")
@@ -47,7 +45,6 @@ class Options:
         finite_number(self.mask_threshold, name="mask_threshold")
         check_integer(self.points_per_class, name="points_per_class", least=1)
         check_flag(self.refine, name="refine")
-        check_integer(self.seed, name="seed", least=0)
 
     @classmethod
     def from_manifest(
@@ -58,7 +55,6 @@ class Options:
         mask_threshold: float | None,
         points_per_class: int,
         refine: bool,
-        seed: int,
     ) -> Options:
         """Fills what the caller left open (None) with the model's calibrated thresholds."""
         own = manifest.calibration
@@ -69,7 +65,6 @@ class Options:
             mask_threshold=by_default if mask_threshold is None else mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
-            seed=seed,
         )
 
 

@@ -2,13 +2,12 @@
 
 Pure functions of numpy arrays; the engine calls them in this order and runs the decoder. A label's
 score map, presence, points and mask never depend on which other labels were asked: each label is
-computed on its own (one matrix-vector product, one random stream), and labels meet only in the
-class map.
+computed on its own (one matrix-vector product), and labels meet only in the class map. The paper
+draws the points at random; the best cells are better ones, and the same each time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,36 +124,26 @@ def presence_of(maps: Array, *, frame: Frame) -> Array:
     return sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
 
 
-def sample_points(
-    score_map: Array, *, frame: Frame, label: str, count: int, threshold: float, seed: int
-) -> Array:
-    """Draws points at random among the cells that score above a threshold, by confidence.
+def best_points(score_map: Array, *, frame: Frame, count: int, threshold: float) -> Array:
+    """The cells that score best, of those above a threshold; the best alone where none is.
 
-    Without replacement; the best cell alone where none exceeds the threshold. The stream depends
-    on `seed` and `label` only.
+    Of equal ones, the first from the top left, row by row.
 
     Args:
         score_map: [h,h].
         frame: where the image lies; no point falls in its padding.
-        label: the label's text.
-        count: how many points to draw at most.
+        count: how many points at most.
         threshold: 0..1, what a cell's sigmoid(s) must exceed.
-        seed: any integer >= 0.
 
     Returns:
         float32 [n,2], 1 <= n <= count, (x, y) in model pixels: centres of cells.
     """
     side = score_map.shape[-1]
     rows, columns = covered_cells(frame, side=side)
-    confidence = sigmoid(score_map[:rows, :columns].ravel().astype(np.float64))
-    # Efraimidis and Spirakis: the largest log(u) / weight are a weighted draw without replacement.
-    uniform = _label_generator(label, seed=seed).random((side, side))[:rows, :columns].ravel()
-    keys = np.log1p(-uniform) / np.maximum(confidence, 1e-12)
-    candidates = np.flatnonzero(confidence > threshold)
-    if not len(candidates):
-        candidates = np.array([confidence.argmax()])
-    order = np.argsort(-keys[candidates], kind="stable")
-    y, x = np.divmod(candidates[order[:count]], columns)
+    scores = score_map[:rows, :columns].ravel()
+    best = np.argsort(-scores, kind="stable")[:count]
+    kept = max(1, int((sigmoid(scores[best]) > threshold).sum()))
+    y, x = np.divmod(best[:kept], columns)
     return cell_points(y, x, frame=frame, side=side)
 
 
@@ -217,28 +206,25 @@ def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
 
 
 def label_prompts(
-    found: FoundLabels, *, labels: Sequence[str], frame: Frame, options: Options, mask_side: int
+    found: FoundLabels, *, frame: Frame, options: Options, mask_side: int
 ) -> tuple[Prompts, list[Array]]:
     """What the mask decoder is asked for each label that is there: points and a mask.
 
     Args:
         found: where the labels are.
-        labels: the texts of all.
         frame: where the image lies in the model's input.
-        options: how many points, above which score, with which seed.
+        options: how many points, above which score.
         mask_side: 4g.
 
     Returns:
         The prompts, and the points of each label, float32 [n,2] in model pixels.
     """
     points = [
-        sample_points(
+        best_points(
             found.score_maps[place],
             frame=frame,
-            label=labels[place],
             count=options.points_per_class,
             threshold=options.point_threshold,
-            seed=options.seed,
         )
         for place in found.present
     ]
@@ -248,10 +234,28 @@ def label_prompts(
     return text_prompts(points, mask_input=np.stack(masks)), points
 
 
-def refined(low_res: Array, scores: Array, *, points: Sequence[Array], frame: Frame) -> Drafts:
-    """The mask decoder's masks: its answers [P,1,4g,4g] and [P,1] to the prompts of `points`."""
+def refined(
+    low_res: Array,
+    scores: Array,
+    *,
+    prompts: Prompts,
+    points: Sequence[Array],
+    frame: Frame,
+    map_weight: float,
+) -> Drafts:
+    """The mask decoder's masks, with what the CLIP head says of each pixel.
+
+    Args:
+        low_res: its answers [P,1,4g,4g] to the prompts.
+        scores: likewise, [P,1].
+        prompts: whose masks are the score maps.
+        points: of the prompts, in model pixels.
+        frame: where the image lies in the model's input.
+        map_weight: of the score maps' logits; the paper has 0.
+    """
     upright = [frame.to_image(each).astype(np.float32) for each in points]
-    return Drafts(low_res=low_res[:, 0], scores=scores[:, 0], points=upright)
+    joined = low_res[:, 0] + np.float32(map_weight) * prompts.mask_input[:, 0]
+    return Drafts(low_res=joined, scores=scores[:, 0], points=upright)
 
 
 def head_only(found: FoundLabels, *, frame: Frame) -> Drafts:
@@ -304,12 +308,6 @@ def compose(
         present_masks=masks,
         class_map=class_map,
     )
-
-
-def _label_generator(label: str, *, seed: int) -> np.random.Generator:
-    """A random stream for one label, whatever its place and its neighbours."""
-    digest = hashlib.sha256(label.encode("utf-8")).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
 
 def sigmoid(x: NDArray[np.floating]) -> Array:

@@ -259,16 +259,6 @@ def test_a_label_is_answered_as_if_alone(
     assert beside.presence[place] == alone.presence[0]
 
 
-def test_the_seed_decides_the_points(model: SamClip) -> None:
-    def points(seed: int) -> list[Any]:
-        return (
-            model.segment_text(picture(), "dog", points_per_class=1, seed=seed).points[0].tolist()
-        )
-
-    assert points(0) == points(0)
-    assert len({str(points(seed)) for seed in range(12)}) > 1
-
-
 def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
     labels = [*LABELS, *(f"noun {index}" for index in range(146))]
     image = picture(3000, 4000)

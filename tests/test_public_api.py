@@ -59,7 +59,7 @@ SIGNATURES = {
     ),
     "segment_text": (
         "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=3, "
-        "refine=True, seed=0, instances=False, max_instances=None)"
+        "refine=True, instances=False, max_instances=None)"
     ),
     "segment_everything": (
         "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=0.88, "

@@ -46,7 +46,6 @@ OPTIONS = Options(
     mask_threshold=0,
     points_per_class=3,
     refine=True,
-    seed=5,
 )
 
 
@@ -65,7 +64,6 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
     generator = np.random.default_rng(seed)
     patches = generator.standard_normal((1, SIDE * SIDE, 48)).astype(np.float32)
     text = generator.standard_normal((7, 48)).astype(np.float32)
-    labels = [f"label {index}" for index in range(7)]
 
     def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
         found = text_to_mask.find_labels(
@@ -77,7 +75,6 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
         )
         prompts, points = text_to_mask.label_prompts(
             found,
-            labels=[labels[index] for index in chosen],
             frame=frame,
             options=OPTIONS,
             mask_side=16,
@@ -101,9 +98,7 @@ def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold:
     rows, columns = text_to_mask.covered_cells(frame, side=SIDE)
     score_map[rows:] = 50
     score_map[:, columns:] = 50
-    points = text_to_mask.sample_points(
-        score_map, frame=frame, label="dog", count=count, threshold=threshold, seed=seed
-    )
+    points = text_to_mask.best_points(score_map, frame=frame, count=count, threshold=threshold)
     assert 1 <= len(points) <= count
     assert points.dtype == np.float32
     assert (points >= 0).all()
@@ -116,30 +111,37 @@ def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold:
     assert (chosen > threshold - 1e-6).all() or chosen == pytest.approx([best])
 
 
-def test_points_prefer_confident_cells() -> None:
+def test_points_are_the_best_cells_and_of_equal_ones_the_first() -> None:
     frame = Frame.fit(64, 64, resolution=64)
     score_map = np.full((SIDE, SIDE), -9, np.float32)
-    score_map[0, 0], score_map[7, 7] = np.log(0.9 / 0.1), np.log(0.3 / 0.7)
-    hits = 0
-    for seed in range(400):
-        point = text_to_mask.sample_points(
-            score_map, frame=frame, label="x", count=1, threshold=0.2, seed=seed
+    score_map[7, 7], score_map[0, 3], score_map[2, 1], score_map[2, 0] = 3, 1, 1, -1
+
+    def points(count: int) -> list[list[float]]:
+        found = text_to_mask.best_points(score_map, frame=frame, count=count, threshold=0.5)
+        return ((found + 0.5) * SIDE / 64 - 0.5).tolist()
+
+    assert points(1) == [[7, 7]]
+    assert points(2) == [[7, 7], [3, 0]]
+    assert points(5) == [[7, 7], [3, 0], [1, 2]]  # the fourth is below the threshold
+
+
+def test_the_scores_are_added_to_the_decoders_logits() -> None:
+    frame = Frame.fit(32, 64, resolution=64)
+    maps = np.stack([np.full((SIDE, SIDE), score, np.float32) for score in (4, -30)])
+    found = text_to_mask.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
+    prompts, points = text_to_mask.label_prompts(found, frame=frame, options=OPTIONS, mask_side=16)
+    low_res = np.ones((2, 1, 16, 16), np.float32)
+    for weight, inside, padding in ((0.0, [1, 1], [1, 1]), (0.5, [3, -4], [-4, -4])):
+        drafts = text_to_mask.refined(
+            low_res,
+            np.zeros((2, 1), np.float32),
+            prompts=prompts,
+            points=points,
+            frame=frame,
+            map_weight=weight,
         )
-        hits += int(point[0, 0] < 32)
-    assert 0.68 < hits / 400 < 0.82  # 0.9 / (0.9 + 0.3)
-
-
-def test_points_depend_on_seed_and_label() -> None:
-    frame, score_map = Frame.fit(64, 64, resolution=64), np.ones((SIDE, SIDE), np.float32)
-
-    def draw(label: str, seed: int) -> list[list[float]]:
-        return text_to_mask.sample_points(
-            score_map, frame=frame, label=label, count=3, threshold=0.5, seed=seed
-        ).tolist()
-
-    assert draw("dog", 0) == draw("dog", 0)
-    assert draw("dog", 0) != draw("dog", 1)
-    assert draw("dog", 0) != draw("cat", 0)
+        assert drafts.low_res[:, 0, 0].tolist() == inside
+        assert drafts.low_res[:, 15, 0].tolist() == padding
 
 
 def test_presence_ignores_the_padding() -> None:
@@ -234,9 +236,6 @@ def test_padding_takes_the_edge_of_the_image() -> None:
         ({"mask_threshold": 1e39}, r"mask_threshold is 1e\+39; it must be finite"),
         ({"points_per_class": 0}, "points_per_class is 0"),
         ({"points_per_class": 2.5}, "points_per_class is 2.5; it must be a whole number"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": 1.5}, "seed is 1.5; it must be a whole number"),
-        ({"seed": "1"}, "seed is '1'; it must be a whole number"),
         ({"refine": "no"}, "refine is 'no'; it must be True or False"),
     ],
 )

@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -36,9 +37,14 @@ from training.thresholds import Answer, choose_head_only, choose_presence, fit_p
 
 CALIBRATION_NAME = "calibration.json"
 NEED_MASKS = ("mask_threshold_score", "head_only_threshold")
-"""The thresholds that pictures without masks leave at their defaults."""
+"""The thresholds that pictures without masks leave at their defaults; `map_weight` at 0, too."""
 
-_POINT_LEVELS = (0.05, 0.15, 0.3, 0.5, 0.7)
+_TRIED = {
+    "mask_threshold_score": (0.05, 0.15, 0.3, 0.5, 0.7),
+    "map_weight": (0.0, 0.125, 0.25, 0.5, 1.0),
+}
+"""What is chosen by the masks that both heads draw, one after the other."""
+
 _DOING = "calibrating"
 
 
@@ -71,7 +77,7 @@ def calibrate_on_scenes(
     Args:
         checkpoint: the model.
         corpus: of the training split.
-        scenes: how many to ask; a third of them, asked again, chooses the threshold for points.
+        scenes: how many to ask; a third of them, asked twice more, chooses how masks are refined.
         seed: of the scenes.
         most_false: as of `choose_presence`.
         on_progress: told how many were asked.
@@ -98,7 +104,7 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration"; all are asked twice.
+        photographs: of the split "calibration"; all are asked three times.
         most_false: as of `choose_presence`.
         broken: counts the pictures that cannot be read, by kind.
         on_progress: told how many were asked.
@@ -176,10 +182,6 @@ def _calibrated(
     return SamClip(trial, stored_labels=stored)
 
 
-def _with_points_above(calibration: Calibration, level: float) -> Calibration:
-    return calibration.model_copy(update={"mask_threshold_score": level})
-
-
 def _calibrate(
     checkpoint: Checkpoint,
     ask: Callable[[SamClip], Iterable[AskedPicture]],
@@ -189,31 +191,33 @@ def _calibrate(
     most_false: float | None,
     on_progress: OnProgress,
 ) -> Calibration:
-    """Asks pictures, `count` at most, for scores and thresholds, and the first of them `again`."""
+    """Asks pictures, `count` at most, for scores and thresholds; the first `again`, twice more."""
+    whole = count + len(_TRIED) * again
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder)
         answers: list[Answer] = []
         with _calibrated(checkpoint, UNCALIBRATED, labels=labels) as model:
             for done, asked in enumerate(ask(model)):
-                on_progress(_DOING, done, count + again)
+                on_progress(_DOING, done, whole)
                 answers += _answers(model, asked)
         if not any(each.present for each in answers):
             raise TrainingError(f"of {count} pictures to calibrate on, none shows what to ask for")
         calibration = _choose(answers, most_false=most_false)
-        models = {
-            level: _calibrated(checkpoint, _with_points_above(calibration, level), labels=labels)
-            for level in _POINT_LEVELS
-        }
-        ious: dict[float, list[float]] = {level: [] for level in _POINT_LEVELS}
-        asker = models[_POINT_LEVELS[0]]
-        for done, asked in enumerate(islice(ask(asker), again)):
-            on_progress(_DOING, count + done, count + again)
-            image = asker.encode_image(asked.image)
-            for level, model in models.items():
-                ious[level] += _refined_ious(model, image, asked)
-    on_progress(_DOING, count + again, count + again)
-    means = {level: float(np.mean(found)) if found else 0.0 for level, found in ious.items()}
-    return _with_points_above(calibration, max(means, key=lambda level: means[level]))
+        asker = partial(_calibrated, checkpoint, labels=labels)
+        chosen = calibration.model_dump()
+        for turn, (name, values) in enumerate(_TRIED.items()):
+            trials = [Calibration(**chosen | {name: value}) for value in values]
+            models = [asker(trial) for trial in trials]
+            ious: list[list[float]] = [[] for _ in models]
+            for done, asked in enumerate(islice(ask(models[0]), again)):
+                on_progress(_DOING, count + turn * again + done, whole)
+                image = models[0].encode_image(asked.image)
+                for found, model in zip(ious, models, strict=True):
+                    found += _refined_ious(model, image, asked)
+            means = [float(np.mean(found)) if found else 0.0 for found in ious]
+            chosen[name] = values[int(np.argmax(means))]
+    on_progress(_DOING, whole, whole)
+    return Calibration(**chosen)
 
 
 def _choose(answers: list[Answer], *, most_false: float | None) -> Calibration:

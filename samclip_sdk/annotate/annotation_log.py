@@ -46,7 +46,6 @@ class AnnotationSettings(Record):
     mask_threshold: float
     points_per_class: int
     refine: bool
-    seed: int
 
 
 class AnnotationLog:

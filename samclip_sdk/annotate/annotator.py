@@ -36,14 +36,13 @@ class Annotator:
         mask_threshold: the logit a pixel must exceed.
         points_per_class: how many points the mask decoder is given for a label, at most.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
-        seed: of the draw of points.
 
     Attributes:
         settings: all that an answer depends on, besides the picture.
 
     Raises:
         TextError: no label, an empty one, or one twice.
-        PromptError: a threshold, number of points or seed that cannot be.
+        PromptError: a threshold or number of points that cannot be.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Annotator:
         mask_threshold: float | None = None,
         points_per_class: int = 3,
         refine: bool = True,
-        seed: int = 0,
     ) -> None:
         options = Options.from_manifest(
             model.manifest,
@@ -63,7 +61,6 @@ class Annotator:
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
-            seed=seed,
         )
         self._model = model
         self.settings = AnnotationSettings(
@@ -77,7 +74,6 @@ class Annotator:
             mask_threshold=options.mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
-            seed=seed,
         )
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
@@ -108,7 +104,6 @@ class Annotator:
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             refine=settings.refine,
-            seed=settings.seed,
         )
         height, width = result.class_map.shape
         annotations = [

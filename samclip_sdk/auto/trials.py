@@ -116,7 +116,7 @@ def _median_ms(engine: Engine, *, seconds: float) -> float:
     """Times passes of what a user asks for: encode a picture, find labels in it."""
     manifest = engine.manifest
     options = Options.from_manifest(
-        manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True, seed=0
+        manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True
     )
     # Noise: what is in the picture, or meant by the texts, does not matter to the time.
     generator = np.random.default_rng(0)

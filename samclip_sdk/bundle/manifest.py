@@ -81,6 +81,9 @@ class Calibration(Record):
     mask_threshold_score: Probability = Field(description="above it, a patch may give a point")
     presence_threshold: Probability = Field(description="below it, a label is absent")
     head_only_threshold: Probability = Field(description="the CLIP head's own masks, refine=False")
+    map_weight: float = Field(
+        default=0.0, ge=0, description="of the scores, added to the mask decoder's logits"
+    )
 
 
 UNCALIBRATED = Calibration(

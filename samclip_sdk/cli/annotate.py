@@ -77,7 +77,6 @@ def annotate(
                 mask_threshold=asked.mask_threshold,
                 points_per_class=asked.points_per_class,
                 refine=asked.refine,
-                seed=asked.seed,
             )
             report = annotate_folder(
                 annotator,

@@ -113,7 +113,6 @@ class TextOptions:
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
-    seed: Annotated[int, typer.Option(min=0, help="of the draw of points")] = 0
 
 
 @dataclass(frozen=True)

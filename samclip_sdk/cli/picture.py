@@ -158,7 +158,6 @@ def text(
                     mask_threshold=asked.mask_threshold,
                     points_per_class=asked.points_per_class,
                     refine=asked.refine,
-                    seed=asked.seed,
                 )
         _save(result, output)
     if isinstance(result, Instances):

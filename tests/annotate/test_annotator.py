@@ -139,13 +139,13 @@ def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
 def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     labels, output = tmp_path / "labels.txt", tmp_path / "out.json"
     labels.write_text("\ufeff dog \n\nfire, water\ncat", encoding="utf-8")
-    options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine", "--seed", "3")
+    options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine")
     answer(
         folder, "--labels-file", labels, "-o", output, *options, "--readers", "1", "--threads", "1"
     )
     info = coco(output)["info"]
     assert info["labels"] == ["dog", "fire, water", "cat"]
-    assert (info["threshold"], info["mask_threshold"], info["seed"]) == (0.25, -1.5, 3)
+    assert (info["threshold"], info["mask_threshold"]) == (0.25, -1.5)
     assert info["refine"] is False
 
 
@@ -505,7 +505,7 @@ def test_a_damaged_progress_file_is_refused(run: Callable[..., Any], tmp_path: P
     path.write_bytes(b"".join([b'{"other": 1}\n', first, *rest]))
     with pytest.raises(StorageError, match="is no progress file: "):
         run()
-    path.write_bytes(b"".join([header.replace(b'"seed"', b'"sown"'), first, *rest]))
+    path.write_bytes(b"".join([header.replace(b'"refine"', b'"reefed"'), first, *rest]))
     with pytest.raises(StorageError, match="no progress file of this version"):
         run()
     assert run(restart=True)[0].pictures == 5

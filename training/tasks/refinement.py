@@ -18,7 +18,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.image import Frame
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.prompts import text_prompts
-from samclip_sdk.text_to_mask import mask_prompt, sample_points
+from samclip_sdk.text_to_mask import best_points, mask_prompt
 from training.batches import PATCH_PX
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.losses import MultimaskLoss, mask_iou
@@ -167,18 +167,12 @@ class RefinementTask(Task):
             maps = disturbed(maps)
         points, masks = [], []
         frames = [_frame(mask, size) for mask in named["token_mask"].cpu().numpy()]
-        seeds = torch.randint(2**31, (len(maps),)).tolist()
+        counts = torch.randint(1, _MOST_POINTS + 1, (len(maps),)).tolist()
+        threshold = self.calibration.mask_threshold_score
         for place, score_map in enumerate(maps.float().cpu().numpy()):
             frame = frames[place // self.labels]
             points.append(
-                sample_points(
-                    score_map,
-                    frame=frame,
-                    label="",
-                    count=1 + seeds[place] % _MOST_POINTS,
-                    threshold=self.calibration.mask_threshold_score,
-                    seed=seeds[place],
-                )
+                best_points(score_map, frame=frame, count=counts[place], threshold=threshold)
             )
             masks.append(mask_prompt(score_map, frame=frame, side=coverage.shape[-1]))
         prompts = text_prompts(points, mask_input=np.stack(masks))

@@ -109,7 +109,6 @@ def test_labels_are_asked_as_the_sdk_asks_them(student: SamClipModel) -> None:
     )
     prompts, _ = label_prompts(
         FoundLabels(maps, np.ones(LABELS, np.float32), np.arange(LABELS, dtype=np.int32)),
-        labels=("",) * LABELS,
         frame=frame,
         options=Options(
             presence_threshold=0.0,
@@ -117,7 +116,6 @@ def test_labels_are_asked_as_the_sdk_asks_them(student: SamClipModel) -> None:
             mask_threshold=0.0,
             points_per_class=3,
             refine=True,
-            seed=0,
         ),
         mask_side=4 * GRID,
     )
