@@ -25,7 +25,7 @@ from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.text.stored_labels import StoredLabels
-from samclip_sdk.text_to_mask import covered_cells
+from samclip_sdk.text_to_mask import covered_cells, sigmoid
 from training.asked_pictures import AskedPicture, ask_scenes
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
@@ -104,7 +104,7 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration"; all are asked three times.
+        photographs: of the split "calibration"; all are asked four times.
         most_false: as of `choose_presence`.
         broken: counts the pictures that cannot be read, by kind.
         on_progress: told how many were asked.
@@ -162,7 +162,7 @@ def calibrate_on_captions(
             "scale": scale,
             "bias": bias,
             "presence_threshold": choose_presence(
-                highest, shown, scale=scale, bias=bias, most_false=most_false
+                sigmoid(scale * (highest - bias)), shown, most_false=most_false
             ),
         }
     )
@@ -191,8 +191,8 @@ def _calibrate(
     most_false: float | None,
     on_progress: OnProgress,
 ) -> Calibration:
-    """Asks pictures, `count` at most, for scores and thresholds; the first `again`, twice more."""
-    whole = count + len(_TRIED) * again
+    """Asks pictures, `count` at most, twice, and the first `again` for what is in `_TRIED`."""
+    whole = 2 * count + len(_TRIED) * again
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder)
         answers: list[Answer] = []
@@ -202,9 +202,8 @@ def _calibrate(
                 answers += _answers(model, asked)
         if not any(each.present for each in answers):
             raise TrainingError(f"of {count} pictures to calibrate on, none shows what to ask for")
-        calibration = _choose(answers, most_false=most_false)
+        chosen = _choose(answers)
         asker = partial(_calibrated, checkpoint, labels=labels)
-        chosen = calibration.model_dump()
         for turn, (name, values) in enumerate(_TRIED.items()):
             trials = [Calibration(**chosen | {name: value}) for value in values]
             models = [asker(trial) for trial in trials]
@@ -216,26 +215,23 @@ def _calibrate(
                     found += _refined_ious(model, image, asked)
             means = [float(np.mean(found)) if found else 0.0 for found in ious]
             chosen[name] = values[int(np.argmax(means))]
+        found = []
+        model = asker(Calibration(**chosen))
+        for done, asked in enumerate(ask(model)):
+            on_progress(_DOING, whole - count + done, whole)
+            found += _odds(model, asked)
     on_progress(_DOING, whole, whole)
+    present = np.array([each.present for each in answers])
+    chosen["presence_threshold"] = choose_presence(np.array(found), present, most_false=most_false)
     return Calibration(**chosen)
 
 
-def _choose(answers: list[Answer], *, most_false: float | None) -> Calibration:
-    """Scores and thresholds by what the CLIP head says, all but the one for points."""
+def _choose(answers: list[Answer]) -> dict[str, float]:
+    """Scores, and the threshold of masks by the CLIP head alone; all else is not chosen yet."""
     scale, bias = fit_patches(answers)
-    return Calibration(
-        scale=scale,
-        bias=bias,
-        presence_threshold=choose_presence(
-            np.array([each.cosines.max() for each in answers]),
-            np.array([each.present for each in answers]),
-            scale=scale,
-            bias=bias,
-            most_false=most_false,
-        ),
-        head_only_threshold=choose_head_only(answers, scale=scale, bias=bias),
-        mask_threshold_score=UNCALIBRATED.mask_threshold_score,
-    )
+    head_only = choose_head_only(answers, scale=scale, bias=bias)
+    fitted = {"scale": scale, "bias": bias, "head_only_threshold": head_only}
+    return UNCALIBRATED.model_dump() | fitted
 
 
 def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
@@ -260,9 +256,16 @@ def _cosines(maps: np.ndarray) -> np.ndarray:
 
 
 def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) -> Iterator[float]:
-    """The IoU of each present label's mask, of those that are found, with both heads."""
+    """The IoU of both heads' mask of each present label, of those that score one half or more."""
     result = model.segment_text(image, asked.labels)
     for index in result.present_index.tolist():
         if index < len(asked.present):
             truth, mask = asked.masks[index], result.masks[index]
             yield float((mask & truth).sum() / (mask | truth).sum())
+
+
+def _odds(model: SamClip, asked: AskedPicture) -> Iterator[float]:
+    """The presence of each label; 0 where both heads draw an empty mask, which finds nothing."""
+    result = model.segment_text(asked.image, asked.labels, threshold=0.0)
+    for presence, mask in zip(result.presence.tolist(), result.masks, strict=True):
+        yield presence if mask.any() else 0.0

@@ -64,12 +64,7 @@ def fit_peaks(peaks: np.ndarray, present: np.ndarray) -> tuple[float, float]:
 
 
 def choose_presence(
-    peaks: np.ndarray,
-    present: np.ndarray,
-    *,
-    scale: float,
-    bias: float,
-    most_false: float | None = None,
+    odds: np.ndarray, present: np.ndarray, *, most_false: float | None = None
 ) -> float:
     """The threshold that finds most present labels, per present label or false alarm.
 
@@ -79,14 +74,11 @@ def choose_presence(
     no other.
 
     Args:
-        peaks: the highest cosine of each label, float32 [N].
+        odds: how likely each label is there, [N]; 0 for one that no threshold finds.
         present: whether its picture shows it, bool [N].
-        scale: of scores.
-        bias: of scores.
         most_false: 0..1, or None.
     """
-    odds = _sigmoid(scale * (peaks - bias))
-    # Thresholds between the peaks themselves: near 1 a fixed step would be too coarse.
+    # Thresholds between the odds themselves: near 1 a fixed step would be too coarse.
     levels = np.unique(odds.clip(1e-6, 1 - 1e-6))
     if most_false is not None:
         wrong = np.array([(~present & (odds >= level)).sum() for level in levels])
@@ -125,8 +117,3 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         theta -= np.linalg.solve(hessian, gradient)
     scale = float(max(theta[0], 1e-3))
     return scale, float(np.clip(-theta[1] / scale, -1, 1))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    odds: np.ndarray = 1 / (1 + np.exp(-x))
-    return odds

@@ -18,7 +18,11 @@ def peak(cosine: float, *, present: bool) -> Answer:
 def presence(answers: list[Answer]) -> float:
     peaks = np.array([each.cosines.max() for each in answers])
     present = np.array([each.present for each in answers])
-    return choose_presence(peaks, present, scale=20.0, bias=0.2)
+    return choose_presence(odds(peaks), present)
+
+
+def odds(peaks: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-20.0 * (peaks - 0.2)))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
@@ -91,13 +95,13 @@ def test_presence_finds_most_with_at_most_so_many_false(most_false: float, cosin
     """Absent labels peak at .40, .30, .20 and .05; with one of four let in, .35 is the lowest."""
     peaks = np.array([0.45, 0.35, 0.25, 0.15, 0.40, 0.30, 0.20, 0.05])
     present = np.arange(8) < 4
-    found = choose_presence(peaks, present, scale=20.0, bias=0.2, most_false=most_false)
+    found = choose_presence(odds(peaks), present, most_false=most_false)
     assert found == pytest.approx(1 / (1 + np.exp(-20 * (cosine - 0.2))))
 
 
 def test_presence_finds_nothing_where_an_absent_label_is_surest() -> None:
     peaks, present = np.array([0.3, 0.4]), np.array([True, False])
-    assert choose_presence(peaks, present, scale=20.0, bias=0.2, most_false=0.1) == 1.0
+    assert choose_presence(odds(peaks), present, most_false=0.1) == 1.0
 
 
 def test_head_only_cuts_a_halo_off() -> None:
