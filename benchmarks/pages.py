@@ -45,6 +45,7 @@ def render_pages(root: Path) -> dict[str, str]:
     cost = read_record(training_cost.TrainingCost, folder / "training_cost.json")
     encoders = read_record(encoder_cost.EncoderCosts, folder / "encoders.json")
     paper = read_record(Results, folder / "paper.json")
+    paper_photographs = read_record(Results, folder / "paper_photographs.json")
     quality = read_record(quality_record.Quality, folder / "quality.json")
     photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
     held_out = read_record(PhotographQuality, folder / "quality_held_out.json")
@@ -64,6 +65,7 @@ def render_pages(root: Path) -> dict[str, str]:
         f"{RECORDS}/training_cost.md": {"training_cost": training_cost.render(cost)},
         "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
+        "docs/results.md": _with_charts(paper_photographs),
     }
     for (card, source), own in zip(CARDS.items(), (drawn, summary), strict=True):
         tables[card] = tables[source] = own
@@ -73,6 +75,17 @@ def render_pages(root: Path) -> dict[str, str]:
     }
     schema = json.dumps(Speed.model_json_schema(), indent=1)
     return found | {f"{RECORDS}/speed.schema.json": f"{schema}\n"}
+
+
+def _with_charts(paper: Results) -> dict[str, str]:
+    """The tables of the page on photographs, each with its chart; lambdas are on the other page."""
+    tables = paper_report.render(paper)
+    del tables["lambdas"]
+    for name in paper_report.CHARTS:
+        if name in tables and getattr(paper, name) is not None:
+            words = name.replace("_", " ")
+            tables[name] += f"\n![{words}](benchmarks/images/photographs_{name}.png)\n"
+    return tables
 
 
 def stale_pages(root: Path) -> list[str]:
@@ -96,7 +109,9 @@ def write_pages(root: Path) -> Iterator[str]:
     files = {page: text.encode() for page, text in render_pages(root).items()}
     charts = {"speed": speed_report.draw_chart(read_record(Speed, folder / "speed.json"))}
     charts |= paper_report.draw_charts(read_record(Results, folder / "paper.json"))
-    files |= {f"{RECORDS}/images/{name}.png": drawn for name, drawn in charts.items()}
+    drawn = paper_report.draw_charts(read_record(Results, folder / "paper_photographs.json"))
+    charts |= {f"photographs_{name}": chart for name, chart in drawn.items()}
+    files |= {f"{RECORDS}/images/{name}.png": chart for name, chart in charts.items()}
     photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
     files[f"{RECORDS}/images/quality_photographs.svg"] = photographs_report.draw_curve(photographs)
     cards = {card: files.pop(card) for card in CARDS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,9 @@ from benchmarks.paper.report import render
 from benchmarks.record import read_record
 from benchmarks.report import join_tables
 
-TEACHERS = ("clip_teacher", "sam_teacher")
+if TYPE_CHECKING:
+    from benchmarks.paper.inputs import Stages
+
 PartName = Enum("PartName", {name: name for name in Results.model_fields}, type=str)
 
 
@@ -22,45 +24,59 @@ def paper(
     runs: Annotated[
         Path, typer.Option(help="RUNS/CONFIG: teachers and stages, as training left them")
     ] = Path("runs/tiny"),
+    photographs: Annotated[
+        Path | None,
+        typer.Option(help="ask the split val of the sets in this folder, not drawings"),
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="the run that ships, with --photographs; the last stage if not given"),
+    ] = None,
     only: Annotated[
         list[PartName] | None, typer.Option(help="measure this part; may be given again")
     ] = None,
-    pictures: Annotated[int, typer.Option(help="composed single objects", min=1)] = 500,
-    scenes: Annotated[int, typer.Option(help="composed scenes", min=1)] = 150,
+    pictures: Annotated[int, typer.Option(help="pictures that are named, at most", min=1)] = 500,
+    scenes: Annotated[int, typer.Option(help="pictures with masks, at most", min=1)] = 150,
     steps: Annotated[int, typer.Option(help="of wise_ft's and lambdas' trainings", min=1)] = 200,
     seed: Seed = 0,
     output: Output = None,
     write: Write = False,
 ) -> None:
-    """Reproduces the paper's tables on a small scale, on drawings that no training saw.
+    """Reproduces the paper's tables on a small scale, on pictures that no training saw.
 
-    Each part is stored in the record as soon as it is done, in place of an older one of it.
+    These are composed drawings, or photographs. Each part is stored in the record as soon as it is
+    done, in place of an older one of it.
     """
-    with measurement("paper", output=output, write=write) as measured:
+    record = "paper" if photographs is None else "paper_photographs"
+    with measurement(record, output=output, write=write) as measured:
         # Only here: they need torch, which the other commands do without.
-        from benchmarks.paper import probing, short_trainings, text_to_mask, zero_shot
-        from benchmarks.paper.inputs import open_inputs
+        from benchmarks.paper.composed import open_drawings
+        from benchmarks.paper.inputs import DRAWINGS, photograph_stages
+        from benchmarks.paper.photographed import open_photographs
         from training.inputs import check_trained
 
-        measures = {
-            "teachers": (zero_shot.measure_teachers, "stage3"),
-            "text_to_mask": (text_to_mask.measure_text_to_mask, "stage3"),
-            "probing": (probing.measure_probing, "stage3"),
-            "resolutions": (zero_shot.measure_resolutions, "stage2", "stage3"),
-            "wise_ft": (short_trainings.measure_wise_ft, "stage1", "stage3"),
-            "lambdas": (short_trainings.measure_lambdas, "stage1"),
-        }
+        drawn = photographs is None
+        if drawn and student is not None:
+            raise ValueError("--student goes with --photographs: of drawings it is stage3")
+        stages = DRAWINGS if drawn else photograph_stages(runs, student=student)
+        measures = _measures(stages, drawn=drawn)
         place = measured.place
         # Hours of measuring must not end at a file that is none.
         found = read_record(Results, place) if place.exists() else Results()
-        names = [name.value for name in PartName if only is None or name in only]
+        names = [each.value for each in only] if only else list(measures)
+        if missing := set(names) - set(measures):
+            raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
         for name in names:
-            for folder in (*TEACHERS, *measures[name][1:]):
+            for folder in (*stages.teachers, *measures[name][1:]):
                 check_trained(runs / folder)
-        inputs = open_inputs(runs, pictures=pictures, scenes=scenes, steps=steps, seed=seed)
+        if photographs is None:
+            inputs = open_drawings(runs, pictures=pictures, scenes=scenes, steps=steps, seed=seed)
+        else:
+            asked = {"pictures": pictures, "scenes": scenes, "seed": seed}
+            inputs = open_photographs(runs, root=photographs, student=student, **asked)
         for name in names:
-            measure, *stages = measures[name]
-            weights, figures = inputs.weights((*TEACHERS, *stages)), measure(inputs)
+            measure, *students = measures[name]
+            weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
             part = Part[type(figures)](
                 **measured.run(),
                 settings=inputs.settings,
@@ -70,3 +86,22 @@ def paper(
             found = store_part(place, name, part)
             typer.echo(f"{name}: stored in {place}", err=True)
         measured.finish(found, join_tables(render(found)))
+
+
+def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
+    """Part -> what measures it, and the students that it needs."""
+    from benchmarks.paper import averaging, probing, short_trainings, text_to_mask, zero_shot
+
+    shipped = stages.shipped
+    found: dict[str, Any] = {
+        "teachers": (zero_shot.measure_teachers, shipped),
+        "text_to_mask": (text_to_mask.measure_text_to_mask, shipped),
+        "probing": (probing.measure_probing, shipped),
+        "resolutions": (zero_shot.measure_resolutions, *stages.students),
+    }
+    if not drawn:
+        return found | {"wise_ft": (averaging.measure_backbones, shipped)}
+    return found | {
+        "wise_ft": (short_trainings.measure_wise_ft, "stage1", shipped),
+        "lambdas": (short_trainings.measure_lambdas, "stage1"),
+    }

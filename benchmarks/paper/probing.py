@@ -1,14 +1,15 @@
 """Linear probes of three frozen backbones (paper, section 4.3: tables 3 and 4, figure 4).
 
 A probe is a multinomial logistic regression on standardised features. It is trained on pictures and
-scenes of training drawings, and tested on held-out drawings. The backbones have seen the training
-drawings before; the probes' test is of none.
+scenes of the training split, and tested on held-out ones. The backbones have seen the training
+split before; the probes' test is of none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -17,17 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.probe_data import ProbeData
 from benchmarks.paper.record import Probe, Probing
-from benchmarks.paper.zero_shot import accuracy
-from benchmarks.quality.drawings import Drawings, Picture
+from benchmarks.quality.drawings import Picture
 from benchmarks.quality.scores import Confusion, mean_iou
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox
 from training.composed.scenes import Scene
+from training.teachers.classifier_clip import ClassifierClip
 
-_TRAIN_PICTURES = 6  # for each picture that is tested
-_TRAIN_SCENES = 4
-_PATCHES = 40_000  # that a segmentation probe is trained on, at most
 _STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)  # of the L2 penalty, to choose from
 _ITERATIONS = 200  # of L-BFGS
 _BATCH = 16  # pictures
@@ -48,18 +47,21 @@ class Backbone:
     def pooled(self, images: Iterable[np.ndarray]) -> Tensor:
         """The mean and the maximum over the map of each picture, uint8 [S,S,3]: [N,2D]."""
         maps = self._maps(images, resolution=self.classification_px)
-        return torch.cat([maps.mean(dim=(-2, -1)), maps.amax(dim=(-2, -1))], dim=1)
+        both = ((each.mean(dim=(-2, -1)), each.amax(dim=(-2, -1))) for each in maps)
+        return torch.cat([torch.cat(pooled, dim=1) for pooled in both])
 
     def patches(self, images: Iterable[np.ndarray]) -> Tensor:
         """The map of each picture, uint8 [S,S,3], channels last: [N,g,g,D]."""
-        return self._maps(images, resolution=self.segmentation_px).permute(0, 2, 3, 1)
+        maps = torch.cat(list(self._maps(images, resolution=self.segmentation_px)))
+        return maps.permute(0, 2, 3, 1)
 
-    @torch.inference_mode()
-    def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Tensor:
+    def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Iterator[Tensor]:
         # As the public API resizes them; a square one has no padding.
         sized = (letterbox(each, resolution=resolution, pad_colour=PAD_COLOUR) for each in images)
-        pictures = torch.from_numpy(np.concatenate([square for square, _ in sized]))
-        return torch.cat([self.encode(batch).float() for batch in pictures.split(_BATCH)])
+        squares = (square for square, _ in sized)
+        while batch := list(islice(squares, _BATCH)):
+            with torch.inference_mode():
+                yield self.encode(torch.from_numpy(np.concatenate(batch))).float()
 
 
 def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
@@ -70,53 +72,26 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     the neck, which the CLIP head reads too, of CLIP the last map before it is pooled.
     """
     large, clip = inputs.pair.model.segmentation_resolution, inputs.pair.clip
-    sam, student = inputs.pair.sam.image_encoder, inputs.student("stage3").image_encoder
+    sam, student = inputs.pair.sam.image_encoder, inputs.student().image_encoder
+
+    def last_map(images: Tensor) -> Tensor:
+        if isinstance(clip, ClassifierClip):
+            return clip.head.features(clip.see(images))
+        return clip.visual.forward_features(clip.normalise(images))
+
     return (
         Backbone("sam_teacher", lambda images: sam(images)[0], large, large),
-        Backbone(
-            "clip_teacher",
-            lambda images: clip.visual.forward_features(clip.normalise(images)),
-            clip.resolution,
-            large,
-        ),
+        Backbone("clip_teacher", last_map, clip.resolution, large),
         Backbone("student", lambda images: student(images)[0], large, large),
     )
 
 
-@dataclass(frozen=True)
-class ProbeData:
-    """Pictures and scenes in memory, the same for each backbone.
-
-    Pictures are to train on and to choose by, scenes to train on, to choose by and to test.
-    `background` is the class of a pixel that is of no object; nouns come before it. The seed is of
-    the draw of patches.
-    """
-
-    heldout: Drawings
-    pictures: tuple[Sequence[Picture], Sequence[Picture]]
-    scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
-    background: int
-    seed: int
-
-
 def measure_probing(inputs: Inputs) -> Probing:
     """Trains and tests a classification and a segmentation probe on each backbone."""
-    asked = inputs.settings
-    more = {"pictures": _TRAIN_PICTURES * asked.pictures, "scenes": _TRAIN_SCENES * asked.scenes}
-    train, validation = inputs.training(**more)
-    heldout = inputs.heldout
-    data = ProbeData(
-        heldout=heldout,
-        pictures=(list(train.composed()), list(validation.composed())),
-        scenes=tuple(
-            [scene for scene, _ in each.scenes()] for each in (train, validation, heldout)
-        ),
-        background=len(heldout.nouns),
-        seed=asked.seed,
-    )
+    data = inputs.asked.probe_data()
     return Probing(
-        train_pictures=more["pictures"],
-        train_scenes=more["scenes"],
+        train_pictures=len(data.pictures[0]),
+        train_scenes=len(data.scenes[0]),
         probes=tuple(_probe(backbone, data) for backbone in open_backbones(inputs)),
     )
 
@@ -132,10 +107,8 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
         classification_px=backbone.classification_px,
         classification_width=len(classifier.weight),
         classification_l2=classifier.l2,
-        accuracy=accuracy(
-            lambda images: classifier(backbone.pooled(images)).numpy(),
-            data.heldout,
-            name=f"probe, {backbone.name}",
+        accuracy=data.test(
+            lambda images: classifier(backbone.pooled(images)).numpy(), f"probe, {backbone.name}"
         ),
         segmentation_px=backbone.segmentation_px,
         segmentation_width=len(segmenter.weight),
@@ -147,22 +120,34 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
 
 
 def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
-    """A probe of pooled features; the penalty is the best on pictures of other drawings."""
+    """A probe of pooled features; the penalty is the best on other pictures."""
     train, validation = data.pictures
-    features = backbone.pooled(each.image for each in validation)
-    truth = torch.tensor([each.label for each in validation])
+    features, truth = _pooled(backbone, validation)
 
     def judge(probe: LinearProbe) -> float:
         return float((probe(features).argmax(dim=1) == truth).float().mean())
 
-    targets = F.one_hot(torch.tensor([each.label for each in train]), data.background).float()
-    return fit_best(backbone.pooled(each.image for each in train), targets, judge=judge)
+    seen, labels = _pooled(backbone, train)
+    return fit_best(seen, F.one_hot(labels, data.labels).float(), judge=judge)
+
+
+def _pooled(backbone: Backbone, pictures: Iterable[Picture]) -> tuple[Tensor, Tensor]:
+    """Pooled features [N,2D] and labels int64 [N] of pictures, each of which is read once."""
+    labels: list[int] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for each in pictures:
+            labels.append(each.label)
+            yield each.image
+
+    features = backbone.pooled(images())
+    return features, torch.tensor(labels)
 
 
 def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
     """A probe of a patch's features, for the classes of the patch's pixels.
 
-    The penalty is the best on scenes of other drawings.
+    The penalty is the best on other scenes.
     """
     train, validation, _ = data.scenes
     validation_maps = backbone.patches(scene.image for scene in validation)
@@ -172,7 +157,7 @@ def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
     shares = torch.stack([label_shares(each, classes=classes, grid=grid) for each in truth])
     features, shares = features.flatten(0, 2), shares.flatten(0, 2)
     generator = torch.Generator().manual_seed(data.seed)
-    chosen = torch.randperm(len(features), generator=generator)[:_PATCHES]
+    chosen = torch.randperm(len(features), generator=generator)[: data.patches]
 
     def judge(probe: LinearProbe) -> float:
         return mean_iou(
@@ -195,8 +180,8 @@ def class_ious(
 ) -> list[float | None]:
     """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
-    Logits are upscaled, bilinear, before a pixel takes its highest. A noun that the photo behind
-    may show without a mask is no answer in that scene. None is of a class that is in no scene and
+    Logits are upscaled, bilinear, before a pixel takes its highest. A noun that the picture may
+    show without a mask is no answer in that scene. None is of a class that is in no scene and
     was never answered.
     """
     confusion = Confusion(background + 1)

@@ -1,4 +1,7 @@
-"""The record of the reproduction: one part for each thing that the paper shows."""
+"""The record of the reproduction: one part for each thing that the paper shows.
+
+There are two: paper.json is of drawings, paper_photographs.json of photographs.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,37 @@ class PaperSettings(Settings):
     steps: int = Field(gt=0)
 
 
-class Accuracy(Record):
-    """Zero-shot or probed top-1 and top-5, of `labels` nouns, on held-out drawings."""
+class PhotographSettings(Record):
+    """What was asked of photographs of the split "val": so many of each kind at most.
+
+    Of the `sets`, `complete` label everything. `pictures` are those that are named, `scenes` those
+    with masks.
+    """
+
+    sets: int
+    complete: int
+    pictures: int = Field(gt=0)
+    scenes: int = Field(gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class TopK(Record):
+    """Zero-shot or probed top-1 and top-5, of `labels` names.
+
+    `pictures` is null where it was not kept.
+    """
 
     labels: int
-    clean_top1: Share
-    clean_top5: Share
-    composed_top1: Share
-    composed_top5: Share
+    pictures: int | None = None
+    top1: Share
+    top5: Share
+
+
+Kind = Literal["composed", "clean", "all_names", "imagenet", "probed"]
+"""What is named. Drawings: one composed object, or a cut-out over plain grey. Photographs: among
+the names of all sets, among ImageNet's, or among the names that a probe was trained on."""
+
+Accuracy = dict[Kind, TopK]
 
 
 class Teachers(Record):
@@ -70,7 +96,8 @@ class Method(Record):
 class TextToMasks(Record):
     """One model with two heads, and two models in a row (tables 2, 5 and 7).
 
-    The two thresholds of `everything` are the best on `tuning_scenes` scenes of training drawings.
+    The two thresholds of `everything` are the best on `tuning_scenes` pictures that are not
+    measured.
     """
 
     everything: Everything
@@ -81,8 +108,9 @@ class TextToMasks(Record):
 class Probe(Record):
     """Linear probes on one frozen backbone (tables 3 and 4, figure 4).
 
-    `l2` of each probe is the best on training drawings that it did not see. `grid` is the side of
-    the backbone's feature map in segmentation, `miou` over nouns and background.
+    `l2` of each probe is the best on pictures that it was not trained on and that are not measured.
+    `grid` is the side of the backbone's feature map in segmentation, `miou` over nouns and
+    background, which is all that is none of the nouns.
     """
 
     backbone: Literal["sam_teacher", "clip_teacher", "student"]
@@ -109,13 +137,13 @@ class Probing(Record):
 class AtResolution(Record):
     """The student after a stage, seeing pictures at one resolution."""
 
-    stage: Literal["stage2", "stage3"]
+    stage: str
     resolution_px: int
     accuracy: Accuracy
 
 
 class Resolutions(Record):
-    """Zero-shot classification by resolution, before and after stage 3 (table 6)."""
+    """Zero-shot classification by resolution, after several stages (table 6)."""
 
     rows: tuple[AtResolution, ...]
 
@@ -128,7 +156,7 @@ class TradeOff(Record):
 
 
 class AtAlpha(TradeOff):
-    """Weights `alpha` of the way from SAM's encoder to the one distilled from CLIP alone."""
+    """Weights `alpha` of the way from SAM's encoder to one that CLIP alone made."""
 
     alpha: Share
 
@@ -137,13 +165,14 @@ class WiseFt(Record):
     """Interpolated weights, and the joint model beside them (appendix D, figure 8).
 
     `training` is the settings of the distillation from CLIP alone. Both go on from stage 1, the
-    joint model for `joint_steps`.
+    joint model for `joint_steps`. Both are null where the CLIP teacher has an encoder of the same
+    kind as SAM's, which no training need make.
     """
 
-    training: dict[str, JsonValue]
+    training: dict[str, JsonValue] | None = None
     points: tuple[AtAlpha, ...]
     joint: TradeOff
-    joint_steps: int
+    joint_steps: int | None = None
 
 
 class AtLambda(TradeOff):
@@ -162,13 +191,13 @@ class Lambdas(Record):
 class Part(Run, Generic[Figures]):
     """How a part was measured: `weights` holds the first 16 digits of the sha256 of each."""
 
-    settings: PaperSettings
+    settings: PaperSettings | PhotographSettings
     weights: dict[str, str]
     figures: Figures
 
 
 class Results(Record):
-    """The whole of paper.json; a part that was not measured yet is null."""
+    """The whole of a record of these; a part that was not measured yet is null."""
 
     teachers: Part[Teachers] | None = None
     text_to_mask: Part[TextToMasks] | None = None

@@ -1,4 +1,4 @@
-"""paper.json as Markdown tables and as charts.
+"""paper.json and paper_photographs.json as Markdown tables and as charts.
 
 They are of ours alone: the paper's numbers are in the page's own text.
 """
@@ -31,6 +31,18 @@ _METHODS = {
     "clip_head": "one model, CLIP head alone",
     "both_heads": "one model, both heads",
 }
+_KINDS: dict[record.Kind, tuple[str, str]] = {
+    "composed": ("composed pictures", "composed"),
+    "clean": ("cut-outs over plain grey", "plain grey"),
+    "all_names": ("the sets' names", "the sets' names"),
+    "imagenet": ("ImageNet's names", "ImageNet's names"),
+    "probed": ("the probe's names", "the probe's names"),
+}
+"""What is named -> in words of a row, and in those of a head of a column."""
+
+CHARTS = ("text_to_mask", "probing", "resolutions", "wise_ft", "lambdas")
+"""The parts that have a chart."""
+
 _BACKBONES = {"sam_teacher": "SAM teacher", "clip_teacher": "CLIP teacher", "student": "student"}
 
 
@@ -53,24 +65,41 @@ def render(results: record.Results) -> dict[str, str]:
 
 
 def _teachers(figures: record.Teachers) -> str:
-    pairs = {
-        "top-1, composed pictures": ("accuracy", "composed_top1"),
-        "top-5, composed pictures": ("accuracy", "composed_top5"),
-        "top-1, cut-outs over plain grey": ("accuracy", "clean_top1"),
-        "top-5, cut-outs over plain grey": ("accuracy", "clean_top5"),
-        "mIoU, one box": ("prompts", "box"),
-        "mIoU, one point": ("prompts", "point"),
-        "mIoU, one point, best of three": ("prompts", "point_best"),
-    }
-    rows = []
-    for words, (skill, name) in pairs.items():
-        whose = figures.clip_teacher if skill == "accuracy" else figures.sam_teacher
-        before, after = getattr(whose, name), getattr(getattr(figures, f"student_{skill}"), name)
-        kept = f"{after / before:.1%}" if before else NONE
-        rows.append([words, percent(before), percent(after), kept])
-    labels, objects = figures.clip_teacher.labels, figures.sam_teacher.objects
-    note = f"Zero-shot, {labels} nouns; {objects} objects."
+    pairs: dict[str, tuple[float, float]] = {}
+    asked = []
+    for kind, before in _in_order(figures.clip_teacher):
+        after, words = figures.student_accuracy[kind], _KINDS[kind][0]
+        pairs[f"top-1, {words}"] = (before.top1, after.top1)
+        pairs[f"top-5, {words}"] = (before.top5, after.top5)
+        pictures = "" if before.pictures is None else f" in {before.pictures} pictures"
+        asked.append(f"{words}: {before.labels} names{pictures}")
+    masks = {"box": "box", "point": "point", "point_best": "point, best of three"}
+    sam, student = figures.sam_teacher, figures.student_prompts
+    pairs |= {f"mIoU, one {words}": (getattr(sam, name), getattr(student, name))
+              for name, words in masks.items()}  # fmt: skip
+    rows = [
+        [words, percent(before), percent(after), f"{after / before:.1%}" if before else NONE]
+        for words, (before, after) in pairs.items()
+    ]
+    note = f"Zero-shot, {'; '.join(asked)}. Masks of {sam.objects} objects."
     return f"{table(('percent', 'its teacher', 'student', 'kept'), rows)}\n\n{note}"
+
+
+def _in_order(accuracy: record.Accuracy) -> list[tuple[record.Kind, record.TopK]]:
+    """What was named, in the order of `_KINDS`: the first is what charts show."""
+    return [(kind, accuracy[kind]) for kind in _KINDS if kind in accuracy]
+
+
+def _first(accuracy: record.Accuracy) -> record.TopK:
+    return _in_order(accuracy)[0][1]
+
+
+def _top1_heads(accuracy: record.Accuracy) -> list[str]:
+    return [f"top-1, {_KINDS[kind][1]}" for kind, _ in _in_order(accuracy)]
+
+
+def _top1(accuracy: record.Accuracy) -> list[str]:
+    return [percent(found.top1) for _, found in _in_order(accuracy)]
 
 
 def _text_to_mask(figures: record.TextToMasks) -> str:
@@ -83,41 +112,52 @@ def _text_to_mask(figures: record.TextToMasks) -> str:
             passes = f"{method.sam_passes:.0f} + {method.clip_passes:.1f}"
             rows.append([words, *shares, passes, f"{method.milliseconds:.0f}"])
     heads = ("percent", "mIoU", "present labels found", "absent labels with a mask")
-    costs = ("backbone passes, SAM's or the student's + CLIP's", "ms a scene")
+    costs = ("backbone passes, SAM's or the student's + CLIP's", "ms a picture")
     mode = figures.everything
     return (
         f"{table((*heads, *costs), rows)}\n\n"
         f"Everything-mode: {mode.points_per_side} x {mode.points_per_side} points, predicted IoU "
         f"from {mode.predicted_iou}, stability from {mode.stability}, boxes' IoU up to "
         f"{mode.nms_iou}. The two thresholds are the best of several, SAM's own among them, on "
-        f"{figures.tuning_scenes} scenes of training drawings."
+        f"{figures.tuning_scenes} pictures that are not among these."
     )
 
 
 def _probing(figures: record.Probing) -> str:
     rows = []
     for probe in figures.probes:
-        shares = (probe.accuracy.composed_top1, probe.accuracy.clean_top1, probe.miou)
-        cells = map(percent, (*shares, probe.background_iou))
+        cells = (*_top1(probe.accuracy), percent(probe.miou), percent(probe.background_iou))
         rows.append([_BACKBONES[probe.backbone], *cells, f"{probe.grid} x {probe.grid}"])
-    heads = ("percent", "top-1, composed", "top-1, plain grey", "mIoU, nouns and background")
+    accuracy = figures.probes[0].accuracy
+    heads = ("percent", *_top1_heads(accuracy), "mIoU, nouns and background")
     return (
         f"{table((*heads, 'IoU, background', 'feature map'), rows)}\n\nTrained on "
-        f"{figures.train_pictures} pictures and {figures.train_scenes} scenes."
+        f"{figures.train_pictures} pictures and {figures.train_scenes} scenes; "
+        f"{_first(accuracy).labels} names."
     )
 
 
 def _resolutions(figures: record.Resolutions) -> str:
+    # Cut-outs over plain grey are all alike in size, and left out.
+    kinds = [kind for kind, _ in _in_order(figures.rows[0].accuracy) if kind != "clean"]
+    several = len(kinds) > 1
     shares = {
-        (f"student after {row.stage}", row.resolution_px): percent(row.accuracy.composed_top1)
+        (
+            f"student after {row.stage}" + (f", {_KINDS[kind][1]}" if several else ""),
+            row.resolution_px,
+        ): percent(row.accuracy[kind].top1)
+        for kind in kinds
         for row in figures.rows
     }
-    return by_size("top-1, percent, composed pictures", shares, unit=" px")
+    head = "top-1, percent" if several else f"top-1, percent, {_KINDS[kinds[0]][0]}"
+    return by_size(head, shares, unit=" px")
 
 
 def _wise_ft(figures: record.WiseFt) -> str:
     points = [(f"alpha {point.alpha:.1f}", point) for point in figures.points]
-    joint = f"the joint model, {figures.joint_steps} steps from the same stage 1"
+    joint = "the joint model"
+    if figures.joint_steps is not None:
+        joint += f", {figures.joint_steps} steps from the same stage 1"
     return _trade_offs([*points, (joint, figures.joint)])
 
 
@@ -126,37 +166,56 @@ def _lambdas(figures: record.Lambdas) -> str:
 
 
 def _trade_offs(found: Iterable[tuple[str, record.TradeOff]]) -> str:
-    rows = []
+    rows, heads = [], []
     for words, each in found:
-        top1 = (each.accuracy.composed_top1, each.accuracy.clean_top1)
-        rows.append([words, *map(percent, (*top1, each.prompts.box, each.prompts.point))])
-    skills = ("top-1, composed", "top-1, plain grey", "mIoU, one box", "mIoU, one point")
-    return table(("percent", *skills), rows)
+        masks = (percent(each.prompts.box), percent(each.prompts.point))
+        rows.append([words, *_top1(each.accuracy), *masks])
+        heads = _top1_heads(each.accuracy)
+    return table(("percent", *heads, "mIoU, one box", "mIoU, one point"), rows)
 
 
 def _footnote(part: record.Part[Any]) -> str:
-    settings, environment = part.settings, part.environment
+    environment = part.environment
     weights = ", ".join(f"{name} {digest[:8]}" for name, digest in part.weights.items())
     minutes = NONE if part.seconds is None else f"{part.seconds / 60:.0f}"
-    steps = f", trainings of {settings.steps} steps" if hasattr(part.figures, "training") else ""
+    tools = ", ".join(
+        f"{name} {environment.versions[name]}"
+        for name in ("python", "torch")
+        if name in environment.versions
+    )
+    return (
+        f"{_asked(part)}; weights {weights}; {environment.cpu}, {tools}, "
+        f"{environment.date[:10]}, {minutes} minutes. Measured by `{environment.command}`."
+    )
+
+
+def _asked(part: record.Part[Any]) -> str:
+    settings = part.settings
+    if isinstance(settings, record.PhotographSettings):
+        return (
+            f"Up to {settings.pictures} named photographs and {settings.scenes} with masks, of "
+            f"{settings.sets} sets, {settings.complete} of which label everything, seed "
+            f"{settings.seed}"
+        )
+    trained = getattr(part.figures, "training", None) is not None
+    steps = f", trainings of {settings.steps} steps" if trained else ""
     return (
         f"{settings.pictures} composed pictures and {settings.scenes} scenes, {settings.size_px} "
-        f"px, seed {settings.seed}{steps}; weights {weights}; {environment.cpu}, "
-        f"{environment.date[:10]}, {minutes} minutes. Measured by `{environment.command}`."
+        f"px, seed {settings.seed}{steps}"
     )
 
 
 def draw_charts(results: record.Results) -> dict[str, bytes]:
     """Draws a chart for each part that has one and was measured: part -> PNG."""
-    charts: dict[str, tuple[int, Callable[[Any, Sequence[Axes]], None]]] = {
-        "text_to_mask": (2, _draw_text_to_mask),
-        "probing": (2, _draw_probing),
-        "resolutions": (1, _draw_resolutions),
-        "wise_ft": (2, _draw_wise_ft),
-        "lambdas": (1, _draw_lambdas),
-    }
+    draws: list[tuple[int, Callable[[Any, Sequence[Axes]], None]]] = [
+        (2, _draw_text_to_mask),
+        (2, _draw_probing),
+        (1, _draw_resolutions),
+        (2, _draw_wise_ft),
+        (1, _draw_lambdas),
+    ]
     found = {}
-    for name, (panels, draw) in charts.items():
+    for name, (panels, draw) in zip(CHARTS, draws, strict=True):
         if (part := getattr(results, name)) is not None:
             figure = new_figure(8, 3.6)
             share = name == "text_to_mask"
@@ -174,12 +233,12 @@ def _draw_text_to_mask(part: record.TextToMasks, panels: Sequence[Axes]) -> None
     quality.set_xlabel("mIoU, %")
     passes = [found[name].sam_passes + found[name].clip_passes for name in names]
     cost.barh(words, passes, color=GREY)
-    cost.set_xlabel("backbone passes a scene")
+    cost.set_xlabel("backbone passes a picture")
 
 
 def _draw_probing(part: record.Probing, panels: Sequence[Axes]) -> None:
     words = [_BACKBONES[probe.backbone] for probe in part.probes]
-    top1 = [100 * probe.accuracy.composed_top1 for probe in part.probes]
+    top1 = [100 * _first(probe.accuracy).top1 for probe in part.probes]
     panels[0].bar(words, top1, color=BLUE)
     panels[0].set_ylabel("linear probe, top-1, %")
     panels[1].bar(words, [100 * probe.miou for probe in part.probes], color=ORANGE)
@@ -187,10 +246,11 @@ def _draw_probing(part: record.Probing, panels: Sequence[Axes]) -> None:
 
 
 def _draw_resolutions(part: record.Resolutions, panels: Sequence[Axes]) -> None:
-    for stage, colour in (("stage2", GREY), ("stage3", BLUE)):
+    stages = list(dict.fromkeys(row.stage for row in part.rows))
+    for stage, colour in zip(stages[::-1], (BLUE, GREY, ORANGE)):  # noqa: B905, as many as there are
         own = [row for row in part.rows if row.stage == stage]
         sizes = [row.resolution_px for row in own]
-        shares = [100 * row.accuracy.composed_top1 for row in own]
+        shares = [100 * _first(row.accuracy).top1 for row in own]
         panels[0].plot(sizes, shares, marker="o", color=colour, label=f"after {stage}")
     panels[0].set_xlabel("input resolution, px")
     panels[0].set_ylabel(_TOP1)
@@ -201,19 +261,19 @@ def _draw_resolutions(part: record.Resolutions, panels: Sequence[Axes]) -> None:
 def _draw_wise_ft(part: record.WiseFt, panels: Sequence[Axes]) -> None:
     alphas, every = [point.alpha for point in part.points], (*part.points, part.joint)
     shares = {
-        _TOP1: [100 * each.accuracy.composed_top1 for each in every],
+        _TOP1: [100 * _first(each.accuracy).top1 for each in every],
         _BOX: [100 * each.prompts.box for each in every],
     }
     for axes, (words, (*values, together)) in zip(panels, shares.items(), strict=True):
         axes.plot(alphas, values, marker="o", color=BLUE, label="interpolated weights")
         axes.axhline(together, color=ORANGE, linestyle="--", label="joint model")
-        axes.set_xlabel("alpha: 0 is SAM, 1 distilled from CLIP alone")
+        axes.set_xlabel("alpha: 0 is SAM, 1 is CLIP")
         axes.set_ylabel(words)
     panels[0].legend(frameon=False)
 
 
 def _draw_lambdas(part: record.Lambdas, panels: Sequence[Axes]) -> None:
-    top1 = [100 * row.accuracy.composed_top1 for row in part.rows]
+    top1 = [100 * _first(row.accuracy).top1 for row in part.rows]
     box = [100 * row.prompts.box for row in part.rows]
     panels[0].plot(top1, box, color=GREY, marker="o", markerfacecolor=BLUE)
     for row, point in zip(part.rows, zip(top1, box, strict=True), strict=True):

@@ -1,8 +1,8 @@
 """What short distillations show: averaging weights instead, and the weight of SAM's loss.
 
 Averaging (appendix D, figure 8): SAM's image encoder is distilled from CLIP alone, which forgets
-SAM. Then every weight of it is moved back in steps, towards SAM's own. The CLIP head stays the
-distilled one, SAM's other parts are SAM's at every step.
+SAM. Then every weight of it is moved back in steps, towards SAM's own, as in `averaging`. The CLIP
+head stays the distilled one, SAM's other parts are SAM's at every step.
 
 The weight of SAM's loss, lambda: 1 forgets SAM, 100 hinders CLIP. The paper tried these three and
 chose 10 (appendix A).
@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from benchmarks.paper.averaging import measure_between
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.record import AtAlpha, AtLambda, Lambdas, WiseFt
+from benchmarks.paper.record import AtLambda, Lambdas, WiseFt
 from benchmarks.paper.zero_shot import trade_off
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
@@ -26,7 +26,6 @@ from training.config import DistillConfig
 from training.loop.train import build_fabric
 from training.stages import Stages
 
-ALPHAS = tuple(step / 10 for step in range(11))
 LAMBDAS = (1.0, 10.0, 100.0)
 
 
@@ -34,18 +33,14 @@ def measure_wise_ft(inputs: Inputs) -> WiseFt:
     """Distils from CLIP alone, then measures what is between that and SAM."""
     settings = clip_alone_settings(inputs)
     student = distill(inputs, settings, name="wise_ft")
-    start = dict(inputs.pair.sam.image_encoder.state_dict())
+    start = inputs.pair.sam.image_encoder.state_dict()
     end = {key: value.clone() for key, value in student.image_encoder.state_dict().items()}
-    points = []
-    for alpha in ALPHAS:
-        student.image_encoder.load_state_dict(interpolate(start, end, alpha=alpha))
-        found = trade_off(inputs, student, name=f"alpha {alpha:.1f}")
-        points.append(AtAlpha(alpha=alpha, **dict(found)))
+    shipped = inputs.stages.shipped
     return WiseFt(
         training=settings.model_dump(mode="json"),
-        points=tuple(points),
-        joint=trade_off(inputs, inputs.student("stage3"), name="joint model"),
-        joint_steps=steps_since_stage1(read_provenance(inputs.run / "stage3")),
+        points=measure_between(inputs, student, student.image_encoder, start=start, end=end),
+        joint=trade_off(inputs, inputs.student(), name="joint model"),
+        joint_steps=steps_since_stage1(read_provenance(inputs.run / shipped)),
     )
 
 
@@ -127,16 +122,3 @@ def steps_since_stage1(provenance: Mapping[str, Any]) -> int:
         steps += provenance["settings"]["optimisation"]["steps"]
         provenance = provenance["starts_from"]
     return steps
-
-
-def interpolate(
-    start: Mapping[str, Tensor], end: Mapping[str, Tensor], *, alpha: float
-) -> dict[str, Tensor]:
-    """Weights `alpha` of the way from one state to another: exactly those at 0 and at 1.
-
-    Raises:
-        ValueError: the two do not have the same tensors.
-    """
-    if start.keys() != end.keys():
-        raise ValueError("the two states are of different modules")
-    return {key: (1 - alpha) * value + alpha * end[key] for key, value in start.items()}

@@ -1,6 +1,6 @@
 """From texts to masks: one model with one head, with both, and two models in a row.
 
-The paper's tables 2, 5 and 7. All are asked the same questions about the same scenes. Two models
+The paper's tables 2, 5 and 7. All are asked the same questions about the same pictures. Two models
 are SAM in everything-mode, and CLIP for each of its segments (appendix C.1). The mode is that of
 segment-anything's automatic mask generator, over one grid of points and without crops. A segment is
 shown to CLIP as the box around it, made square, as the student's training shows it regions.
@@ -25,58 +25,53 @@ from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.quality.measure import HEADS, questions
+from benchmarks.progress import track
+from benchmarks.quality.measure import HEADS
 from benchmarks.quality.scores import TextTally
 from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
+from training.asked_pictures import AskedPicture
 from training.calibrate import CALIBRATION_NAME
-from training.composed.label_questions import Question
-from training.composed.scenes import Scene
 from training.teachers.captions import EMPTY_NAMES
 from training.teachers.small import ClipTeacher
 
-_PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3, 0.0)  # to choose from
-_STABILITIES = (0.95, 0.8, 0.6, 0.3, 0.0)
-_TUNING_SCENES = 30
-
+_PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
+_STABILITIES = (0.95, 0.8, 0.6, 0.3)
 Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 
 Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
-"""A method, the masks that it gave of a scene, and its cost: CLIP's passes, and milliseconds."""
+"""A method, the masks that it gave of a picture, and its cost: CLIP's passes, and milliseconds."""
 
 
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
-    """Asks each held-out scene for its own labels and for absent ones, in four ways.
+    """Asks each held-out picture for its own labels and for absent ones, in four ways.
 
     Raises:
         BundleError: the student is not calibrated, so that it cannot tell absent labels.
     """
-    drawings, teachers = inputs.heldout, inputs.teachers
-    classes, nothing = teachers.classes(drawings.nouns), teachers.classes(EMPTY_NAMES)
-    student = load_student(inputs.run / "stage3", nouns=drawings.nouns, classes=classes)
+    names, teachers = inputs.asked.names, inputs.teachers
+    classes, nothing = teachers.classes(names), teachers.classes(EMPTY_NAMES)
+    student = load_student(inputs.run / inputs.stages.shipped, nouns=names, classes=classes)
     two = TwoModels(teachers.sam, teachers.clip, settings=Everything())
-    bare = student.embed_text(list(drawings.nouns))
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
     costs: dict[Name, list[tuple[int, float]]] = defaultdict(list)
-    tuning, _ = inputs.training(pictures=1, scenes=_TUNING_SCENES)
-    asked_to_tune = questions(tuning, bare, shown="choosing thresholds")
-    everything = tune(two, asked_to_tune, classes=classes, nothing=nothing)
-    for scene, question in questions(drawings, bare, shown="text-to-mask: scenes"):
-        asked = [*question.present, *question.absent]
-        names = [drawings.nouns[noun] for noun in asked]
+    tuning = inputs.asked.tuning(student.embed_text)
+    everything = tune(two, tuning, classes=teachers.classes, nothing=nothing)
+    for asked in inputs.asked.questions(student.embed_text):
+        own = teachers.classes(asked.labels)
         for name, masks, cost in (
-            *ask_student(student, scene.image, names),
-            *ask_two_models(two, scene.image, classes[asked], nothing, settings=everything),
+            *ask_student(student, asked.image, asked.labels),
+            *ask_two_models(two, asked.image, own, nothing, settings=everything),
         ):
-            tallies[name].add(masks, question=question, scene=scene)
+            tallies[name].add(masks, truth=asked.masks)
             costs[name].append(cost)
     methods = []
     for name, tally in tallies.items():
-        figures = tally.row(heads=name, split=drawings.split)
+        figures = tally.row(heads=name, split=inputs.asked.split)
         passes, ms = np.mean(costs[name], axis=0).tolist()
         methods.append(Method(figures=figures, sam_passes=1, clip_passes=passes, milliseconds=ms))
-    return TextToMasks(everything=everything, tuning_scenes=_TUNING_SCENES, methods=tuple(methods))
+    return TextToMasks(everything=everything, tuning_scenes=len(tuning), methods=tuple(methods))
 
 
 def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> SamClip:
@@ -135,7 +130,7 @@ def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
 class Candidates:
     """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
 
-    M masks, bool [M,S,S], none of them empty, boxes float [M,4] XYXY around them, SAM's predicted
+    M masks, bool [M,H,W], none of them empty, boxes float [M,4] XYXY around them, SAM's predicted
     IoU and the `stability` of each. `embed` makes unit embeddings [K,E] of boxes [K,4]; what it has
     made stands in `embeddings` [M,E], where the rest is NaN.
     """
@@ -152,7 +147,7 @@ class Candidates:
         """Keeps what passes the filters, and of masks in nearly the same box the best.
 
         Returns:
-            K masks, bool [K,S,S], and what CLIP makes of each, unit embeddings float32 [K,E].
+            K masks, bool [K,H,W], and what CLIP makes of each, unit embeddings float32 [K,E].
         """
         good = self.predicted_iou >= settings.predicted_iou
         good &= self.stability >= settings.stability
@@ -173,12 +168,13 @@ class TwoModels:
     settings: Everything
 
     def look(self, image: np.ndarray) -> Candidates:
-        """Proposes segments of a square picture, uint8 RGB [S,S,3], in one pass of SAM's backbone.
+        """Proposes segments of a picture, uint8 RGB [H,W,3], in one pass of SAM's backbone.
 
         What is chosen of them takes one of CLIP's each.
         """
         # SAM's coordinates name a pixel's corner; its prompt encoder adds the half pixel.
-        points = build_point_grid(self.settings.points_per_side) * len(image) - 0.5
+        size = image.shape[1::-1]
+        points = build_point_grid(self.settings.points_per_side) * size - 0.5
         found = self.sam.segment(
             self.sam.encode_image(image), points=points[:, None], multimask_output=True
         )
@@ -203,18 +199,18 @@ class TwoModels:
 
 def tune(
     two: TwoModels,
-    asked: Iterable[tuple[Scene, Question]],
+    tuning: Iterable[AskedPicture],
     *,
-    classes: np.ndarray,
+    classes: Callable[[Sequence[str]], np.ndarray],
     nothing: np.ndarray,
 ) -> Everything:
     """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
 
     A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own thresholds
-    the two models would find next to nothing. The student's thresholds are calibrated on training
-    scenes; these are chosen on such scenes too.
+    the two models would find next to nothing. The student's thresholds are calibrated on pictures
+    that are not measured; these are chosen on such pictures too.
 
-    Classes are embeddings [K,E] of all nouns, `nothing` [N,E] of names for a place without an
+    Classes are the embeddings [K,E] of K names, `nothing` [N,E] is of names for a place without an
     object.
     """
     tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
@@ -222,15 +218,15 @@ def tune(
         two.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
         for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES)
     ]
-    for scene, question in asked:
-        labels = classes[[*question.present, *question.absent]]
-        candidates = two.look(scene.image)
+    for asked in track(tuning, "choosing thresholds"):
+        labels = classes(asked.labels)
+        candidates = two.look(asked.image)
         for choice in choices:
             found = candidates.choose(choice)
             for free in (False, True):
                 rivals = np.concatenate([labels, nothing]) if free else labels
                 masks = name_segments(*found, rivals, labels=len(labels))
-                tallies[choice, free].add(masks, question=question, scene=scene)
+                tallies[choice, free].add(masks, truth=asked.masks)
     best, _ = max(tallies, key=lambda key: tallies[key].row(heads="two_models", split="train").miou)
     return best
 
@@ -244,7 +240,7 @@ def name_segments(
     the first are the labels that were asked; a mask of a later one is painted as background.
 
     Returns:
-        The mask of each label, bool [labels,S,S]; no two overlap.
+        The mask of each label, bool [labels,H,W]; no two overlap.
     """
     class_map = np.full(masks.shape[1:], len(classes), np.int16)
     nearest = (embeddings @ classes.T).argmax(axis=1)

@@ -27,7 +27,7 @@ from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
 from training.text.wordnet import WordNet
 
-_TUNING_PICTURES = 12
+_TUNING_PICTURES = 6
 
 
 @dataclass(frozen=True)

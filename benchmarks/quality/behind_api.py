@@ -17,14 +17,16 @@ import torch
 from benchmarks.quality.ranking import Rank, embed_nouns
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.manifest import TOKENIZER_NAME
+from samclip_sdk.bundle.manifest import PAD_COLOUR, TOKENIZER_NAME
+from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
+from training.batches import PATCH_PX
 from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_model
-from training.teachers.small import SmallClip
-from training.teachers.teacher_pair import SETTINGS_NAME, SmallPair
+from training.teachers.small import ClipTeacher, DenseClipTeacher
+from training.teachers.teacher_pair import SETTINGS_NAME, Pair, SmallPair
 
 
 def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> SamClip:
@@ -58,7 +60,7 @@ class Teachers:
     `segment` is SAM's own; its text encoder is the CLIP teacher's, and its CLIP head nobody's.
     """
 
-    clip: SmallClip
+    clip: ClipTeacher
     sam: SamClip
     _known: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -72,12 +74,28 @@ class Teachers:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
         classes = self.classes(nouns)
 
-        @torch.inference_mode()
-        def rank(images: np.ndarray) -> np.ndarray:
-            found = self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2))
-            return found.numpy() @ classes.T
+        return lambda images: self.embed(images) @ classes.T
 
-        return rank
+    @torch.inference_mode()
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """The CLIP teacher's unit embeddings [B,E] of pictures, uint8 RGB [B,H,W,3].
+
+        A teacher that knows of padding sees them whole, as the student does.
+        """
+        if not isinstance(self.clip, DenseClipTeacher):
+            return self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+        resolution = self.clip.resolution
+        fitted = [
+            letterbox(image, resolution=resolution, pad_colour=PAD_COLOUR) for image in images
+        ]
+        squares, masks = zip(
+            *((square, frame.token_mask(patch_size=PATCH_PX)) for square, frame in fitted),
+            strict=True,
+        )
+        found, _ = self.clip.embed_with_cells(
+            torch.from_numpy(np.concatenate(squares)), torch.from_numpy(np.concatenate(masks))
+        )
+        return found.numpy()
 
 
 def find_teachers(run: Path) -> SmallPair:
@@ -92,6 +110,6 @@ def find_teachers(run: Path) -> SmallPair:
     return SmallPair(model, ClipTeacherConfig.model_validate_json(settings), runs=run)
 
 
-def open_teachers(pair: SmallPair) -> Teachers:
+def open_teachers(pair: Pair) -> Teachers:
     """Loads both, and puts what a merged model has of them where the public API can run it."""
-    return Teachers(pair.clip.eval(), behind_api(pair.stage0(seed=0)))
+    return Teachers(pair.clip, behind_api(pair.stage0(seed=0)))

@@ -12,6 +12,7 @@ from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking, one_by_one
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
 from benchmarks.quality.scores import PromptTally, TextTally
+from training.asked_pictures import AskedPicture
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene
 
@@ -61,7 +62,8 @@ def prompt_ious(model: SamClip, drawings: Drawings, *, who: str, name: str) -> P
     tally = PromptTally()
     shown = f"scenes: {drawings.split}, {name}"
     for scene, _ in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        tally.add(model, model.encode_image(scene.image), scene)
+        image = model.encode_image(scene.image)
+        tally.add(model, image, masks=scene.masks, boxes=scene.boxes)
     return tally.row(who=who, split=drawings.split)
 
 
@@ -72,11 +74,11 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
     shown = f"scenes: {drawings.split}, model"
     for scene, question in questions(drawings, text_embeddings, shown=shown):
         embedding = model.encode_image(scene.image)
-        prompts.add(model, embedding, scene)
-        labels = [drawings.nouns[noun] for noun in (*question.present, *question.absent)]
+        prompts.add(model, embedding, masks=scene.masks, boxes=scene.boxes)
+        asked = ask_scene(scene, question, nouns=drawings.nouns)
         for heads, refine in HEADS.items():
-            masks = model.segment_text(embedding, labels, refine=refine).masks
-            texts[heads].add(masks, question=question, scene=scene)
+            masks = model.segment_text(embedding, asked.labels, refine=refine).masks
+            texts[heads].add(masks, truth=asked.masks)
     yield prompts.row(who="model", split=drawings.split)
     for heads, tally in texts.items():
         yield tally.row(heads=heads, split=drawings.split)
@@ -88,3 +90,12 @@ def questions(
     """A split's scenes with what is asked about them, by its nouns' text embeddings [K,E]."""
     for scene, rng in track(drawings.scenes(), shown, total=drawings.settings.scenes):
         yield scene, pose_question(scene, text_embeddings=text_embeddings, rng=rng)
+
+
+def ask_scene(scene: Scene, question: Question, *, nouns: Sequence[str]) -> AskedPicture:
+    """A question by names; the truth of a label is the union of its objects."""
+    present, absent = (
+        tuple(nouns[noun] for noun in each) for each in (question.present, question.absent)
+    )
+    truth = [scene.masks[scene.labels == noun].any(axis=0) for noun in question.present]
+    return AskedPicture(scene.image, present=present, masks=np.stack(truth), absent=absent)

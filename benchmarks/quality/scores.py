@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 
 from benchmarks.quality.record import PromptIou, TextToMask
-from training.composed.label_questions import Question
-from training.composed.scenes import Scene
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
@@ -62,17 +60,22 @@ class PromptTally:
         names = ("box", "box_best", "point", "point_best")
         self._ious: dict[str, list[float]] = {name: [] for name in names}
 
-    def add(self, model: SamClip, embedding: ImageEmbedding, scene: Scene) -> None:
-        """Asks for every object by its tight box, and by its innermost pixel."""
-        points = np.array([innermost_pixel(mask) for mask in scene.masks], np.float32)
+    def add(
+        self, model: SamClip, embedding: ImageEmbedding, *, masks: np.ndarray, boxes: np.ndarray
+    ) -> None:
+        """Asks for every object by its tight box, float [N,4], and by its innermost pixel.
+
+        Masks are bool [N,H,W].
+        """
+        points = np.array([innermost_pixel(mask) for mask in masks], np.float32)
         prompts: dict[str, dict[str, Any]] = {
-            "box": {"boxes": scene.boxes},
+            "box": {"boxes": boxes},
             "point": {"points": points[:, None]},
         }
         for name, prompt in prompts.items():
             for suffix, several in (("", False), ("_best", True)):
                 answer = model.segment(embedding, multimask_output=several, **prompt)
-                self._ious[name + suffix] += best_ious(answer, truth=scene.masks)
+                self._ious[name + suffix] += best_ious(answer, truth=masks)
 
     def row(self, *, who: str, split: str) -> PromptIou:
         """The means over all objects so far."""
@@ -111,15 +114,14 @@ class TextTally:
         self._false: list[bool] = []  # of each absent label
         self._nearest_false: list[bool] = []
 
-    def add(self, masks: Sequence[np.ndarray], *, question: Question, scene: Scene) -> None:
+    def add(self, masks: Sequence[np.ndarray], *, truth: np.ndarray) -> None:
         """Judges a mask, bool [H,W], for each present label, then for each absent one.
 
-        An empty mask is none. The truth of a label is the union of its objects.
+        An empty mask is none. The truth, bool [P,H,W], is of the present labels.
         """
         got = [bool(mask.any()) for mask in masks]
-        count = len(question.present)
-        for mask, noun in zip(masks[:count], question.present, strict=True):
-            self._ious.append(iou(mask, scene.masks[scene.labels == noun].any(axis=0)))
+        count = len(truth)
+        self._ious += [iou(mask, own) for mask, own in zip(masks[:count], truth, strict=True)]
         self._found += got[:count]
         self._false += got[count:]
         self._nearest_false += got[count : count + 1]

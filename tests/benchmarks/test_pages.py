@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from benchmarks import pages
 from benchmarks.__main__ import app
 from benchmarks.pages import CARDS, RECORDS, ROOT, render_pages, stale_pages
+from benchmarks.paper.record import Results
+from benchmarks.paper.report import CHARTS as PARTS
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
@@ -48,7 +50,12 @@ def test_the_pages_show_what_was_measured() -> None:
     assert all((ROOT / RECORDS / "images" / f"{name}.png").is_file() for name in CHARTS)
 
 
-CHARTS = ("speed", "text_to_mask", "probing", "resolutions", "wise_ft", "lambdas")
+PHOTOGRAPHS = read_record(Results, ROOT / RECORDS / "paper_photographs.json")
+CHARTS = (
+    "speed",
+    *PARTS,
+    *(f"photographs_{name}" for name in PARTS if getattr(PHOTOGRAPHS, name) is not None),
+)
 
 
 @pytest.mark.parametrize(
@@ -123,5 +130,6 @@ def test_a_page_without_a_place_is_refused(page: str) -> None:
 def test_every_page_has_a_record() -> None:
     shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
     records = {path.stem for path in (ROOT / RECORDS).glob("*.json")}
-    assert shown | {"encoders"} == records  # whose table is a part of docs/performance.md
+    # Whose tables are on docs/performance.md and on docs/results.md.
+    assert shown | {"encoders", "paper_photographs"} == records
     assert pages.RECORDS.is_relative_to("docs")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.composed import ComposedDrawings
+from benchmarks.paper.inputs import DRAWINGS, Inputs
 from benchmarks.paper.record import PaperSettings
 from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.manifest import UNCALIBRATED
@@ -75,4 +76,5 @@ def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def inputs(paper_run: Path) -> Inputs:
     settings = PaperSettings(nouns=12, pictures=3, scenes=2, size_px=64, seed=0, steps=2)
-    return Inputs(SmallPair(STUDENT, CLIP, runs=paper_run), stage2=STAGE2, settings=settings)
+    pair = SmallPair(STUDENT, CLIP, runs=paper_run)
+    return Inputs(pair, ComposedDrawings(settings), DRAWINGS, STAGE2)

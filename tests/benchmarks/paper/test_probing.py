@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.paper.inputs import Inputs
+from benchmarks.paper.probe_data import ProbeData
 from benchmarks.paper.probing import (
     Backbone,
     LinearProbe,
-    ProbeData,
     class_ious,
     class_map,
     fit,
@@ -137,10 +137,12 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
     )
     clean = drawings.clean()
     data = ProbeData(
-        heldout=drawings,
         pictures=(clean, clean),
+        labels=3,
+        test=lambda rank, name: {},
         scenes=(scenes, scenes, scenes),
         background=3,
+        patches=1000,
         seed=0,
     )
     scores = train_classifier(backbone, data)(backbone.pooled(each.image for each in clean))
@@ -153,7 +155,7 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
 
 
 def test_drawings_to_train_on_and_to_choose_by_are_apart(inputs: Inputs) -> None:
-    train, validation = inputs.training(pictures=7, scenes=5)
+    train, validation = inputs.asked.training(pictures=7, scenes=5)
     assert (train.settings.pictures, train.settings.scenes) == (7, 5)
     assert validation.settings.pictures == inputs.settings.pictures
     both = {id(each) for each in train.corpus.cutouts}

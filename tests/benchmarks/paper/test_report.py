@@ -21,12 +21,14 @@ from benchmarks.paper.record import (
     Method,
     PaperSettings,
     Part,
+    PhotographSettings,
     Probe,
     Probing,
     Resolutions,
     Results,
     Teachers,
     TextToMasks,
+    TopK,
     TradeOff,
     WiseFt,
     store_part,
@@ -44,13 +46,10 @@ RUN = {
 
 
 def accuracy_of(top1: float) -> Accuracy:
-    return Accuracy(
-        labels=150,
-        clean_top1=top1,
-        clean_top5=top1 + 0.1,
-        composed_top1=top1 / 2,
-        composed_top5=top1,
-    )
+    return {
+        "clean": TopK(labels=150, top1=top1, top5=top1 + 0.1),
+        "composed": TopK(labels=150, pictures=20, top1=top1 / 2, top5=top1),
+    }
 
 
 def prompts_of(who: str, box: float) -> PromptIou:
@@ -173,6 +172,32 @@ def test_the_tables(results: Results) -> None:
     assert "/somewhere" not in "".join(tables.values())
 
 
+def test_the_tables_of_photographs(results: Results) -> None:
+    """Each list of names has a column or a row; no training made the averaged weights."""
+    accuracy: Accuracy = {
+        "imagenet": TopK(labels=997, pictures=7, top1=0.6, top5=0.8),
+        "all_names": TopK(labels=1592, pictures=9, top1=0.4, top5=0.5),
+    }
+    both = {"accuracy": accuracy, "prompts": prompts_of("model", 0.8)}
+    asked = {"settings": PhotographSettings(sets=67, complete=5, pictures=9, scenes=4)}
+    figures = WiseFt(points=(AtAlpha(alpha=0.5, **both),), joint=TradeOff(**both))
+    row = AtResolution(stage="stage1", resolution_px=288, accuracy=accuracy)
+    found = Results(
+        wise_ft=Part(figures=figures, **RUN | asked),
+        resolutions=Part(figures=Resolutions(rows=(row,)), **RUN | asked),
+    )
+    tables = render(found)
+    rows = rows_of(tables["wise_ft"])
+    assert rows["percent"][:2] == ["top-1, the sets' names", "top-1, ImageNet's names"]
+    assert rows["alpha 0.5"] == rows["the joint model"] == ["40.0", "60.0", "80.0", "40.0"]
+    assert "Up to 9 named photographs and 4 with masks, of 67 sets" in tables["wise_ft"]
+    assert "trainings of" not in tables["wise_ft"]
+    rows = rows_of(tables["resolutions"])
+    assert rows["student after stage1, the sets' names"] == ["40.0"]
+    assert rows["student after stage1, ImageNet's names"] == ["60.0"]
+    assert list(draw_charts(found)) == ["resolutions", "wise_ft"]
+
+
 def test_what_was_not_measured_says_so(results: Results) -> None:
     missing = {
         name
@@ -247,8 +272,8 @@ def test_nothing_is_measured_that_could_not_be_stored(paper_run: Path, tmp_path:
 def test_parts_are_measured_from_the_command_line(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.paper.inputs.open_inputs", lambda *_, **__: inputs)
-    monkeypatch.setattr("benchmarks.paper.text_to_mask._TUNING_SCENES", 2)
+    monkeypatch.setattr("benchmarks.paper.composed.open_drawings", lambda *_, **__: inputs)
+    monkeypatch.setattr("benchmarks.paper.composed.TUNING_SCENES", 2)
     output = tmp_path / "results.json"
     for name in ("teachers", "text_to_mask"):
         code, said = paper("--runs", str(inputs.run), "--only", name, "--output", str(output))

@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.paper import short_trainings
+from benchmarks.paper import averaging
+from benchmarks.paper.averaging import interpolate
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.short_trainings import (
     clip_alone_settings,
     distill,
-    interpolate,
     joint_settings,
     measure_lambdas,
     measure_wise_ft,
 )
-from benchmarks.quality.measure import prompt_ious
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 
@@ -56,7 +55,7 @@ def test_lambdas_differ_in_nothing_else(inputs: Inputs) -> None:
 
 
 def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_trainings, "ALPHAS", (0.0, 1.0))
+    monkeypatch.setattr(averaging, "ALPHAS", (0.0, 1.0))
     threads = torch.get_num_threads()
     found = measure_wise_ft(inputs)
     assert torch.get_num_threads() == threads
@@ -69,7 +68,7 @@ def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.Monkey
         one, other = getattr(before, name).state_dict(), getattr(trained, name).state_dict()
         assert all(torch.equal(value, other[key]) for key, value in one.items()), name
     assert not torch.equal(before.image_encoder.pos_embed, trained.image_encoder.pos_embed)
-    teacher = prompt_ious(inputs.teachers.sam, inputs.heldout, who="model", name="SAM")
+    teacher = inputs.asked.prompts(inputs.teachers.sam, who="model", name="SAM")
     assert found.points[0].prompts == teacher
     assert found.training["sam_weight"] == 0
     assert found.joint_steps == 2 * 9  # of stages 2 and 3
@@ -81,7 +80,7 @@ def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.Monkey
 
 def test_lambdas_are_trained_and_measured(inputs: Inputs) -> None:
     few = inputs.settings.model_copy(update={"steps": 1})
-    found = measure_lambdas(replace(inputs, settings=few))
+    found = measure_lambdas(replace(inputs, asked=replace(inputs.asked, settings=few)))
     assert [row.sam_weight for row in found.rows] == [1, 10, 100]
     assert "sam_weight" not in found.training
     assert found.training["region_weight"] == 1

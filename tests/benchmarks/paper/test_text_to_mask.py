@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.paper import text_to_mask
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything
 from benchmarks.paper.text_to_mask import (
@@ -23,8 +23,7 @@ from benchmarks.paper.text_to_mask import (
 )
 from samclip_sdk.errors import BundleError
 from samclip_sdk.masks import mask_to_box
-from training.composed.label_questions import Question
-from training.composed.scenes import Scene
+from training.asked_pictures import AskedPicture
 
 RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
 COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
@@ -134,6 +133,11 @@ def test_a_picture_of_another_size(picture: np.ndarray) -> None:
     large = picture.repeat(2, axis=0).repeat(2, axis=1)
     segments = two_models(ColourSam(), ColourClip()).look(large).choose(SETTINGS)
     assert segments[0].shape[1:] == (64, 64)
+    wide = two_models(ColourSam(), ColourClip()).look(picture[:16]).choose(SETTINGS)
+    assert wide[0].shape == (2, 16, 32)
+    painted = paint(wide, CLASSES, labels=4)
+    assert (painted[:, :16] == 0).all()
+    assert (painted[:, 16:] == 3).all()
 
 
 def test_small_segments_are_painted_over_large_ones() -> None:
@@ -150,10 +154,16 @@ def test_small_segments_are_painted_over_large_ones() -> None:
     assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()
 
 
-def scene_of(picture: np.ndarray) -> Scene:
+NAMES = ("red", "green", "blue")
+
+
+def asked_of(picture: np.ndarray) -> AskedPicture:
     masks = np.stack([(picture == colour).all(axis=-1) for colour in (RED, GREEN)])
-    nothing = np.empty(0, np.int64)
-    return Scene(picture, masks, np.array([0, 1]), np.zeros((2, 4), np.float32), nothing)
+    return AskedPicture(picture, present=("red", "green"), masks=masks, absent=("blue",))
+
+
+def classes_of(names: Sequence[str]) -> np.ndarray:
+    return CLASSES[[NAMES.index(name) for name in names]]
 
 
 def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
@@ -162,10 +172,10 @@ def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
     class ModestSam(ColourSam):
         trust = 0.6
 
-    asked = [(scene_of(picture), Question((0, 1), (2,)))]
+    asked = [asked_of(picture)]
     for sam, least in ((ColourSam(), 0.2), (ModestSam(), 0.12)):
         two = two_models(sam, ColourClip())
-        found = tune(two, asked, classes=CLASSES[:3], nothing=CLASSES[3:])
+        found = tune(two, asked, classes=classes_of, nothing=CLASSES[3:])
         assert least < found.predicted_iou <= 0.88
         assert found.points_per_side == SETTINGS.points_per_side
         segments = two.look(picture).choose(found)
@@ -185,7 +195,7 @@ def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
 def test_all_four_methods_are_asked_the_same(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_to_mask, "_TUNING_SCENES", 2)
+    monkeypatch.setattr("benchmarks.paper.composed.TUNING_SCENES", 2)
     methods = measure_text_to_mask(inputs).methods
     assert [method.figures.heads for method in methods] == [
         "clip_head",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.zero_shot import (
-    accuracy,
-    measure_resolutions,
-    measure_teachers,
-    open_student,
-)
+from benchmarks.paper.zero_shot import measure_resolutions, measure_teachers, open_student
 from benchmarks.quality.ranking import by_logits
 from samclip_sdk import SamClip
 
@@ -20,12 +17,12 @@ def test_a_student_is_measured_as_its_checkpoint_is(inputs: Inputs) -> None:
     own = SamClip.load("torch", model=inputs.run / "stage3")
     taught = open_student(inputs, inputs.student("stage3"))
     theirs, ours = (
-        accuracy(by_logits(model, inputs.heldout.nouns), inputs.heldout, name="student")
-        for model in (own, taught)
+        inputs.asked.accuracy(partial(by_logits, model), name="student") for model in (own, taught)
     )
     assert ours == theirs
-    assert ours.labels == 12
-    assert 0 < ours.clean_top5 < 1
+    assert ours["clean"].labels == 12
+    assert ours["composed"].pictures == 3
+    assert 0 < ours["clean"].top5 < 1
 
 
 def test_a_resolution_that_the_student_has_not(inputs: Inputs) -> None:
@@ -35,7 +32,7 @@ def test_a_resolution_that_the_student_has_not(inputs: Inputs) -> None:
 
 def test_teachers_and_student_are_all_measured(inputs: Inputs) -> None:
     figures = measure_teachers(inputs)
-    assert figures.clip_teacher.labels == figures.student_accuracy.labels == 12
+    assert figures.clip_teacher["clean"].labels == figures.student_accuracy["clean"].labels == 12
     assert (figures.sam_teacher.who, figures.student_prompts.who) == ("sam_teacher", "model")
     assert figures.sam_teacher.objects == figures.student_prompts.objects >= 2
     assert figures.sam_teacher != figures.student_prompts

@@ -1,4 +1,4 @@
-"""Photographs as the two-model pipeline sees them: square."""
+"""The two-model pipeline on photographs of any shape."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.photographs.two_models import Pipeline, as_scene, find_pair, padded
-from samclip_sdk.bundle.manifest import PAD_COLOUR
+from benchmarks.photographs.two_models import Pipeline, find_pair
 from tests.source_tree import ROOT
 from training.asked_pictures import AskedPicture
 from training.errors import TrainingError
@@ -21,23 +20,6 @@ MASK = np.tile([True, False, False, False, False, False], (4, 1))
 ASKED = AskedPicture(IMAGE, present=("dog",), masks=MASK[None], absent=("cat", "cow"))
 
 
-def test_a_picture_is_padded_below_or_at_its_right() -> None:
-    wide, tall = padded(IMAGE), padded(IMAGE.transpose(1, 0, 2))
-    for square in (wide, tall.transpose(1, 0, 2)):
-        assert square.shape == (6, 6, 3)
-        assert (square[:4] == 7).all()
-        assert (square[4:] == PAD_COLOUR).all()
-
-
-def test_a_scene_holds_what_is_asked() -> None:
-    scene, question = as_scene(ASKED, ["ant", "cat", "cow", "dog"])
-    assert (question.present, question.absent) == ((3,), (1, 2))
-    assert scene.labels.tolist() == [3]
-    assert scene.masks.shape == (1, 6, 6)
-    assert (scene.masks[0, :4] == MASK).all()
-    assert not scene.masks[0, 4:].any()
-
-
 def test_teachers_are_those_that_the_config_merges() -> None:
     checkpoints = ROOT / "training" / "checkpoints"
     assert isinstance(find_pair(checkpoints / "mobile"), PhotographPair)
@@ -46,20 +28,17 @@ def test_teachers_are_those_that_the_config_merges() -> None:
         find_pair(checkpoints / "none")
 
 
-def test_segments_are_named_and_lose_their_padding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One segment, of the left column and the padding, that is nearest to "cat", or to nothing."""
-    segment = np.zeros((1, 6, 6), bool)
-    segment[0, :, 0] = True
-    segment[0, 4:] = True
+def test_segments_are_named_with_and_without_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One segment, the left column, that is nearest to "cat", or to nothing."""
     known = {"dog": [1, 0, 0], "cat": [0, 1, 0], "cow": [1, 0, 0]}
 
     class FakeTwoModels:
         def __init__(self, *_: Any, settings: Any) -> None: ...
 
         def look(self, image: np.ndarray) -> Any:
-            assert image.shape == (6, 6, 3)
+            assert image.shape == (4, 6, 3)
             return SimpleNamespace(
-                choose=lambda _: (segment, np.array([[0, 0.8, 0.6]], np.float32))
+                choose=lambda _: (MASK[None], np.array([[0, 0.8, 0.6]], np.float32))
             )
 
     monkeypatch.setattr("benchmarks.photographs.two_models.TwoModels", FakeTwoModels)

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.quality.measure import ask_scene
 from benchmarks.quality.scores import TextTally
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene
+
+NOUNS = [f"noun {number}" for number in range(10)]
 
 
 def quadrants(labels: list[int], *, unlabelled: tuple[int, ...] = ()) -> Scene:
@@ -60,7 +63,9 @@ def test_miou_counts_a_mask_for_an_absent_label_as_zero() -> None:
     half = nothing.copy()
     half[4:, :] = True
     masks = (left, nothing, half, whole, nothing, left, nothing)
-    tally.add(masks, question=Question((7, 8, 9), (1, 2, 3, 4)), scene=scene)
+    asked = ask_scene(scene, Question((7, 8, 9), (1, 2, 3, 4)), nouns=NOUNS)
+    assert asked.labels == ("noun 7", "noun 8", "noun 9", "noun 1", "noun 2", "noun 3", "noun 4")
+    tally.add(masks, truth=asked.masks)
     row = tally.row(heads="both_heads", split="heldout_instance")
     assert (row.scenes, row.present, row.absent) == (1, 3, 4)
     assert row.miou == pytest.approx((1 + 0 + 0.5) / (3 + 2))
@@ -69,11 +74,7 @@ def test_miou_counts_a_mask_for_an_absent_label_as_zero() -> None:
     assert row.false_positive_rate == pytest.approx(2 / 4)
     assert row.nearest_false_positive_rate == 1
     # A second scene: all right, and no false mask. Labels are pooled, not scenes averaged.
-    tally.add(
-        (scene.masks[0], *[nothing] * 5),
-        question=Question((3,), (1, 2, 4, 5, 6)),
-        scene=quadrants([3]),
-    )
+    tally.add((scene.masks[0], *[nothing] * 5), truth=scene.masks[:1])
     row = tally.row(heads="both_heads", split="heldout_instance")
     assert row.miou == pytest.approx(2.5 / (4 + 2))
     assert row.false_positive_rate == pytest.approx(2 / 9)
@@ -82,10 +83,6 @@ def test_miou_counts_a_mask_for_an_absent_label_as_zero() -> None:
 
 def test_a_model_that_finds_nothing_scores_nothing() -> None:
     tally = TextTally()
-    tally.add(
-        [np.zeros((8, 8), bool)] * 2,
-        question=Question((0,), (1,)),
-        scene=quadrants([0]),
-    )
+    tally.add([np.zeros((8, 8), bool)] * 2, truth=quadrants([0]).masks)
     row = tally.row(heads="clip_head", split="openmoji")
     assert (row.miou, row.recall, row.iou_found, row.false_positive_rate) == (0, 0, None, 0)
