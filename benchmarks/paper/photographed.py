@@ -177,7 +177,8 @@ def open_photographs(
             "val".
     """
     model = load_model(find_config(run.name))
-    sets = Photographs(SetSettings(source="photographs", root=root), split="val").sets
+    photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
+    sets = [photographs.sets[owner] for owner in np.unique(photographs.owners)]
     settings = PhotographSettings(
         sets=len(sets),
         complete=sum(each.complete for each in sets),
