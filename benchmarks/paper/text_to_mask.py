@@ -38,6 +38,7 @@ from training.teachers.small import ClipTeacher
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
+_CROPS = 8  # that CLIP sees at a time
 Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 
 Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
@@ -183,8 +184,12 @@ class TwoModels:
 
         def embed(boxes: Tensor) -> Tensor:
             rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
-            crops = roi_align(picture, rois, self.clip.resolution, aligned=True)
-            return self.clip.embed_images(crops)
+            # Few at a time: a hundred at once would need gigabytes, and take longer.
+            crops = (
+                roi_align(picture, few, self.clip.resolution, aligned=True)
+                for few in rois.split(_CROPS)
+            )
+            return torch.cat([self.clip.embed_images(each) for each in crops])
 
         low_res_masks = torch.from_numpy(found.low_res_masks[seen])
         return Candidates(
