@@ -8,16 +8,19 @@ from types import TracebackType
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.opening import open_source
+from samclip_sdk.errors import PromptError
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.object_verbs import ObjectVerbs
 from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
+from samclip_sdk.text.learned_label import check_regions, learn_embedding
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels, check_texts
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
+from samclip_sdk.text_options import finite_number
 from samclip_sdk.timing import Stopwatch
 
 DEFAULT_MODEL = "samclip-mobile"
@@ -137,6 +140,57 @@ class SamClip(ObjectVerbs):
             TextError: no text, or an empty one.
         """
         return self._engine.texts.embed_texts(check_texts(texts), clock=Stopwatch())
+
+    def learn_label(
+        self,
+        label: str,
+        positives: ArrayLike,
+        *,
+        negatives: ArrayLike = (),
+        score: float = 0.95,
+    ) -> Array:
+        """Teaches this model a label by examples; every verb that takes labels then knows it.
+
+        The label's embedding is the one nearest to the word's own at which the mean of the
+        positives has the calibrated `score` at least, and that of the negatives 1 - `score` at
+        most. So its scores, presence and thresholds mean what those of any label mean. A word that
+        fits its examples already stays as it is; one that says little is turned far towards them.
+
+        What is taught lasts as long as this model, and longer in a pack of `save_vocabulary`.
+        Taught again, a label goes on from what it has learnt.
+
+        Args:
+            label: how it is to be called, such as "my mug". What it says counts: "my mug" is a
+                better beginning than "item 17".
+            positives: one [E] or several [K,E], from `embed_region`.
+            negatives: likewise, of what is not to be taken for it; none by default.
+            score: above 0.5, below 1. A higher one finds more, also of what is not there.
+
+        Returns:
+            float32 [E], unit length: the label's embedding.
+
+        Raises:
+            TextError: an empty label.
+            PromptError: no positive region, an array that holds no embeddings of this model,
+                negatives that are the positives, or a score that cannot be.
+        """
+        (name,) = check_labels([label])
+        dim = self.manifest.model.embed_dim
+        wanted = check_regions(positives, name="positive", embed_dim=dim)
+        unwanted = check_regions(negatives, name="negative", embed_dim=dim)
+        if not len(wanted):
+            raise PromptError("there is no positive region: give at least one, from embed_region")
+        if not 0.5 < finite_number(score, name="score") < 1:
+            raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
+        learned = learn_embedding(
+            self._engine.texts.embed_labels([name], clock=Stopwatch())[0],
+            positives=wanted,
+            negatives=unwanted,
+            calibration=self.manifest.calibration,
+            score=float(score),
+        )
+        self._engine.texts.learn([name], learned[None].copy())
+        return learned
 
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.

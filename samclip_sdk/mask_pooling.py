@@ -19,12 +19,13 @@ from samclip_sdk.text_to_mask import sigmoid
 Array = NDArray[np.float32]
 
 
-def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_]) -> Array:
+def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) -> Array:
     """The mean of the patches under a mask, each by the share of it that the mask covers.
 
     Args:
         patch_embeddings: [1,h*h,E], unit length.
-        mask: bool [s,s] in the model frame, s a multiple of h; none of it in the padding.
+        mask: bool [s,s] in the model frame, s a multiple of h, or float32, the share of each of
+            its pixels; none of it in the padding.
 
     Returns:
         float32 [E], unit length; zeros for an empty mask.

@@ -29,6 +29,26 @@ def binarize(
     return masks
 
 
+def mask_to_model(mask: NDArray[np.bool_], *, frame: Frame) -> NDArray[np.float32]:
+    """The share of each model pixel that a mask [H,W] covers, of the largest share.
+
+    Args:
+        mask: bool [H,W] in the image, not empty.
+        frame: of the image.
+
+    Returns:
+        float32 [S,S], 0..1, nothing in the padding. However large the picture and small the mask,
+        it is not empty.
+    """
+    rows, columns = frame.resized_height_px, frame.resized_width_px
+    shares = np.zeros((frame.resolution, frame.resolution), dtype=np.float32)
+    shares[:rows, :columns] = cv2.resize(
+        mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    largest: NDArray[np.float32] = shares / shares.max()
+    return largest
+
+
 def mask_to_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The tight box of a mask [H,W]: float32 [4], XYXY in image pixels, zeros for an empty mask.
 

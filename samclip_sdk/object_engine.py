@@ -1,11 +1,15 @@
-"""The walks from a picture to its objects, of labels or of everything, each step timed."""
+"""The walks from a picture to its objects: named, of labels, or everything; each step timed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from samclip_sdk.engine import AnyImage, Engine
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.engine import AnyImage, Array, Engine
+from samclip_sdk.errors import PromptError
 from samclip_sdk.everything import (
     EverythingOptions,
     GoodMask,
@@ -14,12 +18,19 @@ from samclip_sdk.everything import (
     grid_prompts,
 )
 from samclip_sdk.found_objects import FoundObject, compose_instances
+from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.image_prompts import ImagePrompts
 from samclip_sdk.instances import (
     best_objects,
     chosen_masks,
     distinct_objects,
     find_candidates,
 )
+from samclip_sdk.mask_pooling import pool_over_mask
+from samclip_sdk.mask_selection import in_image
+from samclip_sdk.masks import mask_to_model
+from samclip_sdk.prompts import Prompts
+from samclip_sdk.regions import Region
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import find_labels
@@ -28,6 +39,43 @@ from samclip_sdk.timing import Stopwatch
 
 class ObjectEngine(Engine):
     """An engine that tells objects apart; see `Engine`."""
+
+    def embed_region(self, image: AnyImage, *, region: Region, clock: Stopwatch) -> Array:
+        """What is in a region, in CLIP's joint space: [E], of unit length; see `encode`.
+
+        Raises:
+            PromptError: the region does not fit the image, and the backbone has not run then; or
+                the mask decoder draws nothing for its prompt.
+        """
+        task = self.manifest.tasks.segmentation
+        admitted = self.admit(image, task=task, clock=clock)
+        frame = admitted.frame
+        region.check_size(frame)
+        mask: NDArray[np.bool_] | Array
+        if isinstance(region.asked, ImagePrompts):
+            prompts = region.asked.in_model(frame, mask_side=self._mask_side(frame))
+            embedding = self.encode(admitted, task=task, clock=clock)
+            mask = self._draw(embedding, prompts, ambiguous=region.ambiguous, clock=clock)
+        else:
+            embedding = self.encode(admitted, task=task, clock=clock)
+            mask = mask_to_model(region.asked, frame=frame)
+        patches = self._clip_head(embedding, clock=clock).patch_embeddings
+        return pool_over_mask(patches, mask=mask)
+
+    def _draw(
+        self, embedding: ImageEmbedding, prompts: Prompts, *, ambiguous: bool, clock: Stopwatch
+    ) -> NDArray[np.bool_]:
+        """The mask [4g,4g] of one prompt: of an ambiguous one, the best of three."""
+        tokens = slice(1, 4) if ambiguous else slice(0, 1)
+        low_res, scores = self.decode(embedding, prompts=prompts, tokens=tokens, clock=clock)
+        mask = in_image(
+            low_res[0, int(scores[0].argmax())],
+            frame=embedding.frame,
+            mask_threshold=self.manifest.masks.mask_threshold,
+        )
+        if not mask.any():
+            raise PromptError("the mask decoder draws nothing there: give another box, or a mask")
+        return mask
 
     def segment_instances(
         self,

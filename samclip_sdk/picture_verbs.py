@@ -18,6 +18,7 @@ from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.object_engine import ObjectEngine
 from samclip_sdk.reading_ahead import read_ahead
+from samclip_sdk.regions import one_region
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.text.stored_labels import StoredLabels
@@ -108,6 +109,71 @@ class PictureVerbs:
         """
         task = self.manifest.tasks.classification
         return self._answer(image, self._engine.embed_image, task=task)
+
+    @overload
+    def embed_region(  # type: ignore[overload-overlap]
+        self,
+        image: AnyImage,
+        *,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        point: ArrayLike | None = None,
+    ) -> Array: ...
+    @overload
+    def embed_region(
+        self,
+        image: Several[OneImage],
+        *,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        point: ArrayLike | None = None,
+    ) -> list[Array]: ...
+    @overload
+    def embed_region(
+        self,
+        image: Iterator[AnyImage],
+        *,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        point: ArrayLike | None = None,
+    ) -> Iterator[Array]: ...
+    def embed_region(
+        self,
+        image: Images,
+        *,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        point: ArrayLike | None = None,
+    ) -> Answers[Array]:
+        """Embeds a region of the image in the space that regions share with texts.
+
+        It is the mean of the patches under the region's mask. A box or a point is first given to
+        the mask decoder; of the three masks of a point, the one that it thinks best counts.
+
+        Its product with another region's embedding, or with a text's, is their cosine, but the
+        first is the higher one by far: `learn_label` makes a label of regions that scores like one.
+
+        Args:
+            image: one, or many, of which each has the same region.
+            box: [4], XYXY in pixels of the image; what is outside is cut off.
+            mask: bool [H,W] of the image.
+            point: [2], (x, y) in pixels of the image.
+
+        Returns:
+            float32 [E], unit length.
+
+        Raises:
+            ImageError: the image cannot be read or used.
+            PromptError: not exactly one of box, mask and point; one that makes no sense for this
+                image; or one for which the mask decoder draws nothing.
+            EmbeddingMismatchError: another model made the embedding.
+        """
+        region = one_region(box=box, mask=mask, point=point)
+        return self._answer(
+            image,
+            partial(self._engine.embed_region, region=region),
+            task=self.manifest.tasks.segmentation,
+        )
 
     @overload
     def classify(self, image: AnyImage, labels: Labels) -> Classification: ...  # type: ignore[overload-overlap]

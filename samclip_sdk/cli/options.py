@@ -24,6 +24,10 @@ Labels = Annotated[
 LabelsFile = Annotated[
     Path | None, typer.Option(help="instead of them a text file, with a label in each line")
 ]
+Vocabulary = Annotated[
+    Path | None,
+    typer.Option(help="a vocabulary pack; its labels are those asked for, if none are given"),
+]
 TextCache = Annotated[
     bool, typer.Option(help="keep embeddings of labels in the user's cache folder, or nowhere")
 ]
@@ -174,13 +178,17 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def read_labels(labels: Sequence[str] | None, file: Path | None) -> list[str]:
-    """The labels that were given one way or the other.
+def read_labels(
+    labels: Sequence[str] | None, file: Path | None, *, vocabulary: Path | None = None
+) -> list[str]:
+    """The labels that were given one way or the other; with a vocabulary there may be none.
 
     Raises:
         WrongUsageError: none was given, or both ways were taken.
         TextError: the file is not text.
     """
+    if not labels and file is None and vocabulary is not None:
+        return []
     if bool(labels) == (file is not None):
         raise WrongUsageError("give labels or --labels-file, one of the two")
     if file is None:
@@ -191,6 +199,12 @@ def read_labels(labels: Sequence[str] | None, file: Path | None) -> list[str]:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise TextError(f"the labels in {one_line(file)} cannot be read: {reason}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def known_labels(samclip: SamClip, labels: Sequence[str], vocabulary: Path | None) -> Sequence[str]:
+    """Loads the vocabulary, if there is one; its labels stand in where none were given."""
+    packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
+    return labels or packed
 
 
 def check_output(path: Path, *, endings: Sequence[str]) -> None:
@@ -231,3 +245,19 @@ def check_picture(path: Path) -> None:
         there = False
     if not there:
         raise ImageError(f"{one_line(path)}: no such file")
+
+
+def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:
+    """Reads "12,34" as numbers.
+
+    Raises:
+        WrongUsageError: it is something else, or their count is none of `counts`.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts:
+        wanted = " or ".join(str(count) for count in counts)
+        raise WrongUsageError(f"{option} {text!r} is not {wanted} numbers with commas between")
+    return numbers

@@ -22,10 +22,13 @@ from samclip_sdk.cli.options import (
     RunOptions,
     TextCache,
     TextOptions,
+    Vocabulary,
     check_output,
     check_picture,
     grouped,
+    known_labels,
     read_labels,
+    read_numbers,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.results.instances import Instances
@@ -49,6 +52,7 @@ def classify(
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
+    vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     output: Outputs = None,
     opened: ModelOptions,
@@ -57,10 +61,10 @@ def classify(
 ) -> None:
     """Tell which of the labels describes the picture best."""
     with working("classifying") as display:
-        names = read_labels(labels, labels_file)
+        names = read_labels(labels, labels_file, vocabulary=vocabulary)
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            result = samclip.classify(image, names)
+            result = samclip.classify(image, known_labels(samclip, names, vocabulary))
         _save(result, output)
     rows = [(label, f"{prob:.3f}") for label, prob in result.top(len(result.labels))]
     _print(result, as_json=as_json, columns=("label", "probability"), rows=rows)
@@ -88,9 +92,9 @@ def segment(
 ) -> None:
     """Segment what points and boxes, in pixels of the picture, point at."""
     with working("segmenting") as display:
-        points = [_numbers(text, option="--point", counts=(2, 3)) for text in point or ()]
+        points = [read_numbers(text, option="--point", counts=(2, 3)) for text in point or ()]
         point_labels = [_point_label(each) for each in points]
-        boxes = [_numbers(text, option="--box", counts=(4,)) for text in box or ()]
+        boxes = [read_numbers(text, option="--box", counts=(4,)) for text in box or ()]
         if not points and not boxes:
             raise WrongUsageError("give --point or --box")
         _check(image, output)
@@ -123,6 +127,7 @@ def text(
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
+    vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: TextOptions,
     instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
@@ -136,15 +141,16 @@ def text(
 ) -> None:
     """Find each label in the picture, and its mask if it is there; or its objects."""
     with working("segmenting") as display:
-        names = read_labels(labels, labels_file)
+        names = read_labels(labels, labels_file, vocabulary=vocabulary)
         _check_instances(instances, max_instances=max_instances, refine=asked.refine)
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
+            asked_for = known_labels(samclip, names, vocabulary)
             result: TextMasks | Instances
             if instances:
                 result = samclip.segment_text(
                     image,
-                    names,
+                    asked_for,
                     threshold=asked.threshold,
                     mask_threshold=asked.mask_threshold,
                     instances=True,
@@ -153,7 +159,7 @@ def text(
             else:
                 result = samclip.segment_text(
                     image,
-                    names,
+                    asked_for,
                     threshold=asked.threshold,
                     mask_threshold=asked.mask_threshold,
                     points_per_class=asked.points_per_class,
@@ -175,6 +181,7 @@ def everything(
         typer.Option(help="what a mask may be called, such as dog; repeatable"),
     ] = None,
     labels_file: LabelsFile = None,
+    vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: GridOptions,
     output: Outputs = None,
@@ -184,12 +191,13 @@ def everything(
 ) -> None:
     """Segment everything that can be told apart, and name it if there are labels."""
     with working("segmenting") as display:
-        names = read_labels(labels, labels_file) if labels or labels_file else None
+        some = labels or labels_file
+        names = read_labels(labels, labels_file) if some else []
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             result = samclip.segment_everything(
                 image,
-                names,
+                known_labels(samclip, names, vocabulary) or None,
                 points_per_side=asked.points_per_side,
                 pred_iou_thresh=asked.pred_iou_thresh,
                 stability_score_thresh=asked.stability_score_thresh,
@@ -309,15 +317,3 @@ def _point_label(point: Sequence[float]) -> int:
     if not label.is_integer():
         raise WrongUsageError(f"the label {label:g} of a --point is not an integer")
     return int(label)
-
-
-def _numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:
-    """Reads "12,34" as numbers, or fails as wrong usage."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in counts:
-        wanted = " or ".join(str(count) for count in counts)
-        raise WrongUsageError(f"{option} {text!r} is not {wanted} numbers with commas between")
-    return numbers

@@ -1,0 +1,115 @@
+"""A label's embedding from examples: the word's own, turned until the examples fit it.
+
+Texts and pictures are apart in CLIP's joint space: two pictures of different things are often as
+near to each other as a picture and its own word. A mean of regions and word would therefore find
+its label everywhere. What is kept here is the scale that the bundle's calibration knows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.errors import PromptError
+from samclip_sdk.text.tokenizer import normalize
+
+Array = NDArray[np.float32]
+
+SAME_REGIONS = 0.999
+"""The cosine of positive and negative regions from which on nothing tells them apart."""
+
+_LENGTH_TOLERANCE = 1e-3
+
+
+def learn_embedding(
+    word: Array, *, positives: Array, negatives: Array, calibration: Calibration, score: float
+) -> Array:
+    """The unit vector nearest to the word's to which the examples have the cosines they ought to.
+
+    p is the mean of the positives, n that of the negatives, both of unit length. With v the result:
+
+    * v . p is the cosine whose calibrated score is `score`, or the word's own if that is higher.
+    * v . n is at most the cosine whose calibrated score is 1 - `score`; for that, v turns against
+      the part of n that p does not have, so that the positives lose nothing.
+    * What is left of v's length lies along what the word has and neither of them: the part of a
+      text that hardly any picture shares. It is what holds the scores of other pictures down.
+
+    Where the unit sphere has no such vector, the positives come first.
+
+    Args:
+        word: [E], unit length.
+        positives: [P,E], unit length; one at least.
+        negatives: [N,E], unit length; N may be 0.
+        calibration: of the scores.
+        score: above 0.5, below 1.
+
+    Returns:
+        float32 [E], unit length.
+
+    Raises:
+        PromptError: the negatives are the positives.
+    """
+    reach = math.log(score / (1 - score)) / calibration.scale
+    own = word.astype(np.float64)
+    positive = _mean(positives)
+    along = min(max(calibration.bias + reach, float(own @ positive)), 1.0)
+    against, other = 0.0, np.zeros_like(positive)
+    if len(negatives):
+        negative = _mean(negatives)
+        shared = float(negative @ positive)
+        if shared > SAME_REGIONS:
+            raise PromptError(
+                f"the negative regions are the positive ones to this model, cosine {shared:.4f}: "
+                "choose others"
+            )
+        apart = math.sqrt(1 - shared**2)
+        other = (negative - shared * positive) / apart
+        needed = (along * shared - (calibration.bias - reach)) / apart
+        most = math.sqrt(1 - along**2)
+        against = float(np.clip(max(needed, -float(own @ other)), -most, most))
+    rest = own - (own @ positive) * positive - (own @ other) * other
+    rest /= max(float(np.linalg.norm(rest)), 1e-6)
+    left = math.sqrt(max(0.0, 1 - along**2 - against**2))
+    learned = along * positive - against * other + left * rest
+    return normalize(learned.astype(np.float32))
+
+
+def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
+    """The embeddings of regions as rows, float32 [K,E]; K may be 0.
+
+    Args:
+        regions: one [E], or many [K,E], from `SamClip.embed_region`.
+        name: what they are called, in a message.
+        embed_dim: E.
+
+    Raises:
+        PromptError: another shape, or a vector that is not of unit length.
+    """
+    try:
+        rows = np.asarray(regions, dtype=np.float32)
+    except (ValueError, TypeError) as error:  # rows of different lengths, or no numbers
+        raise PromptError(f"the {name} regions are not one array of embeddings: {error}") from error
+    if rows.size == 0:
+        return np.zeros((0, embed_dim), dtype=np.float32)
+    if rows.ndim not in (1, 2) or rows.shape[-1] != embed_dim:
+        raise PromptError(
+            f"the {name} regions have the shape {list(rows.shape)}; this model's are "
+            f"[{embed_dim}] or [K,{embed_dim}], from embed_region"
+        )
+    rows = np.atleast_2d(rows)
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    wrong = lengths[~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE)]
+    if len(wrong):
+        raise PromptError(
+            f"one of the {name} regions has the length {wrong[0]:.3g} where it must be 1"
+        )
+    return rows
+
+
+def _mean(embeddings: Array) -> NDArray[np.float64]:
+    """The mean of [K,E], of unit length; in float64, so that the order of rows hardly matters."""
+    mean: NDArray[np.float64] = embeddings.astype(np.float64).mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-6)
