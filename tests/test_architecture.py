@@ -54,7 +54,7 @@ FLOORS: tuple[set[str], ...] = (
     {"atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
     {"image", "text", "text_options", "sign_off", "prompts"},
-    {"runtimes", "upscale", "masks", "image_prompts"},
+    {"runtimes", "upscale", "masks", "image_prompts", "regions"},
     {"results", "image_embedding"},
     {"text_to_mask", "model_source"},
     {"open_graphs", "mask_selection", "mask_pooling"},

@@ -21,6 +21,7 @@ Verb = Callable[[SamClip, Any], Any]
 VERBS: dict[str, Verb] = {
     "encode_image": lambda model, image: model.encode_image(image),
     "embed_image": lambda model, image: model.embed_image(image),
+    "embed_region": lambda model, image: model.embed_region(image, box=[5, 5, 25, 25]),
     "classify": lambda model, image: model.classify(image, ["dog", "cat"]),
     "segment": lambda model, image: model.segment(image, boxes=[5, 5, 25, 25]),
     "segment_text": lambda model, image: model.segment_text(image, ["dog", "cat"]),

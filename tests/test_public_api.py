@@ -67,6 +67,8 @@ SIGNATURES = {
     ),
     "embed_text": "(self, texts)",
     "embed_image": "(self, image)",
+    "embed_region": "(self, image, *, box=None, mask=None, point=None)",
+    "learn_label": "(self, label, positives, *, negatives=(), score=0.95)",
     "save_vocabulary": "(self, path, labels)",
     "load_vocabulary": "(self, path)",
 }

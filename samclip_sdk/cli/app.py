@@ -1,4 +1,4 @@
-"""The command line: `samclip classify | segment | text | everything | embed | annotate | ...`.
+"""The command line: `samclip classify | segment | text | everything | embed | learn | ...`.
 
 Answers go to standard output (a table, or one line of JSON with --json); progress, warnings and
 errors go to standard error. Exit codes: 0 done, 1 an error (one line says which), 2 wrong usage,

@@ -53,9 +53,10 @@ def learn_embedding(
         PromptError: the negatives are the positives.
     """
     reach = math.log(score / (1 - score)) / calibration.scale
-    own = word.astype(np.float64)
-    positive = _mean(positives)
-    along = min(max(calibration.bias + reach, float(own @ positive)), 1.0)
+    own, positive = word.astype(np.float64), _mean(positives)
+    fits = float(own @ positive)
+    along = min(max(calibration.bias + reach, fits), 1.0)
+    most = math.sqrt(1 - along**2)  # of v's length, across p
     against, other = 0.0, np.zeros_like(positive)
     if len(negatives):
         negative = _mean(negatives)
@@ -68,11 +69,11 @@ def learn_embedding(
         apart = math.sqrt(1 - shared**2)
         other = (negative - shared * positive) / apart
         needed = (along * shared - (calibration.bias - reach)) / apart
-        most = math.sqrt(1 - along**2)
-        against = float(np.clip(max(needed, -float(own @ other)), -most, most))
-    rest = own - (own @ positive) * positive - (own @ other) * other
+        by_itself = -float(own @ other) * most / math.sqrt(max(1 - fits**2, 1e-12))
+        against = float(np.clip(max(needed, by_itself), -most, most))
+    rest = own - fits * positive - (own @ other) * other
     rest /= max(float(np.linalg.norm(rest)), 1e-6)
-    left = math.sqrt(max(0.0, 1 - along**2 - against**2))
+    left = math.sqrt(max(most**2 - against**2, 0.0))
     learned = along * positive - against * other + left * rest
     return normalize(learned.astype(np.float32))
 
