@@ -27,7 +27,7 @@ from samclip_sdk.masks import rle_to_mask
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
-DOG, GARDEN = (str(IMAGES / f"{name}.jpg") for name in ("dog", "garden"))
+DOG, GARDEN, TEMPLE = (str(IMAGES / f"{name}.jpg") for name in ("dog", "garden", "temple"))
 ONNX = ("--runtime", "onnx", "--threads", "1")
 
 
@@ -149,6 +149,32 @@ class TestAnswers:
         assert texts["names"] == ["a photo of a dog.", "cat"]
         assert f"{stored.shape[1]} numbers" in table("embed", GARDEN, *ONNX)
 
+    def test_learn(self, tmp_path: Path) -> None:
+        pack, more = str(tmp_path / "temple.json"), str(tmp_path / "more.json")
+        box = ("--positive", f"{TEMPLE}:60,30,370,400")
+        found = answer("learn", "my temple", *box, "-o", pack, *ONNX)
+        assert (found["output"], found["labels"]) == (pack, ["my temple"])
+        assert found["scores"] == [pytest.approx(0.95, abs=1e-3)]
+        assert "absent" in table("text", TEMPLE, "my temple", *ONNX)
+        assert "absent" not in table("text", TEMPLE, "--vocabulary", pack, *ONNX)
+        assert "absent" in table("text", DOG, "--vocabulary", pack, *ONNX)
+        points = ("--positive", f"{DOG}:140,200", "--negative", f"{GARDEN}:190,230")
+        asked = ("--vocabulary", pack, "--score", "0.9", "-o", more, *ONNX)
+        printed = table("learn", "pet", *points, *asked)
+        assert f"{DOG}:140,200" in printed
+        assert "my temple, pet" in printed
+        named = answer("classify", DOG, "--vocabulary", more, *ONNX)
+        assert named["labels"] == ["my temple", "pet"]
+        assert named["probs"][1] > 0.5
+        assert answer("classify", DOG, "pet", "cat", "--vocabulary", more, *ONNX)["labels"] == [
+            "pet",
+            "cat",
+        ]
+        coarse = ("--points-per-side", "3", "--pred-iou-thresh", "0", *ONNX)
+        coarse = (*coarse, "--stability-score-thresh", "0", "--vocabulary", more)
+        things = answer("everything", DOG, *coarse)["annotations"]
+        assert {each["label"] for each in things} <= {"my temple", "pet"}
+
     def test_the_version(self) -> None:
         assert table("--version") == f"samclip-sdk {__version__}\n"
         command = [sys.executable, "-m", "samclip_sdk", "--version"]
@@ -196,6 +222,9 @@ class TestErrors:
                 "onnx does not take compute_units='cpu_only'",
             ),
             (("classify", DOG, "dog", "--runtime", "tpu"), "there is no runtime 'tpu'"),
+            (("learn", "cup", "--positive", "none.png:1,1"), "none.png: no such file"),
+            (("learn", "cup", "--positive", "x:1,1", "-o", "none/x.json"), "cannot write none/x"),
+            (("learn", " ", "--positive", "x:1,1"), "text 0 is empty"),
             (("bench", "none.png"), "none.png: no such file"),
             (("bench", "--label-count", "2"), "label_count is 2"),
             (("bench", "--seconds", "nan"), "seconds is nan"),
@@ -223,6 +252,11 @@ class TestErrors:
             ("segment", DOG, "--point", "x,y"),
             ("segment", DOG, "--point", "9,9,0.5"),
             ("segment", DOG, "--box", "1,2,3"),
+            ("learn", "cup"),
+            ("learn", "cup", "--positive", DOG),
+            ("learn", "cup", "--positive", f"{DOG}:1,2,3"),
+            ("learn", "cup", "--positive", f"{DOG}:1,2", "--negative", "1,2"),
+            ("learn", "cup", "--positive", f"{DOG}:1,2", "-o", "cup.npz"),
             ("embed",),
             ("embed", DOG, "--text", "dog"),
             ("embed", DOG, "-o", "vector.txt"),
