@@ -57,13 +57,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
     """
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig():
-            if settings.starts_from is not None:
-                check_trained(settings.starts_from)
+            _check_start(settings.starts_from)
             if isinstance(settings, SamTeacherConfig):
+                _check_start(settings.prompts_from)
                 if settings.backbone is not None:
                     lite2_file()
-                if settings.prompts_from is not None:
-                    check_trained(settings.prompts_from)
                 _check_photographs(settings.scenes)
         case TextTeacherConfig():
             lite2_file()
@@ -72,8 +70,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if settings.regions is not None and not settings.regions.is_file():
                 raise TrainingError(f"there is no file {settings.regions}: leave out `regions`")
         case ClassifierClipConfig():
-            if settings.starts_from is not None:
-                check_trained(settings.starts_from)
+            _check_start(settings.starts_from)
             lite2_file()
             check_sentence_encoder()
             check_trained(runs / TEXT_TEACHER)
@@ -145,6 +142,11 @@ def check_trained(folder: Path) -> None:
         raise TrainingError(
             f"{folder} has no {WEIGHTS_NAME}: run the stage {folder.name} to its end first"
         )
+
+
+def _check_start(folder: Path | None) -> None:
+    if folder is not None:
+        check_trained(folder)
 
 
 def _check_shards(pictures: Shards) -> None:

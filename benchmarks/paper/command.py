@@ -15,7 +15,7 @@ from benchmarks.record import read_record
 from benchmarks.report import join_tables
 
 if TYPE_CHECKING:
-    from benchmarks.paper.inputs import Stages
+    from benchmarks.paper.inputs import Inputs, Stages
 
 PartName = Enum("PartName", {name: name for name in Results.model_fields}, type=str)
 
@@ -50,9 +50,7 @@ def paper(
     record = "paper" if photographs is None else "paper_photographs"
     with measurement(record, output=output, write=write) as measured:
         # Only here: they need torch, which the other commands do without.
-        from benchmarks.paper.composed import open_drawings
         from benchmarks.paper.inputs import DRAWINGS, photograph_stages
-        from benchmarks.paper.photographed import open_photographs
         from training.inputs import check_trained
 
         drawn = photographs is None
@@ -69,11 +67,13 @@ def paper(
         for name in names:
             for folder in (*stages.teachers, *measures[name][1:]):
                 check_trained(runs / folder)
-        if photographs is None:
-            inputs = open_drawings(runs, pictures=pictures, scenes=scenes, steps=steps, seed=seed)
-        else:
-            asked = {"pictures": pictures, "scenes": scenes, "seed": seed}
-            inputs = open_photographs(runs, root=photographs, student=student, **asked)
+        inputs = _open(
+            runs,
+            photographs=photographs,
+            student=student,
+            asked={"pictures": pictures, "scenes": scenes, "seed": seed},
+            steps=steps,
+        )
         for name in names:
             measure, *students = measures[name]
             weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
@@ -86,6 +86,23 @@ def paper(
             found = store_part(place, name, part)
             typer.echo(f"{name}: stored in {place}", err=True)
         measured.finish(found, join_tables(render(found)))
+
+
+def _open(
+    runs: Path,
+    *,
+    photographs: Path | None,
+    student: str | None,
+    asked: dict[str, int],
+    steps: int,
+) -> Inputs:
+    """What is asked, of drawings or of photographs, and who answers."""
+    from benchmarks.paper.composed import open_drawings
+    from benchmarks.paper.photographed import open_photographs
+
+    if photographs is None:
+        return open_drawings(runs, **asked, steps=steps)
+    return open_photographs(runs, root=photographs, student=student, **asked)
 
 
 def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
