@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,7 +52,6 @@ def paper(
     with measurement(record, output=output, write=write) as measured:
         # Only here: they need torch, which the other commands do without.
         from benchmarks.paper.inputs import DRAWINGS, photograph_stages
-        from training.inputs import check_trained
 
         drawn = photographs is None
         if drawn and student is not None:
@@ -62,30 +62,30 @@ def paper(
         # Hours of measuring must not end at a file that is none.
         found = read_record(Results, place) if place.exists() else Results()
         names = [each.value for each in only] if only else list(measures)
-        if missing := set(names) - set(measures):
-            raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
-        for name in names:
-            for folder in (*stages.teachers, *measures[name][1:]):
-                check_trained(runs / folder)
-        inputs = _open(
-            runs,
-            photographs=photographs,
-            student=student,
-            asked={"pictures": pictures, "scenes": scenes, "seed": seed},
-            steps=steps,
-        )
+        _check_parts(names, measures, runs=runs, teachers=stages.teachers)
+        asked = {"pictures": pictures, "scenes": scenes, "seed": seed}
+        inputs = _open(runs, photographs=photographs, student=student, asked=asked, steps=steps)
         for name in names:
             measure, *students = measures[name]
             weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
-            part = Part[type(figures)](
-                **measured.run(),
-                settings=inputs.settings,
-                weights=weights,
-                figures=figures,
-            )
+            made = {**measured.run(), "settings": inputs.settings, "weights": weights}
+            part = Part[type(figures)](**made, figures=figures)
             found = store_part(place, name, part)
             typer.echo(f"{name}: stored in {place}", err=True)
         measured.finish(found, join_tables(render(found)))
+
+
+def _check_parts(
+    names: Sequence[str], measures: Mapping[str, Any], *, runs: Path, teachers: Sequence[str]
+) -> None:
+    """Makes sure that parts can be measured, and that their models are there."""
+    from training.inputs import check_trained
+
+    if missing := set(names) - set(measures):
+        raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
+    for name in names:
+        for folder in (*teachers, *measures[name][1:]):
+            check_trained(runs / folder)
 
 
 def _open(
