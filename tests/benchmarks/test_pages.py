@@ -130,6 +130,6 @@ def test_a_page_without_a_place_is_refused(page: str) -> None:
 def test_every_page_has_a_record() -> None:
     shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
     records = {path.stem for path in (ROOT / RECORDS).glob("*.json")}
-    # Whose tables are on docs/performance.md and on docs/results.md.
+    # The tables of these stand on pages with other names.
     assert shown | {"encoders", "paper_photographs", "quality_held_out"} == records
     assert pages.RECORDS.is_relative_to("docs")
