@@ -259,6 +259,18 @@ def test_a_label_is_answered_as_if_alone(
     assert beside.presence[place] == alone.presence[0]
 
 
+def test_the_calibrated_weight_of_the_scores_reaches_the_masks(tmp_path: Path) -> None:
+    """The fake decoder draws the mask prompt, up to 10: only with the scores beside it is it 15."""
+    drawn = []
+    for weight in (0.0, 1.0):
+        source = FakeSource(tmp_path)
+        weighted = source.manifest.calibration.model_copy(update={"map_weight": weight})
+        source.manifest = source.manifest.model_copy(update={"calibration": weighted})
+        masks = SamClip(source).segment_text(picture(), ["dog"], mask_threshold=15).masks
+        drawn.append(bool(masks[0].any()))
+    assert drawn == [False, True]
+
+
 def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
     labels = [*LABELS, *(f"noun {index}" for index in range(146))]
     image = picture(3000, 4000)

@@ -215,14 +215,14 @@ def _calibrate(
                     found += _refined_ious(model, image, asked)
             means = [float(np.mean(found)) if found else 0.0 for found in ious]
             chosen[name] = values[int(np.argmax(means))]
-        found = []
+        odds: list[float] = []
         model = asker(Calibration(**chosen))
         for done, asked in enumerate(ask(model)):
             on_progress(_DOING, whole - count + done, whole)
-            found += _odds(model, asked)
+            odds += _odds(model, asked)
     on_progress(_DOING, whole, whole)
     present = np.array([each.present for each in answers])
-    chosen["presence_threshold"] = choose_presence(np.array(found), present, most_false=most_false)
+    chosen["presence_threshold"] = choose_presence(np.array(odds), present, most_false=most_false)
     return Calibration(**chosen)
 
 
