@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.text.tokenizer import normalize
-from samclip_sdk.text_to_mask import sigmoid
+from samclip_sdk.text_to_mask import score_maps, sigmoid
 
 Array = NDArray[np.float32]
 
@@ -47,6 +47,5 @@ def score_labels(embedding: Array, *, texts: Array, calibration: Calibration) ->
     Returns:
         float32 [K], 0..1: the sigmoid of the calibrated cosine.
     """
-    cosines = np.array([embedding @ text for text in texts], dtype=np.float32)
-    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
-    return sigmoid(scale * (cosines - bias))
+    maps = score_maps(embedding[None, None], text_embeddings=texts, calibration=calibration)
+    return sigmoid(maps.ravel())

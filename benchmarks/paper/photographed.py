@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
 from benchmarks.photographs.measure import ValPictures, choose_pictures, evenly
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, rank_of_truth, right_names
 from benchmarks.photographs.prompts import objects_of
+from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.progress import track
 from benchmarks.quality.ranking import share_within
 from benchmarks.quality.record import PromptIou
@@ -29,11 +28,9 @@ from training.asked_pictures import AskedPicture
 from training.config_file import find_config, load_model
 from training.data_config import Photographs as SetSettings
 from training.real.coco_layout import PhotographSplit
-from training.real.photograph_questions import AskedPhotographs, read_photograph
+from training.real.photograph_questions import read_photograph
 from training.real.photographs import Photographs
 from training.teachers.photograph_pair import PhotographPair
-
-_TUNING_PICTURES = 6
 
 
 @dataclass(frozen=True)
@@ -141,9 +138,7 @@ class ValPhotographs:
 
     def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
         """The same of the split "calibration"."""
-        asked = AskedPhotographs(self.of("calibration"), seed=self.settings.seed)
-        found = (each for each in asked.ask(Counter()) if each.present)
-        return list(islice(found, _TUNING_PICTURES))
+        return tuning_pictures(self.of("calibration"), seed=self.settings.seed)
 
     def probe_data(self) -> ProbeData:
         """The splits "train", "calibration" to choose by, and "val"."""

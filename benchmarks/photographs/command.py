@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from benchmarks.command import Measurement
@@ -14,7 +12,7 @@ from benchmarks.photographs.record import PhotographQuality, PhotographSettings,
 from benchmarks.photographs.report import draw_curve, render
 from benchmarks.photographs.sheet import write_sheet
 from benchmarks.photographs.taught import how_taught
-from benchmarks.photographs.two_models import Pipeline, find_pair
+from benchmarks.photographs.two_models import Pipeline, find_pair, tuning_pictures
 from benchmarks.quality.behind_api import open_teachers
 from benchmarks.record import describe_model
 from benchmarks.report import join_tables
@@ -23,11 +21,8 @@ from samclip_sdk.atomic_file import atomic_file
 from training.data_config import Photographs as SetSettings
 from training.real.captioned_pictures import read_labels
 from training.real.coco_layout import clean_name
-from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
 from training.text.wordnet import WordNet
-
-_TUNING_PICTURES = 6
 
 
 @dataclass(frozen=True)
@@ -111,6 +106,5 @@ def _open_pipeline(options: PhotographOptions) -> Pipeline | None:
     if options.teachers is None:
         return None
     settings = SetSettings(source="photographs", root=options.root, held_out=options.held_out)
-    asked = AskedPhotographs(Photographs(settings, split="calibration"), seed=options.seed)
-    tuning = list(islice(asked.ask(Counter()), _TUNING_PICTURES))
+    tuning = tuning_pictures(Photographs(settings, split="calibration"), seed=options.seed)
     return Pipeline(open_teachers(find_pair(options.teachers)), tuning)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,13 @@ from benchmarks.quality.behind_api import Teachers, find_teachers
 from training.asked_pictures import AskedPicture
 from training.config import DistillConfig, PhotographTeachers
 from training.config_file import find_config, load_model, load_stage, stage_names
+from training.real.photograph_questions import AskedPhotographs
+from training.real.photographs import Photographs
 from training.teachers.captions import EMPTY_NAMES
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.teacher_pair import Pair
+
+_TUNING_PICTURES = 6
 
 
 class Pipeline:
@@ -40,6 +46,12 @@ class Pipeline:
             self._two, asked.image, classes, self._nothing, settings=self.settings
         ):
             yield heads, masks
+
+
+def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture]:
+    """A few pictures of complete sets that show something, to choose thresholds by."""
+    asked = AskedPhotographs(photographs, seed=seed)
+    return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))
 
 
 def find_pair(run: Path) -> Pair:
