@@ -95,8 +95,9 @@ class _Writer:
     def write(self) -> Manifest:
         """Writes everything, and holds every set of artifacts to eager torch's answers."""
         text_encoder = self._info.model.text_encoder
-        tokenizer = write_tokenizer(self._folder / TOKENIZER_NAME, text_encoder)
-        tokens = golden_tokens(text_encoder)
+        vocabulary = self._folder / TOKENIZER_NAME
+        tokenizer = write_tokenizer(vocabulary, text_encoder, own=self._source.tokenizer)
+        tokens = golden_tokens(text_encoder, vocabulary)
         store(self._folder, "NOTICE", self._source.notice.encode())
         self.steps.begin("running eager torch")
         ids = golden_ids(tokenizer, tokens)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from samclip_sdk.bundle.graph_spec import first_fault
-from samclip_sdk.bundle.manifest import NOT_STATED, Calibration, Licence
+from samclip_sdk.bundle.manifest import NOT_STATED, TOKENIZER_NAME, Calibration, Licence
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
@@ -42,6 +42,7 @@ class Source:
         licences: of its parts.
         notice: the text of NOTICE.
         card: Markdown for the model card, with the figures that were measured; may be empty.
+        tokenizer: the `tokenizer.json` that the text encoder was trained with, if not CLIP's.
     """
 
     model: SamClipModel
@@ -52,6 +53,7 @@ class Source:
     licences: tuple[Licence, ...]
     notice: str
     card: str = ""
+    tokenizer: Path | None = None
 
 
 def read_source(folder: Path) -> Source:
@@ -69,6 +71,7 @@ def read_source(folder: Path) -> Source:
     try:
         provenance = read_provenance(folder)
         calibration = _read(folder / "calibration.json")
+        tokenizer = folder / TOKENIZER_NAME
         return Source(
             model=model,
             revision=file_sha256(folder / "model.safetensors")[:16],
@@ -78,6 +81,7 @@ def read_source(folder: Path) -> Source:
             licences=(*teacher_licences(provenance), TOKENIZER_LICENCE),
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
             card=_read(folder / "card.md"),
+            tokenizer=tokenizer if tokenizer.is_file() else None,
         )
     except (OSError, ValueError, KeyError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)

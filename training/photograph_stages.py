@@ -69,6 +69,7 @@ def new_refinement_task(
     settings: RefinementConfig,
     *,
     student: SamClipModel,
+    folder: Path,
     calibration: Calibration,
     composed: Composed,
 ) -> RefinementTask:
@@ -102,7 +103,7 @@ def new_refinement_task(
     return RefinementTask(
         student,
         train,
-        names=embed_names(student, named.names),
+        names=embed_names(student, named.names, folder=folder),
         calibration=calibration,
         labels=settings.labels,
         validation=held_out,

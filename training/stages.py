@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
@@ -51,7 +50,7 @@ from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import load_lite2
-from training.teachers.photograph_pair import PhotographPair
+from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
 from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
 from training.teachers.teacher_pair import (
     SETTINGS_NAME,
@@ -61,7 +60,7 @@ from training.teachers.teacher_pair import (
     SmallPair,
     new_clip,
 )
-from training.teachers.text_encoder_file import write_tokenizer
+from training.teachers.text_encoder_file import copy_tokenizer
 from training.teachers.weights import give_weights, read_weights, save_weights
 from training.text_stages import make_text_teacher, train_text_encoder
 
@@ -216,14 +215,16 @@ class Stages:
             dense_weight=settings.dense_weight,
             cell_weight=settings.cell_weight,
             validation=data.validation,
-            classes=None if data.classes is None else embed_names(student, data.classes),
+            classes=None
+            if data.classes is None
+            else embed_names(student, data.classes, folder=self._start(settings)),
         )
         steps = {"steps": data.steps, "epochs": 0.0}
         optimisation = settings.optimisation.model_copy(update=steps)
         with self._claimed(run, settings, fabric):
             train(task, optimisation, run, fabric=fabric, on_progress=self.on_progress)
             if fabric.is_global_zero:
-                _write_student(student, run, provenance=provenance)
+                _write_student(student, run, start=self._start(settings), provenance=provenance)
 
     def refine(self, settings: RefinementConfig, run: Path, fabric: Fabric) -> None:
         """Teaches a checkpoint's decoder to read its own score maps, and writes another."""
@@ -233,6 +234,7 @@ class Stages:
         task = new_refinement_task(
             settings,
             student=student,
+            folder=start,
             calibration=read_calibration(start),
             composed=self.composed,
         )
@@ -245,7 +247,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
             if fabric.is_global_zero:
-                _write_student(student, run, provenance=provenance)
+                _write_student(student, run, start=start, provenance=provenance)
 
     def calibrate(self, settings: CalibrateConfig, fabric: Fabric) -> tuple[str, ...]:
         """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
@@ -292,6 +294,11 @@ class Stages:
         if settings.starts_from == "teachers":
             return pair.stage0(seed=settings.optimisation.seed)
         return self._load(self.runs / settings.starts_from)
+
+    def _start(self, settings: DistillConfig) -> Path:
+        """Where the student's text encoder comes from."""
+        found = settings.starts_from
+        return self.runs / (TEXT_ENCODER if found == "teachers" else found)
 
     def _load(self, folder: Path) -> SamClipModel:
         student = load_checkpoint(folder)
@@ -350,18 +357,18 @@ def publish(result: Path, target: Path) -> None:
     save_weights(halves, target / WEIGHTS_NAME)
     with atomic_file(target / SETTINGS_NAME) as file:
         file.write((result / SETTINGS_NAME).read_bytes())
-    if (result / TOKENIZER_NAME).is_file():
-        with atomic_file(target / TOKENIZER_NAME) as file:
-            file.write((result / TOKENIZER_NAME).read_bytes())
+    copy_tokenizer(result, target)
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 
-def _write_student(student: SamClipModel, run: Path, *, provenance: dict[str, Any]) -> None:
+def _write_student(
+    student: SamClipModel, run: Path, *, start: Path, provenance: dict[str, Any]
+) -> None:
     """Writes a checkpoint; a calibration that is there was of other weights, and goes."""
     (run / CALIBRATION_NAME).unlink(missing_ok=True)
     save_checkpoint(student, run, provenance=provenance)
     if isinstance(student.config.text_encoder, BertTextConfig):
-        write_tokenizer(run, student.config.text_encoder)
+        copy_tokenizer(start, run)
 
 
 def _go_on(teacher: nn.Module, folder: Path | None) -> None:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.text.tokenizer import Tokenizer
 from training.teachers.captions import tokenize
-from training.teachers.text_encoder_file import token_ids
 
 _BATCH = 64
 
 
 @torch.no_grad()
-def embed_names(student: SamClipModel, names: Sequence[str]) -> Tensor:
-    """Text embeddings [N,E] of names, in the text encoder's plainest caption."""
+def embed_names(student: SamClipModel, names: Sequence[str], *, folder: Path) -> Tensor:
+    """Text embeddings [N,E] of names, in the text encoder's plainest caption.
+
+    Args:
+        student: whose text encoder embeds them.
+        names: N of them.
+        folder: where the text encoder came from: one of the kind bert has its tokenizer there.
+    """
     config = student.config.text_encoder
     if isinstance(config, BertTextConfig):
-        ids = token_ids([config.templates[0].replace("{}", name) for name in names], config)
+        texts = [config.templates[0].replace("{}", name) for name in names]
+        ids = torch.from_numpy(Tokenizer(folder / TOKENIZER_NAME)(texts))
     else:
         ids = tokenize([f"a photo of a {name}." for name in names])
     return torch.cat([student.text_encoder(part) for part in torch.split(ids, _BATCH)])

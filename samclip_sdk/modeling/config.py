@@ -299,9 +299,9 @@ MOBILE = ModelConfig(
     name="samclip-mobile",
     embed_dim=384,
     classification_resolution=288,
-    segmentation_resolution=384,
+    segmentation_resolution=512,
     image_encoder=PyramidConfig(
-        image_size_px=384,
+        image_size_px=512,
         backbone="tf_efficientnet_lite2",
         widths=(48, 120, 352),
         pixel_mean=(127.0, 127.0, 127.0),
@@ -309,7 +309,7 @@ MOBILE = ModelConfig(
     ),
     clip_head=ClassifierHeadConfig(features=1280),
     mask_decoder=TINY.mask_decoder,
-    text_encoder=BertTextConfig(),
+    text_encoder=BertTextConfig(vocab_size=20480),
 )
 
 # Small backbones whose published weights are not free for every use, or in no package: for owners.

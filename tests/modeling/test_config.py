@@ -51,7 +51,7 @@ def test_the_kind_says_which_image_encoder() -> None:
     content = MOBILE.model_dump(mode="json")
     assert content["image_encoder"]["kind"] == "pyramid"
     assert content["image_encoder"]["patch_size"] == 16
-    assert MOBILE.image_encoder.grid == 24
+    assert MOBILE.image_encoder.grid == 32
 
 
 VIT = {"kind": "vit_det"}

@@ -40,7 +40,13 @@ def pair() -> tuple[BertModel, BertTextEncoder]:
         vocab_size=300, width=48, num_heads=6, depth=3, mlp_dim=80, embedding_width=48
     )
     encoder = BertTextEncoder(config, embed_dim=20).eval()
-    load_bert(encoder, bert.state_dict(), layers=(0, 1, 2), token_counts=torch.zeros(300))
+    load_bert(
+        encoder,
+        bert.state_dict(),
+        layers=(0, 1, 2),
+        pieces=range(300),
+        token_counts=torch.zeros(300),
+    )
     return bert, encoder
 
 
@@ -120,7 +126,7 @@ def test_with_less_room_it_keeps_what_matters(pair: tuple[BertModel, BertTextEnc
         vocab_size=300, width=48, num_heads=6, depth=3, mlp_dim=40, embedding_width=4
     )
     encoder = BertTextEncoder(config, embed_dim=20).eval()
-    load_bert(encoder, state, layers=(0, 1, 2), token_counts=torch.ones(300))
+    load_bert(encoder, state, layers=(0, 1, 2), pieces=range(300), token_counts=torch.ones(300))
     bert.load_state_dict(state)
     assert isinstance(encoder.token_projection, nn.Linear)
     assert error(encoder, bert) < 1e-4

@@ -29,15 +29,31 @@ from training.tasks.tasks import Task
 def build_fabric(
     precision: Precision, *, devices: int = 1, nodes: int = 1, accelerator: str = "auto"
 ) -> Fabric:
-    """Builds what runs a stage: `devices` processes on each of `nodes` machines."""
+    """Builds what runs a stage: `devices` processes on each of `nodes` machines.
+
+    It computes in fp32 on a CPU that has no bf16, whatever `precision` says.
+    """
+    device = _device_type(accelerator)
     return Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
         # A loss reaches some of the parts only.
         strategy="auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true",
-        plugins=Autocast(accelerator) if precision == "bf16" else None,
+        plugins=Autocast(device) if precision == "bf16" and computes_in_bf16(device) else None,
     )
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Whether bf16 is of use on a type of device: a CPU without it takes 80 times as long."""
+    return device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _device_type(accelerator: str) -> str:
+    if accelerator not in ("auto", "gpu"):
+        return accelerator
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if found is None else found.type
 
 
 def leave_processes() -> None:
@@ -54,10 +70,7 @@ class Autocast(MixedPrecision):
     five times as long.
     """
 
-    def __init__(self, accelerator: str) -> None:
-        found = torch.accelerator.current_accelerator(check_available=True)
-        auto = "cpu" if found is None else found.type
-        device = {"auto": auto, "gpu": auto}.get(accelerator, accelerator)
+    def __init__(self, device: str) -> None:
         super().__init__(precision="bf16-mixed", device=device)
 
     def convert_module(self, module: nn.Module) -> nn.Module:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
@@ -19,6 +15,7 @@ from samclip_sdk.text.tokenizer import Tokenizer, cut_to_context
 from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
 from training.teachers.weights import save_weights
 from training.text.sentences import sentence_folder
+from training.text.word_pieces import choose_word_pieces, shrink_tokenizer
 
 
 def save_text_encoder(
@@ -28,7 +25,7 @@ def save_text_encoder(
     config: BertTextConfig,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Writes config.json and model.safetensors; `write_tokenizer` writes the tokenizer."""
+    """Writes config.json and model.safetensors; `make_tokenizer` writes the tokenizer."""
     content = {
         "text_encoder": config.model_dump(mode="json"),
         "embed_dim": encoder.mlp[-1].out_features,
@@ -39,26 +36,24 @@ def save_text_encoder(
         file.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
-def write_tokenizer(folder: Path, config: BertTextConfig) -> Tokenizer:
-    """Writes the `tokenizer.json` that a checkpoint with a text encoder of this kind carries.
+def make_tokenizer(folder: Path, config: BertTextConfig, *, texts: Sequence[str]) -> Tokenizer:
+    """Writes the `tokenizer.json` of a text encoder: MiniLM's, with the word pieces of its texts.
 
     Raises:
-        TrainingError: MiniLM's package, which has the vocabulary, is not installed.
+        TrainingError: MiniLM's package, which has the vocabulary, is not installed; or no
+            vocabulary of that size can be made of it.
     """
-    content = cut_to_context(
-        sentence_folder() / TOKENIZER_NAME, context_length=config.context_length
-    )
+    minilm = sentence_folder() / TOKENIZER_NAME
+    pieces = choose_word_pieces(minilm, texts, size=config.vocab_size)
+    content = cut_to_context(minilm, context_length=config.context_length)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / TOKENIZER_NAME) as file:
-        file.write(content.encode())
+        file.write(shrink_tokenizer(content, pieces).encode())
     return Tokenizer(folder / TOKENIZER_NAME)
 
 
-def token_ids(texts: Sequence[str], config: BertTextConfig) -> Tensor:
-    """The ids int32 [K,L] of texts, L the context length.
-
-    Raises:
-        TrainingError: MiniLM's package, which has the vocabulary, is not installed.
-    """
-    with TemporaryDirectory() as folder:
-        return torch.from_numpy(write_tokenizer(Path(folder), config)(texts))
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copies the tokenizer of one folder to another, if it has one."""
+    if (source / TOKENIZER_NAME).is_file():
+        with atomic_file(target / TOKENIZER_NAME) as file:
+            file.write((source / TOKENIZER_NAME).read_bytes())

@@ -16,6 +16,7 @@ def load_bert(
     bert: Mapping[str, Tensor],
     *,
     layers: Sequence[int],
+    pieces: Sequence[int],
     token_counts: Tensor,
 ) -> None:
     """Copies a BERT into an encoder of the same width; the MLP behind it stays as it is.
@@ -28,10 +29,11 @@ def load_bert(
         encoder: of as many blocks as there are `layers`.
         bert: the state dict of transformers' BertModel.
         layers: which of its layers become the blocks.
-        token_counts: float [V], how often each token is used.
+        pieces: V ids of the BERT's, whose tokens the encoder has.
+        token_counts: float [V], how often each of them is used.
     """
     width = encoder.token_embedding.weight.shape[1]
-    words = bert["embeddings.word_embeddings.weight"].float()
+    words = bert["embeddings.word_embeddings.weight"][list(pieces)].float()
     if isinstance(encoder.token_projection, torch.nn.Linear):
         # Weighted by use, but a token that never was may come yet.
         weighted = words * (token_counts + 1).sqrt().unsqueeze(1)

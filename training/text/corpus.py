@@ -15,6 +15,7 @@ from torch import Tensor
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.config import Corpus
+from training.loop.train import computes_in_bf16
 from training.text.phrases import Phrases, draw_phrases, read_captions
 from training.text.sentences import SentenceEncoder, sentence_folder
 from training.text.wordnet import WordNet
@@ -56,7 +57,7 @@ def read_corpus(
     if found is None:
         encode = SentenceEncoder()
         # Its cosine with fp32 is .99999, in half the time.
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in_bf16("cpu")):
             found = {
                 "held_out": encode(phrases.held_out, on_progress=on_progress).half(),
                 "learned": encode(phrases.learned, on_progress=on_progress).half(),

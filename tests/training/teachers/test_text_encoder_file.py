@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -11,8 +12,10 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.tiny_config import TINY
+from training.errors import TrainingError
 from training.stages import publish
-from training.teachers.text_encoder_file import save_text_encoder, token_ids, write_tokenizer
+from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
+from training.text.word_pieces import read_pieces
 
 CONFIG = BertTextConfig(
     context_length=8, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
@@ -32,18 +35,34 @@ def test_a_student_takes_the_weights_that_are_written(tmp_path: Path) -> None:
 
 
 def test_the_tokenizer_has_the_context_length(tmp_path: Path) -> None:
-    tokenizer = write_tokenizer(tmp_path / "run", CONFIG)
+    tokenizer = make_tokenizer(tmp_path / "run", CONFIG, texts=())
     assert tokenizer(["a dog"]).tolist() == [[101, 1037, 3899, 102, 0, 0, 0, 0]]
     assert Tokenizer(tmp_path / "run" / "tokenizer.json").context_length == 8
 
 
-def test_ids_of_texts() -> None:
-    assert token_ids(["a dog"], CONFIG).tolist() == [[101, 1037, 3899, 102, 0, 0, 0, 0]]
+def test_a_small_tokenizer_spells_what_its_texts_do_not_use(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"vocab_size": 112})
+    tokenizer = make_tokenizer(tmp_path, config, texts=["a dog", "two dogs"])
+    pieces = read_pieces(tmp_path / "tokenizer.json")
+    ids = tokenizer(["a dog", "cat"])
+    assert [[pieces[index] for index in row] for row in ids] == [
+        ["[CLS]", "a", "dog", "[SEP]", *["[PAD]"] * 4],
+        ["[CLS]", "c", "##a", "##t", "[SEP]", *["[PAD]"] * 3],
+    ]
+    assert len(pieces) == 112
+    assert ids[0, -1] == 0
+
+
+def test_a_vocabulary_without_room_for_the_letters(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"vocab_size": 30})
+    with pytest.raises(TrainingError, match="of 30 word pieces cannot be made"):
+        make_tokenizer(tmp_path, config, texts=())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_published_has_its_tokenizer(tmp_path: Path) -> None:
     encoder = BertTextEncoder(CONFIG, embed_dim=TINY.embed_dim)
-    write_tokenizer(tmp_path / "run", CONFIG)
+    make_tokenizer(tmp_path / "run", CONFIG, texts=())
     save_text_encoder(encoder, tmp_path / "run", config=CONFIG, provenance={})
     publish(tmp_path / "run", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
