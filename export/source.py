@@ -17,9 +17,17 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
-TOKENIZER_LICENCE = Licence(
-    part="tokenizer and templates", spdx="MIT", source="https://github.com/openai/CLIP"
-)
+TOKENIZER_LICENCES = {
+    "clip": Licence(
+        part="tokenizer and templates", spdx="MIT", source="https://github.com/openai/CLIP"
+    ),
+    "bert": Licence(
+        part="tokenizer",
+        spdx="Apache-2.0",
+        source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    ),
+}
+"""Of each kind of text encoder."""
 RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
@@ -78,7 +86,10 @@ def read_source(folder: Path) -> Source:
             provenance=provenance,
             calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
-            licences=(*teacher_licences(provenance), TOKENIZER_LICENCE),
+            licences=(
+                *teacher_licences(provenance),
+                TOKENIZER_LICENCES[model.config.text_encoder.kind],
+            ),
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
             card=_read(folder / "card.md"),
             tokenizer=tokenizer if tokenizer.is_file() else None,
@@ -140,7 +151,7 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
         provenance={"random_weights": True, "seed": seed},
         calibration=None,
         random_weights=True,
-        licences=(RANDOM_LICENCE, TOKENIZER_LICENCE),
+        licences=(RANDOM_LICENCE, TOKENIZER_LICENCES[config.text_encoder.kind]),
         notice=_read(_NOTICE),
     )
 

@@ -116,7 +116,8 @@ class ObjectVerbs(PictureVerbs):
                 mask; by default the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
-            points_per_class: how many points the mask decoder is given for a label, at most.
+            points_per_class: how many points the mask decoder is given for each connected part of a
+                label, at most.
             refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
                 upscaled, and a mask's score is its presence.
             instances: tell the objects of a label apart.

@@ -22,10 +22,10 @@ import numpy as np
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.errors import TextTruncatedWarning
+from samclip_sdk.label_parts import covered_cells, sigmoid
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.text.stored_labels import StoredLabels
-from samclip_sdk.text_to_mask import covered_cells, sigmoid
 from training.asked_pictures import AskedPicture, ask_scenes
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
@@ -37,11 +37,13 @@ from training.thresholds import Answer, choose_head_only, choose_presence, fit_p
 
 CALIBRATION_NAME = "calibration.json"
 NEED_MASKS = ("mask_threshold_score", "head_only_threshold")
-"""The thresholds that pictures without masks leave at their defaults; `map_weight` at 0, too."""
+"""The thresholds that pictures without masks leave at their defaults; so it is with how score maps
+are given to the mask decoder."""
 
 _TRIED = {
-    "mask_threshold_score": (0.05, 0.15, 0.3, 0.5, 0.7),
-    "map_weight": (0.0, 0.125, 0.25, 0.5, 1.0),
+    "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
+    "prompt_scale": (0.5, 0.75, 1.0, 1.5, 2.0),
+    "map_weight": (0.0, 0.125, 0.25, 0.5),
 }
 """What is chosen by the masks that both heads draw, one after the other."""
 
@@ -104,7 +106,7 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration"; all are asked four times.
+        photographs: of the split "calibration"; all are asked five times.
         most_false: as of `choose_presence`.
         broken: counts the pictures that cannot be read, by kind.
         on_progress: told how many were asked.

@@ -78,9 +78,12 @@ class Calibration(Record):
 
     scale: float = Field(gt=0)
     bias: float = Field(ge=-1, le=1)
-    mask_threshold_score: Probability = Field(description="above it, a patch may give a point")
+    mask_threshold_score: Probability = Field(description="above it, a patch is of a label's part")
     presence_threshold: Probability = Field(description="below it, a label is absent")
     head_only_threshold: Probability = Field(description="the CLIP head's own masks, refine=False")
+    prompt_scale: float = Field(
+        default=1.0, gt=0, description="of the scores, as the mask decoder's mask prompt"
+    )
     map_weight: float = Field(
         default=0.0, ge=0, description="of the scores, added to the mask decoder's logits"
     )
