@@ -69,6 +69,7 @@ SIGNATURES = {
     "embed_image": "(self, image)",
     "embed_region": "(self, image, *, box=None, mask=None, point=None)",
     "learn_label": "(self, label, positives, *, negatives=(), score=0.95)",
+    "label_digests": "(self, labels)",
     "save_vocabulary": "(self, path, labels)",
     "load_vocabulary": "(self, path)",
 }
