@@ -130,11 +130,17 @@ class GridOptions:
         int, typer.Option(min=1, help="of the grid; its square is the number of prompts")
     ] = 32
     pred_iou_thresh: Annotated[
-        float, typer.Option(min=0, max=1, help="what a mask's predicted IoU must exceed")
-    ] = 0.88
+        float | None,
+        typer.Option(
+            min=0, max=1, help="what a mask's predicted IoU must exceed; else the bundle's choice"
+        ),
+    ] = None
     stability_score_thresh: Annotated[
-        float, typer.Option(min=0, max=1, help="what a mask's stability must reach")
-    ] = 0.95
+        float | None,
+        typer.Option(
+            min=0, max=1, help="what a mask's stability must reach; else the bundle's choice"
+        ),
+    ] = None
     stability_score_offset: Annotated[
         float, typer.Option(min=0, help="by how much the threshold is moved for that, a logit")
     ] = 1.0

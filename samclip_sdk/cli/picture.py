@@ -189,7 +189,7 @@ def everything(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Segment everything that can be told apart, and name it if there are labels."""
+    """Segment everything that can be told apart, and name it: by the bundle's nouns, or yours."""
     with working("segmenting") as display:
         some = labels or labels_file
         names = read_labels(labels, labels_file) if some else []
