@@ -11,6 +11,7 @@ import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
 from benchmarks.public.classification import CLASSIFICATION, measure_accuracy
+from benchmarks.public.detection import DETECTION, measure_methods
 from benchmarks.public.files import take
 from benchmarks.public.instances import INSTANCES, measure_instances
 from benchmarks.public.record import Evaluation, render
@@ -21,7 +22,7 @@ from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 
-SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **INSTANCES}
+SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **DETECTION}
 """Set -> what reads it; its docstring tells the layout."""
 
 Dataset = Enum("Dataset", {name: name for name in SETS}, type=str)
@@ -30,7 +31,8 @@ LAYOUTS = "\n\n".join(f"{name}: {inspect.getdoc(read)}" for name, read in SETS.i
 
 Heads = Annotated[Literal["clip_head", "both_heads", "all"], typer.Option(help="which to measure")]
 Threshold = Annotated[
-    float | None, typer.Option(help="below it both heads leave a label out", min=0, max=1)
+    float | None,
+    typer.Option(help="below it both heads leave a label or an object out", min=0, max=1),
 ]
 Limit = Annotated[
     int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
@@ -52,6 +54,12 @@ def evaluate(
     head_resolution: HeadResolution = None,
     background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
+    two_models: Annotated[
+        bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
+    ] = False,
+    teachers: Annotated[
+        Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
+    ] = None,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     precision: Annotated[str | None, typer.Option(help="of the artifacts")] = None,
@@ -61,19 +69,21 @@ def evaluate(
     """Evaluates a model by a published protocol, on a public set that you have.
 
     Classification is top-1 and top-5, and retrieval recall at 1, 5 and 10 both ways. Semantic
-    segmentation is mIoU; it alone has heads, and thresholds, which are else the calibrated ones.
-    Instances are masks of a detector's boxes, mAP.
+    segmentation is mIoU; it alone has heads. Instances are mAP of what the model finds by the
+    names of the categories, or of its masks of a detector's boxes. Thresholds are else the
+    calibrated ones.
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
         of_heads = {
             "head-resolution": head_resolution,
             "background-threshold": background_threshold,
-            "presence-threshold": presence_threshold,
+            "heads": heads if heads != "all" else None,
         }
-        _check(name, boxes=boxes, of_heads=of_heads | {"heads": heads if heads != "all" else None})
+        of_two = {"two-models": two_models or None, "teachers": teachers}
+        _check(name, boxes=boxes, threshold=presence_threshold, of_heads=of_heads, of_two=of_two)
         # The set is read before the model: that fails soonest.
-        data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
+        data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
@@ -85,6 +95,15 @@ def evaluate(
                 background_threshold=background_threshold,
                 presence_threshold=presence_threshold,
             )
+        elif name in DETECTION and boxes is None:
+            samclip, rival = SamClip.load(runtime, **chosen), None
+            if two_models:
+                # Only here: it needs torch and segment-anything.
+                from benchmarks.public.two_models import by_two_models
+
+                names = list(data.names.values())
+                rival = by_two_models(samclip, root, names=names, teachers=teachers, most=data.most)
+            figures = measure_methods(samclip, data, threshold=presence_threshold, rival=rival)
         else:
             samclip = SamClip.load(runtime, **chosen)
             figures = (measure(samclip, data) for sets, measure in _MEASURES if name in sets)
@@ -105,12 +124,24 @@ _MEASURES = (
 )
 
 
-def _check(dataset: str, *, boxes: Path | None, of_heads: dict[str, object]) -> None:
+def _check(
+    dataset: str,
+    *,
+    boxes: Path | None,
+    threshold: float | None,
+    of_heads: dict[str, object],
+    of_two: dict[str, object],
+) -> None:
     """Refuses options of another protocol."""
     options = {} if dataset in SEMANTIC else of_heads
     options |= {} if dataset in INSTANCES else {"boxes": boxes}
+    options |= {} if dataset == "photographs" else of_two
+    if dataset not in SEMANTIC and dataset not in DETECTION:
+        options |= {"presence-threshold": threshold}
     for option, value in options.items():
         if value is not None:
             raise ValueError(f"--{option} is not of {dataset}")
-    if dataset in INSTANCES and boxes is None:
-        raise ValueError(f"{dataset} needs --boxes, a detector's results")
+    if boxes is not None and threshold is not None:
+        raise ValueError("--boxes and --presence-threshold: a box is always segmented")
+    if of_two["teachers"] is not None and of_two["two-models"] is None:
+        raise ValueError("--teachers needs --two-models")
