@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +11,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
-from benchmarks.public.classification import CLASSIFICATION, measure_accuracy
-from benchmarks.public.detection import DETECTION, measure_methods
+from benchmarks.public.classification import CLASSIFICATION, LabelledPictures, measure_accuracy
+from benchmarks.public.detection import DETECTION, AskedPictures, Detect, measure_methods
 from benchmarks.public.files import take
-from benchmarks.public.instances import INSTANCES, measure_instances
-from benchmarks.public.record import Evaluation, render
-from benchmarks.public.retrieval import RETRIEVAL, measure_retrieval
+from benchmarks.public.instances import INSTANCES, DetectedPictures, measure_instances
+from benchmarks.public.record import Evaluation, Figures, render
+from benchmarks.public.retrieval import RETRIEVAL, CaptionedPictures, measure_retrieval
 from benchmarks.public.segmentation import load_at, measure_segmentation
 from benchmarks.public.semantic_sets import SEMANTIC
 from benchmarks.record import describe_model
@@ -44,6 +45,12 @@ HeadThreshold = Annotated[
     float | None,
     typer.Option(help="below it the CLIP head alone says background", min=0.001, max=0.999),
 ]
+WithTwoModels = Annotated[
+    bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
+]
+Teachers = Annotated[
+    Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
+]
 
 
 def evaluate(
@@ -54,12 +61,8 @@ def evaluate(
     head_resolution: HeadResolution = None,
     background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
-    two_models: Annotated[
-        bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
-    ] = False,
-    teachers: Annotated[
-        Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
-    ] = None,
+    two_models: WithTwoModels = False,
+    teachers: Teachers = None,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     precision: Annotated[str | None, typer.Option(help="of the artifacts")] = None,
@@ -75,13 +78,13 @@ def evaluate(
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
-        of_heads = {
-            "head-resolution": head_resolution,
-            "background-threshold": background_threshold,
-            "heads": heads if heads != "all" else None,
-        }
-        of_two = {"two-models": two_models or None, "teachers": teachers}
-        _check(name, boxes=boxes, threshold=presence_threshold, of_heads=of_heads, of_two=of_two)
+        _check(
+            name,
+            of_heads=(None if heads == "all" else heads, head_resolution, background_threshold),
+            of_two=(two_models or None, teachers),
+            presence_threshold=presence_threshold,
+            boxes=boxes,
+        )
         # The set is read before the model: that fails soonest.
         data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
@@ -95,18 +98,10 @@ def evaluate(
                 background_threshold=background_threshold,
                 presence_threshold=presence_threshold,
             )
-        elif name in DETECTION and boxes is None:
-            samclip, rival = SamClip.load(runtime, **chosen), None
-            if two_models:
-                # Only here: it needs torch and segment-anything.
-                from benchmarks.public.two_models import by_two_models
-
-                names = list(data.names.values())
-                rival = by_two_models(samclip, root, names=names, teachers=teachers, most=data.most)
-            figures = measure_methods(samclip, data, threshold=presence_threshold, rival=rival)
         else:
             samclip = SamClip.load(runtime, **chosen)
-            figures = (measure(samclip, data) for sets, measure in _MEASURES if name in sets)
+            rival = _rival(samclip, data, root, teachers=teachers) if two_models else None
+            figures = _measure(samclip, data, threshold=presence_threshold, rival=rival)
         record = Evaluation(
             figures=tuple(figures),
             **measured.run(),
@@ -117,31 +112,51 @@ def evaluate(
         measured.finish(record, render(record))
 
 
-_MEASURES = (
-    (CLASSIFICATION, measure_accuracy),
-    (RETRIEVAL, measure_retrieval),
-    (INSTANCES, measure_instances),
-)
+def _measure(
+    model: SamClip, data: Any, *, threshold: float | None, rival: Detect | None
+) -> Iterator[Figures]:
+    """What a set's kind is measured by."""
+    match data:
+        case LabelledPictures():
+            yield measure_accuracy(model, data)
+        case CaptionedPictures():
+            yield measure_retrieval(model, data)
+        case DetectedPictures():
+            yield measure_instances(model, data)
+        case AskedPictures():
+            yield from measure_methods(model, data, threshold=threshold, rival=rival)
+
+
+def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | None) -> Detect:
+    """The two-model pipeline, for the same names."""
+    # Only here: it needs torch and segment-anything.
+    from benchmarks.public.two_models import by_two_models
+
+    names = list(data.names.values())
+    return by_two_models(model, root, names=names, teachers=teachers, most=data.most)
 
 
 def _check(
     dataset: str,
     *,
+    of_heads: tuple[object, ...],
+    of_two: tuple[object, ...],
+    presence_threshold: float | None,
     boxes: Path | None,
-    threshold: float | None,
-    of_heads: dict[str, object],
-    of_two: dict[str, object],
 ) -> None:
-    """Refuses options of another protocol."""
-    options = {} if dataset in SEMANTIC else of_heads
-    options |= {} if dataset in INSTANCES else {"boxes": boxes}
-    options |= {} if dataset == "photographs" else of_two
-    if dataset not in SEMANTIC and dataset not in DETECTION:
-        options |= {"presence-threshold": threshold}
-    for option, value in options.items():
-        if value is not None:
+    """Refuses options of another protocol; what was not given is None."""
+    semantic, detection = dataset in SEMANTIC, dataset in DETECTION
+    names = ("heads", "head-resolution", "background-threshold", "two-models", "teachers")
+    given = dict(zip(names, (*of_heads, *of_two), strict=True))
+    given |= {"presence-threshold": presence_threshold, "boxes": boxes}
+    known = set(names[:3]) if semantic else set[str]()
+    known |= set(names[3:]) if dataset == "photographs" else set()
+    known |= {"presence-threshold"} if semantic or detection else set()
+    known |= {"boxes"} if dataset in INSTANCES else set()
+    for option, value in given.items():
+        if value is not None and option not in known:
             raise ValueError(f"--{option} is not of {dataset}")
-    if boxes is not None and threshold is not None:
+    if boxes is not None and presence_threshold is not None:
         raise ValueError("--boxes and --presence-threshold: a box is always segmented")
-    if of_two["teachers"] is not None and of_two["two-models"] is None:
+    if given["teachers"] is not None and given["two-models"] is None:
         raise ValueError("--teachers needs --two-models")

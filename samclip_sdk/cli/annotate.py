@@ -37,6 +37,10 @@ Folder = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="of the pictures, in it and in the folders below it"),
 ]
+Instances = Annotated[
+    bool, typer.Option(help="an annotation for each object, or one for each label")
+]
+Polygons = Annotated[bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
@@ -56,13 +60,9 @@ def annotate(
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: TextOptions,
-    instances: Annotated[
-        bool, typer.Option(help="an annotation for each object, or one for each label")
-    ] = True,
+    instances: Instances = True,
     max_instances: MaxInstances = None,
-    polygons: Annotated[
-        bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")
-    ] = False,
+    polygons: Polygons = False,
     output: Output = Path("annotations.json"),
     readers: Readers = READERS,
     restart: Restart = False,
