@@ -26,12 +26,13 @@ from samclip_sdk.label_parts import covered_cells, sigmoid
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.text.stored_labels import StoredLabels
-from training.asked_pictures import AskedPicture, ask_scenes
+from training.asked_pictures import AskedPicture, ask_scenes, scene_things
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
+from training.everything import calibrate_everything
 from training.real.captioned_pictures import CaptionedPicture
 from training.real.photograph_masks import cell_coverage
-from training.real.photograph_questions import AskedPhotographs
+from training.real.photograph_questions import AskedPhotographs, Thing
 from training.real.photograph_views import whole_view
 from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches, fit_peaks
 
@@ -46,6 +47,9 @@ _TRIED = {
     "map_weight": (0.0, 0.125, 0.25, 0.5),
 }
 """What is chosen by the masks that both heads draw, one after the other."""
+
+_EVERYTHING = 64
+"""Pictures that everything-mode is asked about, at most."""
 
 _DOING = "calibrating"
 
@@ -79,12 +83,13 @@ def calibrate_on_scenes(
     Args:
         checkpoint: the model.
         corpus: of the training split.
-        scenes: how many to ask; a third of them, asked twice more, chooses how masks are refined.
+        scenes: how many to ask; a third of them, asked twice more, chooses how masks are refined,
+            and the first few, which masks everything-mode keeps.
         seed: of the scenes.
         most_false: as of `choose_presence`.
         on_progress: told how many were asked.
     """
-    return _calibrate(
+    found = _calibrate(
         checkpoint,
         lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
         count=scenes,
@@ -92,6 +97,10 @@ def calibrate_on_scenes(
         most_false=most_false,
         on_progress=on_progress,
     )
+    few = min(scenes, _EVERYTHING)
+    size_px = checkpoint.manifest.model.segmentation_resolution
+    things = scene_things(corpus, scenes=few, seed=seed, size_px=size_px)
+    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
 
 
 def calibrate_on_photographs(
@@ -106,7 +115,8 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration"; all are asked five times.
+        photographs: of the split "calibration"; all are asked five times, and the first few for
+            everything.
         most_false: as of `choose_presence`.
         broken: counts the pictures that cannot be read, by kind.
         on_progress: told how many were asked.
@@ -114,7 +124,7 @@ def calibrate_on_photographs(
     Raises:
         TrainingError: none of them can be read, or none shows anything large enough to ask for.
     """
-    return _calibrate(
+    found = _calibrate(
         checkpoint,
         lambda model: photographs.ask(broken),
         count=len(photographs),
@@ -122,6 +132,9 @@ def calibrate_on_photographs(
         most_false=most_false,
         on_progress=on_progress,
     )
+    few = min(len(photographs), _EVERYTHING)
+    things = photographs.things(Counter(), at_most=few)  # those broken are counted already
+    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
 
 
 def calibrate_on_captions(
@@ -168,6 +181,20 @@ def calibrate_on_captions(
             ),
         }
     )
+
+
+def _with_everything(
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    things: Iterable[Thing],
+    *,
+    count: int,
+    on_progress: OnProgress,
+) -> Calibration:
+    """Adds which masks everything-mode keeps; see `calibrate_everything`."""
+    with _calibrated(checkpoint, calibration) as model:
+        chosen = calibrate_everything(model, things, count=count, on_progress=on_progress)
+    return calibration.model_copy(update=chosen)
 
 
 def _calibrated(

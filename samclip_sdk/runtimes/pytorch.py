@@ -47,6 +47,7 @@ class Checkpoint:
             tokenizer.
         runtime: "torch".
         precision: "fp32".
+        nouns_path: None: its nouns are embedded when it is exported.
 
     Raises:
         RuntimeMissingError: torch is not installed, or cannot use the device.
@@ -55,6 +56,7 @@ class Checkpoint:
 
     runtime = "torch"
     precision = "fp32"
+    nouns_path = None
 
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu") -> None:
         for module in ("torch", "safetensors"):

@@ -40,6 +40,7 @@ class GpuSource:
         self.bundle = open_bundle("samclip-tiny")
         self.id, self.manifest = self.bundle.id, self.bundle.manifest
         self.tokenizer_path = self.bundle.file("tokenizer.json")
+        self.nouns_path: Path | None = None
         self.cuda = RecordingCuda()
         self.memory = DeviceMemory(self.cuda)
         self._cache = cache
