@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.bundle.open import ASSETS
 from samclip_sdk.modeling.config import ModelConfig
 from tests.disk_cache import fill
 from tests.tiny_config import TINY
@@ -48,8 +48,8 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tokenizer_path() -> Path:
-    """CLIP's tokenizer, as bundles hold it."""
-    return open_bundle("samclip-tiny").file("tokenizer.json")
+    """CLIP's tokenizer, as the package holds it."""
+    return ASSETS / "clip_tokenizer.json"
 
 
 @pytest.fixture(scope="session")

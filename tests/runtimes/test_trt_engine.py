@@ -37,12 +37,13 @@ from samclip_sdk.runtimes.trt_cuda import Gpu
 from samclip_sdk.runtimes.trt_engine import CompiledEngine, build_engine, compile_engine
 from samclip_sdk.runtimes.trt_network import PROFILE, import_tensorrt
 from samclip_sdk.session import GraphFile
+from tests.drawings import TINY_BUNDLE
 from tests.runtimes.test_sessions import SPEC, write_onnx
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
 ROWS = {"rows": (1, 4, 16)}
-TINY = open_bundle("samclip-tiny")
-# Every ONNX artifact of the embedded bundle, of whichever precisions it has.
+TINY = open_bundle(TINY_BUNDLE)
+# Every ONNX artifact of the trained bundle, of whichever precisions it has.
 ARTIFACTS = [
     (graph, artifact.precision)
     for graph, spec in TINY.manifest.graphs.items()

@@ -1,4 +1,4 @@
-"""samclip-tiny's Core ML set, which is not shipped but made from its checkpoint."""
+"""samclip-tiny's Core ML set, made from its checkpoint, beside its set of ONNX."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from export.source import find_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
+from tests.drawings import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +29,7 @@ def test_is_made_by_one_command(tmp_path: Path) -> None:
     picture, labels = ROOT / "export" / "held_out" / "03.jpg", ["tram", "banknote", "piano"]
     with SamClip(InterpretedSource(bundle, precision="fp16")) as model:
         found = model.segment_text(picture, labels)
-    with SamClip.load("onnx", model="samclip-tiny", precision="fp32") as model:
+    with SamClip.load("onnx", model=TINY_BUNDLE, precision="fp32") as model:
         expected = model.segment_text(picture, labels)
     assert found.present == expected.present == ("tram", "banknote")
     assert found.presence == pytest.approx(expected.presence, abs=0.01)
