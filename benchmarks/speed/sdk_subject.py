@@ -41,7 +41,7 @@ class SdkSubject:
         ValueError: an unknown skill.
     """
 
-    model: str = "samclip-tiny"
+    model: str = "tests/bundles/samclip-tiny"
     runtime: str = "onnx"
     precision: str | None = None
     threads: int = 0

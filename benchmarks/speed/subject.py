@@ -43,7 +43,7 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> the class, as "module:Class", and its arguments."""
 
-TINY = "samclip-tiny"
+TINY = "tests/bundles/samclip-tiny"
 VIT_B = "samclip-vit-b"
 """The folder of the ViT-B bundle: its name is that of its subjects."""
 

@@ -116,7 +116,7 @@ class TextOptions:
         float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
     ] = None
     mask_threshold: MaskThreshold = None
-    points_per_class: Annotated[int, typer.Option(min=1, help="points for each part of a label")] = 3
+    points_per_class: Annotated[int, typer.Option(min=1, help="points for a part of a label")] = 3
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True

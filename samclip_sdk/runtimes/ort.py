@@ -52,7 +52,7 @@ class OrtSession:
         settings.enable_mem_pattern = False
         settings.enable_mem_reuse = False
         # Threads that spin while they wait take the cores from what else runs, and each graph has
-        # its own: on two busy cores a pass of samclip-tiny took 200 ms, not 31; on idle ones 28.
+        # its own: on two busy cores a pass of a small model took 200 ms, not 31; on idle ones 28.
         settings.add_session_config_entry(_SPINNING, "0")
         settings.log_severity_level = _ERRORS_ONLY
         settings.intra_op_num_threads = options.threads
