@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
@@ -34,6 +33,7 @@ from samclip_sdk.runtimes.trt_engine import build_engine
 from samclip_sdk.session import GraphFile, Session
 from samclip_sdk.verify.verify import verify_bundle
 from tests.coreml_packages import METADATA, error
+from tests.processor import openvino_in_int8
 from tests.tiny_config import TINY
 
 VOCAB_SIZE = 30522
@@ -128,14 +128,13 @@ def test_onnxruntime(graph: Graph, probes: list[Probe], onnx_file: tuple[str, Pa
 
 
 @pytest.mark.other_runtime
+@pytest.mark.parametrize(
+    "onnx_file",
+    ["fp32", "fp16", pytest.param("int8", marks=openvino_in_int8)],
+    indirect=True,
+)
 def test_openvino(graph: Graph, probes: list[Probe], onnx_file: tuple[str, Path]) -> None:
     precision, path = onnx_file
-    if (
-        precision == "int8"
-        and torch.cpu._is_avx2_supported()
-        and not torch.cpu._is_vnni_supported()
-    ):
-        pytest.skip("OpenVINO's sums of int8 products overflow on this processor; verify says so")
     session = OpenVINOSession(GraphFile(path, precision="fp32"), spec=graph.contract())
     check(session, probes, BOUNDS[precision])
 
