@@ -21,6 +21,8 @@ from export.probes import without_padding
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.prompt_encoder import PromptEncoder
 from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.ort import OrtSession
 
@@ -29,10 +31,11 @@ INT8_GOAL = 0.9995
 """The least cosine that layers in float bring each int8 graph of trained weights to, by part.
 Stricter than its gate, for the errors of five graphs add up to that of a task."""
 
-ALL_IN_FLOAT = {"prompt_encoder"}
+ALL_IN_FLOAT = (PromptEncoder, BertTextEncoder)
 """Parts whose int8 graph has no layer in int8. Three small convolutions of mask prompts take no
 time worth saving, and what refines a text's mask passes them: in int8 they cost it more than all
-other graphs together."""
+other graphs together. A small BERT has few activations without outliers: most of its layers would
+have to stay in float anyway, and a label is embedded once."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class OnnxWriter:
         self, model: ir.Model, *, graph: Graph, keep: Sequence[str]
     ) -> tuple[ir.Model, tuple[str, ...]]:
         """The graph in int8, and the layers that it leaves in float."""
-        if graph.part in ALL_IN_FLOAT:
+        if isinstance(graph.eager, ALL_IN_FLOAT):
             return model.clone(), tuple(layer.name for layer in find_layers(model))
         quantized = quantize(
             model,
