@@ -105,16 +105,16 @@ class Annotator:
             points_per_class=settings.points_per_class,
             refine=settings.refine,
         )
-        height, width = result.class_map.shape
+        height, width = result.size
         annotations = [
             {
                 "category_id": int(index) + 1,
-                **coco_annotation(mask),
+                **coco_annotation(mask, size=result.size),
                 "score": float(result.scores[index]),
                 "presence": float(result.presence[index]),
             }
-            for index, mask in zip(result.present_index, result.present_masks, strict=True)
-            if mask.any()
+            for index, mask in zip(result.present_index, result.present_masks.packed, strict=True)
+            if not mask.empty
         ]
         return {"width": width, "height": height, "annotations": annotations}
 
