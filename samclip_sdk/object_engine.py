@@ -37,7 +37,13 @@ from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import find_labels
-from samclip_sdk.tiled_labels import SeenLabel, compose_seen, see_labels
+from samclip_sdk.tiled_labels import (
+    SeenLabel,
+    compose_seen,
+    presence_in_tile,
+    see_labels,
+    threshold_in_tile,
+)
 from samclip_sdk.tiles import Tiling, Window
 from samclip_sdk.timing import Stopwatch
 
@@ -60,6 +66,19 @@ class OpenedPicture:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.whole.frame.height_px, self.whole.frame.width_px
+
+    def options_in(self, view: Window, options: Options) -> Options:
+        """The same for a view: in a tile, a label must be surer of itself."""
+        if view.size == self.size:
+            return options
+        threshold = threshold_in_tile(options.presence_threshold, tiles=len(self.tiles))
+        return replace(options, presence_threshold=threshold)
+
+    def presence_in(self, view: Window, presence: Array) -> Array:
+        """What the presence of labels [K] in a view is worth in the picture."""
+        if view.size == self.size:
+            return presence
+        return presence_in_tile(presence, tiles=len(self.tiles))
 
 
 class ObjectEngine(Engine):
@@ -118,7 +137,8 @@ class ObjectEngine(Engine):
         found: list[list[tuple[FoundObject, Window]]] = [[] for _ in labels]
         best = list[FoundObject]()
         for view, embedding in self._views(opened, clock=clock):
-            for objects in self._objects(embedding, text=text, options=options, clock=clock):
+            own = opened.options_in(view, options)
+            for objects in self._objects(embedding, text=text, options=own, clock=clock):
                 if tiling is None:
                     best = best_objects([*best, *objects], at_most=max_instances)
                 for each in objects if tiling else ():
@@ -184,13 +204,15 @@ class ObjectEngine(Engine):
         seen: list[list[SeenLabel]] = [[] for _ in labels]
         presence, score_maps = list[Array](), list[Array]()
         for view, embedding in self._views(opened, clock=clock):
-            found, drafts = self._draft(embedding, text=text, options=options, clock=clock)
-            presence.append(found.presence)
+            own = opened.options_in(view, options)
+            found, drafts = self._draft(embedding, text=text, options=own, clock=clock)
+            presence.append(opened.presence_in(view, found.presence))
             score_maps = score_maps or [found.score_maps]  # of the whole image, the first view
             with clock.step("postprocess"):
                 parts = see_labels(
                     drafts,
                     found=found,
+                    presence=presence[-1],
                     frame=embedding.frame,
                     view=view,
                     mask_threshold=options.mask_threshold,

@@ -127,10 +127,10 @@ class ObjectVerbs(PictureVerbs):
         `max_instances` depends on which other labels are asked.
 
         With `tiles`, the same is done for the whole image and for parts of it that overlap, each as
-        large to the model as the whole image is: small things are found that are too small in the
-        whole one, and so are more labels that are not there. It takes as much time for each tile.
-        What a tile cuts is put together with what its neighbour shows of it; what no tile can hold
-        is as the whole image shows it. See `tiles.merge_sights`.
+        large to the model as the whole image is, which finds smaller things and takes as much time
+        for each tile. What a tile cuts is put together with what its neighbour shows of it; what no
+        tile can hold is as the whole image shows it. Of n tiles each is a chance to see what is not
+        there: in a tile, the odds of a label's presence count for the root of n less.
 
         Args:
             image: one, or many.
@@ -150,7 +150,7 @@ class ObjectVerbs(PictureVerbs):
                 whole image alone. Of an image that was prepared or encoded before, the picture is
                 read again for them.
             tile_overlap: with `tiles`, the share of a tile's side that neighbours have in common at
-                least, 0.1 to 0.5; 0.25 by default. An object should fit into what they share.
+                least, 0.1 to 0.5; 0.25 by default.
 
         Returns:
             TextMasks, or with `instances` Instances.

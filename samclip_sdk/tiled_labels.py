@@ -2,10 +2,14 @@
 
 In each view a label's mask falls into connected parts. They are merged as objects are, and what is
 left of them is the label's mask. Labels meet only in the class map.
+
+Every tile is one more chance to see what is not there. So in each of n tiles a label must be surer
+of itself than in the whole picture: by the root of n, in odds.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +33,7 @@ class SeenLabel:
 
     Attributes:
         view: where it was seen.
-        presence: there, 0..1.
+        presence: there, 0..1, in terms of the whole image.
         score: of its mask there.
         points: float32 [n,2], in pixels of the whole image.
         parts: of its mask, in the whole image.
@@ -42,14 +46,42 @@ class SeenLabel:
     parts: Sequence[PackedMask]
 
 
+def threshold_in_tile(threshold: float, *, tiles: int) -> float:
+    """The presence, 0..1, that a label must have in one of n tiles to be in the picture.
+
+    Args:
+        threshold: 0..1, of the whole picture.
+        tiles: n.
+    """
+    factor = math.sqrt(tiles)
+    return factor * threshold / (factor * threshold + 1 - threshold)
+
+
+def presence_in_tile(presence: Array, *, tiles: int) -> Array:
+    """What the presence of labels in one of n tiles, [K], is worth in the whole picture.
+
+    The other way round than `threshold_in_tile`: float32 [K], to be compared with the threshold of
+    the whole picture.
+    """
+    worth: Array = presence / (presence + math.sqrt(tiles) * (1 - presence))
+    return worth.astype(np.float32)
+
+
 def see_labels(
-    drafts: Drafts, *, found: FoundLabels, frame: Frame, view: Window, mask_threshold: float
+    drafts: Drafts,
+    *,
+    found: FoundLabels,
+    presence: Array,
+    frame: Frame,
+    view: Window,
+    mask_threshold: float,
 ) -> dict[int, SeenLabel]:
     """Cuts the masks of the labels that a view shows into parts.
 
     Args:
         drafts: of those labels.
         found: where they are.
+        presence: [K], of the labels asked, in terms of the whole image.
         frame: of the view.
         view: where it lies in the image.
         mask_threshold: the logit that a pixel must exceed.
@@ -61,7 +93,7 @@ def see_labels(
     return {
         index: SeenLabel(
             view=view,
-            presence=float(found.presence[index]),
+            presence=float(presence[index]),
             score=float(drafts.scores[place]),
             points=drafts.points[place] + corner,
             parts=_parts(

@@ -185,7 +185,8 @@ def merge_sights(sights: Sequence[Sight], *, size: tuple[int, int]) -> list[Sigh
     """Which objects of one kind there are, by what a whole image and its tiles show of them.
 
     * What no tile can hold is as the whole image shows it.
-    * What a tile cuts is joined with what another cuts, if both agree where they overlap.
+    * What a tile cuts is nothing if another shows more of it, uncut; it is joined with what others
+      cut, if they agree where they overlap.
     * What both a tile and the whole image show is as the tile shows it, which sees it larger.
     * Of what is left, a mask that is the same as a better one, or lies in better ones, goes. What
       was cut and not joined comes last.
@@ -202,6 +203,11 @@ def merge_sights(sights: Sequence[Sight], *, size: tuple[int, int]) -> list[Sigh
     cut = [place for place in kept if _is_cut(sights[place], size=size)]
     clear = [place for place in kept if place not in {*whole, *cut}]
     tile = next((sights[place].view.size for place in kept if place not in whole), size)
+    cut = [
+        place
+        for place in cut
+        if not any(_explains(sights[other].mask, part=sights[place]) for other in clear)
+    ]
     groups = _joined(cut, sights=sights)
     found = [_put_together(group, sights=sights) for group in groups if len(group) > 1]
     found += [_put_together([place], sights=sights) for place in clear]
@@ -259,6 +265,13 @@ def _joined(places: Sequence[int], *, sights: Sequence[Sight]) -> list[list[int]
             for place in group[second]:
                 group[place] = group[first]
     return [sorted(each) for each in {id(each): each for each in group.values()}.values()]
+
+
+def _explains(mask: PackedMask, *, part: Sight) -> bool:
+    """Whether a part is what its view shows of a mask that goes on outside of it."""
+    shared = shared_area(mask, part.mask)
+    either = part.mask.area + _area_within(mask, part.view.rows, part.view.columns) - shared
+    return shared > SAME_IOU * either
 
 
 def _agree(first: Sight, second: Sight) -> bool:

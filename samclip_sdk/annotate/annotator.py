@@ -34,7 +34,8 @@ class Annotator:
         labels: of the categories, in their order.
         threshold: as in `SamClip.segment_text`, the others too.
         mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points the mask decoder is given for a label, at most.
+        points_per_class: how many points the mask decoder is given for a label, at most; 3 by
+            default.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
 
     Attributes:
@@ -52,7 +53,7 @@ class Annotator:
         *,
         threshold: float | None = None,
         mask_threshold: float | None = None,
-        points_per_class: int = 3,
+        points_per_class: int | None = None,
         refine: bool = True,
     ) -> None:
         options = Options.from_manifest(
@@ -72,7 +73,7 @@ class Annotator:
             labels=check_labels(labels),
             threshold=options.presence_threshold,
             mask_threshold=options.mask_threshold,
-            points_per_class=points_per_class,
+            points_per_class=options.points_per_class,
             refine=refine,
         )
 

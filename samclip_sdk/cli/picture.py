@@ -22,6 +22,7 @@ from samclip_sdk.cli.options import (
     RunOptions,
     TextCache,
     TextOptions,
+    TileOptions,
     Vocabulary,
     check_output,
     check_picture,
@@ -130,6 +131,7 @@ def text(
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: TextOptions,
+    cut: TileOptions,
     instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
     max_instances: Annotated[
         int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
@@ -142,7 +144,8 @@ def text(
     """Find each label in the picture, and its mask if it is there; or its objects."""
     with working("segmenting") as display:
         names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        _check_instances(instances, max_instances=max_instances, refine=asked.refine)
+        _check_instances(instances, max_instances=max_instances, asked=asked)
+        tiles = cut.read()
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             asked_for = known_labels(samclip, names, vocabulary)
@@ -155,6 +158,8 @@ def text(
                     mask_threshold=asked.mask_threshold,
                     instances=True,
                     max_instances=max_instances,
+                    tiles=tiles,
+                    tile_overlap=cut.tile_overlap,
                 )
             else:
                 result = samclip.segment_text(
@@ -164,6 +169,8 @@ def text(
                     mask_threshold=asked.mask_threshold,
                     points_per_class=asked.points_per_class,
                     refine=asked.refine,
+                    tiles=tiles,
+                    tile_overlap=cut.tile_overlap,
                 )
         _save(result, output)
     if isinstance(result, Instances):
@@ -184,6 +191,7 @@ def everything(
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: GridOptions,
+    cut: TileOptions,
     output: Outputs = None,
     opened: ModelOptions,
     run: RunOptions,
@@ -193,6 +201,7 @@ def everything(
     with working("segmenting") as display:
         some = labels or labels_file
         names = read_labels(labels, labels_file) if some else []
+        tiles = cut.read()
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             result = samclip.segment_everything(
@@ -203,6 +212,8 @@ def everything(
                 stability_score_thresh=asked.stability_score_thresh,
                 stability_score_offset=asked.stability_score_offset,
                 box_nms_thresh=asked.box_nms_thresh,
+                tiles=tiles,
+                tile_overlap=cut.tile_overlap,
             )
         _save(result, output)
     _print_objects(result, as_json=as_json)
@@ -256,12 +267,16 @@ def _check(image: Path, outputs: Sequence[Path] | None) -> None:
     check_picture(image)
 
 
-def _check_instances(instances: bool, *, max_instances: int | None, refine: bool) -> None:
+def _check_instances(instances: bool, *, max_instances: int | None, asked: TextOptions) -> None:
     """Refuses options that make no sense together."""
     if max_instances is not None and not instances:
         raise WrongUsageError("--max-instances needs --instances")
-    if instances and not refine:
+    if instances and not asked.refine:
         raise WrongUsageError("--no-refine and --instances: the mask decoder draws the objects")
+    if instances and asked.points_per_class is not None:
+        raise WrongUsageError(
+            "--points-per-class and --instances: each object has a point of its own"
+        )
 
 
 def _save(result: Result[object], outputs: Sequence[Path] | None) -> None:
