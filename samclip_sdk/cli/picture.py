@@ -32,6 +32,7 @@ from samclip_sdk.cli.options import (
     read_numbers,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
+from samclip_sdk.client import SamClip
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import Result
 from samclip_sdk.results.text_masks import TextMasks
@@ -145,33 +146,17 @@ def text(
     with working("segmenting") as display:
         names = read_labels(labels, labels_file, vocabulary=vocabulary)
         _check_instances(instances, max_instances=max_instances, asked=asked)
-        tiles = cut.read()
+        cut.read()
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             asked_for = known_labels(samclip, names, vocabulary)
-            result: TextMasks | Instances
-            if instances:
-                result = samclip.segment_text(
-                    image,
-                    asked_for,
-                    threshold=asked.threshold,
-                    mask_threshold=asked.mask_threshold,
-                    instances=True,
-                    max_instances=max_instances,
-                    tiles=tiles,
-                    tile_overlap=cut.tile_overlap,
+            result = (
+                _find_objects(
+                    samclip, image, asked_for, asked=asked, cut=cut, max_instances=max_instances
                 )
-            else:
-                result = samclip.segment_text(
-                    image,
-                    asked_for,
-                    threshold=asked.threshold,
-                    mask_threshold=asked.mask_threshold,
-                    points_per_class=asked.points_per_class,
-                    refine=asked.refine,
-                    tiles=tiles,
-                    tile_overlap=cut.tile_overlap,
-                )
+                if instances
+                else _find_labels(samclip, image, asked_for, asked=asked, cut=cut)
+            )
         _save(result, output)
     if isinstance(result, Instances):
         _print_objects(result, as_json=as_json)
@@ -258,6 +243,47 @@ def embed(
         for name, embedding in zip(names, embeddings, strict=True)
     ]
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
+
+
+def _find_objects(
+    samclip: SamClip,
+    image: Path,
+    labels: Sequence[str],
+    *,
+    asked: TextOptions,
+    cut: TileOptions,
+    max_instances: int | None,
+) -> Instances:
+    return samclip.segment_text(
+        image,
+        labels,
+        threshold=asked.threshold,
+        mask_threshold=asked.mask_threshold,
+        instances=True,
+        max_instances=max_instances,
+        tiles=cut.read(),
+        tile_overlap=cut.tile_overlap,
+    )
+
+
+def _find_labels(
+    samclip: SamClip,
+    image: Path,
+    labels: Sequence[str],
+    *,
+    asked: TextOptions,
+    cut: TileOptions,
+) -> TextMasks:
+    return samclip.segment_text(
+        image,
+        labels,
+        threshold=asked.threshold,
+        mask_threshold=asked.mask_threshold,
+        points_per_class=asked.points_per_class,
+        refine=asked.refine,
+        tiles=cut.read(),
+        tile_overlap=cut.tile_overlap,
+    )
 
 
 def _check(image: Path, outputs: Sequence[Path] | None) -> None:
