@@ -247,10 +247,11 @@ def tiles(
     The pictures are made of photographs of complete sets, `side` x `side` in each.
     """
     with measurement("tiles", output=output) as measured:
+        asked = [read_tiling(each) for each in tiling or ("2x2", "3x3")]
+        # Only here: photographs are read with torch.
         from training.data_config import Photographs as SetSettings
         from training.real.photographs import Photographs
 
-        asked = [read_tiling(each) for each in tiling or ("2x2", "3x3")]
         sets = Photographs(SetSettings(source="photographs", root=photographs), split="val")
         samclip = SamClip.load(runtime, model=model)
         cell_px = samclip.manifest.tasks.segmentation.resolution

@@ -63,8 +63,8 @@ def presence_in_tile(presence: Array, *, tiles: int) -> Array:
     The other way round than `threshold_in_tile`: float32 [K], to be compared with the threshold of
     the whole picture.
     """
-    worth: Array = presence / (presence + math.sqrt(tiles) * (1 - presence))
-    return worth.astype(np.float32)
+    worth = presence / (presence + math.sqrt(tiles) * (1 - presence))
+    return np.asarray(worth, dtype=np.float32)
 
 
 def see_labels(
