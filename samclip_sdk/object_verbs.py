@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal, TypeAlias, overload
+from typing import Literal, overload
 
 from samclip_sdk.engine import AnyImage
 from samclip_sdk.everything import EverythingOptions
@@ -15,8 +15,6 @@ from samclip_sdk.text.tokenizer import check_labels
 from samclip_sdk.text_options import Options, instance_limit
 from samclip_sdk.text_to_mask import MAX_LABELS
 from samclip_sdk.tiles import Tiling
-
-Tiles: TypeAlias = "tuple[int, int] | int"
 
 
 class ObjectVerbs(PictureVerbs):
@@ -33,7 +31,7 @@ class ObjectVerbs(PictureVerbs):
         points_per_class: int | None = None,
         refine: bool = True,
         instances: Literal[False] = False,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> TextMasks: ...
     @overload
@@ -47,7 +45,7 @@ class ObjectVerbs(PictureVerbs):
         points_per_class: int | None = None,
         refine: bool = True,
         instances: Literal[False] = False,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> list[TextMasks]: ...
     @overload
@@ -61,7 +59,7 @@ class ObjectVerbs(PictureVerbs):
         points_per_class: int | None = None,
         refine: bool = True,
         instances: Literal[False] = False,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Iterator[TextMasks]: ...
     @overload
@@ -74,7 +72,7 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         instances: Literal[True],
         max_instances: int | None = None,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Instances: ...
     @overload
@@ -87,7 +85,7 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         instances: Literal[True],
         max_instances: int | None = None,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> list[Instances]: ...
     @overload
@@ -100,7 +98,7 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         instances: Literal[True],
         max_instances: int | None = None,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Iterator[Instances]: ...
     def segment_text(
@@ -114,7 +112,7 @@ class ObjectVerbs(PictureVerbs):
         refine: bool = True,
         instances: bool = False,
         max_instances: int | None = None,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Answers[TextMasks] | Answers[Instances]:
         """Finds each label in the image, and its mask if it is there (paper section 4.4).
@@ -209,7 +207,7 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float = 0.95,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Instances: ...
     @overload
@@ -223,7 +221,7 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float = 0.95,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> list[Instances]: ...
     @overload
@@ -237,7 +235,7 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float = 0.95,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Iterator[Instances]: ...
     def segment_everything(
@@ -250,7 +248,7 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float = 0.95,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
-        tiles: Tiles | None = None,
+        tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Answers[Instances]:
         """Segments everything that can be told apart, and names it if there are labels.
