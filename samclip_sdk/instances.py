@@ -238,11 +238,11 @@ def distinct_objects(
     for logits, mask, predicted in zip(low_res, small, predicted_ious.tolist(), strict=True):
         pooled = pool_over_mask(patch_embeddings, mask=mask)
         (fits,) = score_labels(pooled, texts=text_embedding[None], calibration=calibration).tolist()
-        packed = pack_mask(
+        packed, stability = pack_mask(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
-        score = fits * min(max(predicted, 0.0), 1.0) * packed.stability_score
-        found.append(FoundObject(packed, score, predicted, label_index, fits))
+        score = fits * min(max(predicted, 0.0), 1.0) * stability
+        found.append(FoundObject(packed, score, predicted, stability, label_index, fits))
     kept = [place for place, each in enumerate(found) if not each.mask.empty]
     distinct = distinct_masks(
         small[kept],

@@ -14,6 +14,7 @@ from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text.tokenizer import check_labels
 from samclip_sdk.text_options import Options, instance_limit
 from samclip_sdk.text_to_mask import MAX_LABELS
+from samclip_sdk.tiles import Tiling
 
 
 class ObjectVerbs(PictureVerbs):
@@ -27,9 +28,11 @@ class ObjectVerbs(PictureVerbs):
         *,
         threshold: float | None = None,
         mask_threshold: float | None = None,
-        points_per_class: int = 3,
+        points_per_class: int | None = None,
         refine: bool = True,
         instances: Literal[False] = False,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> TextMasks: ...
     @overload
     def segment_text(
@@ -39,9 +42,11 @@ class ObjectVerbs(PictureVerbs):
         *,
         threshold: float | None = None,
         mask_threshold: float | None = None,
-        points_per_class: int = 3,
+        points_per_class: int | None = None,
         refine: bool = True,
         instances: Literal[False] = False,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> list[TextMasks]: ...
     @overload
     def segment_text(
@@ -51,9 +56,11 @@ class ObjectVerbs(PictureVerbs):
         *,
         threshold: float | None = None,
         mask_threshold: float | None = None,
-        points_per_class: int = 3,
+        points_per_class: int | None = None,
         refine: bool = True,
         instances: Literal[False] = False,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Iterator[TextMasks]: ...
     @overload
     def segment_text(  # type: ignore[overload-overlap]
@@ -65,6 +72,8 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         instances: Literal[True],
         max_instances: int | None = None,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Instances: ...
     @overload
     def segment_text(
@@ -76,6 +85,8 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         instances: Literal[True],
         max_instances: int | None = None,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> list[Instances]: ...
     @overload
     def segment_text(
@@ -87,6 +98,8 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         instances: Literal[True],
         max_instances: int | None = None,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Iterator[Instances]: ...
     def segment_text(
         self,
@@ -95,10 +108,12 @@ class ObjectVerbs(PictureVerbs):
         *,
         threshold: float | None = None,
         mask_threshold: float | None = None,
-        points_per_class: int = 3,
+        points_per_class: int | None = None,
         refine: bool = True,
         instances: bool = False,
         max_instances: int | None = None,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Answers[TextMasks] | Answers[Instances]:
         """Finds each label in the image, and its mask if it is there (paper section 4.4).
 
@@ -106,8 +121,14 @@ class ObjectVerbs(PictureVerbs):
 
         With `instances`, the answer has a row for each object instead of one for each label: where
         a label scores highest there may be an object, the mask decoder draws it, and of masks that
-        show the same object the best stays. `points_per_class` changes nothing then, and nothing of
-        a label's objects but the cut at `max_instances` depends on which other labels are asked.
+        show the same object the best stays. Nothing of a label's objects but the cut at
+        `max_instances` depends on which other labels are asked.
+
+        With `tiles`, the same is done for the whole image and for parts of it that overlap, each as
+        large to the model as the whole image is, which finds smaller things and takes as much time
+        for each tile. What a tile cuts is put together with what its neighbour shows of it; what no
+        tile can hold is as the whole image shows it. Of n tiles each is a chance to see what is not
+        there: in a tile, the odds of a label's presence count for the root of n less.
 
         Args:
             image: one, or many.
@@ -117,21 +138,28 @@ class ObjectVerbs(PictureVerbs):
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
             points_per_class: how many points the mask decoder is given for each connected part of a
-                label, at most.
+                label, at most; 3 by default.
             refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
                 upscaled, and a mask's score is its presence.
             instances: tell the objects of a label apart.
             max_instances: with `instances`, how many objects of the image are told, the best ones;
                 50 by default.
+            tiles: (rows, columns), or the longest side that a tile may have in pixels; None for the
+                whole image alone. Of an image that was prepared or encoded before, the picture is
+                read again for them.
+            tile_overlap: with `tiles`, the share of a tile's side that neighbours have in common at
+                least, 0.1 to 0.5; 0.25 by default.
 
         Returns:
             TextMasks, or with `instances` Instances.
 
         Raises:
-            ImageError: the image cannot be read or used.
+            ImageError: the image cannot be read or used; with `tiles`, an embedding does not know
+                its picture, or that has another size now.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
-            PromptError: a threshold, or number of points or objects, that cannot be;
-                `max_instances` without `instances`, or `instances` without `refine`.
+            PromptError: a threshold, or number of points or objects, that cannot be; tiles that are
+                none, or larger than the image; `max_instances` without `instances`, `tile_overlap`
+                without `tiles`; `instances` without `refine`, or with `points_per_class`.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels, at_most=MAX_LABELS)
@@ -142,14 +170,28 @@ class ObjectVerbs(PictureVerbs):
             points_per_class=points_per_class,
             refine=refine,
         )
-        limit = instance_limit(instances, max_instances=max_instances, refine=refine)
+        limit = instance_limit(
+            instances,
+            max_instances=max_instances,
+            points_per_class=points_per_class,
+            refine=refine,
+        )
+        tiling = Tiling.asked(tiles, overlap=tile_overlap)
         task = self.manifest.tasks.segmentation
         if limit is None:
             find = partial(self._engine.segment_text, labels=names, options=options)
+            if tiling is not None:
+                find = partial(
+                    self._engine.segment_tiled_text, labels=names, options=options, tiling=tiling
+                )
             masks: Answers[TextMasks] = self._answer(image, find, task=task)
             return masks
         tell_apart = partial(
-            self._engine.segment_instances, labels=names, options=options, max_instances=limit
+            self._engine.segment_instances,
+            labels=names,
+            options=options,
+            max_instances=limit,
+            tiling=tiling,
         )
         objects: Answers[Instances] = self._answer(image, tell_apart, task=task)
         return objects
@@ -165,6 +207,8 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Instances: ...
     @overload
     def segment_everything(
@@ -177,6 +221,8 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> list[Instances]: ...
     @overload
     def segment_everything(
@@ -189,6 +235,8 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Iterator[Instances]: ...
     def segment_everything(
         self,
@@ -200,12 +248,17 @@ class ObjectVerbs(PictureVerbs):
         stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Answers[Instances]:
         """Segments everything that can be told apart, and names it.
 
         As segment-anything's SamAutomaticMaskGenerator with one crop, whose parameters these are:
         each point of a grid gets three masks; those stay that the model thinks good and that are
         stable; and of those whose boxes overlap, the best. Empty masks are left out.
+
+        With `tiles`, the grid is laid over each of them too, as with more crops there: a mask that
+        a tile cuts is left out, and of masks whose boxes overlap, a tile's stays.
 
         Args:
             image: one, or many.
@@ -221,12 +274,14 @@ class ObjectVerbs(PictureVerbs):
                 calibrated one, or segment-anything's 0.95.
             stability_score_offset: by how much it is moved, a logit.
             box_nms_thresh: 0..1, the IoU with a better mask's box above which a mask is dropped.
+            tiles: as in `segment_text`.
+            tile_overlap: as in `segment_text`.
 
         Raises:
             ImageError: the image cannot be read or used.
             TextError: no label (in a list without any), an empty one, or two that are the same to
                 CLIP.
-            PromptError: a number that cannot be.
+            PromptError: a number that cannot be; tiles that are none, or larger than the image.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = None if labels is None else check_labels(labels)
@@ -238,8 +293,9 @@ class ObjectVerbs(PictureVerbs):
             stability_score_offset=stability_score_offset,
             box_nms_thresh=box_nms_thresh,
         )
+        tiling = Tiling.asked(tiles, overlap=tile_overlap)
         return self._answer(
             image,
-            partial(self._engine.segment_everything, labels=names, options=options),
+            partial(self._engine.segment_everything, labels=names, options=options, tiling=tiling),
             task=self.manifest.tasks.segmentation,
         )

@@ -58,12 +58,13 @@ SIGNATURES = {
         "multimask_output=True, mask_threshold=None)"
     ),
     "segment_text": (
-        "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=3, "
-        "refine=True, instances=False, max_instances=None)"
+        "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
+        "refine=True, instances=False, max_instances=None, tiles=None, tile_overlap=None)"
     ),
     "segment_everything": (
         "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=None, "
-        "stability_score_thresh=None, stability_score_offset=1.0, box_nms_thresh=0.7)"
+        "stability_score_thresh=None, stability_score_offset=1.0, box_nms_thresh=0.7, "
+        "tiles=None, tile_overlap=None)"
     ),
     "embed_text": "(self, texts)",
     "embed_image": "(self, image)",
