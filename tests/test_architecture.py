@@ -55,7 +55,7 @@ FLOORS: tuple[set[str], ...] = (
     {"bundle", "session", "modeling"},
     {"image", "text", "text_options", "sign_off", "prompts"},
     {"runtimes", "upscale", "masks", "image_prompts", "regions"},
-    {"packed_masks"},
+    {"packed_masks", "label_parts"},
     {"tiles"},
     {"results", "image_embedding"},
     {"text_to_mask", "model_source"},

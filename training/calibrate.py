@@ -42,9 +42,9 @@ NEED_MASKS = ("mask_threshold_score", "head_only_threshold")
 are given to the mask decoder."""
 
 _TRIED = {
-    "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
-    "prompt_scale": (0.5, 0.75, 1.0, 1.5, 2.0),
+    "prompt_scale": (0.75, 1.0, 1.5, 2.0),
     "map_weight": (0.0, 0.125, 0.25, 0.5),
+    "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
 }
 """What is chosen by the masks that both heads draw, one after the other."""
 
