@@ -25,11 +25,9 @@ from samclip_sdk.atomic_file import atomic_file
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
 SPEEDS = ("speed", "speed_vit_b")
-CARDS = {
-    "samclip_sdk/assets/samclip-tiny/README.md": "training/checkpoints/tiny/stage3/card.md",
-    "samclip_sdk/assets/samclip-mobile/README.md": "training/checkpoints/mobile/refinement/card.md",
-}
-"""The embedded bundles' model cards, and what each is made of. A bundle's manifest has the card's
+CARD = "samclip_sdk/assets/samclip-mobile/README.md"
+CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
+"""The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
 
 
@@ -69,9 +67,10 @@ def render_pages(root: Path) -> dict[str, str]:
         "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
         "docs/results.md": _with_charts(paper_photographs),
+        "training/checkpoints/tiny/stage3/card.md": drawn,
+        CARD_SOURCE: summary,
+        CARD: summary,
     }
-    for (card, source), own in zip(CARDS.items(), (drawn, summary), strict=True):
-        tables[card] = tables[source] = own
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
@@ -105,7 +104,7 @@ def write_pages(root: Path) -> Iterator[str]:
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: an embedded bundle's model card is not current.
+        ValueError: the embedded bundle's model card is not current.
     """
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
@@ -118,14 +117,13 @@ def write_pages(root: Path) -> Iterator[str]:
     files |= {f"{RECORDS}/images/{name}.png": chart for name, chart in charts.items()}
     photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
     files[f"{RECORDS}/images/quality_photographs.svg"] = photographs_report.draw_curve(photographs)
-    cards = {card: files.pop(card) for card in CARDS}
+    card = files.pop(CARD)
     for page, content in files.items():
         path = root / page
         if not path.is_file() or path.read_bytes() != content:
             with atomic_file(path) as file:
                 file.write(content)
             yield page
-    for card, content in cards.items():
-        if (root / card).read_bytes() != content:
-            checkpoint = Path(CARDS[card]).parent
-            raise ValueError(f"{card} shows another record: export {checkpoint} again")
+    if (root / CARD).read_bytes() != card:
+        checkpoint = Path(CARD_SOURCE).parent
+        raise ValueError(f"{CARD} shows another record: export {checkpoint} again")

@@ -28,11 +28,14 @@ from export.tokenizer import golden_ids, golden_tokens, write_tokenizer
 from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import GraphSpec, Pin
-from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Manifest
+from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.tokenizer import Tokenizer
+from samclip_sdk.text.vocabulary import encode_vocabulary
+from samclip_sdk.timing import Stopwatch
 from samclip_sdk.verify.verify import verify_bundle
 
 AUTHOR = "the authors of samclip-sdk"
@@ -90,7 +93,7 @@ class _Writer:
             source.model, resolutions=sorted(needed | set(options.resolutions))
         )
         total = count_steps(options, graphs=len(self._graphs), random_weights=source.random_weights)
-        self.steps = Steps(on_progress, total=total)
+        self.steps = Steps(on_progress, total=total + bool(source.nouns))
 
     def write(self) -> Manifest:
         """Writes everything, and holds every set of artifacts to eager torch's answers."""
@@ -114,9 +117,10 @@ class _Writer:
             tokenize=tokenizer,
             tasks=gate,
         )
-        for path, content in goldens.items():
+        files = {**goldens, **self._nouns()}
+        for path, content in files.items():
             store(self._folder, path, content)
-        manifest = self._write_graphs(probes, tokenizer=tokenizer, files=tuple(goldens))
+        manifest = self._write_graphs(probes, tokenizer=tokenizer, files=tuple(files))
         if gate is not None:
             manifest = self._accept(manifest, gate=gate)
         return write_descriptions(self._folder, manifest=manifest, source=self._source)
@@ -231,16 +235,37 @@ class _Writer:
             )
         return {name: [probe.feed for probe in runs] for name, runs in probes.items()}
 
-    def _gate(self) -> TaskGate:
-        self.steps.begin("asking eager torch about the held-out pictures")
-        pictures, vocabulary = held_out_pictures()
-        eager = EagerSource(
+    def _nouns(self) -> dict[str, bytes]:
+        """The pack of the source's nouns, embedded by eager torch, if it has any."""
+        if not self._source.nouns:
+            return {}
+        self.steps.begin("embedding the nouns")
+        eager = self._eager()
+        embedder = TextEmbedder(
+            lambda: eager.session("text_encoder"),
+            tokenizer_path=lambda: eager.tokenizer_path,
+            templates=self._info.text.templates,
+        )
+        content = encode_vocabulary(
+            self._source.nouns,
+            embeddings=embedder.embed_labels(self._source.nouns, clock=Stopwatch()),
+            manifest=self._info,
+            dtype="int8",
+        )
+        return {NOUNS_NAME: content}
+
+    def _eager(self) -> EagerSource:
+        return EagerSource(
             id=self._source.revision,
             manifest=self._info,
             tokenizer_path=self._folder / TOKENIZER_NAME,
             graphs=self._graphs,
         )
-        return TaskGate(eager, pictures=pictures, vocabulary=vocabulary)
+
+    def _gate(self) -> TaskGate:
+        self.steps.begin("asking eager torch about the held-out pictures")
+        pictures, vocabulary = held_out_pictures()
+        return TaskGate(self._eager(), pictures=pictures, vocabulary=vocabulary)
 
     def _accept(self, manifest: Manifest, *, gate: TaskGate) -> Manifest:
         """Adds to each artifact how the set that it belongs to does on whole tasks."""

@@ -12,14 +12,23 @@ from pydantic import ValidationError
 from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.bundle.manifest import NOT_STATED, TOKENIZER_NAME, Calibration, Licence
 from samclip_sdk.bundle.open import file_sha256
-from samclip_sdk.errors import BundleError, one_line
+from samclip_sdk.errors import BundleError, TextError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
+from samclip_sdk.text.tokenizer import check_labels
 
-TOKENIZER_LICENCE = Licence(
-    part="tokenizer and templates", spdx="MIT", source="https://github.com/openai/CLIP"
-)
+TOKENIZER_LICENCES = {
+    "clip": Licence(
+        part="tokenizer and templates", spdx="MIT", source="https://github.com/openai/CLIP"
+    ),
+    "bert": Licence(
+        part="tokenizer",
+        spdx="Apache-2.0",
+        source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    ),
+}
+"""Of each kind of text encoder."""
 RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
@@ -43,6 +52,7 @@ class Source:
         notice: the text of NOTICE.
         card: Markdown for the model card, with the figures that were measured; may be empty.
         tokenizer: the `tokenizer.json` that the text encoder was trained with, if not CLIP's.
+        nouns: what things may be called; the bundle gets their embeddings. May be empty.
     """
 
     model: SamClipModel
@@ -54,15 +64,16 @@ class Source:
     notice: str
     card: str = ""
     tokenizer: Path | None = None
+    nouns: tuple[str, ...] = ()
 
 
 def read_source(folder: Path) -> Source:
     """Reads a checkpoint folder.
 
     Beside the checkpoint's own files it may hold `calibration.json` (the manifest's calibration),
-    `card.md` (prose and measured figures for the model card) and `NOTICE`, which replaces this
-    repository's. The provenance may say `random_weights`, and under `licences` what the teachers'
-    weights may be used under, see `teacher_licences`.
+    `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line) and
+    `NOTICE`, which replaces this repository's. The provenance may say `random_weights`, and under
+    `licences` what the teachers' weights may be used under, see `teacher_licences`.
 
     Raises:
         BundleError: the checkpoint or one of those files is missing or damaged.
@@ -78,10 +89,14 @@ def read_source(folder: Path) -> Source:
             provenance=provenance,
             calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
-            licences=(*teacher_licences(provenance), TOKENIZER_LICENCE),
+            licences=(
+                *teacher_licences(provenance),
+                TOKENIZER_LICENCES[model.config.text_encoder.kind],
+            ),
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
             card=_read(folder / "card.md"),
             tokenizer=tokenizer if tokenizer.is_file() else None,
+            nouns=_read_nouns(folder / "nouns.txt"),
         )
     except (OSError, ValueError, KeyError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
@@ -140,7 +155,7 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
         provenance={"random_weights": True, "seed": seed},
         calibration=None,
         random_weights=True,
-        licences=(RANDOM_LICENCE, TOKENIZER_LICENCE),
+        licences=(RANDOM_LICENCE, TOKENIZER_LICENCES[config.text_encoder.kind]),
         notice=_read(_NOTICE),
     )
 
@@ -173,6 +188,15 @@ def _preset(name: str) -> ModelConfig | None:
         known = ", ".join(sorted(PRESETS))
         raise BundleError(f"there is no preset {one_line(preset)}; known are {known}")
     return PRESETS[preset]
+
+
+def _read_nouns(path: Path) -> tuple[str, ...]:
+    """The nouns of a file; none where there is none."""
+    lines = [line.strip() for line in _read(path).splitlines()]
+    try:
+        return check_labels([line for line in lines if line]) if any(lines) else ()
+    except TextError as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def _read(path: Path) -> str:

@@ -31,6 +31,7 @@ class EagerSource:
     graphs: Sequence[Graph]
     runtime: str = "torch"
     precision: str = "fp32"
+    nouns_path: Path | None = None
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key."""
@@ -45,6 +46,7 @@ class _OneGraph:
     eager: EagerSource
     other: ModelSource
     graph: str
+    nouns_path: Path | None = None
 
     @property
     def id(self) -> str:

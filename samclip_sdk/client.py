@@ -192,6 +192,18 @@ class SamClip(ObjectVerbs):
         self._engine.texts.learn([name], learned[None].copy())
         return learned
 
+    def label_digests(self, labels: str | Sequence[str]) -> tuple[str, ...]:
+        """Tells labels of the same name apart: by what they were taught, or a pack says.
+
+        Returns:
+            For each label 16 hex digits of the embedding that `learn_label` or `load_vocabulary`
+            gave it; "" for a label that the text encoder embeds.
+
+        Raises:
+            TextError: no label, an empty one, or two that are the same to CLIP.
+        """
+        return self._engine.texts.given_digests(check_labels(labels))
+
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.
 

@@ -216,29 +216,26 @@ class Engine:
         text = self.texts.embed_labels(labels, clock=clock)
         embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
         head, frame = self._clip_head(embedding, clock=clock), embedding.frame
+        calibration = self.manifest.calibration
         found = find_labels(
             head.patch_embeddings,
             text_embeddings=text,
             frame=frame,
-            calibration=self.manifest.calibration,
+            calibration=calibration,
             threshold=options.presence_threshold,
         )
         if options.refine and len(found.present):
             with clock.step("prompts"):
-                prompts, points = label_prompts(
+                asked = label_prompts(
                     found,
                     frame=frame,
                     options=options,
+                    calibration=calibration,
                     mask_side=self._mask_side(frame),
                 )
-            decoded = self.decode(embedding, prompts=prompts, tokens=slice(0, 1), clock=clock)
-            drafts = refined(
-                *decoded,
-                prompts=prompts,
-                points=points,
-                frame=frame,
-                map_weight=self.manifest.calibration.map_weight,
-            )
+            decoded = self.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
+            weight = calibration.map_weight
+            drafts = refined(*decoded, asked=asked, frame=frame, map_weight=weight)
         else:
             drafts = head_only(found, frame=frame)
         with clock.step("postprocess"):

@@ -63,6 +63,28 @@ class EverythingOptions:
         if offset < 0:
             raise PromptError(f"stability_score_offset is {offset:g}; it must be 0 or more")
 
+    @classmethod
+    def from_calibration(
+        cls,
+        own: Calibration,
+        *,
+        points_per_side: int,
+        pred_iou_thresh: float | None,
+        stability_score_thresh: float | None,
+        stability_score_offset: float,
+        box_nms_thresh: float,
+    ) -> EverythingOptions:
+        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        return cls(
+            points_per_side=points_per_side,
+            pred_iou_thresh=own.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
+            stability_score_thresh=own.stability_score_thresh
+            if stability_score_thresh is None
+            else stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+        )
+
 
 @dataclass(frozen=True)
 class GoodMask:

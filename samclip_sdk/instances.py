@@ -17,20 +17,18 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.found_objects import FoundObject
 from samclip_sdk.image import Frame
+from samclip_sdk.label_parts import Parts, covered_cells, find_parts, sigmoid
 from samclip_sdk.mask_pooling import pool_over_mask, score_labels
 from samclip_sdk.mask_selection import distinct_masks, in_image, pack_mask
 from samclip_sdk.prompts import FILLER, Prompts, assemble_prompts
 from samclip_sdk.text_to_mask import (
     MASK_PROMPT_LIMIT,
     cell_points,
-    covered_cells,
     extend_into_padding,
     mask_prompt,
-    sigmoid,
 )
 
 Array = NDArray[np.float32]
-Components = NDArray[np.int32]
 
 MAX_CANDIDATES = 64
 """How many peaks of a label are followed, the highest ones."""
@@ -64,36 +62,7 @@ class Candidates:
     maps: Array
 
 
-def find_components(
-    score_map: Array, *, frame: Frame, threshold: float, presence_threshold: float
-) -> Components:
-    """The parts of the image that score above a threshold; neighbours by a corner are connected.
-
-    Each holds a score that says that the label is in it, as the image does. The best cell is in one
-    whatever it scores, if need be alone: the label is in the image.
-
-    Args:
-        score_map: [h,h], logits.
-        frame: where the image lies; no part is in its padding.
-        threshold: 0..1, what a cell's sigmoid(s) must exceed.
-        presence_threshold: 0..1, what the sigmoid(s) of one of a part's cells must reach.
-
-    Returns:
-        int32 [h,h], which part each cell belongs to, from 1; 0 for none.
-    """
-    rows, columns = covered_cells(frame, side=score_map.shape[-1])
-    inside = sigmoid(score_map[:rows, :columns])
-    best = np.unravel_index(inside.argmax(), inside.shape)
-    above = inside > threshold
-    above[best] = True
-    _, parts = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
-    there = np.append(parts[above & (inside >= presence_threshold)], parts[best])
-    components = np.zeros(score_map.shape, dtype=np.int32)
-    components[:rows, :columns] = np.where(np.isin(parts, there), parts, 0)
-    return components
-
-
-def find_peaks(score_map: Array, *, components: Components, frame: Frame) -> NDArray[np.intp]:
+def find_peaks(score_map: Array, *, components: Parts, frame: Frame) -> NDArray[np.intp]:
     """The summits of components, in the map a little smoothed.
 
     A summit has no higher cell to climb to, unless by a way that goes down by `PROMINENCE` first:
@@ -102,7 +71,7 @@ def find_peaks(score_map: Array, *, components: Components, frame: Frame) -> NDA
 
     Args:
         score_map: [h,h], logits.
-        components: int32 [h,h], of `find_components`.
+        components: int32 [h,h], of `find_parts`.
         frame: where the image lies.
 
     Returns:
@@ -172,7 +141,7 @@ def find_candidates(
         presence_threshold: 0..1, the score that an object must reach somewhere.
         mask_side: 4g.
     """
-    components = find_components(
+    components = find_parts(
         score_map, frame=frame, threshold=threshold, presence_threshold=presence_threshold
     )
     peaks = find_peaks(score_map, components=components, frame=frame)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.label_parts import sigmoid
 from samclip_sdk.text.tokenizer import normalize
-from samclip_sdk.text_to_mask import score_maps, sigmoid
+from samclip_sdk.text_to_mask import score_maps
 
 Array = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.image import Frame
-from samclip_sdk.text_to_mask import covered_cells
+from samclip_sdk.label_parts import covered_cells
 from samclip_sdk.upscale import upscale_above
 
 Array = NDArray[np.float32]

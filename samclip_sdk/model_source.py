@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from samclip_sdk.bundle.artifact_sets import find_set
-from samclip_sdk.bundle.manifest import TOKENIZER_NAME, ModelInfo
+from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
 from samclip_sdk.hardware import cpu_name, gpu_name
@@ -46,6 +46,10 @@ class ModelSource(Protocol):
     @property
     def tokenizer_path(self) -> Path:
         """The model's tokenizer.json."""
+
+    @property
+    def nouns_path(self) -> Path | None:
+        """A vocabulary pack of what things are called, if the model brings one."""
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key, such as `image_encoder@256`."""
@@ -177,6 +181,12 @@ class BundleSource:
     def tokenizer_path(self) -> Path:
         """The bundle's tokenizer.json, verified."""
         return self.bundle.file(TOKENIZER_NAME)
+
+    @property
+    def nouns_path(self) -> Path | None:
+        """The bundle's nouns.json, verified; None in a bundle without."""
+        named = any(each.path == NOUNS_NAME for each in self.bundle.manifest.files)
+        return self.bundle.file(NOUNS_NAME) if named else None
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key.

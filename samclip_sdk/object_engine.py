@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from samclip_sdk.masks import mask_to_model
 from samclip_sdk.prompts import Prompts
 from samclip_sdk.regions import Region
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.text.vocabulary import read_vocabulary
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import find_labels
 from samclip_sdk.timing import Stopwatch
@@ -132,15 +134,24 @@ class ObjectEngine(Engine):
         self,
         image: AnyImage,
         *,
-        labels: Sequence[str],
+        labels: Sequence[str] | None,
         options: EverythingOptions,
         clock: Stopwatch,
     ) -> Instances:
-        """Finds what there is, and names it by labels, from `check_labels`, if there are any."""
-        text = self.texts.embed_labels(labels, clock=clock) if labels else None
+        """Finds what there is, and names it by labels, from `check_labels`.
+
+        Without labels they are the model's own nouns; without these, nothing has a name.
+        """
+        text: Array | None
+        if labels is None:
+            labels, text = self._nouns
+        else:
+            text = self.texts.embed_labels(labels, clock=clock)
         embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
         frame = embedding.frame
-        patches = self._clip_head(embedding, clock=clock).patch_embeddings if labels else None
+        patches = None
+        if text is not None:
+            patches = self._clip_head(embedding, clock=clock).patch_embeddings
         prompts = grid_prompts(
             points_per_side=options.points_per_side,
             frame=frame,
@@ -166,3 +177,12 @@ class ObjectEngine(Engine):
             )
             result = compose_instances(things, labels=labels, frame=frame)
         return replace(result, speed=clock.ms, picture=embedding.picture)
+
+    @cached_property
+    def _nouns(self) -> tuple[tuple[str, ...], Array | None]:
+        """What the model itself knows names for, and their embeddings; nothing, None without."""
+        path = self.source.nouns_path
+        if path is None:
+            return (), None
+        pack = read_vocabulary(path, manifest=self.manifest)
+        return pack.labels, pack.matrix()

@@ -116,7 +116,8 @@ class ObjectVerbs(PictureVerbs):
                 mask; by default the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
-            points_per_class: how many points the mask decoder is given for a label, at most.
+            points_per_class: how many points the mask decoder is given for each connected part of a
+                label, at most.
             refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
                 upscaled, and a mask's score is its presence.
             instances: tell the objects of a label apart.
@@ -160,8 +161,8 @@ class ObjectVerbs(PictureVerbs):
         labels: Labels | None = None,
         *,
         points_per_side: int = 32,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
     ) -> Instances: ...
@@ -172,8 +173,8 @@ class ObjectVerbs(PictureVerbs):
         labels: Labels | None = None,
         *,
         points_per_side: int = 32,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
     ) -> list[Instances]: ...
@@ -184,8 +185,8 @@ class ObjectVerbs(PictureVerbs):
         labels: Labels | None = None,
         *,
         points_per_side: int = 32,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
     ) -> Iterator[Instances]: ...
@@ -195,12 +196,12 @@ class ObjectVerbs(PictureVerbs):
         labels: Labels | None = None,
         *,
         points_per_side: int = 32,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
     ) -> Answers[Instances]:
-        """Segments everything that can be told apart, and names it if there are labels.
+        """Segments everything that can be told apart, and names it.
 
         As segment-anything's SamAutomaticMaskGenerator with one crop, whose parameters these are:
         each point of a grid gets three masks; those stay that the model thinks good and that are
@@ -208,13 +209,16 @@ class ObjectVerbs(PictureVerbs):
 
         Args:
             image: one, or many.
-            labels: what things may be called: nouns, or what `load_vocabulary` returned. Each mask
-                gets the one that fits best what is inside of it, however little that is: see
-                `label_scores`. None for masks without names.
+            labels: what things may be called: nouns, or what `load_vocabulary` returned; by default
+                the nouns that the bundle brings. Each mask gets the one that fits best what is
+                inside of it, however little that is: see `label_scores`. Without labels, a bundle
+                without nouns gives no names.
             points_per_side: of the grid; its square is the number of prompts. 1 to 1024.
-            pred_iou_thresh: 0..1, what a mask's predicted IoU must exceed; 0 asks nothing.
+            pred_iou_thresh: 0..1, what a mask's predicted IoU must exceed; 0 asks nothing; by
+                default the bundle's calibrated one, or segment-anything's 0.88.
             stability_score_thresh: 0..1, what a mask's stability must reach: the IoU of the masks
-                with the threshold moved up and down; 0 asks nothing.
+                with the threshold moved up and down; 0 asks nothing; by default the bundle's
+                calibrated one, or segment-anything's 0.95.
             stability_score_offset: by how much it is moved, a logit.
             box_nms_thresh: 0..1, the IoU with a better mask's box above which a mask is dropped.
 
@@ -225,8 +229,9 @@ class ObjectVerbs(PictureVerbs):
             PromptError: a number that cannot be.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = () if labels is None else check_labels(labels)
-        options = EverythingOptions(
+        names = None if labels is None else check_labels(labels)
+        options = EverythingOptions.from_calibration(
+            self.manifest.calibration,
             points_per_side=points_per_side,
             pred_iou_thresh=pred_iou_thresh,
             stability_score_thresh=stability_score_thresh,

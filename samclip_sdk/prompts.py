@@ -49,9 +49,15 @@ class Prompts:
 
 
 def text_prompts(
-    points: Sequence[NDArray[np.float32]], *, mask_input: NDArray[np.float32]
+    points: Sequence[NDArray[np.float32]],
+    *,
+    corners: NDArray[np.float32] | None,
+    mask_input: NDArray[np.float32],
 ) -> Prompts:
-    """Prompts of foreground points [n,2] in model pixels and a mask [K,4g,4g] for each label."""
+    """Prompts of foreground points [n,2], perhaps boxes [K,2,2], and masks [K,4g,4g].
+
+    In model pixels; see `assemble_prompts`.
+    """
     longest = max(len(each) for each in points)
     coords = np.zeros((len(points), longest, 2), dtype=np.float32)
     kinds = np.full((len(points), longest), FILLER, dtype=np.int32)
@@ -59,7 +65,7 @@ def text_prompts(
         coords[row, : len(each)] = each
         kinds[row, : len(each)] = 1
     return assemble_prompts(
-        coords, kinds, corners=None, mask_input=mask_input[:, None], has_mask=True
+        coords, kinds, corners=corners, mask_input=mask_input[:, None], has_mask=True
     )
 
 

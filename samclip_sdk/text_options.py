@@ -23,9 +23,8 @@ class Options:
 
     Attributes:
         presence_threshold: 0..1, the presence from which on a label is in the image.
-        point_threshold: 0..1, the score above which a cell may give a point.
         mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points a label gets, at most.
+        points_per_class: how many points each part of a label gets, at most.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
 
     Raises:
@@ -33,7 +32,6 @@ class Options:
     """
 
     presence_threshold: float
-    point_threshold: float
     mask_threshold: float
     points_per_class: int
     refine: bool
@@ -61,7 +59,6 @@ class Options:
         by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
         return cls(
             presence_threshold=own.presence_threshold if threshold is None else threshold,
-            point_threshold=own.mask_threshold_score,
             mask_threshold=by_default if mask_threshold is None else mask_threshold,
             points_per_class=points_per_class,
             refine=refine,

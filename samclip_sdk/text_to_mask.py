@@ -1,9 +1,10 @@
-"""Text to mask (paper section 4.4): score map -> presence gate -> points and mask prompt -> masks.
+"""Text to mask (paper section 4.4): score map -> presence gate -> parts -> prompts -> masks.
 
 Pure functions of numpy arrays; the engine calls them in this order and runs the decoder. A label's
 score map, presence, points and mask never depend on which other labels were asked: each label is
 computed on its own (one matrix-vector product), and labels meet only in the class map. The paper
-draws the points at random; the best cells are better ones, and the same each time.
+asks once for a label, by points that it draws at random. Here each connected part of it is asked
+for, by its box and its best cells.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.image import Frame
+from samclip_sdk.label_parts import (
+    covered_cells,
+    find_parts,
+    highest_parts,
+    part_corners,
+    sigmoid,
+)
 from samclip_sdk.prompts import Prompts, text_prompts
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text_options import Options
@@ -35,6 +43,10 @@ MASK_PROMPT_LIMIT = 10.0
 """Bound of the mask prompt's logits; the padding holds its negative."""
 
 
+MAX_PARTS = 8
+"""How many parts of a label are drawn, those that score highest."""
+
+
 @dataclass(frozen=True)
 class FoundLabels:
     """Where K labels are in an image.
@@ -48,6 +60,23 @@ class FoundLabels:
     score_maps: Array
     presence: Array
     present: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class LabelPrompts:
+    """What the mask decoder is asked for the P labels that are in the image.
+
+    Attributes:
+        prompts: N of them, one or more for each label.
+        owners: int [N], whose each is, 0..P-1.
+        points: N arrays float32 [n,2], its points in model pixels.
+        maps: float32 [P,4g,4g], the labels' scores.
+    """
+
+    prompts: Prompts
+    owners: NDArray[np.intp]
+    points: Sequence[Array]
+    maps: Array
 
 
 @dataclass(frozen=True)
@@ -162,18 +191,20 @@ def cell_points(
     return points
 
 
-def mask_prompt(score_map: Array, *, frame: Frame, side: int) -> Array:
+def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0) -> Array:
     """Turns a score map into SAM's mask prompt.
 
     Args:
         score_map: [h,h].
         frame: where the image lies in the model's input.
         side: 4g, the side of the prompt.
+        scale: of the scores.
 
     Returns:
-        float32 [side,side]: the scores clipped to +-10, bilinear (half-pixel), -10 in the padding.
+        float32 [side,side]: the scaled scores clipped to +-10, bilinear (half-pixel), -10 in the
+        padding.
     """
-    clipped = np.clip(score_map, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
+    clipped = np.clip(np.float32(scale) * score_map, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
     prompt: Array = cv2.resize(  # type: ignore[assignment]  # cv2 types any array
         extend_into_padding(clipped, frame=frame), (side, side), interpolation=cv2.INTER_LINEAR
     )
@@ -195,67 +226,69 @@ def extend_into_padding(maps: Array, *, frame: Frame) -> Array:
     return maps[..., row[:, None], column]
 
 
-def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
-    """Rows and columns that hold any image pixel, in a map of side x side over the model's input.
-
-    The same rule as the token mask's, at any side; the image is at the top left.
-    """
-    rows = -(-frame.resized_height_px * side // frame.resolution)
-    columns = -(-frame.resized_width_px * side // frame.resolution)
-    return rows, columns
-
-
 def label_prompts(
-    found: FoundLabels, *, frame: Frame, options: Options, mask_side: int
-) -> tuple[Prompts, list[Array]]:
-    """What the mask decoder is asked for each label that is there: points and a mask.
+    found: FoundLabels,
+    *,
+    frame: Frame,
+    options: Options,
+    calibration: Calibration,
+    mask_side: int,
+) -> LabelPrompts:
+    """What the mask decoder is asked for each part of each label that is there.
+
+    The part's box, its best cells as points, and the label's scores as a mask.
 
     Args:
         found: where the labels are.
         frame: where the image lies in the model's input.
-        options: how many points, above which score.
+        options: how many points.
+        calibration: which cells belong to a part, and how a score map becomes a mask prompt.
         mask_side: 4g.
-
-    Returns:
-        The prompts, and the points of each label, float32 [n,2] in model pixels.
     """
-    points = [
-        best_points(
-            found.score_maps[place],
+    points, corners, masks, owners = [], [], [], []
+    for owner, place in enumerate(found.present.tolist()):
+        score_map = found.score_maps[place]
+        threshold = calibration.mask_threshold_score
+        parts = find_parts(
+            score_map,
             frame=frame,
-            count=options.points_per_class,
-            threshold=options.point_threshold,
+            threshold=threshold,
+            presence_threshold=calibration.presence_threshold,
         )
-        for place in found.present
-    ]
-    masks = [
-        mask_prompt(found.score_maps[place], frame=frame, side=mask_side) for place in found.present
-    ]
-    return text_prompts(points, mask_input=np.stack(masks)), points
+        mask = mask_prompt(score_map, frame=frame, side=mask_side, scale=calibration.prompt_scale)
+        for part in highest_parts(score_map, parts=parts, at_most=MAX_PARTS):
+            own = np.where(parts == part, score_map, -np.inf)
+            count = options.points_per_class
+            points.append(best_points(own, frame=frame, count=count, threshold=threshold))
+            corners.append(part_corners(parts == part, frame=frame))
+            masks.append(mask)
+            owners.append(owner)
+    prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
+    maps = [mask_prompt(found.score_maps[i], frame=frame, side=mask_side) for i in found.present]
+    return LabelPrompts(prompts, np.array(owners), points, np.stack(maps))
 
 
 def refined(
-    low_res: Array,
-    scores: Array,
-    *,
-    prompts: Prompts,
-    points: Sequence[Array],
-    frame: Frame,
-    map_weight: float,
+    low_res: Array, scores: Array, *, asked: LabelPrompts, frame: Frame, map_weight: float
 ) -> Drafts:
-    """The mask decoder's masks, with what the CLIP head says of each pixel.
+    """The mask decoder's masks of all parts of a label, with what the CLIP head says of each pixel.
 
     Args:
-        low_res: its answers [P,1,4g,4g] to the prompts.
-        scores: likewise, [P,1].
-        prompts: whose masks are the score maps.
-        points: of the prompts, in model pixels.
+        low_res: its answers [N,1,4g,4g] to the prompts.
+        scores: likewise, [N,1]; a label's is the mean of its parts', by the size of their masks.
+        asked: the prompts.
         frame: where the image lies in the model's input.
         map_weight: of the score maps' logits; the paper has 0.
     """
-    upright = [frame.to_image(each).astype(np.float32) for each in points]
-    joined = low_res[:, 0] + np.float32(map_weight) * prompts.mask_input[:, 0]
-    return Drafts(low_res=joined, scores=scores[:, 0], points=upright)
+    sizes = np.maximum((low_res[:, 0] > 0).sum(axis=(1, 2)), 1).astype(np.float32)
+    joined, means, points = [], [], []
+    for owner, score_map in enumerate(asked.maps):
+        own = np.flatnonzero(asked.owners == owner).tolist()
+        joined.append(low_res[own, 0].max(axis=0) + np.float32(map_weight) * score_map)
+        means.append(np.average(scores[own, 0], weights=sizes[own]))
+        upright = [frame.to_image(asked.points[place]) for place in own]
+        points.append(np.concatenate(upright).astype(np.float32))
+    return Drafts(low_res=np.stack(joined), scores=np.array(means, np.float32), points=points)
 
 
 def head_only(found: FoundLabels, *, frame: Frame) -> Drafts:
@@ -308,9 +341,3 @@ def compose(
         present_masks=masks,
         class_map=class_map,
     )
-
-
-def sigmoid(x: NDArray[np.floating]) -> Array:
-    """1 / (1 + exp(-x)), without overflow."""
-    y: Array = (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
-    return y

@@ -5,6 +5,7 @@ Property tests draw the same examples every time, and are not timed: CI machines
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -15,10 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.bundle.open import ASSETS
 from samclip_sdk.modeling.config import ModelConfig
 from tests.disk_cache import fill
-from tests.tiny_config import TINY
+from tests.tiny_config import ONE_RESOLUTION, TINY
 
 # Before any test module imports onnxruntime itself: it would note down this device, and send it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -48,8 +49,8 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tokenizer_path() -> Path:
-    """CLIP's tokenizer, as bundles hold it."""
-    return open_bundle("samclip-tiny").file("tokenizer.json")
+    """CLIP's tokenizer, as the package holds it."""
+    return ASSETS / "clip_tokenizer.json"
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +68,25 @@ def tiny_checkpoint(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("tiny_checkpoint")
     model = build_model(tiny_config, seed=1)
     save_checkpoint(model, folder, provenance={"random_weights": True, "seed": 1})
+    (folder / "nouns.txt").write_text("dog\nred panda\n", encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def onnx_registry() -> Iterator[None]:
+    """What torch knows of ONNX's operators, which each export would read again: half a second."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        read = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(read))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(
+    tiny_checkpoint: Path, onnx_registry: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The bundle folder of `tiny_checkpoint`, which takes half a minute to export."""
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
@@ -85,20 +100,21 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def full_export(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny_checkpoint` in every precision of ONNX and Core ML, which takes a minute and more.
+def full_export(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ONE_RESOLUTION` in every precision of ONNX and Core ML, which takes a minute.
 
-    The bundle is in bundle/; steps.json holds what the export told: message, done, total.
+    The bundle is in bundle/, its random weights are those of the seed 1; steps.json holds what the
+    export told: message, done, total.
     """
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
-    from export.source import read_source
+    from export.source import random_source
 
     def export(folder: Path) -> None:
         folder.mkdir()
         told: list[tuple[str, int, int]] = []
         write_bundle(
-            read_source(tiny_checkpoint),
+            random_source(ONE_RESOLUTION, seed=1),
             folder / "bundle",
             options=ExportOptions(
                 onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"

@@ -34,16 +34,17 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.session import GraphFile
 from tests.disk_cache import fill
-from tests.tiny_config import TINY
+from tests.tiny_config import ONE_RESOLUTION
 
 METADATA = PackageMetadata(
     model="samclip-test", version="seed 1", author="nobody", licence="Apache-2.0"
 )
 
-PACKAGE = "graph.mlpackage"
-
-CONFIG = TINY.model_copy(update={"classification_resolution": 64})
-"""Window padding, token pooling and every kind of operation in one small model."""
+HALVED: dict[str, tuple[Weights, ...]] = {
+    "text_encoder": ("as_is", "int8", "palette6"),
+    "prompt_encoder": ("as_is", "int8"),
+}
+"""How the weights of a part's fp16 package are stored, where not only as they are."""
 
 
 @functools.cache
@@ -56,7 +57,7 @@ def folder() -> Path:
 @functools.cache
 def graphs() -> dict[str, Graph]:
     """By part; there is one resolution only."""
-    model = build_model(CONFIG, seed=1)
+    model = build_model(ONE_RESOLUTION, seed=1)
     return {graph.part: graph for graph in build_graphs(model, resolutions=[64])}
 
 
@@ -75,21 +76,33 @@ def probes() -> dict[str, list[Probe]]:
 
 
 @functools.cache
-def package(part: str, *, bucket: int, precision: str, weights: Weights) -> Path:
+def packages(part: str, *, bucket: int) -> Path:
+    """A folder of a bucket's packages in fp32 and, of the first one, in fp16: traced once."""
+
     def convert(target: Path) -> None:
         graph = graphs()[part]
         axes = bucket_axes(graph)[bucket]
         program = export_program(
             graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
         )
-        if precision == "fp16":
-            program = halve(program, pinned=contract_operations(program))
         target.mkdir()
-        path = target / PACKAGE
-        to_coreml(program, {path: weights}, graph=graph, axes=axes, metadata=METADATA)
+        if bucket == 0:
+            half = halve(program, pinned=contract_operations(program))
+            kinds = {target / _name("fp16", each): each for each in HALVED.get(part, ("as_is",))}
+            to_coreml(half, kinds, graph=graph, axes=axes, metadata=METADATA)
+        full: dict[Path, Weights] = {target / _name("fp32", "as_is"): "as_is"}
+        to_coreml(program, full, graph=graph, axes=axes, metadata=METADATA)
 
-    name = f"coreml.{part}.{bucket}.{precision}.{weights}"
-    return fill(folder() / name, name=name, make=convert) / PACKAGE
+    name = f"coreml.{part}.{bucket}"
+    return fill(folder() / name, name=name, make=convert)
+
+
+def package(part: str, *, bucket: int, precision: str, weights: Weights) -> Path:
+    return packages(part, bucket=bucket) / _name(precision, weights)
+
+
+def _name(precision: str, weights: Weights) -> str:
+    return f"{precision}.{weights}.mlpackage"
 
 
 def open_session(

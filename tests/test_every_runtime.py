@@ -22,9 +22,12 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
 from samclip_sdk.goldens.schema import min_cosine
 from samclip_sdk.model_source import BundleSource, ModelSource
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.verify.task_checks import golden_checks
+from tests.tiny_config import ONE_RESOLUTION
 
 SETS = (
     ("onnx", "fp32"),
@@ -47,8 +50,10 @@ def bundle(full_export: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def reference(tiny_checkpoint: Path) -> Iterator[SamClip]:
-    with SamClip(Checkpoint(tiny_checkpoint)) as model:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SamClip]:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(build_model(ONE_RESOLUTION, seed=1), folder, provenance={})
+    with SamClip(Checkpoint(folder)) as model:
         yield model
 
 

@@ -132,6 +132,32 @@ def test_a_vocabulary_names_without_a_text_encoder(tmp_path: Path) -> None:
     assert "text_encoder" not in source.sessions
 
 
+def test_without_labels_things_are_called_by_the_models_own_nouns(tmp_path: Path) -> None:
+    maker, _ = fake_client(tmp_path)
+    maker.save_vocabulary(tmp_path / "nouns.json", LABELS)
+    model, source = fake_client(tmp_path)
+    source.nouns_path = tmp_path / "nouns.json"
+    model.learn_label("dog", source.vector("cat"))  # What a user teaches, these do not know of.
+    found = model.segment_everything(picture(), **ASKED)
+    expected = maker.segment_everything(picture(), LABELS, **ASKED)
+    assert found.labels == expected.labels
+    np.testing.assert_array_equal(found.label_scores, expected.label_scores)
+    assert model.segment_everything(picture(), ["zebra"], **ASKED).label_index.max() == 0
+
+
+def test_thresholds_that_nobody_gives_are_the_models_own(tmp_path: Path) -> None:
+    """The fake's masks have a predicted IoU of 0.9 at most, and a stability of about 0.6."""
+    model, source = fake_client(tmp_path)
+    assert not len(model.segment_everything(picture(), points_per_side=4))
+    own = {"pred_iou_thresh": 0.75, "stability_score_thresh": 0.5}
+    calibration = source.manifest.calibration.model_copy(update=own)
+    source.manifest = source.manifest.model_copy(update={"calibration": calibration})
+    calibrated = SamClip(source)
+    assert len(calibrated.segment_everything(picture(), points_per_side=4)) == 16
+    given = {"points_per_side": 4, "pred_iou_thresh": 0.89, "stability_score_thresh": 0.99}
+    assert not len(calibrated.segment_everything(picture(), **given))
+
+
 def test_prompts_are_decoded_in_batches(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
     model.segment_everything(picture(), **ASKED | {"points_per_side": 7})

@@ -23,9 +23,9 @@ from samclip_sdk.instances import (
     best_objects,
     chosen_masks,
     find_candidates,
-    find_components,
     find_peaks,
 )
+from samclip_sdk.label_parts import find_parts
 from samclip_sdk.mask_selection import PackedMask
 from samclip_sdk.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
@@ -46,9 +46,7 @@ def score_map(text: str) -> np.ndarray:
 
 
 def components_of(scores: np.ndarray, *, frame: Frame = SQUARE, **asked: Any) -> np.ndarray:
-    return find_components(
-        scores, frame=frame, **{"threshold": 0.6, "presence_threshold": 0.9} | asked
-    )
+    return find_parts(scores, frame=frame, **{"threshold": 0.6, "presence_threshold": 0.9} | asked)
 
 
 def peaks_of(scores: np.ndarray, *, frame: Frame = SQUARE) -> list[list[int]]:
@@ -116,7 +114,7 @@ class TestPeaks:
         frame = Frame.fit(height, 64, resolution=64)
         generator = np.random.default_rng(seed)
         scores = (spread * generator.normal(size=(24, 24))).astype(np.float32)
-        components = find_components(scores, frame=frame, threshold=0.4, presence_threshold=0.5)
+        components = find_parts(scores, frame=frame, threshold=0.4, presence_threshold=0.5)
         assert components.any()
         peaks = find_peaks(scores, components=components, frame=frame)
         own = components[peaks[:, 0], peaks[:, 1]]

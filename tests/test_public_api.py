@@ -62,13 +62,14 @@ SIGNATURES = {
         "refine=True, instances=False, max_instances=None)"
     ),
     "segment_everything": (
-        "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=0.88, "
-        "stability_score_thresh=0.95, stability_score_offset=1.0, box_nms_thresh=0.7)"
+        "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=None, "
+        "stability_score_thresh=None, stability_score_offset=1.0, box_nms_thresh=0.7)"
     ),
     "embed_text": "(self, texts)",
     "embed_image": "(self, image)",
     "embed_region": "(self, image, *, box=None, mask=None, point=None)",
     "learn_label": "(self, label, positives, *, negatives=(), score=0.95)",
+    "label_digests": "(self, labels)",
     "save_vocabulary": "(self, path, labels)",
     "load_vocabulary": "(self, path)",
 }

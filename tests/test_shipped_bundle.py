@@ -1,25 +1,31 @@
-"""The embedded bundles as they are shipped: every set of their graphs."""
+"""The embedded bundle as it is shipped, and that of the drawings: every set of their graphs."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from samclip_sdk.bundle.artifact_sets import artifact_sets
-from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.bundle.open import embedded_bundles, open_bundle
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.engine import Engine
 from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.verify.verify import verify_bundle
+from tests.drawings import TINY_BUNDLE
 
-MODELS = (DEFAULT_MODEL, "samclip-tiny")
+MODELS = (DEFAULT_MODEL, TINY_BUNDLE)
 SETS = [("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8")]
 
 
+def test_the_default_is_the_one_that_is_embedded() -> None:
+    assert embedded_bundles() == (DEFAULT_MODEL,)
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_holds_three_precisions_in_50_mb(model: str) -> None:
+def test_holds_three_precisions_in_50_mb(model: str | Path) -> None:
     bundle = open_bundle(model)
     assert list(artifact_sets(bundle)) == SETS
     assert sum(stored.size_bytes for stored in bundle.manifest.stored_files()) < 50e6
@@ -28,7 +34,7 @@ def test_holds_three_precisions_in_50_mb(model: str) -> None:
 
 @pytest.mark.parametrize(("runtime", "precision"), SETS)
 @pytest.mark.parametrize("model", MODELS)
-def test_its_graphs_keep_the_goldens(model: str, runtime: str, precision: str) -> None:
+def test_its_graphs_keep_the_goldens(model: str | Path, runtime: str, precision: str) -> None:
     bundle = open_bundle(model)
     source = BundleSource(bundle, runtime=runtime, precision=precision)
     with closing(Engine(source)) as engine:
@@ -40,9 +46,9 @@ def test_its_graphs_keep_the_goldens(model: str, runtime: str, precision: str) -
 @pytest.mark.parametrize(
     # Where a CPU has bf16, OpenVINO computes int8's other layers in it: too coarse for mobile.
     ("model", "runtime"),
-    [(DEFAULT_MODEL, "onnx"), ("samclip-tiny", "openvino")],
+    [(DEFAULT_MODEL, "onnx"), (TINY_BUNDLE, "openvino")],
 )
-def test_whole_tasks_in_int8(model: str, runtime: str) -> None:
+def test_whole_tasks_in_int8(model: str | Path, runtime: str) -> None:
     report = verify_bundle(model, runtime=runtime, precision="int8")
     report.raise_if_failed()
     assert any("text_mask_iou" in check.name for check in report.checks)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk import text_to_mask
+from samclip_sdk import label_parts, text_to_mask
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError
 from samclip_sdk.image import Frame
@@ -42,7 +42,6 @@ def calibration(scale: float, bias: float) -> Calibration:
 
 OPTIONS = Options(
     presence_threshold=0.5,
-    point_threshold=0.6,
     mask_threshold=0,
     points_per_class=3,
     refine=True,
@@ -73,15 +72,25 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
             calibration=calibration(0.5, 0.1),
             threshold=0,
         )
-        prompts, points = text_to_mask.label_prompts(
+        asked = text_to_mask.label_prompts(
             found,
             frame=frame,
             options=OPTIONS,
+            calibration=calibration(0.5, 0.1),
             mask_side=16,
         )
-        used = [kinds[kinds != -2] for kinds in prompts.point_labels]
-        parts = (found.score_maps, found.presence, points, used, prompts.mask_input)
-        return list(zip(*parts, strict=True))
+        prompts, answers = asked.prompts, []
+        for label in range(len(chosen)):
+            own = np.flatnonzero(asked.owners == label).tolist()
+            points = np.concatenate([asked.points[place] for place in own])
+            used = prompts.point_labels[own] != -2
+            coords = prompts.point_coords[own][used]
+            kinds = prompts.point_labels[own][used]
+            answers.append((points, coords, kinds, prompts.mask_input[own], asked.maps[label]))
+        return [
+            (*parts, *answer)
+            for *parts, answer in zip(found.score_maps, found.presence, answers, strict=True)
+        ]
 
     together = run(list(range(7)))
     for index in range(7):
@@ -95,7 +104,7 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
 @settings(max_examples=100, deadline=None)
 def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold: float) -> None:
     score_map = random_maps(1, seed=seed)[0]
-    rows, columns = text_to_mask.covered_cells(frame, side=SIDE)
+    rows, columns = label_parts.covered_cells(frame, side=SIDE)
     score_map[rows:] = 50
     score_map[:, columns:] = 50
     points = text_to_mask.best_points(score_map, frame=frame, count=count, threshold=threshold)
@@ -129,19 +138,85 @@ def test_the_scores_are_added_to_the_decoders_logits() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.stack([np.full((SIDE, SIDE), score, np.float32) for score in (4, -30)])
     found = text_to_mask.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
-    prompts, points = text_to_mask.label_prompts(found, frame=frame, options=OPTIONS, mask_side=16)
+    asked = text_to_mask.label_prompts(
+        found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
+    )
     low_res = np.ones((2, 1, 16, 16), np.float32)
     for weight, inside, padding in ((0.0, [1, 1], [1, 1]), (0.5, [3, -4], [-4, -4])):
         drafts = text_to_mask.refined(
             low_res,
             np.zeros((2, 1), np.float32),
-            prompts=prompts,
-            points=points,
+            asked=asked,
             frame=frame,
             map_weight=weight,
         )
         assert drafts.low_res[:, 0, 0].tolist() == inside
         assert drafts.low_res[:, 15, 0].tolist() == padding
+
+
+def test_each_part_of_a_label_is_asked_for_and_all_are_joined() -> None:
+    frame = Frame.fit(64, 64, resolution=64)
+    score_map = np.full((SIDE, SIDE), -5, np.float32)
+    score_map[1:3, 0:2], score_map[6, 5:8], score_map[4, 4] = 2, 3, 0.45  # the last has no peak
+    found = text_to_mask.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
+    asked = text_to_mask.label_prompts(
+        found,
+        frame=frame,
+        options=OPTIONS,
+        calibration=calibration(1, 0).model_copy(update={"presence_threshold": 0.7}),
+        mask_side=16,
+    )
+    assert asked.owners.tolist() == [0, 0]
+    boxes = [
+        coords[kinds >= 2].tolist()
+        for coords, kinds in zip(
+            asked.prompts.point_coords, asked.prompts.point_labels, strict=True
+        )
+    ]
+    assert boxes == [[[40, 48], [64, 56]], [[0, 8], [16, 24]]]
+    assert [len(points) for points in asked.points] == [3, 3]
+    low_res = np.full((2, 1, 16, 16), -1, np.float32)
+    low_res[0, 0, 0, 0], low_res[1, 0, 1, :3] = 1, 1
+    scores = np.array([[0.8], [0.4]], np.float32)
+    drafts = text_to_mask.refined(low_res, scores, asked=asked, frame=frame, map_weight=0)
+    assert np.argwhere(drafts.low_res[0] > 0).tolist() == [[0, 0], [1, 0], [1, 1], [1, 2]]
+    assert drafts.scores == pytest.approx([(0.8 + 3 * 0.4) / 4])
+    assert len(drafts.points[0]) == 6
+
+
+def test_of_many_parts_the_highest_are_asked_for() -> None:
+    frame = Frame.fit(64, 64, resolution=64)
+    score_map = np.full((SIDE, SIDE), -5, np.float32)
+    score_map[::2, ::2] = np.arange(16, dtype=np.float32).reshape(4, 4) / 10 + 1
+    found = text_to_mask.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
+    asked = text_to_mask.label_prompts(
+        found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
+    )
+    cells = [((points + 0.5) // 8).astype(int).tolist() for points in asked.points]
+    assert cells[:2] == [[[6, 6]], [[4, 6]]]
+    assert len(cells) == text_to_mask.MAX_PARTS
+
+
+@given(frame=frames, seed=seeds, threshold=st.floats(0.01, 0.99))
+@settings(max_examples=50, deadline=None)
+def test_the_box_of_a_part_is_around_its_points_in_the_image(
+    frame: Frame, seed: int, threshold: float
+) -> None:
+    found = text_to_mask.FoundLabels(
+        random_maps(1, seed=seed), np.ones(1, np.float32), np.array([0])
+    )
+    own = calibration(1, 0).model_copy(update={"mask_threshold_score": threshold})
+    asked = text_to_mask.label_prompts(
+        found, frame=frame, options=OPTIONS, calibration=own, mask_side=16
+    )
+    for coords, kinds, points in zip(
+        asked.prompts.point_coords, asked.prompts.point_labels, asked.points, strict=True
+    ):
+        (left, top), (right, bottom) = coords[kinds >= 2]
+        assert 0 <= left < right <= frame.resized_width_px
+        assert 0 <= top < bottom <= frame.resized_height_px
+        assert (points >= (left, top)).all()
+        assert (points <= (right, bottom)).all()
 
 
 def test_presence_ignores_the_padding() -> None:
@@ -156,7 +231,7 @@ def test_presence_ignores_the_padding() -> None:
 @given(frame=frames)
 @settings(max_examples=50, deadline=None)
 def test_covered_cells_are_the_token_mask(frame: Frame) -> None:
-    rows, columns = text_to_mask.covered_cells(frame, side=16)
+    rows, columns = label_parts.covered_cells(frame, side=16)
     expected = np.zeros((1, 16, 16))
     expected[:, :rows, :columns] = 1
     np.testing.assert_array_equal(frame.token_mask(patch_size=4), expected)

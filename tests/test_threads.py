@@ -21,6 +21,7 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.session import Session
+from tests.drawings import TINY_BUNDLE
 from tests.fake_source import FakeSource, HeadsDiffer, picture
 
 LABELS = ["dog", "apple", "sky"]
@@ -55,7 +56,7 @@ class Counting(BundleSource):
 
     def __init__(self) -> None:
         super().__init__(
-            open_bundle("samclip-tiny"),
+            open_bundle(TINY_BUNDLE),
             runtime="onnx",
             precision=None,
             options=RuntimeOptions(threads=1),

@@ -36,3 +36,6 @@ TINY = ModelConfig(
     text_encoder=ClipTextConfig(width=32, num_heads=2, depth=1, embedding_width=8),
 )
 """Padded windows, and token pooling at one of the two resolutions."""
+
+ONE_RESOLUTION = TINY.model_copy(update={"classification_resolution": 64})
+"""Both tasks at the resolution with token pooling: every kind of graph and operation, once."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.source_tree import ROOT, imported_names, parse
 
@@ -46,6 +47,12 @@ def needs_more(path: Path) -> bool:
         if name.startswith("tests.") and helper.is_file() and needs_more(helper):
             return True
     return False
+
+
+def pytest_collection() -> None:
+    """Other versions of packages, not geometry, are tried here: a tenth of the drawn examples."""
+    settings.register_profile("few", parent=settings.get_profile("deterministic"), max_examples=10)
+    settings.load_profile("few")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

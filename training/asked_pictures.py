@@ -54,3 +54,12 @@ def ask_scenes(model: SamClip, corpus: Corpus, *, scenes: int, seed: int) -> Ite
             ),
             absent=tuple(corpus.nouns[noun] for noun in question.absent),
         )
+
+
+def scene_things(
+    corpus: Corpus, *, scenes: int, seed: int, size_px: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first of the same scenes, each with the masks of its objects, bool [N,S,S]."""
+    for index in range(scenes):
+        scene = compose_scene(corpus, np.random.default_rng([seed, 4, index]), size_px=size_px)
+        yield scene.image, scene.masks

@@ -22,28 +22,34 @@ import numpy as np
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.errors import TextTruncatedWarning
+from samclip_sdk.label_parts import covered_cells, sigmoid
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.pytorch import Checkpoint
 from samclip_sdk.text.stored_labels import StoredLabels
-from samclip_sdk.text_to_mask import covered_cells, sigmoid
-from training.asked_pictures import AskedPicture, ask_scenes
+from training.asked_pictures import AskedPicture, ask_scenes, scene_things
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
+from training.everything import calibrate_everything
 from training.real.captioned_pictures import CaptionedPicture
 from training.real.photograph_masks import cell_coverage
-from training.real.photograph_questions import AskedPhotographs
+from training.real.photograph_questions import AskedPhotographs, Thing
 from training.real.photograph_views import whole_view
 from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches, fit_peaks
 
 CALIBRATION_NAME = "calibration.json"
 NEED_MASKS = ("mask_threshold_score", "head_only_threshold")
-"""The thresholds that pictures without masks leave at their defaults; `map_weight` at 0, too."""
+"""The thresholds that pictures without masks leave at their defaults; so it is with how score maps
+are given to the mask decoder."""
 
 _TRIED = {
-    "mask_threshold_score": (0.05, 0.15, 0.3, 0.5, 0.7),
-    "map_weight": (0.0, 0.125, 0.25, 0.5, 1.0),
+    "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
+    "prompt_scale": (0.5, 0.75, 1.0, 1.5, 2.0),
+    "map_weight": (0.0, 0.125, 0.25, 0.5),
 }
 """What is chosen by the masks that both heads draw, one after the other."""
+
+_EVERYTHING = 64
+"""Pictures that everything-mode is asked about, at most."""
 
 _DOING = "calibrating"
 
@@ -77,12 +83,13 @@ def calibrate_on_scenes(
     Args:
         checkpoint: the model.
         corpus: of the training split.
-        scenes: how many to ask; a third of them, asked twice more, chooses how masks are refined.
+        scenes: how many to ask; a third of them, asked twice more, chooses how masks are refined,
+            and the first few, which masks everything-mode keeps.
         seed: of the scenes.
         most_false: as of `choose_presence`.
         on_progress: told how many were asked.
     """
-    return _calibrate(
+    found = _calibrate(
         checkpoint,
         lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
         count=scenes,
@@ -90,6 +97,10 @@ def calibrate_on_scenes(
         most_false=most_false,
         on_progress=on_progress,
     )
+    few = min(scenes, _EVERYTHING)
+    size_px = checkpoint.manifest.model.segmentation_resolution
+    things = scene_things(corpus, scenes=few, seed=seed, size_px=size_px)
+    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
 
 
 def calibrate_on_photographs(
@@ -104,7 +115,8 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration"; all are asked four times.
+        photographs: of the split "calibration"; all are asked five times, and the first few for
+            everything.
         most_false: as of `choose_presence`.
         broken: counts the pictures that cannot be read, by kind.
         on_progress: told how many were asked.
@@ -112,7 +124,7 @@ def calibrate_on_photographs(
     Raises:
         TrainingError: none of them can be read, or none shows anything large enough to ask for.
     """
-    return _calibrate(
+    found = _calibrate(
         checkpoint,
         lambda model: photographs.ask(broken),
         count=len(photographs),
@@ -120,6 +132,9 @@ def calibrate_on_photographs(
         most_false=most_false,
         on_progress=on_progress,
     )
+    few = min(len(photographs), _EVERYTHING)
+    things = photographs.things(Counter(), at_most=few)  # those broken are counted already
+    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
 
 
 def calibrate_on_captions(
@@ -166,6 +181,20 @@ def calibrate_on_captions(
             ),
         }
     )
+
+
+def _with_everything(
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    things: Iterable[Thing],
+    *,
+    count: int,
+    on_progress: OnProgress,
+) -> Calibration:
+    """Adds which masks everything-mode keeps; see `calibrate_everything`."""
+    with _calibrated(checkpoint, calibration) as model:
+        chosen = calibrate_everything(model, things, count=count, on_progress=on_progress)
+    return calibration.model_copy(update=chosen)
 
 
 def _calibrated(

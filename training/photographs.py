@@ -15,6 +15,7 @@ from training.data_config import Photographs as Settings
 from training.real.held_out_nouns import choose_held_out
 from training.real.photograph_zips import convert_zips
 from training.real.photographs import Photographs
+from training.real.taught_nouns import choose_taught
 from training.terminal import drawn_progress
 from training.text.wordnet import WORDNET, WordNet
 
@@ -52,6 +53,23 @@ def held_out(
         nouns = WordNet(wordnet).names()
         photographs = Photographs(Settings(source="photographs", root=root), split="val")
         names = choose_held_out(photographs, nouns=nouns, share=share)
+        with atomic_file(target) as file:
+            file.write("".join(f"{name}\n" for name in names).encode())
+    typer.echo(f"{target} holds {len(names)} nouns.")
+
+
+@app.command()
+def nouns(
+    root: Annotated[Path, typer.Argument(help="folder of sets in COCO's layout")],
+    target: Annotated[Path, typer.Argument(help="the list, a text file with a noun a line")],
+    held_out: Annotated[Path | None, typer.Option(help="nouns to leave out, a line each")] = None,
+    wordnet: Annotated[Path, typer.Option(help="WordNet's folder, which knows nouns")] = WORDNET,
+) -> None:
+    """Lists what a model that saw these sets can name; beside a checkpoint it is nouns.txt."""
+    with _one_line_errors():
+        known = WordNet(wordnet)
+        settings = Settings(source="photographs", root=root, held_out=held_out)
+        names = choose_taught(Photographs(settings, split="train"), wordnet=known)
         with atomic_file(target) as file:
             file.write("".join(f"{name}\n" for name in names).encode())
     typer.echo(f"{target} holds {len(names)} nouns.")

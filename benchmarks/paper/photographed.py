@@ -15,7 +15,6 @@ from benchmarks.paper.probe_data import ProbeData
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
 from benchmarks.photographs.measure import ValPictures, choose_pictures, evenly
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, rank_of_truth, right_names
-from benchmarks.photographs.prompts import objects_of
 from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.progress import track
 from benchmarks.quality.ranking import share_within
@@ -28,7 +27,7 @@ from training.asked_pictures import AskedPicture
 from training.config_file import find_config, load_model
 from training.data_config import Photographs as SetSettings
 from training.real.coco_layout import PhotographSplit
-from training.real.photograph_questions import read_photograph
+from training.real.photograph_questions import objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.teachers.photograph_pair import PhotographPair
 

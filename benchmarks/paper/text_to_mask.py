@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ from samclip_sdk.errors import BundleError
 from training.asked_pictures import AskedPicture
 from training.calibrate import CALIBRATION_NAME
 from training.teachers.captions import EMPTY_NAMES
-from training.teachers.small import ClipTeacher
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
@@ -143,6 +142,13 @@ class Candidates:
     embed: Callable[[Tensor], Tensor]
     embeddings: Tensor
 
+    def keep(self, settings: Everything) -> Tensor:
+        """The places int64 [K] of those that `choose` keeps."""
+        good = self.predicted_iou >= settings.predicted_iou
+        good &= self.stability >= settings.stability
+        rows = good.nonzero().squeeze(1)
+        return rows[nms(self.boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
+
     @torch.inference_mode()
     def choose(self, settings: Everything) -> tuple[np.ndarray, np.ndarray]:
         """Keeps what passes the filters, and of masks in nearly the same box the best.
@@ -150,14 +156,29 @@ class Candidates:
         Returns:
             K masks, bool [K,H,W], and what CLIP makes of each, unit embeddings float32 [K,E].
         """
-        good = self.predicted_iou >= settings.predicted_iou
-        good &= self.stability >= settings.stability
-        rows = good.nonzero().squeeze(1)
-        rows = rows[nms(self.boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
+        rows = self.keep(settings)
         new = rows[self.embeddings[rows].isnan().any(dim=1)]
         if len(new):
             self.embeddings[new] = self.embed(self.boxes[new])
         return self.masks[rows.numpy()], self.embeddings[rows].numpy()
+
+
+class CropClip(Protocol):
+    """What is asked of a CLIP."""
+
+    @property
+    def resolution(self) -> int:
+        """The side S of a crop."""
+        ...
+
+    @property
+    def embed_dim(self) -> int:
+        """The width E of an embedding."""
+        ...
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -165,7 +186,7 @@ class TwoModels:
     """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`."""
 
     sam: SamClip
-    clip: ClipTeacher
+    clip: CropClip
     settings: Everything
 
     def look(self, image: np.ndarray) -> Candidates:

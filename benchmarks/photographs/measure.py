@@ -21,7 +21,7 @@ from benchmarks.photographs.naming import (
     right_names,
 )
 from benchmarks.photographs.presence import PresencePairs
-from benchmarks.photographs.prompts import ObjectIous, objects_of
+from benchmarks.photographs.prompts import ObjectIous
 from benchmarks.photographs.record import (
     Heads,
     PhotographFigures,
@@ -39,7 +39,7 @@ from benchmarks.photographs.two_models import Pipeline
 from benchmarks.progress import track
 from samclip_sdk import ImageEmbedding, SamClip
 from training.asked_pictures import AskedPicture
-from training.real.photograph_questions import AskedPhotographs, read_photograph
+from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.real.records import BrokenRecord
 

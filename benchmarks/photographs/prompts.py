@@ -12,9 +12,6 @@ from benchmarks.photographs.record import ALL, PromptIou
 from benchmarks.quality.scores import best_ious, innermost_pixel
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.masks import mask_to_box
-from training.real.photograph_masks import decode_mask
-from training.real.photograph_questions import LEAST_SHARE
-from training.real.photographs import Photographs
 
 SIZES: dict[str, tuple[float, float]] = {
     "below 2 %": (0.0, 0.02),
@@ -22,26 +19,6 @@ SIZES: dict[str, tuple[float, float]] = {
     "above 10 %": (0.1, 2.0),
 }
 """Name -> from which share of the picture on, and below which."""
-
-
-def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
-    """The masks that a prompt can ask for, each of half a percent of the picture or more.
-
-    Returns:
-        bool [N,H,W].
-
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
-    """
-    one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
-    numbers = one.numbers[one.found.table.promptable[one.numbers]].tolist()
-    masks = [
-        decode_mask(one.found.table[number].segmentation, height_px=height, width_px=width)
-        for number in numbers
-    ]
-    large = [mask for mask in masks if mask.sum() >= LEAST_SHARE * mask.size]
-    return np.stack([*large, np.zeros((height, width), bool)])[: len(large)]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,18 +11,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
-from benchmarks.public.classification import CLASSIFICATION, measure_accuracy
+from benchmarks.public.classification import CLASSIFICATION, LabelledPictures, measure_accuracy
+from benchmarks.public.detection import DETECTION, AskedPictures, Detect, measure_methods
 from benchmarks.public.files import take
-from benchmarks.public.instances import INSTANCES, measure_instances
-from benchmarks.public.record import Evaluation, render
-from benchmarks.public.retrieval import RETRIEVAL, measure_retrieval
+from benchmarks.public.instances import INSTANCES, DetectedPictures, measure_instances
+from benchmarks.public.record import Evaluation, Figures, render
+from benchmarks.public.retrieval import RETRIEVAL, CaptionedPictures, measure_retrieval
 from benchmarks.public.segmentation import load_at, measure_segmentation
 from benchmarks.public.semantic_sets import SEMANTIC
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 
-SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **INSTANCES}
+SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **DETECTION}
 """Set -> what reads it; its docstring tells the layout."""
 
 Dataset = Enum("Dataset", {name: name for name in SETS}, type=str)
@@ -30,7 +32,8 @@ LAYOUTS = "\n\n".join(f"{name}: {inspect.getdoc(read)}" for name, read in SETS.i
 
 Heads = Annotated[Literal["clip_head", "both_heads", "all"], typer.Option(help="which to measure")]
 Threshold = Annotated[
-    float | None, typer.Option(help="below it both heads leave a label out", min=0, max=1)
+    float | None,
+    typer.Option(help="below it both heads leave a label or an object out", min=0, max=1),
 ]
 Limit = Annotated[
     int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
@@ -42,6 +45,12 @@ HeadThreshold = Annotated[
     float | None,
     typer.Option(help="below it the CLIP head alone says background", min=0.001, max=0.999),
 ]
+WithTwoModels = Annotated[
+    bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
+]
+Teachers = Annotated[
+    Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
+]
 
 
 def evaluate(
@@ -52,6 +61,8 @@ def evaluate(
     head_resolution: HeadResolution = None,
     background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
+    two_models: WithTwoModels = False,
+    teachers: Teachers = None,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     precision: Annotated[str | None, typer.Option(help="of the artifacts")] = None,
@@ -61,19 +72,21 @@ def evaluate(
     """Evaluates a model by a published protocol, on a public set that you have.
 
     Classification is top-1 and top-5, and retrieval recall at 1, 5 and 10 both ways. Semantic
-    segmentation is mIoU; it alone has heads, and thresholds, which are else the calibrated ones.
-    Instances are masks of a detector's boxes, mAP.
+    segmentation is mIoU; it alone has heads. Instances are mAP of what the model finds by the
+    names of the categories, or of its masks of a detector's boxes. Thresholds are else the
+    calibrated ones.
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
-        of_heads = {
-            "head-resolution": head_resolution,
-            "background-threshold": background_threshold,
-            "presence-threshold": presence_threshold,
-        }
-        _check(name, boxes=boxes, of_heads=of_heads | {"heads": heads if heads != "all" else None})
+        _check(
+            name,
+            of_heads=(None if heads == "all" else heads, head_resolution, background_threshold),
+            of_two=(two_models or None, teachers),
+            presence_threshold=presence_threshold,
+            boxes=boxes,
+        )
         # The set is read before the model: that fails soonest.
-        data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
+        data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
@@ -87,7 +100,8 @@ def evaluate(
             )
         else:
             samclip = SamClip.load(runtime, **chosen)
-            figures = (measure(samclip, data) for sets, measure in _MEASURES if name in sets)
+            rival = _rival(samclip, data, root, teachers=teachers) if two_models else None
+            figures = _measure(samclip, data, threshold=presence_threshold, rival=rival)
         record = Evaluation(
             figures=tuple(figures),
             **measured.run(),
@@ -98,19 +112,51 @@ def evaluate(
         measured.finish(record, render(record))
 
 
-_MEASURES = (
-    (CLASSIFICATION, measure_accuracy),
-    (RETRIEVAL, measure_retrieval),
-    (INSTANCES, measure_instances),
-)
+def _measure(
+    model: SamClip, data: Any, *, threshold: float | None, rival: Detect | None
+) -> Iterator[Figures]:
+    """What a set's kind is measured by."""
+    match data:
+        case LabelledPictures():
+            yield measure_accuracy(model, data)
+        case CaptionedPictures():
+            yield measure_retrieval(model, data)
+        case DetectedPictures():
+            yield measure_instances(model, data)
+        case AskedPictures():
+            yield from measure_methods(model, data, threshold=threshold, rival=rival)
 
 
-def _check(dataset: str, *, boxes: Path | None, of_heads: dict[str, object]) -> None:
-    """Refuses options of another protocol."""
-    options = {} if dataset in SEMANTIC else of_heads
-    options |= {} if dataset in INSTANCES else {"boxes": boxes}
-    for option, value in options.items():
-        if value is not None:
+def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | None) -> Detect:
+    """The two-model pipeline, for the same names."""
+    # Only here: it needs torch and segment-anything.
+    from benchmarks.public.two_models import by_two_models
+
+    names = list(data.names.values())
+    return by_two_models(model, root, names=names, teachers=teachers, most=data.most)
+
+
+def _check(
+    dataset: str,
+    *,
+    of_heads: tuple[object, ...],
+    of_two: tuple[object, ...],
+    presence_threshold: float | None,
+    boxes: Path | None,
+) -> None:
+    """Refuses options of another protocol; what was not given is None."""
+    semantic, detection = dataset in SEMANTIC, dataset in DETECTION
+    names = ("heads", "head-resolution", "background-threshold", "two-models", "teachers")
+    given = dict(zip(names, (*of_heads, *of_two), strict=True))
+    given |= {"presence-threshold": presence_threshold, "boxes": boxes}
+    known = set(names[:3]) if semantic else set[str]()
+    known |= set(names[3:]) if dataset == "photographs" else set()
+    known |= {"presence-threshold"} if semantic or detection else set()
+    known |= {"boxes"} if dataset in INSTANCES else set()
+    for option, value in given.items():
+        if value is not None and option not in known:
             raise ValueError(f"--{option} is not of {dataset}")
-    if dataset in INSTANCES and boxes is None:
-        raise ValueError(f"{dataset} needs --boxes, a detector's results")
+    if boxes is not None and presence_threshold is not None:
+        raise ValueError("--boxes and --presence-threshold: a box is always segmented")
+    if given["teachers"] is not None and given["two-models"] is None:
+        raise ValueError("--teachers needs --two-models")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from unittest.mock import patch
 
 import numpy as np
@@ -31,9 +32,29 @@ if TYPE_CHECKING:
     from samclip_sdk.image_embedding import ImageEmbedding
 
 Results = list[dict[str, Any]]
-Score = Callable[[Path, Results, Sequence[int]], dict[str, float | None]]
-"""Annotation file, results (image_id, category_id, segmentation, score), ids of the pictures that
-were asked -> the fields of `Instances` that are average precisions."""
+Kind = Literal["segm", "bbox"]
+
+
+class Score(Protocol):
+    """Judges what was found by a set's own evaluator."""
+
+    def __call__(
+        self,
+        truth: Path | dict[str, Any],
+        results: Results,
+        ids: Sequence[int],
+        *,
+        kind: Kind = "segm",
+    ) -> dict[str, float | None]:
+        """The average precisions, by the names of their fields in `AveragePrecision`.
+
+        Args:
+            truth: COCO's or LVIS's annotations, or the file of them.
+            results: image_id, category_id, score, and segmentation or bbox, as `kind` says.
+            ids: of the pictures that were asked.
+            kind: what is compared, masks or boxes.
+        """
+
 
 # Field -> name in LVIS's results; the first six are COCO's too, in this order.
 _NAMES = {
@@ -42,8 +63,8 @@ _NAMES = {
     **{"ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf"},
 }
 _AT_ONCE = 32  # boxes: three full-size masks of each are in memory
-_COCO_MOST = 100  # boxes of a category in a picture
-_LVIS_MOST = 300  # boxes in a picture
+COCO_MOST = 100  # boxes of a category in a picture
+LVIS_MOST = 300  # boxes in a picture
 
 
 _XYWH = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
@@ -63,27 +84,38 @@ class DetectedPictures:
     score: Score
 
 
-def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
-    """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
+def find_coco(root: Path) -> tuple[Path, Any, dict[int, Path]]:
+    """COCO's annotation file, what it says of images and categories, and each picture's path."""
     path = files.find(root, "annotations/instances_val2017.json", "instances_val2017.json")
-    folder, score = files.find(root, "val2017", "images/val2017"), coco_score()
+    folder = files.find(root, "val2017", "images/val2017")
     coco = files.shape(images=files.IMAGES, categories=files.CATEGORIES)
     content = files.read_annotations(path, coco)
-    places = {each.id: folder / each.file_name for each in content.images}
-    found = _detected(boxes, path, content, places, most=_COCO_MOST, a_category=True)
-    return DetectedPictures(path, found, score)
+    return path, content, {each.id: folder / each.file_name for each in content.images}
 
 
-def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
-    """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
+def find_lvis(root: Path) -> tuple[Path, Any, dict[int, Path]]:
+    """The same of LVIS v1, whose pictures are of val2017 and train2017."""
     path = files.find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
-    score, images = lvis_score(), list[files.shape(id=int, coco_url=str)]
+    images = list[files.shape(id=int, coco_url=str)]
     content = files.read_annotations(path, files.shape(images=images, categories=files.CATEGORIES))
     places = {}
     for each in content.images:
         year, name = each.coco_url.split("/")[-2:]
         places[each.id] = files.find(root, year, f"images/{year}") / name
-    found = _detected(boxes, path, content, places, most=_LVIS_MOST, a_category=False)
+    return path, content, places
+
+
+def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
+    """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
+    score, (path, content, places) = coco_score(), find_coco(root)
+    found = _detected(boxes, path, content, places, most=COCO_MOST, a_category=True)
+    return DetectedPictures(path, found, score)
+
+
+def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
+    """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
+    score, (path, content, places) = lvis_score(), find_lvis(root)
+    found = _detected(boxes, path, content, places, most=LVIS_MOST, a_category=False)
     return DetectedPictures(path, found, score)
 
 
@@ -180,10 +212,18 @@ def coco_score() -> Score:
     except ImportError as error:
         raise files.DatasetError("pycocotools is not installed: pip install pycocotools") from error
 
-    def score(annotations: Path, results: Results, ids: Sequence[int]) -> dict[str, float | None]:
+    def score(
+        truth: Path | dict[str, Any],
+        results: Results,
+        ids: Sequence[int],
+        *,
+        kind: Kind = "segm",
+    ) -> dict[str, float | None]:
         with contextlib.redirect_stdout(io.StringIO()):  # it reports by printing
-            truth = COCO(str(annotations))
-            evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+            coco = COCO()
+            coco.dataset = json.loads(truth.read_bytes()) if isinstance(truth, Path) else truth
+            coco.createIndex()
+            evaluation = COCOeval(coco, coco.loadRes(results), kind)
             evaluation.params.imgIds = list(ids)
             evaluation.evaluate()
             evaluation.accumulate()
@@ -204,12 +244,18 @@ def lvis_score() -> Score:
             "pip install pycocotools matplotlib"
         ) from error
 
-    def score(annotations: Path, results: Results, ids: Sequence[int]) -> dict[str, float | None]:
+    def score(
+        truth: Path | dict[str, Any],
+        results: Results,
+        ids: Sequence[int],
+        *,
+        kind: Kind = "segm",
+    ) -> dict[str, float | None]:
         # The newest lvis, 0.5.3, says `np.float` and `Logger.warn`, which are gone or going.
         with warnings.catch_warnings(), patch.object(np, "float", float, create=True):
             warnings.simplefilter("ignore", DeprecationWarning)
-            truth = lvis.LVIS(str(annotations))
-            evaluation = lvis.LVISEval(truth, lvis.LVISResults(truth, results), "segm")
+            known = lvis.LVIS(str(truth))
+            evaluation = lvis.LVISEval(known, lvis.LVISResults(known, results), kind)
             evaluation.params.img_ids = list(ids)
             evaluation.run()
         found = evaluation.get_results()

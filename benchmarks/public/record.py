@@ -76,17 +76,9 @@ class Segmentation(Record):
     classes: tuple[ClassIou, ...]
 
 
-class Instances(Record):
-    """Instance segmentation with a detector's boxes and scores; None where there is no truth.
+class AveragePrecision(Record):
+    """Means over categories, as the set's evaluator has them; None where there is no truth."""
 
-    `boxes` were segmented; `left_out` were empty within their picture.
-    """
-
-    kind: Literal["instances"] = "instances"
-    pictures: int
-    boxes: int
-    left_out: int
-    resolution_px: int
     ap: Share | None
     ap50: Share | None
     ap75: Share | None
@@ -98,7 +90,41 @@ class Instances(Record):
     ap_frequent: Share | None = None
 
 
-Figures = Annotated[Accuracy | Retrieval | Segmentation | Instances, Field(discriminator="kind")]
+class Instances(AveragePrecision):
+    """Instance segmentation with a detector's boxes and scores.
+
+    `boxes` were segmented; `left_out` were empty within their picture.
+    """
+
+    kind: Literal["instances"] = "instances"
+    pictures: int
+    boxes: int
+    left_out: int
+    resolution_px: int
+
+
+class Detections(Record):
+    """Objects that were found by the names of the categories, without boxes from anywhere.
+
+    `method` is the model by itself, or a SAM that segments everything and a CLIP that names crops
+    of it, one after the other. `milliseconds` are a picture's, from its pixels to named masks.
+    """
+
+    kind: Literal["detections"] = "detections"
+    method: Literal["one_model", "two_models"]
+    pictures: int
+    categories: int
+    found: int
+    presence_threshold: float | None
+    resolution_px: int
+    milliseconds: float
+    masks: AveragePrecision
+    boxes: AveragePrecision
+
+
+Figures = Annotated[
+    Accuracy | Retrieval | Segmentation | Instances | Detections, Field(discriminator="kind")
+]
 
 
 class Evaluation(Run):
@@ -129,6 +155,7 @@ PUBLISHED = {
 }
 """SAM-CLIP ViT-B (arXiv 2310.15308), tables 1, 2, 5 and 6, in percent."""
 
+_METHODS = {"one_model": "one model", "two_models": "SAM and CLIP in a row"}
 _HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
 
 
@@ -139,10 +166,21 @@ def render(evaluation: Evaluation) -> str:
     for figures in evaluation.figures:
         shares = _rows(figures)
         rows += [[name, percent(value), published.get(name, NONE)] for name, value in shares]
+        if isinstance(figures, Detections):
+            took = f"{figures.milliseconds:.0f}"
+            rows.append([f"milliseconds a picture, {_METHODS[figures.method]}", took, ""])
         rows.append(["pictures", f"{figures.pictures} at {figures.resolution_px} px", ""])
     random = ", random weights" if model.random_weights else ""
     title = f"{model.name} {model.revision}{random}: {evaluation.dataset}"
     return f"{title}\n\n{table(('percent', 'measured', 'SAM-CLIP in the paper'), rows)}\n"
+
+
+def _precisions(found: AveragePrecision) -> Iterator[tuple[str, float | None]]:
+    for name in ("", "50", "75", "_small", "_medium", "_large"):
+        yield f"AP{name.replace('_', ', ')}", getattr(found, f"ap{name}")
+    for name in ("rare", "common", "frequent"):
+        if (value := getattr(found, f"ap_{name}")) is not None:
+            yield f"AP, {name}", value
 
 
 def _rows(figures: Figures) -> Iterator[tuple[str, float | None]]:
@@ -154,11 +192,12 @@ def _rows(figures: Figures) -> Iterator[tuple[str, float | None]]:
             for first, share in ((1, recall.r1), (5, recall.r5), (10, recall.r10)):
                 yield f"{way}, R@{first}", share
     elif isinstance(figures, Instances):
-        for name in ("", "50", "75", "_small", "_medium", "_large"):
-            yield f"AP{name.replace('_', ', ')}", getattr(figures, f"ap{name}")
-        for name in ("rare", "common", "frequent"):
-            if (value := getattr(figures, f"ap_{name}")) is not None:
-                yield f"AP, {name}", value
+        yield from _precisions(figures)
+    elif isinstance(figures, Detections):
+        method = _METHODS[figures.method]
+        for kind, found in (("masks", figures.masks), ("boxes", figures.boxes)):
+            for name, value in _precisions(found):
+                yield f"{name} ({kind}, {method})", value
     else:
         yield f"mIoU, {_HEADS[figures.heads]}", figures.miou
         if figures.unanswered:

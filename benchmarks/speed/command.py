@@ -66,13 +66,13 @@ def speed(
             baseline=baseline or (None if specs else SAM_CLIP_TORCH if vit_b else DEFAULT_ONNX),
         )
         with Console(stderr=True).status("starting") as status:
-            say, device = status.update, describe_device()
+            say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
             measure = partial(
                 measure_subjects,
                 settings=settings,
                 limit_s=limit,
                 on_progress=say,
-                on_failure=lambda what: typer.echo(what, err=True),
+                on_failure=tell,
             )
             before = describe_state()
             if specs:
@@ -83,9 +83,9 @@ def speed(
                 from benchmarks.speed.vit_b import measure_vit_b
 
                 cores = device.usable_cores or device.cores
-                found = measure_vit_b(folder, measure=measure, cores=cores, say=say)
+                found = measure_vit_b(folder, measure=measure, cores=cores, say=say, tell=tell)
             else:
-                found = measure_default(measure, say=say)
+                found = measure_default(measure, say=say, tell=tell)
         if settings.baseline is None and found["subjects"]:
             settings = settings.model_copy(update={"baseline": found["subjects"][0].key})
         after = describe_state()

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import publishable
 from benchmarks.speed import record
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.openvino import computes_bf16
 from samclip_sdk.verify.verify import VerificationReport, verify_bundle
 
@@ -71,7 +72,7 @@ def find_runs() -> tuple[Run, ...]:
     try:
         floats = "bf16" if computes_bf16() else "fp32"
     except RuntimeMissingError:
-        floats = "fp32"  # Its subjects will fail with the reason.
+        floats = "fp32"  # To verify it will fail with the reason.
     return (("onnx", "fp32"), ("onnx", "int8"), ("openvino", floats), ("openvino", "int8"))
 
 
@@ -111,39 +112,43 @@ def series_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) ->
     yield f"{sdk_spec(vit_b, BEST_RUN)},skill=boxes"
 
 
-def measure_default(measure: Measure, *, say: Say) -> dict[str, Any]:
-    """The fields of the default model's record that are its own."""
-    runs = find_runs()
-    reports = verify_sets(DEFAULT_MODEL, runs, say=say)
+def measure_default(measure: Measure, *, say: Say, tell: Say) -> dict[str, Any]:
+    """The fields of the default model's record that are its own; `tell` as of `verify_sets`."""
+    reports, unverified = verify_sets(DEFAULT_MODEL, find_runs(), say=say, tell=tell)
     say("starting up")
     startup = measure_startup()
-    subjects, failures = measure(default_specs(runs))
+    subjects, failures = measure(default_specs(tuple(reports)))
     return {
         "subjects": subjects,
-        "failures": failures,
+        "failures": (*unverified, *failures),
         "startup": startup,
         "mask_iou": {" ".join(run): kept_mask_iou(report) for run, report in reports.items()},
     }
 
 
 def verify_sets(
-    model: str | Path, runs: Sequence[Run], *, say: Say
-) -> dict[Run, VerificationReport]:
-    """Verifies and signs off every set that is measured, if it runs here.
+    model: str | Path, runs: Sequence[Run], *, say: Say, tell: Say
+) -> tuple[dict[Run, VerificationReport], list[record.Failure]]:
+    """Verifies and signs off every set that is to be measured.
 
-    Raises:
-        VerificationError: one fails.
+    Returns:
+        The report of each that computes here what it should; and what the others fail at, which
+        `tell` is told at once, in a line.
     """
-    reports = {}
+    reports, failures = {}, []
     for runtime, precision in runs:
-        say(f"verifying {Path(model).name} on {runtime} in {precision}")
+        name = f"{Path(model).name}-{runtime}-{precision}"
+        say(f"verifying {name}")
         try:
             report = verify_bundle(model, runtime=runtime, precision=precision)
-        except RuntimeMissingError:
-            continue  # The subject will fail with the reason, and the page tells it.
-        report.sign_off()
-        reports[runtime, precision] = report
-    return reports
+            report.sign_off()
+        except (RuntimeMissingError, VerificationError) as error:
+            reason = publishable(str(error))
+            tell(f"{name}, verify: failed, {reason}")
+            failures.append(record.Failure(subject=name, at="verify", reason=reason))
+        else:
+            reports[runtime, precision] = report
+    return reports, failures
 
 
 def kept_mask_iou(report: VerificationReport) -> float:

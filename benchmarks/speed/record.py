@@ -129,7 +129,7 @@ class SubjectRow(Record):
 
 
 class Failure(Record):
-    """What a subject did not do: `at` is "open" or a workload; `reason` its own words."""
+    """What a subject did not do: `at` is "verify", "open" or a workload; `reason` its own words."""
 
     subject: str
     at: str

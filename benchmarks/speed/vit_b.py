@@ -21,7 +21,9 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.runtimes.openvino import computes_bf16
 
 
-def measure_vit_b(folder: Path, *, measure: Measure, cores: int, say: Say) -> dict[str, Any]:
+def measure_vit_b(
+    folder: Path, *, measure: Measure, cores: int, say: Say, tell: Say
+) -> dict[str, Any]:
     """The fields of ViT-B's record that are its own.
 
     Args:
@@ -29,10 +31,12 @@ def measure_vit_b(folder: Path, *, measure: Measure, cores: int, say: Say) -> di
         measure: measures subjects.
         cores: so many threads are the most.
         say: is told what is done.
+        tell: see `published.verify_sets`.
     """
-    vit_b, runs = folder / published.VIT_B, published.find_runs()
+    vit_b = folder / published.VIT_B
     prepare_bundle(vit_b, say=say)
-    published.verify_sets(vit_b, runs, say=say)
+    reports, unverified = published.verify_sets(vit_b, published.find_runs(), say=say, tell=tell)
+    runs = tuple(reports)
     subjects, failures = measure(published.vit_b_specs(vit_b, runs))
     threads = range(1, 1 + cores)
     series, others = measure(tuple(published.series_specs(vit_b, runs, threads=threads)))
@@ -41,7 +45,7 @@ def measure_vit_b(folder: Path, *, measure: Measure, cores: int, say: Say) -> di
     costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
     return {
         "subjects": subjects,
-        "failures": (*failures, *others),
+        "failures": (*unverified, *failures, *others),
         "series": tuple(
             record.SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
             for row in series

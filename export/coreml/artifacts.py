@@ -161,6 +161,7 @@ class InterpretedSource:
         self.id = bundle.id
         self.manifest: ModelInfo = bundle.manifest
         self.tokenizer_path = bundle.file("tokenizer.json")
+        self.nouns_path: Path | None = None
         self.runtime = "coreml"
         self.precision = precision
         self._bundle = bundle

@@ -30,22 +30,29 @@ _FIRST_BYTES = b'{"schema_version": '
 
 
 class AnnotationSettings(Record):
-    """All that an annotation depends on, besides the picture."""
+    """All that an annotation depends on, besides the picture.
+
+    `label_digests` are `SamClip.label_digests` of the labels: a label that was taught again is
+    another label. `max_instances` is None where a label has one annotation a picture.
+    """
 
     # pydantic before 2.10 warns of names that begin as its own methods.
     model_config = ConfigDict(protected_namespaces=())
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model: str
     model_id: str
     revision: str
     runtime: str
     precision: str
     labels: tuple[str, ...]
+    label_digests: tuple[str, ...]
     threshold: float
     mask_threshold: float
     points_per_class: int
     refine: bool
+    max_instances: int | None
+    polygons: bool
 
 
 class AnnotationLog:
@@ -217,8 +224,14 @@ class AnnotationLog:
         differences = [
             f"{name}: {_shown(value)}, now {_shown(getattr(self._settings, name))}"
             for name, value in begun
-            if value != getattr(self._settings, name)
+            if value != getattr(self._settings, name) and name != "label_digests"
         ]
+        if begun.labels == self._settings.labels:
+            pairs = zip(begun.label_digests, self._settings.label_digests, strict=True)
+            other = [label for label, (a, b) in zip(begun.labels, pairs, strict=True) if a != b]
+            if other:
+                taught = _shown(tuple(other))
+                differences.append(f"{taught}: taught again since, or from another vocabulary")
         if differences:
             raise StorageError(
                 f"{self.path} was begun with other settings: {'; '.join(differences)}; give the "

@@ -23,7 +23,7 @@ from samclip_sdk.reading_ahead import READERS, read_ahead
 from samclip_sdk.results.result_base import coco_annotation
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text_options import Options
+from samclip_sdk.text_options import Options, check_flag, instance_limit
 
 
 class Annotator:
@@ -36,13 +36,20 @@ class Annotator:
         mask_threshold: the logit a pixel must exceed.
         points_per_class: how many points the mask decoder is given for a label, at most.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
+        instances: an annotation for each object of a label, or one for each label.
+        max_instances: with `instances`, how many objects of a picture are told, the best ones; 50
+            by default.
+        polygons: write masks as polygons, which labelling tools can edit, or as RLE. Both fill the
+            same pixels.
 
     Attributes:
-        settings: all that an answer depends on, besides the picture.
+        settings: all that an answer depends on, besides the picture. What labels mean is noted
+            here: teach them before.
 
     Raises:
         TextError: no label, an empty one, or one twice.
-        PromptError: a threshold or number of points that cannot be.
+        PromptError: a threshold, or number of points or objects, that cannot be; `max_instances`
+            without `instances`, or `instances` without `refine`.
     """
 
     def __init__(
@@ -54,6 +61,9 @@ class Annotator:
         mask_threshold: float | None = None,
         points_per_class: int = 3,
         refine: bool = True,
+        instances: bool = True,
+        max_instances: int | None = None,
+        polygons: bool = False,
     ) -> None:
         options = Options.from_manifest(
             model.manifest,
@@ -62,6 +72,8 @@ class Annotator:
             points_per_class=points_per_class,
             refine=refine,
         )
+        check_flag(polygons, name="polygons")
+        names = check_labels(labels)
         self._model = model
         self.settings = AnnotationSettings(
             model=model.manifest.name,
@@ -69,11 +81,14 @@ class Annotator:
             revision=model.manifest.revision,
             runtime=model.source.runtime,
             precision=model.source.precision,
-            labels=check_labels(labels),
+            labels=names,
+            label_digests=model.label_digests(names),
             threshold=options.presence_threshold,
             mask_threshold=options.mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
+            max_instances=instance_limit(instances, max_instances=max_instances, refine=refine),
+            polygons=polygons,
         )
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
@@ -90,12 +105,42 @@ class Annotator:
 
         Returns:
             width and height of the upright picture, and annotations as COCO has them: category_id
-            (the label's place, from 1), bbox, area, segmentation (RLE), score (predicted IoU) and
-            presence. A label whose mask is empty gets none.
+            (the label's place, from 1), bbox, area, segmentation, and scores. An object has the
+            score, label_score, predicted_iou and stability_score of `Instances`; a label has its
+            score (predicted IoU) and presence, and none of it if its mask is empty.
 
         Raises:
             ImageError: the image cannot be read or used.
         """
+        if self.settings.max_instances is None:
+            return self._labels(image)
+        return self._objects(image, max_instances=self.settings.max_instances)
+
+    def _objects(self, image: ImageSource | PreparedImage, *, max_instances: int) -> dict[str, Any]:
+        settings = self.settings
+        found = self._model.segment_text(
+            image,
+            settings.labels,
+            threshold=settings.threshold,
+            mask_threshold=settings.mask_threshold,
+            instances=True,
+            max_instances=max_instances,
+        )
+        annotations = [
+            {
+                "category_id": place + 1,
+                **coco_annotation(each.mask, polygons=settings.polygons),
+                "score": each.score,
+                "label_score": each.label_score,
+                "predicted_iou": each.predicted_iou,
+                "stability_score": each.stability_score,
+            }
+            for each, place in zip(found, found.label_index.tolist(), strict=True)
+        ]
+        height, width = found.size
+        return {"width": width, "height": height, "annotations": annotations}
+
+    def _labels(self, image: ImageSource | PreparedImage) -> dict[str, Any]:
         settings = self.settings
         result = self._model.segment_text(
             image,
@@ -109,7 +154,7 @@ class Annotator:
         annotations = [
             {
                 "category_id": int(index) + 1,
-                **coco_annotation(mask),
+                **coco_annotation(mask, polygons=settings.polygons),
                 "score": float(result.scores[index]),
                 "presence": float(result.presence[index]),
             }

@@ -22,6 +22,7 @@ from samclip_sdk.modeling.config import ModelConfig, Template
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
+NOUNS_NAME = "nouns.json"
 GOLDEN_INDEX = "golden/index.json"
 GOLDEN_TENSORS = "golden/tensors.npz"
 MAX_MANIFEST_BYTES = 16 << 20
@@ -32,6 +33,7 @@ PAD_COLOUR: Final = (124, 116, 104)
 Crop: TypeAlias = Literal["letterbox", "center_crop"]
 Level = Annotated[int, Field(ge=0, le=255)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ImageSpec(Record):
@@ -74,15 +76,28 @@ class TextSpec(Record):
 
 
 class Calibration(Record):
-    """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s)."""
+    """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s).
+
+    The last two are of masks without a label, and segment-anything's own where a bundle says
+    nothing.
+    """
 
     scale: float = Field(gt=0)
     bias: float = Field(ge=-1, le=1)
-    mask_threshold_score: Probability = Field(description="above it, a patch may give a point")
+    mask_threshold_score: Probability = Field(description="above it, a patch is of a label's part")
     presence_threshold: Probability = Field(description="below it, a label is absent")
     head_only_threshold: Probability = Field(description="the CLIP head's own masks, refine=False")
+    prompt_scale: float = Field(
+        default=1.0, gt=0, description="of the scores, as the mask decoder's mask prompt"
+    )
     map_weight: float = Field(
         default=0.0, ge=0, description="of the scores, added to the mask decoder's logits"
+    )
+    pred_iou_thresh: Share = Field(
+        default=0.88, description="of everything: what a mask's predicted IoU must exceed"
+    )
+    stability_score_thresh: Share = Field(
+        default=0.95, description="of everything: what a mask's stability must reach"
     )
 
 
@@ -198,6 +213,7 @@ class ModelInfo(Record):
 class Manifest(ModelInfo):
     """`manifest.json`. `files` are those that belong to no graph: tokenizer, goldens, model card.
 
+    Among them may be `nouns.json`, a vocabulary pack that names what nobody gave names for.
     A bundle without a text_encoder serves vocabulary packs only; every other graph must be there.
     """
 

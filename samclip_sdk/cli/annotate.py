@@ -17,12 +17,16 @@ from samclip_sdk.cli.options import (
     AsJson,
     Labels,
     LabelsFile,
+    MaxInstances,
     ModelOptions,
     RunOptions,
     TextCache,
     TextOptions,
+    Vocabulary,
     check_ending,
+    check_instances,
     grouped,
+    known_labels,
     read_labels,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
@@ -33,6 +37,10 @@ Folder = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="of the pictures, in it and in the folders below it"),
 ]
+Instances = Annotated[
+    bool, typer.Option(help="an annotation for each object, or one for each label")
+]
+Polygons = Annotated[bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
@@ -49,8 +57,12 @@ def annotate(
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
+    vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: TextOptions,
+    instances: Instances = True,
+    max_instances: MaxInstances = None,
+    polygons: Polygons = False,
     output: Output = Path("annotations.json"),
     readers: Readers = READERS,
     restart: Restart = False,
@@ -59,12 +71,13 @@ def annotate(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Find the labels in all pictures of a folder, and write their masks as one COCO JSON.
+    """Find the objects of labels in all pictures of a folder, and write them as one COCO JSON.
 
     A run that was stopped goes on where it was; a later one adds the pictures that are new.
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
-        names = read_labels(labels, labels_file)
+        names = read_labels(labels, labels_file, vocabulary=vocabulary)
+        check_instances(instances, max_instances=max_instances, refine=asked.refine)
         check_ending(output, endings=(".json",))
         check_output(output, overwrite=overwrite)
         if not folder.is_dir():
@@ -72,11 +85,14 @@ def annotate(
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             annotator = Annotator(
                 samclip,
-                names,
+                known_labels(samclip, names, vocabulary),
                 threshold=asked.threshold,
                 mask_threshold=asked.mask_threshold,
                 points_per_class=asked.points_per_class,
                 refine=asked.refine,
+                instances=instances,
+                max_instances=max_instances,
+                polygons=polygons,
             )
             report = annotate_folder(
                 annotator,

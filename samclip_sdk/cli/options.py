@@ -31,6 +31,9 @@ Vocabulary = Annotated[
 TextCache = Annotated[
     bool, typer.Option(help="keep embeddings of labels in the user's cache folder, or nowhere")
 ]
+MaxInstances = Annotated[
+    int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
+]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
 AnyPrecision = Annotated[
@@ -113,7 +116,7 @@ class TextOptions:
         float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
     ] = None
     mask_threshold: MaskThreshold = None
-    points_per_class: Annotated[int, typer.Option(min=1, help="points drawn for a label")] = 3
+    points_per_class: Annotated[int, typer.Option(min=1, help="points for a part of a label")] = 3
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
@@ -127,11 +130,17 @@ class GridOptions:
         int, typer.Option(min=1, help="of the grid; its square is the number of prompts")
     ] = 32
     pred_iou_thresh: Annotated[
-        float, typer.Option(min=0, max=1, help="what a mask's predicted IoU must exceed")
-    ] = 0.88
+        float | None,
+        typer.Option(
+            min=0, max=1, help="what a mask's predicted IoU must exceed; else the bundle's choice"
+        ),
+    ] = None
     stability_score_thresh: Annotated[
-        float, typer.Option(min=0, max=1, help="what a mask's stability must reach")
-    ] = 0.95
+        float | None,
+        typer.Option(
+            min=0, max=1, help="what a mask's stability must reach; else the bundle's choice"
+        ),
+    ] = None
     stability_score_offset: Annotated[
         float, typer.Option(min=0, help="by how much the threshold is moved for that, a logit")
     ] = 1.0
@@ -205,6 +214,21 @@ def known_labels(samclip: SamClip, labels: Sequence[str], vocabulary: Path | Non
     """Loads the vocabulary, if there is one; its labels stand in where none were given."""
     packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
     return labels or packed
+
+
+def check_instances(instances: bool, *, max_instances: int | None, refine: bool) -> None:
+    """Refuses options that make no sense together.
+
+    Raises:
+        WrongUsageError: which they are.
+    """
+    if max_instances is not None and not instances:
+        raise WrongUsageError("--max-instances needs --instances")
+    if instances and not refine:
+        raise WrongUsageError(
+            "--no-refine and --instances: the mask decoder draws the objects; leave one out, or "
+            "give annotate --no-instances"
+        )
 
 
 def check_output(path: Path, *, endings: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from samclip_sdk.cli.options import (
     Labels,
     LabelsFile,
     MaskThreshold,
+    MaxInstances,
     ModelOptions,
     OtherPicture,
     Picture,
@@ -23,6 +24,7 @@ from samclip_sdk.cli.options import (
     TextCache,
     TextOptions,
     Vocabulary,
+    check_instances,
     check_output,
     check_picture,
     grouped,
@@ -131,9 +133,7 @@ def text(
     text_cache: TextCache = True,
     asked: TextOptions,
     instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
-    max_instances: Annotated[
-        int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
-    ] = None,
+    max_instances: MaxInstances = None,
     output: Outputs = None,
     opened: ModelOptions,
     run: RunOptions,
@@ -142,7 +142,7 @@ def text(
     """Find each label in the picture, and its mask if it is there; or its objects."""
     with working("segmenting") as display:
         names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        _check_instances(instances, max_instances=max_instances, refine=asked.refine)
+        check_instances(instances, max_instances=max_instances, refine=asked.refine)
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             asked_for = known_labels(samclip, names, vocabulary)
@@ -189,7 +189,7 @@ def everything(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Segment everything that can be told apart, and name it if there are labels."""
+    """Segment everything that can be told apart, and name it: by the bundle's nouns, or yours."""
     with working("segmenting") as display:
         some = labels or labels_file
         names = read_labels(labels, labels_file) if some else []
@@ -254,14 +254,6 @@ def _check(image: Path, outputs: Sequence[Path] | None) -> None:
     for output in outputs or ():
         check_output(output, endings=(".png", ".json", ".npz"))
     check_picture(image)
-
-
-def _check_instances(instances: bool, *, max_instances: int | None, refine: bool) -> None:
-    """Refuses options that make no sense together."""
-    if max_instances is not None and not instances:
-        raise WrongUsageError("--max-instances needs --instances")
-    if instances and not refine:
-        raise WrongUsageError("--no-refine and --instances: the mask decoder draws the objects")
 
 
 def _save(result: Result[object], outputs: Sequence[Path] | None) -> None:

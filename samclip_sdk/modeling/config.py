@@ -1,7 +1,8 @@
 """The merged model's configuration: one frozen tree, free of torch, kept in checkpoint and bundle.
 
-The presets are `VIT_B` (the paper's model, section 3), `TINY` (the embedded default), `TINY_VIT`
-(MobileSAM's encoder), and `MOBILE`, `REPVIT` and `MOBILECLIP`, whose encoders are convolutional.
+The presets are `VIT_B` (the paper's model, section 3), `TINY` (for drawings), `TINY_VIT`
+(MobileSAM's encoder), and `MOBILE` (the embedded default), `REPVIT` and `MOBILECLIP`, whose
+encoders are convolutional.
 """
 
 from __future__ import annotations

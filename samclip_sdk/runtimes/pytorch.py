@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from samclip_sdk.modeling.build import SamClipModel
 
 # CLIP's tokenizer is the same in every model; a checkpoint need not carry it, but any other.
-_TOKENIZER = Path(__file__).parents[1] / "assets" / "samclip-tiny" / TOKENIZER_NAME
+_CLIP_TOKENIZER = Path(__file__).parents[1] / "assets" / "clip_tokenizer.json"
 
 
 class Checkpoint:
@@ -47,6 +47,7 @@ class Checkpoint:
             tokenizer.
         runtime: "torch".
         precision: "fp32".
+        nouns_path: None: its nouns are embedded when it is exported.
 
     Raises:
         RuntimeMissingError: torch is not installed, or cannot use the device.
@@ -55,6 +56,7 @@ class Checkpoint:
 
     runtime = "torch"
     precision = "fp32"
+    nouns_path = None
 
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu") -> None:
         for module in ("torch", "safetensors"):
@@ -190,7 +192,7 @@ def _find_tokenizer(root: Path, model: ModelConfig) -> Path:
     if own.is_file():
         return own
     if isinstance(model.text_encoder, ClipTextConfig):
-        return _TOKENIZER
+        return _CLIP_TOKENIZER
     raise BundleError(
         f"the checkpoint {root} has no {TOKENIZER_NAME}, which a text encoder of the kind "
         f"{model.text_encoder.kind} needs: copy that of the stage that trained it"

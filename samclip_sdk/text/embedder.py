@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -56,6 +57,14 @@ class TextEmbedder:
         cleaned = [clean_text(label) for label in labels]
         # A new dictionary, since other threads may be reading the one that was there.
         self._given = {**self._given, **dict(zip(cleaned, embeddings, strict=True))}
+
+    def given_digests(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """For each label 16 hex digits of the embedding that was given; "" where none was."""
+        given = (self._given.get(clean_text(label)) for label in labels)
+        return tuple(
+            "" if row is None else hashlib.sha256(row.astype("<f4").tobytes()).hexdigest()[:16]
+            for row in given
+        )
 
     def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> Array:
         """Embeds labels: the mean of the normalised embeddings over the templates, renormalised.

@@ -53,11 +53,21 @@ def run(tmp_path: Path, folder: Path) -> Callable[..., tuple[AnnotationReport, F
     """Annotates the folder with a new fake model, which counts what it is asked."""
 
     def annotate(
-        *, labels: list[str] = LABELS, model_id: str = "fake", **options: Any
+        *,
+        labels: list[str] = LABELS,
+        model_id: str = "fake",
+        taught: str | None = None,
+        **options: Any,
     ) -> tuple[AnnotationReport, FakeSource]:
-        threshold = options.pop("threshold", None)
+        asked = {
+            name: options.pop(name)
+            for name in ("threshold", "polygons", "instances")
+            if name in options
+        }
         model, source = fake_client(tmp_path, model_id=model_id)
-        annotator = Annotator(model, labels, threshold=threshold)
+        if taught is not None:
+            model.learn_label("zebra", source.vector(taught), score=0.99)
+        annotator = Annotator(model, labels, **asked)
         return annotate_folder(annotator, folder, tmp_path / "out.json", **options), source
 
     return annotate
@@ -98,9 +108,9 @@ def coco(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("sources")
-def test_pycocotools_reads_the_masks_back(folder: Path, tmp_path: Path) -> None:
+def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
-    found = answer(folder, *LABELS, "-o", output)
+    found = answer(folder, *LABELS, "-o", output, "--no-instances")
     assert (found["pictures"], found["annotations"], found["resumed"]) == (5, 10, 0)
     assert found["pictures_per_second"] == pytest.approx(5 / found["seconds"])
     read = COCO(str(output))
@@ -128,9 +138,39 @@ def test_pycocotools_reads_the_masks_back(folder: Path, tmp_path: Path) -> None:
     assert (info["threshold"], info["mask_threshold"]) == (0.5, 0)
 
 
+@pytest.mark.usefixtures("sources")
+@pytest.mark.parametrize("polygons", [False, True])
+def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygons: bool) -> None:
+    output = tmp_path / "out.json"
+    answer(folder, *LABELS, "-o", output, *(["--polygons"] if polygons else []))
+    read = COCO(str(output))
+    model, _ = fake_client(tmp_path)
+    for image in read.imgs.values():
+        expected = model.segment_text(folder / image["file_name"], LABELS, instances=True)
+        found = read.loadAnns(read.getAnnIds(imgIds=image["id"]))
+        assert len(found) == len(expected) >= 2
+        for annotation, item in zip(found, expected, strict=True):
+            assert LABELS[annotation["category_id"] - 1] == item.label
+            assert np.array_equal(read.annToMask(annotation), item.mask)
+            assert isinstance(annotation["segmentation"], list) == polygons
+            x, y, width, height = annotation["bbox"]
+            assert [x, y, x + width, y + height] == item.box.tolist()
+            assert annotation["area"] == item.mask.sum()
+            for name in ("score", "label_score", "predicted_iou", "stability_score"):
+                assert annotation[name] == getattr(item, name)
+    assert read.dataset["info"]["max_instances"] == 50
+
+
+def test_the_best_objects_of_a_picture(tmp_path: Path) -> None:
+    model, _ = fake_client(tmp_path)
+    every = Annotator(model, LABELS)(picture())["annotations"]
+    assert len(every) > 1
+    assert Annotator(model, LABELS, max_instances=1)(picture())["annotations"] == every[:1]
+
+
 def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
-    annotator = Annotator(model, LABELS, mask_threshold=1e6)
+    annotator = Annotator(model, LABELS, mask_threshold=1e6, instances=False)
     assert annotator(picture()) == {"width": 100, "height": 50, "annotations": []}
     assert model.segment_text(picture(), LABELS).present == ("dog", "cat")
 
@@ -140,6 +180,7 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     labels, output = tmp_path / "labels.txt", tmp_path / "out.json"
     labels.write_text("\ufeff dog \n\nfire, water\ncat", encoding="utf-8")
     options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine")
+    options = (*options, "--no-instances")
     answer(
         folder, "--labels-file", labels, "-o", output, *options, "--readers", "1", "--threads", "1"
     )
@@ -282,6 +323,8 @@ def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
         (2, ("FOLDER", "dog", "-o", "out.png")),
         (2, ("FOLDER", "dog", "--threshold", "2")),
         (2, ("FOLDER", "dog", "--readers", "0")),
+        (2, ("FOLDER", "dog", "--no-refine")),
+        (2, ("FOLDER", "dog", "--no-instances", "--max-instances", "3")),
     ],
 )
 def test_what_the_command_refuses(
@@ -457,6 +500,8 @@ def test_an_interrupt_keeps_what_is_done(
         ({"labels": ["dog"]}, "labels: zebra, dog, cat, now dog"),
         ({"labels": [*reversed(LABELS)]}, "labels: zebra, dog, cat, now cat, dog, zebra"),
         ({"threshold": 0.75}, "threshold: 0.5, now 0.75"),
+        ({"polygons": True}, "polygons: False, now True"),
+        ({"instances": False}, "max_instances: 50, now None"),
         ({"model_id": "other"}, "model_id: fake, now other"),
     ],
 )
@@ -471,6 +516,41 @@ def test_other_settings_are_refused(
     assert [output.read_bytes(), log_path(output).read_bytes()] == before
     report, source = run(**changed, restart=True)
     assert (report.resumed, source.runs(ENCODER)) == (0, 5)
+
+
+def test_a_label_that_was_taught_again_is_another_label(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.json"
+    run(taught="dog")
+    assert run(taught="dog")[0].resumed == 5
+    before = output.read_bytes()
+    for taught in ("cat", None):
+        with pytest.raises(StorageError, match=r"settings: zebra: taught again since, or from"):
+            run(taught=taught)
+    assert output.read_bytes() == before
+    assert run(taught="cat", restart=True)[0].resumed == 0
+
+
+def test_the_labels_of_a_vocabulary_pack(
+    sources: list[FakeSource], folder: Path, tmp_path: Path
+) -> None:
+    pack, output = tmp_path / "pack.json", tmp_path / "out.json"
+    model, source = fake_client(tmp_path)
+    model.learn_label("my mug", source.vector("dog"), score=0.99)
+    model.save_vocabulary(pack, ["my mug", "cat"])
+    found = answer(folder, "--vocabulary", pack, "-o", output)
+    assert found["annotations"] == 10
+    assert sources[0].runs("text_encoder") == 0
+    written = coco(output)
+    assert [each["name"] for each in written["categories"]] == ["my mug", "cat"]
+    assert written["info"]["label_digests"][0] == model.label_digests(["my mug"])[0] != ""
+    model.learn_label("my mug", source.vector("cat"), score=0.99)
+    model.save_vocabulary(pack, ["my mug", "cat"])
+    result = call(folder, "--vocabulary", pack, "-o", output)
+    assert result.exit_code == 1
+    assert "my mug: taught again since" in " ".join(result.stderr.split())
+    assert answer(folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")["annotations"]
 
 
 def test_a_later_run_does_what_is_new_or_replaced(

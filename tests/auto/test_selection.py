@@ -23,12 +23,13 @@ from samclip_sdk.auto.selection import choose_again, find_candidates, remembered
 from samclip_sdk.auto.trials import try_candidates
 from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX
-from samclip_sdk.bundle.open import ASSETS, Bundle, open_bundle
+from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.cli.app import app
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.trt_cuda import Gpu
+from tests.drawings import TINY_BUNDLE
 from tests.example_bundle import contents, manifest, stored, write_files
 
 ROOT = Path(__file__).parents[2]
@@ -283,7 +284,7 @@ class TestChoice:
 
 def tiny_copy(folder: Path, changes: dict[str, bytes]) -> Bundle:
     """samclip-tiny with some files changed, as a faulty exporter would: it accounts for them."""
-    shutil.copytree(ASSETS / "samclip-tiny", folder)
+    shutil.copytree(TINY_BUNDLE, folder)
     write_files(folder, changes)
     content = json.loads((folder / "manifest.json").read_text())
     for graph in content["graphs"].values():
@@ -328,7 +329,7 @@ class TestTrials:
         ids=["computes something else", "does not load"],
     )
     def test_what_is_faulty_is_out(self, tmp_path: Path, path: str, reason: str) -> None:
-        size = (ASSETS / "samclip-tiny" / path).stat().st_size
+        size = (TINY_BUNDLE / path).stat().st_size
         faulty = tiny_copy(tmp_path / "faulty", {path: bytes(size)})
         tried = choose_again(
             faulty, runtime="onnx", precision=AUTO, options=RuntimeOptions(threads=1)
@@ -342,7 +343,7 @@ class TestTrials:
     def test_tells_each_candidate(self) -> None:
         told: list[tuple[str, int, int]] = []
         (trial,) = try_candidates(
-            open_bundle("samclip-tiny"),
+            open_bundle(TINY_BUNDLE),
             candidates=[RuntimeSet("onnx", "fp32", "fp32")],
             options=RuntimeOptions(on_progress=lambda *each: told.append(each)),
             seconds=0,
@@ -367,7 +368,7 @@ class TestTrials:
             "samclip_sdk.runtimes.trt_engine.is_compiled", lambda *_, **options: compiled
         )
         (trial,) = try_candidates(
-            open_bundle("samclip-tiny"),
+            open_bundle(TINY_BUNDLE),
             candidates=[RuntimeSet("tensorrt", "fp32", "fp32")],
             options=DEFAULT,
         )

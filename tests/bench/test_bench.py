@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from samclip_sdk import OptionError, SamClip, VerificationError
-from samclip_sdk.bench import bench
 from samclip_sdk.bench.bench import bench_model, open_model
 from samclip_sdk.bench.timed_tasks import CLASSES, PRESENT, Workloads, steps_ms
 from samclip_sdk.cli.app import app
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.sign_off import write_sign_off
+from tests.drawings import TINY_BUNDLE
 from tests.fake_source import FakeSource, picture, write_picture
 
 NAMES = ["encode", "classify", "point", "text3", "three_ways"]
@@ -130,22 +130,22 @@ def test_a_model_is_benched(tiny_checkpoint: Path) -> None:
 def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:
     message = r"never verified on this device: run `samclip verify --model .*-tiny --runtime onnx"
     with pytest.raises(VerificationError, match=message):
-        open_model("samclip-tiny", runtime="onnx")
+        open_model(TINY_BUNDLE, runtime="onnx")
     result = run("--runtime", "onnx")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: onnx fp32 of {DEFAULT_MODEL} was never verified")
-    assert open_model("samclip-tiny", runtime="onnx", unverified=True).verified is False
-    source = open_model("samclip-tiny", runtime="onnx", unverified=True).samclip.source
+    assert open_model(TINY_BUNDLE, runtime="onnx", unverified=True).verified is False
+    source = open_model(TINY_BUNDLE, runtime="onnx", unverified=True).samclip.source
     assert isinstance(source, BundleSource)
     write_sign_off(source.sign_off_key.path, report="{}")
-    opened = open_model("samclip-tiny", runtime="onnx")
+    opened = open_model(TINY_BUNDLE, runtime="onnx")
     assert opened.verified is True
     assert opened.has_text_encoder
 
 
 def test_artifact_bytes_are_of_the_files_that_are_read(no_sign_off: Path) -> None:
-    opened = open_model("samclip-tiny", runtime="onnx", unverified=True)
-    onnx = Path(bench.__file__).parents[1] / "assets" / "samclip-tiny" / "onnx"
+    opened = open_model(TINY_BUNDLE, runtime="onnx", unverified=True)
+    onnx = TINY_BUNDLE / "onnx"
     read = [
         path
         for path in onnx.iterdir()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks import pages
 from benchmarks.__main__ import app
-from benchmarks.pages import CARDS, RECORDS, ROOT, SPEEDS, render_pages, stale_pages
+from benchmarks.pages import CARD, CARD_SOURCE, RECORDS, ROOT, SPEEDS, render_pages, stale_pages
 from benchmarks.paper.record import Results
 from benchmarks.paper.report import CHARTS as PARTS
 from benchmarks.photographs.record import PhotographQuality
@@ -20,6 +20,9 @@ from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
 from benchmarks.speed.record import Speed
+from samclip_sdk.bundle.open import ASSETS
+from samclip_sdk.client import DEFAULT_MODEL
+from tests.drawings import TINY_BUNDLE
 
 START, END = "<!-- quality -->", "<!-- /quality -->"
 
@@ -60,15 +63,14 @@ CHARTS = (
 
 
 @pytest.mark.parametrize(
-    ("name", "record", "kind"),
+    ("bundle", "record", "kind"),
     [
-        ("samclip-tiny", "quality.json", Quality),
-        ("samclip-mobile", "quality_photographs.json", PhotographQuality),
+        (TINY_BUNDLE, "quality.json", Quality),
+        (ASSETS / DEFAULT_MODEL, "quality_photographs.json", PhotographQuality),
     ],
 )
-def test_what_was_measured_is_what_ships(name: str, record: str, kind: Any) -> None:
-    """An embedded bundle has the very weights of its record."""
-    bundle = ROOT / "samclip_sdk" / "assets" / name
+def test_what_was_measured_is_what_is_kept(bundle: Path, record: str, kind: Any) -> None:
+    """A bundle has the very weights of its record."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     model = read_record(kind, ROOT / RECORDS / record).model
     assert (model.name, model.revision) == (manifest["name"], manifest["revision"])
@@ -96,14 +98,13 @@ def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert run() == (0, "")
 
 
-@pytest.mark.parametrize("shipped", CARDS)
-def test_a_shipped_card_is_not_written(copy: Path, shipped: str) -> None:
-    card = copy / shipped
+def test_a_shipped_card_is_not_written(copy: Path) -> None:
+    card = copy / CARD
     card.write_text(card.read_text(encoding="utf-8").replace("mIoU", "mIoUs"), encoding="utf-8")
     shown = card.read_bytes()
     code, said = run("--write")
     assert code == 1
-    assert f"export {Path(CARDS[shipped]).parent} again" in said
+    assert f"export {Path(CARD_SOURCE).parent} again" in said
     assert card.read_bytes() == shown
 
 

@@ -24,6 +24,7 @@ from samclip_sdk.cli.app import app
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.masks import rle_to_mask
+from tests.drawings import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
@@ -320,7 +321,7 @@ class TestInfo:
     def test_weights_that_were_not_calibrated(self, tmp_path: Path) -> None:
         assert re.search("weights +│ trained +│", table("info"))
         folder = tmp_path / "uncalibrated"
-        shutil.copytree(open_bundle("samclip-tiny").root, folder)
+        shutil.copytree(TINY_BUNDLE, folder)
         content = json.loads((folder / "manifest.json").read_text())
         content["calibration"] = UNCALIBRATED.model_dump(mode="json")
         (folder / "manifest.json").write_text(json.dumps(content))

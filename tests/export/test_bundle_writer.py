@@ -21,13 +21,16 @@ from export.bundle_writer import write_bundle
 from export.options import ExportOptions
 from export.source import random_source
 from export.to_onnx import DATA_DEPENDENT
+from samclip_sdk import SamClip
 from samclip_sdk.bundle import open as bundle_module
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import StorageError
+from samclip_sdk.model_source import BundleSource
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.text.vocabulary import read_vocabulary
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = (
@@ -179,13 +182,27 @@ def test_full_disk_leaves_nothing(
 def test_each_step_is_told_before_it_begins(full_export: Path) -> None:
     """Six precisions of every graph: all steps that there are, but those of trained weights."""
     told = json.loads((full_export / "steps.json").read_text())
+    graphs = open_bundle(full_export / "bundle").manifest.graphs
     # Each graph is traced, planned, converted for two runtimes, and checked in six precisions.
-    total = 1 + (2 + 2 + 6) * len(GRAPHS) + 3
+    total = 2 + (2 + 2 + 6) * len(graphs) + 3
     assert [(done, of) for _, done, of in told] == [(done, total) for done in range(total)]
     messages = [message for message, _, _ in told]
-    assert messages[0] == "running eager torch"
+    assert messages[:2] == ["running eager torch", "embedding the nouns"]
     assert messages[-1] == "running the goldens in int8"
     assert messages.count("checking mask_decoder on Core ML in palette6") == 1
+
+
+def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path) -> None:
+    """By eager torch, in int8; they are one of the bundle's files."""
+    source = BundleSource(open_bundle(tiny_bundle), runtime="onnx", precision="fp32", warn=False)
+    path = source.nouns_path
+    assert path == tiny_bundle.resolve() / "nouns.json"
+    pack = read_vocabulary(path, manifest=source.manifest)
+    assert (pack.labels, pack.dtype) == (("dog", "red panda"), "int8")
+    with SamClip(source) as model:
+        model.save_vocabulary(tiny_bundle.with_name("own.json"), pack.labels)
+    own = read_vocabulary(tiny_bundle.with_name("own.json"), manifest=source.manifest).matrix()
+    assert ((own * pack.matrix()).sum(axis=1) > 0.999).all()
 
 
 def test_what_came_there_meanwhile_is_not_replaced(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.export import ExportedProgram
 
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import bucket_example, to_coreml
@@ -143,11 +144,22 @@ def encoder(request: pytest.FixtureRequest) -> Graph:
     return encoder_graph(model)
 
 
+@pytest.fixture(scope="module")
+def program(encoder: Graph) -> ExportedProgram:
+    """The encoder as exporters to ONNX start from it, in each precision."""
+    return encoder.trace()
+
+
 def write_onnx(
-    graph: Graph, path: Path, *, precision: str, feed: Mapping[str, Any] | None = None
+    graph: Graph,
+    path: Path,
+    *,
+    precision: str,
+    program: ExportedProgram | None = None,
+    feed: Mapping[str, Any] | None = None,
 ) -> None:
     """In the precisions of a bundle; int8 with every layer that can be in int8."""
-    program = graph.trace()
+    program = graph.trace() if program is None else program
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
     model = to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
@@ -164,11 +176,15 @@ def write_onnx(
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("fp16", 5e-2), ("int8", None)])
 def test_a_presets_encoder_in_onnx(
-    encoder: Graph, tmp_path: Path, precision: str, bound: float | None
+    encoder: Graph,
+    program: ExportedProgram,
+    tmp_path: Path,
+    precision: str,
+    bound: float | None,
 ) -> None:
     """On onnxruntime, OpenVINO and, as far as it goes without a GPU, TensorRT."""
     path, spec = tmp_path / "encoder.onnx", encoder.contract()
-    write_onnx(encoder, path, precision=precision)
+    write_onnx(encoder, path, precision=precision, program=program)
     expected = encoder.reference({"image": picture()})
     sessions: list[Session] = [OrtSession(path, spec=spec)]
     if precision != "fp16":  # which OpenVINO gets as fp32, with a plan of its own

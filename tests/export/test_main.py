@@ -139,19 +139,3 @@ def test_what_the_page_shows_can_be_exported_in_a_fresh_clone(
         result = CliRunner().invoke(app, arguments)
         assert result.stderr == "error: left out\n", arguments
     assert len(asked) == len(shown_commands()) == 5
-
-
-@pytest.mark.slow
-def test_the_first_command_of_the_page(tmp_path: Path) -> None:
-    checkpoint, _ = shown_commands()[0]
-    done = run_export(checkpoint, str(tmp_path / "my-bundle"))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{tmp_path / 'my-bundle'}: samclip-tiny ")
-    bundle = open_bundle(tmp_path / "my-bundle")
-    bundle.verify()
-    assert not bundle.manifest.random_weights
-    assert bundle.manifest.calibrated
-    assert {each.spdx for each in bundle.manifest.licences} == {"Apache-2.0", "MIT"}
-    card = (tmp_path / "my-bundle" / "README.md").read_text(encoding="utf-8")
-    assert "means nothing" not in card
-    assert "Not calibrated" not in card

@@ -36,6 +36,11 @@ def right(tiny_checkpoint: Path) -> tuple[dict[str, Graph], dict[str, list[Probe
     return graphs_and_probes(load_checkpoint(tiny_checkpoint))
 
 
+@pytest.fixture(scope="module")
+def other(tiny_config: ModelConfig) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
+    return graphs_and_probes(build_model(tiny_config, seed=2))
+
+
 def open_graph(bundle: Path, graph: Graph) -> Session:
     return OrtSession(bundle / "onnx" / f"{graph.name}.onnx", spec=graph.contract())
 
@@ -67,9 +72,13 @@ def test_right_graph_passes(
     ("bounds", "metric"), [(STORAGE_BOUNDS["fp16"], "max_error"), (BOUNDS["int8"], "min_cosine")]
 )
 def test_other_weights_are_refused(
-    tiny_bundle: Path, tiny_config: ModelConfig, name: str, bounds: Bounds, metric: str
+    tiny_bundle: Path,
+    other: tuple[dict[str, Graph], dict[str, list[Probe]]],
+    name: str,
+    bounds: Bounds,
+    metric: str,
 ) -> None:
-    graphs, probes = graphs_and_probes(build_model(tiny_config, seed=2))
+    graphs, probes = other
     with pytest.raises(VerificationError, match=rf"{name} on this is not eager torch: {metric}"):
         check_parity(
             open_graph(tiny_bundle, graphs[name]),

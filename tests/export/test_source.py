@@ -53,6 +53,16 @@ def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint
     assert "Apache" in source.notice
 
 
+def test_nouns_are_a_list_of_labels(checkpoint: Path) -> None:
+    (checkpoint / "nouns.txt").write_text("dog\n\n red panda \n", encoding="utf-8")
+    assert read_source(checkpoint).nouns == ("dog", "red panda")
+    (checkpoint / "nouns.txt").write_text("dog\nDog\n", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"cannot be exported: nouns.txt: .*Dog"):
+        read_source(checkpoint)
+    (checkpoint / "nouns.txt").unlink()
+    assert read_source(checkpoint).nouns == ()
+
+
 def test_random_weights_stay_random_when_calibrated(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     shutil.copytree(tiny_checkpoint, folder)

@@ -79,6 +79,11 @@ def differing(texts: list[str], *, tokenizer: Tokenizer, reference: SimpleTokeni
     ]
 
 
+def test_the_package_holds_the_same(path: Path, tokenizer_path: Path) -> None:
+    """For checkpoints without one."""
+    assert path.read_bytes() == tokenizer_path.read_bytes()
+
+
 def test_texts(tokenizer: Tokenizer, reference: SimpleTokenizer) -> None:
     assert differing(TEXTS, tokenizer=tokenizer, reference=reference) == []
 

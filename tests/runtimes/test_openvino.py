@@ -27,6 +27,7 @@ from samclip_sdk.runtimes.openvino import OpenVINOSession, openvino_core
 from samclip_sdk.runtimes.openvino_cache import cache_folder
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.session import GraphFile, Session
+from tests.drawings import TINY_BUNDLE
 from tests.runtimes.test_sessions import SPEC, check, feed, write_onnx
 
 HAS_BF16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -77,7 +78,7 @@ def test_refuses_a_damaged_file(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
-    bundle = open_bundle("samclip-tiny")
+    bundle = open_bundle(TINY_BUNDLE)
     (file,) = bundle.graph_files("prompt_encoder", runtime="onnx")
     path = tmp_path / file.path.name
     path.write_bytes(file.path.read_bytes())
@@ -120,7 +121,7 @@ def test_number_of_threads(tmp_path: Path, threads: int) -> None:
 
 class TestPrecision:
     def open(self, graph: str, precision: str) -> OpenVINOSession:
-        bundle = open_bundle("samclip-tiny")
+        bundle = open_bundle(TINY_BUNDLE)
         (file,) = bundle.graph_files(graph, runtime="onnx")
         return OpenVINOSession(
             replace(file, precision=precision),
@@ -146,7 +147,7 @@ class TestPrecision:
         with pytest.raises(BundleError, match="fp32, bf16 or int8, not in fp16"):
             self.open("mask_decoder", "fp16")
         with pytest.raises(BundleError, match="openvino fp16; openvino runs it in fp32, bf16"):
-            find_set(open_bundle("samclip-tiny"), runtime="openvino", precision="fp16")
+            find_set(open_bundle(TINY_BUNDLE), runtime="openvino", precision="fp16")
 
     def test_a_cpu_without_bf16(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "computes_bf16", lambda: False)
@@ -158,7 +159,7 @@ class TestPrecision:
 
     @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
     def test_keeps_the_goldens(self, precision: str) -> None:
-        bundle = open_bundle("samclip-tiny")
+        bundle = open_bundle(TINY_BUNDLE)
         source = BundleSource(
             bundle,
             runtime="openvino",
@@ -177,7 +178,7 @@ class TestPrecision:
 
     def test_coordinates_are_exact_in_bf16(self) -> None:
         """Of a far corner too: bf16 itself would move it by a whole pixel."""
-        bundle = open_bundle("samclip-tiny")
+        bundle = open_bundle(TINY_BUNDLE)
         spec = bundle.manifest.graphs["prompt_encoder"]
         given = {
             each.name: np.zeros(
@@ -198,7 +199,7 @@ class TestPrecision:
 
 class TestLoading:
     def test_which_sets_it_runs(self) -> None:
-        sets = runtime_sets(open_bundle("samclip-tiny"))
+        sets = runtime_sets(open_bundle(TINY_BUNDLE))
         own = {
             (each.precision, each.artifact_precision) for each in sets if "openvino" in str(each)
         }
@@ -207,7 +208,7 @@ class TestLoading:
 
     def test_warns_until_it_is_verified_here(self) -> None:
         with pytest.warns(UnverifiedArtifactWarning, match="openvino fp32 .*--runtime openvino"):
-            BundleSource(open_bundle("samclip-tiny"), runtime="openvino", precision=None)
+            BundleSource(open_bundle(TINY_BUNDLE), runtime="openvino", precision=None)
 
 
 class CountingCore:

@@ -17,6 +17,7 @@ from samclip_sdk.runtimes.ort import OrtSession
 from samclip_sdk.runtimes.trt import TrtSession, open_trt_session
 from samclip_sdk.runtimes.trt_cuda import CudaRuntime, import_cudart
 from samclip_sdk.runtimes.trt_memory import DeviceMemory
+from tests.drawings import TINY_BUNDLE
 from tests.runtimes.test_sessions import check, feed
 from tests.runtimes.test_trt import open_on_gpu
 
@@ -34,12 +35,13 @@ class RecordingCuda(CudaRuntime):
 
 
 class GpuSource:
-    """The embedded bundle on the real GPU, its engines in a folder of their own."""
+    """The trained bundle on the real GPU, its engines in a folder of their own."""
 
     def __init__(self, cache: Path) -> None:
-        self.bundle = open_bundle("samclip-tiny")
+        self.bundle = open_bundle(TINY_BUNDLE)
         self.id, self.manifest = self.bundle.id, self.bundle.manifest
         self.tokenizer_path = self.bundle.file("tokenizer.json")
+        self.nouns_path: Path | None = None
         self.cuda = RecordingCuda()
         self.memory = DeviceMemory(self.cuda)
         self._cache = cache
@@ -85,7 +87,7 @@ def example_feed(spec: GraphSpec, *, count: int, points: int) -> dict[str, np.nd
 @pytest.mark.gpu
 class TestOnGpu:
     @pytest.mark.parametrize(("count", "points"), [(1, 1), (3, 2), (20, 16)])
-    @pytest.mark.parametrize("graph", sorted(open_bundle("samclip-tiny").manifest.graphs))
+    @pytest.mark.parametrize("graph", sorted(open_bundle(TINY_BUNDLE).manifest.graphs))
     def test_computes_what_onnxruntime_computes(
         self, gpu_source: GpuSource, graph: str, count: int, points: int
     ) -> None:

@@ -21,3 +21,9 @@ def nouns() -> tuple[Noun, ...]:
 @pytest.fixture(scope="session")
 def corpus(nouns: tuple[Noun, ...]) -> Corpus:
     return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in nouns])
+
+
+@pytest.fixture(autouse=True)
+def bf16_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained here is small, and the same on every CPU; slow steps do not matter."""
+    monkeypatch.setattr("training.loop.train.computes_in_bf16", lambda device: True)

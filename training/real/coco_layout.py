@@ -7,15 +7,18 @@ readers pass over:
 * `info`: `terms` (text), `open` (whether anybody may use the pictures), `complete` (whether all
   that the categories name is labelled in every picture), `source` (text);
 * an image: `split` ("train", "val" or "calibration") and `labels` (names of what the picture
-  shows). LVIS's `neg_category_ids` and `not_exhaustive_category_ids` are heeded;
+  shows; see `clean_labels`). `neg_category_ids` and `not_exhaustive_category_ids`, as LVIS has
+  them, are heeded;
 * a category: COCO's own `isthing`, and `nameless`, of masks whose category is no name;
 * an annotation: `semantic`, where one mask holds all of a kind. It may have no `segmentation`.
 """
 
 from __future__ import annotations
 
+import html
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,6 +34,7 @@ PICTURES_FOLDER = "images"
 PhotographSplit = Literal["train", "val", "calibration"]
 SPLITS: tuple[str, ...] = get_args(PhotographSplit)
 
+_MACHINE = re.compile(r"[\d:={}]")
 _HELD_OUT_OF = 100  # where a set has no splits, one picture in so many is of "val"
 
 
@@ -51,7 +55,15 @@ class Category:
 
 def clean_name(name: str) -> str:
     """A name as it is compared and taught: in lower case, words apart by one space."""
-    return " ".join(name.replace("_", " ").lower().split())
+    return " ".join(html.unescape(name).replace("_", " ").lower().split())
+
+
+def clean_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """The names among the labels of a picture, cleaned.
+
+    What has a digit or a mark of machines is none: cameras and sites add such tags to photographs.
+    """
+    return tuple(clean_name(label) for label in labels if not _MACHINE.search(clean_name(label)))
 
 
 def read_category(entry: dict[str, Any]) -> Category:

@@ -20,6 +20,9 @@ from training.real.records import BrokenRecord, decode_picture
 LEAST_SHARE = 0.005
 """Of the picture, that a concept must cover to be asked for."""
 
+Thing = tuple[np.ndarray, np.ndarray]
+"""A picture, uint8 RGB [H,W,3], and the masks of single objects in it, bool [N,H,W]."""
+
 _ABSENT_STREAM = 15  # keeps these draws apart from others of the same seed
 
 
@@ -58,6 +61,15 @@ class AskedPhotographs:
         for picture in self.pictures.tolist():
             try:
                 yield self.question(picture)
+            except BrokenRecord as error:
+                broken[error.kind] += 1
+
+    def things(self, broken: Counter[str], *, at_most: int) -> Iterator[Thing]:
+        """Reads the first pictures with the masks of their objects, as `ask` reads them."""
+        for picture in self.pictures[:at_most].tolist():
+            try:
+                objects = objects_of(self.photographs, picture)
+                yield read_photograph(self.photographs, picture), objects
             except BrokenRecord as error:
                 broken[error.kind] += 1
 
@@ -103,6 +115,26 @@ def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:
     if found != size:
         raise BrokenRecord("picture", f"{path.name} has {found} pixels, and {size} in its set")
     return image
+
+
+def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
+    """The masks that a prompt can ask for, each of half a percent of the picture or more.
+
+    Returns:
+        bool [N,H,W].
+
+    Raises:
+        BrokenRecord: a mask is damaged, or of another size than the picture.
+    """
+    one = photographs[picture]
+    height, width = one.found.sizes[one.row].tolist()
+    numbers = one.numbers[one.found.table.promptable[one.numbers]].tolist()
+    masks = [
+        decode_mask(one.found.table[number].segmentation, height_px=height, width_px=width)
+        for number in numbers
+    ]
+    large = [mask for mask in masks if mask.sum() >= LEAST_SHARE * mask.size]
+    return np.stack([*large, np.zeros((height, width), bool)])[: len(large)]
 
 
 def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarray]:

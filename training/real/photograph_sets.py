@@ -15,7 +15,7 @@ from training.real.coco_layout import (
     INSTANCES_NAME,
     PICTURES_FOLDER,
     SPLITS,
-    clean_name,
+    clean_labels,
     file_names,
     find_file,
     read_captions,
@@ -141,7 +141,7 @@ class PhotographSet:
         if unknown := set(splits) - set(SPLITS):
             raise ValueError(f"the split {sorted(unknown)[0]!r} is none of {', '.join(SPLITS)}")
         self.splits = np.array([SPLITS.index(split) for split in splits], np.uint8)
-        self._labels = [tuple(map(clean_name, image.get("labels") or ())) for image in images]
+        self._labels = [clean_labels(image.get("labels") or ()) for image in images]
         self._negative: dict[int, frozenset[str]] = {}
         self._not_exhaustive: dict[int, frozenset[int]] = {}
         for row, image in enumerate(images):

@@ -174,8 +174,10 @@ class RefinementTask(Task):
             points.append(
                 best_points(score_map, frame=frame, count=counts[place], threshold=threshold)
             )
-            masks.append(mask_prompt(score_map, frame=frame, side=coverage.shape[-1]))
-        prompts = text_prompts(points, mask_input=np.stack(masks))
+            scale = self.calibration.prompt_scale
+            side = coverage.shape[-1]
+            masks.append(mask_prompt(score_map, frame=frame, side=side, scale=scale))
+        prompts = text_prompts(points, corners=None, mask_input=np.stack(masks))
         given = (prompts.point_coords, prompts.point_labels, prompts.mask_input)
         coords, labels, mask_input = (torch.from_numpy(each).to(maps.device) for each in given)
         return _Asked(coords, labels, mask_input, *(each.flatten(0, 1) for each in truth))

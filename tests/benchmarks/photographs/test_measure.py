@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.photographs.measure import choose_pictures, evenly, measure_photographs
 from benchmarks.photographs.naming import of_folder, of_imagenet, rank_of_truth
-from benchmarks.photographs.prompts import objects_of
 from benchmarks.photographs.record import PhotographFigures, PhotographQuality, PhotographSettings
 from benchmarks.photographs.sheet import draw_evenly
 from benchmarks.public.files import DatasetError
@@ -30,6 +29,7 @@ from tests.training.photograph_files import (
     write_set,
 )
 from training.data_config import Photographs as Settings
+from training.real.photograph_questions import objects_of
 from training.real.photographs import Photographs
 
 COLOURS = {"red": (220, 0, 0), "green": (0, 220, 0), "blue": (0, 0, 220), "grey": (70, 70, 70)}

@@ -11,7 +11,14 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.public.command import SETS
 from benchmarks.public.instances import INSTANCES
-from benchmarks.public.record import PUBLISHED, Evaluation, Instances, Segmentation, render
+from benchmarks.public.record import (
+    PUBLISHED,
+    Detections,
+    Evaluation,
+    Instances,
+    Segmentation,
+    render,
+)
 from benchmarks.public.retrieval import RETRIEVAL
 from benchmarks.public.segmentation import load_at, source_at
 from benchmarks.public.semantic_sets import SEMANTIC
@@ -125,6 +132,18 @@ def test_instance_segmentation(tmp_path: Path, tiny_checkpoint: Path) -> None:
     assert "| AP, medium | " in render(found)
 
 
+def test_objects_by_the_names_of_the_categories(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """Random weights find something at a threshold of 0, and hardly what is there."""
+    root = coco(tmp_path)
+    found = evaluate("coco-instances", root, tiny_checkpoint, "--presence-threshold", "0")
+    (figures,) = found.figures
+    assert isinstance(figures, Detections)
+    assert (figures.method, figures.pictures, figures.categories) == ("one_model", 1, 1)
+    assert figures.found > 0
+    assert figures.milliseconds > 0
+    assert "| AP50 (boxes, one model) | " in render(found)
+
+
 def test_every_set_tells_its_layout() -> None:
     done = CliRunner().invoke(app, ["evaluate", "--help"])
     assert set(PUBLISHED) <= set(SETS)
@@ -138,7 +157,14 @@ def test_every_set_tells_its_layout() -> None:
         (("imagenet", "--boxes", "a.json"), "--boxes is not of imagenet"),
         (("lvis", "--boxes", "a.json", "--heads", "both_heads"), "--heads is not of lvis"),
         (("flickr30k", "--head-resolution", "448"), "--head-resolution is not of flickr30k"),
-        (("coco-instances",), "coco-instances needs --boxes"),
+        (("imagenet", "--presence-threshold", "0.5"), "--presence-threshold is not of imagenet"),
+        (("coco-instances", "--two-models"), "--two-models is not of coco-instances"),
+        (("photographs", "--boxes", "a.json"), "--boxes is not of photographs"),
+        (("photographs", "--teachers", "runs/mobile"), "--teachers needs --two-models"),
+        (
+            ("lvis", "--boxes", "a.json", "--presence-threshold", "0.5"),
+            "--boxes and --presence-threshold: a box is always segmented",
+        ),
     ],
 )
 def test_options_of_other_sets_are_refused(

@@ -54,7 +54,7 @@ def test_the_default_model_beside_its_peers(
     )
     startup = Startup(seconds=(1.0, 1.2), peak_rss_bytes=200_000_000)
     monkeypatch.setattr(published, "default_specs", lambda _runs: specs)
-    monkeypatch.setattr(published, "verify_sets", lambda *_arguments, **_options: {})
+    monkeypatch.setattr(published, "verify_sets", lambda *_arguments, **_options: ({}, []))
     monkeypatch.setattr(published, "measure_startup", lambda: startup)
     output = tmp_path / "speed.json"
     done = run("speed", *QUICK, "--output", output)

@@ -23,7 +23,7 @@ from benchmarks.speed.published import (
 )
 from benchmarks.speed.record import Failure, Startup
 from benchmarks.speed.subject import make_subject
-from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from tests.benchmarks.speed.example_speed import subject_row
 
 RUNS = (("onnx", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
@@ -85,26 +85,40 @@ def test_the_masks_that_are_kept_are_the_lower_ones() -> None:
     assert kept_mask_iou(found) == pytest.approx(0.97)
 
 
-def test_what_runs_here_is_signed_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_right_here_is_signed_off_and_the_rest_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = report(box_mask_iou=0.0)
 
     def verify(model: str, *, runtime: str, precision: str) -> Any:
-        if runtime == "openvino":
+        if precision == "bf16":
             raise RuntimeMissingError("no OpenVINO")
+        if precision == "int8":
+            raise VerificationError("masks\ndiffer")
         return made
 
     monkeypatch.setattr(published, "verify_bundle", verify)
-    assert verify_sets("a", RUNS, say=silent) == {("onnx", "fp32"): made}
+    said: list[str] = []
+    reports, failures = verify_sets(Path("a/model"), RUNS, say=silent, tell=said.append)
+    assert reports == {("onnx", "fp32"): made}
     assert made.signed == [True]
+    assert [(each.subject, each.at, each.reason) for each in failures] == [
+        ("model-openvino-bf16", "verify", "no OpenVINO"),
+        ("model-openvino-int8", "verify", "masks differ"),
+    ]
+    assert said[1] == "model-openvino-int8, verify: failed, masks differ"
 
 
 def test_the_default_model_is_verified_started_and_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports = {("onnx", "fp32"): report(box_mask_iou=0.25, text_mask_iou=0.0)}
+    unverified = Failure(subject="c", at="verify", reason="differs")
     startup = Startup(seconds=(1.0,), peak_rss_bytes=None)
     monkeypatch.setattr(published, "find_runs", lambda: RUNS)
-    monkeypatch.setattr(published, "verify_sets", lambda *_arguments, **_options: reports)
+    monkeypatch.setattr(
+        published, "verify_sets", lambda *_arguments, **_options: (reports, [unverified])
+    )
     monkeypatch.setattr(published, "measure_startup", lambda: startup)
     rows, failures = (subject_row("a"),), (Failure(subject="b", at="open", reason="gone"),)
     asked: list[Any] = []
@@ -113,11 +127,11 @@ def test_the_default_model_is_verified_started_and_measured(
         asked.extend(specs)
         return rows, failures
 
-    found = measure_default(measure, say=silent)
-    assert tuple(asked) == default_specs(RUNS)
+    found = measure_default(measure, say=silent, tell=silent)
+    assert tuple(asked) == default_specs(RUNS[:1])
     assert found == {
         "subjects": rows,
-        "failures": failures,
+        "failures": (unverified, *failures),
         "startup": startup,
         "mask_iou": {"onnx fp32": 0.75},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -293,20 +294,44 @@ def run(path: Path, inputs: Mapping[str, Array]) -> list[Array]:
     return [found[tensor.name] for tensor in interpreter.outputs]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.operation)
-def test_operation(tmp_path: Path, case: Case) -> None:
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[list[Array]]:
+    """What each case's operation gives; all are in one program, for each takes long to save."""
     types = {np.dtype("float32"): "fp32", np.dtype("int32"): "int32"}
+    feed = {
+        f"{name}_{number}": array
+        for number, case in enumerate(CASES)
+        for name, array in case.inputs.items()
+    }
+    counts: list[int] = []
+
+    def build(mb: Any, *given: Any) -> tuple[Any, ...]:
+        left = iter(given)
+        results: list[Any] = []
+        for case in CASES:
+            result = case.build(mb, *itertools.islice(left, len(case.inputs)))
+            several = result if isinstance(result, list | tuple) else [result]
+            counts.append(len(several))
+            results += several
+        return tuple(results)
+
     path = save_quietly(
-        tmp_path / "one.mlpackage",
-        case.build,
-        {name: (array.shape, _mil_type(types[array.dtype])) for name, array in case.inputs.items()},
+        tmp_path_factory.mktemp("operations") / "all.mlpackage",
+        build,
+        {name: (array.shape, _mil_type(types[array.dtype])) for name, array in feed.items()},
     )
+    found = iter(run(path, feed))
+    return [list(itertools.islice(found, count)) for count in counts]
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.operation for case in CASES])
+def test_operation(answers: list[list[Array]], number: int) -> None:
+    case, found = CASES[number], answers[number]
     answer = case.expected(*(torch.tensor(array) for array in case.inputs.values()))
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    found = run(path, case.inputs)
-    assert len(found) == len(answers)
-    for output, expected in zip(found, answers, strict=True):
-        wanted = expected.int() if expected.dtype == torch.bool else expected
+    expected = answer if isinstance(answer, tuple) else (answer,)
+    assert len(found) == len(expected)
+    for output, each in zip(found, expected, strict=True):
+        wanted = each.int() if each.dtype == torch.bool else each
         assert output.shape == tuple(wanted.shape)
         assert output.dtype == wanted.numpy().dtype
         np.testing.assert_allclose(output, wanted.numpy(), rtol=1e-6, atol=1e-6)

@@ -1,34 +1,58 @@
-"""samclip-tiny's Core ML set, which is not shipped but made from its checkpoint."""
+"""samclip-tiny, exported from its checkpoint by the first command of the page on exports.
+
+It asks for Core ML too, so that one export serves both tests.
+"""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from export.bundle_writer import write_bundle
 from export.coreml.artifacts import InterpretedSource
-from export.options import ExportOptions
-from export.source import find_source
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
+from tests.export.test_main import ROOT, run_export, shown_commands
 
-ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_is_made_by_one_command(tmp_path: Path) -> None:
-    """Gates on whole tasks and all; then one picture, from end to end."""
-    checkpoint = ROOT / "training" / "checkpoints" / "tiny" / "stage3"
-    options = ExportOptions(onnx=(), coreml=("fp16",))
-    write_bundle(find_source(str(checkpoint)), tmp_path / "bundle", options=options)
-    bundle = open_bundle(tmp_path / "bundle")
-    assert list(artifact_sets(bundle)) == [("coreml", "fp16")]
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exported") / "my-bundle"
+
+
+@pytest.fixture(scope="module")
+def done(out: Path) -> subprocess.CompletedProcess[str]:
+    checkpoint, _ = shown_commands()[0]
+    done = run_export(checkpoint, str(out), "--onnx", "fp32", "--coreml", "fp16")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_tells_whose_weights_they_are(done: subprocess.CompletedProcess[str], out: Path) -> None:
+    assert done.stdout.startswith(f"{out}: samclip-tiny ")
+    bundle = open_bundle(out)
+    bundle.verify()
+    assert not bundle.manifest.random_weights
+    assert bundle.manifest.calibrated
+    assert {each.spdx for each in bundle.manifest.licences} == {"Apache-2.0", "MIT"}
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "means nothing" not in card
+    assert "Not calibrated" not in card
+
+
+@pytest.mark.usefixtures("done")
+def test_core_ml_answers_as_onnx_does(out: Path) -> None:
+    """The gates on whole tasks are passed; then one picture, from end to end."""
+    bundle = open_bundle(out)
+    assert list(artifact_sets(bundle)) == [("onnx", "fp32"), ("coreml", "fp16")]
     picture, labels = ROOT / "export" / "held_out" / "03.jpg", ["tram", "banknote", "piano"]
     with SamClip(InterpretedSource(bundle, precision="fp16")) as model:
         found = model.segment_text(picture, labels)
-    with SamClip.load("onnx", model="samclip-tiny", precision="fp32") as model:
+    with SamClip.load("onnx", model=out, precision="fp32") as model:
         expected = model.segment_text(picture, labels)
     assert found.present == expected.present == ("tram", "banknote")
     assert found.presence == pytest.approx(expected.presence, abs=0.01)

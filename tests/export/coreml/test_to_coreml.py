@@ -26,14 +26,13 @@ from export.coreml.to_coreml import (
 from export.graphs import Graph, build_graphs
 from export.precision.mixed_precision import contract_operations, halve
 from export.program import export_program
-from export.source import find_source
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.coreml import CoreMLSession
 from samclip_sdk.runtimes.coreml_package import import_coremltools, read_tensors
 from samclip_sdk.session import GraphFile
 from tests.coreml_packages import (
-    CONFIG,
     METADATA,
     error,
     graphs,
@@ -41,6 +40,8 @@ from tests.coreml_packages import (
     package,
     probes,
 )
+from tests.full_size import FEW_LAYERS
+from tests.tiny_config import ONE_RESOLUTION
 
 KINDS: tuple[Weights, ...] = ("as_is", "int8", "palette6")
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
@@ -141,7 +142,7 @@ def test_keeps_the_contract_and_says_what_it_takes() -> None:
 
 
 def test_every_tensor_of_the_contract_is_described() -> None:
-    specs = contract_graphs(CONFIG, resolutions=[64]).values()
+    specs = contract_graphs(ONE_RESOLUTION, resolutions=[64]).values()
     names = {tensor.name for spec in specs for tensor in (*spec.inputs, *spec.outputs)}
     assert names == set(TENSORS)
 
@@ -273,8 +274,8 @@ def test_the_gate_sees_a_changed_weight(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 2e-2)])
 def test_full_size_encoder(tmp_path: Path, precision: str, bound: float) -> None:
-    """ViT-B at 1024 px: the sizes that matter, in a fraction of its attention maps' memory."""
-    model = find_source("random:vit_b").model
+    """ViT-B's widths at 1024 px: the sizes that matter."""
+    model = build_model(FEW_LAYERS, seed=0)
     graph = next(
         each for each in build_graphs(model, resolutions=[1024]) if each.part == "image_encoder"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -69,10 +71,26 @@ def inputs_of(graph: Graph, *, many: int = 3) -> list[Tensor]:
     return drawn
 
 
+@functools.cache
+def in_half(program: ExportedProgram) -> ExportedProgram:
+    """All that the contract leaves, made once for all tests."""
+    return halve(program, pinned=contract_operations(program))
+
+
+@functools.cache
+def all_pinned(program: ExportedProgram) -> ExportedProgram:
+    return halve(program, pinned=operations(program).keys())
+
+
+@functools.cache
+def module_of(program: ExportedProgram) -> nn.Module:
+    return program.module()
+
+
 def run(program: ExportedProgram, inputs: list[Tensor]) -> tuple[Tensor, ...]:
     """Eager torch, as the operators come."""
     with torch.no_grad():
-        answer = program.module()(*inputs)
+        answer = module_of(program)(*inputs)
     return answer if isinstance(answer, tuple) else (answer,)
 
 
@@ -93,7 +111,7 @@ def test_all_pinned_is_bit_identical(
     programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str
 ) -> None:
     program = programs[name]
-    same = halve(program, pinned=operations(program).keys())
+    same = all_pinned(program)
     inputs = inputs_of(graphs[name])
     for found, wanted in zip(run(same, inputs), run(program, inputs), strict=True):
         assert torch.equal(found, wanted)
@@ -110,7 +128,7 @@ def test_half_is_close_at_any_length(
     programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str, many: int
 ) -> None:
     program, inputs = programs[name], inputs_of(graphs[name], many=many)
-    half = halve(program, pinned=contract_operations(program))
+    half = in_half(program)
     for found, wanted in zip(run(half, inputs), run(program, inputs), strict=True):
         assert found.dtype == torch.float32
         assert found.shape == wanted.shape
@@ -122,7 +140,7 @@ def test_interpreter_is_eager_fp16(
     programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str
 ) -> None:
     program, inputs = programs[name], inputs_of(graphs[name])
-    half = halve(program, pinned=contract_operations(program))
+    half = in_half(program)
     for found, wanted in zip(ProgramModule(half)(*inputs), run(half, inputs), strict=True):
         assert (found - wanted).abs().max() <= 2e-3 * wanted.abs().max()
 
@@ -162,14 +180,14 @@ def test_casts_never_follow_casts(programs: dict[str, ExportedProgram], name: st
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_are_stored_once(programs: dict[str, ExportedProgram], name: str) -> None:
     program = programs[name]
-    half = halve(program, pinned=contract_operations(program))
+    half = in_half(program)
     large = [t for t in half.state_dict.values() if t.is_floating_point() and t.numel() > 200]
     assert {t.dtype for t in large} <= {torch.float16}
     placeholders = [node for node in half.graph.nodes if node.op == "placeholder"]
     assert all(node.users for node in placeholders)
     assert len(half.state_dict) == len(placeholders) - len(half.graph_signature.user_inputs)
     everything = {t.data_ptr() for t in program.state_dict.values()}
-    same = halve(program, pinned=operations(program).keys())
+    same = all_pinned(program)
     kept = [t for key, t in same.state_dict.items() if key in program.state_dict]
     assert kept
     assert all(t.data_ptr() in everything for t in kept)

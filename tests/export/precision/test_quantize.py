@@ -20,6 +20,7 @@ from export.precision.activation_ranges import collect_ranges, find_layers, with
 from export.precision.quantize import KeptInFloat, quantize
 from export.precision.quantized_layers import insert_pairs, round_weight
 from samclip_sdk.errors import VerificationError
+from samclip_sdk.runtimes.ort import EXACT_INT8
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 WEIGHT = np.array([[127, 1, 0], [-64, -0.5, 0]], dtype=np.float32)
@@ -113,12 +114,18 @@ def normal(*shape: int) -> NDArray[np.float32]:
 
 def accept(path: Path) -> None:
     """Accepts whatever onnxruntime loads."""
-    ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    open_session(path)
+
+
+def open_session(model: Path | bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.add_session_config_entry(EXACT_INT8, "1")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def run(model: ir.Model, feed: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
     content = ir.to_proto(model).SerializeToString()
-    return ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feed)
+    return open_session(content).run(None, feed)
 
 
 def constants(model: ir.Model) -> dict[str, NDArray[np.generic]]:
@@ -134,7 +141,7 @@ def error_gate(model: ir.Model, *, feed: dict[str, NDArray[np.generic]], bound: 
     wanted = run(model, feed)
 
     def check(path: Path) -> str | None:
-        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = open_session(path)
         for found, expected in zip(session.run(None, feed), wanted, strict=True):
             error = np.sqrt(np.square(found - expected).mean() / np.square(expected).mean())
             if not error <= bound:

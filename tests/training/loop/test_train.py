@@ -131,6 +131,16 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path: Path, torchrun: b
     assert not torch.allclose(one["parts.alone.weight"], other["parts.alone.weight"], atol=1e-4)
 
 
+def test_a_cpu_without_bf16_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.loop.train.computes_in_bf16", lambda device: device != "cpu")
+    seen = []
+    for precision in ("bf16", "fp32"):
+        fabric = build_fabric(precision, accelerator="cpu")
+        with fabric.autocast():
+            seen.append(nn.Linear(4, 4)(torch.ones(4)).dtype)
+    assert seen == [torch.float32, torch.float32]
+
+
 def test_half_precision_leaves_inputs_alone() -> None:
     """As bf16, coordinates above 512 px had steps of 4."""
     fabric = build_fabric("bf16", accelerator="cpu")

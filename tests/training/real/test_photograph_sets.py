@@ -32,7 +32,11 @@ def folder(tmp_path: Path) -> Path:
         tmp_path / "toys",
         [
             (picture(), [annotation(2, DOG), annotation(1, CAT, semantic=True)], {}),
-            (picture(), [], {"split": "val", "labels": ["Fire_truck", "red"]}),
+            (
+                picture(),
+                [],
+                {"split": "val", "labels": ["Fire_truck", "d7000", "red", "vision:sky=0725"]},
+            ),
             (
                 picture(),
                 [

@@ -107,19 +107,21 @@ def test_labels_are_asked_as_the_sdk_asks_them(student: SamClipModel) -> None:
         text_embeddings=refinement.names[places[0]].numpy(),
         calibration=UNCALIBRATED,
     )
-    prompts, _ = label_prompts(
+    prompts = label_prompts(
         FoundLabels(maps, np.ones(LABELS, np.float32), np.arange(LABELS, dtype=np.int32)),
         frame=frame,
         options=Options(
             presence_threshold=0.0,
-            point_threshold=0.5,
             mask_threshold=0.0,
             points_per_class=3,
             refine=True,
         ),
+        calibration=UNCALIBRATED,
         mask_side=4 * GRID,
     )
-    np.testing.assert_allclose(asked.mask_input.numpy(), prompts.mask_input, atol=1e-5)
+    first = np.unique(prompts.owners, return_index=True)[1]
+    of_labels = prompts.prompts.mask_input[first]
+    np.testing.assert_allclose(asked.mask_input.numpy(), of_labels, atol=1e-5)
     inside = asked.coords[asked.labels == 1]
     assert inside[:, 1].max() < 48
 

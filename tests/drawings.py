@@ -1,0 +1,10 @@
+"""A small trained bundle of drawings, for tests of what needs real weights: samclip-tiny.
+
+It is made of `training/checkpoints/tiny/stage3`, in fp32, fp16 and int8, and has goldens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TINY_BUNDLE = Path(__file__).parent / "bundles" / "samclip-tiny"

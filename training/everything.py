@@ -1,0 +1,108 @@
+"""Which masks everything-mode is to keep by itself: two thresholds, by pictures with objects.
+
+segment-anything's own, a predicted IoU of 0.88 and a stability of 0.95, are those of a large model
+that is sure of its masks; a small one finds next to nothing with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from samclip_sdk import SamClip
+from samclip_sdk.mask_selection import distinct_boxes
+from samclip_sdk.runtimes.options import OnProgress
+from training.real.photograph_questions import Thing
+
+POINTS_PER_SIDE = 12
+_BOX_NMS = 0.7
+_SAME_IOU = 0.5
+_PREDICTED_IOUS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.88)
+_STABILITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """All masks of one picture, whether good or not.
+
+    Attributes:
+        boxes: float32 [M,4], XYXY.
+        predicted_ious: float32 [M].
+        stability_scores: float32 [M].
+        shows: bool [M,N], whether a mask's IoU with an object is one half or more.
+    """
+
+    boxes: np.ndarray
+    predicted_ious: np.ndarray
+    stability_scores: np.ndarray
+    shows: np.ndarray
+
+    def keep(self, pred_iou_thresh: float, stability_score_thresh: float) -> np.ndarray:
+        """The places of the masks that everything-mode would keep."""
+        good = self.predicted_ious > (pred_iou_thresh or -np.inf)
+        places = np.flatnonzero(good & (self.stability_scores >= stability_score_thresh))
+        kept = distinct_boxes(
+            self.boxes[places] - np.array([0, 0, 1, 1], np.float32),
+            scores=self.predicted_ious[places],
+            iou_threshold=_BOX_NMS,
+        )
+        return np.asarray(places[kept])
+
+
+def calibrate_everything(
+    model: SamClip, things: Iterable[Thing], *, count: int, on_progress: OnProgress
+) -> dict[str, float]:
+    """Chooses `pred_iou_thresh` and `stability_score_thresh` by pictures with objects.
+
+    Args:
+        model: of which nothing but masks is asked.
+        things: the pictures.
+        count: of them.
+        on_progress: told how many were asked.
+    """
+    found = []
+    for done, (image, objects) in enumerate(things):
+        on_progress("calibrating everything", done, count)
+        if len(objects):
+            found.append(propose(model, image, objects))
+    on_progress("calibrating everything", count, count)
+    return choose_everything(found)
+
+
+def propose(model: SamClip, image: np.ndarray, objects: np.ndarray) -> Proposals:
+    """Asks a model for everything in a picture, whatever it thinks of its masks."""
+    found = model.segment_everything(
+        image,
+        points_per_side=POINTS_PER_SIDE,
+        pred_iou_thresh=0,
+        stability_score_thresh=0,
+        box_nms_thresh=1,
+    )
+    areas, shows = found.areas, np.zeros((len(found), len(objects)), bool)
+    for place, each in enumerate(objects):
+        common = found.masks[:, each].sum(axis=1)
+        shows[:, place] = common >= _SAME_IOU * (areas + each.sum() - common)
+    return Proposals(found.boxes, found.predicted_ious, found.stability_scores, shows)
+
+
+def choose_everything(found: Sequence[Proposals]) -> dict[str, float]:
+    """The pair with the best F-measure of masks and objects, over all pictures together.
+
+    That is twice the objects that some mask shows, over the masks and the objects. What is there
+    and not annotated counts as a mistake for every pair alike. segment-anything's own pair stays
+    where no object is shown at all.
+    """
+    objects = sum(each.shows.shape[1] for each in found)
+    chosen, best = dict[str, float](), 0.0
+    for pair in product(_PREDICTED_IOUS, _STABILITIES):
+        kept = [(each, each.keep(*pair)) for each in found]
+        shown = sum(int(each.shows[places].any(axis=0).sum()) for each, places in kept)
+        masks = sum(len(places) for _, places in kept)
+        measure = 2 * shown / max(masks + objects, 1)
+        if measure > best:
+            best = measure
+            chosen = dict(zip(("pred_iou_thresh", "stability_score_thresh"), pair, strict=True))
+    return chosen
