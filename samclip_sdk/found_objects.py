@@ -35,6 +35,21 @@ class FoundObject:
     label_score: float = 0.0
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """An object of a label, and what tells it in another image.
+
+    Attributes:
+        found: the object.
+        low_res: float32 [4g,4g], the logits of its mask in the model frame.
+        embedding: float32 [E], what is inside the mask, of unit length.
+    """
+
+    found: FoundObject
+    low_res: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
 def compose_instances(
     found: Sequence[FoundObject], *, labels: Sequence[str], frame: Frame
 ) -> Instances:

@@ -17,10 +17,12 @@ from samclip_sdk.everything import (
     good_masks,
     grid_prompts,
 )
-from samclip_sdk.found_objects import FoundObject, compose_instances
+from samclip_sdk.found_objects import FoundObject, Sighting, compose_instances
+from samclip_sdk.image import Frame
 from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.image_prompts import ImagePrompts
 from samclip_sdk.instances import (
+    Candidates,
     best_objects,
     chosen_masks,
     distinct_objects,
@@ -53,7 +55,7 @@ class ObjectEngine(Engine):
         region.check_size(frame)
         mask: NDArray[np.bool_] | Array
         if isinstance(region.asked, ImagePrompts):
-            prompts = region.asked.in_model(frame, mask_side=self._mask_side(frame))
+            prompts = region.asked.in_model(frame, mask_side=self.mask_side(frame))
             embedding = self.encode(admitted, task=task, clock=clock)
             mask = self._draw(embedding, prompts, ambiguous=region.ambiguous, clock=clock)
         else:
@@ -92,41 +94,83 @@ class ObjectEngine(Engine):
         """
         text = self.texts.embed_labels(labels, clock=clock)
         embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
-        head, frame = self._clip_head(embedding, clock=clock), embedding.frame
-        calibration, best = self.manifest.calibration, list[FoundObject]()
+        patches, best = self.patch_embeddings(embedding, clock=clock), list[FoundObject]()
         found = find_labels(
-            head.patch_embeddings,
+            patches,
             text_embeddings=text,
-            frame=frame,
-            calibration=calibration,
+            frame=embedding.frame,
+            calibration=self.manifest.calibration,
             threshold=options.presence_threshold,
         )
         for index in found.present.tolist():
-            with clock.step("prompts"):
-                candidates = find_candidates(
-                    found.score_maps[index],
-                    frame=frame,
-                    threshold=calibration.head_only_threshold,
-                    presence_threshold=options.presence_threshold,
-                    mask_side=self._mask_side(frame),
-                )
-            decoded = self.decode(
-                embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock
+            seen = self.objects_of(
+                self.candidates(
+                    found.score_maps[index], frame=embedding.frame, options=options, clock=clock
+                ),
+                embedding=embedding,
+                patches=patches,
+                text_embedding=text[index],
+                label_index=index,
+                mask_threshold=options.mask_threshold,
+                clock=clock,
             )
-            with clock.step("postprocess"):
-                objects = distinct_objects(
-                    *chosen_masks(*decoded, maps=candidates.maps, frame=frame),
-                    patch_embeddings=head.patch_embeddings,
-                    text_embedding=text[index],
-                    label_index=index,
-                    frame=frame,
-                    calibration=calibration,
-                    mask_threshold=options.mask_threshold,
-                )
-                best = best_objects([*best, *objects], at_most=max_instances)
+            best = best_objects([*best, *(each.found for each in seen)], at_most=max_instances)
         with clock.step("postprocess"):
-            result = compose_instances(best, labels=labels, frame=frame)
+            result = compose_instances(best, labels=labels, frame=embedding.frame)
         return replace(result, speed=clock.ms, picture=embedding.picture)
+
+    def patch_embeddings(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> Array:
+        """What the CLIP head says of each patch: [1,h*h,E], unit length."""
+        return self._clip_head(embedding, clock=clock).patch_embeddings
+
+    def candidates(
+        self, score_map: Array, *, frame: Frame, options: Options, clock: Stopwatch
+    ) -> Candidates:
+        """Where a label that is in the image may have objects: in its score map [h,h]."""
+        with clock.step("prompts"):
+            return find_candidates(
+                score_map,
+                frame=frame,
+                threshold=self.manifest.calibration.head_only_threshold,
+                presence_threshold=options.presence_threshold,
+                mask_side=self.mask_side(frame),
+            )
+
+    def objects_of(
+        self,
+        candidates: Candidates,
+        *,
+        embedding: ImageEmbedding,
+        patches: Array,
+        text_embedding: Array,
+        label_index: int,
+        mask_threshold: float,
+        clock: Stopwatch,
+    ) -> list[Sighting]:
+        """Draws the masks of a label's candidates, and keeps one of each object, the best first.
+
+        Args:
+            candidates: of the label.
+            embedding: of the image.
+            patches: of the image, from `patch_embeddings`.
+            text_embedding: of the label, [E].
+            label_index: the place of the label among those asked.
+            mask_threshold: the logit that a pixel must exceed.
+            clock: told how long each step took.
+        """
+        decoded = self.decode(
+            embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock
+        )
+        with clock.step("postprocess"):
+            return distinct_objects(
+                *chosen_masks(*decoded, maps=candidates.maps, frame=embedding.frame),
+                patch_embeddings=patches,
+                text_embedding=text_embedding,
+                label_index=label_index,
+                frame=embedding.frame,
+                calibration=self.manifest.calibration,
+                mask_threshold=mask_threshold,
+            )
 
     def segment_everything(
         self,
@@ -144,7 +188,7 @@ class ObjectEngine(Engine):
         prompts = grid_prompts(
             points_per_side=options.points_per_side,
             frame=frame,
-            mask_side=self._mask_side(frame),
+            mask_side=self.mask_side(frame),
         )
         found: list[GoodMask] = []
         for low_res, iou_predictions in self._decode_in_turn(embedding, prompts, clock=clock):

@@ -43,10 +43,11 @@ ROOMS: dict[str, set[str]] = {
         "runtimes",
         "text",
         "verify",
+        "video",
     },
     "export": {"coreml", "precision"},
     "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
-    "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed"},
+    "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed", "video"},
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
@@ -62,6 +63,7 @@ FLOORS: tuple[set[str], ...] = (
     {"instances", "everything"},
     {"engine"},
     {"object_engine"},
+    {"video"},
     {"goldens"},
     {"auto"},
     {"picture_verbs"},

@@ -31,6 +31,9 @@ Vocabulary = Annotated[
 TextCache = Annotated[
     bool, typer.Option(help="keep embeddings of labels in the user's cache folder, or nowhere")
 ]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
+]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
 AnyPrecision = Annotated[
@@ -109,9 +112,7 @@ class ModelOptions:
 class TextOptions:
     """How labels become masks; see `SamClip.segment_text`."""
 
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
-    ] = None
+    threshold: Threshold = None
     mask_threshold: MaskThreshold = None
     points_per_class: Annotated[int, typer.Option(min=1, help="points drawn for a label")] = 3
     refine: Annotated[
