@@ -27,6 +27,7 @@ from samclip_sdk.results.items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
+from samclip_sdk.video.sources import VideoSource
 
 __version__ = "0.1.0"
 
@@ -62,4 +63,5 @@ __all__ = [
     "UnverifiedArtifactWarning",
     "VerificationError",
     "VideoCutShortWarning",
+    "VideoSource",
 ]

@@ -40,10 +40,14 @@ PUBLIC = [
     "TextMask",
     "TextMasks",
     "TextTruncatedWarning",
+    "TrackedInstance",
+    "TrackedInstances",
     "UnverifiedArtifactWarning",
     "VerificationError",
+    "VideoCutShortWarning",
+    "VideoSource",
 ]
-ALIASES = {"ImageSource"}
+ALIASES = {"ImageSource", "VideoSource"}
 SIGNATURES = {
     "load": (
         "(runtime='auto', *, model='samclip-mobile', precision=None, device=None, "
@@ -64,6 +68,10 @@ SIGNATURES = {
     "segment_everything": (
         "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=0.88, "
         "stability_score_thresh=0.95, stability_score_offset=1.0, box_nms_thresh=0.7)"
+    ),
+    "stream": (
+        "(self, source, labels, *, threshold=None, mask_threshold=None, max_instances=50, "
+        "encode_every=1)"
     ),
     "embed_text": "(self, texts)",
     "embed_image": "(self, image)",

@@ -170,6 +170,8 @@ def _film_frames(
 
 
 def _open_camera(number: int) -> Footage:
+    if number < 0:  # OpenCV would end the process.
+        raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
     capture = _capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # The newest frame counts, where drivers know this.
     first = _read(capture)

@@ -115,6 +115,7 @@ class Tracks:
         First the masks that overlap, then, of those that are left, what looks the same; of several
         that do, what is nearest to where it should be.
         """
+        self.lost = [each for each in self.lost if look.index - each.seen <= PATIENCE]
         known = [*self.in_sight, *reversed(self.lost)]
         pairs = _pair(look, known)
         now = [
@@ -124,7 +125,7 @@ class Tracks:
         ]
         taken = {known[place].id for place in pairs.values()}
         lost = [each for each in (*self.lost, *self.in_sight) if each.id not in taken]
-        self.lost = [each for each in lost if look.index - each.seen <= PATIENCE][-MAX_LOST:]
+        self.lost = lost[-MAX_LOST:]
         self.in_sight = now
 
     def _seen(self, look: Look, place: int, track: Track | None) -> Track:
