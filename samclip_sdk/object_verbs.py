@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Literal, overload
 
@@ -251,7 +251,7 @@ class ObjectVerbs(PictureVerbs):
         mask_threshold: float | None = None,
         max_instances: int = MAX_INSTANCES,
         encode_every: int = 1,
-    ) -> Iterator[TrackedInstances]:
+    ) -> Generator[TrackedInstances, None, None]:
         """Finds the objects of labels in each frame of a video, and tells which is which.
 
         As `segment_text` with `instances`, with what the frames before can tell: score maps are

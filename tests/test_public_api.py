@@ -105,7 +105,7 @@ def test_what_a_method_takes_or_returns_is_public() -> None:
         method = getattr(samclip_sdk.SamClip, name)
         for annotation in inspect.get_annotations(method).values():
             found |= set(re.findall(r"\b(?!None\b)[A-Z]\w+", _unfolded(str(annotation))))
-    elsewhere = {"Sequence", "Iterator", "Iterable", "PathLike", "ArrayLike", "Array"}
+    elsewhere = {"Sequence", "Iterator", "Generator", "Iterable", "PathLike", "ArrayLike", "Array"}
     elsewhere |= {"OnProgress", "BaseException", "TracebackType"}
     assert found - elsewhere <= set(known)
     assert {"ImageSource", "ImageEmbedding", "TextMasks", "Instances"} <= found

@@ -15,6 +15,7 @@ from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
 from samclip_sdk.errors import ImageError, TextError, one_line
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+from samclip_sdk.text_options import MAX_INSTANCES
 
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
@@ -118,6 +119,20 @@ class TextOptions:
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How objects are found in frames and followed; see `SamClip.stream`."""
+
+    threshold: Threshold = None
+    mask_threshold: MaskThreshold = None
+    max_instances: Annotated[int, typer.Option(min=1, help="objects of a frame at most")] = (
+        MAX_INSTANCES
+    )
+    encode_every: Annotated[
+        int, typer.Option(min=1, help="look at every nth frame; masks are moved in between")
+    ] = 1
 
 
 @dataclass(frozen=True)

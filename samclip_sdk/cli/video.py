@@ -16,13 +16,12 @@ import typer
 
 from samclip_sdk.cli.options import (
     AsJson,
+    FollowOptions,
     Labels,
     LabelsFile,
-    MaskThreshold,
     ModelOptions,
     RunOptions,
     TextCache,
-    Threshold,
     Vocabulary,
     check_output,
     grouped,
@@ -37,7 +36,6 @@ from samclip_sdk.cli.terminal import (
     working,
 )
 from samclip_sdk.results.tracked import TrackedInstances
-from samclip_sdk.text_options import MAX_INSTANCES
 from samclip_sdk.video.coco_video import CocoVideoWriter
 from samclip_sdk.video.film_writer import DEFAULT_FPS, FilmWriter
 from samclip_sdk.video.sources import Footage, VideoSource, open_footage
@@ -81,14 +79,7 @@ def video(
     labels_file: LabelsFile = None,
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
-    threshold: Threshold = None,
-    mask_threshold: MaskThreshold = None,
-    max_instances: Annotated[
-        int, typer.Option(min=1, help="objects of a frame at most")
-    ] = MAX_INSTANCES,
-    encode_every: Annotated[
-        int, typer.Option(min=1, help="look at every nth frame; masks are moved in between")
-    ] = 1,
+    asked: FollowOptions,
     frames: Annotated[
         int | None, typer.Option(min=1, help="stop after so many; by default at the end")
     ] = None,
@@ -118,17 +109,17 @@ def video(
             check_output(path, endings=(".mp4", ".json"))
         footage = open_footage(_source(source))
         with opened.load(run, display=display, text_cache=text_cache) as samclip, ExitStack() as to:
-            asked = known_labels(samclip, names, vocabulary)
-            report = Report(asked)
+            wanted = known_labels(samclip, names, vocabulary)
+            report = Report(wanted)
             found = samclip.stream(
                 footage,
-                asked,
-                threshold=threshold,
-                mask_threshold=mask_threshold,
-                max_instances=max_instances,
-                encode_every=encode_every,
+                wanted,
+                threshold=asked.threshold,
+                mask_threshold=asked.mask_threshold,
+                max_instances=asked.max_instances,
+                encode_every=asked.encode_every,
             )
-            takers = _open_outputs(to, output or (), footage, labels=asked, fps=fps)
+            takers = _open_outputs(to, output or (), footage, labels=wanted, fps=fps)
             to.enter_context(closing(found))
             start = time.perf_counter()
             for result in islice(found, frames):

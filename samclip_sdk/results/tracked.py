@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,16 @@ class TrackedInstances(Instances):
         found = super().to_supervision()
         found.tracker_id = np.array(self.ids)
         return found
+
+    @overload
+    def __getitem__(self, index: int) -> TrackedInstance: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TrackedInstance, ...]: ...
+    def __getitem__(self, index: int | slice) -> TrackedInstance | tuple[TrackedInstance, ...]:
+        return cast("TrackedInstance | tuple[TrackedInstance, ...]", super().__getitem__(index))
+
+    def __iter__(self) -> Iterator[TrackedInstance]:
+        return map(self._item, range(len(self)))
 
     def _item(self, place: int) -> TrackedInstance:
         row = super()._item(place)

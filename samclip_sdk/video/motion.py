@@ -65,7 +65,8 @@ class Motion:
 def small_grey(square: NDArray[np.uint8]) -> Grey:
     """What motion is seen in: uint8 [SIDE,SIDE], of a prepared picture [1,3,S,S]."""
     grey = cv2.cvtColor(square[0].transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]  # cv2 types any array
+    small: Grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def find_motion(now: Grey, before: Grey) -> Motion:
@@ -75,8 +76,8 @@ def find_motion(now: Grey, before: Grey) -> Motion:
         now: of `small_grey`.
         before: likewise.
     """
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    back = search.calc(now, before, None)  # type: ignore[call-overload]  # cv2: no first guess
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    back = search.calc(now, before, None)  # type: ignore[call-overload]  # no first guess
     moved = _take(before.astype(np.float32), back)
     return Motion(back, float(np.abs(moved - now).mean()) > CUT)
 

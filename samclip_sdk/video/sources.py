@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -32,6 +32,9 @@ Pixels: TypeAlias = NDArray[np.uint8]
 COUNT_TOLERANCE = 0.01
 """Films tell how many frames they have, but some of them by their length: it may be wrong by so
 much, and by two frames."""
+
+
+_SILENT = 0  # OpenCV's level of logging
 
 
 @dataclass(frozen=True)
@@ -221,8 +224,8 @@ def _read(capture: cv2.VideoCapture) -> Pixels | None:
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keeps what OpenCV thinks of a file or camera off standard error; this package says it."""
-    logging = cv2.utils.logging
-    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # old versions have it at the top
+    before = logging.setLogLevel(_SILENT)
     try:
         yield
     finally:

@@ -244,7 +244,7 @@ class Stream:
 
 def _missed(expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which of n masks none of m others overlaps: bool [n]."""
-    missed: NDArray[np.bool_] = (mask_ious(expected, found) < SAME_OBJECT_IOU).all(axis=1)
+    missed: NDArray[np.bool_] = np.all(mask_ious(expected, found) < SAME_OBJECT_IOU, axis=1)
     return missed
 
 

@@ -69,7 +69,7 @@ def test_an_interrupt_leaves_what_was_done(
         add(self, found)
 
     monkeypatch.setattr(CocoVideoWriter, "add", interrupted)
-    result = run(folder, "dog", "--encode-every", 9, *ONNX, "-o", film, "-o", coco)
+    result = run(folder, "dog", "--encode-every", 9, *ONNX, "-o", coco, "-o", film)
     assert result.exit_code == 130
     assert result.stderr.startswith("interrupted: frames, 2 of 4; what it wrote is whole")
     assert json.loads(coco.read_text())["videos"][0]["length"] == 2
