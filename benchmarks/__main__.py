@@ -23,6 +23,7 @@ from benchmarks.quality.command import held_out, quality
 from benchmarks.speed.command import compare, speed
 from benchmarks.tiles import tiles
 from benchmarks.training_cost import TrainingCost, render
+from benchmarks.video.command import video
 
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
 
@@ -35,6 +36,7 @@ app.command()(speed)
 app.command()(compare)
 app.command()(artifacts)
 app.command()(paper)
+app.command()(video)
 app.command("held-out")(held_out)
 app.command()(tiles)
 

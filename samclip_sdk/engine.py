@@ -205,7 +205,7 @@ class Engine:
         task = self.manifest.tasks.segmentation
         admitted = self.admit(image, task=task, clock=clock)
         frame = admitted.frame
-        asked = prompts.in_model(frame, mask_side=self._mask_side(frame))
+        asked = prompts.in_model(frame, mask_side=self.mask_side(frame))
         embedding = self.encode(admitted, task=task, clock=clock)
         tokens = slice(1, 4) if multimask_output else slice(0, 1)
         low_res, scores = self.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
@@ -262,7 +262,7 @@ class Engine:
                 frame=frame,
                 options=options,
                 calibration=calibration,
-                mask_side=self._mask_side(frame),
+                mask_side=self.mask_side(frame),
             )
         decoded = self.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
         weight = calibration.map_weight
@@ -329,6 +329,6 @@ class Engine:
         if last is not None and last[0] is gone:
             self._last_head = None
 
-    def _mask_side(self, frame: Frame) -> int:
+    def mask_side(self, frame: Frame) -> int:
         """4g, the side of mask prompts and of low-resolution masks."""
         return 4 * frame.resolution // self.manifest.image.patch_size

@@ -37,6 +37,21 @@ class FoundObject:
     label_score: float = 0.0
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """An object of a label, and what tells it in another image.
+
+    Attributes:
+        found: the object.
+        low_res: float32 [4g,4g], the logits of its mask in the model frame.
+        embedding: float32 [E], what is inside the mask, of unit length.
+    """
+
+    found: FoundObject
+    low_res: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
 def in_whole(found: FoundObject, *, view: Window) -> FoundObject:
     """The same object in the image that it was seen in a part of."""
     return replace(found, mask=found.mask.moved(top=view.rows.start, left=view.columns.start))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -19,11 +19,18 @@ from samclip_sdk.everything import (
     good_masks,
     grid_prompts,
 )
-from samclip_sdk.found_objects import FoundObject, compose_instances, in_whole, merge_objects
-from samclip_sdk.image import load_image, load_picture
+from samclip_sdk.found_objects import (
+    FoundObject,
+    Sighting,
+    compose_instances,
+    in_whole,
+    merge_objects,
+)
+from samclip_sdk.image import Frame, load_image, load_picture
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import ImagePrompts
 from samclip_sdk.instances import (
+    Candidates,
     best_objects,
     chosen_masks,
     distinct_objects,
@@ -32,6 +39,7 @@ from samclip_sdk.instances import (
 from samclip_sdk.mask_pooling import pool_over_mask
 from samclip_sdk.mask_selection import in_image
 from samclip_sdk.masks import mask_to_model
+from samclip_sdk.opened_picture import OpenedPicture
 from samclip_sdk.prompts import Prompts
 from samclip_sdk.regions import Region
 from samclip_sdk.results.instances import Instances
@@ -39,48 +47,9 @@ from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text.vocabulary import read_vocabulary
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import find_labels
-from samclip_sdk.tiled_labels import (
-    SeenLabel,
-    compose_seen,
-    presence_in_tile,
-    see_labels,
-    threshold_in_tile,
-)
+from samclip_sdk.tiled_labels import SeenLabel, compose_seen, see_labels
 from samclip_sdk.tiles import Tiling, Window
 from samclip_sdk.timing import Stopwatch
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedPicture:
-    """A picture on its way through the backbone, and the tiles that go after it.
-
-    Attributes:
-        whole: the picture.
-        pixels: uint8 [H,W,3] of the picture that tiles are cut from; none without tiles.
-        tiles: where they lie in it.
-    """
-
-    whole: PreparedImage | ImageEmbedding
-    pixels: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
-    tiles: Sequence[Window] = ()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.whole.frame.height_px, self.whole.frame.width_px
-
-    def options_in(self, view: Window, options: Options) -> Options:
-        """The same for a view: in a tile, a label must be surer of itself."""
-        if view.size == self.size:
-            return options
-        threshold = threshold_in_tile(options.presence_threshold, tiles=len(self.tiles))
-        return replace(options, presence_threshold=threshold)
-
-    def presence_in(self, view: Window, presence: Array) -> Array:
-        """What the presence of labels [K] in a view is worth in the picture."""
-        if view.size == self.size:
-            return presence
-        return presence_in_tile(presence, tiles=len(self.tiles))
 
 
 class ObjectEngine(Engine):
@@ -99,7 +68,7 @@ class ObjectEngine(Engine):
         region.check_size(frame)
         mask: NDArray[np.bool_] | Array
         if isinstance(region.asked, ImagePrompts):
-            prompts = region.asked.in_model(frame, mask_side=self._mask_side(frame))
+            prompts = region.asked.in_model(frame, mask_side=self.mask_side(frame))
             embedding = self.encode(admitted, task=task, clock=clock)
             mask = self._draw(embedding, prompts, ambiguous=region.ambiguous, clock=clock)
         else:
@@ -159,37 +128,27 @@ class ObjectEngine(Engine):
 
         The mask decoder is not asked about two labels at once: its last bits may depend on that.
         """
-        head, frame = self._clip_head(embedding, clock=clock), embedding.frame
-        calibration = self.manifest.calibration
+        patches = self.patch_embeddings(embedding, clock=clock)
         found = find_labels(
-            head.patch_embeddings,
+            patches,
             text_embeddings=text,
-            frame=frame,
-            calibration=calibration,
+            frame=embedding.frame,
+            calibration=self.manifest.calibration,
             threshold=options.presence_threshold,
         )
         for index in found.present.tolist():
-            with clock.step("prompts"):
-                candidates = find_candidates(
-                    found.score_maps[index],
-                    frame=frame,
-                    threshold=calibration.head_only_threshold,
-                    presence_threshold=options.presence_threshold,
-                    mask_side=self._mask_side(frame),
-                )
-            decoded = self.decode(
-                embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock
+            seen = self.objects_of(
+                self.candidates(
+                    found.score_maps[index], frame=embedding.frame, options=options, clock=clock
+                ),
+                embedding=embedding,
+                patches=patches,
+                text_embedding=text[index],
+                label_index=index,
+                mask_threshold=options.mask_threshold,
+                clock=clock,
             )
-            with clock.step("postprocess"):
-                yield distinct_objects(
-                    *chosen_masks(*decoded, maps=candidates.maps, frame=frame),
-                    patch_embeddings=head.patch_embeddings,
-                    text_embedding=text[index],
-                    label_index=index,
-                    frame=frame,
-                    calibration=calibration,
-                    mask_threshold=options.mask_threshold,
-                )
+            yield [each.found for each in seen]
 
     def segment_tiled_text(
         self,
@@ -230,6 +189,59 @@ class ObjectEngine(Engine):
                 size=opened.size,
             )
         return replace(result, speed=clock.ms, picture=opened.whole.picture)
+
+    def patch_embeddings(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> Array:
+        """What the CLIP head says of each patch: [1,h*h,E], unit length."""
+        return self._clip_head(embedding, clock=clock).patch_embeddings
+
+    def candidates(
+        self, score_map: Array, *, frame: Frame, options: Options, clock: Stopwatch
+    ) -> Candidates:
+        """Where a label that is in the image may have objects: in its score map [h,h]."""
+        with clock.step("prompts"):
+            return find_candidates(
+                score_map,
+                frame=frame,
+                threshold=self.manifest.calibration.head_only_threshold,
+                presence_threshold=options.presence_threshold,
+                mask_side=self.mask_side(frame),
+            )
+
+    def objects_of(
+        self,
+        candidates: Candidates,
+        *,
+        embedding: ImageEmbedding,
+        patches: Array,
+        text_embedding: Array,
+        label_index: int,
+        mask_threshold: float,
+        clock: Stopwatch,
+    ) -> list[Sighting]:
+        """Draws the masks of a label's candidates, and keeps one of each object, the best first.
+
+        Args:
+            candidates: of the label.
+            embedding: of the image.
+            patches: of the image, from `patch_embeddings`.
+            text_embedding: of the label, [E].
+            label_index: the place of the label among those asked.
+            mask_threshold: the logit that a pixel must exceed.
+            clock: told how long each step took.
+        """
+        decoded = self.decode(
+            embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock
+        )
+        with clock.step("postprocess"):
+            return distinct_objects(
+                *chosen_masks(*decoded, maps=candidates.maps, frame=embedding.frame),
+                patch_embeddings=patches,
+                text_embedding=text_embedding,
+                label_index=label_index,
+                frame=embedding.frame,
+                calibration=self.manifest.calibration,
+                mask_threshold=mask_threshold,
+            )
 
     def segment_everything(
         self,
@@ -282,7 +294,7 @@ class ObjectEngine(Engine):
         prompts = grid_prompts(
             points_per_side=options.points_per_side,
             frame=frame,
-            mask_side=self._mask_side(frame),
+            mask_side=self.mask_side(frame),
         )
         found: list[GoodMask] = []
         for low_res, iou_predictions in self._decode_in_turn(embedding, prompts, clock=clock):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Literal, overload
 
@@ -11,10 +11,13 @@ from samclip_sdk.everything import EverythingOptions
 from samclip_sdk.picture_verbs import Answers, Images, Labels, OneImage, PictureVerbs, Several
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text_options import Options, instance_limit
+from samclip_sdk.text_options import MAX_INSTANCES, Options, check_integer, instance_limit
 from samclip_sdk.text_to_mask import MAX_LABELS
 from samclip_sdk.tiles import Tiling
+from samclip_sdk.video.sources import VideoSource, open_footage
+from samclip_sdk.video.stream import Stream, follow_footage
 
 
 class ObjectVerbs(PictureVerbs):
@@ -299,3 +302,65 @@ class ObjectVerbs(PictureVerbs):
             partial(self._engine.segment_everything, labels=names, options=options, tiling=tiling),
             task=self.manifest.tasks.segmentation,
         )
+
+    def stream(
+        self,
+        source: VideoSource,
+        labels: Labels,
+        *,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        max_instances: int = MAX_INSTANCES,
+        encode_every: int = 1,
+    ) -> Generator[TrackedInstances, None, None]:
+        """Finds the objects of labels in each frame of a video, and tells which is which.
+
+        As `segment_text` with `instances`, with what the frames before can tell: score maps are
+        averaged over time, the mask that an object had is a prompt for the one that it has, and
+        objects keep their ids by the IoU of their masks and by what is inside them, also through a
+        time in which they are hidden. It is not SAM 2's memory: no frame's pixels are seen by the
+        model together with another's.
+
+        What is in memory does not grow with the number of frames. A few of them are read ahead, of
+        a camera none.
+
+        Args:
+            source: a film's file, a folder of pictures, in the order of the numbers in their names,
+                the number of a camera, or an iterator of what every other verb takes as an image.
+            labels: nouns such as "dog"; each is put into the bundle's prompt templates.
+            threshold: as for `segment_text`.
+            mask_threshold: likewise.
+            max_instances: how many objects of a frame are told, the best ones.
+            encode_every: 1 to look at each frame, 2 at every other one, and so on. In between,
+                masks move as the picture moves, which takes next to no time; a new object is found
+                at the next look. After a cut the model looks at once.
+
+        Returns:
+            What is in each frame, in their order. Closing it, if it is not taken to its end, closes
+            the film or camera.
+
+        Raises:
+            ImageError: no such file or camera, a film without a frame, or a folder without
+                pictures; later, a frame that cannot be read or has another size than the first.
+            TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
+            PromptError: a threshold or number that cannot be.
+        """
+        names = check_labels(labels, at_most=MAX_LABELS)
+        options = Options.from_manifest(
+            self.manifest,
+            threshold=threshold,
+            mask_threshold=mask_threshold,
+            points_per_class=1,
+            refine=True,
+        )
+        check_integer(max_instances, name="max_instances", least=1)
+        check_integer(encode_every, name="encode_every", least=1)
+        footage = open_footage(source)
+        stream = Stream(
+            self._engine,
+            labels=names,
+            options=options,
+            max_instances=int(max_instances),
+            encode_every=int(encode_every),
+        )
+        return follow_footage(stream, footage)

@@ -43,10 +43,11 @@ ROOMS: dict[str, set[str]] = {
         "runtimes",
         "text",
         "verify",
+        "video",
     },
     "export": {"coreml", "precision"},
     "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
-    "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed"},
+    "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed", "video"},
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
@@ -60,10 +61,11 @@ FLOORS: tuple[set[str], ...] = (
     {"results", "image_embedding"},
     {"text_to_mask", "model_source"},
     {"open_graphs", "mask_selection", "mask_pooling", "tiled_labels"},
-    {"found_objects"},
+    {"found_objects", "opened_picture"},
     {"instances", "everything"},
     {"engine"},
     {"object_engine"},
+    {"video"},
     {"goldens"},
     {"auto"},
     {"picture_verbs"},

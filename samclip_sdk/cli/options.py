@@ -15,6 +15,7 @@ from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
 from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+from samclip_sdk.text_options import MAX_INSTANCES
 from samclip_sdk.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
 
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
@@ -34,6 +35,9 @@ TextCache = Annotated[
 ]
 MaxInstances = Annotated[
     int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
+]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
 ]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
@@ -113,9 +117,7 @@ class ModelOptions:
 class TextOptions:
     """How labels become masks; see `SamClip.segment_text`."""
 
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
-    ] = None
+    threshold: Threshold = None
     mask_threshold: MaskThreshold = None
     points_per_class: Annotated[
         int | None, typer.Option(min=1, help="points for a part of a label; by default 3")
@@ -165,6 +167,20 @@ class TileOptions:
         except PromptError as error:
             raise WrongUsageError(f"--tiles: {error}") from error
         return tiles
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How objects are found in frames and followed; see `SamClip.stream`."""
+
+    threshold: Threshold = None
+    mask_threshold: MaskThreshold = None
+    max_instances: Annotated[int, typer.Option(min=1, help="objects of a frame at most")] = (
+        MAX_INSTANCES
+    )
+    encode_every: Annotated[
+        int, typer.Option(min=1, help="look at every nth frame; masks are moved in between")
+    ] = 1
 
 
 @dataclass(frozen=True)
