@@ -40,6 +40,14 @@ from samclip_sdk.video.coco_video import CocoVideoWriter
 from samclip_sdk.video.film_writer import DEFAULT_FPS, FilmWriter
 from samclip_sdk.video.sources import Footage, VideoSource, open_footage
 
+Outputs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="write the frames with overlays (.mp4) or COCO video JSON (.json); repeatable",
+    ),
+]
 Take = Callable[[TrackedInstances], None]
 
 
@@ -87,14 +95,7 @@ def video(
         float | None,
         typer.Option(min=0.1, help="frames a second of what is written; by default the source's"),
     ] = None,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="write the frames with overlays (.mp4) or COCO video JSON (.json); repeatable",
-        ),
-    ] = None,
+    output: Outputs = None,
     opened: ModelOptions,
     run: RunOptions,
     as_json: AsJson = False,
