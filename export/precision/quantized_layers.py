@@ -40,16 +40,13 @@ def insert_pairs(
     for layer in find_layers(quantized):
         if layer.name not in layers:
             continue
-        activation, weight = layer.activation, layer.weight
+        activation = layer.activation
         assert activation.name is not None
-        assert weight.name is not None
         if activation.name not in done:
             scale = np.array(ranges[layer.name] / INT8_MAX, dtype=np.float32)
             done[activation.name] = _round_activation(layer, scale=scale)
-        if weight.name not in done:
-            done[weight.name] = _store_weight(layer)
         layer.node.replace_input_with(0, done[activation.name])
-        layer.node.replace_input_with(1, done[weight.name])
+        layer.node.replace_input_with(1, _store_weight(layer))
         _spread_bias(layer)
     for name, value in tuple(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
@@ -90,18 +87,25 @@ def _round_activation(layer: Layer, *, scale: NDArray[np.float32]) -> ir.Value:
 
 
 def _store_weight(layer: Layer) -> ir.Value:
-    """Adds the weight in int8 and, before the layer, what widens it; returns that."""
+    """Adds the weight in int8 and, before the layer, what widens it; returns that.
+
+    Layers that share a weight get a copy each: on processors without VNNI onnxruntime rewrites the
+    weight of every layer, and cannot load a graph where two have the same.
+    """
     weight, graph = layer.weight, _graph(layer)
+    stem = weight.name
+    if f"{stem}_int8" in graph.initializers:
+        stem = f"{stem}.of.{layer.name}"
     steps, scales = round_weight(_array(weight), axis=layer.channel_axis)
     zeros = np.zeros(scales.shape, dtype=np.int8)
     constants = [
-        _constant(graph, name=f"{weight.name}{suffix}", array=array)
+        _constant(graph, name=f"{stem}{suffix}", array=array)
         for suffix, array in (("_int8", steps), ("_scale", scales), ("_zero_point", zeros))
     ]
     rounded = ir.node(
         "DequantizeLinear", constants, attributes={"axis": layer.channel_axis}
     ).outputs[0]
-    _insert(layer, value=rounded, name=f"{weight.name}_rounded", like=weight)
+    _insert(layer, value=rounded, name=f"{stem}_rounded", like=weight)
     return rounded
 
 

@@ -272,6 +272,28 @@ def test_bias_stays_float_and_the_product_is_int8_in_onnxruntime(tmp_path: Path)
     assert not {"MatMul", "Gemm", "DequantizeLinear"} & operators
 
 
+def test_layers_that_share_a_weight_load_on_every_processor() -> None:
+    """Without VNNI onnxruntime rewrites each layer's weight, and once found the second one gone."""
+    model = model_of(
+        [
+            helper.make_node("MatMul", ["x", "lin.weight"], ["first"], name="first"),
+            helper.make_node("Relu", ["x"], ["positive"]),
+            helper.make_node("MatMul", ["positive", "lin.weight"], ["second"], name="second"),
+        ],
+        inputs={"x": ["n", 4, 2]},
+        outputs={"first": ["n", 4, 3], "second": ["n", 4, 3]},
+        constants={"lin.weight": WEIGHT},
+    )
+    quantized = insert_pairs(
+        model, layers=["lin", "lin:second"], ranges={"lin": 1.0, "lin:second": 1.0}
+    )
+    operators = [node.op_type for node in quantized.graph]
+    assert operators.count("DequantizeLinear") == 4
+    feed = {"x": RNG.uniform(-1, 1, (2, 4, 2)).astype(np.float32)}
+    for found, expected in zip(run(quantized, feed), run(model, feed), strict=True):
+        np.testing.assert_allclose(found, expected, atol=2)
+
+
 def test_layers_are_called_after_their_modules() -> None:
     weights = ("val_1", "val_2", "text_projection", "head.weight")
     nodes = [
