@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +98,19 @@ def test_an_interrupt_leaves_all_up_to_it(tmp_path: Path) -> None:
 def test_a_frame_that_was_interrupted_half_way_does_not_count(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
 
-    class Interrupted(list[Any]):
-        @property
-        def frame_name(self) -> str:
-            raise KeyboardInterrupt
+    class Interrupted:
+        def __getattr__(self, name: str) -> Any:
+            if name == "frame_name":
+                raise KeyboardInterrupt
+            return getattr(FRAMES[2], name)
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(FRAMES[2])
 
     writer = CocoVideoWriter(path, labels=LABELS, name="")
     writer.add(FRAMES[0])
     with pytest.raises(KeyboardInterrupt):
-        writer.add(Interrupted(FRAMES[2]))  # type: ignore[arg-type]
+        writer.add(Interrupted())  # type: ignore[arg-type]
     writer.close()
     assert read(path)["videos"][0]["length"] == 1
     assert [each["areas"] for each in read(path)["annotations"]] == [[6], [9]]

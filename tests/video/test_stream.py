@@ -146,7 +146,7 @@ def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
 
 def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
     frame = Frame.fit(64, 64, resolution=64)
-    options = Options(0.5, 0.5, 0.0, 1, True)
+    options = Options(0.5, 0.0, 1, True)
     scores = np.full((4, 4), -9, dtype=np.float32)
     scores[1, 1], scores[3, 3] = 2, 3
     masks = np.full((2, 16, 16), -5, dtype=np.float32)
