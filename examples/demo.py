@@ -91,14 +91,19 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         for kind, result in (("masks", answer.masks), ("objects", answer.objects)):
             result.save(overlay(output, name, kind))
         answers.append(answer)
-    contact_sheet(answers, folder=output).save(output / "contact_sheet.png")
+    wrong = [each for each in answers if set(each.masks.present) != set(each.present)]
+    for sheet, shown in (("contact_sheet.png", answers), ("failures.png", wrong)):
+        contact_sheet(shown, folder=output).save(output / sheet)
     console.print(table(answers))
     console.print(summary(answers))
     console.print(
         f"These times are warm. Loading and the first call, which embeds all {len(every_label)} "
         f"labels, took {cold_ms:.0f} ms."
     )
-    console.print(f"Overlays and contact_sheet.png are in {output}/")
+    console.print(
+        f"Overlays, contact_sheet.png, and failures.png, the pictures with a wrong answer, are in "
+        f"{output}/"
+    )
 
 
 def overlay(folder: Path, name: str, kind: str) -> Path:
@@ -187,7 +192,7 @@ def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
     """All overlays small, each picture's labels and its objects, with what was asked."""
     band = 42
     across = COLUMNS // 2
-    rows = -(-len(answers) // across)
+    rows = max(1, -(-len(answers) // across))
     sheet = Image.new("RGB", (COLUMNS * TILE_PX, rows * (TILE_PX + band)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
