@@ -17,7 +17,7 @@ from benchmarks.speed.compare import render_comparison
 from benchmarks.speed.device import describe_device, describe_state
 from benchmarks.speed.measure import measure_subjects
 from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default
-from benchmarks.speed.record import Settings, Speed
+from benchmarks.speed.record import Device, Settings, Speed
 from benchmarks.speed.report import render_default, render_subjects, render_vit_b
 from benchmarks.speed.subject import check_spec
 
@@ -68,22 +68,13 @@ def speed(
         with Console(stderr=True).status("starting") as status:
             say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
             measure = partial(
-                measure_subjects,
-                settings=settings,
-                limit_s=limit,
-                on_progress=say,
-                on_failure=tell,
+                measure_subjects, settings=settings, limit_s=limit, on_progress=say, on_failure=tell
             )
             before = describe_state()
             if specs:
-                subjects, failures = measure(specs)
-                found: dict[str, Any] = {"subjects": subjects, "failures": failures}
+                found = dict(zip(("subjects", "failures"), measure(specs), strict=True))
             elif vit_b:
-                # Only here: it exports, and so needs torch, which other measurements do without.
-                from benchmarks.speed.vit_b import measure_vit_b
-
-                cores = device.usable_cores or device.cores
-                found = measure_vit_b(folder, measure=measure, cores=cores, say=say, tell=tell)
+                found = _measure_vit_b(folder, device, measure=measure, say=say, tell=tell)
             else:
                 found = measure_default(measure, say=say, tell=tell)
         if settings.baseline is None and found["subjects"]:
@@ -106,6 +97,13 @@ def compare(
     """Compares what two runs of speed measured: the second's times as multiples of the first's."""
     with one_line_errors():
         typer.echo(render_comparison(read_record(Speed, first), read_record(Speed, second)))
+
+
+def _measure_vit_b(folder: Path, device: Device, **options: Any) -> dict[str, Any]:
+    # Only here: it exports, and so needs torch, which other measurements do without.
+    from benchmarks.speed.vit_b import measure_vit_b
+
+    return measure_vit_b(folder, cores=device.usable_cores or device.cores, **options)
 
 
 def _check(specs: Sequence[str], *, vit_b: bool, write: bool) -> None:
