@@ -16,13 +16,7 @@ from benchmarks.report import join_tables
 from benchmarks.speed.compare import render_comparison
 from benchmarks.speed.device import describe_device, describe_state
 from benchmarks.speed.measure import measure_subjects
-from benchmarks.speed.published import (
-    DEFAULT_ONNX,
-    SAM_CLIP_TORCH,
-    Measure,
-    Say,
-    measure_default,
-)
+from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default
 from benchmarks.speed.record import Device, Settings, Speed
 from benchmarks.speed.report import render_default, render_subjects, render_vit_b
 from benchmarks.speed.subject import check_spec
@@ -73,14 +67,14 @@ def speed(
         )
         with Console(stderr=True).status("starting") as status:
             say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
-            measure = partial(measure_subjects, settings=settings, limit_s=limit)
-            measure = partial(measure, on_progress=say, on_failure=tell)
+            measure = partial(
+                measure_subjects, settings=settings, limit_s=limit, on_progress=say, on_failure=tell
+            )
             before = describe_state()
-            found: dict[str, Any]
             if specs:
                 found = dict(zip(("subjects", "failures"), measure(specs), strict=True))
             elif vit_b:
-                found = _measure_vit_b(folder, measure=measure, device=device, say=say, tell=tell)
+                found = _measure_vit_b(folder, device, measure=measure, say=say, tell=tell)
             else:
                 found = measure_default(measure, say=say, tell=tell)
         if settings.baseline is None and found["subjects"]:
@@ -96,16 +90,6 @@ def speed(
             raise ValueError(f"nothing was measured: {measured.place} says why")
 
 
-def _measure_vit_b(
-    folder: Path, *, measure: Measure, device: Device, say: Say, tell: Say
-) -> dict[str, Any]:
-    # Only here: it exports, and so needs torch, which other measurements do without.
-    from benchmarks.speed.vit_b import measure_vit_b
-
-    cores = device.usable_cores or device.cores
-    return measure_vit_b(folder, measure=measure, cores=cores, say=say, tell=tell)
-
-
 def compare(
     first: Annotated[Path, typer.Argument(help="what speed wrote", exists=True)],
     second: Annotated[Path, typer.Argument(help="another one", exists=True)],
@@ -113,6 +97,13 @@ def compare(
     """Compares what two runs of speed measured: the second's times as multiples of the first's."""
     with one_line_errors():
         typer.echo(render_comparison(read_record(Speed, first), read_record(Speed, second)))
+
+
+def _measure_vit_b(folder: Path, device: Device, **options: Any) -> dict[str, Any]:
+    # Only here: it exports, and so needs torch, which other measurements do without.
+    from benchmarks.speed.vit_b import measure_vit_b
+
+    return measure_vit_b(folder, cores=device.usable_cores or device.cores, **options)
 
 
 def _check(specs: Sequence[str], *, vit_b: bool, write: bool) -> None:
