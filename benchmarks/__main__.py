@@ -21,7 +21,9 @@ from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
 from benchmarks.speed.command import compare, speed
+from benchmarks.tiles import tiles
 from benchmarks.training_cost import TrainingCost, render
+from benchmarks.video.command import video
 
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
 
@@ -34,7 +36,9 @@ app.command()(speed)
 app.command()(compare)
 app.command()(artifacts)
 app.command()(paper)
+app.command()(video)
 app.command("held-out")(held_out)
+app.command()(tiles)
 
 
 @app.command("training-cost")

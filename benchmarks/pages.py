@@ -24,6 +24,7 @@ from samclip_sdk.atomic_file import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
+SPEEDS = ("speed", "speed_vit_b")
 CARD = "samclip_sdk/assets/samclip-mobile/README.md"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
@@ -39,6 +40,7 @@ def render_pages(root: Path) -> dict[str, str]:
     """
     folder = root / RECORDS
     speed = read_record(Speed, folder / "speed.json")
+    vit_b = read_record(Speed, folder / "speed_vit_b.json")
     artifacts = read_record(artifacts_record.Artifacts, folder / "artifacts.json")
     cost = read_record(training_cost.TrainingCost, folder / "training_cost.json")
     encoders = read_record(encoder_cost.EncoderCosts, folder / "encoders.json")
@@ -58,7 +60,8 @@ def render_pages(root: Path) -> dict[str, str]:
             "quality_photographs": f"{join_tables(seen)}\n\n{chart}\n",
             "held_out": photographs_report.render_taught(held_out),
         },
-        f"{RECORDS}/speed.md": speed_report.render(speed),
+        f"{RECORDS}/speed.md": speed_report.render_default(speed),
+        f"{RECORDS}/speed_vit_b.md": speed_report.render_vit_b(vit_b),
         f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},
         f"{RECORDS}/training_cost.md": {"training_cost": training_cost.render(cost)},
         "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
@@ -106,7 +109,8 @@ def write_pages(root: Path) -> Iterator[str]:
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}
-    charts = {"speed": speed_report.draw_chart(read_record(Speed, folder / "speed.json"))}
+    speeds = {name: read_record(Speed, folder / f"{name}.json") for name in SPEEDS}
+    charts = {name: speed_report.draw_chart(each) for name, each in speeds.items() if each.subjects}
     charts |= paper_report.draw_charts(read_record(Results, folder / "paper.json"))
     drawn = paper_report.draw_charts(read_record(Results, folder / "paper_photographs.json"))
     charts |= {f"photographs_{name}": chart for name, chart in drawn.items()}

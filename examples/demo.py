@@ -1,4 +1,4 @@
-"""Text to mask on the pictures of images/: overlays, a contact sheet, and a table with times.
+"""Text to mask, and to objects, on the pictures of images/: overlays, and a table with times.
 
 What `make demo` runs. It needs the package and one runtime, and no torch:
 `pip install 'samclip-sdk[onnx]'`, then `python examples/demo.py --output demo_output`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,13 +22,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from samclip_sdk import SamClip, SamClipError, TextMasks
+from samclip_sdk import Instances, SamClip, SamClipError, TextMasks
 
 IMAGES = Path(__file__).with_name("images")
 TILE_PX = 320  # longest side of a picture in the contact sheet
-COLUMNS = 4
-STEPS = ("encode", "classify", "masks")
-CAPTION = "A number from 0 to 1 is the presence of the label, or how likely the likeliest label is."
+COLUMNS = 4  # of overlays: a picture has two beside each other
+MOST_OBJECTS = 12
+STEPS = ("encode", "classify", "masks", "objects")
+CAPTION = (
+    "A number from 0 to 1 is the presence of the label, or how likely the likeliest label is; a "
+    "whole number is how many objects of a label were told apart."
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Answer:
         absent: labels asked that are not.
         top: the likeliest of all the demo's labels, and its probability.
         masks: of the labels asked.
+        objects: of the labels that were found.
         ms: milliseconds by step.
     """
 
@@ -48,6 +54,7 @@ class Answer:
     absent: tuple[str, ...]
     top: tuple[str, float]
     masks: TextMasks
+    objects: Instances
     ms: dict[str, float]
 
 
@@ -74,32 +81,47 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     model = SamClip.load(runtime) if bundle is None else SamClip.load(runtime, model=bundle)
     # The first call pays for what later ones find done: sessions, buffers, text embeddings.
     model.segment_text(IMAGES / next(iter(asked)), every_label)
+    model.segment_text(IMAGES / next(iter(asked)), every_label, instances=True)
     cold_ms = 1e3 * (perf_counter() - started)
     output.mkdir(parents=True, exist_ok=True)
     answers = []
     quiet = not sys.stdout.isatty()
     for name, row in track(asked.items(), "pictures", transient=True, disable=quiet):
         answer = ask(model, name=name, row=row, labels=every_label)
-        answer.masks.save(output / Path(name).with_suffix(".png").name)
+        for kind, result in (("masks", answer.masks), ("objects", answer.objects)):
+            result.save(overlay(output, name, kind))
         answers.append(answer)
-    contact_sheet(answers, folder=output).save(output / "contact_sheet.png")
+    wrong = [each for each in answers if set(each.masks.present) != set(each.present)]
+    for sheet, shown in (("contact_sheet.png", answers), ("failures.png", wrong)):
+        contact_sheet(shown, folder=output).save(output / sheet)
     console.print(table(answers))
     console.print(summary(answers))
     console.print(
         f"These times are warm. Loading and the first call, which embeds all {len(every_label)} "
         f"labels, took {cold_ms:.0f} ms."
     )
-    console.print(f"Overlays and contact_sheet.png are in {output}/")
+    console.print(
+        f"Overlays, contact_sheet.png, and failures.png, the pictures with a wrong answer, are in "
+        f"{output}/"
+    )
+
+
+def overlay(folder: Path, name: str, kind: str) -> Path:
+    """Where a picture with its masks or its objects goes."""
+    return folder / f"{Path(name).stem}_{kind}.png"
 
 
 def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) -> Answer:
-    """Encodes one picture once, then asks both heads."""
+    """Encodes one picture once, then asks both heads, and for one object at a time."""
     clock = [perf_counter()]
     image = model.encode_image(IMAGES / name)
     clock.append(perf_counter())
     classes = model.classify(image, labels)
     clock.append(perf_counter())
-    masks = model.segment_text(image, row["present"] + row["absent"])
+    asked = row["present"] + row["absent"]
+    masks = model.segment_text(image, asked)
+    clock.append(perf_counter())
+    objects = model.segment_text(image, asked, instances=True, max_instances=MOST_OBJECTS)
     clock.append(perf_counter())
     return Answer(
         name=name,
@@ -107,6 +129,7 @@ def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) ->
         absent=tuple(row["absent"]),
         top=classes.top(1)[0],
         masks=masks,
+        objects=objects,
         ms=dict(zip(STEPS, (1e3 * np.diff(clock)).tolist(), strict=True)),
     )
 
@@ -117,6 +140,7 @@ def table(answers: list[Answer]) -> Table:
     result.add_column("picture", no_wrap=True)
     result.add_column("found")
     result.add_column("not found")
+    result.add_column("objects")
     result.add_column("looks most\nlike")
     for step in (*STEPS, "total"):
         result.add_column(f"{step}\nms", justify="right")
@@ -130,6 +154,9 @@ def table(answers: list[Answer]) -> Table:
             Path(answer.name).stem,
             "\n".join(found),
             "\n".join(other),
+            "\n".join(
+                f"{count} {label}" for label, count in Counter(answer.objects.labels).items()
+            ),
             f"{answer.top[0]} {answer.top[1]:.2f}",
             *(f"{time:.0f}" for time in times),
         )
@@ -162,18 +189,20 @@ def summary(answers: list[Answer]) -> str:
 
 
 def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
-    """All overlays small, with what was asked of each."""
+    """All overlays small, each picture's labels and its objects, with what was asked."""
     band = 42
-    rows = -(-len(answers) // COLUMNS)
+    across = COLUMNS // 2
+    rows = max(1, -(-len(answers) // across))
     sheet = Image.new("RGB", (COLUMNS * TILE_PX, rows * (TILE_PX + band)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
     for place, answer in enumerate(answers):
-        left, top = place % COLUMNS * TILE_PX, place // COLUMNS * (TILE_PX + band)
-        with Image.open(folder / Path(answer.name).with_suffix(".png").name) as overlay:
-            overlay.thumbnail((TILE_PX - 8, TILE_PX - 8))
-            x = left + (TILE_PX - overlay.width) // 2
-            sheet.paste(overlay, (x, top + TILE_PX - 4 - overlay.height))
+        left, top = place % across * 2 * TILE_PX, place // across * (TILE_PX + band)
+        for beside, kind in enumerate(("masks", "objects")):
+            with Image.open(overlay(folder, answer.name, kind)) as drawn:
+                drawn.thumbnail((TILE_PX - 8, TILE_PX - 8))
+                x = left + beside * TILE_PX + (TILE_PX - drawn.width) // 2
+                sheet.paste(drawn, (x, top + TILE_PX - 4 - drawn.height))
         asked = ["asked: " + ", ".join(answer.present), "not there: " + ", ".join(answer.absent)]
         for line, text in enumerate(asked):
             draw.text((left + 8, top + TILE_PX + 18 * line), text, fill="black", font=font)

@@ -17,6 +17,7 @@ from samclip_sdk.errors import (
     TextTruncatedWarning,
     UnverifiedArtifactWarning,
     VerificationError,
+    VideoCutShortWarning,
 )
 from samclip_sdk.image import Frame, ImageSource
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
@@ -25,6 +26,8 @@ from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
+from samclip_sdk.video.sources import VideoSource
 
 __version__ = "0.1.0"
 
@@ -55,6 +58,10 @@ __all__ = [
     "TextMask",
     "TextMasks",
     "TextTruncatedWarning",
+    "TrackedInstance",
+    "TrackedInstances",
     "UnverifiedArtifactWarning",
     "VerificationError",
+    "VideoCutShortWarning",
+    "VideoSource",
 ]

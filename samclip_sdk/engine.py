@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.contract import contract_graphs, graph_key
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.errors import EmbeddingMismatchError
-from samclip_sdk.image import Frame, ImageSource, center_crop, letterbox, load_picture
+from samclip_sdk.image import (
+    Frame,
+    ImageSource,
+    Picture,
+    center_crop,
+    letterbox,
+    load_picture,
+)
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import ImagePrompts
 from samclip_sdk.masks import binarize, mask_to_box
@@ -28,6 +35,8 @@ from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import (
+    Drafts,
+    FoundLabels,
     compose,
     find_labels,
     head_only,
@@ -98,9 +107,15 @@ class Engine:
 
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
         """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""
-        resolution = task.resolution
         with clock.step("load_image"):
             pixels, picture = load_picture(image)
+        return self.fit(pixels, picture=picture, task=task, clock=clock)
+
+    def fit(
+        self, pixels: NDArray[np.uint8], *, picture: Picture | None, task: Task, clock: Stopwatch
+    ) -> PreparedImage:
+        """Fits what `task` sees of pixels [H,W,3], read from `picture`, to the backbone."""
+        resolution = task.resolution
         with clock.step("preprocess"):
             if task.crop == "center_crop":
                 square = center_crop(pixels, resolution=resolution)
@@ -190,7 +205,7 @@ class Engine:
         task = self.manifest.tasks.segmentation
         admitted = self.admit(image, task=task, clock=clock)
         frame = admitted.frame
-        asked = prompts.in_model(frame, mask_side=self._mask_side(frame))
+        asked = prompts.in_model(frame, mask_side=self.mask_side(frame))
         embedding = self.encode(admitted, task=task, clock=clock)
         tokens = slice(1, 4) if multimask_output else slice(0, 1)
         low_res, scores = self.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
@@ -215,6 +230,21 @@ class Engine:
         """Finds labels, from `check_labels`, and draws their masks; see `encode`."""
         text = self.texts.embed_labels(labels, clock=clock)
         embedding = self.encode(image, task=self.manifest.tasks.segmentation, clock=clock)
+        found, drafts = self._draft(embedding, text=text, options=options, clock=clock)
+        with clock.step("postprocess"):
+            result = compose(
+                drafts,
+                found=found,
+                labels=labels,
+                frame=embedding.frame,
+                mask_threshold=options.mask_threshold,
+            )
+        return replace(result, speed=clock.ms, picture=embedding.picture)
+
+    def _draft(
+        self, embedding: ImageEmbedding, *, text: Array, options: Options, clock: Stopwatch
+    ) -> tuple[FoundLabels, Drafts]:
+        """Where labels are, by their embeddings [K,E], and the masks of those that are there."""
         head, frame = self._clip_head(embedding, clock=clock), embedding.frame
         calibration = self.manifest.calibration
         found = find_labels(
@@ -224,29 +254,19 @@ class Engine:
             calibration=calibration,
             threshold=options.presence_threshold,
         )
-        if options.refine and len(found.present):
-            with clock.step("prompts"):
-                asked = label_prompts(
-                    found,
-                    frame=frame,
-                    options=options,
-                    calibration=calibration,
-                    mask_side=self._mask_side(frame),
-                )
-            decoded = self.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
-            weight = calibration.map_weight
-            drafts = refined(*decoded, asked=asked, frame=frame, map_weight=weight)
-        else:
-            drafts = head_only(found, frame=frame)
-        with clock.step("postprocess"):
-            result = compose(
-                drafts,
-                found=found,
-                labels=labels,
+        if not (options.refine and len(found.present)):
+            return found, head_only(found, frame=frame)
+        with clock.step("prompts"):
+            asked = label_prompts(
+                found,
                 frame=frame,
-                mask_threshold=options.mask_threshold,
+                options=options,
+                calibration=calibration,
+                mask_side=self.mask_side(frame),
             )
-        return replace(result, speed=clock.ms, picture=embedding.picture)
+        decoded = self.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
+        weight = calibration.map_weight
+        return found, refined(*decoded, asked=asked, frame=frame, map_weight=weight)
 
     def decode(
         self, embedding: ImageEmbedding, *, prompts: Prompts, tokens: slice, clock: Stopwatch
@@ -309,6 +329,6 @@ class Engine:
         if last is not None and last[0] is gone:
             self._last_head = None
 
-    def _mask_side(self, frame: Frame) -> int:
+    def mask_side(self, frame: Frame) -> int:
         """4g, the side of mask prompts and of low-resolution masks."""
         return 4 * frame.resolution // self.manifest.image.patch_size

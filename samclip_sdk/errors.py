@@ -15,7 +15,8 @@
 
     SamClipWarning (a UserWarning)
     ├── TextTruncatedWarning       a text longer than the context, cut as CLIP does
-    └── UnverifiedArtifactWarning  an artifact whose parity was never measured on its target
+    ├── UnverifiedArtifactWarning  an artifact whose parity was never measured on its target
+    └── VideoCutShortWarning       a video that ends before the last frame that it says it has
 
 Every message is one line that a person can act on. A `ValueError` outside this tree is a fault of
 the calling code, such as a result built from arrays whose shapes disagree.
@@ -82,6 +83,10 @@ class TextTruncatedWarning(SamClipWarning):
 
 class UnverifiedArtifactWarning(SamClipWarning):
     """An artifact is used here that was never checked on a device like this one."""
+
+
+class VideoCutShortWarning(SamClipWarning):
+    """A video ends before the last frame that its header tells of; what came before is good."""
 
 
 def one_line(text: object, *, limit: int = 300) -> str:

@@ -8,7 +8,7 @@ of prompts at a time, so that the logits of one batch are alive and, of what was
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from samclip_sdk.errors import PromptError
 from samclip_sdk.found_objects import FoundObject
 from samclip_sdk.image import Frame
 from samclip_sdk.mask_pooling import pool_over_mask, score_labels
-from samclip_sdk.mask_selection import PackedMask, distinct_boxes, in_image, pack_mask
+from samclip_sdk.mask_selection import distinct_boxes, in_image, pack_mask
+from samclip_sdk.packed_masks import PackedMask
 from samclip_sdk.prompts import Prompts, assemble_prompts
 from samclip_sdk.text_options import check_integer, finite_number
+from samclip_sdk.tiles import Window, is_cut
 
 Array = NDArray[np.float32]
 
@@ -93,12 +95,16 @@ class GoodMask:
     Attributes:
         mask: in the image; it is not empty.
         predicted_iou: above the threshold.
+        stability_score: 0..1; see `pack_mask`.
         embedding: float32 [E], pooled over it, unit length; None if no one asks for its name.
+        from_tile: whether a tile of the image shows it.
     """
 
     mask: PackedMask
     predicted_iou: float
+    stability_score: float
     embedding: Array | None
+    from_tile: bool = False
 
 
 def grid_prompts(*, points_per_side: int, frame: Frame, mask_side: int) -> Prompts:
@@ -147,20 +153,43 @@ def good_masks(
     predicted = iou_predictions.reshape(-1)
     found = []
     for place in np.flatnonzero(predicted > (options.pred_iou_thresh or -np.inf)).tolist():
-        packed = pack_mask(
+        packed, stability = pack_mask(
             logits[place],
             frame=frame,
             mask_threshold=mask_threshold,
             stability_offset=options.stability_score_offset,
         )
-        if packed.empty or packed.stability_score < options.stability_score_thresh:
+        if packed.empty or stability < options.stability_score_thresh:
             continue
         embedding = None
         if patch_embeddings is not None:
             small = in_image(logits[place], frame=frame, mask_threshold=mask_threshold)
             embedding = pool_over_mask(patch_embeddings, mask=small)
-        found.append(GoodMask(packed, float(predicted[place]), embedding))
+        found.append(GoodMask(packed, float(predicted[place]), stability, embedding))
     return found
+
+
+def clear_in_tile(
+    found: Sequence[GoodMask], *, view: Window, size: tuple[int, int]
+) -> list[GoodMask]:
+    """The masks of a tile that it does not cut, in the whole image.
+
+    What is cut, another tile or the whole image shows: segment-anything's crops do likewise.
+
+    Args:
+        found: in the tile.
+        view: where the tile lies in the image.
+        size: height and width of the image.
+    """
+    moved = [
+        replace(each, mask=each.mask.moved(top=view.rows.start, left=view.columns.start))
+        for each in found
+    ]
+    return [
+        replace(each, from_tile=True)
+        for each in moved
+        if not is_cut(each.mask, view=view, size=size)
+    ]
 
 
 def distinct_things(
@@ -170,7 +199,7 @@ def distinct_things(
     calibration: Calibration,
     box_nms_thresh: float,
 ) -> list[FoundObject]:
-    """Keeps one of the masks that show the same, and names it.
+    """Keeps one of the masks that show the same, a tile's if there is one, and names it.
 
     Args:
         found: of all prompts, in their order.
@@ -183,25 +212,28 @@ def distinct_things(
     """
     if not found:
         return []
+    order = sorted(
+        range(len(found)), key=lambda i: (not found[i].from_tile, -found[i].predicted_iou)
+    )
+    ranks = np.empty(len(found), dtype=np.float32)
+    ranks[order] = np.arange(len(found), 0, -1)
     kept = distinct_boxes(
         # segment-anything's boxes end at the last pixel, not behind it, and so does its IoU.
         np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32),
-        scores=np.array([each.predicted_iou for each in found], dtype=np.float32),
+        scores=ranks,
         iou_threshold=box_nms_thresh,
     )
-    return [_named(found[place], texts=texts, calibration=calibration) for place in kept.tolist()]
+    best = sorted((found[place] for place in kept.tolist()), key=lambda each: -each.predicted_iou)
+    return [_named(each, texts=texts, calibration=calibration) for each in best]
 
 
 def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) -> FoundObject:
     score = found.predicted_iou
+    thing = FoundObject(
+        found.mask, score=score, predicted_iou=score, stability_score=found.stability_score
+    )
     if texts is None or found.embedding is None:
-        return FoundObject(found.mask, score=score, predicted_iou=score)
+        return thing
     fits = score_labels(found.embedding, texts=texts, calibration=calibration)
     best = int(fits.argmax())
-    return FoundObject(
-        found.mask,
-        score=score,
-        predicted_iou=score,
-        label_index=best,
-        label_score=float(fits[best]),
-    )
+    return replace(thing, label_index=best, label_score=float(fits[best]))

@@ -29,6 +29,13 @@ _FORMATS = (
 )  # fmt: skip
 """Pillow's names. Its JPEG reads MPO too; HEIF is there once pillow-heif is registered."""
 
+PICTURE_ENDINGS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
+    ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".qoi",
+})  # fmt: skip
+"""What names of pictures end in, whether this machine can read them or not."""
+
 MAX_PIXELS = 1 << 30
 """Of a picture; a single mask of it takes a gigabyte."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.found_objects import FoundObject
+from samclip_sdk.found_objects import FoundObject, Sighting
 from samclip_sdk.image import Frame
 from samclip_sdk.label_parts import Parts, covered_cells, find_parts, sigmoid
 from samclip_sdk.mask_pooling import pool_over_mask, score_labels
@@ -217,7 +217,7 @@ def distinct_objects(
     frame: Frame,
     calibration: Calibration,
     mask_threshold: float,
-) -> list[FoundObject]:
+) -> list[Sighting]:
     """Scores the masks of a label's candidates, and keeps one of each object.
 
     Args:
@@ -238,15 +238,16 @@ def distinct_objects(
     for logits, mask, predicted in zip(low_res, small, predicted_ious.tolist(), strict=True):
         pooled = pool_over_mask(patch_embeddings, mask=mask)
         (fits,) = score_labels(pooled, texts=text_embedding[None], calibration=calibration).tolist()
-        packed = pack_mask(
+        packed, stability = pack_mask(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
-        score = fits * min(max(predicted, 0.0), 1.0) * packed.stability_score
-        found.append(FoundObject(packed, score, predicted, label_index, fits))
-    kept = [place for place, each in enumerate(found) if not each.mask.empty]
+        score = fits * min(max(predicted, 0.0), 1.0) * stability
+        shown = FoundObject(packed, score, predicted, stability, label_index, fits)
+        found.append(Sighting(shown, logits, pooled))
+    kept = [place for place, each in enumerate(found) if not each.found.mask.empty]
     distinct = distinct_masks(
         small[kept],
-        scores=np.array([found[place].score for place in kept], dtype=np.float32),
+        scores=np.array([found[place].found.score for place in kept], dtype=np.float32),
         iou_threshold=SAME_IOU,
         contained_share=CONTAINED_SHARE,
     )

@@ -6,60 +6,24 @@ model frame; a mask in the image is alive alone, and then kept in bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.image import Frame
 from samclip_sdk.label_parts import covered_cells
+from samclip_sdk.packed_masks import PackedMask
 from samclip_sdk.upscale import upscale_above
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class PackedMask:
-    """A mask in the image, a bit a pixel and no more of it than its box.
-
-    Attributes:
-        rows: of the image that its box has.
-        columns: likewise.
-        bits: uint8, row by row; none for an empty mask.
-        stability_score: 0..1; see `pack_mask`.
-    """
-
-    rows: slice
-    columns: slice
-    bits: NDArray[np.uint8]
-    stability_score: float
-
-    @property
-    def empty(self) -> bool:
-        """Whether no pixel is in the mask."""
-        return not self.bits.size
-
-    @property
-    def box(self) -> Array:
-        """The tight box: float32 [4], XYXY, far edges exclusive, zeros for an empty mask."""
-        edges = (self.columns.start, self.rows.start, self.columns.stop, self.rows.stop)
-        return np.array(edges, dtype=np.float32)
-
-    def draw(self, canvas: NDArray[np.bool_]) -> None:
-        """Writes the mask into an empty one, bool [H,W]."""
-        if self.empty:
-            return
-        part = canvas[self.rows, self.columns]
-        part[:] = np.unpackbits(self.bits, count=part.size).reshape(part.shape).view(bool)
-
-
 def pack_mask(
     low_res: Array, *, frame: Frame, mask_threshold: float, stability_offset: float
-) -> PackedMask:
+) -> tuple[PackedMask, float]:
     """Upscales a mask's logits to the image, thresholds them, and tells how stable the mask is.
 
-    The stability score is segment-anything's: the IoU of the masks at `mask_threshold` plus and
-    minus `stability_offset`, 0 where both are empty.
+    Its stability score, 0..1, is segment-anything's: the IoU of the masks at `mask_threshold` plus
+    and minus `stability_offset`, 0 where both are empty.
 
     Args:
         low_res: logits [4g,4g] in the model frame.
@@ -72,18 +36,7 @@ def pack_mask(
     union = np.count_nonzero(logits > np.float32(low))
     stability = np.count_nonzero(logits > np.float32(high)) / union if union else 0.0
     inside = logits > np.float32(mask_threshold)
-    row_hits = np.flatnonzero(inside.any(axis=1))
-    column_hits = np.flatnonzero(inside.any(axis=0))
-    if not len(row_hits):
-        return PackedMask(slice(0, 0), slice(0, 0), np.zeros(0, np.uint8), stability)
-    own_rows = slice(int(row_hits[0]), int(row_hits[-1]) + 1)
-    own_columns = slice(int(column_hits[0]), int(column_hits[-1]) + 1)
-    return PackedMask(
-        rows=slice(rows.start + own_rows.start, rows.start + own_rows.stop),
-        columns=slice(columns.start + own_columns.start, columns.start + own_columns.stop),
-        bits=np.packbits(inside[own_rows, own_columns]),
-        stability_score=stability,
-    )
+    return PackedMask.pack(inside, top=rows.start, left=columns.start), stability
 
 
 def in_image(low_res: Array, *, frame: Frame, mask_threshold: float) -> NDArray[np.bool_]:

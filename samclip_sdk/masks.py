@@ -72,7 +72,19 @@ def mask_to_rle(mask: NDArray[np.bool_]) -> dict[str, list[int] | str]:
     flat = np.asarray(mask, dtype=bool).ravel(order="F")
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     start = [0, 0] if flat.size and flat[0] else [0]
-    values = np.diff(np.concatenate([start, edges, [flat.size]])).astype(np.int64)
+    runs = np.diff(np.concatenate([start, edges, [flat.size]]))
+    height, width = mask.shape
+    return runs_to_rle(runs, size=(height, width))
+
+
+def runs_to_rle(runs: NDArray[np.integer], *, size: tuple[int, int]) -> dict[str, list[int] | str]:
+    """Encodes the lengths of runs, zeros first, as `mask_to_rle` does.
+
+    Args:
+        runs: integer [n].
+        size: height and width of the image.
+    """
+    values = runs.astype(np.int64)
     values[3:] -= values[1:-2].copy()
     digits = []
     more = np.ones(len(values), dtype=bool)
@@ -84,7 +96,7 @@ def mask_to_rle(mask: NDArray[np.bool_]) -> dict[str, list[int] | str]:
         digits.append(np.where(more, digit + 48 + np.where(last, 0, 0x20), 0))
         more &= ~last
     text = np.stack(digits, axis=1).ravel()
-    return {"size": [*mask.shape], "counts": text[text > 0].astype(np.uint8).tobytes().decode()}
+    return {"size": [*size], "counts": text[text > 0].astype(np.uint8).tobytes().decode()}
 
 
 def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:

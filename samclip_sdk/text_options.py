@@ -14,6 +14,9 @@ from samclip_sdk.errors import PromptError, one_line
 MAX_INSTANCES = 50
 """How many objects of a picture are told, if the caller does not say."""
 
+POINTS_PER_CLASS = 3
+"""How many points the mask decoder is given for a label, if the caller does not say."""
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -51,7 +54,7 @@ class Options:
         *,
         threshold: float | None,
         mask_threshold: float | None,
-        points_per_class: int,
+        points_per_class: int | None,
         refine: bool,
     ) -> Options:
         """Fills what the caller left open (None) with the model's calibrated thresholds."""
@@ -60,12 +63,14 @@ class Options:
         return cls(
             presence_threshold=own.presence_threshold if threshold is None else threshold,
             mask_threshold=by_default if mask_threshold is None else mask_threshold,
-            points_per_class=points_per_class,
+            points_per_class=POINTS_PER_CLASS if points_per_class is None else points_per_class,
             refine=refine,
         )
 
 
-def instance_limit(instances: bool, *, max_instances: int | None, refine: bool) -> int | None:
+def instance_limit(
+    instances: bool, *, max_instances: int | None, points_per_class: int | None, refine: bool
+) -> int | None:
     """How many objects are wanted at most; None if labels are wanted, and not their objects.
 
     Raises:
@@ -80,6 +85,11 @@ def instance_limit(instances: bool, *, max_instances: int | None, refine: bool) 
         return None
     if not refine:
         raise PromptError("refine is False; with instances=True, the mask decoder draws the masks")
+    if points_per_class is not None:
+        raise PromptError(
+            f"points_per_class is {points_per_class}; with instances=True, each object has a point "
+            "of its own"
+        )
     if max_instances is None:
         return MAX_INSTANCES
     check_integer(max_instances, name="max_instances", least=1)

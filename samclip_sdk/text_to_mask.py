@@ -26,6 +26,7 @@ from samclip_sdk.label_parts import (
     part_corners,
     sigmoid,
 )
+from samclip_sdk.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.prompts import Prompts, text_prompts
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.text_options import Options
@@ -320,14 +321,15 @@ def compose(
         mask_threshold: the logit a pixel must exceed.
     """
     size = (frame.height_px, frame.width_px)
-    masks = np.zeros((len(found.present), *size), dtype=bool)
+    masks = []
     class_map = np.full(size, BACKGROUND, dtype=np.int16)
     best = np.full(size, mask_threshold, dtype=np.float32)
     scores = np.zeros(len(labels), dtype=np.float32)
     points = [np.zeros((0, 2), dtype=np.float32)] * len(labels)
     for place, index in enumerate(found.present.tolist()):
         part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
-        np.greater(logits, np.float32(mask_threshold), out=masks[place][part])
+        inside = logits > np.float32(mask_threshold)
+        masks.append(PackedMask.pack(inside, top=part[0].start, left=part[1].start))
         class_map[part][logits > best[part]] = index
         np.maximum(best[part], logits, out=best[part])
         scores[index], points[index] = drafts.scores[place], drafts.points[place]
@@ -338,6 +340,6 @@ def compose(
         score_maps=found.score_maps,
         points=points,
         present_index=found.present,
-        present_masks=masks,
+        present_masks=PackedMasks(size, tuple(masks)),
         class_map=class_map,
     )

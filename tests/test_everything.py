@@ -67,7 +67,7 @@ def test_which_masks_are_good() -> None:
             mask_threshold=0,
             options=options,
         )
-        return [round(each.predicted_iou + each.mask.stability_score, 3) for each in found]
+        return [round(each.predicted_iou + each.stability_score, 3) for each in found]
 
     sharp, unsure, faint = good()
     assert good(pred_iou_thresh=0.5) == [sharp, faint]

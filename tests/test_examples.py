@@ -127,7 +127,10 @@ def test_embeddings_search(run, tmp_path: Path) -> None:
 def test_demo(run, tmp_path: Path) -> None:
     out = run("demo", "--output", "shown")
     written = {path.name for path in (tmp_path / "shown").iterdir()}
-    assert written == {f"{Path(name).stem}.png" for name in PICTURES} | {"contact_sheet.png"}
+    overlays = {
+        f"{Path(name).stem}_{kind}.png" for name in PICTURES for kind in ("masks", "objects")
+    }
+    assert written == overlays | {"contact_sheet.png", "failures.png"}
     for name in PICTURES:
         assert Path(name).stem in out
     total = sum(len(row["present"]) for row in LABELS.values())

@@ -26,7 +26,7 @@ from samclip_sdk.instances import (
     find_peaks,
 )
 from samclip_sdk.label_parts import find_parts
-from samclip_sdk.mask_selection import PackedMask
+from samclip_sdk.packed_masks import EMPTY
 from samclip_sdk.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
 
@@ -223,8 +223,9 @@ def test_the_mask_that_is_sure_and_fits_the_component() -> None:
 
 
 def test_the_best_objects_of_all_labels() -> None:
-    empty = PackedMask(slice(0, 0), slice(0, 0), np.zeros(0, np.uint8), 0)
-    found = [FoundObject(empty, score, 1, index) for score, index in ((0.5, 2), (0.9, 1), (0.5, 0))]
+    found = [
+        FoundObject(EMPTY, score, 1, 1, index) for score, index in ((0.5, 2), (0.9, 1), (0.5, 0))
+    ]
     best = best_objects(found, at_most=2)
     assert [(each.score, each.label_index) for each in best] == [(0.9, 1), (0.5, 0)]
 
@@ -369,8 +370,9 @@ def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(found) == 5
-    assert found.masks.all()
+    assert np.asarray(found.masks).all()
     assert peak < found.masks.nbytes + 60e6
+    assert found.masks.nbytes == 5 * 1500 * 2000 / 8
 
 
 @pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])

@@ -40,10 +40,14 @@ PUBLIC = [
     "TextMask",
     "TextMasks",
     "TextTruncatedWarning",
+    "TrackedInstance",
+    "TrackedInstances",
     "UnverifiedArtifactWarning",
     "VerificationError",
+    "VideoCutShortWarning",
+    "VideoSource",
 ]
-ALIASES = {"ImageSource"}
+ALIASES = {"ImageSource", "VideoSource"}
 SIGNATURES = {
     "load": (
         "(runtime='auto', *, model='samclip-mobile', precision=None, device=None, "
@@ -58,12 +62,17 @@ SIGNATURES = {
         "multimask_output=True, mask_threshold=None)"
     ),
     "segment_text": (
-        "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=3, "
-        "refine=True, instances=False, max_instances=None)"
+        "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
+        "refine=True, instances=False, max_instances=None, tiles=None, tile_overlap=None)"
     ),
     "segment_everything": (
         "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=None, "
-        "stability_score_thresh=None, stability_score_offset=1.0, box_nms_thresh=0.7)"
+        "stability_score_thresh=None, stability_score_offset=1.0, box_nms_thresh=0.7, "
+        "tiles=None, tile_overlap=None)"
+    ),
+    "stream": (
+        "(self, source, labels, *, threshold=None, mask_threshold=None, max_instances=50, "
+        "encode_every=1)"
     ),
     "embed_text": "(self, texts)",
     "embed_image": "(self, image)",
@@ -98,7 +107,7 @@ def test_what_a_method_takes_or_returns_is_public() -> None:
         method = getattr(samclip_sdk.SamClip, name)
         for annotation in inspect.get_annotations(method).values():
             found |= set(re.findall(r"\b(?!None\b)[A-Z]\w+", _unfolded(str(annotation))))
-    elsewhere = {"Sequence", "Iterator", "Iterable", "PathLike", "ArrayLike", "Array"}
+    elsewhere = {"Sequence", "Iterator", "Generator", "Iterable", "PathLike", "ArrayLike", "Array"}
     elsewhere |= {"OnProgress", "BaseException", "TracebackType"}
     assert found - elsewhere <= set(known)
     assert {"ImageSource", "ImageEmbedding", "TextMasks", "Instances"} <= found

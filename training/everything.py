@@ -81,9 +81,10 @@ def propose(model: SamClip, image: np.ndarray, objects: np.ndarray) -> Proposals
         stability_score_thresh=0,
         box_nms_thresh=1,
     )
-    areas, shows = found.areas, np.zeros((len(found), len(objects)), bool)
+    masks, areas = np.asarray(found.masks), found.areas
+    shows = np.zeros((len(found), len(objects)), bool)
     for place, each in enumerate(objects):
-        common = found.masks[:, each].sum(axis=1)
+        common = masks[:, each].sum(axis=1)
         shows[:, place] = common >= _SAME_IOU * (areas + each.sum() - common)
     return Proposals(found.boxes, found.predicted_ious, found.stability_scores, shows)
 

@@ -87,13 +87,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
                 _check_shards(settings.pictures)
             if isinstance(settings.scenes, Sa1b):
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
-            _check_photographs(settings.pictures)
-            _check_photographs(settings.scenes)
+            _check_photographs(settings.pictures, settings.scenes)
         case RefinementConfig():
             check_trained(runs / settings.starts_from)
             read_calibration(runs / settings.starts_from)
-            _check_photographs(settings.photographs)
-            _check_photographs(settings.scenes)
+            _check_photographs(settings.photographs, settings.scenes)
         case EmbeddingsConfig():
             _check_clip(settings.teachers, runs=runs)
             _check_sources(settings.pictures)
@@ -161,15 +159,15 @@ def _check_shards(pictures: Shards) -> None:
         _check_folder(pictures.zero_shot, setting="pictures.zero_shot")
 
 
-def _check_photographs(source: object) -> None:
-    """Looks for the sets of photographs that a source of pictures or scenes is of, if it is."""
-    if isinstance(source, MixedPictures | MixedScenes):
-        for part in source.parts:
-            _check_photographs(part.of)
-    elif isinstance(source, Photographs):
-        find_sets(source)
-        if source.held_out is not None:
-            read_labels(source.held_out)
+def _check_photographs(*sources: object) -> None:
+    """Looks for the sets of photographs that sources of pictures or scenes are of, if they are."""
+    for source in sources:
+        if isinstance(source, MixedPictures | MixedScenes):
+            _check_photographs(*(part.of for part in source.parts))
+        elif isinstance(source, Photographs):
+            find_sets(source)
+            if source.held_out is not None:
+                read_labels(source.held_out)
 
 
 def _check_captioned(pictures: CaptionedPictures) -> None:

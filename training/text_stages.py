@@ -173,11 +173,7 @@ def train_text_encoder(
     learned = TaughtTexts.of(corpus.phrases.learned, tokenizer, sentences=corpus.learned)
     held_out = TaughtTexts.of(corpus.phrases.held_out, tokenizer, sentences=corpus.held_out)
     encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
-    pieces = read_pieces(run / TOKENIZER_NAME)
-    if settings.starts_from is None:
-        _start(encoder, teacher, layers=settings.layers, pieces=pieces, learned=learned)
-    else:
-        _go_on(encoder, settings.starts_from, pieces=pieces)
+    _give_weights(encoder, settings, run, teacher=teacher, learned=learned)
     task = TextEncoderTask(
         encoder,
         teacher,
@@ -202,6 +198,22 @@ def train_text_encoder(
                 },
             )
     return encoder
+
+
+def _give_weights(
+    encoder: BertTextEncoder,
+    settings: TextEncoderTrainingConfig,
+    run: Path,
+    *,
+    teacher: TextTeacher,
+    learned: TaughtTexts,
+) -> None:
+    """What the text encoder of `run`, whose tokenizer is there, begins with."""
+    pieces = read_pieces(run / TOKENIZER_NAME)
+    if settings.starts_from is None:
+        _start(encoder, teacher, layers=settings.layers, pieces=pieces, learned=learned)
+    else:
+        _go_on(encoder, settings.starts_from, pieces=pieces)
 
 
 def _start(

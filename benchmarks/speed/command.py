@@ -16,9 +16,10 @@ from benchmarks.report import join_tables
 from benchmarks.speed.compare import render_comparison
 from benchmarks.speed.device import describe_device, describe_state
 from benchmarks.speed.measure import measure_subjects
-from benchmarks.speed.record import Settings, Speed
-from benchmarks.speed.report import render, render_subjects
-from benchmarks.speed.subject import SAM_CLIP_TORCH, check_spec
+from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default
+from benchmarks.speed.record import Device, Settings, Speed
+from benchmarks.speed.report import render_default, render_subjects, render_vit_b
+from benchmarks.speed.subject import check_spec
 
 FOLDER = Path("runs/speed")
 
@@ -29,15 +30,15 @@ Subjects = Annotated[
         "commas, such as samclip,model=my-bundle,precision=int8,threads=2; may be given again"
     ),
 ]
-Everything = Annotated[
-    bool, typer.Option("--all", help="all published subjects, not only those of the bars")
+VitB = Annotated[
+    bool, typer.Option("--vit-b", help="measure a ViT-B at 1024 px, beside SAM and CLIP, instead")
 ]
 
 
 def speed(
     subject: Subjects = None,
-    everything: Everything = False,
-    folder: Annotated[Path, typer.Option(help="of ViT-B, or it is exported there")] = FOLDER,
+    vit_b: VitB = False,
+    folder: Annotated[Path, typer.Option(help="of ViT-B; it is exported there once")] = FOLDER,
     rounds: Annotated[int, typer.Option(help="each opens every subject afresh", min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
@@ -49,40 +50,40 @@ def speed(
 ) -> None:
     """Times the SDK and its peers on this device, in rounds, each in a process of its own.
 
-    Without a subject it takes those of docs/benchmarks/speed.md: ViT-B at 1024 px and samclip-tiny
-    beside their peers. The machine should be idle.
+    Without a subject it takes those of docs/benchmarks/speed.md, the default model beside YOLOE,
+    CLIPSeg and MobileSAM, and with --vit-b those of docs/benchmarks/speed_vit_b.md. The machine
+    should be idle.
     """
-    with measurement("speed", output=output, write=write) as measured:
+    name = "speed_vit_b" if vit_b else "speed"
+    with measurement(name, output=output, write=write) as measured:
         specs = tuple(subject or ())
-        _check(specs, everything=everything, write=write)
+        _check(specs, vit_b=vit_b, write=write)
         settings = Settings(
             rounds=rounds,
             seconds=seconds,
             at_least=at_least,
             at_most=max(at_least, at_most),
-            baseline=baseline or (None if specs else SAM_CLIP_TORCH),
+            baseline=baseline or (None if specs else SAM_CLIP_TORCH if vit_b else DEFAULT_ONNX),
         )
         with Console(stderr=True).status("starting") as status:
-            say, device = status.update, describe_device()
-            measure = partial(measure_subjects, settings=settings, limit_s=limit, on_progress=say)
+            say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
+            measure = partial(
+                measure_subjects, settings=settings, limit_s=limit, on_progress=say, on_failure=tell
+            )
             before = describe_state()
             if specs:
-                subjects, failures = measure(specs)
-                found: dict[str, Any] = {"subjects": subjects, "failures": failures}
+                found = dict(zip(("subjects", "failures"), measure(specs), strict=True))
+            elif vit_b:
+                found = _measure_vit_b(folder, device, measure=measure, say=say, tell=tell)
             else:
-                # Only here: it exports, and so needs torch, which other measurements do without.
-                from benchmarks.speed.published import measure_published
-
-                cores = device.usable_cores or device.cores
-                found = measure_published(
-                    folder, measure=measure, everything=everything, cores=cores, say=say
-                )
+                found = measure_default(measure, say=say, tell=tell)
         if settings.baseline is None and found["subjects"]:
             settings = settings.model_copy(update={"baseline": found["subjects"][0].key})
         after = describe_state()
         record = Speed(
             **measured.run(), **found, device=device, before=before, after=after, settings=settings
         )
+        render = render_vit_b if vit_b else render_default
         tables = render_subjects(record) if specs else join_tables(render(record))
         measured.finish(record, tables)
         if not record.subjects:
@@ -98,13 +99,20 @@ def compare(
         typer.echo(render_comparison(read_record(Speed, first), read_record(Speed, second)))
 
 
-def _check(specs: Sequence[str], *, everything: bool, write: bool) -> None:
+def _measure_vit_b(folder: Path, device: Device, **options: Any) -> dict[str, Any]:
+    # Only here: it exports, and so needs torch, which other measurements do without.
+    from benchmarks.speed.vit_b import measure_vit_b
+
+    return measure_vit_b(folder, cores=device.usable_cores or device.cores, **options)
+
+
+def _check(specs: Sequence[str], *, vit_b: bool, write: bool) -> None:
     """Refuses before any work what could not be measured, or would lose published figures."""
     for spec in specs:
         check_spec(spec)
     if twice := sorted({spec for spec in specs if specs.count(spec) > 1}):
         raise ValueError(f"the subject {twice[0]!r} is there twice")
-    if specs and everything:
-        raise ValueError("--subject and --all each say what to measure: give one")
-    if write and not everything:
-        raise ValueError("--write needs --all: the page shows every published subject")
+    if specs and vit_b:
+        raise ValueError("--subject and --vit-b each say what to measure: give one")
+    if specs and write:
+        raise ValueError("--write publishes a page with all its subjects: leave --subject out")

@@ -45,10 +45,12 @@ def measure_subjects(
     settings: Settings,
     limit_s: float,
     on_progress: Callable[[str], None] = lambda doing: None,
+    on_failure: Callable[[str], None] = lambda what: None,
 ) -> tuple[tuple[SubjectRow, ...], tuple[Failure, ...]]:
     """Measures subjects, as `make_subject` takes them, in the order of each round.
 
-    One that does not answer in `limit_s` seconds has failed.
+    One that does not answer in `limit_s` seconds has failed. `on_failure` is told in a line of what
+    a subject failed at, once its round is over.
 
     Returns:
         A row for each subject that could be opened, and what subjects failed at. What failed once
@@ -61,6 +63,7 @@ def measure_subjects(
             if "open" in found.failures:
                 continue
             on_progress(f"round {number + 1} of {settings.rounds}: {publishable(spec)}")
+            known = set(found.failures)
             with WorkerProcess(limit_s=limit_s) as worker:
                 gpu_before = gpu_memory_bytes()
                 try:
@@ -70,9 +73,12 @@ def measure_subjects(
                         raise SubjectError(f"{other} has its key, {opened['key']}")
                 except SubjectError as error:
                     found.failures["open"] = str(error)
-                    continue
-                found.opened.append(opened)
-                _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
+                else:
+                    found.opened.append(opened)
+                    _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
+            for at, why in found.failures.items():
+                if at not in known:
+                    on_failure(f"{publishable(spec)}, {at}: failed, {why}")
     failures: list[Failure] = []
     for spec, found in collected.items():
         name = found.opened[0]["key"] if found.opened else publishable(spec)

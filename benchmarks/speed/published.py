@@ -1,7 +1,7 @@
-"""The published measurement: its subjects, and what it tells beside their times.
+"""What is published: the subjects of both measurements, and that of the default model.
 
-It takes a ViT-B of random weights at 1024 px, since weights change no time, and times nothing that
-does not pass `samclip verify`.
+The default model is measured beside small peers, from the bundle in the package. `vit_b` measures a
+ViT-B beside SAM and CLIP. Nothing is timed that does not pass `samclip verify`.
 """
 
 from __future__ import annotations
@@ -11,158 +11,155 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.speed import record, subject
-from benchmarks.speed.machine import count_graphs, measure_peaks, share_of_machine
-from export.bundle_writer import write_bundle
-from export.options import ExportOptions
-from export.source import find_source
-from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.errors import RuntimeMissingError
+from benchmarks.record import publishable
+from benchmarks.speed import record
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.openvino import computes_bf16
-from samclip_sdk.verify.verify import verify_bundle
+from samclip_sdk.verify.verify import VerificationReport, verify_bundle
+
+DEFAULT_ONNX = f"{DEFAULT_MODEL}-onnx-fp32"
+YOLOE = "yoloe-11s-seg-k10"
+CLIPSEG = "clipseg-rd64"
+MOBILE_SAM = "mobile-sam"
+SMALL_PEERS = ("yoloe", "clipseg", "mobile-sam")
+
+VIT_B = "samclip-vit-b"
+"""The folder of the ViT-B bundle: its name is that of its subjects."""
+
+BEST_RUN = ("openvino", "int8")
+"""The path on a CPU that the bars of ViT-B call the best."""
+
+RESOLUTIONS = (224, 336, 448, 672, 1024)
+
+ONNX_FP32 = f"{VIT_B}-onnx-fp32"
+BEST = f"{VIT_B}-{'-'.join(BEST_RUN)}"
+TEXT_150 = f"{BEST}-k150"
+SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
+SAM_CLIP_ONNX = "sam-onnx+clip-onnx-vit-l-14-k10"
+LARGE_PEERS = (
+    "sam-onnx-l",
+    "sam+openclip-l",
+    "sam+openclip-l,precision=bf16",
+    "sam-onnx-l,arena=false",
+    "sam+openclip,proposals=50",
+)
 
 _MASK_IOU = ("box_mask_iou", "text_mask_iou")
 _STARTUP_RUNS = 10
-_LOAD = """
+_PICTURE = Path(__file__).parents[2] / "examples/images/dog.jpg"
+_FIRST_ANSWER = """
+import sys
 from samclip_sdk import SamClip
-SamClip.load("onnx")
+model = SamClip.load("onnx", text_cache=False)
+model.segment_text(sys.argv[1], ["dog", "cat", "boat"])
 from samclip_sdk.timing import peak_rss_bytes
 print(peak_rss_bytes() or "")
 """
 
 Measured = tuple[Sequence[record.SubjectRow], Sequence[record.Failure]]
+Measure = Callable[[Sequence[str]], Measured]
 Say = Callable[[str], None]
 """Told what is being done."""
+Run = tuple[str, str]
+"""A runtime and a precision."""
 
 
-def measure_published(
-    folder: Path,
-    *,
-    measure: Callable[[Sequence[str]], Measured],
-    everything: bool,
-    cores: int,
-    say: Say,
-) -> dict[str, Any]:
-    """The fields of a record that hold what the page shows, or of that what the bars compare."""
-    vit_b = folder / subject.VIT_B
-    prepare_bundle(vit_b, everything=everything, say=say)
-    tiny_iou = verify_sets(vit_b, runs=subject.RUNS if everything else subject.FEW_RUNS, say=say)
-    subjects, failures = measure(subject.main_specs(vit_b, everything=everything))
-    threads = range(1, 1 + cores)
-    series, others = measure(subject.series_specs(vit_b, threads=threads, everything=everything))
-    say("measuring the machine's peaks")
-    machine, manifest = measure_peaks(threads=cores), open_bundle(vit_b).manifest
-    costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
-    say("starting up")
-    return {
-        "subjects": subjects,
-        "failures": (*failures, *others),
-        "series": tuple(
-            record.SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
-            for row in series
-            for each in row.workloads
-        ),
-        "machine": machine,
-        "costs": tuple(costs),
-        "shares": tuple(shares_of_sets(subjects, costs=costs, machine=machine)),
-        "startup": measure_startup(),
-        "tiny_iou": tiny_iou,
-    }
+def find_runs() -> tuple[Run, ...]:
+    """What the SDK is measured on: OpenVINO's floats are in bf16 where this CPU computes in it."""
+    try:
+        floats = "bf16" if computes_bf16() else "fp32"
+    except RuntimeMissingError:
+        floats = "fp32"  # To verify it will fail with the reason.
+    return (("onnx", "fp32"), ("onnx", "int8"), ("openvino", floats), ("openvino", "int8"))
 
 
-def prepare_bundle(folder: Path, *, everything: bool, say: Say) -> None:
-    """Exports ViT-B with random weights, of everything at all `RESOLUTIONS`.
+def sdk_spec(model: str | Path, run: Run) -> str:
+    """The SDK as a subject."""
+    runtime, precision = run
+    return f"samclip,model={model},runtime={runtime},precision={precision}"
 
-    Not if the folder has it already.
-    """
-    if (folder / MANIFEST_NAME).is_file():
-        graphs = open_bundle(folder).manifest.graphs
-        if not everything or all(f"image_encoder@{each}" in graphs for each in subject.RESOLUTIONS):
-            return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    resolutions = subject.RESOLUTIONS if everything else ()
-    write_bundle(
-        find_source("random:vit_b"),
-        folder,
-        options=ExportOptions(onnx=("fp32", "int8"), resolutions=resolutions),
-        on_progress=lambda doing, done, total: say(f"exporting ViT-B: {doing}, {done} of {total}"),
+
+def default_specs(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The default model and its peers."""
+    return (*(sdk_spec(DEFAULT_MODEL, run) for run in runs), *SMALL_PEERS)
+
+
+def vit_b_specs(vit_b: Path, runs: Sequence[Run]) -> tuple[str, ...]:
+    """The subjects of ViT-B's table. Those that the bars compare are near one another."""
+    return (
+        *(f"{sdk_spec(vit_b, BEST_RUN)},labels={count}" for count in (30, 150)),
+        *(sdk_spec(vit_b, run) for run in reversed(runs)),
+        *LARGE_PEERS,
+        *reversed(SMALL_PEERS),
     )
 
 
-def verify_sets(vit_b: Path, *, runs: Sequence[tuple[str, str]], say: Say) -> dict[str, float]:
-    """Verifies and signs off every set that is measured, if it runs here.
+def series_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> Iterator[str]:
+    """The subjects of ViT-B's smaller tables.
+
+    They are the image encoder at each resolution, and at the largest with each number of threads,
+    and box prompts from one to many.
+    """
+    for run in runs:
+        for count in threads:
+            sizes = RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:]
+            resolutions = "+".join(map(str, sizes))
+            encoder = f"skill=encoder,threads={count},resolutions={resolutions}"
+            yield f"{sdk_spec(vit_b, run)},{encoder}"
+    yield f"{sdk_spec(vit_b, BEST_RUN)},skill=boxes"
+
+
+def measure_default(measure: Measure, *, say: Say, tell: Say) -> dict[str, Any]:
+    """The fields of the default model's record that are its own; `tell` as of `verify_sets`."""
+    reports, unverified = verify_sets(DEFAULT_MODEL, find_runs(), say=say, tell=tell)
+    say("starting up")
+    startup = measure_startup()
+    subjects, failures = measure(default_specs(tuple(reports)))
+    return {
+        "subjects": subjects,
+        "failures": (*unverified, *failures),
+        "startup": startup,
+        "mask_iou": {" ".join(run): kept_mask_iou(report) for run, report in reports.items()},
+    }
+
+
+def verify_sets(
+    model: str | Path, runs: Sequence[Run], *, say: Say, tell: Say
+) -> tuple[dict[Run, VerificationReport], list[record.Failure]]:
+    """Verifies and signs off every set that is to be measured.
 
     Returns:
-        By "runtime precision" of those that do, the lower mean IoU of samclip-tiny's masks with
-        eager torch.
-
-    Raises:
-        VerificationError: one fails.
+        The report of each that computes here what it should; and what the others fail at, which
+        `tell` is told at once, in a line.
     """
-    iou = {}
-    for model in (vit_b, subject.TINY):
-        for runtime, precision in runs:
-            say(f"verifying {Path(model).name} on {runtime} in {precision}")
-            try:
-                report = verify_bundle(model, runtime=runtime, precision=precision)
-            except RuntimeMissingError:
-                continue  # The subject will fail with the reason, and the page tells it.
+    reports, failures = {}, []
+    for runtime, precision in runs:
+        name = f"{Path(model).name}-{runtime}-{precision}"
+        say(f"verifying {name}")
+        try:
+            report = verify_bundle(model, runtime=runtime, precision=precision)
             report.sign_off()
-            if model == subject.TINY:
-                masks = [
-                    1 - each.error
-                    for each in report.checks
-                    if any(name in each.name for name in _MASK_IOU)
-                ]
-                iou[f"{runtime} {precision}"] = min(masks)
-    return iou
+        except (RuntimeMissingError, VerificationError) as error:
+            reason = publishable(str(error))
+            tell(f"{name}, verify: failed, {reason}")
+            failures.append(record.Failure(subject=name, at="verify", reason=reason))
+        else:
+            reports[runtime, precision] = report
+    return reports, failures
 
 
-def shares_of_sets(
-    subjects: Sequence[record.SubjectRow], *, costs: Sequence[record.Cost], machine: record.Machine
-) -> Iterator[record.MachineShare]:
-    """What the graphs that run once in the three-way workload reach of the machine, in each run.
-
-    Subjects that differ in their labels alone run the same graphs: the median of theirs counts.
-    """
-    for runtime, precision in subject.RUNS:
-        key, best = f"{subject.VIT_B}-{runtime}-{precision}", machine.best()
-        steps = [row.steps for row in subjects if row.key.startswith(key)]
-        for cost in costs:
-            spreads = [each[cost.graph].spread for each in steps if cost.graph in each]
-            if cost.graph in ("image_encoder", "clip_head") and spreads and precision in best:
-                yield share_of_machine(
-                    cost,
-                    pool(spreads),
-                    machine=machine,
-                    runtime=runtime,
-                    precision=precision,
-                    attention=float_precision(runtime, precision),
-                )
-
-
-def pool(spreads: Sequence[record.Spread]) -> record.Spread:
-    """The median of medians, between the least and the greatest of all limits."""
-    lows = [each.low_ms for each in spreads if each.low_ms is not None]
-    highs = [each.high_ms for each in spreads if each.high_ms is not None]
-    low, high = min(lows, default=None), max(highs, default=None)
-    return record.Spread(p50_ms=median(each.p50_ms for each in spreads), low_ms=low, high_ms=high)
-
-
-def float_precision(runtime: str, precision: str) -> str:
-    """In what a set computes that is not in int8."""
-    if precision != "int8":
-        return precision
-    return "bf16" if runtime == "openvino" and computes_bf16() else "fp32"
+def kept_mask_iou(report: VerificationReport) -> float:
+    """The lower mean IoU with eager torch, of box masks and of text-to-mask."""
+    checks = [each for each in report.checks if any(name in each.name for name in _MASK_IOU)]
+    return min(1 - each.error for each in checks)
 
 
 def measure_startup() -> record.Startup:
-    """Imports and loads in fresh processes, after one that fills the system's file cache."""
-    command, seconds, peaks = [sys.executable, "-c", _LOAD], [], []
+    """Imports, loads and answers in fresh processes, after one that fills the file cache."""
+    command, seconds, peaks = [sys.executable, "-c", _FIRST_ANSWER, str(_PICTURE)], [], []
     for _ in range(1 + _STARTUP_RUNS):
         start = time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from benchmarks.report import (
@@ -18,20 +18,22 @@ from benchmarks.report import (
     three_digits,
 )
 from benchmarks.speed import record
-from benchmarks.speed.compare import Ratio, bars
-from benchmarks.speed.subject import BEST, ONNX_FP32, SAM_CLIP_ONNX, SAM_CLIP_TORCH, WORKLOADS
+from benchmarks.speed.bars import TO_MASKS, Bar, best_path, default_bars, run_of, vit_b_bars
+from benchmarks.speed.compare import Ratio
+from benchmarks.speed.published import CLIPSEG, DEFAULT_ONNX, MOBILE_SAM, YOLOE
+from benchmarks.speed.subject import WORKLOADS
+from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.timing import Timing
 
-_WORDS = dict(
-    zip(WORKLOADS, ("encode", "classify", "point", "text-to-mask", "all three"), strict=True)
-)
-_COMPARED = {
-    BEST: "one model, OpenVINO in int8",
-    ONNX_FP32: "one model, onnxruntime in fp32",
-    SAM_CLIP_ONNX: "SAM ViT-B and CLIP ViT-L/14, onnxruntime in fp32",
-    SAM_CLIP_TORCH: "SAM ViT-B and CLIP ViT-L/14, torch in fp32",
+_WORDS = {
+    "encode": "encode",
+    "classify": "classify",
+    "point": "point",
+    "text3": "text-to-mask",
+    TO_MASKS: "picture to masks",
+    "three_ways": "all three",
 }
-_MISSING = "This was not measured; `--all` does."
+_NOTHING = "Nothing was measured yet."
 _COSTS: dict[str, Callable[[record.Cost], str]] = {
     "graph of ViT-B": lambda each: each.graph,
     "GFLOP with weights": lambda each: f"{each.weight_flop / 1e9:.2f}",
@@ -52,36 +54,53 @@ _SHARES: dict[str, Callable[[record.MachineShare], str]] = {
 }
 
 
-def render(speed: record.Speed) -> dict[str, str]:
-    """All tables of the page: name -> table, and what of it the page cannot know beforehand."""
-    bar_rows = [bar.row() for bar in bars(speed)]
+def render_default(speed: record.Speed) -> dict[str, str]:
+    """The tables of the default model's page, by name."""
+    chart = "![Medians of every subject](images/speed.png)\n\n"
     found = {
-        "bars": table(("", "bar", "measured", "verdict"), bar_rows, words=4),
-        "subjects": render_subjects(speed),
-        "costs": columns(speed.costs, _COSTS, words=1),
-        "shares": _MISSING if speed.machine is None else _shares(speed.shares, speed.machine),
-        "image_encoder": _series(speed, "image_encoder", what="image encoder, ms", unit=" px"),
-        "boxes": _series(speed, "boxes", what="boxes, ms", unit=""),
-        "tiny": _tiny(speed),
+        "bars": _bars(default_bars(speed)),
+        "subjects": f"{chart}{render_subjects(speed)}" if speed.subjects else _NOTHING,
+        "runs": _runs(speed),
     }
     return {name: text + "\n" for name, text in found.items()}
 
 
+def render_vit_b(speed: record.Speed) -> dict[str, str]:
+    """The tables of ViT-B's page, by name."""
+    found = {
+        "bars": _bars(vit_b_bars(speed)),
+        "subjects": render_subjects(speed),
+        "costs": columns(speed.costs, _COSTS, words=1),
+        "shares": _shares(speed.shares, speed.machine),
+        "image_encoder": _series(speed, "image_encoder", what="image encoder, ms", unit=" px"),
+        "boxes": _series(speed, "boxes", what="boxes, ms", unit=""),
+    }
+    return {name: text + "\n" for name, text in found.items()}
+
+
+def _bars(bars: Iterable[Bar]) -> str:
+    return table(("", "bar", "measured", "verdict"), [bar.row() for bar in bars], words=4)
+
+
 def render_summary(speed: record.Speed) -> str:
-    """The three-way workload of one model beside two, as the README has it."""
-    rows = []
-    best = speed.subject(BEST)
-    base = None if best is None else best.workload("three_ways")
-    for key, name in _COMPARED.items():
+    """The default model beside its peers, as the README has it."""
+    if not speed.subjects:
+        return f"{_NOTHING}\n"
+    best, rows = best_path(speed), []
+    base = None if best is None else best.workload(TO_MASKS)
+    ours = [DEFAULT_ONNX] if best is None else dict.fromkeys((best.key, DEFAULT_ONNX))
+    asked = [(key, TO_MASKS, "") for key in (*ours, YOLOE, CLIPSEG)]
+    for key, workload, what in (*asked, (MOBILE_SAM, "encode", ": its image encoder alone")):
         row = speed.subject(key)
-        whole = None if row is None else row.workload("three_ways")
-        if row is None or whole is None:
-            rows.append([name, "not measured", NONE, NONE, NONE])
+        found = None if row is None else row.workload(workload)
+        if row is None or found is None:
+            rows.append([f"{key}{what}", "not measured", NONE, NONE, NONE])
             continue
         sizes = (megabytes(row.peak_rss_bytes), megabytes(row.artifact_bytes))
-        rows.append([name, f"{whole.warm.p50_ms / 1000:.1f} s", _times(whole, base), *sizes])
+        times = (three_digits(found.warm.p50_ms), _times(found, base))
+        rows.append([f"{row.name}, {row.precision}{what}", *times, *sizes])
     environment = speed.environment
-    heads = ("", "time", "times the first's", "peak memory, MB", "files, MB")
+    heads = ("", "picture to masks, ms", "times the first's", "peak memory, MB", "files, MB")
     return (
         f"{table(heads, rows)}\n\n{describe_hardware(speed.device)}, {environment.date[:10]}. "
         f"Measured by `{environment.command}`.\n"
@@ -109,12 +128,13 @@ def render_subjects(speed: record.Speed) -> str:
 
 
 def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -> str:
+    words = {name: word for name, word in _WORDS.items() if name in _shown(speed)}
     cells: dict[str, Callable[[record.SubjectRow], str]] = {
         "": lambda row: row.key,
         "precision": lambda row: row.precision,
         **{
             f"{word}, ms": partial(_cell, name=name, baseline=baseline)
-            for name, word in _WORDS.items()
+            for name, word in words.items()
         },
         "load, s": lambda row: f"{_load_ms(row) / 1000:.2f}",
         "peak MB": lambda row: megabytes(row.peak_rss_bytes),
@@ -125,6 +145,11 @@ def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -
         if speed.subject(failure.subject) is None:
             rows.append([failure.subject, "failed", *[NONE] * (len(cells) - 2)])
     return table(list(cells), rows, words=2)
+
+
+def _shown(speed: record.Speed) -> list[str]:
+    """The workloads that any subject has."""
+    return [name for name in WORKLOADS if any(row.workload(name) for row in speed.subjects)]
 
 
 def _load_ms(row: record.SubjectRow) -> float:
@@ -179,7 +204,9 @@ def describe_hardware(device: record.Device) -> str:
     return ", ".join(filter(None, [device.cpu, cores, *told]))
 
 
-def _shares(shares: Sequence[record.MachineShare], machine: record.Machine) -> str:
+def _shares(shares: Sequence[record.MachineShare], machine: record.Machine | None) -> str:
+    if machine is None:
+        return _NOTHING
     peaks = ", ".join(
         f"{each.gflops:.0f} GFLOP/s in {each.precision} ({each.engine}, {each.size} x {each.size})"
         for each in machine.best().values()
@@ -198,7 +225,7 @@ def _series(speed: record.Speed, kind: str, *, what: str, unit: str) -> str:
         workload, _, size = each.workload.partition("@")
         if workload == kind:
             times[each.subject, int(size)] = _point(each.spread)
-    return by_size(what, times, unit=unit) if times else _MISSING
+    return by_size(what, times, unit=unit)
 
 
 def _point(spread: record.Spread) -> str:
@@ -207,16 +234,16 @@ def _point(spread: record.Spread) -> str:
     return three_digits(spread.p50_ms) + limits
 
 
-def _tiny(speed: record.Speed) -> str:
-    ious = {run.replace(" ", "-"): f"{iou:.4f}" for run, iou in speed.tiny_iou.items()}
+def _runs(speed: record.Speed) -> str:
+    """The default model on each runtime and in each precision: its speed, and what it keeps."""
     rows = []
-    for each in speed.series:
-        if each.workload == "label":
-            key = each.subject.removesuffix("-label")
-            iou = next((text for run, text in ious.items() if key.endswith(run)), NONE)
-            rows.append([key, _point(each.spread), f"{1000 / each.spread.p50_ms:.1f}", iou])
-    heads = ("", "text-to-mask of one label, ms", "images/s", "mean mask IoU with torch")
-    return table(heads, rows)
+    for row in speed.subjects:
+        found = row.workload(TO_MASKS)
+        if row.key.startswith(f"{DEFAULT_MODEL}-") and found is not None:
+            iou = speed.mask_iou.get(run_of(row))
+            kept = NONE if iou is None else f"{iou:.4f}"
+            rows.append([row.key, _point(found.spread), f"{found.images_per_s:.1f}", kept])
+    return table(("", "picture to masks, ms", "pictures/s", "mean mask IoU with torch"), rows)
 
 
 def draw_chart(speed: record.Speed) -> bytes:
@@ -225,7 +252,7 @@ def draw_chart(speed: record.Speed) -> bytes:
     Raises:
         ValueError: no subject was measured.
     """
-    shown = [name for name in WORKLOADS if any(row.workload(name) for row in speed.subjects)]
+    shown = _shown(speed)
     if not shown:
         raise ValueError("there is nothing to draw: no subject was measured")
     subjects = speed.subjects[::-1]

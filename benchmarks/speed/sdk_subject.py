@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
+from samclip_sdk.client import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from samclip_sdk.bench.bench import OpenedModel
+    from samclip_sdk.bench.timed_tasks import Workloads
     from samclip_sdk.session import Session
 
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
 
-_SKILLS = ("", "boxes", "label", "encoder")
+_SKILLS = ("", "boxes", "encoder")
 _ALWAYS = ("samclip-sdk", "numpy", "pillow")
 
 
@@ -32,8 +34,7 @@ class SdkSubject:
         threads: that the runtime may use; 0 leaves it to the runtime.
         labels: how many text-to-mask is asked for, from 3 to 150; 3 are present.
         skill: "boxes" measures `PROMPTS` box prompts on an encoded picture instead, one mask each;
-            "label" text-to-mask of one label that is present, from a picture in memory; "encoder"
-            the image encoder alone, at each of `resolutions`, such as "448+1024".
+            "encoder" the image encoder alone, at each of `resolutions`, such as "448+1024".
         resolutions: of the skill "encoder", in pixels; the bundle must have graphs for them.
         unverified: measure artifacts for which `samclip verify` has not passed on this device.
 
@@ -41,7 +42,7 @@ class SdkSubject:
         ValueError: an unknown skill.
     """
 
-    model: str = "tests/bundles/samclip-tiny"
+    model: str = DEFAULT_MODEL
     runtime: str = "onnx"
     precision: str | None = None
     threads: int = 0
@@ -92,7 +93,8 @@ class SdkSubject:
                 label_count=self.labels,
                 text_encoder=opened.has_text_encoder,
             )
-            workloads, steps = dict(tasks.by_name()), partial(steps_ms, tasks)
+            workloads = {**tasks.by_name(), "picture_to_masks": partial(_picture_to_masks, tasks)}
+            steps = partial(steps_ms, tasks)
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
             packages=(*_ALWAYS, *PACKAGES_OF[source.runtime]),
@@ -119,8 +121,6 @@ class SdkSubject:
 
     def _skill(self, opened: OpenedModel) -> dict[str, Workload]:
         samclip, picture = opened.samclip, noise_picture()
-        if self.skill == "label":
-            return {"label": lambda: samclip.segment_text(picture, ["dog"], threshold=0.0)}
         if self.skill == "encoder":
             sizes, encode = str(self.resolutions).split("+"), _encoder(opened)
             return {f"image_encoder@{size}": partial(encode, int(size)) for size in sizes}
@@ -131,6 +131,11 @@ class SdkSubject:
             return samclip.segment(image, boxes=boxes, multimask_output=False)
 
         return {f"boxes@{count}": partial(ask, count) for count in PROMPTS}
+
+
+def _picture_to_masks(tasks: Workloads) -> object:
+    tasks.encode()
+    return tasks.text3()
 
 
 def _encoder(opened: OpenedModel) -> Callable[[int], object]:

@@ -34,7 +34,8 @@ class Annotator:
         labels: of the categories, in their order.
         threshold: as in `SamClip.segment_text`, the others too.
         mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points the mask decoder is given for a label, at most.
+        points_per_class: how many points the mask decoder is given for a label, at most; 3 by
+            default.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
         instances: an annotation for each object of a label, or one for each label.
         max_instances: with `instances`, how many objects of a picture are told, the best ones; 50
@@ -59,7 +60,7 @@ class Annotator:
         *,
         threshold: float | None = None,
         mask_threshold: float | None = None,
-        points_per_class: int = 3,
+        points_per_class: int | None = None,
         refine: bool = True,
         instances: bool = True,
         max_instances: int | None = None,
@@ -85,9 +86,14 @@ class Annotator:
             label_digests=model.label_digests(names),
             threshold=options.presence_threshold,
             mask_threshold=options.mask_threshold,
-            points_per_class=points_per_class,
+            points_per_class=options.points_per_class,
             refine=refine,
-            max_instances=instance_limit(instances, max_instances=max_instances, refine=refine),
+            max_instances=instance_limit(
+                instances,
+                max_instances=max_instances,
+                refine=refine,
+                points_per_class=points_per_class,
+            ),
             polygons=polygons,
         )
 
@@ -129,13 +135,15 @@ class Annotator:
         annotations = [
             {
                 "category_id": place + 1,
-                **coco_annotation(each.mask, polygons=settings.polygons),
+                **coco_annotation(mask, size=found.size, polygons=settings.polygons),
                 "score": each.score,
                 "label_score": each.label_score,
                 "predicted_iou": each.predicted_iou,
                 "stability_score": each.stability_score,
             }
-            for each, place in zip(found, found.label_index.tolist(), strict=True)
+            for each, mask, place in zip(
+                found, found.masks.packed, found.label_index.tolist(), strict=True
+            )
         ]
         height, width = found.size
         return {"width": width, "height": height, "annotations": annotations}
@@ -150,16 +158,16 @@ class Annotator:
             points_per_class=settings.points_per_class,
             refine=settings.refine,
         )
-        height, width = result.class_map.shape
+        height, width = result.size
         annotations = [
             {
                 "category_id": int(index) + 1,
-                **coco_annotation(mask, polygons=settings.polygons),
+                **coco_annotation(mask, size=result.size, polygons=settings.polygons),
                 "score": float(result.scores[index]),
                 "presence": float(result.presence[index]),
             }
-            for index, mask in zip(result.present_index, result.present_masks, strict=True)
-            if mask.any()
+            for index, mask in zip(result.present_index, result.present_masks.packed, strict=True)
+            if not mask.empty
         ]
         return {"width": width, "height": height, "annotations": annotations}
 

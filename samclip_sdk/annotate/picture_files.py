@@ -11,14 +11,7 @@ from pathlib import Path
 
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import ImageError, StorageError
-from samclip_sdk.image import open_image
-
-PICTURE_ENDINGS = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
-    ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm",
-    ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".qoi",
-})  # fmt: skip
-"""What names of pictures end in, whether this machine can read them or not."""
+from samclip_sdk.image import PICTURE_ENDINGS, open_image
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def annotate(
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
         names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        check_instances(instances, max_instances=max_instances, refine=asked.refine)
+        check_instances(instances, max_instances=max_instances, asked=asked)
         check_ending(output, endings=(".json",))
         check_output(output, overwrite=overwrite)
         if not folder.is_dir():

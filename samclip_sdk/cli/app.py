@@ -20,9 +20,10 @@ from samclip_sdk.cli.picture import classify, embed, everything, segment, text
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
+from samclip_sdk.cli.video import video
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (classify, segment, text, everything, embed, learn, annotate):
+for command in (classify, segment, text, everything, embed, learn, annotate, video):
     app.command()(command)
 for command in (info, verify, bench, tune):
     app.command()(command)

@@ -13,8 +13,10 @@ import typer
 from samclip_sdk.atomic_file import check_target
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
-from samclip_sdk.errors import ImageError, TextError, one_line
+from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+from samclip_sdk.text_options import MAX_INSTANCES
+from samclip_sdk.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
 
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
@@ -33,6 +35,9 @@ TextCache = Annotated[
 ]
 MaxInstances = Annotated[
     int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
+]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
 ]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
@@ -112,14 +117,70 @@ class ModelOptions:
 class TextOptions:
     """How labels become masks; see `SamClip.segment_text`."""
 
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
-    ] = None
+    threshold: Threshold = None
     mask_threshold: MaskThreshold = None
-    points_per_class: Annotated[int, typer.Option(min=1, help="points for a part of a label")] = 3
+    points_per_class: Annotated[
+        int | None, typer.Option(min=1, help="points for a part of a label; by default 3")
+    ] = None
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
+
+
+@dataclass(frozen=True)
+class TileOptions:
+    """How a large picture is cut; see `SamClip.segment_text`."""
+
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWSxCOLUMNS|SIDE",
+            help="look into tiles too, such as 2x3, or by their longest side in pixels",
+        ),
+    ] = None
+    tile_overlap: Annotated[
+        float | None,
+        typer.Option(
+            min=LEAST_OVERLAP,
+            max=MOST_OVERLAP,
+            help=f"with --tiles: the share of one that neighbours share; by default {TILE_OVERLAP}",
+        ),
+    ] = None
+
+    def read(self) -> tuple[int, int] | int | None:
+        """The tiles as `segment_text` takes them, checked as far as they can be without a picture.
+
+        Raises:
+            WrongUsageError: they are neither rows and columns nor a side, or cannot be.
+        """
+        parts = [] if self.tiles is None else self.tiles.lower().split("x")
+        if len(parts) > 2 or not all(each.isascii() and each.isdecimal() for each in parts):
+            raise WrongUsageError(
+                f"--tiles {self.tiles!r} is neither rows and columns, such as 2x3, nor a side"
+            )
+        numbers = [int(each) for each in parts]
+        tiles = (
+            None if not numbers else numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+        )
+        try:
+            Tiling.asked(tiles, overlap=self.tile_overlap)
+        except PromptError as error:
+            raise WrongUsageError(f"--tiles: {error}") from error
+        return tiles
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How objects are found in frames and followed; see `SamClip.stream`."""
+
+    threshold: Threshold = None
+    mask_threshold: MaskThreshold = None
+    max_instances: Annotated[int, typer.Option(min=1, help="objects of a frame at most")] = (
+        MAX_INSTANCES
+    )
+    encode_every: Annotated[
+        int, typer.Option(min=1, help="look at every nth frame; masks are moved in between")
+    ] = 1
 
 
 @dataclass(frozen=True)
@@ -216,7 +277,7 @@ def known_labels(samclip: SamClip, labels: Sequence[str], vocabulary: Path | Non
     return labels or packed
 
 
-def check_instances(instances: bool, *, max_instances: int | None, refine: bool) -> None:
+def check_instances(instances: bool, *, max_instances: int | None, asked: TextOptions) -> None:
     """Refuses options that make no sense together.
 
     Raises:
@@ -224,7 +285,12 @@ def check_instances(instances: bool, *, max_instances: int | None, refine: bool)
     """
     if max_instances is not None and not instances:
         raise WrongUsageError("--max-instances needs --instances")
-    if instances and not refine:
+    if instances and asked.points_per_class is not None:
+        raise WrongUsageError(
+            "--points-per-class and --instances: each object has a point of its own; leave one "
+            "out, or give annotate --no-instances"
+        )
+    if instances and not asked.refine:
         raise WrongUsageError(
             "--no-refine and --instances: the mask decoder draws the objects; leave one out, or "
             "give annotate --no-instances"

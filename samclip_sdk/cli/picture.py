@@ -23,6 +23,7 @@ from samclip_sdk.cli.options import (
     RunOptions,
     TextCache,
     TextOptions,
+    TileOptions,
     Vocabulary,
     check_instances,
     check_output,
@@ -33,6 +34,7 @@ from samclip_sdk.cli.options import (
     read_numbers,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
+from samclip_sdk.client import SamClip
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import Result
 from samclip_sdk.results.text_masks import TextMasks
@@ -132,6 +134,7 @@ def text(
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: TextOptions,
+    cut: TileOptions,
     instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
     max_instances: MaxInstances = None,
     output: Outputs = None,
@@ -142,29 +145,18 @@ def text(
     """Find each label in the picture, and its mask if it is there; or its objects."""
     with working("segmenting") as display:
         names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        check_instances(instances, max_instances=max_instances, refine=asked.refine)
+        check_instances(instances, max_instances=max_instances, asked=asked)
+        cut.read()
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             asked_for = known_labels(samclip, names, vocabulary)
-            result: TextMasks | Instances
-            if instances:
-                result = samclip.segment_text(
-                    image,
-                    asked_for,
-                    threshold=asked.threshold,
-                    mask_threshold=asked.mask_threshold,
-                    instances=True,
-                    max_instances=max_instances,
+            result = (
+                _find_objects(
+                    samclip, image, asked_for, asked=asked, cut=cut, max_instances=max_instances
                 )
-            else:
-                result = samclip.segment_text(
-                    image,
-                    asked_for,
-                    threshold=asked.threshold,
-                    mask_threshold=asked.mask_threshold,
-                    points_per_class=asked.points_per_class,
-                    refine=asked.refine,
-                )
+                if instances
+                else _find_labels(samclip, image, asked_for, asked=asked, cut=cut)
+            )
         _save(result, output)
     if isinstance(result, Instances):
         _print_objects(result, as_json=as_json)
@@ -184,6 +176,7 @@ def everything(
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     asked: GridOptions,
+    cut: TileOptions,
     output: Outputs = None,
     opened: ModelOptions,
     run: RunOptions,
@@ -193,6 +186,7 @@ def everything(
     with working("segmenting") as display:
         some = labels or labels_file
         names = read_labels(labels, labels_file) if some else []
+        tiles = cut.read()
         _check(image, output)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             result = samclip.segment_everything(
@@ -203,6 +197,8 @@ def everything(
                 stability_score_thresh=asked.stability_score_thresh,
                 stability_score_offset=asked.stability_score_offset,
                 box_nms_thresh=asked.box_nms_thresh,
+                tiles=tiles,
+                tile_overlap=cut.tile_overlap,
             )
         _save(result, output)
     _print_objects(result, as_json=as_json)
@@ -247,6 +243,47 @@ def embed(
         for name, embedding in zip(names, embeddings, strict=True)
     ]
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
+
+
+def _find_objects(
+    samclip: SamClip,
+    image: Path,
+    labels: Sequence[str],
+    *,
+    asked: TextOptions,
+    cut: TileOptions,
+    max_instances: int | None,
+) -> Instances:
+    return samclip.segment_text(
+        image,
+        labels,
+        threshold=asked.threshold,
+        mask_threshold=asked.mask_threshold,
+        instances=True,
+        max_instances=max_instances,
+        tiles=cut.read(),
+        tile_overlap=cut.tile_overlap,
+    )
+
+
+def _find_labels(
+    samclip: SamClip,
+    image: Path,
+    labels: Sequence[str],
+    *,
+    asked: TextOptions,
+    cut: TileOptions,
+) -> TextMasks:
+    return samclip.segment_text(
+        image,
+        labels,
+        threshold=asked.threshold,
+        mask_threshold=asked.mask_threshold,
+        points_per_class=asked.points_per_class,
+        refine=asked.refine,
+        tiles=cut.read(),
+        tile_overlap=cut.tile_overlap,
+    )
 
 
 def _check(image: Path, outputs: Sequence[Path] | None) -> None:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from samclip_sdk.packed_masks import PackedMasks
+
 Self = TypeVar("Self", bound="Frozen")
 
 
@@ -72,6 +74,28 @@ def freeze_array(
     frozen.flags.writeable = False
     object.__setattr__(owner, name, frozen)
     return value.shape
+
+
+def freeze_masks(
+    owner: object, name: str, *, shape: tuple[int | None, int | None, int | None]
+) -> None:
+    """Makes a field of a frozen dataclass packed masks, once their number and size are right.
+
+    Args:
+        owner: the dataclass, in its `__post_init__`.
+        name: of the field, which holds packed masks or an array bool [N,H,W].
+        shape: None for any size.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, PackedMasks):
+        fits = all(want in (None, have) for want, have in zip(shape, value.shape, strict=True))
+        if fits:
+            return
+    freeze_array(owner, name, dtype="bool", shape=shape)
+    object.__setattr__(owner, name, PackedMasks.of(getattr(owner, name)))
 
 
 def _fields(owner: Frozen) -> dict[str, Any]:

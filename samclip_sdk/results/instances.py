@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.image import Picture
-from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.packed_masks import PackedMasks
+from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.items import Instance
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -37,7 +38,8 @@ class Instances(MaskResult[Instance]):
         scores: float32 [N], descending. Of `segment_text` 0..1, the product of the three below; of
             `segment_everything` the predicted IoU.
         boxes: float32 [N,4], XYXY in pixels of the upright image, tight, far edges exclusive.
-        masks: bool [N,H,W], in the upright image; none is empty.
+        masks: N masks bool [H,W], in the upright image, none of them empty; each is an array once
+            it is asked for, and `np.asarray(masks)` is all of them, bool [N,H,W].
         label_index: int32 [N], the place of each label among those asked; -1 without a label.
         label_scores: float32 [N], 0..1, how well the label fits what is inside the mask; 0 without
             a label.
@@ -50,7 +52,7 @@ class Instances(MaskResult[Instance]):
     labels: Sequence[str]
     scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
-    masks: NDArray[np.bool_]
+    masks: PackedMasks
     label_index: NDArray[np.int32]
     label_scores: NDArray[np.float32]
     predicted_ious: NDArray[np.float32]
@@ -61,7 +63,7 @@ class Instances(MaskResult[Instance]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
         count = len(self.labels)
-        freeze_array(self, "masks", dtype="bool", shape=(count, None, None))
+        freeze_masks(self, "masks", shape=(count, None, None))
         freeze_array(self, "boxes", dtype="float32", shape=(count, 4))
         freeze_array(self, "label_index", dtype="int32", shape=(count,))
         for name in ("scores", "label_scores", "predicted_ious", "stability_scores"):
@@ -82,8 +84,7 @@ class Instances(MaskResult[Instance]):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image and of every mask, in pixels."""
-        height, width = self.masks.shape[1:]
-        return height, width
+        return self.masks.size
 
     @property
     def xyxy(self) -> NDArray[np.float32]:
@@ -93,7 +94,7 @@ class Instances(MaskResult[Instance]):
     @property
     def areas(self) -> NDArray[np.int64]:
         """How many pixels each mask has, int64 [N]."""
-        return np.array([np.count_nonzero(mask) for mask in self.masks], dtype=np.int64)
+        return np.array([each.area for each in self.masks.packed], dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """One annotation (COCO) for each object, with its label and scores."""
@@ -101,14 +102,14 @@ class Instances(MaskResult[Instance]):
             "size": list(self.size),
             "annotations": [
                 {
-                    "label": item.label,
-                    "score": item.score,
-                    "label_score": item.label_score,
-                    "predicted_iou": item.predicted_iou,
-                    "stability_score": item.stability_score,
-                    **coco_annotation(item.mask),
+                    "label": label,
+                    "score": float(self.scores[place]),
+                    "label_score": float(self.label_scores[place]),
+                    "predicted_iou": float(self.predicted_ious[place]),
+                    "stability_score": float(self.stability_scores[place]),
+                    **coco_annotation(self.masks.packed[place], size=self.size),
                 }
-                for item in self
+                for place, label in enumerate(self.labels)
             ],
             "speed": dict(self.speed),
         }
@@ -117,7 +118,7 @@ class Instances(MaskResult[Instance]):
         """As supervision's `Detections`; `class_id` is the place among the labels asked."""
         result: supervision.Detections = import_supervision().Detections(
             xyxy=self.boxes,
-            mask=self.masks,
+            mask=np.asarray(self.masks),
             confidence=self.scores,
             class_id=self.label_index,
             data={"class_name": np.array(self.labels, dtype=np.str_)},

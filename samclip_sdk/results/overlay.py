@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.packed_masks import PackedMask, PackedMasks
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
     (255, 77, 77), (51, 145, 255), (255, 200, 33), (56, 193, 114), (186, 104, 240),
@@ -27,7 +27,7 @@ _MAX_CAPTION = 40
 def draw_overlay(
     image: NDArray[np.uint8],
     *,
-    masks: Iterable[NDArray[np.bool_]],
+    masks: PackedMasks | Iterable[NDArray[np.bool_]],
     captions: Sequence[str] | None = None,
     colours: Sequence[int] | None = None,
 ) -> NDArray[np.uint8]:
@@ -48,15 +48,13 @@ def draw_overlay(
     canvas = image.copy()
     line = max(1, round(max(image.shape[:2]) / 450))
     tags = []
-    planes = list(masks)
-    areas = [int(mask.sum()) for mask in planes]
-    for index in sorted(range(len(planes)), key=lambda index: -areas[index]):
-        if not areas[index]:
-            continue
+    planes = masks.packed if isinstance(masks, PackedMasks) else [*map(PackedMask.pack, masks)]
+    for index in sorted(range(len(planes)), key=lambda index: -planes[index].area):
         mask = planes[index]
+        if mask.empty:
+            continue
         colour = COLOURS[(index if colours is None else colours[index]) % len(COLOURS)]
-        x0, y0, x1, y1 = mask_to_box(mask).astype(int).tolist()
-        region, inside = canvas[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+        region, inside, (x0, y0) = canvas[mask.rows, mask.columns], mask.part(), mask.start
         tint = region[inside] * (1 - _FILL) + np.array(colour, dtype=np.float32) * _FILL
         region[inside] = np.rint(tint).astype(np.uint8)
         contours, _ = cv2.findContours(

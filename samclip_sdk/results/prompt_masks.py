@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.image import Picture
+from samclip_sdk.packed_masks import PackedMasks
 from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.items import Mask
 from samclip_sdk.results.overlay import draw_overlay
@@ -77,11 +78,16 @@ class Masks(MaskResult[Mask]):
 
     def to_dict(self) -> dict[str, Any]:
         """One annotation for each mask: prompt_index, score, bbox, area, segmentation (RLE)."""
-        rows = zip(self.masks, self.scores.tolist(), self.prompt_index.tolist(), strict=True)
+        rows = zip(
+            PackedMasks.of(self.masks).packed,
+            self.scores.tolist(),
+            self.prompt_index.tolist(),
+            strict=True,
+        )
         return {
             "size": list(self.masks.shape[1:]),
             "annotations": [
-                {"prompt_index": prompt, "score": score, **coco_annotation(mask)}
+                {"prompt_index": prompt, "score": score, **coco_annotation(mask, size=self.size)}
                 for mask, score, prompt in rows
             ],
             "speed": dict(self.speed),

@@ -17,7 +17,8 @@ from PIL import Image, ImageShow
 from samclip_sdk.atomic_file import atomic_file, check_suffix, check_target
 from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
 from samclip_sdk.image import ImageSource, Picture, load_image
-from samclip_sdk.masks import mask_to_box, mask_to_polygons, mask_to_rle
+from samclip_sdk.masks import mask_to_polygons
+from samclip_sdk.packed_masks import PackedMask
 from samclip_sdk.results.frozen import Frozen
 from samclip_sdk.results.items import MaskItem
 
@@ -168,16 +169,24 @@ class MaskResult(Result[MaskRow]):
             )
 
 
-def coco_annotation(mask: NDArray[np.bool_], *, polygons: bool = False) -> dict[str, Any]:
-    """The bbox (XYWH), area and segmentation of a mask, as COCO names them: RLE, or polygons."""
-    x0, y0, x1, y1 = mask_to_box(mask).tolist()
+def coco_annotation(
+    mask: PackedMask, *, size: tuple[int, int], polygons: bool = False
+) -> dict[str, Any]:
+    """The bbox (XYWH), area and segmentation of a mask in an image, as COCO names them.
+
+    The segmentation is RLE, or polygons.
+    """
+    x0, y0, x1, y1 = mask.box.tolist()
     return {
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": int(mask.sum()),
-        "segmentation": [each.ravel().tolist() for each in mask_to_polygons(mask)]
-        if polygons
-        else mask_to_rle(mask),
+        "area": mask.area,
+        "segmentation": _polygons(mask) if polygons else mask.to_rle(size),
     }
+
+
+def _polygons(mask: PackedMask) -> list[list[float]]:
+    corner = mask.box[:2]
+    return [(each + corner).ravel().tolist() for each in mask_to_polygons(mask.part())]
 
 
 def described(kind: str, *parts: str, speed: Mapping[str, float]) -> str:

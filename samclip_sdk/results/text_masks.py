@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.image import Picture
-from samclip_sdk.masks import mask_to_box
-from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.packed_masks import EMPTY, PackedMasks
+from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.items import TextMask
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -46,7 +46,7 @@ class TextMasks(MaskResult[TextMask]):
         points: K arrays float32 [n,2], the points drawn for it, (x, y) in pixels of the upright
             image; n is 0 for an absent label.
         present_index: int32 [P], ascending: the place among `labels` of each present one.
-        present_masks: bool [P,H,W], in the upright image.
+        present_masks: P masks bool [H,W], in the upright image; see `masks`.
         class_map: int16 [H,W], for each pixel the place of its label, or -1.
         speed: milliseconds by step.
         picture: what the image was read from.
@@ -58,7 +58,7 @@ class TextMasks(MaskResult[TextMask]):
     score_maps: NDArray[np.float32]
     points: Sequence[NDArray[np.float32]]
     present_index: NDArray[np.int32]
-    present_masks: NDArray[np.bool_]
+    present_masks: PackedMasks
     class_map: NDArray[np.int16]
     speed: Mapping[str, float] = field(default_factory=dict)
     picture: Picture | None = field(default=None, kw_only=True)
@@ -72,7 +72,8 @@ class TextMasks(MaskResult[TextMask]):
         freeze_array(self, "score_maps", dtype="float32", shape=(count, None, None))
         size = freeze_array(self, "class_map", dtype="int16", shape=(None, None))
         present = freeze_array(self, "present_index", dtype="int32", shape=(None,))[0]
-        freeze_array(self, "present_masks", dtype="bool", shape=(present, *size))
+        height, width = size
+        freeze_masks(self, "present_masks", shape=(present, height, width))
         if len(self.points) != count or any(each.shape[1:] != (2,) for each in self.points):
             raise ValueError(f"TextMasks.points must be {count} arrays [n, 2]")
         places = [-1, *self.present_index.tolist(), count]
@@ -101,17 +102,20 @@ class TextMasks(MaskResult[TextMask]):
     def xyxy(self) -> NDArray[np.float32]:
         """The tight box of each label's mask, float32 [K,4]; zeros for an empty one."""
         boxes = np.zeros((len(self), 4), dtype=np.float32)
-        for place, mask in zip(self.present_index, self.present_masks, strict=True):
-            boxes[place] = mask_to_box(mask)
+        for place, mask in zip(self.present_index, self.present_masks.packed, strict=True):
+            boxes[place] = mask.box
         return boxes
 
     @property
-    def masks(self) -> tuple[NDArray[np.bool_], ...]:
-        """K masks bool [H,W], read-only; those of absent labels are empty and take no memory."""
-        masks = [np.broadcast_to(np.False_, self.size)] * len(self)
-        for index, mask in zip(self.present_index, self.present_masks, strict=True):
+    def masks(self) -> PackedMasks:
+        """K masks bool [H,W], read-only, those of absent labels empty.
+
+        Each is an array once it is asked for; `np.asarray(masks)` is all of them, bool [K,H,W].
+        """
+        masks = [EMPTY] * len(self)
+        for index, mask in zip(self.present_index, self.present_masks.packed, strict=True):
             masks[index] = mask
-        return tuple(masks)
+        return PackedMasks(self.size, tuple(masks))
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -136,9 +140,9 @@ class TextMasks(MaskResult[TextMask]):
                 "presence": float(self.presence[index]),
                 "score": float(self.scores[index]),
                 "points": self.points[index].tolist(),
-                **coco_annotation(mask),
+                **coco_annotation(mask, size=self.size),
             }
-            for index, mask in zip(self.present_index, self.present_masks, strict=True)
+            for index, mask in zip(self.present_index, self.present_masks.packed, strict=True)
         ]
         return {
             "size": list(self.class_map.shape),
@@ -152,7 +156,7 @@ class TextMasks(MaskResult[TextMask]):
         """As supervision's `Detections` of the present labels; confidence is the presence."""
         result: supervision.Detections = import_supervision().Detections(
             xyxy=self.xyxy[self.present_index],
-            mask=self.present_masks,
+            mask=np.asarray(self.present_masks),
             confidence=self.presence[self.present_index],
             class_id=self.present_index,
             data={"class_name": np.array(self.present)},
@@ -162,11 +166,11 @@ class TextMasks(MaskResult[TextMask]):
     def _item(self, place: int) -> TextMask:
         found = np.searchsorted(self.present_index, place)
         present = found < len(self.present_index) and self.present_index[found] == place
-        mask = self.present_masks[found] if present else np.broadcast_to(np.False_, self.size)
+        packed = self.present_masks.packed[found] if present else EMPTY
         return TextMask(
-            mask=mask,
+            mask=PackedMasks(self.size, (packed,))[0],
             score=float(self.scores[place]),
-            box=mask_to_box(mask),
+            box=packed.box,
             label=self.labels[place],
             presence=float(self.presence[place]),
             present=bool(present),

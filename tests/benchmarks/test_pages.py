@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 
 from benchmarks import pages
 from benchmarks.__main__ import app
-from benchmarks.pages import CARD, CARD_SOURCE, RECORDS, ROOT, render_pages, stale_pages
+from benchmarks.pages import CARD, CARD_SOURCE, RECORDS, ROOT, SPEEDS, render_pages, stale_pages
 from benchmarks.paper.record import Results
 from benchmarks.paper.report import CHARTS as PARTS
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
+from benchmarks.speed.record import Speed
 from samclip_sdk.bundle.open import ASSETS
 from samclip_sdk.client import DEFAULT_MODEL
 from tests.drawings import TINY_BUNDLE
@@ -55,7 +56,7 @@ def test_the_pages_show_what_was_measured() -> None:
 
 PHOTOGRAPHS = read_record(Results, ROOT / RECORDS / "paper_photographs.json")
 CHARTS = (
-    "speed",
+    *(name for name in SPEEDS if read_record(Speed, ROOT / RECORDS / f"{name}.json").subjects),
     *PARTS,
     *(f"photographs_{name}" for name in PARTS if getattr(PHOTOGRAPHS, name) is not None),
 )
@@ -79,19 +80,21 @@ def test_what_was_measured_is_what_is_kept(bundle: Path, record: str, kind: Any)
 def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert run() == (0, "")
     before = (copy / "README.md").read_text(encoding="utf-8")
-    for page in ("README.md", "docs/benchmarks/speed.md"):
+    for page in ("README.md", "docs/benchmarks/speed_vit_b.md"):
         text = (copy / page).read_text(encoding="utf-8")
         (copy / page).write_text(text.replace("| mIoU", "| mIoUs").replace("×", "x"), "utf-8")
     code, said = run()
     assert code == 1
     assert "README.md" in said
-    assert "docs/benchmarks/speed.md" in said
+    assert "docs/benchmarks/speed_vit_b.md" in said
     assert "paper.md" not in said
     code, said = run("--write")
     assert code == 0, said
-    assert {"Written: README.md", "Written: docs/benchmarks/speed.md"} <= set(said.splitlines())
+    assert {"Written: README.md", "Written: docs/benchmarks/speed_vit_b.md"} <= set(
+        said.splitlines()
+    )
     assert (copy / "README.md").read_text(encoding="utf-8") == before
-    assert (copy / RECORDS / "images" / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert (copy / RECORDS / "images" / "speed_vit_b.png").read_bytes().startswith(b"\x89PNG")
     assert run() == (0, "")
 
 

@@ -116,6 +116,16 @@ class TestAnswers:
         assert not answer("text", DOG, "dog", *ONNX, *asked, "--threshold", "1")["annotations"]
         assert "label fits" in table("text", DOG, "dog", *ONNX, "--instances")
 
+    def test_text_in_tiles(self) -> None:
+        """The cats beside the road are too small in the whole picture."""
+        road = str(IMAGES / "roadside.jpg")
+        assert "absent" in table("text", road, "cat", *ONNX)
+        assert "absent" not in table("text", road, "cat", *ONNX, "--tiles", "2x3")
+        asked = ("text", road, "cat", "--instances", *ONNX)
+        assert not answer(*asked)["annotations"]
+        assert answer(*asked, "--tiles", "200", "--tile-overlap", "0.3")["annotations"]
+        assert "as large as the picture of 384 x 384" in fails(*asked, "--tiles", "384")
+
     def test_everything(self, tmp_path: Path) -> None:
         coarse = ("--points-per-side", "3", "--pred-iou-thresh", "0.5", *ONNX)
         coarse = (*coarse, "--stability-score-thresh", "0.3", "--stability-score-offset", "0.5")
@@ -246,6 +256,13 @@ class TestErrors:
             ("text", DOG, "dog", "-o", "masks.gif"),
             ("text", DOG, "dog", "--max-instances", "3"),
             ("text", DOG, "dog", "--instances", "--no-refine"),
+            ("text", DOG, "dog", "--instances", "--points-per-class", "3"),
+            ("text", DOG, "dog", "--tiles", "2x"),
+            ("text", DOG, "dog", "--tiles", "0x2"),
+            ("text", DOG, "dog", "--tiles", "1x1"),
+            ("text", DOG, "dog", "--tiles", "7"),
+            ("text", DOG, "dog", "--tile-overlap", "0.3"),
+            ("everything", DOG, "--tiles", "2x3x4"),
             ("everything", DOG, "-o", "masks.gif"),
             ("everything", DOG, "--labels", "dog", "--labels-file", DOG),
             ("segment", DOG),
@@ -274,6 +291,7 @@ class TestErrors:
             ("text", DOG, "dog", "--threshold", "2"),
             ("text", DOG, "dog", "--instances", "--max-instances", "0"),
             ("everything", DOG, "--points-per-side", "0"),
+            ("text", DOG, "dog", "--tiles", "2x2", "--tile-overlap", "0.7"),
             ("everything", DOG, "--box-nms-thresh", "2"),
             ("bench", "--label-count", "x"),
         ],

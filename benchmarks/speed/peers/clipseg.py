@@ -60,6 +60,7 @@ class ClipSeg:
                 "encode": self._encode,
                 "classify": self._classify,
                 "text3": self._text_to_mask,
+                "picture_to_masks": self._picture_to_masks,
             },
         )
 
@@ -90,6 +91,11 @@ class ClipSeg:
             size = PICTURE_PX[::-1]
             sized = torch.nn.functional.interpolate(logits[:, None], size, mode="bilinear")
         return (sized[:, 0] > 0).numpy()
+
+    def _picture_to_masks(self) -> NDArray[np.bool_]:
+        """Masks [3,H,W] of three labels, of the picture, which is encoded for them."""
+        self._encode()
+        return self._text_to_mask()
 
     def _encoding(self) -> Any:
         if self._encoded is None:

@@ -81,11 +81,11 @@ class YoloE:
             name=f"{self.model}, torch",
             packages=("ultralytics-opencv-headless", "torch"),
             notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced "
-            "past its filters, none suppressed by another; text3 starts from the picture, since "
-            "the encoder is no part of its own; masks in the picture's size (retina_masks); its "
-            "own limit of torch's threads is lifted; no points, no classes of a picture; AGPL",
+            "past its filters, none suppressed by another; the encoder is no part of its own; "
+            "masks in the picture's size (retina_masks); its own limit of torch's threads is "
+            "lifted; no points, no classes of a picture; AGPL",
             artifact_bytes=forced.stored_bytes(model.model),
-            workloads={"text3": text_to_mask},
+            workloads={"picture_to_masks": text_to_mask},
         )
 
 

@@ -6,16 +6,33 @@ from typing import Any
 
 from benchmarks.record import describe_environment
 from benchmarks.speed.measure import summarize
+from benchmarks.speed.published import (
+    BEST,
+    CLIPSEG,
+    DEFAULT_ONNX,
+    MOBILE_SAM,
+    ONNX_FP32,
+    SAM_CLIP_TORCH,
+    TEXT_150,
+    YOLOE,
+)
 from benchmarks.speed.record import (
+    Cost,
     Device,
     Failure,
+    Machine,
+    MachineShare,
+    Peak,
+    SeriesPoint,
     Settings,
     Speed,
     Spread,
+    Startup,
     State,
     SubjectRow,
     WorkloadRow,
 )
+from samclip_sdk.client import DEFAULT_MODEL
 
 DEVICE = Device(
     system="Linux",
@@ -27,6 +44,14 @@ DEVICE = Device(
     told={"governor": "performance"},
 )
 IDLE = State(load_average=(0.1, 0.2, 0.3), told={})
+FASTEST = f"{DEFAULT_MODEL}-openvino-int8"
+ENCODER = Cost(
+    graph="image_encoder",
+    weight_flop=700_000_000_000,
+    attention_flop=240_500_000_000,
+    parameters=90_000_000,
+    activation_bytes=20_000_000,
+)
 
 
 def workload_row(workload: str, *rounds_ms: float) -> WorkloadRow:
@@ -75,3 +100,78 @@ def speed_of(*subjects: SubjectRow, failures: tuple[Failure, ...] = (), **change
 
 def spread(p50_ms: float, low_ms: float | None, high_ms: float | None) -> Spread:
     return Spread(p50_ms=p50_ms, low_ms=low_ms, high_ms=high_ms)
+
+
+def machine(**gflops: float) -> Machine:
+    peaks = tuple(
+        Peak(precision=precision, engine="torch", size=1024, gflops=each)
+        for precision, each in gflops.items()
+    )
+    return Machine(threads=2, peaks=peaks, bandwidth_gbps=20)
+
+
+def point(subject: str, workload: str, ms: Spread) -> SeriesPoint:
+    return SeriesPoint(subject=subject, workload=workload, spread=ms)
+
+
+def vit_b_speed() -> Speed:
+    steps = {"image_encoder": summarize([[2400.0]]), "other": summarize([[500.0]])}
+    return speed_of(
+        subject_row(
+            ONNX_FP32,
+            workload_row("encode", 2500, 2500),
+            workload_row("three_ways", 2900),
+            steps=steps,
+        ),
+        subject_row(
+            BEST,
+            workload_row("encode", 900, 1000, 1100),
+            workload_row("text3", 100, 100),
+            workload_row("three_ways", 1200),
+        ),
+        subject_row(TEXT_150, workload_row("text3", 140, 160)),
+        subject_row(
+            SAM_CLIP_TORCH, workload_row("encode", 10_000), workload_row("three_ways", 24_000)
+        ),
+        machine=machine(int8=900),
+        costs=(ENCODER,),
+        shares=(
+            MachineShare(
+                runtime="openvino",
+                precision="int8",
+                attention="bf16",
+                graph="image_encoder",
+                spread=spread(1000, 950, 1050),
+                gflops=740,
+                of_peak=0.62,
+                of_limit=0.82,
+                bound="compute",
+            ),
+        ),
+        series=(
+            point("vit-t1-encoder", "image_encoder@1024", spread(4800, 4700, 4900)),
+            point("vit-t2-encoder", "image_encoder@448", spread(300, None, None)),
+            point("vit-t2-encoder", "image_encoder@1024", spread(2500, 2400, 2600)),
+            point("vit-boxes", "boxes@150", spread(2000, 1900, 2100)),
+        ),
+    )
+
+
+def default_speed() -> Speed:
+    return speed_of(
+        subject_row(DEFAULT_ONNX, workload_row("picture_to_masks", 60, 70)),
+        subject_row(
+            FASTEST, workload_row("encode", 30, 30), workload_row("picture_to_masks", 40, 50)
+        ),
+        subject_row(YOLOE, workload_row("picture_to_masks", 180, 190)),
+        subject_row(CLIPSEG, workload_row("text3", 10, 10), workload_row("picture_to_masks", 45)),
+        subject_row(MOBILE_SAM, workload_row("encode", 300, 350)),
+        startup=Startup(seconds=(1.1, 1.3, 1.2), peak_rss_bytes=260_000_000),
+        mask_iou={"onnx fp32": 1.0, "openvino int8": 0.98},
+    )
+
+
+def cells(text: str, first: str) -> list[str]:
+    """Those of a table's row, but its first."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.split("|")][2:-1]

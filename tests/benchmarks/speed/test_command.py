@@ -9,7 +9,10 @@ from typer.testing import CliRunner, Result
 
 from benchmarks.__main__ import app
 from benchmarks.record import read_record
-from benchmarks.speed.record import Speed
+from benchmarks.speed import published
+from benchmarks.speed.record import Speed, Startup
+from benchmarks.speed.subject import WORKLOADS
+from samclip_sdk.client import DEFAULT_MODEL
 
 FAKE = "tests.benchmarks.speed.fake_subject:Fake"
 QUICK = ("--rounds", "1", "--seconds", "0", "--at-least", "1")
@@ -36,7 +39,38 @@ def test_measured_shown_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     compared = run("compare", "runs/speed.json", "runs/speed.json")
     assert compared.exit_code == 0, compared.output
-    assert compared.stdout.count("| 1.00×") == 5
+    assert compared.stdout.count("| 1.00×") == len(WORKLOADS)
+
+
+def test_the_default_model_beside_its_peers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = f"{FAKE},skills=picture_to_masks,sleep_ms="
+    specs = (
+        f"{own}2,key={published.DEFAULT_ONNX}",
+        f"{own}1,key={DEFAULT_MODEL}-openvino-int8",
+        f"{own}6,key={published.YOLOE}",
+        "not_installed:Peer",
+    )
+    startup = Startup(seconds=(1.0, 1.2), peak_rss_bytes=200_000_000)
+    monkeypatch.setattr(published, "default_specs", lambda _runs: specs)
+    monkeypatch.setattr(published, "verify_sets", lambda *_arguments, **_options: ({}, []))
+    monkeypatch.setattr(published, "measure_startup", lambda: startup)
+    output = tmp_path / "speed.json"
+    done = run("speed", *QUICK, "--output", output)
+    assert done.exit_code == 0, done.output
+    # A peer whose package is missing is told once, in one line, and the others are measured.
+    missing = [line for line in done.stderr.splitlines() if "not_installed" in line]
+    assert missing == [
+        "not_installed:Peer, open: failed, ModuleNotFoundError: No module named 'not_installed'; "
+        "peers need pip install -e '.[peers]'"
+    ]
+    record = read_record(Speed, output)
+    assert record.settings.baseline == published.DEFAULT_ONNX
+    assert len(record.subjects) == 3
+    assert record.startup == startup
+    assert ", openvino int8 | met |" in done.stdout  # three times as fast as YOLOE, or more
+    assert "| not measured |" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -44,11 +78,10 @@ def test_measured_shown_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (("--subject", "samclop"), "there is no subject 'samclop'"),
         (("--subject", FAKE, "--subject", FAKE), "is there twice"),
-        (("--subject", FAKE, "--all"), "--subject and --all each say what to measure"),
+        (("--subject", FAKE, "--vit-b"), "--subject and --vit-b each say what to measure"),
         (("--subject", FAKE, "--output", "no folder/a.json"), "folder of no folder/a.json"),
-        (("--subject", FAKE, "--write"), "--write needs --all"),
-        (("--write",), "--write needs --all"),
-        (("--all", "--write", "--output", "a.json"), "--output and --write each name a place"),
+        (("--subject", FAKE, "--write"), "leave --subject out"),
+        (("--write", "--output", "a.json"), "--output and --write each name a place"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(

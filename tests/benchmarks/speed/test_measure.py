@@ -18,9 +18,9 @@ from tests.benchmarks.speed.fake_subject import LEAK_BYTES
 FAKE = "tests.benchmarks.speed.fake_subject:Fake"
 
 
-def measure(*specs: str, rounds: int = 1, limit_s: float = 60) -> tuple[Any, Any]:
+def measure(*specs: str, rounds: int = 1, limit_s: float = 60, **more: Any) -> tuple[Any, Any]:
     settings = Settings(rounds=rounds, seconds=0, at_least=3, at_most=3, baseline=None)
-    return measure_subjects(specs, settings=settings, limit_s=limit_s)
+    return measure_subjects(specs, settings=settings, limit_s=limit_s, **more)
 
 
 def measure_one(options: str = "", **settings: Any) -> tuple[SubjectRow, tuple[Failure, ...]]:
@@ -66,7 +66,8 @@ def test_all_three_are_what_the_others_take_in_turn() -> None:
     row, failures = measure_one(",skills=encode+classify+point+text3,adds_up=true", rounds=2)
     assert failures == ()
     *parts, whole = row.workloads
-    assert [each.workload for each in (*parts, whole)] == list(WORKLOADS)
+    names = ["encode", "classify", "point", "text3", "three_ways"]
+    assert [each.workload for each in (*parts, whole)] == names
     assert whole.warm.n == 20
     assert whole.warm.mean_ms == pytest.approx(sum(each.warm.mean_ms for each in parts), abs=0.01)
     assert whole.first_ms == pytest.approx(
@@ -107,7 +108,9 @@ def test_a_leak_is_seen_where_it_happens() -> None:
 
 
 def test_a_failing_skill_is_told_and_the_others_are_measured() -> None:
-    row, failures = measure_one(",fails=point", rounds=2)
+    said: list[str] = []
+    row, failures = measure_one(",fails=point", rounds=2, on_failure=said.append)
+    assert said == [f"{FAKE},fails=point, point: failed, ValueError: no such skill"]
     assert failures == (Failure(subject="fake", at="point", reason="ValueError: no such skill"),)
     assert {each.workload for each in row.workloads} == set(WORKLOADS) - {"point"}
 

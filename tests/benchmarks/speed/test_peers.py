@@ -62,7 +62,7 @@ SMALL_CLIPSEG: dict[str, Any] = {
     },
 }
 FORCED = {"sam": "small", "proposals": 5, "points_per_side": 2}
-FOUR = set(WORKLOADS) - {"three_ways"}
+FOUR = set(WORKLOADS) - {"picture_to_masks", "three_ways"}
 MODULES = {
     "segment_anything",
     "open_clip",
@@ -295,9 +295,10 @@ def test_clipseg_has_text_and_classes() -> None:
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessor
 
     opened = ClipSeg(size_px=64, config=SMALL_CLIPSEG).open()
-    check_contract(opened, skills={"encode", "classify", "text3"})
+    check_contract(opened, skills={"encode", "classify", "text3", "picture_to_masks"})
     masks: Any = opened.workloads["text3"]()
     assert masks.shape == (3, *SIZE)
+    assert np.array_equal(opened.workloads["picture_to_masks"](), masks)
     probabilities: Any = opened.workloads["classify"]()
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 
@@ -328,7 +329,7 @@ import json, torch
 from benchmarks.speed.peers.yoloe import YoloE
 threads = torch.get_num_threads()
 opened = YoloE(model="yoloe-11n-seg", size_px=64, found=7).open()
-masks = [opened.workloads["text3"]() for _ in range(2)][1]
+masks = [opened.workloads["picture_to_masks"]() for _ in range(2)][1]
 shown = [opened.artifact_bytes, opened.notes, list(opened.workloads), masks.shape]
 print(json.dumps([*shown, torch.get_num_threads() == threads]))
 """
@@ -336,7 +337,7 @@ print(json.dumps([*shown, torch.get_num_threads() == threads]))
     assert artifact_bytes > 0
     assert "random weights" in notes
     assert "AGPL" in notes
-    assert skills == ["text3"]
+    assert skills == ["picture_to_masks"]
     assert shape == [7, *SIZE]
     assert threads_kept
 

@@ -16,10 +16,10 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
     assert read_record(Speed, path) == record
     text = path.read_text(encoding="utf-8")
     for fault, said in (
-        ('"schema_version": 3', "schema_version: Input should be 2"),
-        ('"schema_version": 2, "more": 0', "more: Extra inputs are not permitted"),
+        ('"schema_version": 2', "schema_version: Input should be 3"),
+        ('"schema_version": 3, "more": 0', "more: Extra inputs are not permitted"),
     ):
-        path.write_text(text.replace('"schema_version": 2', fault), encoding="utf-8")
+        path.write_text(text.replace('"schema_version": 3', fault), encoding="utf-8")
         with pytest.raises(ValueError, match=rf"a\.json holds no Speed: {said}"):
             read_record(Speed, path)
     path.write_text("{", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What people see: the table, the chart, and two files compared."""
+"""What people see: the tables of both pages, the README's, and the chart."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import io
 import pytest
 from PIL import Image
 
-from benchmarks.speed.compare import Ratio, exact, render_comparison
 from benchmarks.speed.measure import summarize
 from benchmarks.speed.record import Failure, Speed
-from benchmarks.speed.report import draw_chart, render_subjects
+from benchmarks.speed.report import (
+    draw_chart,
+    render_default,
+    render_subjects,
+    render_summary,
+    render_vit_b,
+)
 from tests.benchmarks.speed.example_speed import (
-    DEVICE,
+    cells,
+    default_speed,
     speed_of,
-    spread,
     subject_row,
+    vit_b_speed,
     workload_row,
 )
 
@@ -35,16 +41,13 @@ def speed() -> Speed:
     )
 
 
-def cells(text: str, first: str) -> list[str]:
-    line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
-    return [cell.strip() for cell in line.split("|")][2:-1]
-
-
 def test_the_table(speed: Speed) -> None:
     text = render_subjects(speed)
-    assert cells(text, "ours") == ["fp32", "85", "–", "–", "123", "–", "0.60", "100", "18"]
-    assert cells(text, "peer")[1:5] == ["170, 2.00× (1.89–2.12)", "–", "–", "–"]
-    assert cells(text, "gone") == ["failed", *"––––––––"]
+    # What no subject was measured at has no column.
+    assert "| | precision | encode, ms | text-to-mask, ms | load, s |" in text
+    assert cells(text, "ours") == ["fp32", "85", "123", "0.60", "100", "18"]
+    assert cells(text, "peer")[1:3] == ["170, 2.00× (1.89–2.12)", "–"]
+    assert cells(text, "gone") == ["failed", *"–––––"]
     assert "- gone, open: failed, ModuleNotFoundError: no gone" in text
     assert "- peer, text3: failed, ValueError: not I" in text
     assert text.count("step by step") == 1
@@ -77,57 +80,40 @@ def test_the_chart(speed: Speed) -> None:
         draw_chart(speed_of())
 
 
-def test_a_ratio_takes_the_worst_of_both_spreads() -> None:
-    ratio = Ratio.of(spread(30, 20, 40), spread(10, 8, 10))
-    assert (ratio.middle, ratio.low, ratio.high) == (3, 2, 5)
-    assert ratio.text() == "3.00× (2.00–5.00)"
-    assert Ratio.of(spread(0.123, 0.1, 0.2), spread(10, 10, 10)).text() == "0.0123× (0.0100–0.0200)"
-    assert Ratio.of(exact(7), exact(2)).text() == "3.50×"
-    unknown = Ratio.of(spread(30, None, None), spread(10, 8, 10))
-    assert (unknown.text(), unknown.verdict) == ("3.00×", "its spread is unknown")
+def test_the_page_of_the_default_model() -> None:
+    tables = render_default(default_speed())
+    assert ">= 8× | 7.22× (6.00–8.75), openvino int8 | within the spread |" in tables["bars"]
+    assert tables["subjects"].startswith("![Medians of every subject](images/speed.png)\n\n| |")
+    assert "| picture to masks, ms |" in tables["subjects"]
+    assert "| samclip-mobile-openvino-int8 | 45 (40–50) | 22.2 | 0.9800 |" in tables["runs"]
+    assert "yoloe" not in tables["runs"]
 
 
-@pytest.mark.parametrize(
-    ("after", "row"),
-    [
-        ((40.0, 45.0), ["encode", "85", "42.5", "0.500× (0.444–0.562)", "faster"]),
-        ((82.0, 92.0), ["encode", "85", "87", "1.02× (0.911–1.15)", "within the spread"]),
-        ((180.0, 180.0), ["encode", "85", "180", "2.12× (2.00–2.25)", "slower"]),
-    ],
-)
-def test_comparisons(speed: Speed, after: tuple[float, ...], row: list[str]) -> None:
-    other = speed_of(
-        subject_row("ours", workload_row("encode", *after), workload_row("point", 1, 1))
-    )
-    text = render_comparison(speed, other)
-    assert cells(text, "ours") == row
-    assert "Not alike" not in text
+def test_what_was_not_measured_is_told() -> None:
+    assert render_default(speed_of())["subjects"] == "Nothing was measured yet.\n"
+    assert render_summary(speed_of()) == "Nothing was measured yet.\n"
+    assert render_vit_b(speed_of())["shares"] == "Nothing was measured yet.\n"
 
 
-def test_what_is_not_alike_is_told(speed: Speed) -> None:
-    device = DEVICE.model_copy(update={"cpu": "Another", "told": {}})
-    changed = subject_row(
-        "ours",
-        workload_row("encode", 9, 9),
-        precision="int8",
-        package_versions={"onnxruntime": "1.21"},
-    )
-    text = render_comparison(speed, speed_of(changed, device=device))
-    for what in (
-        "the device's cpu: A CPU and Another",
-        "the device's governor: performance and None",
-        "ours, precision: fp32 and int8",
-        "ours, version of onnxruntime: 1.20 and 1.21",
-    ):
-        assert f"**Not alike**: {what}" in text
+def test_the_page_of_vit_b() -> None:
+    tables = render_vit_b(vit_b_speed())
+    assert "of that of 3 | <= 1.5× | 1.50× (1.40–1.60) | within the spread |" in tables["bars"]
+    assert "| image_encoder | 700.00 | 240.50 | 90.0 | 380 | 110 |" in tables["costs"]
+    share = "| image_encoder | openvino int8 | bf16 | 1000 (950–1050) | 740 | 62% | 82% | compute |"
+    assert share in tables["shares"]
+    assert "| vit-t1-encoder | – | 4800 (4700–4900) |" in tables["image_encoder"]
+    assert "| vit-t2-encoder | 300 | 2500 (2400–2600) |" in tables["image_encoder"]
+    assert "| vit-boxes | 2000 (1900–2100) |" in tables["boxes"]
 
 
-def test_the_only_subjects_are_compared_whatever_their_keys() -> None:
-    one, two = (speed_of(subject_row(key, workload_row("encode", 10, 10))) for key in "ab")
-    assert cells(render_comparison(one, two), "a → b")[3] == "1.00×"
-
-
-def test_files_that_share_nothing_are_refused(speed: Speed) -> None:
-    other = speed_of(subject_row("theirs", workload_row("encode", 9)))
-    with pytest.raises(ValueError, match="share no subject and workload: ours, peer and theirs"):
-        render_comparison(speed, other)
+def test_the_readmes_table() -> None:
+    speed = default_speed()
+    text = render_summary(speed)
+    assert cells(text, "the samclip-mobile-openvino-int8, fp32") == ["45", "–", "100", "18"]
+    assert cells(text, "the samclip-mobile-onnx-fp32, fp32")[:2] == ["65", "1.44× (1.20–1.75)"]
+    mobile_sam = "the mobile-sam, fp32: its image encoder alone"
+    assert cells(text, mobile_sam)[:2] == ["325", "7.22× (6.00–8.75)"]
+    fewer = render_summary(speed_of(*speed.subjects[:1]))
+    assert cells(fewer, "the samclip-mobile-onnx-fp32, fp32")[:2] == ["65", "–"]
+    assert fewer.count("onnx-fp32") == 1
+    assert cells(fewer, "yoloe-11s-seg-k10") == ["not measured", "–", "–", "–"]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks.speed.sdk_subject import PROMPTS, SdkSubject
-from benchmarks.speed.subject import SUBJECTS, check_spec, make_subject
+from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject
 from benchmarks.speed.worker import timed_imports
+from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.client import DEFAULT_MODEL
 
 
 def test_a_spec_gives_name_and_arguments() -> None:
@@ -40,11 +42,11 @@ def test_every_subject_can_be_made(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ("", "samclip-tiny-onnx"),
+        ("", "samclip-mobile-onnx"),
         (",model=some/vit_b,precision=int8,threads=2", "vit_b-onnx-int8-t2"),
-        (",runtime=openvino,labels=150", "samclip-tiny-openvino-k150"),
-        (",precision=fp32,skill=boxes", "samclip-tiny-onnx-fp32-boxes"),
-        (",skill=encoder,threads=2,resolutions=128+256", "samclip-tiny-onnx-t2-encoder"),
+        (",runtime=openvino,labels=150", "samclip-mobile-openvino-k150"),
+        (",precision=fp32,skill=boxes", "samclip-mobile-onnx-fp32-boxes"),
+        (",skill=encoder,threads=2,resolutions=128+256", "samclip-mobile-onnx-t2-encoder"),
     ],
 )
 def test_keys_tell_what_is_not_as_usual(options: str, key: str) -> None:
@@ -54,12 +56,15 @@ def test_keys_tell_what_is_not_as_usual(options: str, key: str) -> None:
 def test_the_sdk_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
     opened = SdkSubject(threads=1, unverified=True).open()
-    assert list(opened.workloads) == ["encode", "classify", "point", "text3", "three_ways"]
+    assert set(opened.workloads) == set(WORKLOADS)
+    masks: Any = opened.workloads["picture_to_masks"]()
+    assert len(masks.present) == 3
     assert opened.steps is not None
     assert opened.precision == "fp32"
     assert {"samclip-sdk", "onnxruntime"} <= set(opened.packages)
     assert "torch" not in opened.packages
-    assert "1024x683 px picture seen at 256 px" in opened.notes
+    resolution = open_bundle(DEFAULT_MODEL).manifest.tasks.segmentation.resolution
+    assert f"1024x683 px picture seen at {resolution} px" in opened.notes
     assert "NOT VERIFIED on this device" in opened.notes
 
 
@@ -67,11 +72,14 @@ def test_the_encoder_runs_at_every_resolution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path)
-    opened = SdkSubject(skill="encoder", resolutions="128+256", threads=1, unverified=True).open()
-    assert list(opened.workloads) == ["image_encoder@128", "image_encoder@256"]
-    for size, grid in ((128, 8), (256, 16), (128, 8)):
+    tasks = open_bundle(DEFAULT_MODEL).manifest.tasks
+    sizes = (tasks.classification.resolution, tasks.segmentation.resolution)
+    resolutions = "+".join(map(str, sizes))
+    opened = SdkSubject(skill="encoder", resolutions=resolutions, threads=1, unverified=True).open()
+    assert list(opened.workloads) == [f"image_encoder@{size}" for size in sizes]
+    for size in (*sizes, sizes[0]):
         found: Any = opened.workloads[f"image_encoder@{size}"]()
-        assert found["image_tokens"].shape[-1] == grid
+        assert found["image_tokens"].shape[-1] == size // 16
 
 
 def test_skills_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,10 +88,7 @@ def test_skills_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert list(boxes.workloads) == [f"boxes@{count}" for count in PROMPTS]
     asked: Any = boxes.workloads["boxes@8"]()
     assert len(asked.masks) == 8
-    label = SdkSubject(skill="label", threads=1, unverified=True).open()
-    found: Any = label.workloads["label"]()
-    assert found.labels == ("dog",)
-    assert label.steps is None
+    assert boxes.steps is None
     with pytest.raises(ValueError, match="skill is 'dance'"):
         SdkSubject(skill="dance")
 

@@ -1,0 +1,170 @@
+"""The bars that the project set itself, beside what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.report import NONE
+from benchmarks.speed import published
+from benchmarks.speed.compare import Ratio, exact
+from benchmarks.speed.record import MachineShare, Speed, Spread, SubjectRow
+from samclip_sdk.client import DEFAULT_MODEL
+
+TO_MASKS = "picture_to_masks"
+
+_FP32 = "image encoder in fp32 on onnxruntime"
+_BEST = "image encoder on the best CPU path"
+_TWO = "SAM and CLIP ViT-L/14 in torch"
+_EXPORTED = "plain ONNX exports of both"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar. It is met, or missed, only if the whole spread meets it, or misses it.
+
+    Attributes:
+        name: what is compared.
+        found: what was measured; None where a subject is missing.
+        unit: of both.
+        at_least: the bar, if more is better.
+        at_most: the bar, if less is better.
+        note: what else is told of it.
+    """
+
+    name: str
+    found: Ratio | None
+    unit: str = "×"
+    at_least: float = 0.0
+    at_most: float = math.inf
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is met."""
+        if self.found is None:
+            return "not measured"
+        low, high = self.found.low, self.found.high
+        if low is None or high is None:
+            return "spread unknown"
+        if self.at_least <= low and high <= self.at_most:
+            return "met"
+        outside = high < self.at_least or low > self.at_most
+        return "**missed**" if outside else "within the spread"
+
+    def row(self) -> list[str]:
+        """The bar as a row of a table."""
+        bar = f">= {self.at_least:g}" if self.at_least else f"<= {round(self.at_most, 3):g}"
+        found = NONE if self.found is None else f"{self.found.text(self.unit)}{self.note}"
+        return [self.name, bar + self.unit, found, self.verdict]
+
+
+def best_path(speed: Speed) -> SubjectRow | None:
+    """The default model on the runtime and in the precision that find masks the fastest."""
+    own = [row for row in speed.subjects if row.key.startswith(f"{DEFAULT_MODEL}-")]
+    times = [(found.warm.p50_ms, row) for row in own if (found := row.workload(TO_MASKS))]
+    return min(times, key=lambda each: each[0])[1] if times else None
+
+
+def run_of(row: SubjectRow) -> str:
+    """The runtime and the precision of a row of the default model."""
+    return row.key.removeprefix(f"{DEFAULT_MODEL}-").replace("-", " ")
+
+
+def default_bars(speed: Speed) -> Iterator[Bar]:
+    """The bars of the default model."""
+    best, iou = best_path(speed), None
+    own, note = _facts(best).get(TO_MASKS), "" if best is None else f", {run_of(best)}"
+    masks = "text-to-mask of three labels, from the picture, on the best CPU path"
+    for peer, key in (("YOLOE-11s-seg", published.YOLOE), ("CLIPSeg", published.CLIPSEG)):
+        theirs = _facts(speed.subject(key)).get(TO_MASKS)
+        yield Bar(f"{masks}, against {peer}", Ratio.of(theirs, own), at_least=1, note=note)
+    encoder = _facts(speed.subject(published.MOBILE_SAM)).get("encode")
+    name = f"{masks}, against MobileSAM's image encoder alone"
+    yield Bar(name, Ratio.of(encoder, own), at_least=8, note=note)
+    if best is not None and (kept := speed.mask_iou.get(run_of(best))) is not None:
+        iou = Ratio(kept, kept, kept)
+    yield Bar("mask IoU with torch on the best CPU path", iou, "", at_least=0.97, note=note)
+    seconds = peak = None
+    if (startup := speed.startup) is not None:
+        limits = min(startup.seconds), max(startup.seconds)
+        seconds = Ratio(median(startup.seconds), *limits)
+        peak = Ratio.of(exact(startup.peak_rss_bytes), exact(1e6))
+    start = "importing, loading and the first answer, in fp32 on onnxruntime"
+    yield Bar(start, seconds, " s", at_most=1.5)
+    yield Bar(f"{start}: peak memory", peak, " MB", at_most=250)
+
+
+def vit_b_bars(speed: Speed) -> Iterator[Bar]:
+    """The bars of ViT-B, in the order in which they were set."""
+    keys = (published.ONNX_FP32, published.BEST, published.TEXT_150)
+    peers = (published.SAM_CLIP_TORCH, published.SAM_CLIP_ONNX)
+    ours, best, wide, torch, plain = (_facts(speed.subject(key)) for key in (*keys, *peers))
+    mb, megabyte = " MB", exact(1e6)
+    own, fast, in_torch, in_onnx = (each.get("encode") for each in (ours, best, torch, plain))
+    note = _limit(speed, published.ONNX_FP32, against=in_torch)
+    yield Bar(f"{_FP32}, against SAM in torch", Ratio.of(in_torch, own), at_least=3.3, note=note)
+    yield Bar(f"{_FP32}, against SAM's plain ONNX export", Ratio.of(in_onnx, own), at_least=1)
+    own_peak, fast_peak, other_peak = (each.get("encode peak") for each in (ours, best, plain))
+    yield Bar(f"{_FP32}: peak memory", Ratio.of(own_peak, megabyte), mb, at_most=1300)
+    peak = Ratio.of(own_peak, other_peak)
+    yield Bar(f"{_FP32}: peak memory, of that of {_EXPORTED}", peak, at_most=1 / 5)
+    note = _limit(speed, published.BEST, against=in_torch)
+    yield Bar(f"{_BEST}, against SAM in torch", Ratio.of(in_torch, fast), at_least=10, note=note)
+    yield Bar(f"{_BEST}: peak memory", Ratio.of(fast_peak, megabyte), mb, at_most=900)
+    share, reached = _encoder_share(speed, published.BEST), None
+    if share is not None:
+        reached = Ratio.of(exact(100 * share.of_limit * share.spread.p50_ms), share.spread)
+    yield Bar(f"{_BEST}, of the machine's limit", reached, " %", at_least=70)
+    own, fast, in_torch, in_onnx = (each.get("three_ways") for each in (ours, best, torch, plain))
+    on_onnx, on_best = "all three in fp32 on onnxruntime", "all three on the best CPU path"
+    yield Bar(f"{on_onnx}, against {_TWO}", Ratio.of(in_torch, own), at_least=3.5)
+    yield Bar(f"{on_best}, against {_TWO}", Ratio.of(in_torch, fast), at_least=9)
+    peak = Ratio.of(best.get("peak"), torch.get("peak"))
+    yield Bar(f"{on_best}: peak memory, of {_TWO}", peak, at_most=1 / 3)
+    files = Ratio.of(ours.get("files"), torch.get("files"))
+    yield Bar(f"{on_onnx}: files, of {_TWO}", files, at_most=1 / 2)
+    yield Bar(f"{on_onnx}, against {_EXPORTED}", Ratio.of(in_onnx, own), at_least=1)
+    yield Bar(f"{on_best}, against {_EXPORTED}", Ratio.of(in_onnx, fast), at_least=2.5)
+    rest = Ratio.of(ours.get("rest"), ours.get("image_encoder"))
+    yield Bar("all three but the image encoder, of the image encoder", rest, at_most=0.2)
+    wider = Ratio.of(wide.get("text3"), best.get("text3"))
+    yield Bar("text-to-mask of 150 classes, 3 of them present, of that of 3", wider, at_most=1.5)
+
+
+def _facts(row: SubjectRow | None) -> dict[str, Spread | None]:
+    """What the bars ask of a subject: workloads, the image encoder and the rest, and sizes.
+
+    The two are of the steps of one workload: on an uneven machine two workloads can differ by more
+    than the rest takes.
+    """
+    if row is None:
+        return {}
+    encode, steps = row.workload("encode"), dict(row.steps)
+    facts = {each.workload: each.spread for each in row.workloads}
+    if (encoder := steps.pop("image_encoder", None)) is not None:
+        others = [each.spread for each in steps.values()]
+        limits = [[each.low_ms for each in others], [each.high_ms for each in others]]
+        low, high = (None if None in each else math.fsum(filter(None, each)) for each in limits)
+        middle = math.fsum(each.p50_ms for each in others)
+        facts["rest"] = Spread(p50_ms=middle, low_ms=low, high_ms=high)
+        facts["image_encoder"] = encoder.spread
+    sizes = {"peak": exact(row.peak_rss_bytes), "files": exact(row.artifact_bytes)}
+    return facts | sizes | {"encode peak": exact(None if encode is None else encode.peak_rss_bytes)}
+
+
+def _encoder_share(speed: Speed, key: str) -> MachineShare | None:
+    """What the image encoder of a subject reaches of the machine."""
+    encoders = (each for each in speed.shares if each.graph == "image_encoder")
+    return next((e for e in encoders if key.endswith(f"{e.runtime}-{e.precision}")), None)
+
+
+def _limit(speed: Speed, key: str, *, against: Spread | None) -> str:
+    """How many times faster than another a subject's image encoder could be, at the limit."""
+    share = _encoder_share(speed, key)
+    if share is None or against is None:
+        return ""
+    most = against.p50_ms / (share.spread.p50_ms * share.of_limit)
+    return f", {most:.3g}× at the machine's limit"

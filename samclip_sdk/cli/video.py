@@ -1,0 +1,193 @@
+"""The command about videos: `samclip video`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samclip_sdk.cli.options import (
+    AsJson,
+    FollowOptions,
+    Labels,
+    LabelsFile,
+    ModelOptions,
+    RunOptions,
+    TextCache,
+    Vocabulary,
+    check_output,
+    grouped,
+    known_labels,
+    read_labels,
+)
+from samclip_sdk.cli.terminal import (
+    Display,
+    print_json,
+    print_line,
+    print_table,
+    working,
+)
+from samclip_sdk.results.tracked import TrackedInstances
+from samclip_sdk.video.coco_video import CocoVideoWriter
+from samclip_sdk.video.film_writer import DEFAULT_FPS, FilmWriter
+from samclip_sdk.video.sources import Footage, VideoSource, open_footage
+
+Outputs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="write the frames with overlays (.mp4) or COCO video JSON (.json); repeatable",
+    ),
+]
+Take = Callable[[TrackedInstances], None]
+
+
+@dataclass
+class Report:
+    """What was done so far; it does not grow with the frames."""
+
+    labels: Sequence[str]
+    frames: int = 0
+    seconds: float = 0.0
+    objects: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    last_id: int = 0
+
+    def add(self, found: TrackedInstances) -> None:
+        """Counts a frame and the objects in it; ids are given in turn."""
+        self.frames += 1
+        self.seen.update(set(found.labels))
+        new = [item for item in found if item.id > self.last_id]
+        self.objects.update(item.label for item in new)
+        self.last_id = max([self.last_id, *(item.id for item in new)])
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of this run, with what it wrote."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+@grouped
+def video(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="a film, a folder of pictures, or a camera's number"),
+    ],
+    labels: Labels = None,
+    *,
+    labels_file: LabelsFile = None,
+    vocabulary: Vocabulary = None,
+    text_cache: TextCache = True,
+    asked: FollowOptions,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="stop after so many; by default at the end")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="frames a second of what is written; by default the source's"),
+    ] = None,
+    output: Outputs = None,
+    opened: ModelOptions,
+    run: RunOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Find the objects of labels in a film, from a camera or in a folder, and follow them.
+
+    Stopped with Ctrl-C, it leaves what was written whole up to the last frame.
+    """
+    with working("opening", if_interrupted="what it wrote is whole up to there") as display:
+        names = read_labels(labels, labels_file, vocabulary=vocabulary)
+        for path in output or ():
+            check_output(path, endings=(".mp4", ".json"))
+        footage = open_footage(_source(source))
+        with opened.load(run, display=display, text_cache=text_cache) as samclip, ExitStack() as to:
+            wanted = known_labels(samclip, names, vocabulary)
+            report = Report(wanted)
+            found = samclip.stream(
+                footage,
+                wanted,
+                threshold=asked.threshold,
+                mask_threshold=asked.mask_threshold,
+                max_instances=asked.max_instances,
+                encode_every=asked.encode_every,
+            )
+            takers = _open_outputs(to, output or (), footage, labels=wanted, fps=fps)
+            to.enter_context(closing(found))
+            start = time.perf_counter()
+            for result in islice(found, frames):
+                for take in takers:
+                    take(result)
+                report.add(result)
+                report.seconds = time.perf_counter() - start
+                _show(display, report.frames, count=frames or footage.count)
+    _print(report, outputs=output or (), as_json=as_json)
+
+
+def _source(text: str) -> VideoSource:
+    """A camera's number, unless a file or folder is called so."""
+    return int(text) if text.isdecimal() and not Path(text).exists() else text
+
+
+def _open_outputs(
+    to: ExitStack,
+    outputs: Sequence[Path],
+    footage: Footage,
+    *,
+    labels: Sequence[str],
+    fps: float | None,
+) -> list[Take]:
+    """Opens what takes each frame's result; `to` closes it, whatever happens."""
+    rate = fps or footage.fps
+    takers: list[Take] = []
+    for path in outputs:
+        if path.suffix.lower() == ".json":
+            coco = CocoVideoWriter(path, labels=labels, name=footage.name, fps=rate)
+            takers.append(to.enter_context(coco).add)
+        else:
+            film = to.enter_context(FilmWriter(path, fps=rate or DEFAULT_FPS))
+            takers.append(partial(_draw, film))
+    return takers
+
+
+def _draw(film: FilmWriter, found: TrackedInstances) -> None:
+    film.add(found.plot())
+
+
+def _show(display: Display, done: int, *, count: int | None) -> None:
+    if count is None:
+        display.say(f"frame {done}")
+    else:
+        display.show("frames", done, count)
+
+
+def _print(report: Report, *, outputs: Sequence[Path], as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "outputs": [str(path) for path in outputs],
+                "frames": report.frames,
+                "seconds": report.seconds,
+                "frames_per_second": report.frames_per_second,
+                "labels": {
+                    label: {"objects": report.objects[label], "frames": report.seen[label]}
+                    for label in report.labels
+                },
+            }
+        )
+        return
+    rows = [(label, str(report.objects[label]), str(report.seen[label])) for label in report.labels]
+    print_table(("label", "objects", "frames that show one"), rows)
+    written = "".join(f"{path}: " for path in outputs)
+    print_line(
+        f"{written}{report.frames} frames; {report.seconds:.1f} s, "
+        f"{report.frames_per_second:.1f} frames/s"
+    )

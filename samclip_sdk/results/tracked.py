@@ -1,0 +1,101 @@
+"""The objects in a frame of a video: one row each, with ids that they keep from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.items import Instance
+from samclip_sdk.results.overlay import draw_overlay
+from samclip_sdk.results.result_base import counted, described, named
+
+if TYPE_CHECKING:
+    import supervision
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrackedInstance(Instance):
+    """One object of `TrackedInstances`.
+
+    Attributes:
+        id: of the object, the same in every frame that shows it.
+    """
+
+    id: int
+
+    def __repr__(self) -> str:
+        return f"TrackedInstance({self.label!r} {self.id}: {self._numbers()})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrackedInstances(Instances):
+    """The objects in a frame, as `SamClip.stream` follows them.
+
+    Where the model did not look at the frame, masks and boxes are those of the last one that it
+    looked at, moved as the picture moved, and scores are as they were.
+
+    Attributes:
+        ids: int32 [N], from 1; of each object the same in every frame.
+        frame_index: the number of the frame, from 0.
+        frame_name: of a folder the picture's name, else the frame's number.
+        encoded: whether the model looked at this frame.
+    """
+
+    ids: NDArray[np.int32] = field(kw_only=True)
+    frame_index: int = field(kw_only=True)
+    frame_name: str = field(kw_only=True)
+    encoded: bool = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        freeze_array(self, "ids", dtype="int32", shape=(len(self.labels),))
+
+    def __repr__(self) -> str:
+        names = named((f"{each.label} {each.id}", each.score) for each in self)
+        said = counted(len(self), "object")
+        said = f"{said}: {names}" if names else said
+        frame = f"frame {self.frame_index}"
+        return described("TrackedInstances", frame, said, self._size(), speed=self.speed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """One annotation (COCO) for each object, with its id, and which frame it is."""
+        found = super().to_dict()
+        pairs = zip(self.ids.tolist(), found["annotations"], strict=True)
+        annotations = [{"id": each, **annotation} for each, annotation in pairs]
+        frame = {"frame_index": self.frame_index, "frame_name": self.frame_name}
+        return {**frame, "encoded": self.encoded, **found, "annotations": annotations}
+
+    def to_supervision(self) -> supervision.Detections:
+        """As supervision's `Detections`; `tracker_id` is the id."""
+        found = super().to_supervision()
+        found.tracker_id = np.array(self.ids)
+        return found
+
+    @overload
+    def __getitem__(self, index: int) -> TrackedInstance: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TrackedInstance, ...]: ...
+    def __getitem__(self, index: int | slice) -> TrackedInstance | tuple[TrackedInstance, ...]:
+        return cast("TrackedInstance | tuple[TrackedInstance, ...]", super().__getitem__(index))
+
+    def __iter__(self) -> Iterator[TrackedInstance]:
+        return map(self._item, range(len(self)))
+
+    def _item(self, place: int) -> TrackedInstance:
+        row = super()._item(place)
+        given = {each.name: getattr(row, each.name) for each in fields(row)}
+        return TrackedInstance(**given, id=int(self.ids[place]))
+
+    def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Draws each object in a colour of its own, which it keeps, with its label and id."""
+        self._check_size(pixels)
+        pairs = zip(self.labels, self.ids.tolist(), strict=True)
+        captions = [f"{label} {each}" for label, each in pairs]
+        colours = (self.ids - 1).tolist()
+        return draw_overlay(pixels, masks=self.masks, captions=captions, colours=colours)

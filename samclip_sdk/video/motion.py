@@ -1,0 +1,95 @@
+"""How the picture moved from one frame to the next, and things of it moved along.
+
+Everything is in the model frame, at a small size: dense inverse search, which OpenCV has, takes a
+millisecond there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Grey = NDArray[np.uint8]
+
+SIDE = 192
+"""Of the small pictures that are compared."""
+
+CUT = 24.0
+"""By how much of 255 the pixels of two frames differ on the mean, the one moved to the other, where
+there is nothing of the one in the other: after a cut."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where each pixel of a frame was in an earlier one.
+
+    Attributes:
+        back: float32 [SIDE,SIDE,2], (x, y), from each pixel to where it was, in pixels of it.
+        cut: whether nothing of the earlier frame is in this one.
+    """
+
+    back: Array
+    cut: bool
+
+    def after(self, earlier: Motion) -> Motion:
+        """This motion, and one that came before it, as one."""
+        return Motion(self.back + _take(earlier.back, self.back), self.cut or earlier.cut)
+
+    def move(self, maps: Array) -> Array:
+        """Brings maps of the earlier frame to this one; what came in repeats what is beside it.
+
+        Args:
+            maps: [N,s,s] in the model frame.
+        """
+        side = maps.shape[-1]
+        back = cv2.resize(self.back, (side, side), interpolation=cv2.INTER_AREA) * (side / SIDE)
+        return np.stack([_take(each, back) for each in maps]) if len(maps) else maps
+
+    def speed(self, mask: NDArray[np.bool_]) -> Array:
+        """How far what is in a mask [s,s] has moved.
+
+        Returns:
+            float32 [2], (x, y) in sides of the model's input; zeros of an empty mask.
+        """
+        inside = cv2.resize(mask.view(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0
+        if not inside.any():
+            return np.zeros(2, dtype=np.float32)
+        moved: Array = -self.back[inside].mean(axis=0) / SIDE
+        return moved
+
+
+def small_grey(square: NDArray[np.uint8]) -> Grey:
+    """What motion is seen in: uint8 [SIDE,SIDE], of a prepared picture [1,3,S,S]."""
+    grey = cv2.cvtColor(square[0].transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
+    small: Grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return small
+
+
+def find_motion(now: Grey, before: Grey) -> Motion:
+    """Finds where each pixel of a frame was in the one before.
+
+    Args:
+        now: of `small_grey`.
+        before: likewise.
+    """
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    back = search.calc(now, before, None)  # type: ignore[call-overload]  # no first guess
+    moved = _take(before.astype(np.float32), back)
+    return Motion(back, float(np.abs(moved - now).mean()) > CUT)
+
+
+def _take(image: Array, back: Array) -> Array:
+    """The pixels of an image [s,s] or [s,s,2] that lie so far from each of [s,s]."""
+    side = back.shape[0]
+    columns, rows = np.meshgrid(np.arange(side), np.arange(side))
+    return cv2.remap(  # type: ignore[return-value]  # cv2 types any array
+        image,
+        (columns + back[..., 0]).astype(np.float32),
+        (rows + back[..., 1]).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )

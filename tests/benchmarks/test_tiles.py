@@ -1,0 +1,101 @@
+"""Large pictures of small ones, and what is counted of the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.tiles import LargePicture, TileQuality, _Tally, compose, read_tiling, render
+from samclip_sdk.results.text_masks import TextMasks
+
+DOG = np.zeros((20, 40), bool)
+DOG[5:15, 10:30] = True
+
+
+def test_photographs_lie_side_by_side() -> None:
+    wide = np.full((20, 40, 3), 9, np.uint8)
+    cells: Any = [(wide, [("dog", DOG)]), (wide, []), (wide, []), (wide, [("dog", DOG)])]
+    large = compose(cells, absent=["cat"], cell_px=80)
+    assert large.image.shape == (160, 160, 3)
+    assert (large.image[:40, :80] == 9).all()
+    assert not (large.image[40:80] == 9).any()  # paper below a picture that is not as high
+    (first, second) = (mask for _, mask in large.objects)
+    assert first[12:28, 22:58].all()
+    assert second[92:108, 102:138].all()
+    assert not (first & second).any()
+    np.testing.assert_array_equal(large.labels["dog"], first | second)
+    assert large.absent == ("cat",)
+
+
+class FindsDogs:
+    """Finds the first dog, as a label and as an object; in tiles both, and a cat too."""
+
+    def __init__(self, large: LargePicture) -> None:
+        self.objects = [mask for _, mask in large.objects]
+
+    def segment_text(
+        self, image: np.ndarray, labels: list[str], *, tiles: Any = None, **asked: Any
+    ) -> Any:
+        found = self.objects if tiles else self.objects[:1]
+        if asked.get("instances"):
+            rows = ["dog"] * len(found) + ["cat"] * bool(tiles)
+            masks = [*found, np.ones(image.shape[:2], bool)][: len(rows)]
+            return _Rows(rows, masks)
+        present = np.array([0, 1] if tiles else [0])
+        masks = np.stack([np.any(found, axis=0), np.ones(image.shape[:2], bool)])[: len(present)]
+        return TextMasks(
+            labels=labels,
+            presence=np.ones(2),
+            scores=np.ones(2),
+            score_maps=np.zeros((2, 4, 4)),
+            points=[np.zeros((0, 2))] * 2,
+            present_index=present,
+            present_masks=masks,  # type: ignore[arg-type]
+            class_map=np.zeros(image.shape[:2], np.int16),
+        )
+
+
+class _Rows(SimpleNamespace):
+    def __init__(self, labels: list[str], masks: list[np.ndarray]) -> None:
+        super().__init__(labels=labels, masks=masks)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def test_what_is_counted() -> None:
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    cells: Any = [(pixels, [("dog", DOG)])] * 2 + [(pixels, [])] * 2
+    large = compose(cells, absent=["cat"], cell_px=80)
+    model: Any = FindsDogs(large)
+    rows = []
+    for tiles in (None, (2, 2)):
+        tally = _Tally(tiles)
+        tally.add(model, large)
+        rows.append(tally.record())
+    whole, tiled = rows
+    assert (whole.present, whole.found, whole.absent, whole.false) == (1, 1, 1, 0)
+    assert (whole.objects, whole.hits, whole.rows) == (2, 1, 1)
+    assert whole.miou == pytest.approx(0.5)
+    assert (tiled.found, tiled.false, tiled.hits, tiled.rows) == (1, 1, 2, 3)
+    assert tiled.miou == 1
+    said = render(TileQuality.model_construct(tilings=tuple(rows)))
+    assert "| whole | 100.0% of 1 | 0.500 | 0.0% of 1 | 50.0% of 2 | 1 |" in said
+    assert "| 2 x 2 |" in said
+
+
+def test_tilings_are_read_or_refused(tmp_path: Path) -> None:
+    assert read_tiling("2x3") == (2, 3)
+    for text in ("2", "2x", "2x3x4", "ax2"):
+        with pytest.raises(ValueError, match="must be rows and columns"):
+            read_tiling(text)
+    asked = ["tiles", str(tmp_path), "--tiling", "two", "--output", str(tmp_path / "a.json")]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 1
+    assert "--tiling is 'two'" in result.stderr
