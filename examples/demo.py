@@ -190,23 +190,37 @@ def summary(answers: list[Answer]) -> str:
 
 def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
     """All overlays small, each picture's labels and its objects, with what was asked."""
-    band = 42
-    across = COLUMNS // 2
-    rows = max(1, -(-len(answers) // across))
-    sheet = Image.new("RGB", (COLUMNS * TILE_PX, rows * (TILE_PX + band)), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(13)
-    for place, answer in enumerate(answers):
-        left, top = place % across * 2 * TILE_PX, place // across * (TILE_PX + band)
-        for beside, kind in enumerate(("masks", "objects")):
-            with Image.open(overlay(folder, answer.name, kind)) as drawn:
-                drawn.thumbnail((TILE_PX - 8, TILE_PX - 8))
-                x = left + beside * TILE_PX + (TILE_PX - drawn.width) // 2
-                sheet.paste(drawn, (x, top + TILE_PX - 4 - drawn.height))
-        asked = ["asked: " + ", ".join(answer.present), "not there: " + ", ".join(answer.absent)]
-        for line, text in enumerate(asked):
-            draw.text((left + 8, top + TILE_PX + 18 * line), text, fill="black", font=font)
+    band, across, places = 46, COLUMNS // 2, range(len(answers))
+    drawn = [thumbnails(folder, answer.name) for answer in answers]
+    rows = [places[first : first + across] for first in places[::across]]
+    heights = [max(each.height for place in row for each in drawn[place]) for row in rows]
+    size = (COLUMNS * TILE_PX, max(1, sum(heights) + band * len(rows)))
+    sheet, top = Image.new("RGB", size, "white"), 0
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for row, height in zip(rows, heights, strict=True):
+        for column, place in enumerate(row):
+            left, answer = column * 2 * TILE_PX, answers[place]
+            for beside, image in enumerate(drawn[place]):
+                x = left + beside * TILE_PX + (TILE_PX - image.width) // 2
+                sheet.paste(image, (x, top + height - image.height))
+            lines = (
+                "asked: " + ", ".join(answer.present),
+                "not there: " + ", ".join(answer.absent),
+            )
+            for line, text in enumerate(lines):
+                draw.text((left + 8, top + height + 4 + 18 * line), text, fill="black", font=font)
+        top += height + band
     return sheet
+
+
+def thumbnails(folder: Path, name: str) -> list[Image.Image]:
+    """A picture's two overlays, small."""
+    found = []
+    for kind in ("masks", "objects"):
+        with Image.open(overlay(folder, name, kind)) as image:
+            image.thumbnail((TILE_PX - 8, TILE_PX - 8))
+            found.append(image.convert("RGB"))
+    return found
 
 
 if __name__ == "__main__":
