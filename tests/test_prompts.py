@@ -79,10 +79,15 @@ def test_what_of_a_box_is_outside_is_cut_off() -> None:
 
 def test_text_prompts_even_out_with_filler() -> None:
     one, three = np.ones((1, 2), np.float32), np.ones((3, 2), np.float32)
-    found = text_prompts([one, three], mask_input=np.zeros((2, SIDE, SIDE), np.float32))
+    masks = np.zeros((2, SIDE, SIDE), np.float32)
+    found = text_prompts([one, three], corners=None, mask_input=masks)
     assert tokens(found) == [[1, -1], [1, 1, 1, -1]]
     assert found.has_mask_input.tolist() == [1, 1]
     assert found.point_labels.dtype == np.int32
+    corners = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.float32)
+    boxed = text_prompts([one, three], corners=corners, mask_input=masks)
+    assert tokens(boxed) == [[1, 2, 3], [1, 1, 1, 2, 3]]
+    np.testing.assert_array_equal(boxed.point_coords[:, -2:], corners)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ class TestAnswers:
         coarse = ("--points-per-side", "3", "--pred-iou-thresh", "0.5", *ONNX)
         coarse = (*coarse, "--stability-score-thresh", "0.3", "--stability-score-offset", "0.5")
         found = answer("everything", DOG, *coarse)["annotations"]
-        assert {each["label"] for each in found} == {""}
+        assert "dog" in {each["label"] for each in found}, "one of the bundle's own nouns"
         fewer = answer("everything", DOG, *coarse, "--box-nms-thresh", "0.1")["annotations"]
         assert 0 < len(fewer) <= len(found)
         labels = tmp_path / "labels.txt"

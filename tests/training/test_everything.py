@@ -69,7 +69,7 @@ def test_a_model_is_asked_for_all_its_masks(tmp_path: Path) -> None:
         stability_score_thresh=0,
         box_nms_thresh=1,
     )
-    objects = np.stack([every.masks[5], ~every.masks.any(axis=0)])
+    objects = np.stack([every.masks[5], ~np.any(every.masks, axis=0)])
     found = propose(model, picture(), objects)
     assert len(found.boxes) == len(every) == len(found.shows)
     assert found.shows[5, 0]
