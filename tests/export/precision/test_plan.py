@@ -271,4 +271,4 @@ def test_full_size_encoder() -> None:
     stored, before = (
         sum(tensor.nbytes for tensor in each.state_dict.values()) for each in (half, program)
     )
-    assert stored < 0.51 * before
+    assert stored < 0.52 * before
