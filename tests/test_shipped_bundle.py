@@ -15,6 +15,7 @@ from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.verify.verify import verify_bundle
 from tests.drawings import TINY_BUNDLE
+from tests.processor import openvino_in_int8
 
 MODELS = (DEFAULT_MODEL, TINY_BUNDLE)
 SETS = [("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8")]
@@ -46,7 +47,7 @@ def test_its_graphs_keep_the_goldens(model: str | Path, runtime: str, precision:
 @pytest.mark.parametrize(
     # Where a CPU has bf16, OpenVINO computes int8's other layers in it: too coarse for mobile.
     ("model", "runtime"),
-    [(DEFAULT_MODEL, "onnx"), (TINY_BUNDLE, "openvino")],
+    [(DEFAULT_MODEL, "onnx"), pytest.param(TINY_BUNDLE, "openvino", marks=openvino_in_int8)],
 )
 def test_whole_tasks_in_int8(model: str | Path, runtime: str) -> None:
     report = verify_bundle(model, runtime=runtime, precision="int8")
