@@ -109,7 +109,7 @@ def large_pictures(
     rows = [row for each in np.unique(owners) for row in _rows(order[owners == each], side**2)]
     for own in rows:
         cells = [
-            (read_photograph(photographs, each), objects_of(photographs, each)) for each in own
+            (read_photograph(photographs, each), named_objects(photographs, each)) for each in own
         ]
         there = {name for _, named in cells for name, _ in named}
         gone = set.intersection(*(set(photographs.absent(each)) for each in own))
@@ -124,21 +124,15 @@ def _rows(order: np.ndarray, length: int) -> list[list[int]]:
     return order[: len(order) // length * length].reshape(-1, length).tolist()
 
 
-def objects_of(photographs: Photographs, picture: int) -> Named:
+def named_objects(photographs: Photographs, picture: int) -> Named:
     """The named objects of a photograph that are half a percent of it or more."""
-    from training.real.photograph_masks import decode_mask
-    from training.real.photograph_questions import LEAST_SHARE
+    from training.real.photograph_questions import LEAST_SHARE, named_masks
 
-    one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
-    found: Named = []
-    for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
-        segmentation = one.found.table[int(number)].segmentation
-        if segmentation and concept >= 0:
-            mask = decode_mask(segmentation, height_px=height, width_px=width)
-            if mask.sum() >= LEAST_SHARE * mask.size:
-                found.append((photographs.names[concept], mask))
-    return found
+    return [
+        (photographs.names[concept], mask)
+        for concept, mask in named_masks(photographs, picture)
+        if mask is not None and mask.sum() >= LEAST_SHARE * mask.size
+    ]
 
 
 @dataclass

@@ -246,7 +246,7 @@ def label_prompts(
         calibration: which cells belong to a part, and how a score map becomes a mask prompt.
         mask_side: 4g.
     """
-    points, corners, masks, owners = [], [], [], []
+    points, corners, masks, owners, maps = [], [], [], [], []
     for owner, place in enumerate(found.present.tolist()):
         score_map = found.score_maps[place]
         threshold = calibration.mask_threshold_score
@@ -256,6 +256,7 @@ def label_prompts(
             threshold=threshold,
             presence_threshold=calibration.presence_threshold,
         )
+        maps.append(mask_prompt(score_map, frame=frame, side=mask_side))
         mask = mask_prompt(score_map, frame=frame, side=mask_side, scale=calibration.prompt_scale)
         for part in highest_parts(score_map, parts=parts, at_most=MAX_PARTS):
             own = np.where(parts == part, score_map, -np.inf)
@@ -265,7 +266,6 @@ def label_prompts(
             masks.append(mask)
             owners.append(owner)
     prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
-    maps = [mask_prompt(found.score_maps[i], frame=frame, side=mask_side) for i in found.present]
     return LabelPrompts(prompts, np.array(owners), points, np.stack(maps))
 
 

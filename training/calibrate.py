@@ -83,8 +83,8 @@ def calibrate_on_scenes(
     Args:
         checkpoint: the model.
         corpus: of the training split.
-        scenes: how many to ask; a third of them, asked twice more, chooses how masks are refined,
-            and the first few, which masks everything-mode keeps.
+        scenes: how many to ask; a third of them, asked once more for each of `_TRIED`, chooses how
+            masks are refined, and the first few, which masks everything-mode keeps.
         seed: of the scenes.
         most_false: as of `choose_presence`.
         on_progress: told how many were asked.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,15 +155,7 @@ def _open_film(path: Path, *, name: str) -> Footage:
 def _film_frames(
     capture: cv2.VideoCapture, first: Pixels, *, name: str, count: int
 ) -> Iterator[NamedPicture]:
-    pixels: Pixels | None = first
-    taken = 0
-    try:
-        while pixels is not None:
-            yield NamedPicture(str(taken), pixels)
-            taken += 1
-            pixels = _read(capture)
-    finally:
-        capture.release()
+    taken = yield from _frames(capture, first)
     if taken + 2 < count * (1 - COUNT_TOLERANCE):
         warnings.warn(
             f"{name} is cut off: it has {count} frames by its header, and {taken} could be read",
@@ -195,6 +187,12 @@ def _open_camera(number: int) -> Footage:
 def _camera_frames(
     capture: cv2.VideoCapture, first: Pixels, *, number: int
 ) -> Iterator[NamedPicture]:
+    taken = yield from _frames(capture, first)
+    raise ImageError(f"camera {number} gives no pictures any more, after {taken} of them")
+
+
+def _frames(capture: cv2.VideoCapture, first: Pixels) -> Generator[NamedPicture, None, int]:
+    """The first frame and all after it; returns how many they were, and closes the source."""
     pixels: Pixels | None = first
     taken = 0
     try:
@@ -204,7 +202,7 @@ def _camera_frames(
             pixels = _read(capture)
     finally:
         capture.release()
-    raise ImageError(f"camera {number} gives no pictures any more, after {taken} of them")
+    return taken
 
 
 def _capture(source: str | int) -> cv2.VideoCapture:

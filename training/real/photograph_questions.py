@@ -145,15 +145,28 @@ def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarra
     Raises:
         BrokenRecord: a mask is damaged, or of another size than the picture.
     """
-    one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
     masks: dict[int, np.ndarray] = {}
     partly: set[int] = set()
-    for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
-        segmentation = one.found.table[int(number)].segmentation
-        if not segmentation:
+    for concept, mask in named_masks(photographs, picture):
+        if mask is None:
             partly.add(concept)
-        elif concept >= 0:
-            mask = decode_mask(segmentation, height_px=height, width_px=width)
+        else:
             masks[concept] = masks[concept] | mask if concept in masks else mask
     return {photographs.names[each]: masks[each] for each in sorted(masks) if each not in partly}
+
+
+def named_masks(photographs: Photographs, picture: int) -> Iterator[tuple[int, np.ndarray | None]]:
+    """Each annotation of a picture that has a name: its concept, and its mask bool [H,W], if any.
+
+    Raises:
+        BrokenRecord: a mask is damaged, or of another size than the picture.
+    """
+    one = photographs[picture]
+    height, width = one.found.sizes[one.row].tolist()
+    for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
+        segmentation = one.found.table[int(number)].segmentation
+        if concept >= 0:
+            decoded = None
+            if segmentation:
+                decoded = decode_mask(segmentation, height_px=height, width_px=width)
+            yield concept, decoded
