@@ -249,24 +249,46 @@ def label_prompts(
     points, corners, masks, owners, maps = [], [], [], [], []
     for owner, place in enumerate(found.present.tolist()):
         score_map = found.score_maps[place]
-        threshold = calibration.mask_threshold_score
-        parts = find_parts(
-            score_map,
-            frame=frame,
-            threshold=threshold,
-            presence_threshold=calibration.presence_threshold,
-        )
         maps.append(mask_prompt(score_map, frame=frame, side=mask_side))
         mask = mask_prompt(score_map, frame=frame, side=mask_side, scale=calibration.prompt_scale)
-        for part in highest_parts(score_map, parts=parts, at_most=MAX_PARTS):
-            own = np.where(parts == part, score_map, -np.inf)
-            count = options.points_per_class
-            points.append(best_points(own, frame=frame, count=count, threshold=threshold))
-            corners.append(part_corners(parts == part, frame=frame))
+        count = options.points_per_class
+        for best, box in part_prompts(score_map, frame=frame, count=count, calibration=calibration):
+            points.append(best)
+            corners.append(box)
             masks.append(mask)
             owners.append(owner)
     prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
     return LabelPrompts(prompts, np.array(owners), points, np.stack(maps))
+
+
+def part_prompts(
+    score_map: Array, *, frame: Frame, count: int, calibration: Calibration
+) -> list[tuple[Array, Array]]:
+    """The points and the box of each part of a label, of the highest parts.
+
+    Args:
+        score_map: [h,h], logits.
+        frame: where the image lies in the model's input.
+        count: how many points a part has at most.
+        calibration: which cells belong to a part.
+
+    Returns:
+        For each part its points float32 [n,2] and the corners of its box float32 [2,2], in model
+        pixels.
+    """
+    threshold = calibration.mask_threshold_score
+    parts = find_parts(
+        score_map,
+        frame=frame,
+        threshold=threshold,
+        presence_threshold=calibration.presence_threshold,
+    )
+    prompts = []
+    for part in highest_parts(score_map, parts=parts, at_most=MAX_PARTS):
+        own = np.where(parts == part, score_map, -np.inf)
+        points = best_points(own, frame=frame, count=count, threshold=threshold)
+        prompts.append((points, part_corners(parts == part, frame=frame)))
+    return prompts
 
 
 def refined(

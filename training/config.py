@@ -295,6 +295,7 @@ class DistillConfig(Settings):
 class RefinementConfig(Settings):
     """Teaches the decoder of a calibrated checkpoint, `starts_from`, to read its own score maps.
 
+    That is an earlier stage by its name, or a checkpoint's folder by its path.
     Each of `photographs` is asked for `labels` names with masks, or without any; `scenes` go on
     with prompts of users. The CLIP head and the backbone stay as they are.
     """
@@ -305,6 +306,11 @@ class RefinementConfig(Settings):
     photographs: LabelledPhotographs
     labels: int = Field(gt=1)
     scenes: Annotated[Scenes | PhotographScenes | MixedScenes, Field(discriminator="source")]
+
+
+def start_folder(starts_from: str, *, runs: Path) -> Path:
+    """What a stage starts from: a stage of the same `runs` by its name, or a folder by its path."""
+    return Path(starts_from) if "/" in starts_from else runs / starts_from
 
 
 class EmbeddingsConfig(Settings):

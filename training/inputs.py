@@ -23,6 +23,7 @@ from training.config import (
     Teachers,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
+    start_folder,
 )
 from training.data_config import (
     CaptionedPictures,
@@ -82,15 +83,15 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
-                check_trained(runs / settings.starts_from)
+                check_trained(start_folder(settings.starts_from, runs=runs))
             if isinstance(settings.pictures, Shards):
                 _check_shards(settings.pictures)
             if isinstance(settings.scenes, Sa1b):
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
             _check_photographs(settings.pictures, settings.scenes)
         case RefinementConfig():
-            check_trained(runs / settings.starts_from)
-            read_calibration(runs / settings.starts_from)
+            check_trained(start_folder(settings.starts_from, runs=runs))
+            read_calibration(start_folder(settings.starts_from, runs=runs))
             _check_photographs(settings.photographs, settings.scenes)
         case EmbeddingsConfig():
             _check_clip(settings.teachers, runs=runs)

@@ -31,6 +31,7 @@ from training.config import (
     Teachers,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
+    start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
@@ -228,7 +229,7 @@ class Stages:
 
     def refine(self, settings: RefinementConfig, run: Path, fabric: Fabric) -> None:
         """Teaches a checkpoint's decoder to read its own score maps, and writes another."""
-        start = self.runs / settings.starts_from
+        start = start_folder(settings.starts_from, runs=self.runs)
         student = self._load(start)
         before = read_provenance(start)
         task = new_refinement_task(
@@ -293,7 +294,7 @@ class Stages:
         """Stage 0, or what an earlier stage left."""
         if settings.starts_from == "teachers":
             return pair.stage0(seed=settings.optimisation.seed)
-        return self._load(self.runs / settings.starts_from)
+        return self._load(start_folder(settings.starts_from, runs=self.runs))
 
     def _start(self, settings: DistillConfig) -> Path:
         """Where the student's text encoder comes from."""
@@ -337,7 +338,7 @@ class Stages:
         if settings.starts_from == "teachers" and pair is not None:
             starts_from = pair.provenance()
         else:
-            starts_from = read_provenance(self.runs / settings.starts_from)
+            starts_from = read_provenance(start_folder(settings.starts_from, runs=self.runs))
         return {
             "stage": stage,
             **({"nouns": len(self.composed.nouns)} if self.clip_settings else {}),

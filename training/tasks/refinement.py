@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.image import Frame
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.prompts import text_prompts
-from samclip_sdk.text_to_mask import best_points, mask_prompt
+from samclip_sdk.text_to_mask import mask_prompt, part_prompts
 from training.batches import PATCH_PX
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.losses import MultimaskLoss, mask_iou
@@ -54,10 +55,11 @@ class _Asked(NamedTuple):
 class RefinementTask(Task):
     """The prompt encoder, the mask decoder and the neck before them; the CLIP head sees no change.
 
-    Each photograph is asked for names that it shows, with their score maps and points drawn from
-    these, exactly as the SDK asks. Its own pictures a CLIP head knows better than others, so each
-    map is disturbed first. Names that the photograph does not show teach the predicted IoU alone:
-    whatever mask they get is worth nothing.
+    Each photograph is asked for a part of names that it shows, with its box, its points and the
+    name's score map, exactly as the SDK asks. Its own pictures a CLIP head knows better than
+    others, so each map is disturbed first. What is to be drawn is the label's connected regions
+    that the box touches. Parts where the label is not, and names that the photograph does not show,
+    teach the predicted IoU alone: whatever mask they get is worth nothing.
 
     Args:
         student: a merged model.
@@ -165,22 +167,44 @@ class RefinementTask(Task):
         maps = scores.view(-1, grid, grid)
         if disturb:
             maps = disturbed(maps)
-        points, masks = [], []
+        points, corners, masks = [], [], []
         frames = [_frame(mask, size) for mask in named["token_mask"].cpu().numpy()]
         counts = torch.randint(1, _MOST_POINTS + 1, (len(maps),)).tolist()
-        threshold = self.calibration.mask_threshold_score
+        side = coverage.shape[-1]
         for place, score_map in enumerate(maps.float().cpu().numpy()):
             frame = frames[place // self.labels]
-            points.append(
-                best_points(score_map, frame=frame, count=counts[place], threshold=threshold)
+            parts = part_prompts(
+                score_map, frame=frame, count=counts[place], calibration=self.calibration
             )
+            best, box = parts[int(torch.randint(len(parts), ()))]
+            points.append(best)
+            corners.append(box)
             scale = self.calibration.prompt_scale
-            side = coverage.shape[-1]
             masks.append(mask_prompt(score_map, frame=frame, side=side, scale=scale))
-        prompts = text_prompts(points, corners=None, mask_input=np.stack(masks))
+        prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
         given = (prompts.point_coords, prompts.point_labels, prompts.mask_input)
         coords, labels, mask_input = (torch.from_numpy(each).to(maps.device) for each in given)
-        return _Asked(coords, labels, mask_input, *(each.flatten(0, 1) for each in truth))
+        targets, shown, absent = (each.flatten(0, 1) for each in truth)
+        boxes = np.stack(corners).reshape(-1, 4) * (side / size)
+        targets = torch.stack(
+            [touched(target, box) for target, box in zip(targets, boxes, strict=True)]
+        )
+        elsewhere = shown & ~targets.any(dim=2).any(dim=1)
+        return _Asked(coords, labels, mask_input, targets, shown & ~elsewhere, absent | elsewhere)
+
+
+def touched(target: Tensor, box: np.ndarray) -> Tensor:
+    """What is connected in a label's mask [h,h], as far as it reaches into a box.
+
+    Args:
+        target: 0..1, how much of each square the label covers.
+        box: [4], XYXY in squares.
+    """
+    _, pieces = cv2.connectedComponents((target.cpu().numpy() >= 0.5).astype(np.uint8))
+    left, top, right, bottom = np.round(box).astype(int)
+    inside = np.unique(pieces[top : max(bottom, top + 1), left : max(right, left + 1)])
+    kept = np.isin(pieces, inside[inside > 0])
+    return target * torch.from_numpy(kept).to(target.device)
 
 
 def draw_labels(named: dict[str, Tensor], *, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
