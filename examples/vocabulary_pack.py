@@ -1,6 +1,6 @@
 """An app whose labels are fixed: embed them once, ship the file, run no text encoder.
 
-`python examples/vocabulary_pack.py photo.jpg boat duck whale --pack sea.json`
+`python examples/vocabulary_pack.py photo.jpg boat duck whale --pack sea.safetensors`
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image")
     parser.add_argument("labels", nargs="+")
-    parser.add_argument("--pack", type=Path, default=Path("vocabulary.json"))
+    parser.add_argument("--pack", type=Path, default=Path("vocabulary.safetensors"))
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundle folder, .zip or name")
     parser.add_argument("--runtime", default="onnx")
     options = parser.parse_args()

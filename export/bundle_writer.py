@@ -9,6 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
+from export.apps.goldens import AskedTexts
+from export.apps.writer import (
+    AppWriter,
+    Asked,
+    text_to_mask_graph,
+    text_to_mask_plan,
+    text_to_mask_probes,
+)
 from export.bundle_files import Draft, store, stored_file
 from export.coreml.artifacts import CoreMLWriter, InterpretedSource
 from export.coreml.to_coreml import PackageMetadata
@@ -24,11 +32,18 @@ from export.probes import PICTURES, Probe, probe_graphs
 from export.source import Source
 from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
-from export.tokenizer import golden_ids, golden_tokens, write_tokenizer
+from export.tokenizer import golden_ids, golden_texts, write_tokenizer
 from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.artifact_sets import artifact_sets
+from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.graph_spec import GraphSpec, Pin
-from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
+from samclip_sdk.bundle.manifest import (
+    GOLDEN_LABELS,
+    NOUNS_NAME,
+    TOKENIZER_NAME,
+    Manifest,
+    TextToMaskSpec,
+)
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
@@ -39,6 +54,8 @@ from samclip_sdk.timing import Stopwatch
 from samclip_sdk.verify.verify import verify_bundle
 
 AUTHOR = "the authors of samclip-sdk"
+
+_ANY_LABELS = ["sky", "meadow"]
 
 
 def write_bundle(
@@ -92,6 +109,7 @@ class _Writer:
         self._graphs = build_graphs(
             source.model, resolutions=sorted(needed | set(options.resolutions))
         )
+        self._text_to_mask = text_to_mask_graph(source.model, self._info)
         total = count_steps(options, graphs=len(self._graphs), random_weights=source.random_weights)
         self.steps = Steps(on_progress, total=total + bool(source.nouns))
 
@@ -100,24 +118,29 @@ class _Writer:
         text_encoder = self._info.model.text_encoder
         vocabulary = self._folder / TOKENIZER_NAME
         tokenizer = write_tokenizer(vocabulary, text_encoder, own=self._source.tokenizer)
-        tokens = golden_tokens(text_encoder, vocabulary)
+        texts = golden_texts(text_encoder, vocabulary)
         store(self._folder, "NOTICE", self._source.notice.encode())
         self.steps.begin("running eager torch")
-        ids = golden_ids(tokenizer, tokens)
+        ids = golden_ids(tokenizer, texts)
         probes = self._probe(PICTURES, token_ids=(ids[:1], ids[1:4]))
         gate = None if self._source.random_weights else self._gate()
+        probes[self._text_to_mask.name] = self._text_to_mask_probes(gate)
+        asked = None if gate is None else self._asked_texts(gate)
         goldens = build_goldens(
             self._graphs,
             probes=probes,
             weights=self._options.weights,
             resolution=self._info.tasks.segmentation.resolution,
-            image=self._info.image,
-            tokens=tokens,
+            info=self._info,
+            texts=texts,
             templates=self._info.text.templates,
             tokenize=tokenizer,
             tasks=gate,
+            asked=asked,
         )
         files = {**goldens, **self._nouns()}
+        if asked is not None:
+            files[GOLDEN_LABELS] = asked.pack
         for path, content in files.items():
             store(self._folder, path, content)
         manifest = self._write_graphs(probes, tokenizer=tokenizer, files=tuple(files))
@@ -132,10 +155,16 @@ class _Writer:
         source, options = self._source, self._options
         feeds = self._calibration_feeds(probes, tokenizer=tokenizer)
         programs = self._trace()
+        plan = self._plan(programs, probes=probes, feeds=feeds)
+        if plan:
+            probe = probes[self._text_to_mask.name][0]
+            plan[self._text_to_mask.name] = text_to_mask_plan(
+                self._text_to_mask, plan=plan, probe=probe
+            )
         draft = Draft(
             self._folder,
             probes=probes,
-            plan=self._plan(programs, probes=probes, feeds=feeds),
+            plan=plan,
             random_weights=source.random_weights,
             steps=self.steps,
         )
@@ -162,9 +191,12 @@ class _Writer:
             )
             for graph in self._graphs
         }
+        apps = AppWriter(draft, info=self._info, options=options)
+        specs |= apps.write(self._text_to_mask, parts=onnx.artifacts, coreml=coreml)
         return Manifest(
             **dict(self._info),
             graphs=specs,
+            text_to_mask=TextToMaskSpec(edition="one_prompt"),
             precision_plan=draft.plan,
             kept_in_float=onnx.kept_in_float,
             files=tuple(
@@ -240,19 +272,51 @@ class _Writer:
         if not self._source.nouns:
             return {}
         self.steps.begin("embedding the nouns")
+        content = encode_vocabulary(
+            self._source.nouns,
+            embeddings=self._embed(self._source.nouns),
+            manifest=self._info,
+            dtype="int8",
+        )
+        return {NOUNS_NAME: content}
+
+    def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
+        """Eager torch's embeddings [K,E] of labels."""
         eager = self._eager()
         embedder = TextEmbedder(
             lambda: eager.session("text_encoder"),
             tokenizer_path=lambda: eager.tokenizer_path,
             templates=self._info.text.templates,
         )
-        content = encode_vocabulary(
-            self._source.nouns,
-            embeddings=embedder.embed_labels(self._source.nouns, clock=Stopwatch()),
-            manifest=self._info,
-            dtype="int8",
+        return embedder.embed_labels(labels, clock=Stopwatch())
+
+    def _text_to_mask_probes(self, gate: TaskGate | None) -> list[Probe]:
+        """What apps ask: pictures for labels that are there, or for any where none is found."""
+        found: list[tuple[NDArray[np.uint8], list[str]]] = []
+        if gate is not None:
+            for picture, masks in zip(gate.pictures, gate.reference.text_masks, strict=True):
+                shown = zip(picture.labels, masks, strict=True)
+                found.append((picture.image, [label for label, mask in shown if mask.any()]))
+        asked = [(image, labels) for image, labels in found if labels]
+        asked = asked or [(image, _ANY_LABELS) for image in PICTURES]
+        return self._ask([(image, self._embed(labels)) for image, labels in asked])
+
+    def _ask(self, asked: Sequence[Asked]) -> list[Probe]:
+        """What eager torch's `text_to_mask@S` answers."""
+        graphs = {graph.name: graph for graph in self._graphs}
+        encoder = graphs[graph_key("image_encoder", self._text_to_mask.resolution)]
+        return text_to_mask_probes(
+            self._text_to_mask, image_encoder=encoder, info=self._info, asked=asked
         )
-        return {NOUNS_NAME: content}
+
+    def _asked_texts(self, gate: TaskGate) -> AskedTexts:
+        """The picture of which most labels are found, and all of its labels."""
+        found = [sum(mask.any() for mask in masks) for masks in gate.reference.text_masks]
+        picture = gate.pictures[int(np.argmax(found))]
+        embeddings = self._embed(picture.labels)
+        (probe,) = self._ask([(picture.image, embeddings)])
+        pack = encode_vocabulary(picture.labels, embeddings=embeddings, manifest=self._info)
+        return AskedTexts(picture.image, pack, probe)
 
     def _eager(self) -> EagerSource:
         return EagerSource(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.apps.goldens import PICTURE, AskedTexts, app_goldens
+from export.golden_tensors import GoldenTensors, storable, widened
 from export.graphs import Arrays, Graph
 from export.options import WeightPrecision
 from export.parity import STORAGE_BOUNDS
@@ -15,27 +16,23 @@ from export.pictures import held_out_files
 from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ImageSpec
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ModelInfo
 from samclip_sdk.goldens.schema import (
-    Expected,
     GoldenClassEmbeddings,
     GoldenGraph,
     GoldenIndex,
-    GoldenLetterbox,
     GoldenSegment,
-    GoldenTokens,
+    GoldenText,
 )
 from samclip_sdk.goldens.tasks import GoldenPicture, GoldenTasks
-from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.image import Frame
 from samclip_sdk.image_prompts import image_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 
-GOLDEN_LABELS = ("traffic light",)  # one: for ViT-B its 80 prompts cost a teraflop
+EMBEDDED_LABELS = ("traffic light",)  # one: for ViT-B its 80 prompts cost a teraflop
 
-_PICTURE = "picture"
-_PROBES = {"prompt_encoder": (1, 2), "mask_decoder": (1,)}
-_MAX_VALUES = 2048
+_PROBES = {"prompt_encoder": (1, 2), "mask_decoder": (0,)}
 _FP16_STORAGE = 1e-3
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
 
@@ -46,11 +43,12 @@ def build_goldens(
     probes: Mapping[str, Sequence[Probe]],
     weights: WeightPrecision,
     resolution: int,
-    image: ImageSpec,
-    tokens: Sequence[GoldenTokens],
+    info: ModelInfo,
+    texts: Sequence[GoldenText],
     templates: Sequence[str],
     tokenize: Tokenize,
     tasks: TaskGate | None,
+    asked: AskedTexts | None,
 ) -> dict[str, bytes]:
     """Runs eager torch on what the goldens hold.
 
@@ -59,28 +57,28 @@ def build_goldens(
         probes: of each graph; some of their inputs become goldens.
         weights: how the ONNX files store theirs; decides the errors allowed.
         resolution: of segmentation.
-        image: the bundle's.
-        tokens: texts with the ids that the tokenizer must give them.
+        info: the model.
+        texts: with the ids that the tokenizer must give them.
         templates: prompt templates of class embeddings.
         tokenize: texts to ids int32 [n,L].
         tasks: held-out pictures and eager torch's answers; none of random weights.
+        asked: a picture, and what eager torch's `text_to_mask@S` answers; likewise.
 
     Returns:
         Path in the bundle -> content.
     """
     max_error = STORAGE_BOUNDS[weights].max_error
     assert max_error is not None
-    recorder = _Recorder(graphs, max_error=max_error + _FP16_STORAGE, pad_colour=image.pad_colour)
-    resolutions = sorted({graph.resolution for graph in graphs if graph.resolution})
+    tensors = GoldenTensors(max_error=max_error + _FP16_STORAGE)
+    recorder = _Recorder(graphs, tensors=tensors)
     # Of the first picture, which the goldens hold.
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
     image_embeddings = encoded["image_embeddings"]
     index = GoldenIndex(
-        tokens=tuple(tokens),
-        letterbox=tuple(recorder.letterbox(each) for each in resolutions),
+        texts=tuple(texts),
         graphs=tuple(
             recorder.graph(graph, probe=probes[graph.name][index], key=f"{graph.name}.{index}")
-            for graph in graphs
+            for graph in _smallest(graphs)
             for index in _PROBES.get(graph.name, (0,))
         ),
         segment=tuple(
@@ -89,51 +87,49 @@ def build_goldens(
         ),
         class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
         tasks=None if tasks is None else recorder.tasks(tasks),
+        **app_goldens(tensors, info=info, asked=asked),
     )
     return {
         GOLDEN_INDEX: index.model_dump_json(indent=1).encode(),
-        GOLDEN_TENSORS: recorder.tensors(),
+        GOLDEN_TENSORS: tensors.content(),
         **({} if tasks is None else held_out_files()),
     }
 
 
+def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
+    """Each part's graph at its lowest resolution: inputs of others take a megabyte.
+
+    At that of segmentation the goldens go from pictures to masks.
+    """
+    parts: dict[str, Graph] = {}
+    for graph in sorted(graphs, key=lambda each: each.resolution or 0):
+        parts.setdefault(graph.part, graph)
+    return [graph for graph in graphs if graph in parts.values()]
+
+
 class _Recorder:
-    """Runs eager torch and stores each tensor once, in fp16."""
+    """Runs eager torch and stores what it is given and answers."""
 
-    def __init__(
-        self, graphs: Sequence[Graph], *, max_error: float, pad_colour: tuple[int, int, int]
-    ) -> None:
+    def __init__(self, graphs: Sequence[Graph], *, tensors: GoldenTensors) -> None:
         self._graphs = {graph.name: graph for graph in graphs}
-        self._max_error = max_error
-        self._pad_colour = pad_colour
-        self._tensors: dict[str, NDArray[np.generic]] = {_PICTURE: PICTURES[0]}
-
-    def tensors(self) -> bytes:
-        """The content of `golden/tensors.npz`."""
-        content = io.BytesIO()
-        # numpy's types take a name that is known here only as a str for its own flag.
-        # numpy's types take any name for `allow_pickle`, which is a bool.
-        np.savez_compressed(content, **self._tensors)  # type: ignore[arg-type]
-        return content.getvalue()
-
-    def letterbox(self, resolution: int) -> GoldenLetterbox:
-        """The picture as the model sees it."""
-        image, _ = letterbox(PICTURES[0], resolution=resolution, pad_colour=self._pad_colour)
-        key = self._keep(image, key=f"{_PICTURE}@{resolution}")
-        return GoldenLetterbox(image=_PICTURE, resolution=resolution, output=key)
+        self._tensors = tensors
+        self._tensors.keep(PICTURES[0], key=PICTURE)
 
     def graph(self, graph: Graph, *, probe: Probe, key: str) -> GoldenGraph:
         """One run of one graph."""
-        stored = {name: _storable(array) for name, array in probe.feed.items()}
-        widened = {name: _widened(array) for name, array in stored.items()}
-        same = all(np.array_equal(widened[name], array) for name, array in probe.feed.items())
+        stored = {name: storable(array) for name, array in probe.feed.items()}
+        given = {name: widened(array) for name, array in stored.items()}
+        same = all(np.array_equal(given[name], array) for name, array in probe.feed.items())
         # The reference is of the inputs as they are stored, rounding included.
-        expected = probe.expected if same else graph.reference(widened)
+        expected = probe.expected if same else graph.reference(given)
         return GoldenGraph(
             graph=graph.name,
-            inputs={name: self._keep(array, key=f"{key}.{name}") for name, array in stored.items()},
+            inputs={
+                name: self._tensors.keep(array, key=f"{key}.{name}")
+                for name, array in stored.items()
+            },
             outputs={
-                name: self._expect(array, key=f"{key}.{name}", max_error=self._max_error)
+                name: self._tensors.expect(array, key=f"{key}.{name}")
                 for name, array in expected.items()
             },
         )
@@ -155,13 +151,13 @@ class _Recorder:
         sparse = self._run("prompt_encoder", next(prompts.batches(1)))
         masks = self._run("mask_decoder", {"image_embeddings": image_embeddings, **sparse})
         low_res, iou = (
-            self._expect(
-                array, key=f"segment.{prompt}.{name}", max_error=_CHAINED * self._max_error
+            self._tensors.expect(
+                array, key=f"segment.{prompt}.{name}", max_error=_CHAINED * self._tensors.max_error
             )
             for name, array in masks.items()
         )
         return GoldenSegment(
-            image=_PICTURE,
+            image=PICTURE,
             points=points,
             labels=(1,) if points else (),
             box=box,
@@ -174,12 +170,12 @@ class _Recorder:
     ) -> GoldenClassEmbeddings:
         """The normalised mean of the normalised embeddings over the templates."""
         rows = []
-        for label in GOLDEN_LABELS:
+        for label in EMBEDDED_LABELS:
             ids = tokenize([template.replace("{}", label) for template in templates])
             mean = self._run("text_encoder", {"input_ids": ids})["text_embeddings"].mean(axis=0)
             rows.append(mean / np.linalg.norm(mean))
-        expected = self._expect(np.stack(rows), key="class_embeddings", max_error=self._max_error)
-        return GoldenClassEmbeddings(labels=GOLDEN_LABELS, expected=expected)
+        expected = self._tensors.expect(np.stack(rows), key="class_embeddings")
+        return GoldenClassEmbeddings(labels=EMBEDDED_LABELS, expected=expected)
 
     def tasks(self, gate: TaskGate) -> GoldenTasks:
         """What eager torch answers about the held-out pictures."""
@@ -191,8 +187,8 @@ class _Recorder:
                     path=path,
                     boxes=tuple(tuple(box) for box in picture.boxes.tolist()),
                     labels=picture.labels,
-                    box_masks=self._keep(np.packbits(boxes), key=f"{path}.box_masks"),
-                    text_masks=self._keep(np.packbits(texts), key=f"{path}.text_masks"),
+                    box_masks=self._tensors.keep(np.packbits(boxes), key=f"{path}.box_masks"),
+                    text_masks=self._tensors.keep(np.packbits(texts), key=f"{path}.text_masks"),
                 )
                 for path, picture, boxes, texts in zip(
                     held_out_files(),
@@ -202,32 +198,9 @@ class _Recorder:
                     strict=True,
                 )
             ),
-            embeddings=self._keep(_storable(answers.embeddings), key="tasks.embeddings"),
-            classes=self._keep(answers.classes, key="tasks.classes"),
+            embeddings=self._tensors.keep(storable(answers.embeddings), key="tasks.embeddings"),
+            classes=self._tensors.keep(answers.classes, key="tasks.classes"),
         )
 
     def _run(self, name: str, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         return self._graphs[name].reference(feed)
-
-    def _expect(self, output: NDArray[np.generic], *, key: str, max_error: float) -> Expected:
-        # An odd step visits every column and channel of maps whose sides are powers of two.
-        step = max(1, output.size // _MAX_VALUES) | 1
-        key = self._keep(_storable(output.reshape(-1)[::step]), key=key)
-        return Expected(tensor=key, step=step, max_error=max_error)
-
-    def _keep(self, array: NDArray[np.generic], *, key: str) -> str:
-        """Stores an array as `key` unless it is there already; returns the key it has."""
-        for other, kept in self._tensors.items():
-            if kept.dtype == array.dtype and np.array_equal(kept, array):
-                return other
-        self._tensors[key] = array
-        return key
-
-
-def _storable(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Floats as fp16, anything else as it is."""
-    return array.astype(np.float16) if array.dtype == np.float32 else array
-
-
-def _widened(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    return array.astype(np.float32) if array.dtype == np.float16 else array

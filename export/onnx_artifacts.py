@@ -103,7 +103,7 @@ class OnnxWriter:
                         graph, precision=precision, weights=tuple(shared[n] for n in weights[name])
                     )
                     for precision in precisions
-                    for name in [_file_name(graph.name, precision=precision)]
+                    for name in [file_name(graph.name, precision=precision)]
                 )
         return OnnxFiles(artifacts, kept)
 
@@ -130,7 +130,7 @@ class OnnxWriter:
                 model = to_onnx(half, inputs=inputs, outputs=graph.outputs)
             elif precision == "int8":
                 model, kept = self._quantize(single, graph=graph, keep=keep)
-            name = _file_name(graph.name, precision=precision)
+            name = file_name(graph.name, precision=precision)
             forbidden = data_dependent_operators(model)
             if forbidden:
                 raise VerificationError(f"{name} has data-dependent operators: {sorted(forbidden)}")
@@ -158,7 +158,7 @@ class OnnxWriter:
         self, graph: Graph, *, precision: Precision, weights: tuple[StoredFile, ...]
     ) -> Artifact:
         self._draft.steps.begin(f"checking {graph.name} in {precision}")
-        path = f"onnx/{_file_name(graph.name, precision=precision)}"
+        path = f"onnx/{file_name(graph.name, precision=precision)}"
         session = OrtSession(self._draft.folder / path, spec=graph.contract())
         probes = list(self._draft.probes[graph.name])
         if graph.part == "text_encoder":
@@ -203,5 +203,6 @@ class OnnxWriter:
         return next((str(reading) for reading in readings if not reading.kept), None)
 
 
-def _file_name(graph: str, *, precision: Precision) -> str:
+def file_name(graph: str, *, precision: Precision) -> str:
+    """What the ONNX file of a graph is called."""
     return f"{graph}.onnx" if precision == "fp32" else f"{graph}.{precision}.onnx"

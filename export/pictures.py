@@ -1,8 +1,9 @@
 """The pictures of an export, none of which any training saw.
 
 Some are drawn by rule: inputs of the parity gate and of the goldens that need no photograph. Others
-were composed by `python -m benchmarks held-out`: some to calibrate artifacts on, the rest to accept
-them on. Nothing is measured against the truth here: only against what eager torch answers.
+were composed by `python -m benchmarks held-out`: some to calibrate artifacts on, some to accept
+them on, together with a few photographs. Nothing is measured against the truth here: only against
+what eager torch answers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from samclip_sdk.goldens.task_metrics import TaskPicture
 from samclip_sdk.image import load_image
 
 _HELD_OUT = Path(__file__).with_name("held_out")
+_PHOTOGRAPHS = Path(__file__).with_name("photographs")
 _CALIBRATION = Path(__file__).with_name("calibration_set")
 
 
@@ -27,14 +29,15 @@ def held_out_pictures() -> tuple[tuple[TaskPicture, ...], tuple[str, ...]]:
 
     Each is asked for the masks of what is in it, and of one word that is not.
     """
-    index = _index(_HELD_OUT)
-    vocabulary = tuple(index["vocabulary"])
+    indices = {folder: _index(folder) for folder in (_PHOTOGRAPHS, _HELD_OUT)}
+    vocabulary = tuple(sorted({word for each in indices.values() for word in each["vocabulary"]}))
     pictures = tuple(
         TaskPicture(
-            image=load_image(_HELD_OUT / entry["file"]),
+            image=load_image(folder / entry["file"]),
             boxes=np.array(entry["boxes"], dtype=np.float32),
             labels=(*entry["labels"], _absent(number, vocabulary, present=entry["labels"])),
         )
+        for folder, index in indices.items()
         for number, entry in enumerate(index["pictures"])
     )
     return pictures, vocabulary
@@ -42,8 +45,11 @@ def held_out_pictures() -> tuple[tuple[TaskPicture, ...], tuple[str, ...]]:
 
 def held_out_files() -> dict[str, bytes]:
     """Their files, by the paths that they have in a bundle, in order."""
-    names = [entry["file"] for entry in _index(_HELD_OUT)["pictures"]]
-    return {f"golden/held_out/{name}": (_HELD_OUT / name).read_bytes() for name in names}
+    return {
+        f"golden/held_out/{entry['file']}": (folder / entry["file"]).read_bytes()
+        for folder in (_PHOTOGRAPHS, _HELD_OUT)
+        for entry in _index(folder)["pictures"]
+    }
 
 
 def calibration_pictures() -> tuple[tuple[NDArray[np.uint8], ...], tuple[str, ...]]:

@@ -38,6 +38,8 @@ def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) ->
     planned = graphs if options.mixed else 0
     converted = graphs * sum(1 for kind in (onnx, coreml) if kind)
     checked = graphs * (onnx + coreml)
+    apps = sum(1 + kind for kind in (onnx, coreml) if kind)
     # Eager torch: on the probes; of trained weights on two sets of pictures. Then each set.
     answered = 1 if random_weights else 3 + options.sets
-    return answered + traced + planned + converted + checked + onnx  # which runs its goldens
+    # Every ONNX set runs its goldens.
+    return answered + traced + planned + converted + checked + apps + onnx

@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.errors import RuntimeMissingError, TextTruncatedWarning, VerificationError
-from samclip_sdk.goldens.schema import GoldenTokens
+from samclip_sdk.goldens.schema import GoldenText
 from samclip_sdk.modeling.config import ClipTextConfig, TextEncoderConfig
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.text import tokenizer as text
@@ -120,7 +120,7 @@ def write_tokenizer(
         found = own or _find_minilm_tokenizer()
         path.write_text(text.cut_to_context(found, context_length=length), encoding="utf-8")
     tokenizer = text.Tokenizer(path)
-    goldens = golden_tokens(text_encoder, path)
+    goldens = golden_texts(text_encoder, path)
     for golden, ids in zip(goldens, golden_ids(tokenizer, goldens).tolist(), strict=True):
         if ids != [*golden.input_ids, *[0] * (length - len(golden.input_ids))]:
             raise VerificationError(
@@ -129,9 +129,9 @@ def write_tokenizer(
     return tokenizer
 
 
-def golden_tokens(
+def golden_texts(
     text_encoder: TextEncoderConfig, tokenizer: Path | None = None
-) -> tuple[GoldenTokens, ...]:
+) -> tuple[GoldenText, ...]:
     """The golden texts with the reference's ids of them, cut to the context length.
 
     The reference is open_clip or transformers; a test compares the file with it. Of a BERT, whose
@@ -141,7 +141,7 @@ def golden_tokens(
         text_encoder: whose they are.
         tokenizer: its `tokenizer.json`, if its vocabulary is not the reference's.
     """
-    path = Path(__file__).with_name(f"golden_tokens_{text_encoder.kind}.json")
+    path = Path(__file__).with_name(f"golden_texts_{text_encoder.kind}.json")
     entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(text_encoder, ClipTextConfig):
         ids = Tokenizer.from_file(str(tokenizer or _find_minilm_tokenizer())).get_vocab()
@@ -150,19 +150,19 @@ def golden_tokens(
             for entry in entries
             if ids.keys() >= set(entry["tokens"])
         ]
-    goldens = [GoldenTokens.model_validate(entry) for entry in entries]
     length = text_encoder.context_length
     return tuple(
-        golden
-        if len(golden.input_ids) <= length
-        else GoldenTokens(
-            text=golden.text, input_ids=(*golden.input_ids[: length - 1], golden.input_ids[-1])
+        GoldenText(
+            text=entry["text"],
+            cleaned=text.clean_text(entry["text"]),
+            input_ids=tuple(ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]),
         )
-        for golden in goldens
+        for entry in entries
+        for ids in [entry["input_ids"]]
     )
 
 
-def golden_ids(tokenizer: text.Tokenizer, goldens: Sequence[GoldenTokens]) -> NDArray[np.int32]:
+def golden_ids(tokenizer: text.Tokenizer, goldens: Sequence[GoldenText]) -> NDArray[np.int32]:
     """The ids int32 [n,L] that a tokenizer gives the golden texts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextTruncatedWarning)  # one text is too long on purpose

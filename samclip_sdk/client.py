@@ -231,5 +231,5 @@ class SamClip(ObjectVerbs):
             EmbeddingMismatchError: another model made it.
         """
         vocabulary = read_vocabulary(path, manifest=self.manifest)
-        self._engine.texts.learn(vocabulary.labels, vocabulary.matrix())
+        self._engine.texts.learn(vocabulary.labels, vocabulary.matrix)
         return vocabulary.labels

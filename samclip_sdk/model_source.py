@@ -113,7 +113,11 @@ class BundleSource:
                     graph, runtime=found.artifact_runtime, precision=found.artifact_precision
                 )
             )
-            for graph in bundle.manifest.graphs
+            for graph, spec in bundle.manifest.graphs.items()
+            if any(
+                (each.runtime, each.precision) == (found.artifact_runtime, found.artifact_precision)
+                for each in spec.artifacts
+            )
         }
         if warn and not self.proven and not self.verified:
             warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=4)
@@ -184,7 +188,7 @@ class BundleSource:
 
     @property
     def nouns_path(self) -> Path | None:
-        """The bundle's nouns.json, verified; None in a bundle without."""
+        """The bundle's nouns.safetensors, verified; None in a bundle without."""
         named = any(each.path == NOUNS_NAME for each in self.bundle.manifest.files)
         return self.bundle.file(NOUNS_NAME) if named else None
 

@@ -363,4 +363,4 @@ class ObjectEngine(Engine):
         if path is None:
             return (), None
         pack = read_vocabulary(path, manifest=self.manifest)
-        return pack.labels, pack.matrix()
+        return pack.labels, pack.matrix

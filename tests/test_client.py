@@ -412,7 +412,7 @@ def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: Sa
 
 
 def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
-    path = tmp_path / "nouns.json"
+    path = tmp_path / "nouns.safetensors"
     maker, _ = fake_client(tmp_path)
     maker.save_vocabulary(path, LABELS)
     expected = maker.segment_text(picture(), LABELS)
@@ -427,10 +427,10 @@ def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_of_another_model_is_refused(model: SamClip, tmp_path: Path) -> None:
-    model.save_vocabulary(tmp_path / "nouns.json", "dog")
+    model.save_vocabulary(tmp_path / "nouns.safetensors", "dog")
     other, _ = fake_client(tmp_path, revision="2")
     with pytest.raises(EmbeddingMismatchError, match="made by fake 1, this is fake 2"):
-        other.load_vocabulary(tmp_path / "nouns.json")
+        other.load_vocabulary(tmp_path / "nouns.safetensors")
 
 
 def numbers(value: float) -> str:
@@ -455,7 +455,7 @@ def numbers(value: float) -> str:
 def test_a_damaged_vocabulary(
     model: SamClip, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    path = tmp_path / "nouns.json"
+    path = tmp_path / "nouns.safetensors"
     model.save_vocabulary(path, "dog")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(BundleError, match=message):
@@ -463,7 +463,7 @@ def test_a_damaged_vocabulary(
 
 
 def test_a_vocabulary_names_each_label_once(model: SamClip, tmp_path: Path) -> None:
-    path = tmp_path / "nouns.json"
+    path = tmp_path / "nouns.safetensors"
     model.save_vocabulary(path, ["dog", "cat"])
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"labels": ["dog", "Dog"]}))
@@ -482,7 +482,7 @@ def test_a_vocabulary_that_is_not_there(model: SamClip, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=f"cannot write {path}: a file's path is text"):
             model.save_vocabulary(path, "dog")  # type: ignore[arg-type]
     with pytest.raises(StorageError):
-        model.save_vocabulary(tmp_path / "no folder" / "nouns.json", "dog")
+        model.save_vocabulary(tmp_path / "no folder" / "nouns.safetensors", "dog")
 
 
 def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:

@@ -124,9 +124,9 @@ def test_a_name_is_the_same_whatever_else_is_asked(model: SamClip) -> None:
 
 def test_a_vocabulary_names_without_a_text_encoder(tmp_path: Path) -> None:
     maker, _ = fake_client(tmp_path)
-    maker.save_vocabulary(tmp_path / "nouns.json", LABELS)
+    maker.save_vocabulary(tmp_path / "nouns.safetensors", LABELS)
     model, source = fake_client(tmp_path)
-    names = model.load_vocabulary(tmp_path / "nouns.json")
+    names = model.load_vocabulary(tmp_path / "nouns.safetensors")
     found = model.segment_everything(picture(), names, **ASKED)
     assert found.labels == maker.segment_everything(picture(), LABELS, **ASKED).labels
     assert "text_encoder" not in source.sessions
@@ -134,9 +134,9 @@ def test_a_vocabulary_names_without_a_text_encoder(tmp_path: Path) -> None:
 
 def test_without_labels_things_are_called_by_the_models_own_nouns(tmp_path: Path) -> None:
     maker, _ = fake_client(tmp_path)
-    maker.save_vocabulary(tmp_path / "nouns.json", LABELS)
+    maker.save_vocabulary(tmp_path / "nouns.safetensors", LABELS)
     model, source = fake_client(tmp_path)
-    source.nouns_path = tmp_path / "nouns.json"
+    source.nouns_path = tmp_path / "nouns.safetensors"
     model.learn_label("dog", source.vector("cat"))  # What a user teaches, these do not know of.
     found = model.segment_everything(picture(), **ASKED)
     expected = maker.segment_everything(picture(), LABELS, **ASKED)

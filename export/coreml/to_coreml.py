@@ -36,6 +36,8 @@ Weights = Literal["as_is", "int8", "palette6"]
 TARGET = "iOS17"
 BATCH_BUCKETS = (1, 8)
 """Lengths of K, the axis of prompts and that of texts."""
+LABEL_BUCKETS = (1, 4, 8)
+"""Lengths of K of `text_to_mask`, which draws a mask for each."""
 POINTS_BUCKET = 16
 """The length of P: 14 points beside a box or 15 and SAM's padding token."""
 
@@ -49,6 +51,7 @@ PARTS = {
     "text_encoder": "embeddings of texts, in the space of the CLIP head's",
     "prompt_encoder": "points, boxes and masks to embeddings",
     "mask_decoder": "prompt embeddings to masks",
+    "text_to_mask": "what image_encoder gave and text embeddings to the masks of the texts",
 }
 
 TENSORS = {
@@ -71,6 +74,11 @@ TENSORS = {
     "dense_embeddings": "[K,D,g,g]: the embeddings of the mask prompts.",
     "low_res_masks": "[K,4,4g,4g]: logits in the letterboxed square; above 0 is mask. Mask 0 where "
     "one is asked, 1 to 3 where three are.",
+    "extent": "[2]: the rows and columns of the letterboxed square that the picture covers.",
+    "mask_logits": "[K,S,S]: logits in the letterboxed square; above 0 is mask. They mean nothing "
+    "where presence is below the bundle's presence_threshold.",
+    "scores": "[K]: the predicted IoU of each mask, about 0 to 1.",
+    "presence": "[K]: the probability that each text is in the picture, 0 to 1.",
     "iou_predictions": "[K,4]: the predicted IoU of each mask, about 0 to 1.",
 }
 """What Xcode shows of each input and output; frames and units as in the contract."""
@@ -104,9 +112,10 @@ def bucket_axes(graph: Graph) -> list[dict[str, int]]:
     names = {axis for spec in graph.inputs for axis in spec.shape if isinstance(axis, str)}
     if not names:
         return [{}]
+    buckets = LABEL_BUCKETS if graph.part == "text_to_mask" else BATCH_BUCKETS
     return [
         {name: POINTS_BUCKET if name == "num_points" else batch for name in sorted(names)}
-        for batch in BATCH_BUCKETS
+        for batch in buckets
     ]
 
 

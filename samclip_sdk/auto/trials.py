@@ -15,7 +15,8 @@ from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError
-from samclip_sdk.goldens.graph_checks import Check, describe_failures, graph_checks
+from samclip_sdk.goldens.check import Check, describe_failures
+from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.options import RuntimeOptions, tell_nobody
 from samclip_sdk.text.tokenizer import normalize
@@ -104,7 +105,7 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
     from samclip_sdk.runtimes.trt_engine import is_compiled
 
     gpu = current_gpu()
-    for graph, spec in bundle.manifest.graphs.items():
+    for graph, spec in bundle.manifest.model_graphs.items():
         (file,) = bundle.graph_files(graph, runtime="onnx", precision=candidate.artifact_precision)
         if not is_compiled(file, spec=spec, gpu=gpu):
             raise BundleError(

@@ -311,7 +311,7 @@ def _artifact_bytes(source: BundleSource) -> int:
     kind = (own.artifact_runtime, own.artifact_precision)
     artifacts = [
         each
-        for graph in source.bundle.manifest.graphs.values()
+        for graph in source.bundle.manifest.model_graphs.values()
         for each in graph.artifacts
         if (each.runtime, each.precision) == kind
     ]

@@ -181,7 +181,7 @@ def give_embeddings(
     """Gives a model the embeddings [K,E] of K labels, so that its text encoder need not run."""
     content = encode_vocabulary(labels, embeddings=embeddings, manifest=samclip.manifest)
     with tempfile.TemporaryDirectory() as folder:
-        pack = Path(folder) / "vocabulary.json"
+        pack = Path(folder) / "vocabulary.safetensors"
         pack.write_bytes(content)
         samclip.load_vocabulary(pack)
 

@@ -1,7 +1,7 @@
 """The sets of artifacts in a bundle, and what may run them.
 
-A set is all graphs in one precision. OpenVINO and TensorRT have no artifacts of their own: they
-read the ONNX files, and OpenVINO computes fp32 ones in bf16 where it is told to.
+A set is all graphs that the SDK runs in one precision. OpenVINO and TensorRT have no artifacts of
+their own: they read the ONNX files, and OpenVINO computes fp32 ones in bf16 where it is told to.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class RuntimeSet:
 
 
 def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
-    """The runtimes and precisions in which every graph of a bundle is there."""
-    graphs = bundle.manifest.graphs.values()
+    """The runtimes and precisions in which every graph of a bundle is there, but those of apps."""
+    graphs = bundle.manifest.model_graphs.values()
     kinds = [{(each.runtime, each.precision) for each in graph.artifacts} for graph in graphs]
     order = [(each.runtime, each.precision) for graph in graphs for each in graph.artifacts]
     return tuple(kind for kind in dict.fromkeys(order) if all(kind in each for each in kinds))

@@ -11,6 +11,10 @@ PER_RESOLUTION = ("image_encoder", "clip_head")
 """The graphs that exist at several resolutions."""
 
 
+APP_GRAPHS = ("letterbox", "text_to_mask")
+"""The graphs that spare apps the steps between the others; a bundle may lack them."""
+
+
 def graph_key(name: str, resolution: int | None) -> str:
     """The key of a graph: `image_encoder` at 256 px is `image_encoder@256`.
 
@@ -19,7 +23,7 @@ def graph_key(name: str, resolution: int | None) -> str:
     Raises:
         ValueError: the graph exists at several resolutions, and none is given.
     """
-    if name not in PER_RESOLUTION:
+    if name not in (*PER_RESOLUTION, *APP_GRAPHS):
         return name
     if resolution is None:
         raise ValueError(f"{name} exists at several resolutions: say which")
@@ -50,6 +54,40 @@ def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[s
         inputs=(ids,), outputs=(_tensor("text_embeddings", "num_texts", model.embed_dim),)
     )
     return graphs | _mask_graphs(model)
+
+
+def contract_app_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[str, GraphSpec]:
+    """The inputs and outputs of what apps run in the place of the SDK, without artifacts.
+
+    Args:
+        model: the config.
+        resolutions: pixels; those that pictures are fitted to.
+
+    Returns:
+        Key -> graph. Axes `height`, `width` and `num_texts` (K) are symbolic.
+
+    Raises:
+        ValueError: the model does not run at one of the resolutions.
+    """
+    graphs: dict[str, GraphSpec] = {}
+    extent = _tensor("extent", 2)
+    for resolution in sorted(set(resolutions)):
+        encoder, _ = _image_graphs(model, resolution)
+        graphs[graph_key("letterbox", resolution)] = GraphSpec(
+            inputs=(_tensor("picture", "height", "width", 3, dtype="uint8"),),
+            outputs=(*encoder.inputs, extent),
+        )
+    side = model.segmentation_resolution
+    encoder, _ = _image_graphs(model, side)
+    graphs[graph_key("text_to_mask", side)] = GraphSpec(
+        inputs=(*encoder.outputs, extent, _tensor("text_embeddings", "num_texts", model.embed_dim)),
+        outputs=(
+            _tensor("mask_logits", "num_texts", side, side),
+            _tensor("scores", "num_texts"),
+            _tensor("presence", "num_texts"),
+        ),
+    )
+    return graphs
 
 
 def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:

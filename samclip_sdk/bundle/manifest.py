@@ -14,7 +14,13 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, model_validator
 
-from samclip_sdk.bundle.contract import PER_RESOLUTION, contract_graphs, graph_key
+from samclip_sdk.bundle.contract import (
+    APP_GRAPHS,
+    PER_RESOLUTION,
+    contract_app_graphs,
+    contract_graphs,
+    graph_key,
+)
 from samclip_sdk.bundle.graph_spec import GraphSpec, Line, Pin, Record, StoredFile
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.config import ModelConfig, Template
@@ -22,9 +28,10 @@ from samclip_sdk.modeling.config import ModelConfig, Template
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_NAME = "tokenizer.json"
-NOUNS_NAME = "nouns.json"
+NOUNS_NAME = "nouns.safetensors"
 GOLDEN_INDEX = "golden/index.json"
-GOLDEN_TENSORS = "golden/tensors.npz"
+GOLDEN_TENSORS = "golden/tensors.safetensors"
+GOLDEN_LABELS = "golden/labels.safetensors"
 MAX_MANIFEST_BYTES = 16 << 20
 
 PAD_COLOUR: Final = (124, 116, 104)
@@ -210,11 +217,22 @@ class ModelInfo(Record):
         return self
 
 
+class TextToMaskSpec(Record):
+    """What the graph `text_to_mask@S` computes, which is less than the SDK does.
+
+    `one_prompt`: each label is asked for once, by the box around its parts, its three best cells
+    and its score map. The SDK asks once for each part.
+    """
+
+    edition: Literal["one_prompt"]
+
+
 class Manifest(ModelInfo):
     """`manifest.json`. `files` are those that belong to no graph: tokenizer, goldens, model card.
 
-    Among them may be `nouns.json`, a vocabulary pack that names what nobody gave names for.
-    A bundle without a text_encoder serves vocabulary packs only; every other graph must be there.
+    Among them may be `nouns.safetensors`, a vocabulary pack that names what nobody gave names for.
+    A bundle without a text_encoder serves vocabulary packs only. It may lack the graphs of apps, of
+    which `text_to_mask` says what the one of this name computes; every other graph must be there.
     """
 
     graphs: dict[str, GraphSpec]
@@ -224,8 +242,18 @@ class Manifest(ModelInfo):
     kept_in_float: dict[str, tuple[str, ...]] = Field(
         default={}, description="graph -> the layers that its int8 artifacts compute in float"
     )
+    text_to_mask: TextToMaskSpec | None = None
     files: tuple[StoredFile, ...]
     licences: tuple[Licence, ...] = Field(min_length=1)
+
+    @property
+    def model_graphs(self) -> dict[str, GraphSpec]:
+        """The graphs that the SDK runs: all but those of apps."""
+        return {
+            name: graph
+            for name, graph in self.graphs.items()
+            if name.partition("@")[0] not in APP_GRAPHS
+        }
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         """Every file of the bundle except the manifest, each path once."""
@@ -244,6 +272,8 @@ class Manifest(ModelInfo):
                 raise ValueError(f"the graph {name} is missing")
         if "text_encoder" in self.graphs and TOKENIZER_NAME not in {f.path for f in self.files}:
             raise ValueError(f"there is a text_encoder and no {TOKENIZER_NAME}")
+        if bool(self.text_to_mask) != any(name.startswith("text_to_mask@") for name in self.graphs):
+            raise ValueError("text_to_mask must say what the graph of this name computes")
         self._check_contract()
         self._check_paths()
         return self
@@ -251,6 +281,7 @@ class Manifest(ModelInfo):
     def _check_contract(self) -> None:
         resolutions = {int(name.partition("@")[2] or 0) for name in self.graphs if _KEY.match(name)}
         contract = contract_graphs(self.model, resolutions=resolutions - {0})
+        contract |= contract_app_graphs(self.model, resolutions=resolutions - {0})
         for name, graph in self.graphs.items():
             expected = contract.get(name)
             if expected is None:

@@ -81,7 +81,7 @@ def _onnx_files(bundle: Bundle, *, precision: str | None) -> list[tuple[GraphFil
     return [
         (bundle.graph_files(name, runtime="onnx", precision=each)[0], spec)
         for each in ([precision] if precision else precisions)
-        for name, spec in bundle.manifest.graphs.items()
+        for name, spec in bundle.manifest.model_graphs.items()
     ]
 
 

@@ -46,8 +46,8 @@ def learn(
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="the vocabulary pack to write, .json")
-    ] = Path("vocabulary.json"),
+        Path, typer.Option("--output", "-o", help="the vocabulary pack to write, .safetensors")
+    ] = Path("vocabulary.safetensors"),
     opened: ModelOptions,
     run: RunOptions,
     as_json: AsJson = False,
@@ -59,7 +59,7 @@ def learn(
         if not positives:
             raise WrongUsageError("give --positive, once at least")
         check_labels([label])
-        check_output(output, endings=(".json",))
+        check_output(output, endings=(".safetensors",))
         pictures = dict.fromkeys(path for path, _ in [*positives, *negatives])
         for path in pictures:
             check_picture(path)

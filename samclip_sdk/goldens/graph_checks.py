@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, computed_field, field_serializer
 
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, TOKENIZER_NAME
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
+from samclip_sdk.goldens.check import Check, Tensors
+from samclip_sdk.goldens.letterbox_check import check_letterbox, letterbox_picture
 from samclip_sdk.goldens.schema import (
     Expected,
     GoldenGraph,
     GoldenIndex,
     GoldenLetterbox,
     GoldenSegment,
-    GoldenTokens,
+    GoldenText,
     golden_error,
     min_cosine,
     read_goldens,
 )
-from samclip_sdk.image import letterbox, load_image
+from samclip_sdk.image import letterbox
 from samclip_sdk.image_prompts import image_prompts
-from samclip_sdk.text.tokenizer import Tokenizer
+from samclip_sdk.text.tokenizer import Tokenizer, clean_text
 from samclip_sdk.timing import Stopwatch
-
-Tensors = Mapping[str, NDArray[np.generic]]
-
-_ONE_LEVEL = 1.0
-"""Pillow's resampling may differ by one of 255 levels between versions."""
 
 _MAX_COSINE_DISTANCE = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "palette6": 2e-2}
 """Of one graph in less than fp32, where the largest error says little."""
 
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
-
-
-class Check(Record):
-    """One comparison: the error measured here, and the bound that it must keep.
-
-    In JSON an error that is not finite is null: no JSON can hold it.
-    """
-
-    model_config = ConfigDict(allow_inf_nan=True)
-
-    name: str
-    error: float
-    bound: float
-
-    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
-    @property
-    def passed(self) -> bool:
-        """Whether the error keeps its bound."""
-        return self.error <= self.bound
-
-    @field_serializer("error", when_used="json")
-    def _finite(self, error: float) -> float | None:
-        return error if math.isfinite(error) else None
-
-
-def describe_failures(checks: Sequence[Check], *, subject: str) -> str:
-    """How many checks failed on what was checked, and the worst of them; empty if none did."""
-    failed = [check for check in checks if not check.passed]
-    if not failed:
-        return ""
-    worst = max(failed, key=lambda check: check.error / max(check.bound, 1e-12))
-    return (
-        f"{len(failed)} of {len(checks)} checks failed on {subject}: {worst.name} is off by "
-        f"{worst.error:.3g}, its bound is {worst.bound:.3g}"
-    )
 
 
 def graph_checks(bundle: Bundle, *, engine: Engine, precision: str) -> Iterator[Check]:
@@ -169,15 +128,17 @@ def _run(
 
 def _preprocessing(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Iterator[Check]:
     """Token ids, and the letterbox."""
-    if index.tokens:
+    if index.texts:
         tokenizer = Tokenizer(bundle.file(TOKENIZER_NAME))
-        wrong = sum(not _same_tokens(golden, tokenizer=tokenizer) for golden in index.tokens)
-        yield Check(name=f"token ids of {len(index.tokens)} texts", error=wrong, bound=0)
+        wrong = sum(clean_text(golden.text) != golden.cleaned for golden in index.texts)
+        yield Check(name=f"{len(index.texts)} texts, cleaned", error=wrong, bound=0)
+        wrong = sum(not _same_tokens(golden, tokenizer=tokenizer) for golden in index.texts)
+        yield Check(name=f"token ids of {len(index.texts)} texts", error=wrong, bound=0)
     for golden in index.letterbox:
         yield _letterbox(golden, bundle=bundle, tensors=tensors)
 
 
-def _same_tokens(golden: GoldenTokens, *, tokenizer: Tokenizer) -> bool:
+def _same_tokens(golden: GoldenText, *, tokenizer: Tokenizer) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextTruncatedWarning)  # One of the texts is too long.
         ids = tokenizer([golden.text])[0].tolist()
@@ -187,15 +148,13 @@ def _same_tokens(golden: GoldenTokens, *, tokenizer: Tokenizer) -> bool:
 def _letterbox(golden: GoldenLetterbox, *, bundle: Bundle, tensors: Tensors) -> Check:
     if graph_key("image_encoder", golden.resolution) not in bundle.manifest.graphs:
         raise BundleError(f"a golden is of {golden.resolution} px, where the bundle has no graph")
-    square, _ = letterbox(
-        load_image(tensors[golden.image].astype(np.uint8)),
+    square, frame = letterbox(
+        letterbox_picture(golden, tensors=tensors),
         resolution=golden.resolution,
         pad_colour=bundle.manifest.image.pad_colour,
     )
-    wanted = tensors[golden.output].astype(np.int16)
-    same = square.shape == wanted.shape
-    levels = float(np.abs(square.astype(np.int16) - wanted).max()) if same else math.inf
-    return Check(name=f"letterbox to {golden.resolution} px", error=levels, bound=_ONE_LEVEL)
+    extent = (frame.resized_height_px, frame.resized_width_px)
+    return check_letterbox(golden, square, extent=extent, tensors=tensors)
 
 
 def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterator[Check]:

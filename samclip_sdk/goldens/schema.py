@@ -1,36 +1,41 @@
 """The bundle's goldens: inputs and reference outputs, for `samclip verify` on the device.
 
 They come from eager torch in fp32, never from the artifact that they judge. `golden/index.json`
-says what to run and what to expect; `golden/tensors.npz` holds the arrays, each stored once and
-known by a key. Outputs are stored as every `step`-th value, in fp16, so that they stay small.
+says what to run and what to expect; `golden/tensors.safetensors` holds the arrays, each stored once
+and known by a key. Outputs are stored as every `step`-th value, in fp16, so that they stay small.
+
+Each step that an app writes by itself has goldens of its own, so that a difference shows where it
+begins.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from samclip_sdk.bundle.graph_spec import Record, first_fault
+from samclip_sdk.bundle.graph_spec import Record, RelativePath, first_fault
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.goldens.tasks import GoldenTasks
 
-_DAMAGE = (
-    OSError,
-    ValueError,  # pydantic's, and numpy's of what is no array
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-)
+_DAMAGE = (OSError, ValueError, safetensors.SafetensorError)
+
+Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+"""Of a picture: height, width."""
+
+
+class Sampled(Record):
+    """Every `step`-th value of an array, flattened."""
+
+    tensor: str
+    step: int = Field(gt=0)
 
 
 class Expected(Record):
@@ -41,19 +46,26 @@ class Expected(Record):
     max_error: float = Field(gt=0, description="bound of `golden_error`, for fp32 artifacts")
 
 
-class GoldenTokens(Record):
-    """A text and its token ids, without the zeros that pad them."""
+class GoldenText(Record):
+    """A text, cleaned, and its token ids, without the zeros that pad them."""
 
     text: str
+    cleaned: str
     input_ids: tuple[int, ...]
 
 
 class GoldenLetterbox(Record):
-    """A picture uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one."""
+    """A picture uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one.
 
-    image: str
+    The picture is `image`, or where that is None, `formula_picture` of `size`. `extent` are the
+    rows and columns of the model's input that it covers.
+    """
+
+    image: str | None
+    size: Size
     resolution: int = Field(gt=0)
-    output: str
+    extent: Size
+    output: Sampled
 
 
 class GoldenGraph(Record):
@@ -82,14 +94,56 @@ class GoldenClassEmbeddings(Record):
     expected: Expected
 
 
+class GoldenScoreMap(Record):
+    """A label's scores [h,h] of a picture of `size`, and what the mask decoder is asked by them.
+
+    Its presence; the points (x, y) in model pixels of its best cells, if it is taken as one part;
+    and the mask prompt [4g,4g].
+    """
+
+    score_map: str
+    size: Size
+    resolution: int = Field(gt=0)
+    presence: float
+    points: tuple[tuple[float, float], ...]
+    mask_input: Expected
+
+
+class GoldenMask(Record):
+    """Low-resolution logits [4g,4g] and the mask of a picture of `size`, as bits."""
+
+    low_res: str
+    size: Size
+    resolution: int = Field(gt=0)
+    mask: str
+
+
+class GoldenTextToMask(Record):
+    """What `text_to_mask@S` makes of a picture uint8 [H,W,3] and the K labels of a pack.
+
+    `masks` are bits of bool [K,H,W]; a label whose presence is below the threshold has none.
+    """
+
+    image: str
+    pack: RelativePath
+    presence: tuple[float, ...]
+    scores: tuple[float, ...]
+    masks: str
+
+
 class GoldenIndex(Record):
     """`golden/index.json`."""
 
-    tokens: tuple[GoldenTokens, ...]
+    texts: tuple[GoldenText, ...]
     letterbox: tuple[GoldenLetterbox, ...]
     graphs: tuple[GoldenGraph, ...]
     segment: tuple[GoldenSegment, ...]
     class_embeddings: tuple[GoldenClassEmbeddings, ...]
+    score_maps: tuple[GoldenScoreMap, ...]
+    masks: tuple[GoldenMask, ...]
+    text_to_mask: tuple[GoldenTextToMask, ...] = Field(
+        description="none of random weights, which find nothing"
+    )
     tasks: GoldenTasks | None = Field(
         default=None, description="none of random weights, which answer nothing of meaning"
     )
@@ -97,7 +151,7 @@ class GoldenIndex(Record):
     def tensors(self) -> Iterator[str]:
         """The keys of all tensors that it refers to; some come twice."""
         for letterbox in self.letterbox:
-            yield from (letterbox.image, letterbox.output)
+            yield from filter(None, (letterbox.image, letterbox.output.tensor))
         for graph in self.graphs:
             yield from graph.inputs.values()
             yield from (expected.tensor for expected in graph.outputs.values())
@@ -106,6 +160,12 @@ class GoldenIndex(Record):
             yield from (prompt.low_res_masks.tensor, prompt.iou_predictions.tensor)
         for classes in self.class_embeddings:
             yield classes.expected.tensor
+        for scores in self.score_maps:
+            yield from (scores.score_map, scores.mask_input.tensor)
+        for mask in self.masks:
+            yield from (mask.low_res, mask.mask)
+        for whole in self.text_to_mask:
+            yield from (whole.image, whole.masks)
         if self.tasks is not None:
             yield from self.tasks.tensors()
 
@@ -167,12 +227,12 @@ def read_goldens(
     root = Path(folder)
     try:
         index = GoldenIndex.model_validate_json((root / GOLDEN_INDEX).read_bytes())
-        with np.load(io.BytesIO((root / GOLDEN_TENSORS).read_bytes())) as stored:
-            tensors = {
-                name: array.astype(np.float32) if array.dtype == np.float16 else array
-                for name, array in stored.items()
-                if array.dtype.kind in "fiu"
-            }
+        stored = safetensors.numpy.load((root / GOLDEN_TENSORS).read_bytes())
+        tensors = {
+            name: array.astype(np.float32) if array.dtype == np.float16 else array
+            for name, array in stored.items()
+            if array.dtype.kind in "fiu"
+        }
     except _DAMAGE as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
         raise BundleError(f"the goldens of {root} cannot be read: {reason}") from error

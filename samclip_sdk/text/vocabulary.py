@@ -1,21 +1,23 @@
 """Vocabulary packs: labels with their text embeddings, so that an app ships no text encoder.
 
-A pack is one JSON file that any language can read; `embeddings` is base64, row by row, of
-little-endian float32, or of int8 in a quarter of the space: then each row is to be brought to unit
-length.
+A pack is a safetensors file: a JSON header, then raw little-endian numbers, which a few lines of
+any language read. `embeddings` are float32, or int8 in a quarter of the space: then each row is to
+be brought to unit length. The labels and whose text encoder it was are in the file's metadata.
 """
 
 from __future__ import annotations
 
-import base64
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
@@ -23,53 +25,63 @@ from samclip_sdk.text.tokenizer import check_labels, normalize
 
 PackedAs: TypeAlias = Literal["float32", "int8"]
 
-_STORED: dict[PackedAs, str] = {"float32": "<f4", "int8": "i1"}
+_FORMAT = "samclip labels"
+_TENSOR = "embeddings"
+_DTYPES = (np.float32, np.int8)
 _LENGTH_TOLERANCE = 1e-3
 
 
-class Vocabulary(BaseModel):
-    """The file's schema. `model` and `revision` say whose text encoder made the embeddings.
+class PackMetadata(BaseModel):
+    """The file's metadata. `model` and `revision` say whose text encoder made the embeddings.
 
     Not the bundle's id: the bundle of an app without a text encoder has another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    format: Literal["samclip labels"]
+    schema_version: Literal["1"]
     model: str
     revision: str
-    embed_dim: int = Field(gt=0)
-    dtype: PackedAs = "float32"
-    labels: tuple[str, ...] = Field(min_length=1)
-    embeddings: str
+    labels: Json[tuple[str, ...]] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _check(self) -> Vocabulary:
-        try:
-            size = len(base64.b64decode(self.embeddings, validate=True))
-        except ValueError as error:  # binascii.Error too
-            raise ValueError(f"embeddings are not base64: {error}") from error
-        expected = np.dtype(_STORED[self.dtype]).itemsize * self.embed_dim * len(self.labels)
-        if size != expected:
-            raise ValueError(f"embeddings hold {size} bytes, expected {expected}")
-        lengths = np.linalg.norm(self.matrix().astype(np.float64), axis=1)
+
+class Vocabulary:
+    """What a pack holds.
+
+    Args:
+        metadata: of the file.
+        stored: [K,E], as the file has them.
+
+    Attributes:
+        model: whose text encoder made the embeddings.
+        revision: of that model's weights.
+        labels: K of them.
+        matrix: their embeddings, float32 [K,E], unit length.
+
+    Raises:
+        ValueError: the embeddings are not those of as many labels, or not of unit length, or two
+            labels are the same.
+    """
+
+    def __init__(self, metadata: PackMetadata, stored: NDArray[np.generic]) -> None:
+        self.model, self.revision = metadata.model, metadata.revision
+        self.labels: tuple[str, ...] = metadata.labels
+        if stored.ndim != 2 or len(stored) != len(self.labels) or stored.dtype not in _DTYPES:
+            raise ValueError(
+                f"embeddings are {stored.dtype} {list(stored.shape)}, expected float32 or int8 "
+                f"[{len(self.labels)}, E]"
+            )
+        rows = stored.astype(np.float32)
+        self.matrix: NDArray[np.float32] = normalize(rows) if stored.dtype == np.int8 else rows
+        lengths = np.linalg.norm(self.matrix.astype(np.float64), axis=1)
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
         if len(wrong):
             raise ValueError(
                 f"the embedding of label {wrong[0]} has the length {lengths[wrong[0]]:.3g} where "
                 "it must be 1"
             )
-        try:
-            check_labels(self.labels)
-        except TextError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def matrix(self) -> NDArray[np.float32]:
-        """The embeddings, float32 [K,E], unit length."""
-        flat = np.frombuffer(base64.b64decode(self.embeddings), dtype=_STORED[self.dtype])
-        rows = flat.reshape(len(self.labels), self.embed_dim).astype(np.float32)
-        return normalize(rows) if self.dtype == "int8" else rows
+        check_labels(self.labels)
 
 
 def encode_vocabulary(
@@ -87,15 +99,16 @@ def encode_vocabulary(
     rows = embeddings
     if dtype == "int8":
         rows = np.round(127 * rows / np.abs(rows).max(axis=1, keepdims=True))
-    vocabulary = Vocabulary(
-        model=manifest.name,
-        revision=manifest.revision,
-        embed_dim=embeddings.shape[1],
-        labels=tuple(labels),
-        dtype=dtype,
-        embeddings=base64.b64encode(rows.astype(_STORED[dtype]).tobytes()).decode("ascii"),
-    )
-    return vocabulary.model_dump_json(indent=1).encode("utf-8")
+    stored = np.ascontiguousarray(rows.astype(dtype))
+    metadata = {
+        "format": _FORMAT,
+        "schema_version": "1",
+        "model": manifest.name,
+        "revision": manifest.revision,
+        "labels": json.dumps(list(labels), ensure_ascii=False),
+    }
+    Vocabulary(PackMetadata.model_validate(metadata), stored)  # or it could not be read again
+    return safetensors.numpy.save({_TENSOR: stored}, metadata=metadata)
 
 
 def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Vocabulary:
@@ -107,16 +120,20 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
     """
     name = one_line(path)
     try:
-        content = Path(path).read_bytes()
+        Path(path).open("rb").close()
     except (OSError, ValueError, TypeError) as error:  # a path with a NUL, or none at all
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
     try:
-        vocabulary = Vocabulary.model_validate_json(content)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = PackMetadata.model_validate(file.metadata() or {})
+            vocabulary = Vocabulary(metadata, file.get_tensor(_TENSOR))
     except ValidationError as error:
         first = one_line(error.errors()[0]["msg"].removeprefix("Value error, "))
         raise BundleError(f"{name} is not a vocabulary pack: {first}") from error
-    made_by = (vocabulary.model, vocabulary.revision, vocabulary.embed_dim)
+    except (safetensors.SafetensorError, ValueError, TextError) as error:
+        raise BundleError(f"{name} is not a vocabulary pack: {one_line(error)}") from error
+    made_by = (vocabulary.model, vocabulary.revision, vocabulary.matrix.shape[1])
     if made_by != (manifest.name, manifest.revision, manifest.model.embed_dim):
         theirs = one_line(f"{vocabulary.model} {vocabulary.revision}")
         raise EmbeddingMismatchError(

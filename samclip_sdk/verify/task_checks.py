@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.engine import Engine
-from samclip_sdk.goldens.graph_checks import Check, Tensors, graph_checks, read_verified_goldens
+from samclip_sdk.goldens.app_checks import app_checks
+from samclip_sdk.goldens.check import Check, Tensors
+from samclip_sdk.goldens.graph_checks import graph_checks, read_verified_goldens
 from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, compare_answers
 from samclip_sdk.goldens.tasks import GoldenTasks
 from samclip_sdk.model_source import ModelSource
@@ -15,7 +17,7 @@ from samclip_sdk.verify.task_answers import answer_tasks
 
 
 def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Iterator[Check]:
-    """Runs a bundle's goldens: `graph_checks`, then whole tasks on pictures.
+    """Runs a bundle's goldens: `graph_checks`, `app_checks`, then whole tasks on pictures.
 
     Args:
         bundle: whose goldens they are.
@@ -31,9 +33,10 @@ def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Ite
     engine = Engine(source)
     try:
         yield from graph_checks(bundle, engine=engine, precision=precision)
+        index, tensors = read_verified_goldens(bundle)
+        yield from app_checks(bundle, index, tensors=tensors, engine=engine)
     finally:
         engine.close()
-    index, tensors = read_verified_goldens(bundle)
     if index.tasks is not None and "text_encoder" in bundle.manifest.graphs:
         yield from _tasks(
             index.tasks, bundle=bundle, source=source, tensors=tensors, precision=precision

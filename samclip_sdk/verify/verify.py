@@ -12,7 +12,7 @@ from pydantic import computed_field
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.goldens.graph_checks import Check, describe_failures
+from samclip_sdk.goldens.check import Check, describe_failures
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions

@@ -196,13 +196,13 @@ def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path) -> None:
     """By eager torch, in int8; they are one of the bundle's files."""
     source = BundleSource(open_bundle(tiny_bundle), runtime="onnx", precision="fp32", warn=False)
     path = source.nouns_path
-    assert path == tiny_bundle.resolve() / "nouns.json"
+    assert path == tiny_bundle.resolve() / "nouns.safetensors"
     pack = read_vocabulary(path, manifest=source.manifest)
     assert (pack.labels, pack.dtype) == (("dog", "red panda"), "int8")
     with SamClip(source) as model:
         model.save_vocabulary(tiny_bundle.with_name("own.json"), pack.labels)
-    own = read_vocabulary(tiny_bundle.with_name("own.json"), manifest=source.manifest).matrix()
-    assert ((own * pack.matrix()).sum(axis=1) > 0.999).all()
+    own = read_vocabulary(tiny_bundle.with_name("own.json"), manifest=source.manifest).matrix
+    assert ((own * pack.matrix).sum(axis=1) > 0.999).all()
 
 
 def test_what_came_there_meanwhile_is_not_replaced(

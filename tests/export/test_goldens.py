@@ -9,7 +9,7 @@ import onnxruntime as ort
 import open_clip
 import pytest
 
-from export.tokenizer import golden_tokens
+from export.tokenizer import golden_texts
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError
 from samclip_sdk.goldens.schema import GOLDEN_TENSORS, golden_error, read_goldens
@@ -17,18 +17,18 @@ from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.config import ClipTextConfig
 
 
-def test_golden_tokens_are_open_clips() -> None:
+def test_golden_texts_are_open_clips() -> None:
     tokenizer = open_clip.get_tokenizer("ViT-L-14")
-    for golden in golden_tokens(ClipTextConfig()):
+    for golden in golden_texts(ClipTextConfig()):
         ids = tokenizer([golden.text])[0].tolist()
         assert ids == [*golden.input_ids, *[0] * (77 - len(golden.input_ids))], golden.text
 
 
 def test_golden_texts_cover_what_tokenizers_get_wrong() -> None:
-    texts = [golden.text for golden in golden_tokens(ClipTextConfig())]
+    texts = [golden.text for golden in golden_texts(ClipTextConfig())]
     for needle in ("", "🐶", "é", "&amp;", "“", "1234567890"):
         assert any(needle in text for text in texts)
-    assert max(len(golden.input_ids) for golden in golden_tokens(ClipTextConfig())) == 77
+    assert max(len(golden.input_ids) for golden in golden_texts(ClipTextConfig())) == 77
 
 
 def test_goldens_are_small(tiny_bundle: Path) -> None:

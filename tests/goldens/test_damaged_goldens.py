@@ -13,7 +13,8 @@ import pytest
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError
-from samclip_sdk.goldens.graph_checks import Check, graph_checks
+from samclip_sdk.goldens.check import Check
+from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS, GoldenIndex, read_goldens
 from samclip_sdk.image import letterbox
 from tests.example_bundle import contents, manifest, stored, write_files

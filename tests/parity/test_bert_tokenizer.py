@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from export.tokenizer import golden_tokens, write_tokenizer
+from export.tokenizer import golden_texts, write_tokenizer
 from samclip_sdk.errors import BundleError, TextTruncatedWarning
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, clean_text, cut_to_context
@@ -60,12 +60,12 @@ def test_what_is_too_long_is_cut_with_a_warning(tokenizer: Tokenizer) -> None:
 
 
 def test_the_bundles_goldens_are_transformers(reference: Any) -> None:
-    for golden in golden_tokens(BertTextConfig(context_length=1000)):
+    for golden in golden_texts(BertTextConfig(context_length=1000)):
         assert golden.input_ids == tuple(reference(clean_text(golden.text))["input_ids"])
 
 
 def test_goldens_are_cut_to_the_context(reference: Any) -> None:
-    longest = max(golden_tokens(BertTextConfig()), key=lambda golden: len(golden.text))
+    longest = max(golden_texts(BertTextConfig()), key=lambda golden: len(golden.text))
     assert len(longest.input_ids) == LENGTH
     expected = reference(clean_text(longest.text), truncation=True, max_length=LENGTH)
     assert longest.input_ids == tuple(expected["input_ids"])

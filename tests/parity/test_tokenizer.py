@@ -15,7 +15,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import pre_tokenizers
 
-from export.tokenizer import golden_tokens, write_tokenizer
+from export.tokenizer import golden_texts, write_tokenizer
 from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.modeling.config import ClipTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, clean_text, read_templates
@@ -94,7 +94,7 @@ def test_templates(tokenizer: Tokenizer, reference: SimpleTokenizer) -> None:
 
 
 def test_the_bundles_goldens_are_open_clips(reference: SimpleTokenizer) -> None:
-    for golden in golden_tokens(ClipTextConfig()):
+    for golden in golden_texts(ClipTextConfig()):
         expected = reference([golden.text])[0].numpy()
         assert golden.input_ids == tuple(expected[: len(golden.input_ids)])
         assert not expected[len(golden.input_ids) :].any()

@@ -29,8 +29,8 @@ def test_int8_keeps_directions(tmp_path: Path, seed: int) -> None:
         )
         found = read_vocabulary(path, manifest=manifest)
         assert list(found.labels) == labels
-        assert np.linalg.norm(found.matrix(), axis=1) == pytest.approx(np.ones(20), abs=1e-5)
-        cosines = (found.matrix() * rows).sum(axis=1)
+        assert np.linalg.norm(found.matrix, axis=1) == pytest.approx(np.ones(20), abs=1e-5)
+        cosines = (found.matrix * rows).sum(axis=1)
         assert cosines.min() > (0.999 if dtype == "int8" else 1 - 1e-6)
         sizes[dtype] = len(json.loads(path.read_text())["embeddings"])
     assert sizes["int8"] < 0.26 * sizes["float32"]
@@ -42,7 +42,7 @@ def test_a_pack_without_a_dtype_is_float32(tmp_path: Path) -> None:
     content = json.loads(encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest))
     del content["dtype"]
     path.write_text(json.dumps(content))
-    np.testing.assert_array_equal(read_vocabulary(path, manifest=manifest).matrix(), rows)
+    np.testing.assert_array_equal(read_vocabulary(path, manifest=manifest).matrix, rows)
 
 
 def test_int8_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from samclip_sdk.cli.app import app
 from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationError
 from samclip_sdk.goldens import graph_checks as golden_checks
-from samclip_sdk.goldens.graph_checks import Check
+from samclip_sdk.goldens.check import Check
 from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.image_prompts import ImagePrompts
 from samclip_sdk.prompts import FILLER, NOT_A_POINT, Prompts

@@ -1,0 +1,145 @@
+"""The goldens of what an app writes by itself: letterbox, score maps, masks, texts to masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.golden_tensors import GoldenTensors, storable, widened
+from export.probes import PICTURES, Probe, disc_logits
+from samclip_sdk.bundle.manifest import GOLDEN_LABELS, ModelInfo
+from samclip_sdk.goldens.app_checks import masks_of_logits
+from samclip_sdk.goldens.formula import formula_picture
+from samclip_sdk.goldens.schema import (
+    GoldenLetterbox,
+    GoldenMask,
+    GoldenScoreMap,
+    GoldenTextToMask,
+)
+from samclip_sdk.image import Frame, letterbox
+from samclip_sdk.masks import binarize
+from samclip_sdk.text_options import POINTS_PER_CLASS
+from samclip_sdk.text_to_mask import best_points, mask_prompt, presence_of
+
+PICTURE = "picture"
+
+_LARGE = ((1021, 1533), (1537, 611), (513, 700))
+_MASKS = ((211, 333), (1400, 620), (90, 70))
+_MASK_PROMPT_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class AskedTexts:
+    """A picture, the labels of a pack, and what eager torch answers.
+
+    Attributes:
+        image: uint8 [H,W,3].
+        pack: the content of the vocabulary pack.
+        probe: of `text_to_mask@S`.
+    """
+
+    image: NDArray[np.uint8]
+    pack: bytes
+    probe: Probe
+
+
+def app_goldens(
+    tensors: GoldenTensors, *, info: ModelInfo, asked: AskedTexts | None
+) -> dict[str, Any]:
+    """Fields of the index, by name.
+
+    Args:
+        tensors: where arrays go.
+        info: the model.
+        asked: what is asked with texts; nothing of random weights.
+    """
+    tasks = (info.tasks.segmentation, info.tasks.classification)
+    sides = sorted({task.resolution for task in tasks if task.crop == "letterbox"})
+    return {
+        "letterbox": tuple(
+            _letterbox(size, side, tensors=tensors, info=info)
+            for side in sides
+            for size in (None, *_LARGE)
+        ),
+        "score_maps": tuple(
+            _score_map(size, tensors=tensors, info=info) for size in ((96, 62), (62, 96), (80, 80))
+        ),
+        "masks": tuple(_mask(size, tensors=tensors, info=info) for size in _MASKS),
+        "text_to_mask": () if asked is None else (_text_to_mask(asked, tensors, info),),
+    }
+
+
+def _letterbox(
+    size: tuple[int, int] | None, side: int, *, tensors: GoldenTensors, info: ModelInfo
+) -> GoldenLetterbox:
+    """The small picture, or one of a size by formula, as the model sees it."""
+    picture = PICTURES[0] if size is None else formula_picture(*size)
+    height, width = picture.shape[:2]
+    square, frame = letterbox(picture, resolution=side, pad_colour=info.image.pad_colour)
+    return GoldenLetterbox(
+        image=PICTURE if size is None else None,
+        size=(height, width),
+        resolution=side,
+        extent=(frame.resized_height_px, frame.resized_width_px),
+        output=tensors.sample(square, key=f"letterbox.{height}x{width}@{side}"),
+    )
+
+
+def _score_map(size: tuple[int, int], *, tensors: GoldenTensors, info: ModelInfo) -> GoldenScoreMap:
+    side = info.tasks.segmentation.resolution
+    grid = side // info.image.patch_size
+    cells = grid // info.model.token_pooling(side)
+    stored = tensors.keep(_hill(cells), key="score_map")
+    score_map = widened(storable(_hill(cells))).astype(np.float32)
+    frame = Frame.fit(*size, resolution=side)
+    threshold = info.calibration.mask_threshold_score
+    points = best_points(score_map, frame=frame, count=POINTS_PER_CLASS, threshold=threshold)
+    scale = info.calibration.prompt_scale
+    prompt = mask_prompt(score_map, frame=frame, side=4 * grid, scale=scale)
+    key = f"score_map.{size[0]}x{size[1]}.mask_input"
+    return GoldenScoreMap(
+        score_map=stored,
+        size=size,
+        resolution=side,
+        presence=float(presence_of(score_map[None], frame=frame)[0]),
+        points=tuple((x, y) for x, y in points.tolist()),
+        mask_input=tensors.expect(prompt, key=key, max_error=_MASK_PROMPT_ERROR),
+    )
+
+
+def _hill(cells: int) -> NDArray[np.float32]:
+    """Scores [h,h] of a label, highest beside the middle and twice the same there."""
+    y, x = np.mgrid[:cells, :cells] / cells
+    hill: NDArray[np.float32] = (3 - 12 * np.hypot(x - 0.45, y - 0.4)).astype(np.float32)
+    hill[cells // 2, cells // 4] = hill[cells // 4, cells // 2] = 2.5
+    return hill
+
+
+def _mask(size: tuple[int, int], *, tensors: GoldenTensors, info: ModelInfo) -> GoldenMask:
+    side = info.tasks.segmentation.resolution
+    logits = disc_logits(4 * side // info.image.patch_size, radius=0.3)[0]
+    key = tensors.keep(logits[0], key="mask.low_res")
+    frame = Frame.fit(*size, resolution=side)
+    low_res = widened(storable(logits)).astype(np.float32)
+    mask = binarize(low_res, frame=frame, mask_threshold=info.masks.mask_threshold)
+    bits = tensors.keep(np.packbits(mask), key=f"mask.{size[0]}x{size[1]}")
+    return GoldenMask(low_res=key, size=size, resolution=side, mask=bits)
+
+
+def _text_to_mask(asked: AskedTexts, tensors: GoldenTensors, info: ModelInfo) -> GoldenTextToMask:
+    height, width = asked.image.shape[:2]
+    frame = Frame.fit(height, width, resolution=info.tasks.segmentation.resolution)
+    answer = asked.probe.expected
+    logits = np.asarray(answer["mask_logits"], dtype=np.float32)
+    presence = np.asarray(answer["presence"], dtype=np.float32)
+    masks = masks_of_logits(logits, presence, frame=frame, info=info)
+    return GoldenTextToMask(
+        image=tensors.keep(asked.image, key="text_to_mask.image"),
+        pack=GOLDEN_LABELS,
+        presence=tuple(presence.tolist()),
+        scores=tuple(answer["scores"].tolist()),
+        masks=tensors.keep(np.packbits(masks), key="text_to_mask.masks"),
+    )

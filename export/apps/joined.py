@@ -1,0 +1,116 @@
+"""The ONNX file of `text_to_mask@S`, joined from those of the graphs that it is made of.
+
+So it computes what they compute, in each precision, and reads their weights from the same files: it
+adds some 100 kB to a bundle. What lies between them computes in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnx import compose
+from torch import nn
+
+from export.apps.text_to_mask import TextToMask
+from export.program import export_program
+from export.to_onnx import to_onnx
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+
+LABELS = "num_texts"
+_EXAMPLE = 3  # labels, while exporting: torch.export takes a 1 for a constant
+_ELEMENTS = {"float32": "FLOAT", "int32": "INT32", "uint8": "UINT8"}
+_PROMPTS = ("point_coords", "point_labels", "mask_input", "has_mask_input")
+
+
+def join_graphs(
+    module: TextToMask,
+    *,
+    spec: GraphSpec,
+    clip_head: Path,
+    prompt_encoder: Path,
+    mask_decoder: Path,
+) -> onnx.ModelProto:
+    """Joins the files of three graphs with what lies between them.
+
+    Args:
+        module: what the whole computes.
+        spec: its inputs and outputs.
+        clip_head: the ONNX file at the resolution of segmentation.
+        prompt_encoder: likewise.
+        mask_decoder: likewise.
+
+    Returns:
+        The graph; it refers to the weight files that the three refer to.
+    """
+    tensors = {each.name: each for each in (*spec.inputs, *spec.outputs)}
+    side, dim = module.ask_labels.side, tensors["text_embeddings"].shape[1]
+    parts = [
+        _glue(module.mark_tokens, (tensors["extent"],), outputs=("token_mask",)),
+        onnx.load(clip_head, load_external_data=False),
+        _glue(
+            module.ask_labels,
+            (
+                _floats("patch_embeddings", 1, module.ask_labels.cells**2, dim),
+                tensors["extent"],
+                tensors["text_embeddings"],
+            ),
+            outputs=(*_PROMPTS, "maps", "presence"),
+        ),
+        onnx.load(prompt_encoder, load_external_data=False),
+        onnx.load(mask_decoder, load_external_data=False),
+        _glue(
+            module.draw_labels,
+            (
+                _floats("low_res_masks", LABELS, 4, side, side),
+                _floats("iou_predictions", LABELS, 4),
+                _floats("maps", LABELS, side, side),
+            ),
+            outputs=("mask_logits", "scores"),
+        ),
+    ]
+    return onnx.helper.make_model(
+        _wire(parts, spec=spec),
+        opset_imports=parts[1].opset_import,
+        ir_version=parts[1].ir_version,
+    )
+
+
+def _wire(parts: Sequence[onnx.ModelProto], *, spec: GraphSpec) -> onnx.GraphProto:
+    """All parts one after the other: what one gives another takes, since both call it the same."""
+    whole = onnx.GraphProto(name="text_to_mask")
+    for number, part in enumerate(parts):
+        apart = compose.add_prefix(
+            part, prefix=f"{number}/", rename_inputs=False, rename_outputs=False
+        )
+        whole.node.extend(apart.graph.node)
+        whole.initializer.extend(apart.graph.initializer)
+    whole.input.extend(_stated(each) for each in spec.inputs)
+    whole.output.extend(_stated(each) for each in spec.outputs)
+    return whole
+
+
+def _stated(tensor: TensorSpec) -> onnx.ValueInfoProto:
+    element = getattr(onnx.TensorProto, _ELEMENTS[tensor.dtype])
+    return onnx.helper.make_tensor_value_info(tensor.name, element, list(tensor.shape))
+
+
+def _glue(
+    module: nn.Module, inputs: Sequence[TensorSpec], *, outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """What lies between two graphs, as one of its own: in fp32, for any number of labels."""
+    example = {
+        each.name: torch.zeros([_EXAMPLE if n == LABELS else int(n) for n in each.shape])
+        for each in inputs
+    }
+    axes = {each.name: {0: LABELS} for each in inputs if LABELS in each.shape}
+    program = export_program(module, example=example, dynamic_axes=axes)
+    named = [TensorSpec(name=name, dtype="float32", shape=()) for name in outputs]
+    return ir.to_proto(to_onnx(program, inputs=inputs, outputs=named))
+
+
+def _floats(name: str, *shape: int | str) -> TensorSpec:
+    return TensorSpec(name=name, dtype="float32", shape=shape)

@@ -1,0 +1,222 @@
+"""`text_to_mask@S`: from what the backbone gave to the masks of texts, in one graph.
+
+It asks once for each label (the edition "one_prompt"): by the box around all parts of the label, by
+its three best cells, and by its score map. `samclip_sdk.text_to_mask` asks once for each part, for
+which a graph would need a number of prompts that depends on the picture. Each step is the one of
+that module, in operators that every runtime has.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
+from samclip_sdk.text_options import POINTS_PER_CLASS
+from samclip_sdk.text_to_mask import MASK_PROMPT_LIMIT
+
+_FOREGROUND = 1
+_NOWHERE = -1e4  # a score below all others
+
+
+class TextToMask(nn.Module):
+    """CLIP head, score maps, prompts, mask decoder and the first step of upscaling.
+
+    Args:
+        model: whose heads they are; not changed.
+        info: its calibration and resolution.
+    """
+
+    def __init__(self, model: SamClipModel, info: ModelInfo) -> None:
+        super().__init__()
+        resolution, patch = info.tasks.segmentation.resolution, info.image.patch_size
+        grid = resolution // patch
+        self.clip_head = model.clip_head.at_resolution(resolution, patch_size=patch)
+        self.mark_tokens = MarkTokens(grid, resolution=resolution)
+        cells = grid // info.model.token_pooling(resolution)
+        self.ask_labels = AskLabels(info, cells=cells, mask_side=4 * grid)
+        self.prompt_encoder = model.prompt_encoder
+        self.mask_decoder = model.mask_decoder
+        self.draw_labels = DrawLabels(info)
+
+    def forward(
+        self,
+        image_tokens: Tensor,
+        image_embeddings: Tensor,
+        extent: Tensor,
+        text_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws K labels.
+
+        Args:
+            image_tokens: [1,C,g,g], of the image encoder.
+            image_embeddings: [1,D,g,g], likewise.
+            extent: [2], the rows and columns of the model's input that the picture covers.
+            text_embeddings: [K,E], unit length.
+
+        Returns:
+            mask_logits [K,S,S] in the model frame, scores [K], presence [K]; of a label that is
+            absent the first two mean nothing.
+        """
+        patches, _ = self.clip_head(image_tokens, self.mark_tokens(extent))
+        *prompts, maps, presence = self.ask_labels(patches, extent, text_embeddings)
+        low_res, iou = self.mask_decoder(image_embeddings, *self.prompt_encoder(*prompts))
+        return (*self.draw_labels(low_res, iou, maps), presence)
+
+
+class MarkTokens(nn.Module):
+    """Which of g x g patches hold any pixel of the picture."""
+
+    starts: Tensor
+
+    def __init__(self, side: int, *, resolution: int) -> None:
+        super().__init__()
+        starts = torch.arange(side, dtype=torch.float32) * (resolution / side)
+        self.register_buffer("starts", starts, persistent=False)
+
+    def forward(self, extent: Tensor) -> Tensor:
+        """Maps the picture's extent [2] to [1,g,g], 1 inside and 0 in the padding."""
+        rows, columns = ((self.starts < extent[axis]).float() for axis in (0, 1))
+        return (rows[:, None] * columns[None, :])[None]
+
+
+class AskLabels(nn.Module):
+    """Patch embeddings and texts to what the prompt encoder takes, and presence.
+
+    Args:
+        info: the calibration.
+        cells: h, the side of a score map.
+        mask_side: 4g, that of a mask prompt.
+    """
+
+    def __init__(self, info: ModelInfo, *, cells: int, mask_side: int) -> None:
+        super().__init__()
+        self.calibration = info.calibration
+        self.cells, self.side = cells, mask_side
+        self.step_px = info.tasks.segmentation.resolution / cells
+        self.mark_cells = MarkTokens(cells, resolution=info.tasks.segmentation.resolution)
+        self.mark_pixels = MarkTokens(mask_side, resolution=info.tasks.segmentation.resolution)
+        places = torch.arange(cells * cells, dtype=torch.float32)
+        self.register_buffer("places", places, persistent=False)
+
+    places: Tensor
+
+    def forward(
+        self, patch_embeddings: Tensor, extent: Tensor, text_embeddings: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Asks for K labels.
+
+        Args:
+            patch_embeddings: [1,h*h,E].
+            extent: [2].
+            text_embeddings: [K,E].
+
+        Returns:
+            point_coords [K,5,2], point_labels int32 [K,5], mask_input [K,1,4g,4g], has_mask_input
+            [K]; the labels' scores as a mask [K,4g,4g]; presence [K].
+        """
+        own, side = self.calibration, self.cells
+        scores = own.scale * (text_embeddings @ patch_embeddings[0].transpose(0, 1) - own.bias)
+        inside = self.mark_cells(extent)
+        seen = torch.where(inside.flatten(1) > 0, scores, torch.full_like(scores, _NOWHERE))
+        presence = seen.amax(dim=1).sigmoid()
+        parts = self._parts(seen).view(-1, side, side)
+        points, kinds = self._points(seen, parts.flatten(1), extent)
+        corners = self._corners(parts, extent)
+        box = [torch.full_like(kinds[:, :1], kind) for kind in (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT)]
+        maps = scores.view(-1, 1, side, side)
+        return (
+            torch.cat([points, corners], dim=1),
+            torch.cat([kinds, *box], dim=1).to(torch.int32),
+            self._mask(own.prompt_scale * maps, inside, extent),
+            torch.ones_like(presence),
+            self._mask(maps, inside, extent)[:, 0],
+            presence,
+        )
+
+    def _parts(self, seen: Tensor) -> Tensor:
+        """Which cells [K,h*h] belong to a part of the label: 1 or 0.
+
+        Parts grow from the cells that say that the label is there, to neighbours that score enough,
+        by one cell in each of h rounds.
+        """
+        own, side = self.calibration, self.cells
+        odds = seen.sigmoid()
+        best = (self.places == seen.argmax(dim=1, keepdim=True).float()).float()
+        enough = torch.maximum((odds > own.mask_threshold_score).float(), best)
+        reached = torch.maximum(enough * (odds >= own.presence_threshold).float(), best)
+        enough, reached = (each.view(-1, 1, side, side) for each in (enough, reached))
+        for _ in range(side):
+            around = F.max_pool2d(F.pad(reached, (1, 1, 1, 1)), kernel_size=3, stride=1)
+            reached = around * enough
+        return reached.flatten(1)
+
+    def _points(self, seen: Tensor, parts: Tensor, extent: Tensor) -> tuple[Tensor, Tensor]:
+        """The best cells of the parts, the first of equal ones: [K,3,2] and their kinds [K,3]."""
+        left = torch.where(parts > 0, seen, torch.full_like(seen, _NOWHERE))
+        points, kinds = [], []
+        for _ in range(POINTS_PER_CLASS):
+            place = left.argmax(dim=1, keepdim=True).float()
+            there = left.amax(dim=1, keepdim=True) > _NOWHERE / 2
+            row = torch.floor((place + 0.5) / self.cells)
+            points.append(torch.stack([place - row * self.cells, row], dim=-1))
+            foreground = torch.full_like(place, _FOREGROUND)
+            kinds.append(torch.where(there, foreground, torch.full_like(place, FILLER)))
+            left = torch.where(self.places == place, torch.full_like(left, _NOWHERE), left)
+        centres = (torch.cat(points, dim=1) + 0.5) * self.step_px - 0.5
+        return torch.minimum(centres, _last(extent) - 1), torch.cat(kinds, dim=1)
+
+    def _corners(self, parts: Tensor, extent: Tensor) -> Tensor:
+        """The box around all parts [K,h,h], inside the picture: [K,2,2]."""
+        places = self.places[: self.cells]
+        firsts, lasts = [], []
+        for axis in (1, 2):  # a column is reached if any of its rows is
+            reached = parts.amax(dim=axis) > 0
+            after = torch.full_like(parts[:, 0], self.cells)
+            firsts.append(torch.where(reached, places, after).amin(dim=1))
+            lasts.append(torch.where(reached, places + 1, torch.zeros_like(after)).amax(dim=1))
+        corners = torch.stack([torch.stack(each, dim=1) for each in (firsts, lasts)], dim=1)
+        return torch.minimum(corners * self.step_px, _last(extent))
+
+    def _mask(self, maps: Tensor, inside: Tensor, extent: Tensor) -> Tensor:
+        """Score maps [K,1,h,h] as mask prompts [K,1,4g,4g]."""
+        clipped = maps.clamp(-MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
+        # The picture's last row and column are repeated into the padding, by products: a reader
+        # without a gather by computed places has them too.
+        rows, columns = (_repeat_last(inside.amax(dim=axis)[0]) for axis in (2, 1))
+        extended = rows @ clipped @ columns.transpose(0, 1)
+        prompt = F.interpolate(extended, size=(self.side, self.side), mode="bilinear")
+        padding = torch.full_like(prompt, -MASK_PROMPT_LIMIT)
+        return torch.where(self.mark_pixels(extent)[None] > 0, prompt, padding)
+
+
+class DrawLabels(nn.Module):
+    """What the mask decoder gave, with the score maps, at the size of the model's input."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        super().__init__()
+        self.map_weight = info.calibration.map_weight
+        self.resolution = info.tasks.segmentation.resolution
+
+    def forward(
+        self, low_res_masks: Tensor, iou_predictions: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Maps [K,4,4g,4g], [K,4] and scores as masks [K,4g,4g] to logits [K,S,S] and [K]."""
+        logits = (low_res_masks[:, 0] + self.map_weight * maps)[:, None]
+        size = (self.resolution, self.resolution)
+        return F.interpolate(logits, size=size, mode="bilinear")[:, 0], iou_predictions[:, 0]
+
+
+def _last(extent: Tensor) -> Tensor:
+    """The extent (rows, columns) as a point (x, y)."""
+    return torch.stack([extent[1], extent[0]])
+
+
+def _repeat_last(inside: Tensor) -> Tensor:
+    """The matrix [h,h] that copies the last cell inside, of a prefix of h, over those after it."""
+    places = torch.arange(len(inside), dtype=inside.dtype)
+    chosen = torch.minimum(places, inside.sum() - 1)
+    return (chosen[:, None] == places[None, :]).to(inside.dtype)

@@ -1,0 +1,229 @@
+"""Writes the graphs of apps into a bundle in the making, each held to what it stands for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from export.apps.joined import join_graphs
+from export.apps.letterbox import letterbox_graph
+from export.apps.text_to_mask import TextToMask
+from export.bundle_files import Draft, stored_file
+from export.coreml.artifacts import CoreMLWriter
+from export.graphs import Graph
+from export.onnx_artifacts import file_name
+from export.options import ExportOptions
+from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
+from export.precision.plan import measure_ranges
+from export.probes import Probe
+from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
+from samclip_sdk.bundle.graph_spec import (
+    Artifact,
+    GraphSpec,
+    Measurement,
+    Parity,
+    Pin,
+    Precision,
+)
+from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.goldens.formula import formula_picture
+from samclip_sdk.image import letterbox
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.runtimes.importing import import_onnxruntime
+from samclip_sdk.runtimes.ort import OrtSession
+
+Artifacts = Mapping[str, Sequence[Artifact]]
+Asked = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""A picture uint8 [H,W,3] and the embeddings [K,E] of the texts that it is asked for."""
+
+_PARTS = ("clip_head", "prompt_encoder", "mask_decoder")
+_SIZES = ((62, 96), (1021, 1533), (1537, 611), (3, 900))
+_ONE_LEVEL = 1.0
+
+
+def text_to_mask_graph(model: SamClipModel, info: ModelInfo) -> Graph:
+    """The graph `text_to_mask@S` of a model."""
+    resolution = info.tasks.segmentation.resolution
+    name = graph_key("text_to_mask", resolution)
+    spec = contract_app_graphs(info.model, resolutions=[])[name]
+    module = TextToMask(model, info).eval().requires_grad_(False)
+    return Graph(
+        name=name,
+        part="text_to_mask",
+        resolution=resolution,
+        module=module,
+        eager=module,
+        inputs=spec.inputs,
+        outputs=spec.outputs,
+    )
+
+
+def text_to_mask_probes(
+    graph: Graph, *, image_encoder: Graph, info: ModelInfo, asked: Sequence[Asked]
+) -> list[Probe]:
+    """What eager torch answers to texts about pictures."""
+    probes = []
+    for picture, texts in asked:
+        square, frame = letterbox(
+            picture,
+            resolution=info.tasks.segmentation.resolution,
+            pad_colour=info.image.pad_colour,
+        )
+        extent = np.array([frame.resized_height_px, frame.resized_width_px], dtype=np.float32)
+        encoded = image_encoder.reference({"image": square})
+        feed = {**encoded, "extent": extent, "text_embeddings": texts}
+        probes.append(Probe(feed, graph.reference(feed)))
+    return probes
+
+
+def text_to_mask_plan(
+    graph: Graph, *, plan: Mapping[str, Sequence[Pin]], probe: Probe
+) -> tuple[Pin, ...]:
+    """What stays in fp32: what does in its parts, and all that lies between them."""
+    kept = {
+        f"{part}{pin.operation if pin.operation.startswith(':') else '.' + pin.operation}": pin
+        for part in _PARTS
+        for pin in plan[_key(part, graph)]
+    }
+    pins = []
+    for name, seen in measure_ranges(graph.trace(), feeds=[probe.feed]).items():
+        if name in kept:
+            pins.append(Pin(operation=name, reason=kept[name].reason, peak=seen.peak))
+        elif not name.startswith(tuple(f"{part}{end}" for part in _PARTS for end in ".:")):
+            pins.append(Pin(operation=name, reason="contract", peak=seen.peak))
+    return tuple(pins)
+
+
+class AppWriter:
+    """Writes `letterbox@S` for every task and `text_to_mask@S`.
+
+    Args:
+        draft: of the bundle; it has probes, and a plan if any is needed, of `text_to_mask@S`.
+        info: the model.
+        options: which precisions.
+    """
+
+    def __init__(self, draft: Draft, *, info: ModelInfo, options: ExportOptions) -> None:
+        self._draft = draft
+        self._info = info
+        self._options = options
+
+    def write(
+        self, graph: Graph, *, parts: Artifacts, coreml: CoreMLWriter
+    ) -> dict[str, GraphSpec]:
+        """Writes them all.
+
+        Args:
+            graph: `text_to_mask@S`.
+            parts: the ONNX artifacts of the graphs that it is joined from.
+            coreml: what writes its Core ML packages.
+
+        Returns:
+            The graphs by name, with their artifacts.
+
+        Raises:
+            VerificationError: one does not compute what it stands for.
+        """
+        specs = self._letterboxes() if self._options.onnx else {}
+        joined = [self._join(graph, parts=parts, precision=each) for each in self._options.onnx]
+        packages = coreml.write(graph, precisions=self._options.coreml)
+        whole = GraphSpec(
+            inputs=graph.inputs, outputs=graph.outputs, artifacts=(*joined, *packages)
+        )
+        return {**specs, graph.name: whole}
+
+    def _letterboxes(self) -> dict[str, GraphSpec]:
+        """The graphs that fit pictures, for each task that sees the whole picture."""
+        self._draft.steps.begin("writing the letterboxes")
+        tasks = (self._info.tasks.segmentation, self._info.tasks.classification)
+        sides = sorted({task.resolution for task in tasks if task.crop == "letterbox"})
+        contract = contract_app_graphs(self._info.model, resolutions=sides)
+        return {
+            name: contract[name].model_copy(update={"artifacts": (self._letterbox(name, side),)})
+            for side in sides
+            for name in [graph_key("letterbox", side)]
+        }
+
+    def _letterbox(self, name: str, side: int) -> Artifact:
+        path = f"onnx/{name}.onnx"
+        ir.save(letterbox_graph(side, pad_colour=self._info.image.pad_colour), self._at(path))
+        spec = contract_app_graphs(self._info.model, resolutions=[side])[name]
+        session = OrtSession(self._at(path), spec=spec)
+        off = 0.0
+        for size in _SIZES:
+            picture = formula_picture(*size)
+            wanted, frame = letterbox(
+                picture, resolution=side, pad_colour=self._info.image.pad_colour
+            )
+            found = session.run({"picture": picture})
+            extent = (frame.resized_height_px, frame.resized_width_px)
+            if tuple(found["extent"].tolist()) != extent:
+                raise VerificationError(f"{name} fits a picture of {size} to another size: {found}")
+            difference = np.abs(found["image"].astype(np.int16) - wanted.astype(np.int16))
+            off = max(off, float(difference.max()))
+        session.close()
+        if off > _ONE_LEVEL:
+            raise VerificationError(f"{name} is {off:g} levels off Pillow, the bound is 1")
+        levels = Measurement(metric="levels", measured=off, bound=_ONE_LEVEL, better="lower")
+        return Artifact(
+            **stored_file(self._draft.folder, path).model_dump(),
+            runtime="onnx",
+            precision="fp32",
+            parity=Parity(measured_on=_runs_on(), measurements=(levels,)),
+        )
+
+    def _join(self, graph: Graph, *, parts: Artifacts, precision: Precision) -> Artifact:
+        self._draft.steps.begin(f"joining {graph.name} in {precision}")
+        used = {
+            part: artifact
+            for part in _PARTS
+            for artifact in parts[_key(part, graph)]
+            if artifact.precision == precision
+        }
+        path = f"onnx/{file_name(graph.name, precision=precision)}"
+        assert isinstance(graph.module, TextToMask)
+        files = {part: self._at(artifact.path) for part, artifact in used.items()}
+        onnx.save(join_graphs(graph.module, spec=graph.contract(), **files), self._at(path))
+        weights = {each.path: each for artifact in used.values() for each in artifact.weights}
+        session = OrtSession(self._at(path), spec=graph.contract())
+        try:
+            parity = check_parity(
+                session,
+                graph=graph,
+                probes=self._draft.probes[graph.name],
+                bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._options.weights]),
+                random_weights=self._draft.random_weights,
+                runs_on=_onnxruntime(),
+            )
+        finally:
+            session.close()
+        return Artifact(
+            **stored_file(self._draft.folder, path).model_dump(),
+            runtime="onnx",
+            precision=precision,
+            weights=tuple(weights.values()),
+            parity=parity,
+        )
+
+    def _at(self, path: str) -> Path:
+        return self._draft.folder / path
+
+
+def _key(part: str, graph: Graph) -> str:
+    """The graph of a part that `text_to_mask@S` has within."""
+    return graph_key(part, graph.resolution)
+
+
+def _onnxruntime() -> str:
+    return f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider"
+
+
+def _runs_on() -> str:
+    return f"{_onnxruntime()}, {platform.system()} {platform.machine()}"
