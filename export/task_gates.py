@@ -155,8 +155,9 @@ def add_measurements(
         name: graph.model_copy(
             update={"artifacts": tuple(_with(each, measured) for each in graph.artifacts)}
         )
-        for name, graph in manifest.graphs.items()
+        for name, graph in manifest.model_graphs.items()
     }
+    graphs = {**manifest.graphs, **graphs}
     return manifest.model_copy(update={"graphs": graphs})
 
 

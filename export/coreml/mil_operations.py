@@ -213,6 +213,22 @@ def maximum(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y)
 
 
+def minimum(x: Tensor, y: Tensor) -> Tensor:
+    return torch.minimum(x, y)
+
+
+def floor(x: Tensor) -> Tensor:
+    return x.floor()
+
+
+def clip(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    return x.clamp(alpha, beta)
+
+
+def less(x: Tensor, y: Tensor) -> Tensor:
+    return x < y
+
+
 def equal(x: Tensor, y: Tensor) -> Tensor:
     return x == y
 
@@ -252,6 +268,15 @@ def cast(x: Tensor, dtype: str) -> Tensor:
 
 def reduce_max(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
     return x.amax(dim=axes.tolist(), keepdim=bool(keep_dims))
+
+
+def reduce_min(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
+    return x.amin(dim=axes.tolist(), keepdim=bool(keep_dims))
+
+
+def reduce_sum(x: Tensor, keep_dims: Tensor, axes: Tensor | None = None) -> Tensor:
+    over = list(range(x.ndim)) if axes is None else axes.tolist()
+    return x.sum(dim=over, keepdim=bool(keep_dims))
 
 
 def reduce_mean(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
@@ -387,9 +412,23 @@ OPERATIONS: Mapping[str, Callable[..., Result]] = {
         *(linear, matmul, conv, conv_transpose, avg_pool, max_pool, layer_norm),
         *(softmax, gelu, relu, relu6, silu, sigmoid),
         *(upsample_bilinear, upsample_nearest_neighbor),
-        *(add, sub, mul, real_div, maximum, equal, not_equal, greater, greater_equal),
+        *(
+            add,
+            sub,
+            mul,
+            real_div,
+            maximum,
+            minimum,
+            floor,
+            clip,
+            less,
+            equal,
+            not_equal,
+            greater,
+            greater_equal,
+        ),
         *(sin, cos, select, cast),
-        *(reduce_max, reduce_mean, reduce_l2_norm, reduce_argmax),
+        *(reduce_max, reduce_min, reduce_sum, reduce_mean, reduce_l2_norm, reduce_argmax),
         *(reshape, transpose, expand_dims, squeeze, tile, concat, stack, split),
         *(slice_by_index, pad, gather),
         *(constexpr_affine_dequantize, constexpr_lut_to_dense),

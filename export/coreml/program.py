@@ -33,6 +33,13 @@ _NUMBER_AT: dict[Target, int] = {
 }
 """Which argument of an operation may be a Python number."""
 
+_FILLED: dict[Target, float | None] = {
+    aten.zeros_like.default: 0.0,
+    aten.ones_like.default: 1.0,
+    aten.full_like.default: None,
+}
+"""Operations that give the same number everywhere, and which."""
+
 
 def prepare_program(program: ExportedProgram) -> None:
     """Rewrites `program` in place; inputs, outputs, types and values stay what they are.
@@ -69,6 +76,14 @@ def _spell_out(node: Node) -> None:
         node.target, node.args = aten.relu6.default, node.args[:1]
     elif node.target is aten.pad.default and node.args[2:] == ("constant", 0.0):
         node.args = node.args[:2]
+    elif node.target in _FILLED:  # whose numbers coremltools makes fp32
+        value = node.args[1] if node.target is aten.full_like.default else _FILLED[node.target]
+        dtype = node.meta["val"].dtype
+        node.target, node.args, node.kwargs = (
+            aten.full.default,
+            (_shape(node), value),
+            {"dtype": dtype},
+        )
 
 
 def _keep_half(node: Node, *, graph: Graph) -> None:

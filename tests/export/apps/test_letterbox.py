@@ -1,0 +1,65 @@
+"""The graph that fits pictures is Pillow, within one level, at every size."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from export.apps.letterbox import letterbox_graph
+from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.goldens.formula import formula_picture
+from samclip_sdk.image import letterbox
+
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def session() -> ort.InferenceSession:
+    graph = ir.to_proto(letterbox_graph(SIDE, pad_colour=PAD_COLOUR)).SerializeToString()
+    return ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        (62, 96),
+        (301, 453),
+        (437, 211),
+        (128, 128),
+        (129, 128),
+        (3, 900),
+        (1, 2),
+        (2, 1),
+        (257, 255),
+    ],
+)
+def test_it_fits_as_pillow_does(session: ort.InferenceSession, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for picture in (formula_picture(*size), noise):
+        expected, frame = letterbox(picture, resolution=SIDE, pad_colour=PAD_COLOUR)
+        image, extent = session.run(["image", "extent"], {"picture": picture})
+        assert extent.tolist() == [frame.resized_height_px, frame.resized_width_px]
+        assert image.shape == expected.shape
+        assert np.abs(image.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_sides_are_rounded_as_python_rounds_them(session: ort.InferenceSession) -> None:
+    """Halves go up: 128 * 5 / 256 is 2.5."""
+    for height in range(1, 60):
+        picture = np.zeros((height, 256, 3), dtype=np.uint8)
+        (extent,) = session.run(["extent"], {"picture": picture})
+        assert extent[0] == max(1, int(height * SIDE / 256 + 0.5))
+
+
+def test_without_antialiasing_the_formula_is_far_off() -> None:
+    """Or the goldens would pass a reader that only interpolates."""
+    picture = formula_picture(1021, 1533)
+    expected, frame = letterbox(picture, resolution=SIDE, pad_colour=PAD_COLOUR)
+    step = 1533 / SIDE
+    rows = (np.arange(frame.resized_height_px) * step).astype(int)
+    columns = (np.arange(SIDE) * step).astype(int)
+    nearest = picture[rows][:, columns].transpose(2, 0, 1)
+    inside = expected[0, :, : frame.resized_height_px]
+    assert np.abs(nearest.astype(int) - inside.astype(int)).mean() > 30
