@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -433,23 +432,34 @@ def test_a_vocabulary_of_another_model_is_refused(model: SamClip, tmp_path: Path
         other.load_vocabulary(tmp_path / "nouns.safetensors")
 
 
-def numbers(value: float) -> str:
+def numbers(value: float) -> np.ndarray:
     """An embedding of equal numbers; with 1 / 16 it is of unit length."""
-    return base64.b64encode(np.full(256, value, "<f4").tobytes()).decode()
+    return np.full((1, 256), value, dtype=np.float32)
+
+
+def change_pack(path: Path, *, embeddings: np.ndarray | None = None, **metadata: str) -> None:
+    """Writes a pack again with other content."""
+    with safetensors.safe_open(path, framework="numpy") as file:
+        stored, texts = file.get_tensor("embeddings"), file.metadata()
+    rows = stored if embeddings is None else embeddings
+    safetensors.numpy.save_file({"embeddings": rows}, path, metadata=texts | metadata)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": ["dog", "cat"]}, "expected 2048"),
-        ({"embeddings": "!!!"}, "not base64"),
+        ({"labels": '["dog", "cat"]'}, r"float32 \[1, 256\], expected float32 or int8 \[2, E\]"),
+        ({"labels": "dog"}, "Invalid JSON"),
+        ({"labels": "[]"}, "at least 1 item"),
+        ({"embeddings": numbers(1 / 16).astype(np.float16)}, "expected float32 or int8"),
+        ({"embeddings": numbers(1 / 16)[0]}, "expected float32 or int8"),
         ({"embeddings": numbers(np.nan)}, "label 0 has the length nan where it must be 1"),
         ({"embeddings": numbers(np.inf)}, "label 0 has the length inf where it must be 1"),
         ({"embeddings": numbers(0)}, "label 0 has the length 0 where it must be 1"),
         ({"embeddings": numbers(1.01 / 16)}, r"has the length 1\.01 where it must be 1"),
-        ({"labels": ["a\0"]}, "holds a NUL character"),
-        ({"schema_version": 2}, "not a vocabulary pack"),
-        ({"more": 1}, "not a vocabulary pack"),
+        ({"labels": '["a\\u0000"]'}, "holds a NUL character"),
+        ({"schema_version": "2"}, "not a vocabulary pack"),
+        ({"more": "1"}, "not a vocabulary pack"),
     ],
 )
 def test_a_damaged_vocabulary(
@@ -457,16 +467,23 @@ def test_a_damaged_vocabulary(
 ) -> None:
     path = tmp_path / "nouns.safetensors"
     model.save_vocabulary(path, "dog")
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    change_pack(path, **change)
     with pytest.raises(BundleError, match=message):
+        model.load_vocabulary(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100])
+def test_what_is_no_vocabulary(model: SamClip, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "nouns.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="not a vocabulary pack"):
         model.load_vocabulary(path)
 
 
 def test_a_vocabulary_names_each_label_once(model: SamClip, tmp_path: Path) -> None:
     path = tmp_path / "nouns.safetensors"
     model.save_vocabulary(path, ["dog", "cat"])
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"labels": ["dog", "Dog"]}))
+    change_pack(path, labels='["dog", "Dog"]')
     with pytest.raises(BundleError, match="'dog' and 'Dog' are the same one to CLIP"):
         model.load_vocabulary(path)
 

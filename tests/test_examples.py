@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -102,12 +103,10 @@ def test_text_to_mask(run, tmp_path: Path) -> None:
 
 
 def test_vocabulary_pack(run, tmp_path: Path) -> None:
-    out = run("vocabulary_pack", PICTURE, "dog", "tree", "--pack", "pack.json")
+    out = run("vocabulary_pack", PICTURE, "dog", "tree", "--pack", "pack.safetensors")
     assert "dog" in out
-    assert json.loads((tmp_path / "pack.json").read_text(encoding="utf-8"))["labels"] == [
-        "dog",
-        "tree",
-    ]
+    with safetensors.safe_open(tmp_path / "pack.safetensors", framework="numpy") as file:
+        assert json.loads(file.metadata()["labels"]) == ["dog", "tree"]
 
 
 def test_embeddings_search(run, tmp_path: Path) -> None:

@@ -143,10 +143,10 @@ def test_negatives_and_a_score(model: SamClip) -> None:
 
 def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> None:
     model.learn_label("pet", model.embed_region(picture(), **DOG))
-    model.save_vocabulary(tmp_path / "pets.json", ["cat", "pet"])
+    model.save_vocabulary(tmp_path / "pets.safetensors", ["cat", "pet"])
     expected = model.segment_text(picture(), ["cat", "pet"])
     user, source = fake_client(tmp_path)
-    assert user.load_vocabulary(tmp_path / "pets.json") == ("cat", "pet")
+    assert user.load_vocabulary(tmp_path / "pets.safetensors") == ("cat", "pet")
     found = user.segment_text(picture(), ["cat", "pet"])
     np.testing.assert_array_equal(found.score_maps, expected.score_maps)
     assert "text_encoder" not in source.sessions

@@ -41,7 +41,7 @@ def check_letterbox(
         by: what fitted it, for the check's name.
     """
     found = square.reshape(-1)[:: golden.output.step].astype(np.int16)
-    wanted = tensors[golden.output.tensor].astype(np.int16)
+    wanted = tensors[golden.output.tensor].reshape(-1).astype(np.int16)
     same = found.shape == wanted.shape and extent == golden.extent
     height, width = golden.size
     return Check(

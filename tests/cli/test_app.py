@@ -161,7 +161,7 @@ class TestAnswers:
         assert f"{stored.shape[1]} numbers" in table("embed", GARDEN, *ONNX)
 
     def test_learn(self, tmp_path: Path) -> None:
-        pack, more = str(tmp_path / "temple.json"), str(tmp_path / "more.json")
+        pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")
         box = ("--positive", f"{TEMPLE}:60,30,370,400")
         found = answer("learn", "my temple", *box, "-o", pack, *ONNX)
         assert (found["output"], found["labels"]) == (pack, ["my temple"])
@@ -234,7 +234,10 @@ class TestErrors:
             ),
             (("classify", DOG, "dog", "--runtime", "tpu"), "there is no runtime 'tpu'"),
             (("learn", "cup", "--positive", "none.png:1,1"), "none.png: no such file"),
-            (("learn", "cup", "--positive", "x:1,1", "-o", "none/x.json"), "cannot write none/x"),
+            (
+                ("learn", "cup", "--positive", "x:1,1", "-o", "none/x.safetensors"),
+                "cannot write none/x",
+            ),
             (("learn", " ", "--positive", "x:1,1"), "text 0 is empty"),
             (("bench", "none.png"), "none.png: no such file"),
             (("bench", "--label-count", "2"), "label_count is 2"),

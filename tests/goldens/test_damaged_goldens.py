@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.engine import Engine
@@ -17,16 +17,22 @@ from samclip_sdk.goldens.check import Check
 from samclip_sdk.goldens.graph_checks import graph_checks
 from samclip_sdk.goldens.schema import GOLDEN_INDEX, GOLDEN_TENSORS, GoldenIndex, read_goldens
 from samclip_sdk.image import letterbox
+from samclip_sdk.text.tokenizer import Tokenizer
 from tests.example_bundle import contents, manifest, stored, write_files
 from tests.fake_source import FakeSource, picture
 
 EMPTY: dict[str, Any] = {
-    "tokens": [],
+    "texts": [],
     "letterbox": [],
     "graphs": [],
     "segment": [],
     "class_embeddings": [],
+    "score_maps": [],
+    "masks": [],
+    "text_to_mask": [],
 }
+SIZE, EXTENT = (50, 100), (32, 64)
+"""Of the fake picture, and of what it covers at 64 px."""
 
 
 def expected(tensor: str) -> dict[str, Any]:
@@ -36,7 +42,15 @@ def expected(tensor: str) -> dict[str, Any]:
 def index() -> dict[str, Any]:
     """Of the fake model, to be changed."""
     return EMPTY | {
-        "letterbox": [{"image": "picture", "resolution": 64, "output": "picture@64"}],
+        "letterbox": [
+            {
+                "image": "picture",
+                "size": SIZE,
+                "resolution": 64,
+                "extent": EXTENT,
+                "output": {"tensor": "picture@64", "step": 1},
+            }
+        ],
         "graphs": [
             {
                 "graph": "text_encoder",
@@ -64,10 +78,10 @@ def source(tmp_path: Path) -> FakeSource:
     return FakeSource(tmp_path)
 
 
-def pack(arrays: dict[str, Any]) -> bytes:
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    return content.getvalue()
+def pack(arrays: dict[str, np.ndarray]) -> bytes:
+    return safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    )
 
 
 def bundle_with(folder: Path, goldens: dict[str, Any], arrays: dict[str, Any]) -> Bundle:
@@ -85,7 +99,11 @@ def checks(bundle: Bundle, source: FakeSource) -> list[Check]:
 
 def test_sound_ones_pass(tmp_path: Path, source: FakeSource) -> None:
     found = checks(bundle_with(tmp_path / "b", index(), tensors(source)), source)
-    assert [each.name for each in found] == ["letterbox to 64 px", "text_encoder text_embeddings"]
+    height, width = SIZE
+    assert [each.name for each in found] == [
+        f"letterbox of {height} x {width} to 64 px",
+        "text_encoder text_embeddings",
+    ]
     assert all(each.passed for each in found)
 
 
@@ -107,8 +125,7 @@ def test_a_bound_that_is_not_finite_in_the_index() -> None:
 @pytest.mark.parametrize(
     ("key", "array"),
     [
-        ("texts", np.array(["a"])),
-        ("texts", np.ones(3, dtype=np.complex64)),
+        ("texts", np.ones(3, dtype=bool)),
         ("texts", None),
         ("picture", None),
         ("ids", None),
@@ -158,24 +175,36 @@ def test_an_output_of_another_shape_fails(tmp_path: Path, source: FakeSource, ke
 
 def test_token_ids_that_are_too_many_or_too_large_fail(tmp_path: Path, source: FakeSource) -> None:
     ids: list[list[int]] = [[1] * 100, [2**40]]
-    goldens = EMPTY | {"tokens": [{"text": "dog", "input_ids": each} for each in ids]}
+    texts = [{"text": "dog", "cleaned": "dog", "input_ids": each} for each in ids]
+    goldens = EMPTY | {"texts": texts}
     bundle = bundle_with(tmp_path / "b", goldens, tensors(source))
     (bundle.root / "tokenizer.json").write_bytes(source.tokenizer_path.read_bytes())
     bundle._verified.add("tokenizer.json")
-    (found,) = checks(bundle, source)
+    cleaned, found = checks(bundle, source)
+    assert cleaned.passed
     assert found.error == len(ids)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "gone", "a pickle"])
+def test_a_text_that_is_cleaned_otherwise_fails(tmp_path: Path, source: FakeSource) -> None:
+    ids = Tokenizer(source.tokenizer_path)(["A  Dog"])[0]
+    texts = [{"text": "A  Dog", "cleaned": "a  dog", "input_ids": ids[ids > 0].tolist()}]
+    bundle = bundle_with(tmp_path / "b", EMPTY | {"texts": texts}, tensors(source))
+    (bundle.root / "tokenizer.json").write_bytes(source.tokenizer_path.read_bytes())
+    bundle._verified.add("tokenizer.json")
+    cleaned, tokens = checks(bundle, source)
+    assert cleaned.error == 1
+    assert tokens.passed
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "gone"])
 def test_damaged_tensors(tmp_path: Path, source: FakeSource, damage: str) -> None:
     bundle = bundle_with(tmp_path / "b", index(), tensors(source))
     path = bundle.root / GOLDEN_TENSORS
     whole = path.read_bytes()
     contents = {
         "cut": whole[: len(whole) // 2],
-        "flipped": whole[:200] + bytes([whole[200] ^ 255]) + whole[201:],
-        "text": b"no zip",
-        "a pickle": pack({"texts": np.array([{}], dtype=object)}),
+        "flipped": whole[:20] + bytes([whole[20] ^ 255]) + whole[21:],
+        "text": b"no tensors",
     }
     path.unlink()
     if damage in contents:
@@ -190,7 +219,7 @@ def test_damaged_tensors(tmp_path: Path, source: FakeSource, damage: str) -> Non
     [
         (b"", "Invalid JSON"),
         (b"[]", "Input should be an object"),
-        (b'{"tokens": 3}', "tokens: Input should be a valid"),
+        (b'{"texts": 3}', "texts: Input should be a valid"),
         (b"\xff\xfe", "Invalid JSON"),
     ],
 )

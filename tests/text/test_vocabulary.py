@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 
-from samclip_sdk import BundleError
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from tests.fake_source import FakeSource
 
@@ -23,7 +22,7 @@ def test_int8_keeps_directions(tmp_path: Path, seed: int) -> None:
     labels = [f"label {number}" for number in range(20)]
     sizes = {}
     for dtype in ("float32", "int8"):
-        path = tmp_path / f"{dtype}.json"
+        path = tmp_path / f"{dtype}.safetensors"
         path.write_bytes(
             encode_vocabulary(labels, embeddings=rows, manifest=manifest, dtype=dtype)  # type: ignore[arg-type]
         )
@@ -32,23 +31,27 @@ def test_int8_keeps_directions(tmp_path: Path, seed: int) -> None:
         assert np.linalg.norm(found.matrix, axis=1) == pytest.approx(np.ones(20), abs=1e-5)
         cosines = (found.matrix * rows).sum(axis=1)
         assert cosines.min() > (0.999 if dtype == "int8" else 1 - 1e-6)
-        sizes[dtype] = len(json.loads(path.read_text())["embeddings"])
-    assert sizes["int8"] < 0.26 * sizes["float32"]
+        sizes[dtype] = path.stat().st_size
+    assert sizes["int8"] < 0.3 * sizes["float32"]
 
 
-def test_a_pack_without_a_dtype_is_float32(tmp_path: Path) -> None:
-    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "old.json"
+def test_a_pack_is_a_safetensors_file(tmp_path: Path) -> None:
+    """Whose metadata are strings, so that any reader of the format has all of it."""
+    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "pack.safetensors"
     rows = np.eye(2, 256, dtype=np.float32)
-    content = json.loads(encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest))
-    del content["dtype"]
-    path.write_text(json.dumps(content))
-    np.testing.assert_array_equal(read_vocabulary(path, manifest=manifest).matrix, rows)
+    path.write_bytes(encode_vocabulary(["a", "é"], embeddings=rows, manifest=manifest))
+    with safetensors.safe_open(path, framework="numpy") as file:
+        assert file.metadata() == {
+            "format": "samclip labels",
+            "schema_version": "1",
+            "model": manifest.name,
+            "revision": manifest.revision,
+            "labels": '["a", "é"]',
+        }
+        np.testing.assert_array_equal(file.get_tensor("embeddings"), rows)
 
 
-def test_int8_of_another_size_is_refused(tmp_path: Path) -> None:
-    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "pack.json"
-    rows = np.eye(2, 256, dtype=np.float32)
-    content = json.loads(encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest))
-    path.write_text(json.dumps({**content, "dtype": "int8"}))
-    with pytest.raises(BundleError, match="2048 bytes, expected 512"):
-        read_vocabulary(path, manifest=manifest)
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    manifest = FakeSource(tmp_path).manifest
+    with pytest.raises(ValueError, match="must be 1"):
+        encode_vocabulary(["a"], embeddings=np.ones((1, 256), np.float32), manifest=manifest)
