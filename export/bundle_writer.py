@@ -45,6 +45,7 @@ from samclip_sdk.bundle.manifest import (
     TextToMaskSpec,
 )
 from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.engine import Engine
 from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.embedder import TextEmbedder
@@ -135,6 +136,7 @@ class _Writer:
             texts=texts,
             templates=self._info.text.templates,
             tokenize=tokenizer,
+            image_embedding=Engine(self._eager()).embed_image(PICTURES[0], clock=Stopwatch()),
             tasks=gate,
             asked=asked,
         )

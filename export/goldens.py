@@ -20,6 +20,7 @@ from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ModelInfo
 from samclip_sdk.goldens.schema import (
     GoldenClassEmbeddings,
     GoldenGraph,
+    GoldenImageEmbedding,
     GoldenIndex,
     GoldenSegment,
     GoldenText,
@@ -32,7 +33,10 @@ Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 
 EMBEDDED_LABELS = ("traffic light",)  # one: for ViT-B its 80 prompts cost a teraflop
 
-_PROBES = {"prompt_encoder": (1, 2), "mask_decoder": (0,)}
+_PROBES = {"image_encoder": (0,), "text_encoder": (0,), "prompt_encoder": (1, 2)}
+"""Which probes of a part become goldens. The inputs of the other parts, and of the image encoder at
+a high resolution, take megabytes: they are covered by the ways from a picture to masks."""
+
 _FP16_STORAGE = 1e-3
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
 
@@ -47,6 +51,7 @@ def build_goldens(
     texts: Sequence[GoldenText],
     templates: Sequence[str],
     tokenize: Tokenize,
+    image_embedding: NDArray[np.float32],
     tasks: TaskGate | None,
     asked: AskedTexts | None,
 ) -> dict[str, bytes]:
@@ -61,6 +66,7 @@ def build_goldens(
         texts: with the ids that the tokenizer must give them.
         templates: prompt templates of class embeddings.
         tokenize: texts to ids int32 [n,L].
+        image_embedding: of the first picture, as classification sees it, [E].
         tasks: held-out pictures and eager torch's answers; none of random weights.
         asked: a picture, and what eager torch's `text_to_mask@S` answers; likewise.
 
@@ -74,18 +80,21 @@ def build_goldens(
     # Of the first picture, which the goldens hold.
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
     image_embeddings = encoded["image_embeddings"]
+    lowest = min(graph.resolution for graph in graphs if graph.resolution is not None)
     index = GoldenIndex(
         texts=tuple(texts),
         graphs=tuple(
             recorder.graph(graph, probe=probes[graph.name][index], key=f"{graph.name}.{index}")
-            for graph in _smallest(graphs)
-            for index in _PROBES.get(graph.name, (0,))
+            for graph in graphs
+            for index in _PROBES.get(graph.part, ())
+            if graph.resolution in (None, lowest)
         ),
         segment=tuple(
             recorder.segment(prompt, image_embeddings=image_embeddings, resolution=resolution)
             for prompt in ("point", "box")
         ),
         class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
+        image_embeddings=(recorder.image_embedding(image_embedding),),
         tasks=None if tasks is None else recorder.tasks(tasks),
         **app_goldens(tensors, info=info, asked=asked),
     )
@@ -94,17 +103,6 @@ def build_goldens(
         GOLDEN_TENSORS: tensors.content(),
         **({} if tasks is None else held_out_files()),
     }
-
-
-def _smallest(graphs: Sequence[Graph]) -> list[Graph]:
-    """Each part's graph at its lowest resolution: inputs of others take a megabyte.
-
-    At that of segmentation the goldens go from pictures to masks.
-    """
-    parts: dict[str, Graph] = {}
-    for graph in sorted(graphs, key=lambda each: each.resolution or 0):
-        parts.setdefault(graph.part, graph)
-    return [graph for graph in graphs if graph in parts.values()]
 
 
 class _Recorder:
@@ -176,6 +174,12 @@ class _Recorder:
             rows.append(mean / np.linalg.norm(mean))
         expected = self._tensors.expect(np.stack(rows), key="class_embeddings")
         return GoldenClassEmbeddings(labels=EMBEDDED_LABELS, expected=expected)
+
+    def image_embedding(self, embedding: NDArray[np.float32]) -> GoldenImageEmbedding:
+        """From the picture to its embedding."""
+        error = _CHAINED * self._tensors.max_error
+        expected = self._tensors.expect(embedding, key="image_embedding", max_error=error)
+        return GoldenImageEmbedding(image=PICTURE, expected=expected)
 
     def tasks(self, gate: TaskGate) -> GoldenTasks:
         """What eager torch answers about the held-out pictures."""

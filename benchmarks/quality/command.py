@@ -109,7 +109,7 @@ def _on_drawings(
 
 def held_out(
     folder: Annotated[Path, typer.Argument(help="where they go", exists=True, file_okay=False)],
-    pictures: Annotated[int, typer.Option(min=1)] = 24,
+    pictures: Annotated[int, typer.Option(min=1)] = 8,
     seed: Seed = 4,
 ) -> None:
     """Writes the pictures that exported artifacts are compared with torch on."""

@@ -27,7 +27,7 @@ from samclip_sdk.text_to_mask import best_points, mask_prompt, presence_of
 PICTURE = "picture"
 
 _LARGE = ((1021, 1533), (1537, 611), (513, 700))
-_MASKS = ((211, 333), (1400, 620), (90, 70))
+_MASKS = ((211, 333), (700, 310), (90, 70))
 _MASK_PROMPT_ERROR = 1e-3
 
 

@@ -102,6 +102,12 @@ def _graphs(
             yield judge.compare(f"{golden.graph} {name}", outputs[name], expected=expected)
     for prompt in index.segment:
         yield from _segment(prompt, engine=engine, judge=judge)
+    for embedded in index.image_embeddings:
+        picture = judge.tensors[embedded.image].astype(np.uint8)
+        embedding = engine.embed_image(picture, clock=Stopwatch())
+        yield judge.compare(
+            "picture to image embedding", embedding, expected=embedded.expected, chained=True
+        )
     for classes in index.class_embeddings if "text_encoder" in graphs else ():
         embeddings = engine.texts.embed_labels(classes.labels, clock=Stopwatch())
         yield judge.compare("class embeddings", embeddings, expected=classes.expected)

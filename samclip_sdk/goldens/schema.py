@@ -94,6 +94,13 @@ class GoldenClassEmbeddings(Record):
     expected: Expected
 
 
+class GoldenImageEmbedding(Record):
+    """The embedding [E] of a picture, as classification sees it."""
+
+    image: str
+    expected: Expected
+
+
 class GoldenScoreMap(Record):
     """A label's scores [h,h] of a picture of `size`, and what the mask decoder is asked by them.
 
@@ -139,6 +146,7 @@ class GoldenIndex(Record):
     graphs: tuple[GoldenGraph, ...]
     segment: tuple[GoldenSegment, ...]
     class_embeddings: tuple[GoldenClassEmbeddings, ...]
+    image_embeddings: tuple[GoldenImageEmbedding, ...]
     score_maps: tuple[GoldenScoreMap, ...]
     masks: tuple[GoldenMask, ...]
     text_to_mask: tuple[GoldenTextToMask, ...] = Field(
@@ -160,6 +168,8 @@ class GoldenIndex(Record):
             yield from (prompt.low_res_masks.tensor, prompt.iou_predictions.tensor)
         for classes in self.class_embeddings:
             yield classes.expected.tensor
+        for embedded in self.image_embeddings:
+            yield from (embedded.image, embedded.expected.tensor)
         for scores in self.score_maps:
             yield from (scores.score_map, scores.mask_input.tensor)
         for mask in self.masks:

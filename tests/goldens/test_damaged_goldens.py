@@ -27,6 +27,7 @@ EMPTY: dict[str, Any] = {
     "graphs": [],
     "segment": [],
     "class_embeddings": [],
+    "image_embeddings": [],
     "score_maps": [],
     "masks": [],
     "text_to_mask": [],

@@ -69,35 +69,34 @@ def test_a_sound_bundle_passes(tiny_bundle: Path) -> None:
         "letterbox of 1021 x 1533 to 64 px",
         "letterbox of 1537 x 611 to 32 px by letterbox@32",
         "image_encoder@32 image_tokens",
-        "clip_head@32 patch_embeddings",
         "text_encoder text_embeddings",
         "prompt_encoder dense_embeddings",
-        "mask_decoder iou_predictions",
         "picture and point to low_res_masks",
         "picture and box to iou_predictions",
+        "picture to image embedding",
         "class embeddings",
         "score map of 96 x 62 to points",
         "score map of 62 x 96 to mask prompt",
-        "logits to a mask of 1400 x 620",
+        "logits to a mask of 700 x 310",
     ):
         assert part in names
 
 
 def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
     index = json.loads((bundle / GOLDEN_INDEX).read_text())
-    golden = next(each for each in index["graphs"] if each["graph"] == "mask_decoder")
-    key = golden["outputs"]["low_res_masks"]["tensor"]
+    golden = next(each for each in index["graphs"] if each["graph"] == "prompt_encoder")
+    key = golden["outputs"]["dense_embeddings"]["tensor"]
     stored = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
     tensors = {**stored, key: stored[key] * np.float16(1.05)}
     replace_file(bundle, GOLDEN_TENSORS, safetensors.numpy.save(tensors))
     report = verify_bundle(bundle)
-    assert failed(report) == ["mask_decoder low_res_masks"]
-    with pytest.raises(VerificationError, match=r"1 of .* on onnx fp32: mask_decoder low_res"):
+    assert failed(report) == ["prompt_encoder dense_embeddings"]
+    with pytest.raises(VerificationError, match=r"1 of .* on onnx fp32: prompt_encoder dense"):
         report.raise_if_failed()
     result = CliRunner().invoke(app, ["verify", "--model", str(bundle), "--runtime", "onnx"])
     assert result.exit_code == 1
     assert result.stdout.startswith("FAILED: 1 of ")
-    assert result.stdout.count("mask_decoder low_res_masks") == 2  # the verdict, and its check
+    assert result.stdout.count("prompt_encoder dense_embeddings") == 2  # the verdict, and its check
     assert result.stderr.startswith("error: 1 of ")
     assert result.stderr.count("\n") == 1
 
