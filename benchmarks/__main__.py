@@ -12,17 +12,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import encoder_cost
+from benchmarks import costs
 from benchmarks.artifacts.command import artifacts
 from benchmarks.command import Output, Write, measurement, one_line_errors
-from benchmarks.encoder_cost import EncoderCosts, find_presets
+from benchmarks.costs import EncoderCosts, TrainingCost, find_presets
 from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
 from benchmarks.speed.command import compare, speed
 from benchmarks.tiles import tiles
-from benchmarks.training_cost import TrainingCost, render
 from benchmarks.video.command import video
 
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
@@ -54,7 +53,7 @@ def training_cost(
     """Counts what each stage of a merge costs, in operations and in GPU-hours."""
     with measurement("training_cost", output=output, write=write) as measured:
         # Only here: they need torch.
-        from benchmarks.stage_operations import count_stages
+        from benchmarks.operations import count_stages
         from training.config_file import find_config
 
         logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: none are needed
@@ -66,7 +65,7 @@ def training_cost(
             stages=tuple(stages),
             **measured.run(),
         )
-        measured.finish(found, render(found))
+        measured.finish(found, costs.render_training(found))
 
 
 @app.command()
@@ -86,7 +85,7 @@ def encoders(
     """
     with measurement("encoders", output=output, write=write) as measured:
         # Only here: they need torch and all that exporting needs.
-        from benchmarks.speed.encoders import Rounds, measure_encoders
+        from benchmarks.operations import Rounds, measure_encoders
 
         presets = find_presets(preset or ())
         timing = None if count_only else Rounds(rounds=rounds, seconds=seconds, threads=threads)
@@ -95,7 +94,7 @@ def encoders(
                 presets, resolutions=resolution, timing=timing, say=status.update
             )
         record = EncoderCosts(threads=threads, encoders=tuple(found), **measured.run())
-        measured.finish(record, encoder_cost.render(record))
+        measured.finish(record, costs.render_encoders(record))
 
 
 @app.command()

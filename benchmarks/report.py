@@ -1,10 +1,14 @@
-"""How figures are written: tables in Markdown, numbers in few digits, and charts in one style."""
+"""How figures are written (tables, numbers, charts), and a bar while they are measured."""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import rich.progress
+from rich.console import Console
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
 
 NONE = "–"
 BLUE, ORANGE, GREY = "#2a6fb0", "#d9822b", "#8a8f98"
+
+
+def track(items: Iterable[Any], description: str, *, total: int | None = None) -> Iterable[Any]:
+    """Shows how far one is among items, `total` of them; one bar at a time, on a terminal."""
+    console, hidden = Console(stderr=True), not sys.stderr.isatty()
+    return rich.progress.track(items, description, total=total, console=console, disable=hidden)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:

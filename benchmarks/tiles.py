@@ -17,10 +17,9 @@ import numpy as np
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, Seed, measurement
-from benchmarks.progress import track
 from benchmarks.quality.scores import iou
 from benchmarks.record import Model, Record, Run, describe_model
-from benchmarks.report import table
+from benchmarks.report import table, track
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.timing import elapsed_ms

@@ -97,7 +97,7 @@ def _open(
     steps: int,
 ) -> Inputs:
     """What is asked, of drawings or of photographs, and who answers."""
-    from benchmarks.paper.composed import open_drawings
+    from benchmarks.paper.inputs import open_drawings
     from benchmarks.paper.photographed import open_photographs
 
     if photographs is None:
@@ -107,7 +107,7 @@ def _open(
 
 def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
     """Part -> what measures it, and the students that it needs."""
-    from benchmarks.paper import averaging, probing, short_trainings, text_to_mask, zero_shot
+    from benchmarks.paper import probing, text_to_mask, zero_shot
 
     shipped = stages.shipped
     found: dict[str, Any] = {
@@ -117,8 +117,8 @@ def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
         "resolutions": (zero_shot.measure_resolutions, *stages.students),
     }
     if not drawn:
-        return found | {"wise_ft": (averaging.measure_backbones, shipped)}
+        return found | {"wise_ft": (zero_shot.measure_backbones, shipped)}
     return found | {
-        "wise_ft": (short_trainings.measure_wise_ft, "stage1", shipped),
-        "lambdas": (short_trainings.measure_lambdas, "stage1"),
+        "wise_ft": (zero_shot.measure_wise_ft, "stage1", shipped),
+        "lambdas": (zero_shot.measure_lambdas, "stage1"),
     }

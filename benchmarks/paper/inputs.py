@@ -1,28 +1,55 @@
-"""What the parts read: the folders of a training run, and what is asked."""
+"""What the parts read: the folders of a training run, and composed drawings as what is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from benchmarks.paper.probe_data import ProbeData
-from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings
-from benchmarks.quality.behind_api import Teachers, open_teachers
-from benchmarks.quality.ranking import Rank
-from benchmarks.quality.record import PromptIou
+from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings, TopK
+from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
+from benchmarks.quality.drawings import Drawings, Picture, load_drawings, subset
+from benchmarks.quality.measure import ask_scene, prompt_ious, questions
+from benchmarks.quality.ranking import Rank, measure_ranking
+from benchmarks.quality.record import HELDOUT, PromptIou
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.asked_pictures import AskedPicture
+from training.composed.scenes import Scene
 from training.config import DistillConfig
+from training.config_file import find_config, load_stage
 from training.teachers.photograph_pair import PARTS, PhotographPair
 from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """Pictures and scenes, all of them square, the same for each backbone.
+
+    Attributes:
+        pictures: to train on and to choose by; each can be gone through more than once.
+        labels: how many names these have.
+        test: asks a classifier about other pictures; a text is for the progress bar.
+        scenes: to train on, to choose by and to test.
+        background: the class of a pixel that is of no noun; nouns come before it.
+        patches: that a segmentation probe is trained on, at most.
+        seed: of the draw of patches.
+    """
+
+    pictures: tuple[Collection[Picture], Collection[Picture]]
+    labels: int
+    test: Callable[[Rank, str], Accuracy]
+    scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
+    background: int
+    patches: int
+    seed: int
+
 
 Classify = Callable[[Sequence[str]], Rank]
 """Names to a classifier among them."""
@@ -130,3 +157,115 @@ class Inputs:
     def weights(self, folders: Sequence[str]) -> dict[str, str]:
         """The first 16 digits of the sha256 of each folder's weights."""
         return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
+
+
+TUNING_SCENES = 30
+
+_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
+_TRAIN_PICTURES = 6  # for each picture that is tested
+_TRAIN_SCENES = 4
+_PATCHES = 40_000
+
+
+@dataclass(frozen=True)
+class ComposedDrawings:
+    """Drawings and backgrounds that no training saw, an `Asked`."""
+
+    settings: PaperSettings
+    split: str = HELDOUT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nouns that were taught."""
+        return self.heldout.nouns
+
+    @property
+    def heldout(self) -> Drawings:
+        """The held-out drawings."""
+        return self._drawings[0][0]
+
+    def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
+        """Top-1 and top-5 over the nouns, on clean and on composed pictures."""
+        rows = measure_ranking(classify(self.names), self.heldout, who="model", name=name)
+        return {
+            row.picture: TopK(
+                labels=row.labels, pictures=row.pictures, top1=row.top1, top5=row.top5
+            )
+            for row in rows
+        }
+
+    def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
+        """Every object of the scenes, by its box and by a point."""
+        return prompt_ious(model, self.heldout, who=who, name=name)
+
+    def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+        """Scenes with their own labels and with absent ones, the first of them a near one."""
+        return _ask(self.heldout, embed_text, shown="text-to-mask: scenes")
+
+    def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
+        """Scenes of training drawings."""
+        train, _ = self.training(pictures=1, scenes=TUNING_SCENES)
+        return list(_ask(train, embed_text, shown="scenes to choose thresholds by"))
+
+    def probe_data(self) -> ProbeData:
+        """Training drawings to train on and to choose by; the test is of held-out ones."""
+        asked, heldout = self.settings, self.heldout
+        train, validation = self.training(
+            pictures=_TRAIN_PICTURES * asked.pictures, scenes=_TRAIN_SCENES * asked.scenes
+        )
+        return ProbeData(
+            pictures=(list(train.composed()), list(validation.composed())),
+            labels=len(heldout.nouns),
+            test=lambda rank, name: self.accuracy(lambda _: rank, name=name),
+            scenes=tuple(
+                [scene for scene, _ in each.scenes()] for each in (train, validation, heldout)
+            ),
+            background=len(heldout.nouns),
+            patches=_PATCHES,
+            seed=asked.seed,
+        )
+
+    def training(self, *, pictures: int, scenes: int) -> tuple[Drawings, Drawings]:
+        """Training drawings over training backgrounds.
+
+        So many to train on, and as many as are measured of other drawings, to choose by.
+        """
+        _, every = self._drawings
+        chosen = np.arange(len(every.corpus.labels)) % _VALIDATION_OF == 0
+        asked = self.settings.model_copy(update={"pictures": pictures, "scenes": scenes})
+        return (
+            replace(every, corpus=subset(every.corpus, ~chosen), settings=asked),
+            replace(every, corpus=subset(every.corpus, chosen), split="validation"),
+        )
+
+    @cached_property
+    def _drawings(self) -> tuple[tuple[Drawings, ...], Drawings]:
+        return load_drawings(self.settings, openmoji=None)
+
+
+def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
+    """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed.
+
+    Raises:
+        OSError: there is no CLIP teacher.
+        ValueError: the folder is not named after a config with a stage2.
+    """
+    stage2 = load_stage(find_config(run.name), "stage2")
+    if not isinstance(stage2, DistillConfig):
+        raise ValueError(f"stage2 of the config {run.name} is no distillation")
+    pair = find_teachers(run)
+    asked = PaperSettings(
+        nouns=pair.clip_settings.nouns,
+        pictures=pictures,
+        scenes=scenes,
+        size_px=pair.model.segmentation_resolution,
+        seed=seed,
+        steps=steps,
+    )
+    return Inputs(pair, ComposedDrawings(asked), DRAWINGS, stage2)
+
+
+def _ask(drawings: Drawings, embed_text: EmbedText, *, shown: str) -> Iterator[AskedPicture]:
+    bare = embed_text(list(drawings.nouns))
+    for scene, question in questions(drawings, bare, shown=shown):
+        yield ask_scene(scene, question, nouns=drawings.nouns)

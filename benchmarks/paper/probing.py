@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.probe_data import ProbeData
+from benchmarks.paper.inputs import Inputs, ProbeData
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.quality.drawings import Picture
 from benchmarks.quality.scores import Confusion, mean_iou

@@ -10,7 +10,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from benchmarks.photographs.bootstrap import Bootstrap
+from benchmarks.photographs.figures import (
+    REFINED,
+    Bootstrap,
+    LabelAnswers,
+    ObjectIous,
+    PresencePairs,
+    ask_model,
+    text_to_mask_rows,
+)
 from benchmarks.photographs.naming import (
     imagenet_names,
     name_pictures,
@@ -20,8 +28,6 @@ from benchmarks.photographs.naming import (
     read_named,
     right_names,
 )
-from benchmarks.photographs.presence import PresencePairs
-from benchmarks.photographs.prompts import ObjectIous
 from benchmarks.photographs.record import (
     Heads,
     PhotographFigures,
@@ -29,14 +35,8 @@ from benchmarks.photographs.record import (
     Taught,
     TopK,
 )
-from benchmarks.photographs.text_to_mask import (
-    REFINED,
-    LabelAnswers,
-    ask_model,
-    text_to_mask_rows,
-)
 from benchmarks.photographs.two_models import Pipeline
-from benchmarks.progress import track
+from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
 from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph

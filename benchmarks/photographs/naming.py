@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.photographs.bootstrap import Bootstrap, mean
+from benchmarks.photographs.figures import Bootstrap, kinds_of, mean
 from benchmarks.photographs.record import PhotographSettings, TopK
-from benchmarks.photographs.taught import kinds_of
-from benchmarks.progress import track
 from benchmarks.public.files import DatasetError, list_pictures
+from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.image import load_image
 from samclip_sdk.text.tokenizer import clean_text

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.paper.record import Everything
 from benchmarks.paper.text_to_mask import TwoModels, ask_two_models, tune
 from benchmarks.photographs.record import Heads
-from benchmarks.quality.behind_api import Teachers, find_teachers
+from benchmarks.public.detection import Detect, Found
+from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
+from benchmarks.quality.ranking import embed_nouns
+from samclip_sdk import SamClip
 from training.asked_pictures import AskedPicture
 from training.config import DistillConfig, PhotographTeachers
 from training.config_file import find_config, load_model, load_stage, stage_names
+from training.data_config import Photographs as Settings
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
 from training.teachers.captions import EMPTY_NAMES
@@ -69,3 +76,76 @@ def find_pair(run: Path) -> Pair:
             if isinstance(teachers, PhotographTeachers):
                 return PhotographPair(load_model(path), runs=run)
     return find_teachers(run)
+
+
+@dataclass(frozen=True)
+class OwnClip:
+    """The CLIP in a merged model: a backbone pass for each crop."""
+
+    model: SamClip
+
+    @property
+    def resolution(self) -> int:
+        """Of a crop, in pixels."""
+        return self.model.manifest.tasks.classification.resolution
+
+    @property
+    def embed_dim(self) -> int:
+        """E."""
+        return self.model.manifest.model.embed_dim
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
+        pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        found = [self.model.embed_image(np.ascontiguousarray(each)) for each in pixels]
+        return torch.from_numpy(np.stack(found))
+
+
+def by_two_models(
+    model: SamClip, root: Path, *, names: Sequence[str], teachers: Path | None, most: int
+) -> Detect:
+    """The pipeline: of RUNS/CONFIG's teachers, or of the model's own two halves.
+
+    Args:
+        model: the merged one.
+        root: folder of the sets; pictures of the split "calibration" choose thresholds.
+        names: all that will be asked.
+        teachers: RUNS/CONFIG, or None for the model's own everything-mode and its own CLIP.
+        most: how many objects of a picture are told.
+
+    Raises:
+        TrainingError: no set is complete, or a teacher is missing.
+    """
+    known: dict[str, np.ndarray] = {}
+    sam, clip = model, OwnClip(model)
+    if teachers is not None:
+        pair = open_teachers(find_pair(teachers))
+        sam, clip = pair.sam, pair.clip
+    two = TwoModels(sam, clip, settings=Everything())
+
+    def classes(asked: Sequence[str]) -> np.ndarray:
+        missing = [each for each in asked if each not in known]
+        if missing:
+            known.update(zip(missing, embed_nouns(sam, missing), strict=True))
+        return np.stack([known[each] for each in asked])
+
+    nothing = classes(EMPTY_NAMES)
+    classes(names)
+    photographs = Photographs(Settings(source="photographs", root=root), split="calibration")
+    settings = tune(two, tuning_pictures(photographs, seed=0), classes=classes, nothing=nothing)
+    scale = sam.manifest.text.logit_scale
+
+    def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
+        candidates = two.look(pixels)
+        masks, embeddings = candidates.choose(settings)
+        ious = candidates.predicted_iou[candidates.keep(settings)].numpy()
+        logits = scale * embeddings @ np.concatenate([classes(asked), nothing]).T
+        odds = torch.from_numpy(logits).softmax(dim=1).numpy()
+        found = [
+            (int(row.argmax()), float(row.max() * iou), mask)
+            for row, iou, mask in zip(odds, ious, masks, strict=True)
+            if row.argmax() < len(asked)
+        ]
+        return sorted(found, key=lambda each: -each[1])[:most]
+
+    return detect

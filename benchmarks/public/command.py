@@ -11,14 +11,26 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
-from benchmarks.public.classification import CLASSIFICATION, LabelledPictures, measure_accuracy
-from benchmarks.public.detection import DETECTION, AskedPictures, Detect, measure_methods
+from benchmarks.public.detection import (
+    DETECTION,
+    INSTANCES,
+    AskedPictures,
+    Detect,
+    DetectedPictures,
+    measure_instances,
+    measure_methods,
+)
 from benchmarks.public.files import take
-from benchmarks.public.instances import INSTANCES, DetectedPictures, measure_instances
 from benchmarks.public.record import Evaluation, Figures, render
-from benchmarks.public.retrieval import RETRIEVAL, CaptionedPictures, measure_retrieval
-from benchmarks.public.segmentation import load_at, measure_segmentation
-from benchmarks.public.semantic_sets import SEMANTIC
+from benchmarks.public.segmentation import SEMANTIC, load_at, measure_segmentation
+from benchmarks.public.whole_pictures import (
+    CLASSIFICATION,
+    RETRIEVAL,
+    CaptionedPictures,
+    LabelledPictures,
+    measure_accuracy,
+    measure_retrieval,
+)
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
@@ -130,7 +142,7 @@ def _measure(
 def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | None) -> Detect:
     """The two-model pipeline, for the same names."""
     # Only here: it needs torch and segment-anything.
-    from benchmarks.public.two_models import by_two_models
+    from benchmarks.photographs.two_models import by_two_models
 
     names = list(data.names.values())
     return by_two_models(model, root, names=names, teachers=teachers, most=data.most)

@@ -1,4 +1,4 @@
-"""The quality of a model, through its public API: classification, prompts, text-to-mask."""
+"""The quality of a model on drawings, through its public API, and the command that measures it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking, one_by_one
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
 from benchmarks.quality.scores import PromptTally, TextTally
+from benchmarks.report import track
 from training.asked_pictures import AskedPicture
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene

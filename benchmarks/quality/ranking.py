@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.record import UNSEEN, TopK
+from benchmarks.report import track
 from samclip_sdk.text.tokenizer import normalize
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from benchmarks.report import (
     three_digits,
 )
 from benchmarks.speed import record
-from benchmarks.speed.bars import TO_MASKS, Bar, best_path, default_bars, run_of, vit_b_bars
-from benchmarks.speed.compare import Ratio
+from benchmarks.speed.bars import TO_MASKS, Bar, Ratio, best_path, default_bars, run_of, vit_b_bars
 from benchmarks.speed.published import CLIPSEG, DEFAULT_ONNX, MOBILE_SAM, YOLOE
 from benchmarks.speed.subject import WORKLOADS
 from samclip_sdk.client import DEFAULT_MODEL

@@ -11,8 +11,7 @@ from rich.console import Console
 from benchmarks.command import ModelName, Output, Runtime, Write, measurement
 from benchmarks.record import describe_model
 from benchmarks.video.made_video import FRAMES, actors, labels_of, make_frames
-from benchmarks.video.measure import measure_ways
-from benchmarks.video.record import VideoQuality, render
+from benchmarks.video.measure import VideoQuality, measure_ways, render
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.video.film_writer import FilmWriter

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.photographs.bootstrap import Bootstrap
+from benchmarks.photographs.figures import Bootstrap, LabelAnswers, text_to_mask_rows
 from benchmarks.photographs.record import ALL
-from benchmarks.photographs.text_to_mask import LabelAnswers, text_to_mask_rows
 from training.asked_pictures import AskedPicture
 
 EMPTY, WHOLE = np.zeros((2, 4), bool), np.ones((2, 4), bool)

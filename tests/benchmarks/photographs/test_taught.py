@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.photographs.taught import how_taught, kinds_of, names_of
+from benchmarks.photographs.figures import how_taught, kinds_of, names_of
 from tests.training.text.wordnet_files import write_wordnet
 from training.text.class_names import imagenet_lemmas
 from training.text.wordnet import WordNet
