@@ -49,6 +49,11 @@ class Environment(Record):
     threads: int | None
     versions: dict[str, str]
 
+    @property
+    def day(self) -> str:
+        """When, without the hour."""
+        return self.date[:10]
+
 
 class Run(Record):
     """A measurement, by one command. `seconds` is what it took; null where that was not kept."""
@@ -69,6 +74,11 @@ class Model(Record):
     runtime: str | None
     precision: str | None
     random_weights: bool
+
+    @property
+    def text(self) -> str:
+        """Its name and weights, as footnotes tell them."""
+        return f"`{self.name}` {self.revision}{', random weights' if self.random_weights else ''}"
 
 
 def describe_model(manifest: ModelInfo, source: ModelSource | None = None) -> Model:

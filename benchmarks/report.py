@@ -101,12 +101,18 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def encode_figure(figure: Figure) -> bytes:
-    """The chart as PNG; all its axes lose their upper and right lines."""
+def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
+    """The chart as "png" or "svg"; all its axes lose their upper and right lines."""
+    # Only here: matplotlib is for charts alone.
+    from matplotlib import rc_context
+
     axes: Axes
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
-    # Without the version of matplotlib, the same numbers give the same file.
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    # Without date, version and random names, the same numbers give the same file.
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[form]
+    dpi = 120 if form == "png" else "figure"
+    with rc_context({"svg.hashsalt": "samclip"}):
+        figure.savefig(buffer, format=form, dpi=dpi, metadata=metadata)
     return buffer.getvalue()

@@ -25,8 +25,7 @@ from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.quality.measure import HEADS
-from benchmarks.quality.scores import TextTally
+from benchmarks.quality.scores import HEADS, TextTally
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings

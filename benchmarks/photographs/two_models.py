@@ -1,10 +1,15 @@
-"""SAM for the masks and CLIP for their names, one after the other, on photographs."""
+"""SAM for the masks and CLIP for their names, one after the other, on photographs.
+
+The pipeline is that of the paper's tables (`benchmarks.paper.text_to_mask`), its thresholds chosen
+on pictures that are not measured.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +22,6 @@ from benchmarks.paper.text_to_mask import TwoModels, ask_two_models, tune
 from benchmarks.photographs.record import Heads
 from benchmarks.public.detection import Detect, Found
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
-from benchmarks.quality.ranking import embed_nouns
 from samclip_sdk import SamClip
 from training.asked_pictures import AskedPicture
 from training.config import DistillConfig, PhotographTeachers
@@ -33,11 +37,9 @@ _TUNING_PICTURES = 6
 
 
 class Pipeline:
-    """Both teachers of a run, asked for the labels of pictures.
+    """Both teachers of a run, SAM behind the public API, asked for the labels of pictures.
 
-    Args:
-        teachers: SAM behind the public API, and CLIP.
-        tuning: pictures that are not measured, on which SAM's own thresholds are chosen.
+    SAM's own thresholds are chosen on `tuning`, pictures that are not measured.
     """
 
     def __init__(self, teachers: Teachers, tuning: Sequence[AskedPicture]) -> None:
@@ -54,28 +56,23 @@ class Pipeline:
         ):
             yield heads, masks
 
+    def detect(self, pixels: np.ndarray, asked: Sequence[str], *, most: int) -> list[Found]:
+        """So many objects at most, the surest first: predicted IoU times probability of the name.
 
-def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture]:
-    """A few pictures of complete sets that show something, to choose thresholds by."""
-    asked = AskedPhotographs(photographs, seed=seed)
-    return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))
-
-
-def find_pair(run: Path) -> Pair:
-    """The teachers of RUNS/CONFIG, of the kind that its config merges.
-
-    Raises:
-        OSError: a file is missing.
-        TrainingError: the folder is not named after a config.
-    """
-    path = find_config(run.name)
-    for name in stage_names(path):
-        settings = load_stage(path, name)
-        if isinstance(settings, DistillConfig):
-            teachers = settings.teachers
-            if isinstance(teachers, PhotographTeachers):
-                return PhotographPair(load_model(path), runs=run)
-    return find_teachers(run)
+        That is among the names asked and names for nothing.
+        """
+        candidates = self._two.look(pixels)
+        masks, embeddings = candidates.choose(self.settings)
+        ious = candidates.predicted_iou[candidates.keep(self.settings)].numpy()
+        classes = np.concatenate([self._teachers.classes(asked), self._nothing])
+        logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
+        odds = torch.from_numpy(logits).softmax(dim=1).numpy()
+        found = [
+            (int(row.argmax()), float(row.max() * iou), mask)
+            for row, iou, mask in zip(odds, ious, masks, strict=True)
+            if row.argmax() < len(asked)
+        ]
+        return sorted(found, key=lambda each: -each[1])[:most]
 
 
 @dataclass(frozen=True)
@@ -104,48 +101,37 @@ class OwnClip:
 def by_two_models(
     model: SamClip, root: Path, *, names: Sequence[str], teachers: Path | None, most: int
 ) -> Detect:
-    """The pipeline: of RUNS/CONFIG's teachers, or of the model's own two halves.
+    """The pipeline: of RUNS/CONFIG's teachers, or of the model's own two halves without any.
 
-    Args:
-        model: the merged one.
-        root: folder of the sets; pictures of the split "calibration" choose thresholds.
-        names: all that will be asked.
-        teachers: RUNS/CONFIG, or None for the model's own everything-mode and its own CLIP.
-        most: how many objects of a picture are told.
-
-    Raises:
-        TrainingError: no set is complete, or a teacher is missing.
+    `root` holds the sets, whose split "calibration" chooses thresholds. All `names` that will be
+    asked are embedded now.
     """
-    known: dict[str, np.ndarray] = {}
-    sam, clip = model, OwnClip(model)
+    pair = Teachers(OwnClip(model), model)
     if teachers is not None:
         pair = open_teachers(find_pair(teachers))
-        sam, clip = pair.sam, pair.clip
-    two = TwoModels(sam, clip, settings=Everything())
-
-    def classes(asked: Sequence[str]) -> np.ndarray:
-        missing = [each for each in asked if each not in known]
-        if missing:
-            known.update(zip(missing, embed_nouns(sam, missing), strict=True))
-        return np.stack([known[each] for each in asked])
-
-    nothing = classes(EMPTY_NAMES)
-    classes(names)
+    pair.classes(names)
     photographs = Photographs(Settings(source="photographs", root=root), split="calibration")
-    settings = tune(two, tuning_pictures(photographs, seed=0), classes=classes, nothing=nothing)
-    scale = sam.manifest.text.logit_scale
+    return partial(Pipeline(pair, tuning_pictures(photographs, seed=0)).detect, most=most)
 
-    def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
-        candidates = two.look(pixels)
-        masks, embeddings = candidates.choose(settings)
-        ious = candidates.predicted_iou[candidates.keep(settings)].numpy()
-        logits = scale * embeddings @ np.concatenate([classes(asked), nothing]).T
-        odds = torch.from_numpy(logits).softmax(dim=1).numpy()
-        found = [
-            (int(row.argmax()), float(row.max() * iou), mask)
-            for row, iou, mask in zip(odds, ious, masks, strict=True)
-            if row.argmax() < len(asked)
-        ]
-        return sorted(found, key=lambda each: -each[1])[:most]
 
-    return detect
+def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture]:
+    """A few pictures of complete sets that show something, to choose thresholds by."""
+    asked = AskedPhotographs(photographs, seed=seed)
+    return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))
+
+
+def find_pair(run: Path) -> Pair:
+    """The teachers of RUNS/CONFIG, of the kind that its config merges.
+
+    Raises:
+        OSError: a file is missing.
+        TrainingError: the folder is not named after a config.
+    """
+    path = find_config(run.name)
+    stages = (load_stage(path, name) for name in stage_names(path))
+    if any(
+        isinstance(each, DistillConfig) and isinstance(each.teachers, PhotographTeachers)
+        for each in stages
+    ):
+        return PhotographPair(load_model(path), runs=run)
+    return find_teachers(run)

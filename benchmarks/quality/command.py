@@ -64,22 +64,31 @@ def quality(
 
     With --photographs, on photographs that no training saw, each figure with an interval.
     """
-    if photographs is None:
-        with measurement("quality", output=output, write=write) as measured:
-            samclip = SamClip.load(runtime, model=model)
-            settings = Settings(
-                nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
-            )
+    record = "quality" if photographs is None else "quality_photographs"
+    with measurement(record, output=output, write=write) as measured:
+        samclip = SamClip.load(runtime, model=model)
+        if photographs is None:
+            # A bundle quotes the provenance of the checkpoint that it was exported from.
+            provenance = samclip.manifest.provenance
+            taught = nouns or provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
+            settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
-        return
-    # Only here: photographs are read with torch, which drawings do not need.
-    from benchmarks.photographs.command import PhotographOptions, measure_quality_on_photographs
+            return
+        # Only here: photographs are read with torch, which drawings do not need.
+        from benchmarks.photographs.command import measure_quality_on_photographs
 
-    options = PhotographOptions(
-        photographs, held_out, wordnet, folder, sheet, teachers, limit=limit, seed=seed
-    )
-    with measurement("quality_photographs", output=output, write=write) as measured:
-        measure_quality_on_photographs(SamClip.load(runtime, model=model), options, measured)
+        measure_quality_on_photographs(
+            samclip,
+            measured,
+            root=photographs,
+            held_out=held_out,
+            wordnet=wordnet,
+            folder=folder,
+            sheet=sheet,
+            teachers=teachers,
+            limit=limit,
+            seed=seed,
+        )
 
 
 def _on_drawings(
@@ -115,10 +124,3 @@ def held_out(
     """Writes the pictures that exported artifacts are compared with torch on."""
     with one_line_errors():
         write_held_out(folder, nouns=_NOUNS, pictures=pictures, seed=seed)
-
-
-def _taught(samclip: SamClip) -> int:
-    """How many nouns a model was taught, by its own account."""
-    # A bundle quotes the provenance of the checkpoint that it was exported from.
-    provenance = samclip.manifest.provenance
-    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
