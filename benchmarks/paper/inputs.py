@@ -1,4 +1,8 @@
-"""What the parts read: the folders of a training run, and composed drawings as what is asked."""
+"""What the parts read: the folders of a training run, and composed drawings as what is asked.
+
+What is asked, here drawings and in `photographed` photographs, has a `split`, `settings`, all
+`names` that a picture is named among, and the same methods.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,10 +31,23 @@ from training.config_file import find_config, load_stage
 from training.teachers.photograph_pair import PARTS, PhotographPair
 from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
 
+TUNING_SCENES = 30
+TRAIN_PICTURES, TRAIN_SCENES = 6, 4
+"""That probes are trained on, for each one that is tested."""
+
+_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
+_PATCHES = 40_000
+
+Classify = Callable[[Sequence[str]], Rank]
+"""Names to a classifier among them."""
+
+EmbedText = Callable[[list[str]], np.ndarray]
+"""K texts to unit embeddings [K,E]."""
+
 
 @dataclass(frozen=True)
 class ProbeData:
-    """Pictures and scenes, all of them square, the same for each backbone.
+    """What linear probes are trained, chosen and tested on: pictures and scenes, all square.
 
     Attributes:
         pictures: to train on and to choose by; each can be gone through more than once.
@@ -49,51 +66,6 @@ class ProbeData:
     background: int
     patches: int
     seed: int
-
-
-Classify = Callable[[Sequence[str]], Rank]
-"""Names to a classifier among them."""
-
-EmbedText = Callable[[list[str]], np.ndarray]
-"""K texts to unit embeddings [K,E]."""
-
-
-class Asked(Protocol):
-    """What models are asked: composed drawings or photographs that no training saw.
-
-    Attributes:
-        split: which side of the split they are of.
-        settings: which of them, and how many.
-        names: all that a picture is named among, no two the same to a tokenizer.
-    """
-
-    split: str
-    settings: PaperSettings | PhotographSettings
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names."""
-        ...
-
-    def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
-        """Asks a classifier what pictures show; `name` is for the progress bar."""
-        ...
-
-    def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
-        """Asks for masks of boxes and of points."""
-        ...
-
-    def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
-        """Pictures with labels that they show and some that they do not."""
-        ...
-
-    def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
-        """The same of pictures that are not measured, to choose thresholds by."""
-        ...
-
-    def probe_data(self) -> ProbeData:
-        """What linear probes are trained and tested on."""
-        ...
 
 
 class Stages(NamedTuple):
@@ -131,7 +103,7 @@ class Inputs:
     """
 
     pair: SmallPair | PhotographPair
-    asked: Asked
+    asked: Any
     stages: Stages
     stage2: DistillConfig | None = None
 
@@ -159,17 +131,9 @@ class Inputs:
         return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
 
 
-TUNING_SCENES = 30
-
-_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
-_TRAIN_PICTURES = 6  # for each picture that is tested
-_TRAIN_SCENES = 4
-_PATCHES = 40_000
-
-
 @dataclass(frozen=True)
 class ComposedDrawings:
-    """Drawings and backgrounds that no training saw, an `Asked`."""
+    """Drawings and backgrounds that no training saw."""
 
     settings: PaperSettings
     split: str = HELDOUT
@@ -187,12 +151,7 @@ class ComposedDrawings:
     def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 over the nouns, on clean and on composed pictures."""
         rows = measure_ranking(classify(self.names), self.heldout, who="model", name=name)
-        return {
-            row.picture: TopK(
-                labels=row.labels, pictures=row.pictures, top1=row.top1, top5=row.top5
-            )
-            for row in rows
-        }
+        return {row.picture: TopK(**row.model_dump(include=set(TopK.model_fields))) for row in rows}
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
         """Every object of the scenes, by its box and by a point."""
@@ -203,7 +162,7 @@ class ComposedDrawings:
         return _ask(self.heldout, embed_text, shown="text-to-mask: scenes")
 
     def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
-        """Scenes of training drawings."""
+        """Scenes of training drawings, to choose thresholds by."""
         train, _ = self.training(pictures=1, scenes=TUNING_SCENES)
         return list(_ask(train, embed_text, shown="scenes to choose thresholds by"))
 
@@ -211,15 +170,14 @@ class ComposedDrawings:
         """Training drawings to train on and to choose by; the test is of held-out ones."""
         asked, heldout = self.settings, self.heldout
         train, validation = self.training(
-            pictures=_TRAIN_PICTURES * asked.pictures, scenes=_TRAIN_SCENES * asked.scenes
+            pictures=TRAIN_PICTURES * asked.pictures, scenes=TRAIN_SCENES * asked.scenes
         )
+        parts = (train, validation, heldout)
         return ProbeData(
             pictures=(list(train.composed()), list(validation.composed())),
             labels=len(heldout.nouns),
             test=lambda rank, name: self.accuracy(lambda _: rank, name=name),
-            scenes=tuple(
-                [scene for scene, _ in each.scenes()] for each in (train, validation, heldout)
-            ),
+            scenes=tuple([scene for scene, _ in each.scenes()] for each in parts),
             background=len(heldout.nouns),
             patches=_PATCHES,
             seed=asked.seed,

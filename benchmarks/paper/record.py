@@ -5,12 +5,15 @@ There are two: paper.json is of drawings, paper_photographs.json of photographs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+import numpy as np
 from pydantic import Field, JsonValue
 
 from benchmarks.quality.record import PromptIou, Settings, TextToMask
+from benchmarks.quality.scores import share_within
 from benchmarks.record import Record, Run, Share, read_record, write_record
 
 Figures = TypeVar("Figures", bound=Record)
@@ -46,6 +49,12 @@ class TopK(Record):
     pictures: int | None = None
     top1: Share
     top5: Share
+
+    @classmethod
+    def of(cls, ranks: Sequence[int] | np.ndarray, *, labels: int) -> TopK:
+        """Of how many wrong names come first in each picture."""
+        top1, top5 = share_within(ranks, 1), share_within(ranks, 5)
+        return cls(labels=labels, pictures=len(ranks), top1=top1, top5=top5)
 
 
 Kind = Literal["composed", "clean", "all_names", "imagenet", "probed"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,11 +44,7 @@ Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
 
 
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
-    """Asks each held-out picture for its own labels and for absent ones, in four ways.
-
-    Raises:
-        BundleError: the student is not calibrated, so that it cannot tell absent labels.
-    """
+    """Asks each held-out picture for its own labels and for absent ones, in four ways."""
     names, teachers = inputs.asked.names, inputs.teachers
     classes, nothing = teachers.classes(names), teachers.classes(EMPTY_NAMES)
     student = load_student(inputs.run / inputs.stages.shipped, nouns=names, classes=classes)
@@ -77,7 +73,7 @@ def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> 
     """Opens a checkpoint behind the public API, and gives it the class embeddings [K,E] of K nouns.
 
     Raises:
-        BundleError: it has no calibration.
+        BundleError: it has no calibration, so that it cannot tell absent labels.
     """
     if not (folder / CALIBRATION_NAME).is_file():
         raise BundleError(
@@ -162,30 +158,16 @@ class Candidates:
         return self.masks[rows.numpy()], self.embeddings[rows].numpy()
 
 
-class CropClip(Protocol):
-    """What is asked of a CLIP."""
-
-    @property
-    def resolution(self) -> int:
-        """The side S of a crop."""
-        ...
-
-    @property
-    def embed_dim(self) -> int:
-        """The width E of an embedding."""
-        ...
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
-        ...
-
-
 @dataclass(frozen=True)
 class TwoModels:
-    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`."""
+    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`.
+
+    Of a CLIP are asked its `resolution`, the side S of a crop, the width `embed_dim` of an
+    embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255.
+    """
 
     sam: SamClip
-    clip: CropClip
+    clip: Any
     settings: Everything
 
     def look(self, image: np.ndarray) -> Candidates:
@@ -233,10 +215,8 @@ def tune(
 
     A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own thresholds
     the two models would find next to nothing. The student's thresholds are calibrated on pictures
-    that are not measured; these are chosen on such pictures too.
-
-    Classes are the embeddings [K,E] of K names, `nothing` [N,E] is of names for a place without an
-    object.
+    that are not measured; these are chosen on such pictures too. Classes are the embeddings [K,E]
+    of K names, `nothing` [N,E] is of names for a place without an object.
     """
     tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
     choices = [
@@ -262,10 +242,8 @@ def name_segments(
     """Names each mask by its nearest class, and paints it: large ones first, small ones over.
 
     Masks and embeddings are `Candidates.choose`'s. Of the classes, float32 [L,E] of unit length,
-    the first are the labels that were asked; a mask of a later one is painted as background.
-
-    Returns:
-        The mask of each label, bool [labels,H,W]; no two overlap.
+    the first are the labels that were asked; a mask of a later one is painted as background. The
+    answer is the mask of each label, bool [labels,H,W]; no two overlap.
     """
     class_map = np.full(masks.shape[1:], len(classes), np.int16)
     nearest = (embeddings @ classes.T).argmax(axis=1)

@@ -1,4 +1,14 @@
-"""Zero-shot skills, by resolution, of averaged weights and of short trainings."""
+"""Zero-shot skills, through the public API: of both teachers, and of students of several kinds.
+
+The paper's table 1 (how much of its teachers the student keeps) and table 6 (the student's input
+resolution, before and after stage 3); averaged weights instead of distillation (appendix D, figure
+8); and lambda, the weight of SAM's loss (appendix A): 1 forgets SAM, 100 hinders CLIP, and the
+paper chose 10 of these three.
+
+On drawings, what is averaged comes from a short training: SAM's image encoder is distilled from
+CLIP alone, which forgets SAM, then every weight of it is moved back in steps, towards SAM's own.
+The CLIP head stays the distilled one, SAM's other parts are SAM's at every step.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +39,11 @@ from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from training.config import DistillConfig
 from training.loop.train import build_fabric
-from training.stages import Stages as TrainingStages
+from training.stages import Stages
 from training.teachers.classifier_clip import ClassifierClip
+
+ALPHAS = tuple(step / 10 for step in range(11))
+LAMBDAS = (1.0, 10.0, 100.0)
 
 _OF_SEGMENTATION = (3 / 8, 1 / 2, 3 / 4, 1)
 _MULTIPLE_PX = 32
@@ -52,9 +65,6 @@ def measure_resolutions(inputs: Inputs, *, resolutions: Sequence[int] | None = N
     """Measures the student as each stage left it, at each resolution.
 
     By default these are four, up to that of segmentation: 96 to 256, or 128 to 384 pixels.
-
-    Raises:
-        ValueError: the student does not run at one of the resolutions.
     """
     largest = inputs.pair.model.segmentation_resolution
     usual = [round(share * largest / _MULTIPLE_PX) * _MULTIPLE_PX for share in _OF_SEGMENTATION]
@@ -90,17 +100,11 @@ def trade_off(inputs: Inputs, student: SamClipModel, *, name: str) -> TradeOff:
     )
 
 
-ALPHAS = tuple(step / 10 for step in range(11))
-
-
 def measure_backbones(inputs: Inputs) -> WiseFt:
     """Measures what is between the backbones of SAM and of a classifier, which are of one kind.
 
     The rest is stage 0's at every step: SAM's neck and its other parts, and the CLIP teacher's
     head. So alpha 0 segments as the SAM teacher does, and alpha 1 names as the CLIP teacher does.
-
-    Raises:
-        ValueError: the CLIP teacher is no classifier with SAM's backbone.
     """
     model, clip = inputs.pair.stage0(seed=0).eval().requires_grad_(False), inputs.pair.clip
     if not isinstance(clip, ClassifierClip):
@@ -108,11 +112,24 @@ def measure_backbones(inputs: Inputs) -> WiseFt:
     backbone: nn.Module = model.image_encoder.backbone
     start = {key: value.clone() for key, value in backbone.state_dict().items()}
     theirs = clip.backbone.state_dict()
+    end = {key: theirs[key] for key in start}
     return WiseFt(
-        points=measure_between(
-            inputs, model, backbone, start=start, end={key: theirs[key] for key in start}
-        ),
+        points=measure_between(inputs, model, backbone, start=start, end=end),
         joint=trade_off(inputs, inputs.student(), name="joint model"),
+    )
+
+
+def measure_wise_ft(inputs: Inputs) -> WiseFt:
+    """Distils from CLIP alone, then measures what is between that and SAM."""
+    settings = clip_alone_settings(inputs)
+    student = distill(inputs, settings, name="wise_ft")
+    start = inputs.pair.sam.image_encoder.state_dict()
+    end = {key: value.clone() for key, value in student.image_encoder.state_dict().items()}
+    return WiseFt(
+        training=settings.model_dump(mode="json"),
+        points=measure_between(inputs, student, student.image_encoder, start=start, end=end),
+        joint=trade_off(inputs, inputs.student(), name="joint model"),
+        joint_steps=steps_since_stage1(read_provenance(inputs.run / inputs.stages.shipped)),
     )
 
 
@@ -136,32 +153,10 @@ def measure_between(
 def interpolate(
     start: Mapping[str, Tensor], end: Mapping[str, Tensor], *, alpha: float
 ) -> dict[str, Tensor]:
-    """Weights `alpha` of the way from one state to another: exactly those at 0 and at 1.
-
-    Raises:
-        ValueError: the two do not have the same tensors.
-    """
+    """Weights `alpha` of the way from one state to another: exactly those at 0 and at 1."""
     if start.keys() != end.keys():
         raise ValueError("the two states are of different modules")
     return {key: (1 - alpha) * value + alpha * end[key] for key, value in start.items()}
-
-
-LAMBDAS = (1.0, 10.0, 100.0)
-
-
-def measure_wise_ft(inputs: Inputs) -> WiseFt:
-    """Distils from CLIP alone, then measures what is between that and SAM."""
-    settings = clip_alone_settings(inputs)
-    student = distill(inputs, settings, name="wise_ft")
-    start = inputs.pair.sam.image_encoder.state_dict()
-    end = {key: value.clone() for key, value in student.image_encoder.state_dict().items()}
-    shipped = inputs.stages.shipped
-    return WiseFt(
-        training=settings.model_dump(mode="json"),
-        points=measure_between(inputs, student, student.image_encoder, start=start, end=end),
-        joint=trade_off(inputs, inputs.student(), name="joint model"),
-        joint_steps=steps_since_stage1(read_provenance(inputs.run / shipped)),
-    )
 
 
 def measure_lambdas(inputs: Inputs) -> Lambdas:
@@ -188,43 +183,31 @@ def joint_settings(inputs: Inputs, *, sam_weight: float) -> DistillConfig:
         "seed": asked.seed,
         "validation": None,
     }
-    changes = {
-        "optimisation": own.model_copy(update=schedule),
-        "starts_from": "stage1",
-        "sam_weight": sam_weight,
-    }
+    optimisation = own.model_copy(update=schedule)
+    changes = {"optimisation": optimisation, "starts_from": "stage1", "sam_weight": sam_weight}
     return inputs.stage2.model_copy(update=changes)
 
 
 def clip_alone_settings(inputs: Inputs) -> DistillConfig:
     """The same with CLIP as the only teacher: of pictures alone, image encoder and CLIP head."""
     joint = joint_settings(inputs, sam_weight=0.0)
-    multipliers = {"clip_head": 1.0, "image_encoder": 1.0}
-    changes = {
-        "optimisation": joint.optimisation.model_copy(update={"multipliers": multipliers}),
-        "region_weight": 0.0,
-        "dense_weight": 0.0,
-        "scenes": None,
-    }
-    return joint.model_copy(update=changes)
+    multipliers = {"multipliers": {"clip_head": 1.0, "image_encoder": 1.0}}
+    optimisation = joint.optimisation.model_copy(update=multipliers)
+    without = {"region_weight": 0.0, "dense_weight": 0.0, "scenes": None}
+    return joint.model_copy(update={"optimisation": optimisation, **without})
 
 
 def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipModel:
     """Trains, or goes on to train, or finds trained before: a student in eval mode.
 
     The run gets a folder for it in `paper`, whose name changes with the steps, the seed and the
-    weights that the training starts from.
-
-    Raises:
-        ValueError: the same training was begun with other settings.
-        FloatingPointError: a loss is not finite.
-        SystemExit: it was interrupted; what was trained is kept.
+    weights that the training starts from. An interrupted training is kept, and ends in SystemExit.
     """
     source = "".join(inputs.weights(["clip_teacher", "sam_teacher", "stage1"]).values())
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     asked = inputs.settings
     run = inputs.run / "paper" / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
-    stages = TrainingStages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.run)
+    stages = Stages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.run)
     fabric = build_fabric(settings.optimisation.precision)
     threads = torch.get_num_threads()
     try:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from benchmarks.public import files
 from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
 from benchmarks.public.record import Accuracy, RecallAt, Retrieval
-from benchmarks.quality.ranking import embed_nouns, share_within
+from benchmarks.quality.ranking import embed_nouns
+from benchmarks.quality.scores import share_within
 from benchmarks.report import track
 from samclip_sdk.errors import TextTruncatedWarning
 

@@ -68,27 +68,23 @@ def quality(
     with measurement(record, output=output, write=write) as measured:
         samclip = SamClip.load(runtime, model=model)
         if photographs is None:
-            # A bundle quotes the provenance of the checkpoint that it was exported from.
-            provenance = samclip.manifest.provenance
-            taught = nouns or provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
+            taught = nouns or _taught(samclip)
             settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
             return
         # Only here: photographs are read with torch, which drawings do not need.
-        from benchmarks.photographs.command import measure_quality_on_photographs
+        from benchmarks.photographs.command import measure_quality_on_photographs as measure
 
-        measure_quality_on_photographs(
-            samclip,
-            measured,
-            root=photographs,
-            held_out=held_out,
-            wordnet=wordnet,
-            folder=folder,
-            sheet=sheet,
-            teachers=teachers,
-            limit=limit,
-            seed=seed,
-        )
+        named = {"held_out": held_out, "wordnet": wordnet, "folder": folder, "sheet": sheet}
+        asked = {"teachers": teachers, "limit": limit, "seed": seed}
+        measure(samclip, measured, root=photographs, **named, **asked)
+
+
+def _taught(samclip: SamClip) -> int:
+    """How many nouns a model was taught, by its own account."""
+    # A bundle quotes the provenance of the checkpoint that it was exported from.
+    provenance = samclip.manifest.provenance
+    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
 
 
 def _on_drawings(

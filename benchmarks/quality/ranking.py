@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.record import UNSEEN, TopK
+from benchmarks.quality.scores import share_within
 from benchmarks.report import track
 from samclip_sdk.text.tokenizer import normalize
 
@@ -102,11 +103,6 @@ def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
     """
     right = np.take_along_axis(scores, np.asarray(truth)[:, None], axis=1)
     return (scores >= right).sum(axis=1) - 1
-
-
-def share_within(ranks: np.ndarray, first: int) -> float:
-    """The share of ranks [N] that are among so many first ones."""
-    return float(np.mean(ranks < first))
 
 
 class NearestCutout:

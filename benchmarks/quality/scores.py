@@ -56,6 +56,11 @@ def mean_iou(ious: Iterable[float | None]) -> float:
     return float(np.mean(known)) if known else 0.0
 
 
+def share_within(ranks: Sequence[int] | np.ndarray, first: int) -> float:
+    """The share of ranks [N] that are among so many first ones."""
+    return float(np.mean(np.asarray(ranks) < first))
+
+
 def ious_of_prompts(
     model: SamClip,
     image: ImageEmbedding,
