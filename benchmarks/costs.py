@@ -1,13 +1,17 @@
-"""The records of what encoders and merges cost, and their tables."""
+"""The records of what the presets' image encoders and a merge cost, and their tables.
+
+Operations are counted. The hours of a merge follow from them, a device's peak and the share of it
+that is reached, which are assumptions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field
 
 from benchmarks.record import Record, Run
-from benchmarks.report import NONE, columns, table, three_digits
+from benchmarks.report import NONE, columns, spread, table, three_digits
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
 
@@ -25,12 +29,6 @@ class EncoderCost(Record):
     flop: int
     rounds_p50_ms: tuple[float, ...]
 
-    @property
-    def p50_ms(self) -> float | None:
-        """The middle one of the rounds' medians, of an even number the faster of two."""
-        ranked = sorted(self.rounds_p50_ms)
-        return ranked[(len(ranked) - 1) // 2] if ranked else None
-
 
 class EncoderCosts(Run):
     """The whole of encoders.json; `threads` is onnxruntime's for a graph, 0 its own choice."""
@@ -40,11 +38,7 @@ class EncoderCosts(Run):
 
 
 def find_presets(names: Sequence[str]) -> dict[str, ModelConfig]:
-    """The presets of these names, all of them without any.
-
-    Raises:
-        ValueError: there is no such preset.
-    """
+    """The presets of these names, all of them without any."""
     for name in names:
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
@@ -54,43 +48,39 @@ def find_presets(names: Sequence[str]) -> dict[str, ModelConfig]:
 def render_encoders(costs: EncoderCosts) -> str:
     """A row for each preset, and under the table how it was made."""
     by_size = {(each.preset, each.resolution): each for each in costs.encoders}
-    names = dict.fromkeys(each.preset for each in costs.encoders)
-    sizes = sorted({each.resolution for each in costs.encoders})
+    sizes = sorted({size for _, size in by_size})
     figures = [f"{what}, {size} px" for what in ("GFLOP", "ms") for size in sizes]
-    heads = ["preset", "parameters, M", *figures]
     rows = [
         [
             f"`{name}`",
             f"{by_size[name, sizes[0]].parameters / 1e6:.1f}",
             *(three_digits(by_size[name, size].flop / 1e9) for size in sizes),
-            *(_encoder_time(by_size[name, size]) for size in sizes),
+            *(_time(by_size[name, size].rounds_p50_ms) for size in sizes),
         ]
-        for name in names
+        for name in dict.fromkeys(each.preset for each in costs.encoders)
     ]
-    environment = costs.environment
-    threads = f"{costs.threads} threads" if costs.threads else "as many threads as it chooses"
-    timed = any(each.rounds_p50_ms for each in costs.encoders)
-    how = (
-        f"Medians of the rounds, with the least and the greatest; one picture, fp32 on onnxruntime "
-        f"{environment.versions['onnxruntime']}, {threads}; {environment.cpu}."
-        if timed
-        else "Operations are counted; no time was measured yet."
-    )
+    where = costs.environment
+    how = "Operations are counted; no time was measured yet."
+    if any(each.rounds_p50_ms for each in costs.encoders):
+        threads = f"{costs.threads} threads" if costs.threads else "as many threads as it chooses"
+        how = (
+            "Medians of the rounds, with the least and the greatest; one picture, fp32 on "
+            f"onnxruntime {where.versions['onnxruntime']}, {threads}; {where.cpu}."
+        )
     return (
-        f"{table(heads, rows)}\n\nThe image encoders of the presets, with random weights. {how} "
-        f"{environment.date[:10]}. Made by `{environment.command}`.\n"
+        f"{table(['preset', 'parameters, M', *figures], rows)}\n\nThe image encoders of the "
+        f"presets, with random weights. {how} {where.day}. Made by `{where.command}`.\n"
     )
 
 
-def _encoder_time(cost: EncoderCost) -> str:
-    if cost.p50_ms is None:
-        return NONE
-    low, high = min(cost.rounds_p50_ms), max(cost.rounds_p50_ms)
-    return f"{three_digits(cost.p50_ms)} ({three_digits(low)}–{three_digits(high)})"
+def _time(rounds_ms: Sequence[float]) -> str:
+    """The middle one of the rounds' medians, of an even number the faster of two."""
+    ranked = sorted(rounds_ms)
+    return spread(ranked[(len(ranked) - 1) // 2], ranked[0], ranked[-1]) if ranked else NONE
 
 
 class StageCost(Record):
-    """One stage.
+    """One stage of a merge.
 
     `pictures` and `scenes` go through, over all epochs. `picture_flop` are the operations of one
     picture, on the mean over the resolutions it is seen at, `cached_flop` the same with the
@@ -131,7 +121,7 @@ class TrainingCost(Run):
 
 def render_training(cost: TrainingCost) -> str:
     """The table, with the hours of one GPU, and under it how it was made."""
-    cells: dict[str, Callable[[StageCost], str]] = {
+    cells = {
         "stage": lambda each: each.name,
         "GFLOP a picture": lambda each: f"{each.picture_flop / 1e9:.0f}",
         "without the teacher": lambda each: f"{each.cached_flop / 1e9:.0f}",
@@ -139,9 +129,9 @@ def render_training(cost: TrainingCost) -> str:
         "GPU-hours": lambda each: f"{cost.gpu_hours(each.flop):,.0f}",
         "with cached embeddings": lambda each: f"{cost.gpu_hours(each.flop_cached):,.0f}",
     }
-    environment = cost.environment
     return (
         f"{columns(cost.stages, cells, words=1)}\n\nThe merge of the config {cost.config}. Hours "
         f"are those of one GPU of {cost.peak_tflops:g} TFLOP/s, of which {cost.utilisation:.0%} "
-        f"are assumed to be reached. {environment.date[:10]}. Counted by `{environment.command}`.\n"
+        f"are assumed to be reached. {cost.environment.day}. Counted by "
+        f"`{cost.environment.command}`.\n"
     )

@@ -1,10 +1,13 @@
-"""Operations, counted on the real modules."""
+"""What image encoders and training stages cost: counted, and encoders timed on onnxruntime.
+
+Operations are counted on the real modules. Nothing is computed for that: tensors are torch's meta
+tensors, which have shapes and no values.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,15 +39,17 @@ from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import SmallSam
 
+Say = Callable[[str], None]
+"""Told what is done."""
+
+_PART = "image_encoder"
+
 
 def count_stages(config: Path, *, pictures: float, step_processes: int) -> Iterator[StageCost]:
     """Counts every stage of a merge of shards, a TOML file of training such as vit_b's.
 
     An epoch has so many pictures of D_CLIP, and so many processes share a step, each of which takes
     the config's batches.
-
-    Raises:
-        ValueError: a stage of the merge is not of shards and OpenCLIP.
     """
     model = load_model(config)
     for name in stage_names(config):
@@ -63,7 +68,7 @@ def _count_stage(
     counts = {side: data.pixels_per_batch // side**2 for side in data.resolutions}
     whole = cached = 0.0
     for side, count in counts.items():
-        batch = _no_images(side)
+        batch = _images(side)
         whole += count * _count_loss(task, {"pictures": batch}, loss="clip")
         batch["teacher_embeddings"] = torch.empty(1, model.embed_dim, device="meta")
         cached += count * _count_loss(task, {"pictures": batch}, loss="clip")
@@ -73,7 +78,7 @@ def _count_stage(
     if isinstance(settings.scenes, Sa1b):
         prompts = (settings.scenes.prompts, 2)
         batch = {
-            **_no_images(settings.scenes.resolution),
+            **_images(settings.scenes.resolution),
             "point_coords": torch.empty(*prompts, 2, device="meta"),
             "point_labels": torch.empty(prompts, dtype=torch.int32, device="meta"),
             "regions": torch.empty(0, 4, device="meta"),
@@ -93,6 +98,7 @@ def _count_stage(
 
 def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> DistillTask:
     """The stage's task without values; SAM ViT-B is of the student's own architecture."""
+    weights = ("sam_weight", "region_weight", "dense_weight", "cell_weight")
     with torch.device("meta"):
         student = SamClipModel(model)
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
@@ -101,10 +107,7 @@ def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> Di
             Joined({}),
             clip=OpenClip(open_clip.create_model(clip, device="meta")).requires_grad_(False),
             sam=SmallSam(SamClipModel(model)).requires_grad_(False),
-            sam_weight=settings.sam_weight,
-            region_weight=settings.region_weight,
-            dense_weight=settings.dense_weight,
-            cell_weight=settings.cell_weight,
+            **{name: getattr(settings, name) for name in weights},
             validation=Joined({}),
             classes=None,
         )
@@ -121,7 +124,7 @@ def _count_loss(task: DistillTask, batch: Mapping[str, Any], *, loss: str, step:
     return float(counter.get_total_flops())
 
 
-def _no_images(side: int) -> dict[str, Tensor]:
+def _images(side: int) -> dict[str, Tensor]:
     grid = side // PATCH_PX
     return {
         "images": torch.empty(1, 3, side, side, device="meta"),
@@ -129,63 +132,55 @@ def _no_images(side: int) -> dict[str, Tensor]:
     }
 
 
-_PART = "image_encoder"
+def count_encoders(
+    presets: Mapping[str, ModelConfig], *, resolutions: Sequence[int], say: Say
+) -> list[EncoderCost]:
+    """Counts the image encoder of each preset, by name, at each resolution, in pixels."""
+    pairs = [(name, each) for name in presets for each in resolutions]
+    for name, resolution in pairs:
+        presets[name].check_resolution(resolution)  # before any work is done
+    counted = []
+    for name, resolution in pairs:
+        say(f"counting {name} at {resolution} px")
+        every = count_graphs(presets[name], resolution=resolution)
+        (cost,) = (each for each in every if each.graph == _PART)
+        counted.append(
+            EncoderCost(
+                preset=name,
+                resolution=resolution,
+                parameters=cost.parameters,
+                flop=cost.weight_flop + cost.attention_flop,
+                rounds_p50_ms=(),
+            )
+        )
+    return counted
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """How image encoders are timed.
-
-    Attributes:
-        rounds: in each, every encoder is opened in turn and closed, so that the machine's drift
-            falls on all alike.
-        seconds: for one encoder in a round.
-        threads: onnxruntime's; its own choice if 0.
-    """
-
-    rounds: int = 3
-    seconds: float = 2.0
-    threads: int = 0
-
-
-def measure_encoders(
+def time_encoders(
+    counted: Sequence[EncoderCost],
     presets: Mapping[str, ModelConfig],
     *,
-    resolutions: Sequence[int],
-    timing: Rounds | None,
-    say: Callable[[str], None],
+    rounds: int,
+    seconds: float,
+    threads: int,
+    say: Say,
 ) -> list[EncoderCost]:
-    """Counts, and times unless `timing` is None, the image encoder of each preset.
+    """Exports what was counted with random weights, and times it with so many threads.
 
-    Args:
-        presets: by name.
-        resolutions: in pixels.
-        timing: how; nothing is exported and run without it.
-        say: is told what is done.
-
-    Raises:
-        ValueError: a preset does not run at a resolution. No work is done then.
+    In each round every encoder is opened in turn and closed, so that the machine's drift falls on
+    all alike.
     """
-    for config in presets.values():
-        for resolution in resolutions:
-            config.check_resolution(resolution)
-    counted = []
-    for name, config in presets.items():
-        for resolution in resolutions:
-            say(f"counting {name} at {resolution} px")
-            counted.append(_count_encoder(name, config, resolution=resolution))
-    if timing is None:
-        return counted
     with TemporaryDirectory() as folder:
-        files = {}
+        files: dict[tuple[str, int], tuple[Path, GraphSpec]] = {}
         for name, config in presets.items():
             say(f"exporting {name}")
-            files |= _export_encoder(name, config, resolutions=resolutions, folder=Path(folder))
+            sizes = [each.resolution for each in counted if each.preset == name]
+            files |= export_encoder(name, config, resolutions=sizes, folder=Path(folder))
         medians: dict[tuple[str, int], tuple[float, ...]] = dict.fromkeys(files, ())
-        for number in range(timing.rounds):
+        for number in range(rounds):
             for (name, resolution), (path, spec) in files.items():
                 say(f"round {number + 1}: {name} at {resolution} px")
-                found = _time(path, spec=spec, timing=timing)
+                found = _time(path, spec=spec, seconds=seconds, threads=threads)
                 medians[name, resolution] = (*medians[name, resolution], found)
     return [
         each.model_copy(update={"rounds_p50_ms": medians[each.preset, each.resolution]})
@@ -193,18 +188,7 @@ def measure_encoders(
     ]
 
 
-def _count_encoder(name: str, config: ModelConfig, *, resolution: int) -> EncoderCost:
-    (cost,) = (each for each in count_graphs(config, resolution=resolution) if each.graph == _PART)
-    return EncoderCost(
-        preset=name,
-        resolution=resolution,
-        parameters=cost.parameters,
-        flop=cost.weight_flop + cost.attention_flop,
-        rounds_p50_ms=(),
-    )
-
-
-def _export_encoder(
+def export_encoder(
     name: str, config: ModelConfig, *, resolutions: Sequence[int], folder: Path
 ) -> dict[tuple[str, int], tuple[Path, GraphSpec]]:
     """Writes a preset's encoder with random weights; (name, resolution) -> file and contract."""
@@ -218,15 +202,14 @@ def _export_encoder(
     return files
 
 
-def _time(path: Path, *, spec: GraphSpec, timing: Rounds) -> float:
+def _time(path: Path, *, spec: GraphSpec, seconds: float, threads: int) -> float:
     """The median of one round, in milliseconds."""
-    session = OrtSession(path, spec=spec, options=RuntimeOptions(threads=timing.threads))
+    session = OrtSession(path, spec=spec, options=RuntimeOptions(threads=threads))
     picture = np.random.default_rng(0).integers(0, 256, spec.inputs[0].shape).astype(np.uint8)
     run = partial(session.run, {spec.inputs[0].name: picture})
+    memory = PeakMemory()
     try:
-        runs = time_workload(
-            lambda: elapsed_ms(run), memory=PeakMemory(), seconds=timing.seconds, at_least=1
-        )
+        runs = time_workload(lambda: elapsed_ms(run), memory=memory, seconds=seconds, at_least=1)
     finally:
         session.close()
     return round(statistics.median(runs.samples_ms), 3)

@@ -32,12 +32,7 @@ checksum, so that only an export of the checkpoint may write it."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
-    """Address -> text, of every page and file that is made of the records under `root`.
-
-    Raises:
-        OSError: a record or a page is missing.
-        ValueError: a record is not of this version, or a page has no place for a table.
-    """
+    """Address -> text, of every page and file that is made of the records under `root`."""
     folder = root / RECORDS
     speed = read_record(Speed, folder / "speed.json")
     vit_b = read_record(Speed, folder / "speed_vit_b.json")
@@ -100,12 +95,7 @@ def stale_pages(root: Path) -> list[str]:
 
 
 def write_pages(root: Path) -> Iterator[str]:
-    """Writes every page that is not current, and all charts; yields what was written.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-        ValueError: the embedded bundle's model card is not current.
-    """
+    """Writes every page that is not current, and all charts; yields what was written."""
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}

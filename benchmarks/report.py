@@ -62,17 +62,19 @@ def three_digits(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def spread(middle: float | None, low: float | None, high: float | None) -> str:
+    """A figure, and in brackets its limits, if they are known."""
+    limits = "" if low is None else f" ({three_digits(low)}–{three_digits(high)})"
+    return three_digits(middle) + limits
+
+
 def megabytes(size: float | None) -> str:
     """Whole megabytes, of 10^6 bytes."""
     return NONE if size is None else f"{size / 1e6:.0f}"
 
 
 def insert_tables(page: str, tables: Mapping[str, str]) -> str:
-    """Puts each table between the page's markers of its name, whatever stood there.
-
-    Raises:
-        ValueError: the page does not have one pair of markers for a table.
-    """
+    """Puts each table between the page's markers of its name, whatever stood there."""
     for name, text in tables.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
@@ -88,11 +90,7 @@ def join_tables(tables: Mapping[str, str]) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A chart's sheet, in inches.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed; the text has the command.
-    """
+    """A chart's sheet, in inches."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

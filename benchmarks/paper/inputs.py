@@ -202,12 +202,7 @@ class ComposedDrawings:
 
 
 def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
-    """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed.
-
-    Raises:
-        OSError: there is no CLIP teacher.
-        ValueError: the folder is not named after a config with a stage2.
-    """
+    """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed."""
     stage2 = load_stage(find_config(run.name), "stage2")
     if not isinstance(stage2, DistillConfig):
         raise ValueError(f"stage2 of the config {run.name} is no distillation")

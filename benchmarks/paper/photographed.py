@@ -217,12 +217,7 @@ class Squares:
 def open_photographs(
     run: Path, *, root: Path, student: str | None, pictures: int, scenes: int, seed: int
 ) -> Inputs:
-    """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed.
-
-    Raises:
-        TrainingError: the folder is not named after a config, or there is no set with pictures in
-            "val".
-    """
+    """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed."""
     model = load_model(find_config(run.name))
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
     sets = [photographs.sets[owner] for owner in np.unique(photographs.owners)]

@@ -217,13 +217,7 @@ class Results(Record):
 
 
 def store_part(path: Path, name: str, part: Run) -> Results:
-    """Puts a part into the record, in place of an older one; the others stay as they are.
-
-    Raises:
-        OSError: the file is there and cannot be read.
-        StorageError: it cannot be written; it is then as it was.
-        ValueError: what is there is no such record, or the part is another one.
-    """
+    """Puts a part into the record, in place of an older one; the others stay as they are."""
     # Read again at the end of each part: another run may have stored one meanwhile.
     before = read_record(Results, path) if path.exists() else Results()
     results = Results.model_validate({**dict(before), name: part})

@@ -9,7 +9,6 @@ shown to CLIP as the box around it, made square, as the student's training shows
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torchvision.ops import nms, roi_align
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
 from benchmarks.quality.scores import HEADS, TextTally
+from benchmarks.record import timed
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings
@@ -70,11 +70,7 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
 
 
 def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> SamClip:
-    """Opens a checkpoint behind the public API, and gives it the class embeddings [K,E] of K nouns.
-
-    Raises:
-        BundleError: it has no calibration, so that it cannot tell absent labels.
-    """
+    """Opens a checkpoint behind the public API, with the class embeddings [K,E] of K nouns."""
     if not (folder / CALIBRATION_NAME).is_file():
         raise BundleError(
             f"{folder} has no {CALIBRATION_NAME}, without which it cannot tell absent labels: "
@@ -87,9 +83,9 @@ def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> 
 
 def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> Iterator[Given]:
     """Asks the student with one head and with both; each is charged for the backbone pass."""
-    embedding, encoding = _timed(lambda: student.encode_image(image))
+    embedding, encoding = timed(lambda: student.encode_image(image))
     for heads, refine in HEADS.items():
-        found, ms = _timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
+        found, ms = timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
         yield heads, found.masks, (0, encoding + ms)
 
 
@@ -105,20 +101,14 @@ def ask_two_models(
 
     The paper does not say what its pipeline does with the background.
     """
-    (masks, embeddings), looking = _timed(lambda: two.look(image).choose(settings))
+    (masks, embeddings), looking = timed(lambda: two.look(image).choose(settings))
     both = np.concatenate([classes, nothing])
     names: dict[Name, np.ndarray] = {"two_models": classes, "two_models_or_nothing": both}
     for name, rivals in names.items():
-        named, ms = _timed(
+        named, ms = timed(
             lambda known=rivals: name_segments(masks, embeddings, known, labels=len(classes))
         )
         yield name, named, (len(masks), looking + ms)
-
-
-def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    """What it returns, and the milliseconds that it took."""
-    started = time.perf_counter()
-    return run(), 1000 * (time.perf_counter() - started)
 
 
 @dataclass(frozen=True)

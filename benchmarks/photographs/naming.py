@@ -112,11 +112,7 @@ def of_imagenet(photographs: Photographs, pictures: Sequence[int]) -> dict[int, 
 
 
 def of_folder(folder: Path) -> list[tuple[Path, str]]:
-    """Pictures of a folder with a sub-folder a class, each with the class's name.
-
-    Raises:
-        DatasetError: there are fewer than two classes, or none of the pictures.
-    """
+    """Pictures of a folder with a sub-folder a class, each with the class's name."""
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}")
     classes = sorted(each for each in folder.iterdir() if each.is_dir())

@@ -273,11 +273,7 @@ def render_taught(record: PhotographQuality) -> str:
 
 
 def draw_curve(record: PhotographQuality) -> bytes:
-    """Present labels found against absent ones that get a mask, over thresholds: an SVG file.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
+    """Present labels found against absent ones that get a mask, over thresholds: an SVG file."""
     figure = new_figure(5, 4)
     axes = figure.subplots()
     for heads, colour in (("clip_head", GREY), ("both_heads", BLUE)):

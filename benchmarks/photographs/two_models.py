@@ -121,12 +121,7 @@ def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture
 
 
 def find_pair(run: Path) -> Pair:
-    """The teachers of RUNS/CONFIG, of the kind that its config merges.
-
-    Raises:
-        OSError: a file is missing.
-        TrainingError: the folder is not named after a config.
-    """
+    """The teachers of RUNS/CONFIG, of the kind that its config merges."""
     path = find_config(run.name)
     stages = (load_stage(path, name) for name in stage_names(path))
     if any(

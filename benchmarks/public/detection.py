@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from pydantic import FiniteFloat
 
 from benchmarks.public import files
 from benchmarks.public.record import AveragePrecision, Detections, Instances
+from benchmarks.record import timed
 from benchmarks.report import track
 from samclip_sdk.masks import mask_to_box, mask_to_rle
 
@@ -226,9 +226,9 @@ def measure_detection(
     took, words = [], method.replace("_", " ")
     for image_id, path, categories in track(data.pictures, words):
         pixels = data.read(path)
-        started = time.perf_counter()
-        found = detect(pixels, [data.names[each] for each in categories])
-        took.append(1000 * (time.perf_counter() - started))
+        names = [data.names[each] for each in categories]
+        found, ms = timed(lambda seen=pixels, asked=names: detect(seen, asked))
+        took.append(ms)
         for place, score, mask in found:
             told = {"image_id": image_id, "category_id": categories[place], "score": score}
             masks.append(told | {"segmentation": mask_to_rle(mask)})

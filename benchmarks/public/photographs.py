@@ -25,10 +25,6 @@ def list_things(root: Path) -> Things:
     Returns:
         COCO's annotations, names of categories by id, and pictures: id, path, ids of what to ask.
         Masks of a crowd, or of all of a kind, are crowds: finding them counts neither way.
-
-    Raises:
-        TrainingError: there is no set, or one is damaged.
-        DatasetError: no set has a name and a mask for every thing.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder: expected one with sets in COCO's layout")

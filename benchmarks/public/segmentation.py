@@ -342,10 +342,6 @@ def load_at(
 
     The second one runs at `head_resolution_px`; if that is None at the paper's resolution if the
     model is a larger one and runs at it, else at the model's own.
-
-    Raises:
-        SamClipError: the model cannot be loaded.
-        ValueError: it does not run at the resolution.
     """
     source = open_source(runtime, model=model, precision=precision)
     own = source.manifest.tasks.segmentation.resolution

@@ -1,22 +1,32 @@
-"""How times compare."""
+"""How times compare: ratios with their spread, two records side by side, and the project's bars.
+
+A ratio of medians is a result only beyond its spread; a bar is met, or missed, only if the whole
+spread meets it, or misses it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from benchmarks.report import NONE, table, three_digits
 from benchmarks.speed import published
 from benchmarks.speed.record import MachineShare, Speed, Spread, SubjectRow
 from samclip_sdk.client import DEFAULT_MODEL
 
+TO_MASKS = "picture_to_masks"
+
+_FP32 = "image encoder in fp32 on onnxruntime"
+_BEST = "image encoder on the best CPU path"
+_TWO = "SAM and CLIP ViT-L/14 in torch"
+_EXPORTED = "plain ONNX exports of both"
+
 Pairs = list[tuple[SubjectRow, SubjectRow]]
 
 
-@dataclass(frozen=True)
-class Ratio:
+class Ratio(NamedTuple):
     """A multiple, and the least and the greatest that the two spreads allow; None if unknown."""
 
     middle: float
@@ -62,12 +72,11 @@ def exact(value: float | None) -> Spread | None:
 
 
 def render_comparison(first: Speed, second: Speed) -> str:
-    """Two records side by side: ratios of medians with their spread, and what else differs.
-
-    Raises:
-        ValueError: there is nothing that both have.
-    """
-    pairs = _pairs(first, second)
+    """Two records side by side: ratios of medians with their spread, and what else differs."""
+    # The subjects of one key; or the only ones of both, whatever their keys.
+    pairs = [(row, same) for row in first.subjects if (same := second.subject(row.key)) is not None]
+    if not pairs and len(first.subjects) == len(second.subjects) == 1:
+        pairs = [(first.subjects[0], second.subjects[0])]
     rows = []
     for one, two in pairs:
         key = one.key if one.key == two.key else f"{one.key} → {two.key}"
@@ -82,16 +91,6 @@ def render_comparison(first: Speed, second: Speed) -> str:
     lines = [f"**Not alike**: {warning}\n\n" for warning in _warnings(first, second, pairs=pairs)]
     heads = ("", "workload", "first, ms", "second, ms", "ratio", "the second is")
     return f"{''.join(lines)}{table(heads, rows, words=2)}\n"
-
-
-def _pairs(first: Speed, second: Speed) -> Pairs:
-    """The subjects of one key; or the only ones of both, whatever their keys."""
-    shared = [
-        (row, other) for row in first.subjects if (other := second.subject(row.key)) is not None
-    ]
-    if not shared and len(first.subjects) == len(second.subjects) == 1:
-        return [(first.subjects[0], second.subjects[0])]
-    return shared
 
 
 def _warnings(first: Speed, second: Speed, *, pairs: Pairs) -> Iterator[str]:
@@ -114,25 +113,10 @@ def _differ(what: str, before: object, after: object) -> Iterator[str]:
         yield f"{what}: {before} and {after}"
 
 
-TO_MASKS = "picture_to_masks"
+class Bar(NamedTuple):
+    """What is compared, what was measured, and the bar: at least, or at most.
 
-_FP32 = "image encoder in fp32 on onnxruntime"
-_BEST = "image encoder on the best CPU path"
-_TWO = "SAM and CLIP ViT-L/14 in torch"
-_EXPORTED = "plain ONNX exports of both"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A bar. It is met, or missed, only if the whole spread meets it, or misses it.
-
-    Attributes:
-        name: what is compared.
-        found: what was measured; None where a subject is missing.
-        unit: of both.
-        at_least: the bar, if more is better.
-        at_most: the bar, if less is better.
-        note: what else is told of it.
+    `found` is None where a subject is missing, `unit` is of both, and `note` is told beside it.
     """
 
     name: str
@@ -147,7 +131,7 @@ class Bar:
         """Whether it is met."""
         if self.found is None:
             return "not measured"
-        low, high = self.found.low, self.found.high
+        _, low, high = self.found
         if low is None or high is None:
             return "spread unknown"
         if self.at_least <= low and high <= self.at_most:
@@ -190,8 +174,7 @@ def default_bars(speed: Speed) -> Iterator[Bar]:
     yield Bar("mask IoU with torch on the best CPU path", iou, "", at_least=0.97, note=note)
     seconds = peak = None
     if (startup := speed.startup) is not None:
-        limits = min(startup.seconds), max(startup.seconds)
-        seconds = Ratio(median(startup.seconds), *limits)
+        seconds = Ratio(median(startup.seconds), min(startup.seconds), max(startup.seconds))
         peak = Ratio.of(exact(startup.peak_rss_bytes), exact(1e6))
     start = "importing, loading and the first answer, in fp32 on onnxruntime"
     yield Bar(start, seconds, " s", at_most=1.5)

@@ -1,4 +1,8 @@
-"""What is measured: a subject, a model behind named workloads."""
+"""What is measured: a subject, a model behind named workloads, in a process of its own.
+
+The parent decides how often anything runs and reads the process's memory. Nothing is imported here
+before a subject is made: what a worker imports counts as its subject's.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,18 +57,11 @@ Workload = Callable[[], object]
 class Opened:
     """A subject that is loaded and ready.
 
-    Attributes:
-        name: as reports print it.
-        packages: that do the work, of those that are installed.
-        notes: what was forced or differs: sizes, prompts, classes, random weights.
-        artifact_bytes: of the files that it was loaded from.
-        workloads: by name, in the order in which they are run: of `WORKLOADS` those that the
-            subject can do, or others at several sizes, such as "image_encoder@448".
-        precision: "fp32", "fp16", "int8", as the subject calls it.
-        steps: what is run for three_ways, where the subject can tell milliseconds by step, which
-            add up to the whole.
-        adds_up: three_ways is the other four in turn, as nothing is shared but what each of them
-            keeps for the next: it is what they take together, and not run on its own.
+    `notes` tell what was forced or differs. `workloads` are in the order in which they are run: of
+    `WORKLOADS` those that the subject can do, or others at several sizes, such as
+    "image_encoder@448". `steps` is what is run for three_ways, where the subject can tell
+    milliseconds by step, which add up to the whole. With `adds_up` three_ways is the other four in
+    turn, as nothing is shared but what each of them keeps for the next.
     """
 
     name: str
@@ -77,30 +74,12 @@ class Opened:
     adds_up: bool = False
 
 
-class Subject(Protocol):
-    """Something to measure. Making one loads nothing."""
-
-    key: str
-    """A stable id, such as "samclip-onnx-fp32"."""
-
-    def open(self) -> Opened:
-        """Imports and loads, in a process of its own; whatever it raises is told as the reason."""
-        ...
-
-
-def make_subject(spec: str) -> Subject:
-    """Makes a subject of what `check_spec` takes.
-
-    Raises:
-        ValueError: see `check_spec`.
-        ImportError: its module cannot be imported.
-        TypeError: the class has no such argument.
-    """
+def make_subject(spec: str) -> Any:
+    """Makes a subject of what `check_spec` takes: a stable `key`, and `open`, which loads it."""
     name, options = check_spec(spec)
     path, arguments = SUBJECTS.get(name, (name, {}))
     module, _, attribute = path.partition(":")
-    subject: Subject = getattr(importlib.import_module(module), attribute)(**arguments | options)
-    return subject
+    return getattr(importlib.import_module(module), attribute)(**arguments | options)
 
 
 def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -108,9 +87,6 @@ def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
     It is a name of `SUBJECTS`, or "module:Class", then arguments, each behind a comma:
     "samclip,model=my-bundle,precision=int8,threads=2".
-
-    Raises:
-        ValueError: there is no such subject, or an argument is not NAME=VALUE.
     """
     name, *parts = spec.split(",")
     if name not in SUBJECTS and not re.match(r"^[\w.]+:\w+$", name):

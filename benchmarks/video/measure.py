@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.record import Model, Record, Run, Share
+from benchmarks.quality.scores import iou
+from benchmarks.record import Model, Record, Run, Share, timed
 from benchmarks.report import columns, percent
 from benchmarks.video.made_video import LABELS, MadeFrame
 from samclip_sdk import Instances, SamClip, TrackedInstances
+
+SEEN = 0.5
+"""The share of an object that must be in sight for it to count."""
+
+FOUND_IOU = 0.5
 
 
 class Followed(Record):
@@ -50,7 +54,7 @@ class VideoQuality(Run):
     ways: tuple[Followed, ...]
 
 
-_CELLS: dict[str, Callable[[Followed], str]] = {
+_CELLS = {
     "": lambda row: row.way if row.ids is None else f"{row.way}, encode_every={row.encode_every}",
     "frames/s": lambda row: f"{row.frames_per_second:.1f}",
     "times segment_text": lambda row: f"{row.times_segment_text:.2f}",
@@ -70,23 +74,8 @@ def render(record: VideoQuality) -> str:
         f"{columns(record.ways, _CELLS, words=1)}\n\n{record.model.name} on {record.model.runtime} "
         f"{record.model.precision}, {threads}; {record.frames} frames with {record.objects} "
         f"objects, median of {record.rounds} rounds. {where.cpu}, {where.cores} cores, "
-        f"{where.date[:10]}. Measured by `{where.command}`.\n"
+        f"{where.day}. Measured by `{where.command}`.\n"
     )
-
-
-SEEN = 0.5
-"""The share of an object that must be in sight for it to count."""
-
-FOUND_IOU = 0.5
-
-
-@dataclass(frozen=True)
-class Score:
-    """Of a way of following: see `Followed`."""
-
-    found: float
-    mean_iou: float
-    ids_kept: float
 
 
 def measure_ways(
@@ -100,66 +89,58 @@ def measure_ways(
 ) -> list[Followed]:
     """Measures segment_text on each frame, and the stream with each `encode_every`.
 
-    Every round times all of them, one after the other.
+    Every round times all of them, one after the other. `names` is name -> label of each object.
     """
     pixels = [each.pixels for each in frames]
 
-    def by_text() -> list[Instances]:
+    def follow(encode_every: int) -> list[Instances]:
+        if encode_every:
+            return list(model.stream(iter(pixels), LABELS, encode_every=encode_every))
         return list(model.segment_text(iter(pixels), LABELS, instances=True))
 
-    def by_stream(encode_every: int) -> list[Instances]:
-        return list(model.stream(iter(pixels), LABELS, encode_every=encode_every))
-
-    by_text()  # what is opened and embedded at first use is not timed
-    seconds: dict[int, list[float]] = {0: [], **{each: [] for each in every}}
+    follow(0)  # what is opened and embedded at first use is not timed
+    took: dict[int, list[float]] = {0: [], **{each: [] for each in every}}
     answers: dict[int, list[Instances]] = {}
     for count in range(rounds):
-        for way in seconds:
+        for way in took:
             say(f"round {count + 1}: {f'every {way}' if way else 'segment_text'}")
-            start = time.perf_counter()
-            answers[way] = by_stream(way) if way else by_text()
-            seconds[way].append(time.perf_counter() - start)
-    return [
-        _row(frames, answers[way], names=names, encode_every=way, seconds=took, against=seconds[0])
-        for way, took in seconds.items()
-    ]
+            answers[way], ms = timed(lambda encode_every=way: follow(encode_every))
+            took[way].append(ms / 1000)
+    rows = []
+    for way, seconds in took.items():
+        score = score_answers(frames, answers[way], names=names)
+        still = score_answers(frames, _left_still(answers[way]), names=names)
+        tracked = [each for each in answers[way] if isinstance(each, TrackedInstances)]
+        ids = [each.ids.max(initial=0) for each in tracked]
+        ratios = [other / own for own, other in zip(seconds, took[0], strict=True)]
+        rows.append(
+            Followed(
+                way="stream" if way else "segment_text",
+                encode_every=max(1, way),
+                frames_per_second=len(frames) / statistics.median(seconds),
+                times_segment_text=statistics.median(ratios),
+                found=score.found,
+                mean_iou=score.mean_iou,
+                still_iou=still.mean_iou,
+                ids_kept=score.ids_kept if ids else None,
+                ids=int(max(ids)) if ids else None,
+            )
+        )
+    return rows
 
 
-def _row(
-    frames: Sequence[MadeFrame],
-    answers: Sequence[Instances],
-    *,
-    names: dict[str, str],
-    encode_every: int,
-    seconds: Sequence[float],
-    against: Sequence[float],
-) -> Followed:
-    score = score_answers(frames, answers, names=names)
-    ids = [each.ids.max(initial=0) for each in answers if isinstance(each, TrackedInstances)]
-    ratios = [other / own for own, other in zip(seconds, against, strict=True)]
-    return Followed(
-        way="stream" if encode_every else "segment_text",
-        encode_every=max(1, encode_every),
-        frames_per_second=len(frames) / statistics.median(seconds),
-        times_segment_text=statistics.median(ratios),
-        found=score.found,
-        mean_iou=score.mean_iou,
-        still_iou=score_answers(frames, _left_still(answers), names=names).mean_iou,
-        ids_kept=score.ids_kept if ids else None,
-        ids=int(max(ids)) if ids else None,
-    )
+class Score(NamedTuple):
+    """Of a way of following: see `Followed`."""
+
+    found: float
+    mean_iou: float
+    ids_kept: float
 
 
 def score_answers(
     frames: Iterable[MadeFrame], answers: Iterable[Instances], *, names: dict[str, str]
 ) -> Score:
-    """Compares answers with what is true, object by object and frame by frame.
-
-    Args:
-        frames: the made video.
-        answers: one for each frame.
-        names: name -> label of each object.
-    """
+    """Compares an answer for each frame with what is true, object by object."""
     ious: list[float] = []
     kept = 0
     first: dict[str, int] = {}
@@ -169,16 +150,13 @@ def score_answers(
             visible = frame.visible[name]
             if np.count_nonzero(visible) < SEEN * frame.whole[name]:
                 continue
-            own = [_iou(item.mask, visible) * (item.label == label) for item in answer]
+            own = [iou(item.mask, visible) * (item.label == label) for item in answer]
             ious.append(max(own, default=0.0))
             if ious[-1] >= FOUND_IOU:
                 found = ids[int(np.argmax(own))]
                 kept += first.setdefault(name, found) == found
-    return Score(
-        found=float(np.mean(np.array(ious) >= FOUND_IOU)),
-        mean_iou=float(np.mean(ious)),
-        ids_kept=kept / len(ious),
-    )
+    found_share = float(np.mean(np.array(ious) >= FOUND_IOU))
+    return Score(found_share, float(np.mean(ious)), kept / len(ious))
 
 
 def _left_still(answers: Sequence[Instances]) -> list[Instances]:
@@ -188,7 +166,3 @@ def _left_still(answers: Sequence[Instances]) -> list[Instances]:
         moved = isinstance(answer, TrackedInstances) and not answer.encoded
         still.append(still[-1] if moved else answer)
     return still
-
-
-def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(first & second) / max(np.count_nonzero(first | second), 1))

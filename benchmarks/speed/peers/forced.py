@@ -78,11 +78,7 @@ class TwoModels(ABC):
         """Unit embeddings [K,E] of pictures, in one batch."""
 
     def open(self) -> Opened:
-        """Loads both models.
-
-        Raises:
-            ValueError: more proposals than the grid has masks.
-        """
+        """Loads both models."""
         kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
         self._picture = noise_picture()
         opened, width = self._load(kept=kept)
@@ -128,11 +124,7 @@ def unit_embeddings(count: int, *, width: int) -> NDArray[np.float32]:
 
 
 def kept_proposals(proposals: int, *, of: int) -> NDArray[np.int64]:
-    """Which of a model's proposals pass its filters: indices, evenly spread.
-
-    Raises:
-        ValueError: it makes fewer.
-    """
+    """Which of a model's proposals pass its filters: indices, evenly spread."""
     if not 0 < proposals <= of:
         raise ValueError(f"{proposals} proposals cannot be kept: ask for 1 to {of}")
     return np.linspace(0, of - 1, proposals).astype(np.int64)

@@ -1,4 +1,11 @@
-"""Small peers."""
+"""Small peers: CLIPSeg, MobileSAM and YOLOE, each imported by its own process alone.
+
+CLIPSeg is text-to-mask by a small decoder on CLIP's image encoder, without point prompts. MobileSAM
+is SAM's decoder behind a small image encoder, for points and boxes only; its authors publish no
+package, `mobilesam-mirror` is their code as one. YOLOE is text-to-mask in one pass of a detector,
+without classes of a whole picture and without points; ultralytics is under the AGPL: it is run here
+for its figures, and neither the SDK nor anything that ships with it imports it.
+"""
 
 from __future__ import annotations
 
@@ -173,11 +180,7 @@ class YoloE:
         return f"{self.model}-k{self.found}"
 
     def open(self) -> Opened:
-        """Builds the model from its configuration.
-
-        Raises:
-            FileNotFoundError: it has no such architecture.
-        """
+        """Builds the model from its configuration."""
         # It would else look for updates, and install packages.
         os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false")
         import torch

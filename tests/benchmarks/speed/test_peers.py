@@ -28,7 +28,7 @@ from benchmarks.speed.peers import forced, plain_onnx, sam_onnx, sam_openclip
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
 from benchmarks.speed.peers.small import ClipSeg, MobileSam
-from benchmarks.speed.subject import WORKLOADS, Opened, Subject, Worker, noise_picture
+from benchmarks.speed.subject import WORKLOADS, Opened, Worker, noise_picture
 from samclip_sdk.runtimes.versions import version_of
 
 ROOT = Path(__file__).parents[3]
@@ -349,7 +349,7 @@ def test_a_missing_package_is_named() -> None:
 
 @pytest.mark.parametrize("make", [SamOpenClip, SamOnnx], ids=lambda make: make.__name__)
 def test_more_proposals_than_masks_are_refused(
-    make: Callable[..., Subject], small_clip: str, cache: Path
+    make: Callable[..., Any], small_clip: str, cache: Path
 ) -> None:
     options = {"cache": cache} if make is SamOnnx else {}
     subject = make(clip=small_clip, sam="small", proposals=13, points_per_side=2, **options)
