@@ -27,9 +27,10 @@ from benchmarks.paper.inputs import (
     photograph_stages,
 )
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
-from benchmarks.photographs.measure import ValPictures, choose_pictures, evenly
+from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, rank_of_truth, right_names
 from benchmarks.photographs.two_models import tuning_pictures
+from benchmarks.public.files import evenly
 from benchmarks.quality.drawings import Picture
 from benchmarks.quality.ranking import Rank, ranks_of_truth
 from benchmarks.quality.record import PromptIou

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from benchmarks.photographs.naming import (
 )
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
 from benchmarks.photographs.two_models import Pipeline
+from benchmarks.public.files import evenly
 from benchmarks.quality.scores import HEADS
 from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
@@ -40,8 +41,6 @@ from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.real.records import BrokenRecord
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,13 +77,6 @@ def choose_pictures(photographs: Photographs, *, limit: int | None, seed: int) -
         labelled=evenly(labelled, limit),
         sets=[each.found.name for each in every],
     )
-
-
-def evenly(items: Sequence[T], limit: int | None) -> list[T]:
-    """At most so many items, evenly over all."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[place * len(items) // limit] for place in range(limit)]
 
 
 def measure_photographs(

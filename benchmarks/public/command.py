@@ -90,13 +90,11 @@ def evaluate(
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
-        _check(
-            name,
-            of_heads=(None if heads == "all" else heads, head_resolution, background_threshold),
-            of_two=(two_models or None, teachers),
-            presence_threshold=presence_threshold,
-            boxes=boxes,
-        )
+        given = {"heads": None if heads == "all" else heads, "head-resolution": head_resolution}
+        given |= {"background-threshold": background_threshold, "boxes": boxes}
+        given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
+        given |= {"teachers": teachers}
+        _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
         data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
@@ -148,27 +146,21 @@ def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | 
     return by_two_models(model, root, names=names, teachers=teachers, most=data.most)
 
 
-def _check(
-    dataset: str,
-    *,
-    of_heads: tuple[object, ...],
-    of_two: tuple[object, ...],
-    presence_threshold: float | None,
-    boxes: Path | None,
-) -> None:
-    """Refuses options of another protocol; what was not given is None."""
-    semantic, detection = dataset in SEMANTIC, dataset in DETECTION
-    names = ("heads", "head-resolution", "background-threshold", "two-models", "teachers")
-    given = dict(zip(names, (*of_heads, *of_two), strict=True))
-    given |= {"presence-threshold": presence_threshold, "boxes": boxes}
-    known = set(names[:3]) if semantic else set[str]()
-    known |= set(names[3:]) if dataset == "photographs" else set()
-    known |= {"presence-threshold"} if semantic or detection else set()
-    known |= {"boxes"} if dataset in INSTANCES else set()
-    for option, value in given.items():
-        if value is not None and option not in known:
+def _check(dataset: str, given: set[str]) -> None:
+    """Refuses options of another protocol."""
+    known = {
+        "heads": SEMANTIC,
+        "head-resolution": SEMANTIC,
+        "background-threshold": SEMANTIC,
+        "presence-threshold": SEMANTIC | DETECTION,
+        "two-models": ("photographs",),
+        "teachers": ("photographs",),
+        "boxes": INSTANCES,
+    }
+    for option, sets in known.items():
+        if option in given and dataset not in sets:
             raise ValueError(f"--{option} is not of {dataset}")
-    if boxes is not None and presence_threshold is not None:
+    if {"boxes", "presence-threshold"} <= given:
         raise ValueError("--boxes and --presence-threshold: a box is always segmented")
-    if given["teachers"] is not None and given["two-models"] is None:
+    if "teachers" in given and "two-models" not in given:
         raise ValueError("--teachers needs --two-models")

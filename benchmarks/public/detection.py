@@ -27,7 +27,7 @@ from benchmarks.public import files
 from benchmarks.public.record import AveragePrecision, Detections, Instances
 from benchmarks.record import timed
 from benchmarks.report import track
-from samclip_sdk.masks import mask_to_box, mask_to_rle
+from samclip_sdk.masks import mask_to_rle
 
 if TYPE_CHECKING:
     from samclip_sdk import SamClip
@@ -126,10 +126,16 @@ def read_photographs(root: Path) -> AskedPictures:
     own set, which names all of them in it.
     """
     # Only here: training's readers need more than the other sets do.
-    from benchmarks.public.photographs import list_things, read_upright
+    from benchmarks.public.photographs import list_things
+    from training.real.records import decode_picture
 
     score = coco_score()
-    return AskedPictures(*list_things(root), most=COCO_MOST, score=score, read=read_upright)
+    return AskedPictures(
+        *list_things(root),
+        most=COCO_MOST,
+        score=score,
+        read=lambda path: decode_picture(path.read_bytes()),  # upright, as its masks are
+    )
 
 
 def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
@@ -232,7 +238,7 @@ def measure_detection(
         for place, score, mask in found:
             told = {"image_id": image_id, "category_id": categories[place], "score": score}
             masks.append(told | {"segmentation": mask_to_rle(mask)})
-            boxes.append(told | {"bbox": xywh(mask)})
+            boxes.append(told | {"bbox": files.xywh(mask)})
     ids = [each for each, _, _ in data.pictures]
     if not masks:
         raise files.DatasetError(
@@ -304,12 +310,6 @@ def clip_box(
     corners = np.array([x, y, x + width, y + height], np.float32)
     x0, y0, x1, y1 = clipped = corners.clip(0, (width_px, height_px, width_px, height_px))
     return clipped.astype(np.float32) if x0 < x1 and y0 < y1 else None
-
-
-def xywh(mask: NDArray[np.bool_]) -> list[float]:
-    """The box of a mask [H,W], as COCO writes it."""
-    x0, y0, x1, y1 = mask_to_box(mask).tolist()
-    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def segment_boxes(
