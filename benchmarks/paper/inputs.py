@@ -49,14 +49,10 @@ EmbedText = Callable[[list[str]], np.ndarray]
 class ProbeData:
     """What linear probes are trained, chosen and tested on: pictures and scenes, all square.
 
-    Attributes:
-        pictures: to train on and to choose by; each can be gone through more than once.
-        labels: how many names these have.
-        test: asks a classifier about other pictures; a text is for the progress bar.
-        scenes: to train on, to choose by and to test.
-        background: the class of a pixel that is of no noun; nouns come before it.
-        patches: that a segmentation probe is trained on, at most.
-        seed: of the draw of patches.
+    `pictures`, of so many `labels`, are to train on and to choose by; `test` asks a classifier
+    about others, a text is for the progress bar. `scenes` are to train on, to choose by and to
+    test. `background` is the class of a pixel that is of no noun; nouns come before it. A
+    segmentation probe is trained on so many `patches` at most, drawn by the seed.
     """
 
     pictures: tuple[Collection[Picture], Collection[Picture]]

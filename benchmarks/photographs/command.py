@@ -55,17 +55,8 @@ def measure_quality_on_photographs(
 ) -> None:
     """Measures a model on the split "val", writes the record and its curve, and the sheet.
 
-    Args:
-        model: of any runtime.
-        measured: where the record goes.
-        root: holds the sets.
-        held_out: the list of nouns that training was given.
-        wordnet: the folder of WordNet.
-        folder: the user's own pictures, a sub-folder a class.
-        sheet: gets pictures with what was found.
-        teachers: RUNS/CONFIG, for SAM and CLIP in a row.
-        limit: pictures of a part, at most.
-        seed: of what is drawn.
+    The sets are in `root`; `held_out` is the list of nouns that training was given, `folder` the
+    user's own pictures, a sub-folder a class. SAM and CLIP in a row are RUNS/CONFIG's teachers.
     """
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
     taught: dict[str, Taught] = {}

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -27,11 +27,9 @@ from benchmarks.public import files
 from benchmarks.public.record import AveragePrecision, Detections, Instances
 from benchmarks.record import timed
 from benchmarks.report import track
+from samclip_sdk import SamClip
+from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.masks import mask_to_rle
-
-if TYPE_CHECKING:
-    from samclip_sdk import SamClip
-    from samclip_sdk.image_embedding import ImageEmbedding
 
 Results = list[dict[str, Any]]
 """What was found: image_id, category_id, score, and segmentation or bbox."""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,8 @@ from benchmarks.public.record import Accuracy, RecallAt, Retrieval
 from benchmarks.quality.ranking import embed_nouns
 from benchmarks.quality.scores import share_within
 from benchmarks.report import track
+from samclip_sdk import SamClip
 from samclip_sdk.errors import TextTruncatedWarning
-
-if TYPE_CHECKING:
-    from samclip_sdk import SamClip
 
 _WNID = re.compile(r"n\d{8}")
 _CLASS_NAMES = "classnames.txt"

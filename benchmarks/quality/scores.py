@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from benchmarks.quality.record import PromptIou, TextToMask
-
-if TYPE_CHECKING:
-    from samclip_sdk import SamClip
-    from samclip_sdk.image_embedding import ImageEmbedding
-    from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk import SamClip
+from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.results.prompt_masks import Masks
 
 HEADS: dict[Literal["clip_head", "both_heads"], bool] = {"clip_head": False, "both_heads": True}
 """Heads of one model -> whether the mask decoder refines what the CLIP head says."""

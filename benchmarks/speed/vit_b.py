@@ -220,14 +220,9 @@ def _empty(spec: TensorSpec, axes: Mapping[str, int]) -> Tensor:
 def measure_vit_b(
     folder: Path, *, measure: Measure, cores: int, say: Say, tell: Say
 ) -> dict[str, Any]:
-    """The fields of ViT-B's record that are its own.
+    """The fields of ViT-B's record that are its own, with at most as many threads as cores.
 
-    Args:
-        folder: of the bundle, or it is exported there.
-        measure: measures subjects.
-        cores: so many threads are the most.
-        say: is told what is done.
-        tell: see `published.verify_sets`.
+    The bundle is in the folder, or it is exported there; `tell` is as of `verify_sets`.
     """
     vit_b = folder / published.VIT_B
     prepare_bundle(vit_b, say=say)

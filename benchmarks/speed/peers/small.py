@@ -27,13 +27,7 @@ RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}
 
 @dataclass
 class ClipSeg:
-    """CLIPSeg rd64 on torch.
-
-    Attributes:
-        size_px: side of the square that it sees; published as 352.
-        threads: of torch; 0 leaves its default.
-        config: what differs from CLIPSegConfig's defaults.
-    """
+    """CLIPSeg rd64 on torch; it sees a square, `config` differs from CLIPSegConfig's defaults."""
 
     key: ClassVar[str] = "clipseg-rd64"
 
@@ -160,14 +154,7 @@ _CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class YoloE:
-    """YOLOE on torch.
-
-    Attributes:
-        model: the architecture's name, such as yoloe-11s-seg.
-        size_px: longer side of the picture as it sees it.
-        found: how many objects it is made to find.
-        threads: of torch; 0 is torch's default.
-    """
+    """YOLOE on torch, of an architecture's name; it is made to find so many objects."""
 
     model: str = "yoloe-11s-seg"
     size_px: int = 640
