@@ -7,24 +7,29 @@ to docs/benchmarks, and every page that shows it is written again.
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from benchmarks import encoder_cost
-from benchmarks.artifacts.command import artifacts
-from benchmarks.command import Output, Write, measurement, one_line_errors
-from benchmarks.encoder_cost import EncoderCosts, find_presets
+from benchmarks import costs
+from benchmarks.artifacts import record as artifacts_record
+from benchmarks.command import ModelName, Output, Runtime, Write, measurement, one_line_errors
 from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
+from benchmarks.record import describe_model, read_record
 from benchmarks.speed.command import compare, speed
 from benchmarks.tiles import tiles
-from benchmarks.training_cost import TrainingCost, render
-from benchmarks.video.command import video
+from benchmarks.video import measure as following
+from benchmarks.video.made_video import FRAMES, actors, labels_of, make_frames
+from samclip_sdk import SamClip
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.video.film_writer import FilmWriter
 
+Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
 
 app = typer.Typer(
@@ -34,9 +39,89 @@ app.command()(quality)
 app.command(epilog=LAYOUTS)(evaluate)
 app.command()(speed)
 app.command()(compare)
-app.command()(artifacts)
+
+
+@app.command()
+def artifacts(
+    checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
+    onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
+    coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
+    weights: Annotated[
+        Literal["fp16", "fp32"], typer.Option(help="of fp32 graphs, as stored")
+    ] = "fp16",
+    compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
+    output: Output = None,
+    write: Write = False,
+) -> None:
+    """Exports checkpoints for every runtime; tells sizes, build times, parity, task metrics.
+
+    Other models that the record holds from an earlier run stay there.
+    """
+    with measurement("artifacts", output=output, write=write) as measured:
+        # Only here: they need all that exporting needs.
+        from benchmarks.artifacts.measure import measure_artifacts
+        from export.options import ExportOptions
+
+        place = measured.place
+        known = read_record(artifacts_record.Artifacts, place).models if place.exists() else ()
+        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights)
+        with Console(stderr=True).status("exporting") as status:
+            found = [
+                measure_artifacts(
+                    checkpoint, options, compute_capability=compute_capability, say=status.update
+                )
+                for checkpoint in checkpoints
+            ]
+        names = {each.model.name for each in found}
+        kept = [each for each in known if each.model.name not in names]
+        record = artifacts_record.Artifacts(models=(*kept, *found))
+        measured.finish(record, artifacts_record.render(record))
+
+
 app.command()(paper)
-app.command()(video)
+
+
+@app.command()
+def video(
+    model: ModelName = DEFAULT_MODEL,
+    runtime: Runtime = "auto",
+    threads: Annotated[int, typer.Option(help="the runtime's; 0: its own choice", min=0)] = 0,
+    every: Annotated[
+        list[int], typer.Option(help="of the stream's encode_every; repeatable", min=1)
+    ] = [1, 2, 3, 4],  # noqa: B006, as typer takes it
+    frames: Annotated[int, typer.Option(help="of the made video", min=1)] = FRAMES,
+    rounds: Annotated[int, typer.Option(help="each times every way once", min=1)] = 3,
+    film: Annotated[Path | None, typer.Option(help="an .mp4 of the made video to write")] = None,
+    output: Output = None,
+    write: Write = False,
+) -> None:
+    """Follows objects through a made video with occlusion: frames a second, masks and ids."""
+    with measurement("video", output=output, write=write) as measured:
+        cast = actors()
+        made, names = list(make_frames(cast, frames=frames)), labels_of(cast)
+        if film is not None:
+            with FilmWriter(film) as writer:
+                for frame in made:
+                    writer.add(frame.pixels)
+        with (
+            SamClip.load(runtime, model=model, threads=threads) as samclip,
+            Console(stderr=True).status("following") as status,
+        ):
+            ways = following.measure_ways(
+                samclip, made, names=names, every=every, rounds=rounds, say=status.update
+            )
+            record = following.VideoQuality(
+                **measured.run(),
+                model=describe_model(samclip.manifest, samclip.source),
+                threads=threads,
+                frames=len(made),
+                objects=len(names),
+                rounds=rounds,
+                ways=tuple(ways),
+            )
+        measured.finish(record, following.render(record))
+
+
 app.command("held-out")(held_out)
 app.command()(tiles)
 
@@ -54,19 +139,19 @@ def training_cost(
     """Counts what each stage of a merge costs, in operations and in GPU-hours."""
     with measurement("training_cost", output=output, write=write) as measured:
         # Only here: they need torch.
-        from benchmarks.stage_operations import count_stages
+        from benchmarks.operations import count_stages
         from training.config_file import find_config
 
         logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: none are needed
         stages = count_stages(find_config(config), pictures=pictures, step_processes=processes)
-        found = TrainingCost(
+        found = costs.TrainingCost(
             config=config,
             peak_tflops=peak_tflops,
             utilisation=utilisation,
             stages=tuple(stages),
             **measured.run(),
         )
-        measured.finish(found, render(found))
+        measured.finish(found, costs.render_training(found))
 
 
 @app.command()
@@ -86,16 +171,16 @@ def encoders(
     """
     with measurement("encoders", output=output, write=write) as measured:
         # Only here: they need torch and all that exporting needs.
-        from benchmarks.speed.encoders import Rounds, measure_encoders
+        from benchmarks.operations import count_encoders, time_encoders
 
-        presets = find_presets(preset or ())
-        timing = None if count_only else Rounds(rounds=rounds, seconds=seconds, threads=threads)
+        presets = costs.find_presets(preset or ())
         with Console(stderr=True).status("counting") as status:
-            found = measure_encoders(
-                presets, resolutions=resolution, timing=timing, say=status.update
-            )
-        record = EncoderCosts(threads=threads, encoders=tuple(found), **measured.run())
-        measured.finish(record, encoder_cost.render(record))
+            found = count_encoders(presets, resolutions=resolution, say=status.update)
+            if not count_only:
+                timing = {"rounds": rounds, "seconds": seconds, "threads": threads}
+                found = time_encoders(found, presets, **timing, say=status.update)
+        record = costs.EncoderCosts(threads=threads, encoders=tuple(found), **measured.run())
+        measured.finish(record, costs.render_encoders(record))
 
 
 @app.command()

@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import encoder_cost, training_cost
+from benchmarks import costs
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
-from benchmarks.photographs import report as photographs_report
+from benchmarks.photographs import record as photographs_report
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
 from benchmarks.record import read_record
@@ -32,18 +32,13 @@ checksum, so that only an export of the checkpoint may write it."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
-    """Address -> text, of every page and file that is made of the records under `root`.
-
-    Raises:
-        OSError: a record or a page is missing.
-        ValueError: a record is not of this version, or a page has no place for a table.
-    """
+    """Address -> text, of every page and file that is made of the records under `root`."""
     folder = root / RECORDS
     speed = read_record(Speed, folder / "speed.json")
     vit_b = read_record(Speed, folder / "speed_vit_b.json")
     artifacts = read_record(artifacts_record.Artifacts, folder / "artifacts.json")
-    cost = read_record(training_cost.TrainingCost, folder / "training_cost.json")
-    encoders = read_record(encoder_cost.EncoderCosts, folder / "encoders.json")
+    cost = read_record(costs.TrainingCost, folder / "training_cost.json")
+    encoders = read_record(costs.EncoderCosts, folder / "encoders.json")
     paper = read_record(Results, folder / "paper.json")
     paper_photographs = read_record(Results, folder / "paper_photographs.json")
     quality = read_record(quality_record.Quality, folder / "quality.json")
@@ -63,8 +58,8 @@ def render_pages(root: Path) -> dict[str, str]:
         f"{RECORDS}/speed.md": speed_report.render_default(speed),
         f"{RECORDS}/speed_vit_b.md": speed_report.render_vit_b(vit_b),
         f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},
-        f"{RECORDS}/training_cost.md": {"training_cost": training_cost.render(cost)},
-        "docs/performance.md": {"encoders": encoder_cost.render(encoders)},
+        f"{RECORDS}/training_cost.md": {"training_cost": costs.render_training(cost)},
+        "docs/performance.md": {"encoders": costs.render_encoders(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
         "docs/results.md": _with_charts(paper_photographs),
         "training/checkpoints/tiny/stage3/card.md": drawn,
@@ -100,12 +95,7 @@ def stale_pages(root: Path) -> list[str]:
 
 
 def write_pages(root: Path) -> Iterator[str]:
-    """Writes every page that is not current, and all charts; yields what was written.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-        ValueError: the embedded bundle's model card is not current.
-    """
+    """Writes every page that is not current, and all charts; yields what was written."""
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}

@@ -8,7 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,7 +31,7 @@ _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-
+T = TypeVar("T")
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -48,6 +49,11 @@ class Environment(Record):
     cores: int
     threads: int | None
     versions: dict[str, str]
+
+    @property
+    def day(self) -> str:
+        """When, without the hour."""
+        return self.date[:10]
 
 
 class Run(Record):
@@ -69,6 +75,11 @@ class Model(Record):
     runtime: str | None
     precision: str | None
     random_weights: bool
+
+    @property
+    def text(self) -> str:
+        """Its name and weights, as footnotes tell them."""
+        return f"`{self.name}` {self.revision}{', random weights' if self.random_weights else ''}"
 
 
 def describe_model(manifest: ModelInfo, source: ModelSource | None = None) -> Model:
@@ -109,13 +120,14 @@ def publishable(text: str) -> str:
     return _ABSOLUTE.sub("", " ".join(text.split()))
 
 
-def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
-    """Reads a file that `write_record` wrote.
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What work returns, and the milliseconds that it took."""
+    started = time.perf_counter()
+    return work(), 1000 * (time.perf_counter() - started)
 
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no such record; the text names the first field that is not.
-    """
+
+def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    """Reads a file that `write_record` wrote."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:

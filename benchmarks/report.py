@@ -1,10 +1,14 @@
-"""How figures are written: tables in Markdown, numbers in few digits, and charts in one style."""
+"""How figures are written (tables, numbers, charts), and a bar while they are measured."""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import rich.progress
+from rich.console import Console
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
 
 NONE = "–"
 BLUE, ORANGE, GREY = "#2a6fb0", "#d9822b", "#8a8f98"
+
+
+def track(items: Iterable[Any], description: str, *, total: int | None = None) -> Iterable[Any]:
+    """Shows how far one is among items, `total` of them; one bar at a time, on a terminal."""
+    console, hidden = Console(stderr=True), not sys.stderr.isatty()
+    return rich.progress.track(items, description, total=total, console=console, disable=hidden)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
@@ -52,17 +62,19 @@ def three_digits(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def spread(middle: float | None, low: float | None, high: float | None) -> str:
+    """A figure, and in brackets its limits, if they are known."""
+    limits = "" if low is None else f" ({three_digits(low)}–{three_digits(high)})"
+    return three_digits(middle) + limits
+
+
 def megabytes(size: float | None) -> str:
     """Whole megabytes, of 10^6 bytes."""
     return NONE if size is None else f"{size / 1e6:.0f}"
 
 
 def insert_tables(page: str, tables: Mapping[str, str]) -> str:
-    """Puts each table between the page's markers of its name, whatever stood there.
-
-    Raises:
-        ValueError: the page does not have one pair of markers for a table.
-    """
+    """Puts each table between the page's markers of its name, whatever stood there."""
     for name, text in tables.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
@@ -78,11 +90,7 @@ def join_tables(tables: Mapping[str, str]) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A chart's sheet, in inches.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed; the text has the command.
-    """
+    """A chart's sheet, in inches."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -91,12 +99,18 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def encode_figure(figure: Figure) -> bytes:
-    """The chart as PNG; all its axes lose their upper and right lines."""
+def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
+    """The chart as "png" or "svg"; all its axes lose their upper and right lines."""
+    # Only here: matplotlib is for charts alone.
+    from matplotlib import rc_context
+
     axes: Axes
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
-    # Without the version of matplotlib, the same numbers give the same file.
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    # Without date, version and random names, the same numbers give the same file.
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[form]
+    dpi = 120 if form == "png" else "figure"
+    with rc_context({"svg.hashsalt": "samclip"}):
+        figure.savefig(buffer, format=form, dpi=dpi, metadata=metadata)
     return buffer.getvalue()

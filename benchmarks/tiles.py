@@ -7,8 +7,9 @@ photograph is small in the picture. Labels are asked as in `benchmarks quality`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +18,11 @@ import numpy as np
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, Seed, measurement
-from benchmarks.progress import track
 from benchmarks.quality.scores import iou
-from benchmarks.record import Model, Record, Run, describe_model
-from benchmarks.report import table
+from benchmarks.record import Model, Record, Run, describe_model, timed
+from benchmarks.report import columns, track
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.timing import elapsed_ms
 
 if TYPE_CHECKING:
     from training.real.photographs import Photographs
@@ -94,126 +93,110 @@ def compose(
             canvas = np.zeros(image.shape[:2], bool)
             canvas[part] = cv2.resize(mask.astype(np.float32), (width, height)) > 0.5
             objects.append((name, canvas))
-            labels[name] = labels[name] | canvas if name in labels else canvas
+            labels[name] = labels.get(name, False) | canvas
     return LargePicture(image, labels, objects, tuple(absent))
 
 
 def large_pictures(
     photographs: Photographs, *, side: int, seed: int, cell_px: int
 ) -> Iterator[LargePicture]:
-    """All that complete sets of a split give, each of one set; what is left over is not asked."""
-    from training.real.photograph_questions import AskedPhotographs, read_photograph
+    """All that complete sets of a split give, each of one set; what is left over is not asked.
 
-    order = AskedPhotographs(photographs, seed=seed).pictures
+    Named objects count that are half a percent of their photograph or more.
+    """
+    from training.real.photograph_questions import (
+        LEAST_SHARE,
+        AskedPhotographs,
+        named_masks,
+        read_photograph,
+    )
+
+    order, names = AskedPhotographs(photographs, seed=seed).pictures, photographs.names
     owners = photographs.owners[order]
-    rows = [row for each in np.unique(owners) for row in _rows(order[owners == each], side**2)]
-    for own in rows:
-        cells = [
-            (read_photograph(photographs, each), named_objects(photographs, each)) for each in own
-        ]
-        there = {name for _, named in cells for name, _ in named}
-        gone = set.intersection(*(set(photographs.absent(each)) for each in own))
-        names = [photographs.names[each] for each in sorted(gone)]
-        rng = np.random.default_rng([seed, *own])
-        absent = [each for each in rng.permutation(names).tolist() if each not in there]
-        yield compose(cells, absent=absent[:ABSENT], cell_px=cell_px)
+    for owner in np.unique(owners):
+        every = order[owners == owner]
+        for own in every[: len(every) // side**2 * side**2].reshape(-1, side**2).tolist():
+            cells = []
+            for picture in own:
+                named = [
+                    (names[concept], mask)
+                    for concept, mask in named_masks(photographs, picture)
+                    if mask is not None and mask.sum() >= LEAST_SHARE * mask.size
+                ]
+                cells.append((read_photograph(photographs, picture), named))
+            there = {name for _, named in cells for name, _ in named}
+            gone = set.intersection(*(set(photographs.absent(each)) for each in own))
+            rng = np.random.default_rng([seed, *own])
+            absent = rng.permutation([names[each] for each in sorted(gone)]).tolist()
+            absent = [each for each in absent if each not in there]
+            yield compose(cells, absent=absent[:ABSENT], cell_px=cell_px)
 
 
-def _rows(order: np.ndarray, length: int) -> list[list[int]]:
-    """Cuts numbers into rows of one length, without what is left over."""
-    return order[: len(order) // length * length].reshape(-1, length).tolist()
+class Tally:
+    """What one way to tile found so far, picture by picture."""
 
-
-def named_objects(photographs: Photographs, picture: int) -> Named:
-    """The named objects of a photograph that are half a percent of it or more."""
-    from training.real.photograph_questions import LEAST_SHARE, named_masks
-
-    return [
-        (photographs.names[concept], mask)
-        for concept, mask in named_masks(photographs, picture)
-        if mask is not None and mask.sum() >= LEAST_SHARE * mask.size
-    ]
-
-
-@dataclass
-class _Tally:
-    tiles: tuple[int, int] | None
-    ious: list[float] = field(default_factory=list)
-    found: int = 0
-    false: int = 0
-    absent: int = 0
-    hits: list[bool] = field(default_factory=list)
-    rows: int = 0
-    text_ms: list[float] = field(default_factory=list)
-    instances_ms: list[float] = field(default_factory=list)
+    def __init__(self, tiles: tuple[int, int] | None) -> None:
+        self._tiles = tiles
+        self._ious: list[float] = []
+        self._counts: Counter[str] = Counter()
+        self._ms: list[tuple[float, float]] = []
 
     def add(self, model: SamClip, large: LargePicture) -> None:
         """Asks a picture for its labels and for absent ones, as masks and as objects."""
-        names = [*large.labels, *large.absent]
+        names, tiles = [*large.labels, *large.absent], self._tiles
         model.segment_text(large.image, names)  # embeds the labels, which is not timed
-        texts, objects = [], []
-
-        def ask_labels() -> None:
-            texts.append(model.segment_text(large.image, names, tiles=self.tiles))
-
-        def ask_objects() -> None:
-            objects.append(
-                model.segment_text(
-                    large.image, names, instances=True, max_instances=1000, tiles=self.tiles
-                )
+        answer, text_ms = timed(lambda: model.segment_text(large.image, names, tiles=tiles))
+        rows, instances_ms = timed(
+            lambda: model.segment_text(
+                large.image, names, instances=True, max_instances=1000, tiles=tiles
             )
-
-        self.text_ms.append(elapsed_ms(ask_labels))
-        self.instances_ms.append(elapsed_ms(ask_objects))
-        answer, rows = texts[0], objects[0]
-        masks = [answer.mask(name) for name in large.labels]
-        self.ious += [iou(a, b) for a, b in zip(masks, large.labels.values(), strict=True)]
-        self.found += sum(name in answer for name in large.labels)
-        self.false += sum(name in answer for name in large.absent)
-        self.absent += len(large.absent)
-        self.rows += len(rows)
-        for name, truth in large.objects:
-            own = (
-                mask for label, mask in zip(rows.labels, rows.masks, strict=True) if label == name
-            )
-            self.hits.append(any(iou(mask, truth) >= FOUND_IOU for mask in own))
+        )
+        self._ms.append((text_ms, instances_ms))
+        self._ious += [iou(answer.mask(name), truth) for name, truth in large.labels.items()]
+        found = list(zip(rows.labels, rows.masks, strict=True))
+        hits = [
+            any(label == name and iou(mask, truth) >= FOUND_IOU for label, mask in found)
+            for name, truth in large.objects
+        ]
+        self._counts.update(
+            present=len(large.labels),
+            found=sum(name in answer for name in large.labels),
+            absent=len(large.absent),
+            false=sum(name in answer for name in large.absent),
+            objects=len(hits),
+            hits=sum(hits),
+            rows=len(rows),
+        )
 
     def record(self) -> Tiled:
+        """The sums, and the medians of the times."""
+        text_ms, instances_ms = np.median(self._ms, axis=0).tolist()
         return Tiled(
-            tiles=self.tiles,
-            present=len(self.ious),
-            found=self.found,
-            miou=float(np.mean(self.ious)),
-            absent=self.absent,
-            false=self.false,
-            objects=len(self.hits),
-            hits=sum(self.hits),
-            rows=self.rows,
-            text_ms=float(np.median(self.text_ms)),
-            instances_ms=float(np.median(self.instances_ms)),
+            **self._counts,
+            tiles=self._tiles,
+            miou=float(np.mean(self._ious)),
+            text_ms=text_ms,
+            instances_ms=instances_ms,
         )
+
+
+_CELLS = {
+    "tiles": lambda row: "whole" if row.tiles is None else "{} x {}".format(*row.tiles),
+    "labels found": lambda row: f"{row.found / row.present:.1%} of {row.present}",
+    "mIoU of present": lambda row: f"{row.miou:.3f}",
+    "false labels": lambda row: (
+        f"{row.false / row.absent:.1%} of {row.absent}" if row.absent else "-"
+    ),
+    "objects found": lambda row: f"{row.hits / row.objects:.1%} of {row.objects}",
+    "rows": lambda row: str(row.rows),
+    "ms a picture": lambda row: f"{row.text_ms:.0f}",
+    "ms with instances": lambda row: f"{row.instances_ms:.0f}",
+}
 
 
 def render(record: TileQuality) -> str:
     """One row a way to tile."""
-    rows = [
-        (
-            "whole" if each.tiles is None else "{} x {}".format(*each.tiles),
-            f"{each.found / each.present:.1%} of {each.present}",
-            f"{each.miou:.3f}",
-            f"{each.false / each.absent:.1%} of {each.absent}" if each.absent else "-",
-            f"{each.hits / each.objects:.1%} of {each.objects}",
-            str(each.rows),
-            f"{each.text_ms:.0f}",
-            f"{each.instances_ms:.0f}",
-        )
-        for each in record.tilings
-    ]
-    columns = (
-        *("tiles", "labels found", "mIoU of present", "false labels"),
-        *("objects found", "rows", "ms a picture", "ms with instances"),
-    )
-    return table(columns, rows)
+    return columns(record.tilings, _CELLS, words=1)
 
 
 def read_tiling(text: str) -> tuple[int, int]:
@@ -250,7 +233,7 @@ def tiles(
         samclip = SamClip.load(runtime, model=model)
         cell_px = samclip.manifest.tasks.segmentation.resolution
         pictures = list(large_pictures(sets, side=side, seed=seed, cell_px=cell_px))[:limit]
-        tallies = [_Tally(None), *map(_Tally, asked)]
+        tallies = [Tally(None), *map(Tally, asked)]
         for large in track(pictures, "large pictures"):
             for tally in tallies:
                 tally.add(samclip, large)

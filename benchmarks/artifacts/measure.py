@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.artifacts.record import TASK, ArtifactRow, ModelArtifacts, SetRow
 from benchmarks.record import describe_environment, describe_model
@@ -27,49 +28,44 @@ from samclip_sdk.runtimes.trt_network import import_tensorrt
 
 def measure_artifacts(
     checkpoint: str,
-    folder: Path,
-    *,
     options: ExportOptions,
+    *,
     compute_capability: str,
-    on_progress: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> ModelArtifacts:
-    """Exports a checkpoint, or random:vit_b, to a folder that must not exist, and builds engines.
-
-    These are for a compute capability, "8.9" for instance.
-
-    Raises:
-        VerificationError: an artifact is below a gate.
-        BundleError: the checkpoint cannot be exported, or an engine cannot be built.
-    """
+    """Exports a checkpoint, or random:vit_b, and builds engines, for "8.9" for instance."""
     started = since = time.perf_counter()
     spent: dict[str, float] = defaultdict(float)  # by what the exporter says that it is doing
     before = ""
 
     def report(doing: str, done: int, total: int) -> None:
         nonlocal before, since
-        on_progress(f"{checkpoint}: {doing}, {done + 1} of {total}")
+        say(f"{checkpoint}: {doing}, {done + 1} of {total}")
         now = time.perf_counter()
         spent[before] += now - since
         before, since = doing, now
 
-    write_bundle(find_source(checkpoint), folder, options=options, on_progress=report)
-    report("building TensorRT engines", 0, 1)
-    bundle = open_bundle(folder)
-    try:
-        trt = import_tensorrt()
-        tensorrt = f"{trt.__name__} {trt.__version__}"
-    except RuntimeMissingError:
-        tensorrt = None
-    rows = _exported(bundle, spent=spent)
-    engines = [] if tensorrt is None else _engines(bundle, compute_capability=compute_capability)
-    return ModelArtifacts(
-        artifacts=(*rows, *engines),
-        sets=tuple(_sets(bundle)),
-        environment=describe_environment(),
-        seconds=round(time.perf_counter() - started, 1),
-        model=describe_model(bundle.manifest),
-        tensorrt=tensorrt,
-    )
+    with TemporaryDirectory() as at:
+        folder = Path(at, "bundle")
+        write_bundle(find_source(checkpoint), folder, options=options, on_progress=report)
+        report("building TensorRT engines", 0, 1)
+        bundle = open_bundle(folder)
+        rows = list(_exported(bundle, spent=spent))
+        try:
+            trt = import_tensorrt()
+        except RuntimeMissingError:
+            tensorrt = None
+        else:
+            tensorrt = f"{trt.__name__} {trt.__version__}"
+            rows += _engines(bundle, compute_capability=compute_capability)
+        return ModelArtifacts(
+            artifacts=tuple(rows),
+            sets=tuple(_sets(bundle)),
+            environment=describe_environment(),
+            seconds=round(time.perf_counter() - started, 1),
+            model=describe_model(bundle.manifest),
+            tensorrt=tensorrt,
+        )
 
 
 def _exported(bundle: Bundle, *, spent: dict[str, float]) -> Iterator[ArtifactRow]:
@@ -122,7 +118,7 @@ def _sets(bundle: Bundle) -> Iterator[SetRow]:
         )
 
 
-def _measurements(artifact: Artifact, *, of_tasks: bool) -> Sequence[Measurement]:
+def _measurements(artifact: Artifact, *, of_tasks: bool) -> tuple[Measurement, ...]:
     every = artifact.parity.measurements
     return tuple(each for each in every if each.metric.startswith(TASK) == of_tasks)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from benchmarks.record import Model, Record, Run
@@ -56,16 +56,13 @@ class Artifacts(Record):
     models: tuple[ModelArtifacts, ...]
 
 
-_TASKS = {
-    "box masks, mean IoU": "box_mask_iou",
-    "text-to-mask, mean IoU": "text_mask_iou",
-    "classes that agree": "top1_agreement",
-    "least cosine of embeddings": "embedding_cosine",
-}
 _SET: dict[str, Callable[[SetRow], str]] = {
     "set": lambda row: f"{row.runtime} {row.precision}",
     "MB": lambda row: f"{row.bytes / 1e6:.1f}",
-    **{words: lambda row, name=name: _task(row, name) for words, name in _TASKS.items()},
+    "box masks, mean IoU": lambda row: _task(row, "box_mask_iou"),
+    "text-to-mask, mean IoU": lambda row: _task(row, "text_mask_iou"),
+    "classes that agree": lambda row: _task(row, "top1_agreement"),
+    "least cosine of embeddings": lambda row: _task(row, "embedding_cosine"),
 }
 _ARTIFACT: dict[str, Callable[[ArtifactRow], str]] = {
     "graph": lambda row: ", K = ".join([row.graph, *_lengths(row)]),
@@ -80,18 +77,19 @@ _ARTIFACT: dict[str, Callable[[ArtifactRow], str]] = {
 
 def render(artifacts: Artifacts) -> str:
     """The tables, and under them how they were made."""
-    return "\n\n".join(part for model in artifacts.models for part in _sections(model)) + "\n"
-
-
-def _sections(model: ModelArtifacts) -> Iterator[str]:
-    where = model.environment
-    weights = "random weights" if model.model.random_weights else "trained"
-    yield f"## {model.model.name}, {weights}"
-    yield columns(model.sets, _SET, words=1)
-    yield columns(model.artifacts, _ARTIFACT, words=2)
-    engines = f"Engines were built by {model.tensorrt}. " if model.tensorrt else ""
-    machine = f"{engines}{where.cpu}, {where.cores} cores, {where.date[:10]}."
-    yield f"{machine} Measured by `{where.command}`."
+    parts = []
+    for model in artifacts.models:
+        where = model.environment
+        weights = "random weights" if model.model.random_weights else "trained"
+        engines = f"Engines were built by {model.tensorrt}. " if model.tensorrt else ""
+        parts += [
+            f"## {model.model.name}, {weights}",
+            columns(model.sets, _SET, words=1),
+            columns(model.artifacts, _ARTIFACT, words=2),
+            f"{engines}{where.cpu}, {where.cores} cores, {where.day}. Measured by "
+            f"`{where.command}`.",
+        ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _task(row: SetRow, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,61 +53,43 @@ def paper(
         # Only here: they need torch, which the other commands do without.
         from benchmarks.paper.inputs import DRAWINGS, photograph_stages
 
-        drawn = photographs is None
+        drawn, place = photographs is None, measured.place
         if drawn and student is not None:
             raise ValueError("--student goes with --photographs: of drawings it is stage3")
         stages = DRAWINGS if drawn else photograph_stages(runs, student=student)
         measures = _measures(stages, drawn=drawn)
-        place = measured.place
         # Hours of measuring must not end at a file that is none.
         found = read_record(Results, place) if place.exists() else Results()
         names = [each.value for each in only] if only else list(measures)
-        _check_parts(names, measures, runs=runs, teachers=stages.teachers)
+        if missing := set(names) - set(measures):
+            raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
+        needed = (*stages.teachers, *(each for name in names for each in measures[name][1:]))
         asked = {"pictures": pictures, "scenes": scenes, "seed": seed}
-        inputs = _open(runs, photographs=photographs, student=student, asked=asked, steps=steps)
+        asked |= {"steps": steps} if drawn else {"root": photographs, "student": student}
+        inputs = _open(runs, needed, asked)
         for name in names:
             measure, *students = measures[name]
             weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
             made = {**measured.run(), "settings": inputs.settings, "weights": weights}
-            part = Part[type(figures)](**made, figures=figures)
-            found = store_part(place, name, part)
+            found = store_part(place, name, Part[type(figures)](**made, figures=figures))
             typer.echo(f"{name}: stored in {place}", err=True)
         measured.finish(found, join_tables(render(found)))
 
 
-def _check_parts(
-    names: Sequence[str], measures: Mapping[str, Any], *, runs: Path, teachers: Sequence[str]
-) -> None:
-    """Makes sure that parts can be measured, and that their models are there."""
+def _open(runs: Path, folders: Iterable[str], asked: dict[str, Any]) -> Inputs:
+    """What is asked, of drawings or of photographs, and who answers, whose models are there."""
+    from benchmarks.paper.inputs import open_drawings
+    from benchmarks.paper.photographed import open_photographs
     from training.inputs import check_trained
 
-    if missing := set(names) - set(measures):
-        raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
-    for name in names:
-        for folder in (*teachers, *measures[name][1:]):
-            check_trained(runs / folder)
-
-
-def _open(
-    runs: Path,
-    *,
-    photographs: Path | None,
-    student: str | None,
-    asked: dict[str, int],
-    steps: int,
-) -> Inputs:
-    """What is asked, of drawings or of photographs, and who answers."""
-    from benchmarks.paper.composed import open_drawings
-    from benchmarks.paper.photographed import open_photographs
-
-    if photographs is None:
-        return open_drawings(runs, **asked, steps=steps)
-    return open_photographs(runs, root=photographs, student=student, **asked)
+    for folder in folders:
+        check_trained(runs / folder)
+    return open_photographs(runs, **asked) if "root" in asked else open_drawings(runs, **asked)
 
 
 def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
     """Part -> what measures it, and the students that it needs."""
-    from benchmarks.paper import averaging, probing, short_trainings, text_to_mask, zero_shot
+    from benchmarks.paper import probing, text_to_mask, zero_shot
 
     shipped = stages.shipped
     found: dict[str, Any] = {
@@ -117,8 +99,8 @@ def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
         "resolutions": (zero_shot.measure_resolutions, *stages.students),
     }
     if not drawn:
-        return found | {"wise_ft": (averaging.measure_backbones, shipped)}
+        return found | {"wise_ft": (zero_shot.measure_backbones, shipped)}
     return found | {
-        "wise_ft": (short_trainings.measure_wise_ft, "stage1", shipped),
-        "lambdas": (short_trainings.measure_lambdas, "stage1"),
+        "wise_ft": (zero_shot.measure_wise_ft, "stage1", shipped),
+        "lambdas": (zero_shot.measure_lambdas, "stage1"),
     }

@@ -1,28 +1,42 @@
-"""What the parts read: the folders of a training run, and what is asked."""
+"""What the parts read: the folders of a training run, and composed drawings as what is asked.
+
+What is asked, here drawings and in `photographed` photographs, has a `split`, `settings`, all
+`names` that a picture is named among, and the same methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.paper.probe_data import ProbeData
-from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings
-from benchmarks.quality.behind_api import Teachers, open_teachers
-from benchmarks.quality.ranking import Rank
-from benchmarks.quality.record import PromptIou
+from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings, TopK
+from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
+from benchmarks.quality.drawings import Drawings, Picture, load_drawings, subset
+from benchmarks.quality.measure import ask_scene, prompt_ious, questions
+from benchmarks.quality.ranking import Rank, measure_ranking
+from benchmarks.quality.record import HELDOUT, PromptIou
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.asked_pictures import AskedPicture
+from training.composed.scenes import Scene
 from training.config import DistillConfig
+from training.config_file import find_config, load_stage
 from training.teachers.photograph_pair import PARTS, PhotographPair
 from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
+
+TUNING_SCENES = 30
+TRAIN_PICTURES, TRAIN_SCENES = 6, 4
+"""That probes are trained on, for each one that is tested."""
+
+_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
+_PATCHES = 40_000
 
 Classify = Callable[[Sequence[str]], Rank]
 """Names to a classifier among them."""
@@ -31,42 +45,23 @@ EmbedText = Callable[[list[str]], np.ndarray]
 """K texts to unit embeddings [K,E]."""
 
 
-class Asked(Protocol):
-    """What models are asked: composed drawings or photographs that no training saw.
+@dataclass(frozen=True)
+class ProbeData:
+    """What linear probes are trained, chosen and tested on: pictures and scenes, all square.
 
-    Attributes:
-        split: which side of the split they are of.
-        settings: which of them, and how many.
-        names: all that a picture is named among, no two the same to a tokenizer.
+    `pictures`, of so many `labels`, are to train on and to choose by; `test` asks a classifier
+    about others, a text is for the progress bar. `scenes` are to train on, to choose by and to
+    test. `background` is the class of a pixel that is of no noun; nouns come before it. A
+    segmentation probe is trained on so many `patches` at most, drawn by the seed.
     """
 
-    split: str
-    settings: PaperSettings | PhotographSettings
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names."""
-        ...
-
-    def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
-        """Asks a classifier what pictures show; `name` is for the progress bar."""
-        ...
-
-    def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
-        """Asks for masks of boxes and of points."""
-        ...
-
-    def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
-        """Pictures with labels that they show and some that they do not."""
-        ...
-
-    def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
-        """The same of pictures that are not measured, to choose thresholds by."""
-        ...
-
-    def probe_data(self) -> ProbeData:
-        """What linear probes are trained and tested on."""
-        ...
+    pictures: tuple[Collection[Picture], Collection[Picture]]
+    labels: int
+    test: Callable[[Rank, str], Accuracy]
+    scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
+    background: int
+    patches: int
+    seed: int
 
 
 class Stages(NamedTuple):
@@ -104,7 +99,7 @@ class Inputs:
     """
 
     pair: SmallPair | PhotographPair
-    asked: Asked
+    asked: Any
     stages: Stages
     stage2: DistillConfig | None = None
 
@@ -130,3 +125,96 @@ class Inputs:
     def weights(self, folders: Sequence[str]) -> dict[str, str]:
         """The first 16 digits of the sha256 of each folder's weights."""
         return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
+
+
+@dataclass(frozen=True)
+class ComposedDrawings:
+    """Drawings and backgrounds that no training saw."""
+
+    settings: PaperSettings
+    split: str = HELDOUT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nouns that were taught."""
+        return self.heldout.nouns
+
+    @property
+    def heldout(self) -> Drawings:
+        """The held-out drawings."""
+        return self._drawings[0][0]
+
+    def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
+        """Top-1 and top-5 over the nouns, on clean and on composed pictures."""
+        rows = measure_ranking(classify(self.names), self.heldout, who="model", name=name)
+        return {row.picture: TopK(**row.model_dump(include=set(TopK.model_fields))) for row in rows}
+
+    def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
+        """Every object of the scenes, by its box and by a point."""
+        return prompt_ious(model, self.heldout, who=who, name=name)
+
+    def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+        """Scenes with their own labels and with absent ones, the first of them a near one."""
+        return _ask(self.heldout, embed_text, shown="text-to-mask: scenes")
+
+    def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
+        """Scenes of training drawings, to choose thresholds by."""
+        train, _ = self.training(pictures=1, scenes=TUNING_SCENES)
+        return list(_ask(train, embed_text, shown="scenes to choose thresholds by"))
+
+    def probe_data(self) -> ProbeData:
+        """Training drawings to train on and to choose by; the test is of held-out ones."""
+        asked, heldout = self.settings, self.heldout
+        train, validation = self.training(
+            pictures=TRAIN_PICTURES * asked.pictures, scenes=TRAIN_SCENES * asked.scenes
+        )
+        parts = (train, validation, heldout)
+        return ProbeData(
+            pictures=(list(train.composed()), list(validation.composed())),
+            labels=len(heldout.nouns),
+            test=lambda rank, name: self.accuracy(lambda _: rank, name=name),
+            scenes=tuple([scene for scene, _ in each.scenes()] for each in parts),
+            background=len(heldout.nouns),
+            patches=_PATCHES,
+            seed=asked.seed,
+        )
+
+    def training(self, *, pictures: int, scenes: int) -> tuple[Drawings, Drawings]:
+        """Training drawings over training backgrounds.
+
+        So many to train on, and as many as are measured of other drawings, to choose by.
+        """
+        _, every = self._drawings
+        chosen = np.arange(len(every.corpus.labels)) % _VALIDATION_OF == 0
+        asked = self.settings.model_copy(update={"pictures": pictures, "scenes": scenes})
+        return (
+            replace(every, corpus=subset(every.corpus, ~chosen), settings=asked),
+            replace(every, corpus=subset(every.corpus, chosen), split="validation"),
+        )
+
+    @cached_property
+    def _drawings(self) -> tuple[tuple[Drawings, ...], Drawings]:
+        return load_drawings(self.settings, openmoji=None)
+
+
+def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
+    """Reads what RUNS/CONFIG is of; its weights are loaded when they are first needed."""
+    stage2 = load_stage(find_config(run.name), "stage2")
+    if not isinstance(stage2, DistillConfig):
+        raise ValueError(f"stage2 of the config {run.name} is no distillation")
+    pair = find_teachers(run)
+    asked = PaperSettings(
+        nouns=pair.clip_settings.nouns,
+        pictures=pictures,
+        scenes=scenes,
+        size_px=pair.model.segmentation_resolution,
+        seed=seed,
+        steps=steps,
+    )
+    return Inputs(pair, ComposedDrawings(asked), DRAWINGS, stage2)
+
+
+def _ask(drawings: Drawings, embed_text: EmbedText, *, shown: str) -> Iterator[AskedPicture]:
+    bare = embed_text(list(drawings.nouns))
+    for scene, question in questions(drawings, bare, shown=shown):
+        yield ask_scene(scene, question, nouns=drawings.nouns)

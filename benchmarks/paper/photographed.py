@@ -1,58 +1,66 @@
-"""Photographs as what is asked: the split "val" of sets of photographs."""
+"""Photographs as what is asked: the split "val" of sets of photographs.
+
+Linear probes see the middle square of each. A classifier is probed on pictures with one name as a
+whole, of the names that enough pictures have; a segmenter on pictures of sets that label
+everything, for the nouns that most of them show, where all else is background.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from benchmarks.paper.inputs import Classify, EmbedText, Inputs, photograph_stages
-from benchmarks.paper.photograph_probes import photograph_probe_data
-from benchmarks.paper.probe_data import ProbeData
+from benchmarks.paper.inputs import (
+    TRAIN_PICTURES,
+    TRAIN_SCENES,
+    Classify,
+    EmbedText,
+    Inputs,
+    ProbeData,
+    photograph_stages,
+)
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
-from benchmarks.photographs.measure import ValPictures, choose_pictures, evenly
+from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, rank_of_truth, right_names
 from benchmarks.photographs.two_models import tuning_pictures
-from benchmarks.progress import track
-from benchmarks.quality.ranking import share_within
+from benchmarks.public.files import evenly
+from benchmarks.quality.drawings import Picture
+from benchmarks.quality.ranking import Rank, ranks_of_truth
 from benchmarks.quality.record import PromptIou
 from benchmarks.quality.scores import PromptTally
+from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.masks import mask_to_box
 from samclip_sdk.text.tokenizer import clean_text
 from training.asked_pictures import AskedPicture
+from training.composed.scenes import Scene
 from training.config_file import find_config, load_model
 from training.data_config import Photographs as SetSettings
 from training.real.coco_layout import PhotographSplit
-from training.real.photograph_questions import objects_of, read_photograph
+from training.real.photograph_questions import concept_masks, objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.teachers.photograph_pair import PhotographPair
 
+LEAST_TRAIN, LEAST_TEST = 12, 2
+"""Pictures that a name must have in the two splits to be told apart by a probe."""
 
-@dataclass(frozen=True)
-class Naming:
-    """Pictures that are named among some of all names.
-
-    Attributes:
-        columns: int [K], the places of the names among all.
-        right: picture -> the places of its right names in `columns`, one or more.
-    """
-
-    columns: np.ndarray
-    right: dict[int, list[int]]
+_MOST_NOUNS = 40
+_PATCHES = 10_000  # with wide features and real names, more cost hours
+_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class ValPhotographs:
-    """Photographs that no training saw, an `Asked`.
+    """Photographs that no training saw, of the sets in `root`.
 
-    Args:
-        root: holds the sets.
-        settings: how many of them.
-        size_px: side of the squares that probes are trained on.
+    `size_px` is the side of the squares that probes are trained on.
     """
 
     root: Path
@@ -78,42 +86,49 @@ class ValPhotographs:
         return tuple(found.values())
 
     @cached_property
-    def namings(self) -> dict[Kind, Naming]:
-        """What is named among which names."""
+    def namings(self) -> dict[Kind, tuple[np.ndarray, dict[int, list[int]]]]:
+        """What is named among which names.
+
+        The places of these among all, int [K], and picture -> the places of its right ones among
+        the K.
+        """
         photographs, pictures = self.photographs, self._pictures.labelled
-        classes = of_imagenet(photographs, pictures)
-        limit = self.settings.pictures
+        classes, limit = of_imagenet(photographs, pictures), self.settings.pictures
+        every = {each: right_names(photographs, each) for each in evenly(pictures, limit)}
+        named = {each: classes[each] for each in evenly([*classes], limit)}
         found: dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]] = {
-            "all_names": (
-                photographs.names,
-                {picture: right_names(photographs, picture) for picture in evenly(pictures, limit)},
-            ),
-            "imagenet": (
-                imagenet_names()[0],
-                {picture: classes[picture] for picture in evenly([*classes], limit)},
-            ),
+            "all_names": (photographs.names, every),
+            "imagenet": (imagenet_names()[0], named),
         }
-        return {kind: self._naming(*each) for kind, each in found.items() if each[1]}
+        places = {clean_text(name): place for place, name in enumerate(self.names)}
+        namings: dict[Kind, tuple[np.ndarray, dict[int, list[int]]]] = {}
+        for kind, (names, right) in found.items():
+            cleaned = list(dict.fromkeys(clean_text(name) for name in names))
+            own = {name: place for place, name in enumerate(cleaned)}
+            if right:
+                namings[kind] = (
+                    np.array([places[name] for name in cleaned]),
+                    {
+                        picture: sorted({own[clean_text(name)] for name in shown})
+                        for picture, shown in right.items()
+                    },
+                )
+        return namings
 
     def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 among the names of all sets, and among ImageNet's."""
         rank = classify(self.names)
         ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
-        every = sorted({picture for each in self.namings.values() for picture in each.right})
+        every = sorted({picture for _, right in self.namings.values() for picture in right})
         for picture in track(every, f"classify: {name}"):
             scores = rank(read_photograph(self.photographs, picture)[None])[0]
-            for kind, naming in self.namings.items():
-                if right := naming.right.get(picture):
-                    own = scores[naming.columns]
-                    ranks[kind].append(rank_of_truth(own, right=right, passed_over=[]))
+            for kind, (columns, right) in self.namings.items():
+                if picture in right:
+                    own = scores[columns]
+                    ranks[kind].append(rank_of_truth(own, right=right[picture], passed_over=[]))
         return {
-            kind: TopK(
-                labels=len(self.namings[kind].columns),
-                pictures=len(found),
-                top1=share_within(np.array(found), 1),
-                top5=share_within(np.array(found), 5),
-            )
-            for kind, found in ranks.items()
+            kind: TopK.of(ranks[kind], labels=len(columns))
+            for kind, (columns, _) in self.namings.items()
         }
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
@@ -140,36 +155,70 @@ class ValPhotographs:
         return tuning_pictures(self.of("calibration"), seed=self.settings.seed)
 
     def probe_data(self) -> ProbeData:
-        """The splits "train", "calibration" to choose by, and "val"."""
-        splits = (self.of("train"), self.of("calibration"), self.photographs)
-        return photograph_probe_data(splits, settings=self.settings, size_px=self.size_px)
+        """The splits "train", "calibration" to choose by, and "val": names, nouns and pictures."""
+        splits, asked = (self.of("train"), self.of("calibration"), self.photographs), self.settings
+        train, choose, test = (_named(each) for each in splits)
+        names = sorted(
+            name
+            for name, pictures in train.items()
+            if len(pictures) >= LEAST_TRAIN and len(test.get(name, ())) >= LEAST_TEST
+        )
+        limits = (TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
+        trained, chosen, tested = (
+            Squares(photographs, _by_turns(found, names, limit=limit), self.size_px)
+            for photographs, found, limit in zip(splits, (train, choose, test), limits, strict=True)
+        )
+        complete = [
+            [each for each in range(len(photographs)) if photographs[each].found.complete]
+            for photographs in splits
+        ]
+        nouns = frequent_nouns(splits[0], complete[0])
+        limits = (TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
+        return ProbeData(
+            pictures=(trained, chosen),
+            labels=len(names),
+            test=lambda rank, name: _test(rank, tested, labels=len(names), name=name),
+            scenes=tuple(
+                [
+                    square_scene(photographs, picture, nouns=nouns, size_px=self.size_px)
+                    for picture in evenly(pictures, limit)
+                ]
+                for photographs, pictures, limit in zip(splits, complete, limits, strict=True)
+            ),
+            background=len(nouns),
+            patches=_PATCHES,
+            seed=asked.seed,
+        )
 
     @cached_property
     def _pictures(self) -> ValPictures:
         return choose_pictures(self.photographs, limit=None, seed=self.settings.seed)
 
-    def _naming(self, names: Sequence[str], right: dict[int, frozenset[str]]) -> Naming:
-        places = {clean_text(name): place for place, name in enumerate(self.names)}
-        columns = list(dict.fromkeys(places[clean_text(name)] for name in names))
-        own = {column: place for place, column in enumerate(columns)}
-        return Naming(
-            np.array(columns),
-            {
-                picture: sorted({own[places[clean_text(name)]] for name in found})
-                for picture, found in right.items()
-            },
-        )
+
+@dataclass(frozen=True)
+class Squares:
+    """The middle squares of photographs with one label each; read anew each time.
+
+    `labels` is picture -> its label.
+    """
+
+    photographs: Photographs
+    labels: dict[int, int]
+    size_px: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for picture, label in self.labels.items():
+            image = middle(read_photograph(self.photographs, picture), size_px=self.size_px)
+            yield Picture(image, label, _NOTHING)
 
 
 def open_photographs(
     run: Path, *, root: Path, student: str | None, pictures: int, scenes: int, seed: int
 ) -> Inputs:
-    """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed.
-
-    Raises:
-        TrainingError: the folder is not named after a config, or there is no set with pictures in
-            "val".
-    """
+    """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed."""
     model = load_model(find_config(run.name))
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
     sets = [photographs.sets[owner] for owner in np.unique(photographs.owners)]
@@ -183,3 +232,77 @@ def open_photographs(
     asked = ValPhotographs(root, settings, model.segmentation_resolution)
     stages = photograph_stages(run, student=student)
     return Inputs(PhotographPair(model, runs=run), asked, stages)
+
+
+def middle(pixels: np.ndarray, *, size_px: int) -> np.ndarray:
+    """The middle square of a picture, uint8 [H,W,3], or of a mask, bool [H,W]: [S,S,...]."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = pixels[top : top + side, left : left + side]
+    if pixels.dtype == bool:
+        places = ((np.arange(size_px) + 0.5) * side / size_px).astype(np.int64)
+        return square[places][:, places]
+    how = cv2.INTER_AREA if side > size_px else cv2.INTER_LINEAR
+    return cv2.resize(square, (size_px, size_px), interpolation=how)
+
+
+def square_scene(
+    photographs: Photographs, picture: int, *, nouns: Sequence[str], size_px: int
+) -> Scene:
+    """The middle square of a picture, and where each noun is in it.
+
+    What its set does not name, or names without a mask, may be there all the same.
+    """
+    found = {
+        name: middle(mask, size_px=size_px)
+        for name, mask in concept_masks(photographs, picture).items()
+        if name in nouns
+    }
+    shown = {name: mask for name, mask in found.items() if mask.any()}
+    known = {photographs.names[each] for each in photographs.absent(picture)} | found.keys()
+    empty = np.zeros((size_px, size_px), bool)
+    # Large ones first: what lies in or on another is painted over it.
+    order = sorted(shown, key=lambda name: -int(shown[name].sum()))
+    unknown = [place for place, name in enumerate(nouns) if name not in known]
+    return Scene(
+        middle(read_photograph(photographs, picture), size_px=size_px),
+        masks=np.stack([*(shown[name] for name in order), empty])[: len(order)],
+        labels=np.array([nouns.index(name) for name in order], np.int64),
+        boxes=np.array([mask_to_box(shown[name]) for name in order], np.float32).reshape(-1, 4),
+        unlabelled=np.array(unknown, np.int64),
+    )
+
+
+def frequent_nouns(photographs: Photographs, pictures: Sequence[int]) -> list[str]:
+    """The nouns that most of the pictures are annotated with, sorted."""
+    counts: Counter[int] = Counter()
+    for picture in pictures:
+        one = photographs[picture]
+        counts.update(np.unique(one.concepts(one.numbers)).tolist())
+    del counts[-1]
+    return sorted(photographs.names[each] for each, _ in counts.most_common(_MOST_NOUNS))
+
+
+def _named(photographs: Photographs) -> dict[str, list[int]]:
+    """Name -> the pictures that are labelled with it alone."""
+    found: dict[str, list[int]] = {}
+    for picture in range(len(photographs)):
+        labels = photographs.labels(picture)
+        if len(labels) == 1:
+            found.setdefault(photographs.names[labels[0]], []).append(picture)
+    return found
+
+
+def _by_turns(found: dict[str, list[int]], names: Sequence[str], *, limit: int) -> dict[int, int]:
+    """Pictures by label: one of each name before a second of any, `limit` in all."""
+    turns = zip_longest(*(found.get(name, []) for name in names))
+    pairs = ((picture, label) for turn in turns for label, picture in enumerate(turn))
+    return dict([pair for pair in pairs if pair[0] is not None][:limit])
+
+
+def _test(rank: Rank, tested: Squares, *, labels: int, name: str) -> Accuracy:
+    shown = track(tested, f"classify: {name}", total=len(tested))
+    scores, truth = zip(*((rank(each.image[None])[0], each.label) for each in shown), strict=True)
+    ranks = ranks_of_truth(np.stack(scores), truth=np.array(truth))
+    return {"probed": TopK.of(ranks, labels=labels)}

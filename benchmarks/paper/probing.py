@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.probe_data import ProbeData
+from benchmarks.paper.inputs import Inputs, ProbeData
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.quality.drawings import Picture
 from benchmarks.quality.scores import Confusion, mean_iou
@@ -31,16 +29,16 @@ _STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)  # of the L2 penalty, to choose from
 _ITERATIONS = 200  # of L-BFGS
 _BATCH = 16  # pictures
 
-Encode = Callable[[Tensor], Tensor]
-"""Pictures, uint8 [B,3,R,R], to a feature map [B,D,g,g]."""
-
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen image encoder, and the resolutions at which features and maps are probed."""
+    """A frozen image encoder, and the resolutions at which features and maps are probed.
 
-    name: Literal["sam_teacher", "clip_teacher", "student"]
-    encode: Encode
+    `encode` maps pictures, uint8 [B,3,R,R], to a feature map [B,D,g,g].
+    """
+
+    name: str
+    encode: Callable[[Tensor], Tensor]
     classification_px: int
     segmentation_px: int
 
@@ -188,8 +186,7 @@ def class_ious(
     for scene, features in zip(scenes, maps, strict=True):
         logits = probe(features).permute(2, 0, 1).clone()
         logits[torch.from_numpy(np.setdiff1d(scene.unlabelled, scene.labels))] = -1e9
-        size = scene.image.shape[:2]
-        full = F.interpolate(logits[None], size=size, mode="bilinear")[0]
+        full = F.interpolate(logits[None], size=scene.image.shape[:2], mode="bilinear")[0]
         truth = class_map(scene, background=background)
         confusion.add(full.argmax(dim=0).numpy(), truth=truth)
     return confusion.ious()

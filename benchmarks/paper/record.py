@@ -5,12 +5,15 @@ There are two: paper.json is of drawings, paper_photographs.json of photographs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+import numpy as np
 from pydantic import Field, JsonValue
 
 from benchmarks.quality.record import PromptIou, Settings, TextToMask
+from benchmarks.quality.scores import share_within
 from benchmarks.record import Record, Run, Share, read_record, write_record
 
 Figures = TypeVar("Figures", bound=Record)
@@ -46,6 +49,12 @@ class TopK(Record):
     pictures: int | None = None
     top1: Share
     top5: Share
+
+    @classmethod
+    def of(cls, ranks: Sequence[int] | np.ndarray, *, labels: int) -> TopK:
+        """Of how many wrong names come first in each picture."""
+        top1, top5 = share_within(ranks, 1), share_within(ranks, 5)
+        return cls(labels=labels, pictures=len(ranks), top1=top1, top5=top5)
 
 
 Kind = Literal["composed", "clean", "all_names", "imagenet", "probed"]
@@ -208,13 +217,7 @@ class Results(Record):
 
 
 def store_part(path: Path, name: str, part: Run) -> Results:
-    """Puts a part into the record, in place of an older one; the others stay as they are.
-
-    Raises:
-        OSError: the file is there and cannot be read.
-        StorageError: it cannot be written; it is then as it was.
-        ValueError: what is there is no such record, or the part is another one.
-    """
+    """Puts a part into the record, in place of an older one; the others stay as they are."""
     # Read again at the end of each part: another run may have stored one meanwhile.
     before = read_record(Results, path) if path.exists() else Results()
     results = Results.model_validate({**dict(before), name: part})

@@ -9,13 +9,12 @@ shown to CLIP as the box around it, made square, as the student's training shows
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,9 +24,9 @@ from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.progress import track
-from benchmarks.quality.measure import HEADS
-from benchmarks.quality.scores import TextTally
+from benchmarks.quality.scores import HEADS, TextTally
+from benchmarks.record import timed
+from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
@@ -45,11 +44,7 @@ Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
 
 
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
-    """Asks each held-out picture for its own labels and for absent ones, in four ways.
-
-    Raises:
-        BundleError: the student is not calibrated, so that it cannot tell absent labels.
-    """
+    """Asks each held-out picture for its own labels and for absent ones, in four ways."""
     names, teachers = inputs.asked.names, inputs.teachers
     classes, nothing = teachers.classes(names), teachers.classes(EMPTY_NAMES)
     student = load_student(inputs.run / inputs.stages.shipped, nouns=names, classes=classes)
@@ -75,11 +70,7 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
 
 
 def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> SamClip:
-    """Opens a checkpoint behind the public API, and gives it the class embeddings [K,E] of K nouns.
-
-    Raises:
-        BundleError: it has no calibration.
-    """
+    """Opens a checkpoint behind the public API, with the class embeddings [K,E] of K nouns."""
     if not (folder / CALIBRATION_NAME).is_file():
         raise BundleError(
             f"{folder} has no {CALIBRATION_NAME}, without which it cannot tell absent labels: "
@@ -92,9 +83,9 @@ def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> 
 
 def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> Iterator[Given]:
     """Asks the student with one head and with both; each is charged for the backbone pass."""
-    embedding, encoding = _timed(lambda: student.encode_image(image))
+    embedding, encoding = timed(lambda: student.encode_image(image))
     for heads, refine in HEADS.items():
-        found, ms = _timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
+        found, ms = timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
         yield heads, found.masks, (0, encoding + ms)
 
 
@@ -110,20 +101,14 @@ def ask_two_models(
 
     The paper does not say what its pipeline does with the background.
     """
-    (masks, embeddings), looking = _timed(lambda: two.look(image).choose(settings))
+    (masks, embeddings), looking = timed(lambda: two.look(image).choose(settings))
     both = np.concatenate([classes, nothing])
     names: dict[Name, np.ndarray] = {"two_models": classes, "two_models_or_nothing": both}
     for name, rivals in names.items():
-        named, ms = _timed(
+        named, ms = timed(
             lambda known=rivals: name_segments(masks, embeddings, known, labels=len(classes))
         )
         yield name, named, (len(masks), looking + ms)
-
-
-def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    """What it returns, and the milliseconds that it took."""
-    started = time.perf_counter()
-    return run(), 1000 * (time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
@@ -163,30 +148,16 @@ class Candidates:
         return self.masks[rows.numpy()], self.embeddings[rows].numpy()
 
 
-class CropClip(Protocol):
-    """What is asked of a CLIP."""
-
-    @property
-    def resolution(self) -> int:
-        """The side S of a crop."""
-        ...
-
-    @property
-    def embed_dim(self) -> int:
-        """The width E of an embedding."""
-        ...
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
-        ...
-
-
 @dataclass(frozen=True)
 class TwoModels:
-    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`."""
+    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`.
+
+    Of a CLIP are asked its `resolution`, the side S of a crop, the width `embed_dim` of an
+    embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255.
+    """
 
     sam: SamClip
-    clip: CropClip
+    clip: Any
     settings: Everything
 
     def look(self, image: np.ndarray) -> Candidates:
@@ -234,10 +205,8 @@ def tune(
 
     A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own thresholds
     the two models would find next to nothing. The student's thresholds are calibrated on pictures
-    that are not measured; these are chosen on such pictures too.
-
-    Classes are the embeddings [K,E] of K names, `nothing` [N,E] is of names for a place without an
-    object.
+    that are not measured; these are chosen on such pictures too. Classes are the embeddings [K,E]
+    of K names, `nothing` [N,E] is of names for a place without an object.
     """
     tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
     choices = [
@@ -263,10 +232,8 @@ def name_segments(
     """Names each mask by its nearest class, and paints it: large ones first, small ones over.
 
     Masks and embeddings are `Candidates.choose`'s. Of the classes, float32 [L,E] of unit length,
-    the first are the labels that were asked; a mask of a later one is painted as background.
-
-    Returns:
-        The mask of each label, bool [labels,H,W]; no two overlap.
+    the first are the labels that were asked; a mask of a later one is painted as background. The
+    answer is the mask of each label, bool [labels,H,W]; no two overlap.
     """
     class_map = np.full(masks.shape[1:], len(classes), np.int16)
     nearest = (embeddings @ classes.T).argmax(axis=1)

@@ -5,58 +5,51 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from benchmarks.photographs.bootstrap import Bootstrap
+from benchmarks.photographs.figures import (
+    OBJECT_ROW,
+    PAIR_ROW,
+    TEXT_ROW,
+    Bootstrap,
+    curve,
+    judge_objects,
+    judge_texts,
+    presence_rows,
+    prompt_rows,
+    text_to_mask_rows,
+)
 from benchmarks.photographs.naming import (
     imagenet_names,
     name_pictures,
     of_folder,
     of_imagenet,
-    read_folder,
-    read_named,
     right_names,
 )
-from benchmarks.photographs.presence import PresencePairs
-from benchmarks.photographs.prompts import ObjectIous
-from benchmarks.photographs.record import (
-    Heads,
-    PhotographFigures,
-    PhotographSettings,
-    Taught,
-    TopK,
-)
-from benchmarks.photographs.text_to_mask import (
-    REFINED,
-    LabelAnswers,
-    ask_model,
-    text_to_mask_rows,
-)
+from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
 from benchmarks.photographs.two_models import Pipeline
-from benchmarks.progress import track
+from benchmarks.public.files import evenly
+from benchmarks.quality.scores import HEADS
+from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk.image import load_image
 from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.real.records import BrokenRecord
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class ValPictures:
-    """The pictures of "val" that each part of the benchmark is about.
+    """The pictures of "val" that each part of the benchmark is about, by number.
 
-    Attributes:
-        photographs: of the split, with all names.
-        asked: what pictures of complete sets are asked for; None without such a set.
-        complete: numbers of those pictures.
-        masked: numbers of pictures with masks.
-        labelled: numbers of pictures with names of the whole.
-        sets: the set of every picture.
+    `asked` is what pictures of complete sets are asked for, None without such a set. `complete` are
+    numbers of those pictures, `masked` of pictures with masks, `labelled` of pictures with names of
+    the whole; `sets` has the set of every picture.
     """
 
     photographs: Photographs
@@ -69,32 +62,21 @@ class ValPictures:
 
 def choose_pictures(photographs: Photographs, *, limit: int | None, seed: int) -> ValPictures:
     """Sorts the pictures by what they can tell, `limit` of each kind at most, evenly over all."""
-    every = range(len(photographs))
+    every = [photographs[picture] for picture in range(len(photographs))]
     asked = None
-    if any(photographs[picture].found.complete for picture in every):
+    if any(each.found.complete for each in every):
         asked = AskedPhotographs(photographs, seed=seed)
     complete = [] if asked is None else sorted(asked.pictures.tolist())
-    masked = [
-        picture
-        for picture in every
-        if photographs[picture].found.table.promptable[photographs[picture].numbers].any()
-    ]
-    labelled = [picture for picture in every if photographs.labels(picture)]
+    masked = [n for n, each in enumerate(every) if each.found.table.promptable[each.numbers].any()]
+    labelled = [picture for picture in range(len(every)) if photographs.labels(picture)]
     return ValPictures(
         photographs=photographs,
         asked=asked,
         complete=evenly(complete, limit),
         masked=evenly(masked, limit),
         labelled=evenly(labelled, limit),
-        sets=[photographs[picture].found.name for picture in every],
+        sets=[each.found.name for each in every],
     )
-
-
-def evenly(items: Sequence[T], limit: int | None) -> list[T]:
-    """At most so many items, evenly over all."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[place * len(items) // limit] for place in range(limit)]
 
 
 def measure_photographs(
@@ -108,33 +90,31 @@ def measure_photographs(
 ) -> PhotographFigures:
     """Measures a model, and the two-model pipeline if there is one.
 
-    Args:
-        model: of any runtime.
-        pictures: what to ask.
-        settings: seeds and resamples.
-        taught: how each name was taught; empty where nobody said.
-        pipeline: SAM and CLIP, one after the other.
-        folder: the user's own pictures, with a sub-folder a class.
+    `taught` is empty where nobody said how names were taught; `folder` has the user's own pictures,
+    with a sub-folder a class.
     """
-    answers = _Answers({heads: LabelAnswers() for heads in REFINED}, ObjectIous(), PresencePairs())
+    texts: dict[str, list[Any]] = {heads: [] for heads in HEADS}
+    objects: list[Any] = []
+    pairs: list[Any] = []
     broken: Counter[str] = Counter()
     complete, masked = set(pictures.complete), set(pictures.masked)
     for picture in track(sorted(complete | masked), "masks of photographs"):
         try:
             image = model.encode_image(read_photograph(pictures.photographs, picture))
-            if picture in masked:
-                objects = objects_of(pictures.photographs, picture)
-                if len(objects):
-                    answers.objects.add(picture, model, image, objects)
+            if picture in masked and len(found := objects_of(pictures.photographs, picture)):
+                objects += judge_objects(picture, model, image, found)
             if picture in complete and pictures.asked is not None:
                 asked = pictures.asked.question(picture)
-                answers.ask(picture, model, image, asked, pictures, pipeline)
+                for heads, masks, presence in _ask(model, image, asked, pipeline):
+                    rows = judge_texts(picture, asked, masks=masks, presence=presence)
+                    texts.setdefault(heads, []).extend(rows)
+                pairs += _presence(picture, model, image, asked, pictures.photographs)
         except BrokenRecord as error:
             broken[error.kind] += 1
     top_k = tuple(_name(model, pictures, settings=settings, taught=taught, folder=folder))
     bootstrap = Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
-    tables = {heads: each.table() for heads, each in answers.texts.items()}
+    tables = {heads: np.array(rows, TEXT_ROW) for heads, rows in texts.items()}
     return PhotographFigures(
         text_to_mask=tuple(
             row
@@ -143,42 +123,46 @@ def measure_photographs(
                 table, bootstrap, heads=heads, threshold=threshold, sets=pictures.sets
             )
         ),
-        curves={heads: tuple(table.curve()) for heads, table in tables.items() if heads in REFINED},
-        prompts=tuple(answers.objects.rows(bootstrap, sets=pictures.sets)),
+        curves={heads: tuple(curve(tables[heads])) for heads in HEADS},
+        prompts=tuple(prompt_rows(np.array(objects, OBJECT_ROW), bootstrap, sets=pictures.sets)),
         top_k=top_k,
-        presence=tuple(answers.presence.rows(bootstrap, taught=taught)),
+        presence=tuple(presence_rows(np.array(pairs, PAIR_ROW), bootstrap, taught=taught)),
         broken=dict(broken),
     )
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """All that is collected picture by picture."""
+def _ask(
+    model: SamClip, image: ImageEmbedding, asked: AskedPicture, pipeline: Pipeline | None
+) -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray]]:
+    """Asks for all labels with one head, with both, and with two models: masks and presence [K].
 
-    texts: dict[Heads, LabelAnswers]
-    objects: ObjectIous
-    presence: PresencePairs
+    Every label gets a mask, whatever its presence, so that one answer serves all thresholds: a
+    label's mask depends on neither the threshold nor the other labels.
+    """
+    if not asked.labels:
+        return
+    for heads, refine in HEADS.items():
+        answer = model.segment_text(image, asked.labels, threshold=0.0, refine=refine)
+        yield heads, answer.masks, answer.presence
+    if pipeline is not None:
+        for heads, masks in pipeline.ask(asked):
+            yield heads, masks, np.ones(len(masks))
 
-    def ask(
-        self,
-        picture: int,
-        model: SamClip,
-        image: ImageEmbedding,
-        asked: AskedPicture,
-        pictures: ValPictures,
-        pipeline: Pipeline | None,
-    ) -> None:
-        """Asks a picture of a complete set for masks of texts, and for presence."""
-        photographs = pictures.photographs
-        if asked.labels:
-            for heads, masks, presence in ask_model(model, image, asked):
-                self.texts[heads].add(picture, asked, masks=masks, presence=presence)
-            if pipeline is not None:
-                for heads, masks in pipeline.ask(asked):
-                    found = self.texts.setdefault(heads, LabelAnswers())
-                    found.add(picture, asked, masks=masks, presence=np.ones(len(masks)))
-        absent = tuple(photographs.names[each] for each in photographs.absent(picture))
-        self.presence.add(picture, model, image, present=asked.present, absent=absent)
+
+def _presence(
+    picture: int,
+    model: SamClip,
+    image: ImageEmbedding,
+    asked: AskedPicture,
+    photographs: Photographs,
+) -> Iterator[tuple[object, ...]]:
+    """Asks a picture for what it shows, and for all that it is known not to show."""
+    absent = [photographs.names[each] for each in photographs.absent(picture)]
+    names = [*asked.present, *absent]
+    if names:
+        answer = model.segment_text(image, names, threshold=1.0, refine=False)
+        for place, name in enumerate(names):
+            yield picture, name, place < len(asked.present), answer.presence[place]
 
 
 def _name(
@@ -190,22 +174,14 @@ def _name(
     folder: Path | None,
 ) -> Iterator[TopK]:
     """Names pictures with labels among all names and ImageNet's, and those of a folder."""
-    photographs = pictures.photographs
-    labelled = {each: right_names(photographs, each) for each in pictures.labelled}
-    named = name_pictures(
-        model,
-        read_named(photographs, labelled, "names"),
-        names=photographs.names,
-        taught=dict(taught),
-    )
-    yield from named.rows("all names", settings=settings)
-    classes, _ = imagenet_names()
-    known = of_imagenet(photographs, pictures.labelled)
-    source = read_named(photographs, known, "ImageNet's names")
-    named = name_pictures(model, source, names=classes, taught={})
-    yield from named.rows("ImageNet's classes", settings=settings)
+    photographs, numbers = pictures.photographs, pictures.labelled
+    name = partial(name_pictures, model, settings=settings)
+    read = partial(read_photograph, photographs)
+    right = {each: right_names(photographs, each) for each in numbers}
+    yield from name(right, what="all names", read=read, names=photographs.names, taught=taught)
+    right, classes = of_imagenet(photographs, numbers), imagenet_names()[0]
+    yield from name(right, what="ImageNet's classes", read=read, names=classes, taught={})
     if folder is not None:
-        own = evenly(of_folder(folder), settings.limit)
-        names = sorted({name for _, name in own})
-        named = name_pictures(model, read_folder(own, "your folder"), names=names, taught={})
-        yield from named.rows("the folder's classes", settings=settings)
+        own = {path: frozenset([of]) for path, of in evenly(of_folder(folder), settings.limit)}
+        classes = sorted(set().union(*own.values()))
+        yield from name(own, what="the folder's classes", read=load_image, names=classes, taught={})

@@ -1,12 +1,23 @@
-"""The record of the quality on photographs: what was asked, and every figure with its interval."""
+"""The record of the quality on photographs, its tables, and its curve as a chart."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
 from benchmarks.record import Model, Record, Run, Share
+from benchmarks.report import (
+    BLUE,
+    GREY,
+    NONE,
+    columns,
+    encode_figure,
+    new_figure,
+    percent,
+    table,
+)
 
 Heads = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 Taught = Literal["seen", "classes", "near", "far"]
@@ -128,3 +139,170 @@ class PhotographQuality(Run, PhotographFigures):
 
     model: Model
     settings: PhotographSettings
+
+
+HEADS: dict[Heads, str] = {
+    "clip_head": "CLIP head alone",
+    "both_heads": "both heads",
+    "two_models": "SAM and CLIP in a row",
+    "two_models_or_nothing": "SAM and CLIP, with names for nothing",
+}
+_TAUGHT = {
+    "all": "all",
+    "seen": "seen",
+    "classes": "held out, an ImageNet class",
+    "near": "held out, near",
+    "far": "held out, far",
+}
+_OVER = {"objects": "mean over objects", "sets": "mean over sets"}
+_CURVE_ROWS = 5  # points of the curve between two rows of its table
+
+
+def with_interval(estimate: Estimate | None) -> str:
+    """A share in percent, and its interval."""
+    if estimate is None:
+        return NONE
+    low, high = percent(estimate.low), percent(estimate.high)
+    return f"{percent(estimate.value)} ({low} to {high})"
+
+
+def _figure(field: str) -> Callable[[Any], str]:
+    """A cell with a field of a row: an estimate, a number or a word."""
+
+    def cell(row: Any) -> str:
+        value = getattr(row, field)
+        if value is None or isinstance(value, Estimate):
+            return with_interval(value)
+        return percent(value) if isinstance(value, float) else str(value)
+
+    return cell
+
+
+_TEXT_TO_MASK = {
+    "heads": lambda row: HEADS[row.heads],
+    "pictures": _figure("pictures"),
+    "present / absent": lambda row: f"{row.present} / {row.absent}",
+    "mIoU, %": _figure("miou"),
+    "mIoU of present, %": _figure("miou_present"),
+    "found, %": _figure("found"),
+    "false, %": _figure("false"),
+}
+_BY_SET = {"set": lambda row: f"`{row.of}`", **_TEXT_TO_MASK}
+_CURVE = {
+    "threshold": lambda point: f"{point.threshold:.4f}",
+    "found, %": _figure("found"),
+    "false, %": _figure("false"),
+    "mIoU, %": _figure("miou"),
+    "mIoU of present, %": _figure("miou_present"),
+}
+_PROMPTS = {
+    "objects of": _figure("of"),
+    "mean over": _figure("over"),
+    "objects": _figure("objects"),
+    "box, mIoU %": _figure("box"),
+    "point, mIoU %": _figure("point"),
+}
+_NAMES = {
+    "among": _figure("names"),
+    "right names": lambda row: _TAUGHT[row.taught],
+    "pictures": _figure("pictures"),
+    "names": _figure("labels"),
+    "top-1, %": _figure("top1"),
+    "top-5, %": _figure("top5"),
+}
+_PRESENCE = {
+    "names": lambda row: _TAUGHT[row.taught],
+    "number": _figure("names"),
+    "present / absent": lambda row: f"{row.present} / {row.absent}",
+    "AUC, %": _figure("auc"),
+}
+
+
+def render(record: PhotographQuality) -> dict[str, str]:
+    """Name -> table, of every part that was measured; under the last one, how it was made."""
+    texts, points = record.text_to_mask, record.curves.get("both_heads", ())
+    parts: dict[str, tuple[Sequence[Any], dict[str, Callable[[Any], str]], int]] = {
+        "text_to_mask": ([row for row in texts if row.of == ALL], _TEXT_TO_MASK, 1),
+        "text_to_mask_by_set": ([row for row in texts if row.of != ALL], _BY_SET, 2),
+        "curve": (points[::_CURVE_ROWS], _CURVE, 0),
+        "prompts": (record.prompts, _PROMPTS, 2),
+        "names": (record.top_k, _NAMES, 2),
+        "presence": (record.presence, _PRESENCE, 1),
+    }
+    found = {
+        name: columns(rows, cells, words=words)
+        for name, (rows, cells, words) in parts.items()
+        if rows
+    }
+    return found | {"made": _footnote(record)}
+
+
+def render_summary(record: PhotographQuality) -> str:
+    """The figures over all pictures, in one table, and how it was made."""
+    figures: list[tuple[str, Estimate | None]] = []
+    for row in record.text_to_mask:
+        if row.of == ALL:
+            heads = HEADS[row.heads]
+            figures += [
+                (f"text-to-mask: mIoU, {heads}", row.miou),
+                (f"text-to-mask: present labels found, {heads}", row.found),
+                (f"text-to-mask: absent labels that get a mask, {heads}", row.false),
+            ]
+    for row in record.prompts:
+        if row.of == ALL:
+            over = _OVER[row.over]
+            figures += [
+                (f"mIoU of a box, {over}", row.box),
+                (f"mIoU of one point, {over}", row.point),
+            ]
+    figures += [
+        (f"top-1 of {row.names} ({row.labels})", row.top1)
+        for row in record.top_k
+        if row.taught == ALL
+    ]
+    area = "presence, area under the curve"
+    figures += [(area, row.auc) for row in record.presence if row.taught == ALL]
+    rows = [(name, with_interval(value)) for name, value in figures]
+    return f"{table(('', '%'), rows)}\n\n{_footnote(record)}\n"
+
+
+def render_taught(record: PhotographQuality) -> str:
+    """Names and presence by how names were taught, and how it was made."""
+    tables = render(record)
+    return f"{tables['names']}\n\n{tables['presence']}\n\n{tables['made']}\n"
+
+
+def draw_curve(record: PhotographQuality) -> bytes:
+    """Present labels found against absent ones that get a mask, over thresholds: an SVG file."""
+    figure = new_figure(5, 4)
+    axes = figure.subplots()
+    for heads, colour in (("clip_head", GREY), ("both_heads", BLUE)):
+        points = record.curves.get(heads, ())
+        axes.plot(
+            [100 * point.false for point in points],
+            [100 * point.found for point in points],
+            color=colour,
+            marker=".",
+            label=HEADS[heads],
+        )
+        for row in record.text_to_mask:
+            if row.heads == heads and row.of == ALL and row.false is not None:
+                place = (100 * row.false.value, 100 * row.found.value)
+                axes.plot(*place, color=colour, marker="o", markersize=9, linestyle="none")
+    axes.set_xlabel("absent labels that get a mask, %")
+    axes.set_ylabel("present labels found, %")
+    axes.legend(frameon=False)
+    return encode_figure(figure, form="svg")
+
+
+def _footnote(record: PhotographQuality) -> str:
+    settings = record.settings
+    limit = f", {settings.limit} pictures a part at most" if settings.limit else ""
+    broken = "".join(f", {kind} broken: {count}" for kind, count in sorted(record.broken.items()))
+    return (
+        f"{record.model.text} on {record.model.runtime}; {len(settings.sets)} sets, of which "
+        f"{len(settings.complete)} label everything{limit}{broken}; in brackets, 95 % of "
+        f"{settings.resamples} resamples of the pictures, seed {settings.seed}; "
+        f"{record.environment.cpu}, {record.environment.day}. Measured by "
+        f"`{record.environment.command}`."
+    )

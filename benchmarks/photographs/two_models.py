@@ -1,21 +1,32 @@
-"""SAM for the masks and CLIP for their names, one after the other, on photographs."""
+"""SAM for the masks and CLIP for their names, one after the other, on photographs.
+
+The pipeline is that of the paper's tables (`benchmarks.paper.text_to_mask`), its thresholds chosen
+on pictures that are not measured.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.paper.record import Everything
 from benchmarks.paper.text_to_mask import TwoModels, ask_two_models, tune
 from benchmarks.photographs.record import Heads
-from benchmarks.quality.behind_api import Teachers, find_teachers
+from benchmarks.public.detection import Detect, Found
+from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
+from samclip_sdk import SamClip
 from training.asked_pictures import AskedPicture
 from training.config import DistillConfig, PhotographTeachers
 from training.config_file import find_config, load_model, load_stage, stage_names
+from training.data_config import Photographs as Settings
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
 from training.teachers.captions import EMPTY_NAMES
@@ -26,11 +37,9 @@ _TUNING_PICTURES = 6
 
 
 class Pipeline:
-    """Both teachers of a run, asked for the labels of pictures.
+    """Both teachers of a run, SAM behind the public API, asked for the labels of pictures.
 
-    Args:
-        teachers: SAM behind the public API, and CLIP.
-        tuning: pictures that are not measured, on which SAM's own thresholds are chosen.
+    SAM's own thresholds are chosen on `tuning`, pictures that are not measured.
     """
 
     def __init__(self, teachers: Teachers, tuning: Sequence[AskedPicture]) -> None:
@@ -47,6 +56,63 @@ class Pipeline:
         ):
             yield heads, masks
 
+    def detect(self, pixels: np.ndarray, asked: Sequence[str], *, most: int) -> list[Found]:
+        """So many objects at most, the surest first: predicted IoU times probability of the name.
+
+        That is among the names asked and names for nothing.
+        """
+        candidates = self._two.look(pixels)
+        masks, embeddings = candidates.choose(self.settings)
+        ious = candidates.predicted_iou[candidates.keep(self.settings)].numpy()
+        classes = np.concatenate([self._teachers.classes(asked), self._nothing])
+        logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
+        odds = torch.from_numpy(logits).softmax(dim=1).numpy()
+        found = [
+            (int(row.argmax()), float(row.max() * iou), mask)
+            for row, iou, mask in zip(odds, ious, masks, strict=True)
+            if row.argmax() < len(asked)
+        ]
+        return sorted(found, key=lambda each: -each[1])[:most]
+
+
+@dataclass(frozen=True)
+class OwnClip:
+    """The CLIP in a merged model: a backbone pass for each crop."""
+
+    model: SamClip
+
+    @property
+    def resolution(self) -> int:
+        """Of a crop, in pixels."""
+        return self.model.manifest.tasks.classification.resolution
+
+    @property
+    def embed_dim(self) -> int:
+        """E."""
+        return self.model.manifest.model.embed_dim
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
+        pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        found = [self.model.embed_image(np.ascontiguousarray(each)) for each in pixels]
+        return torch.from_numpy(np.stack(found))
+
+
+def by_two_models(
+    model: SamClip, root: Path, *, names: Sequence[str], teachers: Path | None, most: int
+) -> Detect:
+    """The pipeline: of RUNS/CONFIG's teachers, or of the model's own two halves without any.
+
+    `root` holds the sets, whose split "calibration" chooses thresholds. All `names` that will be
+    asked are embedded now.
+    """
+    pair = Teachers(OwnClip(model), model)
+    if teachers is not None:
+        pair = open_teachers(find_pair(teachers))
+    pair.classes(names)
+    photographs = Photographs(Settings(source="photographs", root=root), split="calibration")
+    return partial(Pipeline(pair, tuning_pictures(photographs, seed=0)).detect, most=most)
+
 
 def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture]:
     """A few pictures of complete sets that show something, to choose thresholds by."""
@@ -55,17 +121,12 @@ def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture
 
 
 def find_pair(run: Path) -> Pair:
-    """The teachers of RUNS/CONFIG, of the kind that its config merges.
-
-    Raises:
-        OSError: a file is missing.
-        TrainingError: the folder is not named after a config.
-    """
+    """The teachers of RUNS/CONFIG, of the kind that its config merges."""
     path = find_config(run.name)
-    for name in stage_names(path):
-        settings = load_stage(path, name)
-        if isinstance(settings, DistillConfig):
-            teachers = settings.teachers
-            if isinstance(teachers, PhotographTeachers):
-                return PhotographPair(load_model(path), runs=run)
+    stages = (load_stage(path, name) for name in stage_names(path))
+    if any(
+        isinstance(each, DistillConfig) and isinstance(each.teachers, PhotographTeachers)
+        for each in stages
+    ):
+        return PhotographPair(load_model(path), runs=run)
     return find_teachers(run)

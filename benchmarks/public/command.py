@@ -11,14 +11,26 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
-from benchmarks.public.classification import CLASSIFICATION, LabelledPictures, measure_accuracy
-from benchmarks.public.detection import DETECTION, AskedPictures, Detect, measure_methods
+from benchmarks.public.detection import (
+    DETECTION,
+    INSTANCES,
+    AskedPictures,
+    Detect,
+    DetectedPictures,
+    measure_instances,
+    measure_methods,
+)
 from benchmarks.public.files import take
-from benchmarks.public.instances import INSTANCES, DetectedPictures, measure_instances
 from benchmarks.public.record import Evaluation, Figures, render
-from benchmarks.public.retrieval import RETRIEVAL, CaptionedPictures, measure_retrieval
-from benchmarks.public.segmentation import load_at, measure_segmentation
-from benchmarks.public.semantic_sets import SEMANTIC
+from benchmarks.public.segmentation import SEMANTIC, load_at, measure_segmentation
+from benchmarks.public.whole_pictures import (
+    CLASSIFICATION,
+    RETRIEVAL,
+    CaptionedPictures,
+    LabelledPictures,
+    measure_accuracy,
+    measure_retrieval,
+)
 from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
@@ -78,13 +90,11 @@ def evaluate(
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
-        _check(
-            name,
-            of_heads=(None if heads == "all" else heads, head_resolution, background_threshold),
-            of_two=(two_models or None, teachers),
-            presence_threshold=presence_threshold,
-            boxes=boxes,
-        )
+        given = {"heads": None if heads == "all" else heads, "head-resolution": head_resolution}
+        given |= {"background-threshold": background_threshold, "boxes": boxes}
+        given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
+        given |= {"teachers": teachers}
+        _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
         data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
@@ -130,33 +140,27 @@ def _measure(
 def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | None) -> Detect:
     """The two-model pipeline, for the same names."""
     # Only here: it needs torch and segment-anything.
-    from benchmarks.public.two_models import by_two_models
+    from benchmarks.photographs.two_models import by_two_models
 
     names = list(data.names.values())
     return by_two_models(model, root, names=names, teachers=teachers, most=data.most)
 
 
-def _check(
-    dataset: str,
-    *,
-    of_heads: tuple[object, ...],
-    of_two: tuple[object, ...],
-    presence_threshold: float | None,
-    boxes: Path | None,
-) -> None:
-    """Refuses options of another protocol; what was not given is None."""
-    semantic, detection = dataset in SEMANTIC, dataset in DETECTION
-    names = ("heads", "head-resolution", "background-threshold", "two-models", "teachers")
-    given = dict(zip(names, (*of_heads, *of_two), strict=True))
-    given |= {"presence-threshold": presence_threshold, "boxes": boxes}
-    known = set(names[:3]) if semantic else set[str]()
-    known |= set(names[3:]) if dataset == "photographs" else set()
-    known |= {"presence-threshold"} if semantic or detection else set()
-    known |= {"boxes"} if dataset in INSTANCES else set()
-    for option, value in given.items():
-        if value is not None and option not in known:
+def _check(dataset: str, given: set[str]) -> None:
+    """Refuses options of another protocol."""
+    known = {
+        "heads": SEMANTIC,
+        "head-resolution": SEMANTIC,
+        "background-threshold": SEMANTIC,
+        "presence-threshold": SEMANTIC | DETECTION,
+        "two-models": ("photographs",),
+        "teachers": ("photographs",),
+        "boxes": INSTANCES,
+    }
+    for option, sets in known.items():
+        if option in given and dataset not in sets:
             raise ValueError(f"--{option} is not of {dataset}")
-    if boxes is not None and presence_threshold is not None:
+    if {"boxes", "presence-threshold"} <= given:
         raise ValueError("--boxes and --presence-threshold: a box is always segmented")
-    if given["teachers"] is not None and given["two-models"] is None:
+    if "teachers" in given and "two-models" not in given:
         raise ValueError("--teachers needs --two-models")

@@ -1,37 +1,45 @@
-"""Objects by the names of a set's categories: COCO, LVIS v1, and photographs in their layout.
+"""Objects of COCO, LVIS v1, and photographs in their layout: found by names, or from boxes.
 
-A model is asked for all names that its set knows of a picture, and gets no boxes. Average precision
-of its masks and boxes is by the sets' own evaluators, as in `instances`.
+A model is asked for all names that its set knows of a picture, and gets no boxes. Or it gets a
+detector's boxes, by SAM's protocol (appendix D.4): each box is asked for three masks, and the most
+confident of them goes back to the mask decoder with the box for the final one; the detector's score
+is kept. Average precision is by pycocotools for COCO, by the lvis package for LVIS v1.
 """
 
 from __future__ import annotations
 
-import time
+import contextlib
+import io
+import json
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import FiniteFloat
 
-from benchmarks.progress import track
 from benchmarks.public import files
-from benchmarks.public.instances import (
-    COCO_MOST,
-    LVIS_MOST,
-    Results,
-    Score,
-    coco_score,
-    find_coco,
-    find_lvis,
-    lvis_score,
-)
-from benchmarks.public.record import AveragePrecision, Detections
-from samclip_sdk.masks import mask_to_box, mask_to_rle
+from benchmarks.public.record import AveragePrecision, Detections, Instances
+from benchmarks.record import timed
+from benchmarks.report import track
+from samclip_sdk import SamClip
+from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.masks import mask_to_rle
 
-if TYPE_CHECKING:
-    from samclip_sdk import SamClip
+Results = list[dict[str, Any]]
+"""What was found: image_id, category_id, score, and segmentation or bbox."""
+
+Score = Callable[..., dict[str, float | None]]
+"""(truth, results, ids of the pictures asked, kind="segm" or "bbox") -> average precisions.
+
+The truth is COCO's or LVIS's annotations, or their file; the precisions are by the names of their
+fields in `AveragePrecision`.
+"""
 
 Pixels = NDArray[np.uint8]
 Found = tuple[int, float, NDArray[np.bool_]]
@@ -39,13 +47,26 @@ Found = tuple[int, float, NDArray[np.bool_]]
 
 Detect = Callable[[Pixels, Sequence[str]], list[Found]]
 
+# Field -> name in LVIS's results; the first six are COCO's too, in this order.
+_NAMES = {
+    **{"ap": "AP", "ap50": "AP50", "ap75": "AP75"},
+    **{"ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"},
+    **{"ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf"},
+}
+_AT_ONCE = 32  # boxes: three full-size masks of each are in memory
+COCO_MOST = 100  # boxes of a category in a picture
+LVIS_MOST = 300  # boxes in a picture
+
+_XYWH = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+Detection = files.shape(image_id=int, category_id=int, bbox=_XYWH, score=FiniteFloat)
+"""A box of a detector, in pixels of the picture, as COCO's results have it."""
+
 
 @dataclass(frozen=True)
 class AskedPictures:
     """Pictures by id, path, and the ids of the categories that each is asked for.
 
-    `truth` is COCO's or LVIS's annotations, or their file; `names` are the categories' by id, and
-    `most` is how many objects of a picture count.
+    `names` are the categories' by id, and `most` is how many objects of a picture count.
     """
 
     truth: Path | dict[str, Any]
@@ -56,16 +77,44 @@ class AskedPictures:
     read: Callable[[Path], Pixels] = files.read_pixels
 
 
+@dataclass(frozen=True)
+class DetectedPictures:
+    """Pictures by id and path, and what a detector found in each, the surest first."""
+
+    truth: Path
+    pictures: tuple[tuple[int, Path, tuple[Detection, ...]], ...]
+    score: Score
+
+
+def find_coco(root: Path) -> tuple[Path, Any, dict[int, Path]]:
+    """COCO's annotation file, what it says of images and categories, and each picture's path."""
+    path = files.find(root, "annotations/instances_val2017.json", "instances_val2017.json")
+    folder = files.find(root, "val2017", "images/val2017")
+    coco = files.shape(images=files.IMAGES, categories=files.CATEGORIES)
+    content = files.read_annotations(path, coco)
+    return path, content, {each.id: folder / each.file_name for each in content.images}
+
+
+def find_lvis(root: Path) -> tuple[Path, Any, dict[int, Path]]:
+    """The same of LVIS v1, whose pictures are of val2017 and train2017."""
+    path = files.find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
+    images = list[files.shape(id=int, coco_url=str)]
+    content = files.read_annotations(path, files.shape(images=images, categories=files.CATEGORIES))
+    places = {}
+    for each in content.images:
+        year, name = each.coco_url.split("/")[-2:]
+        places[each.id] = files.find(root, year, f"images/{year}") / name
+    return path, content, places
+
+
 def read_coco_categories(root: Path) -> AskedPictures:
     """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead."""
-    score, (path, content, places) = coco_score(), find_coco(root)
-    return _ask_all(path, content, places, most=COCO_MOST, score=score)
+    return _ask_all(coco_score(), *find_coco(root), most=COCO_MOST)
 
 
 def read_lvis_categories(root: Path) -> AskedPictures:
     """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise."""
-    score, (path, content, places) = lvis_score(), find_lvis(root)
-    return _ask_all(path, content, places, most=LVIS_MOST, score=score)
+    return _ask_all(lvis_score(), *find_lvis(root), most=LVIS_MOST)
 
 
 def read_photographs(root: Path) -> AskedPictures:
@@ -75,11 +124,26 @@ def read_photographs(root: Path) -> AskedPictures:
     own set, which names all of them in it.
     """
     # Only here: training's readers need more than the other sets do.
-    from benchmarks.public.photographs import list_things, read_upright
+    from benchmarks.public.photographs import list_things
+    from training.real.records import decode_picture
 
     score = coco_score()
-    truth, names, pictures = list_things(root)
-    return AskedPictures(truth, names, pictures, most=COCO_MOST, score=score, read=read_upright)
+    return AskedPictures(
+        *list_things(root),
+        most=COCO_MOST,
+        score=score,
+        read=lambda path: decode_picture(path.read_bytes()),  # upright, as its masks are
+    )
+
+
+def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
+    """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
+    return _detected(coco_score(), *find_coco(root), boxes=boxes, most=COCO_MOST, by_category=True)
+
+
+def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
+    """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
+    return _detected(lvis_score(), *find_lvis(root), boxes=boxes, most=LVIS_MOST, by_category=False)
 
 
 DETECTION: dict[str, Callable[[Path], AskedPictures]] = {
@@ -88,6 +152,53 @@ DETECTION: dict[str, Callable[[Path], AskedPictures]] = {
     "photographs": read_photographs,
 }
 """Set -> what reads it from its folder."""
+
+INSTANCES: dict[str, Callable[..., DetectedPictures]] = {
+    "coco-instances": read_coco_instances,
+    "lvis": read_lvis,
+}
+"""Set -> what reads it from its folder and a detector's `boxes`."""
+
+
+def _ask_all(
+    score: Score, path: Path, content: Any, places: dict[int, Path], *, most: int
+) -> AskedPictures:
+    """Asks every picture for all categories, their names as they are spoken."""
+    names = {each.id: each.name.replace("_", " ") for each in content.categories}
+    files.distinct(names.values(), source=path)
+    pictures = tuple((each, places[each], tuple(sorted(names))) for each in sorted(places))
+    return AskedPictures(path, names, pictures, most=most, score=score)
+
+
+def _detected(
+    score: Score,
+    path: Path,
+    content: Any,
+    places: dict[int, Path],
+    *,
+    boxes: Path,
+    most: int,
+    by_category: bool,
+) -> DetectedPictures:
+    """What a detector found in each picture, so many at most, or so many of each category."""
+    if not boxes.is_file():
+        raise files.DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
+    categories = {each.id for each in content.categories}
+    found: dict[int, list[Detection]] = {image_id: [] for image_id in sorted(places)}
+    seen = Counter[tuple[int, int]]()
+    detections = files.read_annotations(boxes, list[Detection])
+    for each in sorted(detections, key=lambda each: -each.score):
+        if each.image_id not in found or each.category_id not in categories:
+            raise files.DatasetError(
+                f"{boxes} has a box of image {each.image_id}, category {each.category_id}, which "
+                f"{path} does not have"
+            )
+        counted = (each.image_id, each.category_id if by_category else 0)
+        seen[counted] += 1
+        if seen[counted] <= most:
+            found[each.image_id].append(each)
+    pictures = tuple((each, places[each], tuple(kept)) for each, kept in found.items())
+    return DetectedPictures(path, pictures, score)
 
 
 def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: float) -> Detect:
@@ -109,30 +220,28 @@ def measure_detection(
     detect: Detect,
     data: AskedPictures,
     *,
-    method: Literal["one_model", "two_models"],
+    method: str,
     resolution_px: int,
     threshold: float | None,
 ) -> Detections:
     """Asks every picture, and has masks and boxes judged by the set's own evaluator."""
     masks: Results = []
     boxes: Results = []
-    took = []
-    for image_id, path, categories in track(data.pictures, method.replace("_", " ")):
+    took, words = [], method.replace("_", " ")
+    for image_id, path, categories in track(data.pictures, words):
         pixels = data.read(path)
-        started = time.perf_counter()
-        found = detect(pixels, [data.names[each] for each in categories])
-        took.append(1000 * (time.perf_counter() - started))
+        names = [data.names[each] for each in categories]
+        found, ms = timed(lambda seen=pixels, asked=names: detect(seen, asked))
+        took.append(ms)
         for place, score, mask in found:
             told = {"image_id": image_id, "category_id": categories[place], "score": score}
-            x0, y0, x1, y1 = mask_to_box(mask).tolist()
             masks.append(told | {"segmentation": mask_to_rle(mask)})
-            boxes.append(told | {"bbox": [x0, y0, x1 - x0, y1 - y0]})
+            boxes.append(told | {"bbox": files.xywh(mask)})
+    ids = [each for each, _, _ in data.pictures]
     if not masks:
         raise files.DatasetError(
-            f"{method.replace('_', ' ')} found nothing in {len(data.pictures)} pictures: try a "
-            "lower --presence-threshold"
+            f"{words} found nothing in {len(ids)} pictures: try a lower --presence-threshold"
         )
-    ids = [each for each, _, _ in data.pictures]
     return Detections(
         method=method,
         pictures=len(ids),
@@ -151,23 +260,117 @@ def measure_methods(
 ) -> Iterator[Detections]:
     """Measures a model by itself, and another way beside it if there is one."""
     own = model.manifest.calibration.presence_threshold if threshold is None else threshold
-    resolution_px = model.manifest.tasks.segmentation.resolution
     names = [data.names[each] for each in sorted(data.names)]
-    detect = by_one_model(model, names, most=data.most, threshold=own)
-    yield measure_detection(
-        detect, data, method="one_model", resolution_px=resolution_px, threshold=own
-    )
-    if rival is not None:
+    ways = [("one_model", by_one_model(model, names, most=data.most, threshold=own), own)]
+    ways += [] if rival is None else [("two_models", rival, None)]
+    resolution_px = model.manifest.tasks.segmentation.resolution
+    for method, detect, used in ways:
         yield measure_detection(
-            rival, data, method="two_models", resolution_px=resolution_px, threshold=None
+            detect, data, method=method, resolution_px=resolution_px, threshold=used
         )
 
 
-def _ask_all(
-    path: Path, content: Any, places: dict[int, Path], *, most: int, score: Score
-) -> AskedPictures:
-    """Asks every picture for all categories, their names as they are spoken."""
-    names = {each.id: each.name.replace("_", " ") for each in content.categories}
-    files.distinct(names.values(), source=path)
-    pictures = tuple((each, places[each], tuple(sorted(names))) for each in sorted(places))
-    return AskedPictures(path, names, pictures, most=most, score=score)
+def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
+    """Segments every box, and has the masks judged by the set's own evaluator."""
+    results: Results = []
+    left_out = 0
+    for image_id, path, detections in track(data.pictures, "pictures"):
+        if not detections:
+            continue
+        pixels = files.read_pixels(path)
+        height, width = pixels.shape[:2]
+        clipped = [clip_box(each.bbox, width_px=width, height_px=height) for each in detections]
+        usable = [pair for pair in zip(detections, clipped, strict=True) if pair[1] is not None]
+        left_out += len(detections) - len(usable)
+        if not usable:
+            continue
+        boxes = np.stack([box for _, box in usable])
+        rles = segment_boxes(model, model.encode_image(pixels), boxes=boxes)
+        for (each, _), rle in zip(usable, rles, strict=True):
+            found = {"category_id": each.category_id, "segmentation": rle, "score": each.score}
+            results.append({"image_id": image_id, **found})
+    if not results:
+        raise files.DatasetError(f"there is no usable box for the pictures of {data.truth}")
+    return Instances(
+        pictures=len(data.pictures),
+        boxes=len(results),
+        left_out=left_out,
+        resolution_px=model.manifest.tasks.segmentation.resolution,
+        **data.score(data.truth, results, [each for each, _, _ in data.pictures]),
+    )
+
+
+def clip_box(
+    bbox: tuple[float, float, float, float], *, width_px: int, height_px: int
+) -> NDArray[np.float32] | None:
+    """XYWH to XYXY, float32 [4], cut at the picture's border; None if nothing is left."""
+    x, y, width, height = bbox
+    corners = np.array([x, y, x + width, y + height], np.float32)
+    x0, y0, x1, y1 = clipped = corners.clip(0, (width_px, height_px, width_px, height_px))
+    return clipped.astype(np.float32) if x0 < x1 and y0 < y1 else None
+
+
+def segment_boxes(
+    model: SamClip, image: ImageEmbedding, *, boxes: NDArray[np.float32]
+) -> Iterator[dict[str, Any]]:
+    """The final mask of each box, XYXY [K,4], as COCO's compressed RLE."""
+    for start in range(0, len(boxes), _AT_ONCE):
+        part = boxes[start : start + _AT_ONCE]
+        three = model.segment(image, boxes=part, multimask_output=True)
+        best = three.scores.reshape(-1, 3).argmax(axis=1) + 3 * np.arange(len(part))
+        again = three.low_res_masks[best]
+        final = model.segment(image, boxes=part, mask_input=again, multimask_output=False)
+        yield from map(mask_to_rle, final.masks)
+
+
+def coco_score() -> Score:
+    """Judges by COCOeval; refuses a missing pycocotools now, not after hours of masks."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise files.DatasetError("pycocotools is not installed: pip install pycocotools") from error
+
+    def score(truth: Any, results: Results, ids: list[int], *, kind: str = "segm") -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports by printing
+            coco = COCO()
+            coco.dataset = json.loads(truth.read_bytes()) if isinstance(truth, Path) else truth
+            coco.createIndex()
+            evaluation = COCOeval(coco, coco.loadRes(results), kind)
+            evaluation.params.imgIds = ids
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return dict(zip(_NAMES, map(_share, evaluation.stats[:6]), strict=False))
+
+    return score
+
+
+def lvis_score() -> Score:
+    """Judges by LVISEval; refuses a missing lvis package."""
+    try:
+        import lvis
+    except ImportError as error:
+        # Without its dependencies: they name an OpenCV that overwrites the headless one.
+        raise files.DatasetError(
+            "the lvis package is not installed: pip install --no-deps lvis && "
+            "pip install pycocotools matplotlib"
+        ) from error
+
+    def score(truth: Path, results: Results, ids: list[int], *, kind: str = "segm") -> Any:
+        # The newest lvis, 0.5.3, says `np.float` and `Logger.warn`, which are gone or going.
+        with warnings.catch_warnings(), patch.object(np, "float", float, create=True):
+            warnings.simplefilter("ignore", DeprecationWarning)
+            known = lvis.LVIS(str(truth))
+            evaluation = lvis.LVISEval(known, lvis.LVISResults(known, results), kind)
+            evaluation.params.img_ids = ids
+            evaluation.run()
+        found = evaluation.get_results()
+        return {field: _share(found[name]) for field, name in _NAMES.items()}
+
+    return score
+
+
+def _share(value: float) -> float | None:
+    """Both evaluators say -1 where there is no truth to judge by."""
+    return None if value < 0 else float(value)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.image import open_image
+from samclip_sdk.masks import mask_to_box
+
+T = TypeVar("T")
 
 _LABELS = Path(__file__).with_name("labels")
 _PICTURES = {".jpg", ".jpeg", ".png"}
@@ -54,12 +57,16 @@ def find(root: Path, *names: str) -> Path:
 
 def take(data: Any, *, limit: int | None, source: Path) -> Any:
     """At most `limit` of a set's `pictures`, evenly over all: sets are often sorted by class."""
-    every = data.pictures
-    if not every:
+    if not data.pictures:
         raise DatasetError(f"{source} holds no pictures of the set")
-    if limit is None or limit >= len(every):
-        return data
-    return replace(data, pictures=tuple(every[i * len(every) // limit] for i in range(limit)))
+    return replace(data, pictures=tuple(evenly(data.pictures, limit)))
+
+
+def evenly(items: Sequence[T], limit: int | None) -> list[T]:
+    """At most so many items, evenly over all."""
+    if limit is None or limit >= len(items):
+        return list(items)
+    return [items[place * len(items) // limit] for place in range(limit)]
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -114,6 +121,12 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     if image.mode not in ("P", "L"):
         raise DatasetError(f"{path} is {image.mode}: a label map is a palette or 8-bit grey PNG")
     return np.asarray(image)
+
+
+def xywh(mask: NDArray[np.bool_]) -> list[float]:
+    """The box of a mask [H,W], as COCO writes it."""
+    x0, y0, x1, y1 = mask_to_box(mask).tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def _open(path: Path) -> Image.Image:

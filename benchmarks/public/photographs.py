@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.public.files import DatasetError
-from samclip_sdk.masks import mask_to_box, mask_to_rle
+from benchmarks.public.files import DatasetError, xywh
+from samclip_sdk.masks import mask_to_rle
 from training.data_config import Photographs as Settings
 from training.real.photograph import Photograph
 from training.real.photograph_masks import decode_mask
 from training.real.photograph_sets import PhotographSet
 from training.real.photographs import Photographs
-from training.real.records import decode_picture
 
 Things = tuple[dict[str, Any], dict[int, str], tuple[tuple[int, Path, tuple[int, ...]], ...]]
 
@@ -25,10 +23,6 @@ def list_things(root: Path) -> Things:
     Returns:
         COCO's annotations, names of categories by id, and pictures: id, path, ids of what to ask.
         Masks of a crowd, or of all of a kind, are crowds: finding them counts neither way.
-
-    Raises:
-        TrainingError: there is no set, or one is damaged.
-        DatasetError: no set has a name and a mask for every thing.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder: expected one with sets in COCO's layout")
@@ -44,8 +38,7 @@ def list_things(root: Path) -> Things:
         height, width = one.found.sizes[one.row].tolist()
         images.append({"id": picture, "height": height, "width": width})
         for entry in _entries(one, height_px=height, width_px=width):
-            told = {"id": len(annotations) + 1, "image_id": picture}
-            annotations.append(told | entry)
+            annotations.append({"id": len(annotations) + 1, "image_id": picture, **entry})
         things = {
             int(name) + 1
             for name, category in zip(one.category_names, one.found.categories, strict=True)
@@ -61,32 +54,21 @@ def list_things(root: Path) -> Things:
     return truth, names, tuple(pictures)
 
 
-def read_upright(path: Path) -> np.ndarray:
-    """A picture, uint8 RGB [H,W,3], as its masks are."""
-    return decode_picture(path.read_bytes())
-
-
 def _usable(found: PhotographSet) -> bool:
     named = any(each.thing and not each.nameless for each in found.categories)
     return bool(named and found.table.promptable.any() and found.table.has_mask.all())
 
 
-def _entries(one: Photograph, *, height_px: int, width_px: int) -> list[dict[str, Any]]:
+def _entries(one: Photograph, *, height_px: int, width_px: int) -> Iterator[dict[str, Any]]:
     """The annotations of a picture's named things."""
-    entries = []
     for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
         found = one.found.table[int(number)]
-        if concept < 0 or not one.found.categories[found.category].thing:
-            continue
-        mask = decode_mask(found.segmentation, height_px=height_px, width_px=width_px)
-        x0, y0, x1, y1 = mask_to_box(mask).tolist()
-        entries.append(
-            {
+        if concept >= 0 and one.found.categories[found.category].thing:
+            mask = decode_mask(found.segmentation, height_px=height_px, width_px=width_px)
+            yield {
                 "category_id": concept + 1,
                 "segmentation": mask_to_rle(mask),
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "bbox": xywh(mask),
                 "area": int(mask.sum()),
                 "iscrowd": int(not one.found.table.promptable[number]),
             }
-        )
-    return entries

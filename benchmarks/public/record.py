@@ -5,7 +5,6 @@ The table stands beside what the paper reports for its own model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -164,41 +163,47 @@ def render(evaluation: Evaluation) -> str:
     model, published = evaluation.model, PUBLISHED.get(evaluation.dataset, {})
     rows = []
     for figures in evaluation.figures:
-        shares = _rows(figures)
-        rows += [[name, percent(value), published.get(name, NONE)] for name, value in shares]
+        rows += [
+            [name, percent(value), published.get(name, NONE)]
+            for name, value in _shares(figures).items()
+        ]
         if isinstance(figures, Detections):
             took = f"{figures.milliseconds:.0f}"
             rows.append([f"milliseconds a picture, {_METHODS[figures.method]}", took, ""])
         rows.append(["pictures", f"{figures.pictures} at {figures.resolution_px} px", ""])
-    random = ", random weights" if model.random_weights else ""
-    title = f"{model.name} {model.revision}{random}: {evaluation.dataset}"
+    title = f"{model.text.replace('`', '')}: {evaluation.dataset}"
     return f"{title}\n\n{table(('percent', 'measured', 'SAM-CLIP in the paper'), rows)}\n"
 
 
-def _precisions(found: AveragePrecision) -> Iterator[tuple[str, float | None]]:
-    for name in ("", "50", "75", "_small", "_medium", "_large"):
-        yield f"AP{name.replace('_', ', ')}", getattr(found, f"ap{name}")
+def _precisions(found: AveragePrecision, suffix: str = "") -> dict[str, float | None]:
+    shares = {
+        f"AP{name.replace('_', ', ')}{suffix}": getattr(found, f"ap{name}")
+        for name in ("", "50", "75", "_small", "_medium", "_large")
+    }
     for name in ("rare", "common", "frequent"):
         if (value := getattr(found, f"ap_{name}")) is not None:
-            yield f"AP, {name}", value
+            shares[f"AP, {name}{suffix}"] = value
+    return shares
 
 
-def _rows(figures: Figures) -> Iterator[tuple[str, float | None]]:
-    if isinstance(figures, Accuracy):
-        yield from {"top-1": figures.top1, "top-5": figures.top5}.items()
-    elif isinstance(figures, Retrieval):
-        ways = {"image to text": figures.image_to_text, "text to image": figures.text_to_image}
-        for way, recall in ways.items():
-            for first, share in ((1, recall.r1), (5, recall.r5), (10, recall.r10)):
-                yield f"{way}, R@{first}", share
-    elif isinstance(figures, Instances):
-        yield from _precisions(figures)
-    elif isinstance(figures, Detections):
-        method = _METHODS[figures.method]
-        for kind, found in (("masks", figures.masks), ("boxes", figures.boxes)):
-            for name, value in _precisions(found):
-                yield f"{name} ({kind}, {method})", value
-    else:
-        yield f"mIoU, {_HEADS[figures.heads]}", figures.miou
-        if figures.unanswered:
-            yield "pixels without a label", figures.unanswered
+def _shares(figures: Figures) -> dict[str, float | None]:
+    match figures:
+        case Accuracy():
+            return {"top-1": figures.top1, "top-5": figures.top5}
+        case Retrieval():
+            ways = {"image to text": figures.image_to_text, "text to image": figures.text_to_image}
+            return {
+                f"{way}, R@{first}": getattr(recall, f"r{first}")
+                for way, recall in ways.items()
+                for first in (1, 5, 10)
+            }
+        case Instances():
+            return _precisions(figures)
+        case Detections():
+            method = _METHODS[figures.method]
+            masks = _precisions(figures.masks, f" (masks, {method})")
+            return masks | _precisions(figures.boxes, f" (boxes, {method})")
+        case Segmentation():
+            shares = {f"mIoU, {_HEADS[figures.heads]}": figures.miou}
+            missed = {"pixels without a label": figures.unanswered}
+            return shares | (missed if figures.unanswered else {})

@@ -33,9 +33,6 @@ def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> 
     """Puts a copy of a module behind the public API, in eager torch.
 
     It classifies at `classification_px`, or at its config's resolution.
-
-    Raises:
-        ValueError: the model does not run at that resolution.
     """
     config = model.config
     if classification_px is not None:
@@ -99,12 +96,7 @@ class Teachers:
 
 
 def find_teachers(run: Path) -> SmallPair:
-    """The teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`.
-
-    Raises:
-        OSError: a file is missing.
-        TrainingError: the folder is not named after a config.
-    """
+    """The teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`."""
     model = load_model(find_config(run.name))
     settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
     return SmallPair(model, ClipTeacherConfig.model_validate_json(settings), runs=run)

@@ -64,22 +64,27 @@ def quality(
 
     With --photographs, on photographs that no training saw, each figure with an interval.
     """
-    if photographs is None:
-        with measurement("quality", output=output, write=write) as measured:
-            samclip = SamClip.load(runtime, model=model)
-            settings = Settings(
-                nouns=nouns or _taught(samclip), pictures=pictures, scenes=scenes, seed=seed
-            )
+    record = "quality" if photographs is None else "quality_photographs"
+    with measurement(record, output=output, write=write) as measured:
+        samclip = SamClip.load(runtime, model=model)
+        if photographs is None:
+            taught = nouns or _taught(samclip)
+            settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
-        return
-    # Only here: photographs are read with torch, which drawings do not need.
-    from benchmarks.photographs.command import PhotographOptions, measure_quality_on_photographs
+            return
+        # Only here: photographs are read with torch, which drawings do not need.
+        from benchmarks.photographs.command import measure_quality_on_photographs as measure
 
-    options = PhotographOptions(
-        photographs, held_out, wordnet, folder, sheet, teachers, limit=limit, seed=seed
-    )
-    with measurement("quality_photographs", output=output, write=write) as measured:
-        measure_quality_on_photographs(SamClip.load(runtime, model=model), options, measured)
+        named = {"held_out": held_out, "wordnet": wordnet, "folder": folder, "sheet": sheet}
+        asked = {"teachers": teachers, "limit": limit, "seed": seed}
+        measure(samclip, measured, root=photographs, **named, **asked)
+
+
+def _taught(samclip: SamClip) -> int:
+    """How many nouns a model was taught, by its own account."""
+    # A bundle quotes the provenance of the checkpoint that it was exported from.
+    provenance = samclip.manifest.provenance
+    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
 
 
 def _on_drawings(
@@ -115,10 +120,3 @@ def held_out(
     """Writes the pictures that exported artifacts are compared with torch on."""
     with one_line_errors():
         write_held_out(folder, nouns=_NOUNS, pictures=pictures, seed=seed)
-
-
-def _taught(samclip: SamClip) -> int:
-    """How many nouns a model was taught, by its own account."""
-    # A bundle quotes the provenance of the checkpoint that it was exported from.
-    provenance = samclip.manifest.provenance
-    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)

@@ -91,10 +91,6 @@ def load_drawings(
 
     Nothing is measured on these, nor on copies of them: the floor looks them up. `openmoji` is a
     zip of cut-outs in a style that is never trained on, its .csv beside it.
-
-    Raises:
-        ValueError: the corpus has fewer nouns than the settings say.
-        OSError: a file is missing.
     """
     taught = [noun.name for noun in tiny_vocabulary(settings.nouns)]
     train = load_corpus(CORPUS, split="train", nouns=taught)
@@ -140,10 +136,6 @@ def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> Non
 
     Pictures are the tall, then the wide part of square scenes. The vocabulary is all nouns that
     are in any of them.
-
-    Raises:
-        OSError: the corpus cannot be read.
-        StorageError: a file cannot be written.
     """
     settings = Settings(nouns=nouns, pictures=1, scenes=pictures, seed=seed)
     (drawings, *_), _ = load_drawings(settings, openmoji=None)

@@ -1,17 +1,17 @@
-"""The quality of a model, through its public API: classification, prompts, text-to-mask."""
+"""The quality of a model on drawings, through its public API, and the command that measures it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings, Picture
 from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking, one_by_one
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
-from benchmarks.quality.scores import PromptTally, TextTally
+from benchmarks.quality.scores import HEADS, PromptTally, TextTally
+from benchmarks.report import track
 from training.asked_pictures import AskedPicture
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene
@@ -19,9 +19,6 @@ from training.composed.scenes import Scene
 if TYPE_CHECKING:
     from benchmarks.quality.behind_api import Teachers
     from samclip_sdk import SamClip
-
-HEADS: dict[Literal["clip_head", "both_heads"], bool] = {"clip_head": False, "both_heads": True}
-"""Name -> whether the mask decoder refines what the CLIP head says."""
 
 
 def measure_quality(

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from benchmarks.progress import track
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.record import UNSEEN, TopK
+from benchmarks.quality.scores import share_within
+from benchmarks.report import track
+from samclip_sdk import SamClip
 from samclip_sdk.text.tokenizer import normalize
-
-if TYPE_CHECKING:
-    from samclip_sdk import SamClip
 
 Rank = Callable[[np.ndarray], np.ndarray]
 """Pictures, uint8 RGB [B,S,S,3], to a score for each noun, float [B,K]; only the order counts."""
@@ -37,9 +35,8 @@ def measure_ranking(
 ) -> Iterator[TopK]:
     """Ranks the nouns of clean and of composed pictures; `name` is for the progress bar.
 
-    Yields:
-        A row for clean and one for composed pictures. Of nouns never taught there are two each:
-        told apart among themselves, and among the taught ones too.
+    Of nouns never taught there are two rows each: told apart among themselves, and among the taught
+    ones too.
     """
     clean = drawings.clean()
     for picture, pictures, count in (
@@ -104,19 +101,8 @@ def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
     return (scores >= right).sum(axis=1) - 1
 
 
-def share_within(ranks: np.ndarray, first: int) -> float:
-    """The share of ranks [N] that are among so many first ones."""
-    return float(np.mean(ranks < first))
-
-
 class NearestCutout:
-    """Ranks nouns by their most similar training picture.
-
-    Args:
-        pictures: uint8 RGB [S,S,3] each, one for each training cut-out.
-        labels: int64 [M], the noun of each.
-        num_nouns: K.
-    """
+    """Ranks K nouns by their most similar of M training pictures, uint8 RGB [S,S,3] each."""
 
     def __init__(self, pictures: Sequence[np.ndarray], *, labels: np.ndarray, num_nouns: int):
         self._features = np.stack([features(picture) for picture in pictures])

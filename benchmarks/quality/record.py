@@ -161,14 +161,13 @@ def _rows(quality: Quality) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _footnote(quality: Quality) -> str:
-    model, environment, settings = quality.model, quality.environment, quality.settings
-    random = ", random weights" if model.random_weights else ""
+    environment, settings = quality.environment, quality.settings
     return (
-        f"`{model.name}` {model.revision}{random} on {model.runtime}, {settings.nouns} nouns "
-        f"taught; {settings.pictures} composed pictures and {settings.scenes} scenes a split, "
-        f"{settings.size_px} px, seed {settings.seed}; {environment.cpu}, "
-        f"{environment.date[:10]}. Text-to-mask asks each scene for its own labels and five absent "
-        "ones, among them the nearest by text embedding; an absent label that gets a mask counts "
-        "as an IoU of 0. The floor is the nearest training cut-out by HOG and colour. Measured by "
+        f"{quality.model.text} on {quality.model.runtime}, {settings.nouns} nouns taught; "
+        f"{settings.pictures} composed pictures and {settings.scenes} scenes a split, "
+        f"{settings.size_px} px, seed {settings.seed}; {environment.cpu}, {environment.day}. "
+        "Text-to-mask asks each scene for its own labels and five absent ones, among them the "
+        "nearest by text embedding; an absent label that gets a mask counts as an IoU of 0. The "
+        "floor is the nearest training cut-out by HOG and colour. Measured by "
         f"`{environment.command}`."
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from benchmarks.quality.record import PromptIou, TextToMask
+from samclip_sdk import SamClip
+from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.results.prompt_masks import Masks
 
-if TYPE_CHECKING:
-    from samclip_sdk import SamClip
-    from samclip_sdk.image_embedding import ImageEmbedding
-    from samclip_sdk.results.prompt_masks import Masks
+HEADS: dict[Literal["clip_head", "both_heads"], bool] = {"clip_head": False, "both_heads": True}
+"""Heads of one model -> whether the mask decoder refines what the CLIP head says."""
 
 
 def iou(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -53,29 +54,43 @@ def mean_iou(ious: Iterable[float | None]) -> float:
     return float(np.mean(known)) if known else 0.0
 
 
+def share_within(ranks: Sequence[int] | np.ndarray, first: int) -> float:
+    """The share of ranks [N] that are among so many first ones."""
+    return float(np.mean(np.asarray(ranks) < first))
+
+
+def ious_of_prompts(
+    model: SamClip,
+    image: ImageEmbedding,
+    *,
+    masks: np.ndarray,
+    boxes: np.ndarray,
+    multimask_output: bool,
+) -> tuple[list[float], list[float]]:
+    """The IoU of every object, bool [N,H,W], by its tight box [N,4], and by its innermost pixel."""
+    points = np.array([innermost_pixel(mask) for mask in masks], np.float32)[:, None]
+    by_box = model.segment(image, boxes=boxes, multimask_output=multimask_output)
+    by_point = model.segment(image, points=points, multimask_output=multimask_output)
+    return best_ious(by_box, truth=masks), best_ious(by_point, truth=masks)
+
+
 class PromptTally:
     """Collects, scene by scene, the IoU of each object by one box and by one point."""
 
     def __init__(self) -> None:
-        names = ("box", "box_best", "point", "point_best")
+        names = ("box", "point", "box_best", "point_best")
         self._ious: dict[str, list[float]] = {name: [] for name in names}
 
     def add(
-        self, model: SamClip, embedding: ImageEmbedding, *, masks: np.ndarray, boxes: np.ndarray
+        self, model: SamClip, image: ImageEmbedding, *, masks: np.ndarray, boxes: np.ndarray
     ) -> None:
-        """Asks for every object by its tight box, float [N,4], and by its innermost pixel.
-
-        Masks are bool [N,H,W].
-        """
-        points = np.array([innermost_pixel(mask) for mask in masks], np.float32)
-        prompts: dict[str, dict[str, Any]] = {
-            "box": {"boxes": boxes},
-            "point": {"points": points[:, None]},
-        }
-        for name, prompt in prompts.items():
-            for suffix, several in (("", False), ("_best", True)):
-                answer = model.segment(embedding, multimask_output=several, **prompt)
-                self._ious[name + suffix] += best_ious(answer, truth=masks)
+        """Asks for one mask of each prompt, and for the best of three."""
+        for suffix, several in (("", False), ("_best", True)):
+            by_box, by_point = ious_of_prompts(
+                model, image, masks=masks, boxes=boxes, multimask_output=several
+            )
+            self._ious["box" + suffix] += by_box
+            self._ious["point" + suffix] += by_point
 
     def row(self, *, who: str, split: str) -> PromptIou:
         """The means over all objects so far."""

@@ -1,15 +1,18 @@
-"""The bars that the project set itself, beside what was measured."""
+"""How times compare: ratios with their spread, two records side by side, and the project's bars.
+
+A ratio of medians is a result only beyond its spread; a bar is met, or missed, only if the whole
+spread meets it, or misses it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
-from benchmarks.report import NONE
+from benchmarks.report import NONE, table, three_digits
 from benchmarks.speed import published
-from benchmarks.speed.compare import Ratio, exact
 from benchmarks.speed.record import MachineShare, Speed, Spread, SubjectRow
 from samclip_sdk.client import DEFAULT_MODEL
 
@@ -20,18 +23,100 @@ _BEST = "image encoder on the best CPU path"
 _TWO = "SAM and CLIP ViT-L/14 in torch"
 _EXPORTED = "plain ONNX exports of both"
 
+Pairs = list[tuple[SubjectRow, SubjectRow]]
 
-@dataclass(frozen=True)
-class Bar:
-    """A bar. It is met, or missed, only if the whole spread meets it, or misses it.
 
-    Attributes:
-        name: what is compared.
-        found: what was measured; None where a subject is missing.
-        unit: of both.
-        at_least: the bar, if more is better.
-        at_most: the bar, if less is better.
-        note: what else is told of it.
+class Ratio(NamedTuple):
+    """A multiple, and the least and the greatest that the two spreads allow; None if unknown."""
+
+    middle: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, value: Spread | None, base: Spread | None) -> Ratio | None:
+        """How many times `base` a value is; None where one of the two is not known."""
+        if value is None or base is None:
+            return None
+        low = high = None
+        if value.low_ms is not None and base.high_ms:
+            low = value.low_ms / base.high_ms
+        if value.high_ms is not None and base.low_ms:
+            high = value.high_ms / base.low_ms
+        return cls(value.p50_ms / base.p50_ms, low, high)
+
+    @property
+    def verdict(self) -> str:
+        """Faster or slower only if the whole spread is."""
+        if self.low is None or self.high is None:
+            return "its spread is unknown"
+        if self.high < 1:
+            return "faster"
+        return "slower" if self.low > 1 else "within the spread"
+
+    def text(self, unit: str = "×") -> str:
+        """The multiple, and in brackets its spread, if it has one."""
+        known = self.low is not None and self.low != self.high
+        spread = f" ({_digits(self.low)}–{_digits(self.high)})" if known else ""
+        return f"{_digits(self.middle)}{unit}{spread}"
+
+
+def _digits(value: float | None) -> str:
+    """Three digits, of which zeros are some."""
+    return three_digits(value) if value is None or value >= 100 else f"{value:#.3g}"
+
+
+def exact(value: float | None) -> Spread | None:
+    """Something that is not of runs, such as a size, as what can be compared; None stays None."""
+    return None if value is None else Spread(p50_ms=value, low_ms=value, high_ms=value)
+
+
+def render_comparison(first: Speed, second: Speed) -> str:
+    """Two records side by side: ratios of medians with their spread, and what else differs."""
+    # The subjects of one key; or the only ones of both, whatever their keys.
+    pairs = [(row, same) for row in first.subjects if (same := second.subject(row.key)) is not None]
+    if not pairs and len(first.subjects) == len(second.subjects) == 1:
+        pairs = [(first.subjects[0], second.subjects[0])]
+    rows = []
+    for one, two in pairs:
+        key = one.key if one.key == two.key else f"{one.key} → {two.key}"
+        for before in one.workloads:
+            if (after := two.workload(before.workload)) is not None:
+                ratio = Ratio.of(after.spread, before.spread)
+                times = (three_digits(each.warm.p50_ms) for each in (before, after))
+                rows.append([key, before.workload, *times, ratio.text(), ratio.verdict])
+    if not rows:
+        keys = (", ".join(row.key for row in each.subjects) or NONE for each in (first, second))
+        raise ValueError(f"the files share no subject and workload: {' and '.join(keys)}")
+    lines = [f"**Not alike**: {warning}\n\n" for warning in _warnings(first, second, pairs=pairs)]
+    heads = ("", "workload", "first, ms", "second, ms", "ratio", "the second is")
+    return f"{''.join(lines)}{table(heads, rows, words=2)}\n"
+
+
+def _warnings(first: Speed, second: Speed, *, pairs: Pairs) -> Iterator[str]:
+    one, two = (dict(each.device) | each.device.told for each in (first, second))
+    for name in sorted((one.keys() | two.keys()) - {"told"}):
+        yield from _differ(f"the device's {name}", one.get(name), two.get(name))
+    threads = (each.environment.threads for each in (first, second))
+    yield from _differ("OMP_NUM_THREADS", *threads)
+    for row, other in pairs:
+        for what in ("precision", "notes"):
+            yield from _differ(f"{row.key}, {what}", getattr(row, what), getattr(other, what))
+        before, after = row.package_versions, other.package_versions
+        for package in sorted(before.keys() | after.keys()):
+            versions = (each.get(package, "none") for each in (before, after))
+            yield from _differ(f"{row.key}, version of {package}", *versions)
+
+
+def _differ(what: str, before: object, after: object) -> Iterator[str]:
+    if before != after:
+        yield f"{what}: {before} and {after}"
+
+
+class Bar(NamedTuple):
+    """What is compared, what was measured, and the bar: at least, or at most.
+
+    `found` is None where a subject is missing, `unit` is of both, and `note` is told beside it.
     """
 
     name: str
@@ -46,7 +131,7 @@ class Bar:
         """Whether it is met."""
         if self.found is None:
             return "not measured"
-        low, high = self.found.low, self.found.high
+        _, low, high = self.found
         if low is None or high is None:
             return "spread unknown"
         if self.at_least <= low and high <= self.at_most:
@@ -89,8 +174,7 @@ def default_bars(speed: Speed) -> Iterator[Bar]:
     yield Bar("mask IoU with torch on the best CPU path", iou, "", at_least=0.97, note=note)
     seconds = peak = None
     if (startup := speed.startup) is not None:
-        limits = min(startup.seconds), max(startup.seconds)
-        seconds = Ratio(median(startup.seconds), *limits)
+        seconds = Ratio(median(startup.seconds), min(startup.seconds), max(startup.seconds))
         peak = Ratio.of(exact(startup.peak_rss_bytes), exact(1e6))
     start = "importing, loading and the first answer, in fp32 on onnxruntime"
     yield Bar(start, seconds, " s", at_most=1.5)

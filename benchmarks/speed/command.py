@@ -13,9 +13,8 @@ from rich.console import Console
 from benchmarks.command import Output, Write, measurement, one_line_errors
 from benchmarks.record import read_record
 from benchmarks.report import join_tables
-from benchmarks.speed.compare import render_comparison
-from benchmarks.speed.device import describe_device, describe_state
-from benchmarks.speed.measure import measure_subjects
+from benchmarks.speed.bars import render_comparison
+from benchmarks.speed.measure import describe_device, describe_state, measure_subjects
 from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default
 from benchmarks.speed.record import Device, Settings, Speed
 from benchmarks.speed.report import render_default, render_subjects, render_vit_b

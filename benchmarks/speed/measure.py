@@ -2,41 +2,107 @@
 
 Fresh processes cost a load in every round, and give back what kept ones cannot: memory that is the
 subject's own however many there are, and loading and first runs measured as often as there are
-rounds. The parent reads their memory, and tells why one did not answer.
+rounds. The parent reads their memory, and tells why one did not answer. It also describes the
+machine, and the state that it is in, in its own words.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import platform
+import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import psutil
 
 from benchmarks.record import publishable
-from benchmarks.speed.device import gpu_memory_bytes
-from benchmarks.speed.record import Failure, Settings, SubjectRow, Times, WorkloadRow
-from benchmarks.speed.worker import serve
+from benchmarks.speed.record import (
+    Device,
+    Failure,
+    Settings,
+    State,
+    SubjectRow,
+    Times,
+    WorkloadRow,
+)
+from benchmarks.speed.subject import serve
+from samclip_sdk.hardware import ask_program, cpu_name, read_file
 from samclip_sdk.timing import PeakMemory, Timing, WorkloadRuns, time_workload
 
+_CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
+# Name -> a file, or a command, that tells of limits, clocks, GPUs, a Jetson or a Mac.
+_DEVICE = {
+    "governor": f"{_CPUFREQ}/scaling_governor",
+    "max_khz": f"{_CPUFREQ}/cpuinfo_max_freq",
+    "cpu_limit": "/sys/fs/cgroup/cpu.max",
+    "memory_limit": "/sys/fs/cgroup/memory.max",
+    "gpus": "nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit "
+    "--format=csv,noheader",
+    "jetson": "/proc/device-tree/model",
+    "jetson_linux": "/etc/nv_tegra_release",
+    "power_mode": "nvpmodel -q",
+    "macos": "sw_vers -productVersion",
+    "power_source": "pmset -g ps",
+}
+_STATE = {
+    "gpus": "nvidia-smi --query-gpu=clocks.sm,power.draw,temperature.gpu,memory.used "
+    "--format=csv,noheader",
+    "clocks": "jetson_clocks --show",
+    "power": "tegrastats --interval 100",
+    "throttling": "pmset -g therm",
+}
+_MEMORY = {"MB": "nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits"}
+_PATIENCE_S = 2  # tegrastats goes on until it is ended; a line comes every 100 ms
+_NOTABLE_FLAGS = (
+    *("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
 _DIGITS = 3  # microseconds
 _FAREWELL_S = 20
 
-Steps = list[dict[str, float]]
-"""Milliseconds by step, of each run of a round."""
+
+def describe_device() -> Device:
+    """Describes this machine."""
+    told = re.findall(r"^(?:flags|Features)\s*:(.*)", _ask("/proc/cpuinfo"), re.MULTILINE)
+    flags = set(" ".join(told).split())
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)  # macOS has no such thing
+    return Device(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=cpu_name(),
+        cpu_flags=tuple(flag for flag in _NOTABLE_FLAGS if flag in flags),
+        cores=os.cpu_count() or 1,
+        usable_cores=None if affinity is None else len(affinity()),
+        memory_bytes=psutil.virtual_memory().total,
+        told=_tell(_DEVICE),
+    )
 
 
-@dataclass
-class _Collected:
-    """What the rounds have told of a subject so far."""
+def describe_state() -> State:
+    """Describes what the machine is doing now."""
+    return State(load_average=psutil.getloadavg(), told=_tell(_STATE))
 
-    opened: list[dict[str, Any]] = field(default_factory=list)
-    runs: dict[str, list[WorkloadRuns]] = field(default_factory=dict)
-    steps: list[Steps] = field(default_factory=list)
-    peak_rss_bytes: list[int | None] = field(default_factory=list)
-    gpu_memory_bytes: list[int] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
+
+def gpu_memory_bytes() -> int | None:
+    """The memory in use on all GPUs together, by whomever; None where no one tells."""
+    known = re.findall(r"\b\d+\b", _tell(_MEMORY).get("MB", ""))
+    return sum(map(int, known)) * 2**20 if known else None  # nvidia-smi's MB are MiB
+
+
+def _tell(sources: Mapping[str, str]) -> dict[str, str]:
+    """What files and programs tell, each in one line; none where they are not, or fail."""
+    told = {name: publishable(_ask(source).replace("\0", "")) for name, source in sources.items()}
+    return {name: text for name, text in told.items() if text}
+
+
+def _ask(source: str) -> str:
+    if source.startswith("/"):
+        return read_file(Path(source))
+    return ask_program(*source.split(), patience_s=_PATIENCE_S)
 
 
 def measure_subjects(
@@ -56,100 +122,107 @@ def measure_subjects(
         A row for each subject that could be opened, and what subjects failed at. What failed once
         is not tried again.
     """
-    collected = {spec: _Collected() for spec in specs}
-    spec_of: dict[str, str] = {}
+    every = [_Subject(spec) for spec in specs]
+    owners: dict[str, str] = {}
     for number in range(settings.rounds):
-        for spec, found in collected.items():
-            if "open" in found.failures:
+        for subject in every:
+            if "open" in subject.failures:
                 continue
-            on_progress(f"round {number + 1} of {settings.rounds}: {publishable(spec)}")
-            known = set(found.failures)
+            on_progress(f"round {number + 1} of {settings.rounds}: {subject.name}")
+            known = set(subject.failures)
             with WorkerProcess(limit_s=limit_s) as worker:
-                gpu_before = gpu_memory_bytes()
-                try:
-                    opened = worker.ask("open", spec)
-                    if spec_of.setdefault(opened["key"], spec) != spec:
-                        other = publishable(spec_of[opened["key"]])
-                        raise SubjectError(f"{other} has its key, {opened['key']}")
-                except SubjectError as error:
-                    found.failures["open"] = str(error)
-                else:
-                    found.opened.append(opened)
-                    _measure_once(found, worker=worker, settings=settings, gpu_before=gpu_before)
-            for at, why in found.failures.items():
+                subject.measure(worker, settings, owners=owners)
+            for at, why in subject.failures.items():
                 if at not in known:
-                    on_failure(f"{publishable(spec)}, {at}: failed, {why}")
-    failures: list[Failure] = []
-    for spec, found in collected.items():
-        name = found.opened[0]["key"] if found.opened else publishable(spec)
-        failures += [Failure(subject=name, at=at, reason=why) for at, why in found.failures.items()]
-    rows = tuple(_row(found) for found in collected.values() if found.opened)
-    return rows, tuple(failures)
-
-
-def _measure_once(
-    found: _Collected, *, worker: WorkerProcess, settings: Settings, gpu_before: int | None
-) -> None:
-    """One round of one subject, which is open."""
-    opened = found.opened[-1]
-    for name in opened["workloads"]:
-        if name not in found.failures:
-            _run_workload(name, found, worker=worker, settings=settings)
-            if gpu_before is not None and (now := gpu_memory_bytes()) is not None:
-                found.gpu_memory_bytes.append(max(0, now - gpu_before))
-    if opened["adds_up"] and not found.failures:
-        parts = [found.runs[name][-1] for name in opened["workloads"]]
-        in_turn = WorkloadRuns(
-            first_ms=round(sum(each.first_ms for each in parts), _DIGITS),
-            samples_ms=[sum(ms) for ms in zip(*(each.samples_ms for each in parts), strict=False)],
-            peak_rss_bytes=_most(each.peak_rss_bytes for each in parts),
-        )
-        found.runs.setdefault("three_ways", []).append(in_turn)
-    found.peak_rss_bytes.append(worker.memory.overall_bytes())
-
-
-def _run_workload(
-    name: str, found: _Collected, *, worker: WorkerProcess, settings: Settings
-) -> None:
-    steps: Steps = []
-
-    def run() -> float:
-        ms, told = worker.ask("run", name)
-        steps.append(told)
-        return ms
-
-    try:
-        runs = time_workload(
-            run,
-            memory=worker.memory,
-            seconds=settings.seconds,
-            at_least=settings.at_least,
-            at_most=settings.at_most,
-        )
-    except SubjectError as error:
-        found.failures[name] = str(error)
-        return
-    found.runs.setdefault(name, []).append(runs)
-    if told := [each for each in steps[-len(runs.samples_ms) :] if each]:
-        found.steps.append(told)
-
-
-def _row(found: _Collected) -> SubjectRow:
-    own = found.opened[0]
-    told = ("key", "name", "precision", "notes", "package_versions", "artifact_bytes")
-    steps = dict.fromkeys(name for runs in found.steps for run in runs for name in run)
-    return SubjectRow(
-        **{name: own[name] for name in told},
-        import_ms=tuple(round(each["import_ms"], _DIGITS) for each in found.opened),
-        load_ms=tuple(round(each["load_ms"], _DIGITS) for each in found.opened),
-        workloads=tuple(_workload_row(name, runs) for name, runs in found.runs.items()),
-        steps={
-            name: summarize([[run[name] for run in runs if name in run] for runs in found.steps])
-            for name in steps
-        },
-        peak_rss_bytes=_most(found.peak_rss_bytes),
-        gpu_memory_bytes=_most(found.gpu_memory_bytes),
+                    on_failure(f"{publishable(subject.spec)}, {at}: failed, {why}")
+    failures = tuple(
+        Failure(subject=each.name, at=at, reason=why)
+        for each in every
+        for at, why in each.failures.items()
     )
+    return tuple(each.row() for each in every if each.opened), failures
+
+
+class _Subject:
+    """What the rounds have told of a subject so far."""
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+        self.opened: list[dict[str, Any]] = []
+        self.failures: dict[str, str] = {}
+        self._runs: dict[str, list[WorkloadRuns]] = {}
+        self._steps: list[list[dict[str, float]]] = []  # milliseconds, of each run of a round
+        self._peaks: list[int | None] = []
+        self._gpu_memory: list[int] = []
+
+    @property
+    def name(self) -> str:
+        return self.opened[0]["key"] if self.opened else publishable(self.spec)
+
+    def measure(self, worker: WorkerProcess, settings: Settings, *, owners: dict[str, str]) -> None:
+        """One round; `owners` has the spec of each key."""
+        gpu_before = gpu_memory_bytes()
+        try:
+            opened = worker.ask("open", self.spec)
+            owner = owners.setdefault(opened["key"], self.spec)
+            if owner != self.spec:
+                raise SubjectError(f"{publishable(owner)} has its key, {opened['key']}")
+        except SubjectError as error:
+            self.failures["open"] = str(error)
+            return
+        self.opened.append(opened)
+        for name in opened["workloads"]:
+            if name not in self.failures:
+                self._run_workload(name, worker, settings)
+                if gpu_before is not None and (now := gpu_memory_bytes()) is not None:
+                    self._gpu_memory.append(max(0, now - gpu_before))
+        if opened["adds_up"] and not self.failures:
+            parts = [self._runs[name][-1] for name in opened["workloads"]]
+            samples = zip(*(each.samples_ms for each in parts), strict=False)
+            in_turn = WorkloadRuns(
+                first_ms=round(sum(each.first_ms for each in parts), _DIGITS),
+                samples_ms=[sum(ms) for ms in samples],
+                peak_rss_bytes=_most(each.peak_rss_bytes for each in parts),
+            )
+            self._runs.setdefault("three_ways", []).append(in_turn)
+        self._peaks.append(worker.memory.overall_bytes())
+
+    def _run_workload(self, name: str, worker: WorkerProcess, settings: Settings) -> None:
+        steps: list[dict[str, float]] = []
+
+        def run() -> float:
+            ms, told = worker.ask("run", name)
+            steps.append(told)
+            return ms
+
+        asked = settings.model_dump(include={"seconds", "at_least", "at_most"})
+        try:
+            runs = time_workload(run, memory=worker.memory, **asked)
+        except SubjectError as error:
+            self.failures[name] = str(error)
+            return
+        self._runs.setdefault(name, []).append(runs)
+        if told := [each for each in steps[-len(runs.samples_ms) :] if each]:
+            self._steps.append(told)
+
+    def row(self) -> SubjectRow:
+        """All rounds."""
+        told = ("key", "name", "precision", "notes", "package_versions", "artifact_bytes")
+        steps = dict.fromkeys(name for runs in self._steps for run in runs for name in run)
+        return SubjectRow(
+            **{name: self.opened[0][name] for name in told},
+            import_ms=tuple(round(each["import_ms"], _DIGITS) for each in self.opened),
+            load_ms=tuple(round(each["load_ms"], _DIGITS) for each in self.opened),
+            workloads=tuple(_workload_row(name, runs) for name, runs in self._runs.items()),
+            steps={
+                name: summarize(
+                    [[run[name] for run in runs if name in run] for runs in self._steps]
+                )
+                for name in steps
+            },
+            peak_rss_bytes=_most(self._peaks),
+            gpu_memory_bytes=_most(self._gpu_memory),
+        )
 
 
 def summarize(rounds: Sequence[Sequence[float]]) -> Times:
@@ -160,12 +233,8 @@ def summarize(rounds: Sequence[Sequence[float]]) -> Times:
     told = [each for each in rounds if each]
     medians = tuple(Timing.of(each).p50_ms for each in told)
     limits = medians if len(medians) > 1 else [round(each, _DIGITS) for each in told[0]]
-    return Times(
-        warm=Timing.of([sample for each in told for sample in each]),
-        rounds_p50_ms=medians,
-        low_ms=min(limits),
-        high_ms=max(limits),
-    )
+    warm = Timing.of([sample for each in told for sample in each])
+    return Times(warm=warm, rounds_p50_ms=medians, low_ms=min(limits), high_ms=max(limits))
 
 
 def _workload_row(name: str, rounds: Sequence[WorkloadRuns]) -> WorkloadRow:
@@ -210,19 +279,14 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the process."""
         self._pipe.close()
         self._process.join(_FAREWELL_S)
         self._process.kill()
         self._process.join()
         self._folder.cleanup()
 
-    def ask(self, method: Literal["open", "run"], argument: str) -> Any:
-        """Opens a subject, or runs a workload of it once, see `Worker`.
-
-        Raises:
-            SubjectError: it did not.
-        """
+    def ask(self, method: str, argument: str) -> Any:
+        """Opens a subject ("open"), or runs a workload of it once ("run"), see `Worker`."""
         try:
             self._pipe.send((method, argument))
             if not self._pipe.poll(self.limit_s):

@@ -14,12 +14,12 @@ from benchmarks.report import (
     encode_figure,
     megabytes,
     new_figure,
+    spread,
     table,
     three_digits,
 )
 from benchmarks.speed import record
-from benchmarks.speed.bars import TO_MASKS, Bar, best_path, default_bars, run_of, vit_b_bars
-from benchmarks.speed.compare import Ratio
+from benchmarks.speed.bars import TO_MASKS, Bar, Ratio, best_path, default_bars, run_of, vit_b_bars
 from benchmarks.speed.published import CLIPSEG, DEFAULT_ONNX, MOBILE_SAM, YOLOE
 from benchmarks.speed.subject import WORKLOADS
 from samclip_sdk.client import DEFAULT_MODEL
@@ -228,10 +228,8 @@ def _series(speed: record.Speed, kind: str, *, what: str, unit: str) -> str:
     return by_size(what, times, unit=unit)
 
 
-def _point(spread: record.Spread) -> str:
-    known = spread.low_ms is not None
-    limits = f" ({three_digits(spread.low_ms)}–{three_digits(spread.high_ms)})" if known else ""
-    return three_digits(spread.p50_ms) + limits
+def _point(found: record.Spread) -> str:
+    return spread(found.p50_ms, found.low_ms, found.high_ms)
 
 
 def _runs(speed: record.Speed) -> str:
@@ -247,11 +245,7 @@ def _runs(speed: record.Speed) -> str:
 
 
 def draw_chart(speed: record.Speed) -> bytes:
-    """Draws the medians; the baseline is grey, and a skill that a subject lacks has no bar.
-
-    Raises:
-        ValueError: no subject was measured.
-    """
+    """Draws the medians; the baseline is grey, and a skill that a subject lacks has no bar."""
     shown = _shown(speed)
     if not shown:
         raise ValueError("there is nothing to draw: no subject was measured")

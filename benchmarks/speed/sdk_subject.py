@@ -37,9 +37,6 @@ class SdkSubject:
             "encoder" the image encoder alone, at each of `resolutions`, such as "448+1024".
         resolutions: of the skill "encoder", in pixels; the bundle must have graphs for them.
         unverified: measure artifacts for which `samclip verify` has not passed on this device.
-
-    Raises:
-        ValueError: an unknown skill.
     """
 
     model: str = DEFAULT_MODEL
@@ -65,12 +62,7 @@ class SdkSubject:
         return "-".join(part for part in (*parts, self.skill) if part)
 
     def open(self) -> Opened:
-        """Loads the model; its graphs are opened by the first runs.
-
-        Raises:
-            SamClipError: it cannot be opened, or is not verified on this device.
-            ValueError: a number of labels that cannot be.
-        """
+        """Loads the model; its graphs are opened by the first runs."""
         from samclip_sdk.bench.bench import open_model
         from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
         from samclip_sdk.runtimes.options import RuntimeOptions

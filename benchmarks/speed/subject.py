@@ -1,16 +1,22 @@
-"""What is measured: a subject, a model behind named workloads, and how one is named on a command.
+"""What is measured: a subject, a model behind named workloads, in a process of its own.
 
-Nothing is imported before a subject is made: workers import this module, and what they import
-counts as their subject's.
+The parent decides how often anything runs and reads the process's memory. Nothing is imported here
+before a subject is made: what a worker imports counts as its subject's.
 """
 
 from __future__ import annotations
 
+import builtins
 import importlib
+import os
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import metadata
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +43,9 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sam+openclip-l": (f"{_PEERS}.sam_openclip:SamOpenClip", {"clip": "ViT-L-14"}),
     "sam-onnx": (f"{_PEERS}.sam_onnx:SamOnnx", {}),
     "sam-onnx-l": (f"{_PEERS}.sam_onnx:SamOnnx", {"clip": "ViT-L-14"}),
-    "mobile-sam": (f"{_PEERS}.mobile_sam:MobileSam", {}),
-    "clipseg": (f"{_PEERS}.clipseg:ClipSeg", {}),
-    "yoloe": (f"{_PEERS}.yoloe:YoloE", {}),
+    "mobile-sam": (f"{_PEERS}.small:MobileSam", {}),
+    "clipseg": (f"{_PEERS}.small:ClipSeg", {}),
+    "yoloe": (f"{_PEERS}.small:YoloE", {}),
 }
 """Name -> the class, as "module:Class", and its arguments."""
 
@@ -51,18 +57,11 @@ Workload = Callable[[], object]
 class Opened:
     """A subject that is loaded and ready.
 
-    Attributes:
-        name: as reports print it.
-        packages: that do the work, of those that are installed.
-        notes: what was forced or differs: sizes, prompts, classes, random weights.
-        artifact_bytes: of the files that it was loaded from.
-        workloads: by name, in the order in which they are run: of `WORKLOADS` those that the
-            subject can do, or others at several sizes, such as "image_encoder@448".
-        precision: "fp32", "fp16", "int8", as the subject calls it.
-        steps: what is run for three_ways, where the subject can tell milliseconds by step, which
-            add up to the whole.
-        adds_up: three_ways is the other four in turn, as nothing is shared but what each of them
-            keeps for the next: it is what they take together, and not run on its own.
+    `notes` tell what was forced or differs. `workloads` are in the order in which they are run: of
+    `WORKLOADS` those that the subject can do, or others at several sizes, such as
+    "image_encoder@448". `steps` is what is run for three_ways, where the subject can tell
+    milliseconds by step, which add up to the whole. With `adds_up` three_ways is the other four in
+    turn, as nothing is shared but what each of them keeps for the next.
     """
 
     name: str
@@ -75,30 +74,12 @@ class Opened:
     adds_up: bool = False
 
 
-class Subject(Protocol):
-    """Something to measure. Making one loads nothing."""
-
-    key: str
-    """A stable id, such as "samclip-onnx-fp32"."""
-
-    def open(self) -> Opened:
-        """Imports and loads, in a process of its own; whatever it raises is told as the reason."""
-        ...
-
-
-def make_subject(spec: str) -> Subject:
-    """Makes a subject of what `check_spec` takes.
-
-    Raises:
-        ValueError: see `check_spec`.
-        ImportError: its module cannot be imported.
-        TypeError: the class has no such argument.
-    """
+def make_subject(spec: str) -> Any:
+    """Makes a subject of what `check_spec` takes: a stable `key`, and `open`, which loads it."""
     name, options = check_spec(spec)
     path, arguments = SUBJECTS.get(name, (name, {}))
     module, _, attribute = path.partition(":")
-    subject: Subject = getattr(importlib.import_module(module), attribute)(**arguments | options)
-    return subject
+    return getattr(importlib.import_module(module), attribute)(**arguments | options)
 
 
 def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -106,9 +87,6 @@ def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
     It is a name of `SUBJECTS`, or "module:Class", then arguments, each behind a comma:
     "samclip,model=my-bundle,precision=int8,threads=2".
-
-    Raises:
-        ValueError: there is no such subject, or an argument is not NAME=VALUE.
     """
     name, *parts = spec.split(",")
     if name not in SUBJECTS and not re.match(r"^[\w.]+:\w+$", name):
@@ -130,3 +108,94 @@ def noise_picture() -> NDArray[np.uint8]:
 
     shape = (*PICTURE_PX[::-1], 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+class Worker:
+    """Answers requests about one subject, with what can be sent to another process."""
+
+    def open(self, spec: str) -> dict[str, Any]:
+        """Makes a subject and opens it; tells what it is, and how long that took."""
+        start = time.perf_counter()
+        try:
+            with timed_imports() as imports:
+                subject = make_subject(spec)
+                opened = subject.open()
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{error}; peers need pip install -e '.[peers]'") from error
+        total_ms, self._opened = 1000 * (time.perf_counter() - start), opened
+        versions = {}
+        for name in opened.packages:
+            with suppress(metadata.PackageNotFoundError):
+                versions[name] = metadata.version(name)
+        names = ("name", "precision", "notes", "artifact_bytes", "adds_up")
+        return {
+            **{name: getattr(opened, name) for name in names},
+            "key": subject.key,
+            "package_versions": versions,
+            "workloads": list(opened.workloads),
+            "import_ms": sum(imports),
+            "load_ms": total_ms - sum(imports),
+        }
+
+    def run(self, name: str) -> tuple[float, dict[str, float]]:
+        """Runs a workload once; returns its milliseconds, and those of each step that is told."""
+        if name == "three_ways" and self._opened.steps is not None:
+            steps = self._opened.steps()
+            return sum(steps.values()), steps
+        workload = self._opened.workloads[name]
+        start = time.perf_counter()
+        workload()
+        return 1000 * (time.perf_counter() - start), {}
+
+
+@contextmanager
+def timed_imports() -> Iterator[list[float]]:
+    """Collects the milliseconds of the imports inside; those within others are not counted twice.
+
+    They are statements, and calls of `importlib.import_module`.
+    """
+    spent: list[float] = []
+    before, importing = (builtins.__import__, importlib.import_module), False
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            nonlocal importing
+            if importing:
+                return function(*arguments, **options)
+            start, importing = time.perf_counter(), True
+            try:
+                return function(*arguments, **options)
+            finally:
+                importing = False
+                spent.append(1000 * (time.perf_counter() - start))
+
+        return run
+
+    builtins.__import__, importlib.import_module = map(timed, before)
+    try:
+        yield spent
+    finally:
+        builtins.__import__, importlib.import_module = before
+
+
+def serve(requests: Connection, said: str) -> None:
+    """Answers until the parent has gone; an exception is an answer too.
+
+    (method of `Worker`, its argument) come in, (whether it went well, what it returned or raised)
+    goes out. `said` is the file that takes what a subject prints.
+    """
+    with open(said, "wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    worker = Worker()
+    while True:
+        try:
+            method, argument = requests.recv()
+        except EOFError:
+            return
+        try:
+            answer = (True, getattr(worker, method)(argument))
+        except Exception as error:
+            # Whatever a peer may raise: the parent reports it, and may ask for something else.
+            answer = (False, f"{type(error).__name__}: {error}")
+        requests.send(answer)

@@ -79,12 +79,10 @@ class Actor:
 
 @dataclass(frozen=True)
 class MadeFrame:
-    """A frame and what is in it.
+    """A frame, uint8 RGB [H,W,3], and what is in it, by actors' names.
 
-    Attributes:
-        pixels: uint8 [H,W,3], RGB.
-        visible: for each actor's name what can be seen of it, bool [H,W].
-        whole: how many pixels it would have, were nothing before it.
+    `visible` is what can be seen, bool [H,W]; `whole` how many pixels it would have, were nothing
+    before it.
     """
 
     pixels: NDArray[np.uint8]

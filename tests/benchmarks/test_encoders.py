@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.encoder_cost import EncoderCost, EncoderCosts, render
+from benchmarks.costs import EncoderCost, EncoderCosts, render_encoders
 from benchmarks.record import describe_environment
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
@@ -55,7 +55,7 @@ def test_counts_and_times_on_small_models(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("presets")
 def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed.encoders._export", None)
+    monkeypatch.setattr("benchmarks.operations.export_encoder", None)
     path = tmp_path / "found.json"
     code, said = run("--resolution", "64", "--count-only", "--output", str(path))
     assert code == 0, said
@@ -98,7 +98,7 @@ def test_the_table() -> None:
         threads=2,
         encoders=(cost(512, 41.5, 40.25, 44.0), cost(1024)),
     )
-    text = render(costs)
+    text = render_encoders(costs)
     assert text.startswith(
         "| preset | parameters, M | GFLOP, 512 px | GFLOP, 1024 px | ms, 512 px | ms, 1024 px |\n"
     )

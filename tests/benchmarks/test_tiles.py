@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.tiles import LargePicture, TileQuality, _Tally, compose, read_tiling, render
+from benchmarks.tiles import LargePicture, Tally, TileQuality, compose, read_tiling, render
 from samclip_sdk.results.text_masks import TextMasks
 
 DOG = np.zeros((20, 40), bool)
@@ -76,7 +76,7 @@ def test_what_is_counted() -> None:
     model: Any = FindsDogs(large)
     rows = []
     for tiles in (None, (2, 2)):
-        tally = _Tally(tiles)
+        tally = Tally(tiles)
         tally.add(model, large)
         rows.append(tally.record())
     whole, tiled = rows

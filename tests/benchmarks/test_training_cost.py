@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.costs import StageCost, TrainingCost, render_training
+from benchmarks.operations import count_stages
 from benchmarks.record import describe_environment
-from benchmarks.stage_operations import count_stages
-from benchmarks.training_cost import StageCost, TrainingCost, render
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
 from tests.parity.reference import small_config
@@ -106,7 +106,7 @@ def test_hours_and_their_table() -> None:
         stages=(stage,),
     )
     assert cost.gpu_hours(3.6e18) == pytest.approx(20)
-    assert "| stage2 | 400 | 200 | 5.0 | 2 | 1 |\n" in render(cost)
+    assert "| stage2 | 400 | 200 | 5.0 | 2 | 1 |\n" in render_training(cost)
 
 
 @pytest.mark.slow

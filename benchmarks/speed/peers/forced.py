@@ -37,15 +37,9 @@ RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not comput
 class TwoModels(ABC):
     """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
 
-    SAM proposes masks in everything-mode, and CLIP sees each proposal's box. The picture is encoded
-    once by each model, and what it is asked for shares that.
-
-    Attributes:
-        clip: an open_clip architecture, or the path of a JSON file of one.
-        proposals: masks that everything-mode is made to find, each seen by CLIP.
-        points_per_side: of everything-mode's grid; segment-anything's default is 32.
-        threads: of what runs it; 0 leaves its default.
-        sam: of segment-anything's registry.
+    SAM, of segment-anything's registry, makes `proposals` masks in everything-mode, over a grid of
+    points (32 a side by default). CLIP, an open_clip architecture or a JSON file of one, sees each
+    proposal's box. The picture is encoded once by each model, and what it is asked for shares that.
     """
 
     clip: str = "ViT-B-16"
@@ -78,11 +72,7 @@ class TwoModels(ABC):
         """Unit embeddings [K,E] of pictures, in one batch."""
 
     def open(self) -> Opened:
-        """Loads both models.
-
-        Raises:
-            ValueError: more proposals than the grid has masks.
-        """
+        """Loads both models."""
         kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
         self._picture = noise_picture()
         opened, width = self._load(kept=kept)
@@ -128,11 +118,7 @@ def unit_embeddings(count: int, *, width: int) -> NDArray[np.float32]:
 
 
 def kept_proposals(proposals: int, *, of: int) -> NDArray[np.int64]:
-    """Which of a model's proposals pass its filters: indices, evenly spread.
-
-    Raises:
-        ValueError: it makes fewer.
-    """
+    """Which of a model's proposals pass its filters: indices, evenly spread."""
     if not 0 < proposals <= of:
         raise ValueError(f"{proposals} proposals cannot be kept: ask for 1 to {of}")
     return np.linspace(0, of - 1, proposals).astype(np.int64)

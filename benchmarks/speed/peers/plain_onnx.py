@@ -25,11 +25,7 @@ from samclip_sdk.atomic_folder import atomic_folder
 
 
 def export(sam: str, clip: str, *, folder: Path) -> None:
-    """Writes the three graphs into a folder that appears whole or not at all.
-
-    Raises:
-        StorageError: the folder cannot be written.
-    """
+    """Writes the three graphs into a folder that appears whole or not at all."""
     # Keeps CLIP's attention from a fused operator that ONNX does not have.
     torch.backends.mha.set_fastpath_enabled(False)
     model = build_sam(sam)

@@ -120,9 +120,6 @@ def exported(sam: str, clip: str, *, cache: Path) -> dict[str, Path]:
     """The three graphs by name, exported first unless the cache has them.
 
     The export is made by another process, since it raises the peak memory that is measured.
-
-    Raises:
-        RuntimeError: the export failed; its last lines are in the text.
     """
     folder = export_folder(sam, clip, cache=cache)
     if not folder.exists():

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.paper.composed import ComposedDrawings
-from benchmarks.paper.inputs import DRAWINGS, Inputs
+from benchmarks.paper.inputs import DRAWINGS, ComposedDrawings, Inputs
 from benchmarks.paper.record import PaperSettings
 from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.manifest import UNCALIBRATED

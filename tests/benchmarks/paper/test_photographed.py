@@ -11,14 +11,12 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.paper import averaging, photograph_probes
-from benchmarks.paper.averaging import measure_backbones
+from benchmarks.paper import photographed, zero_shot
 from benchmarks.paper.inputs import Inputs, photograph_stages
-from benchmarks.paper.photograph_probes import frequent_nouns, middle, square_scene
-from benchmarks.paper.photographed import ValPhotographs
+from benchmarks.paper.photographed import ValPhotographs, frequent_nouns, middle, square_scene
 from benchmarks.paper.probing import measure_probing
 from benchmarks.paper.record import PhotographSettings, Results
-from benchmarks.paper.zero_shot import measure_resolutions
+from benchmarks.paper.zero_shot import measure_backbones, measure_resolutions
 from benchmarks.quality.ranking import Rank
 from benchmarks.record import read_record
 from samclip_sdk.bundle.manifest import PAD_COLOUR
@@ -102,8 +100,8 @@ def test_the_middle_of_a_picture_and_of_its_masks(asked: ValPhotographs) -> None
 
 
 def test_all_backbones_are_probed(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photograph_probes, "LEAST_TRAIN", 2)
-    monkeypatch.setattr(photograph_probes, "LEAST_TEST", 1)
+    monkeypatch.setattr(photographed, "LEAST_TRAIN", 2)
+    monkeypatch.setattr(photographed, "LEAST_TEST", 1)
     found = measure_probing(inputs)
     assert (found.train_pictures, found.train_scenes) == (4, 2)
     sam, clip, student = found.probes
@@ -116,7 +114,7 @@ def test_all_backbones_are_probed(inputs: Inputs, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_ends_are_both_teachers(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(averaging, "ALPHAS", (0.0, 1.0))
+    monkeypatch.setattr(zero_shot, "ALPHAS", (0.0, 1.0))
     found = measure_backbones(inputs)
     assert (found.training, found.joint_steps) == (None, None)
     sam, clip = found.points

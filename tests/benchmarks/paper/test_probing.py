@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.probe_data import ProbeData
+from benchmarks.paper.inputs import Inputs, ProbeData
 from benchmarks.paper.probing import (
     Backbone,
     LinearProbe,

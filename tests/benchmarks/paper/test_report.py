@@ -272,8 +272,8 @@ def test_nothing_is_measured_that_could_not_be_stored(paper_run: Path, tmp_path:
 def test_parts_are_measured_from_the_command_line(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.paper.composed.open_drawings", lambda *_, **__: inputs)
-    monkeypatch.setattr("benchmarks.paper.composed.TUNING_SCENES", 2)
+    monkeypatch.setattr("benchmarks.paper.inputs.open_drawings", lambda *_, **__: inputs)
+    monkeypatch.setattr("benchmarks.paper.inputs.TUNING_SCENES", 2)
     output = tmp_path / "results.json"
     for name in ("teachers", "text_to_mask"):
         code, said = paper("--runs", str(inputs.run), "--only", name, "--output", str(output))

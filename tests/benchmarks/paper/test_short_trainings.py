@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.paper import averaging
-from benchmarks.paper.averaging import interpolate
+from benchmarks.paper import zero_shot
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.short_trainings import (
+from benchmarks.paper.zero_shot import (
     clip_alone_settings,
     distill,
+    interpolate,
     joint_settings,
     measure_lambdas,
     measure_wise_ft,
@@ -55,7 +55,7 @@ def test_lambdas_differ_in_nothing_else(inputs: Inputs) -> None:
 
 
 def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(averaging, "ALPHAS", (0.0, 1.0))
+    monkeypatch.setattr(zero_shot, "ALPHAS", (0.0, 1.0))
     threads = torch.get_num_threads()
     found = measure_wise_ft(inputs)
     assert torch.get_num_threads() == threads

@@ -195,7 +195,7 @@ def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
 def test_all_four_methods_are_asked_the_same(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.paper.composed.TUNING_SCENES", 2)
+    monkeypatch.setattr("benchmarks.paper.inputs.TUNING_SCENES", 2)
     methods = measure_text_to_mask(inputs).methods
     assert [method.figures.heads for method in methods] == [
         "clip_head",

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.photographs.bootstrap import Bootstrap
+from benchmarks.photographs.figures import (
+    TEXT_ROW,
+    Bootstrap,
+    curve,
+    judge_texts,
+    text_to_mask_rows,
+)
 from benchmarks.photographs.record import ALL
-from benchmarks.photographs.text_to_mask import LabelAnswers, text_to_mask_rows
 from training.asked_pictures import AskedPicture
 
 EMPTY, WHOLE = np.zeros((2, 4), bool), np.ones((2, 4), bool)
@@ -26,27 +31,26 @@ def asked(*truths: np.ndarray, absent: int) -> AskedPicture:
 
 
 @pytest.fixture
-def answers() -> LabelAnswers:
+def answers() -> np.ndarray:
     """Two pictures: present IoUs .5 at .9, 1 at .6, 0 at .3, and an empty mask at .8."""
-    found = LabelAnswers()
-    found.add(
+    first = judge_texts(
         0,
         asked(WHOLE, HALF, absent=2),
         masks=[HALF, HALF, WHOLE, EMPTY],
         presence=np.array([0.9, 0.6, 0.7, 0.95]),
     )
-    found.add(
+    second = judge_texts(
         2,
         asked(HALF, HALF, absent=1),
         masks=[~HALF, EMPTY, WHOLE],
         presence=np.array([0.3, 0.8, 0.2]),
     )
-    return found
+    return np.array([*first, *second], TEXT_ROW)
 
 
-def test_rows_at_a_threshold(answers: LabelAnswers) -> None:
+def test_rows_at_a_threshold(answers: np.ndarray) -> None:
     rows = text_to_mask_rows(
-        answers.table(),
+        answers,
         Bootstrap(20, seed=0),
         heads="both_heads",
         threshold=0.5,
@@ -65,8 +69,8 @@ def test_rows_at_a_threshold(answers: LabelAnswers) -> None:
     assert b.miou.value == 0.5
 
 
-def test_the_curve_goes_over_all_thresholds(answers: LabelAnswers) -> None:
-    points = list(answers.table().curve())
+def test_the_curve_goes_over_all_thresholds(answers: np.ndarray) -> None:
+    points = list(curve(answers))
     assert [point.threshold for point in points] == sorted(point.threshold for point in points)
     first, last = points[0], points[-1]
     # At the lowest, three of four present labels have a mask, and two of three absent ones.
@@ -77,11 +81,11 @@ def test_the_curve_goes_over_all_thresholds(answers: LabelAnswers) -> None:
 
 
 def test_without_absent_labels_there_is_no_curve() -> None:
-    found = LabelAnswers()
-    found.add(0, asked(WHOLE, absent=0), masks=[WHOLE], presence=np.array([0.9]))
-    assert list(found.table().curve()) == []
+    judged = judge_texts(0, asked(WHOLE, absent=0), masks=[WHOLE], presence=np.array([0.9]))
+    found = np.array([*judged], TEXT_ROW)
+    assert list(curve(found)) == []
     rows = text_to_mask_rows(
-        found.table(),
+        found,
         Bootstrap(5, seed=0),
         heads="clip_head",
         threshold=0.5,

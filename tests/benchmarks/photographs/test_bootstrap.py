@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.photographs.bootstrap import (
+from benchmarks.photographs.figures import (
     Bootstrap,
     area_under_curve,
     mean,

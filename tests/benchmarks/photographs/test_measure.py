@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.photographs.measure import choose_pictures, evenly, measure_photographs
+from benchmarks.photographs.command import draw_evenly
+from benchmarks.photographs.measure import choose_pictures, measure_photographs
 from benchmarks.photographs.naming import of_folder, of_imagenet, rank_of_truth
 from benchmarks.photographs.record import PhotographFigures, PhotographQuality, PhotographSettings
-from benchmarks.photographs.sheet import draw_evenly
-from benchmarks.public.files import DatasetError
+from benchmarks.public.files import DatasetError, evenly
 from benchmarks.record import read_record
 from samclip_sdk.client import DEFAULT_MODEL
 from tests.training.photograph_files import (

@@ -12,8 +12,10 @@ from benchmarks.photographs.record import (
     PhotographSettings,
     PresenceAuc,
     TextToMask,
+    draw_curve,
+    render,
+    with_interval,
 )
-from benchmarks.photographs.report import draw_curve, render, with_interval
 from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 

@@ -9,15 +9,15 @@ from typing import Any
 import open_clip
 import pytest
 
-from benchmarks.public.classification import (
+from benchmarks.public.files import DatasetError, take
+from benchmarks.public.record import Accuracy
+from benchmarks.public.whole_pictures import (
     LabelledPictures,
     measure_accuracy,
     read_imagenet,
     read_imagenet_v2,
     read_places365,
 )
-from benchmarks.public.files import DatasetError, take
-from benchmarks.public.record import Accuracy
 from tests.benchmarks.public.painted import (
     BLUE,
     COLOURS,

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.public.command import SETS
-from benchmarks.public.instances import INSTANCES
+from benchmarks.public.detection import INSTANCES
 from benchmarks.public.record import (
     PUBLISHED,
     Detections,
@@ -19,9 +19,8 @@ from benchmarks.public.record import (
     Segmentation,
     render,
 )
-from benchmarks.public.retrieval import RETRIEVAL
-from benchmarks.public.segmentation import load_at, source_at
-from benchmarks.public.semantic_sets import SEMANTIC
+from benchmarks.public.segmentation import SEMANTIC, load_at, source_at
+from benchmarks.public.whole_pictures import RETRIEVAL
 from samclip_sdk import SamClip
 from tests.benchmarks.public.painted import (
     BLACK,

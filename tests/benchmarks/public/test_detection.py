@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.paper.record import Everything
+from benchmarks.photographs.two_models import OwnClip, by_two_models
 from benchmarks.public.detection import (
     AskedPictures,
     Found,
@@ -22,7 +23,6 @@ from benchmarks.public.detection import (
 )
 from benchmarks.public.files import DatasetError, take
 from benchmarks.public.record import Detections
-from benchmarks.public.two_models import OwnClip, by_two_models
 from tests.benchmarks.public.test_instances import coco
 from tests.fake_source import fake_client
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
@@ -168,7 +168,7 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
 def test_two_models_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     few = Everything(points_per_side=3)
-    monkeypatch.setattr("benchmarks.public.two_models.Everything", lambda: few)
+    monkeypatch.setattr("benchmarks.photographs.two_models.Everything", lambda: few)
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
     rival = by_two_models(model, root, names=["dog", "cat"], teachers=None, most=4)

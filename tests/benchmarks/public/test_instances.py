@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.public import instances
-from benchmarks.public.files import DatasetError, take
-from benchmarks.public.instances import (
+from benchmarks.public import detection
+from benchmarks.public.detection import (
     DetectedPictures,
     clip_box,
     measure_instances,
     read_coco_instances,
     read_lvis,
 )
+from benchmarks.public.files import DatasetError, take
 from benchmarks.public.record import Instances
 from tests.benchmarks.public.painted import BLACK, Painted, paint, write_json
 
@@ -128,7 +128,7 @@ def test_boxes_are_asked_in_parts_the_surest_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model itself checks that the surest mask of each box comes back with it."""
-    monkeypatch.setattr(instances, "_AT_ONCE", 2)
+    monkeypatch.setattr(detection, "_AT_ONCE", 2)
     boxes = [DETECTIONS[0] | {"score": i / 200} for i in range(120)]
     data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, boxes))
     scores = [each.score for each in data.pictures[0][2]]
@@ -190,7 +190,7 @@ def test_no_box_at_all(tmp_path: Path) -> None:
 
 def test_masks_are_plain_json(tmp_path: Path) -> None:
     model: Any = Painted()
-    (rle,) = instances.segment_boxes(
+    (rle,) = detection.segment_boxes(
         model,
         np.zeros((8, 8, 3), np.uint8),
         boxes=np.array([[0, 0, 4, 4]], np.float32),

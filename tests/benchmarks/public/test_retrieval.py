@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.public import retrieval
+from benchmarks.public import whole_pictures
 from benchmarks.public.files import DatasetError
 from benchmarks.public.record import Retrieval
-from benchmarks.public.retrieval import (
+from benchmarks.public.whole_pictures import (
     CaptionedPictures,
     measure_retrieval,
     ranks_of_own,
@@ -120,7 +120,7 @@ def test_ranks_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) 
     ]
     by_caption = [int((scores[:, m] > scores[owners[m], m]).sum()) for m in range(16)]
     for rows in (3, 256):
-        monkeypatch.setattr(retrieval, "_ROWS", rows)
+        monkeypatch.setattr(whole_pictures, "_ROWS", rows)
         found = ranks_of_own(pictures, captions, asked=np.arange(7), given=owners)
         assert found.tolist() == by_picture
         found = ranks_of_own(captions, pictures, asked=owners, given=np.arange(7))

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.public.files import DatasetError, read_labels
 from benchmarks.public.record import Segmentation
-from benchmarks.public.segmentation import measure_segmentation
-from benchmarks.public.semantic_sets import (
+from benchmarks.public.segmentation import (
     SemanticSet,
+    measure_segmentation,
     read_ade20k,
     read_coco_object,
     read_coco_panoptic,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.speed.compare import Ratio, exact, render_comparison
+from benchmarks.speed.bars import Ratio, exact, render_comparison
 from benchmarks.speed.record import Speed
 from tests.benchmarks.speed.example_speed import (
     DEVICE,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed import device
+from benchmarks.speed import measure as device
 from benchmarks.speed.report import describe_hardware
 
 X86 = """\

@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 import torch
 
-from benchmarks.speed import machine
-from benchmarks.speed.machine import count_graphs, measure_peaks, share_of_machine
+from benchmarks.speed import vit_b
 from benchmarks.speed.record import Cost, Machine, Peak
+from benchmarks.speed.vit_b import count_graphs, measure_peaks, share_of_machine
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from tests.benchmarks.speed.example_speed import spread
@@ -148,7 +148,7 @@ def test_a_signal_is_heard_after_measuring() -> None:
 
 
 def test_peaks_count_operations_not_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_best_seconds", lambda _run, *, repeats: 0.001)
+    monkeypatch.setattr(vit_b, "_best_seconds", lambda _run, *, repeats: 0.001)
     found = measure_peaks(threads=1, sizes=(32,), repeats=1, copy_bytes=2**20)
     assert found.best()["fp32"].gflops == pytest.approx(2 * 32**3 / 0.001 / 1e9)
     assert found.bandwidth_gbps == pytest.approx(2 * 2**20 / 0.001 / 1e9)
@@ -156,7 +156,7 @@ def test_peaks_count_operations_not_runs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_int8_product_multiplies_in_int8() -> None:
     left, right = np.random.default_rng(1).standard_normal((2, 64, 64), dtype=np.float32)
-    model = machine.int8_product(right)
+    model = vit_b.int8_product(right)
     options = onnxruntime.SessionOptions()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     product = session.run(None, {"left": left})[0]

@@ -25,12 +25,10 @@ from segment_anything.modeling import (
 )
 
 from benchmarks.speed.peers import forced, plain_onnx, sam_onnx, sam_openclip
-from benchmarks.speed.peers.clipseg import ClipSeg
-from benchmarks.speed.peers.mobile_sam import MobileSam
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
-from benchmarks.speed.subject import WORKLOADS, Opened, Subject, noise_picture
-from benchmarks.speed.worker import Worker
+from benchmarks.speed.peers.small import ClipSeg, MobileSam
+from benchmarks.speed.subject import WORKLOADS, Opened, Worker, noise_picture
 from samclip_sdk.runtimes.versions import version_of
 
 ROOT = Path(__file__).parents[3]
@@ -326,7 +324,7 @@ def test_yoloe_has_text_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     code = """
 import json, torch
-from benchmarks.speed.peers.yoloe import YoloE
+from benchmarks.speed.peers.small import YoloE
 threads = torch.get_num_threads()
 opened = YoloE(model="yoloe-11n-seg", size_px=64, found=7).open()
 masks = [opened.workloads["picture_to_masks"]() for _ in range(2)][1]
@@ -351,7 +349,7 @@ def test_a_missing_package_is_named() -> None:
 
 @pytest.mark.parametrize("make", [SamOpenClip, SamOnnx], ids=lambda make: make.__name__)
 def test_more_proposals_than_masks_are_refused(
-    make: Callable[..., Subject], small_clip: str, cache: Path
+    make: Callable[..., Any], small_clip: str, cache: Path
 ) -> None:
     options = {"cache": cache} if make is SamOnnx else {}
     subject = make(clip=small_clip, sam="small", proposals=13, points_per_side=2, **options)

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.speed.sdk_subject import PROMPTS, SdkSubject
-from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject
-from benchmarks.speed.worker import timed_imports
+from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject, timed_imports
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import DEFAULT_MODEL
 

@@ -1,0 +1,137 @@
+"""The records of what the presets' image encoders and a merge cost, and their tables.
+
+Operations are counted. The hours of a merge follow from them, a device's peak and the share of it
+that is reached, which are assumptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from benchmarks.record import Record, Run
+from benchmarks.report import NONE, columns, spread, table, three_digits
+from samclip_sdk.modeling.config import PRESETS, ModelConfig
+
+
+class EncoderCost(Record):
+    """The image encoder of a preset at a resolution, as it is exported.
+
+    A multiplication and an addition are two operations, of which `flop` has those of matrix
+    products and convolutions. `rounds_p50_ms` is the median of each round; empty where only
+    operations were counted.
+    """
+
+    preset: str
+    resolution: int
+    parameters: int
+    flop: int
+    rounds_p50_ms: tuple[float, ...]
+
+
+class EncoderCosts(Run):
+    """The whole of encoders.json; `threads` is onnxruntime's for a graph, 0 its own choice."""
+
+    threads: int
+    encoders: tuple[EncoderCost, ...] = Field(min_length=1)
+
+
+def find_presets(names: Sequence[str]) -> dict[str, ModelConfig]:
+    """The presets of these names, all of them without any."""
+    for name in names:
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
+    return {name: PRESETS[name] for name in names or PRESETS}
+
+
+def render_encoders(costs: EncoderCosts) -> str:
+    """A row for each preset, and under the table how it was made."""
+    by_size = {(each.preset, each.resolution): each for each in costs.encoders}
+    sizes = sorted({size for _, size in by_size})
+    figures = [f"{what}, {size} px" for what in ("GFLOP", "ms") for size in sizes]
+    rows = [
+        [
+            f"`{name}`",
+            f"{by_size[name, sizes[0]].parameters / 1e6:.1f}",
+            *(three_digits(by_size[name, size].flop / 1e9) for size in sizes),
+            *(_time(by_size[name, size].rounds_p50_ms) for size in sizes),
+        ]
+        for name in dict.fromkeys(each.preset for each in costs.encoders)
+    ]
+    where = costs.environment
+    how = "Operations are counted; no time was measured yet."
+    if any(each.rounds_p50_ms for each in costs.encoders):
+        threads = f"{costs.threads} threads" if costs.threads else "as many threads as it chooses"
+        how = (
+            "Medians of the rounds, with the least and the greatest; one picture, fp32 on "
+            f"onnxruntime {where.versions['onnxruntime']}, {threads}; {where.cpu}."
+        )
+    return (
+        f"{table(['preset', 'parameters, M', *figures], rows)}\n\nThe image encoders of the "
+        f"presets, with random weights. {how} {where.day}. Made by `{where.command}`.\n"
+    )
+
+
+def _time(rounds_ms: Sequence[float]) -> str:
+    """The middle one of the rounds' medians, of an even number the faster of two."""
+    ranked = sorted(rounds_ms)
+    return spread(ranked[(len(ranked) - 1) // 2], ranked[0], ranked[-1]) if ranked else NONE
+
+
+class StageCost(Record):
+    """One stage of a merge.
+
+    `pictures` and `scenes` go through, over all epochs. `picture_flop` are the operations of one
+    picture, on the mean over the resolutions it is seen at, `cached_flop` the same with the
+    teacher's embeddings from a cache, and `scene_flop` those of one scene with its prompts; 0 where
+    there are none.
+    """
+
+    name: str
+    pictures: float
+    picture_flop: float
+    cached_flop: float
+    scene_flop: float
+    scenes: float
+
+    @property
+    def flop(self) -> float:
+        """Of the whole stage, the teacher run anew for each picture."""
+        return self.pictures * self.picture_flop + self.scenes * self.scene_flop
+
+    @property
+    def flop_cached(self) -> float:
+        """Of the whole stage, with cached embeddings."""
+        return self.pictures * self.cached_flop + self.scenes * self.scene_flop
+
+
+class TrainingCost(Run):
+    """The whole of training_cost.json; `peak_tflops` and `utilisation` are assumptions."""
+
+    config: str
+    peak_tflops: float
+    utilisation: float
+    stages: tuple[StageCost, ...]
+
+    def gpu_hours(self, flop: float) -> float:
+        """Hours of one GPU for so many operations."""
+        return flop / (self.peak_tflops * 1e12 * self.utilisation) / 3600
+
+
+def render_training(cost: TrainingCost) -> str:
+    """The table, with the hours of one GPU, and under it how it was made."""
+    cells = {
+        "stage": lambda each: each.name,
+        "GFLOP a picture": lambda each: f"{each.picture_flop / 1e9:.0f}",
+        "without the teacher": lambda each: f"{each.cached_flop / 1e9:.0f}",
+        "TFLOP a scene": lambda each: f"{each.scene_flop / 1e12:.1f}" if each.scene_flop else NONE,
+        "GPU-hours": lambda each: f"{cost.gpu_hours(each.flop):,.0f}",
+        "with cached embeddings": lambda each: f"{cost.gpu_hours(each.flop_cached):,.0f}",
+    }
+    return (
+        f"{columns(cost.stages, cells, words=1)}\n\nThe merge of the config {cost.config}. Hours "
+        f"are those of one GPU of {cost.peak_tflops:g} TFLOP/s, of which {cost.utilisation:.0%} "
+        f"are assumed to be reached. {cost.environment.day}. Counted by "
+        f"`{cost.environment.command}`.\n"
+    )

@@ -1,0 +1,215 @@
+"""What image encoders and training stages cost: counted, and encoders timed on onnxruntime.
+
+Operations are counted on the real modules. Nothing is computed for that: tensors are torch's meta
+tensors, which have shapes and no values.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import open_clip
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.costs import EncoderCost, StageCost
+from benchmarks.speed.vit_b import count_graphs
+from export.graphs import build_graphs
+from export.to_onnx import to_onnx
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.ort import OrtSession
+from samclip_sdk.timing import PeakMemory, elapsed_ms, time_workload
+from training.batches import PATCH_PX, Joined
+from training.config import DistillConfig, FoundationTeachers
+from training.config_file import load_model, load_stage, stage_names
+from training.data_config import Sa1b, Shards
+from training.loop.optimizer import build_optimizer
+from training.tasks.distill import DistillTask
+from training.teachers.pretrained import OpenClip
+from training.teachers.small import SmallSam
+
+Say = Callable[[str], None]
+"""Told what is done."""
+
+_PART = "image_encoder"
+
+
+def count_stages(config: Path, *, pictures: float, step_processes: int) -> Iterator[StageCost]:
+    """Counts every stage of a merge of shards, a TOML file of training such as vit_b's.
+
+    An epoch has so many pictures of D_CLIP, and so many processes share a step, each of which takes
+    the config's batches.
+    """
+    model = load_model(config)
+    for name in stage_names(config):
+        settings = load_stage(config, name)
+        if isinstance(settings, DistillConfig):
+            yield _count_stage(name, settings, model, pictures=pictures, processes=step_processes)
+
+
+def _count_stage(
+    name: str, settings: DistillConfig, model: ModelConfig, *, pictures: float, processes: int
+) -> StageCost:
+    data, teachers = settings.pictures, settings.teachers
+    if not isinstance(data, Shards) or not isinstance(teachers, FoundationTeachers):
+        raise ValueError(f"{name} is not of shards and OpenCLIP")
+    task = _build_task(settings, model, clip=teachers.clip)
+    counts = {side: data.pixels_per_batch // side**2 for side in data.resolutions}
+    whole = cached = 0.0
+    for side, count in counts.items():
+        batch = _images(side)
+        whole += count * _count_loss(task, {"pictures": batch}, loss="clip")
+        batch["teacher_embeddings"] = torch.empty(1, model.embed_dim, device="meta")
+        cached += count * _count_loss(task, {"pictures": batch}, loss="clip")
+    epochs = settings.optimisation.epochs
+    steps = epochs * pictures / (statistics.mean(counts.values()) * processes)
+    scene, scenes = 0.0, 0.0
+    if isinstance(settings.scenes, Sa1b):
+        prompts = (settings.scenes.prompts, 2)
+        batch = {
+            **_images(settings.scenes.resolution),
+            "point_coords": torch.empty(*prompts, 2, device="meta"),
+            "point_labels": torch.empty(prompts, dtype=torch.int32, device="meta"),
+            "regions": torch.empty(0, 4, device="meta"),
+        }
+        # Every other step has mask prompts, for which the teacher decodes twice.
+        both = [_count_loss(task, {"scenes": batch}, loss="scenes", step=step) for step in (0, 1)]
+        scene, scenes = statistics.mean(both), steps * settings.scenes.batch * processes
+    return StageCost(
+        name=name,
+        pictures=epochs * pictures,
+        picture_flop=whole / sum(counts.values()),
+        cached_flop=cached / sum(counts.values()),
+        scene_flop=scene,
+        scenes=scenes,
+    )
+
+
+def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> DistillTask:
+    """The stage's task without values; SAM ViT-B is of the student's own architecture."""
+    weights = ("sam_weight", "region_weight", "dense_weight", "cell_weight")
+    with torch.device("meta"):
+        student = SamClipModel(model)
+        student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
+        task = DistillTask(
+            student,
+            Joined({}),
+            clip=OpenClip(open_clip.create_model(clip, device="meta")).requires_grad_(False),
+            sam=SmallSam(SamClipModel(model)).requires_grad_(False),
+            **{name: getattr(settings, name) for name in weights},
+            validation=Joined({}),
+            classes=None,
+        )
+    steps = {"steps": 1, "epochs": 0.0}
+    build_optimizer(dict(task.parts.items()), settings.optimisation.model_copy(update=steps))
+    return task
+
+
+def _count_loss(task: DistillTask, batch: Mapping[str, Any], *, loss: str, step: int = 0) -> float:
+    """Operations of a loss, there and back; a multiplication and an addition are two."""
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        task(batch, loss=loss, step=step).backward()
+    task.zero_grad()
+    return float(counter.get_total_flops())
+
+
+def _images(side: int) -> dict[str, Tensor]:
+    grid = side // PATCH_PX
+    return {
+        "images": torch.empty(1, 3, side, side, device="meta"),
+        "token_mask": torch.empty(1, grid, grid, device="meta"),
+    }
+
+
+def count_encoders(
+    presets: Mapping[str, ModelConfig], *, resolutions: Sequence[int], say: Say
+) -> list[EncoderCost]:
+    """Counts the image encoder of each preset, by name, at each resolution, in pixels."""
+    pairs = [(name, each) for name in presets for each in resolutions]
+    for name, resolution in pairs:
+        presets[name].check_resolution(resolution)  # before any work is done
+    counted = []
+    for name, resolution in pairs:
+        say(f"counting {name} at {resolution} px")
+        every = count_graphs(presets[name], resolution=resolution)
+        (cost,) = (each for each in every if each.graph == _PART)
+        counted.append(
+            EncoderCost(
+                preset=name,
+                resolution=resolution,
+                parameters=cost.parameters,
+                flop=cost.weight_flop + cost.attention_flop,
+                rounds_p50_ms=(),
+            )
+        )
+    return counted
+
+
+def time_encoders(
+    counted: Sequence[EncoderCost],
+    presets: Mapping[str, ModelConfig],
+    *,
+    rounds: int,
+    seconds: float,
+    threads: int,
+    say: Say,
+) -> list[EncoderCost]:
+    """Exports what was counted with random weights, and times it with so many threads.
+
+    In each round every encoder is opened in turn and closed, so that the machine's drift falls on
+    all alike.
+    """
+    with TemporaryDirectory() as folder:
+        files: dict[tuple[str, int], tuple[Path, GraphSpec]] = {}
+        for name, config in presets.items():
+            say(f"exporting {name}")
+            sizes = [each.resolution for each in counted if each.preset == name]
+            files |= export_encoder(name, config, resolutions=sizes, folder=Path(folder))
+        medians: dict[tuple[str, int], tuple[float, ...]] = dict.fromkeys(files, ())
+        for number in range(rounds):
+            for (name, resolution), (path, spec) in files.items():
+                say(f"round {number + 1}: {name} at {resolution} px")
+                found = _time(path, spec=spec, seconds=seconds, threads=threads)
+                medians[name, resolution] = (*medians[name, resolution], found)
+    return [
+        each.model_copy(update={"rounds_p50_ms": medians[each.preset, each.resolution]})
+        for each in counted
+    ]
+
+
+def export_encoder(
+    name: str, config: ModelConfig, *, resolutions: Sequence[int], folder: Path
+) -> dict[tuple[str, int], tuple[Path, GraphSpec]]:
+    """Writes a preset's encoder with random weights; (name, resolution) -> file and contract."""
+    files = {}
+    for graph in build_graphs(build_model(config), resolutions=resolutions):
+        if graph.part == _PART and graph.resolution is not None:
+            path = folder / f"{name}@{graph.resolution}.onnx"
+            model = to_onnx(graph.trace(), inputs=graph.traced_inputs(), outputs=graph.outputs)
+            ir.save(model, path)
+            files[name, graph.resolution] = path, graph.contract()
+    return files
+
+
+def _time(path: Path, *, spec: GraphSpec, seconds: float, threads: int) -> float:
+    """The median of one round, in milliseconds."""
+    session = OrtSession(path, spec=spec, options=RuntimeOptions(threads=threads))
+    picture = np.random.default_rng(0).integers(0, 256, spec.inputs[0].shape).astype(np.uint8)
+    run = partial(session.run, {spec.inputs[0].name: picture})
+    memory = PeakMemory()
+    try:
+        runs = time_workload(lambda: elapsed_ms(run), memory=memory, seconds=seconds, at_least=1)
+    finally:
+        session.close()
+    return round(statistics.median(runs.samples_ms), 3)

@@ -1,0 +1,279 @@
+"""Whole pictures: zero-shot classification, and retrieval between pictures and captions."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.public import files
+from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
+from benchmarks.public.record import Accuracy, RecallAt, Retrieval
+from benchmarks.quality.ranking import embed_nouns
+from benchmarks.quality.scores import share_within
+from benchmarks.report import track
+from samclip_sdk import SamClip
+from samclip_sdk.errors import TextTruncatedWarning
+
+_WNID = re.compile(r"n\d{8}")
+_CLASS_NAMES = "classnames.txt"
+_IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """K labels, some of which may read alike, and pictures with the place of their label."""
+
+    labels: tuple[str, ...]
+    pictures: tuple[tuple[Path, int], ...]
+
+
+def read_imagenet(root: Path) -> LabelledPictures:
+    """Reads `val/<wnid>/*.JPEG`; labels are in the order of the sorted wnids.
+
+    The names are open_clip's for the 1000 classes, or those of `classnames.txt` in `root`, a wnid
+    and a name a line.
+    """
+    folder = find(root, "val", ".")
+    folders = {each.name: each for each in folder.iterdir() if _WNID.fullmatch(each.name)}
+    if not folders:
+        raise DatasetError(f"{folder} has no folders named by wnid, such as n01440764")
+    names = _own_names(root)
+    if names is None:
+        if len(folders) != _IMAGENET_CLASSES:
+            raise DatasetError(
+                f"{folder} has {len(folders)} classes, expected {_IMAGENET_CLASSES}: for others "
+                f"put their wnids and names into {root / _CLASS_NAMES}"
+            )
+        names = dict(zip(sorted(folders), _imagenet_names(), strict=True))
+    if unknown := sorted(set(folders) - set(names)):
+        raise DatasetError(f"{root / _CLASS_NAMES} has no name for {folder / unknown[0]}")
+    wnids = sorted(names)
+    known = [(folders[wnid], place) for place, wnid in enumerate(wnids) if wnid in folders]
+    return LabelledPictures(tuple(names[wnid] for wnid in wnids), _labelled(known))
+
+
+def read_imagenet_v2(root: Path) -> LabelledPictures:
+    """Reads the folders `0` to `999`: the places of the classes among the sorted wnids.
+
+    Names as for ImageNet.
+    """
+    names = _own_names(root)
+    labels = _imagenet_names() if names is None else [names[wnid] for wnid in sorted(names)]
+    folder = find(root, "imagenetv2-matched-frequency-format-val", ".")
+    folders = sorted((int(each.name), each) for each in folder.iterdir() if each.name.isdecimal())
+    if not folders or folders[-1][0] >= len(labels):
+        raise DatasetError(f"{folder} does not hold the folders 0 to {len(labels) - 1}")
+    return LabelledPictures(tuple(labels), _labelled([(each, place) for place, each in folders]))
+
+
+def read_places365(root: Path) -> LabelledPictures:
+    """Reads `places365_val.txt`, `categories_places365.txt` and the pictures they name.
+
+    `/a/apartment_building/outdoor` is asked as "apartment building outdoor".
+    """
+    categories, listing = find(root, "categories_places365.txt"), find(root, "places365_val.txt")
+    folder = find(root, "val_256", "val_large", "val")
+    names = {index: name for name, index in _numbered_lines(categories)}
+    if sorted(names) != list(range(len(names))):
+        raise DatasetError(f"{categories} does not number its categories from 0 without gaps")
+    found = _numbered_lines(listing)
+    for name, index in found:
+        if index not in names:
+            raise DatasetError(f"{listing} gives {name} the category {index}, which has no name")
+    labels = [re.sub(r"[/_]", " ", names[index][3:]) for index in range(len(names))]
+    return LabelledPictures(tuple(labels), tuple((folder / name, index) for name, index in found))
+
+
+CLASSIFICATION: dict[str, Callable[[Path], LabelledPictures]] = {
+    "imagenet": read_imagenet,
+    "imagenet-v2": read_imagenet_v2,
+    "places365": read_places365,
+}
+"""Set -> what reads it from its folder."""
+
+
+def measure_accuracy(model: SamClip, data: LabelledPictures) -> Accuracy:
+    """Ranks all labels of every picture, as `SamClip.classify` does.
+
+    Of equal scores the first label wins, so that of two labels that read alike only the first can
+    be right.
+    """
+    classes, found = embed_nouns(model, data.labels), []
+    for path, truth in track(data.pictures, "pictures"):
+        scores = classes @ model.embed_image(read_pixels(path))
+        before = (scores[:truth] >= scores[truth]).sum() + (scores[truth:] > scores[truth]).sum()
+        found.append(int(before))
+    ranks, task = np.array(found), model.manifest.tasks.classification
+    return Accuracy(
+        pictures=len(ranks),
+        labels=len(data.labels),
+        templates=len(model.manifest.text.templates),
+        resolution_px=task.resolution,
+        crop=task.crop,
+        top1=share_within(ranks, 1),
+        top5=share_within(ranks, 5),
+    )
+
+
+def _labelled(folders: list[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
+    return tuple((picture, place) for each, place in folders for picture in list_pictures(each))
+
+
+def _own_names(root: Path) -> dict[str, str] | None:
+    """Name by wnid, as in the set's own file; None without one."""
+    path = root / _CLASS_NAMES
+    return dict(_pairs(path, r"(n\d{8}) +(.+)", "a wnid and a name")) if path.is_file() else None
+
+
+def _imagenet_names() -> list[str]:
+    try:
+        from open_clip import IMAGENET_CLASSNAMES
+    except ImportError as error:
+        raise DatasetError(
+            "ImageNet's class names come from open_clip: pip install open_clip_torch, or put "
+            f"wnids and names into {_CLASS_NAMES}"
+        ) from error
+    return list(IMAGENET_CLASSNAMES)
+
+
+def _pairs(path: Path, form: str, what: str) -> Iterator[tuple[str, str]]:
+    """The two groups of a regular expression, of each line."""
+    for line in list_lines(path):
+        found = re.fullmatch(form, line)
+        if found is None:
+            raise DatasetError(f"{path} has the line {line!r}, expected {what}")
+        yield found[1], found[2]
+
+
+def _numbered_lines(path: Path) -> list[tuple[str, int]]:
+    pairs = _pairs(path, r"(.+) (\d+)", "a name and a number")
+    return [(name, int(number)) for name, number in pairs]
+
+
+Array = NDArray[np.float32]
+Ranks = NDArray[np.int64]
+
+_CAPTIONS = 5  # a few COCO pictures have six or seven; published figures take five of each
+_ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
+
+
+@dataclass(frozen=True)
+class CaptionedPictures:
+    """N pictures, each with one to five captions."""
+
+    pictures: tuple[tuple[Path, tuple[str, ...]], ...]
+
+
+def read_flickr30k(root: Path) -> CaptionedPictures:
+    """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures."""
+    path = files.find(root, "dataset_flickr30k.json")
+    folder = files.find(root, "flickr30k-images", "flickr30k_images", "images")
+    return _read_karpathy(path, place=lambda _: folder)
+
+
+def read_coco_captions(root: Path) -> CaptionedPictures:
+    """Reads COCO's captions: the first of these files that is there.
+
+    `dataset_coco.json`, Karpathy's, of which the test split (5,000 pictures of val2014) is what
+    published figures are of; else `annotations/captions_val2017.json`, or that of 2014.
+    """
+    names = ["dataset_coco", "captions_val2017", "captions_val2014"]
+    path = files.find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
+    if path.stem == "dataset_coco":
+        return _read_karpathy(
+            path, place=lambda each: files.find(root, each.filepath, f"images/{each.filepath}")
+        )
+    rows = list[files.shape(image_id=int, id=int, caption=str)]
+    content = files.read_annotations(path, files.shape(images=files.IMAGES, annotations=rows))
+    year = path.stem.rpartition("_")[2]
+    folder = files.find(root, year, f"images/{year}")
+    captions: dict[int, list[str]] = {}
+    for each in sorted(content.annotations, key=lambda each: each.id):
+        captions.setdefault(each.image_id, []).append(each.caption)
+    names = {each.id: each.file_name for each in content.images}
+    known = sorted(set(names) & set(captions))
+    return _captioned(((folder / names[each], captions[each]) for each in known), source=path)
+
+
+RETRIEVAL: dict[str, Callable[[Path], CaptionedPictures]] = {
+    "flickr30k": read_flickr30k,
+    "coco-captions": read_coco_captions,
+}
+"""Set -> what reads it from its folder."""
+
+
+def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
+    """Ranks all captions for each picture, and all pictures for each caption, by cosine.
+
+    Pictures are seen as `classify` sees them. Captions are embedded as they are, without templates.
+    A tie counts against the model.
+    """
+    shown = track(data.pictures, "pictures")
+    pictures = np.stack([model.embed_image(files.read_pixels(path)) for path, _ in shown])
+    texts = [text for _, captions in data.pictures for text in captions]
+    own = np.arange(len(pictures))
+    owners = np.repeat(own, [len(each) for _, each in data.pictures])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TextTruncatedWarning)
+        captions = np.concatenate([model.embed_text([text]) for text in track(texts, "captions")])
+    others = [each for each in caught if not issubclass(each.category, TextTruncatedWarning)]
+    for each in others:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    task = model.manifest.tasks.classification
+    return Retrieval(
+        pictures=len(pictures),
+        captions=len(texts),
+        cut=len(caught) - len(others),
+        resolution_px=task.resolution,
+        crop=task.crop,
+        image_to_text=_recall(ranks_of_own(pictures, captions, asked=own, given=owners)),
+        text_to_image=_recall(ranks_of_own(captions, pictures, asked=owners, given=own)),
+    )
+
+
+def ranks_of_own(queries: Array, answers: Array, *, asked: Ranks, given: Ranks) -> Ranks:
+    """How many foreign answers stand before the best own one of each query: int64 [N].
+
+    Of queries [N,E] and answers [M,E], int64 `asked` [N] and `given` [M] name the pictures that
+    they are of, or about. Every query has an own answer.
+    """
+    found = []
+    for start in range(0, len(queries), _ROWS):
+        rows = slice(start, start + _ROWS)
+        scores, own = queries[rows] @ answers.T, asked[rows, None] == given
+        best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+        found.append(((scores >= best) & ~own).sum(axis=1))
+    return np.concatenate(found)
+
+
+def _recall(ranks: Ranks) -> RecallAt:
+    r1, r5, r10 = (share_within(ranks, first) for first in (1, 5, 10))
+    return RecallAt(r1=r1, r5=r5, r10=r10)
+
+
+def _read_karpathy(path: Path, *, place: Callable[[Any], Path]) -> CaptionedPictures:
+    sentences, text = list[files.shape(raw=str)], (str, "")
+    row = files.shape(filename=str, split=str, sentences=sentences, filepath=text)
+    rows = (
+        (place(entry) / entry.filename, [each.raw for each in entry.sentences])
+        for entry in files.read_annotations(path, files.shape(images=list[row])).images
+        if entry.split == "test"
+    )
+    return _captioned(rows, source=path)
+
+
+def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> CaptionedPictures:
+    kept = []
+    for picture, captions in rows:
+        texts = tuple(text for text in captions if text.strip())[:_CAPTIONS]
+        if not texts:
+            raise files.DatasetError(f"{source} has no caption for {picture.name}")
+        kept.append((picture, texts))
+    return CaptionedPictures(tuple(kept))

@@ -1,0 +1,225 @@
+"""Small peers: CLIPSeg, MobileSAM and YOLOE, each imported by its own process alone.
+
+CLIPSeg is text-to-mask by a small decoder on CLIP's image encoder, without point prompts. MobileSAM
+is SAM's decoder behind a small image encoder, for points and boxes only; its authors publish no
+package, `mobilesam-mirror` is their code as one. YOLOE is text-to-mask in one pass of a detector,
+without classes of a whole picture and without points; ultralytics is under the AGPL: it is run here
+for its figures, and neither the SDK nor anything that ships with it imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.speed.peers import forced
+from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
+
+RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}
+"""What differs from CLIPSegConfig's defaults in the published clipseg-rd64."""
+
+
+@dataclass
+class ClipSeg:
+    """CLIPSeg rd64 on torch; it sees a square, `config` differs from CLIPSegConfig's defaults."""
+
+    key: ClassVar[str] = "clipseg-rd64"
+
+    size_px: int = 352
+    threads: int = 0
+    config: Mapping[str, Any] = field(default_factory=lambda: RD64)
+
+    def open(self) -> Opened:
+        """Builds the model and its image processor."""
+        import torch
+        from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, ViTImageProcessor
+
+        torch.set_num_threads(self.threads or torch.get_num_threads())
+        torch.manual_seed(forced.SEED)
+        self._model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
+        self._model.requires_grad_(False)
+        self._processor = ViTImageProcessor(
+            size={"height": self.size_px, "width": self.size_px},
+            image_mean=[0.485, 0.456, 0.406],
+            image_std=[0.229, 0.224, 0.225],
+        )
+        width, self._encoded = self._model.config.projection_dim, None
+        self._labels = forced.unit_embeddings(forced.LABELS, width=width)
+        self._classes = forced.unit_embeddings(forced.CLASSES, width=width)
+        return Opened(
+            name="CLIPSeg rd64, torch",
+            packages=("transformers", "torch"),
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for "
+            "three labels on one encoding, where the package's own forward would encode the "
+            "picture for each label; classify is that of the CLIP inside; no points",
+            artifact_bytes=forced.stored_bytes(self._model),
+            workloads={
+                "encode": self._encode,
+                "classify": self._classify,
+                "text3": self._text_to_mask,
+                "picture_to_masks": self._picture_to_masks,
+            },
+        )
+
+    def _encode(self) -> None:
+        """Preprocesses the picture and runs CLIP's image encoder."""
+        import torch
+
+        pixels = self._processor(images=noise_picture(), return_tensors="pt")
+        with torch.inference_mode():
+            self._encoded = self._model.clip.get_image_features(
+                **pixels, interpolate_pos_encoding=True, output_hidden_states=True
+            )
+
+    def _classify(self) -> NDArray[np.float32]:
+        """Probabilities of 1,000 labels, of the encoded picture."""
+        embedding = self._encoding().pooler_output[0].numpy()
+        return forced.rank(embedding / np.linalg.norm(embedding), self._labels)
+
+    def _text_to_mask(self) -> NDArray[np.bool_]:
+        """Masks [3,H,W] of three labels, of the encoded picture."""
+        import torch
+
+        hidden = self._encoding().hidden_states
+        layers = [hidden[1 + layer] for layer in self._model.config.extract_layers]
+        with torch.inference_mode():
+            shared = [layer.expand(forced.CLASSES, -1, -1) for layer in layers]
+            logits = self._model.decoder(shared, torch.from_numpy(self._classes)).logits
+            size = PICTURE_PX[::-1]
+            sized = torch.nn.functional.interpolate(logits[:, None], size, mode="bilinear")
+        return (sized[:, 0] > 0).numpy()
+
+    def _picture_to_masks(self) -> NDArray[np.bool_]:
+        """Masks [3,H,W] of three labels, of the picture, which is encoded for them."""
+        self._encode()
+        return self._text_to_mask()
+
+    def _encoding(self) -> Any:
+        if self._encoded is None:
+            self._encode()
+        return self._encoded
+
+
+@dataclass(frozen=True)
+class MobileSam:
+    """MobileSAM's TinyViT on torch, with so many threads; 0 leaves torch's default."""
+
+    threads: int = 0
+
+    key: ClassVar[str] = "mobile-sam"
+
+    def open(self) -> Opened:
+        """Builds the model."""
+        import torch
+
+        with warnings.catch_warnings():
+            # It registers under timm's old names, and says so eight times.
+            warnings.simplefilter("ignore")
+            from mobile_sam import SamPredictor, sam_model_registry
+
+        torch.set_num_threads(self.threads or torch.get_num_threads())
+        torch.manual_seed(forced.SEED)
+        sam = sam_model_registry["vit_t"]().requires_grad_(False)
+        predictor, image = SamPredictor(sam), noise_picture()
+
+        @torch.inference_mode()
+        def encode() -> None:
+            predictor.set_image(image)
+
+        @torch.inference_mode()
+        def point() -> object:
+            if not predictor.is_image_set:
+                encode()
+            return predictor.predict(**forced.ONE_POINT)[0]
+
+        return Opened(
+            name="MobileSAM, torch",
+            packages=("mobilesam-mirror", "timm", "torch"),
+            notes=f"{forced.RANDOM_WEIGHTS}; prompts only: no classes and no text",
+            artifact_bytes=forced.stored_bytes(sam),
+            workloads={"encode": encode, "point": point},
+        )
+
+
+_NAMES = ("dog", "grass", "sky")
+_TEXT_WIDTH = 512
+_CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class YoloE:
+    """YOLOE on torch, of an architecture's name; it is made to find so many objects."""
+
+    model: str = "yoloe-11s-seg"
+    size_px: int = 640
+    found: int = 10
+    threads: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names the architecture and the objects."""
+        return f"{self.model}-k{self.found}"
+
+    def open(self) -> Opened:
+        """Builds the model from its configuration."""
+        # It would else look for updates, and install packages.
+        os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false")
+        import torch
+
+        threads = self.threads or torch.get_num_threads()
+        from ultralytics import YOLOE
+
+        torch.manual_seed(forced.SEED)
+        model = YOLOE(f"{self.model}.yaml")
+        texts = torch.from_numpy(forced.unit_embeddings(forced.CLASSES, width=_TEXT_WIDTH))
+        model.set_classes(list(_NAMES), texts[None])
+        model.model.model[-1].register_forward_hook(_force(self.found))
+        image = noise_picture()
+
+        def text_to_mask() -> NDArray[np.float32]:
+            # At its first picture it gives torch fewer threads than torch had.
+            torch.set_num_threads(threads)
+            # It takes BGR.
+            found = model.predict(
+                image[..., ::-1],
+                imgsz=self.size_px,
+                iou=1.0,
+                max_det=self.found,
+                retina_masks=True,
+                verbose=False,
+            )
+            return found[0].masks.data.numpy()
+
+        return Opened(
+            name=f"{self.model}, torch",
+            packages=("ultralytics-opencv-headless", "torch"),
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced "
+            "past its filters, none suppressed by another; the encoder is no part of its own; "
+            "masks in the picture's size (retina_masks); its own limit of torch's threads is "
+            "lifted; no points, no classes of a picture; AGPL",
+            artifact_bytes=forced.stored_bytes(model.model),
+            workloads={"picture_to_masks": text_to_mask},
+        )
+
+
+def _force(count: int) -> Callable[[Any, Any, Any], None]:
+    """A hook of YOLOE's head, after which so many objects pass the filters."""
+
+    def hook(_head: Any, _given: Any, answer: Any) -> None:
+        # Rewrites predictions [1, 4 + classes + coefficients, anchors] in place.
+        (predictions, prototypes), _ = answer
+        coefficients = 4 + forced.CLASSES
+        scores = predictions[:, 4:coefficients]
+        anchors = forced.kept_proposals(count, of=predictions.shape[-1])
+        scores.zero_()
+        scores[:, np.arange(count) % forced.CLASSES, anchors] = _CONFIDENCE
+        # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
+        predictions[:, coefficients:, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]
+
+    return hook
