@@ -30,6 +30,7 @@ from benchmarks.photographs.naming import (
     of_imagenet,
     right_names,
 )
+from benchmarks.photographs.one_graph import OneGraph
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
 from benchmarks.photographs.two_models import Pipeline
 from benchmarks.public.files import evenly
@@ -97,6 +98,7 @@ def measure_photographs(
     objects: list[Any] = []
     pairs: list[Any] = []
     broken: Counter[str] = Counter()
+    one_graph = OneGraph(model) if OneGraph.has_graph(model) else None
     complete, masked = set(pictures.complete), set(pictures.masked)
     for picture in track(sorted(complete | masked), "masks of photographs"):
         try:
@@ -105,7 +107,9 @@ def measure_photographs(
                 objects += judge_objects(picture, model, image, found)
             if picture in complete and pictures.asked is not None:
                 asked = pictures.asked.question(picture)
-                for heads, masks, presence in _ask(model, image, asked, pipeline):
+                for heads, masks, presence in _ask(
+                    model, image, asked, one_graph=one_graph, pipeline=pipeline
+                ):
                     rows = judge_texts(picture, asked, masks=masks, presence=presence)
                     texts.setdefault(heads, []).extend(rows)
                 pairs += _presence(picture, model, image, asked, pictures.photographs)
@@ -132,9 +136,14 @@ def measure_photographs(
 
 
 def _ask(
-    model: SamClip, image: ImageEmbedding, asked: AskedPicture, pipeline: Pipeline | None
+    model: SamClip,
+    image: ImageEmbedding,
+    asked: AskedPicture,
+    *,
+    one_graph: OneGraph | None,
+    pipeline: Pipeline | None,
 ) -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray]]:
-    """Asks for all labels with one head, with both, and with two models: masks and presence [K].
+    """Asks for all labels with one head, both, one graph, and two models: masks and presence [K].
 
     Every label gets a mask, whatever its presence, so that one answer serves all thresholds: a
     label's mask depends on neither the threshold nor the other labels.
@@ -144,6 +153,8 @@ def _ask(
     for heads, refine in HEADS.items():
         answer = model.segment_text(image, asked.labels, threshold=0.0, refine=refine)
         yield heads, answer.masks, answer.presence
+    if one_graph is not None:
+        yield "one_graph", *one_graph.ask(image, asked.labels)
     if pipeline is not None:
         for heads, masks in pipeline.ask(asked):
             yield heads, masks, np.ones(len(masks))
