@@ -1,12 +1,14 @@
 package samclip.android
 
 import android.graphics.Bitmap
+import samclip.ImageException
 import samclip.Mask
 import samclip.Picture
 
 /** The pixels of an upright bitmap; one in the GPU's memory (HARDWARE) is copied first. */
 fun Bitmap.toPicture(): Picture {
     val readable = if (config == Bitmap.Config.ARGB_8888) this else copy(Bitmap.Config.ARGB_8888, false)
+        ?: throw ImageException("a bitmap of $width x $height pixels cannot be copied: decode a smaller one")
     val row = IntArray(width)
     val rgb = ByteArray(3 * width * height)
     for (y in 0 until height) {

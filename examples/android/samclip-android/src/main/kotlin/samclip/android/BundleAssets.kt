@@ -3,6 +3,7 @@ package samclip.android
 import android.content.Context
 import android.content.res.AssetManager
 import java.io.File
+import java.io.IOException
 import samclip.BundleException
 
 /**
@@ -11,7 +12,11 @@ import samclip.BundleException
  */
 fun bundleFolder(context: Context, name: String): File {
     val folder = File(context.noBackupFilesDir, name)
-    val manifest = context.assets.open("$name/manifest.json").use { it.readBytes() }
+    val manifest = try {
+        context.assets.open("$name/manifest.json").use { it.readBytes() }
+    } catch (error: IOException) {
+        throw BundleException("the app brings no bundle as assets/$name: copy one there", error)
+    }
     val copied = File(folder, "manifest.json")
     if (copied.exists() && copied.readBytes().contentEquals(manifest)) return folder
     val unfinished = File(context.noBackupFilesDir, "$name.unfinished")

@@ -3,6 +3,7 @@ package samclip.onnxruntime
 import ai.onnxruntime.OnnxJavaType
 import ai.onnxruntime.OnnxTensor
 import ai.onnxruntime.OrtEnvironment
+import ai.onnxruntime.OrtException
 import ai.onnxruntime.OrtSession
 import java.io.File
 import java.nio.ByteBuffer
@@ -11,24 +12,30 @@ import java.nio.FloatBuffer
 import java.nio.IntBuffer
 import samclip.Backend
 import samclip.Graph
+import samclip.SamClipException
 import samclip.Tensor
 
-/** onnxruntime on the CPU; [threads] is how many cores a graph may use. */
+/** onnxruntime on the CPU, without its telemetry; [threads] is how many cores a graph may use. */
 class OrtBackend(private val threads: Int = 4) : Backend {
-    private val environment = OrtEnvironment.getEnvironment()
+    private val environment = OrtEnvironment.getEnvironment().apply { setTelemetry(false) }
 
-    override fun open(file: File): Graph =
+    override fun open(file: File): Graph = naming(file.name) {
         OrtSession.SessionOptions().use { options ->
             options.setIntraOpNumThreads(threads)
-            OrtGraph(environment, environment.createSession(file.path, options))
+            OrtGraph(file.name, environment, environment.createSession(file.path, options))
         }
+    }
 }
 
-private class OrtGraph(private val environment: OrtEnvironment, private val session: OrtSession) : Graph {
-    override fun run(inputs: Map<String, Tensor>, outputs: List<String>): Map<String, Tensor> {
+private class OrtGraph(
+    private val name: String,
+    private val environment: OrtEnvironment,
+    private val session: OrtSession,
+) : Graph {
+    override fun run(inputs: Map<String, Tensor>, outputs: List<String>): Map<String, Tensor> = naming(name) {
         val given = inputs.mapValues { (_, tensor) -> toOrt(tensor) }
         try {
-            return session.run(given, outputs.toSet()).use { found ->
+            session.run(given, outputs.toSet()).use { found ->
                 outputs.associateWith { fromOrt(found[it].get() as OnnxTensor) }
             }
         } finally {
@@ -58,3 +65,11 @@ private class OrtGraph(private val environment: OrtEnvironment, private val sess
         return Tensor.F32(FloatArray(floats.remaining()).also { floats.get(it) }, *shape)
     }
 }
+
+/** Says which graph onnxruntime failed on. */
+private inline fun <T> naming(graph: String, block: () -> T): T =
+    try {
+        block()
+    } catch (error: OrtException) {
+        throw SamClipException("onnxruntime fails on $graph: ${error.message}", error)
+    }
