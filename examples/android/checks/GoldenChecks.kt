@@ -25,16 +25,21 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
     fun run() {
         texts()
         letterbox()
-        graphs(model, goldens::worst, "fp32")
-        for (precision in listOf("fp16", "int8")) {
-            SamClip.load(folder, JniBackend, precision).use { graphs(it, goldens::cosine, precision) }
-        }
         segment()
         classEmbeddings()
         scoreMaps()
         masks()
-        textToMask()
+        graphs(model, goldens::worst, "fp32")
+        textToMask(model, "fp32", presence = 1e-3, iou = 0.99)
         model.close()
+        SamClip.load(folder, JniBackend, "fp16").use {
+            graphs(it, goldens::cosine, "fp16")
+            textToMask(it, "fp16", presence = 0.02, iou = 0.95)
+        }
+        SamClip.load(folder, JniBackend, "int8").use {
+            graphs(it, goldens::cosine, "int8")
+            textToMask(it, "int8", presence = 0.1, iou = 0.9)
+        }
     }
 
     private fun texts() {
@@ -122,27 +127,29 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
         "IoU %.5f".format(iou)
     }
 
-    private fun textToMask() = eachOf("text_to_mask") { each ->
-        SamClip.load(folder, JniBackend).use { fresh ->
-            val labels = fresh.loadLabels(each["pack"].text)
+    /** The whole way; bounds of what presence may be off, and of masks, are those of `samclip verify`, or closer. */
+    private fun textToMask(opened: SamClip, precision: String, presence: Double, iou: Double) =
+        eachOf("text_to_mask", " $precision") { each ->
+            val labels = opened.loadLabels(each["pack"].text)
             val picture = goldens.picture(each["image"].text)
-            val image = fresh.encode(picture)
-            val found = fresh.segmentText(image, labels)
-            val presence = each["presence"].list.map { it.number }
+            val image = opened.encode(picture)
+            val maps = opened.scoreMaps(image, labels)
+            val found = opened.segmentText(image, labels)
+            val expected = each["presence"].list.map { it.number }
             val scores = each["scores"].list.map { it.number }
-            check(found.size == presence.size) { "${found.size} labels, expected ${presence.size}" }
+            check(found.size == expected.size) { "${found.size} labels, expected ${expected.size}" }
             found.withIndex().joinToString { (place, one) ->
-                check(abs(one.presence - presence[place]) < 1e-3) { "${one.label}: presence ${one.presence}" }
-                check(abs(one.score - scores[place]) < 1e-2) { "${one.label}: score ${one.score}" }
-                check(one.present == (one.mask.area > 0)) { "${one.label}: present ${one.present}, area ${one.mask.area}" }
-                val iou = goldens.iou(one.mask, each["masks"].text, first = place * picture.width * picture.height)
-                check(iou >= 0.99) { "${one.label}: IoU $iou" }
-                val map = fresh.scoreMaps(image, labels)[place]
-                check(abs(map.presence - one.presence) < 1e-3) { "${one.label}: its map says ${map.presence}" }
-                "${one.label} %.3f, IoU %.4f".format(one.presence, iou)
+                val name = one.label
+                check(name == labels[place]) { "the label $place is $name" }
+                check(abs(one.presence - expected[place]) <= presence) { "$name: presence ${one.presence}" }
+                check(abs(one.score - scores[place]) <= 0.1) { "$name: score ${one.score}" }
+                check(one.present == (one.mask.area > 0)) { "$name: present ${one.present}, area ${one.mask.area}" }
+                check(abs(maps[place].presence - one.presence) < 1e-3) { "$name: its map says ${maps[place].presence}" }
+                val overlap = goldens.iou(one.mask, each["masks"].text, first = place * picture.width * picture.height)
+                check(overlap >= iou) { "$name: IoU $overlap" }
+                "$name %.3f, IoU %.4f".format(one.presence, overlap)
             }
         }
-    }
 
     private fun eachOf(part: String, note: String = "", check: (Json) -> String) {
         var entries = emptyList<Json>()

@@ -147,7 +147,8 @@ class SamClip private constructor(
     }
 
     internal fun run(name: String, feed: Map<String, Tensor>, vararg outputs: String): Map<String, Tensor> {
-        val graph = graphs.getOrPut(name) { backend.open(bundle.graphFile(name, precision)) }
+        val kept = if (name.startsWith("letterbox@")) "fp32" else precision // it has one file, for every precision
+        val graph = graphs.getOrPut(name) { backend.open(bundle.graphFile(name, kept)) }
         return graph.run(feed, outputs.asList())
     }
 
