@@ -107,9 +107,7 @@ private class WordPiece(file: Json) {
 
     private companion object {
         val SPACE_CONTROLS = setOf(9, 10, 13)
-        val CONTROLS = setOf(
-            Character.CONTROL, Character.FORMAT, Character.UNASSIGNED, Character.PRIVATE_USE, Character.SURROGATE,
-        )
+        val CONTROLS = setOf(Character.CONTROL, Character.FORMAT, Character.PRIVATE_USE, Character.SURROGATE)
         val PUNCTUATION = setOf(
             Character.CONNECTOR_PUNCTUATION, Character.DASH_PUNCTUATION, Character.START_PUNCTUATION,
             Character.END_PUNCTUATION, Character.INITIAL_QUOTE_PUNCTUATION, Character.FINAL_QUOTE_PUNCTUATION,
