@@ -1,6 +1,6 @@
 /* Masks of labels in a picture: letterbox@S, image_encoder@S, text_to_mask@S, on onnxruntime's C API.
  *
- *     samclip BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT
+ *     text_to_mask BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT
  *
  * writes OUTPUT-0.pgm, OUTPUT-1.pgm ...: 255 where the label is, in the picture's size. The graphs are taken from
  * where every export puts them. It does not check the sha256 of files: an app that fetches a bundle should. */
