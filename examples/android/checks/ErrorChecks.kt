@@ -1,0 +1,134 @@
+package samclip.checks
+
+import java.io.File
+import java.nio.file.Files
+import samclip.Box
+import samclip.BundleException
+import samclip.BundleSchemaException
+import samclip.BundleTamperedException
+import samclip.EmbeddingMismatchException
+import samclip.ImageException
+import samclip.Picture
+import samclip.Point
+import samclip.Prompt
+import samclip.PromptException
+import samclip.SamClip
+import samclip.TextException
+
+/** What an app may do wrong: each has one clear error, of its own kind. */
+internal class ErrorChecks(private val folder: File, private val checks: Checks) {
+    private val picture = Picture(40, 30, ByteArray(40 * 30 * 3) { it.toByte() })
+    private val manifest = File(folder, "manifest.json").readText()
+
+    fun run() {
+        bundles()
+        pictures()
+        SamClip.load(folder, JniBackend).use { model ->
+            texts(model)
+            packs(model)
+            prompts(model)
+        }
+    }
+
+    private fun bundles() {
+        val encoder = "onnx/image_encoder@${segmentation()}.onnx"
+        checks.refuses<BundleException>("a folder without a bundle", "manifest.json", "/nowhere") {
+            SamClip.load(File("/nowhere"), JniBackend)
+        }
+        refusesBundle<BundleException>("a manifest that is no JSON", "not JSON") { "manifest.json" to "{\"a\": 1" }
+        refusesBundle<BundleSchemaException>("another schema_version", "schema_version 2", "knows 1") {
+            edited(Regex("\"schema_version\":( ?)1"), "\"schema_version\":$1 2")
+        }
+        refusesBundle<BundleSchemaException>("a path out of the folder", "leads out") { edited(Regex(encoder), "../$encoder") }
+        refusesBundle<BundleTamperedException>("a changed graph", encoder, "copy the bundle again") { encoder to "changed" }
+        refusesBundle<BundleException>("missing weights", "cannot read", ".weights") { weights() to null }
+        refusesBundle<BundleException>("a missing graph", "no ONNX graph text_to_mask@${segmentation()}") {
+            edited(Regex("\"text_to_mask@"), "\"other@")
+        }
+        refusesBundle<BundleException>("a label of no pack where there is no text encoder", "no pack", "text_encoder") {
+            edited(Regex("\"text_encoder\":( ?\\{\\s*\"inputs\")"), "\"other\":$1")
+        }
+        checks.refuses<BundleException>("another precision", "fp8", "fp32") {
+            SamClip.load(folder, JniBackend, "fp8").use { it.encode(picture) }
+        }
+    }
+
+    private fun pictures() {
+        checks.refuses<ImageException>("an empty picture", "0 x 30") { Picture(0, 30, ByteArray(0)) }
+        checks.refuses<ImageException>("too few bytes", "3600", "900") { Picture(40, 30, ByteArray(900)) }
+    }
+
+    private fun texts(model: SamClip) {
+        checks.refuses<TextException>("no label", "at least one") { model.embedLabels(emptyList()) }
+        checks.refuses<TextException>("an empty label", "text 1 is empty") { model.embedLabels(listOf("dog", " \t")) }
+        checks.refuses<TextException>("a label twice", "\"dog\" and \" Dog\"") { model.embedLabels(listOf("dog", " Dog")) }
+    }
+
+    private fun packs(model: SamClip) {
+        val pack = File(folder, "golden/labels.safetensors").readBytes()
+        val revision = model.manifest.revision
+        val other = String(pack, Charsets.ISO_8859_1).replace(revision, revision.reversed()).toByteArray(Charsets.ISO_8859_1)
+        checks.refuses<EmbeddingMismatchException>("a pack of another model", revision.reversed(), revision) {
+            model.loadLabels(other, "other.safetensors")
+        }
+        checks.refuses<BundleException>("half a pack", "half.safetensors", "outside") {
+            model.loadLabels(pack.copyOf(pack.size - 1), "half.safetensors")
+        }
+        checks.refuses<BundleException>("a pack of 3 bytes", "3 bytes") { model.loadLabels(ByteArray(3), "short.safetensors") }
+        checks.refuses<BundleException>("a pack that is not there", "no file other.safetensors") {
+            model.loadLabels("other.safetensors")
+        }
+    }
+
+    private fun prompts(model: SamClip) {
+        val image = model.encode(picture)
+        fun refuses(name: String, prompt: Prompt, vararg words: String) =
+            checks.refuses<PromptException>(name, *words) { model.segment(image, listOf(prompt)) }
+        refuses("a prompt of nothing", Prompt(), "nothing to segment")
+        refuses("a point outside", Prompt(listOf(Point(40f, 2f))), "(40.0, 2.0)", "40 x 30")
+        refuses("a point that is no number", Prompt(listOf(Point(Float.NaN, 2f))), "NaN")
+        refuses("a reversed box", Prompt(box = Box(9f, 2f, 3f, 8f)), "[9.0, 2.0, 3.0, 8.0]")
+        refuses("a box outside", Prompt(box = Box(50f, 2f, 60f, 8f)), "outside")
+        refuses("a mask of another size", Prompt(mask = FloatArray(9)), "9 logits")
+        checks.refuses<PromptException>("no prompt", "at least one") { model.segment(image, emptyList()) }
+        checks.refuses<EmbeddingMismatchException>("a picture of another model", "encode it again") {
+            val (file, content) = edited(Regex("\\s*$"), "\n\n")
+            SamClip.load(copyWith(file, content), JniBackend).use { it.segment(image, listOf(Prompt(listOf(Point(1f, 1f))))) }
+        }
+    }
+
+    /** Encodes a picture and asks for a label in a copy of the bundle in which one file is changed, or missing. */
+    private inline fun <reified T : Throwable> refusesBundle(
+        name: String,
+        vararg words: String,
+        crossinline change: () -> Pair<String, String?>,
+    ) = checks.refuses<T>(name, *words) {
+        val (path, content) = change()
+        SamClip.load(copyWith(path, content), JniBackend).use { model ->
+            model.segmentText(model.encode(picture), listOf("dog"))
+        }
+    }
+
+    /** A folder of links to the bundle's files, but for one. */
+    private fun copyWith(path: String, content: String?): File {
+        val copy = Files.createTempDirectory("samclip").toFile()
+        folder.walk().filter { it.isFile && it.relativeTo(folder).path != path }.forEach { file ->
+            val target = File(copy, file.relativeTo(folder).path)
+            target.parentFile.mkdirs()
+            Files.createSymbolicLink(target.toPath(), file.absoluteFile.toPath())
+        }
+        if (content != null) File(copy, path).writeText(content)
+        Runtime.getRuntime().addShutdownHook(Thread { copy.deleteRecursively() })
+        return copy
+    }
+
+    private fun edited(from: Regex, to: String): Pair<String, String> {
+        val changed = manifest.replace(from, to)
+        check(changed != manifest) { "nothing in the manifest matches $from" }
+        return "manifest.json" to changed
+    }
+
+    private fun segmentation() = Regex("image_encoder@(\\d+)").findAll(manifest).maxOf { it.groupValues[1].toInt() }
+
+    private fun weights() = checkNotNull(Regex("onnx/image_encoder[^\"]*fp32[^\"]*weights").find(manifest)).value
+}

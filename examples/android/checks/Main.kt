@@ -1,0 +1,21 @@
+package samclip.checks
+
+import java.io.File
+import kotlin.system.exitProcess
+
+/**
+ * Checks the core; 1 if any check fails.
+ *
+ * Given are the folder of a bundle, and one with those of its files that the app brings.
+ */
+fun main(arguments: Array<String>) {
+    val (folder, share) = arguments.map(::File)
+    val checks = Checks()
+    jsonChecks(checks)
+    textChecks(File(System.getProperty("samclip.clipTokenizer")), checks)
+    GoldenChecks(folder, checks).run()
+    ErrorChecks(folder, checks).run()
+    pageChecks(folder, share, checks)
+    println("${checks.passed} passed, ${checks.failed} failed")
+    exitProcess(if (checks.failed == 0 && checks.passed > 0) 0 else 1)
+}

@@ -1,0 +1,76 @@
+package samclip
+
+import java.io.File
+import java.io.IOException
+import java.security.MessageDigest
+
+/** A bundle's folder; every file is checked against the manifest before it is used. */
+internal class Bundle(private val folder: File) {
+    private val content: ByteArray = readFile("manifest.json")
+    private val checked = HashSet<String>()
+
+    val manifest = Manifest(Json.parse(content.decodeToString(), "manifest.json"))
+
+    /** The first 16 digits of the manifest's sha256: what tells one bundle from another. */
+    val id: String = hex(MessageDigest.getInstance("SHA-256").digest(content)).take(16)
+
+    /** Whether a graph is there, in ONNX. */
+    fun hasGraph(name: String): Boolean = onnx(name).isNotEmpty()
+
+    /** The ONNX file of a graph, once it and its weights are checked. */
+    fun graphFile(name: String, precision: String): File {
+        val artifacts = onnx(name)
+        if (artifacts.isEmpty()) {
+            val others = manifest.graphs.keys.joinToString()
+            throw BundleException("the bundle has no ONNX graph $name, which this needs; it has $others")
+        }
+        val artifact = artifacts.find { it.precision == precision } ?: throw BundleException(
+            "the graph $name is not there in $precision; choose one of ${artifacts.joinToString { it.precision }}",
+        )
+        artifact.files.forEach { (path, sha256) -> check(path, sha256) }
+        return file(artifact.path)
+    }
+
+    /** The content of a file that belongs to no graph. */
+    fun read(path: String): ByteArray {
+        val sha256 = manifest.files[path]
+            ?: throw BundleException("the bundle has no file $path; it has ${manifest.files.keys.joinToString()}")
+        check(path, sha256)
+        return readFile(path)
+    }
+
+    private fun onnx(name: String) = manifest.graphs[name].orEmpty().filter { it.runtime == "onnx" }
+
+    private fun check(path: String, sha256: String) {
+        if (path in checked) return
+        val digest = MessageDigest.getInstance("SHA-256")
+        val buffer = ByteArray(1 shl 16)
+        reading(path) {
+            file(path).inputStream().use { stream ->
+                generateSequence { stream.read(buffer) }.takeWhile { it >= 0 }.forEach { digest.update(buffer, 0, it) }
+            }
+        }
+        if (hex(digest.digest()) != sha256) {
+            throw BundleTamperedException("$path is not the file that the manifest names: copy the bundle again")
+        }
+        checked += path
+    }
+
+    private fun readFile(path: String): ByteArray = reading(path) { file(path).readBytes() }
+
+    private fun <T> reading(path: String, read: () -> T): T =
+        try {
+            read()
+        } catch (error: IOException) {
+            throw BundleException("cannot read $path in the bundle $folder: copy the whole bundle there", error)
+        }
+
+    private fun file(path: String): File {
+        if (path.startsWith("/") || '\\' in path || ".." in path.split("/")) {
+            throw BundleSchemaException("the path $path leads out of the bundle")
+        }
+        return File(folder, path)
+    }
+
+    private fun hex(digest: ByteArray) = digest.joinToString("") { "%02x".format(it) }
+}

@@ -1,0 +1,73 @@
+package samclip
+
+import java.util.BitSet
+import kotlin.math.floor
+
+/** Which pixels of a picture belong to something; an empty one takes no memory. */
+class Mask internal constructor(val width: Int, val height: Int, private val bits: BitSet) {
+    /** How many pixels it has. */
+    val area: Int get() = bits.cardinality()
+
+    operator fun get(x: Int, y: Int): Boolean {
+        require(x in 0 until width && y in 0 until height) { "($x, $y) is outside the mask of $width x $height" }
+        return bits[y * width + x]
+    }
+
+    internal companion object {
+        fun empty(frame: Frame) = Mask(frame.width, frame.height, BitSet())
+
+        /** Logits [side,side] of the decoder -> a mask: to the input's size, the padding cut, to the picture's. */
+        fun ofLowResolution(logits: FloatArray, side: Int, frame: Frame, threshold: Float): Mask {
+            val size = frame.resolution
+            val model = FloatArray(size * size)
+            Resize(logits, side, rows = side, columns = side).to(size, size) { y, row -> row.copyInto(model, y * size) }
+            return ofModel(model, frame, threshold)
+        }
+
+        /** Logits [S,S] in the model's frame -> a mask: the padding cut, to the picture's size. */
+        fun ofModel(logits: FloatArray, frame: Frame, threshold: Float): Mask {
+            val bits = BitSet(frame.width * frame.height)
+            Resize(logits, frame.resolution, frame.rows, frame.columns).to(frame.height, frame.width) { y, row ->
+                for (x in row.indices) if (row[x] > threshold) bits.set(y * frame.width + x)
+            }
+            return Mask(frame.width, frame.height, bits)
+        }
+    }
+}
+
+/** The top left rows x columns of a map, scaled bilinearly: half-pixel centres, edges repeated. */
+internal class Resize(private val map: FloatArray, private val stride: Int, val rows: Int, val columns: Int) {
+    /** Gives each row of the result, in an array that is used again for the next. */
+    fun to(height: Int, width: Int, take: (Int, FloatArray) -> Unit) {
+        val across = Taps(columns, width)
+        val down = Taps(rows, height)
+        val wide = Array(rows) { y ->
+            FloatArray(width) { x ->
+                val from = y * stride + across.first[x]
+                map[from] + (map[y * stride + across.second[x]] - map[from]) * across.share[x]
+            }
+        }
+        val row = FloatArray(width)
+        for (y in 0 until height) {
+            val above = wide[down.first[y]]
+            val below = wide[down.second[y]]
+            for (x in row.indices) row[x] = above[x] + (below[x] - above[x]) * down.share[y]
+            take(y, row)
+        }
+    }
+
+    private class Taps(source: Int, target: Int) {
+        val first = IntArray(target)
+        val second = IntArray(target)
+        val share = FloatArray(target)
+
+        init {
+            for (x in 0 until target) {
+                val place = ((x + 0.5) * source / target - 0.5).coerceIn(0.0, source - 1.0)
+                first[x] = floor(place).toInt()
+                second[x] = minOf(first[x] + 1, source - 1)
+                share[x] = (place - first[x]).toFloat()
+            }
+        }
+    }
+}

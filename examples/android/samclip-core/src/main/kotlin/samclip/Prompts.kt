@@ -1,0 +1,95 @@
+package samclip
+
+/** A pixel of the upright picture, (x, y) from its top left. */
+class Point(val x: Float, val y: Float, val foreground: Boolean = true)
+
+/** A box in pixels of the upright picture. */
+class Box(val left: Float, val top: Float, val right: Float, val bottom: Float) {
+    override fun toString() = "[$left, $top, $right, $bottom]"
+}
+
+/**
+ * What to segment: points, a box, a mask prompt, or several of them together.
+ *
+ * [mask] holds logits in the model's frame, such as the `lowResolution` of an earlier answer.
+ */
+class Prompt(val points: List<Point> = emptyList(), val box: Box? = null, val mask: FloatArray? = null)
+
+/** The prompt encoder's inputs. Labels: 0 and 1 a point, 2 and 3 a box's corners, -1 SAM's padding, -2 filler. */
+internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) {
+    private class Token(val label: Int, val x: Float = 0f, val y: Float = 0f)
+
+    val feed: Map<String, Tensor>
+
+    init {
+        val tokens = prompts.map { tokens(it, frame, maskSide) }
+        val longest = tokens.maxOf { it.size }
+        val even = tokens.flatMap { own -> List(longest) { own.getOrElse(it) { Token(FILLER) } } }
+        val count = prompts.size.toLong()
+        val side = maskSide.toLong()
+        val masks = FloatArray(prompts.size * maskSide * maskSide)
+        prompts.forEachIndexed { place, each -> each.mask?.copyInto(masks, place * maskSide * maskSide) }
+        feed = mapOf(
+            "point_coords" to Tensor.F32(
+                FloatArray(2 * even.size) { if (it % 2 == 0) even[it / 2].x else even[it / 2].y },
+                count, longest.toLong(), 2,
+            ),
+            "point_labels" to Tensor.I32(IntArray(even.size) { even[it].label }, count, longest.toLong()),
+            "mask_input" to Tensor.F32(masks, count, 1, side, side),
+            "has_mask_input" to Tensor.F32(FloatArray(prompts.size) { if (prompts[it].mask == null) 0f else 1f }, count),
+        )
+    }
+
+    private fun tokens(prompt: Prompt, frame: Frame, maskSide: Int): List<Token> {
+        if (prompt.points.isEmpty() && prompt.box == null && prompt.mask == null) {
+            throw PromptException("a prompt has nothing to segment: give it points, a box or a mask")
+        }
+        if (prompt.mask != null && prompt.mask.size != maskSide * maskSide) {
+            throw PromptException(
+                "a mask prompt has ${prompt.mask.size} logits; this model takes $maskSide x $maskSide, " +
+                    "such as the lowResolution of an earlier answer",
+            )
+        }
+        val points = prompt.points.map { point ->
+            if (!(point.x >= 0 && point.y >= 0 && point.x < frame.width && point.y < frame.height)) {
+                throw PromptException(
+                    "point (${point.x}, ${point.y}) is outside the picture of ${frame.width} x ${frame.height} pixels",
+                )
+            }
+            Token(if (point.foreground) 1 else 0, frame.toModelX(point.x), frame.toModelY(point.y))
+        }
+        val box = prompt.box
+        return when {
+            box != null -> points + corners(box, frame)
+            // SAM adds exactly one padding token to points without a box, and none otherwise.
+            points.isNotEmpty() -> points + Token(PADDING)
+            else -> listOf(Token(FILLER))
+        }
+    }
+
+    private fun corners(box: Box, frame: Frame): List<Token> {
+        if (!(box.left < box.right && box.top < box.bottom)) {
+            throw PromptException("box $box is empty or reversed; a box is left < right, top < bottom")
+        }
+        val width = frame.width.toFloat()
+        val height = frame.height.toFloat()
+        val left = box.left.coerceIn(0f, width)
+        val top = box.top.coerceIn(0f, height)
+        val right = box.right.coerceIn(0f, width)
+        val bottom = box.bottom.coerceIn(0f, height)
+        if (left >= right || top >= bottom) {
+            throw PromptException("box $box is outside the picture of ${frame.width} x ${frame.height} pixels")
+        }
+        return listOf(
+            Token(TOP_LEFT, frame.toModelX(left), frame.toModelY(top)),
+            Token(BOTTOM_RIGHT, frame.toModelX(right), frame.toModelY(bottom)),
+        )
+    }
+
+    private companion object {
+        const val TOP_LEFT = 2
+        const val BOTTOM_RIGHT = 3
+        const val PADDING = -1
+        const val FILLER = -2
+    }
+}

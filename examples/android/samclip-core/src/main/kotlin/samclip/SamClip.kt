@@ -1,0 +1,247 @@
+package samclip
+
+import java.io.File
+import kotlin.math.exp
+
+/**
+ * A model: one pass of one image encoder, and masks of texts, points and boxes, and classes from it.
+ *
+ * Graphs are opened when they are first needed. Any number of threads may ask; one at a time computes.
+ */
+class SamClip private constructor(
+    private val bundle: Bundle,
+    private val backend: Backend,
+    private val precision: String,
+) : AutoCloseable {
+    private val graphs = HashMap<String, Graph>()
+    private val labelEmbeddings = HashMap<String, FloatArray>()
+    private val tokenizer by lazy { Tokenizer(bundle.read("tokenizer.json")) }
+
+    val manifest: Manifest get() = bundle.manifest
+
+    /** Fits a picture to the model and runs the image encoder, which every question about it needs once. */
+    fun encode(picture: Picture): EncodedImage = encode(picture, manifest.segmentation)
+
+    /** Finds labels in a picture and draws their masks; the mask of a label that is not there is empty. */
+    @Synchronized
+    fun segmentText(image: EncodedImage, labels: List<String>): List<TextMask> {
+        check(image)
+        return labels.zip(embedLabels(labels)).chunked(manifest.maxPrompts).flatMap { part ->
+            val feed = mapOf(
+                "image_tokens" to image.tokens,
+                "image_embeddings" to image.embeddings,
+                "extent" to image.frame.extent(),
+                "text_embeddings" to rows(part.map { (_, embedding) -> embedding }),
+            )
+            val found = run("text_to_mask@${image.frame.resolution}", feed, "mask_logits", "scores", "presence")
+            part.mapIndexed { row, (label, _) -> textMask(label, row, found, image.frame) }
+        }
+    }
+
+    /** Segments what prompts point at: one mask of each, or with [multimask] three of an ambiguous one. */
+    @Synchronized
+    fun segment(image: EncodedImage, prompts: List<Prompt>, multimask: Boolean = false): List<PromptMask> {
+        check(image)
+        if (prompts.isEmpty()) throw PromptException("nothing to segment: give at least one prompt")
+        val tokens = if (multimask) 1..3 else 0..0
+        return prompts.withIndex().chunked(manifest.maxPrompts).flatMap { part ->
+            val found = decode(image, part.map { it.value })
+            val scores = found.floats("iou_predictions").data
+            part.flatMapIndexed { row, (place, _) ->
+                tokens.map { token -> promptMask(found, scores, 4 * row + token, place, image.frame) }
+            }
+        }
+    }
+
+    /** How well each label describes a picture, as probabilities in the order of the labels. */
+    @Synchronized
+    fun classify(picture: Picture, labels: List<String>): List<Float> {
+        val texts = embedLabels(labels)
+        val image = encode(picture, manifest.classification)
+        val seen = head(image, "image_embedding")
+        val logits = texts.map { manifest.logitScale * dot(it, seen) }
+        val odds = logits.map { exp(it - logits.max()) }
+        return odds.map { (it / odds.sum()).toFloat() }
+    }
+
+    /** Where each label is, without masks: cheap even for the thousand labels of a pack. */
+    @Synchronized
+    fun scoreMaps(image: EncodedImage, labels: List<String>): List<ScoreMap> {
+        check(image)
+        val patches = head(image, "patch_embeddings")
+        val width = manifest.embedDim
+        val cells = List(patches.size / width) { patches.copyOfRange(it * width, (it + 1) * width) }
+        val side = generateSequence(1) { it + 1 }.first { it * it >= cells.size }
+        val calibration = manifest.calibration
+        return embedLabels(labels).map { text ->
+            val logits = FloatArray(cells.size) { calibration.scale * (dot(cells[it], text) - calibration.bias) }
+            ScoreMap(logits, side, image.frame)
+        }
+    }
+
+    /** Embeds texts as they are, such as captions or queries: vectors of unit length. */
+    @Synchronized
+    fun embedText(texts: List<String>): List<FloatArray> {
+        checkTexts(texts)
+        val ids = tokenizer.batch(texts)
+        val flat = run("text_encoder", mapOf("input_ids" to ids), "text_embeddings").floats("text_embeddings").data
+        return texts.indices.map { flat.copyOfRange(it * manifest.embedDim, (it + 1) * manifest.embedDim) }
+    }
+
+    /** Embeds names of things, each put into the templates of the bundle; each is computed once. */
+    @Synchronized
+    fun embedLabels(labels: List<String>): List<FloatArray> {
+        val cleaned = checkTexts(labels)
+        cleaned.forEachIndexed { place, each ->
+            val first = cleaned.indexOf(each)
+            if (first != place) {
+                throw TextException("the labels \"${labels[first]}\" and \"${labels[place]}\" are the same to the model")
+            }
+        }
+        return cleaned.map { label -> labelEmbeddings.getOrPut(label) { embedLabel(label) } }
+    }
+
+    /** Learns the labels of a pack in the bundle, such as `nouns.safetensors`, and returns them. */
+    fun loadLabels(path: String): List<String> = loadLabels(bundle.read(path), path)
+
+    /** Learns the labels of a pack from its content; [name] stands for it in messages. */
+    @Synchronized
+    fun loadLabels(content: ByteArray, name: String): List<String> {
+        val pack = LabelPack.read(content, name, manifest)
+        pack.labels.zip(pack.embeddings) { label, embedding -> labelEmbeddings[cleanText(label)] = embedding }
+        return pack.labels
+    }
+
+    /** Frees the graphs; what is needed later is opened again. */
+    @Synchronized
+    override fun close() {
+        graphs.values.forEach { it.close() }
+        graphs.clear()
+    }
+
+    @Synchronized
+    private fun encode(picture: Picture, resolution: Int): EncodedImage {
+        val frame = Frame(picture.width, picture.height, resolution)
+        val feed = mapOf("image" to square(picture, frame))
+        val found = run("image_encoder@$resolution", feed, "image_tokens", "image_embeddings")
+        return EncodedImage(frame, found.floats("image_tokens"), found.floats("image_embeddings"), bundle.id)
+    }
+
+    /** The model's input, uint8 [1,3,S,S]. */
+    internal fun square(picture: Picture, frame: Frame): Tensor {
+        val name = "letterbox@${frame.resolution}"
+        val side = frame.resolution.toLong()
+        if (!bundle.hasGraph(name)) {
+            return Tensor.U8(Letterbox.square(picture, frame, manifest.padColour), 1, 3, side, side)
+        }
+        val pixels = Tensor.U8(picture.rgb, picture.height.toLong(), picture.width.toLong(), 3)
+        return run(name, mapOf("picture" to pixels), "image").getValue("image")
+    }
+
+    /** The prompt encoder and the mask decoder; four masks of each prompt. */
+    internal fun decode(image: EncodedImage, prompts: List<Prompt>): Map<String, Tensor> {
+        val feed = PromptTokens(prompts, image.frame, manifest.maskSide).feed
+        val encoded = run("prompt_encoder", feed, "sparse_embeddings", "sparse_mask", "dense_embeddings")
+        val decoded = encoded + ("image_embeddings" to image.embeddings)
+        return run("mask_decoder", decoded, "low_res_masks", "iou_predictions")
+    }
+
+    internal fun run(name: String, feed: Map<String, Tensor>, vararg outputs: String): Map<String, Tensor> {
+        val kept = if (name.startsWith("letterbox@")) "fp32" else precision // it has one file, for every precision
+        val graph = graphs.getOrPut(name) { backend.open(bundle.graphFile(name, kept)) }
+        return graph.run(feed, outputs.asList())
+    }
+
+    private fun head(image: EncodedImage, output: String): FloatArray {
+        val mask = image.frame.tokenMask(manifest.patchSize)
+        val feed = mapOf("image_tokens" to image.tokens, "token_mask" to mask)
+        return run("clip_head@${image.frame.resolution}", feed, output).floats(output).data
+    }
+
+    private fun embedLabel(label: String): FloatArray {
+        if (!bundle.hasGraph("text_encoder")) {
+            throw BundleException("no pack holds the label $label, and the bundle has no text_encoder: load a pack with it")
+        }
+        val rows = embedText(manifest.templates.map { it.replace("{}", label) })
+        return unitLength(FloatArray(manifest.embedDim) { at -> rows.map { it[at] }.average().toFloat() })
+    }
+
+    private fun textMask(label: String, row: Int, found: Map<String, Tensor>, frame: Frame): TextMask {
+        val presence = found.floats("presence").data[row]
+        val present = presence >= manifest.calibration.presenceThreshold
+        val mask = if (present) {
+            val pixels = frame.resolution * frame.resolution
+            val logits = found.floats("mask_logits").data.copyOfRange(row * pixels, (row + 1) * pixels)
+            Mask.ofModel(logits, frame, manifest.maskThreshold)
+        } else {
+            Mask.empty(frame)
+        }
+        return TextMask(label, present, presence, found.floats("scores").data[row], mask)
+    }
+
+    private fun promptMask(
+        found: Map<String, Tensor>,
+        scores: FloatArray,
+        at: Int,
+        prompt: Int,
+        frame: Frame,
+    ): PromptMask {
+        val side = manifest.maskSide
+        val logits = found.floats("low_res_masks").data.copyOfRange(at * side * side, (at + 1) * side * side)
+        val mask = Mask.ofLowResolution(logits, side, frame, manifest.maskThreshold)
+        return PromptMask(prompt, scores[at], mask, logits)
+    }
+
+    private fun rows(vectors: List<FloatArray>): Tensor.F32 {
+        val width = manifest.embedDim
+        return Tensor.F32(
+            FloatArray(vectors.size * width) { vectors[it / width][it % width] },
+            vectors.size.toLong(), width.toLong(),
+        )
+    }
+
+    private fun check(image: EncodedImage) {
+        if (image.bundleId != bundle.id) {
+            throw EmbeddingMismatchException("the picture was encoded by another model: encode it again with this one")
+        }
+    }
+
+    /** The texts as CLIP cleans them. */
+    private fun checkTexts(texts: List<String>): List<String> {
+        if (texts.isEmpty()) throw TextException("there is no text: give at least one label")
+        return texts.mapIndexed { place, text ->
+            cleanText(text).ifEmpty { throw TextException("text $place is empty: leave it out") }
+        }
+    }
+
+    companion object {
+        /** Opens the bundle in [folder] on a runtime; [precision] is fp32, fp16 or int8. */
+        fun load(folder: File, backend: Backend, precision: String = "fp32"): SamClip =
+            SamClip(Bundle(folder), backend, precision)
+    }
+}
+
+/** A picture after the image encoder. */
+class EncodedImage internal constructor(
+    val frame: Frame,
+    internal val tokens: Tensor.F32,
+    internal val embeddings: Tensor.F32,
+    internal val bundleId: String,
+)
+
+/** A label in a picture: whether it is there (presence, 0..1), and its mask with the IoU that the model expects. */
+class TextMask internal constructor(
+    val label: String,
+    val present: Boolean,
+    val presence: Float,
+    val score: Float,
+    val mask: Mask,
+)
+
+/** A mask of a prompt, by its place; [lowResolution] may be the mask prompt of the next question. */
+class PromptMask internal constructor(
+    val prompt: Int,
+    val score: Float,
+    val mask: Mask,
+    val lowResolution: FloatArray,
+)

@@ -1,0 +1,48 @@
+package samclip
+
+import kotlin.math.exp
+import kotlin.math.min
+
+/**
+ * How well a label fits each cell of a picture: logits [side,side] over the model's input.
+ *
+ * The graph text_to_mask@S holds the same steps. Here they are for those who show the map, or who ask which of
+ * many labels are there without drawing any mask.
+ */
+class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val frame: Frame) {
+    private val rows = frame.coveredRows(side)
+    private val columns = frame.coveredColumns(side)
+    private val cells: List<Int> get() = (0 until rows).flatMap { y -> y * side until y * side + columns }
+
+    /** 0..1: the highest score outside the padding. */
+    val presence: Float get() = sigmoid(cells.maxOf { logits[it] })
+
+    /** The best cells whose score is above a threshold, the very best in any case, as (x, y) in model pixels. */
+    fun points(count: Int, threshold: Float): List<Point> {
+        val best = cells.sortedByDescending { logits[it] }.take(count)
+        val kept = best.filterIndexed { place, cell -> place == 0 || sigmoid(logits[cell]) > threshold }
+        return kept.map { Point(centre(it % side, frame.columns), centre(it / side, frame.rows)) }
+    }
+
+    /** The mask prompt [size,size]: scores clipped to +-10, scaled bilinearly, -10 in the padding. */
+    fun maskPrompt(size: Int, scale: Float): FloatArray {
+        val clipped = FloatArray(side * side) { cell ->
+            val inside = min(cell / side, rows - 1) * side + min(cell % side, columns - 1)
+            (scale * logits[inside]).coerceIn(-LIMIT, LIMIT)
+        }
+        val prompt = FloatArray(size * size) { -LIMIT }
+        Resize(clipped, side, rows = side, columns = side).to(size, size) { y, row ->
+            if (y < frame.coveredRows(size)) row.copyInto(prompt, y * size, 0, frame.coveredColumns(size))
+        }
+        return prompt
+    }
+
+    private fun centre(cell: Int, filled: Int): Float =
+        min((cell + 0.5) * frame.resolution / side - 0.5, filled - 1.0).toFloat()
+
+    private companion object {
+        const val LIMIT = 10f
+    }
+}
+
+internal fun sigmoid(x: Float): Float = (1 / (1 + exp(-x.toDouble()))).toFloat()

@@ -1,0 +1,70 @@
+"""Runs the C example on a bundle's golden picture, and holds its masks to the golden ones."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(program: str, bundle: Path, folder: Path) -> None:
+    """Checks what `program` draws, and what it refuses, with `folder` for its files."""
+    content = (bundle / "golden/tensors.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+
+    def tensor(key: str) -> tuple[list[int], bytes]:
+        start, end = header[key]["data_offsets"]
+        return header[key]["shape"], content[8 + length + start : 8 + length + end]
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [program, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    index = json.loads((bundle / "golden/index.json").read_text(encoding="utf-8"))
+    goldens = index["text_to_mask"]
+    assert goldens, "the bundle has no golden of text_to_mask"
+    picture, output = folder / "picture.ppm", folder / "mask"
+    for golden in goldens:
+        (height, width, _), pixels = tensor(golden["image"])
+        picture.write_bytes(b"P6 %d %d 255\n" % (width, height) + pixels)
+        answer = run(bundle, picture, bundle / golden["pack"], output)
+        assert answer.returncode == 0, answer.stderr
+        print(answer.stdout, end="")
+        bits = bits_of(tensor(golden["masks"])[1])
+        for place, expected in enumerate(golden["presence"]):
+            found = (folder / f"mask-{place}.pgm").read_bytes()[-height * width :]
+            stored = bits[place * height * width :][: height * width]
+            both = sum(a == 255 and b for a, b in zip(found, stored, strict=True))
+            either = sum(a == 255 or b for a, b in zip(found, stored, strict=True))
+            iou = both / either if either else 1.0
+            presence = float(answer.stdout.splitlines()[place].split()[2].rstrip(","))
+            print(f"label {place}: IoU {iou:.4f}, presence {presence} of {expected:.4f}")
+            assert iou >= 0.99, "the mask is not the golden one"
+            assert abs(presence - expected) < 1e-3, "the presence is not the golden one"
+
+    pack = bundle / goldens[0]["pack"]
+    wrong = folder / "wrong"
+    wrong.write_bytes(b"GIF89a, no picture and no pack")
+    for arguments, word in (
+        ((bundle, picture), "usage"),
+        ((folder, picture, pack, output), "manifest.json"),
+        ((bundle, wrong, pack, output), "PPM"),
+        ((bundle, picture, wrong, output), "safetensors"),
+        ((bundle, picture, pack, folder / "nowhere" / "mask"), "cannot write"),
+    ):
+        refused = run(*arguments)
+        assert refused.returncode == 1, (arguments, refused)
+        assert word in refused.stderr, (arguments, refused)
+        print("refused:", refused.stderr.strip().splitlines()[-1])
+
+
+def bits_of(packed: bytes) -> list[int]:
+    """The bits of bytes, the most significant of each first."""
+    return [byte >> (7 - place) & 1 for byte in packed for place in range(8)]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,51 @@
+/** Runs textToMask.ts on onnxruntime-node, and holds its masks to a bundle's golden ones. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { InferenceSession } from 'onnxruntime-node';
+import { type Manifest, readLabelPack, TextToMask } from './textToMask';
+
+async function main(folder: string): Promise<void> {
+  const read = (path: string) => Uint8Array.from(readFileSync(`${folder}/${path}`)).buffer;
+  const json = (path: string) => JSON.parse(readFileSync(`${folder}/${path}`, 'utf8'));
+  const manifest: Manifest = json('manifest.json');
+  const content = read('golden/tensors.safetensors');
+  const headerBytes = Number(new DataView(content).getBigUint64(0, true));
+  const header = JSON.parse(Buffer.from(content, 8, headerBytes).toString());
+  const bytes = (key: string) => {
+    const [start, end] = header[key].data_offsets;
+    return new Uint8Array(content, 8 + headerBytes + start, end - start);
+  };
+
+  const model = await TextToMask.load(folder, manifest, (path) => InferenceSession.create(path));
+  const goldens = json('golden/index.json').text_to_mask;
+  assert(goldens.length, 'the bundle has no golden of text_to_mask');
+  for (const golden of goldens) {
+    const [height, width] = header[golden.image].shape;
+    const image = await model.encode({ width, height, pixels: bytes(golden.image) });
+    const found = await model.find(image, readLabelPack(read(golden.pack), manifest));
+    const stored = bytes(golden.masks);
+    found.forEach((each, place) => {
+      let [both, either] = [0, 0];
+      each.mask.forEach((inside, pixel) => {
+        const at = place * width * height + pixel;
+        const expected = (stored[at >> 3] >> (7 - (at & 7))) & 1;
+        both += inside & expected;
+        either += inside | expected;
+      });
+      const iou = either ? both / either : 1;
+      console.log(`${each.label}: presence ${each.presence.toFixed(4)}, IoU ${iou.toFixed(4)}`);
+      assert(Math.abs(each.presence - golden.presence[place]) < 1e-3, 'the presence is not the golden one');
+      assert(iou >= 0.99, 'the mask is not the golden one');
+    });
+    await assert.rejects(model.find(image, { labels: [], embeddings: new Float32Array() }), /at least one/);
+  }
+  const pack = read(goldens[0].pack);
+  assert.throws(() => readLabelPack(pack, { ...manifest, revision: 'other' }), /not of/);
+  await assert.rejects(model.encode({ width: 0, height: 2, pixels: new Uint8Array() }), /0 x 2/);
+  const open = (path: string) => InferenceSession.create(path);
+  await assert.rejects(TextToMask.load(folder, { ...manifest, schema_version: 2 }, open), /knows 1/);
+  await assert.rejects(TextToMask.load(folder, { ...manifest, graphs: {} }, open), /no ONNX graph letterbox/);
+  await model.close();
+}
+
+void main(process.argv[2]);

@@ -1,0 +1,158 @@
+/** Text-to-mask on a bundle: letterbox@S, image_encoder@S once a picture, text_to_mask@S once a question. */
+import { type InferenceSession, Tensor } from 'onnxruntime-common';
+
+/** The fields of a bundle's manifest.json that are read here. */
+export interface Manifest {
+  schema_version: number;
+  name: string;
+  revision: string;
+  tasks: { segmentation: { resolution: number } };
+  calibration: { presence_threshold: number };
+  masks: { mask_threshold: number };
+  graphs: Record<string, { artifacts: { runtime: string; precision: string; path: string }[] }>;
+}
+
+/** An upright RGB picture: `pixels` holds height x width x 3 bytes. */
+export interface Picture {
+  width: number;
+  height: number;
+  pixels: Uint8Array;
+}
+
+/** Labels with their embeddings of unit length, row by row. */
+export interface LabelPack {
+  labels: string[];
+  embeddings: Float32Array;
+}
+
+/** `mask` has a 1 for each pixel of the label, in the picture's size; it is empty if the label is not there. */
+export interface TextMask {
+  label: string;
+  present: boolean;
+  presence: number;
+  score: number;
+  mask: Uint8Array;
+}
+
+/** What is kept of a picture between questions. */
+export interface EncodedImage {
+  width: number;
+  height: number;
+  feed: Record<'image_tokens' | 'image_embeddings' | 'extent', Tensor>;
+}
+
+type OpenGraph = (path: string) => Promise<InferenceSession>;
+
+/** Reads the content of a label pack (safetensors) for a model. */
+export function readLabelPack(content: ArrayBuffer, manifest: Manifest): LabelPack {
+  const headerBytes = Number(new DataView(content).getBigUint64(0, true));
+  const header = JSON.parse(utf8(new Uint8Array(content, 8, headerBytes)));
+  const { format, model, revision, labels } = header.__metadata__ ?? {};
+  if (format !== 'samclip labels') throw new Error('this file is no label pack: export the labels again');
+  if (model !== manifest.name || revision !== manifest.revision) {
+    throw new Error(`the labels are of ${model} ${revision}, not of ${manifest.name} ${manifest.revision}`);
+  }
+  const { dtype, shape, data_offsets: offsets } = header.embeddings;
+  const data = content.slice(8 + headerBytes + offsets[0], 8 + headerBytes + offsets[1]);
+  if (dtype === 'F32') return { labels: JSON.parse(labels), embeddings: new Float32Array(data) };
+  const embeddings = Float32Array.from(new Int8Array(data));
+  for (let start = 0; start < embeddings.length; start += shape[1]) {
+    const row = embeddings.subarray(start, start + shape[1]);
+    const length = Math.sqrt(row.reduce((sum, each) => sum + each * each, 0));
+    row.forEach((each, place) => (row[place] = each / Math.max(length, 1e-6)));
+  }
+  return { labels: JSON.parse(labels), embeddings };
+}
+
+/** An open model. It does not check the sha256 of files: check them where you download the bundle. */
+export class TextToMask {
+  private constructor(
+    private readonly manifest: Manifest,
+    private readonly letterbox: InferenceSession,
+    private readonly encoder: InferenceSession,
+    private readonly decoder: InferenceSession,
+  ) {}
+
+  /** Opens the bundle in a folder; `open` is `InferenceSession.create` of your onnxruntime. */
+  static async load(folder: string, manifest: Manifest, open: OpenGraph): Promise<TextToMask> {
+    if (manifest.schema_version !== 1) {
+      throw new Error(`the bundle has schema_version ${manifest.schema_version}; this code knows 1`);
+    }
+    const graph = (name: string) => {
+      const key = `${name}@${manifest.tasks.segmentation.resolution}`;
+      const file = manifest.graphs[key]?.artifacts.find((each) => each.runtime === 'onnx' && each.precision === 'fp32');
+      if (!file) throw new Error(`the bundle has no ONNX graph ${key} in fp32: export it again`);
+      return open(`${folder}/${file.path}`);
+    };
+    return new TextToMask(manifest, await graph('letterbox'), await graph('image_encoder'), await graph('text_to_mask'));
+  }
+
+  /** Runs the image encoder, once for all questions about the picture. */
+  async encode({ width, height, pixels }: Picture): Promise<EncodedImage> {
+    if (!width || !height || pixels.length !== 3 * width * height) {
+      throw new Error(`a picture of ${width} x ${height} pixels cannot have ${pixels.length} bytes of RGB`);
+    }
+    const { image, extent } = await this.letterbox.run({ picture: new Tensor('uint8', pixels, [height, width, 3]) });
+    const { image_tokens, image_embeddings } = await this.encoder.run({ image });
+    return { width, height, feed: { image_tokens, image_embeddings, extent } };
+  }
+
+  /** Finds labels; ask for a few at a time, since each one's logits take a megabyte. */
+  async find(image: EncodedImage, { labels, embeddings }: LabelPack): Promise<TextMask[]> {
+    if (!labels.length) throw new Error('there is no label: give at least one');
+    const shape = [labels.length, embeddings.length / labels.length];
+    const found = await this.decoder.run({ ...image.feed, text_embeddings: new Tensor('float32', embeddings, shape) });
+    const [logits, scores, presence, extent] = [found.mask_logits, found.scores, found.presence, image.feed.extent].map(
+      (tensor) => tensor.data as Float32Array,
+    );
+    const side = this.manifest.tasks.segmentation.resolution;
+    return labels.map((label, row) => {
+      const present = presence[row] >= this.manifest.calibration.presence_threshold;
+      const own = logits.subarray(row * side * side, (row + 1) * side * side);
+      const mask = present ? this.toPicture(own, extent, image) : new Uint8Array(image.width * image.height);
+      return { label, present, presence: presence[row], score: scores[row], mask };
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.letterbox, this.encoder, this.decoder].map((graph) => graph.release()));
+  }
+
+  /** The covered part of logits [S,S], scaled bilinearly with half-pixel centres, above the threshold. */
+  private toPicture(logits: Float32Array, [rows, columns]: Float32Array, { width, height }: EncodedImage): Uint8Array {
+    const side = this.manifest.tasks.segmentation.resolution;
+    const threshold = this.manifest.masks.mask_threshold;
+    const across = taps(columns, width);
+    const down = taps(rows, height);
+    const mask = new Uint8Array(width * height);
+    for (let y = 0; y < height; y++) {
+      const [top, bottom, share] = [down.first[y] * side, down.second[y] * side, down.share[y]];
+      for (let x = 0; x < width; x++) {
+        const [left, right, part] = [across.first[x], across.second[x], across.share[x]];
+        const above = logits[top + left] + (logits[top + right] - logits[top + left]) * part;
+        const below = logits[bottom + left] + (logits[bottom + right] - logits[bottom + left]) * part;
+        mask[y * width + x] = above + (below - above) * share > threshold ? 1 : 0;
+      }
+    }
+    return mask;
+  }
+}
+
+/** For each pixel of a target axis the two on the source axis, and the second one's share. */
+function taps(source: number, target: number) {
+  const places = Array.from({ length: target }, (_, x) => ((x + 0.5) * source) / target - 0.5).map((place) =>
+    Math.min(Math.max(place, 0), source - 1),
+  );
+  return {
+    first: places.map(Math.floor),
+    second: places.map((place) => Math.min(Math.floor(place) + 1, source - 1)),
+    share: places.map((place) => place - Math.floor(place)),
+  };
+}
+
+/** Hermes has no TextDecoder on every version: bytes of UTF-8 to a text. */
+function utf8(bytes: Uint8Array): string {
+  let escaped = '';
+  for (const byte of bytes) escaped += `%${byte.toString(16).padStart(2, '0')}`;
+  return decodeURIComponent(escaped);
+}
