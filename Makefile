@@ -20,6 +20,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-slow test-lowest test-py313 check docs format bench clean
+.PHONY: test-c test-kotlin test-swift test-web
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -42,6 +43,21 @@ test-lowest: $(DEV)  ## the wheel's own tests, on the lowest versions that it de
 
 test-py313: $(DEV)  ## the wheel's own tests, on Python 3.13
 	.ci/test_wheel .venv-py313 "$(PYTHON_313)" highest
+
+# Of the examples in other languages. Each fetches the packages that it needs, and says in one line
+# which tool is missing.
+test-c: $(DEV)  ## the C example
+	examples/c/test
+
+test-kotlin:  ## the Kotlin packages, on a JVM
+	examples/android/test
+
+test-swift:  ## the Swift package, on Linux too
+	examples/ios/test
+
+test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's part in Node
+	examples/web/test
+	examples/react_native/test
 
 check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff check .
