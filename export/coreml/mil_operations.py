@@ -373,6 +373,10 @@ def pad(x: Tensor, pad: Tensor, mode: str, constant_val: Tensor) -> Tensor:
     return F.pad(x, pairs.flatten().tolist(), value=float(constant_val))
 
 
+def fill(shape: Tensor, value: Tensor) -> Tensor:
+    return value.expand(shape.tolist())
+
+
 def gather(
     x: Tensor, indices: Tensor, axis: Tensor, batch_dims: Tensor, validate_indices: Tensor
 ) -> Tensor:
@@ -430,7 +434,7 @@ OPERATIONS: Mapping[str, Callable[..., Result]] = {
         *(sin, cos, select, cast),
         *(reduce_max, reduce_min, reduce_sum, reduce_mean, reduce_l2_norm, reduce_argmax),
         *(reshape, transpose, expand_dims, squeeze, tile, concat, stack, split),
-        *(slice_by_index, pad, gather),
+        *(slice_by_index, pad, fill, gather),
         *(constexpr_affine_dequantize, constexpr_lut_to_dense),
     )
 }

@@ -116,7 +116,7 @@ def _mask(golden: GoldenMask, *, tensors: Tensors, info: ModelInfo) -> Check:
         mask_threshold=info.masks.mask_threshold,
     )
     wanted = _unpack(tensors[golden.mask], shape=(1, height, width))
-    error = 1 - _least_iou(mask, wanted)
+    error = 1 - _iou(mask, wanted)
     return Check(name=f"logits to a mask of {height} x {width}", error=error, bound=_SAME_MASK)
 
 
@@ -162,7 +162,7 @@ def _text_to_mask(
     yield Check(name=f"{name} presence", error=off, bound=_PRESENCE[precision])
     masks = masks_of_logits(answer["mask_logits"], answer["presence"], frame=frame, info=info)
     wanted = _unpack(tensors[golden.masks], shape=masks.shape)
-    error = 1 - _least_iou(masks, wanted)
+    error = 1 - _iou(masks, wanted)
     yield Check(name=f"{name} masks, 1 - IoU", error=error, bound=_MASKS[precision])
 
 
@@ -171,8 +171,7 @@ def _unpack(bits: NDArray[np.generic], *, shape: tuple[int, ...]) -> NDArray[np.
     return flat.reshape(shape).astype(np.bool_)
 
 
-def _least_iou(found: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
-    """The least IoU of two sets of masks [K,H,W]; 1 where both are empty."""
-    intersection = (found & wanted).sum(axis=(1, 2))
-    union = (found | wanted).sum(axis=(1, 2))
-    return float(np.where(union > 0, intersection / np.maximum(union, 1), 1.0).min())
+def _iou(found: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
+    """The IoU of two sets of masks [K,H,W], over the pixels of all; 1 where all are empty."""
+    union = int((found | wanted).sum())
+    return int((found & wanted).sum()) / union if union else 1.0
