@@ -14,6 +14,8 @@ public protocol Backend: Sendable {
 /// A file that holds a graph, and the lengths that it fixes for the graph's free axes.
 public struct GraphFile: Sendable {
     public let url: URL
+    /// 16 digits that tell its content, weights and all, from any other.
+    public let id: String
     public let axes: [String: Int]
 }
 
@@ -54,7 +56,7 @@ package actor Sessions {
         let backend = backend
         let task = Task {
             let files = try artifacts.map {
-                GraphFile(url: try self.location(of: $0), axes: $0.axes)
+                GraphFile(url: try self.location(of: $0), id: $0.id, axes: $0.axes)
             }
             return try await backend.open(spec, files: files)
         }

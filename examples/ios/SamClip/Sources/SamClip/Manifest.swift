@@ -102,4 +102,10 @@ public struct Artifact: Decodable, Sendable {
 
     /// All its files, the first of which a runtime opens.
     var files: [StoredFile] { [StoredFile(path: path, sha256: sha256)] + weights }
+
+    /// 16 digits that tell its content from any other's.
+    var id: String {
+        let digests = files.map(\.sha256).joined()
+        return String(sha256Digits(Data(digests.utf8)).prefix(16))
+    }
 }

@@ -35,7 +35,7 @@ public struct ModelBundle: Sendable {
             throw SamClipError.bundle("\(path.path) is not a manifest: \(error)")
         }
         self.folder = folder
-        id = String(sha256(content).prefix(16))
+        id = String(sha256Digits(content).prefix(16))
     }
 
     /// The content of one of the manifest's `files`.
@@ -72,7 +72,7 @@ public struct ModelBundle: Sendable {
         guard let content = try? Data(contentsOf: url, options: .mappedIfSafe) else {
             throw SamClipError.bundle("\(url.path) is missing; copy the whole bundle again")
         }
-        guard sha256(content) == file.sha256 else {
+        guard sha256Digits(content) == file.sha256 else {
             throw SamClipError.tampered(
                 "\(url.path) is not the file that the manifest names: copy the bundle again")
         }

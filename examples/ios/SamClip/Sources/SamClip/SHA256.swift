@@ -4,12 +4,12 @@ import Foundation
 import CryptoKit
 
 /// 64 hexadecimal digits.
-package func sha256(_ data: Data) -> String {
+package func sha256Digits(_ data: Data) -> String {
     CryptoKit.SHA256.hash(data: data).map { String(format: "%02x", $0) }.joined()
 }
 #else
 /// 64 hexadecimal digits.
-package func sha256(_ data: Data) -> String {
+package func sha256Digits(_ data: Data) -> String {
     var state: [UInt32] = [
         0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a,
         0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
