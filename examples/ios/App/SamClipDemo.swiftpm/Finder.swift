@@ -13,7 +13,7 @@ final class Finder {
     private(set) var isReady = false
 
     private var model: SamClip?
-    private var asked: TextToMask?
+    private var image: EncodedImage?
 
     /// Opens the bundle that was copied into the app.
     func open(_ folder: URL?) async {
@@ -31,18 +31,19 @@ final class Finder {
         guard let model else { return }
         self.photo = photo
         overlay = nil
-        asked = nil
-        await step("Encoded") { asked = try await TextToMask(Picture(photo), model: model) }
+        image = nil
+        await step("Encoded") { image = try await model.encode(Picture(photo)) }
     }
 
     func find(_ text: String) async {
-        guard let asked else { return }
+        guard let model, let image else { return }
         await step("Found \(text)") {
             overlay = nil
-            guard let mask = try await asked.mask(of: text) else {
+            let found = try await model.segment(image, text: text)
+            guard found.isPresent else {
                 throw SamClipError.text("There is no \(text) in this photo")
             }
-            overlay = try mask.cgImage(red: 1, green: 0.3, blue: 0)
+            overlay = try found.mask.cgImage(red: 1, green: 0.3, blue: 0)
         }
     }
 

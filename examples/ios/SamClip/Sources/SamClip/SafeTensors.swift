@@ -42,8 +42,6 @@ package struct SafeTensors: Sendable {
 
     private static let widths = ["F32": 4, "F16": 2, "I32": 4, "U8": 1, "I8": 1]
 
-    package func dtype(of key: String) -> String? { entries[key]?.dtype }
-
     /// A tensor; F16 and I8 become float32.
     package func tensor(_ key: String) throws -> Tensor {
         guard let entry = entries[key] else {

@@ -13,7 +13,8 @@ public struct Tokenizer: Sendable {
         let root = try? JSONSerialization.jsonObject(with: json) as? [String: Any]
         guard let root, let model = root["model"] as? [String: Any],
             let vocabulary = model["vocab"] as? [String: Int],
-            let length = (root["truncation"] as? [String: Any])?["max_length"] as? Int
+            let length = (root["truncation"] as? [String: Any])?["max_length"] as? Int,
+            length > 2
         else { throw SamClipError.bundle("tokenizer.json has no vocabulary or no context length") }
         let ids = vocabulary.mapValues { Int32($0) }
         let names: (start: String, end: String)

@@ -36,24 +36,30 @@ public struct CoreMLBackend: Backend {
         let configuration = MLModelConfiguration()
         configuration.computeUnits = computeUnits
         do {
-            let compiled = try await compile(package, id: file.id)
-            return try await MLModel.load(contentsOf: compiled, configuration: configuration)
+            let compiled = try await compiled(package, id: file.id)
+            do {
+                return try await MLModel.load(contentsOf: compiled, configuration: configuration)
+            } catch {
+                // Of another system, perhaps: the next time it is compiled anew.
+                try? FileManager.default.removeItem(at: compiled)
+                throw error
+            }
         } catch {
             throw SamClipError.runtime(
                 "Core ML cannot open \(package.lastPathComponent): \(error.localizedDescription)")
         }
     }
 
-    private func compile(_ package: URL, id: String) async throws -> URL {
+    private func compiled(_ package: URL, id: String) async throws -> URL {
         let files = FileManager.default
         let caches = try files.url(
             for: .cachesDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
         let folder = caches.appendingPathComponent("SamClip")
         let kept = folder.appendingPathComponent("\(id).mlmodelc")
         if files.fileExists(atPath: kept.path) { return kept }
-        let compiled = try await MLModel.compileModel(at: package)
+        let fresh = try await MLModel.compileModel(at: package)
         try files.createDirectory(at: folder, withIntermediateDirectories: true)
-        try files.moveItem(at: compiled, to: kept)
+        try files.moveItem(at: fresh, to: kept)
         return kept
     }
 }
