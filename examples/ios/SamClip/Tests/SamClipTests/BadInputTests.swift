@@ -3,7 +3,22 @@ import SamClip
 import Testing
 
 @Suite struct BadInputTests {
-    private let encoder = "onnx/image_encoder@512.onnx"
+    private let bundle: ModelBundle
+    private let encoder: String
+
+    init() throws {
+        bundle = try ModelBundle(folder: bundleFolder)
+        encoder = "image_encoder@\(bundle.manifest.tasks.segmentation.resolution)"
+    }
+
+    /// The files of the image encoder that the backend reads.
+    private func artifact() throws -> Artifact {
+        let (runtime, precision) = (backend().runtime, backend().precision)
+        return try #require(
+            bundle.manifest.graphs[encoder]?.artifacts.first {
+                $0.runtime == runtime && $0.precision == precision
+            })
+    }
 
     private func small() throws -> Picture {
         try Picture(rgb: [UInt8](repeating: 90, count: 20 * 30 * 3), height: 20, width: 30)
@@ -53,18 +68,17 @@ import Testing
 
     @Test func aChangedFileIsNotOpened() async throws {
         let copy = try EditedBundle()
-        try copy.damage(encoder)
+        let path = try artifact().path
+        try copy.damage(path)
         let model = try await model(copy)
         let picture = try small()
         let found = await message { _ = try await model.encode(picture) }
-        #expect(found.contains("\(encoder) is not the file that the manifest names"))
+        #expect(found.contains("\(path) is not the file that the manifest names"))
     }
 
     @Test func changedWeightsAreNotOpened() async throws {
         let copy = try EditedBundle()
-        let artifact = try ModelBundle(folder: copy.folder).manifest.graphs["image_encoder@512"]?
-            .artifacts.first { $0.runtime == "onnx" && $0.precision == "fp32" }
-        let weights = try #require(artifact?.weights.first)
+        let weights = try #require(artifact().weights.first)
         try copy.damage(weights.path)
         let model = try await model(copy)
         let picture = try small()
@@ -85,13 +99,13 @@ import Testing
     @Test func aMissingGraphIsNamed() async throws {
         let copy = try EditedBundle { manifest in
             var graphs = manifest["graphs"] as? [String: Any] ?? [:]
-            graphs["image_encoder@512"] = nil
+            graphs[encoder] = nil
             manifest["graphs"] = graphs
         }
         let model = try await model(copy)
         let picture = try small()
         let found = await message { _ = try await model.encode(picture) }
-        #expect(found.contains("has no image_encoder@512 for"))
+        #expect(found.contains("has no \(encoder) for"))
     }
 
     @Test func aPrecisionThatIsNotThereIsNamed() async throws {
@@ -157,24 +171,23 @@ import Testing
 
     @Test func aPackOfAnotherModelIsRefused() throws {
         let copy = try EditedBundle { $0["revision"] = "another" }
-        let bundle = try ModelBundle(folder: copy.folder)
-        let own = try ModelBundle(folder: bundleFolder).manifest
+        let other = try ModelBundle(folder: copy.folder)
+        let own = self.bundle.manifest
         #expect(
             throws: SamClipError.mismatch(
                 "labels.safetensors was made by \(own.name) \(own.revision), this is \(own.name) "
                     + "another: save the pack again with this model")
         ) {
             let path = bundleFolder.appendingPathComponent("golden/labels.safetensors")
-            _ = try LabelPack(contentsOf: path, for: bundle.manifest)
+            _ = try LabelPack(contentsOf: path, for: other.manifest)
         }
     }
 
     @Test func aFileThatIsNoPackIsRefused() throws {
-        let manifest = try ModelBundle(folder: bundleFolder).manifest
         for path in ["manifest.json", "golden/tensors.safetensors", "no such file"] {
             #expect(throws: SamClipError.self) {
                 try LabelPack(
-                    contentsOf: bundleFolder.appendingPathComponent(path), for: manifest)
+                    contentsOf: bundleFolder.appendingPathComponent(path), for: bundle.manifest)
             }
         }
     }

@@ -132,7 +132,7 @@ import Testing
     }
 
     private func close(_ found: [Float], _ expected: Goldens.Expected) throws -> Bool {
-        if precisions.contains("fp32") {
+        if isExact {
             return try golden.error(found, expected) <= expected.maxError!
         }
         return try golden.cosine(found, expected) >= 0.99

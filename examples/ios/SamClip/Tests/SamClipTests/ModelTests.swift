@@ -5,6 +5,11 @@ import Testing
 @Suite struct ModelTests {
     let golden: Goldens
 
+    private var maskSide: Int {
+        let manifest = golden.bundle.manifest
+        return 4 * manifest.tasks.segmentation.resolution / manifest.image.patchSize
+    }
+
     init() throws { golden = try goldens.get() }
 
     /// The bundle's own graph for the letterbox, where the backend has one, and the port of Pillow.
@@ -33,7 +38,7 @@ import Testing
             buckets: [8, 1, 4].map {
                 .init(axes: ["num_prompts": $0, "num_points": 16], program: program)
             })
-        let side = 4 * golden.bundle.manifest.tasks.segmentation.resolution / 16
+        let side = maskSide
         let places = (0..<(count * 4)).map { Float($0 * 37 % 500) }
         let feed = [
             "point_coords": Tensor(places, shape: [count, 2, 2]),
@@ -53,8 +58,7 @@ import Testing
         let session = try BucketedSession(
             graph: graph,
             buckets: [.init(axes: ["num_prompts": 1, "num_points": 2], program: program)])
-        let model = try await SamClip.load(from: bundleFolder, backend: backend())
-        let side = 4 * model.bundle.manifest.tasks.segmentation.resolution / 16
+        let side = maskSide
         let feed = [
             "point_coords": Tensor([Float](repeating: 1, count: 6), shape: [1, 3, 2]),
             "point_labels": Tensor([Int32](repeating: 1, count: 3), shape: [1, 3]),

@@ -14,6 +14,9 @@ func backend(precision: String = "fp16") -> any Backend { CoreMLBackend(precisio
 let precisions = ["fp16"]
 #endif
 
+/// Whether results are held to those of torch; in half precision they are near them.
+let isExact = precisions.contains("fp32")
+
 let repository = URL(fileURLWithPath: #filePath).appendingPathComponent("../../../../../..")
     .standardizedFileURL
 

@@ -25,12 +25,12 @@ import Testing
             let area = image.frame.height * image.frame.width
             for (place, mask) in found.enumerated() {
                 let (presence, score) = (each.presence[place], each.scores[place])
-                #expect(abs(mask.presence - presence) <= 1e-3, "\(mask.label)")
+                #expect(abs(mask.presence - presence) <= (isExact ? 1e-3 : 2e-2), "\(mask.label)")
                 #expect(mask.isPresent == (presence >= threshold), "\(mask.label)")
                 if mask.isPresent {
-                    #expect(abs(mask.score - score) <= 1e-2, "\(mask.label)")
+                    #expect(abs(mask.score - score) <= (isExact ? 1e-2 : 5e-2), "\(mask.label)")
                     let wanted = bits[(place * area)..<((place + 1) * area)]
-                    #expect(iou(mask.mask.pixels, wanted) >= 0.99, "\(mask.label)")
+                    #expect(iou(mask.mask.pixels, wanted) >= (isExact ? 0.99 : 0.95), "\(mask.label)")
                 } else {
                     #expect(mask.mask.area == 0)
                 }
