@@ -1,7 +1,8 @@
 /// A graph as several programs of fixed shapes, which takes any number of prompts or texts.
 ///
-/// The first axis of the outputs, where it is free, is cut into calls; free axes are filled up to the
-/// lengths of a program. The answer depends on neither.
+/// The first axis of the outputs, where it is free, is cut into calls; free axes are filled up with
+/// zeros to the lengths of a program. The answer depends on neither: a zero in `sparse_mask` keeps a
+/// token out of the mask decoder.
 public struct BucketedSession: Session {
     /// A program, and the lengths that it fixes.
     public struct Bucket: Sendable {
@@ -17,9 +18,6 @@ public struct BucketedSession: Session {
     private let graph: Graph
     private let buckets: [Bucket]
     private let cutAxis: String?
-
-    /// What an input is filled up with where it is not 0: labels of points that take no part.
-    private static let fillers: [String: Int32] = ["point_labels": Prompts.filler]
 
     /// - Throws: `SamClipError.bundle` if a program does not fix the graph's free axes.
     public init(graph: Graph, buckets: [Bucket]) throws {
@@ -97,9 +95,8 @@ public struct BucketedSession: Session {
     ) async throws -> [String: Tensor] {
         var filled: [String: Tensor] = [:]
         for spec in graph.inputs {
-            let filler = Self.fillers[spec.name, default: 0]
             let shape = spec.shape.map { $0.length(in: bucket.axes) }
-            filled[spec.name] = inputs[spec.name]?.fitted(to: shape, filler: filler)
+            filled[spec.name] = inputs[spec.name]?.fitted(to: shape)
         }
         let found = try await bucket.program.run(filled)
         var results: [String: Tensor] = [:]

@@ -1,7 +1,6 @@
 /// K prompts as the prompt encoder takes them: P tokens each, in pixels of the model's input.
 struct Prompts: Sendable {
-    static let padding: Int32 = -1
-    static let filler: Int32 = -2
+    private static let padding: Int32 = -1
 
     private var coords: [Float] = []
     private var labels: [Int32] = []

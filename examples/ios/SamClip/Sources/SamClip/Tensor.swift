@@ -57,16 +57,16 @@ public struct Tensor: Sendable, Equatable {
         }
     }
 
-    /// Cut and filled up to another shape of the same rank.
-    package func fitted(to lengths: [Int], filler: Int32 = 0) -> Tensor {
+    /// Cut, and filled up with zeros, to another shape of the same rank.
+    package func fitted(to lengths: [Int]) -> Tensor {
         if lengths == shape { return self }
         switch values {
         case .float32(let values):
-            return Tensor(fit(values, from: shape, to: lengths, Float(filler)), shape: lengths)
+            return Tensor(fit(values, from: shape, to: lengths), shape: lengths)
         case .uint8(let values):
-            return Tensor(fit(values, from: shape, to: lengths, UInt8(filler)), shape: lengths)
+            return Tensor(fit(values, from: shape, to: lengths), shape: lengths)
         case .int32(let values):
-            return Tensor(fit(values, from: shape, to: lengths, filler), shape: lengths)
+            return Tensor(fit(values, from: shape, to: lengths), shape: lengths)
         }
     }
 
@@ -79,8 +79,8 @@ public struct Tensor: Sendable, Equatable {
 }
 
 /// Copies the block that two shapes share, run by run of the last axis.
-private func fit<T>(_ values: [T], from old: [Int], to new: [Int], _ filler: T) -> [T] {
-    var result = [T](repeating: filler, count: new.reduce(1, *))
+private func fit<T: Numeric>(_ values: [T], from old: [Int], to new: [Int]) -> [T] {
+    var result = [T](repeating: 0, count: new.reduce(1, *))
     guard let last = old.last, let newLast = new.last else { return values }
     let shared = zip(old, new).map(min)
     let runs = shared.dropLast().reduce(1, *)

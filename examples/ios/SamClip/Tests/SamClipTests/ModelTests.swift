@@ -52,6 +52,25 @@ import Testing
         #expect(calls == (count == 11 ? [8, 4] : count == 3 ? [4] : [count]))
     }
 
+    /// Tokens that were filled up take no part in the mask decoder.
+    @Test func bucketsDoNotChangeMasks() async throws {
+        let sessions = Sessions(bundle: golden.bundle, backend: backend())
+        let graph = try #require(golden.bundle.manifest.graphs["mask_decoder"])
+        let program = Program(sessions, "mask_decoder")
+        let session = try BucketedSession(
+            graph: graph,
+            buckets: [.init(axes: ["num_prompts": 4, "num_points": 16], program: program)])
+        let run = try #require(golden.index.graphs.first { $0.graph == "mask_decoder" })
+        let feed = try run.inputs.mapValues { try golden.tensor($0) }
+        let (whole, filled) = (try await program.run(feed), try await session.run(feed))
+        for spec in graph.outputs {
+            let (wanted, found) = (try #require(whole[spec.name]), try #require(filled[spec.name]))
+            #expect(found.shape == wanted.shape)
+            let difference = zip(found.floats, wanted.floats).map { abs($0 - $1) }.max() ?? .infinity
+            #expect(difference <= 1e-3 * (wanted.floats.map(abs).max() ?? 0))
+        }
+    }
+
     @Test func tooManyPointsForAPackageAreRefused() async throws {
         let graph = try #require(golden.bundle.manifest.graphs["prompt_encoder"])
         let program = Program(Sessions(bundle: golden.bundle, backend: backend()), "prompt_encoder")
