@@ -55,7 +55,7 @@ package actor Sessions {
         }
         let backend = backend
         let task = Task {
-            let files = try artifacts.map {
+            let files = try self.shipped(artifacts).map {
                 GraphFile(url: try self.location(of: $0), id: $0.id, axes: $0.axes)
             }
             return try await backend.open(spec, files: files)
@@ -71,6 +71,15 @@ package actor Sessions {
 
     private nonisolated func artifacts(_ graph: String) -> [Artifact] {
         bundle.artifacts(of: graph, runtime: backend.runtime, precision: backend.precision)
+    }
+
+    /// The artifacts of a graph that are there, of which one is enough; all if none is.
+    private func shipped(_ artifacts: [Artifact]) -> [Artifact] {
+        let found = artifacts.filter { artifact in
+            let url = bundle.folder.appendingPathComponent(artifact.path)
+            return FileManager.default.fileExists(atPath: url.path)
+        }
+        return found.isEmpty ? artifacts : found
     }
 
     /// Where an artifact is, once it and its weights have been checked; each file is checked once.

@@ -133,6 +133,21 @@ import Testing
         #expect(found.allSatisfy { $0.isPresent || $0.mask.area == 0 })
     }
 
+    /// Of a graph's packages an app may ship one alone.
+    @Test func aPackageThatWasLeftOutIsNotMissed() async throws {
+        let copy = try EditedBundle { manifest in
+            var graphs = manifest["graphs"] as? [String: [String: Any]] ?? [:]
+            let artifacts = graphs["text_encoder"]?["artifacts"] as? [[String: Any]] ?? []
+            let absent = artifacts.map { $0.merging(["path": "left out"]) { $1 } }
+            graphs["text_encoder"]?["artifacts"] = absent + artifacts
+            manifest["graphs"] = graphs
+        }
+        let model = try await SamClip.load(from: copy.folder, backend: backend())
+        let whole = try await SamClip.load(from: bundleFolder, backend: backend())
+        let embedding = try await model.embed(text: "a dog")
+        #expect(try await whole.embed(text: "a dog") == embedding)
+    }
+
     @Test func aMaskKnowsItsBox() {
         let pixels = [false, false, false, false, true, true, false, true, false]
         let mask = Mask(pixels: pixels, height: 3, width: 3)
