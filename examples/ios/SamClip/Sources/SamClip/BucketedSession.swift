@@ -81,10 +81,9 @@ public struct BucketedSession: Session {
             lengths.allSatisfy { $0.key == cutAxis || bucket.axes[$0.key, default: 0] >= $0.value }
         }
         if fitting.isEmpty {
-            let asked = lengths.filter { $0.key != cutAxis }
+            let asked = lengths.filter { $0.key != cutAxis }.map { "\($0.value) \($0.key)" }
             throw SamClipError.prompt(
-                "no package takes \(asked.map { "\($0.value) \($0.key)" }.joined(separator: ", ")); "
-                    + "give fewer")
+                "no package takes \(asked.joined(separator: ", ")); give fewer")
         }
         return fitting
     }

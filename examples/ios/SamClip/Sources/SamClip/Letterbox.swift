@@ -1,6 +1,7 @@
-/// A picture in the model's input, to the bit as Pillow's `BILINEAR` on 8 bits gives it.
+/// A picture in the model's input, as Pillow's `BILINEAR` gives it.
 ///
-/// Two passes, rows first, of fixed-point weights; each rounds to 8 bits.
+/// Two passes of fixed-point weights, rows first; each rounds to 8 bits. Some versions of Pillow
+/// begin with the columns of tall pictures, which may differ by one level.
 package enum Letterbox {
     /// uint8 [1,3,S,S].
     package static func image(_ picture: Picture, frame: Frame, padColour: [UInt8]) -> Tensor {

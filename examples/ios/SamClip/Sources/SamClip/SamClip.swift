@@ -53,13 +53,18 @@ public final class SamClip: Sendable {
         try await texts.embeddings(ofLabels: [label])[0]
     }
 
+    /// A picture's embedding, as `classify` sees it, of unit length: its product with a text's or
+    /// another picture's is their cosine.
+    public func embed(_ picture: Picture) async throws -> [Float] {
+        let image = try await encode(picture, for: bundle.manifest.tasks.classification)
+        return try await clipHead(image).floats("image_embedding")
+    }
+
     /// How well each label describes a picture, the best first.
     public func classify(_ picture: Picture, labels: [String]) async throws -> [Ranked] {
         let embeddings = try await texts.embeddings(ofLabels: labels)
-        let image = try await encode(picture, for: bundle.manifest.tasks.classification)
-        let head = try await clipHead(image)
+        let whole = try await embed(picture)
         let scale = bundle.manifest.text.logitScale
-        let whole = try head.floats("image_embedding")
         let logits = embeddings.map { scale * dot(whole[...], $0[...]) }
         let powers = logits.map { exp($0 - (logits.max() ?? 0)) }
         let sum = powers.reduce(0, +)

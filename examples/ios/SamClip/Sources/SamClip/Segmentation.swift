@@ -117,8 +117,8 @@ extension SamClip {
         return answers
     }
 
-    /// The same for bundles without the graph: the box around a label's parts, their best three cells
-    /// and its scores ask once.
+    /// The same for bundles without the graph: the box around a label's parts, their best three
+    /// cells and its scores ask once.
     private func answersInSteps(
         _ image: EncodedImage, _ embeddings: [[Float]]
     ) async throws -> [LabelAnswer] {
@@ -148,7 +148,9 @@ extension SamClip {
         return answers
     }
 
-    private func decode(_ image: EncodedImage, _ prompts: Prompts) async throws -> (Tensor, Tensor) {
+    private func decode(
+        _ image: EncodedImage, _ prompts: Prompts
+    ) async throws -> (Tensor, Tensor) {
         let side = 4 * image.embeddings.shape[2]
         var masks: [Tensor] = []
         var scores: [Tensor] = []

@@ -20,8 +20,8 @@ struct CoreMLProgram: Session, @unchecked Sendable {
         var results: [String: Tensor] = [:]
         for name in outputs {
             if let array = found.featureValue(for: name)?.multiArrayValue {
-                let shape = array.shape.map(\.intValue)
-                results[name] = Tensor(MLShapedArray<Float>(converting: array).scalars, shape: shape)
+                let values = MLShapedArray<Float>(converting: array).scalars
+                results[name] = Tensor(values, shape: array.shape.map(\.intValue))
             }
         }
         return results

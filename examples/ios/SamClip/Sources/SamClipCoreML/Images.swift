@@ -68,18 +68,19 @@ extension Picture {
 extension Mask {
     /// The mask in one colour, see-through elsewhere, to lay over the picture.
     ///
-    /// - Parameter opacity: 0 to 1, of the mask's pixels.
+    /// All numbers are from 0 to 1.
     public func cgImage(
         red: Double, green: Double, blue: Double, opacity: Double = 0.5
     ) throws -> CGImage {
         let context = try Picture.context(width: width, height: height, .premultipliedLast)
         guard let data = context.data else { throw Picture.noMemory(width, height) }
         let pixels = data.assumingMemoryBound(to: UInt8.self)
-        let colour = [red, green, blue, 1].map { UInt8(255 * opacity * $0) }
+        let colour = [red, green, blue, 1].map { UInt8(clamping: Int(255 * opacity * $0)) }
         for row in 0..<height {
-            for column in 0..<width where self[row, column] {
+            for column in 0..<width {
                 let target = row * context.bytesPerRow + 4 * column
-                for channel in 0..<4 { pixels[target + channel] = colour[channel] }
+                let isInside = self[row, column]
+                for channel in 0..<4 { pixels[target + channel] = isInside ? colour[channel] : 0 }
             }
         }
         guard let image = context.makeImage() else { throw Picture.noMemory(width, height) }

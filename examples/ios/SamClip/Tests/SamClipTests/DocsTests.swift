@@ -9,7 +9,8 @@ import SamClipOnnx
 /// What docs/embed/ios.md shows.
 @Suite struct DocsTests {
     private func page() throws -> String {
-        try String(contentsOf: repository.appendingPathComponent("docs/embed/ios.md"), encoding: .utf8)
+        let path = repository.appendingPathComponent("docs/embed/ios.md")
+        return try String(contentsOf: path, encoding: .utf8)
     }
 
     @Test func theTwentyLinesAreTheFileAndTwenty() throws {
@@ -36,7 +37,8 @@ import SamClipOnnx
         #expect(found.count == 2)
         #endif
         let source = try String(contentsOfFile: #filePath, encoding: .utf8)
-        let lines = source.components(separatedBy: "// begin\n")[1].components(separatedBy: "        // end")[0]
+        let lines = source.components(separatedBy: "// begin\n")[1]
+            .components(separatedBy: "        // end")[0]
         let code = lines.replacingOccurrences(of: "\n        ", with: "\n").dropFirst(8)
         #expect(try page().contains("```swift\n\(code)```"))
     }

@@ -97,6 +97,16 @@ import Testing
         }
     }
 
+    @Test func picturesGiveTheirEmbeddings() async throws {
+        let model = try await SamClip.load(from: bundleFolder, backend: backend())
+        let cases = golden.index.imageEmbeddings ?? []
+        #expect(!cases.isEmpty)
+        for each in cases {
+            let embedding = try await model.embed(golden.picture(each.image))
+            #expect(try close(embedding, each.expected))
+        }
+    }
+
     @Test func scoreMapsGivePrompts() throws {
         let calibration = golden.bundle.manifest.calibration
         #expect(!golden.index.scoreMaps.isEmpty)

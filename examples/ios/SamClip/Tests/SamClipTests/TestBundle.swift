@@ -47,6 +47,7 @@ struct Goldens: Sendable {
         let graphs: [Run]
         let segment: [Prompted]
         let classEmbeddings: [Classes]
+        let imageEmbeddings: [Embedded]?
         let scoreMaps: [Scores]
         let masks: [Upscaled]
         let textToMask: [Labelled]?
@@ -89,6 +90,11 @@ struct Goldens: Sendable {
 
     struct Classes: Decodable, Sendable {
         let labels: [String]
+        let expected: Expected
+    }
+
+    struct Embedded: Decodable, Sendable {
+        let image: String
         let expected: Expected
     }
 
