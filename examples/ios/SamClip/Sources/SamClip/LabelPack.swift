@@ -1,0 +1,53 @@
+import Foundation
+
+/// Labels with their embeddings, so that an app needs no text encoder.
+public struct LabelPack: Sendable {
+    public let labels: [String]
+    /// One row a label, each of unit length.
+    public let embeddings: [[Float]]
+
+    /// Reads a pack that the model of `manifest` made.
+    ///
+    /// - Throws: `SamClipError.bundle` if it is no pack; `.mismatch` if another model made it.
+    public init(contentsOf url: URL, for manifest: Manifest) throws {
+        guard let content = try? Data(contentsOf: url) else {
+            throw SamClipError.bundle("the label pack \(url.path) cannot be read")
+        }
+        try self.init(content, named: url.lastPathComponent, for: manifest)
+    }
+
+    init(_ content: Data, named name: String, for manifest: Manifest) throws {
+        let file = try SafeTensors(content, named: name)
+        let about = file.metadata
+        guard about["format"] == "samclip labels", about["schema_version"] == "1",
+            let text = about["labels"],
+            let labels = try? JSONDecoder().decode([String].self, from: Data(text.utf8))
+        else {
+            throw SamClipError.bundle("\(name) is not a pack of labels of schema_version 1")
+        }
+        guard about["model"] == manifest.name, about["revision"] == manifest.revision else {
+            throw SamClipError.mismatch(
+                "\(name) was made by \(about["model"] ?? "an unnamed model") "
+                    + "\(about["revision"] ?? ""), this is \(manifest.name) \(manifest.revision): "
+                    + "save the pack again with this model")
+        }
+        let tensor = try file.tensor("embeddings")
+        guard tensor.shape == [labels.count, manifest.model.embedDim], !tensor.floats.isEmpty else {
+            throw SamClipError.bundle(
+                "\(name) has embeddings of \(tensor.shape) for \(labels.count) labels of "
+                    + "\(manifest.model.embedDim) numbers")
+        }
+        self.labels = labels
+        embeddings = (0..<labels.count).map { unit(tensor.rows($0..<($0 + 1)).floats) }
+    }
+}
+
+/// A vector brought to unit length; a length below 1e-6 counts as 1e-6.
+package func unit(_ vector: [Float]) -> [Float] {
+    let length = max(dot(vector[...], vector[...]).squareRoot(), 1e-6)
+    return vector.map { $0 / length }
+}
+
+package func dot(_ left: ArraySlice<Float>, _ right: ArraySlice<Float>) -> Float {
+    zip(left, right).reduce(0) { $0 + $1.0 * $1.1 }
+}

@@ -1,0 +1,90 @@
+/// K prompts as the prompt encoder takes them: P tokens each, in pixels of the model's input.
+struct Prompts: Sendable {
+    private static let padding: Int32 = -1
+
+    private var coords: [Float] = []
+    private var labels: [Int32] = []
+    private var count = 0
+    private var masks: [Float]?
+
+    /// One prompt of a label, in the model's frame: points, a box, and its scores as a mask.
+    init(points: [[Float]], corners: [[Float]], map: [Float]) {
+        coords = (points + corners).flatMap { $0 }
+        labels = [Int32](repeating: 1, count: points.count) + [2, 3]
+        count = 1
+        masks = map
+    }
+
+    /// One prompt of points, one for each box, or one of points and a box.
+    ///
+    /// SAM adds exactly one padding token where points come without a box.
+    init(points: [Point], boxes: [Box], frame: Frame) throws {
+        if points.isEmpty && boxes.isEmpty {
+            throw SamClipError.prompt("nothing to segment: give points or boxes")
+        }
+        if !points.isEmpty && boxes.count > 1 {
+            throw SamClipError.prompt(
+                "points go with one box, not with \(boxes.count): ask once for each box")
+        }
+        for point in points {
+            try Self.check(point, in: frame)
+            coords += frame.toModel(x: point.x, y: point.y)
+            labels.append(point.isForeground ? 1 : 0)
+        }
+        for box in boxes {
+            let inside = try Self.cut(box, to: frame)
+            coords += frame.toModel(x: inside.left, y: inside.top)
+            coords += frame.toModel(x: inside.right, y: inside.bottom)
+            labels += [2, 3]
+        }
+        if boxes.isEmpty {
+            coords += [0, 0]
+            labels.append(Self.padding)
+        }
+        count = max(1, boxes.count)
+    }
+
+    /// The prompt encoder's inputs, of at most `size` prompts at a time.
+    func batches(of size: Int, maskSide: Int) -> [[String: Tensor]] {
+        let tokens = labels.count / count
+        let area = maskSide * maskSide
+        return stride(from: 0, to: count, by: max(size, 1)).map { start in
+            let rows = start..<min(start + max(size, 1), count)
+            let mask = masks ?? [Float](repeating: 0, count: area * count)
+            let has = [Float](repeating: masks == nil ? 0 : 1, count: rows.count)
+            return [
+                "point_coords": Tensor(coords, shape: [count, tokens, 2]).rows(rows),
+                "point_labels": Tensor(labels, shape: [count, tokens]).rows(rows),
+                "mask_input": Tensor(mask, shape: [count, 1, maskSide, maskSide]).rows(rows),
+                "has_mask_input": Tensor(has, shape: [rows.count]),
+            ]
+        }
+    }
+
+    private static func check(_ point: Point, in frame: Frame) throws {
+        let (width, height) = (Double(frame.width), Double(frame.height))
+        guard (0..<width).contains(point.x), (0..<height).contains(point.y) else {
+            throw SamClipError.prompt(
+                "point (\(point.x), \(point.y)) is outside the picture of \(frame.width) x "
+                    + "\(frame.height) pixels")
+        }
+    }
+
+    /// A box, without what of it is outside the picture.
+    private static func cut(_ box: Box, to frame: Frame) throws -> Box {
+        let (width, height) = (Double(frame.width), Double(frame.height))
+        let inside = Box(
+            left: max(box.left, 0), top: max(box.top, 0),
+            right: min(box.right, width), bottom: min(box.bottom, height))
+        let edges = "[\(box.left), \(box.top), \(box.right), \(box.bottom)]"
+        guard box.left < box.right, box.top < box.bottom else {
+            throw SamClipError.prompt(
+                "box \(edges) is empty or reversed; left is before right, top before bottom")
+        }
+        guard inside.left < inside.right, inside.top < inside.bottom else {
+            throw SamClipError.prompt(
+                "box \(edges) is outside the picture of \(frame.width) x \(frame.height) pixels")
+        }
+        return inside
+    }
+}

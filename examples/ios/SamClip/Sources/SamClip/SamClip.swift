@@ -1,0 +1,139 @@
+import Foundation
+
+/// A model: one pass of its image encoder answers for points, boxes and texts.
+///
+/// Work runs outside the main thread; any number of tasks may ask.
+public final class SamClip: Sendable {
+    public let bundle: ModelBundle
+    let sessions: Sessions
+    let texts: TextEmbedder
+
+    /// Opens a bundle. Graphs are opened when they are first needed; see `prewarm`.
+    ///
+    /// - Parameters:
+    ///   - folder: of the unpacked bundle.
+    ///   - backend: the runtime.
+    /// - Throws: `SamClipError.bundle` or `.schema`.
+    public static func load(from folder: URL, backend: any Backend) async throws -> SamClip {
+        SamClip(bundle: try ModelBundle(folder: folder), backend: backend)
+    }
+
+    private init(bundle: ModelBundle, backend: any Backend) {
+        self.bundle = bundle
+        sessions = Sessions(bundle: bundle, backend: backend)
+        texts = TextEmbedder(bundle: bundle, sessions: sessions)
+    }
+
+    /// Opens what masks of texts need and runs it once, so that the first answer comes quickly.
+    public func prewarm() async throws {
+        let side = 2
+        let grey = [UInt8](repeating: 128, count: side * side * 3)
+        let image = try await encode(Picture(rgb: grey, height: side, width: side))
+        let width = bundle.manifest.model.embedDim
+        _ = try await answers(image, embeddings: [unit([Float](repeating: 1, count: width))])
+    }
+
+    /// Takes labels' embeddings as given: no text encoder runs for them.
+    public func learn(_ pack: LabelPack) async { await texts.learn(pack) }
+
+    /// Runs the image encoder, once a picture.
+    ///
+    /// - Returns: what every other method takes.
+    public func encode(_ picture: Picture) async throws -> EncodedImage {
+        try await encode(picture, for: bundle.manifest.tasks.segmentation)
+    }
+
+    /// A caption's or query's embedding, of unit length.
+    public func embed(text: String) async throws -> [Float] {
+        try await texts.embedding(ofText: text)
+    }
+
+    /// A label's embedding over the bundle's prompt templates, of unit length.
+    public func embed(label: String) async throws -> [Float] {
+        try await texts.embeddings(ofLabels: [label])[0]
+    }
+
+    /// A picture's embedding, as `classify` sees it, of unit length: its product with a text's or
+    /// another picture's is their cosine.
+    public func embed(_ picture: Picture) async throws -> [Float] {
+        let image = try await encode(picture, for: bundle.manifest.tasks.classification)
+        return try await clipHead(image).floats("image_embedding")
+    }
+
+    /// How well each label describes a picture, the best first.
+    public func classify(_ picture: Picture, labels: [String]) async throws -> [Ranked] {
+        let embeddings = try await texts.embeddings(ofLabels: labels)
+        let whole = try await embed(picture)
+        let scale = bundle.manifest.text.logitScale
+        let logits = embeddings.map { scale * dot(whole[...], $0[...]) }
+        let powers = logits.map { exp($0 - (logits.max() ?? 0)) }
+        let sum = powers.reduce(0, +)
+        return zip(labels, powers).map { Ranked(label: $0, probability: $1 / sum) }
+            .sorted { $0.probability > $1.probability }
+    }
+
+    func clipHead(_ image: EncodedImage) async throws -> [String: Tensor] {
+        let mask = image.frame.tokenMask(patchSize: bundle.manifest.image.patchSize)
+        let feed = ["image_tokens": image.tokens, "token_mask": mask]
+        return try await sessions.run("clip_head@\(image.frame.resolution)", feed)
+    }
+
+    /// - Throws: `SamClipError.mismatch` if another bundle encoded the picture.
+    func check(_ image: EncodedImage) throws {
+        guard image.bundleID == bundle.id else {
+            throw SamClipError.mismatch(
+                "the picture was encoded by the bundle \(image.bundleID), this is \(bundle.id): "
+                    + "encode it again")
+        }
+    }
+
+    private func encode(_ picture: Picture, for task: Manifest.Task) async throws -> EncodedImage {
+        guard task.crop == "letterbox" else {
+            throw SamClipError.bundle(
+                "the bundle wants the crop \(task.crop); this package makes letterbox alone")
+        }
+        let size = task.resolution
+        let frame = Frame(height: picture.height, width: picture.width, resolution: size)
+        let image = try await letterbox(picture, frame: frame)
+        let outputs = try await sessions.run("image_encoder@\(size)", ["image": image])
+        return EncodedImage(
+            frame: frame, tokens: try outputs.tensor("image_tokens"),
+            embeddings: try outputs.tensor("image_embeddings"), bundleID: bundle.id)
+    }
+
+    /// By the bundle's graph, if it has one; both are alike within one level.
+    private func letterbox(_ picture: Picture, frame: Frame) async throws -> Tensor {
+        let graph = "letterbox@\(frame.resolution)"
+        guard sessions.has(graph) else {
+            let colour = bundle.manifest.image.padColour
+            return Letterbox.image(picture, frame: frame, padColour: colour)
+        }
+        let pixels = Tensor(picture.rgb, shape: [picture.height, picture.width, 3])
+        return try await sessions.run(graph, ["picture": pixels]).tensor("image")
+    }
+}
+
+/// A picture after the image encoder.
+public struct EncodedImage: Sendable {
+    public let frame: Frame
+    let tokens: Tensor
+    let embeddings: Tensor
+    let bundleID: String
+}
+
+/// A label, and the share of it in a softmax over all labels that were asked.
+public struct Ranked: Sendable, Equatable {
+    public let label: String
+    public let probability: Float
+}
+
+extension [String: Tensor] {
+    func tensor(_ name: String) throws -> Tensor {
+        guard let tensor = self[name] else {
+            throw SamClipError.runtime("a graph gave no \(name), but \(keys.sorted())")
+        }
+        return tensor
+    }
+
+    func floats(_ name: String) throws -> [Float] { try tensor(name).floats }
+}
