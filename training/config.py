@@ -297,7 +297,9 @@ class RefinementConfig(Settings):
 
     That is an earlier stage by its name, or a checkpoint's folder by its path.
     Each of `photographs` is asked for `labels` names with masks, or without any; `scenes` go on
-    with prompts of users. The CLIP head and the backbone stay as they are.
+    with prompts of users. The CLIP head and the backbone stay as they are. What is written has the
+    weights that were learned to the share `learned`, and those that it started from to the rest:
+    between the two lie weights that forget less (Wise-FT, as in the paper's appendix D).
     """
 
     task: Literal["refinement"]
@@ -305,6 +307,7 @@ class RefinementConfig(Settings):
     optimisation: Optimisation
     photographs: LabelledPhotographs
     labels: int = Field(gt=1)
+    learned: float = Field(default=1.0, gt=0, le=1)
     scenes: Annotated[Scenes | PhotographScenes | MixedScenes, Field(discriminator="source")]
 
 

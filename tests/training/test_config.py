@@ -14,6 +14,7 @@ from training.config import (
     Optimisation,
     PublishConfig,
     SamTeacherConfig,
+    start_folder,
 )
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.data_config import Pictures, Shards
@@ -205,3 +206,8 @@ def test_regions_need_scenes_that_have_them() -> None:
         with pytest.raises(TrainingError, match="region_weight needs scenes with random_regions"):
             load_stage(TINY, "stage1", overrides=(scenes, *regions))
     load_stage(TINY, "stage1", overrides=(PHOTOGRAPHS % ",random_regions=1", *regions))
+
+
+def test_a_stage_starts_from_another_or_from_a_folder(tmp_path: Path) -> None:
+    assert start_folder("stage3", runs=tmp_path) == tmp_path / "stage3"
+    assert start_folder("some/folder", runs=tmp_path) == Path("some/folder")

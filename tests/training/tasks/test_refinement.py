@@ -16,7 +16,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import FoundLabels, label_prompts, score_maps
-from training.tasks.refinement import RefinementTask, disturbed, draw_labels
+from training.tasks.refinement import RefinementTask, disturbed, draw_labels, touched
 
 SIZE, GRID, LABELS = 64, 4, 3
 
@@ -156,3 +156,28 @@ def test_the_clip_head_and_its_tokens_do_not_learn(student: SamClipModel) -> Non
     frozen = [p for name, p in encoder.named_parameters() if not name.startswith("neck.")]
     assert learning.isdisjoint(map(id, [*frozen, *head.parameters()]))
     assert not any(p.requires_grad for p in [*frozen, *head.parameters()])
+
+
+def test_what_a_box_touches_is_to_be_drawn_whole_and_nothing_else() -> None:
+    target = torch.zeros(8, 8)
+    target[1:3, 1:4] = 1
+    target[5:8, 5:8] = 0.75
+    target[0, 7] = 0.25
+    kept = touched(target, np.array([0.0, 0.0, 2.0, 2.0]))
+    assert (kept > 0).sum() == 6
+    assert torch.equal(kept[:4, :5], target[:4, :5])
+    assert torch.equal(touched(target, np.array([0.0, 0.0, 8.0, 8.0])) > 0, target >= 0.5)
+    assert not touched(target, np.array([0.0, 4.0, 4.0, 8.0])).any()
+
+
+def test_a_part_beside_its_label_teaches_the_predicted_iou_alone(student: SamClipModel) -> None:
+    """The label's mask lies where no score map leads: whatever is asked is a false part."""
+    refinement, batch = task(student), named()
+    batch["coverage"][:, 0] = 0
+    batch["coverage"][:, 0, -4:] = 1  # in the padding, where no part can be
+    tokens, _ = student.image_encoder(batch["images"])
+    patches, _ = student.clip_head(tokens, batch["token_mask"])
+    asked = refinement._ask(batch, patches, disturb=False)
+    assert not asked.shown.any()
+    assert asked.absent.all()
+    assert not asked.targets.any()
