@@ -1,8 +1,9 @@
 """What takes long to make and is the same each time: kept on disk for later runs and workers.
 
-A folder is kept under a key that holds whatever can change it: the sources of the SDK and of the
-exporter, the module that makes it, and the versions of the packages that compute it. Tests get
-copies, so that none can change what the next one sees.
+A folder is kept under a key that holds whatever can change it: the module that makes it and all
+modules of the SDK and of the exporter that this imports, directly or by way of others, their data,
+and the versions of the packages that compute it. Tests get copies, so that none can change what the
+next one sees.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tests.source_tree import imported_names, parse, sources
+
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".test_cache"
 
 SOURCES = ("samclip_sdk", "export", "tests/tiny_config.py")
+"""Where data and code are; of the code of a folder only what is imported counts."""
+
 PACKAGES = (
     *("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "coremltools"),
     *("numpy", "pillow", "tokenizers", "open_clip_torch"),
@@ -60,8 +65,25 @@ def _key(make: Callable[[Path], object]) -> str:
     module = inspect.getsourcefile(make)
     assert module is not None
     content = hashlib.sha256(_environment())
-    content.update(Path(module).read_bytes())
+    for file in (Path(module), *code_of(Path(module))):
+        content.update(f"{file.name} {file.stat().st_size}\n".encode())
+        content.update(file.read_bytes())
     return content.hexdigest()[:KEY_LENGTH]
+
+
+@functools.cache
+def code_of(module: Path) -> list[Path]:
+    """The files of the SDK and of the exporter that a module of the tests needs."""
+    known, found = sources(), set[str]()
+    waiting = [*imported_names(parse(module))]
+    while waiting:
+        name = waiting.pop()
+        if name in known and name not in found:
+            found.add(name)
+            waiting.append(name.rpartition(".")[0])  # importing a.b.c runs a.b too
+            if name != "samclip_sdk":  # the front, which whoever imports anything runs
+                waiting += imported_names(parse(known[name]))
+    return [known[name] for name in sorted(found) if name.partition(".")[0] in SOURCES]
 
 
 @functools.cache
@@ -74,7 +96,7 @@ def _environment() -> bytes:
         path = ROOT / source
         files = [path] if path.is_file() else sorted(path.rglob("*"))
         for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
+            if file.is_file() and (file == path or file.suffix not in (".py", ".pyc")):
                 content.update(f"{file.relative_to(ROOT)} {file.stat().st_size}\n".encode())
                 content.update(file.read_bytes())
     return content.digest()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import disk_cache
-from tests.disk_cache import KEPT, fill
+from tests.disk_cache import KEPT, ROOT, code_of, fill
 
 
 class Maker:
@@ -56,20 +56,45 @@ def test_the_key_holds_every_source_and_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "export").mkdir()
-    source = tmp_path / "export" / "program.py"
-    source.write_text("x = 1")
+    data, code = (tmp_path / "export" / name for name in ("tokens.json", "settings.py"))
+    data.write_text("[1]")
+    code.write_text("x = 1")
     monkeypatch.setattr(disk_cache, "ROOT", tmp_path)
-    monkeypatch.setattr(disk_cache, "SOURCES", ("export",))
+    monkeypatch.setattr(disk_cache, "SOURCES", ("export", "export/settings.py"))
     read = disk_cache._environment.__wrapped__
     keys = [read(), read()]
-    source.write_text("x = 2")
+    data.write_text("[2]")
     keys.append(read())
-    source.rename(source.with_name("other.py"))
+    code.write_text("x = 2")
+    keys.append(read())
+    data.rename(data.with_name("other.json"))
     keys.append(read())
     monkeypatch.setattr(disk_cache, "PACKAGES", ("numpy",))
     keys.append(read())
     assert keys[0] == keys[1]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 5
+
+
+def test_the_key_holds_the_code_that_makes_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is imported, lazily or by way of others."""
+    found = {str(path.relative_to(ROOT)) for path in code_of(ROOT / "tests/conftest.py")}
+    assert {"samclip_sdk/__init__.py", "samclip_sdk/modeling/build.py"} <= found
+    assert {"export/bundle_writer.py", "export/coreml/mil_operations.py"} <= found
+    assert {"samclip_sdk/verify/verify.py", "samclip_sdk/runtimes/ort.py"} <= found
+    assert not found & {"samclip_sdk/cli/app.py", "export/__main__.py"}
+    traced = {
+        str(path.relative_to(ROOT)) for path in code_of(ROOT / "tests/export/tiny_programs.py")
+    }
+    assert {"export/program.py", "samclip_sdk/modeling/vit_det_encoder.py"} <= traced < found
+    code = tmp_path / "code.py"
+    code.write_text("x = 1")
+    monkeypatch.setattr(disk_cache, "code_of", lambda _: [code])
+    before = disk_cache._key(Maker().make)
+    assert disk_cache._key(Maker().make) == before
+    code.write_text("x = 2")
+    assert disk_cache._key(Maker().make) != before
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.public import files
-from benchmarks.public.files import DatasetError, read_pixels
 from benchmarks.public.record import ClassIou, Segmentation
 from benchmarks.quality.scores import Confusion, mean_iou
 from benchmarks.report import track
@@ -236,14 +235,34 @@ def measure_segmentation(
             own = clip_head.manifest.calibration.head_only_threshold
             threshold = own if background_threshold is None else background_threshold
         predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
-        yield _judge(predict, data, clip_head, heads="clip_head", thresholds=(threshold, None))
+        yield Segmentation(
+            heads="clip_head",
+            resize="square",
+            resolution_px=clip_head.manifest.tasks.segmentation.resolution,
+            background_threshold=threshold,
+            presence_threshold=None,
+            **_judge(predict, data, "clip head"),
+        )
     if both_heads is not None:
         present = both_heads.manifest.calibration.presence_threshold
         present = present if presence_threshold is None else presence_threshold
-        predict = ask_both_heads(
-            both_heads, data.labels, background=data.background, presence_threshold=present
+        # Without a background, every pixel takes the highest of the labels that are present.
+        lowest = None if data.background else float(np.finfo(np.float32).min)
+
+        def join(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
+            """Both heads, at full resolution (paper section 4.4), as `segment_text` joins them."""
+            asked = {"threshold": present, "mask_threshold": lowest}
+            found = both_heads.segment_text(pixels, data.labels, **asked).class_map
+            return np.where(found < 0, np.int16(len(data.labels)), found)
+
+        yield Segmentation(
+            heads="both_heads",
+            resize="letterbox",
+            resolution_px=both_heads.manifest.tasks.segmentation.resolution,
+            background_threshold=None,
+            presence_threshold=present,
+            **_judge(join, data, "both heads"),
         )
-        yield _judge(predict, data, both_heads, heads="both_heads", thresholds=(None, present))
 
 
 def ask_clip_head(
@@ -263,11 +282,10 @@ def ask_clip_head(
         squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
         # The highest threshold: no label's own mask is needed, only the maps are.
         maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).score_maps
-        height, width = pixels.shape[:2]
-        answer = np.full((height, width), len(labels), np.int16)
-        best = np.full((height, width), lowest, np.float32)
+        answer = np.full(pixels.shape[:2], len(labels), np.int16)
+        best = np.full(pixels.shape[:2], lowest, np.float32)
         for index, scores in enumerate(maps):
-            logits = cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR)
+            logits = cv2.resize(scores, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             answer[logits > best] = index
             np.maximum(best, logits, out=best)
         return answer
@@ -275,54 +293,23 @@ def ask_clip_head(
     return predict
 
 
-def ask_both_heads(
-    model: SamClip, labels: Sequence[str], *, background: bool, presence_threshold: float
-) -> Predict:
-    """Both heads, at full resolution (paper section 4.4), as `SamClip.segment_text` joins them.
-
-    Labels below the presence threshold are left out. Without a background, every pixel takes the
-    highest of the others; with one, those that none of them exceeds the mask threshold in are it.
-    """
-    lowest = None if background else float(np.finfo(np.float32).min)
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
-        found = model.segment_text(
-            pixels, labels, threshold=presence_threshold, mask_threshold=lowest
-        ).class_map
-        return np.where(found < 0, np.int16(len(labels)), found)
-
-    return predict
-
-
-def _judge(
-    predict: Predict,
-    data: SemanticSet,
-    model: SamClip,
-    *,
-    heads: Literal["clip_head", "both_heads"],
-    thresholds: tuple[float | None, float | None],
-) -> Segmentation:
-    """Compares every picture; the thresholds are of background and presence."""
+def _judge(predict: Predict, data: SemanticSet, shown: str) -> dict[str, Any]:
+    """Compares every picture: the figures of `Segmentation`."""
     confusion = Confusion(len(data.labels) + 1)
-    for picture, mask in track(data.pictures, heads.replace("_", " ")):
-        pixels, truth = read_pixels(picture), data.read_truth(mask)
+    for picture, mask in track(data.pictures, shown):
+        pixels, truth = files.read_pixels(picture), data.read_truth(mask)
         if truth.shape != pixels.shape[:2]:
             sizes = [f"{width} x {height}" for height, width in (truth.shape, pixels.shape[:2])]
-            raise DatasetError(f"{mask} has {sizes[0]} pixels, its picture {sizes[1]}")
+            raise files.DatasetError(f"{mask} has {sizes[0]} pixels, its picture {sizes[1]}")
         confusion.add(predict(pixels), truth=truth)
     names = [*data.labels, "background"] if data.background else data.labels
     ious = confusion.ious()[: len(names)]
-    return Segmentation(
-        heads=heads,
-        resize="square" if heads == "clip_head" else "letterbox",
-        resolution_px=model.manifest.tasks.segmentation.resolution,
-        background_threshold=thresholds[0],
-        presence_threshold=thresholds[1],
-        pictures=len(data.pictures),
-        miou=mean_iou(ious),
-        unanswered=0.0 if data.background else confusion.share_answered(len(data.labels)),
-        classes=tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
-    )
+    return {
+        "pictures": len(data.pictures),
+        "miou": mean_iou(ious),
+        "unanswered": 0.0 if data.background else confusion.share_answered(len(data.labels)),
+        "classes": tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
+    }
 
 
 def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:

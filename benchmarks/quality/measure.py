@@ -1,4 +1,4 @@
-"""The quality of a model on drawings, through its public API, and the command that measures it."""
+"""The quality of a model on drawings, through its public API: names, prompts, text-to-mask."""
 
 from __future__ import annotations
 
