@@ -1,0 +1,234 @@
+/** Runs a bundle's goldens on this device: what must come out, and what does. */
+
+import { toMask } from "./masks.js";
+import type { Tensor } from "./ort.js";
+import type { Box, Point } from "./prompts.js";
+import { readSafetensors, type Safetensors, type Values } from "./safetensors.js";
+import type { SamClip } from "./samclip.js";
+import { cleanText } from "./text.js";
+
+export interface Check {
+  /** The part of the goldens, and what of it. */
+  readonly golden: string;
+  readonly passed: boolean;
+  /** What was measured, and what it must be. */
+  readonly found: string;
+}
+
+interface Expected {
+  readonly tensor: string;
+  readonly step: number;
+  readonly max_error?: number;
+}
+
+interface Index {
+  texts: { text: string; cleaned: string; input_ids: number[] }[];
+  letterbox: {
+    image: string | null;
+    size: [number, number];
+    resolution: number;
+    extent: [number, number];
+    output: Expected;
+  }[];
+  graphs: { graph: string; inputs: Record<string, string>; outputs: Record<string, Expected> }[];
+  segment: {
+    image: string;
+    points: Point[];
+    labels: number[];
+    box: Box | null;
+    low_res_masks: Expected;
+    iou_predictions: Expected;
+  }[];
+  class_embeddings: { labels: string[]; expected: Expected }[];
+  masks: { low_res: string; size: [number, number]; resolution: number; mask: string }[];
+  text_to_mask: { image: string; pack: string; presence: number[]; scores: number[]; masks: string }[];
+}
+
+/** The parts of the goldens that this package can run; `score_maps` are inside a graph here. */
+export const PARTS = [
+  "texts", "letterbox", "graphs", "segment", "class_embeddings", "masks", "text_to_mask",
+] as const;
+export type Part = (typeof PARTS)[number];
+
+const LOWEST_COSINE = 0.99;
+const LOWEST_IOU = 0.99;
+const LOWEST_ROUNDED_IOU = 0.9;
+const LOWEST_MASK_IOU = 0.999;
+const PRESENCE_ERROR = 1e-3;
+
+export interface VerifyOptions {
+  readonly parts?: readonly Part[];
+  /** Of the part `graphs`: which; all of them if not given. */
+  readonly graphs?: readonly string[];
+}
+
+/** Runs the goldens, or some of them. */
+export async function verify(
+  model: SamClip,
+  { parts = PARTS, graphs }: VerifyOptions = {},
+): Promise<Check[]> {
+  const index: Index = JSON.parse(new TextDecoder().decode(await model.read("golden/index.json")));
+  const goldens = readSafetensors(await model.read("golden/tensors.safetensors"), "golden/tensors.safetensors");
+  const run = new Run(model, goldens);
+  for (const part of parts) {
+    for (const golden of index[part] ?? []) {
+      if (part === "graphs" && graphs && !graphs.includes((golden as Index["graphs"][0]).graph)) continue;
+      await run[part](golden as never);
+    }
+  }
+  return run.checks;
+}
+
+class Run implements Record<Part, (golden: never) => Promise<void>> {
+  readonly checks: Check[] = [];
+
+  constructor(
+    private readonly model: SamClip,
+    private readonly goldens: Safetensors,
+  ) {}
+
+  async texts({ text, cleaned, input_ids }: Index["texts"][0]): Promise<void> {
+    this.add("texts", cleanText(text) === cleaned, `"${text}" is cleaned to "${cleanText(text)}"`);
+    const ids = await this.model.tokenize(text);
+    this.add("texts", ids.every((id, n) => id === (input_ids[n] ?? 0)), `"${text}" has the ids ${ids}`);
+  }
+
+  async letterbox({ image, size, resolution, extent, output }: Index["letterbox"][0]): Promise<void> {
+    const picture = { data: image === null ? drawn(size) : this.bytes(image), dims: [...size, 3] };
+    const found = await this.model.run(`letterbox@${resolution}`, { picture });
+    const levels = largest(every(found.image.data, output.step), this.values(output.tensor));
+    this.add(`letterbox@${resolution}`, levels <= 1, `${levels} levels off, at most 1`);
+    const same = extent.every((side, axis) => side === found.extent.data[axis]);
+    this.add(`letterbox@${resolution}`, same, `covers ${found.extent.data}, must cover ${extent}`);
+  }
+
+  async graphs({ graph, inputs, outputs }: Index["graphs"][0]): Promise<void> {
+    const feed = Object.entries(inputs).map(([name, key]) => [name, this.goldens.tensors[key] as Tensor]);
+    const found = await this.model.run(graph, Object.fromEntries(feed));
+    for (const [name, expected] of Object.entries(outputs)) {
+      this.compare(`${graph} ${name}`, found[name].data, expected);
+    }
+  }
+
+  async segment(golden: Index["segment"][0]): Promise<void> {
+    const prompts = {
+      ...(golden.points.length ? { points: golden.points, pointLabels: golden.labels } : {}),
+      ...(golden.box ? { boxes: golden.box } : {}),
+    };
+    const embedding = await this.model.encodeImage(this.picture(golden.image));
+    const one = await this.model.segment(embedding, { ...prompts, multimaskOutput: false });
+    const three = await this.model.segment(embedding, prompts);
+    const all = [...one, ...three];
+    const masks = all.flatMap(({ lowResMask }) => [...lowResMask]);
+    this.compare("segment low_res_masks", masks, golden.low_res_masks);
+    this.compare("segment iou_predictions", all.map(({ score }) => score), golden.iou_predictions);
+  }
+
+  async class_embeddings({ labels, expected }: Index["class_embeddings"][0]): Promise<void> {
+    const rows = await this.model.embedLabels(labels);
+    this.compare("class_embeddings", rows.flatMap((row) => [...row]), expected);
+  }
+
+  async masks({ low_res, size, resolution, mask }: Index["masks"][0]): Promise<void> {
+    const [height, width] = size;
+    const scale = resolution / Math.max(height, width);
+    const extent = size.map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [number, number];
+    const logits = this.goldens.tensors[low_res];
+    const { mask_threshold: threshold } = this.model.manifest.masks;
+    const frame = { width, height, resolution, extent };
+    const found = toMask(logits.data as Float32Array, logits.dims[0], frame, threshold);
+    this.iou("masks", found.data, bits(this.bytes(mask), 0, width * height), LOWEST_MASK_IOU);
+  }
+
+  async text_to_mask({ image, pack, presence, masks }: Index["text_to_mask"][0]): Promise<void> {
+    const labels = await this.model.loadLabels(pack);
+    const found = await this.model.segmentText(this.picture(image), labels);
+    found.forEach((each, k) => {
+      const error = Math.abs(each.presence - presence[k]);
+      if (this.model.precision === "fp32") {
+        const said = `presence of ${each.label} is ${error.toExponential(1)} off, at most ${PRESENCE_ERROR}`;
+        this.add("text_to_mask", error <= PRESENCE_ERROR, said);
+      }
+      const size = each.mask.data.length;
+      const expected = bits(this.bytes(masks), k * size, size);
+      const lowest = this.model.precision === "fp32" ? LOWEST_IOU : LOWEST_ROUNDED_IOU;
+      this.iou(`text_to_mask ${each.label}`, each.mask.data, expected, lowest);
+    });
+  }
+
+  private add(golden: string, passed: boolean, found: string): void {
+    this.checks.push({ golden, passed, found });
+  }
+
+  private compare(golden: string, data: ArrayLike<number>, { tensor, step, max_error }: Expected): void {
+    const found = every(data, step);
+    const expected = this.values(tensor);
+    if (this.model.precision === "fp32") {
+      const zeros = new Float32Array(expected.length);
+      const error = largest(found, expected) / largest(expected, zeros);
+      this.add(golden, error <= max_error!, `error ${error.toExponential(1)}, at most ${max_error}`);
+    } else {
+      const cosine = dot(found, expected) / Math.sqrt(dot(found, found) * dot(expected, expected));
+      this.add(golden, cosine >= LOWEST_COSINE, `cosine ${cosine.toFixed(5)}, at least ${LOWEST_COSINE}`);
+    }
+  }
+
+  private iou(golden: string, found: Uint8Array, expected: Uint8Array, lowest: number): void {
+    let both = 0;
+    let either = 0;
+    for (let i = 0; i < expected.length; i++) {
+      both += found[i] & expected[i];
+      either += found[i] | expected[i];
+    }
+    const iou = either ? both / either : 1;
+    this.add(golden, iou >= lowest, `IoU ${iou.toFixed(5)}, at least ${lowest}`);
+  }
+
+  private values(key: string): Values {
+    return this.goldens.tensors[key].data;
+  }
+
+  private bytes(key: string): Uint8Array {
+    return this.values(key) as Uint8Array;
+  }
+
+  private picture(key: string) {
+    const [height, width] = this.goldens.tensors[key].dims;
+    return { data: this.bytes(key), width, height };
+  }
+}
+
+/** The picture that the goldens make by formula. */
+function drawn([height, width]: readonly [number, number]): Uint8Array {
+  const data = new Uint8Array(height * width * 3);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < 3; c++, at++) {
+        data[at] = Math.floor((x * x) / 97) + Math.floor((y * y) / (61 + 30 * c)) + 40 * c;
+      }
+    }
+  }
+  return data;
+}
+
+function every(data: ArrayLike<number>, step: number): Float64Array {
+  return Float64Array.from({ length: Math.ceil(data.length / step) }, (_, k) => data[k * step]);
+}
+
+/** The largest difference; infinite if the lengths differ. */
+function largest(first: ArrayLike<number>, second: ArrayLike<number>): number {
+  let most = first.length === second.length ? 0 : Infinity;
+  for (let i = 0; i < second.length; i++) most = Math.max(most, Math.abs(first[i] - second[i]));
+  return most;
+}
+
+function dot(first: ArrayLike<number>, second: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < second.length; i++) sum += first[i] * second[i];
+  return sum;
+}
+
+/** Bits in numpy.packbits' order, from `start` on. */
+function bits(packed: Uint8Array, start: number, count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, (_, i) => (packed[(start + i) >> 3] >> (7 - ((start + i) & 7))) & 1);
+}
