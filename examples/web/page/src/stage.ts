@@ -39,12 +39,15 @@ export class Stage {
 
   /** Shows a picture; the masks of the last one are gone. */
   async show(blob: Blob, name: string): Promise<void> {
-    const old = this.image.src;
-    this.image.src = URL.createObjectURL(blob);
-    if (old.startsWith("blob:")) URL.revokeObjectURL(old);
-    await this.image.decode();
-    this.image.alt = name;
-    const { naturalWidth: width, naturalHeight: height } = this.image;
+    const { image } = this;
+    const fresh = new Image();
+    fresh.src = URL.createObjectURL(blob);
+    await fresh.decode();
+    URL.revokeObjectURL(image.src);
+    image.src = fresh.src;
+    image.alt = name;
+    await image.decode();
+    const { naturalWidth: width, naturalHeight: height } = image;
     this.element.style.setProperty("--ratio", `${width / height}`);
     const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
     this.canvas.width = Math.max(1, Math.round(width * scale));
