@@ -34,6 +34,7 @@ export async function open(browser, url, options = {}) {
     if (["error", "warning"].includes(message.type())) errors.push(message.text());
   });
   page.on("pageerror", (error) => errors.push(error.message));
+  await page.route("**/favicon.ico", (route) => route.fulfill({ status: 204 }));
   await page.goto(url);
   const close = async () => {
     assert.deepEqual(errors, []);
