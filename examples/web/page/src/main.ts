@@ -1,12 +1,12 @@
 import { cleanText, type ImageEmbedding, type Progress, type TextMask } from "samclip";
-import example from "../../../images/dog.jpg?url";
+import example from "../../../images/cup.jpg?url";
 import { takePicture } from "./camera";
 import { start, startOnWebGpu, type RunningModel } from "./model";
 import { Stage, type Asked } from "./stage";
 
 const COLOURS = ["#ff6b35", "#2f80ed", "#f2c037", "#27ae60", "#b04dd8", "#17b6c9", "#e0518f", "#8d6e4f"];
 const PROMPT_COLOUR = "#ffffff";
-const EXAMPLE_LABELS = "dog, house, cat";
+const EXAMPLE_LABELS = "cup, spoon, bicycle";
 const TYPING_MS = 400;
 
 const element = <Found extends HTMLElement>(id: string) => document.getElementById(id) as Found;
@@ -255,5 +255,5 @@ void running.then(({ runsOn }) => {
   setTiming("Runs on", runsOn);
   setTiming("Model opened in", `${((performance.now() - opened) / 1000).toFixed(1)} s`);
 }, () => {});
-void guard(async () => show(await (await fetch(example)).blob(), "A dog in front of a house"));
+void guard(async () => show(await (await fetch(example)).blob(), "A cup on a saucer, with a spoon"));
 if (import.meta.env.PROD) void navigator.serviceWorker?.register("./sw.js");

@@ -67,6 +67,7 @@ for (const [name, labels] of [
 
 test("the keyboard alone suffices", async () => {
   const { page, close } = await open(browser, site.url);
+  const chosen = page.waitForEvent("filechooser"); // Early: it takes a moment until it listens.
   await answered(page);
   const focused = () => page.evaluate(() => document.activeElement.id);
   const tabTo = async (id) => {
@@ -88,8 +89,8 @@ test("the keyboard alone suffices", async () => {
   await press("Escape");
   assert.equal(await prompted.textContent(), "");
   await tabTo("file");
-  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), press("Space")]);
-  await chooser.setFiles(images + "garden.jpg");
+  await press("Space");
+  await (await chosen).setFiles(images + "garden.jpg");
   await answered(page);
   await tabTo("labels");
   await press("Control+a");
