@@ -1,4 +1,4 @@
-import { cleanText, type ImageEmbedding, type Progress, type TextMask } from "samclip";
+import { cleanText, type ImageEmbedding, type Mask, type Progress, type TextMask } from "samclip";
 import example from "../../../images/cup.jpg?url";
 import { takePicture } from "./camera";
 import { start, startOnWebGpu, type RunningModel } from "./model";
@@ -104,7 +104,7 @@ async function askPrompt({ points, pointLabels, box }: Asked): Promise<void> {
   const best = masks.reduce((first, second) => (second.score > first.score ? second : first));
   stage.setLayer("", best.mask, PROMPT_COLOUR);
   const text = `Mask of ${points.length} ${points.length === 1 ? "point" : "points"}${box ? " and a box" : ""}: ` +
-    `${share(best.mask.data)} of the picture, score ${best.score.toFixed(2)}`;
+    `${share(best.mask)} of the picture, score ${best.score.toFixed(2)}`;
   element("prompted").textContent = text;
   say(text);
 }
@@ -140,8 +140,8 @@ function showAnswers(labels: readonly string[]): void {
     if (!answer) return;
     const { present, presence, mask } = answer;
     const said = rows[place].querySelector(".said")!;
-    said.textContent = present ? `${presence.toFixed(2)} · ${share(mask.data)}` : "absent";
-    said.ariaLabel = present ? `presence ${presence.toFixed(2)}, ${share(mask.data)} of the picture` : null;
+    said.textContent = present ? `${presence.toFixed(2)} · ${share(mask)}` : "absent";
+    said.ariaLabel = present ? `presence ${presence.toFixed(2)}, ${share(mask)} of the picture` : null;
     rows[place].classList.toggle("absent", !present);
     rows[place].style.setProperty("--presence", `${100 * presence}%`);
     const visible = present && !hidden.has(label);
@@ -194,10 +194,8 @@ function setTiming(name: string, text: string): void {
   term.nextElementSibling!.textContent = text;
 }
 
-function share(mask: Uint8Array): string {
-  let inside = 0;
-  for (let i = 0; i < mask.length; i++) inside += mask[i];
-  return `${Math.round((100 * inside) / mask.length)} %`;
+function share({ area, width, height }: Mask): string {
+  return `${Math.round((100 * area) / (width * height))} %`;
 }
 
 function say(text: string): void {

@@ -2,6 +2,7 @@
 
 import type { OnProgress } from "samclip";
 import { loadInWorker, type SamClipInWorker } from "samclip/worker";
+import { THREADS } from "./threads";
 
 const BUNDLE = new URL("bundle/", document.baseURI).href;
 const PACK = "nouns.safetensors";
@@ -23,8 +24,7 @@ export async function start(onProgress: OnProgress, webgpu = false): Promise<Run
     });
     await model.loadLabels(PACK);
     await model.prepare("encodeImage", "segmentText", "segment");
-    const threads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-    const cpu = threads > 1 ? `WebAssembly, ${threads} threads` : "WebAssembly, 1 thread";
+    const cpu = `WebAssembly, ${THREADS} ${THREADS > 1 ? "threads" : "thread"}`;
     return { model, runsOn: webgpu ? "WebGPU" : cpu, stop: () => worker.terminate() };
   } catch (error) {
     worker.terminate();
@@ -39,7 +39,7 @@ export async function startOnWebGpu(onProgress: OnProgress): Promise<RunningMode
   if (!(await gpu.requestAdapter())) throw new Error("this device gives the browser no WebGPU adapter");
   const running = await start(onProgress, true);
   try {
-    const checks = await running.model.verify({ parts: ["segment", "text_to_mask"] });
+    const checks = await running.model.verify(["segment", "text_to_mask"]);
     const failed = checks.find(({ passed }) => !passed);
     if (failed) throw new Error(`a stored answer does not come out: ${failed.golden}, ${failed.found}`);
   } catch (error) {

@@ -18,7 +18,7 @@ const ARROWS: Record<string, Point> = {
 
 export class Stage {
   private asked = NOTHING;
-  private readonly layers = new Map<string, OffscreenCanvas>();
+  private readonly layers = new Map<string, { mask: Mask; colour: string; canvas: OffscreenCanvas }>();
   private cursor: Point | undefined;
   private corner: Point | undefined;
   private dragged: Box | undefined;
@@ -60,7 +60,10 @@ export class Stage {
 
   /** Shows a mask under a name, or removes it. */
   setLayer(name: string, mask: Mask | undefined, colour: string): void {
-    if (mask) this.layers.set(name, tinted(mask, colour, this.canvas.width, this.canvas.height));
+    const known = this.layers.get(name);
+    if (known?.mask === mask && known?.colour === colour) return;
+    const { width, height } = this.canvas;
+    if (mask) this.layers.set(name, { mask, colour, canvas: tinted(mask, colour, width, height) });
     else this.layers.delete(name);
     this.draw();
   }
@@ -155,7 +158,7 @@ export class Stage {
     const { width, height } = this.canvas;
     const scale = width / (this.image.naturalWidth || width);
     context.clearRect(0, 0, width, height);
-    for (const layer of this.layers.values()) context.drawImage(layer, 0, 0);
+    for (const { canvas } of this.layers.values()) context.drawImage(canvas, 0, 0);
     const unit = Math.max(width, height) / 400;
     const stroke = (path: Path2D) => {
       for (const [colour, line] of [["#000a", 4], ["#fff", 2]] as const) {

@@ -1,13 +1,10 @@
 import { serve } from "samclip/worker";
+import { THREADS } from "./threads";
 
 serve(async ({ executionProviders }) => {
   const ort = executionProviders?.includes("webgpu")
     ? await import("onnxruntime-web/webgpu")
     : await import("onnxruntime-web/wasm");
-  ort.env.wasm.numThreads = threads();
+  ort.env.wasm.numThreads = THREADS;
   return ort;
 });
-
-function threads(): number {
-  return self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-}

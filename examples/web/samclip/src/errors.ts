@@ -18,39 +18,17 @@ export class SamClipError extends Error {
   // Not the constructor's own name: a bundler may shorten that, and it crosses from a worker.
   override name = "SamClipError";
 }
-export class ImageError extends SamClipError {
-  override name = "ImageError";
-}
-export class PromptError extends SamClipError {
-  override name = "PromptError";
-}
-export class TextError extends SamClipError {
-  override name = "TextError";
-}
-export class BundleError extends SamClipError {
-  override name = "BundleError";
-}
-export class BundleTamperedError extends BundleError {
-  override name = "BundleTamperedError";
-}
-export class BundleSchemaError extends BundleError {
-  override name = "BundleSchemaError";
-}
-export class DownloadError extends BundleError {
-  override name = "DownloadError";
-}
-export class GraphMissingError extends BundleError {
-  override name = "GraphMissingError";
-}
-export class GraphError extends SamClipError {
-  override name = "GraphError";
-}
-export class OptionError extends SamClipError {
-  override name = "OptionError";
-}
-export class EmbeddingMismatchError extends SamClipError {
-  override name = "EmbeddingMismatchError";
-}
+export class ImageError extends SamClipError { override name = "ImageError"; }
+export class PromptError extends SamClipError { override name = "PromptError"; }
+export class TextError extends SamClipError { override name = "TextError"; }
+export class BundleError extends SamClipError { override name = "BundleError"; }
+export class BundleTamperedError extends BundleError { override name = "BundleTamperedError"; }
+export class BundleSchemaError extends BundleError { override name = "BundleSchemaError"; }
+export class DownloadError extends BundleError { override name = "DownloadError"; }
+export class GraphMissingError extends BundleError { override name = "GraphMissingError"; }
+export class GraphError extends SamClipError { override name = "GraphError"; }
+export class OptionError extends SamClipError { override name = "OptionError"; }
+export class EmbeddingMismatchError extends SamClipError { override name = "EmbeddingMismatchError"; }
 
 const CLASSES = [
   ImageError, PromptError, TextError, BundleError, BundleTamperedError, BundleSchemaError,

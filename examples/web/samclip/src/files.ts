@@ -43,27 +43,30 @@ export class BundleFiles {
     if (typeof source !== "string" && !(source instanceof URL)) {
       return new BundleFiles(undefined, source, undefined, onProgress);
     }
-    const base = new URL(`${source}`.replace(/\/*$/, "/"), globalThis.location?.href).href;
-    const own = cache === true ? await globalThis.caches?.open(CACHE_NAME) : cache || undefined;
-    return new BundleFiles(base, {}, own, onProgress);
+    const address = `${source}`.replace(/\/*$/, "/");
+    const here = globalThis.location?.href;
+    if (!URL.canParse(address, here)) throw new OptionError(`${source} is not the address of a folder`);
+    // Some pages may not open a cache, such as those in a sandbox.
+    const opened = cache === true ? globalThis.caches?.open(CACHE_NAME).catch(() => undefined) : cache;
+    return new BundleFiles(new URL(address, here).href, {}, (await opened) || undefined, onProgress);
   }
 
   /** manifest.json; of the last visit if there is no network. */
   async manifest(): Promise<Uint8Array> {
     if (this.base === undefined) return this.read(MANIFEST);
     const url = this.base + MANIFEST;
-    let response: Response;
     try {
-      response = await fetch(url, { cache: "no-cache" });
+      const response = await fetch(url, { cache: "no-cache" });
+      if (!response.ok) throw missing(url, response);
+      const content = new Uint8Array(await response.arrayBuffer());
+      await this.keep(url, content);
+      return content;
     } catch (error) {
+      if (error instanceof BundleError) throw error;
       const kept = await this.cache?.match(url);
       if (!kept) throw new DownloadError(`${url} cannot be reached: ${reason(error)}`);
       return new Uint8Array(await kept.arrayBuffer());
     }
-    if (!response.ok) throw missing(url, response);
-    const content = new Uint8Array(await response.arrayBuffer());
-    await this.keep(url, content);
-    return content;
   }
 
   /** The content of a file, checked. */
@@ -82,7 +85,6 @@ export class BundleFiles {
     if (/^([a-z]+:|\/)|(^|\/)\.\.(\/|$)/i.test(file.path)) {
       throw new BundleError(`the manifest names ${file.path}, which is outside the bundle`);
     }
-    const before = this.bytesDone;
     this.tell(file, 0, file.size_bytes);
     let got = 0;
     const onBytes = (count: number) => this.tell(file, ((got += count), count), 0);
@@ -108,7 +110,7 @@ export class BundleFiles {
       return content;
     } catch (error) {
       this.bytesTotal -= file.size_bytes;
-      this.bytesDone = Math.max(before, this.bytesDone - got);
+      this.bytesDone -= got;
       throw error;
     }
   }

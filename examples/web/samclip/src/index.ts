@@ -7,4 +7,4 @@ export type { Picture, Pixels } from "./picture.js";
 export type { Box, Point, Prompts } from "./prompts.js";
 export * from "./samclip.js";
 export { cleanText } from "./text.js";
-export { verify, type Check, type VerifyOptions } from "./verify.js";
+export { verify, type Check, type Part } from "./verify.js";

@@ -5,6 +5,8 @@ export interface Mask {
   readonly data: Uint8Array;
   readonly width: number;
   readonly height: number;
+  /** How many pixels are in the mask. */
+  readonly area: number;
   /** [left, top, right, bottom], the far edges exclusive; zeros for an empty mask. */
   readonly box: readonly [number, number, number, number];
 }
@@ -22,37 +24,45 @@ export interface Frame {
 /** Scales logits [side,side] to the model's input, cuts the padding off, scales to the picture. */
 export function toMask(logits: Float32Array, side: number, frame: Frame, threshold: number): Mask {
   const { resolution, width, height, extent } = frame;
-  const model = side === resolution ? logits : resize(logits, [side, side], side, [resolution, resolution]);
-  const values = resize(model, extent, resolution, [height, width]);
-  const data = new Uint8Array(values.length);
-  let [left, top, right, bottom] = [width, height, 0, 0];
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at++) {
-      if (!(values[at] > threshold)) continue;
-      data[at] = 1;
+  let model = logits;
+  if (side !== resolution) {
+    model = new Float32Array(resolution * resolution);
+    resize(logits, [side, side], side, [resolution, resolution], (row, y) => model.set(row, y * resolution));
+  }
+  const data = new Uint8Array(width * height);
+  let [left, top, right, bottom, area] = [width, height, 0, 0, 0];
+  resize(model, extent, resolution, [height, width], (row, y) => {
+    for (let x = 0; x < width; x++) {
+      if (!(row[x] > threshold)) continue;
+      data[y * width + x] = 1;
+      area += 1;
       if (x < left) left = x;
       if (x >= right) right = x + 1;
       if (y < top) top = y;
       bottom = y + 1;
     }
-  }
-  return { data, width, height, box: right ? [left, top, right, bottom] : [0, 0, 0, 0] };
+  });
+  return { data, width, height, area, box: area ? [left, top, right, bottom] : [0, 0, 0, 0] };
 }
 
 export function emptyMask({ width, height }: Frame): Mask {
-  return { data: new Uint8Array(width * height), width, height, box: [0, 0, 0, 0] };
+  return { data: new Uint8Array(width * height), width, height, area: 0, box: [0, 0, 0, 0] };
 }
 
-/** Bilinear, half-pixel centres, edges repeated, no antialiasing; `stride` is that of the rows. */
+/**
+ * Bilinear, half-pixel centres, edges repeated, no antialiasing. `stride` is that of the source's rows;
+ * `onRow` is given each row of the answer, and must not keep it.
+ */
 function resize(
   source: Float32Array,
   [rows, columns]: readonly [number, number],
   stride: number,
   [height, width]: readonly [number, number],
-): Float32Array {
+  onRow: (row: Float32Array, y: number) => void,
+): void {
   const across = taps(columns, width);
   const down = taps(rows, height);
-  const out = new Float32Array(height * width);
+  const out = new Float32Array(width);
   // The last two source rows that were scaled across: each is used for several rows of the output.
   const scaled = [new Float32Array(width), new Float32Array(width)];
   const holds = [-1, -1];
@@ -72,11 +82,9 @@ function resize(
     const upper = scaledRow(down.first[y]);
     const lower = scaledRow(down.second[y]);
     const share = down.share[y];
-    for (let x = 0, at = y * width; x < width; x++, at++) {
-      out[at] = upper[x] * (1 - share) + lower[x] * share;
-    }
+    for (let x = 0; x < width; x++) out[x] = upper[x] * (1 - share) + lower[x] * share;
+    onRow(out, y);
   }
-  return out;
 }
 
 /** For each of `to` places the two of `from` that it lies between, and the second's share. */

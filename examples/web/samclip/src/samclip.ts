@@ -318,6 +318,7 @@ export class SamClip {
   }
 
   private async encodeTexts(texts: readonly string[]): Promise<Float32Array[]> {
+    await this.open("text_encoder"); // First, so that a bundle without one is told as that.
     const { context_length: length } = this.manifest.text;
     const ids = new Int32Array(texts.length * length);
     for (const [k, text] of texts.entries()) ids.set(await this.tokenize(text), k * length);

@@ -1,11 +1,9 @@
-/** Runs a bundle's goldens on this device: what must come out, and what does. */
+/** Runs a bundle's goldens on this device: what must come out of the graphs, and what does. */
 
-import { toMask } from "./masks.js";
 import type { Tensor } from "./ort.js";
 import type { Box, Point } from "./prompts.js";
 import { readSafetensors, type Safetensors, type Values } from "./safetensors.js";
 import type { SamClip } from "./samclip.js";
-import { cleanText } from "./text.js";
 
 export interface Check {
   /** The part of the goldens, and what of it. */
@@ -22,14 +20,6 @@ interface Expected {
 }
 
 interface Index {
-  texts: { text: string; cleaned: string; input_ids: number[] }[];
-  letterbox: {
-    image: string | null;
-    size: [number, number];
-    resolution: number;
-    extent: [number, number];
-    output: Expected;
-  }[];
   graphs: { graph: string; inputs: Record<string, string>; outputs: Record<string, Expected> }[];
   segment: {
     image: string;
@@ -40,42 +30,26 @@ interface Index {
     iou_predictions: Expected;
   }[];
   class_embeddings: { labels: string[]; expected: Expected }[];
-  masks: { low_res: string; size: [number, number]; resolution: number; mask: string }[];
   text_to_mask: { image: string; pack: string; presence: number[]; scores: number[]; masks: string }[];
 }
 
-/** The parts of the goldens that this package can run; `score_maps` are inside a graph here. */
-export const PARTS = [
-  "texts", "letterbox", "graphs", "segment", "class_embeddings", "masks", "text_to_mask",
-] as const;
+/** The parts of the goldens that say what graphs compute. */
+export const PARTS = ["graphs", "segment", "class_embeddings", "text_to_mask"] as const;
 export type Part = (typeof PARTS)[number];
 
 const LOWEST_COSINE = 0.99;
+/** Of the masks in fp32, and in fp16 and int8. */
 const LOWEST_IOU = 0.99;
-/** Of fp16 and int8, which were never held to a stated bound. */
 const LOWEST_ROUNDED_IOU = 0.95;
-const LOWEST_MASK_IOU = 0.999;
 const PRESENCE_ERROR = 1e-3;
 
-export interface VerifyOptions {
-  readonly parts?: readonly Part[];
-  /** Of the part `graphs`: which; all of them if not given. */
-  readonly graphs?: readonly string[];
-}
-
-/** Runs the goldens, or some of them. */
-export async function verify(
-  model: SamClip,
-  { parts = PARTS, graphs }: VerifyOptions = {},
-): Promise<Check[]> {
+/** Runs the goldens, or some parts of them. */
+export async function verify(model: SamClip, parts: readonly Part[] = PARTS): Promise<Check[]> {
   const index: Index = JSON.parse(new TextDecoder().decode(await model.read("golden/index.json")));
   const goldens = readSafetensors(await model.read("golden/tensors.safetensors"), "golden/tensors.safetensors");
   const run = new Run(model, goldens);
   for (const part of parts) {
-    for (const golden of index[part] ?? []) {
-      if (part === "graphs" && graphs && !graphs.includes((golden as Index["graphs"][0]).graph)) continue;
-      await run[part](golden as never);
-    }
+    for (const golden of index[part] ?? []) await run[part](golden as never);
   }
   return run.checks;
 }
@@ -87,21 +61,6 @@ class Run implements Record<Part, (golden: never) => Promise<void>> {
     private readonly model: SamClip,
     private readonly goldens: Safetensors,
   ) {}
-
-  async texts({ text, cleaned, input_ids }: Index["texts"][0]): Promise<void> {
-    this.add("texts", cleanText(text) === cleaned, `"${text}" is cleaned to "${cleanText(text)}"`);
-    const ids = await this.model.tokenize(text);
-    this.add("texts", ids.every((id, n) => id === (input_ids[n] ?? 0)), `"${text}" has the ids ${ids}`);
-  }
-
-  async letterbox({ image, size, resolution, extent, output }: Index["letterbox"][0]): Promise<void> {
-    const picture = { data: image === null ? drawn(size) : this.bytes(image), dims: [...size, 3] };
-    const found = await this.model.run(`letterbox@${resolution}`, { picture });
-    const levels = largest(every(found.image.data, output.step), this.values(output.tensor));
-    this.add(`letterbox@${resolution}`, levels <= 1, `${levels} levels off, at most 1`);
-    const same = extent.every((side, axis) => side === found.extent.data[axis]);
-    this.add(`letterbox@${resolution}`, same, `covers ${found.extent.data}, must cover ${extent}`);
-  }
 
   async graphs({ graph, inputs, outputs }: Index["graphs"][0]): Promise<void> {
     const feed = Object.entries(inputs).map(([name, key]) => [name, this.goldens.tensors[key] as Tensor]);
@@ -128,17 +87,6 @@ class Run implements Record<Part, (golden: never) => Promise<void>> {
   async class_embeddings({ labels, expected }: Index["class_embeddings"][0]): Promise<void> {
     const rows = await this.model.embedLabels(labels);
     this.compare("class_embeddings", rows.flatMap((row) => [...row]), expected);
-  }
-
-  async masks({ low_res, size, resolution, mask }: Index["masks"][0]): Promise<void> {
-    const [height, width] = size;
-    const scale = resolution / Math.max(height, width);
-    const extent = size.map((side) => Math.max(1, Math.floor(side * scale + 0.5))) as [number, number];
-    const logits = this.goldens.tensors[low_res];
-    const { mask_threshold: threshold } = this.model.manifest.masks;
-    const frame = { width, height, resolution, extent };
-    const found = toMask(logits.data as Float32Array, logits.dims[0], frame, threshold);
-    this.iou("masks", found.data, bits(this.bytes(mask), 0, width * height), LOWEST_MASK_IOU);
   }
 
   async text_to_mask({ image, pack, presence, masks }: Index["text_to_mask"][0]): Promise<void> {
@@ -197,19 +145,6 @@ class Run implements Record<Part, (golden: never) => Promise<void>> {
     const [height, width] = this.goldens.tensors[key].dims;
     return { data: this.bytes(key), width, height };
   }
-}
-
-/** The picture that the goldens make by formula. */
-function drawn([height, width]: readonly [number, number]): Uint8Array {
-  const data = new Uint8Array(height * width * 3);
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      for (let c = 0; c < 3; c++, at++) {
-        data[at] = Math.floor((x * x) / 97) + Math.floor((y * y) / (61 + 30 * c)) + 40 * c;
-      }
-    }
-  }
-  return data;
 }
 
 function every(data: ArrayLike<number>, step: number): Float64Array {

@@ -9,7 +9,7 @@ import { GraphError, reason, revive, SamClipError } from "./errors.js";
 import type { Progress, Source } from "./files.js";
 import type { Ort } from "./ort.js";
 import { SamClip, type LoadOptions } from "./samclip.js";
-import { verify, type Check, type VerifyOptions } from "./verify.js";
+import { verify, type Check, type Part } from "./verify.js";
 
 const VERBS = [
   "prepare", "encodeImage", "segment", "segmentText", "classify", "embedText", "embedLabels",
@@ -22,7 +22,7 @@ export type WorkerOptions = Omit<LoadOptions, "ort" | "cache"> & { readonly cach
 
 export type SamClipInWorker = Pick<SamClip, WorkerVerb | "manifest" | "id" | "precision"> & {
   /** Runs goldens there; see `verify`. */
-  verify(options?: VerifyOptions): Promise<Check[]>;
+  verify(parts?: readonly Part[]): Promise<Check[]>;
 };
 
 interface Call {
@@ -45,7 +45,7 @@ export function serve(choose: (options: WorkerOptions) => Ort | Promise<Ort>): v
   let turn: Promise<void> = Promise.resolve();
 
   async function answer({ verb, args }: Call): Promise<unknown> {
-    if (verb === "verify") return verify(model, args[0] as VerifyOptions);
+    if (verb === "verify") return verify(model, args[0] as Part[] | undefined);
     if (verb !== "load") return (model as any)[verb](...args);
     const [source, options] = args as [Source, WorkerOptions];
     const onProgress = (progress: Progress) => port.postMessage({ id: 0, progress } satisfies Answer);

@@ -59,6 +59,7 @@ export async function serveBundle(answer = () => false) {
     response.writeHead(200, { "content-length": content.length }).end(content);
   });
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+  server.unref(); // A test that fails does not close it.
   const close = () => new Promise((done) => (server.close(done), server.closeAllConnections()));
   return { url: `http://127.0.0.1:${server.address().port}/`, asked, close };
 }

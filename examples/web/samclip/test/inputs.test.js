@@ -50,7 +50,6 @@ test("a path that leads out of the bundle", async () => {
 for (const name of ["letterbox@512", "text_to_mask@512"]) {
   test(`a bundle without ${name}`, async () => {
     const older = await load(withManifest((each) => delete each.graphs[name]));
-    await older.loadLabels(PACK);
     const [label] = await older.loadLabels(PACK);
     await assert.rejects(
       older.segmentText(picture(), label),
@@ -58,6 +57,14 @@ for (const name of ["letterbox@512", "text_to_mask@512"]) {
     );
   });
 }
+
+test("a label that is in no pack, where there is no text encoder", async () => {
+  const smaller = await load(withManifest((each) => delete each.graphs.text_encoder));
+  await smaller.loadLabels(PACK);
+  await assert.rejects(smaller.embedLabels("zeppelin"), fails("GraphMissingError", /no ONNX file of text_encoder/));
+});
+
+test("an address that is none", () => assert.rejects(load("bundle"), fails("OptionError", /not the address/)));
 
 test("a precision that is not there", () =>
   assert.rejects(load(files, { precision: "fp64" }), fails("OptionError", /precision is fp64; this bundle has fp32/)));
