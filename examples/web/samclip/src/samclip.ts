@@ -1,0 +1,414 @@
+/** SamClip: one backbone pass, then classification, masks of prompts, and masks of texts. */
+
+import {
+  BundleError, EmbeddingMismatchError, GraphError, OptionError, PromptError, reason,
+} from "./errors.js";
+import { BundleFiles, sha256, type FileCache, type OnProgress, type Source } from "./files.js";
+import { artifactOf, parseManifest, precisionsOf, type Manifest, type Precision } from "./manifest.js";
+import { emptyMask, toMask, type Frame, type Mask } from "./masks.js";
+import {
+  toOrt, type ExecutionProvider, type Ort, type OrtSession, type Tensor, type TensorData,
+} from "./ort.js";
+import { toRgb, type Picture } from "./picture.js";
+import { promptTensors, readPrompts, type Prompts } from "./prompts.js";
+import { readLabels } from "./labels.js";
+import { checkLabels, checkTexts, cleanText, normalize, openTokenizer, type Tokenize } from "./text.js";
+
+export interface LoadOptions {
+  /** onnxruntime-web or onnxruntime-node. */
+  readonly ort: Ort;
+  /** The bundle's preferred one if not given. */
+  readonly precision?: Precision;
+  /** Such as `["webgpu"]`; the runtime's own choice if not given. */
+  readonly executionProviders?: readonly ExecutionProvider[];
+  /** Whether files are kept in the browser's cache, which is the default; or a cache. */
+  readonly cache?: boolean | FileCache;
+  readonly onProgress?: OnProgress;
+}
+
+/** A picture after the backbone. It is plain data: it may be posted, stored and used again. */
+export interface ImageEmbedding extends Frame {
+  readonly bundleId: string;
+  readonly imageTokens: Tensor;
+  readonly imageEmbeddings: Tensor;
+}
+
+export interface SegmentOptions extends Prompts {
+  /** Three masks a prompt, for an ambiguous one, instead of one; the default. */
+  readonly multimaskOutput?: boolean;
+  /** The logit that a pixel must exceed; the bundle's if not given. */
+  readonly maskThreshold?: number;
+}
+
+export interface PromptMask {
+  readonly mask: Mask;
+  /** The predicted IoU. */
+  readonly score: number;
+  readonly promptIndex: number;
+  /** Logits of the model's frame; fit to be a `maskInput`. */
+  readonly lowResMask: Float32Array;
+}
+
+export interface SegmentTextOptions {
+  /** The presence from which on a label is in the picture; the bundle's if not given. */
+  readonly threshold?: number;
+  readonly maskThreshold?: number;
+}
+
+export interface TextMask {
+  readonly label: string;
+  /** 0 to 1: how likely the label is in the picture. */
+  readonly presence: number;
+  readonly present: boolean;
+  /** The predicted IoU; 0 for an absent label. */
+  readonly score: number;
+  /** Empty for an absent label. */
+  readonly mask: Mask;
+}
+
+export interface ClassScore {
+  readonly label: string;
+  readonly prob: number;
+  readonly logit: number;
+}
+
+export type Verb = "encodeImage" | "segment" | "segmentText" | "classify" | "embedText";
+
+/** These compute in integers, or with a table that WebGPU cannot read. */
+const NOT_ON_WEBGPU = /^(letterbox|text_encoder)/;
+
+export class SamClip {
+  private readonly sessions = new Map<string, Promise<OrtSession>>();
+  private readonly labels = new Map<string, Float32Array>();
+  private tokenizer: Promise<Tokenize> | undefined;
+  private turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    readonly manifest: Manifest,
+    /** The first 16 hex digits of the manifest's sha256. */
+    readonly id: string,
+    readonly precision: string,
+    private readonly files: BundleFiles,
+    private readonly ort: Ort,
+    private readonly providers: readonly ExecutionProvider[] | undefined,
+  ) {}
+
+  /** Reads a bundle's manifest. Its other files come when they are first needed; see `prepare`. */
+  static async load(source: Source, options: LoadOptions): Promise<SamClip> {
+    const { ort, executionProviders: providers } = options;
+    const files = await BundleFiles.open(source, options);
+    const content = await files.manifest();
+    const manifest = parseManifest(content);
+    const there = precisionsOf(manifest);
+    const precision = options.precision ?? there[0];
+    if (!there.includes(precision)) {
+      throw new OptionError(`precision is ${precision}; this bundle has ${there.join(", ")}`);
+    }
+    if (precision === "int8" && providers?.some(isWebGpu)) {
+      throw new OptionError("int8 on WebGPU draws other masks (IoU .91): take fp32, or leave out webgpu");
+    }
+    const id = (await sha256(content)).slice(0, 16);
+    return new SamClip(manifest, id, precision, files, ort, providers);
+  }
+
+  /** Fetches and opens what some verbs need, so that their first call does not wait for it. */
+  async prepare(...verbs: Verb[]): Promise<void> {
+    const { segmentation, classification } = this.manifest.tasks;
+    const graphs: Record<Verb, string[]> = {
+      encodeImage: encoderGraphs(segmentation.resolution),
+      segment: ["prompt_encoder", "mask_decoder"],
+      segmentText: [`text_to_mask@${segmentation.resolution}`],
+      classify: [...encoderGraphs(classification.resolution), `clip_head@${classification.resolution}`],
+      embedText: ["text_encoder"],
+    };
+    const texts = verbs.includes("embedText") ? this.openTokenizer() : undefined;
+    await Promise.all([texts, ...verbs.flatMap((verb) => graphs[verb]).map((name) => this.open(name))]);
+  }
+
+  /** Runs the backbone once; every other verb takes its answer instead of the picture. */
+  encodeImage(image: Picture): Promise<ImageEmbedding> {
+    return this.encode(image, this.manifest.tasks.segmentation.resolution);
+  }
+
+  /** Segments what points, boxes or masks point at, as SAM does. */
+  async segment(image: Picture | ImageEmbedding, options: SegmentOptions): Promise<PromptMask[]> {
+    const { multimaskOutput = true, maskThreshold = this.manifest.masks.mask_threshold } = options;
+    checkFinite("maskThreshold", maskThreshold);
+    const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
+    const side = (4 * embedding.resolution) / this.manifest.image.patch_size;
+    const prompts = readPrompts(options, embedding, side);
+    const found: PromptMask[] = [];
+    for (const [start, part] of this.batches(prompts)) {
+      const encoded = await this.run("prompt_encoder", promptTensors(part, side));
+      const { low_res_masks: masks, iou_predictions: scores } = await this.run("mask_decoder", {
+        image_embeddings: embedding.imageEmbeddings,
+        ...encoded,
+      });
+      part.forEach((_, k) => {
+        for (const token of multimaskOutput ? [1, 2, 3] : [0]) {
+          const at = 4 * k + token;
+          const lowResMask = masks.data.slice(at * side * side, (at + 1) * side * side);
+          const mask = toMask(lowResMask, side, embedding, maskThreshold);
+          found.push({ mask, score: scores.data[at], promptIndex: start + k, lowResMask });
+        }
+      });
+    }
+    return found;
+  }
+
+  /** Finds labels in the picture and draws their masks, in the order of the labels. */
+  async segmentText(
+    image: Picture | ImageEmbedding,
+    labels: string | readonly string[],
+    options: SegmentTextOptions = {},
+  ): Promise<TextMask[]> {
+    const { threshold = this.manifest.calibration.presence_threshold } = options;
+    const { maskThreshold = this.manifest.masks.mask_threshold } = options;
+    checkFinite("maskThreshold", maskThreshold);
+    if (!(threshold >= 0 && threshold <= 1)) {
+      throw new PromptError(`threshold is ${threshold}; it must be from 0 to 1`);
+    }
+    const names = checkLabels(labels);
+    const rows = await this.embedLabels(names);
+    const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
+    const side = embedding.resolution;
+    const found: TextMask[] = [];
+    for (const [start, part] of this.batches(rows)) {
+      const { mask_logits, scores, presence } = await this.run(`text_to_mask@${side}`, {
+        image_tokens: embedding.imageTokens,
+        image_embeddings: embedding.imageEmbeddings,
+        extent: { data: Float32Array.from(embedding.extent), dims: [2] },
+        text_embeddings: { data: joined(part), dims: [part.length, part[0].length] },
+      });
+      part.forEach((_, k) => {
+        const present = presence.data[k] >= threshold;
+        const logits = mask_logits.data.subarray(k * side * side, (k + 1) * side * side);
+        found.push({
+          label: names[start + k],
+          presence: presence.data[k],
+          present,
+          score: present ? scores.data[k] : 0,
+          mask: present ? toMask(logits, side, embedding, maskThreshold) : emptyMask(embedding),
+        });
+      });
+    }
+    return found;
+  }
+
+  /** Tells how well each label describes the picture, in the order of the labels. */
+  async classify(
+    image: Picture | ImageEmbedding,
+    labels: string | readonly string[],
+  ): Promise<ClassScore[]> {
+    const names = checkLabels(labels);
+    const rows = await this.embedLabels(names);
+    const { resolution, crop } = this.manifest.tasks.classification;
+    if (crop !== "letterbox" && !isEmbedding(image)) {
+      throw new BundleError(`this bundle classifies by ${crop}, which is not there: encode the picture first`);
+    }
+    const embedding = await this.admit(image, resolution);
+    const { image_embedding: seen } = await this.run(`clip_head@${embedding.resolution}`, {
+      image_tokens: embedding.imageTokens,
+      token_mask: this.tokenMask(embedding),
+    });
+    const logits = rows.map((row) => this.manifest.text.logit_scale * dot(row, seen.data));
+    const highest = Math.max(...logits);
+    const odds = logits.map((logit) => Math.exp(logit - highest));
+    const all = odds.reduce((sum, each) => sum + each, 0);
+    return names.map((label, k) => ({ label, prob: odds[k] / all, logit: logits[k] }));
+  }
+
+  /** Embeds texts as they are (captions, queries), without templates; each of unit length. */
+  async embedText(texts: string | readonly string[]): Promise<Float32Array[]> {
+    return this.encodeTexts(checkTexts(texts));
+  }
+
+  /** Embeds labels: the mean over the bundle's templates, brought to unit length; each once. */
+  async embedLabels(labels: string | readonly string[]): Promise<Float32Array[]> {
+    const rows: Float32Array[] = [];
+    for (const label of checkLabels(labels).map(cleanText)) {
+      let row = this.labels.get(label);
+      if (!row) {
+        const { templates } = this.manifest.text;
+        const found = await this.encodeTexts(templates.map((each) => each.replaceAll("{}", label)));
+        row = normalize(found[0].map((_, i) => found.reduce((sum, each) => sum + each[i], 0) / found.length));
+        this.labels.set(label, row);
+      }
+      rows.push(row);
+    }
+    return rows;
+  }
+
+  /**
+   * Reads a label pack; its labels then need no text encoder.
+   *
+   * @param pack the path of a pack in the bundle, such as "nouns.safetensors", or a pack's content.
+   * @returns its labels.
+   */
+  async loadLabels(pack: string | Blob | Uint8Array): Promise<string[]> {
+    const name = typeof pack === "string" ? pack : "the label pack";
+    const content =
+      typeof pack === "string"
+        ? await this.read(pack)
+        : pack instanceof Uint8Array ? pack : new Uint8Array(await pack.arrayBuffer());
+    const { labels, rows } = readLabels(content, name, this.manifest);
+    labels.forEach((label, k) => this.labels.set(cleanText(label), rows[k]));
+    return labels;
+  }
+
+  /** The content of a file that the bundle's manifest lists beside the graphs, checked. */
+  async read(path: string): Promise<Uint8Array> {
+    const file = this.manifest.files.find((each) => each.path === path);
+    if (!file) throw new BundleError(`this bundle has no ${path}`);
+    return this.files.get(file);
+  }
+
+  /** Runs a graph of the bundle by its name, on inputs by name. One graph runs at a time. */
+  async run(
+    graph: string,
+    feed: Readonly<Record<string, Tensor<TensorData>>>,
+  ): Promise<Record<string, Tensor<any>>> {
+    const session = await this.open(graph);
+    const inputs = Object.entries(feed).map(([name, value]) => [name, toOrt(this.ort, value)]);
+    try {
+      const outputs = await this.inTurn(() => session.run(Object.fromEntries(inputs)));
+      const plain = Object.entries(outputs).map(([name, { data, dims }]) => [name, { data, dims }]);
+      return Object.fromEntries(plain);
+    } catch (error) {
+      throw new GraphError(`${graph} cannot be run: ${reason(error)}`);
+    }
+  }
+
+  /** The token ids of a text, padded with zeros. */
+  async tokenize(text: string): Promise<Int32Array> {
+    return (await this.openTokenizer())(text);
+  }
+
+  /** Frees the graphs; what is needed later is opened again. */
+  async close(): Promise<void> {
+    const open = [...this.sessions.values()];
+    this.sessions.clear();
+    for (const session of open) await (await session).release();
+  }
+
+  private async encode(image: Picture, resolution: number): Promise<ImageEmbedding> {
+    const { data, width, height } = await toRgb(image);
+    const picture = { data, dims: [height, width, 3] };
+    const { image: square, extent } = await this.run(`letterbox@${resolution}`, { picture });
+    const encoded = await this.run(`image_encoder@${resolution}`, { image: square });
+    return {
+      width,
+      height,
+      resolution,
+      extent: [extent.data[0], extent.data[1]],
+      bundleId: this.id,
+      imageTokens: encoded.image_tokens,
+      imageEmbeddings: encoded.image_embeddings,
+    };
+  }
+
+  private async admit(image: Picture | ImageEmbedding, resolution: number): Promise<ImageEmbedding> {
+    if (!isEmbedding(image)) return this.encode(image, resolution);
+    if (image.bundleId !== this.id) {
+      throw new EmbeddingMismatchError(
+        `the picture was encoded by bundle ${image.bundleId}, this is ${this.id}: encode it again`,
+      );
+    }
+    return image;
+  }
+
+  private async encodeTexts(texts: readonly string[]): Promise<Float32Array[]> {
+    await this.open("text_encoder"); // First, so that a bundle without one is told as that.
+    const { context_length: length } = this.manifest.text;
+    const ids = new Int32Array(texts.length * length);
+    for (const [k, text] of texts.entries()) ids.set(await this.tokenize(text), k * length);
+    const feed = { input_ids: { data: ids, dims: [texts.length, length] } };
+    const { text_embeddings: rows } = await this.run("text_encoder", feed);
+    const size = rows.data.length / texts.length;
+    return texts.map((_, k) => rows.data.slice(k * size, (k + 1) * size));
+  }
+
+  private openTokenizer(): Promise<Tokenize> {
+    this.tokenizer ??= this.read("tokenizer.json").then((content) =>
+      openTokenizer(content, this.manifest.text.context_length),
+    );
+    this.tokenizer.catch(() => (this.tokenizer = undefined));
+    return this.tokenizer;
+  }
+
+  private open(graph: string): Promise<OrtSession> {
+    let session = this.sessions.get(graph);
+    if (!session) {
+      session = this.create(graph);
+      this.sessions.set(graph, session);
+      session.catch(() => this.sessions.delete(graph));
+    }
+    return session;
+  }
+
+  private async create(graph: string): Promise<OrtSession> {
+    const artifact = artifactOf(this.manifest, graph, this.precision);
+    const [model, ...weights] = await Promise.all(
+      [artifact, ...artifact.weights].map((file) => this.files.get(file)),
+    );
+    const own = this.providers?.filter((each) => !(NOT_ON_WEBGPU.test(graph) && isWebGpu(each)));
+    const options = {
+      ...(own?.length ? { executionProviders: own } : {}),
+      externalData: weights.map((data, k) => ({ path: artifact.weights[k].path.split("/").pop(), data })),
+      logSeverityLevel: 3,
+    };
+    try {
+      return await this.inTurn(() => this.ort.InferenceSession.create(model, options));
+    } catch (error) {
+      throw new GraphError(`${artifact.path} cannot be opened: ${reason(error)}`);
+    }
+  }
+
+  /** The runtime may open or run one graph at a time. */
+  private inTurn<Value>(work: () => Promise<Value>): Promise<Value> {
+    const done = this.turn.then(work);
+    this.turn = done.catch(() => undefined);
+    return done;
+  }
+
+  private tokenMask({ resolution, extent }: Frame): Tensor {
+    const { patch_size: patch } = this.manifest.image;
+    const grid = resolution / patch;
+    const data = new Float32Array(grid * grid);
+    const columns = Math.ceil(extent[1] / patch);
+    for (let row = 0; row < extent[0] / patch; row++) data.fill(1, row * grid, row * grid + columns);
+    return { data, dims: [1, grid, grid] };
+  }
+
+  /** At most `max_prompts` at a time, with the place of the first. */
+  private *batches<Item>(items: readonly Item[]): Generator<[number, Item[]]> {
+    const { max_prompts: size } = this.manifest.masks;
+    for (let start = 0; start < items.length; start += size) yield [start, items.slice(start, start + size)];
+  }
+}
+
+function encoderGraphs(resolution: number): string[] {
+  return [`letterbox@${resolution}`, `image_encoder@${resolution}`];
+}
+
+function isEmbedding(image: Picture | ImageEmbedding): image is ImageEmbedding {
+  return "imageTokens" in image;
+}
+
+function isWebGpu(provider: ExecutionProvider): boolean {
+  return (typeof provider === "string" ? provider : provider.name) === "webgpu";
+}
+
+function checkFinite(name: string, value: number): void {
+  if (!Number.isFinite(value)) throw new PromptError(`${name} is ${value}; it must be a finite number`);
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.length * rows[0].length);
+  rows.forEach((row, k) => all.set(row, k * row.length));
+  return all;
+}
+
+function dot(first: Float32Array, second: Float32Array): number {
+  return first.reduce((sum, value, i) => sum + value * second[i], 0);
+}
