@@ -84,7 +84,8 @@ export class TextToMask {
       if (!file) throw new Error(`the bundle has no ONNX graph ${key} in fp32: export it again`);
       return open(`${folder}/${file.path}`);
     };
-    return new TextToMask(manifest, await graph('letterbox'), await graph('image_encoder'), await graph('text_to_mask'));
+    const [letterbox, encoder] = [await graph('letterbox'), await graph('image_encoder')];
+    return new TextToMask(manifest, letterbox, encoder, await graph('text_to_mask'));
   }
 
   /** Runs the image encoder, once for all questions about the picture. */

@@ -39,8 +39,12 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         refusesBundle<BundleSchemaException>("another schema_version", "schema_version 2", "knows 1") {
             edited(Regex("\"schema_version\":( ?)1"), "\"schema_version\":$1 2")
         }
-        refusesBundle<BundleSchemaException>("a path out of the folder", "leads out") { edited(Regex(encoder), "../$encoder") }
-        refusesBundle<BundleTamperedException>("a changed graph", encoder, "copy the bundle again") { encoder to "changed" }
+        refusesBundle<BundleSchemaException>("a path out of the folder", "leads out") {
+            edited(Regex(encoder), "../$encoder")
+        }
+        refusesBundle<BundleTamperedException>("a changed graph", encoder, "copy the bundle again") {
+            encoder to "changed"
+        }
         refusesBundle<BundleException>("missing weights", "cannot read", ".weights") { weights() to null }
         refusesBundle<BundleException>("a missing graph", "no ONNX graph text_to_mask@${segmentation()}") {
             edited(Regex("\"text_to_mask@"), "\"other@")
@@ -61,20 +65,25 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     private fun texts(model: SamClip) {
         checks.refuses<TextException>("no label", "at least one") { model.embedLabels(emptyList()) }
         checks.refuses<TextException>("an empty label", "text 1 is empty") { model.embedLabels(listOf("dog", " \t")) }
-        checks.refuses<TextException>("a label twice", "\"dog\" and \" Dog\"") { model.embedLabels(listOf("dog", " Dog")) }
+        checks.refuses<TextException>("a label twice", "\"dog\" and \" Dog\"") {
+            model.embedLabels(listOf("dog", " Dog"))
+        }
     }
 
     private fun packs(model: SamClip) {
         val pack = File(folder, "golden/labels.safetensors").readBytes()
         val revision = model.manifest.revision
-        val other = String(pack, Charsets.ISO_8859_1).replace(revision, revision.reversed()).toByteArray(Charsets.ISO_8859_1)
+        val text = String(pack, Charsets.ISO_8859_1)
+        val other = text.replace(revision, revision.reversed()).toByteArray(Charsets.ISO_8859_1)
         checks.refuses<EmbeddingMismatchException>("a pack of another model", revision.reversed(), revision) {
             model.loadLabels(other, "other.safetensors")
         }
         checks.refuses<BundleException>("half a pack", "half.safetensors", "outside") {
             model.loadLabels(pack.copyOf(pack.size - 1), "half.safetensors")
         }
-        checks.refuses<BundleException>("a pack of 3 bytes", "3 bytes") { model.loadLabels(ByteArray(3), "short.safetensors") }
+        checks.refuses<BundleException>("a pack of 3 bytes", "3 bytes") {
+            model.loadLabels(ByteArray(3), "short.safetensors")
+        }
         checks.refuses<BundleException>("a pack that is not there", "no file other.safetensors") {
             model.loadLabels("other.safetensors")
         }
@@ -93,7 +102,8 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         checks.refuses<PromptException>("no prompt", "at least one") { model.segment(image, emptyList()) }
         checks.refuses<EmbeddingMismatchException>("a picture of another model", "encode it again") {
             val (file, content) = edited(Regex("\\s*$"), "\n\n")
-            SamClip.load(copyWith(file, content), JniBackend).use { it.segment(image, listOf(Prompt(listOf(Point(1f, 1f))))) }
+            val prompt = Prompt(listOf(Point(1f, 1f)))
+            SamClip.load(copyWith(file, content), JniBackend).use { it.segment(image, listOf(prompt)) }
         }
     }
 

@@ -26,6 +26,7 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
         texts()
         letterbox()
         segment()
+        imageEmbeddings()
         classEmbeddings()
         scoreMaps()
         masks()
@@ -57,7 +58,8 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
     private fun letterbox() = eachOf("letterbox") { each ->
         val picture = goldens.picture(each)
         val frame = Frame(picture.width, picture.height, each["resolution"].int)
-        check(listOf(frame.rows, frame.columns) == each["extent"].list.map { it.int }) { "extent ${frame.rows}, ${frame.columns}" }
+        val extent = listOf(frame.rows, frame.columns)
+        check(extent == each["extent"].list.map { it.int }) { "extent $extent" }
         val own = goldens.levels(Letterbox.square(picture, frame, model.manifest.padColour), each["output"])
         val graph = goldens.levels((model.square(picture, frame) as Tensor.U8).data, each["output"])
         "own $own, graph $graph"
@@ -95,6 +97,10 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
         "low_res_masks $masks, iou_predictions $scores"
     }
 
+    private fun imageEmbeddings() = eachOf("image_embeddings") { each ->
+        goldens.worst(model.embedImage(goldens.picture(each["image"].text)), each["expected"])
+    }
+
     private fun classEmbeddings() = eachOf("class_embeddings") { each ->
         val found = model.embedLabels(each["labels"].list.map { it.text })
         goldens.worst(found.flatMap { it.asList() }.toFloatArray(), each["expected"])
@@ -111,7 +117,8 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
         val expected = each["points"].list.map { point -> point.list.map { it.number } }
         check(points.size == expected.size) { "${points.size} points, expected ${expected.size}" }
         for ((point, wanted) in points.zip(expected)) {
-            check(abs(point.x - wanted[0]) < 1e-3 && abs(point.y - wanted[1]) < 1e-3) { "a point (${point.x}, ${point.y})" }
+            val near = abs(point.x - wanted[0]) < 1e-3 && abs(point.y - wanted[1]) < 1e-3
+            check(near) { "a point (${point.x}, ${point.y})" }
         }
         goldens.worst(map.maskPrompt(model.manifest.maskSide, calibration.promptScale), each["mask_input"])
     }
@@ -122,7 +129,7 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
         val frame = Frame(width, height, each["resolution"].int)
         val side = goldens.tensors.shape(key)[0]
         val mask = Mask.ofLowResolution(goldens.tensors.floats(key), side, frame, model.manifest.maskThreshold)
-        val iou = goldens.iou(mask, each["mask"].text)
+        val iou = goldens.iou(listOf(mask), each["mask"].text)
         check(iou >= 0.999) { "IoU $iou" }
         "IoU %.5f".format(iou)
     }
@@ -138,17 +145,17 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
             val expected = each["presence"].list.map { it.number }
             val scores = each["scores"].list.map { it.number }
             check(found.size == expected.size) { "${found.size} labels, expected ${expected.size}" }
-            found.withIndex().joinToString { (place, one) ->
+            for ((place, one) in found.withIndex()) {
                 val name = one.label
                 check(name == labels[place]) { "the label $place is $name" }
                 check(abs(one.presence - expected[place]) <= presence) { "$name: presence ${one.presence}" }
                 check(abs(one.score - scores[place]) <= 0.1) { "$name: score ${one.score}" }
                 check(one.present == (one.mask.area > 0)) { "$name: present ${one.present}, area ${one.mask.area}" }
                 check(abs(maps[place].presence - one.presence) < 1e-3) { "$name: its map says ${maps[place].presence}" }
-                val overlap = goldens.iou(one.mask, each["masks"].text, first = place * picture.width * picture.height)
-                check(overlap >= iou) { "$name: IoU $overlap" }
-                "$name %.3f, IoU %.4f".format(one.presence, overlap)
             }
+            val overlap = goldens.iou(found.map { it.mask }, each["masks"].text)
+            check(overlap >= iou) { "IoU $overlap" }
+            "%s; IoU %.4f".format(found.joinToString { "%s %.3f".format(it.label, it.presence) }, overlap)
         }
 
     private fun eachOf(part: String, note: String = "", check: (Json) -> String) {

@@ -46,16 +46,17 @@ internal class Goldens(folder: File) {
         return "$worst levels"
     }
 
-    /** The intersection over union of a mask and stored bits, of which its own begin at [first]. */
-    fun iou(mask: Mask, key: String, first: Int = 0): Double {
+    /** The intersection over union of masks and stored bits, over the pixels of all of them. */
+    fun iou(masks: List<Mask>, key: String): Double {
         val bits = tensors.bytes(key)
+        var at = 0
         var both = 0
         var either = 0
-        for (y in 0 until mask.height) for (x in 0 until mask.width) {
-            val at = first + y * mask.width + x
+        for (mask in masks) for (y in 0 until mask.height) for (x in 0 until mask.width) {
             val stored = bits[at / 8].toInt() shr (7 - at % 8) and 1 == 1
             if (stored && mask[x, y]) both++
             if (stored || mask[x, y]) either++
+            at++
         }
         return if (either == 0) 1.0 else both.toDouble() / either
     }

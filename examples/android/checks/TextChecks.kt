@@ -14,7 +14,10 @@ internal fun textChecks(clipTokenizer: File, checks: Checks) {
         check(tokenizer.ids(text).contentEquals(ids)) { tokenizer.ids(text).joinToString() }
     }
     same("a photo of a dog.", "a photo of a dog.", 49406, 320, 1125, 539, 320, 1929, 269, 49407)
-    same("\ud83d\udc36 Stra\u00dfe caf\u00e9", "\ud83d\udc36 stra\u00dfe caf\u00e9", 49406, 10631, 1894, 127, 253, 324, 15304, 49407)
+    same(
+        "\ud83d\udc36 Stra\u00dfe caf\u00e9", "\ud83d\udc36 stra\u00dfe caf\u00e9",
+        49406, 10631, 1894, 127, 253, 324, 15304, 49407,
+    )
     same("don't we'll 2024 #1", "don't we'll 2024 #1", 49406, 847, 713, 649, 1342, 273, 271, 273, 275, 258, 272, 49407)
     same("<end_of_text> x", "<end_of_text> x", 49406, 49407, 343, 49407)
     same("\u65e5\u672c 12", "\u65e5\u672c 12", 49406, 39121, 19277, 361, 272, 273, 49407)
@@ -39,7 +42,8 @@ internal fun jsonChecks(checks: Checks) {
         check(items.size == 5 && items[0].int == 1 && items[1].number == -2500.0 && items[2].flag && items[3].isNull)
         check(items[4].text == "\"/" && read["b"].fields.isEmpty() && read["c"].list.isEmpty())
     }
-    for (wrong in listOf("", "{", "[1,", "[1 2]", "{\"a\" 1}", "\"\\u12", "\"\\x\"", "nul", "[1] 2", "1.2.3", "[".repeat(99))) {
+    val wrongs = listOf("", "{", "[1,", "[1 2]", "{\"a\" 1}", "\"\\u12", "\"\\x\"", "nul", "[1] 2", "1.2.3", "[".repeat(99))
+    for (wrong in wrongs) {
         checks.refuses<BundleException>("JSON ${wrong.take(9)}", "test is not JSON") { Json.parse(wrong, "test") }
     }
     checks.refuses<BundleException>("a text where a number is due", "test.a[0] is not a number") {

@@ -25,7 +25,8 @@ JNIEXPORT jlong JNICALL Java_samclip_checks_JniGraph_open(JNIEnv *jni, jclass ty
     }
     if (failed(jni, api->CreateSessionOptions(&options))) return 0;
     const char *path = (*jni)->GetStringUTFChars(jni, file, NULL);
-    if (!failed(jni, api->SetIntraOpNumThreads(options, 1))) failed(jni, api->CreateSession(env, path, options, &session));
+    if (!failed(jni, api->SetIntraOpNumThreads(options, 1)))
+        failed(jni, api->CreateSession(env, path, options, &session));
     (*jni)->ReleaseStringUTFChars(jni, file, path);
     api->ReleaseSessionOptions(options);
     return (jlong)session;
@@ -67,7 +68,8 @@ static jarray to_array(JNIEnv *jni, OrtValue *tensor, jobjectArray shapes, jsize
     int64_t axes[MOST];
     void *data;
     if (failed(jni, api->GetTensorTypeAndShape(tensor, &info))) return NULL;
-    int wrong = failed(jni, api->GetDimensionsCount(info, &rank)) || failed(jni, api->GetDimensions(info, axes, rank)) ||
+    int wrong = failed(jni, api->GetDimensionsCount(info, &rank)) ||
+                failed(jni, api->GetDimensions(info, axes, rank)) ||
                 failed(jni, api->GetTensorShapeElementCount(info, &length)) ||
                 failed(jni, api->GetTensorElementType(info, &kind)) ||
                 failed(jni, api->GetTensorMutableData(tensor, &data));
@@ -96,7 +98,8 @@ JNIEXPORT jobjectArray JNICALL Java_samclip_checks_JniGraph_run(JNIEnv *jni, jcl
     OrtValue *given[MOST] = {0}, *found[MOST] = {0};
     for (jsize i = 0; i < inputs; i++) {
         input_names[i] = (*jni)->GetStringUTFChars(jni, (*jni)->GetObjectArrayElement(jni, names, i), NULL);
-        given[i] = to_tensor(jni, (*jni)->GetObjectArrayElement(jni, arrays, i), (*jni)->GetObjectArrayElement(jni, shapes, i));
+        given[i] = to_tensor(jni, (*jni)->GetObjectArrayElement(jni, arrays, i),
+                             (*jni)->GetObjectArrayElement(jni, shapes, i));
     }
     for (jsize i = 0; i < answers; i++)
         output_names[i] = (*jni)->GetStringUTFChars(jni, (*jni)->GetObjectArrayElement(jni, outputs, i), NULL);

@@ -60,7 +60,8 @@ private val OPEN_NAMES: Map<String, String> = (
         "egrave eacute ecirc euml igrave iacute icirc iuml eth ntilde ograve oacute ocirc otilde ouml divide oslash " +
         "ugrave uacute ucirc uuml yacute thorn yuml"
     ).split(" ").withIndex().associate { (place, name) -> name to (0xa0 + place).toChar().toString() } +
-    mapOf("amp" to "&", "lt" to "<", "gt" to ">", "quot" to "\"", "AMP" to "&", "LT" to "<", "GT" to ">", "QUOT" to "\"")
+    mapOf("amp" to "&", "lt" to "<", "gt" to ">", "quot" to "\"") +
+    mapOf("AMP" to "&", "LT" to "<", "GT" to ">", "QUOT" to "\"")
 
 private val CLOSED_NAMES: Map<String, String> = OPEN_NAMES.mapKeys { "${it.key};" } + mapOf(
     "apos;" to "'", "hellip;" to "\u2026", "ndash;" to "\u2013", "mdash;" to "\u2014", "lsquo;" to "\u2018",

@@ -9,7 +9,8 @@ internal class LabelPack private constructor(val labels: List<String>, val embed
         /** Reads the content of a pack for a model; [name] stands for it in messages. */
         fun read(content: ByteArray, name: String, manifest: Manifest): LabelPack {
             val file = Safetensors.read(content, name)
-            fun field(key: String) = file.metadata[key] ?: throw BundleException("$name is no label pack: it has no $key")
+            fun field(key: String) =
+                file.metadata[key] ?: throw BundleException("$name is no label pack: it has no $key")
             if (field("format") != "samclip labels") throw BundleException("$name is no label pack: ${field("format")}")
             if (field("schema_version") != "1") {
                 throw BundleSchemaException("$name has schema_version ${field("schema_version")}; this reader knows 1")

@@ -6,8 +6,9 @@ import kotlin.math.max
 class Picture(val width: Int, val height: Int, val rgb: ByteArray) {
     init {
         if (width < 1 || height < 1) throw ImageException("the picture is empty: $width x $height pixels")
-        if (rgb.size.toLong() != 3L * width * height) {
-            throw ImageException("a picture of $width x $height pixels has ${3L * width * height} bytes, not ${rgb.size}")
+        val bytes = 3L * width * height
+        if (rgb.size.toLong() != bytes) {
+            throw ImageException("a picture of $width x $height pixels has $bytes bytes, not ${rgb.size}")
         }
     }
 }

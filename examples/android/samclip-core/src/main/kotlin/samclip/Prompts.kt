@@ -36,7 +36,8 @@ internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) 
             ),
             "point_labels" to Tensor.I32(IntArray(even.size) { even[it].label }, count, longest.toLong()),
             "mask_input" to Tensor.F32(masks, count, 1, side, side),
-            "has_mask_input" to Tensor.F32(FloatArray(prompts.size) { if (prompts[it].mask == null) 0f else 1f }, count),
+            "has_mask_input" to
+                Tensor.F32(FloatArray(prompts.size) { if (prompts[it].mask == null) 0f else 1f }, count),
         )
     }
 

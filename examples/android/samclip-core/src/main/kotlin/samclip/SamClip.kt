@@ -57,8 +57,7 @@ class SamClip private constructor(
     @Synchronized
     fun classify(picture: Picture, labels: List<String>): List<Float> {
         val texts = embedLabels(labels)
-        val image = encode(picture, manifest.classification)
-        val seen = head(image, "image_embedding")
+        val seen = embedImage(picture)
         val logits = texts.map { manifest.logitScale * dot(it, seen) }
         val odds = logits.map { exp(it - logits.max()) }
         return odds.map { (it / odds.sum()).toFloat() }
@@ -79,6 +78,10 @@ class SamClip private constructor(
         }
     }
 
+    /** Embeds a picture in the space that it shares with texts: a vector of unit length. */
+    @Synchronized
+    fun embedImage(picture: Picture): FloatArray = head(encode(picture, manifest.classification), "image_embedding")
+
     /** Embeds texts as they are, such as captions or queries: vectors of unit length. */
     @Synchronized
     fun embedText(texts: List<String>): List<FloatArray> {
@@ -95,13 +98,14 @@ class SamClip private constructor(
         cleaned.forEachIndexed { place, each ->
             val first = cleaned.indexOf(each)
             if (first != place) {
-                throw TextException("the labels \"${labels[first]}\" and \"${labels[place]}\" are the same to the model")
+                throw TextException("\"${labels[first]}\" and \"${labels[place]}\" are the same label: leave one out")
             }
         }
         return cleaned.map { label -> labelEmbeddings.getOrPut(label) { embedLabel(label) } }
     }
 
     /** Learns the labels of a pack in the bundle, such as `nouns.safetensors`, and returns them. */
+    @Synchronized
     fun loadLabels(path: String): List<String> = loadLabels(bundle.read(path), path)
 
     /** Learns the labels of a pack from its content; [name] stands for it in messages. */
@@ -160,7 +164,7 @@ class SamClip private constructor(
 
     private fun embedLabel(label: String): FloatArray {
         if (!bundle.hasGraph("text_encoder")) {
-            throw BundleException("no pack holds the label $label, and the bundle has no text_encoder: load a pack with it")
+            throw BundleException("no pack holds \"$label\", and the bundle has no text_encoder: load a pack with it")
         }
         val rows = embedText(manifest.templates.map { it.replace("{}", label) })
         return unitLength(FloatArray(manifest.embedDim) { at -> rows.map { it[at] }.average().toFloat() })
@@ -229,7 +233,11 @@ class EncodedImage internal constructor(
     internal val bundleId: String,
 )
 
-/** A label in a picture: whether it is there (presence, 0..1), and its mask with the IoU that the model expects. */
+/**
+ * A label in a picture: whether it is there, by its presence (0..1), and its mask.
+ *
+ * The score is the mask's IoU as the model expects it; it means nothing if the label is not there.
+ */
 class TextMask internal constructor(
     val label: String,
     val present: Boolean,

@@ -24,7 +24,7 @@ internal class Tokenizer(content: ByteArray) {
         pieces = when (val kind = file["model"]["type"].text) {
             "WordPiece" -> WordPiece(file)::ids
             "BPE" -> BytePairs(file)::ids
-            else -> throw BundleSchemaException("tokenizer.json holds a $kind model; this reader knows WordPiece and BPE")
+            else -> throw BundleSchemaException("tokenizer.json holds a $kind; this reader knows WordPiece and BPE")
         }
     }
 
@@ -78,7 +78,8 @@ private class WordPiece(file: Json) {
         }
         val apart = StringBuilder()
         for (code in plain.toString().lowercase().codePoints().toArray()) {
-            if (isPunctuation(code)) apart.append(' ').appendCodePoint(code).append(' ') else apart.appendCodePoint(code)
+            val space = if (isPunctuation(code)) " " else ""
+            apart.append(space).appendCodePoint(code).append(space)
         }
         return apart.split(' ').filter { it.isNotEmpty() }
     }

@@ -59,7 +59,9 @@ fun FinderScreen(finder: Finder) {
     Column(Modifier.fillMaxSize().safeDrawingPadding().padding(12.dp), Arrangement.spacedBy(8.dp)) {
         Box(Modifier.weight(1f).fillMaxWidth()) {
             val shown = picture
-            if (shown == null) CameraPane(::show, onProblem = { answer = Answer(emptyList(), it) }, Modifier.fillMaxSize())
+            if (shown == null) {
+                CameraPane(::show, onProblem = { answer = Answer(emptyList(), it) }, Modifier.fillMaxSize())
+            }
             for (layer in listOfNotNull(shown) + answer.overlays) {
                 Image(layer.asImageBitmap(), contentDescription = null, Modifier.fillMaxSize())
             }
