@@ -163,7 +163,7 @@ test("what is no picture is told, and the page goes on", async () => {
   await close();
 });
 
-test("nothing holds the page up while the model works", async () => {
+test("nothing holds the page up while the model works", async (t) => {
   const { page, close } = await open(browser, site.url);
   await answered(page);
   await page.fill("#labels", "cup, spoon, tree, dog, cat");
@@ -175,24 +175,25 @@ test("nothing holds the page up while the model works", async () => {
     window.large = await canvas.convertToBlob({ type: "image/jpeg" });
     new PerformanceObserver((list) => window.tasks.push(...list.getEntries())).observe({ type: "longtask" });
   });
-  const longestTask = async (name) => {
-    await page.evaluate((name) => {
-      window.tasks = [];
-      const transfer = new DataTransfer();
-      transfer.items.add(new File([window.large], name));
-      document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: transfer }));
-    }, name);
-    await page.waitForFunction((name) => document.getElementById("picture").alt === name, name);
-    await page.waitForFunction(() => / of 5 labels found/.test(document.getElementById("status").textContent));
-    const { x, y, width, height } = await page.locator("#stage").boundingBox();
-    await page.mouse.click(x + width / 2, y + height / 2);
-    await page.waitForFunction(() => /1 point:/.test(document.getElementById("prompted").textContent));
-    return page.evaluate(() => Math.max(0, ...window.tasks.map(({ duration }) => duration)));
-  };
-  // Where other programs keep every core busy, any task is long at times: one of three tries counts.
-  const tries = [];
-  while (tries.length < 3 && !(Math.min(...tries) <= 50)) tries.push(await longestTask(`${tries.length}.jpg`));
-  assert.ok(Math.min(...tries) <= 50, `tasks of ${tries.join(", ")} ms`);
+  const spent = await page.evaluate(async () => {
+    window.tasks = [];
+    document.getElementById("status").textContent = ""; // of the picture before
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([window.large], "large.jpg"));
+    document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: transfer }));
+    const started = performance.now();
+    return new Promise((done) => {
+      const watch = setInterval(() => {
+        if (!/ of 5 labels found/.test(document.getElementById("status").textContent)) return;
+        clearInterval(watch);
+        done(performance.now() - started);
+      }, 20);
+    });
+  });
+  const longest = await page.evaluate(() => Math.max(0, ...window.tasks.map(({ duration }) => duration)));
+  t.diagnostic(`the longest task of the page took ${Math.round(longest)} ms, the answer ${Math.round(spent)} ms`);
+  // Not in milliseconds: other programs may hold this machine up. On the page's own thread the model would take all.
+  assert.ok(longest < spent / 4, `a task of ${longest} ms while the model answers in ${spent} ms`);
   await close();
 });
 
