@@ -157,16 +157,10 @@ class _Writer:
         source, options = self._source, self._options
         feeds = self._calibration_feeds(probes, tokenizer=tokenizer)
         programs = self._trace()
-        plan = self._plan(programs, probes=probes, feeds=feeds)
-        if plan:
-            probe = probes[self._text_to_mask.name][0]
-            plan[self._text_to_mask.name] = text_to_mask_plan(
-                self._text_to_mask, plan=plan, probe=probe
-            )
         draft = Draft(
             self._folder,
             probes=probes,
-            plan=plan,
+            plan=self._plan(programs, probes=probes, feeds=feeds),
             random_weights=source.random_weights,
             steps=self.steps,
         )
@@ -235,6 +229,9 @@ class _Writer:
             plan[graph.name] = plan_precision(
                 programs[graph.name], graph=graph.name, feeds=feeds[graph.name], accept=accept
             )
+        if plan:
+            whole = self._text_to_mask
+            plan[whole.name] = text_to_mask_plan(whole, plan=plan, probe=probes[whole.name][0])
         return plan
 
     def _probe(

@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
         "verify",
         "video",
     },
-    "export": {"coreml", "precision"},
+    "export": {"apps", "coreml", "precision"},
     "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
     "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed", "video"},
 }

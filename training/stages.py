@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.modeling.build import SamClipModel, build_model
@@ -38,6 +37,7 @@ from training.errors import TrainingError, TrainingWarning
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
+from training.mixed_weights import mix_weights
 from training.photograph_stages import new_cell_task, new_refinement_task
 from training.real.embedding_cache import fill_cache
 from training.sources import (
@@ -250,7 +250,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
             if fabric.is_global_zero:
-                _mix_weights(student, first, learned=settings.learned)
+                mix_weights(student, first, learned=settings.learned)
                 _write_student(student, run, start=start, provenance=provenance)
 
     def calibrate(self, settings: CalibrateConfig, fabric: Fabric) -> tuple[str, ...]:
@@ -363,14 +363,6 @@ def publish(result: Path, target: Path) -> None:
         file.write((result / SETTINGS_NAME).read_bytes())
     copy_tokenizer(result, target)
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
-
-
-def _mix_weights(student: nn.Module, first: dict[str, Tensor], *, learned: float) -> None:
-    """Leaves a student what it learned to a share, and what it began with to the rest."""
-    with torch.no_grad():
-        for name, tensor in student.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.lerp_(first[name].to(tensor), 1 - learned)
 
 
 def _write_student(

@@ -37,9 +37,7 @@ def main(program: str, bundle: Path, folder: Path) -> None:
         for line, expected in zip(answer.stdout.splitlines(), golden["presence"], strict=True):
             file, _, presence, *absent = line.replace(":", "").replace(",", "").split()
             mask = Path(file).read_bytes()[-height * width :]
-            assert abs(float(presence) - expected) < 1e-3, (
-                f"the presence of {expected} is {presence}"
-            )
+            assert abs(float(presence) - expected) < 0.01, f"presence {presence}, not {expected}"
             assert bool(absent) == (255 not in mask), f"only absent labels have empty masks: {line}"
             found += mask
         pixels = list(zip(found, bits_of(tensor(golden["masks"])[1]), strict=False))

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from export.coreml.mil_operations import DTYPES, OPERATIONS, Result, UnknownOperationError
+from export.coreml.mil_operations import OPERATIONS, Result
+from export.coreml.mil_types import DTYPES, UnknownOperationError
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.coreml_loader import LoadTimes, Placement
 from samclip_sdk.runtimes.coreml_package import (

@@ -15,30 +15,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.errors import BundleError
+from export.coreml.mil_arithmetic import (
+    add,
+    cast,
+    clip,
+    cos,
+    equal,
+    floor,
+    greater,
+    greater_equal,
+    less,
+    maximum,
+    minimum,
+    mul,
+    not_equal,
+    real_div,
+    reduce_argmax,
+    reduce_l2_norm,
+    reduce_max,
+    reduce_mean,
+    reduce_min,
+    reduce_sum,
+    select,
+    sin,
+    sub,
+)
+from export.coreml.mil_types import require
 
 Result: TypeAlias = "Tensor | tuple[Tensor, ...]"
-
-DTYPES = {
-    "fp16": torch.float16,
-    "fp32": torch.float32,
-    "int32": torch.int32,
-    "bool": torch.bool,
-    "int8": torch.int8,
-    "uint8": torch.uint8,
-    "uint32": torch.uint32,
-}
-"""MIL's name of an element type -> torch's."""
-
-
-class UnknownOperationError(BundleError):
-    """An operation, a type or a parameter that the interpreter does not know."""
-
-
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise UnknownOperationError(f"the interpreter does not know {what}")
-
 
 # Layers
 
@@ -61,7 +65,7 @@ def conv(
     groups: Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:
-    _require(weight.ndim == 4, f"conv of {weight.ndim - 2} axes")
+    require(weight.ndim == 4, f"conv of {weight.ndim - 2} axes")
     return F.conv2d(
         F.pad(x, _padding(pad_type, pad, name="conv")),
         weight,
@@ -83,7 +87,7 @@ def conv_transpose(
     output_shape: Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:
-    _require(weight.ndim == 4, f"conv_transpose of {weight.ndim - 2} axes")
+    require(weight.ndim == 4, f"conv_transpose of {weight.ndim - 2} axes")
     y = F.conv_transpose2d(
         x,
         weight,
@@ -93,7 +97,7 @@ def conv_transpose(
         groups=int(groups),
     )
     y = F.pad(y, [-side for side in _padding(pad_type, pad, name="conv_transpose")])
-    _require(list(y.shape) == output_shape.tolist(), "conv_transpose with padding of its output")
+    require(list(y.shape) == output_shape.tolist(), "conv_transpose with padding of its output")
     return y
 
 
@@ -108,8 +112,8 @@ def avg_pool(
 ) -> Tensor:
     padding = _padding(pad_type, pad, name="avg_pool")
     # Without padding, excluding it or not is the same.
-    _require(not any(padding), "avg_pool with padding")
-    _require(not ceil_mode and x.ndim == 4, "avg_pool with ceil_mode, or of other than two axes")
+    require(not any(padding), "avg_pool with padding")
+    require(not ceil_mode and x.ndim == 4, "avg_pool with ceil_mode, or of other than two axes")
     return F.avg_pool2d(x, kernel_sizes.tolist(), strides.tolist())
 
 
@@ -117,8 +121,8 @@ def max_pool(
     x: Tensor, kernel_sizes: Tensor, strides: Tensor, pad_type: str, pad: Tensor, ceil_mode: Tensor
 ) -> Tensor:
     padding = _padding(pad_type, pad, name="max_pool")
-    _require(not any(padding), "max_pool with padding")
-    _require(not ceil_mode and x.ndim == 4, "max_pool with ceil_mode, or of other than two axes")
+    require(not any(padding), "max_pool with padding")
+    require(not ceil_mode and x.ndim == 4, "max_pool with ceil_mode, or of other than two axes")
     return F.max_pool2d(x, kernel_sizes.tolist(), strides.tolist())
 
 
@@ -130,7 +134,7 @@ def layer_norm(
     beta: Tensor | None = None,
 ) -> Tensor:
     last = [axis % x.ndim for axis in axes.tolist()]
-    _require(last == list(range(x.ndim - len(last), x.ndim)), "layer_norm of other than last axes")
+    require(last == list(range(x.ndim - len(last), x.ndim)), "layer_norm of other than last axes")
     return F.layer_norm(x, [x.shape[axis] for axis in last], gamma, beta, float(epsilon))
 
 
@@ -139,7 +143,7 @@ def softmax(x: Tensor, axis: Tensor) -> Tensor:
 
 
 def gelu(x: Tensor, mode: str) -> Tensor:
-    _require(mode in ("EXACT", "TANH_APPROXIMATION"), f"gelu of mode {mode}")
+    require(mode in ("EXACT", "TANH_APPROXIMATION"), f"gelu of mode {mode}")
     return F.gelu(x, approximate="none" if mode == "EXACT" else "tanh")
 
 
@@ -166,8 +170,8 @@ def upsample_bilinear(
     align_corners: Tensor,
     half_pixel_centers: Tensor | None = None,
 ) -> Tensor:
-    _require(not align_corners, "upsample_bilinear that aligns corners")
-    _require(half_pixel_centers is None or bool(half_pixel_centers), "other pixels than half ones")
+    require(not align_corners, "upsample_bilinear that aligns corners")
+    require(half_pixel_centers is None or bool(half_pixel_centers), "other pixels than half ones")
     factors = (float(scale_factor_height), float(scale_factor_width))
     return F.interpolate(x, scale_factor=factors, mode="bilinear")
 
@@ -181,122 +185,19 @@ def upsample_nearest_neighbor(
 
 def _padding(pad_type: str, pad: Tensor, *, name: str) -> list[int]:
     """Torch's (left, right, top, bottom) for MIL's (top, bottom, left, right)."""
-    _require(pad_type in ("valid", "custom"), f"{name} with pad_type {pad_type}")
+    require(pad_type in ("valid", "custom"), f"{name} with pad_type {pad_type}")
     if pad_type == "valid":  # `pad` is then ignored
         return [0, 0, 0, 0]
     sides: list[int] = pad.tolist()
-    _require(len(sides) == 4, f"{name} with a pad of {len(sides)} numbers")
+    require(len(sides) == 4, f"{name} with a pad of {len(sides)} numbers")
     return [*sides[2:], *sides[:2]]
-
-
-# Elementwise
-
-
-def add(x: Tensor, y: Tensor) -> Tensor:
-    return x + y
-
-
-def sub(x: Tensor, y: Tensor) -> Tensor:
-    return x - y
-
-
-def mul(x: Tensor, y: Tensor) -> Tensor:
-    return x * y
-
-
-def real_div(x: Tensor, y: Tensor) -> Tensor:
-    _require(x.is_floating_point() and y.is_floating_point(), "real_div of integers")
-    return x / y
-
-
-def maximum(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(x, y)
-
-
-def minimum(x: Tensor, y: Tensor) -> Tensor:
-    return torch.minimum(x, y)
-
-
-def floor(x: Tensor) -> Tensor:
-    return x.floor()
-
-
-def clip(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-    return x.clamp(alpha, beta)
-
-
-def less(x: Tensor, y: Tensor) -> Tensor:
-    return x < y
-
-
-def equal(x: Tensor, y: Tensor) -> Tensor:
-    return x == y
-
-
-def not_equal(x: Tensor, y: Tensor) -> Tensor:
-    return x != y
-
-
-def greater(x: Tensor, y: Tensor) -> Tensor:
-    return x > y
-
-
-def greater_equal(x: Tensor, y: Tensor) -> Tensor:
-    return x >= y
-
-
-def sin(x: Tensor) -> Tensor:
-    return x.sin()
-
-
-def cos(x: Tensor) -> Tensor:
-    return x.cos()
-
-
-def select(cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(cond, a, b)
-
-
-def cast(x: Tensor, dtype: str) -> Tensor:
-    _require(dtype in ("fp16", "fp32", "int32", "bool"), f"cast to {dtype}")
-    # Rounding to fp16 is the interpreter's, as after every operation.
-    return x.to(torch.float32 if dtype == "fp16" else DTYPES[dtype])
-
-
-# Reductions
-
-
-def reduce_max(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
-    return x.amax(dim=axes.tolist(), keepdim=bool(keep_dims))
-
-
-def reduce_min(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
-    return x.amin(dim=axes.tolist(), keepdim=bool(keep_dims))
-
-
-def reduce_sum(x: Tensor, keep_dims: Tensor, axes: Tensor | None = None) -> Tensor:
-    over = list(range(x.ndim)) if axes is None else axes.tolist()
-    return x.sum(dim=over, keepdim=bool(keep_dims))
-
-
-def reduce_mean(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
-    return x.mean(dim=axes.tolist(), keepdim=bool(keep_dims))
-
-
-def reduce_l2_norm(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
-    return x.square().sum(dim=axes.tolist(), keepdim=bool(keep_dims)).sqrt()
-
-
-def reduce_argmax(x: Tensor, axis: Tensor, keep_dims: Tensor, output_dtype: str) -> Tensor:
-    _require(output_dtype == "int32", f"reduce_argmax to {output_dtype}")
-    return x.argmax(dim=int(axis), keepdim=bool(keep_dims))
 
 
 # Shapes
 
 
 def reshape(x: Tensor, shape: Tensor) -> Tensor:
-    _require(0 not in shape.tolist(), "reshape to a shape with 0")
+    require(0 not in shape.tolist(), "reshape to a shape with 0")
     return x.reshape(shape.tolist())
 
 
@@ -312,7 +213,7 @@ def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
 
 
 def squeeze(x: Tensor, axes: Tensor) -> Tensor:
-    _require(all(x.shape[axis] == 1 for axis in axes.tolist()), "squeeze of a long axis")
+    require(all(x.shape[axis] == 1 for axis in axes.tolist()), "squeeze of a long axis")
     return x.squeeze(axes.tolist())
 
 
@@ -321,7 +222,7 @@ def tile(x: Tensor, reps: Tensor) -> Tensor:
 
 
 def concat(values: Sequence[Tensor], axis: Tensor, interleave: Tensor) -> Tensor:
-    _require(not interleave, "concat with interleave")
+    require(not interleave, "concat with interleave")
     return torch.cat(list(values), dim=int(axis))
 
 
@@ -352,7 +253,7 @@ def slice_by_index(
 ) -> Tensor:
     none = torch.zeros(x.ndim, dtype=torch.bool)
     steps = [1] * x.ndim if stride is None else stride.tolist()
-    _require(all(step > 0 for step in steps), "slice_by_index backwards")
+    require(all(step > 0 for step in steps), "slice_by_index backwards")
     open_left = none if begin_mask is None else begin_mask
     open_right = none if end_mask is None else end_mask
     squeezed = none if squeeze_mask is None else squeeze_mask
@@ -368,7 +269,7 @@ def slice_by_index(
 
 
 def pad(x: Tensor, pad: Tensor, mode: str, constant_val: Tensor) -> Tensor:
-    _require(mode == "constant", f"pad of mode {mode}")
+    require(mode == "constant", f"pad of mode {mode}")
     pairs = pad.reshape(-1, 2).flip(0)  # torch counts from the last axis
     return F.pad(x, pairs.flatten().tolist(), value=float(constant_val))
 
@@ -380,7 +281,7 @@ def fill(shape: Tensor, value: Tensor) -> Tensor:
 def gather(
     x: Tensor, indices: Tensor, axis: Tensor, batch_dims: Tensor, validate_indices: Tensor
 ) -> Tensor:
-    _require(int(batch_dims) == 0 and not validate_indices, "gather with batch_dims or validation")
+    require(int(batch_dims) == 0 and not validate_indices, "gather with batch_dims or validation")
     where = int(axis) % x.ndim
     found = x.index_select(where, indices.flatten())
     return found.reshape(*x.shape[:where], *indices.shape, *x.shape[where + 1 :])
@@ -402,7 +303,7 @@ def constexpr_affine_dequantize(
 
 def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor) -> Tensor:
     bits = len(lut).bit_length() - 1
-    _require(len(lut) == 1 << bits and 0 < bits <= 8, f"a palette of {len(lut)} values")
+    require(len(lut) == 1 << bits and 0 < bits <= 8, f"a palette of {len(lut)} values")
     count = int(torch.tensor(shape.tolist()).prod())
     # Indices of `bits` bits are packed one after the other, the lowest bit first.
     stream = (indices.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8)) & 1

@@ -41,7 +41,8 @@ def programs(page: str) -> list[Block]:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder of a reader: the examples, a folder of photos, and a bundle."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    built = shutil.ignore_patterns("node_modules", "dist", "build", ".build", ".gradle")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=built)
     shutil.copytree(ROOT / "examples" / "images", tmp_path / "photos")
     shutil.copytree(ASSETS / DEFAULT_MODEL, tmp_path / "my-bundle")
     monkeypatch.chdir(tmp_path)

@@ -49,7 +49,7 @@ ARTIFACTS = [
     (graph, artifact.precision)
     for graph, spec in TINY.manifest.graphs.items()
     for artifact in spec.artifacts
-    if artifact.runtime == "onnx"
+    if artifact.runtime == "onnx" and not graph.startswith("letterbox@")
 ]
 
 Nodes = Sequence[onnx.NodeProto]

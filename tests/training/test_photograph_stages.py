@@ -26,7 +26,8 @@ from training.data_config import LabelledPhotographs, PhotographPictures, Photog
 from training.errors import TrainingError
 from training.inputs import check_inputs
 from training.loop.train import build_fabric
-from training.stages import Stages, _mix_weights
+from training.mixed_weights import mix_weights
+from training.stages import Stages
 from training.teachers.classifier_clip import load_classifier_clip
 from training.teachers.efficientnet_lite import lite2_state
 from training.teachers.photograph_pair import PhotographPair
@@ -182,7 +183,7 @@ def test_a_share_of_what_was_learned_is_kept() -> None:
     with torch.no_grad():
         layer.weight.fill_(3.0)
         layer.num_batches_tracked.fill_(8)
-    _mix_weights(layer, first, learned=0.25)
+    mix_weights(layer, first, learned=0.25)
     torch.testing.assert_close(layer.weight, torch.full((3,), 1.5))
     assert layer.num_batches_tracked == 8
     torch.testing.assert_close(layer.bias, first["bias"])

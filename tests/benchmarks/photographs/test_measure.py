@@ -50,6 +50,7 @@ class FakeSamClip:
     """
 
     manifest = SimpleNamespace(calibration=SimpleNamespace(presence_threshold=0.25))
+    source = None
 
     def encode_image(self, source: np.ndarray) -> np.ndarray:
         return source

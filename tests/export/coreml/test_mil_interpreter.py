@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from export.coreml.mil_interpreter import MilInterpreter
-from export.coreml.mil_operations import OPERATIONS, UnknownOperationError
+from export.coreml.mil_operations import OPERATIONS
+from export.coreml.mil_types import UnknownOperationError
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.coreml_package import import_coremltools
 
@@ -93,7 +94,7 @@ def binary(name: str, expected: Callable[..., Any], a: Array = X, b: Array = Y) 
     return Case(name, build, {"x": a, "y": b}, expected)
 
 
-COMPARISONS = ("equal", "not_equal", "greater", "greater_equal")
+COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less")
 
 CASES = [
     Case(
@@ -209,7 +210,20 @@ CASES = [
         torch.maximum,
     ),
     unary("cast", lambda x: x.to(torch.int32), dtype="int32"),
+    unary("floor", torch.floor),
+    unary("clip", lambda x: x.clamp(-0.5, 0.25), alpha=-0.5, beta=0.25),
+    binary("less", lambda x, y: (x < y).int()),
+    binary("minimum", torch.minimum),
     unary("reduce_max", lambda x: x.amax((0, 2)), axes=[0, 2], keep_dims=False),
+    unary("reduce_min", lambda x: x.amin((0, 2)), axes=[0, 2], keep_dims=False),
+    unary("reduce_sum", lambda x: x.sum((0, 2)), axes=[0, 2], keep_dims=False),
+    unary("reduce_sum", lambda x: x.sum().reshape(1, 1, 1), keep_dims=True),
+    Case(
+        "fill",
+        lambda mb, x: mb.add(x=x, y=mb.fill(shape=[2, 3, 4], value=1.5)),
+        {"x": X},
+        lambda x: x + 1.5,
+    ),
     unary("reduce_mean", lambda x: x.mean((0, 2)), axes=[0, 2], keep_dims=False),
     unary("reduce_l2_norm", lambda x: x.norm(dim=1, keepdim=True), axes=[1], keep_dims=True),
     unary("reduce_argmax", lambda x: x.argmax(1).int(), axis=1, keep_dims=False),
@@ -400,7 +414,7 @@ def test_takes_values_out_of_memory(tmp_path: Path) -> None:
 
 
 REFUSED = [
-    ("operation floor", lambda mb, x: mb.floor(x=x)),
+    ("operation ceil", lambda mb, x: mb.ceil(x=x)),
     ("concat with interleave", lambda mb, x: mb.concat(values=[x, x], axis=1, interleave=True)),
     ("pad of mode reflect", lambda mb, x: mb.pad(x=x, pad=[1, 1], mode="reflect")),
     (

@@ -26,7 +26,7 @@ from export.coreml.to_coreml import (
 from export.graphs import Graph, build_graphs
 from export.precision.mixed_precision import contract_operations, halve
 from export.program import export_program
-from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.coreml import CoreMLSession
@@ -142,7 +142,8 @@ def test_keeps_the_contract_and_says_what_it_takes() -> None:
 
 
 def test_every_tensor_of_the_contract_is_described() -> None:
-    specs = contract_graphs(ONE_RESOLUTION, resolutions=[64]).values()
+    apps = contract_app_graphs(ONE_RESOLUTION, resolutions=[])  # no letterbox: it is of ONNX
+    specs = [*contract_graphs(ONE_RESOLUTION, resolutions=[64]).values(), *apps.values()]
     names = {tensor.name for spec in specs for tensor in (*spec.inputs, *spec.outputs)}
     assert names == set(TENSORS)
 

@@ -1,0 +1,28 @@
+"""What the interpreter of ML programs knows of types, and how it says that it knows no more."""
+
+from __future__ import annotations
+
+import torch
+
+from samclip_sdk.errors import BundleError
+
+DTYPES = {
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+    "int32": torch.int32,
+    "bool": torch.bool,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "uint32": torch.uint32,
+}
+"""MIL's name of an element type -> torch's."""
+
+
+class UnknownOperationError(BundleError):
+    """An operation, a type or a parameter that the interpreter does not know."""
+
+
+def require(condition: bool, what: str) -> None:
+    """Raises UnknownOperationError, which says what is not known, unless a condition holds."""
+    if not condition:
+        raise UnknownOperationError(f"the interpreter does not know {what}")
