@@ -60,8 +60,13 @@ import Testing
         let session = try BucketedSession(
             graph: graph,
             buckets: [.init(axes: ["num_prompts": 4, "num_points": 16], program: program)])
-        let run = try #require(golden.index.graphs.first { $0.graph == "mask_decoder" })
-        let feed = try run.inputs.mapValues { try golden.tensor($0) }
+        let prompts = try #require(golden.index.graphs.first { $0.graph == "prompt_encoder" })
+        var feed = try await Program(sessions, "prompt_encoder").run(
+            prompts.inputs.mapValues { try golden.tensor($0) })
+        let dense = try #require(feed["dense_embeddings"])
+        let shape = [1] + dense.shape.dropFirst()
+        let image = (0..<shape.reduce(1, *)).map { Float($0 * 37 % 100) / 50 - 1 }
+        feed["image_embeddings"] = Tensor(image, shape: shape)
         let (whole, filled) = (try await program.run(feed), try await session.run(feed))
         for spec in graph.outputs {
             let (wanted, found) = (try #require(whole[spec.name]), try #require(filled[spec.name]))
