@@ -70,7 +70,7 @@ def measure_artifacts(
 
 def _exported(bundle: Bundle, *, spent: dict[str, float]) -> Iterator[ArtifactRow]:
     """What the bundle holds, and the seconds of each on top of tracing its graph."""
-    for name, graph in bundle.manifest.graphs.items():
+    for name, graph in bundle.manifest.model_graphs.items():
         for artifact in graph.artifacts:
             to = " to Core ML" if artifact.runtime == "coreml" else ""
             yield ArtifactRow(
@@ -88,7 +88,7 @@ def _exported(bundle: Bundle, *, spent: dict[str, float]) -> Iterator[ArtifactRo
 def _engines(bundle: Bundle, *, compute_capability: str) -> Iterator[ArtifactRow]:
     """Builds every ONNX file as an engine."""
     gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
-    for name, graph in bundle.manifest.graphs.items():
+    for name, graph in bundle.manifest.model_graphs.items():
         for artifact in graph.artifacts:
             if artifact.runtime == "onnx":
                 started = time.perf_counter()
@@ -106,7 +106,7 @@ def _engines(bundle: Bundle, *, compute_capability: str) -> Iterator[ArtifactRow
 
 
 def _sets(bundle: Bundle) -> Iterator[SetRow]:
-    every = [each for graph in bundle.manifest.graphs.values() for each in graph.artifacts]
+    every = [each for graph in bundle.manifest.model_graphs.values() for each in graph.artifacts]
     for runtime, precision in artifact_sets(bundle):
         own = [each for each in every if (each.runtime, each.precision) == (runtime, precision)]
         files = {file.path: file.size_bytes for each in own for file in (each, *each.weights)}
