@@ -108,7 +108,15 @@ def encode_vocabulary(
         "labels": json.dumps(list(labels), ensure_ascii=False),
     }
     Vocabulary(PackMetadata.model_validate(metadata), stored)  # or it could not be read again
-    return safetensors.numpy.save({_TENSOR: stored}, metadata=metadata)
+    return _in_order(safetensors.numpy.save({_TENSOR: stored}, metadata=metadata))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with a sorted header: the package writes metadata in any order."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Vocabulary:

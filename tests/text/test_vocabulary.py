@@ -51,6 +51,12 @@ def test_a_pack_is_a_safetensors_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.get_tensor("embeddings"), rows)
 
 
+def test_the_same_labels_make_the_same_file(tmp_path: Path) -> None:
+    manifest, rows = FakeSource(tmp_path).manifest, np.eye(2, 256, dtype=np.float32)
+    made = {encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest) for _ in range(20)}
+    assert len(made) == 1
+
+
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     manifest = FakeSource(tmp_path).manifest
     with pytest.raises(ValueError, match="must be 1"):
