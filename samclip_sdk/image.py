@@ -249,6 +249,10 @@ class Frame:
         """Model pixels -> image pixels, for coordinates (x, y) in float [..., 2]."""
         return np.asarray(coords, dtype=np.float64) / self._scale()
 
+    def extent(self) -> NDArray[np.float32]:
+        """The rows and columns of the model's input that the image covers, float32 [2]."""
+        return np.array([self.resized_height_px, self.resized_width_px], dtype=np.float32)
+
     def token_mask(self, *, patch_size: int) -> NDArray[np.float32]:
         """Tells the patches that hold any image pixel from those that hold padding only.
 

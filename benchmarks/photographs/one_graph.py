@@ -42,7 +42,7 @@ class OneGraph:
             {
                 "image_tokens": image.image_tokens,
                 "image_embeddings": image.image_embeddings,
-                "extent": np.array([frame.resized_height_px, frame.resized_width_px], np.float32),
+                "extent": frame.extent(),
                 "text_embeddings": np.stack([self._embed(label) for label in labels]),
             }
         )

@@ -76,9 +76,8 @@ def text_to_mask_probes(
             resolution=info.tasks.segmentation.resolution,
             pad_colour=info.image.pad_colour,
         )
-        extent = np.array([frame.resized_height_px, frame.resized_width_px], dtype=np.float32)
         encoded = image_encoder.reference({"image": square})
-        feed = {**encoded, "extent": extent, "text_embeddings": texts}
+        feed = {**encoded, "extent": frame.extent(), "text_embeddings": texts}
         probes.append(Probe(feed, graph.reference(feed)))
     return probes
 
@@ -146,15 +145,15 @@ class AppWriter:
         sides = sorted({task.resolution for task in tasks if task.crop == "letterbox"})
         contract = contract_app_graphs(self._info.model, resolutions=sides)
         return {
-            name: contract[name].model_copy(update={"artifacts": (self._letterbox(name, side),)})
+            name: spec.model_copy(update={"artifacts": (self._letterbox(name, side, spec),)})
             for side in sides
             for name in [graph_key("letterbox", side)]
+            for spec in [contract[name]]
         }
 
-    def _letterbox(self, name: str, side: int) -> Artifact:
+    def _letterbox(self, name: str, side: int, spec: GraphSpec) -> Artifact:
         path = f"onnx/{name}.onnx"
         ir.save(letterbox_graph(side, pad_colour=self._info.image.pad_colour), self._at(path))
-        spec = contract_app_graphs(self._info.model, resolutions=[side])[name]
         session = OrtSession(self._at(path), spec=spec)
         off = 0.0
         for size in _SIZES:
@@ -163,8 +162,7 @@ class AppWriter:
                 picture, resolution=side, pad_colour=self._info.image.pad_colour
             )
             found = session.run({"picture": picture})
-            extent = (frame.resized_height_px, frame.resized_width_px)
-            if tuple(found["extent"].tolist()) != extent:
+            if not np.array_equal(found["extent"], frame.extent()):
                 raise VerificationError(f"{name} fits a picture of {size} to another size: {found}")
             difference = np.abs(found["image"].astype(np.int16) - wanted.astype(np.int16))
             off = max(off, float(difference.max()))

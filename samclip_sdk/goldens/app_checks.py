@@ -20,6 +20,7 @@ from samclip_sdk.goldens.schema import (
     GoldenTextToMask,
     golden_error,
 )
+from samclip_sdk.goldens.tasks import unpack_masks
 from samclip_sdk.image import Frame
 from samclip_sdk.masks import binarize
 from samclip_sdk.runtimes.ort import OrtSession
@@ -115,7 +116,7 @@ def _mask(golden: GoldenMask, *, tensors: Tensors, info: ModelInfo) -> Check:
         frame=Frame.fit(height, width, resolution=golden.resolution),
         mask_threshold=info.masks.mask_threshold,
     )
-    wanted = _unpack(tensors[golden.mask], shape=(1, height, width))
+    wanted = unpack_masks(tensors[golden.mask], count=1, size=golden.size)
     error = 1 - _iou(mask, wanted)
     return Check(name=f"logits to a mask of {height} x {width}", error=error, bound=_SAME_MASK)
 
@@ -152,7 +153,7 @@ def _text_to_mask(
         {
             "image_tokens": embedding.image_tokens,
             "image_embeddings": embedding.image_embeddings,
-            "extent": np.array([frame.resized_height_px, frame.resized_width_px], np.float32),
+            "extent": frame.extent(),
             "text_embeddings": labels.matrix,
         },
         clock=clock,
@@ -161,14 +162,10 @@ def _text_to_mask(
     off = float(np.abs(answer["presence"] - np.array(golden.presence)).max())
     yield Check(name=f"{name} presence", error=off, bound=_PRESENCE[precision])
     masks = masks_of_logits(answer["mask_logits"], answer["presence"], frame=frame, info=info)
-    wanted = _unpack(tensors[golden.masks], shape=masks.shape)
+    size = (frame.height_px, frame.width_px)
+    wanted = unpack_masks(tensors[golden.masks], count=len(masks), size=size)
     error = 1 - _iou(masks, wanted)
     yield Check(name=f"{name} masks, 1 - IoU", error=error, bound=_MASKS[precision])
-
-
-def _unpack(bits: NDArray[np.generic], *, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    flat = np.unpackbits(bits.astype(np.uint8), count=int(np.prod(shape)))
-    return flat.reshape(shape).astype(np.bool_)
 
 
 def _iou(found: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -63,17 +64,23 @@ class GoldenTasks(Record):
             embeddings=tensors[self.embeddings].astype(np.float32),
             classes=tensors[self.classes].astype(np.int32),
             box_masks=tuple(
-                _unpack(tensors[golden.box_masks], count=len(asked.boxes), picture=asked)
+                unpack_masks(
+                    tensors[golden.box_masks], count=len(asked.boxes), size=asked.image.shape[:2]
+                )
                 for golden, asked in pairs
             ),
             text_masks=tuple(
-                _unpack(tensors[golden.text_masks], count=len(asked.labels), picture=asked)
+                unpack_masks(
+                    tensors[golden.text_masks], count=len(asked.labels), size=asked.image.shape[:2]
+                )
                 for golden, asked in pairs
             ),
         )
 
 
-def _unpack(bits: NDArray[np.generic], *, count: int, picture: TaskPicture) -> NDArray[np.bool_]:
-    height, width = picture.image.shape[:2]
-    flat = np.unpackbits(bits.astype(np.uint8), count=count * height * width)
-    return flat.reshape(count, height, width).astype(np.bool_)
+def unpack_masks(
+    bits: NDArray[np.generic], *, count: int, size: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Masks bool [K,H,W] of K and (H, W), from the bits of all in a row."""
+    flat = np.unpackbits(bits.astype(np.uint8), count=count * math.prod(size))
+    return flat.reshape(count, *size).astype(np.bool_)

@@ -163,10 +163,15 @@ def parity_without_figures(content: dict[str, Any]) -> None:
     content["graphs"]["text_encoder"]["artifacts"][0]["parity"]["measurements"] = []
 
 
+def edition_without_its_graph(content: dict[str, Any]) -> None:
+    content["text_to_mask"] = {"edition": "one_prompt"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (unknown_field, "Extra inputs"),
+        (edition_without_its_graph, "must say what the graph of this name computes"),
         (lost_graph, "the graph clip_head@32 is missing"),
         (unknown_graph, "no graph depth_head"),
         (odd_resolution, "50 is not a positive multiple of 16"),

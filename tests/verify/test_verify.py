@@ -101,6 +101,22 @@ def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_another_mask_or_letterbox_than_the_golden_fails(bundle: Path) -> None:
+    index = json.loads((bundle / GOLDEN_INDEX).read_text())
+    tensors = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
+    mask = next(each for each in index["masks"] if each["size"] == [90, 70])["mask"]
+    tensors[mask] = np.roll(tensors[mask], 1)
+    drawn = next(each for each in index["letterbox"] if each["size"] == [1537, 611])
+    tensors[drawn["output"]["tensor"]] = tensors[drawn["output"]["tensor"]] // 2
+    replace_file(bundle, GOLDEN_TENSORS, safetensors.numpy.save(tensors))
+    side = drawn["resolution"]
+    assert sorted(failed(verify_bundle(bundle))) == [
+        f"letterbox of 1537 x 611 to {side} px",
+        f"letterbox of 1537 x 611 to {side} px by letterbox@{side}",
+        "logits to a mask of 90 x 70",
+    ]
+
+
 def test_a_missing_padding_token_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_model = ImagePrompts.in_model
 
