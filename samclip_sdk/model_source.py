@@ -202,7 +202,7 @@ class BundleSource:
         )
 
     def _graph_files(self, graph: str) -> tuple[GraphFile, ...]:
-        """Its artifacts of this set, verified: those of apps' graphs only when they are asked for."""
+        """The artifacts of this set, verified."""
         files = self.bundle.graph_files(
             graph,
             runtime=self._set.artifact_runtime,

@@ -188,9 +188,7 @@ def _try(
     """Tries every candidate and remembers the fastest."""
     # A candidate is refused whatever goes wrong with it, which a cut connection must not do.
     goldens = [
-        each.path
-        for each in bundle.manifest.files
-        if each.path in (GOLDEN_INDEX, GOLDEN_TENSORS)
+        each.path for each in bundle.manifest.files if each.path in (GOLDEN_INDEX, GOLDEN_TENSORS)
     ]
     sets = [path for each in candidates for path in set_paths(bundle.manifest, runtime_set=each)]
     bundle.gather(dict.fromkeys([*sets, *goldens]))

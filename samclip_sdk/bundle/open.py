@@ -1,7 +1,7 @@
 """Opens a bundle that is on this disk: a folder, a .zip of one, or the name of an embedded one.
 
-Those of a hub are opened in `samclip_sdk.hub`. Nothing of a bundle is used before its bytes have the sha256 that the manifest states, and no path,
-symbolic link or zip member leads out of it.
+Those of a hub are opened in `samclip_sdk.hub`. Nothing of a bundle is used before its bytes have the
+sha256 that the manifest states, and no path, symbolic link or zip member leads out of it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,14 @@ class Bundle:
         found = _inside(self.root, path)
         if path not in self._verified:
             self.gather([path])
-            _verify(found, stored=stored)
+            try:
+                _verify(found, stored=stored)
+            except BundleTamperedError:
+                if self._origin is None:
+                    raise
+                _remove(found)  # It was damaged here: it was whole when it came.
+                self.gather([path])
+                _verify(found, stored=stored)
             self._verified.add(path)
         return found
 
@@ -298,8 +305,8 @@ def _open_zip(path: Path) -> Bundle:
 
 
 def _remove(target: Path) -> None:
-    """Makes room for a bundle in the cache: of a link, the link itself goes."""
-    if target.is_symlink():
+    """Makes room in the cache for a bundle or a file: of a link, the link itself goes."""
+    if target.is_symlink() or target.is_file():
         with suppress(OSError):
             target.unlink()
     shutil.rmtree(target, ignore_errors=True)

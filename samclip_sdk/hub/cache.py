@@ -1,0 +1,96 @@
+"""What is kept of hubs: bundles by their ids, and which bundle a revision of a repository was.
+
+    refs/<digest>.json       a revision of a repository: its commit, and the bundle that was there
+    bundles/<id>/            a bundle, with those of its files that were needed so far
+    bundles/<id>.partial/    files of it that are on their way, each by its sha256
+    bundles/<id>.lock        held by the process that brings files
+
+A bundle is kept once, whatever repositories, branches and commits it is in: an edit of the model
+card makes a new commit, and nothing is downloaded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints, ValidationError
+
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.graph_spec import Record
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.errors import StorageError, one_line
+
+
+class Ref(Record):
+    """What a revision of a repository was when it was last asked for."""
+
+    endpoint: str
+    repository: str
+    revision: str
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    bundle_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
+
+class HubCache:
+    """The folder in which bundles of hubs are kept.
+
+    Args:
+        folder: made when something is first kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def bundle_folder(self, bundle_id: str) -> Path:
+        """Where a bundle is kept."""
+        return self.folder / "bundles" / bundle_id
+
+    def read_ref(self, endpoint: str, repository: str, revision: str) -> Ref | None:
+        """What is known of a revision; None if nothing is, or it cannot be read."""
+        path = self._ref_path(endpoint, repository, revision)
+        try:
+            ref = Ref.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            return None
+        same = (ref.endpoint, ref.repository, ref.revision) == (endpoint, repository, revision)
+        return ref if same else None
+
+    def keep_ref(self, ref: Ref) -> None:
+        """Notes down a revision. A cache that cannot be written is asked again the next time."""
+        path = self._ref_path(ref.endpoint, ref.repository, ref.revision)
+        with suppress(StorageError, OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as file:
+                file.write(f"{ref.model_dump_json()}\n".encode())
+
+    def keep_manifest(self, bundle_id: str, content: bytes) -> None:
+        """Makes a bundle's folder, with its manifest alone.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = self.bundle_folder(bundle_id) / MANIFEST_NAME
+        make_folder(path.parent)
+        with atomic_file(path) as file:
+            file.write(content)
+
+    def _ref_path(self, endpoint: str, repository: str, revision: str) -> Path:
+        key = "\n".join((endpoint, repository, revision))
+        return self.folder / "refs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {one_line(path)}: {error.strerror or error}; give a cache_dir elsewhere"
+        ) from error
