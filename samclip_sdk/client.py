@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.opening import open_source
 from samclip_sdk.errors import OptionError, PromptError, one_line
-from samclip_sdk.hub.options import HubOptions
+from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.object_verbs import ObjectVerbs
 from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
@@ -116,16 +116,15 @@ class SamClip(ObjectVerbs):
                     'given too: name a runtime, such as "onnx", or leave model out'
                 )
             runtime, model = "auto", runtime
-        return cls.from_pretrained(
-            model,
-            runtime=runtime,
-            precision=precision,
+        options = RuntimeOptions(
             device=device,
             providers=providers,
             compute_units=compute_units,
             threads=threads,
-            text_cache=text_cache,
-            on_progress=on_progress,
+            on_progress=on_progress or tell_nobody,
+        )
+        return cls._open(
+            runtime, model, precision, options=options, hub=DEFAULT_HUB, text_cache=text_cache
         )
 
     @classmethod
@@ -192,6 +191,19 @@ class SamClip(ObjectVerbs):
             local_files_only=local_files_only,
             token=token,
         )
+        return cls._open(runtime, model, precision, options=options, hub=hub, text_cache=text_cache)
+
+    @classmethod
+    def _open(
+        cls,
+        runtime: str,
+        model: str | os.PathLike[str],
+        precision: str | None,
+        *,
+        options: RuntimeOptions,
+        hub: HubOptions,
+        text_cache: bool,
+    ) -> SamClip:
         source = open_source(runtime, model=model, precision=precision, options=options, hub=hub)
         return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)
 

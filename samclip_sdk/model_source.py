@@ -110,7 +110,7 @@ class BundleSource:
         bundle.gather(set_paths(bundle.manifest, runtime_set=found))
         self._files = {graph: self._graph_files(graph) for graph in bundle.manifest.model_graphs}
         if warn and not self.proven and not self.verified:
-            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=4)
+            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=5)
 
     @property
     def proven(self) -> bool:

@@ -1,7 +1,7 @@
 """Opens a bundle that is on this disk: a folder, a .zip of one, or the name of an embedded one.
 
-Those of a hub are opened in `samclip_sdk.hub`. Nothing of a bundle is used before its bytes have the
-sha256 that the manifest states, and no path, symbolic link or zip member leads out of it.
+`samclip_sdk.hub` opens those of a hub. Nothing of a bundle is used before its bytes have the sha256
+that the manifest states, and no path, symbolic link or zip member leads out of it.
 """
 
 from __future__ import annotations

@@ -93,10 +93,14 @@ class HubFiles:
 
     def _teller(self, before: int, total: int) -> Callable[[int], None]:
         """Tells of a file's bytes as of a part of all that is missing."""
-        message = f"downloading {self._remote.repository} (MB)"
+        message, told = f"downloading {self._remote.repository} (MB)", -1
 
         def tell(size: int) -> None:
-            self._on_progress(message, int((before + size) / _MEGA), int(total / _MEGA))
+            nonlocal told
+            done = int((before + size) / _MEGA)
+            if done != told:
+                told = done
+                self._on_progress(message, done, int(total / _MEGA))
 
         return tell
 
@@ -161,7 +165,12 @@ class HubFiles:
             failures = 0 if size > longest else failures + 1
             longest = max(longest, size)
             if size < stored.size_bytes and failures > len(PAUSES_S):
-                raise cut or self._tampered(stored, "it is shorter than the manifest says")
+                if cut is None:
+                    raise self._tampered(stored, "it is shorter than the manifest says")
+                raise HubUnreachableError(
+                    f"{cut}, and {stored.path} of {self.name} is not in {self._folder} as a whole: "
+                    "load it again with a network; what came is kept"
+                ) from cut
             if size < stored.size_bytes and failures:
                 time.sleep(PAUSES_S[failures - 1])
 

@@ -201,8 +201,8 @@ def explained(repository: str, *, endpoint: str, token: str | bool | None) -> It
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise HubError(
-            f"there is no folder or .zip {repository} here, and {endpoint} has no repository of "
-            f"this name, or a private one: see to the name, or {_log_in(token)}"
+            f"{endpoint} has no repository {repository}, or a private one, and there is no folder "
+            f"or .zip of this name here: see to the name, or {_log_in(token)}"
         ) from error
     except errors.HfHubHTTPError as error:
         _tell_status(error, repository=repository, endpoint=endpoint, token=token)
