@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import StringConstraints, ValidationError
+from pydantic import StringConstraints
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.graph_spec import Record
@@ -53,7 +53,7 @@ class HubCache:
         path = self._ref_path(endpoint, repository, revision)
         try:
             ref = Ref.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+        except (OSError, ValueError):  # ValueError: no such JSON, or no path either
             return None
         same = (ref.endpoint, ref.repository, ref.revision) == (endpoint, repository, revision)
         return ref if same else None
@@ -90,7 +90,8 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: NUL in the path
+        reason = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"cannot write {one_line(path)}: {error.strerror or error}; give a cache_dir elsewhere"
+            f"cannot write {one_line(path)}: {reason}; give a cache_dir elsewhere"
         ) from error

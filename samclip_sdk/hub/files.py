@@ -77,7 +77,6 @@ class HubFiles:
                 f"{self._missing(files)[0].path} of {self.name} is not in {self._folder}, and no "
                 "hub may be asked: load it once without local_files_only and HF_HUB_OFFLINE"
             )
-        make_folder(self._partials)
         with self._alone():
             missing = self._missing(files)
             self._check_space(missing)
@@ -85,8 +84,6 @@ class HubFiles:
             for stored in missing:
                 self._bring(stored, tell=self._teller(done, total))
                 done += stored.size_bytes
-        with suppress(OSError):
-            self._partials.rmdir()
 
     def _missing(self, files: Sequence[StoredFile]) -> list[StoredFile]:
         return [each for each in files if not os.path.lexists(self._folder / each.path)]
@@ -106,17 +103,25 @@ class HubFiles:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps other processes and threads waiting. On a drive without locks nobody waits."""
+        """Keeps other processes and threads waiting, who would write into the same files."""
         lock = FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
-        with suppress(OSError, NotImplementedError):
+        try:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
                 self._on_progress(f"another process downloads {self._remote.repository}", 0, 0)
                 lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            raise StorageError(
+                f"cannot lock {one_line(self._folder)} for a download: "
+                f"{getattr(error, 'strerror', None) or error}; give a cache_dir elsewhere"
+            ) from error
         try:
+            make_folder(self._partials)
             yield
         finally:
+            with suppress(OSError):  # What is left of a file stays.
+                self._partials.rmdir()
             lock.release()
 
     def _check_space(self, files: Sequence[StoredFile]) -> None:
@@ -142,6 +147,9 @@ class HubFiles:
                 partial.unlink()
                 if not rest:
                     break
+        except BundleTamperedError:
+            partial.unlink(missing_ok=True)
+            raise
         except OSError as error:
             raise StorageError(
                 f"cannot write {one_line(target)}: {error.strerror or error}"
@@ -183,7 +191,6 @@ class HubFiles:
                 file.truncate()
                 for chunk in chunks:
                     if file.tell() + len(chunk) > stored.size_bytes:
-                        file.truncate(0)
                         raise self._tampered(stored, "it is longer than the manifest says")
                     file.write(chunk)
                     tell(file.tell())

@@ -14,11 +14,18 @@ from samclip_sdk.bundle.open import (
     open_folder,
     parse_manifest,
 )
-from samclip_sdk.errors import BundleError, HubError, HubUnreachableError, OptionError, one_line
+from samclip_sdk.errors import (
+    BundleError,
+    HubError,
+    HubUnreachableError,
+    OptionError,
+    RuntimeMissingError,
+    one_line,
+)
 from samclip_sdk.hub.cache import HubCache, Ref
 from samclip_sdk.hub.files import HubFiles
 from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
-from samclip_sdk.hub.package import hub_endpoint
+from samclip_sdk.hub.package import hub_endpoint, import_hub
 from samclip_sdk.hub.remote import BUNDLE_FOLDER, Remote
 from samclip_sdk.hub.repository import Repository, is_repository_name
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
@@ -86,6 +93,7 @@ class _Opening:
                 f"{self._repository.id} at {revision} is not in {self._cache.folder}, and no hub "
                 "may be asked: load it once without local_files_only and HF_HUB_OFFLINE"
             )
+        self._check_package()
         try:
             commit = self._remote.commit_of(revision)
         except HubUnreachableError as error:
@@ -100,6 +108,16 @@ class _Opening:
         for each in {revision, commit}:
             self._cache.keep_ref(self._ref(each, commit=commit, bundle_id=found.id))
         return found
+
+    def _check_package(self) -> None:
+        """Refuses to go on without huggingface_hub; the name may be that of a folder, mistyped."""
+        try:
+            import_hub()
+        except RuntimeMissingError as error:
+            raise RuntimeMissingError(
+                f"there is no folder or .zip {self._repository.id} here, and to ask a hub for it "
+                f"{error}"
+            ) from error
 
     def _kept(self, revision: str) -> Bundle | None:
         """The bundle that a revision was when it was last asked for, if it is here, unchanged."""

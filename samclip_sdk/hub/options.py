@@ -33,7 +33,7 @@ class HubOptions:
         """Where bundles of hubs are kept."""
         if self.cache_dir is None:
             return platformdirs.user_cache_path("samclip-sdk") / "hub"
-        return Path(self.cache_dir).expanduser()
+        return Path(os.path.expanduser(self.cache_dir))
 
     @property
     def asks_nobody(self) -> bool:

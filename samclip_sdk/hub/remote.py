@@ -233,8 +233,8 @@ def token_to_send(token: str | bool | None) -> str | None:
 
 def _log_in(token: str | bool | None) -> str:
     if token_to_send(token):
-        return "give the token of an account that may read it"
-    return "log in (`hf auth login`, HF_TOKEN or token=) as who may read it"
+        return "give the token of an account that may do this"
+    return "log in (`hf auth login`, HF_TOKEN or token=) with an account that may"
 
 
 def _tell_status(

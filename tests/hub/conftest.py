@@ -12,13 +12,25 @@ from tests.hub.sample import in_repository, sample_bundle
 from tests.hub.server import HubServer, bundle_files
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+@pytest.fixture(scope="package")
+def direct_session() -> Iterator[None]:
+    """One HTTP client for all tests, which takes long to make, and goes through no proxy."""
     utils = pytest.importorskip("huggingface_hub.utils")
+    utils.close_session()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_PROXY", "*")
+        utils.get_session()
+        yield
+    utils.close_session()
+
+
+@pytest.fixture
+def hub(
+    direct_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HubServer]:
     constants = pytest.importorskip("huggingface_hub.constants")
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user_cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -27,9 +39,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.setattr(f"samclip_sdk.hub.{module}.PAUSES_S", (0.01, 0.01))
     with HubServer() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        utils.close_session()
         yield server
-    utils.close_session()
 
 
 @pytest.fixture

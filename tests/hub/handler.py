@@ -33,6 +33,7 @@ class _Answer(Exception):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a small answer may wait for 40 ms
 
     @property
     def _hub(self) -> HubState:

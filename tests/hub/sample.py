@@ -5,10 +5,10 @@ Its graphs compute nothing; it can be loaded, and not run.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
-from typing import Any
 
 from tests.example_bundle import contents, manifest, stored
 
@@ -17,15 +17,16 @@ CARD = "# example\n\n## Quality\n\n| | % |\n|---|---:|\n| top-1 | 50 |\n"
 _WEIGHTS_BYTES = 100_000
 
 
-def sample_bundle(**changes: Any) -> dict[str, bytes]:
+@functools.cache
+def sample_bundle(revision: str = "1") -> dict[str, bytes]:
     """Path -> bytes of every file.
 
     Args:
-        changes: of the manifest's entries.
+        revision: of the weights, in the manifest.
     """
     files = contents()
     files[WEIGHTS] = random.Random(0).randbytes(_WEIGHTS_BYTES)
-    own = {**manifest(), **changes}
+    own = {**manifest(), "revision": revision}
     for name, graph in own["graphs"].items():
         first = graph["artifacts"][0]
         path = first["path"].replace(".onnx", ".int8.onnx")

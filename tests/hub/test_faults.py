@@ -13,6 +13,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import (
@@ -145,7 +146,7 @@ class TestLies:
         with pytest.raises(BundleTamperedError, match=f"{WEIGHTS} of org/sample@.*{reason}"):
             opened(cache).file(WEIGHTS)
         assert of_bundle(cache) == {"manifest.json"}
-        assert all(path.stat().st_size <= len(CONTENT) for path in rests(cache))
+        assert not list(cache.rglob("*.partial"))
         sample.faults.lies.clear()
         assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
 
@@ -155,7 +156,7 @@ class TestLies:
         sample.faults.lies[PATH] = bytes(len(CONTENT))
         with pytest.raises(BundleTamperedError, match="its sha256 is not the manifest's"):
             opened(cache).file(WEIGHTS)
-        assert rests(cache) == []
+        assert not list(cache.rglob("*.partial"))
 
     @pytest.mark.parametrize("rest", [bytes(70_000), bytes(len(CONTENT)), bytes(200_000)])
     def test_a_rest_that_is_damaged(self, sample: HubServer, cache: Path, rest: bytes) -> None:
@@ -217,8 +218,21 @@ class TestCache:
 
     def test_a_place_that_cannot_be_written(self, sample: HubServer, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
-        with pytest.raises(StorageError, match="give a cache_dir elsewhere"):
-            opened(tmp_path / "file")
+        for place in (tmp_path / "file", tmp_path / "a\0b"):
+            with pytest.raises(StorageError, match="give a cache_dir elsewhere"):
+                opened(place)
+
+    def test_a_drive_without_locks(
+        self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(lock: FileLock, **options: object) -> None:
+            raise NotImplementedError("no locks here")
+
+        opened(cache).file("tokenizer.json")
+        monkeypatch.setattr(FileLock, "acquire", refuse)
+        with pytest.raises(StorageError, match="no locks here; give a cache_dir elsewhere"):
+            opened(cache).file(WEIGHTS)
+        assert opened(cache).file("tokenizer.json").is_file()
 
     @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes anywhere")
     def test_a_cache_that_is_read_only_and_complete(self, sample: HubServer, cache: Path) -> None:

@@ -241,7 +241,25 @@ class TestRefusals:
 
     def test_a_missing_package(self, sample: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[hub\]"'):
+        message = r'no folder or .zip org/sample here.*pip install "samclip-sdk\[hub\]"'
+        with pytest.raises(RuntimeMissingError, match=message):
+            load()
+        assert sample.log == []
+
+    def test_what_is_here_needs_no_package(
+        self, sample: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load()
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        load(local_files_only=True)
+        load(revision=sample.repositories["org/sample"].refs["main"])
+
+    def test_a_file_that_may_not_be_read(self, sample: HubServer) -> None:
+        sample.faults.status["bundle/tokenizer.json"] = [403]
+        with pytest.raises(HubError, match=r"does not allow this with org/sample \(HTTP 403\)"):
+            load()
+        sample.faults.status["bundle/tokenizer.json"] = [400]
+        with pytest.raises(HubError, match=r"refuses what org/sample was asked for \(HTTP 400\)"):
             load()
 
 
