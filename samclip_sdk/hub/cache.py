@@ -67,12 +67,15 @@ class HubCache:
                 file.write(f"{ref.model_dump_json()}\n".encode())
 
     def keep_manifest(self, bundle_id: str, content: bytes) -> None:
-        """Makes a bundle's folder, with its manifest alone.
+        """Makes a bundle's folder, with its manifest alone, unless it is there.
 
         Raises:
             StorageError: it cannot be written.
         """
         path = self.bundle_folder(bundle_id) / MANIFEST_NAME
+        with suppress(OSError, ValueError):
+            if path.read_bytes() == content:
+                return
         make_folder(path.parent)
         with atomic_file(path) as file:
             file.write(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -25,7 +24,7 @@ from samclip_sdk.errors import (
 )
 from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.hub.options import HubOptions
-from tests.hub.sample import WEIGHTS, id_of, sample_bundle
+from tests.hub.sample import WEIGHTS, id_of, in_repository, sample_bundle
 from tests.hub.server import HubServer
 from tests.source_tree import ROOT
 
@@ -234,12 +233,21 @@ class TestCache:
             opened(cache).file(WEIGHTS)
         assert opened(cache).file("tokenizer.json").is_file()
 
-    @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes anywhere")
-    def test_a_cache_that_is_read_only_and_complete(self, sample: HubServer, cache: Path) -> None:
+    def test_a_cache_that_is_complete_needs_no_writing(
+        self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not by the folder's mode, which root does not heed."""
         opened(cache).file(WEIGHTS)
-        for folder in (cache, cache / "refs", cache / "bundles", *cache.glob("bundles/*/")):
-            folder.chmod(0o500)
+        sample.commit("org/sample", {"README.md": b"edited"})
+
+        def refuse(path: Path) -> None:
+            raise StorageError(f"cannot write {path}: read-only")
+
+        monkeypatch.setattr("samclip_sdk.hub.cache.atomic_file", refuse)
         assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        sample.commit("org/sample", in_repository(sample_bundle("2")))
+        with pytest.raises(StorageError, match="read-only"):
+            opened(cache)
 
     def test_many_at_once_download_a_file_once(self, sample: HubServer, cache: Path) -> None:
         sample.faults.slow_s = 0.02
