@@ -12,13 +12,14 @@ card makes a new commit, and nothing is downloaded again.
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import StringConstraints
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.atomic_folder import scratch_folder, sweep
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.errors import StorageError, one_line
@@ -61,10 +62,8 @@ class HubCache:
     def keep_ref(self, ref: Ref) -> None:
         """Notes down a revision. A cache that cannot be written is asked again the next time."""
         path = self._ref_path(ref.endpoint, ref.repository, ref.revision)
-        with suppress(StorageError, OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as file:
-                file.write(f"{ref.model_dump_json()}\n".encode())
+        with suppress(StorageError):
+            _write(path, f"{ref.model_dump_json()}\n".encode(), beside=path)
 
     def keep_manifest(self, bundle_id: str, content: bytes) -> None:
         """Makes a bundle's folder, with its manifest alone, unless it is there.
@@ -72,17 +71,33 @@ class HubCache:
         Raises:
             StorageError: it cannot be written.
         """
-        path = self.bundle_folder(bundle_id) / MANIFEST_NAME
+        folder = self.bundle_folder(bundle_id)
+        path = folder / MANIFEST_NAME
         with suppress(OSError, ValueError):
             if path.read_bytes() == content:
+                sweep(folder.parent)
                 return
-        make_folder(path.parent)
-        with atomic_file(path) as file:
-            file.write(content)
+        make_folder(folder)
+        _write(path, content, beside=folder)
 
     def _ref_path(self, endpoint: str, repository: str, revision: str) -> Path:
         key = "\n".join((endpoint, repository, revision))
         return self.folder / "refs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def _write(path: Path, content: bytes, *, beside: Path) -> None:
+    """Writes a file whole or not at all. What a killed process leaves, the next one removes.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with scratch_folder(beside) as scratch:
+        new = scratch / path.name
+        with new.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
 
 
 def make_folder(path: Path) -> None:

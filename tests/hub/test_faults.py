@@ -49,7 +49,7 @@ def ranges(hub: HubServer) -> list[str]:
 
 def rests(cache: Path) -> list[Path]:
     """Files of which only a part may be there."""
-    return [path for path in cache.rglob("*.partial/*") if path.is_file()]
+    return list(cache.glob(f"bundles/{id_of(FILES)}.partial/*"))
 
 
 def of_bundle(cache: Path) -> set[str]:
@@ -243,7 +243,7 @@ class TestCache:
         def refuse(path: Path) -> None:
             raise StorageError(f"cannot write {path}: read-only")
 
-        monkeypatch.setattr("samclip_sdk.hub.cache.atomic_file", refuse)
+        monkeypatch.setattr("samclip_sdk.hub.cache.scratch_folder", refuse)
         assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
         sample.commit("org/sample", in_repository(sample_bundle("2")))
         with pytest.raises(StorageError, match="read-only"):
