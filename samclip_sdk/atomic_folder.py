@@ -53,7 +53,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
+        sweep(target.parent)
         lock = _lock_of(scratch)
         _take(lock)
         try:
@@ -83,8 +83,8 @@ def settle(folder: Path, target: Path) -> None:
             raise
 
 
-def _sweep(folder: Path) -> None:
-    """Removes the scratch folders in `folder` that dead processes have left."""
+def sweep(folder: Path) -> None:
+    """Removes the scratch folders in `folder` that dead processes have left there."""
     with suppress(OSError):
         for scratch in list(folder.iterdir()):
             name = _SCRATCH.fullmatch(scratch.name)

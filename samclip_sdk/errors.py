@@ -6,7 +6,9 @@
     ├── TextError                an empty list of labels, an empty text
     ├── BundleError              a bundle that cannot be opened
     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
-    │   └── BundleSchemaError    a manifest that this version does not understand
+    │   ├── BundleSchemaError    a manifest that this version does not understand
+    │   └── HubError             a hub that does not give a bundle, or does not take one
+    │       └── HubUnreachableError  it does not answer: no network, or a fault of its own
     ├── OptionError              an option that cannot be, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
@@ -51,6 +53,14 @@ class BundleTamperedError(BundleError):
 
 class BundleSchemaError(BundleError):
     """A manifest that this version does not understand."""
+
+
+class HubError(BundleError):
+    """A hub does not give a bundle or take one: no such repository or revision, or no right to."""
+
+
+class HubUnreachableError(HubError):
+    """A hub does not answer: there is no network, or it has a fault. Later it may."""
 
 
 class OptionError(SamClipError):

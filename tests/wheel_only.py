@@ -17,7 +17,16 @@ from tests.source_tree import ROOT, imported_names, parse
 PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
-        *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
+        *(
+            "onnx",
+            "onnx_ir",
+            "openvino",
+            "coremltools",
+            "tensorrt_rtx",
+            "supervision",
+            "ray",
+            "huggingface_hub",
+        ),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
     }
 )

@@ -18,6 +18,7 @@ from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
 from samclip_sdk.text_options import MAX_INSTANCES
 from samclip_sdk.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
 
+MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
 Labels = Annotated[
@@ -40,7 +41,7 @@ Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
 ]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
-BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
+BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
     str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
 ]
@@ -86,9 +87,7 @@ class RunOptions:
 class ModelOptions:
     """Which model is opened, and on what."""
 
-    model: Annotated[str, typer.Option(help="a bundle's folder, .zip or name; or a checkpoint")] = (
-        DEFAULT_MODEL
-    )
+    model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
     runtime: Annotated[
         str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
     ] = "auto"
