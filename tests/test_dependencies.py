@@ -23,11 +23,14 @@ else:
 # What must be installed beside the base dependencies where a folder is used: each of these alone
 # for what the folder does with it (the wheel's runtimes), or the one that there is.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+    "samclip_sdk": (
+        *("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+        *("remote", "ray"),
+    ),
     "export": ("export",),
     "training": ("training",),
     "benchmarks": ("dev", "peers"),
-    "examples": ("ray",),
+    "examples": ("onnx",),
     "tests": ("dev", "peers"),  # peers' tests are skipped where they are not installed
     "docs": ("dev",),
 }

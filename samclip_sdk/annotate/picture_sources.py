@@ -19,7 +19,7 @@ from samclip_sdk.annotate.picture_files import (
 from samclip_sdk.annotate.remote_files import RemotePicture, find_remote, is_url
 from samclip_sdk.errors import ImageError, OptionError, StorageError, one_line
 
-SourcePicture: TypeAlias = "PictureFile | RemotePicture | ParquetPicture"
+SourcePicture: TypeAlias = PictureFile | RemotePicture | ParquetPicture
 """A picture that is not read yet: a name, what tells that it was replaced, and `content()`."""
 
 
