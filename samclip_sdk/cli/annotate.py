@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +9,8 @@ import typer
 
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
-from samclip_sdk.annotate.annotator import annotate_pictures
 from samclip_sdk.annotate.picture_sources import list_source
-from samclip_sdk.cli.cluster import AskedOfAll, ClusterOptions
+from samclip_sdk.cli.cluster import AskedOfAll, ClusterOptions, Opening
 from samclip_sdk.cli.options import (
     AsJson,
     Labels,
@@ -99,29 +95,20 @@ def annotate(
         listing = list_source(source, column=column, leave_out=(output, log_path(output)))
         listing.check()
         every = AskedOfAll(tuple(names), vocabulary, asked, instances, max_instances, polygons)
-        finish = partial(
-            annotate_listing,
-            listing=listing,
-            output=output,
-            shard_size=shard_size,
-            restart=restart,
-            overwrite=overwrite,
-            on_progress=display.show,
-        )
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             annotator = every.annotator(samclip)
-            if not cluster.wanted:
-                answer = partial(annotate_pictures, annotator, readers=readers)
-                report = finish(annotator.settings, answer=answer)
-        if cluster.wanted:
-            display.say("joining the cluster")
-            settings = annotator.settings
-            workers = cluster.start(
-                every, opened, run, text_cache=text_cache, readers=readers, settings=settings
-            )
-            # Ray tells of nodes that die on standard output, where the answer goes.
-            with redirect_stdout(sys.stderr), workers:
-                report = finish(settings, answer=workers.annotate)
+            opening = Opening(every, opened, run, text_cache)
+            with cluster.answering(annotator, opening, readers=readers) as answer:
+                report = annotate_listing(
+                    annotator.settings,
+                    listing,
+                    output,
+                    answer=answer,
+                    shard_size=shard_size,
+                    restart=restart,
+                    overwrite=overwrite,
+                    on_progress=display.show,
+                )
     _print(report, as_json=as_json)
 
 

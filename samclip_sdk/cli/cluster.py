@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +16,9 @@ import typer
 from typer.core import TyperCommand
 
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
-from samclip_sdk.annotate.annotator import Annotator
+from samclip_sdk.annotate.annotation_run import Answered
+from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
+from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
 from samclip_sdk.cli.options import ModelOptions, RunOptions, TextOptions, known_labels
 from samclip_sdk.cli.terminal import WrongUsageError
@@ -62,31 +67,26 @@ class ClusterOptions:
         find_cluster(check_address(self.ray))
         import_ray()
 
-    def start(
-        self,
-        every: AskedOfAll,
-        opened: ModelOptions,
-        run: RunOptions,
-        *,
-        text_cache: bool,
-        readers: int,
-        settings: AnnotationSettings,
-    ) -> RayWorkers:
-        """Workers that open what was opened here, with one thread each if nothing was said."""
-        vocabulary = every.vocabulary and every.vocabulary.absolute()
+    @contextmanager
+    def answering(
+        self, annotator: Annotator, opening: Opening, *, readers: int
+    ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
+        """What `annotate_listing` takes: the annotator of this process, or workers like it.
+
+        Yields:
+            Where workers were asked for, theirs: each has one thread if nothing was said.
+
+        Raises:
+            ClusterError: the cluster cannot be joined.
+        """
+        if not self.wanted:
+            yield partial(annotate_pictures, annotator, readers=readers)
+            return
+        run, settings = opening.run, annotator.settings
         threads = max(1, run.threads)
-        model = os.path.abspath(opened.model) if Path(opened.model).exists() else opened.model
-        chosen = replace(
-            opened, model=model, runtime=settings.runtime, precision=settings.precision
-        )
         on_gpu = "cuda" in f"{run.device} {run.provider}".lower()
-        return RayWorkers(
-            _Opening(
-                replace(every, vocabulary=vocabulary),
-                chosen,
-                replace(run, threads=threads),
-                text_cache,
-            ),
+        workers = RayWorkers(
+            opening.elsewhere(settings, threads=threads),
             settings=settings,
             workers=self.workers or WORKERS,
             cpus=threads,
@@ -94,6 +94,9 @@ class ClusterOptions:
             readers=readers,
             address=self.ray,
         )
+        # Ray tells of nodes that die on standard output, where the answer goes.
+        with redirect_stdout(sys.stderr), workers:
+            yield workers.annotate
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class AskedOfAll:
 
 
 @dataclass(frozen=True)
-class _Opening:
+class Opening:
     """What a worker calls once."""
 
     every: AskedOfAll
@@ -132,7 +135,20 @@ class _Opening:
     text_cache: bool
 
     def __call__(self) -> Annotator:
+        """Opens a model, and embeds the labels."""
         return self.every.annotator(self.opened.load(self.run, text_cache=self.text_cache))
+
+    def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
+        """The same for another working folder, with the runtime that was chosen here."""
+        model, vocabulary = self.opened.model, self.every.vocabulary
+        opened = replace(
+            self.opened,
+            model=os.path.abspath(model) if Path(model).exists() else model,
+            runtime=settings.runtime,
+            precision=settings.precision,
+        )
+        every = replace(self.every, vocabulary=vocabulary and vocabulary.absolute())
+        return replace(self, every=every, opened=opened, run=replace(self.run, threads=threads))
 
 
 class AnnotateCommand(TyperCommand):
