@@ -35,6 +35,7 @@ NOUNS = ROOT / "benchmarks" / "public" / "labels" / "coco_stuff.txt"
 PHOTOGRAPHS = ROOT / "examples" / "images"
 LONGEST_PX = 1024
 
+
 @dataclass(frozen=True)
 class _Opening:
     """What a worker calls once."""
@@ -106,6 +107,7 @@ def time_workers(
     settings, found = opening().settings, []
     for count in track(counts, "on Ray"):
         with RayWorkers(opening, settings=settings, workers=count, address=HERE) as workers:
+            workers.join()  # not timed
             answer = workers.annotate
             found.append(time_run(settings, listing, output, workers=count, answer=answer))
         if output.read_bytes() != expected:

@@ -53,8 +53,7 @@ class RayWorkers:
 
     Raises:
         RuntimeMissingError: Ray is missing.
-        ClusterError: there is no cluster at the address, or it cannot be joined.
-        OptionError: the address is none.
+        OptionError: the address is none, or there are no workers.
     """
 
     def __init__(
@@ -77,11 +76,6 @@ class RayWorkers:
         self._joined = False
 
     def __enter__(self) -> RayWorkers:
-        if not self._ray.is_initialized():
-            self._join()
-            self._joined = True
-        # Ray Data tells of each step on standard error; who wants that sets the level again.
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         return self
 
     def __exit__(
@@ -94,6 +88,18 @@ class RayWorkers:
         if self._joined:
             self._ray.shutdown()
 
+    def join(self) -> None:
+        """Joins the cluster, or starts it; `annotate` does, once there is something to do.
+
+        Raises:
+            ClusterError: there is none at the address, or it cannot be joined.
+        """
+        if not self._ray.is_initialized():
+            self._connect()
+            self._joined = True
+        # Ray Data tells of each step on standard error; who wants that sets the level again.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+
     def annotate(
         self, pictures: Sequence[SourcePicture]
     ) -> Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]:
@@ -103,12 +109,14 @@ class RayWorkers:
             Each picture with its answer, or with the reason why it cannot be read.
 
         Raises:
-            ClusterError: workers cannot be started, or the cluster is lost; what came is good.
+            ClusterError: the cluster cannot be joined, workers cannot be started, or the cluster is
+                lost; what came is good.
             SamClipError: what a worker raised.
         """
         waiting = dict(enumerate(pictures))
         if not waiting:
             return
+        self.join()
         self._check_room()
         with _translated():
             for row in self._rows(pictures):
@@ -143,7 +151,7 @@ class RayWorkers:
         ).iter_rows()
         return found
 
-    def _join(self) -> None:
+    def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         own = {}
         if self._address == HERE:

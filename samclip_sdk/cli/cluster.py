@@ -75,9 +75,6 @@ class ClusterOptions:
 
         Yields:
             Where workers were asked for, theirs: each has one thread if nothing was said.
-
-        Raises:
-            ClusterError: the cluster cannot be joined.
         """
         if not self.wanted:
             yield partial(annotate_pictures, annotator, readers=readers)
@@ -165,7 +162,7 @@ class AnnotateCommand(TyperCommand):
 def _with_address(words: Sequence[str]) -> list[str]:
     """A --ray that no address follows is given an empty one: labels may come behind it."""
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         bare = word == _OPTION and not _ADDRESS.fullmatch(following)
         found.append(f"{_OPTION}=" if bare else word)
     return found

@@ -33,6 +33,8 @@ class Here:
 
     def __exit__(self, *error: object) -> None: ...
 
+    def join(self) -> None: ...
+
     def annotate(self, pictures: Any) -> Any:
         for picture, answer in annotate_pictures(self.annotator, pictures):
             yield picture, answer | ({"annotations": []} if self.spoilt else {})
