@@ -97,8 +97,8 @@ class RayWorkers:
         if not self._ray.is_initialized():
             self._connect()
             self._joined = True
-        # Ray Data tells of each step on standard error; who wants that sets the level again.
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        # Ray Data tells of each step on standard error, and of errors with all that led to them.
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     def annotate(
         self, pictures: Sequence[SourcePicture]
@@ -110,8 +110,7 @@ class RayWorkers:
 
         Raises:
             ClusterError: the cluster cannot be joined, workers cannot be started, or the cluster is
-                lost; what came is good.
-            SamClipError: what a worker raised.
+                lost; what came is good. Or a worker cannot open its model.
         """
         waiting = dict(enumerate(pictures))
         if not waiting:
@@ -123,6 +122,8 @@ class RayWorkers:
                 # An answer may come twice, of a worker that was taken for dead.
                 picture = waiting.pop(row["index"], None)
                 answer = json.loads(row["answer"])
+                if isinstance(answer, dict) and "fault" in answer:
+                    raise ClusterError(f"the worker on {answer['host']}: {answer['fault']}")
                 if picture is not None:
                     yield picture, ImageError(answer) if isinstance(answer, str) else answer
         if waiting:
@@ -183,19 +184,31 @@ class RayWorkers:
 
 
 class _Worker:
-    """One model, its labels embedded once, for all pictures that Ray sends here."""
+    """One model, its labels embedded once, for all pictures that Ray sends here.
+
+    A model that cannot be opened is told as an answer: of an exception Ray makes a page.
+    """
 
     def __init__(
         self, open_annotator: Callable[[], Annotator], settings: AnnotationSettings, readers: int
     ) -> None:
-        self._annotator, self._readers = open_annotator(), readers
-        if self._annotator.settings != settings:
-            raise ClusterError(
-                f"{socket.gethostname()} has another model, runtime or vocabulary than the machine "
-                "that asks: give every node the same"
-            )
+        self._readers = readers
+        self._annotator: Annotator | None = None
+        try:
+            self._annotator = open_annotator()
+            if self._annotator.settings != settings:
+                raise ClusterError(
+                    "its model, runtime or vocabulary is another one than on the machine that "
+                    "asks: give every node the same"
+                )
+        except SamClipError as error:
+            self._fault = str(error)
+            self._annotator = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._annotator is None:
+            fault = {"host": socket.gethostname(), "fault": self._fault}
+            return {"index": batch["index"], "answer": [json.dumps(fault)] * len(batch["index"])}
         pictures = [_PICTURES.validate_json(each) for each in batch["picture"]]
         answers = [
             json.dumps(str(answer) if isinstance(answer, ImageError) else answer)
@@ -250,16 +263,11 @@ def find_cluster(address: str) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turns what Ray raises into this package's errors: a worker's own, if it raised one."""
+    """Turns what Ray raises into one line."""
     errors = import_runtime("ray.exceptions", extra="ray")
     try:
         yield
     except errors.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, SamClipError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
-            raise cause from error
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise ClusterError(
             f"the workers failed ({one_line(last[0])}): the same command goes on from there"
