@@ -12,6 +12,7 @@
     ├── OptionError              an option that cannot be, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
+    ├── ClusterError             no Ray cluster is there, or its workers failed
     ├── StorageError             a file that cannot be written (disk full) or read back
     └── VerificationError        this device's outputs are not the bundle's golden outputs
 
@@ -73,6 +74,10 @@ class RuntimeMissingError(SamClipError):
 
 class EmbeddingMismatchError(SamClipError):
     """An ImageEmbedding or a vocabulary that was made by another bundle."""
+
+
+class ClusterError(SamClipError):
+    """A Ray cluster that is not there or cannot be joined, or whose workers failed."""
 
 
 class StorageError(SamClipError):

@@ -23,11 +23,14 @@ else:
 # What must be installed beside the base dependencies where a folder is used: each of these alone
 # for what the folder does with it (the wheel's runtimes), or the one that there is.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "hub", "supervision"),
+    "samclip_sdk": (
+        *("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+        *("hub", "remote", "ray"),
+    ),
     "export": ("export",),
     "training": ("training",),
     "benchmarks": ("dev", "peers"),
-    "examples": ("ray",),
+    "examples": ("onnx",),
     "tests": ("dev", "peers"),  # peers' tests are skipped where they are not installed
     "docs": ("dev",),
 }
@@ -212,7 +215,9 @@ def test_a_missing_runtime_is_told_an_extra_that_has_it() -> None:
         and isinstance(call.args[0], ast.Constant)
     }
     assert {"onnxruntime", "openvino", "coremltools"} <= {package for package, _ in told}
-    assert [each for each in told if distribution(each[0]) not in names(each[1])] == []
+    assert [
+        each for each in told if distribution(each[0].partition(".")[0]) not in names(each[1])
+    ] == []
 
 
 def test_nothing_is_declared_that_nothing_needs() -> None:

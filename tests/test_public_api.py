@@ -18,6 +18,7 @@ PUBLIC = [
     "BundleSchemaError",
     "BundleTamperedError",
     "Classification",
+    "ClusterError",
     "EmbeddingMismatchError",
     "Frame",
     "HubError",

@@ -17,16 +17,8 @@ from tests.source_tree import ROOT, imported_names, parse
 PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
-        *(
-            "onnx",
-            "onnx_ir",
-            "openvino",
-            "coremltools",
-            "tensorrt_rtx",
-            "supervision",
-            "ray",
-            "huggingface_hub",
-        ),
+        *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
+        *("huggingface_hub", "fsspec", "pyarrow"),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
     }
 )
