@@ -207,6 +207,7 @@ def test_labelme_annotates_points_and_boxes(
             model.segment(image, boxes=[8, 30, 250, 380], multimask_output=False).masks[0],
         ),
     ):
+        canvas.shapes = []  # labelme drops what overlaps a shape that is there.
         canvas.shapes = canvas._shapes_from_ai_points([QPointF(*each) for each in points], labels)
         assert iou(masked(window), expected) > (0.98 if "turned" in name else 0.9999)
 
