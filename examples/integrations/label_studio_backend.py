@@ -23,6 +23,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from flask import Flask
 from label_studio_ml.api import init_app
 from label_studio_ml.model import LabelStudioMLBase
 from label_studio_sdk._extensions.label_studio_tools.core.utils.io import get_local_path
@@ -161,13 +162,21 @@ def to_regions(item: MaskItem, *, label: str, kind: str) -> list[dict[str, Any]]
     ]
 
 
+def make_app() -> Flask:
+    """label-studio-ml's server of the backend."""
+    app = init_app(SamClipBackend)
+    # Nothing is learnt from annotations, and label-studio-ml 1.0 would start a process for each.
+    app.view_functions["webhook"] = lambda: ("", 204)
+    return app
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="samclip as Label Studio's ML backend")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9090)
     options = parser.parse_args()
     load_model()  # What is wrong with it is told before Label Studio asks.
-    init_app(SamClipBackend).run(host=options.host, port=options.port)
+    make_app().run(host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from label_studio_ml.api import init_app
 from label_studio_sdk.converter.brush import decode_rle
 from label_studio_sdk.label_interface import LabelInterface
 
@@ -56,7 +55,7 @@ def host(pictures: dict[str, Path]) -> Iterator[str]:
 @pytest.fixture
 def ask(host: str) -> Any:
     """Connects the backend to a project and asks it about pictures, over its HTTP interface."""
-    client = init_app(label_studio_backend.SamClipBackend).test_client()
+    client = label_studio_backend.make_app().test_client()
 
     def post(config: str, names: list[str], regions: list[dict] | None = None) -> Any:
         project = {"project": "1.2", "schema": config, "hostname": host, "access_token": "x"}
@@ -122,6 +121,9 @@ def test_label_studio_accepts_the_predictions(ask: Any, output: str) -> None:
     (prediction,) = results(ask(said, ["upright"]))
     interface = LabelInterface(said)
     assert [interface.validate_region(region) for region in prediction["result"]] == [True]
+    (region,) = prediction["result"]
+    wrong = {**region, "value": {**region["value"], output.lower(): ["Cat"]}}
+    assert not interface.validate_region(wrong)
 
 
 def test_polygons_are_in_per_cent(ask: Any, model: SamClip, dog: Path) -> None:
@@ -220,3 +222,13 @@ def test_a_configuration_without_an_output_is_refused_in_one_line(ask: Any) -> N
     answer = ask(said, ["upright"])
     assert answer.status_code == 500
     assert "none of these tags: BrushLabels, PolygonLabels" in answer.json["detail"]
+
+
+def test_events_are_taken_and_start_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    event = {"action": "ANNOTATION_CREATED", "project": {"id": 1}}
+    answer = label_studio_backend.make_app().test_client().post("/webhook", json=event)
+    assert answer.status_code == 204
+    assert not list(tmp_path.iterdir())
