@@ -23,6 +23,7 @@ from samclip_sdk.image import load_image
 from samclip_sdk.results.items import MaskItem
 
 PICTURES = Path(__file__).parent / "images"
+OPACITY = 0.6
 FIRST_CORNER = "Click two opposite corners of a box on the picture."
 
 Opened = tuple[np.ndarray, ImageEmbedding]
@@ -92,7 +93,7 @@ def overlay(
     pixels: np.ndarray, items: Iterable[MaskItem], caption: Callable[[Any], str]
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, str]]]:
     """A picture and its masks as Gradio draws them; empty ones, of absent labels, are left out."""
-    return pixels, [(each.mask.astype(float), caption(each)) for each in items if each.area]
+    return pixels, [(each.mask * OPACITY, caption(each)) for each in items if each.area]
 
 
 def build_page(model: SamClip) -> gr.Blocks:
