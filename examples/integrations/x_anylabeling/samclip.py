@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 from app.core.registry import register_model
+from app.models import BaseModel
 from app.schemas.shape import Shape
 
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.results.items import MaskItem
-
-from . import BaseModel
 
 KEPT_PICTURES = 8
 UNNAMED = "AUTOLABEL_OBJECT"  # For what was pointed at; X-AnyLabeling then asks for its name.
