@@ -64,7 +64,8 @@ class SamClipModel(BaseModel):
             objects = self.model.segment_text(encoded, labels, instances=True)
             found = [(each, each.label) for each in objects]
         else:
-            objects = self.model.segment_everything(encoded)
+            side = int(options.get("points_per_side", 32))
+            objects = self.model.segment_everything(encoded, points_per_side=side)
             found = [(each, each.label or UNNAMED) for each in objects]
         least = float(options.get("conf_threshold", 0.0))
         shapes = [
