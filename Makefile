@@ -20,7 +20,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-slow test-lowest test-py313 check docs format bench clean
-.PHONY: test-c test-kotlin test-swift test-web
+.PHONY: test-c test-kotlin test-swift test-web fuzz fuzz-parsers audit sbom licences
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -58,6 +58,11 @@ test-swift:  ## the Swift package, on Linux too
 test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's part in Node
 	examples/web/test
 	examples/react_native/test
+
+CASES ?= 20000
+SEED ?= 0
+fuzz: $(DEV)  ## give the package what nobody should: CASES=20000 SEED=0, see tests/fuzz
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
 check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff check .

@@ -66,7 +66,7 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "BF16", "F16", "I16"])
 def test_other_dtypes(tmp_path: Path, dtype: str) -> None:
-    """numpy knows not all of them, and safetensors would raise what it likes."""
+    """Not all of them are numpy's, and safetensors would raise what it likes."""
     width = 1 if dtype.startswith("F8") else 2
     content = pack(tmp_path)
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
