@@ -4,6 +4,7 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.errors import (
     BundleError,
     BundleSchemaError,
+    BundleSignatureError,
     BundleTamperedError,
     EmbeddingMismatchError,
     ImageError,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BundleError",
     "BundleSchemaError",
+    "BundleSignatureError",
     "BundleTamperedError",
     "Classification",
     "EmbeddingMismatchError",

@@ -73,6 +73,7 @@ class SamClip(ObjectVerbs):
         compute_units: str = "all",
         threads: int = 0,
         text_cache: bool = True,
+        public_key: str | os.PathLike[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
@@ -92,6 +93,8 @@ class SamClip(ObjectVerbs):
             threads: onnxruntime's and OpenVINO's; their own choice if 0.
             text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
                 that a later process with the same model need not run the text encoder for them.
+            public_key: path of a PEM file with an Ed25519 key: a bundle that is not signed with it,
+                see `samclip sign`, is refused before anything else of it is read.
             on_progress: told what a long step is at (a message, how many of its parts are done, how
                 many it has): trying what is fastest, building a TensorRT engine.
 
@@ -99,7 +102,8 @@ class SamClip(ObjectVerbs):
             OptionError: an option that cannot be, or that the runtime does not take.
             RuntimeMissingError: the runtime is not installed, or the device or a provider is not
                 there; the message says what to do about it.
-            BundleError: the model cannot be opened, or a file of it is missing or was changed.
+            BundleError: the model cannot be opened, is not signed as it should be, or a file of it
+                is missing or was changed.
             VerificationError: "auto" found nothing that computes what it should.
         """
         options = RuntimeOptions(
@@ -109,7 +113,9 @@ class SamClip(ObjectVerbs):
             threads=threads,
             on_progress=on_progress or tell_nobody,
         )
-        source = open_source(runtime, model=model, precision=precision, options=options)
+        source = open_source(
+            runtime, model=model, precision=precision, public_key=public_key, options=options
+        )
         return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)
 
     def close(self) -> None:

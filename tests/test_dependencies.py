@@ -23,7 +23,7 @@ else:
 # What must be installed beside the base dependencies where a folder is used: each of these alone
 # for what the folder does with it (the wheel's runtimes), or the one that there is.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "signing", "supervision"),
     "export": ("export",),
     "training": ("training",),
     "benchmarks": ("dev", "peers"),

@@ -17,7 +17,8 @@ from tests.source_tree import ROOT, imported_names, parse
 PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
-        *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
+        *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "cryptography"),
+        *("supervision", "ray"),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
     }
 )

@@ -9,7 +9,7 @@ from samclip_sdk.auto.choice import AUTO
 from samclip_sdk.auto.selection import select
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError
 from samclip_sdk.model_source import BundleSource, OpenedSource
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
 from samclip_sdk.runtimes.opening import check_openable
@@ -23,6 +23,7 @@ def open_source(
     *,
     model: str | os.PathLike[str],
     precision: str | None,
+    public_key: str | os.PathLike[str] | None = None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
 ) -> OpenedSource:
     """Opens a model on a runtime.
@@ -32,10 +33,11 @@ def open_source(
             folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
         model: a bundle's folder, .zip or name, or a checkpoint folder.
         precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
+        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
         options: of the runtime.
 
     Raises:
-        OptionError: the runtime does not take one of the options.
+        OptionError: the runtime does not take one of the options, or a checkpoint a key.
         RuntimeMissingError: there is no such runtime, it is not installed, or its device or a
             provider is not there.
         BundleError: the model cannot be opened, or not with this runtime.
@@ -48,6 +50,10 @@ def open_source(
     if runtime != AUTO:
         check_options(runtime, options=options)
     if runtime == "torch":
+        if public_key is not None:
+            raise OptionError(
+                "a checkpoint has no signature: export it, sign the bundle, and load that"
+            )
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
         from samclip_sdk.runtimes.pytorch import Checkpoint
@@ -59,7 +65,7 @@ def open_source(
         check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
-    bundle, warn = open_bundle(model), True
+    bundle, warn = open_bundle(model, public_key=public_key), True
     if AUTO in (runtime, precision):
         chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
         runtime, precision, warn = chosen.runtime, chosen.precision, not compared

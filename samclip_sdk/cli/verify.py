@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,10 @@ def verify(
         typer.Option(help="onnx, openvino, coreml or tensorrt; by default all but the last"),
     ] = None,
     precision: AnyPrecision = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="refuse a bundle that this Ed25519 public key (.pem) has not signed"),
+    ] = None,
     checks: Annotated[
         bool, typer.Option("--checks", help="list every check, not only those that failed")
     ] = False,
@@ -39,7 +44,9 @@ def verify(
     What passes is signed off: loading it here in the same way warns no more.
     """
     with working("checking the files") as display:
-        reports = _verify_all(display, model=model, runtime=runtime, precision=precision, run=run)
+        reports = _verify_all(
+            display, model=model, key=key, runtime=runtime, precision=precision, run=run
+        )
         for report in reports:
             if report.passed:
                 report.sign_off()
@@ -54,14 +61,20 @@ def verify(
 
 
 def _verify_all(
-    display: Display, *, model: str, runtime: str | None, precision: str | None, run: RunOptions
+    display: Display,
+    *,
+    model: str,
+    key: Path | None,
+    runtime: str | None,
+    precision: str | None,
+    run: RunOptions,
 ) -> list[VerificationReport]:
     """Verifies each set of artifacts that was asked for, on Core ML with each of its units."""
+    bundle = open_bundle(model, public_key=key)
     options = run.for_runtime(display)
     if runtime is not None:
         check_runtime(runtime)
         check_options(runtime, options=options)
-    bundle = open_bundle(model)
     ways = [
         (each, replace(options, compute_units=units))
         for each in _choose(bundle, runtime=runtime, precision=precision, options=options)
@@ -75,7 +88,14 @@ def _verify_all(
 
         display.show(f"verifying {kind}", index, len(ways))
         reports.append(
-            verify_bundle(model, runtime=kind, precision=each, options=own, on_check=show)
+            verify_bundle(
+                model,
+                runtime=kind,
+                precision=each,
+                public_key=key,
+                options=own,
+                on_check=show,
+            )
         )
     return reports
 
