@@ -64,6 +64,10 @@ SEED ?= 0
 fuzz: $(DEV)  ## give the package what nobody should: CASES=20000 SEED=0, see tests/fuzz
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
+SECONDS ?= 3600
+fuzz-parsers: $(DEV)  ## let coverage guide what parsers are given, SECONDS=3600 for each: see tests/fuzz
+	tests/fuzz/coverage_guided/run $(SECONDS)
+
 check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -75,6 +79,18 @@ docs: $(DEV)  ## the documentation, in site/: a broken link or reference is an e
 format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# Both are of what a user installs: the wheel with onnxruntime, in the demo's environment.
+audit: $(DEV) $(DEMO)  ## known vulnerabilities of what the wheel installs; asks a service for them
+	$(VENV)/bin/uv tool run 'pip-audit>=2.7' --path "$$($(DEMO_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')"
+
+sbom: $(DEV) $(DEMO)  ## what the wheel installs, as CycloneDX JSON: dist/sbom.json
+	mkdir -p dist
+	$(VENV)/bin/uv tool run --from 'cyclonedx-bom>=5' cyclonedx-py environment \
+		--output-reproducible --output-format JSON --output-file dist/sbom.json $(DEMO_VENV)/bin/python
+
+licences: $(DEV)  ## the table of licences in docs/security.md
+	$(VENV)/bin/python -m docs.licences
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed
