@@ -1,7 +1,7 @@
 """Writes the table of licences into docs/security.md: `python -m docs.licences`.
 
-It is of what the wheel and its extras install, as their own metadata tell. Versions are left out, so
-that the same packages make the same table.
+It is of what the wheel and its extras install, as their own metadata tell. Versions are left out,
+so that the same packages make the same table.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Dependency:
 
 def closure() -> list[Dependency]:
     """What the wheel and its extras install on this system, by name."""
-    table = tomllib.loads((PAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = tomllib.loads((PAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     declared = {"base": table["dependencies"], **table["optional-dependencies"]}
     found: dict[str, set[str]] = {}
     direct: set[str] = set()
@@ -123,7 +125,9 @@ def _reach(requirements: Sequence[Requirement]) -> set[str]:
             continue
         reached.add(name)
         for extra in extras:
-            left += [found for found in _requirements(name, extra) if extra or not _has_extra(found)]
+            left += [
+                found for found in _requirements(name, extra) if extra or not _has_extra(found)
+            ]
     return reached
 
 

@@ -1,4 +1,4 @@
-"""What the project brings along: no pickle, no network that nobody asked for, no licence that binds."""
+"""What the project brings along: no pickle, no network that nobody asked for, no GPL."""
 
 from __future__ import annotations
 
