@@ -38,14 +38,14 @@ SUBJECTS: dict[str, Callable[[World], Callable[[Random], Case]]] = {
 SHARES = {
     "pictures": 3,
     "prompts": 4,
-    "texts": 1,
+    "texts": 0.5,
     "options": 2,
     "bundles": 2,
     "zips": 3,
     "goldens": 2,
     "packs": 2,
     "embeddings": 2,
-    "videos": 0.5,
+    "videos": 0.25,
     "commands": 0.5,
 }
 """Of all cases: more of what takes milliseconds, less of what takes longer."""
