@@ -42,7 +42,10 @@ def main(
         for name, count in counts.items():
             indices = range(count) if case is None else range(case, case + 1)
             show = partial(_show, progress, progress.add_task(name, total=len(indices)))
-            tallies.append(run_subject(name, indices=indices, seed=seed, on_case=show))
+            tally = run_subject(
+                name, opened=SUBJECTS[name], indices=indices, seed=seed, on_case=show
+            )
+            tallies.append(tally)
     _print(console, tallies, seed=seed, seconds=time.perf_counter() - start)
     if any(tally.failures for tally in tallies):
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from tests.fuzz.oracle import Verdict, judge
-from tests.fuzz.subjects import SUBJECTS, random_of
+from tests.fuzz.subjects import Subject, random_of
 from tests.fuzz.world import new_world
 
 LIMIT_S = 60.0
@@ -38,20 +38,31 @@ class Tally:
 
 
 def run_subject(
-    subject: str, *, indices: range, seed: int, on_case: Callable[[Tally], None]
+    subject: str,
+    *,
+    opened: Subject,
+    indices: range,
+    seed: int,
+    on_case: Callable[[Tally], None],
+    limit_s: float = LIMIT_S,
 ) -> Tally:
     """Runs a subject's cases one after the other.
 
     Args:
-        subject: a key of SUBJECTS.
+        subject: its name.
+        opened: what draws its cases, a function of a module, that another process can import.
         indices: the numbers of the cases.
         seed: of all.
         on_case: called after each.
+        limit_s: of a case.
     """
     tally = Tally(subject)
     rest = indices
     while rest:
-        for index, what, verdict in _cases_until_trouble(subject, indices=rest, seed=seed):
+        cases = _cases_until_trouble(
+            subject, opened=opened, indices=rest, seed=seed, limit_s=limit_s
+        )
+        for index, what, verdict in cases:
             tally.add(index, what, verdict)
             on_case(tally)
             rest = range(index + 1, indices.stop)
@@ -59,12 +70,13 @@ def run_subject(
 
 
 def _cases_until_trouble(
-    subject: str, *, indices: range, seed: int
+    subject: str, *, opened: Subject, indices: range, seed: int, limit_s: float
 ) -> Iterator[tuple[int, str, Verdict]]:
     """Yields the cases of one process, which ends after the last, or after one that breaks it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, subject, indices, seed), daemon=True)
+    arguments = (theirs, subject, opened, indices, seed)
+    process = context.Process(target=_work, args=arguments, daemon=True)
     process.start()
     theirs.close()
     try:
@@ -72,8 +84,8 @@ def _cases_until_trouble(
         for index in indices:
             what = "while it was drawn"
             try:
-                what = str(_receive(ours, process, limit_s=LIMIT_S))
-                verdict = _receive(ours, process, limit_s=LIMIT_S)
+                what = str(_receive(ours, process, limit_s=limit_s))
+                verdict = _receive(ours, process, limit_s=limit_s)
             except _TroubleError as error:
                 yield index, what, Verdict("failure", str(error))
                 return
@@ -98,10 +110,10 @@ def _receive(connection: Connection, process: BaseProcess, *, limit_s: float) ->
         raise _TroubleError(f"crashes: the process ended with {process.exitcode}") from None
 
 
-def _work(connection: Connection, subject: str, indices: range, seed: int) -> None:
+def _work(connection: Connection, subject: str, opened: Subject, indices: range, seed: int) -> None:
     """What the process does: tells a case before it is run, and what came of it."""
     with new_world() as world:
-        draw = SUBJECTS[subject](world)
+        draw = opened(world)
         connection.send("ready")
         for index in indices:
             try:

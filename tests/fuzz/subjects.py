@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import TypeAlias
 
 from tests.fuzz import (
     bundles,
@@ -21,7 +22,10 @@ from tests.fuzz import (
 from tests.fuzz.oracle import Case
 from tests.fuzz.world import World
 
-SUBJECTS: dict[str, Callable[[World], Callable[[Random], Case]]] = {
+Subject: TypeAlias = Callable[[World], Callable[[Random], Case]]
+"""Opens a subject in a world; what it returns draws a case."""
+
+SUBJECTS: dict[str, Subject] = {
     "pictures": pictures.subject,
     "prompts": prompts.subject,
     "texts": texts.subject,

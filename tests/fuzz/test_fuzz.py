@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk import Classification, SamClipError
+from tests.fuzz import faulty
 from tests.fuzz.campaign import run_subject
 from tests.fuzz.oracle import Case, holds, judge
 from tests.fuzz.subjects import SUBJECTS, shares
@@ -50,11 +51,34 @@ def test_promises_hold(subject: str, world: World) -> None:
 def test_promises_hold_20_000_times(subject: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     count = shares(20_000)[subject]
-    tally = run_subject(subject, indices=range(count), seed=0, on_case=lambda tally: None)
+    tally = run_subject(
+        subject,
+        opened=SUBJECTS[subject],
+        indices=range(count),
+        seed=0,
+        on_case=lambda tally: None,
+    )
     assert tally.failures == []
     assert tally.answers + tally.refusals == count
     assert tally.answers
     assert tally.refusals
+
+
+@pytest.mark.slow
+def test_a_crash_and_a_hang_are_failures_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    told: list[int] = []
+    tally = run_subject(
+        "faulty",
+        opened=faulty.subject,
+        indices=range(4),
+        seed=16,
+        on_case=lambda tally: told.append(tally.cases),
+        limit_s=5,
+    )
+    assert [what for _, what, _ in tally.failures] == ["ends", "waits"]
+    assert [why.partition(":")[0] for _, _, why in tally.failures] == ["crashes", "hangs"]
+    assert (tally.answers, told) == (2, [1, 2, 3, 4])
 
 
 class TestOracle:
