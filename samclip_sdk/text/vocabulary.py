@@ -139,7 +139,7 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
             metadata = PackMetadata.model_validate(file.metadata() or {})
             dtype = file.get_slice(_TENSOR).get_dtype()
             if dtype not in _STORED_DTYPES:  # numpy does not have all that a file may hold
-                raise ValueError(f"embeddings are {dtype}, expected {' or '.join(_STORED_DTYPES)}")
+                raise ValueError(f"embeddings are {dtype}, expected float32 or int8")
             vocabulary = Vocabulary(metadata, file.get_tensor(_TENSOR))
     except ValidationError as error:
         first = one_line(error.errors()[0]["msg"].removeprefix("Value error, "))
