@@ -21,6 +21,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-slow test-lowest test-py313 check docs format bench clean
 .PHONY: test-c test-kotlin test-swift test-web test-integrations
+.PHONY: fuzz fuzz-parsers audit sbom licences
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -62,6 +63,15 @@ test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's p
 test-integrations: $(DEV)  ## the integrations into annotation tools, with the tools' own packages
 	examples/integrations/test
 
+CASES ?= 20000
+SEED ?= 0
+fuzz: $(DEV)  ## give the package what nobody should: CASES=20000 SEED=0, see tests/fuzz
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
+
+SECONDS ?= 3600
+fuzz-parsers: $(DEV)  ## let coverage guide what parsers are given, SECONDS=3600 for each: see tests/fuzz
+	tests/fuzz/coverage_guided/run $(SECONDS)
+
 check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -73,6 +83,21 @@ docs: $(DEV)  ## the documentation, in site/: a broken link or reference is an e
 format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# Both are of what a user installs: the wheel with onnxruntime, in the demo's environment.
+audit: $(DEV) $(DEMO)  ## known vulnerabilities of what the wheel installs; asks a service for them
+	mkdir -p dist
+	$(DEMO_VENV)/bin/python -m pip freeze --exclude samclip-sdk >dist/audited.txt
+	# Strictly: what the service does not know, or cannot be asked for, is an error.
+	$(VENV)/bin/uv tool run 'pip-audit>=2.7' --strict --disable-pip --no-deps -r dist/audited.txt
+
+sbom: $(DEV) $(DEMO)  ## what the wheel installs, as CycloneDX JSON: dist/sbom.json
+	mkdir -p dist
+	$(VENV)/bin/uv tool run --from 'cyclonedx-bom>=5' cyclonedx-py environment \
+		--output-reproducible --output-format JSON --output-file dist/sbom.json $(DEMO_VENV)/bin/python
+
+licences: $(DEV)  ## the table of licences in docs/security.md
+	$(VENV)/bin/python -m docs.licences
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed

@@ -4,6 +4,7 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.errors import (
     BundleError,
     BundleSchemaError,
+    BundleSignatureError,
     BundleTamperedError,
     ClusterError,
     EmbeddingMismatchError,
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BundleError",
     "BundleSchemaError",
+    "BundleSignatureError",
     "BundleTamperedError",
     "Classification",
     "ClusterError",

@@ -74,6 +74,7 @@ class SamClip(ObjectVerbs):
         compute_units: str = "all",
         threads: int = 0,
         text_cache: bool = True,
+        public_key: str | os.PathLike[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
@@ -98,6 +99,8 @@ class SamClip(ObjectVerbs):
             threads: onnxruntime's and OpenVINO's; their own choice if 0.
             text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
                 that a later process with the same model need not run the text encoder for them.
+            public_key: path of a PEM file with an Ed25519 key: a bundle that is not signed with it,
+                see `samclip sign`, is refused before anything else of it is read.
             on_progress: told what a long step is at (a message, how many of its parts are done, how
                 many it has): downloading, trying what is fastest, building a TensorRT engine.
 
@@ -105,8 +108,8 @@ class SamClip(ObjectVerbs):
             OptionError: an option that cannot be, or that the runtime does not take.
             RuntimeMissingError: the runtime is not installed, or the device or a provider is not
                 there; the message says what to do about it.
-            BundleError: the model cannot be opened, or a file of it is missing or was changed;
-                HubError if a hub does not give it.
+            BundleError: the model cannot be opened, is not signed as it should be, or a file of it
+                is missing or was changed; HubError if a hub does not give it.
             VerificationError: "auto" found nothing that computes what it should.
         """
         if "/" in runtime:
@@ -124,7 +127,13 @@ class SamClip(ObjectVerbs):
             on_progress=on_progress or tell_nobody,
         )
         return cls._open(
-            runtime, model, precision, options=options, hub=DEFAULT_HUB, text_cache=text_cache
+            runtime,
+            model,
+            precision,
+            public_key=public_key,
+            options=options,
+            hub=DEFAULT_HUB,
+            text_cache=text_cache,
         )
 
     @classmethod
@@ -143,6 +152,7 @@ class SamClip(ObjectVerbs):
         compute_units: str = "all",
         threads: int = 0,
         text_cache: bool = True,
+        public_key: str | os.PathLike[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> SamClip:
         """Opens a model of a hub: `SamClip.from_pretrained("org/name")`.
@@ -167,6 +177,7 @@ class SamClip(ObjectVerbs):
             compute_units: see `load`.
             threads: see `load`.
             text_cache: see `load`.
+            public_key: see `load`.
             on_progress: see `load`.
 
         Raises:
@@ -191,7 +202,15 @@ class SamClip(ObjectVerbs):
             local_files_only=local_files_only,
             token=token,
         )
-        return cls._open(runtime, model, precision, options=options, hub=hub, text_cache=text_cache)
+        return cls._open(
+            runtime,
+            model,
+            precision,
+            public_key=public_key,
+            options=options,
+            hub=hub,
+            text_cache=text_cache,
+        )
 
     @classmethod
     def _open(
@@ -200,11 +219,19 @@ class SamClip(ObjectVerbs):
         model: str | os.PathLike[str],
         precision: str | None,
         *,
+        public_key: str | os.PathLike[str] | None,
         options: RuntimeOptions,
         hub: HubOptions,
         text_cache: bool,
     ) -> SamClip:
-        source = open_source(runtime, model=model, precision=precision, options=options, hub=hub)
+        source = open_source(
+            runtime,
+            model=model,
+            precision=precision,
+            public_key=public_key,
+            options=options,
+            hub=hub,
+        )
         return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@
     ├── TextError                an empty list of labels, an empty text
     ├── BundleError              a bundle that cannot be opened
     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
+    │   ├── BundleSignatureError a bundle that is not signed by the key that was given
     │   ├── BundleSchemaError    a manifest that this version does not understand
     │   └── HubError             a hub that does not give a bundle, or does not take one
     │       └── HubUnreachableError  it does not answer: no network, or a fault of its own
@@ -50,6 +51,10 @@ class BundleError(SamClipError):
 
 class BundleTamperedError(BundleError):
     """A file whose sha256 is not the one in the manifest."""
+
+
+class BundleSignatureError(BundleError):
+    """A bundle that is not signed, or not by the key that was given."""
 
 
 class BundleSchemaError(BundleError):

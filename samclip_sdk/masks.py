@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.image import Frame
+from samclip_sdk.image import MAX_PIXELS, Frame
 from samclip_sdk.upscale import upscale_above
+
+_MOST_DIGITS = 7
+"""Of a run in an RLE, 5 bits each: more than any picture needs."""
 
 _SPECK_SHARE = 0.01
 _BARELY = 0.5  # logits
@@ -132,9 +135,11 @@ def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:
     """Decodes COCO's compressed RLE, `{"size": [H, W], "counts": text or bytes}`, to bool [H,W].
 
     Raises:
-        ValueError: the counts are damaged or do not fill the size.
+        ValueError: the counts are damaged or do not fill the size, or no picture has that size.
     """
     height, width = (int(side) for side in rle["size"])
+    if min(height, width) < 0 or height * width > MAX_PIXELS:
+        raise ValueError(f"no picture has {height} x {width} pixels")
     counts = rle["counts"]
     raw = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
     digits = np.frombuffer(raw, dtype=np.uint8).astype(np.int64) - 48
@@ -143,6 +148,8 @@ def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:
         raise ValueError("the RLE's counts are damaged")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
+    if lengths.max() > _MOST_DIGITS:
+        raise ValueError("the RLE's counts are damaged")
     shift = 5 * (np.arange(len(digits)) - np.repeat(starts, lengths))
     runs = np.add.reduceat((digits & 0x1F) << shift, starts)
     runs -= np.where(digits[ends] & 0x10, np.int64(1) << 5 * lengths, 0)

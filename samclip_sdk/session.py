@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.errors import VerificationError
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
@@ -62,3 +63,17 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees what the session holds; it may be called again."""
+
+
+def check_finite(outputs: Arrays, *, graph: str) -> None:
+    """Refuses outputs that no answer can be made of.
+
+    Raises:
+        VerificationError: one of them holds NaN or infinity.
+    """
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise VerificationError(
+                f"{name} of {graph} holds NaN or infinity: run `samclip verify`; if it passes, "
+                "what the graph was given is damaged, a saved embedding for instance"
+            )

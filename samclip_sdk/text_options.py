@@ -58,6 +58,7 @@ class Options:
         refine: bool,
     ) -> Options:
         """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        check_flag(refine, name="refine")
         own = manifest.calibration
         by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
         return cls(

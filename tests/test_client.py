@@ -26,7 +26,10 @@ from samclip_sdk import (
     TextError,
     TextTruncatedWarning,
 )
+from samclip_sdk.errors import VerificationError
 from samclip_sdk.image import Frame
+from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
 
 LABELS = ["dog", "zebra", "cat", "green frog"]
@@ -538,3 +541,29 @@ def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path
         np.testing.assert_array_equal(alone.score_maps[0], text.score_maps[2])
         np.testing.assert_array_equal(alone.points[0], text.points[2])
         np.testing.assert_allclose(alone.scores[0], text.scores[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", ["image_encoder", "clip_head", "text_encoder", "mask_decoder"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_answer_holds_nan(tmp_path: Path, graph: str, value: float) -> None:
+    """Of a faulty device, of fp16 that overflows, of an embedding that someone made up."""
+
+    class Faulty(FakeSource):
+        def session(self, key: str) -> FakeSession:
+            opened = super().session(key)
+            if not key.startswith(graph):
+                return opened
+            run = opened.run
+
+            def fail(feed: Arrays) -> dict[str, np.ndarray]:
+                outputs = {name: np.array(each) for name, each in run(feed).items()}
+                for each in outputs.values():
+                    each.flat[-1] = value
+                return outputs
+
+            opened.run = fail  # type: ignore[method-assign]
+            return opened
+
+    model = SamClip(Faulty(tmp_path))
+    with pytest.raises(VerificationError, match=f"of {graph} holds NaN or infinity: run `samclip"):
+        model.segment_text(picture(), ["dog"], threshold=0.0)

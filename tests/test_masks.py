@@ -94,6 +94,20 @@ def test_damaged_rle_is_refused(counts: str | bytes) -> None:
         rle_to_mask({"size": [3, 5], "counts": counts})
 
 
+@pytest.mark.parametrize(
+    ("size", "counts", "told"),
+    [
+        # More bits than an integer has, whose sum would be that of the picture all the same.
+        ([3, 5], "o" * 12 + "O", "counts are damaged"),
+        ([10**6, 10**6], "1", "no picture has"),
+        ([-3, -5], "?", "no picture has"),
+    ],
+)
+def test_an_rle_that_would_take_all_memory(size: list[int], counts: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        rle_to_mask({"size": size, "counts": counts})
+
+
 def test_a_box_is_tight_and_its_far_edges_are_exclusive() -> None:
     mask = np.zeros((10, 20), dtype=bool)
     assert mask_to_box(mask).tolist() == [0, 0, 0, 0]

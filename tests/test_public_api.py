@@ -16,6 +16,7 @@ from samclip_sdk import errors, picture_verbs
 PUBLIC = [
     "BundleError",
     "BundleSchemaError",
+    "BundleSignatureError",
     "BundleTamperedError",
     "Classification",
     "ClusterError",
@@ -54,7 +55,8 @@ ALIASES = {"ImageSource", "VideoSource"}
 SIGNATURES = {
     "load": (
         "(runtime='auto', *, model='samclip-mobile', precision=None, device=None, "
-        "providers=(), compute_units='all', threads=0, text_cache=True, on_progress=None)"
+        "providers=(), compute_units='all', threads=0, text_cache=True, public_key=None, "
+        "on_progress=None)"
     ),
     "from_pretrained": (
         "(model, *, runtime='auto', precision=None, revision=None, cache_dir=None, "

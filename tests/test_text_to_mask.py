@@ -315,6 +315,7 @@ def test_padding_takes_the_edge_of_the_image() -> None:
         ({"points_per_class": 0}, "points_per_class is 0"),
         ({"points_per_class": 2.5}, "points_per_class is 2.5; it must be a whole number"),
         ({"refine": "no"}, "refine is 'no'; it must be True or False"),
+        ({"refine": NotImplemented}, "refine is NotImplemented; it must be True or False"),
     ],
 )
 def test_options_that_cannot_be(change: dict[str, Any], message: str) -> None:

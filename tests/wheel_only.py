@@ -18,7 +18,7 @@ PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
         *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
-        *("huggingface_hub", "fsspec", "pyarrow"),
+        *("huggingface_hub", "fsspec", "pyarrow", "cryptography"),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
     }
 )
@@ -34,7 +34,7 @@ FIXTURES = frozenset({"tiny_checkpoint", "tiny_bundle", "full_export"})
 CHECKOUT = frozenset(
     {
         *("test_architecture.py", "test_dependencies.py", "test_disk_cache.py", "test_wheel.py"),
-        *("test_demo.py", "test_readme.py", "docs"),
+        *("test_demo.py", "test_readme.py", "docs", "test_supply_chain.py", "fuzz"),
     }
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from samclip_sdk.auto.choice import AUTO
 from samclip_sdk.auto.selection import select
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError
 from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.model_source import BundleSource, OpenedSource
@@ -24,6 +24,7 @@ def open_source(
     *,
     model: str | os.PathLike[str],
     precision: str | None,
+    public_key: str | os.PathLike[str] | None = None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
     hub: HubOptions = DEFAULT_HUB,
 ) -> OpenedSource:
@@ -34,11 +35,12 @@ def open_source(
             folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
+        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
         options: of the runtime.
         hub: how a repository is taken from its hub.
 
     Raises:
-        OptionError: the runtime does not take one of the options.
+        OptionError: the runtime does not take one of the options, or a checkpoint a key.
         RuntimeMissingError: there is no such runtime, it is not installed, or its device or a
             provider is not there.
         BundleError: the model cannot be opened, or not with this runtime; HubError if it is a hub
@@ -52,6 +54,10 @@ def open_source(
     if runtime != AUTO:
         check_options(runtime, options=options)
     if runtime == "torch":
+        if public_key is not None:
+            raise OptionError(
+                "a checkpoint has no signature: export it, sign the bundle, and load that"
+            )
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
         from samclip_sdk.runtimes.pytorch import Checkpoint
@@ -63,7 +69,10 @@ def open_source(
         check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
-    bundle, warn = open_named_bundle(model, hub=hub, on_progress=options.on_progress), True
+    bundle, warn = (
+        open_named_bundle(model, public_key=public_key, hub=hub, on_progress=options.on_progress),
+        True,
+    )
     if AUTO in (runtime, precision):
         chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
         runtime, precision, warn = chosen.runtime, chosen.precision, not compared

@@ -27,6 +27,7 @@ from samclip_sdk.modeling.config import ModelConfig, Template
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.sig"
 TOKENIZER_NAME = "tokenizer.json"
 NOUNS_NAME = "nouns.safetensors"
 GOLDEN_INDEX = "golden/index.json"
@@ -298,7 +299,7 @@ class Manifest(ModelInfo):
         weights = {(f.path, f.sha256, f.size_bytes) for each in artifacts for f in each.weights}
         paths = [f.path for f in (*self.files, *artifacts)] + [path for path, _, _ in weights]
         # Compared without case: on macOS and Windows one file would overwrite the other.
-        times = Counter(path.casefold() for path in [*paths, MANIFEST_NAME])
+        times = Counter(path.casefold() for path in [*paths, MANIFEST_NAME, SIGNATURE_NAME])
         for path in paths:
             if times[path.casefold()] > 1:
                 raise ValueError(f"two files of the bundle are called {one_line(path)}")

@@ -24,8 +24,10 @@ from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
+    SIGNATURE_NAME,
     Manifest,
 )
+from samclip_sdk.bundle.signature import SIGNATURE_BYTES, PublicKey
 from samclip_sdk.bundle.zipped import ZippedBundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, one_line
 from samclip_sdk.session import GraphFile
@@ -185,7 +187,9 @@ class Bundle:
         )
 
 
-def open_bundle(source: str | os.PathLike[str]) -> Bundle:
+def open_bundle(
+    source: str | os.PathLike[str], *, public_key: str | os.PathLike[str] | None = None
+) -> Bundle:
     """Opens a bundle.
 
     A .zip is unpacked into the user's cache, under the bundle's id, and verified as a whole.
@@ -193,21 +197,27 @@ def open_bundle(source: str | os.PathLike[str]) -> Bundle:
     Args:
         source: a folder, a .zip file, or the name of an embedded bundle ("samclip-mobile"); a
             folder of that name is `./samclip-mobile`.
+        public_key: path of a PEM file with the Ed25519 key that must have signed the manifest;
+            nothing else of a bundle is read before that is certain. Unsigned ones are fine if None.
 
     Raises:
+        OptionError: `public_key` is no such file.
+        RuntimeMissingError: it is given, and the package cryptography is not installed.
+        BundleSignatureError: the manifest is not signed, or not by that key.
         BundleError: there is no such bundle, or it is damaged, or leads out of its folder.
         BundleTamperedError: a file of a .zip was changed.
         BundleSchemaError: the manifest is not one that this version understands.
         StorageError: the cache cannot be written.
     """
+    key = None if public_key is None else PublicKey(public_key)
     if isinstance(source, str) and source in embedded_bundles():
-        return open_folder(ASSETS / source)
+        return open_folder(ASSETS / source, key=key)
     path = Path(source)
     # Not pathlib's, which raise where a name is too long or a folder above is closed to us.
     if os.path.isdir(path):
-        return open_folder(path)
+        return open_folder(path, key=key)
     if os.path.isfile(path):
-        return _open_zip(path)
+        return _open_zip(path, key=key)
     known = ", ".join(embedded_bundles()) or "none"
     raise BundleError(
         f"there is no bundle {one_line(os.fspath(source))}: give a folder, a .zip, an embedded "
@@ -265,15 +275,18 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_folder(root: Path, *, origin: Origin | None = None) -> Bundle:
+def open_folder(
+    root: Path, *, key: PublicKey | None = None, origin: Origin | None = None
+) -> Bundle:
     """Opens an unpacked bundle.
 
     Args:
         root: its folder.
+        key: that must have signed it; any will do if None.
         origin: brings the files that are missing.
 
     Raises:
-        BundleError: it has no manifest that can be read.
+        BundleError: it has no manifest that can be read, or is not signed by the key.
         BundleSchemaError: the manifest is not one that this version understands.
     """
     path = _inside(Path(os.path.realpath(root)), MANIFEST_NAME)
@@ -286,22 +299,39 @@ def open_folder(root: Path, *, origin: Origin | None = None) -> Bundle:
     if size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{root} is not a bundle: its {MANIFEST_NAME} is too large")
     try:
-        return Bundle(root, content=path.read_bytes(), origin=origin)
+        content = path.read_bytes()
+        if key is not None:
+            key.check(content, signature=_signature(root), source=one_line(root))
+        return Bundle(root, content=content, origin=origin)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _open_zip(path: Path) -> Bundle:
+def _signature(root: Path) -> bytes | None:
+    """What is in a folder's manifest.sig; None where there is none."""
+    path = _inside(Path(os.path.realpath(root)), SIGNATURE_NAME)
+    try:
+        _size_bytes(path)
+        with path.open("rb") as file:
+            return file.read(SIGNATURE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+
+
+def _open_zip(path: Path, *, key: PublicKey | None) -> Bundle:
     zipped = ZippedBundle(path)
+    if key is not None:
+        key.check(zipped.manifest, signature=zipped.signature, source=one_line(path))
     manifest = parse_manifest(zipped.manifest, source=path)
     target = cache_folder() / bundle_id(zipped.manifest)
     with suppress(BundleError):  # Not there, or damaged since: it is unpacked anew.
-        cached = open_folder(target)
+        # Not by the manifest in the cache: whoever can write there could have changed that as well.
+        cached = Bundle(target, content=zipped.manifest)
         cached.verify()
         return cached
     _remove(target)
     zipped.unpack(target, files=manifest.stored_files())
-    return open_folder(target)
+    return Bundle(target, content=zipped.manifest)
 
 
 def _remove(target: Path) -> None:

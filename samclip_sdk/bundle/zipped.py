@@ -13,7 +13,8 @@ from pathlib import Path
 
 from samclip_sdk.atomic_folder import scratch_folder, settle
 from samclip_sdk.bundle.graph_spec import StoredFile, check_relative_path
-from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME
+from samclip_sdk.bundle.signature import SIGNATURE_BYTES
 from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
 
 _CHUNK_BYTES = 1 << 20
@@ -36,6 +37,7 @@ class ZippedBundle:
 
     Attributes:
         manifest: the manifest's bytes.
+        signature: what is in manifest.sig; None if there is no such member.
 
     Raises:
         BundleError: it is no zip file, is damaged, has no manifest, or has a member that is a link,
@@ -58,6 +60,11 @@ class ZippedBundle:
                 raise BundleError(f"{path} is not a bundle: its {MANIFEST_NAME} is too large")
             self._prefix = found[0].removesuffix(MANIFEST_NAME)
             self.manifest = archive.read(found[0])
+            signature = members.get(self._prefix + SIGNATURE_NAME)
+            self.signature: bytes | None = None
+            if signature is not None:
+                with archive.open(signature) as file:
+                    self.signature = file.read(SIGNATURE_BYTES + 1)
 
     def unpack(self, target: Path, *, files: Sequence[StoredFile]) -> None:
         """Unpacks the manifest and the files that it lists, and verifies them on the way.

@@ -19,6 +19,7 @@ from samclip_sdk.cli.cluster import AnnotateCommand
 from samclip_sdk.cli.learn import learn
 from samclip_sdk.cli.picture import classify, embed, everything, segment, text
 from samclip_sdk.cli.push import push
+from samclip_sdk.cli.sign import sign
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
@@ -29,7 +30,7 @@ for command in (classify, segment, text, everything, embed, learn):
     app.command()(command)
 app.command(cls=AnnotateCommand)(annotate)
 app.command()(video)
-for command in (info, verify, bench, tune, push):
+for command in (info, verify, sign, bench, tune, push):
     app.command()(command)
 app.command("compile")(compile_engines)
 

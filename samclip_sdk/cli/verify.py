@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,6 @@ from samclip_sdk.cli.terminal import Display, print_line, print_table, working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.goldens.check import Check, describe_failures
-from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.availability import check_runtime, runtime_states
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, check_options, why_refused
 from samclip_sdk.verify.verify import VerificationReport, verify_bundle
@@ -29,6 +29,10 @@ def verify(
         typer.Option(help="onnx, openvino, coreml or tensorrt; by default all but the last"),
     ] = None,
     precision: AnyPrecision = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="refuse a bundle that this Ed25519 public key (.pem) has not signed"),
+    ] = None,
     checks: Annotated[
         bool, typer.Option("--checks", help="list every check, not only those that failed")
     ] = False,
@@ -40,7 +44,9 @@ def verify(
     What passes is signed off: loading it here in the same way warns no more.
     """
     with working("checking the files") as display:
-        reports = _verify_all(display, model=model, runtime=runtime, precision=precision, run=run)
+        reports = _verify_all(
+            display, model=model, key=key, runtime=runtime, precision=precision, run=run
+        )
         for report in reports:
             if report.passed:
                 report.sign_off()
@@ -55,14 +61,20 @@ def verify(
 
 
 def _verify_all(
-    display: Display, *, model: str, runtime: str | None, precision: str | None, run: RunOptions
+    display: Display,
+    *,
+    model: str,
+    key: Path | None,
+    runtime: str | None,
+    precision: str | None,
+    run: RunOptions,
 ) -> list[VerificationReport]:
     """Verifies each set of artifacts that was asked for, on Core ML with each of its units."""
     options = run.for_runtime(display)
+    bundle = open_named_bundle(model, public_key=key, on_progress=options.on_progress)
     if runtime is not None:
         check_runtime(runtime)
         check_options(runtime, options=options)
-    bundle = open_named_bundle(model, on_progress=options.on_progress)
     ways = [
         (each, replace(options, compute_units=units))
         for each in _choose(bundle, runtime=runtime, precision=precision, options=options)
@@ -76,7 +88,14 @@ def _verify_all(
 
         display.show(f"verifying {kind}", index, len(ways))
         reports.append(
-            verify_bundle(bundle.name, runtime=kind, precision=each, options=own, on_check=show)
+            verify_bundle(
+                bundle.name,
+                runtime=kind,
+                precision=each,
+                public_key=key,
+                options=own,
+                on_check=show,
+            )
         )
     return reports
 

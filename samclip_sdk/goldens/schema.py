@@ -25,7 +25,12 @@ from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.goldens.tasks import GoldenTasks
 
-_DAMAGE = (OSError, ValueError, safetensors.SafetensorError)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    safetensors.SafetensorError,
+    KeyError,  # a dtype that numpy does not have
+)
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 """Of a picture: height, width."""

@@ -21,7 +21,7 @@ from pydantic import StringConstraints
 
 from samclip_sdk.atomic_folder import scratch_folder, sweep
 from samclip_sdk.bundle.graph_spec import Record
-from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from samclip_sdk.errors import StorageError, one_line
 
 
@@ -65,14 +65,19 @@ class HubCache:
         with suppress(StorageError):
             _write(path, f"{ref.model_dump_json()}\n".encode(), beside=path)
 
-    def keep_manifest(self, bundle_id: str, content: bytes) -> None:
-        """Makes a bundle's folder, with its manifest alone, unless it is there.
+    def keep_manifest(
+        self, bundle_id: str, content: bytes, *, signature: bytes | None = None
+    ) -> None:
+        """Makes a bundle's folder, with its manifest alone, and its signature, unless it is there.
 
         Raises:
             StorageError: it cannot be written.
         """
         folder = self.bundle_folder(bundle_id)
         path = folder / MANIFEST_NAME
+        if signature is not None:
+            make_folder(folder)
+            _write(folder / SIGNATURE_NAME, signature, beside=folder)
         with suppress(OSError, ValueError):
             if path.read_bytes() == content:
                 sweep(folder.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME
 from samclip_sdk.bundle.open import (
     Bundle,
     bundle_id,
@@ -14,6 +14,7 @@ from samclip_sdk.bundle.open import (
     open_folder,
     parse_manifest,
 )
+from samclip_sdk.bundle.signature import SIGNATURE_BYTES, PublicKey
 from samclip_sdk.errors import (
     BundleError,
     HubError,
@@ -34,6 +35,7 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 def open_named_bundle(
     model: str | os.PathLike[str],
     *,
+    public_key: str | os.PathLike[str] | None = None,
     hub: HubOptions = DEFAULT_HUB,
     on_progress: OnProgress = tell_nobody,
 ) -> Bundle:
@@ -44,10 +46,12 @@ def open_named_bundle(
     Args:
         model: an embedded bundle's name, a folder, a .zip, or `org/name` or `org/name@revision` of
             a hub. What is on this disk under that very name wins.
+        public_key: that must have signed it, see `open_bundle`; any will do if None.
         hub: how it is taken from a hub.
         on_progress: told of downloads.
 
     Raises:
+        BundleSignatureError: it is not signed with the key.
         BundleError: there is no such bundle, or it is damaged.
         HubUnreachableError: the hub does not answer, and the bundle was never here.
         HubError: the hub has no such repository or revision, or it may not be read, or holds no
@@ -58,13 +62,14 @@ def open_named_bundle(
     """
     if is_repository_name(model) and not _is_here(model):
         repository = Repository.parse(model, revision=hub.revision)
-        return _Opening(repository, hub=hub, on_progress=on_progress).bundle()
+        key = None if public_key is None else PublicKey(public_key)
+        return _Opening(repository, key=key, hub=hub, on_progress=on_progress).bundle()
     if hub.revision is not None:
         raise OptionError(
             f"revision is {one_line(hub.revision)}, and only repositories of a hub have such, "
             f"org/name: {one_line(os.fspath(model))} is none, or is on this disk"
         )
-    return open_bundle(model)
+    return open_bundle(model, public_key=public_key)
 
 
 def _is_here(model: str | os.PathLike[str]) -> bool:
@@ -74,8 +79,16 @@ def _is_here(model: str | os.PathLike[str]) -> bool:
 class _Opening:
     """Finds out which bundle a repository holds, and opens it."""
 
-    def __init__(self, repository: Repository, *, hub: HubOptions, on_progress: OnProgress) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        key: PublicKey | None,
+        hub: HubOptions,
+        on_progress: OnProgress,
+    ) -> None:
         self._repository = repository
+        self._key = key
         self._hub = hub
         self._on_progress = on_progress
         self._cache = HubCache(hub.folder)
@@ -137,9 +150,16 @@ class _Opening:
         parse_manifest(
             content, source=Path(self._repository.at(commit), BUNDLE_FOLDER, MANIFEST_NAME)
         )
+        signature = None if self._key is None else self._signed(self._key, content, commit=commit)
         found = bundle_id(content)
-        self._cache.keep_manifest(found, content)
+        self._cache.keep_manifest(found, content, signature=signature)
         return self._open(found, commit=commit)
+
+    def _signed(self, key: PublicKey, content: bytes, *, commit: str) -> bytes | None:
+        """The signature of a manifest, which the key must have made."""
+        signature = self._remote.optional(SIGNATURE_NAME, commit=commit, limit=SIGNATURE_BYTES)
+        key.check(content, signature=signature, source=self._repository.at(commit))
+        return signature
 
     def _open(self, found: str, *, commit: str) -> Bundle:
         folder = self._cache.bundle_folder(found)
@@ -150,7 +170,7 @@ class _Opening:
             asks_nobody=self._hub.asks_nobody,
             on_progress=self._on_progress,
         )
-        return open_folder(folder, origin=files)
+        return open_folder(folder, key=self._key, origin=files)
 
     def _ref(self, revision: str, *, commit: str, bundle_id: str) -> Ref:
         return Ref(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import HubError, one_line
 from samclip_sdk.hub.card import hub_card
@@ -114,11 +114,12 @@ def push_bundle(
 
 def _operations(bundle: Bundle, *, paths: Sequence[str], card: str) -> list[Any]:
     add = import_hub().CommitOperationAdd
+    signature = [SIGNATURE_NAME] if (bundle.root / SIGNATURE_NAME).is_file() else []
     return [
         add(_CARD, card.encode()),
         *(
             add(f"{BUNDLE_FOLDER}/{path}", str(bundle.root / path))
-            for path in (MANIFEST_NAME, *paths)
+            for path in (MANIFEST_NAME, *signature, *paths)
         ),
     ]
 

@@ -121,6 +121,19 @@ class Remote:
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
+    def optional(self, path: str, *, commit: str, limit: int) -> bytes | None:
+        """Reads a small file that a repository need not have; None where it has none.
+
+        Raises:
+            HubError: as of `content`.
+        """
+        try:
+            return self.content(path, commit=commit, limit=limit)
+        except HubError as error:
+            if isinstance(error.__cause__, hub_module("errors").EntryNotFoundError):
+                return None
+            raise
+
     def _read(self, path: str, *, commit: str, limit: int) -> bytes:
         content = bytearray()
         with self.opened(path, commit=commit, start=0) as (_, chunks):

@@ -52,8 +52,10 @@ def _matches(pattern: str, value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-def _are_texts(values: object) -> bool:
-    return isinstance(values, Sequence) and all(isinstance(value, str) for value in values)
+def _are_names(values: object) -> bool:
+    return isinstance(values, Sequence) and all(
+        isinstance(value, str) and value for value in values
+    )
 
 
 def _thread_count(threads: object) -> int:
@@ -99,7 +101,7 @@ class RuntimeOptions:
         if self.device is not None and not _matches(r"[a-z]+(:[0-9]+)?", self.device):
             raise OptionError(f'device is {self.device!r}; give "cpu", "cuda", "cuda:1" or "mps"')
         # A string is a sequence of letters, and never what was meant.
-        if isinstance(self.providers, str) or not _are_texts(self.providers):
+        if isinstance(self.providers, str) or not _are_names(self.providers):
             raise OptionError(
                 f"providers is {self.providers!r}; give a list of names, such as "
                 '["CUDAExecutionProvider"]'

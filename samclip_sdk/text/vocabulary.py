@@ -28,6 +28,7 @@ PackedAs: TypeAlias = Literal["float32", "int8"]
 _FORMAT = "samclip labels"
 _TENSOR = "embeddings"
 _DTYPES = (np.float32, np.int8)
+_STORED_DTYPES = ("F32", "I8")
 _LENGTH_TOLERANCE = 1e-3
 
 
@@ -74,7 +75,8 @@ class Vocabulary:
             )
         rows = stored.astype(np.float32)
         self.matrix: NDArray[np.float32] = normalize(rows) if stored.dtype == np.int8 else rows
-        lengths = np.linalg.norm(self.matrix.astype(np.float64), axis=1)
+        with np.errstate(invalid="ignore"):  # of NaN: it has no length
+            lengths = np.linalg.norm(self.matrix.astype(np.float64), axis=1)
         wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
         if len(wrong):
             raise ValueError(
@@ -135,11 +137,14 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = PackMetadata.model_validate(file.metadata() or {})
+            dtype = file.get_slice(_TENSOR).get_dtype()
+            if dtype not in _STORED_DTYPES:  # numpy does not have all that a file may hold
+                raise ValueError(f"embeddings are {dtype}, expected float32 or int8")
             vocabulary = Vocabulary(metadata, file.get_tensor(_TENSOR))
     except ValidationError as error:
         first = one_line(error.errors()[0]["msg"].removeprefix("Value error, "))
         raise BundleError(f"{name} is not a vocabulary pack: {first}") from error
-    except (safetensors.SafetensorError, ValueError, TextError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, TextError) as error:
         raise BundleError(f"{name} is not a vocabulary pack: {one_line(error)}") from error
     made_by = (vocabulary.model, vocabulary.revision, vocabulary.matrix.shape[1])
     if made_by != (manifest.name, manifest.revision, manifest.model.embed_dim):

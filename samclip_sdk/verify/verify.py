@@ -69,6 +69,7 @@ def verify_bundle(
     *,
     runtime: str = "onnx",
     precision: str | None = None,
+    public_key: str | os.PathLike[str] | None = None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> VerificationReport:
@@ -79,6 +80,7 @@ def verify_bundle(
             files are downloaded that are run or compared.
         runtime: "onnx", "openvino", "coreml" or "tensorrt".
         precision: of the artifacts; the bundle's preferred ones if None.
+        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
         options: of the runtime.
         on_check: told of each check as soon as it is made.
 
@@ -90,8 +92,8 @@ def verify_bundle(
         OptionError: the runtime does not take one of the options.
         RuntimeMissingError: the runtime is not installed, or its device or a provider is not there.
     """
+    bundle = open_named_bundle(model, public_key=public_key, on_progress=options.on_progress)
     check_openable(runtime, precision=precision, options=options)
-    bundle = open_named_bundle(model, on_progress=options.on_progress)
     bundle.verify()
     source = BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=False)
     checks = []

@@ -159,6 +159,15 @@ def test_a_golden_of_another_graph(
         checks(bundle_with(tmp_path / "b", goldens, tensors(source)), source)
 
 
+def test_a_dtype_that_numpy_does_not_have(tmp_path: Path, source: FakeSource) -> None:
+    root = tmp_path / "b"
+    bundle_with(root, index(), tensors(source))
+    header = b'{"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}'
+    (root / GOLDEN_TENSORS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(BundleError, match=r"the goldens of .* cannot be read: 'F8_E4M3'"):
+        read_goldens(root)
+
+
 def test_a_letterbox_of_a_size_without_a_graph(tmp_path: Path, source: FakeSource) -> None:
     goldens = index()
     goldens["letterbox"][0]["resolution"] = 2**40

@@ -27,7 +27,7 @@ RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "torch")
     ]
     + [
         ({"providers": value}, "providers is .*; give a list of names")
-        for value in ("CPUExecutionProvider", None, 3, [("CUDAExecutionProvider", {})], [None])
+        for value in ("CPU", None, 3, [("CUDAExecutionProvider", {})], [None], [""])
     ]
     + [
         ({"device": value}, 'device is .*; give "cpu", "cuda", "cuda:1" or "mps"')

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors
 
+from samclip_sdk.errors import BundleError
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from tests.fake_source import FakeSource
 
@@ -61,3 +62,41 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     manifest = FakeSource(tmp_path).manifest
     with pytest.raises(ValueError, match="must be 1"):
         encode_vocabulary(["a"], embeddings=np.ones((1, 256), np.float32), manifest=manifest)
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "BF16", "F16", "I16"])
+def test_other_dtypes(tmp_path: Path, dtype: str) -> None:
+    """Not all of them are numpy's, and safetensors would raise what it likes."""
+    width = 1 if dtype.startswith("F8") else 2
+    content = pack(tmp_path)
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    body = content[8 + len(header) :]
+    shape = f"[2,{len(body) // 2 // width}]".encode()
+    header = header.replace(b'"F32"', f'"{dtype}"'.encode()).replace(b"[2, 256]", shape)
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + body)
+    with pytest.raises(BundleError, match=f"embeddings are {dtype}, expected float32 or int8"):
+        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
+
+
+def test_a_nan_that_signals(tmp_path: Path) -> None:
+    """Converting one makes numpy warn."""
+    content = bytearray(pack(tmp_path))
+    content[-4:] = (0x7F80_0001).to_bytes(4, "little")
+    path = tmp_path / "nan.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="label 1 has the length nan"):
+        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there are no devices in folders here")
+def test_a_device_is_no_pack(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="/dev/null is not a vocabulary pack"):
+        read_vocabulary("/dev/null", manifest=FakeSource(tmp_path).manifest)
+
+
+def pack(folder: Path) -> bytes:
+    """A pack of two labels in float32."""
+    rows = np.eye(2, 256, dtype=np.float32)
+    manifest = FakeSource(folder).manifest
+    return encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest)

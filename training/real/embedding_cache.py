@@ -85,7 +85,7 @@ class EmbeddingWriter:
             self._begin(fingerprint)
         _check_fingerprint(self.partial, fingerprint)
         self.embeddings = _open(self.partial, fingerprint, mode="r+")
-        self.done = np.load(self.partial / "done.npy", mmap_mode="r+")
+        self.done = np.load(self.partial / "done.npy", mmap_mode="r+", allow_pickle=False)
 
     def write(self, block: int, embeddings: np.ndarray) -> None:
         """Writes the embeddings [n,E] of one block, and then that it is done."""
@@ -192,7 +192,7 @@ def _check_fingerprint(folder: Path, expected: Fingerprint) -> None:
 def _open(folder: Path, fingerprint: Fingerprint, *, mode: Literal["r", "r+"]) -> np.memmap:
     path = folder / "embeddings.npy"
     try:
-        embeddings: np.memmap = np.load(path, mmap_mode=mode)
+        embeddings: np.memmap = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path} cannot be opened: {error}") from error
     shape = _shape(fingerprint)

@@ -83,7 +83,7 @@ class ShardIndex:
         self.faults: Counter[str] = Counter()
         counts = np.zeros(len(self.shards), np.int64)
         for i, table in enumerate(self.tables):
-            with np.load(table) as arrays:
+            with np.load(table, allow_pickle=False) as arrays:
                 counts[i] = in_split(arrays["members"]["key"], split).sum()
                 truncated, without_picture = arrays["faults"].tolist()
             self.faults.update(truncated=truncated, without_picture=without_picture)
@@ -225,7 +225,7 @@ def _ends(shard: Path, offset: int) -> bool:
 @lru_cache(maxsize=64)
 def _members(table: Path, split: Split) -> np.ndarray:
     """A shard's pictures on one side of the split."""
-    with np.load(table) as arrays:
+    with np.load(table, allow_pickle=False) as arrays:
         every = arrays["members"]
     members: np.ndarray = every[in_split(every["key"], split)]
     return members

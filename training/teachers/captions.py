@@ -26,7 +26,7 @@ class Captions:
 
     def __init__(self, nouns: tuple[Noun, ...], *, embed_dim: int) -> None:
         self.names = [noun.names for noun in nouns] + [EMPTY_NAMES]
-        stored = np.load(CORPUS / "minilm_text.npz")
+        stored = np.load(CORPUS / "minilm_text.npz", allow_pickle=False)
         self._texts = [str(text) for text in stored["texts"]]
         self._sentences = _reduce(stored["bare"].astype(np.float32), embed_dim)
         self._row = {text: row for row, text in enumerate(self._texts)}

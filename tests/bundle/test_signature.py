@@ -1,0 +1,232 @@
+"""Signed bundles: what the key's owner signed opens, and nothing else."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
+
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import cache_folder, open_bundle
+from samclip_sdk.cli.app import app
+from samclip_sdk.errors import (
+    BundleSchemaError,
+    BundleSignatureError,
+    BundleTamperedError,
+    OptionError,
+    RuntimeMissingError,
+)
+from tests.example_bundle import contents, manifest, write_files
+
+PEM = serialization.Encoding.PEM
+PKCS8 = serialization.PrivateFormat.PKCS8
+OPEN = serialization.NoEncryption()
+
+
+def write_keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """A private key and its public one."""
+    key = Ed25519PrivateKey.generate()
+    private, public = folder / f"{name}.pem", folder / f"{name}.public.pem"
+    private.write_bytes(key.private_bytes(PEM, PKCS8, OPEN))
+    public.write_bytes(
+        key.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    return write_keys(tmp_path, "ours")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_files(tmp_path / "bundle", contents())
+    (tmp_path / "bundle" / "manifest.json").write_text(json.dumps(manifest()))
+    return tmp_path / "bundle"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """A command's exit code, and all that it said."""
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def signed(folder: Path, private: Path) -> Path:
+    code, said = run("sign", folder, "--key", private)
+    assert (code, said.split()[0]) == (0, "signed"), said
+    return folder
+
+
+def zipped(folder: Path) -> Path:
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for each in sorted(folder.rglob("*")):
+            if each.is_file():
+                archive.write(each, Path("example", each.relative_to(folder)))
+    return path
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_what_was_signed_opens(folder: Path, keys: tuple[Path, Path], as_zip: bool) -> None:
+    private, public = keys
+    source = zipped(signed(folder, private)) if as_zip else signed(folder, private)
+    assert len((folder / "manifest.sig").read_bytes()) == 64
+    for _ in range(2):  # the second time a .zip comes from the cache
+        opened = open_bundle(source, public_key=public)
+        opened.verify()
+        assert opened.id == open_bundle(source).id
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize("change", ["unsigned", "another key", "another manifest", "long", "empty"])
+def test_what_was_not_signed_is_refused_before_it_is_read(
+    folder: Path, keys: tuple[Path, Path], tmp_path: Path, change: str, as_zip: bool
+) -> None:
+    private, public = keys
+    if change == "another key":
+        private = write_keys(tmp_path, "theirs")[0]
+    signed(folder, private)
+    signature = folder / "manifest.sig"
+    if change == "unsigned":
+        signature.unlink()
+    elif change == "another manifest":
+        # It would be refused for itself, too, and is not looked at.
+        (folder / "manifest.json").write_text("{}")
+        with pytest.raises(BundleSchemaError):
+            open_bundle(folder)
+    elif change == "long":
+        signature.write_bytes(signature.read_bytes() + b"x")
+    elif change == "empty":
+        signature.write_bytes(b"")
+    source = zipped(folder) if as_zip else folder
+    told = "is not signed: it has no manifest.sig" if change == "unsigned" else "another key"
+    with pytest.raises(BundleSignatureError, match=told):
+        open_bundle(source, public_key=public)
+    assert not cache_folder().exists()
+
+
+def test_a_signature_covers_every_file(folder: Path, keys: tuple[Path, Path]) -> None:
+    private, public = keys
+    (signed(folder, private) / "tokenizer.json").write_bytes(b"{ }")
+    with pytest.raises(BundleTamperedError, match=r"tokenizer.json was changed"):
+        open_bundle(folder, public_key=public).verify()
+
+
+def test_a_cache_that_was_changed_is_not_believed(folder: Path, keys: tuple[Path, Path]) -> None:
+    """Whoever can write there could make another bundle of it that is whole in itself."""
+    private, public = keys
+    source = zipped(signed(folder, private))
+    cached = open_bundle(source, public_key=public)
+    other = b"other bytes"
+    (cached.root / "tokenizer.json").write_bytes(other)
+    forged: dict[str, Any] = manifest()
+    forged["files"] = []
+    del forged["graphs"]["text_encoder"]
+    (cached.root / "manifest.json").write_text(json.dumps(forged))
+    again = open_bundle(source, public_key=public)
+    assert again.file("tokenizer.json").read_bytes() == b"{}"
+
+
+def test_damage_is_not_signed(folder: Path, keys: tuple[Path, Path]) -> None:
+    (folder / "tokenizer.json").write_bytes(b"{ }")
+    code, said = run("sign", folder, "--key", keys[0])
+    assert (code, "was changed" in said) == (1, True), said
+    assert not (folder / "manifest.sig").exists()
+
+
+def test_a_zip_is_not_signed(folder: Path, keys: tuple[Path, Path]) -> None:
+    code, said = run("sign", zipped(folder), "--key", keys[0])
+    assert (code, "sign the folder, and zip that" in said) == (1, True), said
+
+
+def test_the_command_line_refuses_first(folder: Path, keys: tuple[Path, Path]) -> None:
+    """Before a runtime is looked for: the error of the signature comes, not that of the runtime."""
+    asked = ("verify", "--model", folder, "--key", keys[1], "--runtime", "no such runtime")
+    code, said = run(*asked)
+    assert (code, "is not signed" in said) == (1, True), said
+    signed(folder, keys[0])
+    code, said = run(*asked)
+    assert (code, "no such runtime" in said) == (1, True), said
+
+
+def test_loading(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(BundleSignatureError, match="is not signed"):
+        SamClip.load("onnx", model=folder, public_key=keys[1])
+    SamClip.load("onnx", model=signed(folder, keys[0]), public_key=keys[1]).close()
+    with pytest.raises(OptionError, match="a checkpoint has no signature"):
+        SamClip.load("torch", model=tmp_path, public_key=keys[1])
+
+
+def other_keys(folder: Path) -> dict[str, Path]:
+    curve = ec.generate_private_key(ec.SECP256R1())
+    locked = serialization.BestAvailableEncryption(b"secret")
+    files = {
+        "curve.pem": curve.private_bytes(PEM, PKCS8, OPEN),
+        "locked.pem": Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, locked),
+        "text.pem": b"no key at all",
+        "empty.pem": b"",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in (*files, "none.pem", "nul\0.pem")}
+
+
+@pytest.mark.parametrize(
+    "name", ["curve.pem", "locked.pem", "text.pem", "empty.pem", "none.pem", "nul\0.pem"]
+)
+def test_what_is_no_key(folder: Path, tmp_path: Path, name: str) -> None:
+    path = other_keys(tmp_path)[name]
+    with pytest.raises(OptionError, match=r"is no public Ed25519 key|cannot be read"):
+        open_bundle(folder, public_key=path)
+    code, _ = run("sign", folder, "--key", path)
+    assert code == (2 if "\0" in name else 1)  # Typer refuses a NUL by itself
+    assert not (folder / "manifest.sig").exists()
+
+
+def test_a_bundle_lists_no_signature(tmp_path: Path, folder: Path) -> None:
+    content = manifest()
+    content["files"].append({"path": "manifest.sig", "sha256": "0" * 64, "size_bytes": 64})
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(
+        BundleSchemaError, match=r"two files of the bundle are called manifest\.sig"
+    ):
+        open_bundle(folder)
+
+
+@pytest.mark.skipif(which("openssl") is None, reason="there is no openssl here")
+def test_openssl_agrees(folder: Path, keys: tuple[Path, Path]) -> None:
+    private, public = keys
+    signed(folder, private)
+    options = ("-verify", "-pubin", "-inkey", str(public), "-rawin")
+    files = ("-in", folder / "manifest.json", "-sigfile", folder / "manifest.sig")
+    command = ["openssl", "pkeyutl", *options, *map(str, files)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_without_cryptography(
+    folder: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def fail(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == "cryptography":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", fail)
+    with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[signing\]"'):
+        open_bundle(folder, public_key=keys[1])
+    open_bundle(folder)  # who asks for no signature needs no package
