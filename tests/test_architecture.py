@@ -41,6 +41,7 @@ ROOMS: dict[str, set[str]] = {
         "modeling",
         "results",
         "runtimes",
+        "serve",
         "text",
         "verify",
         "video",
@@ -71,12 +72,15 @@ FLOORS: tuple[set[str], ...] = (
     {"picture_verbs"},
     {"object_verbs"},
     {"client"},
-    {"annotate", "bench", "verify"},
+    {"annotate", "bench", "serve", "verify"},
     {"cli"},
     {"__main__"},
 )
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
-HEAVY = ("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda")
+HEAVY = (
+    *("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda"),
+    *("fastapi", "starlette", "uvicorn", "prometheus_client"),
+)
 PRINTING = {"print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50

@@ -23,7 +23,7 @@ else:
 # What must be installed beside the base dependencies where a folder is used: each of these alone
 # for what the folder does with it (the wheel's runtimes), or the one that there is.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision", "serve"),
     "export": ("export",),
     "training": ("training",),
     "benchmarks": ("dev", "peers"),
@@ -189,7 +189,7 @@ def test_what_the_wheel_needs_for_it_is_declared(folder: str) -> None:
 
 
 def test_the_front_door_needs_the_base_alone() -> None:
-    optional = {"samclip_sdk.modeling", "samclip_sdk.runtimes.pytorch"}
+    optional = {"samclip_sdk.modeling", "samclip_sdk.runtimes.pytorch", "samclip_sdk.serve"}
     offenders = {
         f"{name} imports {each}"
         for name, path in sources().items()
