@@ -12,7 +12,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -138,15 +138,19 @@ async def _read_parts(request: Request, body: bytes, *, most: int) -> tuple[byte
         raise RefusedError(
             f"the body is no multipart/form-data: {one_line(said)}", status=422
         ) from error
+    try:
+        return await _parts_of(form)
+    finally:
+        await form.close()
+
+
+async def _parts_of(form: FormData) -> tuple[bytes, list[bytes]]:
     text, files = b"{}", []
     for name, part in form.multi_items():
-        content = (
-            await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "replace")
-        )
         if name == "image" and isinstance(part, UploadFile):
-            files.append(content)
+            files.append(await part.read())
         elif name == "request":
-            text = content
+            text = await part.read() if isinstance(part, UploadFile) else part.encode()
         else:
             raise RefusedError(
                 f"there is a part {one_line(name, limit=40)!r}; parts are files called image, and "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,39 +89,19 @@ async def _serve(
     choice: ModelChoice, taken: socket.socket, *, workers: int, limits: Limits
 ) -> None:
     # Only here: they are of the extra.
-    import uvicorn
-
     from samclip_sdk.serve.app import create_app
     from samclip_sdk.serve.keys import Keys
+    from samclip_sdk.serve.listening import listen
     from samclip_sdk.serve.metrics import Metrics
     from samclip_sdk.serve.pool import Pool
 
     keys, metrics = Keys(os.environ.get(KEYS_VARIABLE, "")), Metrics()
     pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
     app = create_app(pool, limits=limits, keys=keys, metrics=metrics)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        loop="asyncio",
-        timeout_graceful_shutdown=limits.stop_s,
-    )
     log.info("opening", extra={"model": choice.model, "workers": workers})
     await pool.start()
     try:
-        _log_address(taken)
-        # uvicorn stops at these, and then sends them again to whoever was there before.
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: None)
-        await uvicorn.Server(config).serve(sockets=[taken])
+        await listen(app, taken, stop_s=limits.stop_s)
     finally:
         await pool.close()
         log.info("stopped")
-
-
-def _log_address(taken: socket.socket) -> None:
-    host, port = taken.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    log.info("serving", extra={"address": f"http://{shown}:{port}"})

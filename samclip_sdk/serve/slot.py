@@ -18,6 +18,9 @@ from samclip_sdk.serve.settings import Limits, ModelChoice
 log = logging.getLogger(__name__)
 
 KEYS_VARIABLE = "SAMCLIP_API_KEYS"
+WORKER = ("-m", "samclip_sdk.serve.worker")
+"""What Python runs in a worker process."""
+
 DEPTH = 2
 """How many batches a worker has at a time: one that it computes, one whose picture it decodes."""
 
@@ -107,7 +110,7 @@ class Slot:
         environment = {name: value for name, value in os.environ.items() if name != KEYS_VARIABLE}
         environment["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "samclip_sdk.serve.worker"),
+            *(sys.executable, *WORKER),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment,
