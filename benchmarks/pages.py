@@ -18,6 +18,7 @@ from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables, join_tables
+from benchmarks.serve import record as serve_report
 from benchmarks.speed import report as speed_report
 from benchmarks.speed.record import Speed
 from samclip_sdk.atomic_file import atomic_file
@@ -66,6 +67,9 @@ def render_pages(root: Path) -> dict[str, str]:
         CARD_SOURCE: summary,
         CARD: summary,
     }
+    if (folder / "serve.json").is_file():  # measured on an idle machine alone
+        serving = read_record(serve_report.Serving, folder / "serve.json")
+        tables[f"{RECORDS}/serve.md"] = {"serve": serve_report.render(serving)}
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()

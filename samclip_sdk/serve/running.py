@@ -72,7 +72,8 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        taken = socket.socket(family, socket.SOCK_STREAM)
+        # By name: asyncio sends small answers at once (TCP_NODELAY) only where it reads this.
+        taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, OverflowError) as error:
         raise OptionError(f"host {host!r}, port {port} is no address: {error}") from error
     with taken:
