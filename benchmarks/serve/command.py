@@ -94,7 +94,7 @@ def kill_in_the_middle(server: Server, requests: Sequence[Request], *, clients: 
 def serve(
     model: ModelName = DEFAULT_MODEL,
     runtime: Annotated[str, typer.Option(help="onnx or openvino")] = "onnx",
-    workers: Annotated[int, typer.Option(min=1, help="of the server")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="of the server")] = 2,
     clients: Annotated[list[int], typer.Option(min=1, help="at once; repeatable")] = [1, 4, 16],  # noqa: B006, as typer takes it
     pictures: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
     boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
