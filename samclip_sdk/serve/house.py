@@ -89,21 +89,26 @@ class House:
         self, answers: Sequence[asyncio.Future[Answer]], *, request_id: str
     ) -> AsyncIterator[bytes]:
         """The lines of each picture as soon as they are there; of a failure, one that says so."""
-        for place, each in enumerate(answers):
-            try:
-                answer = await asyncio.wait_for(each, self._limits.answer_s)
-            except asyncio.TimeoutError:
-                message = f"there was no answer within {self._limits.answer_s} s".encode()
-                answer = Answer(503, "Refused", message)
-            if answer.status == 200:
-                yield answer.content
-                continue
-            error, message_text = _told(answer)
-            told = {"image_index": place, "error": error, "message": message_text}
-            yield to_line({**told, "request_id": request_id})
-            for rest in answers[place + 1 :]:
-                rest.cancel()
-            return
+        try:
+            for place, each in enumerate(answers):
+                answer = await self._wait_for(each)
+                if answer.status == 200:
+                    yield answer.content
+                    continue
+                error, message = _told(answer)
+                told = {"image_index": place, "error": error, "message": message}
+                yield to_line({**told, "request_id": request_id})
+                return
+        finally:  # after a failure, or when the client is gone, no one waits for the rest
+            for each in answers:
+                each.cancel()
+
+    async def _wait_for(self, answer: asyncio.Future[Answer]) -> Answer:
+        try:
+            return await asyncio.wait_for(answer, self._limits.answer_s)
+        except asyncio.TimeoutError:
+            message = f"there was no answer within {self._limits.answer_s} s"
+            return Answer(503, "Refused", message.encode())
 
 
 def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
@@ -126,7 +131,9 @@ def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
         boxes = sum(_count(each) for each in asked.boxes or ()) // 4
         _at_most(points + boxes, limits.prompts, "points and boxes")
     if isinstance(asked, EverythingAsked):
-        _at_most(asked.points_per_side, limits.points_per_side, "points_per_side")
+        rows, columns = asked.tiles or (0, 0)
+        points = asked.points_per_side**2 * (1 + rows * columns)
+        _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
 
 
 def _at_most(count: int, most: int, name: str) -> None:

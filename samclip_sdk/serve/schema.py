@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Side = Annotated[int, Field(ge=1, le=16)]
+Side = Annotated[int, Field(ge=1, le=8)]
 Point: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Box: TypeAlias = Annotated[list[Number], Field(min_length=4, max_length=4)]
 PointLabel = Annotated[int, Field(ge=-1, le=3)]
@@ -96,7 +96,9 @@ class EverythingAsked(ImagesAsked):
     stability_score_thresh: Share | None = None
     stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0
     box_nms_thresh: Share = 0.7
-    tiles: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    tiles: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="rows and columns to look into too"
+    )
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
     format: Form = Field(default="rle", description="of each `segmentation`")
     stream: bool = Field(
