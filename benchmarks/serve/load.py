@@ -37,7 +37,8 @@ class Server:
         self.lines, self.workers, self.address = process.stderr, list[int](), ""
         while not self.address:
             self._read(next(self.lines, ""))
-        threading.Thread(target=lambda: list(map(self._read, self.lines)), daemon=True).start()
+        self.listening = threading.Thread(target=lambda: list(map(self._read, self.lines)))
+        self.listening.start()
 
     def _read(self, line: str) -> None:
         if not line.startswith("{"):
@@ -53,12 +54,13 @@ class Server:
 def serving(model: str, *options: str) -> Iterator[Server]:
     """Starts a server on a free port, and stops it."""
     command = [sys.executable, "-m", "samclip_sdk", "serve", model, "--port", "0", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        yield Server(process)
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            server = Server(process)
+            yield server
+        finally:
+            process.terminate()
+        server.listening.join()
 
 
 def new_pictures(count: int) -> list[bytes]:
