@@ -49,6 +49,8 @@ def with_pool(
         pids = [slot.pid for slot in pool.slots]
         try:
             await work(pool)
+            while any(slot.batches for slot in pool.slots):  # that a batch is done comes last
+                await asyncio.sleep(0.01)
         finally:
             pids += [slot.pid for slot in pool.slots]
             await pool.close()
