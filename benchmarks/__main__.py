@@ -22,6 +22,7 @@ from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
 from benchmarks.record import describe_model, read_record
+from benchmarks.serve.command import serve
 from benchmarks.speed.command import compare, speed
 from benchmarks.tiles import tiles
 from benchmarks.video import measure as following
@@ -126,6 +127,7 @@ def video(
 app.command("held-out")(held_out)
 app.command()(tiles)
 app.command()(annotate)
+app.command()(serve)
 
 
 @app.command("training-cost")

@@ -42,13 +42,16 @@ ROOMS: dict[str, set[str]] = {
         "modeling",
         "results",
         "runtimes",
+        "serve",
         "text",
         "verify",
         "video",
     },
     "export": {"apps", "coreml", "precision"},
     "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
-    "benchmarks": {"artifacts", "paper", "photographs", "public", "quality", "speed", "video"},
+    "benchmarks": {
+        *("artifacts", "paper", "photographs", "public", "quality", "serve", "speed", "video"),
+    },
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
@@ -73,20 +76,14 @@ FLOORS: tuple[set[str], ...] = (
     {"picture_verbs"},
     {"object_verbs"},
     {"client"},
-    {"annotate", "bench", "verify"},
+    {"annotate", "bench", "serve", "verify"},
     {"cli"},
     {"__main__"},
 )
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = (
-    "torch",
-    "onnxruntime",
-    "openvino",
-    "coremltools",
-    "tensorrt",
-    "tensorrt_rtx",
-    "cuda",
-    "huggingface_hub",
+    *("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda"),
+    *("fastapi", "starlette", "uvicorn", "prometheus_client", "huggingface_hub"),
 )
 PRINTING = {"print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc"}
 MAX_MODULE_LINES = 400

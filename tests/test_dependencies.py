@@ -25,7 +25,7 @@ else:
 EXTRAS: dict[str, tuple[str, ...]] = {
     "samclip_sdk": (
         *("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
-        *("hub", "remote", "ray", "signing"),
+        *("hub", "remote", "ray", "signing", "serve"),
     ),
     "export": ("export",),
     "training": ("training",),
@@ -209,7 +209,7 @@ def test_what_the_wheel_needs_for_it_is_declared(folder: str) -> None:
 
 
 def test_the_front_door_needs_the_base_alone() -> None:
-    optional = {"samclip_sdk.modeling", "samclip_sdk.runtimes.pytorch"}
+    optional = {"samclip_sdk.modeling", "samclip_sdk.runtimes.pytorch", "samclip_sdk.serve"}
     offenders = {
         f"{name} imports {each}"
         for name, path in sources().items()

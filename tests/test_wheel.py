@@ -51,6 +51,14 @@ def test_holds_the_embedded_bundles_byte_for_byte(wheel: zipfile.ZipFile) -> Non
         assert hashlib.sha256(packed).digest() == hashlib.sha256(path.read_bytes()).digest()
 
 
+def test_holds_the_page_of_the_server(wheel: zipfile.ZipFile) -> None:
+    page = ROOT / "samclip_sdk" / "serve"
+    files = [page / "openapi.json", *(page / "page").iterdir()]
+    assert len(files) == 6
+    for path in files:
+        assert wheel.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
+
+
 def test_base_install_needs_no_runtime(wheel: zipfile.ZipFile) -> None:
     metadata = HeaderParser().parsestr(read_metadata(wheel, "METADATA"))
     requirements = metadata.get_all("Requires-Dist", [])

@@ -19,6 +19,7 @@ PACKAGES = frozenset(
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
         *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
         *("huggingface_hub", "fsspec", "pyarrow", "cryptography"),
+        *("fastapi", "starlette", "uvicorn", "prometheus_client", "httpx", "schemathesis"),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
     }
 )
@@ -27,6 +28,7 @@ MODULES = frozenset(
         "samclip_sdk.modeling.build",
         "samclip_sdk.modeling.checkpoint",
         "samclip_sdk.runtimes.pytorch",
+        "samclip_sdk.serve.app",
     }
 )
 FIXTURES = frozenset({"tiny_checkpoint", "tiny_bundle", "full_export"})

@@ -19,6 +19,7 @@ from samclip_sdk.cli.cluster import AnnotateCommand
 from samclip_sdk.cli.learn import learn
 from samclip_sdk.cli.picture import classify, embed, everything, segment, text
 from samclip_sdk.cli.push import push
+from samclip_sdk.cli.serve import serve
 from samclip_sdk.cli.sign import sign
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
@@ -30,7 +31,7 @@ for command in (classify, segment, text, everything, embed, learn):
     app.command()(command)
 app.command(cls=AnnotateCommand)(annotate)
 app.command()(video)
-for command in (info, verify, sign, bench, tune, push):
+for command in (serve, info, verify, sign, bench, tune, push):
     app.command()(command)
 app.command("compile")(compile_engines)
 

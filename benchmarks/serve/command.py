@@ -1,0 +1,144 @@
+"""The SDK and clients of its server do the same work in turn, on the same machine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks.command import ModelName, Output, Write, measurement
+from benchmarks.record import describe_model
+from benchmarks.report import track
+from benchmarks.serve.load import (
+    Request,
+    Server,
+    as_new,
+    box_request,
+    boxes_of,
+    new_pictures,
+    send_all,
+    serving,
+    store,
+    upload,
+)
+from benchmarks.serve.record import Killed, Load, Serving, Workload, render
+from samclip_sdk import SamClip
+from samclip_sdk.client import DEFAULT_MODEL
+
+LABELS = ["dog", "cat", "person"]
+
+
+def compare(
+    name: str,
+    work: Callable[[], Sequence[object]],
+    requests: Callable[[], Sequence[Request]],
+    *,
+    server: Server,
+    clients: Sequence[int],
+    rounds: int,
+) -> Workload:
+    """Has the SDK and the clients do the same work in turn; the first time does not count."""
+    sdk, rates = list[float](), {count: list[float]() for count in clients}
+    times = {count: list[float]() for count in clients}
+    failed: Counter[int] = Counter()
+    for turn in track(range(rounds + 1), name):
+        started = time.perf_counter()
+        rate = len(work()) / (time.perf_counter() - started)
+        sdk += [rate] if turn else []
+        for count in clients:
+            seconds, took_ms, statuses = send_all(
+                server, requests(), clients=count, on_answer=lambda: None
+            )
+            if turn:
+                rates[count].append(len(took_ms) / seconds)
+                times[count] += took_ms
+                failed[count] += sum(statuses.values()) - statuses[200]
+    loads = []
+    for count in clients:
+        ratios = [mine / theirs for mine, theirs in zip(rates[count], sdk, strict=True)]
+        p50, p99 = np.percentile(times[count], [50, 99]).tolist()
+        loads.append(
+            Load(
+                clients=count,
+                requests=len(times[count]),
+                a_second=statistics.median(rates[count]),
+                ratio=(statistics.median(ratios), min(ratios), max(ratios)),
+                p50_ms=p50,
+                p99_ms=p99,
+                failed=failed[count],
+            )
+        )
+    return Workload(name=name, sdk_a_second=statistics.median(sdk), loads=tuple(loads))
+
+
+def kill_in_the_middle(server: Server, requests: Sequence[Request], *, clients: int) -> Killed:
+    """Kills a worker when half of the requests are answered, and counts what is answered."""
+    answered = itertools.count(1)
+
+    def count() -> None:
+        if next(answered) == len(requests) // 2:
+            os.kill(server.workers[0], signal.SIGKILL)
+
+    statuses = send_all(server, requests, clients=clients, on_answer=count)[2]
+    return Killed(requests=len(requests), answered=statuses[200])
+
+
+def serve(
+    model: ModelName = DEFAULT_MODEL,
+    runtime: Annotated[str, typer.Option(help="onnx or openvino")] = "onnx",
+    workers: Annotated[int, typer.Option(min=1, help="of the server")] = 2,
+    clients: Annotated[list[int], typer.Option(min=1, help="at once; repeatable")] = [1, 4, 16],  # noqa: B006, as typer takes it
+    pictures: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
+    boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
+    rounds: Annotated[int, typer.Option(min=1, help="each does everything once")] = 5,
+    output: Output = None,
+    write: Write = False,
+) -> None:
+    """Holds the server's throughput and times against the SDK in process; kills a worker too.
+
+    The machine should be idle: the clients need a part of it as well.
+    """
+    with measurement("serve", output=output, write=write) as measured:
+        found = new_pictures(pictures)
+        asked = boxes_of(boxes)
+        samclip = SamClip.load(runtime, model=model)
+        image = samclip.encode_image(found[0])
+
+        def texts() -> list[str]:
+            return [each.to_json() for each in samclip.segment_text(iter(found), LABELS)]
+
+        def masks() -> list[str]:
+            return [
+                samclip.segment(image, boxes=box, multimask_output=False).to_json() for box in asked
+            ]
+
+        def uploads() -> list[Request]:
+            return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
+
+        with serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
+            key = store(server, found[0])
+            of_boxes = [box_request(key, each) for each in asked]
+            times = {"server": server, "clients": clients, "rounds": rounds}
+            workloads = (
+                compare("three labels of a new picture", texts, uploads, **times),
+                compare("a box of one picture", masks, lambda: of_boxes, **times),
+            )
+        with serving(model, "--runtime", runtime, "--workers", "2") as server:
+            killed = kill_in_the_middle(server, uploads(), clients=max(clients))
+        record = Serving(
+            **measured.run(),
+            model=describe_model(samclip.manifest, samclip.source),
+            workers=workers,
+            rounds=rounds,
+            workloads=workloads,
+            killed=killed,
+        )
+        measured.finish(record, render(record))

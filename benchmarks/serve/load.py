@@ -1,0 +1,148 @@
+"""A server as a process, and clients as threads, on the loopback interface."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import itertools
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
+LONG_SIDE_PX = 1024
+BOUNDARY = "samclip-benchmark"
+
+Request = tuple[str, str, bytes]  # path, content type, body
+
+
+class Server:
+    """A running `samclip serve`: where it is, and which worker processes it has had."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        self.lines, self.workers, self.address = process.stderr, list[int](), ""
+        while not self.address:
+            self._read(next(self.lines, ""))
+        self.listening = threading.Thread(target=lambda: list(map(self._read, self.lines)))
+        self.listening.start()
+
+    def _read(self, line: str) -> None:
+        if not line.startswith("{"):
+            raise ValueError(f"samclip serve did not start: {line}")
+        told = json.loads(line)
+        if told["event"] == "worker ready":
+            self.workers.append(told["worker"])
+        elif told["event"] == "serving":
+            self.address = told["address"]
+
+
+@contextmanager
+def serving(model: str, *options: str) -> Iterator[Server]:
+    """Starts a server on a free port, and stops it."""
+    command = [sys.executable, "-m", "samclip_sdk", "serve", model, "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            server = Server(process)
+            yield server
+        finally:
+            process.terminate()
+        server.listening.join()
+
+
+def new_pictures(count: int) -> list[bytes]:
+    """JPEGs of photographs, each with other pixels."""
+    files = itertools.cycle(sorted(IMAGES.glob("*.jpg")))
+    found = []
+    for number, path in zip(range(count), files, strict=False):
+        image = Image.open(path).convert("RGB")
+        scale = LONG_SIDE_PX / max(image.size)
+        pixels = np.array(image.resize([round(side * scale) for side in image.size]))
+        pixels[:8, :8] = np.random.default_rng(number).integers(0, 256, (8, 8, 3))
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, format="JPEG", quality=90)
+        found.append(content.getvalue())
+    return found
+
+
+def as_new(picture: bytes) -> bytes:
+    """The same picture as another file: no server has seen it, however often it was sent."""
+    return picture + uuid.uuid4().bytes  # behind its end, where no decoder looks
+
+
+def upload(path: str, picture: bytes, asked: dict[str, Any]) -> Request:
+    """A request with a picture as a file."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
+    file = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    body = f"{head}{json.dumps(asked)}{file}".encode() + picture + f"\r\n--{BOUNDARY}--".encode()
+    return path, f"multipart/form-data; boundary={BOUNDARY}", body
+
+
+def box_request(key: str, box: list[float]) -> Request:
+    """A request for the mask of a box in a picture that the server has."""
+    asked = {"images": [{"id": key}], "boxes": box, "multimask_output": False}
+    return "/v1/segment", "application/json", json.dumps(asked).encode()
+
+
+def store(server: Server, picture: bytes) -> str:
+    """Has the server keep a picture, and returns its id."""
+    path, content_type, body = upload("/v1/images", picture, {})
+    connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)
+    connection.request("POST", path, body, {"Content-Type": content_type})
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    key: str = answer["answers"][0]["id"]
+    return key
+
+
+def boxes_of(count: int) -> list[list[float]]:
+    """Boxes, each another one, in pictures of LONG_SIDE_PX."""
+    corners = np.random.default_rng(0).uniform(0.05, 0.45, (count, 4)) * 600
+    return [[x, y, x + 60 + width, y + 60 + height] for x, y, width, height in corners.tolist()]
+
+
+def send_all(
+    server: Server, requests: Sequence[Request], *, clients: int, on_answer: Callable[[], None]
+) -> tuple[float, list[float], Counter[int]]:
+    """Sends requests by so many clients: seconds for all, milliseconds of each, statuses."""
+    waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    for request in requests:
+        waiting.put(request)
+    took_ms, statuses = list[float](), Counter[int]()
+
+    def work() -> None:
+        connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)
+        while not waiting.empty():
+            try:
+                path, content_type, body = waiting.get_nowait()
+            except queue.Empty:
+                break
+            started = time.perf_counter()
+            connection.request("POST", path, body, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            answer.read()
+            took_ms.append(1000 * (time.perf_counter() - started))
+            statuses[answer.status] += 1
+            on_answer()
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    started = time.perf_counter()
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return time.perf_counter() - started, took_ms, statuses

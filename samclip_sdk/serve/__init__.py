@@ -1,0 +1,10 @@
+"""`samclip serve`: a model behind an HTTP port. The front process speaks HTTP and runs no model.
+
+    running, listening, settings       what starts and stops it, and what it may be told
+    app, door, keys, metrics, logs     HTTP: the routes, who may enter, what is told of it
+    house, calls, schema, openapi      what a request holds, its limits, its answer
+    pool, slot, frames                 jobs on their way to worker processes and back
+    worker, answering, answers         in a worker: a model, and what it says
+
+It needs the extra `serve`. Nothing here takes the name of a file from a request.
+"""

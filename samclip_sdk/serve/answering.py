@@ -1,0 +1,275 @@
+"""In a worker: questions about one picture, answered together as far as that changes no answer.
+
+The picture is decoded and encoded once. Boxes and points of several questions go to the mask
+decoder in one batch, whose size changes no mask. Questions of labels are put one after the other:
+they share the encoded picture and the embeddings of labels, and the last bits of their scores would
+depend on a batch.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.client import SamClip
+from samclip_sdk.errors import SamClipError
+from samclip_sdk.image import Frame, load_image, open_image
+from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
+from samclip_sdk.image_prompts import ImagePrompts, image_prompts
+from samclip_sdk.prompts import FILLER
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.serve.answers import Form, result_to_dict, to_line, to_lines
+from samclip_sdk.serve.recent import Recent
+from samclip_sdk.serve.refusal import RefusedError
+
+Ask: TypeAlias = "Mapping[str, Any]"
+"""A verb under "verb", and what it was asked under its names in `schema`."""
+
+MASK_BYTES = 256_000_000
+"""What the masks of prompts may take as arrays, before they are packed."""
+
+
+class Kind(NamedTuple):
+    """What prompts must have in common to be drawn in one batch."""
+
+    points: int
+    boxes: bool
+    multimask_output: bool
+    mask_threshold: float | None
+    form: Form
+
+
+class PromptRow(NamedTuple):
+    """A prompt: the place of its question, and which of that question's prompts it is."""
+
+    place: int
+    own: int
+    prompts: ImagePrompts
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that questions are about.
+
+    Attributes:
+        key: the sha256 of its content.
+        content: of the file.
+        pixels: uint8 [H,W,3], where a question needs them; else none.
+        prepared: for the image encoder, where it is not encoded yet and must be; else None.
+    """
+
+    key: str
+    content: bytes
+    pixels: NDArray[np.uint8] | None
+    prepared: PreparedImage | None
+
+
+class Answerer:
+    """Answers questions by a model; one thread may prepare a picture while another answers.
+
+    Args:
+        model: a model.
+        megapixels: of a picture, at most.
+        embeddings_mb: what is kept of encoded pictures.
+    """
+
+    def __init__(self, model: SamClip, *, megapixels: int, embeddings_mb: int) -> None:
+        self._model = model
+        self._pixels = megapixels * 1_000_000
+        self._embeddings: Recent[ImageEmbedding] = Recent(limit_bytes=embeddings_mb * 1_000_000)
+
+    def prepare(self, key: str, content: bytes, *, asks: Sequence[Ask]) -> Picture:
+        """Decodes a picture for what is asked about it.
+
+        Raises:
+            RefusedError: it has too many pixels; they are not decoded then.
+            ImageError: it cannot be read.
+        """
+        check_pixels(content, most=self._pixels)
+        verbs = {ask["verb"] for ask in asks}
+        pixels = load_image(content) if "classify" in verbs else None
+        prepared = None
+        if verbs - {"classify"} and not self.knows(key):
+            prepared = self._model.prepare_image(content)
+        return Picture(key, content, pixels, prepared)
+
+    def knows(self, key: str) -> bool:
+        """Whether a picture is encoded; it may be forgotten before it is asked about."""
+        return self._embeddings.get(key) is not None
+
+    def answer(
+        self, picture: Picture, asks: Sequence[Ask]
+    ) -> Iterator[tuple[int, bytes | SamClipError]]:
+        """Answers each question, or says why not: yields its place and a line of JSON, or lines."""
+        segments = []
+        for place, ask in enumerate(asks):
+            if ask["verb"] == "segment":
+                segments.append(place)
+                continue
+            try:
+                yield place, self._answer_one(picture, ask)
+            except SamClipError as error:
+                yield place, error
+        if segments:
+            yield from self._segment(picture, {place: asks[place] for place in segments})
+
+    def _answer_one(self, picture: Picture, ask: Ask) -> bytes:
+        if ask["verb"] == "classify":
+            pixels = load_image(picture.content) if picture.pixels is None else picture.pixels
+            return to_line(self._model.classify(pixels, ask["labels"]).to_dict())
+        image = self._embed(picture)
+        if ask["verb"] == "images":
+            frame = image.frame
+            return to_line({"id": picture.key, "width": frame.width_px, "height": frame.height_px})
+        found = self._text(image, ask) if ask["verb"] == "text" else self._everything(image, ask)
+        return to_lines(found, image_index=ask["index"]) if ask["stream"] else to_line(found)
+
+    def _text(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
+        # What makes no sense beside instances, or without, the model itself refuses.
+        found: TextMasks | Instances = self._model.segment_text(  # type: ignore[call-overload]
+            image,
+            ask["labels"],
+            threshold=ask["threshold"],
+            mask_threshold=ask["mask_threshold"],
+            points_per_class=ask["points_per_class"],
+            refine=ask["refine"],
+            instances=ask["instances"],
+            max_instances=ask["max_instances"],
+            tiles=_tiles(ask),
+            tile_overlap=ask["tile_overlap"],
+        )
+        return result_to_dict(found, form=ask["format"])
+
+    def _everything(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
+        found = self._model.segment_everything(
+            image,
+            ask["labels"],
+            points_per_side=ask["points_per_side"],
+            pred_iou_thresh=ask["pred_iou_thresh"],
+            stability_score_thresh=ask["stability_score_thresh"],
+            stability_score_offset=ask["stability_score_offset"],
+            box_nms_thresh=ask["box_nms_thresh"],
+            tiles=_tiles(ask),
+            tile_overlap=ask["tile_overlap"],
+        )
+        return result_to_dict(found, form=ask["format"])
+
+    def _segment(
+        self, picture: Picture, asks: Mapping[int, Ask]
+    ) -> Iterator[tuple[int, bytes | SamClipError]]:
+        """Draws the masks of all prompts, those of one kind together; yields place and answer."""
+        try:
+            image = self._embed(picture)
+        except SamClipError as error:
+            yield from ((place, error) for place in asks)
+            return
+        rows: dict[Kind, list[PromptRow]] = defaultdict(list)
+        answers: dict[int, dict[str, Any]] = {}
+        for place, ask in asks.items():
+            try:
+                prompts = self._prompts(ask, frame=image.frame)
+            except SamClipError as error:
+                yield place, error
+                continue
+            kind = Kind(
+                points=prompts.points.shape[1],
+                boxes=prompts.boxes is not None,
+                multimask_output=ask["multimask_output"],
+                mask_threshold=ask["mask_threshold"],
+                form=ask["format"],
+            )
+            rows[kind] += [PromptRow(place, index, prompts) for index in range(len(prompts))]
+            size = [image.frame.height_px, image.frame.width_px]
+            answers[place] = {"size": size, "annotations": [], "speed": defaultdict(float)}
+        for kind, of_kind in rows.items():
+            at_once = self._at_once(kind, frame=image.frame)
+            for start in range(0, len(of_kind), at_once):
+                self._draw(image, of_kind[start : start + at_once], kind=kind, answers=answers)
+        yield from ((place, to_line(answer)) for place, answer in answers.items())
+
+    def _draw(
+        self,
+        image: ImageEmbedding,
+        rows: Sequence[PromptRow],
+        *,
+        kind: Kind,
+        answers: Mapping[int, dict[str, Any]],
+    ) -> None:
+        """Draws the masks of prompts of one kind, and adds them to the answers."""
+        corners = [
+            row.prompts.boxes[row.own].ravel() for row in rows if row.prompts.boxes is not None
+        ]
+        labels = np.stack([row.prompts.point_labels[row.own] for row in rows])
+        drawn = self._model.segment(
+            image,
+            points=np.stack([row.prompts.points[row.own] for row in rows]) if kind.points else None,
+            point_labels=np.where(labels == FILLER, -1, labels) if kind.points else None,
+            boxes=np.stack(corners) if kind.boxes else None,
+            multimask_output=kind.multimask_output,
+            mask_threshold=kind.mask_threshold,
+        )
+        found = result_to_dict(drawn, form=kind.form)
+        for annotation in found["annotations"]:
+            row = rows[annotation["prompt_index"]]
+            answers[row.place]["annotations"].append({**annotation, "prompt_index": row.own})
+        for place in {row.place for row in rows}:
+            for step, took_ms in found["speed"].items():
+                answers[place]["speed"][step] += took_ms
+
+    def _prompts(self, ask: Ask, *, frame: Frame) -> ImagePrompts:
+        """The prompts of a question, which make sense for the picture.
+
+        Raises:
+            PromptError: they do not.
+        """
+        prompts = image_prompts(ask["points"], point_labels=ask["point_labels"], boxes=ask["boxes"])
+        side = 4 * frame.resolution // self._model.manifest.image.patch_size
+        prompts.in_model(frame, mask_side=side)
+        return prompts
+
+    def _at_once(self, kind: Kind, *, frame: Frame) -> int:
+        """How many prompts' masks may be arrays at a time."""
+        bytes_each = frame.height_px * frame.width_px * (3 if kind.multimask_output else 1)
+        return max(1, min(self._model.manifest.masks.max_prompts, MASK_BYTES // bytes_each))
+
+    def _embed(self, picture: Picture) -> ImageEmbedding:
+        """The picture after the backbone, which runs unless it has run not long ago."""
+        known = self._embeddings.get(picture.key)
+        if known is not None:
+            return known
+        image = self._model.encode_image(picture.prepared or picture.content)
+        held = image.image_tokens.nbytes + image.image_embeddings.nbytes + len(picture.content)
+        self._embeddings.put(picture.key, image, size_bytes=held)
+        return image
+
+
+def check_pixels(content: bytes, *, most: int) -> None:
+    """Refuses a picture that is too large, before it is decoded; what is none is not told here.
+
+    Raises:
+        RefusedError: how large it is.
+    """
+    try:
+        with warnings.catch_warnings(), open_image(io.BytesIO(content)) as image:
+            warnings.simplefilter("ignore")  # Pillow's own limit warns, and is another one
+            width, height = image.size
+    except Exception:  # Of what is no picture, reading it tells more.
+        return
+    if width * height > most:
+        raise RefusedError(
+            f"the picture has {width} x {height} pixels; this server takes "
+            f"{most // 1_000_000} megapixels at most",
+            status=413,
+        )
+
+
+def _tiles(ask: Ask) -> tuple[int, int] | None:
+    return None if ask["tiles"] is None else (ask["tiles"][0], ask["tiles"][1])

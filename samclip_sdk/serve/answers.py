@@ -1,0 +1,61 @@
+"""Results as the server writes them: the SDK's own dictionaries, masks in one of three forms."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+from PIL import Image
+
+from samclip_sdk.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.result_base import coco_annotation
+from samclip_sdk.results.text_masks import TextMasks
+
+Form: TypeAlias = Literal["rle", "polygon", "png"]
+
+
+def result_to_dict(result: Masks | TextMasks | Instances, *, form: Form) -> dict[str, Any]:
+    """What `to_dict` of a result says, with its masks in a form.
+
+    Args:
+        result: of one picture.
+        form: COCO's RLE; COCO's polygons; or a PNG of the picture's size, a bit a pixel, in base64.
+    """
+    found = result.to_dict()
+    if form != "rle":
+        for annotation, mask in zip(found["annotations"], _packed(result), strict=True):
+            annotation["segmentation"] = _segmentation(mask, size=result.size, form=form)
+    return found
+
+
+def to_line(content: dict[str, Any]) -> bytes:
+    """As JSON, with its end of line."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def to_lines(found: dict[str, Any], *, image_index: int) -> bytes:
+    """A line of JSON for each annotation of a result, and one for all else that it says."""
+    rest = {key: value for key, value in found.items() if key != "annotations"}
+    rows: Iterable[dict[str, Any]] = found["annotations"]
+    lines = [to_line({"image_index": image_index, **each}) for each in rows]
+    closing = {"image_index": image_index, "found": len(lines), **rest}
+    return b"".join([*lines, to_line(closing)])
+
+
+def _packed(result: Masks | TextMasks | Instances) -> tuple[PackedMask, ...]:
+    if isinstance(result, TextMasks):
+        return result.present_masks.packed
+    return PackedMasks.of(result.masks).packed
+
+
+def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: Form) -> Any:
+    if form == "polygon":
+        return coco_annotation(mask, size=size, polygons=True)["segmentation"]
+    content = io.BytesIO()
+    Image.fromarray(PackedMasks(size, (mask,))[0]).save(content, format="PNG")
+    return base64.b64encode(content.getvalue()).decode()

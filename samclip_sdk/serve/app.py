@@ -1,0 +1,183 @@
+"""The routes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from samclip_sdk.serve.door import Door, problem, refusal
+from samclip_sdk.serve.house import NDJSON, House
+from samclip_sdk.serve.keys import Keys
+from samclip_sdk.serve.metrics import Metrics
+from samclip_sdk.serve.openapi import describe
+from samclip_sdk.serve.pool import Pool
+from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.schema import (
+    ClassifiedImages,
+    ClassifyAsked,
+    EverythingAsked,
+    Health,
+    ImagesAsked,
+    MaskedImages,
+    Model,
+    Models,
+    Problem,
+    SegmentAsked,
+    StoredImages,
+    TextAsked,
+)
+from samclip_sdk.serve.settings import Limits
+
+PAGE = Path(__file__).parent / "page"
+PAGE_FILES = {
+    "/": ("index.html", "text/html"),
+    "/style.css": ("style.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/stage.js": ("stage.js", "text/javascript"),
+    "/rle.js": ("rle.js", "text/javascript"),
+}
+BODIES: dict[str, type[ImagesAsked]] = {
+    "/v1/images": ImagesAsked,
+    "/v1/classify": ClassifyAsked,
+    "/v1/segment": SegmentAsked,
+    "/v1/text": TextAsked,
+    "/v1/everything": EverythingAsked,
+}
+_REASONS = {
+    400: "the body ended early",
+    401: "no API key, or a wrong one",
+    404: "a picture that is not kept here",
+    408: "the body did not arrive in time",
+    413: "too many bytes or pixels",
+    415: "another content type",
+    422: "a value that cannot be, or too many of them",
+    429: "too many wait already; Retry-After tells when to try again",
+    500: "a fault of the server",
+    503: "no answer in time",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": reason} for status, reason in _REASONS.items()
+}
+_OR_LINES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "masks"}
+}
+
+
+def create_app(pool: Pool, *, limits: Limits, keys: Keys, metrics: Metrics) -> FastAPI:
+    """Puts a server together.
+
+    Args:
+        pool: of workers; whoever calls this starts and closes it.
+        limits: of requests.
+        keys: who may ask.
+        metrics: of this server; the pool has its `note_batch`.
+    """
+    # Their pages would load scripts from elsewhere.
+    app = FastAPI(title="samclip", docs_url=None, redoc_url=None)
+    house = House(pool, limits=limits)
+    _add_questions(app, house)
+    _add_state(app, house, limits=limits, metrics=metrics)
+    _add_page(app)
+    app.openapi = lambda: describe(app, bodies=BODIES)  # type: ignore[method-assign]
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(HTTPException, _refused_by_http)
+    app.add_middleware(
+        Door,
+        keys=keys,
+        queue=limits.queue,
+        retry_after_s=pool.retry_after_s,
+        metrics=metrics,
+        routes=frozenset({*BODIES, *PAGE_FILES, "/health", "/metrics", "/v1/models"}),
+    )
+    return app
+
+
+def _add_questions(app: FastAPI, house: House) -> None:
+    @app.post("/v1/images", response_model=StoredImages, responses=_PROBLEMS)
+    async def images(request: Request) -> Response:
+        """Keep pictures and encode them, so that later requests name them and cost less."""
+        return await house.answer(request, "images", ImagesAsked)
+
+    @app.post("/v1/classify", response_model=ClassifiedImages, responses=_PROBLEMS)
+    async def classify(request: Request) -> Response:
+        """Tell how well each label describes a picture."""
+        return await house.answer(request, "classify", ClassifyAsked)
+
+    @app.post("/v1/segment", response_model=MaskedImages, responses=_PROBLEMS)
+    async def segment(request: Request) -> Response:
+        """Draw the masks of points and boxes."""
+        return await house.answer(request, "segment", SegmentAsked)
+
+    @app.post("/v1/text", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
+    async def text(request: Request) -> Response:
+        """Find labels in a picture, or the objects of labels."""
+        return await house.answer(request, "text", TextAsked)
+
+    @app.post("/v1/everything", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
+    async def everything(request: Request) -> Response:
+        """Find everything that can be told apart, and name it."""
+        return await house.answer(request, "everything", EverythingAsked)
+
+
+def _add_state(app: FastAPI, house: House, *, limits: Limits, metrics: Metrics) -> None:
+    pool = house.pool
+
+    @app.get("/health", responses={503: {"model": Health, "description": "no worker is ready"}})
+    async def health() -> Health:
+        """Tell whether requests would be answered now; it needs no key."""
+        found = Health(
+            status="ready" if pool.ready else "not ready",
+            workers_ready=pool.ready,
+            workers=len(pool.slots),
+            waiting=pool.waiting,
+        )
+        return found if pool.ready else JSONResponse(found.model_dump(), 503)  # type: ignore[return-value]
+
+    @app.get("/metrics", response_class=Response, include_in_schema=False)
+    async def read_metrics() -> Response:
+        """Tell Prometheus; it needs no key."""
+        content = metrics.read(
+            waiting=pool.waiting,
+            ready=pool.ready,
+            restarts=pool.restarts,
+            stored_bytes=house.stored.held_bytes,
+        )
+        return Response(content, media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/models", responses={401: _PROBLEMS[401], 429: _PROBLEMS[429]})
+    async def models() -> Models:
+        """Tell which model answers, and the limits of this server."""
+        told = next((slot.told for slot in pool.slots if slot.told), None)
+        found = [Model.model_validate(told)] if told else []
+        return Models(models=found, limits=asdict(limits))
+
+
+def _add_page(app: FastAPI) -> None:
+    def add(path: str, content: bytes, media_type: str) -> None:
+        @app.get(path, include_in_schema=False)
+        async def page() -> Response:
+            return Response(content, media_type=media_type)
+
+    for path, (name, media_type) in PAGE_FILES.items():
+        add(path, (PAGE / name).read_bytes(), media_type)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return refusal(error, request_id=request.state.request_id)
+
+
+async def _refused_by_http(request: Request, error: Exception) -> Response:
+    """No such route, or no such method of it."""
+    assert isinstance(error, HTTPException)
+    answer = problem(
+        "Refused", error.detail, status=error.status_code, request_id=request.state.request_id
+    )
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,158 @@
+"""What every request passes, in and out: an id, keys, room in the house, logs, counts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from samclip_sdk.serve.keys import Keys
+from samclip_sdk.serve.metrics import Metrics
+from samclip_sdk.serve.refusal import RefusedError, name_of
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+GUARDED = "/v1/"
+"""What needs a key, and is counted against the queue."""
+
+_SAFE_ID = re.compile(r"[\w.-]{1,64}", flags=re.ASCII)
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Door:
+    """The outermost part of the app.
+
+    Args:
+        app: what is behind it.
+        keys: who may enter.
+        queue: how many requests may be inside.
+        retry_after_s: tells in how many seconds there may be room.
+        metrics: told of each request.
+        routes: the paths that are counted under their own names.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Keys,
+        queue: int,
+        retry_after_s: Callable[[], int],
+        metrics: Metrics,
+        routes: frozenset[str],
+    ) -> None:
+        self._app, self._keys, self._queue = app, keys, queue
+        self._retry_after_s, self._metrics, self._routes = retry_after_s, metrics, routes
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request in, or not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, started = Headers(scope=scope), time.perf_counter()
+        brought = headers.get(REQUEST_ID, "")
+        request_id = brought if _SAFE_ID.fullmatch(brought) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_out(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                out[REQUEST_ID] = request_id
+                for name, value in _HEADERS.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        self._metrics.in_house.inc()
+        try:
+            await self._enter(scope, receive, send_out, headers=headers)
+        except Exception:
+            log.exception("unforeseen error", extra={"request_id": request_id})
+            if not status:
+                message = "something went wrong here; the logs tell what, under this request_id"
+                answer = problem("InternalError", message, status=500, request_id=request_id)
+                await answer(scope, receive, send_out)
+        finally:
+            self._metrics.in_house.dec()
+            self._note(scope, headers, request_id, status or 499, time.perf_counter() - started)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send, *, headers: Headers) -> None:
+        """Passes a request on, if it brings a key and there is room."""
+        if not scope["path"].startswith(GUARDED):
+            await self._app(scope, receive, send)
+            return
+        refused = self._refusal(headers)
+        if refused is not None:
+            answer = refusal(refused, request_id=scope["state"]["request_id"])
+            await answer(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+    def _refusal(self, headers: Headers) -> RefusedError | None:
+        if not self._keys.admit(headers):
+            return RefusedError(
+                "no API key, or a wrong one: send Authorization: Bearer KEY", status=401
+            )
+        if self._inside >= self._queue:
+            return RefusedError(
+                f"{self._inside} requests are in the house already; try again later",
+                status=429,
+                retry_after_s=self._retry_after_s(),
+            )
+        return None
+
+    def _note(
+        self, scope: Scope, headers: Headers, request_id: str, status: int, seconds: float
+    ) -> None:
+        path = scope["path"]
+        route = path if path in self._routes else "other"
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        told = {
+            "request_id": request_id,
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+            "bytes": headers.get("content-length"),
+        }
+        log.info("request", extra=told)
+
+
+def problem(error: str, message: str, *, status: int, request_id: str) -> Response:
+    """An answer that says what is wrong, as `schema.Problem`."""
+    content = {"error": error, "message": message, "request_id": request_id}
+    return Response(json.dumps(content, ensure_ascii=False), status, media_type="application/json")
+
+
+def refusal(error: RefusedError, *, request_id: str) -> Response:
+    """The answer to a request that is refused."""
+    answer = problem(name_of(error), str(error), status=error.status, request_id=request_id)
+    if error.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer

@@ -1,0 +1,52 @@
+"""How the front process and a worker talk: a line of JSON and some bytes, over two pipes.
+
+Nothing is pickled, so that nothing that either says can run code in the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from typing import Any, BinaryIO
+
+Frame = tuple[dict[str, Any], bytes]
+
+_SIZES = struct.Struct("<IQ")  # of the JSON, and of the bytes
+
+
+def pack_frame(header: dict[str, Any], content: bytes = b"") -> tuple[bytes, bytes]:
+    """A frame as two pieces, so that a picture's bytes are not copied."""
+    text = json.dumps(header).encode()
+    return _SIZES.pack(len(text), len(content)) + text, content
+
+
+def write_frame(file: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:
+    """Writes a frame at once."""
+    file.writelines(pack_frame(header, content))
+    file.flush()
+
+
+def read_frame(file: BinaryIO) -> Frame | None:
+    """Reads a frame; None if the other side is gone."""
+    sizes = _read_all(file, _SIZES.size)
+    if sizes is None:
+        return None
+    header_bytes, content_bytes = _SIZES.unpack(sizes)
+    header, content = _read_all(file, header_bytes), _read_all(file, content_bytes)
+    return None if header is None or content is None else (json.loads(header), content)
+
+
+async def receive_frame(reader: asyncio.StreamReader) -> Frame | None:
+    """As `read_frame`."""
+    try:
+        header_bytes, content_bytes = _SIZES.unpack(await reader.readexactly(_SIZES.size))
+        header = await reader.readexactly(header_bytes)
+        return json.loads(header), await reader.readexactly(content_bytes)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def _read_all(file: BinaryIO, size: int) -> bytes | None:
+    content = file.read(size)
+    return content if len(content) == size else None

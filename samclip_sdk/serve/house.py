@@ -1,0 +1,160 @@
+"""From a request to its answer: read, held against the limits, put to the workers, joined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from samclip_sdk.errors import one_line
+from samclip_sdk.serve.answers import to_line
+from samclip_sdk.serve.calls import Call, read_call
+from samclip_sdk.serve.door import problem
+from samclip_sdk.serve.pool import Pool
+from samclip_sdk.serve.recent import Recent
+from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.schema import (
+    ClassifyAsked,
+    EverythingAsked,
+    ImagesAsked,
+    SegmentAsked,
+    TextAsked,
+)
+from samclip_sdk.serve.settings import Limits
+from samclip_sdk.serve.slot import Answer
+
+NDJSON = "application/x-ndjson"
+
+
+class House:
+    """Answers requests by a pool of workers.
+
+    Args:
+        pool: which is started.
+        limits: of requests.
+
+    Attributes:
+        stored: the pictures that requests may name.
+    """
+
+    def __init__(self, pool: Pool, *, limits: Limits) -> None:
+        self.pool, self._limits = pool, limits
+        self.stored: Recent[bytes] = Recent(limit_bytes=limits.pictures_mb * 1_000_000)
+
+    async def answer(self, request: Request, verb: str, kind: type[ImagesAsked]) -> Response:
+        """Answers a request.
+
+        Args:
+            request: its body is read here.
+            verb: what is asked.
+            kind: of the question.
+
+        Raises:
+            RefusedError: it cannot be answered, or not now.
+        """
+        call = await read_call(request, kind, limits=self._limits, stored=self.stored)
+        check_limits(call.asked, limits=self._limits)
+        answers = self.pool.put(verb, call.pictures, call.asked.model_dump(exclude={"images"}))
+        request_id: str = request.state.request_id
+        stream = isinstance(call.asked, (TextAsked, EverythingAsked)) and call.asked.stream
+        first = asyncio.gather(*(answers[:1] if stream else answers))
+        try:
+            found = await asyncio.wait_for(first, self._limits.answer_s)
+        except asyncio.TimeoutError as error:
+            for waiting in answers:
+                waiting.cancel()
+            raise RefusedError(
+                f"there was no answer within {self._limits.answer_s} s; try again later",
+                status=503,
+                retry_after_s=self.pool.retry_after_s(),
+            ) from error
+        for place, each in enumerate(found):
+            if each.status != 200:
+                return _failed(each, place, many=len(answers) > 1, request_id=request_id)
+        if stream:
+            lines = self._lines(answers, request_id=request_id)
+            return StreamingResponse(lines, media_type=NDJSON)
+        if verb == "images":
+            self._store(call)
+        joined = b",".join(each.content.rstrip() for each in found)
+        return Response(b'{"answers":[%b]}' % joined, media_type="application/json")
+
+    def _store(self, call: Call[ImagesAsked]) -> None:
+        for key, content in call.pictures:
+            self.stored.put(key, content, size_bytes=len(content))
+
+    async def _lines(
+        self, answers: Sequence[asyncio.Future[Answer]], *, request_id: str
+    ) -> AsyncIterator[bytes]:
+        """The lines of each picture as soon as they are there; of a failure, one that says so."""
+        try:
+            for place, each in enumerate(answers):
+                answer = await self._wait_for(each)
+                if answer.status == 200:
+                    yield answer.content
+                    continue
+                error, message = _told(answer)
+                told = {"image_index": place, "error": error, "message": message}
+                yield to_line({**told, "request_id": request_id})
+                return
+        finally:  # after a failure, or when the client is gone, no one waits for the rest
+            for each in answers:
+                each.cancel()
+
+    async def _wait_for(self, answer: asyncio.Future[Answer]) -> Answer:
+        try:
+            return await asyncio.wait_for(answer, self._limits.answer_s)
+        except asyncio.TimeoutError:
+            message = f"there was no answer within {self._limits.answer_s} s"
+            return Answer(503, "Refused", message.encode())
+
+
+def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
+    """Refuses a question that asks for too much.
+
+    Raises:
+        RefusedError: of what, and how much this server takes.
+    """
+    if isinstance(asked, (ClassifyAsked, TextAsked, EverythingAsked)) and asked.labels:
+        _at_most(len(asked.labels), limits.labels, "labels")
+        longest = max(asked.labels, key=len)
+        if len(longest) > limits.letters:
+            raise RefusedError(
+                f"the label {one_line(longest, limit=40)!r} has {len(longest)} letters; this "
+                f"server takes {limits.letters} at most",
+                status=422,
+            )
+    if isinstance(asked, SegmentAsked):
+        points = sum(_count(each) for each in asked.points or ()) // 2
+        boxes = sum(_count(each) for each in asked.boxes or ()) // 4
+        _at_most(points + boxes, limits.prompts, "points and boxes")
+    if isinstance(asked, EverythingAsked):
+        rows, columns = asked.tiles or (0, 0)
+        points = asked.points_per_side**2 * (1 + rows * columns)
+        _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
+
+
+def _at_most(count: int, most: int, name: str) -> None:
+    if count > most:
+        raise RefusedError(f"{name}: {count}; this server takes {most} at most", status=422)
+
+
+def _count(numbers: object) -> int:
+    """How many numbers there are in lists of lists."""
+    return sum(map(_count, numbers)) if isinstance(numbers, list) else 1
+
+
+def _failed(answer: Answer, place: int, *, many: bool, request_id: str) -> Response:
+    error, message = _told(answer)
+    if many:
+        message = f"images.{place}: {message}"
+    return problem(error, message, status=answer.status, request_id=request_id)
+
+
+def _told(answer: Answer) -> tuple[str, str]:
+    """The class and the message of an error; what was not foreseen is told to the logs alone."""
+    if not answer.error:
+        return "InternalError", "something went wrong here; the logs tell what"
+    return answer.error, answer.content.decode()

@@ -1,0 +1,46 @@
+"""The HTTP server itself: uvicorn, and how it stops."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Logs its address once it takes requests there."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to listen."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            host, port = each.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            log.info("serving", extra={"address": f"http://{shown}:{port}"})
+
+
+async def listen(app: ASGIApp, taken: socket.socket, *, stop_s: int) -> None:
+    """Answers requests until SIGTERM or Ctrl-C, and then those that are there.
+
+    Args:
+        app: which answers.
+        taken: the bound socket.
+        stop_s: how long those may take then.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=stop_s,
+    )
+    # uvicorn stops at these, and then sends them again to whoever was there before.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: None)
+    await Server(config).serve(sockets=[taken])

@@ -1,0 +1,174 @@
+"""The jobs that wait, and which worker gets which: questions about one picture go together."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.settings import Limits, ModelChoice
+from samclip_sdk.serve.slot import Answer, Job, Slot
+
+MOST_TOGETHER = 32
+"""How many questions about one picture a worker is sent at once."""
+
+_HOMES = 4096
+
+
+class Pool:
+    """Workers, and the jobs that wait for them, first come, first served.
+
+    A picture is asked about where it is encoded already, and all that is asked about it while it
+    waits goes there together. When a worker dies, its jobs are given to others, each on its own:
+    so a job that kills the second worker too is known for it, and is answered 500.
+
+    Args:
+        choice: which model the workers open.
+        workers: how many there are.
+        limits: see `Limits`.
+        on_batch: told of each batch: how many jobs, how many seconds, whether its picture was
+            encoded already.
+
+    Attributes:
+        slots: of the workers.
+    """
+
+    def __init__(
+        self,
+        choice: ModelChoice,
+        *,
+        workers: int,
+        limits: Limits,
+        on_batch: Callable[[int, float, bool], None],
+    ) -> None:
+        self._limits, self._on_batch = limits, on_batch
+        self.slots = [
+            Slot(choice, limits, self._dispatch, self._give_again, self._note)
+            for _ in range(workers)
+        ]
+        self._waiting: list[Job] = []
+        self._homes: OrderedDict[str, Slot] = OrderedDict()
+        self._job_s = 0.1
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no worker has taken yet."""
+        return len(self._waiting)
+
+    @property
+    def ready(self) -> int:
+        """How many workers have their model open."""
+        return sum(slot.told is not None for slot in self.slots)
+
+    @property
+    def restarts(self) -> int:
+        """How many workers have died."""
+        return sum(slot.restarts for slot in self.slots)
+
+    async def start(self) -> None:
+        """Opens the model in all workers: in the first one alone, which fills caches for others.
+
+        Raises:
+            SamClipError: it cannot be opened.
+        """
+        try:
+            await self.slots[0].start()
+            await asyncio.gather(*(slot.start() for slot in self.slots[1:]))
+        except BaseException:
+            await self.close()
+            raise
+        self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
+
+    def put(
+        self, verb: str, pictures: Sequence[tuple[str, bytes]], ask: dict[str, Any]
+    ) -> list[asyncio.Future[Answer]]:
+        """Puts a question about pictures.
+
+        Args:
+            verb: "images", "classify", "segment", "text" or "everything".
+            pictures: the sha256 of the content of each, and the content.
+            ask: the question, as `answering` takes it.
+
+        Returns:
+            Where the answers will be, one for each picture.
+
+        Raises:
+            RefusedError: too many wait already.
+        """
+        if self.waiting + len(pictures) > self._limits.queue:
+            raise RefusedError(
+                f"{self.waiting} pictures wait already; try again later",
+                status=429,
+                retry_after_s=self.retry_after_s(),
+            )
+        loop = asyncio.get_running_loop()
+        jobs = [
+            Job(key, content, {"verb": verb, "index": index, **ask}, loop.create_future())
+            for index, (key, content) in enumerate(pictures)
+        ]
+        self._waiting += jobs
+        self._dispatch()
+        return [job.answer for job in jobs]
+
+    def retry_after_s(self) -> int:
+        """In how many seconds what waits now will be answered, about."""
+        return max(1, math.ceil(self.waiting * self._job_s / len(self.slots)))
+
+    async def close(self) -> None:
+        """Ends all workers; what still waits is not answered."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(slot.close() for slot in self.slots))
+
+    def _dispatch(self) -> None:
+        """Gives each worker that is free what it may have."""
+        for slot in sorted(self.slots, key=lambda slot: len(slot.batches)):
+            while slot.free and (jobs := self._next_for(slot)):
+                self._homes[jobs[0].key] = slot
+                self._homes.move_to_end(jobs[0].key)
+                if len(self._homes) > _HOMES:
+                    self._homes.popitem(last=False)
+                slot.take(jobs)
+
+    def _next_for(self, slot: Slot) -> list[Job]:
+        """Takes the oldest job that a worker may have, and all about the same picture."""
+        if any(job.deaths for batch in slot.batches for job in batch.values()):
+            return []  # It is alone with that one.
+        self._waiting = [job for job in self._waiting if not job.answer.done()]
+        for job in self._waiting:
+            if job.deaths:
+                if slot.batches:
+                    return []  # It comes first, as soon as this worker has nothing else.
+                self._waiting.remove(job)
+                return [job]
+            home = self._homes.get(job.key, slot)
+            if home is not slot and home.told is not None:
+                continue
+            same = [each for each in self._waiting if each.key == job.key and not each.deaths]
+            taken = same[:MOST_TOGETHER]
+            self._waiting = [each for each in self._waiting if each not in taken]
+            return taken
+        return []
+
+    def _give_again(self, lost: Sequence[Job]) -> None:
+        """Puts the jobs of a dead worker first again, but for one that has killed two."""
+        alone = len(lost) == 1
+        again = []
+        for job in (each for each in lost if not each.answer.done()):
+            if alone and job.deaths:
+                message = b"the worker process has died twice while it answered this"
+                job.answer.set_result(Answer(500, "WorkerDied", message))
+            else:
+                job.deaths = 1
+                again.append(job)
+        self._waiting = again + self._waiting
+        self._dispatch()
+
+    def _note(self, jobs: int, seconds: float, cached: bool) -> None:
+        self._job_s += 0.1 * (seconds / jobs - self._job_s)
+        self._on_batch(jobs, seconds, cached)

@@ -1,0 +1,108 @@
+"""Runs a server until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from samclip_sdk.errors import OptionError, RuntimeMissingError
+from samclip_sdk.serve.logs import log_as_json
+from samclip_sdk.serve.settings import Limits, ModelChoice
+from samclip_sdk.serve.slot import KEYS_VARIABLE
+
+log = logging.getLogger(__name__)
+
+
+def run_server(
+    choice: ModelChoice, *, host: str, port: int, workers: int, limits: Limits, log_level: str
+) -> None:
+    """Opens a model in worker processes and answers HTTP, until SIGTERM or Ctrl-C.
+
+    Requests that are in the house are answered then; the port takes no new ones. Logs go to
+    standard error, the address that it serves too. API keys are the environment's SAMCLIP_API_KEYS.
+
+    Args:
+        choice: which model.
+        host: the address to listen at.
+        port: any free one if 0.
+        workers: processes with a model each.
+        limits: of requests.
+        log_level: "debug", "info", "warning" or "error".
+
+    Raises:
+        RuntimeMissingError: the extra is not installed.
+        OptionError: the port cannot be had, or a key or number that cannot be.
+        SamClipError: the model cannot be opened.
+    """
+    check_installed()
+    if workers < 1:
+        raise OptionError(f"workers is {workers}; it must be 1 or more")
+    log_as_json(log_level)
+    with bound_socket(host, port) as taken:
+        asyncio.run(_serve(choice, taken, workers=workers, limits=limits))
+
+
+def check_installed() -> None:
+    """Tells what to install, if it is not.
+
+    Raises:
+        RuntimeMissingError: the extra `serve` is not installed.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise RuntimeMissingError(
+            f"{error.name} is not installed: pip install 'samclip-sdk[serve]'"
+        ) from error
+
+
+@contextmanager
+def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """Takes a port before minutes are spent on opening a model; nobody can connect yet.
+
+    Raises:
+        OptionError: it cannot be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # By name: asyncio sends small answers at once (TCP_NODELAY) only where it reads this.
+        taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except (OSError, OverflowError) as error:
+        raise OptionError(f"host {host!r}, port {port} is no address: {error}") from error
+    with taken:
+        if os.name == "posix":
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind((host, port))
+        except OSError as error:
+            raise OptionError(f"port {port} of {host} cannot be had: {error.strerror}") from error
+        yield taken
+
+
+async def _serve(
+    choice: ModelChoice, taken: socket.socket, *, workers: int, limits: Limits
+) -> None:
+    # Only here: they are of the extra.
+    from samclip_sdk.serve.app import create_app
+    from samclip_sdk.serve.keys import Keys
+    from samclip_sdk.serve.listening import listen
+    from samclip_sdk.serve.metrics import Metrics
+    from samclip_sdk.serve.pool import Pool
+
+    keys, metrics = Keys(os.environ.get(KEYS_VARIABLE, "")), Metrics()
+    pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
+    app = create_app(pool, limits=limits, keys=keys, metrics=metrics)
+    log.info("opening", extra={"model": choice.model, "workers": workers})
+    await pool.start()
+    try:
+        await listen(app, taken, stop_s=limits.stop_s)
+    finally:
+        await pool.close()
+        log.info("stopped")

@@ -1,0 +1,227 @@
+"""What requests and answers hold. The names, and what they mean, are those of `SamClip`'s verbs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=1, le=8)]
+Point: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Box: TypeAlias = Annotated[list[Number], Field(min_length=4, max_length=4)]
+PointLabel = Annotated[int, Field(ge=-1, le=3)]
+Labels: TypeAlias = Annotated[list[str], Field(min_length=1)]
+Form: TypeAlias = Literal["rle", "polygon", "png"]
+
+
+class Asked(BaseModel):
+    """A request: unknown names are refused, so that a misspelt option is not passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ImageById(Asked):
+    """A picture that was uploaded to `/v1/images`."""
+
+    id: str = Field(pattern="^[0-9a-f]{64}$", description="what `/v1/images` answered")
+
+
+class ImageContent(Asked):
+    """A picture in the request."""
+
+    base64: str = Field(min_length=1, description="the content of a picture file")
+
+
+class ImagesAsked(Asked):
+    """Which pictures. In `multipart/form-data` they are the parts `image`, as files."""
+
+    images: list[ImageById | ImageContent] = Field(
+        default=[], description="one or more pictures; each gets an answer, in their order"
+    )
+
+
+class ClassifyAsked(ImagesAsked):
+    """See `SamClip.classify`."""
+
+    labels: Labels = Field(description="nouns such as `dog`")
+
+
+class SegmentAsked(ImagesAsked):
+    """See `SamClip.segment`: points, boxes, or one of each for every prompt."""
+
+    points: list[Point] | list[list[Point]] | None = Field(
+        default=None, description="[n,2] for one prompt, [K,n,2] for many: (x, y) in pixels"
+    )
+    point_labels: list[PointLabel] | list[list[PointLabel]] | None = Field(
+        default=None, description="as many as points: 1 foreground, 0 background, -1 no point"
+    )
+    boxes: Box | list[Box] | None = Field(
+        default=None, description="[4] for one prompt, [K,4] for many: x0, y0, x1, y1 in pixels"
+    )
+    multimask_output: bool = Field(default=True, description="three masks a prompt, or one")
+    mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
+    format: Form = Field(default="rle", description="of each `segmentation`")
+
+
+class TextAsked(ImagesAsked):
+    """See `SamClip.segment_text`."""
+
+    labels: Labels = Field(description="nouns such as `dog`")
+    threshold: Share | None = Field(default=None, description="presence below which one is absent")
+    mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
+    points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
+    refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
+    instances: bool = Field(default=False, description="an annotation for each object of a label")
+    max_instances: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="with `instances`: at most, the best ones; by default 50"
+    )
+    tiles: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="rows and columns to look into too"
+    )
+    tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
+    format: Form = Field(default="rle", description="of each `segmentation`")
+    stream: bool = Field(
+        default=False, description="answer in NDJSON: a line an annotation, picture by picture"
+    )
+
+
+class EverythingAsked(ImagesAsked):
+    """See `SamClip.segment_everything`."""
+
+    labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
+    points_per_side: Annotated[int, Field(ge=1)] = 32
+    pred_iou_thresh: Share | None = None
+    stability_score_thresh: Share | None = None
+    stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0
+    box_nms_thresh: Share = 0.7
+    tiles: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="rows and columns to look into too"
+    )
+    tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
+    format: Form = Field(default="rle", description="of each `segmentation`")
+    stream: bool = Field(
+        default=False, description="answer in NDJSON: a line an annotation, picture by picture"
+    )
+
+
+class Told(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoredImage(Told):
+    """A picture that later requests may name."""
+
+    id: str = Field(description="the sha256 of its content")
+    width: int = Field(description="of the upright picture, in pixels")
+    height: int
+
+
+class StoredImages(Told):
+    """In the order of the pictures."""
+
+    answers: list[StoredImage]
+
+
+class Classified(Told):
+    """How well each label describes a picture, in the order asked."""
+
+    labels: list[str]
+    probs: list[float] = Field(description="the softmax over the labels")
+    logits: list[float]
+    speed: dict[str, float] = Field(description="milliseconds by step")
+
+
+class ClassifiedImages(Told):
+    """In the order of the pictures."""
+
+    answers: list[Classified]
+
+
+class Annotation(Told):
+    """A mask, as COCO writes it."""
+
+    score: float
+    bbox: list[float] = Field(description="x, y, width, height in pixels")
+    area: int = Field(description="in pixels")
+    segmentation: Any = Field(
+        description="RLE `{size, counts}`; a list of polygons; or a PNG in base64"
+    )
+
+
+class PromptAnnotation(Annotation):
+    """A mask of a prompt."""
+
+    prompt_index: int
+
+
+class LabelAnnotation(Annotation):
+    """The mask of a label that is in the picture."""
+
+    label: str
+    presence: float
+    points: list[list[float]]
+
+
+class ObjectAnnotation(Annotation):
+    """The mask of an object."""
+
+    label: str
+    label_score: float
+    predicted_iou: float
+    stability_score: float
+
+
+class Masks(Told):
+    """The masks of a picture."""
+
+    size: list[int] = Field(description="height and width of the picture")
+    annotations: list[PromptAnnotation | LabelAnnotation | ObjectAnnotation]
+    speed: dict[str, float] = Field(description="milliseconds by step")
+    labels: list[str] | None = Field(default=None, description="of text without `instances`")
+    presence: list[float] | None = Field(default=None, description="of each of the labels, 0..1")
+
+
+class MaskedImages(Told):
+    """In the order of the pictures."""
+
+    answers: list[Masks]
+
+
+class Problem(Told):
+    """Why a request was not answered."""
+
+    error: str = Field(description="the class of the error")
+    message: str = Field(description="one line: which value was wrong, and what to do")
+    request_id: str = Field(description="the same as in the header X-Request-ID and in the logs")
+
+
+class Health(Told):
+    """Whether requests would be answered now."""
+
+    status: Literal["ready", "not ready"]
+    workers_ready: int
+    workers: int
+    waiting: int = Field(description="pictures that wait for a worker")
+
+
+class Model(Told):
+    """The model that answers, as its workers opened it."""
+
+    name: str
+    revision: str
+    runtime: str
+    precision: str
+    resolution: int = Field(description="of segmentation, in pixels")
+    random_weights: bool
+    warnings: list[str] = Field(description="what opening it warned of")
+
+
+class Models(Told):
+    """There is one."""
+
+    models: list[Model]
+    limits: dict[str, int] = Field(description="of this server, as `samclip serve --help` has them")

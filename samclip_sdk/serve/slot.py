@@ -1,0 +1,222 @@
+"""A place for a worker process: starts it, sends it jobs, and starts another when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from samclip_sdk.errors import SamClipError
+from samclip_sdk.serve.frames import pack_frame, receive_frame
+from samclip_sdk.serve.settings import Limits, ModelChoice
+
+log = logging.getLogger(__name__)
+
+KEYS_VARIABLE = "SAMCLIP_API_KEYS"
+WORKER = ("-m", "samclip_sdk.serve.worker")
+"""What Python runs in a worker process."""
+
+DEPTH = 2
+"""How many batches a worker has at a time: one that it computes, one whose picture it decodes."""
+
+_LONGEST_PAUSE_S = 10.0
+_END_S = 5.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker said.
+
+    Attributes:
+        status: of HTTP.
+        error: the class of the error; "" with the status 200.
+        content: JSON, or the error's message.
+    """
+
+    status: int
+    error: str
+    content: bytes
+
+
+@dataclass(eq=False)
+class Job:
+    """A question about a picture, on its way.
+
+    Attributes:
+        key: the sha256 of the picture's content.
+        content: of the picture's file.
+        ask: the question, as `answering` takes it.
+        answer: where those who asked wait.
+        deaths: how many workers have died while they had it.
+    """
+
+    key: str
+    content: bytes
+    ask: dict[str, Any]
+    answer: asyncio.Future[Answer]
+    deaths: int = 0
+
+
+@dataclass(eq=False)
+class Slot:
+    """A worker process, or the time until there is one again.
+
+    Args:
+        choice: which model it opens.
+        limits: of pictures, of what it keeps, and of its time.
+        on_free: called when it could take more.
+        on_lost: given the jobs that it had when it died, the oldest first.
+        on_batch: told of a batch that is done: how many jobs, seconds, whether it was cached.
+
+    Attributes:
+        told: what the model is, once it is open.
+        batches: what it is at, the oldest first.
+        restarts: how many workers have died.
+    """
+
+    choice: ModelChoice
+    limits: Limits
+    on_free: Callable[[], None]
+    on_lost: Callable[[Sequence[Job]], None]
+    on_batch: Callable[[int, float, bool], None]
+    told: dict[str, Any] | None = None
+    batches: list[dict[int, Job]] = field(default_factory=list)
+    restarts: int = 0
+    _process: asyncio.subprocess.Process | None = None
+    _number: int = 0
+    _watch: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the worker process, once its model is open."""
+        return self._process.pid if self._process and self.told else None
+
+    @property
+    def free(self) -> bool:
+        """Whether it could take a batch now."""
+        return self.told is not None and len(self.batches) < DEPTH
+
+    async def start(self) -> None:
+        """Starts a worker, and waits until its model is open.
+
+        Raises:
+            SamClipError: it cannot be opened; or the process has ended before it could tell.
+        """
+        environment = {name: value for name, value in os.environ.items() if name != KEYS_VARIABLE}
+        environment["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *WORKER),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environment,
+            limit=1 << 20,
+            start_new_session=True,  # a signal to the terminal's group is the front's
+        )
+        self._send(
+            {
+                "model": asdict(self.choice),
+                "megapixels": self.limits.megapixels,
+                "embeddings_mb": self.limits.embeddings_mb,
+            }
+        )
+        assert self._process.stdout is not None
+        frame = await receive_frame(self._process.stdout)
+        if frame is None or "ready" not in frame[0]:
+            await self._end()
+            said = "it ended before its model was open" if frame is None else frame[0]["failed"]
+            raise SamClipError(str(said))
+        self.told = frame[0]["ready"]
+        log.info("worker ready", extra={"worker": self._process.pid})
+        self.on_free()
+
+    async def run(self) -> None:
+        """Passes answers on for ever, by one worker after the other; `start` was called before."""
+        while True:
+            await self._listen()
+            await self._end()
+            lost = [job for batch in self.batches for job in batch.values()]
+            self.batches, self.restarts = [], self.restarts + 1
+            log.error("worker died", extra={"jobs": len(lost), "restarts": self.restarts})
+            self.on_lost(lost)
+            pause_s = 0.1
+            while self.told is None:
+                try:
+                    await self.start()
+                except (SamClipError, OSError) as error:
+                    log.error("worker not started", extra={"reason": str(error)})
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def take(self, jobs: Sequence[Job]) -> None:
+        """Sends questions about one picture; `free` was true."""
+        batch = {self._number + place: job for place, job in enumerate(jobs)}
+        self._number += len(jobs)
+        self.batches.append(batch)
+        header = {"picture": jobs[0].key, "jobs": [*batch], "asks": [job.ask for job in jobs]}
+        self._send(header, jobs[0].content)
+        self._look_after()
+
+    async def close(self) -> None:
+        """Ends the worker; what it was at is not answered."""
+        await self._end()
+
+    async def _listen(self) -> None:
+        """Passes on what the worker says until it has ended."""
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        while (frame := await receive_frame(process.stdout)) is not None:
+            header, content = frame
+            if "done" in header:
+                self.batches.pop(0)
+                self.on_batch(len(header["done"]), header["seconds"], header["cached"])
+                self.on_free()
+            else:
+                if "trace" in header:
+                    log.error("unforeseen error", extra={"trace": header["trace"]})
+                job = self.batches[0].pop(header["job"])
+                if not job.answer.done():
+                    answer = Answer(header["status"], header.get("error", ""), content)
+                    job.answer.set_result(answer)
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """Gives the worker its time anew, as long as it is at something."""
+        if self._watch:
+            self._watch.cancel()
+        self._watch = None
+        if self.batches:
+            loop = asyncio.get_running_loop()
+            self._watch = loop.call_later(self.limits.answer_s, self._give_up)
+
+    def _give_up(self) -> None:
+        log.error("worker silent", extra={"seconds": self.limits.answer_s})
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _send(self, header: dict[str, Any], content: bytes = b"") -> None:
+        """Writes without waiting: of two batches at most, and of a dead worker `_listen` hears."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.writelines(pack_frame(header, content))
+
+    async def _end(self) -> None:
+        """Ends the process, if need be by force."""
+        process, self.told = self._process, None
+        if self._watch:
+            self._watch.cancel()
+        if process is None or process.stdin is None:
+            return
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _END_S)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

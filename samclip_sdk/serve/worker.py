@@ -1,0 +1,168 @@
+"""A worker process: one model, questions in on standard input, answers out.
+
+    python -m samclip_sdk.serve.worker
+
+The first frame says which model to open. One thread reads what is asked next and decodes its
+picture while the model runs. When the front process is gone, however it went, so is the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from samclip_sdk.client import SamClip
+from samclip_sdk.errors import SamClipError, SamClipWarning
+from samclip_sdk.serve.answering import Answerer, Ask, Picture
+from samclip_sdk.serve.frames import read_frame, write_frame
+from samclip_sdk.serve.refusal import name_of, status_of
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's, which then ends this
+    inlet, outlet = _own_pipes()
+    opening = read_frame(inlet)
+    if opening is None:
+        return
+    options = opening[0]
+    try:
+        model, told = open_model(options["model"])
+    except SamClipError as error:
+        write_frame(outlet, {"failed": str(error)})
+        return
+    answerer = Answerer(
+        model, megapixels=options["megapixels"], embeddings_mb=options["embeddings_mb"]
+    )
+    write_frame(outlet, {"ready": told})
+    read: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+    threading.Thread(target=_read_on, args=(inlet, answerer, read), daemon=True).start()
+    warnings.simplefilter("ignore", SamClipWarning)
+    while True:
+        try:
+            answer_batch(read.get(), answerer, outlet)
+        except BrokenPipeError:
+            return
+
+
+def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
+    """Opens a model, and tells what it is; what opening it warned of too.
+
+    Raises:
+        SamClipError: what `SamClip.load` raises.
+    """
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", SamClipWarning)
+        model = SamClip.load(
+            chosen["runtime"],
+            model=chosen["model"],
+            precision=chosen["precision"],
+            device=chosen["device"],
+            providers=chosen["providers"],
+            compute_units=chosen["compute_units"],
+            threads=chosen["threads"],
+            text_cache=chosen["text_cache"],
+        )
+        warm_up(model)
+    manifest, source = model.manifest, model.source
+    return model, {
+        "name": manifest.name,
+        "revision": manifest.revision,
+        "runtime": source.runtime,
+        "precision": source.precision,
+        "resolution": manifest.tasks.segmentation.resolution,
+        "random_weights": manifest.random_weights,
+        "warnings": [" ".join(str(each.message).split()) for each in warned],
+    }
+
+
+def warm_up(model: SamClip) -> None:
+    """Opens all graphs, so that no request waits for that."""
+    grey = np.full((48, 64, 3), 128, dtype=np.uint8)
+    model.classify(grey, ["picture"])
+    model.segment(grey, boxes=[8, 8, 40, 40])
+    model.segment_text(grey, ["picture"])
+
+
+class Batch:
+    """Questions about one picture, which was decoded or could not be.
+
+    Args:
+        numbers: of the questions, which their answers name.
+        asks: the questions.
+        picture: or what is wrong with it.
+        cached: whether it was encoded already.
+    """
+
+    def __init__(
+        self, numbers: list[int], asks: list[Ask], picture: Picture | Exception, *, cached: bool
+    ) -> None:
+        self.numbers, self.asks, self.picture, self.cached = numbers, asks, picture, cached
+
+
+def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
+    """Answers all questions of a batch, whatever happens, and then says that it is done."""
+    started, left = time.perf_counter(), dict(enumerate(batch.numbers))
+    try:
+        if isinstance(batch.picture, Exception):
+            raise batch.picture
+        for place, answer in answerer.answer(batch.picture, batch.asks):
+            number = left.pop(place)
+            if isinstance(answer, SamClipError):
+                _refuse(outlet, number, answer)
+            else:
+                write_frame(outlet, {"job": number, "status": 200}, answer)
+    except SamClipError as error:
+        for number in left.values():
+            _refuse(outlet, number, error)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        for number in left.values():
+            write_frame(outlet, {"job": number, "status": 500, "trace": trace})
+    took_s = time.perf_counter() - started
+    write_frame(outlet, {"done": batch.numbers, "seconds": took_s, "cached": batch.cached})
+
+
+def _refuse(outlet: BinaryIO, number: int, error: SamClipError) -> None:
+    header = {"job": number, "status": status_of(error), "error": name_of(error)}
+    write_frame(outlet, header, str(error).encode())
+
+
+def _read_on(inlet: BinaryIO, answerer: Answerer, read: queue.SimpleQueue[Batch]) -> None:
+    """Decodes the picture of what is asked next; the two in a row are all that wait here."""
+    while True:
+        frame = read_frame(inlet)
+        if frame is None:
+            os._exit(0)  # The front is gone: no one waits for what the model is at.
+        header, content = frame
+        picture: Picture | Exception
+        cached = answerer.knows(header["picture"])
+        try:
+            picture = answerer.prepare(header["picture"], content, asks=header["asks"])
+        except Exception as error:  # Raised where the answer is written.
+            picture = error
+        read.put(Batch(header["jobs"], header["asks"], picture, cached=cached))
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The two pipes, where nothing that prints can reach them: what does goes to standard error."""
+    inlet, outlet = os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    return os.fdopen(inlet, "rb"), os.fdopen(outlet, "wb")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The load test: its clients, what it counts, and its table."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.record import Model, describe_environment, read_record
+from benchmarks.serve.command import compare
+from benchmarks.serve.load import LONG_SIDE_PX, as_new, boxes_of, new_pictures, send_all, upload
+from benchmarks.serve.record import Killed, Load, Serving, Workload, render
+from samclip_sdk.image import load_image
+from tests.drawings import TINY_BUNDLE
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """Takes 20 ms for an answer, and has none for /refused."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.02)
+        self.send_response(429 if self.path == "/refused" else 200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy() -> Iterator[Any]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield SimpleNamespace(address=f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+
+
+def test_all_requests_are_sent_and_counted(busy: Any) -> None:
+    requests = [("/", "text/plain", b"x")] * 15 + [("/refused", "text/plain", b"x")]
+    counted: list[int] = []
+    seconds, took_ms, statuses = send_all(
+        busy, requests, clients=4, on_answer=lambda: counted.append(1)
+    )
+    assert statuses == {200: 15, 429: 1}
+    assert len(took_ms) == len(counted) == 16
+    assert min(took_ms) >= 20
+    assert 0.08 <= seconds < 16 * 0.2
+
+
+def test_the_sdk_and_the_clients_are_compared_round_by_round(busy: Any) -> None:
+    def work() -> list[int]:
+        time.sleep(0.05)
+        return [0] * 4
+
+    found = compare(
+        "sleep",
+        work,
+        lambda: [("/", "text/plain", b"x")] * 4,
+        server=busy,
+        clients=[1, 4],
+        rounds=1,
+    )
+    one, four = found.loads
+    assert (one.clients, one.requests, one.failed) == (1, 4, 0)
+    assert one.ratio == (pytest.approx(one.a_second / found.sdk_a_second),) * 3
+    assert four.a_second > 1.2 * one.a_second
+
+
+def test_pictures_are_new_to_a_server_each_time() -> None:
+    first, second = new_pictures(2)
+    pixels = load_image(first)
+    assert max(pixels.shape) == LONG_SIDE_PX
+    assert pixels.shape != load_image(second).shape or (pixels != load_image(second)).any()
+    sent = {hashlib.sha256(as_new(first)).digest() for _ in range(3)}
+    assert len(sent) == 3
+    np.testing.assert_array_equal(load_image(as_new(first)), pixels)
+    assert first in upload("/", first, {})[2]
+
+
+def test_boxes_lie_in_the_pictures() -> None:
+    boxes = np.array(boxes_of(50))
+    least = min(min(load_image(each).shape[:2]) for each in new_pictures(12))
+    assert len(np.unique(boxes, axis=0)) == 50
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert boxes.min() >= 0
+    assert boxes.max() <= 1.2 * least
+
+
+def test_the_table_tells_what_was_measured() -> None:
+    load = Load(
+        clients=16,
+        requests=80,
+        a_second=20,
+        ratio=(1.1, 0.9, 1.3),
+        p50_ms=700,
+        p99_ms=900,
+        failed=0,
+    )
+    record = Serving(
+        environment=describe_environment(["serve"]),
+        seconds=1.0,
+        model=Model(name="m", revision="1", runtime="onnx", precision="fp32", random_weights=False),
+        workers=2,
+        rounds=5,
+        workloads=(Workload(name="labels", sdk_a_second=18, loads=(load,)),),
+        killed=Killed(requests=48, answered=48),
+    )
+    text = render(record)
+    assert "| labels | 16 | 20 | 1.1 (0.9–1.3)× | 700 | 900 | 0 |" in text
+    assert "Of 48 requests" in text
+    assert "48 were answered" in text
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_loses_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "serve.json"
+    arguments = ["serve", "--model", str(TINY_BUNDLE), "--pictures", "12", "--boxes", "6"]
+    done = CliRunner().invoke(app, [*arguments, "--rounds", "1", "--output", str(place)])
+    assert done.exit_code == 0, done.output
+    record = read_record(Serving, place)
+    assert record.killed.answered == record.killed.requests == 12
+    loads = [load for workload in record.workloads for load in workload.loads]
+    assert [load.clients for load in loads] == [1, 4, 16] * 2
+    assert not any(load.failed for load in loads)

@@ -1,0 +1,90 @@
+"""Questions about one picture, answered together: each answer is what it would be alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from samclip_sdk import SamClip
+from samclip_sdk.errors import SamClipError
+from samclip_sdk.serve import answering
+from samclip_sdk.serve.answering import Answerer
+from samclip_sdk.serve.recent import Recent
+from samclip_sdk.serve.schema import ClassifyAsked, ImagesAsked, SegmentAsked, TextAsked
+
+DOG = (Path(__file__).parents[2] / "examples" / "images" / "dog.jpg").read_bytes()
+
+
+def ask(asked: ImagesAsked, verb: str) -> dict[str, Any]:
+    return {"verb": verb, "index": 0, **asked.model_dump(exclude={"images"})}
+
+
+ASKS = [
+    ask(SegmentAsked(boxes=[8, 30, 250, 380]), "segment"),
+    ask(SegmentAsked(boxes=[[20, 20, 90, 300]] * 3, multimask_output=False), "segment"),
+    ask(TextAsked(labels=["dog", "cat"], threshold=0.3), "text"),
+    ask(SegmentAsked(points=[[100, 9999]]), "segment"),
+    ask(SegmentAsked(points=[[100, 120]]), "segment"),
+    ask(SegmentAsked(points=[[[20, 30]], [[50, 60]]], format="polygon"), "segment"),
+    ask(TextAsked(labels=["cat", "house"], threshold=0.3), "text"),
+    ask(SegmentAsked(points=[[9, 9]], mask_threshold=1.0), "segment"),
+    ask(SegmentAsked(points=[[9, 9]], boxes=[1, 1, 90, 90]), "segment"),
+    ask(ClassifyAsked(labels=["dog", "cat"]), "classify"),
+    ask(TextAsked(labels=["dog", "dog"]), "text"),
+    ask(TextAsked(labels=["dog"], instances=True), "text"),
+    *[ask(SegmentAsked(boxes=[k, k, 200, 300]), "segment") for k in range(20)],
+]
+
+
+def answers(model: SamClip, asks: Sequence[dict[str, Any]]) -> dict[int, Any]:
+    answerer = Answerer(model, megapixels=50, embeddings_mb=64)
+    picture = answerer.prepare("dog", DOG, asks=asks)
+    found = {}
+    for place, answer in answerer.answer(picture, asks):
+        if isinstance(answer, SamClipError):
+            found[place] = repr(answer)
+        else:
+            found[place] = {k: v for k, v in json.loads(answer).items() if k != "speed"}
+    return found
+
+
+def test_together_is_as_alone_to_the_last_bit(model: SamClip) -> None:
+    together = answers(model, ASKS)
+    assert together == {place: answers(model, [ask])[0] for place, ask in enumerate(ASKS)}
+    assert sum(isinstance(each, str) for each in together.values()) == 2
+
+
+def test_prompts_of_many_questions_are_drawn_in_one_batch(
+    model: SamClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    segment = model.segment
+
+    def counted(image: Any, **asked: Any) -> Any:
+        batches.append(len(asked["boxes"]))
+        return segment(image, **asked)
+
+    monkeypatch.setattr(model, "segment", counted)
+    asks = [ask(SegmentAsked(boxes=[k, k, 200, 300]), "segment") for k in range(20)]
+    whole = answers(model, asks)
+    assert batches == [16, 4]
+    batches.clear()
+    monkeypatch.setattr(answering, "MASK_BYTES", 3 * 288 * 384 * 5)
+    assert answers(model, asks) == whole
+    assert batches == [5, 5, 5, 5]
+
+
+def test_what_was_not_used_for_longest_is_forgotten_first() -> None:
+    recent: Recent[str] = Recent(limit_bytes=10)
+    for key in "abc":
+        recent.put(key, key.upper(), size_bytes=4)
+        recent.get("a")
+    assert [recent.get(key) for key in "abc"] == ["A", None, "C"]
+    recent.put("large", "L", size_bytes=99)
+    assert (len(recent), recent.held_bytes, recent.get("large")) == (1, 99, "L")
+    recent.put("large", "M", size_bytes=3)
+    assert recent.held_bytes == 3

@@ -1,0 +1,155 @@
+"""`samclip serve` as a process: it starts, is asked, is killed or stopped, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from samclip_sdk.cli.app import app
+from samclip_sdk.serve.running import bound_socket
+from tests.drawings import TINY_BUNDLE
+from tests.serve.running import alive
+
+ROOT = Path(__file__).parents[2]
+DOG = ROOT / "examples" / "images" / "dog.jpg"
+
+
+class Served:
+    """A running `samclip serve`, and its logs, line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"it ended without {event!r}: {self.lines}")
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[Served]:
+    command = [sys.executable, "-m", "samclip_sdk", "serve", str(TINY_BUNDLE), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--runtime", "onnx", *options], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Served(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals) -> None:
+    with serving() as served:
+        worker = served.wait_for("worker ready")["worker"]
+        url = served.wait_for("serving")["address"]
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            files = {"image": DOG.read_bytes()}
+            request = {"request": '{"points_per_side": 24}'}
+            answers.append(
+                httpx.post(f"{url}/v1/everything", files=files, data=request, timeout=60)
+            )
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while "samclip_requests_in_house 2.0" not in httpx.get(f"{url}/metrics").text:
+            time.sleep(0.01)
+        served.process.send_signal(signum)
+        asking.join()
+        served.wait_for("stopped")
+        assert [each.status_code for each in answers] == [200]
+        assert served.process.wait(20) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/health")
+        assert not alive(worker)
+        assert {each["level"] for each in served.lines} == {"info"}
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_server_that_is_killed() -> None:
+    with serving("--workers", "2") as served:
+        workers = [served.wait_for("worker ready")["worker"] for _ in range(2)]
+        served.process.kill()
+        for _ in range(500):
+            time.sleep(0.02 * any(map(alive, workers)))
+        assert not any(map(alive, workers))
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_when_workers_are_killed() -> None:
+    """Under load, ten times at random moments; each picture is asked about more than once."""
+    pictures = [path.read_bytes() for path in sorted(DOG.parent.glob("*.jpg"))]
+    with serving("--workers", "2", "--threads", "1") as served:
+        served.wait_for("worker ready")
+        url = served.wait_for("serving")["address"]
+        threading.Thread(target=served.process.stderr.read, daemon=True).start()  # type: ignore[union-attr]
+        counts: dict[int, int] = {}
+
+        def ask(client_index: int) -> None:
+            with httpx.Client(base_url=url, timeout=120) as client:
+                for turn in range(40):
+                    picture = pictures[(client_index + turn) % len(pictures)]
+                    request = {"request": '{"labels": ["dog", "cat"]}'}
+                    answer = client.post("/v1/text", files={"image": picture}, data=request)
+                    counts[answer.status_code] = counts.get(answer.status_code, 0) + 1
+
+        asking = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
+        for each in asking:
+            each.start()
+        for _ in range(10):
+            time.sleep(1.0)
+            children = subprocess.run(
+                ["ps", "-o", "pid=", "--ppid", str(served.process.pid)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            for pid in children.stdout.split()[:1]:
+                os.kill(int(pid), signal.SIGKILL)
+        for each in asking:
+            each.join()
+        assert counts == {200: 320}
+
+
+def test_what_is_wrong_is_said_in_one_line_before_a_model_is_opened() -> None:
+    with bound_socket("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        in_use = CliRunner().invoke(app, ["serve", str(TINY_BUNDLE), "--port", port])
+    assert in_use.exit_code == 1
+    assert in_use.stderr.startswith(f"error: port {port} of 127.0.0.1 cannot be had: ")
+    small = CliRunner().invoke(app, ["serve", "--queue", "2"])
+    assert small.stderr == "error: queue is 2; it must be images or more, which is 16\n"
+    keys = CliRunner().invoke(app, ["serve", "--port", "0"], env={"SAMCLIP_API_KEYS": "short"})
+    assert "short" not in keys.stderr.replace("shorter", "")
+    assert "key 0 of SAMCLIP_API_KEYS is shorter than 16 letters" in keys.stderr
+
+
+def test_a_model_that_is_not_there_is_said_in_one_line() -> None:
+    result = CliRunner().invoke(
+        app, ["serve", "no-such-bundle", "--port", "0", "--log-level=error"]
+    )
+    assert result.exit_code == 1
+    assert "error: there is no bundle no-such-bundle" in result.stderr
