@@ -61,7 +61,7 @@ SIGNATURES = {
     "from_pretrained": (
         "(model, *, runtime='auto', precision=None, revision=None, cache_dir=None, "
         "local_files_only=False, token=None, device=None, providers=(), compute_units='all', "
-        "threads=0, text_cache=True, on_progress=None)"
+        "threads=0, text_cache=True, public_key=None, on_progress=None)"
     ),
     "close": "(self)",
     "prepare_image": "(self, image)",
