@@ -14,7 +14,7 @@ from filelock import BaseFileLock, FileLock
 
 from samclip_sdk.errors import StorageError, one_line
 
-_SCRATCH = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
+_SCRATCH = re.compile(r"(\.(?P<target>.+)\.[0-9a-f]{16})\.(partial|lock)", re.DOTALL)
 _OLD = "old"
 
 
@@ -84,16 +84,21 @@ def settle(folder: Path, target: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes the scratch folders in `folder` that dead processes have left."""
+    """Removes the scratch folders in `folder` that dead processes have left, and their locks."""
     with suppress(OSError):
-        for scratch in list(folder.iterdir()):
-            name = _SCRATCH.fullmatch(scratch.name)
-            if name is None or scratch.is_symlink() or not scratch.is_dir():
-                continue
-            lock = _lock_of(scratch)
-            if _take(lock):
-                _discard(scratch, folder / name["target"])
-                _drop(lock)
+        names = filter(None, map(_SCRATCH.fullmatch, os.listdir(folder)))
+        for scratch, target in {(f"{name[1]}.partial", name["target"]) for name in names}:
+            _sweep_one(folder / scratch, folder / target)
+
+
+def _sweep_one(scratch: Path, target: Path) -> None:
+    lock = _lock_of(scratch)
+    kept = scratch.is_symlink() or (scratch.exists() and not scratch.is_dir())
+    if kept or _size_bytes(lock.lock_file):  # Ours are empty.
+        return
+    if _take(lock):
+        _discard(scratch, target)
+        _drop(lock)
 
 
 def _discard(scratch: Path, target: Path) -> None:
@@ -109,6 +114,10 @@ def _discard(scratch: Path, target: Path) -> None:
 
 def _lock_of(scratch: Path) -> BaseFileLock:
     return FileLock(scratch.with_suffix(".lock"))
+
+
+def _size_bytes(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def _take(lock: BaseFileLock) -> bool:
