@@ -129,7 +129,9 @@ def difference(expected: dict[str, str], found: dict[str, str]) -> str:
         "missing": expected.keys() - found.keys(),
         "other": {name for name in expected.keys() & found.keys() if expected[name] != found[name]},
     }
-    return "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in lists.items() if names)
+    return "; ".join(
+        f"{kind}: {', '.join(sorted(names))}" for kind, names in lists.items() if names
+    )
 
 
 def _uninterrupted(victim: Victim, inputs: Path, work: Path) -> tuple[dict[str, str], float]:

@@ -64,7 +64,7 @@ class ThreadsRun(Run):
 def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
     """Verbs and the numbers of their pictures, every verb once at least, in a mixed order."""
     counts = {verb: max(1, round(calls * share)) for verb, share in MIX.items()}
-    counts["embed_text"] += max(0, calls - sum(counts.values()))
+    counts["embed_text"] = max(1, counts["embed_text"] + calls - sum(counts.values()))
     generator = random.Random(seed)
     plan = [(verb, generator.randrange(PICTURES)) for verb in VERBS for _ in range(counts[verb])]
     generator.shuffle(plan)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.pages import ROOT
 from benchmarks.reliability.kills import Victim
 from benchmarks.reliability.made_pictures import make_picture, write_pictures
-from benchmarks.pages import ROOT
 from samclip_sdk.video.film_writer import FilmWriter
 
 TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
