@@ -30,7 +30,7 @@ from samclip_sdk.prompts import Prompts
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
-from samclip_sdk.session import Arrays
+from samclip_sdk.session import Arrays, run_graph
 from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text_options import Options
@@ -99,11 +99,13 @@ class Engine:
 
         Returns:
             Its outputs by name; all outputs of all graphs are float32.
+
+        Raises:
+            RunError: the runtime failed, or gave what is no number.
         """
         session = self._graphs.session(graph)
         with clock.step(graph.partition("@")[0]):
-            outputs = session.run(feed)
-        return {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
+            return run_graph(session, feed, graph=graph)
 
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
         """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""

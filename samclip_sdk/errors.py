@@ -9,6 +9,7 @@
     │   └── BundleSchemaError    a manifest that this version does not understand
     ├── OptionError              an option that cannot be, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
+    ├── RunError                 a graph that failed as it ran: its device may be gone, or full
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
     ├── StorageError             a file that cannot be written (disk full) or read back
     └── VerificationError        this device's outputs are not the bundle's golden outputs
@@ -59,6 +60,10 @@ class OptionError(SamClipError):
 
 class RuntimeMissingError(SamClipError):
     """An optional package is not installed; the message holds the exact pip command."""
+
+
+class RunError(SamClipError):
+    """A graph that failed as it ran, or gave no numbers: its device may be gone, or full."""
 
 
 class EmbeddingMismatchError(SamClipError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.errors import RunError, SamClipError, one_line
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
@@ -62,3 +64,44 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees what the session holds; it may be called again."""
+
+
+def run_graph(session: Session, feed: Arrays, *, graph: str) -> dict[str, NDArray[np.float32]]:
+    """Runs a graph for an answer; what goes wrong in it is told in one line.
+
+    Args:
+        session: of the graph.
+        feed: see `Session.run`.
+        graph: its key, for messages.
+
+    Returns:
+        The outputs by name; all outputs of all graphs are float32, and all numbers finite.
+
+    Raises:
+        RunError: the runtime failed, or gave what is no number.
+        ValueError: as `Session.run`.
+    """
+    try:
+        outputs = session.run(feed)
+    except (SamClipError, ValueError):
+        raise
+    except Exception as error:  # each runtime has its own, without a base class
+        raise run_failure(graph, error) from error
+    found = {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
+    for name, value in found.items():
+        if value.size and not math.isfinite(float(value.min()) + float(value.max())):
+            raise RunError(
+                f"{graph} gave {name} that are not finite numbers; nothing is answered. `samclip "
+                "verify` tells whether the model is right here: load it in another precision, or "
+                "on another device"
+            )
+    return found
+
+
+def run_failure(what: str, error: Exception) -> RunError:
+    """What a runtime's own error becomes, whatever the runtime."""
+    reason = one_line(error) or type(error).__name__
+    return RunError(
+        f"{what} failed as it ran: {reason}; nothing is answered. Ask again; if it fails again, "
+        "the device is full or gone: load the model in a new process, or on another device"
+    )

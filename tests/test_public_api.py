@@ -31,6 +31,7 @@ PUBLIC = [
     "OptionError",
     "PreparedImage",
     "PromptError",
+    "RunError",
     "RuntimeMissingError",
     "SamClip",
     "SamClipError",
