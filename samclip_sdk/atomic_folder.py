@@ -6,8 +6,9 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock
@@ -81,6 +82,29 @@ def settle(folder: Path, target: Path) -> None:
     except OSError:
         if not os.path.isdir(target):
             raise
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Lets one process or thread at a time do something with a file, where the drive has locks.
+
+    The file itself is locked, so that none is left of it.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            _wait_for(path, stack)
+        yield
+
+
+def _wait_for(path: Path, stack: ExitStack) -> None:
+    if sys.platform == "win32":  # Nobody else could read the file meanwhile.
+        return
+    import fcntl
+
+    file = stack.enter_context(path.open("rb"))
+    fcntl.flock(file, fcntl.LOCK_EX)
+    # A child that was forked meanwhile has the open file too, and would keep the lock.
+    stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
 
 
 def _sweep(folder: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
+from samclip_sdk.atomic_folder import taking_turns
 from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, first_fault
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
@@ -27,7 +28,13 @@ from samclip_sdk.bundle.manifest import (
     Manifest,
 )
 from samclip_sdk.bundle.zipped import ZippedBundle
-from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, one_line
+from samclip_sdk.errors import (
+    BundleError,
+    BundleSchemaError,
+    BundleTamperedError,
+    StorageError,
+    one_line,
+)
 from samclip_sdk.session import GraphFile
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -229,13 +236,32 @@ def _open_zip(path: Path) -> Bundle:
     zipped = ZippedBundle(path)
     manifest = parse_manifest(zipped.manifest, source=path)
     target = cache_folder() / bundle_id(zipped.manifest)
-    with suppress(BundleError):  # Not there, or damaged since: it is unpacked anew.
-        cached = _open_folder(target)
+    cached = _open_whole(target)
+    if cached is not None:
+        return cached
+    with taking_turns(path):
+        # Another process may have unpacked it meanwhile, and be using it.
+        cached = _open_whole(target)
+        if cached is not None:
+            return cached
+        _remove(target)
+        try:
+            zipped.unpack(target, files=manifest.stored_files())
+        except StorageError as error:
+            raise StorageError(
+                f"{path} cannot be unpacked: {error}; free space there, set XDG_CACHE_HOME to a "
+                "folder that can be written, or unpack it yourself and give its folder"
+            ) from error
+    return _open_folder(target)
+
+
+def _open_whole(root: Path) -> Bundle | None:
+    """A bundle in the cache, if it is there and nothing of it was damaged since."""
+    with suppress(BundleError):
+        cached = _open_folder(root)
         cached.verify()
         return cached
-    _remove(target)
-    zipped.unpack(target, files=manifest.stored_files())
-    return _open_folder(target)
+    return None
 
 
 def _remove(target: Path) -> None:
