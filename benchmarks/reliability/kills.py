@@ -16,14 +16,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.record import Run
 from samclip_sdk.errors import one_line
 
 IN_A_ROW = 4
 """A command is killed so many times before it may come to its end."""
+
+Start: TypeAlias = "Callable[[], subprocess.Popen[bytes]]"
 
 _DATE = re.compile(rb'"date_created": "[^"]*"')
 _MEASURED = ("log.jsonl", "tensorboard")
@@ -39,11 +44,13 @@ class Victim:
         make_inputs: writes what it reads into a folder, once.
         arguments: the folder of inputs -> the command line after `python`; it runs in its own
             folder, and writes below it only.
+        around: what goes on while it is tried; it yields more of its environment.
     """
 
     name: str
     make_inputs: Callable[[Path], None]
     arguments: Callable[[Path], Sequence[str]]
+    around: Callable[[], AbstractContextManager[dict[str, str]]] = partial(nullcontext, {})
 
 
 class KilledCommand(Run):
@@ -91,22 +98,24 @@ def kill_often(
     inputs, work = folder / "inputs", folder / "work"
     inputs.mkdir(parents=True)
     victim.make_inputs(inputs)
-    expected, alone_s = _uninterrupted(victim, inputs, work)
-    again, _ = _uninterrupted(victim, inputs, work)
-    if problem := difference(expected, again):
-        raise ValueError(f"{victim.name} does not end twice with the same files: {problem}")
     generator, faults, early, done, restarts = random.Random(f"{seed} {victim.name}"), [], 0, 0, 0
-    while done < kills:
-        _empty(work)
-        for _ in range(min(IN_A_ROW, kills - done)):
-            early += not _killed(victim, inputs, work, after_s=generator.uniform(0, alone_s))
-            done += 1
-            on_progress(done, kills)
-        restarts += 1
-        code, said = _ended(_start(victim, inputs, work), work)
-        problem = f"exit code {code}: {said}" if code else difference(expected, contents(work))
-        if problem:
-            faults.append(f"after {done} kills: {one_line(problem)}")
+    with victim.around() as environment:
+        start = partial(_start, victim.arguments(inputs), work, environment)
+        expected, alone_s = _uninterrupted(victim.name, start, work)
+        again, _ = _uninterrupted(victim.name, start, work)
+        if problem := difference(expected, again):
+            raise ValueError(f"{victim.name} does not end twice with the same files: {problem}")
+        while done < kills:
+            _empty(work)
+            for _ in range(min(IN_A_ROW, kills - done)):
+                early += not _killed(start(), after_s=generator.uniform(0, alone_s))
+                done += 1
+                on_progress(done, kills)
+            restarts += 1
+            code, said = _ended(start(), work)
+            problem = f"exit code {code}: {said}" if code else difference(expected, contents(work))
+            if problem:
+                faults.append(f"after {done} kills: {one_line(problem)}")
     return alone_s, early, restarts, faults
 
 
@@ -134,13 +143,13 @@ def difference(expected: dict[str, str], found: dict[str, str]) -> str:
     )
 
 
-def _uninterrupted(victim: Victim, inputs: Path, work: Path) -> tuple[dict[str, str], float]:
+def _uninterrupted(name: str, start: Start, work: Path) -> tuple[dict[str, str], float]:
     _empty(work)
-    start = time.perf_counter()
-    code, said = _ended(_start(victim, inputs, work), work)
+    since = time.perf_counter()
+    code, said = _ended(start(), work)
     if code:
-        raise ValueError(f"{victim.name} fails without any kill: exit code {code}: {said}")
-    return contents(work), time.perf_counter() - start
+        raise ValueError(f"{name} fails without any kill: exit code {code}: {said}")
+    return contents(work), time.perf_counter() - since
 
 
 def _empty(work: Path) -> None:
@@ -149,7 +158,9 @@ def _empty(work: Path) -> None:
         (work / name).mkdir(parents=True)
 
 
-def _start(victim: Victim, inputs: Path, work: Path) -> subprocess.Popen[bytes]:
+def _start(
+    arguments: Sequence[str], work: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
     own = {
         "HOME": work / "home",
         "XDG_CACHE_HOME": work / "cache",
@@ -161,9 +172,9 @@ def _start(victim: Victim, inputs: Path, work: Path) -> subprocess.Popen[bytes]:
     }
     with (work / "output.txt").open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, *victim.arguments(inputs)],
+            [sys.executable, *arguments],
             cwd=work,
-            env={**os.environ, **{name: str(value) for name, value in own.items()}},
+            env={**os.environ, **environment, **{name: str(each) for name, each in own.items()}},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -171,9 +182,8 @@ def _start(victim: Victim, inputs: Path, work: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _killed(victim: Victim, inputs: Path, work: Path, *, after_s: float) -> bool:
-    """Starts a command and kills all of it; whether it was still running then."""
-    process = _start(victim, inputs, work)
+def _killed(process: subprocess.Popen[bytes], *, after_s: float) -> bool:
+    """Kills all of a command after a while; whether it was still running then."""
     try:
         process.wait(after_s)
     except subprocess.TimeoutExpired:

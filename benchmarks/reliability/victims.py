@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from benchmarks.pages import ROOT
 from benchmarks.reliability.kills import Victim
 from benchmarks.reliability.made_pictures import make_picture, write_pictures
+from benchmarks.reliability.small_hub import REPOSITORY, small_hub
 from samclip_sdk.video.film_writer import FilmWriter
 
 TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
@@ -22,6 +24,13 @@ _TRAINING = (
     *("scenes.batch=1", "scenes.prompts=2", "optimisation.steps=8", "optimisation.workers=0"),
     *("optimisation.threads=1", "optimisation.checkpoint_minutes=1e-9"),
 )
+
+
+_LOADS = f"""
+from samclip_sdk import SamClip
+with SamClip.load("onnx", model="{REPOSITORY}", precision="fp32", threads=1) as model:
+    model.classify({str(ROOT / "examples/images/dog.jpg")!r}, {LABELS!r})
+"""
 
 
 def _small_checkpoint(inputs: Path) -> None:
@@ -116,4 +125,10 @@ VIDEO = Victim(
         inputs=inputs,
     ),
 )
-VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO)
+DOWNLOAD = Victim(
+    "download",
+    make_inputs=lambda inputs: None,
+    arguments=lambda inputs: ["-c", _LOADS],
+    around=partial(small_hub, TINY_BUNDLE),
+)
+VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO, DOWNLOAD)
