@@ -195,7 +195,7 @@ def export_encoder(
     files = {}
     for graph in build_graphs(build_model(config), resolutions=resolutions):
         if graph.part == _PART and graph.resolution is not None:
-            path = folder / f"{name}@{graph.resolution}.onnx"
+            path = folder / f"{name}_{graph.resolution}.onnx"
             model = to_onnx(graph.trace(), inputs=graph.traced_inputs(), outputs=graph.outputs)
             ir.save(model, path)
             files[name, graph.resolution] = path, graph.contract()

@@ -19,6 +19,7 @@ from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
 from export.probes import without_padding
 from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
@@ -205,4 +206,5 @@ class OnnxWriter:
 
 def file_name(graph: str, *, precision: Precision) -> str:
     """What the ONNX file of a graph is called."""
-    return f"{graph}.onnx" if precision == "fp32" else f"{graph}.{precision}.onnx"
+    stem = file_stem(graph)
+    return f"{stem}.onnx" if precision == "fp32" else f"{stem}.{precision}.onnx"

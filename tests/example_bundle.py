@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from samclip_sdk.bundle.contract import contract_graphs
+from samclip_sdk.bundle.contract import contract_graphs, file_stem
 from samclip_sdk.modeling.config import (
     ClipHeadConfig,
     ClipTextConfig,
@@ -50,7 +50,7 @@ def stored(path: str, content: bytes) -> dict[str, Any]:
 def contents() -> dict[str, bytes]:
     """Path -> bytes of all files but the manifest."""
     graphs = contract_graphs(CONFIG, resolutions=[32, 64])
-    files = {f"onnx/{name}.onnx": f"graph {name}".encode() for name in graphs}
+    files = {f"onnx/{file_stem(name)}.onnx": f"graph {name}".encode() for name in graphs}
     files["onnx/image_encoder.weights"] = bytes(range(256))
     files["tokenizer.json"] = b"{}"
     return files
@@ -61,7 +61,7 @@ def manifest() -> dict[str, Any]:
     files = contents()
     graphs: dict[str, Any] = {}
     for name, spec in contract_graphs(CONFIG, resolutions=[32, 64]).items():
-        path = f"onnx/{name}.onnx"
+        path = f"onnx/{file_stem(name)}.onnx"
         weights = "onnx/image_encoder.weights"
         artifact = {
             **stored(path, files[path]),

@@ -181,7 +181,7 @@ def test_a_precision_that_is_not_there_names_those_that_are(bundle: Bundle) -> N
 
 def test_a_changed_package_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundle.root, tmp_path / "bundle"))
-    (weights,) = folder.glob("coreml/clip_head@64.fp16.mlpackage/Data/*/weights/weight.bin")
+    (weights,) = folder.glob("coreml/clip_head_64.fp16.mlpackage/Data/*/weights/weight.bin")
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(BundleTamperedError, match=r"weight\.bin"):
         open_bundle(folder).graph_files("clip_head@64", runtime="coreml", precision="fp16")

@@ -75,7 +75,7 @@ static void run(const char *bundle, const char *graph, int side, const Tensor *i
     OrtSessionOptions *options;
     OrtSession *session;
     char path[4096];
-    snprintf(path, sizeof path, "%s/onnx/%s@%d.onnx", bundle, graph, side);
+    snprintf(path, sizeof path, "%s/onnx/%s_%d.onnx", bundle, graph, side);
     check(api->CreateSessionOptions(&options));
     check(api->CreateSession(env, path, options, &session));
     for (size_t i = 0; i < given; i++) input_names[i] = inputs[i].name, values[i] = inputs[i].value;

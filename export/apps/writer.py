@@ -152,7 +152,7 @@ class AppWriter:
         }
 
     def _letterbox(self, name: str, side: int, spec: GraphSpec) -> Artifact:
-        path = f"onnx/{name}.onnx"
+        path = f"onnx/{file_name(name, precision='fp32')}"
         ir.save(letterbox_graph(side, pad_colour=self._info.image.pad_colour), self._at(path))
         session = OrtSession(self._at(path), spec=spec)
         off = 0.0

@@ -21,6 +21,7 @@ from export.graphs import Graph
 from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.mixed_precision import halve
 from export.program import export_program
+from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.graph_spec import Artifact, Parity, Precision
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import Bundle
@@ -140,7 +141,7 @@ class CoreMLWriter:
 def _package(graph: str, *, axes: Mapping[str, int], precision: Precision) -> str:
     """A package's path in the bundle."""
     lengths = "".join(f".{length}" for axis, length in axes.items() if axis != "num_points")
-    return f"coreml/{graph}{lengths}.{precision}.mlpackage"
+    return f"coreml/{file_stem(graph)}{lengths}.{precision}.mlpackage"
 
 
 def _stored_as(precision: Precision, *, part: str) -> Weights:

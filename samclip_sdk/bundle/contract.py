@@ -30,6 +30,11 @@ def graph_key(name: str, resolution: int | None) -> str:
     return f"{name}@{resolution}"
 
 
+def file_stem(key: str) -> str:
+    """How the files of a graph begin: as its key, with nothing that a URL must escape."""
+    return key.replace("@", "_")
+
+
 def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[str, GraphSpec]:
     """The inputs and outputs of every graph of a model, without artifacts.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +22,7 @@ from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
 from tests.example_bundle import contents, manifest, write_files
+from tests.source_tree import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +172,7 @@ def test_what_another_process_has_just_unpacked_stays(
 
 @pytest.mark.parametrize("as_zip", [False, True])
 @pytest.mark.parametrize(
-    "name", ["onnx/image_encoder@64.onnx", "onnx/image_encoder.weights", "tokenizer.json"]
+    "name", ["onnx/image_encoder_64.onnx", "onnx/image_encoder.weights", "tokenizer.json"]
 )
 def test_a_changed_byte(folder: Path, name: str, as_zip: bool) -> None:
     data = bytearray((folder / name).read_bytes())
@@ -514,3 +516,10 @@ def test_a_bundle_is_read_by_its_manifest_alone(folder: Path) -> None:
     bundle = Bundle(folder, content=(folder / "manifest.json").read_bytes())
     with pytest.raises(BundleError, match=r"has no extra\.bin"):
         bundle.file("extra.bin")
+
+
+@pytest.mark.parametrize("model", ["samclip-mobile", ROOT / "tests" / "bundles" / "samclip-tiny"])
+def test_no_file_of_a_bundle_needs_escaping_in_a_url(model: str | Path) -> None:
+    paths = [stored.path for stored in open_bundle(model).manifest.stored_files()]
+    assert any(path.startswith("onnx/image_encoder_") for path in paths)
+    assert [path for path in paths if quote(path) != path] == []

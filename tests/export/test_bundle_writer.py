@@ -24,7 +24,7 @@ from export.source import random_source
 from export.to_onnx import DATA_DEPENDENT
 from samclip_sdk import SamClip
 from samclip_sdk.bundle import open as bundle_module
-from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs
+from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs, file_stem
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import StorageError
 from samclip_sdk.model_source import BundleSource
@@ -90,7 +90,7 @@ def test_bundle_holds_the_contract(tiny_bundle: Path, tiny_config: ModelConfig) 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graph_is_static_and_says_nothing_of_this_machine(tiny_bundle: Path, name: str) -> None:
-    path = tiny_bundle / "onnx" / f"{name}.onnx"
+    path = tiny_bundle / "onnx" / f"{file_stem(name)}.onnx"
     graph = onnx.load(path, load_external_data=False)
     assert not {node.op_type for node in graph.graph.node} & DATA_DEPENDENT
     assert str(ROOT).encode() not in path.read_bytes()

@@ -57,7 +57,7 @@ def test_layers_that_the_plan_keeps_in_fp32_are_stored_as_asked(
     with WeightFiles(tmp_path, part="clip_head") as store:
         writer._convert(graph, precisions=("fp16", "fp32"), store=store, keep=())
         store.write()
-    found = ir.load(tmp_path / "clip_head@64.fp16.onnx").graph.initializers.values()
+    found = ir.load(tmp_path / "clip_head_64.fp16.onnx").graph.initializers.values()
     large = {value.dtype for value in found if value.const_value.size >= 1024}
     assert (ir.DataType.FLOAT in large) == (weights == "fp32")
     own = tmp_path / "clip_head.fp16.weights"

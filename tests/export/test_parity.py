@@ -10,6 +10,7 @@ import pytest
 from export.graphs import Graph, build_graphs
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
 from export.probes import Probe, probe_graphs, prompt_feeds
+from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.image import Frame
@@ -42,7 +43,7 @@ def other(tiny_config: ModelConfig) -> tuple[dict[str, Graph], dict[str, list[Pr
 
 
 def open_graph(bundle: Path, graph: Graph) -> Session:
-    return OrtSession(bundle / "onnx" / f"{graph.name}.onnx", spec=graph.contract())
+    return OrtSession(bundle / "onnx" / f"{file_stem(graph.name)}.onnx", spec=graph.contract())
 
 
 @pytest.mark.parametrize("name", ["image_encoder@64", "clip_head@32", "mask_decoder"])

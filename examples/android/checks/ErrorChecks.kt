@@ -31,7 +31,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     }
 
     private fun bundles() {
-        val encoder = "onnx/image_encoder@${segmentation()}.onnx"
+        val encoder = "onnx/image_encoder_${segmentation()}.onnx"
         checks.refuses<BundleException>("a folder without a bundle", "manifest.json", "/nowhere") {
             SamClip.load(File("/nowhere"), JniBackend)
         }

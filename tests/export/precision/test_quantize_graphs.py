@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from export.graphs import Graph, build_graphs
 from export.precision.quantize import Quantized, quantize
 from export.to_onnx import to_onnx
+from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.modeling.build import build_model
 from tests.export.precision.test_quantize import (
     PAIR,
@@ -52,7 +53,7 @@ def graphs() -> dict[str, Graph]:
 def quantized(graphs: dict[str, Graph], tiny_bundle: Path) -> dict[str, tuple[ir.Model, Quantized]]:
     found = {}
     for name in ("image_encoder@32", "image_encoder@64", "mask_decoder"):
-        stored = ir.load(tiny_bundle / "onnx" / f"{name}.onnx")
+        stored = ir.load(tiny_bundle / "onnx" / f"{file_stem(name)}.onnx")
         model = ir.external_data.load_to_model(stored)
         feeds = random_feeds(graphs[name])
         found[name] = model, quantize(model, graph=name, feeds=feeds, accept=accept)
