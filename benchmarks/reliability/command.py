@@ -32,6 +32,8 @@ from benchmarks.reliability.record import (
     render,
     replace_row,
 )
+from benchmarks.reliability.samples import Sample
+from benchmarks.reliability.serving import run_serve
 from benchmarks.reliability.threads import PICTURES, ThreadsRun, run_threads
 from benchmarks.reliability.victims import TINY_BUNDLE, VICTIMS
 from benchmarks.report import join_tables
@@ -134,40 +136,54 @@ def kills(
 
 @reliability.command("long-run")
 def long_run(
-    pictures: Annotated[int, typer.Option(min=1, help="that are made and annotated")] = 20_000,
+    pictures: Annotated[int, typer.Option(min=0, help="to make and annotate")] = 20_000,
+    minutes: Annotated[float, typer.Option(min=0, help="to serve for")] = 30.0,
     model: ModelPath = str(TINY_BUNDLE),
     seed: Seed = 0,
     output: Output = None,
     write: Write = False,
 ) -> None:
-    """Annotates a large folder of made pictures, and samples memory, file handles and threads."""
-    with (
-        _recorded(output, write) as (measured, record),
-        tempfile.TemporaryDirectory() as scratch,
-        _load(model) as loaded,
-    ):
-        folder = Path(scratch)
+    """Annotates a large folder, then serves; samples memory, file handles and threads.
+
+    With 0 pictures or 0 minutes that part is left out, and stays as it was recorded.
+    """
+    with _recorded(output, write) as (measured, record):
+        with _load(model) as loaded:
+            described = _describe(loaded)
+            if pictures:
+                samples = _annotate(loaded, pictures, seed=seed)
+                work = f"annotate, {pictures:,} pictures"
+                record = _keep_run(measured, record, described, work, "picture", samples)
+        if minutes:
+            with _bar("serving") as on_progress:
+                asked = {"labels": LABELS, "minutes": minutes, "seed": seed}
+                samples = run_serve(model, **asked, on_progress=on_progress)
+            work = f"serve, {minutes:g} minutes"
+            _keep_run(measured, record, described, work, "minute", samples)
+
+
+def _annotate(model: SamClip, pictures: int, *, seed: int) -> list[Sample]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, output = Path(scratch) / "pictures", Path(scratch) / "out.json"
         with _bar("making pictures") as on_progress:
-            made = write_pictures(folder / "pictures", pictures, seed=seed, size=(64, 48))
+            made = write_pictures(folder, pictures, seed=seed, size=(64, 48))
             for count, _ in enumerate(made, 1):
                 on_progress(count, pictures)
         with _bar("annotating") as on_progress:
-            samples = run_annotate(
-                loaded,
-                folder / "pictures",
-                folder / "out.json",
-                labels=LABELS,
-                on_progress=on_progress,
-            )
-        row = LongRun(
-            **measured.run(),
-            work=f"annotate, {pictures:,} pictures",
-            unit="picture",
-            model=_describe(loaded),
-            samples=tuple(samples),
-        )
-        rows = replace_row(record.long_runs, row, key="unit")
-        _keep(measured, record.model_copy(update={"long_runs": rows}))
+            return run_annotate(model, folder, output, labels=LABELS, on_progress=on_progress)
+
+
+def _keep_run(
+    measured: Measurement,
+    record: Reliability,
+    model: Model,
+    work: str,
+    unit: str,
+    samples: Sequence[Sample],
+) -> Reliability:
+    told = {"work": work, "unit": unit, "model": model, "samples": tuple(samples)}
+    rows = replace_row(record.long_runs, LongRun(**measured.run(), **told), key="unit")
+    return _keep(measured, record.model_copy(update={"long_runs": rows}))
 
 
 @contextmanager

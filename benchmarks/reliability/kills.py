@@ -50,7 +50,7 @@ class Victim:
     name: str
     make_inputs: Callable[[Path], None]
     arguments: Callable[[Path], Sequence[str]]
-    around: Callable[[], AbstractContextManager[dict[str, str]]] = partial(nullcontext, {})
+    around: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
 
 
 class KilledCommand(Run):

@@ -22,16 +22,15 @@ class Sample(Record):
     threads: int
 
 
-def take_sample(process: psutil.Process, *, at: float) -> Sample:
-    """What a process holds now; `handles` are open files, sockets and the like."""
-    with process.oneshot():
-        handles = process.num_handles() if psutil.WINDOWS else process.num_fds()
-        return Sample(
-            at=round(at, 3),
-            rss_mb=round(process.memory_info().rss / 1e6, 2),
-            handles=handles,
-            threads=process.num_threads(),
-        )
+def take_sample(process: psutil.Process, *, at: float, with_children: bool = False) -> Sample:
+    """What a process holds now, and its children if asked; `handles` are open files and others."""
+    all_of_it = [process, *(process.children(recursive=True) if with_children else ())]
+    return Sample(
+        at=round(at, 3),
+        rss_mb=round(sum(each.memory_info().rss for each in all_of_it) / 1e6, 2),
+        handles=sum(each.num_handles() if psutil.WINDOWS else each.num_fds() for each in all_of_it),
+        threads=sum(each.num_threads() for each in all_of_it),
+    )
 
 
 def growth_mb(samples: Sequence[Sample]) -> float:
