@@ -19,6 +19,7 @@ from benchmarks.reliability.memory import measure_memory
 from benchmarks.reliability.questions import VERBS, ask, digest_answer, make_subjects
 from benchmarks.reliability.record import Reliability, render
 from benchmarks.reliability.samples import Sample, growth_mb, more_handles, slope_mb
+from benchmarks.reliability.serving import run_serve
 from benchmarks.reliability.threads import MIX, PICTURES, plan_calls, run_threads
 from samclip_sdk import SamClip
 from samclip_sdk.timing import Stopwatch
@@ -128,6 +129,28 @@ def test_a_long_run_is_sampled(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "out.json").read_bytes())["images"]) == 20
 
 
+@pytest.mark.slow
+def test_a_server_is_asked_and_sampled() -> None:
+    pytest.importorskip("samclip_sdk.serve")
+    told: list[tuple[int, int]] = []
+    samples = run_serve(
+        str(TINY_BUNDLE),
+        labels=("dog",),
+        minutes=0.1,
+        seed=0,
+        on_progress=lambda *each: told.append(each),
+    )
+    assert samples[-1].rss_mb > 50
+    assert more_handles(samples) < 10
+    assert told[-1][1] == 6
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="samclip serve does not start: "):
+        run_serve(str(tmp_path / "none"), labels=("dog",), minutes=0.1, seed=0, on_progress=silent)
+
+
 def test_pictures_depend_on_seed_and_index() -> None:
     first = np.asarray(make_picture(0, seed=0))
     assert np.array_equal(first, make_picture(0, seed=0))
@@ -157,7 +180,7 @@ def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
     run("threads", "--size", "30", "--threads", "2")
     run("memory", "--size", "5", "--verb", "embed_text", "--verb", "segment", "--warm-up", "1")
     run("memory", "--size", "6", "--verb", "embed_text", "--warm-up", "1", "--seed", "3")
-    shown = run("long-run", "--pictures", "4")
+    shown = run("long-run", "--pictures", "4", "--minutes", "0")
     record = Reliability.model_validate_json(place.read_bytes())
     assert record.threads is not None
     assert record.threads.calls == 30
