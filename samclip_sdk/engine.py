@@ -267,8 +267,13 @@ class Engine:
                 mask_side=self.mask_side(frame),
             )
         decoded = self.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
-        weight = calibration.map_weight
-        return found, refined(*decoded, asked=asked, frame=frame, map_weight=weight)
+        return found, refined(
+            *decoded,
+            asked=asked,
+            frame=frame,
+            map_weight=calibration.map_weight,
+            mask_threshold=options.mask_threshold,
+        )
 
     def decode(
         self, embedding: ImageEmbedding, *, prompts: Prompts, tokens: slice, clock: Stopwatch

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from samclip_sdk.image import Frame
 from samclip_sdk.upscale import upscale_above
 
+_SPECK_SHARE = 0.01
+_BARELY = 0.5  # logits
+
 
 def binarize(
     low_res: NDArray[np.float32], *, frame: Frame, mask_threshold: float = 0.0
@@ -27,6 +30,32 @@ def binarize(
         part, logits = upscale_above(source, frame=frame, threshold=mask_threshold)
         np.greater(logits, np.float32(mask_threshold), out=mask[part])
     return masks
+
+
+def without_specks(low_res: NDArray[np.float32], *, mask_threshold: float) -> NDArray[np.float32]:
+    """Takes off specks of a mask, and fills holes, that are far smaller than its largest piece.
+
+    Args:
+        low_res: logits [s,s].
+        mask_threshold: the logit that is inside when exceeded.
+
+    Returns:
+        Logits [s,s]; those of specks and holes, below a hundredth of the largest piece, are just
+        on the other side of the threshold.
+    """
+    cleaned = low_res.copy()
+    inside = low_res > mask_threshold
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+    least = _SPECK_SHARE * stats[1:, cv2.CC_STAT_AREA].max(initial=0)
+    specks = stats[:, cv2.CC_STAT_AREA] < least
+    specks[0] = False
+    cleaned[specks[pieces]] = mask_threshold - _BARELY
+    outside = (cleaned <= mask_threshold).view(np.uint8)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    holes = stats[:, cv2.CC_STAT_AREA] < least
+    holes[0] = False
+    cleaned[holes[pieces]] = mask_threshold + _BARELY
+    return cleaned
 
 
 def mask_to_model(mask: NDArray[np.bool_], *, frame: Frame) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ from samclip_sdk.label_parts import (
     part_corners,
     sigmoid,
 )
+from samclip_sdk.masks import without_specks
 from samclip_sdk.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.prompts import Prompts, text_prompts
 from samclip_sdk.results.text_masks import TextMasks
@@ -292,9 +293,17 @@ def part_prompts(
 
 
 def refined(
-    low_res: Array, scores: Array, *, asked: LabelPrompts, frame: Frame, map_weight: float
+    low_res: Array,
+    scores: Array,
+    *,
+    asked: LabelPrompts,
+    frame: Frame,
+    map_weight: float,
+    mask_threshold: float,
 ) -> Drafts:
     """The mask decoder's masks of all parts of a label, with what the CLIP head says of each pixel.
+
+    Specks go, and small holes are filled.
 
     Args:
         low_res: its answers [N,1,4g,4g] to the prompts.
@@ -302,12 +311,14 @@ def refined(
         asked: the prompts.
         frame: where the image lies in the model's input.
         map_weight: of the score maps' logits; the paper has 0.
+        mask_threshold: the logit that a pixel must exceed.
     """
     sizes = np.maximum((low_res[:, 0] > 0).sum(axis=(1, 2)), 1).astype(np.float32)
     joined, means, points = [], [], []
     for owner, score_map in enumerate(asked.maps):
         own = np.flatnonzero(asked.owners == owner).tolist()
-        joined.append(low_res[own, 0].max(axis=0) + np.float32(map_weight) * score_map)
+        logits = low_res[own, 0].max(axis=0) + np.float32(map_weight) * score_map
+        joined.append(without_specks(logits, mask_threshold=mask_threshold))
         means.append(np.average(scores[own, 0], weights=sizes[own]))
         upright = [frame.to_image(asked.points[place]) for place in own]
         points.append(np.concatenate(upright).astype(np.float32))

@@ -14,6 +14,7 @@ from samclip_sdk.masks import (
     mask_to_polygons,
     mask_to_rle,
     rle_to_mask,
+    without_specks,
 )
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
@@ -149,3 +150,31 @@ def test_a_mask_of_ten_thousand_holes_is_outlined_in_seconds() -> None:
     mask[2:-2:4, 2:-2:4] = False
     (outline,) = mask_to_polygons(mask)
     np.testing.assert_array_equal(filled([outline], mask.shape), mask)
+
+
+def test_specks_go_and_small_holes_are_filled() -> None:
+    logits = np.full((64, 64), -3.0, np.float32)
+    logits[8:40, 8:40] = 4
+    logits[20:22, 20:23] = -2  # a hole of 6 pixels, of 1,018
+    logits[50:53, 50:53] = 5  # a speck of 9
+    logits[50:54, 8:12] = 2  # a piece of 16, and it stays
+    cleaned = without_specks(logits, mask_threshold=0.0)
+    wanted = np.zeros((64, 64), bool)
+    wanted[8:40, 8:40] = wanted[50:54, 8:12] = True
+    np.testing.assert_array_equal(cleaned > 0, wanted)
+    untouched = (logits > 0) == wanted
+    np.testing.assert_array_equal(cleaned[untouched], logits[untouched])
+    assert logits[50, 50] == 5, "the logits that were given stay"
+
+
+def test_a_large_hole_stays() -> None:
+    logits = np.full((64, 64), 1.0, np.float32)
+    logits[20:30, 20:30] = -1
+    cleaned = without_specks(logits, mask_threshold=0.0)
+    assert (cleaned[20:30, 20:30] < 0).all()
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.0])
+def test_nothing_and_everything_stay_as_they_are(value: float) -> None:
+    logits = np.full((8, 8), value, np.float32)
+    np.testing.assert_array_equal(without_specks(logits, mask_threshold=0.0), logits)

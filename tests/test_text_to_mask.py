@@ -149,6 +149,7 @@ def test_the_scores_are_added_to_the_decoders_logits() -> None:
             asked=asked,
             frame=frame,
             map_weight=weight,
+            mask_threshold=0.0,
         )
         assert drafts.low_res[:, 0, 0].tolist() == inside
         assert drafts.low_res[:, 15, 0].tolist() == padding
@@ -178,7 +179,9 @@ def test_each_part_of_a_label_is_asked_for_and_all_are_joined() -> None:
     low_res = np.full((2, 1, 16, 16), -1, np.float32)
     low_res[0, 0, 0, 0], low_res[1, 0, 1, :3] = 1, 1
     scores = np.array([[0.8], [0.4]], np.float32)
-    drafts = text_to_mask.refined(low_res, scores, asked=asked, frame=frame, map_weight=0)
+    drafts = text_to_mask.refined(
+        low_res, scores, asked=asked, frame=frame, map_weight=0, mask_threshold=0.0
+    )
     assert np.argwhere(drafts.low_res[0] > 0).tolist() == [[0, 0], [1, 0], [1, 1], [1, 2]]
     assert drafts.scores == pytest.approx([(0.8 + 3 * 0.4) / 4])
     assert len(drafts.points[0]) == 6

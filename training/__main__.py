@@ -20,22 +20,22 @@ from training.config import (
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
-    Precision,
     PublishConfig,
     RefinementConfig,
     SamTeacherConfig,
     StageConfig,
-    TextEncoderTrainingConfig,
-    TextTeacherConfig,
 )
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.errors import TrainingError
 from training.inputs import check_inputs
 from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
-from training.stages import Stages, publish
+from training.loop_config import Precision
+from training.publishing import publish_results
+from training.stages import Stages
 from training.teachers.teacher_pair import SETTINGS_NAME
 from training.terminal import drawn_progress
+from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -44,6 +44,7 @@ _PUBLISHED = Path(__file__).parent / "checkpoints"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 _IN_ONE_PROCESS = (
     TextTeacherConfig,
+    TaughtNamesConfig,
     TextEncoderTrainingConfig,
     PublishConfig,
     CalibrateConfig,
@@ -171,8 +172,8 @@ def _run(
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
             stages.train_teacher(settings, run, fabric)
-        case TextTeacherConfig():
-            stages.make_text_teacher(settings, run)
+        case TextTeacherConfig() | TaughtNamesConfig():
+            stages.fit_words(settings, run)
         case TextEncoderTrainingConfig():
             stages.train_text_encoder(settings, run, fabric)
         case EmbeddingsConfig():
@@ -184,8 +185,7 @@ def _run(
             stages.refine(settings, run, fabric)
         case PublishConfig():
             result, runs = _PUBLISHED / path.stem, _PUBLISHED
-            for name in settings.results:
-                publish(results / name, result / name)
+            publish_results(settings, results=results, target=result)
         case CalibrateConfig():
             result = results / settings.checkpoint
             kept = stages.calibrate(settings, fabric)
@@ -212,7 +212,7 @@ def _clip_settings(settings: StageConfig, path: Path, *, trained: Path) -> ClipT
 
 def _precision(settings: StageConfig) -> Precision:
     match settings:
-        case TextTeacherConfig() | PublishConfig() | CalibrateConfig():
+        case TextTeacherConfig() | TaughtNamesConfig() | PublishConfig() | CalibrateConfig():
             return "fp32"
         case EmbeddingsConfig():
             return settings.precision

@@ -21,62 +21,14 @@ from training.data_config import (
     Settings,
     Shards,
 )
-
-Precision = Literal["fp32", "bf16"]
+from training.loop_config import Optimisation, Precision
+from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
 
 
 def _source(settings: Any) -> str:
     """The source that settings are of; of those that do not say, composed data."""
     found = settings.get("source") if isinstance(settings, dict) else settings.source
     return str(found or "composed")
-
-
-class EarlyStop(Settings):
-    """Stop once `metric` has been below its best for `patience` validations in a row.
-
-    The weights of the best validation are the result, whether training stopped early or not. A fall
-    of up to `margin` is none.
-    """
-
-    metric: str
-    patience: int = Field(default=1, gt=0)
-    margin: float = Field(default=0.0, ge=0)
-
-
-class Validation(Settings):
-    """Every `every_steps` steps, `batches` batches that are never trained on."""
-
-    every_steps: int = Field(gt=0)
-    batches: int = Field(gt=0)
-    early_stop: EarlyStop | None = None
-
-
-class Optimisation(Settings):
-    """How the loop steps, whatever the stage."""
-
-    steps: int = Field(default=0, ge=0)
-    epochs: float = Field(default=0.0, ge=0, description="passes over shards, instead of steps")
-    validation: Validation | None = None
-    accumulate: int = Field(default=1, gt=0, description="batches a step, in each process")
-    learning_rate: float = Field(gt=0)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
-    multipliers: dict[str, float] = Field(
-        default={}, description="part -> factor on the learning rate; other parts are frozen"
-    )
-    precision: Precision = "bf16"
-    checkpoint_minutes: float = Field(default=3.0, gt=0)
-    workers: int = Field(default=1, ge=0)
-    threads: int = Field(default=2, gt=0)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _check(self) -> Optimisation:
-        if bool(self.steps) == bool(self.epochs):
-            raise ValueError("give either steps or epochs")
-        return self
 
 
 class ClipTeacherConfig(Settings):
@@ -128,34 +80,6 @@ class SamTeacherConfig(Settings):
         return self
 
 
-class TextTeacherConfig(Settings):
-    """The text teacher: MiniLM's sentences, mapped to the space of EfficientNet-Lite2's classifier.
-
-    Fitted to the names of its 1,000 classes in all of `templates`, with `noise` on the sentences,
-    in batches of which a first name is `direct_weight` times as often as another. Of the synonyms,
-    and of the names of `regions`, `held_out_share` are left out. `nouns` other nouns keep their
-    neighbours. `regions` is a safetensors file: name -> the mean unit image vector [E] of what was
-    labelled so.
-    """
-
-    task: Literal["text_teacher"]
-    wordnet: Path = Path("/usr/share/wordnet")
-    templates: tuple[str, ...] = Field(default=("{}", "a photo of a {}.", "a {}"), min_length=1)
-    hidden_dim: int = Field(default=768, gt=0)
-    nouns: int = Field(default=8000, ge=0)
-    held_out_share: float = Field(default=0.2, ge=0, lt=1)
-    regions: Path | None = None
-    steps: int = Field(default=1500, gt=0)
-    batch: int = Field(default=512, gt=0)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    noise: float = Field(default=0.015, ge=0)
-    direct_weight: float = Field(default=20.0, gt=0)
-    neighbour_weight: float = Field(default=3.0, ge=0)
-    region_weight: float = Field(default=1.0, ge=0)
-    seed: int = 0
-
-
 class ClassifierClipConfig(Settings):
     """The CLIP teacher of photographs: EfficientNet-Lite2's classifier behind a head of its own.
 
@@ -170,43 +94,6 @@ class ClassifierClipConfig(Settings):
     photographs: LabelledPhotographs
     template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
     resolution: int = Field(default=288, gt=0, multiple_of=32)
-
-
-class Corpus(Settings):
-    """Texts from WordNet: `count` to learn from and `held_out` others, drawn by `seed`.
-
-    `captions` is a text file, a caption a line, which a tenth of the texts come from.
-    """
-
-    wordnet: Path = Path("/usr/share/wordnet")
-    captions: Path | None = None
-    count: int = Field(default=240_000, gt=0)
-    held_out: int = Field(default=20_000, gt=0)
-    seed: int = 0
-
-
-class TextEncoderTrainingConfig(Settings):
-    """The text encoder that ships, taught by the stage text_teacher.
-
-    It starts from those `layers` of MiniLM, or goes on from the folder `starts_from`, a text
-    encoder's or a merged checkpoint's. It learns the teacher's embeddings of the corpus, `batch`
-    texts at a time; `sentence_weight` is of MiniLM's own sentences beside them. Of MiniLM's word
-    pieces it keeps as many as the model's `vocab_size` says, those that the corpus uses first.
-    """
-
-    task: Literal["text_encoder"]
-    corpus: Corpus = Corpus()
-    starts_from: Path | None = None
-    layers: tuple[int, ...] = ()
-    batch: int = Field(gt=0)
-    sentence_weight: float = Field(default=1.0, ge=0)
-    optimisation: Optimisation
-
-    @model_validator(mode="after")
-    def _check(self) -> TextEncoderTrainingConfig:
-        if bool(self.layers) == (self.starts_from is not None):
-            raise ValueError("give layers of MiniLM to start from, or starts_from, and not both")
-        return self
 
 
 class SmallTeachers(Settings):
@@ -356,16 +243,22 @@ class CalibrateConfig(Settings):
 
 
 class PublishConfig(Settings):
-    """Copies of results with their weights in fp16, small enough to keep in the repository."""
+    """Copies of results with their weights in fp16, small enough to keep in the repository.
+
+    A merged checkpoint among them gets the text encoder of the stage `text_encoder`, if one is
+    named: it needs no picture, and may be trained after the merge.
+    """
 
     task: Literal["publish"]
     results: tuple[str, ...] = Field(min_length=1)
+    text_encoder: str | None = None
 
 
 StageConfig = Annotated[
     ClipTeacherConfig
     | SamTeacherConfig
     | TextTeacherConfig
+    | TaughtNamesConfig
     | ClassifierClipConfig
     | TextEncoderTrainingConfig
     | EmbeddingsConfig

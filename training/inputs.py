@@ -10,7 +10,6 @@ from training.config import (
     CalibrateConfig,
     ClassifierClipConfig,
     ClipTeacherConfig,
-    Corpus,
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
@@ -21,8 +20,6 @@ from training.config import (
     SmallTeachers,
     StageConfig,
     Teachers,
-    TextEncoderTrainingConfig,
-    TextTeacherConfig,
     start_folder,
 )
 from training.data_config import (
@@ -39,11 +36,17 @@ from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
 from training.teachers.photograph_pair import CLIP, SAM, TEXT_ENCODER
 from training.teachers.pretrained import check_open_clip, check_segment_anything
+from training.teachers.taught_names import TAUGHT_NAMES, read_names
 from training.teachers.teacher_pair import WEIGHTS_NAME
 from training.teachers.text_teacher import TEXT_TEACHER
 from training.text.phrases import read_captions
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import check_wordnet
+from training.text_config import (
+    TaughtNamesConfig,
+    TextEncoderTrainingConfig,
+    TextTeacherConfig,
+)
 
 
 def check_inputs(settings: StageConfig, *, runs: Path) -> None:
@@ -68,8 +71,10 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             lite2_file()
             check_sentence_encoder()
             check_wordnet(settings.wordnet)
-            if settings.regions is not None and not settings.regions.is_file():
-                raise TrainingError(f"there is no file {settings.regions}: leave out `regions`")
+        case TaughtNamesConfig():
+            check_sentence_encoder()
+            check_trained(runs / TEXT_TEACHER)
+            _check_photographs(settings.photographs)
         case ClassifierClipConfig():
             _check_start(settings.starts_from)
             lite2_file()
@@ -77,9 +82,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             check_trained(runs / TEXT_TEACHER)
             _check_photographs(settings.photographs)
         case TextEncoderTrainingConfig():
-            _check_start(settings.starts_from)
-            _check_corpus(settings.corpus)
-            check_trained(runs / TEXT_TEACHER)
+            _check_text_encoder(settings, runs=runs)
         case DistillConfig():
             _check_teachers(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
@@ -97,7 +100,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             _check_clip(settings.teachers, runs=runs)
             _check_sources(settings.pictures)
         case PublishConfig():
-            for name in settings.results:
+            for name in (*settings.results, *filter(None, [settings.text_encoder])):
                 check_trained(runs / name)
         case CalibrateConfig():
             check_trained(runs / settings.checkpoint)
@@ -106,11 +109,16 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             _check_photographs(settings.photographs)
 
 
-def _check_corpus(corpus: Corpus) -> None:
+def _check_text_encoder(settings: TextEncoderTrainingConfig, *, runs: Path) -> None:
+    _check_start(settings.starts_from)
+    corpus = settings.corpus
     check_sentence_encoder()
     check_wordnet(corpus.wordnet)
     if corpus.captions is not None:
         read_captions(corpus.captions)
+    check_trained(runs / TEXT_TEACHER)
+    if settings.names_share:
+        read_names(runs / TAUGHT_NAMES)
 
 
 def _check_teachers(teachers: Teachers, *, runs: Path) -> None:

@@ -29,8 +29,6 @@ from training.config import (
     RefinementConfig,
     SamTeacherConfig,
     Teachers,
-    TextEncoderTrainingConfig,
-    TextTeacherConfig,
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
@@ -38,6 +36,7 @@ from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
 from training.mixed_weights import mix_weights
+from training.name_stage import teach_names
 from training.photograph_stages import new_cell_task, new_refinement_task
 from training.real.embedding_cache import fill_cache
 from training.sources import (
@@ -63,7 +62,8 @@ from training.teachers.teacher_pair import (
     new_clip,
 )
 from training.teachers.text_encoder_file import copy_tokenizer
-from training.teachers.weights import give_weights, read_weights, save_weights
+from training.teachers.weights import give_weights, read_weights
+from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
 from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
@@ -169,10 +169,13 @@ class Stages:
             if fabric.is_global_zero:
                 _write_teacher(sam, settings, run)
 
-    def make_text_teacher(self, settings: TextTeacherConfig, run: Path) -> None:
-        """Fits the text teacher."""
-        embed_dim = self.model.embed_dim
-        make_text_teacher(settings, run, embed_dim=embed_dim, on_progress=self.on_progress)
+    def fit_words(self, settings: TextTeacherConfig | TaughtNamesConfig, run: Path) -> None:
+        """Fits the text teacher to a classifier, or names to what a model sees."""
+        if isinstance(settings, TaughtNamesConfig):
+            teach_names(settings, run, on_progress=self.on_progress)
+        else:
+            width = self.model.embed_dim
+            make_text_teacher(settings, run, embed_dim=width, on_progress=self.on_progress)
 
     def train_text_encoder(
         self, settings: TextEncoderTrainingConfig, run: Path, fabric: Fabric
@@ -351,18 +354,6 @@ class Stages:
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,
         }
-
-
-def publish(result: Path, target: Path) -> None:
-    """Copies a teacher or a checkpoint, its weights rounded to fp16, without calibration."""
-    state = read_weights(result / WEIGHTS_NAME)
-    target.mkdir(parents=True, exist_ok=True)
-    halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
-    save_weights(halves, target / WEIGHTS_NAME)
-    with atomic_file(target / SETTINGS_NAME) as file:
-        file.write((result / SETTINGS_NAME).read_bytes())
-    copy_tokenizer(result, target)
-    (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 
 def _write_student(

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
-from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from training.config import TextEncoderTrainingConfig, TextTeacherConfig
 from training.errors import TrainingError
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
@@ -30,6 +24,7 @@ from training.tasks.text_encoder import (
     measure_cosines,
 )
 from training.teachers.efficientnet_lite import LITE2, lite2_state
+from training.teachers.taught_names import TAUGHT_NAMES, read_name_provenance, read_names
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.teachers.text_fit import collect_lessons, fit, measure_names
 from training.teachers.text_teacher import (
@@ -45,10 +40,10 @@ from training.teachers.weights import give_weights, read_weights
 from training.text.bert_weights import load_bert
 from training.text.class_names import imagenet_synsets, read_class_names
 from training.text.corpus import SENTENCES_NAME, read_corpus
-from training.text.held_out import is_held_out
 from training.text.sentences import MINILM_LAYERS, WIDTH, sentence_folder
 from training.text.word_pieces import ids_of, read_pieces
 from training.text.wordnet import WordNet
+from training.text_config import TextEncoderTrainingConfig, TextTeacherConfig
 
 _CLASSIFIER = "classifier.weight"
 _TOKENS = "token_embedding.weight"
@@ -71,9 +66,8 @@ def make_text_teacher(
         on_progress: told what is being done.
 
     Raises:
-        TrainingError: WordNet, a package or the file of regions is missing, or does not fit.
+        TrainingError: WordNet or a package is missing.
     """
-    regions = _read_regions(settings, embed_dim=embed_dim)
     wordnet = WordNet(settings.wordnet)
     names = read_class_names(wordnet, imagenet_synsets(), held_out_share=settings.held_out_share)
     space = ClassifierSpace.of(lite2_state()[_CLASSIFIER], embed_dim=embed_dim)
@@ -85,7 +79,6 @@ def make_text_teacher(
         names,
         nouns=_other_nouns(wordnet, taught=names.names, settings=settings),
         templates=settings.templates,
-        regions=regions,
         on_progress=on_progress,
     )
     fit(teacher, lessons, settings, on_progress=on_progress)
@@ -94,7 +87,6 @@ def make_text_teacher(
         "classifier": LITE2,
         "settings": settings.model_dump(mode="json"),
         "names": len(names.names),
-        "regions": len(regions),
         "measured": measure_names(teacher, names, template=settings.templates[0]),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
@@ -112,27 +104,6 @@ def _other_nouns(
     generator = torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(found), generator=generator)[: settings.nouns]
     return [found[index] for index in order.tolist()]
-
-
-def _read_regions(settings: TextTeacherConfig, *, embed_dim: int) -> Mapping[str, Tensor]:
-    """The mean vectors of labelled regions, but for the names that are held out."""
-    if settings.regions is None:
-        return {}
-    try:
-        found: dict[str, Any] = load_file(settings.regions)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{settings.regions} holds no regions: {one_line(error)}") from error
-    wrong = next((name for name, mean in found.items() if mean.shape != (embed_dim,)), None)
-    if wrong is not None:
-        raise TrainingError(
-            f"{settings.regions}: {wrong!r} is {tuple(found[wrong].shape)}, not the model's "
-            f"embed_dim ({embed_dim},)"
-        )
-    return {
-        name: mean
-        for name, mean in found.items()
-        if not is_held_out(name, share=settings.held_out_share)
-    }
 
 
 def train_text_encoder(
@@ -157,8 +128,8 @@ def train_text_encoder(
         on_progress: told what is being done.
 
     Raises:
-        TrainingError: the model's text encoder is of another kind, or does not fit the teacher that
-            the stage text_teacher left beside `run`.
+        TrainingError: the model's text encoder is of another kind, or does not fit what the stages
+            text_teacher and taught_names left beside `run`.
     """
     teacher = load_text_teacher(run.parent / TEXT_TEACHER)
     config = model.text_encoder
@@ -168,16 +139,20 @@ def train_text_encoder(
             "those of the kind bert"
         )
     _check_sizes(settings, config, teacher=teacher, embed_dim=model.embed_dim)
-    corpus = read_corpus(settings.corpus, run.parent / SENTENCES_NAME, on_progress=on_progress)
-    tokenizer = make_tokenizer(run, config, texts=corpus.phrases.learned)
-    learned = TaughtTexts.of(corpus.phrases.learned, tokenizer, sentences=corpus.learned)
-    held_out = TaughtTexts.of(corpus.phrases.held_out, tokenizer, sentences=corpus.held_out)
+    learned, held_out = _read_texts(
+        settings, run, config=config, teacher=teacher, on_progress=on_progress
+    )
     encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
     _give_weights(encoder, settings, run, teacher=teacher, learned=learned)
     task = TextEncoderTask(
         encoder,
         teacher,
-        TextBatches(learned, batch=settings.batch, seed=settings.optimisation.seed),
+        TextBatches(
+            learned,
+            batch=settings.batch,
+            seed=settings.optimisation.seed,
+            names_share=settings.names_share,
+        ),
         validation=HeldOutTexts(held_out, batch=settings.batch),
         sentence_weight=settings.sentence_weight,
     )
@@ -185,19 +160,39 @@ def train_text_encoder(
     with claimed_run(run, made_with, allow_changes=allow_changes, fabric=fabric):
         train(task, settings.optimisation, run, fabric=fabric, on_progress=on_progress)
         if fabric.is_global_zero:
-            save_text_encoder(
-                encoder.eval(),
-                run,
-                config=config,
-                provenance={
-                    "stage": run.name,
-                    "settings": settings.model_dump(mode="json"),
-                    "measured": measure_cosines(task, held_out),
-                    "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-                    "starts_from": read_text_teacher_provenance(run.parent / TEXT_TEACHER),
-                },
-            )
+            provenance = {
+                "stage": run.name,
+                "settings": settings.model_dump(mode="json"),
+                "measured": measure_cosines(task, held_out),
+                "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+                "starts_from": read_text_teacher_provenance(run.parent / TEXT_TEACHER),
+            }
+            if settings.names_share:
+                provenance["names"] = read_name_provenance(run.parent / TAUGHT_NAMES)
+            save_text_encoder(encoder.eval(), run, config=config, provenance=provenance)
     return encoder
+
+
+def _read_texts(
+    settings: TextEncoderTrainingConfig,
+    run: Path,
+    *,
+    config: BertTextConfig,
+    teacher: TextTeacher,
+    on_progress: OnProgress,
+) -> tuple[TaughtTexts, TaughtTexts]:
+    """What is learned from, and what is held out; the tokenizer of `run` is written."""
+    corpus = read_corpus(settings.corpus, run.parent / SENTENCES_NAME, on_progress=on_progress)
+    phrases = corpus.phrases
+    tokenizer = make_tokenizer(run, config, texts=phrases.learned)
+    learned = TaughtTexts.of(phrases.learned, tokenizer, sentences=corpus.learned, teacher=teacher)
+    held_out = TaughtTexts.of(
+        phrases.held_out, tokenizer, sentences=corpus.held_out, teacher=teacher
+    )
+    if settings.names_share:
+        names = read_names(run.parent / TAUGHT_NAMES)
+        learned = learned.and_names(names, tokenizer, teacher=teacher, on_progress=on_progress)
+    return learned, held_out
 
 
 def _give_weights(

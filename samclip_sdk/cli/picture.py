@@ -36,7 +36,7 @@ from samclip_sdk.cli.options import (
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.client import SamClip
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.result_base import Result
+from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.results.text_masks import TextMasks
 
 Outputs = Annotated[
@@ -44,7 +44,7 @@ Outputs = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="write an overlay (.png), the result with COCO masks (.json) or arrays (.npz); "
+        help="write an overlay (.png, .jpg), the result with COCO masks (.json) or arrays (.npz); "
         "repeatable",
     ),
 ]
@@ -289,7 +289,7 @@ def _find_labels(
 def _check(image: Path, outputs: Sequence[Path] | None) -> None:
     """Refuses files that could not be read or written, before a model is opened for them."""
     for output in outputs or ():
-        check_output(output, endings=(".png", ".json", ".npz"))
+        check_output(output, endings=SUFFIXES)
     check_picture(image)
 
 

@@ -25,6 +25,10 @@ from samclip_sdk.results.items import MaskItem
 Item = TypeVar("Item", covariant=True)
 MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
 
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+SUFFIXES = (*_FORMATS, ".json", ".npz")
+"""What `save` writes: overlays, and the result itself."""
+
 _NOTEBOOK_PX = 1280
 _NAMED = 5
 
@@ -88,17 +92,18 @@ class Result(Frozen, Sequence[Item]):
         """Writes the result, whole or not at all.
 
         Args:
-            path: ends in .png (an overlay), .json, or .npz (every array under its field's name).
-            image: for .png, as for `plot`.
+            path: ends in .png or .jpg (an overlay), .json, or .npz (every array under its field's
+                name).
+            image: for an overlay, as for `plot`.
 
         Raises:
-            ImageError: .png, and `plot` has no image to draw on.
+            ImageError: `plot` has no image to draw an overlay on.
             StorageError: another suffix, no path, or the file cannot be written.
         """
-        suffix = check_suffix(path, ".png", ".json", ".npz")
+        suffix = check_suffix(path, *SUFFIXES)
         check_target(path)
-        if suffix == ".png":
-            content = _png(Image.fromarray(self.plot(image)))
+        if suffix in _FORMATS:
+            content = _encoded(Image.fromarray(self.plot(image)), _FORMATS[suffix])
             with atomic_file(path) as file:
                 file.write(content)
         elif suffix == ".json":
@@ -116,7 +121,7 @@ class Result(Frozen, Sequence[Item]):
         except ImageError:
             return None
         picture.thumbnail((_NOTEBOOK_PX, _NOTEBOOK_PX))
-        return _png(picture)
+        return _encoded(picture, "PNG")
 
     @abstractmethod
     def _item(self, place: int) -> Item:
@@ -219,7 +224,7 @@ def import_supervision() -> Any:
     return supervision
 
 
-def _png(picture: Image.Image) -> bytes:
+def _encoded(picture: Image.Image, kind: str) -> bytes:
     content = io.BytesIO()
-    picture.save(content, format="PNG")
+    picture.save(content, format=kind)
     return content.getvalue()

@@ -54,7 +54,7 @@ class OrtSession:
         # every size alive: either about doubles the peak, and neither saves time.
         settings.enable_mem_pattern = False
         settings.enable_mem_reuse = False
-        # An arena never gives back what its largest call took: a quarter of the peak, and no faster.
+        # An arena keeps what its largest call took: a quarter of the peak, and it saves no time.
         settings.enable_cpu_mem_arena = False
         # Threads that spin while they wait take the cores from what else runs, and each graph has
         # its own: on two busy cores a pass of a small model took 200 ms, not 31; on idle ones 28.

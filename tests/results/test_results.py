@@ -270,6 +270,9 @@ def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path)
     for picture in (str(path), path.read_bytes(), PICTURE, Image.fromarray(PICTURE)):
         result = dataclasses.replace(make(), picture=picture)
         np.testing.assert_array_equal(result.plot(), drawn)
+        result.save(tmp_path / "a.jpeg")
+        with Image.open(tmp_path / "a.jpeg") as saved:
+            assert (saved.format, saved.size) == ("JPEG", drawn.shape[1::-1])
         result.save(tmp_path / "a.png")
         with Image.open(tmp_path / "a.png") as saved:
             np.testing.assert_array_equal(np.array(saved), drawn)
@@ -491,7 +494,7 @@ def test_points_of_an_npz_can_be_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("suffix", [".png", ".json", ".npz"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".json", ".npz"])
 def test_a_full_disk_leaves_nothing(
     make: Any, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,7 +508,7 @@ def test_a_full_disk_leaves_nothing(
 
 
 def test_save_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"must end in \.png, \.json or \.npz"):
+    with pytest.raises(StorageError, match=r"must end in \.png, \.jpg, \.jpeg, \.json or \.npz"):
         masks().save(tmp_path / "a.bmp")
     for path in (None, 5, b"a.png"):
         with pytest.raises(StorageError, match="a file's path is text or a Path, not"):

@@ -11,7 +11,6 @@ from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
-    Optimisation,
     PublishConfig,
     SamTeacherConfig,
     start_folder,
@@ -19,6 +18,7 @@ from training.config import (
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.data_config import Pictures, Shards
 from training.errors import TrainingError
+from training.loop_config import Optimisation
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.training.photograph_files import picture, write_set
 from tests.training.shard_files import write_shard
@@ -157,6 +159,9 @@ def test_words_need_wordnet_minilm_and_the_text_teacher(
     check_inputs(teacher, runs=tmp_path)
     assert "run the stage text_teacher to its end first" in refused(encoder, tmp_path)
     trained(tmp_path / "text_teacher")
+    assert "run the stage taught_names first" in refused(encoder, tmp_path)
+    (tmp_path / "taught_names").mkdir()
+    save_file({"dog": torch.zeros(4)}, tmp_path / "taught_names" / "names.safetensors")
     check_inputs(encoder, runs=tmp_path)
     captions = load(
         "mobile",

@@ -18,7 +18,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from training.__main__ import app
 from training.config import ClipTeacherConfig
-from training.stages import publish
+from training.publishing import publish
 
 STEPS = ("optimisation.steps=2", "optimisation.workers=0", "optimisation.threads=1")
 PICTURES = ("pictures.resolutions=[96]", "pictures.pixels_per_batch=18432")

@@ -17,7 +17,6 @@ from tests.training.photograph_files import annotation, picture, rectangle, writ
 from training.config import (
     ClassifierClipConfig,
     DistillConfig,
-    Optimisation,
     PhotographTeachers,
     RefinementConfig,
     SamTeacherConfig,
@@ -26,6 +25,7 @@ from training.data_config import LabelledPhotographs, PhotographPictures, Photog
 from training.errors import TrainingError
 from training.inputs import check_inputs
 from training.loop.train import build_fabric
+from training.loop_config import Optimisation
 from training.mixed_weights import mix_weights
 from training.stages import Stages
 from training.teachers.classifier_clip import load_classifier_clip

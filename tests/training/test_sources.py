@@ -14,8 +14,9 @@ from samclip_sdk.modeling.config import ModelConfig
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from training.batches import Batch, Joined
 from training.composed.corpus import Corpus
-from training.config import DistillConfig, SamTeacherConfig, Validation
+from training.config import DistillConfig, SamTeacherConfig
 from training.errors import TrainingError
+from training.loop_config import Validation
 from training.merge_data import MergeData
 from training.sources import Composed, batches_of, photograph_terms
 from training.tasks.distill import DistillTask

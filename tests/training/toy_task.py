@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from training.config import Optimisation
 from training.loop.train import build_fabric, leave_processes, train
+from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
 

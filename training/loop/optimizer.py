@@ -10,8 +10,8 @@ import torch
 from timm.optim.muon import Muon
 from torch import nn
 
-from training.config import Optimisation
 from training.errors import TrainingError
+from training.loop_config import Optimisation
 
 _BETAS = (0.9, 0.98)
 _POSITIONS = ("pos", "attention_biases")

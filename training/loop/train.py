@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
-from training.config import Optimisation, Precision
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, set_learning_rate
 from training.loop.run_state import BEST_NAME, LAST_NAME, load_state, save_state
 from training.loop.validation import check_validation, has_fallen, validate
+from training.loop_config import Optimisation, Precision
 from training.tasks.tasks import Task
 
 

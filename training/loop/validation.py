@@ -10,9 +10,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from training.config import Optimisation
 from training.errors import TrainingError
 from training.loop.log import Log, over_processes
+from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
 

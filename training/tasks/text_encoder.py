@@ -1,8 +1,8 @@
-"""Distillation of the text teacher into the text encoder that ships."""
+"""Distillation of the text teacher, and of taught names, into the text encoder that ships."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,30 +13,60 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.tokenizer import Tokenizer
 from training.tasks.tasks import Task
 from training.teachers.text_teacher import TextTeacher
+from training.text.phrases import TEMPLATES
 
 GOOD_COSINE = 0.95
 _POOL = 8  # batches whose texts are sorted by length together
+_ROWS = 8192  # sentences that the teacher maps at a time
 
 
 @dataclass(frozen=True)
 class TaughtTexts:
-    """Texts with what MiniLM makes of them.
+    """Texts with what MiniLM makes of them, and what they are to become.
 
     Attributes:
         ids: int32 [N,L], zeros behind each text.
         sentences: float [N,384], unit length.
+        aims: float [N,E], unit length.
+        named: of how many, the last ones, the aims are those of taught names.
     """
 
     ids: NDArray[np.int32]
     sentences: Tensor
+    aims: Tensor
+    named: int = 0
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenizer: Tokenizer, *, sentences: Tensor) -> TaughtTexts:
-        """Tokenizes texts whose sentences are known."""
-        return cls(tokenizer.encode(texts).ids, sentences)
+    @torch.no_grad()
+    def of(
+        cls, texts: Sequence[str], tokenizer: Tokenizer, *, sentences: Tensor, teacher: TextTeacher
+    ) -> TaughtTexts:
+        """Texts whose sentences are known, as the teacher embeds them."""
+        aims = [teacher(part.float()).half() for part in torch.split(sentences, _ROWS)]
+        return cls(tokenizer.encode(texts).ids, sentences, torch.cat(aims))
+
+    def and_names(
+        self,
+        names: Mapping[str, Tensor],
+        tokenizer: Tokenizer,
+        *,
+        teacher: TextTeacher,
+        on_progress: OnProgress = tell_nobody,
+    ) -> TaughtTexts:
+        """These, and taught names [E] in every template of the corpus."""
+        texts = [template.replace("{}", name) for template in TEMPLATES for name in names]
+        aims = torch.stack([*names.values()]).half().repeat(len(TEMPLATES), 1)
+        sentences = teacher.sentences(texts, on_progress=on_progress)
+        return TaughtTexts(
+            np.concatenate([self.ids, tokenizer.encode(texts).ids]),
+            torch.cat([self.sentences, sentences.to(self.sentences)]),
+            torch.cat([self.aims, aims]),
+            named=len(texts),
+        )
 
     def token_counts(self, vocab_size: int) -> Tensor:
         """How often each token is used, padding aside: float [V]."""
@@ -45,27 +75,35 @@ class TaughtTexts:
         return counts
 
     def rows(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Some texts, padded to the longest of them: `ids` [B,l] and `sentences` [B,384]."""
+        """Some texts, padded to the longest of them: `ids` [B,l], `sentences`, `aims` [B,E]."""
         ids = self.ids[rows]
         longest = int((ids != 0).sum(axis=1).max())
         return {
             "ids": torch.from_numpy(ids[:, :longest].copy()),
             "sentences": self.sentences[torch.from_numpy(rows)].float(),
+            "aims": self.aims[torch.from_numpy(rows)].float(),
         }
 
 
 class TextBatches(Dataset[dict[str, Tensor]]):
-    """Batches of random texts of about one length, by index."""
+    """Batches of random texts of about one length, by index; `names_share` of them are names."""
 
-    def __init__(self, texts: TaughtTexts, *, batch: int, seed: int) -> None:
+    def __init__(
+        self, texts: TaughtTexts, *, batch: int, seed: int, names_share: float = 0.0
+    ) -> None:
         self.texts = texts
         self.batch = batch
         self.seed = seed
+        self.names_share = names_share
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         pool, place = divmod(index, _POOL)
         rng = np.random.default_rng([self.seed, pool])
-        rows = rng.integers(len(self.texts.ids), size=_POOL * self.batch)
+        size, corpus = _POOL * self.batch, len(self.texts.ids) - self.texts.named
+        rows = rng.integers(corpus, size=size)
+        if self.names_share:
+            names = corpus + rng.integers(self.texts.named, size=size)
+            rows = np.where(rng.random(size) < self.names_share, names, rows)
         by_length = np.argsort((self.texts.ids[rows] != 0).sum(axis=1), kind="stable")
         turn = rng.permutation(_POOL)[place]
         return self.texts.rows(rows[by_length[turn * self.batch :][: self.batch]])
@@ -84,7 +122,7 @@ class HeldOutTexts(Dataset[dict[str, Tensor]]):
 
 
 class TextEncoderTask(Task):
-    """1 - cosine, to the teacher's embedding and to the sentence that it comes from."""
+    """1 - cosine, to the embedding that is aimed at and to the sentence that it comes from."""
 
     losses = ("cosine",)
     metrics = ("cosine", "good")
@@ -104,18 +142,16 @@ class TextEncoderTask(Task):
         self.sentence_weight = sentence_weight
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """The mean distance from the teacher.
+        """The mean distance from the aims.
 
         Args:
-            batch: of `TextBatches`: `ids` and `sentences`.
+            batch: of `TextBatches`: `ids`, `sentences` and `aims`.
             loss: `cosine`.
             step: has no influence.
         """
         sentences = self.encoder.sentences(batch["ids"]).float()
         embeddings = self.encoder.project(sentences)
-        with torch.no_grad():
-            aims = self.teacher(batch["sentences"]).float()
-        loss_ = 1 - (embeddings * aims).sum(dim=1).mean()
+        loss_ = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()
         apart: Tensor = 1 - F.cosine_similarity(
             self.teacher.centre(sentences), self.teacher.centre(batch["sentences"])
         )
@@ -127,8 +163,8 @@ class TextEncoderTask(Task):
         return len(batch["ids"])
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Each text's cosine with the teacher's embedding, and whether it is at least .95."""
-        cosines = (self.encoder(batch["ids"]) * self.teacher(batch["sentences"]).float()).sum(dim=1)
+        """Each text's cosine with what is aimed at, and whether it is at least .95."""
+        cosines = (self.encoder(batch["ids"]) * batch["aims"]).sum(dim=1)
         return {"cosine": cosines, "good": (cosines >= GOOD_COSINE).float()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from training.config import TextTeacherConfig
 from training.teachers.text_teacher import TextTeacher
 from training.text.class_names import ClassNames
+from training.text_config import TextTeacherConfig
 
 _LOGIT_SCALE = 20.0
 _NOUNS_PER_STEP = 512
@@ -27,16 +27,12 @@ class Lessons:
         classes: [N,C], the share of each class in a name; rows sum to 1.
         direct: bool [N], which are a class's first name.
         nouns: [M,384] of nouns that are no class.
-        region_names: [T,R,384] of names of labelled regions.
-        regions: [R,E], the mean unit vector of each one's regions.
     """
 
     names: Tensor
     classes: Tensor
     direct: Tensor
     nouns: Tensor
-    region_names: Tensor
-    regions: Tensor
 
 
 def collect_lessons(
@@ -45,7 +41,6 @@ def collect_lessons(
     *,
     nouns: Sequence[str],
     templates: Sequence[str],
-    regions: Mapping[str, Tensor],
     on_progress: OnProgress = tell_nobody,
 ) -> Lessons:
     """Embeds names and nouns with MiniLM, and gives the teacher the mean to take off.
@@ -55,24 +50,19 @@ def collect_lessons(
         names: of classes.
         nouns: of other things.
         templates: {} stands for the name.
-        regions: name -> the mean [E] of unit vectors of the regions that have that name.
         on_progress: told how many texts are embedded.
     """
-    every = [*names.names, *regions]
-    texts = [template.replace("{}", name) for template in templates for name in every]
+    texts = [template.replace("{}", name) for template in templates for name in names.names]
     texts += [templates[i % len(templates)].replace("{}", noun) for i, noun in enumerate(nouns)]
     found = teacher.sentences(texts, on_progress=on_progress)
     teacher.sentence_mean.copy_(found.mean(dim=0))
-    named = found[: len(templates) * len(every)].reshape(len(templates), len(every), -1)
-    means = [F.normalize(mean.float(), dim=-1) for mean in regions.values()]
+    many = len(templates) * len(names.names)
     first = set(names.direct)
     return Lessons(
-        names=named[:, : len(names.names)],
+        names=found[:many].reshape(len(templates), len(names.names), -1),
         classes=names.classes,
         direct=torch.tensor([name in first for name in names.names]),
-        nouns=found[len(templates) * len(every) :],
-        region_names=named[:, len(names.names) :],
-        regions=torch.stack(means) if means else torch.zeros(0, teacher.embed_dim),
+        nouns=found[many:],
     )
 
 
@@ -87,7 +77,6 @@ def fit(
 
     A name is drawn to the mean direction of its classes, by cosine, and among all classes, by a
     cross-entropy. Nouns keep the cosines to one another and to the names that MiniLM gave them.
-    Names of regions are drawn to the mean of what was seen under that name.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     directions = teacher.space.class_directions
@@ -106,13 +95,6 @@ def fit(
         loss = loss + F.cross_entropy(_LOGIT_SCALE * texts @ directions.T, lessons.classes[rows])
         if len(lessons.nouns):
             loss = loss + settings.neighbour_weight * _moved(teacher, lessons.nouns, generator)
-        if len(lessons.regions):
-            seen = torch.randint(len(lessons.regions), (settings.batch,), generator=generator)
-            found = _embed(
-                teacher, lessons.region_names, seen, noise=settings.noise, generator=generator
-            )
-            missed = 1 - (found * lessons.regions[seen]).sum(dim=1).mean()
-            loss = loss + settings.region_weight * missed
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from training.config import Corpus
 from training.loop.train import computes_in_bf16
 from training.text.phrases import Phrases, draw_phrases, read_captions
 from training.text.sentences import SentenceEncoder, sentence_folder
 from training.text.wordnet import WordNet
+from training.text_config import Corpus
 
 SENTENCES_NAME = "sentences.safetensors"
 

@@ -24,8 +24,9 @@ from tests.training.photograph_files import (
     write_set,
 )
 from training.calibrate import CALIBRATION_NAME
-from training.config import ClassifierClipConfig, Optimisation
+from training.config import ClassifierClipConfig
 from training.data_config import LabelledPhotographs
+from training.loop_config import Optimisation
 from training.teachers.classifier_clip import ClassifierClip, save_classifier_clip
 from training.teachers.photograph_pair import PARTS, PhotographPair
 from training.teachers.small import SmallSam, save_teacher

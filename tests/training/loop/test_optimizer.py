@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.config import Optimisation
 from training.errors import TrainingError
 from training.loop.optimizer import build_optimizer, set_learning_rate
+from training.loop_config import Optimisation
 
 
 class Part(nn.Module):

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.toy_task import Numbers, Toy, settings
-from training.config import Optimisation
 from training.loop.train import Autocast, build_fabric, train
+from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
 ROOT = Path(__file__).parents[3]

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.training.toy_task import Toy, settings
-from training.config import Optimisation
 from training.errors import TrainingError
 from training.loop.train import build_fabric, train
 from training.loop.validation import has_fallen
+from training.loop_config import Optimisation
 from training.tasks.contact_sheet import draw_contact_sheet
 
 STOP = {"metric": "nearness", "patience": 2}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
+from tests.training.text.random_sentences import RandomSentences
 from training.tasks.text_encoder import (
     HeldOutTexts,
     TaughtTexts,
@@ -16,7 +19,9 @@ from training.tasks.text_encoder import (
     TextEncoderTask,
     measure_cosines,
 )
+from training.teachers.text_encoder_file import make_tokenizer
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher
+from training.text.phrases import TEMPLATES
 
 TEXTS, LENGTH, EMBED_DIM = 96, 12, 6
 CONFIG = BertTextConfig(
@@ -36,17 +41,22 @@ def texts() -> TaughtTexts:
     ids = np.zeros((TEXTS, LENGTH), dtype=np.int32)
     for row, length in enumerate(rng.integers(3, LENGTH + 1, size=TEXTS)):
         ids[row, :length] = rng.integers(1, 60, size=length)
-    sentences = torch.randn(TEXTS, 384, generator=torch.Generator().manual_seed(1))
-    return TaughtTexts(ids, F.normalize(sentences, dim=-1).half())
+    sentences = F.normalize(
+        torch.randn(TEXTS, 384, generator=torch.Generator().manual_seed(1)), dim=-1
+    ).half()
+    return TaughtTexts(ids, sentences, new_teacher()(sentences.float()))
+
+
+def new_teacher() -> TextTeacher:
+    torch.manual_seed(2)
+    space = ClassifierSpace.of(torch.randn(9, 12), embed_dim=EMBED_DIM)
+    return TextTeacher(space, hidden_dim=32).requires_grad_(False)
 
 
 def new_task(texts: TaughtTexts) -> TextEncoderTask:
-    torch.manual_seed(2)
-    space = ClassifierSpace.of(torch.randn(9, 12), embed_dim=EMBED_DIM)
-    teacher = TextTeacher(space, hidden_dim=32).requires_grad_(False)
     return TextEncoderTask(
         BertTextEncoder(CONFIG, embed_dim=EMBED_DIM),
-        teacher,
+        new_teacher(),
         TextBatches(texts, batch=16, seed=0),
         validation=HeldOutTexts(texts, batch=16),
         sentence_weight=1.0,
@@ -114,3 +124,22 @@ def test_the_loss_is_nothing_where_it_is_the_teacher(texts: TaughtTexts) -> None
     task.encoder.sentences = lambda ids: batch["sentences"]  # type: ignore[method-assign]
     task.encoder.mlp.load_state_dict(task.teacher.mlp.state_dict())
     assert abs(float(task(batch, loss="cosine", step=0).detach())) < 1e-5
+
+
+def test_a_share_of_a_batch_is_names(texts: TaughtTexts, tmp_path: Path) -> None:
+    teacher = new_teacher()
+    teacher.__dict__["sentences"] = RandomSentences()
+    aim = F.normalize(torch.ones(EMBED_DIM), dim=0)
+    config = CONFIG.model_copy(update={"vocab_size": 400})
+    tokenizer = make_tokenizer(tmp_path, config, texts=["a photo of the dog."])
+    both = texts.and_names({"dog": aim, "cat": -aim}, tokenizer, teacher=teacher)
+    assert both.named == 2 * len(TEMPLATES)
+    assert both.ids[-2:].tolist() == tokenizer(["the dog", "the cat"]).tolist()
+    torch.testing.assert_close(both.aims[-2:].float(), torch.stack([aim, -aim]), atol=1e-3, rtol=0)
+    batches = TextBatches(both, batch=32, seed=0, names_share=0.25)
+    aims = torch.cat([batches[index]["aims"] for index in range(32)])
+    named = (aims.abs() - aim).abs().max(dim=1).values < 1e-3
+    assert 0.2 < named.float().mean() < 0.3
+    without = TextBatches(both, batch=32, seed=0)
+    aims = torch.cat([without[index]["aims"] for index in range(32)])
+    assert not ((aims.abs() - aim).abs().max(dim=1).values < 1e-3).any()

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.tiny_config import TINY
 from training.errors import TrainingError
-from training.stages import publish
+from training.publishing import publish
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.text.word_pieces import read_pieces
 
@@ -21,9 +22,11 @@ CONFIG = BertTextConfig(
     context_length=8, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
 )
 
+STUDENT = TINY.model_copy(update={"text_encoder": CONFIG})
+
 
 def test_a_student_takes_the_weights_that_are_written(tmp_path: Path) -> None:
-    student = build_model(TINY.model_copy(update={"text_encoder": CONFIG}))
+    student = build_model(STUDENT)
     encoder = BertTextEncoder(CONFIG, embed_dim=TINY.embed_dim)
     save_text_encoder(encoder, tmp_path, config=CONFIG, provenance={"stage": "text_encoder"})
     student.text_encoder.load_state_dict(load_file(tmp_path / "model.safetensors"))
@@ -67,3 +70,33 @@ def test_what_is_published_has_its_tokenizer(tmp_path: Path) -> None:
     publish(tmp_path / "run", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def test_a_published_student_gets_the_text_encoder_that_is_named(tmp_path: Path) -> None:
+    student = build_model(STUDENT, seed=0)
+    save_checkpoint(student, tmp_path / "student", provenance={"stage": "refinement"})
+    make_tokenizer(tmp_path / "student", CONFIG, texts=["a dog"])
+    encoder = BertTextEncoder(CONFIG, embed_dim=STUDENT.embed_dim)
+    make_tokenizer(tmp_path / "text", CONFIG, texts=["a cat"])
+    save_text_encoder(encoder, tmp_path / "text", config=CONFIG, provenance={"stage": "names"})
+    publish(tmp_path / "student", tmp_path / "out", text_encoder=tmp_path / "text")
+    found = load_checkpoint(tmp_path / "out")
+    for own, state in (("text_encoder", encoder), ("clip_head", student.clip_head)):
+        for key, x in state.state_dict().items():
+            wanted = x.half().float() if x.is_floating_point() else x
+            assert torch.equal(getattr(found, own).state_dict()[key], wanted), key
+    provenance = {"stage": "refinement", "text_encoder": {"stage": "names"}}
+    assert read_provenance(tmp_path / "out") == provenance
+    tokenizers = [(tmp_path / each / "tokenizer.json").read_bytes() for each in ("out", "text")]
+    assert tokenizers[0] == tokenizers[1]
+
+
+def test_a_text_encoder_of_another_size_is_not_published(tmp_path: Path) -> None:
+    save_checkpoint(build_model(STUDENT, seed=0), tmp_path / "student", provenance={})
+    small = CONFIG.model_copy(update={"depth": 2})
+    encoder = BertTextEncoder(small, embed_dim=STUDENT.embed_dim)
+    (tmp_path / "text").mkdir()
+    save_text_encoder(encoder, tmp_path / "text", config=small, provenance={})
+    with pytest.raises(TrainingError, match="of other sizes than the checkpoint's"):
+        publish(tmp_path / "student", tmp_path / "out", text_encoder=tmp_path / "text")
+    assert not (tmp_path / "out").exists()

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.wordnet_files import write_wordnet
 from training import text_stages
-from training.config import TextTeacherConfig
 from training.errors import TrainingError
 from training.teachers.text_fit import Lessons, collect_lessons, fit, measure_names
 from training.teachers.text_teacher import (
@@ -27,6 +23,7 @@ from training.teachers.text_teacher import (
 )
 from training.text.class_names import ClassNames, read_class_names
 from training.text.wordnet import WordNet
+from training.text_config import TextTeacherConfig
 
 CLASSES, FEATURES, EMBED_DIM = 5, 12, 4
 SETTINGS = TextTeacherConfig(
@@ -34,22 +31,11 @@ SETTINGS = TextTeacherConfig(
 )
 
 
-class Sentences:
-    """Stands in for MiniLM: each text has a direction of its own."""
-
-    def __call__(self, texts: Sequence[str], *, on_progress: OnProgress = tell_nobody) -> Tensor:
-        rows = []
-        for text in texts:
-            generator = torch.Generator().manual_seed(sum(map(ord, text)))
-            rows.append(torch.randn(384, generator=generator))
-        return F.normalize(torch.stack(rows), dim=-1)
-
-
 def new_teacher() -> TextTeacher:
     torch.manual_seed(3)
     space = ClassifierSpace.of(torch.randn(CLASSES, FEATURES), embed_dim=EMBED_DIM)
     teacher = TextTeacher(space, hidden_dim=SETTINGS.hidden_dim)
-    teacher.__dict__["sentences"] = Sentences()
+    teacher.__dict__["sentences"] = RandomSentences()
     return teacher
 
 
@@ -58,10 +44,8 @@ def names(folder: Path) -> ClassNames:
     return read_class_names(wordnet, (21, 22, 31, 40, 50), held_out_share=0.0)
 
 
-def lessons(teacher: TextTeacher, found: ClassNames, **regions: Tensor) -> Lessons:
-    return collect_lessons(
-        teacher, found, nouns=("joy", "thing"), templates=("{}", "a {}"), regions=regions
-    )
+def lessons(teacher: TextTeacher, found: ClassNames) -> Lessons:
+    return collect_lessons(teacher, found, nouns=("joy", "thing"), templates=("{}", "a {}"))
 
 
 def test_the_space_has_the_classes_strongest_directions() -> None:
@@ -88,27 +72,18 @@ def test_names_come_to_their_classes(tmp_path: Path) -> None:
     assert before["direct"] < 1.0
 
 
-def test_regions_draw_their_names(tmp_path: Path) -> None:
-    teacher, found = new_teacher(), names(tmp_path)
-    aim = F.normalize(torch.tensor([1.0, -1.0, 1.0, 1.0]), dim=0)
-    taught = lessons(teacher, found, grass=3 * aim)
-    assert taught.region_names.shape == (2, 1, 384)
-    fit(teacher, taught, SETTINGS)
-    assert teacher.embed(["grass"])[0] @ aim > 0.9
-
-
 def test_the_mean_is_taken_off(tmp_path: Path) -> None:
     teacher, found = new_teacher(), names(tmp_path)
     lessons(teacher, found)
     every = [t.format(n) for t in ("{}", "a {}") for n in found.names] + ["joy", "a thing"]
-    torch.testing.assert_close(teacher.sentence_mean, Sentences()(every).mean(dim=0))
+    torch.testing.assert_close(teacher.sentence_mean, RandomSentences()(every).mean(dim=0))
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     teacher = new_teacher()
     save_text_teacher(teacher, tmp_path / "teacher", provenance={"stage": "text_teacher"})
     again = load_text_teacher(tmp_path / "teacher")
-    again.__dict__["sentences"] = Sentences()
+    again.__dict__["sentences"] = RandomSentences()
     assert torch.equal(again.embed(["dog", "cat"]), teacher.embed(["dog", "cat"]))
     torch.testing.assert_close(again.embed(["dog"]).norm(dim=1), torch.ones(1))
     content = json.loads((tmp_path / "teacher" / "config.json").read_text(encoding="utf-8"))
@@ -118,14 +93,6 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_no_teacher_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="run the stage text_teacher first"):
         load_text_teacher(tmp_path)
-
-
-def test_regions_of_another_width(tmp_path: Path) -> None:
-    save_file({"grass": torch.zeros(3)}, tmp_path / "regions.safetensors")
-    settings = SETTINGS.model_copy(update={"regions": tmp_path / "regions.safetensors"})
-    with pytest.raises(TrainingError, match=r"'grass' is \(3,\), not the model's embed_dim \(4,\)"):
-        text_stages.make_text_teacher(settings, tmp_path / "run", embed_dim=EMBED_DIM)
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

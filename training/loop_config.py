@@ -1,0 +1,59 @@
+"""The settings of the loop, whatever the stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from training.data_config import Settings
+
+Precision = Literal["fp32", "bf16"]
+
+
+class EarlyStop(Settings):
+    """Stop once `metric` has been below its best for `patience` validations in a row.
+
+    The weights of the best validation are the result, whether training stopped early or not. A fall
+    of up to `margin` is none.
+    """
+
+    metric: str
+    patience: int = Field(default=1, gt=0)
+    margin: float = Field(default=0.0, ge=0)
+
+
+class Validation(Settings):
+    """Every `every_steps` steps, `batches` batches that are never trained on."""
+
+    every_steps: int = Field(gt=0)
+    batches: int = Field(gt=0)
+    early_stop: EarlyStop | None = None
+
+
+class Optimisation(Settings):
+    """How the loop steps, whatever the stage."""
+
+    steps: int = Field(default=0, ge=0)
+    epochs: float = Field(default=0.0, ge=0, description="passes over shards, instead of steps")
+    validation: Validation | None = None
+    accumulate: int = Field(default=1, gt=0, description="batches a step, in each process")
+    learning_rate: float = Field(gt=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    multipliers: dict[str, float] = Field(
+        default={}, description="part -> factor on the learning rate; other parts are frozen"
+    )
+    precision: Precision = "bf16"
+    checkpoint_minutes: float = Field(default=3.0, gt=0)
+    workers: int = Field(default=1, ge=0)
+    threads: int = Field(default=2, gt=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Optimisation:
+        if bool(self.steps) == bool(self.epochs):
+            raise ValueError("give either steps or epochs")
+        return self

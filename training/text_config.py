@@ -1,0 +1,99 @@
+"""The settings of the stages that teach words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from training.data_config import Photographs, Settings
+from training.loop_config import Optimisation
+
+
+class TextTeacherConfig(Settings):
+    """The text teacher: MiniLM's sentences, mapped to the space of EfficientNet-Lite2's classifier.
+
+    Fitted to the names of its 1,000 classes in all of `templates`, with `noise` on the sentences,
+    in batches of which a first name is `direct_weight` times as often as another. Of the synonyms
+    `held_out_share` are left out. `nouns` other nouns keep their neighbours.
+    """
+
+    task: Literal["text_teacher"]
+    wordnet: Path = Path("/usr/share/wordnet")
+    templates: tuple[str, ...] = Field(default=("{}", "a photo of a {}.", "a {}"), min_length=1)
+    hidden_dim: int = Field(default=768, gt=0)
+    nouns: int = Field(default=8000, ge=0)
+    held_out_share: float = Field(default=0.2, ge=0, lt=1)
+    steps: int = Field(default=1500, gt=0)
+    batch: int = Field(default=512, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    noise: float = Field(default=0.015, ge=0)
+    direct_weight: float = Field(default=20.0, gt=0)
+    neighbour_weight: float = Field(default=3.0, ge=0)
+    seed: int = 0
+
+
+class TaughtNamesConfig(Settings):
+    """Names whose embeddings fit what a finished model sees under them; no weight changes.
+
+    `model` is a bundle or a checkpoint, on `runtime`; it looks at `whole_per_name` labelled
+    pictures and `masked_per_name` pictures with masks of each name of `photographs`, or what there
+    are. A name begins where the text teacher has it in the words of `template`, with
+    `class_weight` of its class beside it, if it names one of ImageNet's. `keep` holds it there.
+    """
+
+    task: Literal["taught_names"]
+    model: str
+    runtime: str = "onnx"
+    photographs: Photographs
+    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
+    class_weight: float = Field(default=0.3, ge=0)
+    keep: float = Field(default=2.0, ge=0)
+    whole_per_name: int = Field(default=24, gt=0)
+    masked_per_name: int = Field(default=16, gt=0)
+    steps: int = Field(default=400, gt=0)
+    batch: int = Field(default=512, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    seed: int = 0
+
+
+class Corpus(Settings):
+    """Texts from WordNet: `count` to learn from and `held_out` others, drawn by `seed`.
+
+    `captions` is a text file, a caption a line, which a tenth of the texts come from.
+    """
+
+    wordnet: Path = Path("/usr/share/wordnet")
+    captions: Path | None = None
+    count: int = Field(default=240_000, gt=0)
+    held_out: int = Field(default=20_000, gt=0)
+    seed: int = 0
+
+
+class TextEncoderTrainingConfig(Settings):
+    """The text encoder that ships, taught by the stage text_teacher.
+
+    It starts from those `layers` of MiniLM, or goes on from the folder `starts_from`, a text
+    encoder's or a merged checkpoint's. It learns the teacher's embeddings of the corpus, `batch`
+    texts at a time; `sentence_weight` is of MiniLM's own sentences beside them. With `names_share`,
+    such a share of what it learns is names, whose embeddings are those of the stage taught_names.
+    Of MiniLM's word pieces it keeps as many as the model's `vocab_size` says, those that the corpus
+    uses first.
+    """
+
+    task: Literal["text_encoder"]
+    corpus: Corpus = Corpus()
+    starts_from: Path | None = None
+    layers: tuple[int, ...] = ()
+    batch: int = Field(gt=0)
+    sentence_weight: float = Field(default=1.0, ge=0)
+    names_share: float = Field(default=0.0, ge=0, lt=1)
+    optimisation: Optimisation
+
+    @model_validator(mode="after")
+    def _check(self) -> TextEncoderTrainingConfig:
+        if bool(self.layers) == (self.starts_from is not None):
+            raise ValueError("give layers of MiniLM to start from, or starts_from, and not both")
+        return self
