@@ -101,7 +101,8 @@ class Engine:
             Its outputs by name; all outputs of all graphs are float32.
 
         Raises:
-            RunError: the runtime failed, or gave what is no number.
+            RunError: the runtime failed.
+            VerificationError: an output holds NaN or infinity.
         """
         session = self._graphs.session(graph)
         with clock.step(graph.partition("@")[0]):

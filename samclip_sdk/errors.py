@@ -63,7 +63,7 @@ class RuntimeMissingError(SamClipError):
 
 
 class RunError(SamClipError):
-    """A graph that failed as it ran, or gave no numbers: its device may be gone, or full."""
+    """A graph that failed as it ran: its device may be gone, or full."""
 
 
 class EmbeddingMismatchError(SamClipError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
-from samclip_sdk.errors import RunError, SamClipError, one_line
+from samclip_sdk.errors import RunError, SamClipError, VerificationError, one_line
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
@@ -78,7 +77,8 @@ def run_graph(session: Session, feed: Arrays, *, graph: str) -> dict[str, NDArra
         The outputs by name; all outputs of all graphs are float32, and all numbers finite.
 
     Raises:
-        RunError: the runtime failed, or gave what is no number.
+        RunError: the runtime failed.
+        VerificationError: an output holds NaN or infinity.
         ValueError: as `Session.run`.
     """
     try:
@@ -87,15 +87,8 @@ def run_graph(session: Session, feed: Arrays, *, graph: str) -> dict[str, NDArra
         raise
     except Exception as error:  # each runtime has its own, without a base class
         raise run_failure(graph, error) from error
-    found = {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
-    for name, value in found.items():
-        if value.size and not math.isfinite(float(value.min()) + float(value.max())):
-            raise RunError(
-                f"{graph} gave {name} that are not finite numbers; nothing is answered. `samclip "
-                "verify` tells whether the model is right here: load it in another precision, or "
-                "on another device"
-            )
-    return found
+    check_finite(outputs, graph=graph)
+    return {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
 
 
 def run_failure(what: str, error: Exception) -> RunError:
@@ -105,3 +98,17 @@ def run_failure(what: str, error: Exception) -> RunError:
         f"{what} failed as it ran: {reason}; nothing is answered. Ask again; if it fails again, "
         "the device is full or gone: load the model in a new process, or on another device"
     )
+
+
+def check_finite(outputs: Arrays, *, graph: str) -> None:
+    """Refuses outputs that no answer can be made of.
+
+    Raises:
+        VerificationError: one of them holds NaN or infinity.
+    """
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise VerificationError(
+                f"{name} of {graph} holds NaN or infinity: run `samclip verify`; if it passes, "
+                "what the graph was given is damaged, a saved embedding for instance"
+            )
