@@ -19,14 +19,14 @@ hidden = pathlib.Path({hidden})
 with hidden.open("ab") as file:
     file.write(b"half ")
     file.flush()
-    time.sleep(0.8)
+    time.sleep(0.4)
     file.write(b"whole")
 os.rename(hidden, "result")
 """
 
 
 def victim(hidden: str, before: str = "") -> Victim:
-    """Writes for most of a second under a hidden name; the arguments are code, of it and before."""
+    """Writes for a while under a hidden name; the arguments are code, of it and before."""
     code = WRITES.format(hidden=hidden, before=before)
     return Victim("small", make_inputs=lambda inputs: None, arguments=lambda inputs: ["-c", code])
 
@@ -37,7 +37,7 @@ def run(command: Victim, folder: Path, *, kills: int = 4) -> list[str]:
         command, folder / "work", kills=kills, seed=1, on_progress=lambda *each: told.append(each)
     )
     assert told == [(number, kills) for number in range(1, kills + 1)]
-    assert alone_s > 0.8
+    assert alone_s > 0.4
     assert early < kills
     assert restarts == 1
     return faults
@@ -53,10 +53,12 @@ def test_what_was_half_written_is_found(tmp_path: Path) -> None:
     assert run(victim("'.hidden'"), tmp_path) == ["after 4 kills: other: result"]
 
 
+@pytest.mark.slow
 def test_a_command_that_begins_anew_is_whole(tmp_path: Path) -> None:
     assert run(victim("'.hidden'", "hidden.unlink(missing_ok=True)"), tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_restart_that_fails_is_a_fault(tmp_path: Path) -> None:
     refusal = "assert not hidden.exists(), 'I was killed'"
     (fault,) = run(victim("'.hidden'", refusal), tmp_path)
