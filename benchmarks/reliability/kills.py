@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ IN_A_ROW = 4
 Start: TypeAlias = "Callable[[], subprocess.Popen[bytes]]"
 
 _DATE = re.compile(rb'"date_created": "[^"]*"')
+_PICKLED = ("/data.pkl", "/serialization_id")
 _MEASURED = ("log.jsonl", "tensorboard")
 """Logs hold how long each step took, and the means since a start: they are not compared."""
 
@@ -126,9 +128,21 @@ def contents(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder).as_posix()
         if name == "output.txt" or any(each in path.parts for each in _MEASURED):
             continue
-        content = _DATE.sub(b"", path.read_bytes()) if path.is_file() else b"folder"
+        content = _comparable(path) if path.is_file() else b"folder"
         found[name] = hashlib.sha256(content).hexdigest()
     return found
+
+
+def _comparable(path: Path) -> bytes:
+    """What of a file is compared: all but dates; of a training's state, its tensors in order.
+
+    Their names are pickled in another way once they were read back, though all are the same.
+    """
+    if path.suffix != ".pt" or not zipfile.is_zipfile(path):
+        return _DATE.sub(b"", path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        names = [each for each in archive.namelist() if not each.endswith(_PICKLED)]
+        return b"".join(name.encode() + archive.read(name) for name in names)
 
 
 def difference(expected: dict[str, str], found: dict[str, str]) -> str:

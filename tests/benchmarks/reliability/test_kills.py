@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability.kills import Victim, difference, kill_often
+from benchmarks.reliability.kills import Victim, contents, difference, kill_often
 from benchmarks.reliability.victims import VICTIMS
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -76,6 +77,16 @@ def test_a_command_that_is_never_the_same_is_refused(tmp_path: Path) -> None:
     fails = Victim("fails", random.make_inputs, lambda inputs: ["-c", "raise SystemExit('no')"])
     with pytest.raises(ValueError, match="fails without any kill: exit code 1: no"):
         run(fails, tmp_path / "again")
+
+
+def test_of_a_trainings_state_the_tensors_are_compared(tmp_path: Path) -> None:
+    def digest(pickled: bytes, tensor: bytes) -> str:
+        with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)
+            archive.writestr(zipfile.ZipInfo("archive/data/0"), tensor)
+        return contents(tmp_path)["last.pt"]
+
+    assert digest(b"one way", b"1") == digest(b"another", b"1") != digest(b"another", b"2")
 
 
 def test_the_difference_of_two_folders_is_told() -> None:
