@@ -20,13 +20,13 @@ PYTHON_313 ?= $(call find_python,3.13)
 
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-slow test-lowest test-py313 check docs format bench clean
-.PHONY: test-c test-kotlin test-swift test-web
+.PHONY: test-c test-kotlin test-swift test-web test-integrations
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
 
 help:  ## what there is to run
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see demo_output/
 	$(DEMO_VENV)/bin/python examples/demo.py
@@ -59,6 +59,9 @@ test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's p
 	examples/web/test
 	examples/react_native/test
 
+test-integrations: $(DEV)  ## the integrations into annotation tools, with the tools' own packages
+	examples/integrations/test
+
 check: $(DEV)  ## lint, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -75,7 +78,8 @@ bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs
 	$(VENV)/bin/python -m benchmarks speed
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(DEMO_VENV) .venv-lowest .venv-py313 demo_output site dist
+	rm -rf $(VENV) $(DEMO_VENV) .venv-lowest .venv-py313 .venv-integrations .venv-label-studio
+	rm -rf demo_output site dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .test_cache
 
 $(VENV)/bin/python:

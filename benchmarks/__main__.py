@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import costs
+from benchmarks.annotate import annotate
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.command import ModelName, Output, Runtime, Write, measurement, one_line_errors
 from benchmarks.pages import ROOT, stale_pages, write_pages
@@ -126,6 +127,7 @@ def video(
 app.add_typer(reliability, name="reliability")
 app.command("held-out")(held_out)
 app.command()(tiles)
+app.command()(annotate)
 
 
 @app.command("training-cost")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import costs
+from benchmarks import annotate_costs, costs
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
@@ -69,6 +69,10 @@ def render_pages(root: Path) -> dict[str, str]:
         CARD_SOURCE: summary,
         CARD: summary,
     }
+    annotating = folder / "annotate.json"
+    if annotating.is_file():  # its command is run on a machine that is idle
+        record = read_record(annotate_costs.AnnotateCost, annotating)
+        tables["docs/how-to/many-machines.md"] = annotate_costs.render(record)
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()

@@ -54,7 +54,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
+        sweep(target.parent)
         lock = _lock_of(scratch)
         _take(lock)
         try:
@@ -107,7 +107,7 @@ def _wait_for(path: Path, stack: ExitStack) -> None:
     stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Removes the scratch folders in `folder` that dead processes have left, and their locks."""
     with suppress(OSError):
         names = filter(None, map(_SCRATCH.fullmatch, os.listdir(folder)))

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.opening import open_source
-from samclip_sdk.errors import PromptError
+from samclip_sdk.errors import OptionError, PromptError, one_line
+from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.object_verbs import ObjectVerbs
 from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
@@ -77,11 +78,16 @@ class SamClip(ObjectVerbs):
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
+        Of a model on a hub the files of the runtime and the precision are downloaded, once; see
+        `from_pretrained`, which takes a revision and a token too.
+
         Args:
             runtime: "onnx", "openvino", "coreml" or "tensorrt" for bundles, "torch" for checkpoint
                 folders, or "auto": of those installed, the one that is fastest here. It is measured
-                at the first load of a bundle, for seconds, and remembered.
-            model: a bundle's folder, .zip or name, or a checkpoint folder.
+                at the first load of a bundle, for seconds, and remembered. What holds a slash is
+                no runtime but a model, which "auto" then runs: `SamClip.load("org/name")`.
+            model: a bundle's folder, .zip or name, a checkpoint folder, or `org/name` or
+                `org/name@revision` of a hub. A folder or a .zip of that very name here wins.
             precision: "fp32", "fp16", "bf16" (OpenVINO), "int8" or "palette6" (Core ML); the
                 bundle's preferred one if None; the fastest one here if "auto".
             device: "cpu", "cuda", "cuda:1" or, with "torch", "mps"; None is the runtime's own: the
@@ -93,14 +99,84 @@ class SamClip(ObjectVerbs):
             text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
                 that a later process with the same model need not run the text encoder for them.
             on_progress: told what a long step is at (a message, how many of its parts are done, how
-                many it has): trying what is fastest, building a TensorRT engine.
+                many it has): downloading, trying what is fastest, building a TensorRT engine.
 
         Raises:
             OptionError: an option that cannot be, or that the runtime does not take.
             RuntimeMissingError: the runtime is not installed, or the device or a provider is not
                 there; the message says what to do about it.
-            BundleError: the model cannot be opened, or a file of it is missing or was changed.
+            BundleError: the model cannot be opened, or a file of it is missing or was changed;
+                HubError if a hub does not give it.
             VerificationError: "auto" found nothing that computes what it should.
+        """
+        if "/" in runtime:
+            if model != DEFAULT_MODEL:
+                raise OptionError(
+                    f"{one_line(runtime)} is a model, and model={one_line(os.fspath(model))} is "
+                    'given too: name a runtime, such as "onnx", or leave model out'
+                )
+            runtime, model = "auto", runtime
+        options = RuntimeOptions(
+            device=device,
+            providers=providers,
+            compute_units=compute_units,
+            threads=threads,
+            on_progress=on_progress or tell_nobody,
+        )
+        return cls._open(
+            runtime, model, precision, options=options, hub=DEFAULT_HUB, text_cache=text_cache
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        runtime: str = "auto",
+        precision: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        device: str | None = None,
+        providers: Sequence[str] = (),
+        compute_units: str = "all",
+        threads: int = 0,
+        text_cache: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> SamClip:
+        """Opens a model of a hub: `SamClip.from_pretrained("org/name")`.
+
+        The manifest comes first, then the files of the chosen runtime and precision, no others.
+        Each has the sha256 that the manifest states before it is used. What a cut download leaves
+        is gone on with. Later loads ask the hub for nothing but the revision's commit, and work
+        without a network; of a revision that is a commit, they ask nothing.
+
+        Args:
+            model: `org/name` or `org/name@revision`; also what `load` takes. A folder or a .zip of
+                that very name here wins.
+            runtime: see `load`.
+            precision: see `load`.
+            revision: a branch, a tag or a commit of the repository; "main" if None.
+            cache_dir: where it is kept; `samclip-sdk/hub` in the user's cache if None.
+            local_files_only: take what is kept there and ask nobody.
+            token: with which the hub is asked; None takes the one of `hf auth login` or HF_TOKEN,
+                if there is one, and False none.
+            device: see `load`.
+            providers: see `load`.
+            compute_units: see `load`.
+            threads: see `load`.
+            text_cache: see `load`.
+            on_progress: see `load`.
+
+        Raises:
+            HubError: the hub has no such repository or revision, or it may not be read, or it
+                holds no bundle.
+            HubUnreachableError: the hub does not answer, and what is needed was never downloaded.
+            BundleTamperedError: a file on the hub is not the one that the manifest states.
+            StorageError: the cache cannot be written, or has no room.
+            OptionError: a name or a revision that cannot be, and what `load` raises.
+            RuntimeMissingError: huggingface_hub is not installed, and what `load` raises.
         """
         options = RuntimeOptions(
             device=device,
@@ -109,7 +185,26 @@ class SamClip(ObjectVerbs):
             threads=threads,
             on_progress=on_progress or tell_nobody,
         )
-        source = open_source(runtime, model=model, precision=precision, options=options)
+        hub = HubOptions(
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls._open(runtime, model, precision, options=options, hub=hub, text_cache=text_cache)
+
+    @classmethod
+    def _open(
+        cls,
+        runtime: str,
+        model: str | os.PathLike[str],
+        precision: str | None,
+        *,
+        options: RuntimeOptions,
+        hub: HubOptions,
+        text_cache: bool,
+    ) -> SamClip:
+        source = open_source(runtime, model=model, precision=precision, options=options, hub=hub)
         return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)
 
     def close(self) -> None:

@@ -6,11 +6,14 @@
     ├── TextError                an empty list of labels, an empty text
     ├── BundleError              a bundle that cannot be opened
     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
-    │   └── BundleSchemaError    a manifest that this version does not understand
+    │   ├── BundleSchemaError    a manifest that this version does not understand
+    │   └── HubError             a hub that does not give a bundle, or does not take one
+    │       └── HubUnreachableError  it does not answer: no network, or a fault of its own
     ├── OptionError              an option that cannot be, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
     ├── RunError                 a graph that failed as it ran: its device may be gone, or full
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
+    ├── ClusterError             no Ray cluster is there, or its workers failed
     ├── StorageError             a file that cannot be written (disk full) or read back
     └── VerificationError        this device's outputs are not the bundle's golden outputs
 
@@ -54,6 +57,14 @@ class BundleSchemaError(BundleError):
     """A manifest that this version does not understand."""
 
 
+class HubError(BundleError):
+    """A hub does not give a bundle or take one: no such repository or revision, or no right to."""
+
+
+class HubUnreachableError(HubError):
+    """A hub does not answer: there is no network, or it has a fault. Later it may."""
+
+
 class OptionError(SamClipError):
     """An option with a value that it cannot have, or that the runtime does not take."""
 
@@ -68,6 +79,10 @@ class RunError(SamClipError):
 
 class EmbeddingMismatchError(SamClipError):
     """An ImageEmbedding or a vocabulary that was made by another bundle."""
+
+
+class ClusterError(SamClipError):
+    """A Ray cluster that is not there or cannot be joined, or whose workers failed."""
 
 
 class StorageError(SamClipError):

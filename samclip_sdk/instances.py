@@ -20,6 +20,7 @@ from samclip_sdk.image import Frame
 from samclip_sdk.label_parts import Parts, covered_cells, find_parts, sigmoid
 from samclip_sdk.mask_pooling import pool_over_mask, score_labels
 from samclip_sdk.mask_selection import distinct_masks, in_image, pack_mask
+from samclip_sdk.masks import without_specks
 from samclip_sdk.prompts import FILLER, Prompts, assemble_prompts
 from samclip_sdk.text_to_mask import (
     MASK_PROMPT_LIMIT,
@@ -233,6 +234,8 @@ def distinct_objects(
     Returns:
         The objects, the best first.
     """
+    clean = [without_specks(each, mask_threshold=mask_threshold) for each in low_res]
+    low_res = np.array(clean, np.float32).reshape(low_res.shape)
     small = in_image(low_res, frame=frame, mask_threshold=mask_threshold)
     found = []
     for logits, mask, predicted in zip(low_res, small, predicted_ious.tolist(), strict=True):

@@ -43,7 +43,7 @@ def without_specks(low_res: NDArray[np.float32], *, mask_threshold: float) -> ND
         Logits [s,s]; those of specks and holes, below a hundredth of the largest piece, are just
         on the other side of the threshold.
     """
-    cleaned = low_res.copy()
+    cleaned: NDArray[np.float32] = low_res.copy()
     inside = low_res > mask_threshold
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
     least = _SPECK_SHARE * stats[1:, cv2.CC_STAT_AREA].max(initial=0)

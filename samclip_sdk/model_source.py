@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from samclip_sdk.bundle.artifact_sets import find_set
+from samclip_sdk.bundle.artifact_sets import find_set, set_paths
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
@@ -17,7 +17,7 @@ from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
 from samclip_sdk.runtimes.ort_providers import CPU_PROVIDER, wanted_providers
 from samclip_sdk.runtimes.versions import runtime_version
-from samclip_sdk.session import Session
+from samclip_sdk.session import GraphFile, Session
 from samclip_sdk.sign_off import SignOffKey
 
 _OF_OTHERS_FILES = ("openvino", "tensorrt")
@@ -106,21 +106,11 @@ class BundleSource:
         self._options = options
         found = find_set(bundle, runtime=runtime, precision=precision)
         self.precision = found.precision
-        self._files = {
-            graph: tuple(
-                replace(file, precision=found.precision)
-                for file in bundle.graph_files(
-                    graph, runtime=found.artifact_runtime, precision=found.artifact_precision
-                )
-            )
-            for graph, spec in bundle.manifest.graphs.items()
-            if any(
-                (each.runtime, each.precision) == (found.artifact_runtime, found.artifact_precision)
-                for each in spec.artifacts
-            )
-        }
+        self._set = found
+        bundle.gather(set_paths(bundle.manifest, runtime_set=found))
+        self._files = {graph: self._graph_files(graph) for graph in bundle.manifest.model_graphs}
         if warn and not self.proven and not self.verified:
-            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=4)
+            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=5)
 
     @property
     def proven(self) -> bool:
@@ -165,7 +155,7 @@ class BundleSource:
             "--compute-units": (options.compute_units,) if self.runtime == "coreml" else (),
         }
         arguments = [f"{name} {value}" for name, values in chosen.items() for value in values]
-        model = f"--model {shlex.quote(str(self.bundle.root))} --runtime {self.runtime}"
+        model = f"--model {shlex.quote(self.bundle.name)} --runtime {self.runtime}"
         return " ".join(("samclip verify", model, *arguments))
 
     @property
@@ -198,7 +188,7 @@ class BundleSource:
         Raises:
             BundleError: there is no text_encoder.
         """
-        if graph not in self._files:
+        if graph not in self.bundle.manifest.graphs:
             # The manifest guarantees every other graph that the client runs.
             raise BundleError(
                 f"the bundle {self.manifest.name} has no {graph}: it knows the labels of its "
@@ -206,7 +196,16 @@ class BundleSource:
             )
         return open_session(
             self.runtime,
-            files=self._files[graph],
+            files=self._files.get(graph) or self._graph_files(graph),
             spec=self.bundle.manifest.graphs[graph],
             options=self._options,
         )
+
+    def _graph_files(self, graph: str) -> tuple[GraphFile, ...]:
+        """The artifacts of this set, verified."""
+        files = self.bundle.graph_files(
+            graph,
+            runtime=self._set.artifact_runtime,
+            precision=self._set.artifact_precision,
+        )
+        return tuple(replace(file, precision=self.precision) for file in files)

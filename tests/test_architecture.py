@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
         "bundle",
         "cli",
         "goldens",
+        "hub",
         "modeling",
         "results",
         "runtimes",
@@ -65,6 +66,7 @@ FLOORS: tuple[set[str], ...] = (
     {"bundle", "session", "modeling"},
     {"image", "text", "text_options", "sign_off", "prompts"},
     {"runtimes", "upscale", "masks", "image_prompts", "regions"},
+    {"hub"},
     {"packed_masks", "label_parts"},
     {"tiles"},
     {"results", "image_embedding"},
@@ -85,7 +87,16 @@ FLOORS: tuple[set[str], ...] = (
     {"__main__"},
 )
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
-HEAVY = ("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "coremltools",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "huggingface_hub",
+)
 PRINTING = {"print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50

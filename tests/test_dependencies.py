@@ -23,14 +23,23 @@ else:
 # What must be installed beside the base dependencies where a folder is used: each of these alone
 # for what the folder does with it (the wheel's runtimes), or the one that there is.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+    "samclip_sdk": (
+        *("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+        *("hub", "remote", "ray"),
+    ),
     "export": ("export",),
     "training": ("training",),
     "benchmarks": ("dev", "peers"),
-    "examples": ("ray",),
+    "examples": ("onnx",),
     "tests": ("dev", "peers"),  # peers' tests are skipped where they are not installed
     "docs": ("dev",),
 }
+# What is installed into environments of their own, with packages that no extra has.
+REQUIREMENTS = {
+    "examples": ("requirements.txt", "requirements-label-studio.txt"),
+}
+# The package of a server into which a module is copied.
+HOSTS = {"app"}
 # Import name -> distribution, where they differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -45,6 +54,7 @@ DISTRIBUTIONS = {
     "tensorrt_rtx": "tensorrt-rtx-cu13",
     "tomllib": "tomli",
     "ultralytics": "ultralytics-opencv-headless",
+    "yaml": "pyyaml",
 }
 # Imported by no statement here, and needed all the same.
 NEEDED_BY_OTHERS = {
@@ -87,13 +97,23 @@ def names(*extras: str) -> set[str]:
     return {canonicalize_name(each.name) for extra in ("", *extras) for each in project()[extra]}
 
 
+def beside(folder: str) -> set[str]:
+    """The distributions of a folder's requirements files, beside its integrations."""
+    lines = (
+        line.partition("#")[0].strip()
+        for name in REQUIREMENTS.get(folder, ())
+        for line in (ROOT / folder / "integrations" / name).read_text("utf-8").splitlines()
+    )
+    return {canonicalize_name(Requirement(line).name) for line in lines if line}
+
+
 def distribution(package: str) -> str:
     return canonicalize_name(DISTRIBUTIONS.get(package, package))
 
 
 def third_party(found: set[str]) -> set[str]:
     """The distributions of those imported packages that are neither ours nor Python's."""
-    ours = {*FOLDERS, "tests"}
+    ours = {*FOLDERS, *HOSTS, "tests"}
     return {distribution(name) for name in found - ours - sys.stdlib_module_names}
 
 
@@ -161,7 +181,7 @@ def modules(folder: str) -> list[Path]:
 
 @pytest.mark.parametrize("folder", EXTRAS)
 def test_every_import_is_declared(folder: str) -> None:
-    declared = names(*EXTRAS[folder])
+    declared = names(*EXTRAS[folder]) | beside(folder)
     offenders = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules(folder)
@@ -212,7 +232,19 @@ def test_a_missing_runtime_is_told_an_extra_that_has_it() -> None:
         and isinstance(call.args[0], ast.Constant)
     }
     assert {"onnxruntime", "openvino", "coremltools"} <= {package for package, _ in told}
-    assert [each for each in told if distribution(each[0]) not in names(each[1])] == []
+    assert [
+        each for each in told if distribution(each[0].partition(".")[0]) not in names(each[1])
+    ] == []
+
+
+def test_no_requirement_is_there_that_no_integration_imports() -> None:
+    used = {each for path in modules("examples") for each in third_party(packages(path))}
+    needed_by_others = {
+        "fastapi": "osam's server",
+        "redis": "label-studio-ml, which does not ask for it",
+        "rq": "label-studio-ml, which does not ask for it",
+    }
+    assert beside("examples") - used - set(needed_by_others) == set()
 
 
 def test_nothing_is_declared_that_nothing_needs() -> None:

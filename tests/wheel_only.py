@@ -18,6 +18,7 @@ PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
         *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
+        *("huggingface_hub", "fsspec", "pyarrow"),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
     }
 )

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -19,8 +20,9 @@ from typing import Any, BinaryIO, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, ValidationError
 
-from samclip_sdk.annotate.picture_files import PictureFile
+from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.atomic_file import atomic_file, check_target
+from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import StorageError, one_line
 
@@ -107,12 +109,12 @@ class AnnotationLog:
             self._file.close()
         self._drop_lock()
 
-    def __contains__(self, picture: PictureFile) -> bool:
+    def __contains__(self, picture: SourcePicture) -> bool:
         """Whether the picture is done, and still the file that it was."""
         line = self._lines.get(picture.name)
         return line is not None and line[1:] == (picture.size_bytes, picture.modified_ns)
 
-    def append(self, picture: PictureFile, found: Mapping[str, Any]) -> None:
+    def append(self, picture: SourcePicture, found: Mapping[str, Any]) -> None:
         """Notes a picture as done.
 
         Args:
@@ -131,7 +133,7 @@ class AnnotationLog:
         start = self._write(line)
         self._lines[picture.name] = (start, picture.size_bytes, picture.modified_ns)
 
-    def write_coco(self, output: Path, pictures: Sequence[PictureFile]) -> int:
+    def write_coco(self, output: Path, pictures: Sequence[SourcePicture]) -> int:
         """Writes COCO JSON of those pictures that are done, whole or not at all.
 
         Images, and the annotations of each, are numbered in the order of `pictures`, whatever the
@@ -144,38 +146,76 @@ class AnnotationLog:
             StorageError: the file cannot be written.
         """
         done = [picture for picture in pictures if picture in self]
-        info = {
+        with atomic_file(output) as file:
+            return self._write_coco(file, done, self._info(), image_id=1, annotation_id=1)
+
+    def write_shards(self, output: Path, pictures: Sequence[SourcePicture], *, size: int) -> None:
+        """Writes the same as COCO JSONs of `size` pictures each, into the folder `shards_path`.
+
+        Ids go on from one to the next, so that they are those of the joined file. The folder
+        appears whole, and replaces the one before.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        done = [picture for picture in pictures if picture in self]
+        info, annotation_id = self._info(), 1
+        with atomic_folder(shards_path(output)) as folder:
+            for number, start in enumerate(range(0, len(done), size)):
+                with (folder / f"{number:05d}.json").open("wb") as file:
+                    annotation_id += self._write_coco(
+                        file,
+                        done[start : start + size],
+                        info,
+                        image_id=start + 1,
+                        annotation_id=annotation_id,
+                    )
+
+    def _info(self) -> dict[str, Any]:
+        return {
             "description": "Text-to-mask by SAM-CLIP",
-            "date_created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date_created": _now().isoformat(timespec="seconds"),
             **self._settings.model_dump(mode="json", exclude={"schema_version"}),
         }
+
+    def _write_coco(
+        self,
+        file: BinaryIO,
+        done: Sequence[SourcePicture],
+        info: Mapping[str, Any],
+        *,
+        image_id: int,
+        annotation_id: int,
+    ) -> int:
+        """Writes a COCO JSON whose ids begin there, and returns the number of annotations."""
         categories = [
             {"id": index, "name": label} for index, label in enumerate(self._settings.labels, 1)
         ]
-        count = 0
-        with atomic_file(output) as file:
-            file.write(b'{"info": %s,\n"categories": %s,\n' % (_dump(info), _dump(categories)))
-            for key, entries in (("images", self._images), ("annotations", self._annotations)):
-                file.write(b'"%s": [' % key.encode())
-                count = 0
-                for count, entry in enumerate(entries(done), 1):
-                    file.write((b",\n" if count > 1 else b"\n") + _dump(entry))
-                file.write(b"\n]%s\n" % (b"}" if key == "annotations" else b","))
-        return count
+        images = self._images(done, first=image_id)
+        annotations = self._annotations(done, image_id=image_id, first=annotation_id)
+        file.write(b'{"info": %s,\n"categories": %s,\n' % (_dump(info), _dump(categories)))
+        for key, entries, end in (("images", images, b","), ("annotations", annotations, b"}")):
+            file.write(b'"%s": [' % key.encode())
+            number = 0
+            for number, entry in enumerate(entries, 1):
+                file.write((b",\n" if number > 1 else b"\n") + _dump(entry))
+            file.write(b"\n]%s\n" % end)
+        return number
 
-    def _images(self, done: Sequence[PictureFile]) -> Iterator[dict[str, Any]]:
-        for image_id, line in enumerate(self._entries(done), 1):
+    def _images(self, done: Sequence[SourcePicture], *, first: int) -> Iterator[dict[str, Any]]:
+        for image_id, line in enumerate(self._entries(done), first):
             size = {key: line[key] for key in ("width", "height")}
             yield {"id": image_id, "file_name": line["file_name"], **size}
 
-    def _annotations(self, done: Sequence[PictureFile]) -> Iterator[dict[str, Any]]:
-        count = 0
-        for image_id, line in enumerate(self._entries(done), 1):
+    def _annotations(
+        self, done: Sequence[SourcePicture], *, image_id: int, first: int
+    ) -> Iterator[dict[str, Any]]:
+        ids = count(first)
+        for image, line in enumerate(self._entries(done), image_id):
             for annotation in line["annotations"]:
-                count += 1
-                yield {"id": count, "image_id": image_id, "iscrowd": 0, **annotation}
+                yield {"id": next(ids), "image_id": image, "iscrowd": 0, **annotation}
 
-    def _entries(self, done: Sequence[PictureFile]) -> Iterator[dict[str, Any]]:
+    def _entries(self, done: Sequence[SourcePicture]) -> Iterator[dict[str, Any]]:
         for picture in done:
             self._file.seek(self._lines[picture.name][0])
             line: dict[str, Any] = json.loads(self._file.readline())
@@ -258,6 +298,19 @@ class AnnotationLog:
 def log_path(output: Path) -> Path:
     """Where the progress of an output is kept: beside it."""
     return output.with_name(f"{output.stem}.progress.jsonl")
+
+
+def shards_path(output: Path) -> Path:
+    """The folder of the shards of an output: beside it."""
+    return output.with_name(f"{output.stem}.shards")
+
+
+def _now() -> datetime:
+    """Now, or the time of SOURCE_DATE_EPOCH, with which two runs write the same bytes."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if given.isascii() and given.isdigit():
+        return datetime.fromtimestamp(int(given), timezone.utc)
+    return datetime.now(timezone.utc)
 
 
 def _dump(content: object) -> bytes:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import computed_field
-
-from samclip_sdk.annotate.annotation_log import AnnotationLog, AnnotationSettings, log_path
-from samclip_sdk.annotate.picture_files import PictureFile, Skipped, check_still, find_pictures
-from samclip_sdk.atomic_file import check_target
-from samclip_sdk.bundle.graph_spec import Record
+from samclip_sdk.annotate.annotation_log import AnnotationSettings, log_path
+from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
+from samclip_sdk.annotate.picture_files import check_still, find_pictures
+from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import ImageError, StorageError
+from samclip_sdk.errors import ImageError
 from samclip_sdk.image import ImageSource
 from samclip_sdk.image_embedding import PreparedImage
 from samclip_sdk.reading_ahead import READERS, read_ahead
@@ -97,14 +95,17 @@ class Annotator:
             polygons=polygons,
         )
 
-    def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
+    def prepare(self, source: str | os.PathLike[str] | bytes) -> PreparedImage:
         """Reads a still picture. Any thread may do so while another one calls this object.
+
+        Args:
+            source: its file's path, or what is in it.
 
         Raises:
             ImageError: it cannot be read, is empty, or is animated.
         """
-        check_still(Path(path))
-        return self._model.prepare_image(path)
+        check_still(source if isinstance(source, bytes) else Path(source))
+        return self._model.prepare_image(source)
 
     def __call__(self, image: ImageSource | PreparedImage) -> dict[str, Any]:
         """Finds the labels in a picture.
@@ -172,37 +173,9 @@ class Annotator:
         return {"width": width, "height": height, "annotations": annotations}
 
 
-class AnnotationReport(Record):
-    """What `annotate_folder` did.
-
-    Attributes:
-        output: the COCO JSON.
-        pictures: how many are in it.
-        annotations: how many are in it.
-        resumed: how many of the pictures an earlier run had done.
-        skipped: pictures that are not in it, and why.
-        seconds: how long the pictures of this run took.
-        pictures_per_second: of this run; 0 if it had none to do.
-    """
-
-    output: Path
-    pictures: int
-    annotations: int
-    resumed: int
-    skipped: tuple[Skipped, ...]
-    seconds: float
-
-    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
-    @property
-    def pictures_per_second(self) -> float:
-        """How many pictures this run did in a second."""
-        done = self.pictures - self.resumed
-        return done / self.seconds if done else 0.0
-
-
 def annotate_pictures(
-    annotator: Annotator, pictures: Iterable[PictureFile], *, readers: int = READERS
-) -> Generator[tuple[PictureFile, dict[str, Any] | ImageError], None, None]:
+    annotator: Annotator, pictures: Iterable[SourcePicture], *, readers: int = READERS
+) -> Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]:
     """Annotates pictures in their order, while threads read those that come next.
 
     At most `2 * readers + 1` pictures are in memory, at the size of the model's input.
@@ -216,9 +189,9 @@ def annotate_pictures(
         Each picture with its answer, or with the reason why it cannot be read.
     """
 
-    def read(picture: PictureFile) -> tuple[PictureFile, PreparedImage | ImageError]:
+    def read(picture: SourcePicture) -> tuple[SourcePicture, PreparedImage | ImageError]:
         try:
-            return picture, annotator.prepare(picture.path)
+            return picture, annotator.prepare(picture.content())
         except ImageError as error:
             return picture, error
 
@@ -264,63 +237,12 @@ def annotate_folder(
     target = Path(output)
     check_output(target, overwrite=overwrite)
     pictures, skipped = find_pictures(folder, leave_out=(target, log_path(target)))
-    with AnnotationLog(log_path(target), settings=annotator.settings, restart=restart) as log:
-        todo = [picture for picture in pictures if picture not in log]
-        resumed = len(pictures) - len(todo)
-        on_progress("annotating", resumed, len(pictures))
-        start = time.perf_counter()
-        with closing(annotate_pictures(annotator, todo, readers=readers)) as answers:
-            for count, (picture, answer) in enumerate(answers, resumed + 1):
-                if isinstance(answer, ImageError):
-                    reason = _reason(answer, picture=picture)
-                    skipped.append(Skipped(name=picture.name, reason=reason))
-                else:
-                    log.append(picture, answer)
-                on_progress("annotating", count, len(pictures))
-        seconds = time.perf_counter() - start
-        done = sum(picture in log for picture in pictures)
-        if not done:
-            raise _nothing_read(folder, skipped=skipped)
-        annotations = log.write_coco(target, pictures)
-    return AnnotationReport(
-        output=target,
-        pictures=done,
-        annotations=annotations,
-        resumed=resumed,
-        skipped=tuple(sorted(skipped, key=lambda each: each.name)),
-        seconds=seconds,
+    return annotate_listing(
+        annotator.settings,
+        Listing(os.fspath(folder), tuple(pictures), tuple(skipped)),
+        target,
+        answer=partial(annotate_pictures, annotator, readers=readers),
+        restart=restart,
+        overwrite=overwrite,
+        on_progress=on_progress,
     )
-
-
-def check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuses what could not be written, or would take the place of something foreign.
-
-    Args:
-        output: of `annotate_folder`, which checks it too.
-        overwrite: as there.
-
-    Raises:
-        StorageError: the reason.
-    """
-    check_target(output)
-    if output.exists() and not log_path(output).exists() and not overwrite:
-        raise StorageError(
-            f"{output} is there, and no progress of annotate beside it: it may be something else. "
-            "Give another output, or replace it with --overwrite (overwrite=True)"
-        )
-
-
-def _reason(error: ImageError, *, picture: PictureFile) -> str:
-    """The message without the path, which the list of skipped files has already."""
-    return str(error).removeprefix(str(picture.path)).lstrip(": ")
-
-
-def _nothing_read(folder: str | os.PathLike[str], *, skipped: Sequence[Skipped]) -> ImageError:
-    where = os.fspath(folder)
-    if not skipped:
-        return ImageError(
-            f"there is no picture in {where}: nothing there is called .jpg, .png or what else "
-            "pictures are called"
-        )
-    first = f"the first is {skipped[0].name}: {skipped[0].reason}"
-    return ImageError(f"none of {len(skipped)} pictures in {where} can be read; {first}")

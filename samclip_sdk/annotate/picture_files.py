@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.image import PICTURE_ENDINGS, open_image
+
+GIVEN = "what was given"
+"""What errors call a picture that came as bytes, as in `samclip_sdk.image`."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class PictureFile:
     name: str
     size_bytes: int
     modified_ns: int
+
+    def content(self) -> Path:
+        """What the picture is read from."""
+        return self.path
 
 
 class Skipped(Record):
@@ -64,10 +73,57 @@ def find_pictures(
     root = Path(folder)
     if not root.is_dir():
         raise StorageError(f"{root} is not a folder")
+    skipped: list[Skipped] = []
+    found = _visible_files(root, skipped=skipped)
+    return _picture_files(found, root=root, leave_out=leave_out, skipped=skipped), skipped
+
+
+def match_pictures(
+    pattern: str, *, leave_out: tuple[Path, ...] = ()
+) -> tuple[list[PictureFile], list[Skipped]]:
+    """Lists the pictures whose paths match a pattern, as `find_pictures` does those of a folder.
+
+    Names are relative to the folder in front of the first `*`, `?` or `[`.
+
+    Args:
+        pattern: as `pathlib` has it: `photos/**/*.jpg`.
+        leave_out: as there.
+
+    Returns:
+        As there; nothing if nothing matches.
+    """
+    root, rest = split_pattern(pattern)
+    inside = os.path.realpath(root)
+    found = (path for path in root.glob(rest) if _is_visible(path, root=root, inside=inside))
+    skipped: list[Skipped] = []
+    return _picture_files(found, root=root, leave_out=leave_out, skipped=skipped), skipped
+
+
+def split_pattern(pattern: str) -> tuple[Path, str]:
+    """The folder in front of the first part of a path that holds `*`, `?` or `[`, and the rest."""
+    parts = Path(pattern).parts
+    plain = list(takewhile(lambda part: not has_magic(part), parts))
+    return Path(*plain), "/".join(parts[len(plain) :])
+
+
+def has_magic(text: str) -> bool:
+    """Whether a path is a pattern."""
+    return any(sign in text for sign in "*?[")
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether what is called so counts as a picture: by its ending, and not hidden."""
+    last = PurePosixPath(name)
+    return last.suffix.lower() in PICTURE_ENDINGS and not last.name.startswith(".")
+
+
+def _picture_files(
+    paths: Iterable[Path], *, root: Path, leave_out: tuple[Path, ...], skipped: list[Skipped]
+) -> list[PictureFile]:
+    """Looks at files without opening them, and notes those that cannot be read for certain."""
     own = {os.path.realpath(path) for path in leave_out}
     pictures: list[PictureFile] = []
-    skipped: list[Skipped] = []
-    for path in _visible_files(root, skipped=skipped):
+    for path in paths:
         if os.path.realpath(path) in own:
             continue
         name = path.relative_to(root).as_posix()
@@ -83,25 +139,27 @@ def find_pictures(
         else:
             if stat.S_ISREG(found.st_mode):
                 pictures.append(PictureFile(path, name, found.st_size, found.st_mtime_ns))
-    return sorted(pictures, key=lambda picture: picture.name), skipped
+    return sorted(pictures, key=lambda picture: picture.name)
 
 
-def check_still(path: Path) -> None:
-    """Refuses a file that is empty or holds more than one picture.
+def check_still(source: Path | bytes) -> None:
+    """Refuses a file, or the content of one, that is empty or holds more than one picture.
 
     A phone's MPO holds a preview or a second view behind its picture, and counts as one.
 
     Raises:
         ImageError: the reason.
     """
+    name = GIVEN if isinstance(source, bytes) else str(source)
     with suppress(OSError):  # Who reads the picture tells what is wrong with it.
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty: 0 bytes")
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
+            raise ImageError(f"{name} is empty: 0 bytes")
     moves = False
-    with suppress(Exception), open_image(path) as image:  # As wide as what Pillow raises here.
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with suppress(Exception), open_image(file) as image:  # As wide as what Pillow raises here.
         moves = image.format != "MPO" and getattr(image, "is_animated", False)
     if moves:
-        raise ImageError(f"{path} is animated or has several pages: save the one that counts")
+        raise ImageError(f"{name} is animated or has several pages: save the one that counts")
 
 
 def _visible_files(root: Path, *, skipped: list[Skipped]) -> Iterator[Path]:
@@ -117,6 +175,12 @@ def _visible_files(root: Path, *, skipped: list[Skipped]) -> Iterator[Path]:
         folders[:] = [each for each in folders if not each.startswith(".")]
         for file in files:
             path = Path(where, file)
-            leaves = path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside)
-            if path.suffix.lower() in PICTURE_ENDINGS and not file.startswith(".") and not leaves:
+            if _is_visible(path, root=root, inside=inside):
                 yield path
+
+
+def _is_visible(path: Path, *, root: Path, inside: str) -> bool:
+    """Whether a file of a folder counts: called like a picture, not hidden, and no way out."""
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    leaves = path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside)
+    return is_picture_name(path.name) and not hidden and not leaves

@@ -8,8 +8,9 @@ from pathlib import Path
 from samclip_sdk.auto.choice import AUTO
 from samclip_sdk.auto.selection import select
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.hub.opening import open_named_bundle
+from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.model_source import BundleSource, OpenedSource
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
 from samclip_sdk.runtimes.opening import check_openable
@@ -24,21 +25,24 @@ def open_source(
     model: str | os.PathLike[str],
     precision: str | None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
+    hub: HubOptions = DEFAULT_HUB,
 ) -> OpenedSource:
     """Opens a model on a runtime.
 
     Args:
         runtime: "onnx", "openvino", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint
             folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
-        model: a bundle's folder, .zip or name, or a checkpoint folder.
+        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
         options: of the runtime.
+        hub: how a repository is taken from its hub.
 
     Raises:
         OptionError: the runtime does not take one of the options.
         RuntimeMissingError: there is no such runtime, it is not installed, or its device or a
             provider is not there.
-        BundleError: the model cannot be opened, or not with this runtime.
+        BundleError: the model cannot be opened, or not with this runtime; HubError if it is a hub
+            that does not give it.
         VerificationError: "auto" found nothing that computes what it should.
     """
     if runtime not in RUNTIMES:
@@ -59,7 +63,7 @@ def open_source(
         check_runtime(runtime)
     if _is_checkpoint(model):
         raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
-    bundle, warn = open_bundle(model), True
+    bundle, warn = open_named_bundle(model, hub=hub, on_progress=options.on_progress), True
     if AUTO in (runtime, precision):
         chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
         runtime, precision, warn = chosen.runtime, chosen.precision, not compared

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.auto.choice import AUTO, Device, Request, Selection
 from samclip_sdk.auto.trials import try_candidates
-from samclip_sdk.bundle.artifact_sets import RuntimeSet, artifact_sets, runtime_sets
-from samclip_sdk.bundle.manifest import GOLDEN_INDEX
+from samclip_sdk.bundle.artifact_sets import RuntimeSet, artifact_sets, runtime_sets, set_paths
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import (
     BundleError,
@@ -186,6 +186,12 @@ def _try(
     options: RuntimeOptions,
 ) -> Selection:
     """Tries every candidate and remembers the fastest."""
+    # A candidate is refused whatever goes wrong with it, which a cut connection must not do.
+    goldens = [
+        each.path for each in bundle.manifest.files if each.path in (GOLDEN_INDEX, GOLDEN_TENSORS)
+    ]
+    sets = [path for each in candidates for path in set_paths(bundle.manifest, runtime_set=each)]
+    bundle.gather(dict.fromkeys([*sets, *goldens]))
     trials = try_candidates(bundle, candidates=candidates, options=options)
     timed = [(each.median_ms, each) for each in trials if each.median_ms is not None]
     if not timed:

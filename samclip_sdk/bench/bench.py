@@ -141,7 +141,7 @@ def open_model(
     """Opens a model that may be timed: fast and wrong is not fast.
 
     Args:
-        model: a bundle's folder, .zip or name, or a checkpoint folder.
+        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         runtime: as for `SamClip.load`.
         precision: of the artifacts; the bundle's preferred ones if None.
         options: of the runtime.
@@ -192,7 +192,7 @@ def bench_model(
     """Times a model in this process; in a fresh one, first runs and peaks are those of an app.
 
     Args:
-        model: a bundle's folder, .zip or name, or a checkpoint folder.
+        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         runtime: as for `SamClip.load`.
         precision: of the artifacts; the bundle's preferred ones if None.
         options: of the runtime.

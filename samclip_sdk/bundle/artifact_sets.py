@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError
 
@@ -61,6 +62,25 @@ def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
         ]
         found.append(RuntimeSet("tensorrt", precision, precision))
     return tuple(found)
+
+
+def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:
+    """The files that the SDK reads to run a set: graphs, their weights, tokenizer, nouns.
+
+    Args:
+        manifest: of the bundle.
+        runtime_set: one of it.
+    """
+    kind = (runtime_set.artifact_runtime, runtime_set.artifact_precision)
+    artifacts = [
+        each
+        for graph in manifest.model_graphs.values()
+        for each in graph.artifacts
+        if (each.runtime, each.precision) == kind
+    ]
+    paths = [file.path for each in artifacts for file in (*each.weights, each)]
+    paths += [each.path for each in manifest.files if each.path in (TOKENIZER_NAME, NOUNS_NAME)]
+    return tuple(dict.fromkeys(paths))
 
 
 def find_set(bundle: Bundle, *, runtime: str, precision: str | None) -> RuntimeSet:

@@ -1,7 +1,7 @@
-"""Opens a bundle: a folder, a .zip of one, or the name of an embedded one.
+"""Opens a bundle that is on this disk: a folder, a .zip of one, or the name of an embedded one.
 
-Nothing of a bundle is used before its bytes have the sha256 that the manifest states, and no path,
-symbolic link or zip member leads out of it.
+`samclip_sdk.hub` opens those of a hub. Nothing of a bundle is used before its bytes have the sha256
+that the manifest states, and no path, symbolic link or zip member leads out of it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import platformdirs
 from pydantic import TypeAdapter, ValidationError
@@ -42,12 +42,28 @@ ASSETS = Path(__file__).parents[1] / "assets"
 _CHUNK_BYTES = 1 << 20
 
 
+class Origin(Protocol):
+    """Where the files of a bundle come from that are not in its folder yet."""
+
+    @property
+    def name(self) -> str:
+        """What opens these very bytes again, `org/name@commit` for instance."""
+
+    def fetch(self, files: Sequence[StoredFile]) -> None:
+        """Puts those files into the folder that are not there; their bytes are then verified.
+
+        Raises:
+            SamClipError: it cannot be done; nothing that is half written is in the folder.
+        """
+
+
 class Bundle:
     """An unpacked bundle.
 
     Args:
         root: its folder.
         content: of its manifest.
+        origin: brings the files that are missing; None if all of them must be there.
 
     Attributes:
         root: the folder, links resolved.
@@ -58,12 +74,35 @@ class Bundle:
         BundleSchemaError: the manifest is not one that this version understands.
     """
 
-    def __init__(self, root: Path, *, content: bytes) -> None:
+    def __init__(self, root: Path, *, content: bytes, origin: Origin | None = None) -> None:
         self.root = Path(os.path.realpath(root))
         self.manifest = parse_manifest(content, source=root / MANIFEST_NAME)
         self.id = bundle_id(content)
+        self._origin = origin
         self._files = {stored.path: stored for stored in self.manifest.stored_files()}
         self._verified: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """What opens this bundle again, on the command line for instance."""
+        return str(self.root) if self._origin is None else self._origin.name
+
+    def gather(self, paths: Iterable[str]) -> None:
+        """Brings files into the folder, all at once; of a bundle that is here there are none.
+
+        Args:
+            paths: as in the manifest.
+
+        Raises:
+            BundleError: the manifest has no such file, a link leads outside, or the file's origin
+                does not give it.
+            StorageError: it cannot be written.
+        """
+        stored = [self._stored(path) for path in paths]
+        for each in stored:
+            _inside(self.root, each.path)
+        if self._origin is not None:
+            self._origin.fetch(stored)
 
     def file(self, path: str) -> Path:
         """Finds a file of the bundle and verifies it, once.
@@ -74,20 +113,37 @@ class Bundle:
         Raises:
             BundleError: the manifest has no such file, it is missing, or a link leads outside.
             BundleTamperedError: its bytes are not those that the manifest states.
+            StorageError: it comes from a hub, and cannot be written.
         """
-        stored = self._files.get(path)
-        if stored is None:
-            raise BundleError(f"the bundle {self.root} has no {one_line(path)}")
+        stored = self._stored(path)
         found = _inside(self.root, path)
         if path not in self._verified:
-            _verify(found, stored=stored)
+            self.gather([path])
+            try:
+                _verify(found, stored=stored)
+            except BundleTamperedError:
+                if self._origin is None:
+                    raise
+                _remove(found)  # It was damaged here: it was whole when it came.
+                self.gather([path])
+                _verify(found, stored=stored)
             self._verified.add(path)
         return found
 
     def verify(self) -> None:
-        """Verifies every file of the bundle; raises what `file` raises."""
+        """Verifies every file that is here, which of a bundle without an origin is every one.
+
+        Raises what `file` raises.
+        """
         for path in self._files:
-            self.file(path)
+            if self._origin is None or os.path.lexists(self.root / path):
+                self.file(path)
+
+    def _stored(self, path: str) -> StoredFile:
+        stored = self._files.get(path)
+        if stored is None:
+            raise BundleError(f"the bundle {self.root} has no {one_line(path)}")
+        return stored
 
     def graph_files(
         self, graph: str, *, runtime: str, precision: str | None = None
@@ -152,17 +208,17 @@ def open_bundle(source: str | os.PathLike[str]) -> Bundle:
         StorageError: the cache cannot be written.
     """
     if isinstance(source, str) and source in embedded_bundles():
-        return _open_folder(ASSETS / source)
+        return open_folder(ASSETS / source)
     path = Path(source)
     # Not pathlib's, which raise where a name is too long or a folder above is closed to us.
     if os.path.isdir(path):
-        return _open_folder(path)
+        return open_folder(path)
     if os.path.isfile(path):
         return _open_zip(path)
     known = ", ".join(embedded_bundles()) or "none"
     raise BundleError(
-        f"there is no bundle {one_line(os.fspath(source))}: give a folder, a .zip or an embedded "
-        f"bundle's name ({known})"
+        f"there is no bundle {one_line(os.fspath(source))}: give a folder, a .zip, an embedded "
+        f"bundle's name ({known}), or a repository of a hub, such as org/name"
     )
 
 
@@ -216,7 +272,17 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _open_folder(root: Path) -> Bundle:
+def open_folder(root: Path, *, origin: Origin | None = None) -> Bundle:
+    """Opens an unpacked bundle.
+
+    Args:
+        root: its folder.
+        origin: brings the files that are missing.
+
+    Raises:
+        BundleError: it has no manifest that can be read.
+        BundleSchemaError: the manifest is not one that this version understands.
+    """
     path = _inside(Path(os.path.realpath(root)), MANIFEST_NAME)
     try:
         size = _size_bytes(path)
@@ -227,7 +293,7 @@ def _open_folder(root: Path) -> Bundle:
     if size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{root} is not a bundle: its {MANIFEST_NAME} is too large")
     try:
-        return Bundle(root, content=path.read_bytes())
+        return Bundle(root, content=path.read_bytes(), origin=origin)
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -252,21 +318,21 @@ def _open_zip(path: Path) -> Bundle:
                 f"{path} cannot be unpacked: {error}; free space there, set XDG_CACHE_HOME to a "
                 "folder that can be written, or unpack it yourself and give its folder"
             ) from error
-    return _open_folder(target)
+    return open_folder(target)
 
 
 def _open_whole(root: Path) -> Bundle | None:
     """A bundle in the cache, if it is there and nothing of it was damaged since."""
     with suppress(BundleError):
-        cached = _open_folder(root)
+        cached = open_folder(root)
         cached.verify()
         return cached
     return None
 
 
 def _remove(target: Path) -> None:
-    """Makes room for a bundle in the cache: of a link, the link itself goes."""
-    if target.is_symlink():
+    """Makes room in the cache for a bundle or a file: of a link, the link itself goes."""
+    if target.is_symlink() or target.is_file():
         with suppress(OSError):
             target.unlink()
     shutil.rmtree(target, ignore_errors=True)

@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.annotate.annotator import (
-    AnnotationReport,
-    Annotator,
-    annotate_folder,
-    check_output,
-)
+from samclip_sdk.annotate.annotation_log import log_path
+from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
+from samclip_sdk.annotate.picture_sources import list_source
+from samclip_sdk.cli.cluster import AskedOfAll, ClusterOptions, Opening
 from samclip_sdk.cli.options import (
     AsJson,
     Labels,
@@ -26,22 +24,32 @@ from samclip_sdk.cli.options import (
     check_ending,
     check_instances,
     grouped,
-    known_labels,
     read_labels,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
-from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.reading_ahead import READERS
 
-Folder = Annotated[
-    Path,
-    typer.Argument(metavar="FOLDER", help="of the pictures, in it and in the folders below it"),
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="of the pictures: a folder, with the folders below it; a pattern in quotes, such as "
+        "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
+    ),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(help="of Parquet: the pictures' bytes or paths; by default image, bytes or path"),
 ]
 Instances = Annotated[
     bool, typer.Option(help="an annotation for each object, or one for each label")
 ]
 Polygons = Annotated[bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
+ShardSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="also write COCO JSONs of so many pictures each, into a folder"),
+]
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
 ]
@@ -53,7 +61,7 @@ Overwrite = Annotated[
 
 @grouped
 def annotate(
-    folder: Folder,
+    source: Source,
     labels: Labels = None,
     *,
     labels_file: LabelsFile = None,
@@ -63,15 +71,18 @@ def annotate(
     instances: Instances = True,
     max_instances: MaxInstances = None,
     polygons: Polygons = False,
+    column: Column = None,
     output: Output = Path("annotations.json"),
+    shard_size: ShardSize = None,
     readers: Readers = READERS,
     restart: Restart = False,
     overwrite: Overwrite = False,
+    cluster: ClusterOptions,
     opened: ModelOptions,
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Find the objects of labels in all pictures of a folder, and write them as one COCO JSON.
+    """Find the objects of labels in all pictures of a source, and write them as one COCO JSON.
 
     A run that was stopped goes on where it was; a later one adds the pictures that are new.
     """
@@ -79,30 +90,25 @@ def annotate(
         names = read_labels(labels, labels_file, vocabulary=vocabulary)
         check_instances(instances, max_instances=max_instances, asked=asked)
         check_ending(output, endings=(".json",))
-        check_output(output, overwrite=overwrite)
-        if not folder.is_dir():
-            raise StorageError(f"{one_line(folder)} is not a folder")
+        check_output(output, overwrite=overwrite, sharded=shard_size is not None)
+        cluster.check()
+        listing = list_source(source, column=column, leave_out=(output, log_path(output)))
+        listing.check()
+        every = AskedOfAll(tuple(names), vocabulary, asked, instances, max_instances, polygons)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            annotator = Annotator(
-                samclip,
-                known_labels(samclip, names, vocabulary),
-                threshold=asked.threshold,
-                mask_threshold=asked.mask_threshold,
-                points_per_class=asked.points_per_class,
-                refine=asked.refine,
-                instances=instances,
-                max_instances=max_instances,
-                polygons=polygons,
-            )
-            report = annotate_folder(
-                annotator,
-                folder,
-                output,
-                readers=readers,
-                restart=restart,
-                overwrite=overwrite,
-                on_progress=display.show,
-            )
+            annotator = every.annotator(samclip)
+            opening = Opening(every, opened, run, text_cache)
+            with cluster.answering(annotator, opening, readers=readers) as answer:
+                report = annotate_listing(
+                    annotator.settings,
+                    listing,
+                    output,
+                    answer=answer,
+                    shard_size=shard_size,
+                    restart=restart,
+                    overwrite=overwrite,
+                    on_progress=display.show,
+                )
     _print(report, as_json=as_json)
 
 

@@ -15,17 +15,21 @@ from samclip_sdk import __version__
 from samclip_sdk.cli.annotate import annotate
 from samclip_sdk.cli.bench import bench
 from samclip_sdk.cli.bundle import compile_engines, info
+from samclip_sdk.cli.cluster import AnnotateCommand
 from samclip_sdk.cli.learn import learn
 from samclip_sdk.cli.picture import classify, embed, everything, segment, text
+from samclip_sdk.cli.push import push
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
 from samclip_sdk.cli.video import video
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (classify, segment, text, everything, embed, learn, annotate, video):
+for command in (classify, segment, text, everything, embed, learn):
     app.command()(command)
-for command in (info, verify, bench, tune):
+app.command(cls=AnnotateCommand)(annotate)
+app.command()(video)
+for command in (info, verify, bench, tune, push):
     app.command()(command)
 app.command("compile")(compile_engines)
 

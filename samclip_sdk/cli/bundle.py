@@ -10,11 +10,12 @@ import typer
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec
 from samclip_sdk.bundle.manifest import Manifest
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.availability import runtime_states
 from samclip_sdk.session import GraphFile
 
@@ -35,8 +36,8 @@ def info(
     if runtimes:
         _print_runtimes(model, as_json=as_json)
         return
-    with working("opening"):
-        bundle = open_bundle(model)
+    with working("opening") as display:
+        bundle = open_named_bundle(model, on_progress=display.show)
     manifest = bundle.manifest
     if as_json:
         print_json({"id": bundle.id, "manifest": manifest.model_dump(mode="json")})
@@ -57,7 +58,7 @@ def compile_engines(
 
     rows = []
     with working("asking for the GPU") as display:
-        bundle, gpu = open_bundle(model), current_gpu()
+        bundle, gpu = open_named_bundle(model, on_progress=display.show), current_gpu()
         found = _onnx_files(bundle, precision=precision)
         for index, (file, spec) in enumerate(found, 1):
             show = partial(_show_engine, display, f"engine {index} of {len(found)}")
@@ -86,8 +87,8 @@ def _onnx_files(bundle: Bundle, *, precision: str | None) -> list[tuple[GraphFil
 
 
 def _print_runtimes(model: str, *, as_json: bool) -> None:
-    with working("trying the runtimes"):
-        bundle = open_bundle(model)
+    with working("trying the runtimes") as display:
+        bundle = open_named_bundle(model, on_progress=display.show)
         states = runtime_states()
         choice = auto_choice(bundle)
     if as_json:

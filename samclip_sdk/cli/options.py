@@ -14,10 +14,11 @@ from samclip_sdk.atomic_file import check_target
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
 from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
-from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, tell_nobody
 from samclip_sdk.text_options import MAX_INSTANCES
 from samclip_sdk.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
 
+MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
 Labels = Annotated[
@@ -40,7 +41,7 @@ Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
 ]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
-BundleModel = Annotated[str, typer.Option("--model", help="a bundle's folder, .zip or name")]
+BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
     str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
 ]
@@ -67,8 +68,8 @@ class RunOptions:
     ] = None
     threads: Annotated[int, typer.Option(help="of onnx and openvino; 0: their choice")] = 0
 
-    def for_runtime(self, display: Display) -> RuntimeOptions:
-        """The same as the SDK takes it; what takes long is shown.
+    def for_runtime(self, display: Display | None) -> RuntimeOptions:
+        """The same as the SDK takes it; what takes long is shown, if there is a display.
 
         Raises:
             OptionError: one of them is nothing that any runtime could take.
@@ -78,7 +79,7 @@ class RunOptions:
             providers=self.provider or (),
             compute_units=self.compute_units or COMPUTE_UNITS[0],
             threads=self.threads,
-            on_progress=display.show,
+            on_progress=tell_nobody if display is None else display.show,
         )
 
 
@@ -86,9 +87,7 @@ class RunOptions:
 class ModelOptions:
     """Which model is opened, and on what."""
 
-    model: Annotated[str, typer.Option(help="a bundle's folder, .zip or name; or a checkpoint")] = (
-        DEFAULT_MODEL
-    )
+    model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
     runtime: Annotated[
         str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
     ] = "auto"
@@ -97,7 +96,9 @@ class ModelOptions:
         typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
     ] = None
 
-    def load(self, run: RunOptions, *, display: Display, text_cache: bool = False) -> SamClip:
+    def load(
+        self, run: RunOptions, *, display: Display | None = None, text_cache: bool = False
+    ) -> SamClip:
         """Opens the model; raises what `SamClip.load` raises."""
         options = run.for_runtime(display)
         return SamClip.load(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from samclip_sdk.auto.choice import AUTO, Selection, Trial
 from samclip_sdk.auto.selection import choose_again, find_candidates, remembered
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
 from samclip_sdk.cli.terminal import print_line, print_table, working
 from samclip_sdk.errors import SamClipError
+from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
 
 
@@ -16,7 +17,7 @@ def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> N
     """Try what runs a bundle fastest here, and remember it for loading with the same options."""
     with working("opening") as display:
         selection = choose_again(
-            open_bundle(opened.model),
+            open_named_bundle(opened.model, on_progress=display.show),
             runtime=opened.runtime,
             precision=opened.precision,
             options=run.for_runtime(display),

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from samclip_sdk.bundle.artifact_sets import runtime_sets
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel, RunOptions, grouped
 from samclip_sdk.cli.terminal import Display, print_line, print_table, working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.goldens.check import Check, describe_failures
+from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.availability import check_runtime, runtime_states
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, check_options, why_refused
 from samclip_sdk.verify.verify import VerificationReport, verify_bundle
@@ -61,7 +62,7 @@ def _verify_all(
     if runtime is not None:
         check_runtime(runtime)
         check_options(runtime, options=options)
-    bundle = open_bundle(model)
+    bundle = open_named_bundle(model, on_progress=options.on_progress)
     ways = [
         (each, replace(options, compute_units=units))
         for each in _choose(bundle, runtime=runtime, precision=precision, options=options)
@@ -75,7 +76,7 @@ def _verify_all(
 
         display.show(f"verifying {kind}", index, len(ways))
         reports.append(
-            verify_bundle(model, runtime=kind, precision=each, options=own, on_check=show)
+            verify_bundle(bundle.name, runtime=kind, precision=each, options=own, on_check=show)
         )
     return reports
 

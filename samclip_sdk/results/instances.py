@@ -115,12 +115,16 @@ class Instances(MaskResult[Instance]):
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """As supervision's `Detections`; `class_id` is the place among the labels asked."""
+        """As supervision's `Detections`; `class_id` is the place among the labels asked.
+
+        Objects without a label are a class each, as supervision has no colour for a class -1.
+        """
+        nameless = self.label_index < 0
         result: supervision.Detections = import_supervision().Detections(
-            xyxy=self.boxes,
+            xyxy=self.boxes.copy(),
             mask=np.asarray(self.masks),
-            confidence=self.scores,
-            class_id=self.label_index,
+            confidence=self.scores.copy(),
+            class_id=np.where(nameless, np.arange(len(self)), self.label_index),
             data={"class_name": np.array(self.labels, dtype=np.str_)},
         )
         return result

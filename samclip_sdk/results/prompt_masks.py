@@ -94,12 +94,13 @@ class Masks(MaskResult[Mask]):
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """As supervision's `Detections`; `data["prompt_index"]` tells the prompts apart."""
+        """As supervision's `Detections`; `class_id` and `data["prompt_index"]` are the prompt."""
         result: supervision.Detections = import_supervision().Detections(
-            xyxy=self.boxes,
-            mask=self.masks,
-            confidence=self.scores,
-            data={"prompt_index": self.prompt_index},
+            xyxy=self.boxes.copy(),
+            mask=self.masks.copy(),
+            confidence=self.scores.copy(),
+            class_id=self.prompt_index.copy(),
+            data={"prompt_index": self.prompt_index.copy()},
         )
         return result
 

@@ -158,8 +158,8 @@ class TextMasks(MaskResult[TextMask]):
             xyxy=self.xyxy[self.present_index],
             mask=np.asarray(self.present_masks),
             confidence=self.presence[self.present_index],
-            class_id=self.present_index,
-            data={"class_name": np.array(self.present)},
+            class_id=self.present_index.copy(),
+            data={"class_name": np.array(self.present, dtype=np.str_)},
         )
         return result
 

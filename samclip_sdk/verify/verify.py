@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pydantic import computed_field
 
 from samclip_sdk.bundle.graph_spec import Record
-from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.goldens.check import Check, describe_failures
+from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
@@ -75,7 +75,8 @@ def verify_bundle(
     """Verifies every file's sha256, then re-runs every golden.
 
     Args:
-        model: a bundle's folder, .zip or name.
+        model: a bundle's folder, .zip or name, or a repository of a hub. Of the last one only the
+            files are downloaded that are run or compared.
         runtime: "onnx", "openvino", "coreml" or "tensorrt".
         precision: of the artifacts; the bundle's preferred ones if None.
         options: of the runtime.
@@ -90,7 +91,7 @@ def verify_bundle(
         RuntimeMissingError: the runtime is not installed, or its device or a provider is not there.
     """
     check_openable(runtime, precision=precision, options=options)
-    bundle = open_bundle(model)
+    bundle = open_named_bundle(model, on_progress=options.on_progress)
     bundle.verify()
     source = BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=False)
     checks = []

@@ -20,12 +20,8 @@ from typer.testing import CliRunner, Result
 
 from samclip_sdk import ImageError, SamClip, StorageError, TextError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
-from samclip_sdk.annotate.annotator import (
-    AnnotationReport,
-    Annotator,
-    annotate_folder,
-    annotate_pictures,
-)
+from samclip_sdk.annotate.annotation_run import AnnotationReport
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_pictures
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from samclip_sdk.cli.app import app
 from tests.fake_source import FakeSource, fake_client, picture, write_picture

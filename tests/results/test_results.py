@@ -518,22 +518,6 @@ def test_save_says_what_it_needs(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.other_runtime
-def test_supervision() -> None:
-    detections = masks().to_supervision()
-    assert len(detections) == 3
-    assert detections.data["prompt_index"].tolist() == [0, 1, 1]
-    detections = instances().to_supervision()
-    assert detections.class_id.tolist() == [1, 4, 1]
-    assert detections.data["class_name"].tolist() == ["dog", "grass", "dog"]
-    assert detections.confidence.tolist() == pytest.approx([0.5, 0.4, 0.25])
-    detections = text_masks().to_supervision()
-    assert detections.xyxy.tolist() == [[30, 10, 50, 20], [0, 30, 80, 60]]
-    assert detections.class_id.tolist() == [1, 3]
-    assert detections.data["class_name"].tolist() == ["dog", "grass"]
-    assert classification().to_supervision().class_id.tolist() == [1, 2, 0]
-
-
 @pytest.mark.parametrize("make", ALL)
 def test_without_supervision_the_command_is_named(
     make: Any, monkeypatch: pytest.MonkeyPatch

@@ -86,10 +86,13 @@ def settings(**changes: object) -> Optimisation:
     return Optimisation.model_validate(defaults | changes)
 
 
-def main(run: str, devices: str, accumulate: str, workers: str, killed_at: str) -> None:
+def main(
+    run: str, devices: str, accumulate: str, workers: str, killed_at: str, nodes: str = "1"
+) -> None:
     """Trains in fp32, in so many processes; saves each step, and is killed before one.
 
-    With workers, its whole process group is interrupted instead, as by Ctrl-C in a terminal.
+    With workers, its whole process group is interrupted instead, as by Ctrl-C in a terminal. With
+    nodes, the torchrun that started it is killed, too, as by a power cut.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -97,6 +100,8 @@ def main(run: str, devices: str, accumulate: str, workers: str, killed_at: str) 
         if step == int(killed_at) and int(workers):
             os.killpg(0, signal.SIGINT)
         elif step == int(killed_at):
+            if int(nodes) > 1:
+                os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 
     config = settings(
@@ -105,7 +110,9 @@ def main(run: str, devices: str, accumulate: str, workers: str, killed_at: str) 
         workers=int(workers),
         checkpoint_minutes=1e-9,
     )
-    fabric = build_fabric(config.precision, devices=int(devices), accelerator="cpu")
+    fabric = build_fabric(
+        config.precision, devices=int(devices), nodes=int(nodes), accelerator="cpu"
+    )
     fabric.launch()
     train(Toy(before=before), config, Path(run), fabric=fabric)
     leave_processes()

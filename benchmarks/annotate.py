@@ -1,0 +1,156 @@
+"""What `samclip annotate` costs by pictures, labels and workers: `python -m benchmarks annotate`.
+
+Pictures are made of the repository's photographs, each in sizes of its own, so that none is another
+one. All answers are checked: whoever annotates, the output is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from PIL import Image
+
+from benchmarks.annotate_costs import FEW, AnnotateCost, Cost, render
+from benchmarks.command import ModelName, Output, Write, measurement
+from benchmarks.pages import ROOT
+from benchmarks.record import describe_model
+from benchmarks.report import join_tables, track
+from samclip_sdk import SamClip
+from samclip_sdk.annotate.annotation_log import AnnotationSettings
+from samclip_sdk.annotate.annotation_run import Answered, annotate_listing
+from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
+from samclip_sdk.annotate.picture_sources import Listing, SourcePicture, list_source
+from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
+from samclip_sdk.client import DEFAULT_MODEL
+
+NOUNS = ROOT / "benchmarks" / "public" / "labels" / "coco_stuff.txt"
+PHOTOGRAPHS = ROOT / "examples" / "images"
+LONGEST_PX = 1024
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What a worker calls once."""
+
+    model: str
+    labels: tuple[str, ...]
+
+    def __call__(self) -> Annotator:
+        return Annotator(SamClip.load("onnx", model=self.model, threads=1), self.labels)
+
+
+def make_pictures(folder: Path, *, count: int) -> None:
+    """Writes JPEGs of the repository's photographs, of 1024 pixels on the long side or less."""
+    originals = sorted(PHOTOGRAPHS.glob("*.jpg"))
+    for number in range(count):
+        with Image.open(originals[number % len(originals)]) as image:
+            longest = LONGEST_PX - number // len(originals)
+            scale = longest / max(image.size)
+            size = tuple(max(2, round(scale * side)) for side in image.size)
+            image.convert("RGB").resize(size).save(folder / f"{number:05d}.jpg", quality=90)
+
+
+def read_nouns(count: int) -> tuple[str, ...]:
+    """The first of COCO-Stuff's names."""
+    lines = NOUNS.read_text(encoding="utf-8").splitlines()
+    names = [line.partition(" ")[2].strip() for line in lines if line.strip()]
+    if count > len(names):
+        raise ValueError(f"--labels {count}: {len(names)} are the most")
+    return tuple(names[:count])
+
+
+def time_run(
+    settings: AnnotationSettings,
+    listing: Listing,
+    output: Path,
+    *,
+    workers: int,
+    answer: Callable[[Sequence[SourcePicture]], Answered],
+) -> Cost:
+    """Annotates all of a listing afresh."""
+    report = annotate_listing(settings, listing, output, answer=answer, restart=True)
+    return Cost(
+        pictures=report.pictures,
+        labels=len(settings.labels),
+        workers=workers,
+        seconds=round(report.seconds, 3),
+    )
+
+
+def time_single(
+    model: SamClip, listing: Listing, output: Path, *, labels: Sequence[int]
+) -> list[Cost]:
+    """Half of the pictures and all of them with the fewest labels, and all with each number."""
+    half = Listing(listing.source, listing.pictures[: len(listing.pictures) // 2], ())
+    runs = [(half, min(labels)), *((listing, count) for count in sorted(labels))]
+    found = []
+    for pictures, count in track(runs, "in one process"):
+        annotator = Annotator(model, read_nouns(count))
+        annotator(listing.pictures[0].content())  # opens all graphs, which is not timed
+        answer = partial(annotate_pictures, annotator)
+        found.append(time_run(annotator.settings, pictures, output, workers=0, answer=answer))
+    return found
+
+
+def time_workers(
+    opening: _Opening, listing: Listing, output: Path, *, counts: Sequence[int], expected: bytes
+) -> list[Cost]:
+    """The same with so many workers; raises ValueError if the output is another than one's own."""
+    settings, found = opening().settings, []
+    for count in track(counts, "on Ray"):
+        with RayWorkers(opening, settings=settings, workers=count, address=HERE) as workers:
+            workers.join()  # not timed
+            answer = workers.annotate
+            found.append(time_run(settings, listing, output, workers=count, answer=answer))
+        if output.read_bytes() != expected:
+            raise ValueError(f"{count} workers write other bytes than one process")
+    return found
+
+
+def annotate(
+    pictures: Annotated[int, typer.Option(help="to be annotated", min=2)] = 96,
+    labels: Annotated[list[int], typer.Option(help="how many; repeatable", min=1)] = [1, 10, 100],  # noqa: B006, as typer takes it
+    workers: Annotated[list[int], typer.Option(help="actors; repeatable", min=1)] = [1, 2, 4],  # noqa: B006, as typer takes it
+    model: ModelName = DEFAULT_MODEL,
+    output: Output = None,
+    write: Write = False,
+) -> None:
+    """Times annotation by pictures and by labels, and by 1, 2 and 4 workers of Ray.
+
+    On onnxruntime, with one thread in each process. The machine should be idle.
+    """
+    with measurement("annotate", output=output, write=write) as measured, ExitStack() as stack:
+        os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # the same bytes, whenever written
+        home = Path(stack.enter_context(TemporaryDirectory()))
+        (home / "pictures").mkdir()
+        make_pictures(home / "pictures", count=pictures)
+        listing, target = list_source(home / "pictures"), home / "out.json"
+        own = stack.enter_context(SamClip.load("onnx", model=model, threads=1))
+        counts = sorted({*labels, FEW})
+        single = time_single(own, listing, target, labels=counts)
+        few = Annotator(own, read_nouns(FEW))
+        again = partial(annotate_pictures, few)
+        time_run(few.settings, listing, target, workers=0, answer=again)
+        place = os.path.abspath(model) if Path(model).exists() else model
+        many = time_workers(
+            _Opening(place, read_nouns(FEW)),
+            listing,
+            target,
+            counts=workers,
+            expected=target.read_bytes(),
+        )
+        record = AnnotateCost(
+            **measured.run(),
+            model=describe_model(own.manifest, own.source),
+            single=tuple(single),
+            workers=tuple(many),
+        )
+        measured.finish(record, join_tables(render(record)))

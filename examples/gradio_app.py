@@ -1,0 +1,146 @@
+"""A page that finds what you type, click or box in a picture, with Gradio.
+
+    pip install 'samclip-sdk[onnx]' gradio
+    python examples/gradio_app.py
+
+A picture is encoded once, when it comes; every text, click and box on it is answered from that.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from samclip_sdk import ImageEmbedding, SamClip, SamClipError
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.image import load_image
+from samclip_sdk.results.items import MaskItem
+
+PICTURES = Path(__file__).parent / "images"
+OPACITY = 0.6
+FIRST_CORNER = "Click two opposite corners of a box on the picture."
+
+Opened = tuple[np.ndarray, ImageEmbedding]
+"""What a visitor has open: the picture, uint8 [H,W,3] and upright, and what the backbone made."""
+
+
+class Finder:
+    """What the page's events call; it holds the model and nothing of any visitor."""
+
+    def __init__(self, model: SamClip) -> None:
+        self.model = model
+
+    def open_picture(self, path: str | None) -> tuple[Opened | None, Any, None, str]:
+        """Encodes a picture: what is kept of it, what is shown, and no corner of a box."""
+        if path is None:
+            return None, None, None, FIRST_CORNER
+        with told_on_the_page():
+            pixels = load_image(path)
+            return (pixels, self.model.encode_image(pixels)), (pixels, []), None, FIRST_CORNER
+
+    def find_texts(self, opened: Opened | None, texts: str, apart: bool) -> Any:
+        """The masks of texts with commas between them; `apart` tells their objects apart."""
+        pixels, image = required(opened)
+        labels = list(dict.fromkeys(each.strip() for each in texts.split(",") if each.strip()))
+        with told_on_the_page():
+            if apart:
+                objects = self.model.segment_text(image, labels, instances=True)
+                return overlay(pixels, objects, lambda each: f"{each.label} {each.score:.2f}")
+            masks = self.model.segment_text(image, labels)
+            return overlay(pixels, masks, lambda each: f"{each.label} {each.presence:.2f}")
+
+    def find_click(self, opened: Opened | None, click: gr.SelectData) -> Any:
+        """What a click is on: of three masks, the one that the model thinks best."""
+        pixels, image = required(opened)
+        masks = self.model.segment(image, points=[click.index])
+        best = masks[int(np.argmax(masks.scores))]
+        return overlay(pixels, [best], lambda each: f"{each.score:.2f}")
+
+    def find_box(
+        self, opened: Opened | None, corner: list[int] | None, click: gr.SelectData
+    ) -> tuple[list[int] | None, Any, str]:
+        """Keeps the first corner of a box; with the second one, finds what is in it."""
+        pixels, image = required(opened)
+        if corner is None:
+            return list(click.index), gr.skip(), f"One corner is {click.index}: click the other."
+        near, far = np.minimum(corner, click.index), np.maximum(corner, click.index) + 1
+        masks = self.model.segment(image, boxes=[*near, *far], multimask_output=False)
+        return None, overlay(pixels, masks, lambda each: f"{each.score:.2f}"), FIRST_CORNER
+
+
+@contextmanager
+def told_on_the_page() -> Any:
+    """Makes the SDK's one-line errors messages on the page."""
+    try:
+        yield
+    except SamClipError as error:
+        raise gr.Error(str(error)) from error
+
+
+def required(opened: Opened | None) -> Opened:
+    if opened is None:
+        raise gr.Error("choose a picture first")
+    return opened
+
+
+def overlay(
+    pixels: np.ndarray, items: Iterable[MaskItem], caption: Callable[[Any], str]
+) -> tuple[np.ndarray, list[tuple[np.ndarray, str]]]:
+    """A picture and its masks as Gradio draws them; empty ones, of absent labels, are left out."""
+    return pixels, [(each.mask * OPACITY, caption(each)) for each in items if each.area]
+
+
+def build_page(model: SamClip) -> gr.Blocks:
+    """The page: a picture, three ways to ask, and what was found."""
+    finder = Finder(model)
+    with gr.Blocks(title="samclip", analytics_enabled=False) as page:
+        opened, corner = gr.State(), gr.State()
+        with gr.Row():
+            with gr.Column(), gr.Tabs():
+                with gr.Tab("Text"):
+                    picture = gr.Image(type="filepath", label="Picture")
+                    texts = gr.Textbox("dog, cat, motorcycle, flower", label="What to find")
+                    apart = gr.Checkbox(label="Tell the objects of a text apart")
+                    find = gr.Button("Find", variant="primary")
+                    samples = sorted(str(path) for path in PICTURES.glob("*.jpg"))
+                    gr.Examples(samples, picture, examples_per_page=6)
+                with gr.Tab("Click"):
+                    clicked = gr.Image(label="Click on a thing", interactive=False)
+                with gr.Tab("Box"):
+                    said = gr.Markdown(FIRST_CORNER)
+                    boxed = gr.Image(show_label=False, interactive=False)
+            found = gr.AnnotatedImage(label="Found", format="png")
+        shown = picture.change(
+            finder.open_picture, picture, [opened, found, corner, said], api_name="open"
+        )
+        for target in (clicked, boxed):
+            shown.then(lambda kept: kept and kept[0], opened, target, api_name=False)
+        for ask in (find.click, texts.submit):
+            ask(finder.find_texts, [opened, texts, apart], found, api_name="find_texts")
+        clicked.select(finder.find_click, opened, found, api_name=False)
+        boxed.select(finder.find_box, [opened, corner], [corner, found, said], api_name=False)
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="texts, clicks and boxes on pictures, as a page")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundle folder, .zip or name")
+    parser.add_argument("--runtime", default="onnx")
+    options = parser.parse_args()
+    with SamClip.load(options.runtime, model=options.model) as model:
+        page = build_page(model)
+        page.launch(
+            server_name=options.host, server_port=options.port, allowed_paths=[str(PICTURES)]
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""samclip in FiftyOne: a model for `apply_model`, and its results as FiftyOne's labels.
+
+    pip install 'samclip-sdk[onnx]' fiftyone
+    python examples/integrations/fiftyone_model.py photos dog cat
+
+finds the labels in a folder and opens FiftyOne's app on it. In a program of your own:
+
+    dataset.apply_model(SamClipDetector(["dog", "cat"]), label_field="samclip")
+
+FiftyOne keeps datasets in MongoDB, which it starts itself where its package brings one; elsewhere
+FIFTYONE_DATABASE_URI names one that runs. The labels themselves need no database.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import fiftyone as fo
+import numpy as np
+
+from samclip_sdk import SamClip
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.results.result_base import MaskResult
+from samclip_sdk.results.text_masks import TextMasks
+
+
+class SamClipDetector(fo.Model):
+    """Finds the objects of labels: `fiftyone.Detections` with masks."""
+
+    def __init__(
+        self, labels: Sequence[str], *, runtime: str = "onnx", model: str = DEFAULT_MODEL
+    ) -> None:
+        self.labels = tuple(labels)
+        self.model = SamClip.load(runtime, model=model)
+
+    @property
+    def media_type(self) -> str:
+        """What FiftyOne may apply the model to."""
+        return "image"
+
+    def predict(self, arg: np.ndarray) -> fo.Detections:
+        """The objects in a picture.
+
+        Args:
+            arg: uint8 [H,W,3], RGB, as FiftyOne reads pictures; grey ones are [H,W] or [H,W,1].
+        """
+        return to_detections(self.model.segment_text(arg, self.labels, instances=True))
+
+
+def to_detections(result: MaskResult) -> fo.Detections:
+    """Instances, a video's frame, masks of labels or of prompts as detections with masks.
+
+    Boxes are [x, y, width, height] in parts of the picture, and masks are cut to them. What has no
+    pixel, a label that is absent for instance, is left out.
+    """
+    height, width = result.size
+    detections = []
+    for item in result:
+        x0, y0, x1, y1 = item.box.astype(int).tolist()
+        if not item.area:
+            continue
+        detections.append(
+            fo.Detection(
+                label=getattr(item, "label", "") or "object",
+                bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+                mask=item.mask[y0:y1, x0:x1],
+                confidence=item.score,
+                index=getattr(item, "id", None),
+            )
+        )
+    return fo.Detections(detections=detections)
+
+
+def to_segmentation(result: TextMasks) -> fo.Segmentation:
+    """A class for each pixel: the place of its label, from 1; 0 where none of them is."""
+    return fo.Segmentation(mask=(result.class_map + 1).astype(np.uint16))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="labels of a folder of pictures, in FiftyOne")
+    parser.add_argument("folder")
+    parser.add_argument("labels", nargs="+")
+    options = parser.parse_args()
+    dataset = fo.Dataset.from_images_dir(options.folder)
+    dataset.apply_model(SamClipDetector(options.labels), label_field="samclip")
+    fo.launch_app(dataset).wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Pictures in Parquet files: a column of their bytes, or of the paths where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from samclip_sdk.annotate.picture_files import PictureFile, Skipped
+from samclip_sdk.annotate.remote_files import (
+    RemotePicture,
+    is_url,
+    list_files,
+    modified_ns,
+    open_store,
+)
+from samclip_sdk.errors import ImageError, StorageError, one_line
+from samclip_sdk.runtimes.importing import import_runtime
+
+ENDINGS = (".parquet", ".parq")
+COLUMNS = ("image", "bytes", "path")
+"""Looked for in this order, if none is named; `image` is that of Hugging Face's datasets."""
+
+
+@dataclass(frozen=True)
+class ParquetPicture:
+    """A row of a Parquet file that holds a picture's bytes.
+
+    Attributes:
+        file: its path or URL.
+        column: of the bytes.
+        group: the row group.
+        row: the place in the row group, from 0.
+        name: the file's name inside the source, and the row in it, from 0: `a.parquet#12`.
+        size_bytes: of the file, all rows of which are other ones if it is another.
+        modified_ns: of the file.
+    """
+
+    file: str
+    column: str
+    group: int
+    row: int
+    name: str
+    size_bytes: int
+    modified_ns: int
+
+    def content(self) -> bytes:
+        """What the picture is read from.
+
+        Raises:
+            ImageError: the row holds none, or the file cannot be read.
+        """
+        try:
+            found = _read_column(self.file, self.column, self.group, self.modified_ns)[self.row]
+        except StorageError as error:
+            raise ImageError(str(error)) from error
+        value = found.as_py()
+        if isinstance(value, Mapping):
+            value = value["bytes"]
+        if value is None:
+            raise ImageError(f"there is no picture in this row of {self.column}")
+        return bytes(value)
+
+
+def find_rows(
+    files: Mapping[str, str], *, column: str | None
+) -> tuple[list[ParquetPicture | PictureFile | RemotePicture], list[Skipped]]:
+    """Lists the pictures of Parquet files, in the order of their rows; reads no picture.
+
+    A column of bytes, or of Hugging Face's structs with `bytes`, holds the pictures themselves. A
+    column of texts holds paths, from the Parquet file's folder on, or URLs.
+
+    Args:
+        files: name inside the source -> path or URL.
+        column: which one; if None, the first of `COLUMNS` that is there.
+
+    Raises:
+        RuntimeMissingError: pyarrow or fsspec is missing.
+        StorageError: a file is none of Parquet, or has no such column.
+    """
+    pictures: list[ParquetPicture | PictureFile | RemotePicture] = []
+    skipped: list[Skipped] = []
+    seen: set[str] = set()
+    for name, file in files.items():
+        with _opened(file) as parquet:
+            found = _column(parquet.schema_arrow, column, file=file)
+            if not _is_text(parquet.schema_arrow.field(found).type):
+                pictures += _rows(parquet, found, file=file, name=name)
+                continue
+            values = parquet.read(columns=[found]).column(0).to_pylist()
+        for row, value in enumerate(values):
+            picture = _picture_at(value, file=file, row=f"{name}#{row}", seen=seen)
+            (skipped if isinstance(picture, Skipped) else pictures).append(picture)  # type: ignore[arg-type]
+    return pictures, skipped
+
+
+def _rows(parquet: Any, column: str, *, file: str, name: str) -> Iterator[ParquetPicture]:
+    size, modified = _stat(file)
+    number = 0
+    for group in range(parquet.num_row_groups):
+        for row in range(parquet.metadata.row_group(group).num_rows):
+            yield ParquetPicture(file, column, group, row, f"{name}#{number}", size, modified)
+            number += 1
+
+
+def _picture_at(
+    value: str | None, *, file: str, row: str, seen: set[str]
+) -> PictureFile | RemotePicture | Skipped:
+    """The picture that a row names; a name that came before is left out, as it has its answer."""
+    if value is None:
+        return Skipped(name=row, reason="there is no path in this row")
+    if value in seen:
+        return Skipped(name=row, reason=f"{one_line(value)} is named by an earlier row, too")
+    seen.add(value)
+    try:
+        if is_url(value) or is_url(file):
+            url = value if is_url(value) else f"{file.rpartition('/')[0]}/{value}"
+            files, path = open_store(url)
+            return RemotePicture(url, value, files.info(path)["size"] or 0, modified_ns(url))
+        where = Path(file).parent / value
+        found = where.stat()
+        return PictureFile(where, value, found.st_size, found.st_mtime_ns)
+    except Exception as error:  # Each store has errors of its own.
+        reason = getattr(error, "strerror", None) or one_line(error)
+        return Skipped(name=value, reason=reason)
+
+
+def _column(schema: Any, asked: str | None, *, file: str) -> str:
+    """The column that holds pictures.
+
+    Raises:
+        StorageError: there is none.
+    """
+    names = (asked,) if asked else COLUMNS
+    for name in names:
+        if name in schema.names and _holds_pictures(schema.field(name).type):
+            return name
+    there = ", ".join(f"{one_line(each.name)} ({each.type})" for each in schema)
+    wanted = f"column {asked}" if asked else f"column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}"
+    raise StorageError(
+        f"{one_line(file)} has no {wanted} that holds a picture's bytes or its path; it has "
+        f"{one_line(there)}: name one with --column (column=)"
+    )
+
+
+def _holds_pictures(kind: Any) -> bool:
+    types = import_runtime("pyarrow.types", extra="remote")
+    if types.is_struct(kind):
+        names = [kind.field(place).name for place in range(kind.num_fields)]
+        return "bytes" in names
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or _is_text(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    types = import_runtime("pyarrow.types", extra="remote")
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+@lru_cache(maxsize=2)
+def _read_column(file: str, column: str, group: int, modified: int) -> Any:
+    """A column of a row group, of the file as it was at that time: rows are asked in a row."""
+    with _opened(file) as parquet:
+        return parquet.read_row_group(group, columns=[column]).column(0)
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[Any]:
+    """A Parquet file, wherever it lies.
+
+    Raises:
+        StorageError: it cannot be read, or is none.
+    """
+    parquet = import_runtime("pyarrow.parquet", extra="remote")
+    try:
+        if is_url(file):
+            files, path = open_store(file)
+            with files.open(path, "rb") as stream:
+                yield parquet.ParquetFile(stream)
+        else:
+            with parquet.ParquetFile(file) as opened:
+                yield opened
+    except StorageError:
+        raise
+    except Exception as error:  # pyarrow's, and each store's own.
+        raise StorageError(f"{one_line(file)} cannot be read as Parquet: {one_line(error)}") from (
+            error
+        )
+
+
+def _stat(file: str) -> tuple[int, int]:
+    if is_url(file):
+        files, path = open_store(file)
+        return int(files.info(path)["size"] or 0), modified_ns(file)
+    found = os.stat(file)
+    return found.st_size, found.st_mtime_ns
+
+
+def parquet_files(source: str) -> dict[str, str]:
+    """The Parquet files that a URL stands for: name inside the source -> URL."""
+    return {
+        name: place
+        for name, (place, _) in list_files(source).items()
+        if name.lower().endswith(ENDINGS)
+    }

@@ -1,0 +1,106 @@
+"""Where pictures come from: a folder, a pattern, Parquet files, or a URL of any of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from samclip_sdk.annotate.parquet_rows import ENDINGS, ParquetPicture, find_rows, parquet_files
+from samclip_sdk.annotate.picture_files import (
+    PictureFile,
+    Skipped,
+    find_pictures,
+    has_magic,
+    match_pictures,
+    split_pattern,
+)
+from samclip_sdk.annotate.remote_files import RemotePicture, find_remote, is_url
+from samclip_sdk.errors import ImageError, OptionError, StorageError, one_line
+
+SourcePicture: TypeAlias = PictureFile | RemotePicture | ParquetPicture
+"""A picture that is not read yet: a name, what tells that it was replaced, and `content()`."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds.
+
+    Attributes:
+        source: as it was given.
+        pictures: in the order that the output has.
+        skipped: those that cannot be read for certain.
+    """
+
+    source: str
+    pictures: tuple[SourcePicture, ...]
+    skipped: tuple[Skipped, ...]
+
+    def check(self) -> None:
+        """Refuses a source that matches nothing.
+
+        Raises:
+            ImageError: nothing is there that could be a picture.
+        """
+        if not self.pictures and not self.skipped:
+            raise ImageError(
+                f"there is no picture in {one_line(self.source)}: nothing there is called .jpg, "
+                ".png or what else pictures are called"
+            )
+
+
+def list_source(
+    source: str | os.PathLike[str],
+    *,
+    column: str | None = None,
+    leave_out: tuple[Path, ...] = (),
+) -> Listing:
+    """Lists the pictures of a source, and reads none of them.
+
+    Their paths are absolute, so that any process on this machine may read them.
+
+    Args:
+        source: a folder; a pattern, `photos/**/*.jpg`; a Parquet file or a pattern of them; or a
+            URL of any of these.
+        column: of Parquet files: which holds the pictures' bytes or paths; see `find_rows`.
+        leave_out: files of our own that may lie in a folder.
+
+    Raises:
+        StorageError: nothing is there, it cannot be listed, or a Parquet file has no such column.
+        OptionError: a column of what is not Parquet.
+        RuntimeMissingError: a package for such a source is missing.
+    """
+    text = os.fspath(source)
+    place = text if is_url(text) else os.path.abspath(text)
+    parquet = text.lower().endswith(ENDINGS) and not Path(text).is_dir()
+    if column is not None and not parquet:
+        raise OptionError(f"column {column}: {one_line(text)} is no Parquet file")
+    if parquet:
+        files = parquet_files(place) if is_url(text) else _local_parquet(place)
+        pictures, skipped = find_rows(files, column=column)
+        return Listing(text, tuple(pictures), tuple(skipped))
+    found: tuple[list[RemotePicture], list[Skipped]] | tuple[list[PictureFile], list[Skipped]]
+    if is_url(text):
+        found = find_remote(place)
+    elif has_magic(text) and not Path(text).is_dir():
+        found = match_pictures(place, leave_out=leave_out)
+    elif not Path(text).is_dir():
+        raise StorageError(
+            f"{one_line(text)} is not a folder, nor a pattern, a Parquet file or a URL"
+        )
+    else:
+        found = find_pictures(place, leave_out=leave_out)
+    return Listing(text, tuple(found[0]), tuple(found[1]))
+
+
+def _local_parquet(text: str) -> dict[str, str]:
+    """The Parquet files that a path or a pattern stands for: name inside the source -> path."""
+    if has_magic(text) and not Path(text).exists():
+        root, rest = split_pattern(text)
+        found = {path.relative_to(root).as_posix(): str(path) for path in root.glob(rest)}
+    else:
+        found = {Path(text).name: text} if Path(text).is_file() else {}
+    if not found:
+        raise StorageError(f"{one_line(text)}: no such file")
+    return dict(sorted(found.items()))

@@ -1,0 +1,137 @@
+"""Pictures behind a URL: whatever fsspec reaches, of which s3://, gs:// and https:// are a few."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from samclip_sdk.annotate.picture_files import Skipped, has_magic, is_picture_name
+from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
+from samclip_sdk.runtimes.importing import import_runtime
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RemotePicture:
+    """A picture in a store that fsspec reaches.
+
+    Attributes:
+        url: where it lies.
+        name: its path inside the source, with forward slashes.
+        size_bytes: of it.
+        modified_ns: when it was last written; 0 where the store does not say.
+    """
+
+    url: str
+    name: str
+    size_bytes: int
+    modified_ns: int
+
+    def content(self) -> bytes:
+        """What the picture is read from.
+
+        Raises:
+            ImageError: it cannot be fetched.
+        """
+        try:
+            files, path = open_store(self.url)
+            found: bytes = files.cat_file(path)
+        except Exception as error:  # Each store has errors of its own.
+            raise ImageError(f"{self.url} cannot be fetched: {one_line(error)}") from error
+        return found
+
+
+def is_url(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is a URL, and no path."""
+    return _URL.match(os.fspath(source)) is not None
+
+
+def open_store(url: str) -> tuple[Any, str]:
+    """The fsspec file system that a URL belongs to, and the path inside it.
+
+    Raises:
+        RuntimeMissingError: fsspec is missing, or the package for this kind of store.
+        StorageError: there is no such kind of store.
+    """
+    fsspec = import_runtime("fsspec", extra="remote")
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise RuntimeMissingError(f"{one_line(url)} needs one more package: {error}") from error
+    except ValueError as error:
+        raise StorageError(f"{one_line(url)} cannot be opened: {one_line(error)}") from error
+    return files, path
+
+
+def list_files(url: str) -> dict[str, tuple[str, int]]:
+    """What a URL stands for: a folder, all files that match a pattern, or one file.
+
+    Returns:
+        Name inside the source -> URL and size in bytes, in the order of the names.
+
+    Raises:
+        RuntimeMissingError: see `open_store`.
+        StorageError: it cannot be listed, or nothing is there.
+    """
+    files, path = open_store(url)
+    with _listing(url):
+        if has_magic(path):
+            found, root = files.glob(path, detail=True), _root(path)
+        else:
+            found, root = files.find(path, detail=True), path
+    if not found:
+        raise StorageError(f"{one_line(url)}: nothing is there")
+    outer = url.partition("::")[2]
+    names = {}
+    for each, info in found.items():
+        if info["type"] == "file":
+            place = files.unstrip_protocol(each) + (f"::{outer}" if outer else "")
+            name = each if each == root else each.removeprefix(root).lstrip("/")
+            names[PurePosixPath(name).name if each == root else name] = (place, info["size"] or 0)
+    return dict(sorted(names.items()))
+
+
+def find_remote(url: str) -> tuple[list[RemotePicture], list[Skipped]]:
+    """Lists the pictures of a folder in a store, or those that match a pattern; reads none.
+
+    What is called like a picture, and is not hidden, counts.
+
+    Raises:
+        RuntimeMissingError: see `open_store`.
+        StorageError: it cannot be listed, or nothing is there.
+    """
+    pictures = []
+    for name, (place, size) in list_files(url).items():
+        hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
+        if is_picture_name(name) and not hidden:
+            pictures.append(RemotePicture(place, name, size, modified_ns(place)))
+    return pictures, []
+
+
+def modified_ns(url: str) -> int:
+    """When a file in a store was last written; 0 where the store does not say."""
+    files, path = open_store(url)
+    with suppress(Exception):  # NotImplementedError, and whatever a store raises that has no dates.
+        return int(files.modified(path).timestamp() * 1e9)
+    return 0
+
+
+def _root(pattern: str) -> str:
+    """The folder in front of the first part of a path that is a pattern."""
+    parts = pattern.split("/")
+    first = next(place for place, part in enumerate(parts) if has_magic(part))
+    return "/".join(parts[:first])
+
+
+@contextmanager
+def _listing(url: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Each store has errors of its own.
+        raise StorageError(f"{one_line(url)} cannot be listed: {one_line(error)}") from error

@@ -1,0 +1,44 @@
+"""What a caller may ask of a hub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from samclip_sdk.hub.package import hub_is_off
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How a bundle is taken from a hub.
+
+    Attributes:
+        revision: a branch, a tag or a commit; the name's own, or "main", if None.
+        cache_dir: where it is kept; a folder in the user's cache if None.
+        local_files_only: take what is kept there, and ask nobody; HF_HUB_OFFLINE says so too.
+        token: with which the hub is asked; None takes the one that the user has logged in with
+            (`hf auth login`, HF_TOKEN), False none.
+    """
+
+    revision: str | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    local_files_only: bool = False
+    token: str | bool | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where bundles of hubs are kept."""
+        if self.cache_dir is None:
+            return platformdirs.user_cache_path("samclip-sdk") / "hub"
+        return Path(os.path.expanduser(self.cache_dir))
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether no request may be made."""
+        return self.local_files_only or hub_is_off()
+
+
+DEFAULT_HUB = HubOptions()

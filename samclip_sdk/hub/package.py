@@ -1,0 +1,47 @@
+"""huggingface_hub, imported where it is first needed, and what its environment variables say."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from samclip_sdk.runtimes.importing import import_runtime
+from samclip_sdk.runtimes.versions import version_of
+
+_PUBLIC_HUB = "https://huggingface.co"
+_YES = ("1", "ON", "YES", "TRUE")
+
+
+def import_hub() -> Any:
+    """Imports huggingface_hub with its telemetry off, unless HF_HUB_DISABLE_TELEMETRY is set.
+
+    It reads the variable on its import, and without it tells the hub of other packages that are
+    installed.
+
+    Raises:
+        RuntimeMissingError: it is not installed.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    return import_runtime("huggingface_hub", extra="hub")
+
+
+def hub_module(name: str) -> Any:
+    """Imports a module of huggingface_hub, `errors` for instance; raises what `import_hub` does."""
+    import_hub()
+    return importlib.import_module(f"huggingface_hub.{name}")
+
+
+def own_name() -> str:
+    """What this package calls itself before a hub."""
+    return f"samclip-sdk/{version_of('samclip-sdk') or 'unknown'}"
+
+
+def hub_endpoint() -> str:
+    """The address of the hub: HF_ENDPOINT, or the public one."""
+    return (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
+
+
+def hub_is_off() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to ask the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES

@@ -1,0 +1,321 @@
+"""Pictures of patterns, Parquet files and URLs, and what is wrong with some of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from samclip_sdk import (
+    ClusterError,
+    ImageError,
+    OptionError,
+    RuntimeMissingError,
+    SamClip,
+    StorageError,
+)
+from samclip_sdk.annotate.annotation_log import log_path, shards_path
+from samclip_sdk.annotate.picture_sources import Listing, list_source
+from samclip_sdk.annotate.ray_workers import check_address, find_cluster
+from samclip_sdk.cli.app import app
+from tests.fake_source import FakeSource, fake_client, picture
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+fsspec = pytest.importorskip("fsspec")
+pytestmark = pytest.mark.other_runtime
+
+NAMES = ["a.png", "b/1.jpg", "b/c/2.png", "d.png"]
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """A store of objects in memory, empty before and after."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
+
+
+def content(width: int = 40) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture(30, width)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "photos"
+    for number, name in enumerate([*NAMES, ".hidden.png", "b/.cache/3.png", "notes.txt"]):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(40 + number))
+    return root
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[FakeSource]:
+    """Puts fake models behind `SamClip.load`; holds those that were loaded."""
+    loaded: list[FakeSource] = []
+
+    def load(runtime: str, **options: Any) -> SamClip:
+        model, source = fake_client(tmp_path)
+        loaded.append(source)
+        return model
+
+    monkeypatch.setattr(SamClip, "load", load)
+    return loaded
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["annotate", *map(str, arguments)])
+
+
+def annotated(tmp_path: Path, source: str | Path, *more: str) -> dict[str, Any]:
+    output = tmp_path / "out.json"
+    result = call(source, "dog", "-o", output, "--restart", *more)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(output.read_text())
+    del found["info"]
+    return found
+
+
+def names(listing: Listing) -> list[str]:
+    return [each.name for each in listing.pictures]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.png", ["a.png", "d.png"]),
+        ("**/*", NAMES),
+        ("**/*.jpg", ["b/1.jpg"]),
+        ("b/[c]/*", ["2.png"]),
+        ("?.png", ["a.png", "d.png"]),
+    ],
+)
+def test_a_pattern(folder: Path, pattern: str, found: list[str]) -> None:
+    """Names are relative to the folder in front of it; hidden files and notes are none."""
+    if pattern.startswith("b/"):
+        assert names(list_source(folder / pattern)) == ["c/2.png"]
+    else:
+        assert names(list_source(folder / pattern)) == found
+        assert names(list_source(os.path.relpath(folder / pattern))) == found
+
+
+def test_a_folder_that_is_called_like_a_pattern(folder: Path) -> None:
+    odd = folder.rename(folder.with_name("photos [2024]"))
+    assert names(list_source(odd)) == NAMES
+
+
+@pytest.mark.usefixtures("sources")
+def test_every_way_to_the_same_pictures_gives_the_same(
+    folder: Path, tmp_path: Path, store: Any
+) -> None:
+    expected = annotated(tmp_path, folder)
+    assert [each["file_name"] for each in expected["images"]] == NAMES
+    store.put(str(folder), "/bucket", recursive=True)
+    store.pipe("/all.zip", zipped(folder))
+    for source in (
+        f"{folder}/**/*",
+        f"file://{folder}",
+        "memory://bucket",
+        "memory://bucket/**",
+        "zip://::memory://all.zip",
+    ):
+        assert annotated(tmp_path, source) == expected, source
+
+
+def zipped(folder: Path) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in NAMES:
+            archive.write(folder / name, name)
+    return stream.getvalue()
+
+
+def test_a_remote_picture_that_was_replaced_is_another(store: Any) -> None:
+    store.pipe("/bucket/a.png", content())
+    (before,) = list_source("memory://bucket").pictures
+    store.pipe("/bucket/a.png", content())
+    (after,) = list_source("memory://bucket").pictures
+    assert before.size_bytes == after.size_bytes
+    assert before.modified_ns != after.modified_ns
+    store.rm("/bucket/a.png")
+    with pytest.raises(ImageError, match="cannot be fetched"):
+        before.content()
+
+
+@pytest.mark.usefixtures("sources")
+@pytest.mark.parametrize("kind", ["bytes", "struct", "path"])
+def test_columns_of_parquet(folder: Path, tmp_path: Path, kind: str) -> None:
+    bodies = [(folder / name).read_bytes() for name in NAMES]
+    table = {
+        "bytes": {"bytes": bodies, "path": NAMES},
+        "struct": {"image": [{"bytes": body, "path": "x"} for body in bodies]},
+        "path": {"note": NAMES, "path": [*NAMES[:3], NAMES[0], None, "gone.png"]},
+    }[kind]
+    if kind == "path":
+        table["note"] = [*NAMES, "", ""]
+    parquet.write_table(pa.table(table), folder / "p.parquet", row_group_size=3)
+    found = annotated(tmp_path, folder / "p.parquet")
+    expected = annotated(tmp_path, folder)
+    if kind == "path":
+        assert [each["file_name"] for each in found["images"]] == NAMES[:3]
+        skipped = {each.name: each.reason for each in list_source(folder / "p.parquet").skipped}
+        assert skipped == {
+            "p.parquet#3": "a.png is named by an earlier row, too",
+            "p.parquet#4": "there is no path in this row",
+            "gone.png": "No such file or directory",
+        }
+        chosen = annotated(tmp_path, folder / "p.parquet", "--column", "note")
+        assert [each["file_name"] for each in chosen["images"]] == NAMES
+    else:
+        assert found["annotations"] == expected["annotations"]
+        assert [each["file_name"] for each in found["images"]] == [
+            f"p.parquet#{row}" for row in range(4)
+        ]
+
+
+@pytest.mark.usefixtures("sources")
+def test_parquet_files_of_a_pattern_and_of_a_store(tmp_path: Path, store: Any) -> None:
+    table = pa.table({"image": [content(), None, b"broken"]})
+    for name in ("b.parquet", "a.parquet"):
+        parquet.write_table(table, tmp_path / name)
+    store.put(str(tmp_path / "*.parquet"), "/rows/")
+    for source in (tmp_path / "*.parquet", "memory://rows/*.parquet"):
+        found = annotated(tmp_path, source)
+        assert [each["file_name"] for each in found["images"]] == ["a.parquet#0", "b.parquet#0"]
+    result = call(tmp_path / "a.parquet", "dog", "-o", tmp_path / "b.json")
+    assert "2 skipped" in result.output
+    assert "there is no picture in this row" in result.output
+
+
+@pytest.mark.usefixtures("sources")
+def test_shards_are_the_joined_file_in_parts(folder: Path, tmp_path: Path) -> None:
+    whole = annotated(tmp_path, folder, "--shard-size", "3")
+    shards = [json.loads(path.read_text()) for path in sorted(shards_path_of(tmp_path))]
+    assert [len(each["images"]) for each in shards] == [3, 1]
+    for part in ("images", "annotations"):
+        assert [each for shard in shards for each in shard[part]] == whole[part]
+    assert all(each["categories"] == whole["categories"] for each in shards)
+    annotated(tmp_path, folder, "--shard-size", "9")
+    assert len(shards_path_of(tmp_path)) == 1
+
+
+def shards_path_of(tmp_path: Path) -> list[Path]:
+    return list(shards_path(tmp_path / "out.json").iterdir())
+
+
+def test_a_foreign_folder_is_not_taken_for_shards(
+    sources: list[FakeSource], folder: Path, tmp_path: Path
+) -> None:
+    mine = shards_path(tmp_path / "out.json")
+    mine.mkdir()
+    (mine / "a year of work").touch()
+    result = call(folder, "dog", "-o", tmp_path / "out.json", "--shard-size", "3")
+    assert result.exit_code == 1
+    assert "no progress of annotate beside it" in " ".join(result.stderr.split())
+    assert (mine / "a year of work").exists()
+    assert not sources
+
+
+def test_the_date_can_be_given(
+    sources: list[FakeSource], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    call(folder, "dog", "-o", tmp_path / "out.json")
+    info = json.loads((tmp_path / "out.json").read_text())["info"]
+    assert info["date_created"] == "1970-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "told"),
+    [
+        (1, ["FOLDER/*.gif"], "there is no picture in FOLDER/*.gif"),
+        (1, ["nowhere/*.png"], "there is no picture in nowhere/*.png"),
+        (1, ["nowhere.parquet"], "nowhere.parquet: no such file"),
+        (1, ["FOLDER/notes.parquet"], "cannot be read as Parquet"),
+        (1, ["FOLDER/other.parquet"], "no column image, bytes or path that holds a picture's"),
+        (1, ["FOLDER/other.parquet", "--column", "n"], "no column n that holds a picture's bytes"),
+        (1, ["FOLDER", "--column", "image"], "is no Parquet file"),
+        (1, ["memory://nowhere"], "memory://nowhere"),
+        (1, ["nosuch://bucket"], "nosuch://bucket cannot be opened: Protocol not known"),
+        (2, ["FOLDER", "--workers", "2"], "--workers needs --ray"),
+        (1, ["FOLDER", "--ray", "ray://head:10001"], "is no address of a Ray cluster"),
+        (1, ["FOLDER", "--ray", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
+        (1, ["FOLDER", "--ray", "127.0.0.1:99999"], "no Ray cluster answers at 127.0.0.1:99999"),
+        (1, ["FOLDER", "--ray"], 'pip install "samclip-sdk[ray]"'),
+    ],
+)
+def test_what_is_refused_before_a_model_is_opened(
+    sources: list[FakeSource],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    words: list[str],
+    told: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (folder / "notes.parquet").write_text("no Parquet")
+    parquet.write_table(pa.table({"n": [1, 2]}), folder / "other.parquet")
+    arguments = [each.replace("FOLDER", str(folder)) for each in words]
+    result = call(arguments[0], "dog", "-o", tmp_path / "out.json", *arguments[1:])
+    assert result.exit_code == code, result.output
+    assert told.replace("FOLDER", str(folder)) in " ".join(result.stderr.split())
+    assert not sources
+    assert not log_path(tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "source"), [("fsspec", "s3://bucket"), ("pyarrow.parquet", "p.parquet")]
+)
+def test_a_missing_package_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, source: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.parquet").touch()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[remote\]"'):
+        list_source(source)
+
+
+def test_a_store_without_its_package_names_it() -> None:
+    with pytest.raises(RuntimeMissingError, match=r"s3://bucket needs one more package.*s3fs"):
+        list_source("s3://bucket")
+
+
+def test_labels_may_follow_a_bare_ray(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`dog` is a label and no address: all that is wrong is that there is no Ray."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = call(folder, "-o", tmp_path / "out.json", "--ray", "dog")
+    assert 'pip install "samclip-sdk[ray]"' in " ".join(result.stderr.split())
+
+
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert check_address(None) == check_address("") == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert check_address(None) == "head:6379"
+    assert check_address("auto") == "auto"
+    with pytest.raises(OptionError, match="dog is no address"):
+        check_address("dog")
+    with pytest.raises(ClusterError, match="ray start --head"):
+        find_cluster("127.0.0.1:1")
+
+
+def test_a_source_that_is_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is not a folder, nor a pattern, a Parquet file or a"):
+        list_source(tmp_path / "photo.jpg")
