@@ -22,6 +22,7 @@ from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
 from benchmarks.record import describe_model, read_record
+from benchmarks.reliability.command import reliability
 from benchmarks.serve.command import serve
 from benchmarks.speed.command import compare, speed
 from benchmarks.tiles import tiles
@@ -124,6 +125,7 @@ def video(
         measured.finish(record, following.render(record))
 
 
+app.add_typer(reliability, name="reliability")
 app.command("held-out")(held_out)
 app.command()(tiles)
 app.command()(annotate)

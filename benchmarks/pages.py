@@ -17,6 +17,7 @@ from benchmarks.photographs import record as photographs_report
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
 from benchmarks.record import read_record
+from benchmarks.reliability import record as reliability_record
 from benchmarks.report import insert_tables, join_tables
 from benchmarks.serve import record as serve_report
 from benchmarks.speed import report as speed_report
@@ -45,6 +46,7 @@ def render_pages(root: Path) -> dict[str, str]:
     quality = read_record(quality_record.Quality, folder / "quality.json")
     photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
     held_out = read_record(PhotographQuality, folder / "quality_held_out.json")
+    held = read_record(reliability_record.Reliability, folder / "reliability.json")
     drawn = {"quality": quality_record.render(quality)}
     seen = photographs_report.render(photographs)
     summary = {"quality_photographs": photographs_report.render_summary(photographs)}
@@ -62,6 +64,7 @@ def render_pages(root: Path) -> dict[str, str]:
         f"{RECORDS}/training_cost.md": {"training_cost": costs.render_training(cost)},
         "docs/performance.md": {"encoders": costs.render_encoders(encoders)},
         f"{RECORDS}/paper.md": paper_report.render(paper),
+        "docs/reliability.md": reliability_record.render(held),
         "docs/results.md": _with_charts(paper_photographs),
         "training/checkpoints/tiny/stage3/card.md": drawn,
         CARD_SOURCE: summary,

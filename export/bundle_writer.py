@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +88,7 @@ def write_bundle(
     target = check_export(source.model.config, out, options=options)
     parameters = sum(each.numel() for each in source.model.parameters())
     check_space(target, parameters=parameters, options=options)
-    with atomic_folder(target) as folder:
+    with atomic_folder(target) as folder, _temporary_files(folder / ".temporary"):
         writer = _Writer(folder, source=source, options=options, on_progress=on_progress)
         manifest = writer.write()
         for precision in options.onnx:
@@ -93,6 +96,22 @@ def write_bundle(
             verify_bundle(folder, precision=precision).raise_if_failed()
         check_out(out)  # Again: the work takes minutes, and something may have come there since.
         return manifest
+
+
+@contextmanager
+def _temporary_files(folder: Path) -> Iterator[None]:
+    """Has whoever makes temporary files make them in a folder, which is removed at the end.
+
+    An export that is killed leaves nothing elsewhere then: what is in its own folder is removed by
+    the next one.
+    """
+    folder.mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Writer:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.partial_file import PartialFile
 
 
 @contextmanager
@@ -19,6 +19,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The data goes to a temporary file beside the target, so that the final rename never crosses
     file systems. After any error the temporary file is gone and an older `path` is untouched.
+    What a killed process leaves is gone when `path` is next written; see `PartialFile`.
 
     Args:
         path: where the file goes; its folder must exist. A symbolic link is written through.
@@ -28,22 +29,22 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises:
         StorageError: `check_target` refuses the path, or the file cannot be written, for instance
-            because the disk is full.
+            because the disk is full, or too many processes write it at once.
     """
     target = check_target(path)
-    # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
-    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    partial: PartialFile | None = None
     try:
-        with partial.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
+        # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
+        partial = PartialFile(target)
+        yield partial.file
+        partial.file.flush()
+        os.fsync(partial.file.fileno())
+        partial.settle()
     except OSError as error:
         raise StorageError(f"cannot write {one_line(path)}: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):
-            partial.unlink()
+        if partial is not None:
+            partial.close()
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:

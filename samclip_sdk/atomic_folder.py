@@ -6,15 +6,16 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock
 
 from samclip_sdk.errors import StorageError, one_line
 
-_SCRATCH = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
+_SCRATCH = re.compile(r"(\.(?P<target>.+)\.[0-9a-f]{16})\.(partial|lock)", re.DOTALL)
 _OLD = "old"
 
 
@@ -83,17 +84,45 @@ def settle(folder: Path, target: Path) -> None:
             raise
 
 
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Lets one process or thread at a time do something with a file, where the drive has locks.
+
+    The file itself is locked, so that none is left of it.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            _wait_for(path, stack)
+        yield
+
+
+def _wait_for(path: Path, stack: ExitStack) -> None:
+    if sys.platform == "win32":  # Nobody else could read the file meanwhile.
+        return
+    import fcntl
+
+    file = stack.enter_context(path.open("rb"))
+    fcntl.flock(file, fcntl.LOCK_EX)
+    # A child that was forked meanwhile has the open file too, and would keep the lock.
+    stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
+
+
 def sweep(folder: Path) -> None:
-    """Removes the scratch folders in `folder` that dead processes have left there."""
+    """Removes the scratch folders in `folder` that dead processes have left, and their locks."""
     with suppress(OSError):
-        for scratch in list(folder.iterdir()):
-            name = _SCRATCH.fullmatch(scratch.name)
-            if name is None or scratch.is_symlink() or not scratch.is_dir():
-                continue
-            lock = _lock_of(scratch)
-            if _take(lock):
-                _discard(scratch, folder / name["target"])
-                _drop(lock)
+        names = filter(None, map(_SCRATCH.fullmatch, os.listdir(folder)))
+        for scratch, target in {(f"{name[1]}.partial", name["target"]) for name in names}:
+            _sweep_one(folder / scratch, folder / target)
+
+
+def _sweep_one(scratch: Path, target: Path) -> None:
+    lock = _lock_of(scratch)
+    kept = scratch.is_symlink() or (scratch.exists() and not scratch.is_dir())
+    if kept or _size_bytes(lock.lock_file):  # Ours are empty.
+        return
+    if _take(lock):
+        _discard(scratch, target)
+        _drop(lock)
 
 
 def _discard(scratch: Path, target: Path) -> None:
@@ -109,6 +138,10 @@ def _discard(scratch: Path, target: Path) -> None:
 
 def _lock_of(scratch: Path) -> BaseFileLock:
     return FileLock(scratch.with_suffix(".lock"))
+
+
+def _size_bytes(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def _take(lock: BaseFileLock) -> bool:

@@ -30,7 +30,7 @@ from samclip_sdk.prompts import Prompts
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
-from samclip_sdk.session import Arrays, check_finite
+from samclip_sdk.session import Arrays, run_graph
 from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text_options import Options
@@ -99,11 +99,14 @@ class Engine:
 
         Returns:
             Its outputs by name; all outputs of all graphs are float32.
+
+        Raises:
+            RunError: the runtime failed.
+            VerificationError: an output holds NaN or infinity.
         """
         session = self._graphs.session(graph)
         with clock.step(graph.partition("@")[0]):
-            outputs = session.run(feed)
-        return {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
+            return run_graph(session, feed, graph=graph)
 
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
         """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""
@@ -157,7 +160,6 @@ class Engine:
             return admitted
         graph = graph_key("image_encoder", admitted.frame.resolution)
         encoded = self.run(graph, {"image": admitted.square}, clock=clock)
-        check_finite(encoded, graph="image_encoder")
         return ImageEmbedding(
             image_tokens=encoded["image_tokens"],
             image_embeddings=encoded["image_embeddings"],
@@ -303,7 +305,6 @@ class Engine:
         for feed in prompts.batches(self.manifest.masks.max_prompts):
             encoded = self.run("prompt_encoder", feed, clock=clock)
             decoded = self.run("mask_decoder", {**image, **encoded}, clock=clock)
-            check_finite(decoded, graph="mask_decoder")
             yield decoded["low_res_masks"], decoded["iou_predictions"]
 
     def close(self) -> None:
@@ -327,7 +328,6 @@ class Engine:
             {"image_tokens": embedding.image_tokens, "token_mask": token_mask},
             clock=clock,
         )
-        check_finite(head, graph="clip_head")
         outputs = HeadOutputs(head["patch_embeddings"], head["image_embedding"])
         self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
         return outputs

@@ -12,6 +12,7 @@
     │       └── HubUnreachableError  it does not answer: no network, or a fault of its own
     ├── OptionError              an option that cannot be, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
+    ├── RunError                 a graph that failed as it ran: its device may be gone, or full
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
     ├── ClusterError             no Ray cluster is there, or its workers failed
     ├── StorageError             a file that cannot be written (disk full) or read back
@@ -75,6 +76,10 @@ class OptionError(SamClipError):
 
 class RuntimeMissingError(SamClipError):
     """An optional package is not installed; the message holds the exact pip command."""
+
+
+class RunError(SamClipError):
+    """A graph that failed as it ran: its device may be gone, or full."""
 
 
 class EmbeddingMismatchError(SamClipError):

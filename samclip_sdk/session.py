@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
-from samclip_sdk.errors import VerificationError
+from samclip_sdk.errors import RunError, SamClipError, VerificationError, one_line
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
@@ -63,6 +63,41 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees what the session holds; it may be called again."""
+
+
+def run_graph(session: Session, feed: Arrays, *, graph: str) -> dict[str, NDArray[np.float32]]:
+    """Runs a graph for an answer; what goes wrong in it is told in one line.
+
+    Args:
+        session: of the graph.
+        feed: see `Session.run`.
+        graph: its key, for messages.
+
+    Returns:
+        The outputs by name; all outputs of all graphs are float32, and all numbers finite.
+
+    Raises:
+        RunError: the runtime failed.
+        VerificationError: an output holds NaN or infinity.
+        ValueError: as `Session.run`.
+    """
+    try:
+        outputs = session.run(feed)
+    except (SamClipError, ValueError):
+        raise
+    except Exception as error:  # each runtime has its own, without a base class
+        raise run_failure(graph, error) from error
+    check_finite(outputs, graph=graph)
+    return {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
+
+
+def run_failure(what: str, error: Exception) -> RunError:
+    """What a runtime's own error becomes, whatever the runtime."""
+    reason = one_line(error) or type(error).__name__
+    return RunError(
+        f"{what} failed as it ran: {reason}; nothing is answered. Ask again; if it fails again, "
+        "the device is full or gone: load the model in a new process, or on another device"
+    )
 
 
 def check_finite(outputs: Arrays, *, graph: str) -> None:

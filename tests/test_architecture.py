@@ -50,13 +50,14 @@ ROOMS: dict[str, set[str]] = {
     "export": {"apps", "coreml", "precision"},
     "training": {"composed", "text", "loop", "real", "tasks", "teachers"},
     "benchmarks": {
-        *("artifacts", "paper", "photographs", "public", "quality", "serve", "speed", "video"),
+        *("artifacts", "paper", "photographs", "public", "quality", "reliability"),
+        *("serve", "speed", "video"),
     },
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
     {"errors", "hardware", "timing", "fork_safety", "reading_ahead"},
-    {"atomic_file", "atomic_folder"},
+    {"partial_file", "atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
     {"image", "text", "text_options", "sign_off", "prompts"},
     {"runtimes", "upscale", "masks", "image_prompts", "regions"},

@@ -200,3 +200,15 @@ def test_folders_that_only_look_like_ours_stay(tmp_path: Path) -> None:
     before = names(tmp_path)
     replace(tmp_path / "out", "new")
     assert names(tmp_path) == sorted([*before, "out"])
+
+
+@posix
+def test_a_lock_without_a_folder_goes_too(tmp_path: Path) -> None:
+    """A process is killed after it took its lock and before it made its folder."""
+    abandoned = tmp_path / ".out.0123456789abcdef.lock"
+    held, foreign = (tmp_path / f".{name}.0123456789abcde0.lock" for name in ("held", "foreign"))
+    abandoned.touch()
+    foreign.write_text("not ours, for ours are empty")
+    with FileLock(held):
+        replace(tmp_path / "another", "new")
+        assert names(tmp_path) == sorted(["another", held.name, foreign.name])

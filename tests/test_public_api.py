@@ -35,6 +35,7 @@ PUBLIC = [
     "OptionError",
     "PreparedImage",
     "PromptError",
+    "RunError",
     "RuntimeMissingError",
     "SamClip",
     "SamClipError",

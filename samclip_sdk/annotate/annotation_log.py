@@ -105,7 +105,8 @@ class AnnotationLog:
 
     def close(self) -> None:
         """Lets another run write the file."""
-        self._file.close()
+        with suppress(OSError):  # The disk is full, which was told when a line was written.
+            self._file.close()
         self._drop_lock()
 
     def __contains__(self, picture: SourcePicture) -> bool:

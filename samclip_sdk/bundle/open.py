@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
+from samclip_sdk.atomic_folder import taking_turns
 from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, first_fault
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
@@ -29,7 +30,13 @@ from samclip_sdk.bundle.manifest import (
 )
 from samclip_sdk.bundle.signature import SIGNATURE_BYTES, PublicKey
 from samclip_sdk.bundle.zipped import ZippedBundle
-from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, one_line
+from samclip_sdk.errors import (
+    BundleError,
+    BundleSchemaError,
+    BundleTamperedError,
+    StorageError,
+    one_line,
+)
 from samclip_sdk.session import GraphFile
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -324,14 +331,35 @@ def _open_zip(path: Path, *, key: PublicKey | None) -> Bundle:
         key.check(zipped.manifest, signature=zipped.signature, source=one_line(path))
     manifest = parse_manifest(zipped.manifest, source=path)
     target = cache_folder() / bundle_id(zipped.manifest)
-    with suppress(BundleError):  # Not there, or damaged since: it is unpacked anew.
-        # Not by the manifest in the cache: whoever can write there could have changed that as well.
-        cached = Bundle(target, content=zipped.manifest)
+    cached = _open_whole(target, content=zipped.manifest)
+    if cached is not None:
+        return cached
+    with taking_turns(path):
+        # Another process may have unpacked it meanwhile, and be using it.
+        cached = _open_whole(target, content=zipped.manifest)
+        if cached is not None:
+            return cached
+        _remove(target)
+        try:
+            zipped.unpack(target, files=manifest.stored_files())
+        except StorageError as error:
+            raise StorageError(
+                f"{path} cannot be unpacked: {error}; free space there, set XDG_CACHE_HOME to a "
+                "folder that can be written, or unpack it yourself and give its folder"
+            ) from error
+    return Bundle(target, content=zipped.manifest)
+
+
+def _open_whole(root: Path, *, content: bytes) -> Bundle | None:
+    """A bundle in the cache, if it is there and nothing of it was damaged since.
+
+    It is held to a manifest from elsewhere: whoever can write there could have changed its own.
+    """
+    with suppress(BundleError):
+        cached = Bundle(root, content=content)
         cached.verify()
         return cached
-    _remove(target)
-    zipped.unpack(target, files=manifest.stored_files())
-    return Bundle(target, content=zipped.manifest)
+    return None
 
 
 def _remove(target: Path) -> None:

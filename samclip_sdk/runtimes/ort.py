@@ -16,7 +16,7 @@ from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
 from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
 from samclip_sdk.runtimes.ort_providers import open_graph, wanted_providers
-from samclip_sdk.session import Arrays
+from samclip_sdk.session import Arrays, run_failure
 
 EXACT_INT8 = "session.x64quantprecision"
 """Without it, sums of int8 products overflow on processors that have AVX2 and no VNNI."""
@@ -94,8 +94,7 @@ class OrtSession:
         try:
             outputs = on_device.run(feed) if on_device else self._run(session, feed)
         except Exception as error:  # A file may load, and still hold what no input fits.
-            reason = one_line(error)
-            raise BundleError(f"onnxruntime cannot run {self._path}: {reason}") from error
+            raise run_failure(f"{self._path} in onnxruntime", error) from error
         return check_outputs(outputs, specs=self.outputs, axes=axes)
 
     def _run(self, session: Any, feed: Arrays) -> dict[str, NDArray[np.generic]]:

@@ -10,6 +10,7 @@ engine appears by a rename.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import threading
@@ -46,6 +47,7 @@ from samclip_sdk.session import GraphFile
 WAITING = "waiting for another process that builds it"
 
 _FORMAT = 1
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _Event: TypeAlias = "tuple[str, int, int] | None"
 
 
@@ -308,6 +310,10 @@ def _acquire(lock: BaseFileLock, *, on_progress: OnProgress) -> None:
     except Timeout:
         on_progress(WAITING, 0, 1)
         lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        # On a drive without locks two processes may build one engine: that costs time only.
+        if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+            raise
 
 
 def _unwritable(folder: Path, *, reason: str) -> StorageError:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.fork_safety import renew_in_children
-from samclip_sdk.session import Session, check_finite
+from samclip_sdk.session import Session, run_graph
 from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels
 from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text, normalize
 from samclip_sdk.timing import Stopwatch
@@ -189,6 +189,4 @@ def _trimmed_embeddings(session: Session, encoded: TokenIds) -> Array:
 
 
 def _text_embeddings(session: Session, ids: NDArray[np.int32]) -> Array:
-    outputs = session.run({"input_ids": ids})
-    check_finite(outputs, graph="text_encoder")
-    return np.asarray(outputs["text_embeddings"], dtype=np.float32)
+    return run_graph(session, {"input_ids": ids}, graph="text_encoder")["text_embeddings"]

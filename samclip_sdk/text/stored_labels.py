@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
 from samclip_sdk.fork_safety import renew_in_children
+from samclip_sdk.partial_file import PARTIAL_ENDING, remove_if_dead
 
 Array = NDArray[np.float32]
 
@@ -126,18 +129,31 @@ class StoredLabels:
         return _digest(json.dumps([*self._made_by, label]).encode()).hex()
 
     def _sweep(self) -> None:
-        """Removes what was not used for longest, if the folder has grown beyond its limit."""
-        with os.scandir(self._folder) as found:
-            files = [(each.stat().st_mtime, each.stat().st_size, each.path) for each in found]
+        """Removes what was not used for longest, if the folder has grown beyond its limit.
+
+        What was used last in a future that has not come goes first: the clock was wrong then, and
+        would keep it for ever.
+        """
+        now = time.time()
+        files = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # Another process sweeps too.
+                    found = entry.stat(follow_symlinks=False)
+                    used = found.st_mtime if found.st_mtime <= now else -math.inf
+                    files.append((used, found.st_size, Path(entry.path)))
+        for _, _, path in files:
+            if path.name.endswith(PARTIAL_ENDING):
+                remove_if_dead(path)
         held_bytes = sum(size_bytes for _, size_bytes, _ in files)
         if held_bytes <= self._limit_bytes:
             return
         for _, size_bytes, path in sorted(files):
             if held_bytes <= _KEPT_SHARE * self._limit_bytes:
                 return
-            with suppress(FileNotFoundError):  # Another process sweeps too.
-                os.unlink(path)
-            held_bytes -= size_bytes
+            with suppress(OSError):  # It is gone, or was put there by somebody else.
+                path.unlink()
+                held_bytes -= size_bytes
 
 
 def text_cache_folder() -> Path:

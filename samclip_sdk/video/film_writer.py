@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.atomic_file import check_suffix, check_target
 from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.partial_file import PartialFile
 from samclip_sdk.video.sources import quiet_opencv
 
 CODEC = "mp4v"
@@ -27,7 +26,8 @@ class FilmWriter:
     """Writes an .mp4. A context manager: whatever ends it, what was added can be played.
 
     The film is written beside its place, under a hidden name, and put there at the end. It never
-    appears if no frame was added. A killed process leaves the hidden file, which cannot be played.
+    appears if no frame was added. A killed process leaves the hidden file, which cannot be played,
+    and which goes when the same film is next written.
 
     Args:
         path: ends in .mp4.
@@ -40,7 +40,7 @@ class FilmWriter:
     def __init__(self, path: str | os.PathLike[str], *, fps: float = DEFAULT_FPS) -> None:
         check_suffix(path, ".mp4")
         self._target, self._fps = check_target(path), fps
-        self._partial = self._target.with_name(f".{secrets.token_hex(8)}.partial.mp4")
+        self._partial: PartialFile | None = None
         self._writer: cv2.VideoWriter | None = None
         self._count = 0
 
@@ -75,38 +75,42 @@ class FilmWriter:
         Raises:
             StorageError: not all of it could be written: the disk may be full.
         """
-        if self._writer is None:
+        if self._writer is None or self._partial is None:
             return
         self._writer.release()
         self._writer = None
         try:
-            there = _count_frames(self._partial)
+            there = _count_frames(self._partial.path)
             if there < self._count:
                 raise StorageError(
                     f"cannot write {one_line(self._target)}: {there} of {self._count} frames are "
                     "in it; is the disk full?"
                 )
-            os.replace(self._partial, self._target)
+            self._partial.settle()
         except OSError as error:
-            raise StorageError(
-                f"cannot write {one_line(self._target)}: {error.strerror}"
-            ) from error
+            raise self._unwritable(error) from error
         finally:
-            with suppress(OSError):
-                self._partial.unlink()
+            self._partial.close()
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*CODEC)
+        try:
+            self._partial = PartialFile(self._target, ending=".mp4")
+        except OSError as error:
+            raise self._unwritable(error) from error
         with quiet_opencv():
-            writer = cv2.VideoWriter(str(self._partial), codec, self._fps, (width, height))
+            path = str(self._partial.path)
+            writer = cv2.VideoWriter(path, codec, self._fps, (width, height))
         if not writer.isOpened():
-            with suppress(OSError):
-                self._partial.unlink()
+            self._partial.close()
             raise StorageError(
                 f"cannot write {one_line(self._target)}: OpenCV was built without FFmpeg here; "
                 "write .json alone, or install opencv-python-headless"
             )
         return writer
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot write {one_line(self._target)}: {error.strerror or error}")
 
 
 def _count_frames(path: Path) -> int:

@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -148,6 +150,24 @@ def test_the_next_run_removes_what_a_killed_one_unpacked(
     bundle = open_bundle(path)
     bundle.verify()
     assert {each.name for each in cache_folder().iterdir()} == {bundle.id, other.id}
+
+
+def test_what_another_process_has_just_unpacked_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came after this one had looked, and uses it already."""
+    path = pack(folder)
+    taking_turns, theirs = bundle_module.taking_turns, []
+
+    @contextmanager
+    def be_second(place: Path) -> Iterator[None]:
+        monkeypatch.setattr(bundle_module, "taking_turns", taking_turns)
+        theirs.append(open_bundle(path).root.stat().st_ino)
+        with taking_turns(place):
+            yield
+
+    monkeypatch.setattr(bundle_module, "taking_turns", be_second)
+    assert [open_bundle(path).root.stat().st_ino] == theirs
 
 
 @pytest.mark.parametrize("as_zip", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -228,7 +229,7 @@ def test_what_came_there_meanwhile_is_not_replaced(
 
 
 KILLED = """
-import sys
+import sys, tempfile
 from pathlib import Path
 from export.bundle_writer import write_bundle
 from export.options import ExportOptions
@@ -236,6 +237,7 @@ from export.source import random_source
 from tests.tiny_config import TINY
 
 def stop(doing, done, total):
+    tempfile.mkdtemp()  # as measuring ranges does, and coremltools
     print(doing, flush=True)
     sys.stdin.read()
 
@@ -245,11 +247,16 @@ write_bundle(source, Path(sys.argv[1]), options=ExportOptions(), on_progress=sto
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next_one(
-    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: ModelConfig,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    elsewhere = tmp_path_factory.mktemp("temporary")
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path / "bundle")],
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(elsewhere)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -259,6 +266,8 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(
         process.kill()
     (left,) = tmp_path.glob(".bundle.*.partial")
     assert (left / "new" / "tokenizer.json").exists()
+    assert len(list((left / "new" / ".temporary").iterdir())) == 1
+    assert list(elsewhere.glob("tmp*")) == []
     monkeypatch.setattr(bundle_writer._Writer, "write", lambda self: None)
     monkeypatch.setattr(bundle_writer, "verify_bundle", lambda *args, **kwargs: Mock())
     write_bundle(random_source(tiny_config, seed=0), tmp_path / "b", options=ExportOptions())

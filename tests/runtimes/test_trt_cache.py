@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from samclip_sdk.errors import StorageError, VerificationError
 from samclip_sdk.runtimes.trt_cuda import Gpu
@@ -97,6 +100,21 @@ class TestCache:
         lock.unlink()
         lock.mkdir()
         assert not compile_in(tmp_path).built
+
+    def test_a_drive_without_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Engines are built and kept there all the same; another fault of the lock is told."""
+
+        def refuse(number: int) -> None:
+            def acquire(self: FileLock, *arguments: object, **options: object) -> None:
+                raise OSError(number, os.strerror(number))
+
+            monkeypatch.setattr(FileLock, "acquire", acquire)
+
+        refuse(errno.ENOLCK)
+        assert [compile_in(tmp_path).built for _ in range(2)] == [True, False]
+        refuse(errno.EACCES)
+        with pytest.raises(StorageError, match="engines cannot be written"):
+            compile_in(tmp_path, onnx_sha256="2" * 64)
 
     def test_lies_in_the_users_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

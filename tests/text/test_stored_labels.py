@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from samclip_sdk import SamClip
+from samclip_sdk.partial_file import PartialFile
 from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels, text_cache_folder
 from samclip_sdk.verify.verify import verify_bundle
 from tests.fake_source import picture
@@ -118,6 +120,43 @@ for index in range(100):
 """
         processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
         assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+
+    def test_a_clock_that_was_wrong_keeps_nothing_for_ever(self, tmp_path: Path) -> None:
+        """A board without a battery woke in another century, and what it kept then stays newest."""
+        many = StoredLabels(["model"], folder=tmp_path, limit_bytes=10**9)
+        for index in range(20):
+            many.put(f"label {index}", embedding(index, size=1000))
+        for path in tmp_path.iterdir():
+            os.utime(path, (2**32, 2**32))
+        assert many.get("label 7") is not None
+        small = StoredLabels(["model"], folder=tmp_path, limit_bytes=20_000)
+        small.put("new", embedding(0, size=1000))
+        later = StoredLabels(["model"], folder=tmp_path, limit_bytes=20_000)
+        later.put("newer", embedding(0, size=1000))
+        assert all(later.get(label) is not None for label in ("label 7", "new", "newer"))
+
+    @pytest.mark.skipif(os.name != "posix", reason="links and locks of POSIX")
+    def test_what_is_strange_in_the_folder_does_not_stop_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A circle of links, a folder, what a killed process left, what goes meanwhile."""
+        (tmp_path / "loop").symlink_to("loop")
+        (tmp_path / "folder").mkdir()
+        left = PartialFile(tmp_path / "killed")
+        left.file.close()  # the lock is gone with it, as with a process
+        (tmp_path / "gone").touch()
+        scandir = os.scandir
+
+        def too_late(folder: Path) -> Any:
+            found = scandir(folder)
+            (tmp_path / "gone").unlink(missing_ok=True)
+            return found
+
+        monkeypatch.setattr(os, "scandir", too_late)
+        stored = StoredLabels(["model"], folder=tmp_path, limit_bytes=0)
+        stored.put("dog", embedding(1))
+        assert stored.get("dog") is not None
+        assert not left.path.exists()
 
     def test_lies_in_the_users_cache(self, user_folders: Path) -> None:
         assert user_folders in text_cache_folder().parents

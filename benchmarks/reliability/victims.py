@@ -1,0 +1,134 @@
+"""The commands that are killed: small models and short work, but every step of the real one."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.pages import ROOT
+from benchmarks.reliability.kills import Victim
+from benchmarks.reliability.made_pictures import make_picture, write_pictures
+from benchmarks.reliability.small_hub import REPOSITORY, small_hub
+from samclip_sdk.video.film_writer import FilmWriter
+
+TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
+LABELS = ("dog", "apple", "sky")
+SEED = 0
+
+_PICTURES = 60
+_FRAMES = 40
+_TRAINING = (
+    *("scenes.batch=1", "scenes.prompts=2", "optimisation.steps=8", "optimisation.workers=0"),
+    *("optimisation.threads=1", "optimisation.checkpoint_minutes=1e-9"),
+)
+
+
+_LOADS = f"""
+from samclip_sdk import SamClip
+with SamClip.load("onnx", model="{REPOSITORY}", precision="fp32", threads=1) as model:
+    model.classify({str(ROOT / "examples/images/dog.jpg")!r}, {LABELS!r})
+"""
+
+
+def _small_checkpoint(inputs: Path) -> None:
+    # Only here: it needs torch.
+    from samclip_sdk.modeling import config
+    from samclip_sdk.modeling.build import build_model
+    from samclip_sdk.modeling.checkpoint import save_checkpoint
+
+    model = config.ModelConfig(
+        name="samclip-killed",
+        embed_dim=16,
+        classification_resolution=64,
+        segmentation_resolution=64,
+        image_encoder=config.ViTDetConfig(
+            image_size_px=64,
+            patch_size=8,
+            embed_dim=32,
+            depth=2,
+            num_heads=2,
+            window_size=3,
+            global_attn_indexes=(1,),
+        ),
+        clip_head=config.ClipHeadConfig(depth=1, hidden_dim=32, token_pooling={64: 2}),
+        mask_decoder=config.MaskDecoderConfig(
+            embed_dim=32,
+            mask_in_chans=8,
+            depth=1,
+            num_heads=2,
+            mlp_dim=32,
+            iou_head_hidden_dim=16,
+        ),
+        text_encoder=config.ClipTextConfig(width=32, num_heads=2, depth=1, embedding_width=8),
+    )
+    provenance = {"random_weights": True, "seed": SEED}
+    folder = inputs / "checkpoint"
+    folder.mkdir()
+    save_checkpoint(build_model(model, seed=SEED), folder, provenance=provenance)
+
+
+def _zipped_bundle(inputs: Path) -> None:
+    """As a .zip, which is unpacked into the cache."""
+    shutil.make_archive(str(inputs / "bundle"), "zip", TINY_BUNDLE)
+
+
+def _pictures(inputs: Path) -> None:
+    _zipped_bundle(inputs)
+    for _ in write_pictures(inputs / "pictures", _PICTURES, seed=SEED):
+        pass
+
+
+def _film(inputs: Path) -> None:
+    _zipped_bundle(inputs)
+    pixels = np.asarray(make_picture(0, seed=SEED))
+    with FilmWriter(inputs / "film.mp4") as film:
+        for frame in range(_FRAMES):
+            film.add(np.roll(pixels, frame, axis=1))
+
+
+def _samclip(verb: str, source: Path, *more: str, inputs: Path) -> list[str]:
+    model = ("--model", str(inputs / "bundle.zip"), "--runtime", "onnx", "--threads", "1")
+    return ["-m", "samclip_sdk", verb, str(source), *LABELS, *model, "--threshold", "0", *more]
+
+
+EXPORT = Victim(
+    "export",
+    make_inputs=_small_checkpoint,
+    # int8: its ranges are measured by way of temporary files.
+    arguments=lambda inputs: [
+        *("-m", "export", str(inputs / "checkpoint"), "bundle", "--onnx", "int8")
+    ],
+)
+ANNOTATE = Victim(
+    "annotate",
+    make_inputs=_pictures,
+    arguments=lambda inputs: _samclip(
+        "annotate", inputs / "pictures", "--output", "annotations.json", inputs=inputs
+    ),
+)
+TRAIN = Victim(
+    "train",
+    make_inputs=lambda inputs: None,
+    arguments=lambda inputs: [
+        *("-m", "training", "sam_teacher", "--runs", "runs", "--accelerator", "cpu"),
+        *(word for setting in _TRAINING for word in ("--set", setting)),
+    ],
+)
+VIDEO = Victim(
+    "video",
+    make_inputs=_film,
+    arguments=lambda inputs: _samclip(
+        *("video", inputs / "film.mp4", "--output", "out.mp4", "--output", "out.json"),
+        inputs=inputs,
+    ),
+)
+DOWNLOAD = Victim(
+    "download",
+    make_inputs=lambda inputs: None,
+    arguments=lambda inputs: ["-c", _LOADS],
+    around=partial(small_hub, TINY_BUNDLE),
+)
+VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO, DOWNLOAD)

@@ -1,0 +1,108 @@
+"""The campaign of kills sees what a killed command leaves, and finds nothing where nothing is."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reliability.kills import Victim, contents, difference, kill_often
+from benchmarks.reliability.victims import VICTIMS
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+WRITES = """
+import os, pathlib, secrets, time
+hidden = pathlib.Path({hidden})
+{before}
+with hidden.open("ab") as file:
+    file.write(b"half ")
+    file.flush()
+    time.sleep(0.4)
+    file.write(b"whole")
+os.rename(hidden, "result")
+"""
+
+
+def victim(hidden: str, before: str = "") -> Victim:
+    """Writes for a while under a hidden name; the arguments are code, of it and before."""
+    code = WRITES.format(hidden=hidden, before=before)
+    return Victim("small", make_inputs=lambda inputs: None, arguments=lambda inputs: ["-c", code])
+
+
+def run(command: Victim, folder: Path, *, kills: int = 4) -> list[str]:
+    told: list[tuple[int, int]] = []
+    alone_s, early, restarts, faults = kill_often(
+        command, folder / "work", kills=kills, seed=1, on_progress=lambda *each: told.append(each)
+    )
+    assert told == [(number, kills) for number in range(1, kills + 1)]
+    assert alone_s > 0.4
+    assert early < kills
+    assert restarts == 1
+    return faults
+
+
+def test_what_is_left_is_found(tmp_path: Path) -> None:
+    (fault,) = run(victim("f'.{secrets.token_hex(4)}'"), tmp_path)
+    assert fault.startswith("after 4 kills: left over: .")
+
+
+def test_what_was_half_written_is_found(tmp_path: Path) -> None:
+    """A restart that goes on in the same file, as if nothing were in it."""
+    assert run(victim("'.hidden'"), tmp_path) == ["after 4 kills: other: result"]
+
+
+@pytest.mark.slow
+def test_a_command_that_begins_anew_is_whole(tmp_path: Path) -> None:
+    assert run(victim("'.hidden'", "hidden.unlink(missing_ok=True)"), tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_restart_that_fails_is_a_fault(tmp_path: Path) -> None:
+    refusal = "assert not hidden.exists(), 'I was killed'"
+    (fault,) = run(victim("'.hidden'", refusal), tmp_path)
+    assert fault == "after 4 kills: exit code 1: AssertionError: I was killed"
+
+
+def test_a_command_that_is_never_the_same_is_refused(tmp_path: Path) -> None:
+    random = Victim(
+        "random",
+        make_inputs=lambda inputs: None,
+        arguments=lambda inputs: ["-c", "import os; open('a', 'wb').write(os.urandom(8))"],
+    )
+    with pytest.raises(ValueError, match="random does not end twice with the same files: other: a"):
+        run(random, tmp_path)
+    fails = Victim("fails", random.make_inputs, lambda inputs: ["-c", "raise SystemExit('no')"])
+    with pytest.raises(ValueError, match="fails without any kill: exit code 1: no"):
+        run(fails, tmp_path / "again")
+
+
+def test_of_a_trainings_state_the_tensors_are_compared(tmp_path: Path) -> None:
+    def digest(pickled: bytes, tensor: bytes) -> str:
+        with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)
+            archive.writestr(zipfile.ZipInfo("archive/data/0"), tensor)
+        return contents(tmp_path)["last.pt"]
+
+    assert digest(b"one way", b"1") == digest(b"another", b"1") != digest(b"another", b"2")
+
+
+def test_the_difference_of_two_folders_is_told() -> None:
+    assert difference({"a": "1", "b": "2"}, {"b": "3", "c": "4"}) == (
+        "left over: c; missing: a; other: b"
+    )
+    assert difference({"a": "1"}, {"a": "1"}) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [each for each in VICTIMS if each.name != "export"])
+def test_a_killed_command_ends_as_if_nothing_had_happened(command: Victim, tmp_path: Path) -> None:
+    """Twice each; `python -m benchmarks reliability kills` does so more often, export too."""
+    if command.name == "download":
+        pytest.importorskip("samclip_sdk.hub")
+    *_, faults = kill_often(
+        command, tmp_path / "work", kills=2, seed=3, on_progress=lambda done, total: None
+    )
+    assert faults == []

@@ -1,0 +1,210 @@
+"""Small editions of the campaigns, that each sees a planted fault, and their tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.reliability import memory as memory_campaign
+from benchmarks.reliability.long_run import run_annotate
+from benchmarks.reliability.made_pictures import make_picture, write_pictures
+from benchmarks.reliability.memory import measure_memory
+from benchmarks.reliability.questions import VERBS, ask, digest_answer, make_subjects
+from benchmarks.reliability.record import Reliability, render
+from benchmarks.reliability.samples import Sample, growth_mb, more_handles, slope_mb
+from benchmarks.reliability.serving import run_serve
+from benchmarks.reliability.threads import MIX, PICTURES, plan_calls, run_threads
+from samclip_sdk import SamClip
+from samclip_sdk.timing import Stopwatch
+from tests.drawings import TINY_BUNDLE
+from tests.fake_source import HeadsDiffer, fake_client, picture
+
+
+def load() -> SamClip:
+    return SamClip.load("onnx", model=TINY_BUNDLE, precision="fp32", threads=1, text_cache=False)
+
+
+def silent(done: int, total: int) -> None:
+    pass
+
+
+def test_every_verb_tells_every_picture_apart() -> None:
+    """Else an answer of another picture could not be seen."""
+    with load() as model:
+        subjects = make_subjects(model, pictures=PICTURES, seed=0)
+        for verb in VERBS:
+            answers = [digest_answer(ask(model, verb, subject)) for subject in subjects]
+            assert len(set(answers)) == PICTURES, verb
+            assert digest_answer(ask(model, verb, subjects[0])) == answers[0], verb
+        with pytest.raises(ValueError, match="there is no verb sing: classify"):
+            ask(model, "sing", subjects[0])
+
+
+def test_the_mix_has_every_verb_and_so_many_calls() -> None:
+    assert set(MIX) == set(VERBS)
+    assert sum(MIX.values()) == pytest.approx(1)
+    plan = plan_calls(100_000, seed=0)
+    assert len(plan) == 100_000
+    assert {number for _, number in plan} == set(range(PICTURES))
+    assert {verb for verb, _ in plan_calls(20, seed=0)} == set(VERBS)
+    assert plan_calls(100, seed=1) == plan_calls(100, seed=1) != plan_calls(100, seed=2)
+
+
+def test_threads_get_what_one_gets_alone() -> None:
+    answers, failed = run_threads(load, threads=8, calls=60, seed=0, on_progress=silent)
+    assert failed == 0
+    assert [each.other for each in answers] == [0] * len(VERBS)
+    assert sum(each.calls for each in answers) == 60
+
+
+def test_a_model_that_mixes_pictures_up_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that is shared gives every picture the first one's head, and cannot segment."""
+    loaded: list[SamClip] = []
+
+    def load_faulty() -> SamClip:
+        loaded.append(SamClip(HeadsDiffer(tmp_path)))
+        if len(loaded) == 2:
+            engine = loaded[1]._engine
+            first = engine._clip_head(loaded[0].encode_image(picture()), clock=Stopwatch())
+            monkeypatch.setattr(engine, "_clip_head", lambda image, clock: first)
+            monkeypatch.setattr(engine, "segment", lambda *args, **kwargs: 1 / 0)
+        return loaded[-1]
+
+    answers, failed = run_threads(load_faulty, threads=2, calls=60, seed=0, on_progress=silent)
+    found = {each.verb: each for each in answers}
+    assert found["embed_image"].other > found["embed_image"].calls / 2
+    assert found["embed_text"].other == 0
+    assert failed == found["segment"].calls
+
+
+def test_threads_stop_when_they_are_told_to(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_threads(
+            lambda: fake_client(tmp_path)[0],
+            threads=2,
+            calls=100_000,
+            seed=0,
+            on_progress=interrupt,
+        )
+
+
+def test_memory_that_grows_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[np.ndarray] = []
+
+    def leak(model: SamClip, verb: str, subject: Any) -> None:
+        kept.append(np.ones(1_000_000))  # 8 MB
+
+    # Tests have so much in memory that looking for circles takes long.
+    monkeypatch.setattr(memory_campaign, "gc", SimpleNamespace(collect=lambda: 0))
+    model, _ = fake_client(tmp_path)
+    asked = {"calls": 12, "warm_up": 2, "seed": 0, "on_progress": silent}
+    steady = measure_memory(model, "embed_text", **asked)
+    monkeypatch.setattr(memory_campaign, "ask", leak)
+    growing = measure_memory(model, "embed_text", **asked)
+    assert len(steady) == len(growing) == 13
+    assert growth_mb(steady) < 5 < 80 < growth_mb(growing)
+    assert slope_mb(growing) == pytest.approx(8, rel=0.2)
+
+
+def test_a_long_run_is_sampled(tmp_path: Path) -> None:
+    assert len(list(write_pictures(tmp_path / "pictures", 20, seed=0, size=(40, 30)))) == 20
+    model, _ = fake_client(tmp_path)
+    samples = run_annotate(
+        model, tmp_path / "pictures", tmp_path / "out.json", labels=("dog",), on_progress=silent
+    )
+    assert [each.at for each in samples] == list(range(2, 21))
+    assert more_handles(samples) == 0
+    assert len(json.loads((tmp_path / "out.json").read_bytes())["images"]) == 20
+
+
+@pytest.mark.slow
+def test_a_server_is_asked_and_sampled() -> None:
+    pytest.importorskip("samclip_sdk.serve")
+    told: list[tuple[int, int]] = []
+    samples = run_serve(
+        str(TINY_BUNDLE),
+        labels=("dog",),
+        minutes=0.1,
+        seed=0,
+        on_progress=lambda *each: told.append(each),
+    )
+    assert samples[-1].rss_mb > 50
+    assert more_handles(samples) < 10
+    assert told[-1][1] == 6
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="samclip serve does not start: "):
+        run_serve(str(tmp_path / "none"), labels=("dog",), minutes=0.1, seed=0, on_progress=silent)
+
+
+def test_pictures_depend_on_seed_and_index() -> None:
+    first = np.asarray(make_picture(0, seed=0))
+    assert np.array_equal(first, make_picture(0, seed=0))
+    assert not np.array_equal(first, make_picture(1, seed=0))
+    assert not np.array_equal(first, make_picture(0, seed=1))
+
+
+def test_growth_and_slope_of_samples() -> None:
+    samples = [
+        Sample(at=at, rss_mb=100 + at / 10, handles=5 + at // 90, threads=1) for at in range(100)
+    ]
+    assert growth_mb(samples) == pytest.approx(9)
+    assert slope_mb(samples) == pytest.approx(0.1)
+    assert more_handles(samples) == 1
+    assert slope_mb(samples[:1]) == 0
+
+
+def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
+    place = tmp_path / "reliability.json"
+
+    def run(*arguments: str) -> str:
+        words = ["reliability", *arguments, "--output", str(place)]
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    run("threads", "--size", "30", "--threads", "2")
+    run("memory", "--size", "5", "--verb", "embed_text", "--verb", "segment", "--warm-up", "1")
+    run("memory", "--size", "6", "--verb", "embed_text", "--warm-up", "1", "--seed", "3")
+    shown = run("long-run", "--pictures", "4", "--minutes", "0")
+    record = Reliability.model_validate_json(place.read_bytes())
+    assert record.threads is not None
+    assert record.threads.calls == 30
+    found = [(each.verb, each.calls) for each in record.memory]
+    assert found == [("embed_text", 6), ("segment", 5)]
+    assert record.memory[0].seed == 3
+    for row in (
+        "| 2 threads on one model, 30 calls | 0 answers other than alone, 0 errors | 0 answers,",
+        "| 5 calls of each of 2 verbs | memory grows by 5 MB or less |",
+        "| long run: annotate, 4 pictures | memory and file handles stay |",
+        "Not recorded yet: `python -m benchmarks reliability kills --write`.",
+    ):
+        assert row in shown
+    assert "kill -9" not in shown
+
+
+def test_a_name_that_is_none_is_one_line(tmp_path: Path) -> None:
+    words = ["reliability", "kills", "--command", "sing", "--output", str(tmp_path / "a.json")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("error: there is no sing: give some of export")
+
+
+def test_nothing_is_shown_that_was_not_measured() -> None:
+    shown = render(Reliability())
+    assert "|" not in "".join(shown.values())
+    assert all("ecorded yet" in each or "is recorded yet" in each for each in shown.values())

@@ -1,0 +1,208 @@
+"""A disk that runs full: one clear error, nothing half-written, and a later run ends well."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samclip_sdk import ImageEmbedding, SamClip, SamClipError, StorageError
+from samclip_sdk.annotate.annotation_log import log_path
+from samclip_sdk.annotate.annotator import AnnotationReport, Annotator, annotate_folder
+from samclip_sdk.video.coco_video import CocoVideoWriter
+from samclip_sdk.video.film_writer import FilmWriter
+from samclip_sdk.video.sources import open_footage
+from tests.fake_source import fake_client, picture
+
+ROOT = Path(__file__).parents[2]
+PICTURES = 50
+FULL = "No space left on device"
+Mount = Callable[..., Path]
+
+
+def fill(disk: Path, *, leave_kb: int = 0) -> Path:
+    """A file of somebody else, which takes all but a little of a disk."""
+    path = disk / "others"
+    with path.open("wb", buffering=0) as file:
+        free = os.statvfs(disk)
+        file.write(os.urandom(max(0, free.f_bavail * free.f_frsize - 1024 * leave_kb)))
+    return path
+
+
+def names(disk: Path) -> set[str]:
+    return {path.relative_to(disk).as_posix() for path in disk.rglob("*")}
+
+
+def noise(height: int = 300, width: int = 400) -> np.ndarray:
+    """What no codec makes small."""
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+SAVES: dict[str, Callable[[SamClip, Path], Any]] = {
+    "a.png": lambda model, path: model.segment_text(noise(), ["dog"], threshold=0).save(path),
+    "a.json": lambda model, path: model.segment(noise(), boxes=[5, 5, 90, 90]).save(path),
+    "image.npz": lambda model, path: model.encode_image(noise()).save(path),
+    "pack.safetensors": lambda model, path: model.save_vocabulary(
+        path, [f"label {number}" for number in range(40)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAVES)
+@pytest.mark.parametrize("older", [False, True])
+def test_what_is_saved_is_whole_or_as_it_was(
+    tmp_path: Path, mount: Mount, name: str, older: bool
+) -> None:
+    disk, (model, _) = mount("size=2m"), fake_client(tmp_path)
+    path = disk / name
+    if older:
+        path.write_bytes(b"older")
+    others = fill(disk)
+    before = names(disk)
+    with pytest.raises(StorageError, match=f"cannot write .*{name}: {FULL}"):
+        SAVES[name](model, path)
+    assert names(disk) == before
+    assert not older or path.read_bytes() == b"older"
+    others.unlink()
+    SAVES[name](model, path)
+    assert path.stat().st_size > 5
+    assert names(disk) == {name}
+    if name == "image.npz":
+        assert ImageEmbedding.load(path).frame.width_px == 400
+
+
+def annotate(folder: Path, disk: Path) -> AnnotationReport:
+    model, _ = fake_client(folder)
+    annotator = Annotator(model, ["dog", "cat"])
+    return annotate_folder(annotator, folder / "pictures", disk / "out.json")
+
+
+@pytest.mark.parametrize("leave_kb", [0, 4, 16, 24])
+def test_annotate_goes_on_once_there_is_room(tmp_path: Path, mount: Mount, leave_kb: int) -> None:
+    """The disk is full at the first line, in the middle of one, or at the output."""
+    (tmp_path / "pictures").mkdir()
+    for number in range(PICTURES):
+        path = tmp_path / "pictures" / f"{number:02}.png"
+        Image.fromarray(picture(40 + number % 9, 100)).save(path)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    annotate(tmp_path, whole)
+    assert log_path(whole / "out.json").stat().st_size > 16 * 1024
+    disk = mount("size=256k")
+    others = fill(disk, leave_kb=leave_kb)
+    with pytest.raises(StorageError, match=f"cannot write .*: {FULL}"):
+        annotate(tmp_path, disk)
+    assert names(disk) <= {"others", "out.progress.jsonl"}
+    others.unlink()
+    report = annotate(tmp_path, disk)
+    assert report.pictures == PICTURES
+    assert (report.resumed > 0) == (leave_kb > 0)
+    assert names(disk) == {"out.json", "out.progress.jsonl"}
+    found, expected = (json.loads((each / "out.json").read_bytes()) for each in (disk, whole))
+    assert found["annotations"] == expected["annotations"]
+    progress = [log_path(each / "out.json").read_bytes() for each in (disk, whole)]
+    assert progress[0] == progress[1]
+
+
+def test_a_film_is_whole_or_not_there(tmp_path: Path, mount: Mount) -> None:
+    disk = mount("size=1m")
+    others = fill(disk, leave_kb=64)
+
+    def write() -> None:
+        with FilmWriter(disk / "a.mp4") as film:
+            for shift in range(20):
+                film.add(np.roll(noise(), shift, axis=0))
+
+    with pytest.raises(StorageError, match=r"cannot write .*a\.mp4: \d+ of 20 frames"):
+        write()
+    assert names(disk) == {"others"}
+    others.unlink()
+    mount("size=16m", again=disk)
+    write()
+    assert open_footage(disk / "a.mp4").count == 20
+    assert names(disk) == {"a.mp4"}
+
+
+def test_the_json_of_a_video_is_as_it_was(tmp_path: Path, mount: Mount) -> None:
+    disk, (model, _) = mount("size=256k"), fake_client(tmp_path)
+    others = fill(disk)
+
+    def write() -> None:
+        with CocoVideoWriter(disk / "a.json", labels=["dog"], name="film") as writer:
+            for found in model.stream([picture()] * 3, ["dog"]):
+                writer.add(found)
+
+    with pytest.raises(StorageError, match=FULL):
+        write()
+    assert names(disk) == {"others"}
+    others.unlink()
+    write()
+    assert json.loads((disk / "a.json").read_bytes())["videos"][0]["length"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size_kb", [2200, 3400])
+def test_an_export_leaves_nothing(
+    tiny_checkpoint: Path, onnx_registry: None, mount: Mount, size_kb: int
+) -> None:
+    """The disk is full at the first file, or at the last graphs."""
+    from export.bundle_writer import write_bundle
+    from export.options import ExportOptions
+    from export.source import read_source
+    from samclip_sdk.bundle.open import open_bundle
+
+    disk = mount(f"size={size_kb}k")
+
+    def export() -> None:
+        write_bundle(read_source(tiny_checkpoint), disk / "bundle", options=ExportOptions())
+
+    with pytest.raises(SamClipError, match=FULL):
+        export()
+    assert names(disk) == set()
+    if size_kb > 3000:
+        mount("size=64m", again=disk)
+        export()
+        open_bundle(disk / "bundle").verify()
+        assert {each.name for each in disk.iterdir()} == {"bundle"}
+
+
+@pytest.mark.slow
+def test_a_training_keeps_its_last_state(mount: Mount) -> None:
+    """The state of a step fits on the disk once; while it is replaced, it is there twice."""
+    disk = mount("size=52m")
+    settings = (
+        *("scenes.batch=1", "scenes.prompts=2", "optimisation.steps=3", "optimisation.workers=0"),
+        *("optimisation.threads=1", "optimisation.checkpoint_minutes=1e-9"),
+    )
+    words = [each for setting in settings for each in ("--set", setting)]
+
+    def train() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "training", "sam_teacher", "--runs", str(disk), *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = train()
+    run = disk / "tiny" / "sam_teacher"
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: cannot write {run / 'last.pt'}, the one before is kept")
+    assert "Traceback" not in done.stderr
+    assert (run / "last.pt").stat().st_size > 10**7
+    assert not list(run.glob("*.tmp"))
+    mount("size=256m", again=disk)
+    done = train()
+    assert done.returncode == 0, done.stderr
+    assert (run / "model.safetensors").is_file()
+    assert not [path for path in disk.rglob("*") if path.suffix in (".tmp", ".partial")]
