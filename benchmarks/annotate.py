@@ -30,6 +30,7 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture, list_source
 from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.image import load_image
 
 NOUNS = ROOT / "benchmarks" / "public" / "labels" / "coco_stuff.txt"
 PHOTOGRAPHS = ROOT / "examples" / "images"
@@ -51,11 +52,11 @@ def make_pictures(folder: Path, *, count: int) -> None:
     """Writes JPEGs of the repository's photographs, of 1024 pixels on the long side or less."""
     originals = sorted(PHOTOGRAPHS.glob("*.jpg"))
     for number in range(count):
-        with Image.open(originals[number % len(originals)]) as image:
-            longest = LONGEST_PX - number // len(originals)
-            scale = longest / max(image.size)
-            size = tuple(max(2, round(scale * side)) for side in image.size)
-            image.convert("RGB").resize(size).save(folder / f"{number:05d}.jpg", quality=90)
+        image = Image.fromarray(load_image(originals[number % len(originals)]))
+        longest = LONGEST_PX - number // len(originals)
+        scale = longest / max(image.size)
+        size = tuple(max(2, round(scale * side)) for side in image.size)
+        image.resize(size).save(folder / f"{number:05d}.jpg", quality=90)
 
 
 def read_nouns(count: int) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from export.probes import Probe
 from export.steps import Steps
+from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.bundle.graph_spec import Pin, StoredFile
-from samclip_sdk.bundle.open import file_sha256
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def run_verbs(folder: Path) -> None:
             "label_digests": lambda: model.label_digests(["my mug"]),
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
+            "from_pretrained": lambda: SamClip.from_pretrained(TINY_BUNDLE, runtime="onnx").close(),
         }
         for call in calls.values():
             call()

@@ -21,7 +21,7 @@ from benchmarks.quality.measure import ask_scene, prompt_ious, questions
 from benchmarks.quality.ranking import Rank, measure_ranking
 from benchmarks.quality.record import HELDOUT, PromptIou
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import file_sha256
+from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.asked_pictures import AskedPicture

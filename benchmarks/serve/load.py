@@ -68,7 +68,7 @@ def new_pictures(count: int) -> list[bytes]:
     files = itertools.cycle(sorted(IMAGES.glob("*.jpg")))
     found = []
     for number, path in zip(range(count), files, strict=False):
-        image = Image.open(path).convert("RGB")
+        image = Image.fromarray(load_image(path))
         scale = LONG_SIDE_PX / max(image.size)
         pixels = np.array(image.resize([round(side * scale) for side in image.size]))
         pixels[:8, :8] = np.random.default_rng(number).integers(0, 256, (8, 8, 3))

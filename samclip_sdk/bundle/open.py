@@ -6,11 +6,9 @@ that the manifest states, and no path, symbolic link or zip member leads out of 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from samclip_sdk.atomic_folder import taking_turns
+from samclip_sdk.bundle.files import inside, size_bytes, verify_file
 from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, first_fault
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
@@ -40,8 +39,6 @@ from samclip_sdk.errors import (
 from samclip_sdk.session import GraphFile
 
 ASSETS = Path(__file__).parents[1] / "assets"
-
-_CHUNK_BYTES = 1 << 20
 
 
 class Origin(Protocol):
@@ -102,7 +99,7 @@ class Bundle:
         """
         stored = [self._stored(path) for path in paths]
         for each in stored:
-            _inside(self.root, each.path)
+            inside(self.root, each.path)
         if self._origin is not None:
             self._origin.fetch(stored)
 
@@ -118,17 +115,17 @@ class Bundle:
             StorageError: it comes from a hub, and cannot be written.
         """
         stored = self._stored(path)
-        found = _inside(self.root, path)
+        found = inside(self.root, path)
         if path not in self._verified:
             self.gather([path])
             try:
-                _verify(found, stored=stored)
+                verify_file(found, stored=stored)
             except BundleTamperedError:
                 if self._origin is None:
                     raise
                 _remove(found)  # It was damaged here: it was whole when it came.
                 self.gather([path])
-                _verify(found, stored=stored)
+                verify_file(found, stored=stored)
             self._verified.add(path)
         return found
 
@@ -273,15 +270,6 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
         raise BundleSchemaError(f"{one_line(source)} is not a manifest: {fault}") from error
 
 
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, 64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def open_folder(
     root: Path, *, key: PublicKey | None = None, origin: Origin | None = None
 ) -> Bundle:
@@ -296,9 +284,9 @@ def open_folder(
         BundleError: it has no manifest that can be read, or is not signed by the key.
         BundleSchemaError: the manifest is not one that this version understands.
     """
-    path = _inside(Path(os.path.realpath(root)), MANIFEST_NAME)
+    path = inside(Path(os.path.realpath(root)), MANIFEST_NAME)
     try:
-        size = _size_bytes(path)
+        size = size_bytes(path)
     except FileNotFoundError as error:
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST_NAME}") from error
     except OSError as error:
@@ -316,9 +304,9 @@ def open_folder(
 
 def _signature(root: Path) -> bytes | None:
     """What is in a folder's manifest.sig; None where there is none."""
-    path = _inside(Path(os.path.realpath(root)), SIGNATURE_NAME)
+    path = inside(Path(os.path.realpath(root)), SIGNATURE_NAME)
     try:
-        _size_bytes(path)
+        size_bytes(path)
         with path.open("rb") as file:
             return file.read(SIGNATURE_BYTES + 1)
     except FileNotFoundError:
@@ -375,38 +363,3 @@ def _pick(artifacts: Sequence[Artifact], *, runtime: str, precision: str | None)
     fitting = [each for each in artifacts if each.runtime == runtime]
     wanted = precision or next((each.precision for each in fitting), None)
     return [each for each in fitting if each.precision == wanted]
-
-
-def _inside(root: Path, path: str) -> Path:
-    """Where a path in a bundle leads, links resolved; of a circle of links, into that circle.
-
-    Raises:
-        BundleError: out of the bundle.
-    """
-    found = Path(os.path.realpath(root / path))
-    if not found.is_relative_to(root):
-        raise BundleError(f"{root / path} is a link that leads out of the bundle")
-    return found
-
-
-def _size_bytes(path: Path) -> int:
-    """The size of a regular file: nothing else is opened, for a pipe could be waited for forever.
-
-    Raises:
-        OSError: there is none.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return found.st_size
-
-
-def _verify(path: Path, *, stored: StoredFile) -> None:
-    try:
-        same = _size_bytes(path) == stored.size_bytes and file_sha256(path) == stored.sha256
-    except FileNotFoundError as error:
-        raise BundleError(f"{path} is missing from the bundle") from error
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-    if not same:
-        raise BundleTamperedError(f"{path} was changed: its sha256 is not the manifest's")

@@ -72,10 +72,10 @@ def _verify_all(
 ) -> list[VerificationReport]:
     """Verifies each set of artifacts that was asked for, on Core ML with each of its units."""
     options = run.for_runtime(display)
-    bundle = open_named_bundle(model, public_key=key, on_progress=options.on_progress)
     if runtime is not None:
         check_runtime(runtime)
         check_options(runtime, options=options)
+    bundle = open_named_bundle(model, public_key=key, on_progress=options.on_progress)
     ways = [
         (each, replace(options, compute_units=units))
         for each in _choose(bundle, runtime=runtime, precision=precision, options=options)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.bundle.graph_spec import StoredFile
-from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import (
     BundleTamperedError,
     HubError,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samclip_sdk.atomic_folder import scratch_folder, settle
-from samclip_sdk.bundle.open import file_sha256
+from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.coreml_package import (
     ProgramTensor,

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from samclip_sdk.bundle.contract import contract_graphs, take_short_texts
+from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.bundle.graph_spec import GraphSpec, first_fault
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration, ModelInfo
-from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from samclip_sdk.runtimes.base import check_feed, check_outputs

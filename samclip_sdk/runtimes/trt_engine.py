@@ -26,8 +26,8 @@ import platformdirs
 from filelock import BaseFileLock, FileLock, Timeout
 
 from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.bundle.open import file_sha256
 from samclip_sdk.errors import BundleError, StorageError
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.runtimes.trt_cuda import Gpu, current_gpu

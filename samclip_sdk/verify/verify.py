@@ -92,8 +92,8 @@ def verify_bundle(
         OptionError: the runtime does not take one of the options.
         RuntimeMissingError: the runtime is not installed, or its device or a provider is not there.
     """
-    bundle = open_named_bundle(model, public_key=public_key, on_progress=options.on_progress)
     check_openable(runtime, precision=precision, options=options)
+    bundle = open_named_bundle(model, public_key=public_key, on_progress=options.on_progress)
     bundle.verify()
     source = BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=False)
     checks = []

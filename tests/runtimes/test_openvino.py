@@ -16,7 +16,8 @@ import pytest
 from onnx import TensorProto
 
 from samclip_sdk.bundle.artifact_sets import find_set, runtime_sets
-from samclip_sdk.bundle.open import file_sha256, open_bundle
+from samclip_sdk.bundle.files import file_sha256
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
 from samclip_sdk.goldens.graph_checks import graph_checks

@@ -1,0 +1,64 @@
+"""Files of a bundle: inside its folder, regular, and of the bytes that the manifest states."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from samclip_sdk.bundle.graph_spec import StoredFile
+from samclip_sdk.errors import BundleError, BundleTamperedError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def inside(root: Path, path: str) -> Path:
+    """Where a path in a bundle leads, links resolved; of a circle of links, into that circle.
+
+    Raises:
+        BundleError: out of the bundle.
+    """
+    found = Path(os.path.realpath(root / path))
+    if not found.is_relative_to(root):
+        raise BundleError(f"{root / path} is a link that leads out of the bundle")
+    return found
+
+
+def size_bytes(path: Path) -> int:
+    """The size of a regular file: nothing else is opened, for a pipe could be waited for forever.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return found.st_size
+
+
+def verify_file(path: Path, *, stored: StoredFile) -> None:
+    """Holds a file to what the manifest states.
+
+    Raises:
+        BundleError: it is missing or cannot be read.
+        BundleTamperedError: it has other bytes.
+    """
+    try:
+        same = size_bytes(path) == stored.size_bytes and file_sha256(path) == stored.sha256
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is missing from the bundle") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+    if not same:
+        raise BundleTamperedError(f"{path} was changed: its sha256 is not the manifest's")
