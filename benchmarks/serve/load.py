@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from samclip_sdk.image import load_image
+
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 LONG_SIDE_PX = 1024
 BOUNDARY = "samclip-benchmark"
