@@ -136,7 +136,9 @@ async def _read_parts(request: Request, body: bytes, *, most: int) -> tuple[byte
     except (MultiPartException, KeyError, ValueError) as error:
         said = getattr(error, "message", "") or "its boundary is missing or wrong"
         raise RefusedError(
-            f"the body is no multipart/form-data: {one_line(said)}", status=422
+            f"the form cannot be read: {one_line(said)} Give pictures as files called image, and "
+            "all else as JSON in one field called request",
+            status=422,
         ) from error
     try:
         return await _parts_of(form)
