@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from pydantic import TypeAdapter
+
 from samclip_sdk.annotate.parquet_rows import ENDINGS, ParquetPicture, find_rows, parquet_files
 from samclip_sdk.annotate.picture_files import (
     PictureFile,
@@ -21,6 +23,10 @@ from samclip_sdk.errors import ImageError, OptionError, StorageError, one_line
 
 SourcePicture: TypeAlias = PictureFile | RemotePicture | ParquetPicture
 """A picture that is not read yet: a name, what tells that it was replaced, and `content()`."""
+
+# Of this module, since pydantic 2.5 looks for the types in the one that makes it.
+PICTURES: TypeAdapter[SourcePicture] = TypeAdapter(SourcePicture)
+"""Pictures as JSON, for other processes."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
 from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
-from samclip_sdk.annotate.picture_sources import SourcePicture
+from samclip_sdk.annotate.picture_sources import PICTURES, SourcePicture
 from samclip_sdk.errors import ClusterError, ImageError, OptionError, SamClipError, one_line
 from samclip_sdk.reading_ahead import READERS
 from samclip_sdk.runtimes.importing import import_runtime
@@ -31,7 +29,6 @@ a worker, or done twice by a run that is stopped."""
 _OBJECT_STORE_BYTES = 200 * 2**20  # of a cluster of our own; only names and answers are in it
 _SECONDS = 5.0
 _HOST_PORT = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-_PICTURES: TypeAdapter[SourcePicture] = TypeAdapter(SourcePicture)
 
 
 class RayWorkers:
@@ -136,7 +133,7 @@ class RayWorkers:
         data = import_runtime("ray.data", extra="ray")
         data.DataContext.get_current().enable_progress_bars = False
         rows = [
-            {"index": index, "picture": _PICTURES.dump_json(picture).decode()}
+            {"index": index, "picture": PICTURES.dump_json(picture).decode()}
             for index, picture in enumerate(pictures)
         ]
         size = min(PICTURES_A_TASK, -(-len(rows) // (4 * self._workers)))
@@ -209,7 +206,7 @@ class _Worker:
         if self._annotator is None:
             fault = {"host": socket.gethostname(), "fault": self._fault}
             return {"index": batch["index"], "answer": [json.dumps(fault)] * len(batch["index"])}
-        pictures = [_PICTURES.validate_json(each) for each in batch["picture"]]
+        pictures = [PICTURES.validate_json(each) for each in batch["picture"]]
         answers = [
             json.dumps(str(answer) if isinstance(answer, ImageError) else answer)
             for _, answer in annotate_pictures(self._annotator, pictures, readers=self._readers)
