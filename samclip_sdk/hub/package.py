@@ -6,11 +6,13 @@ import importlib
 import os
 from typing import Any
 
+from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.runtimes.versions import version_of
 
 _PUBLIC_HUB = "https://huggingface.co"
 _YES = ("1", "ON", "YES", "TRUE")
+_LEAST_MAJOR = 2
 
 
 def import_hub() -> Any:
@@ -20,10 +22,16 @@ def import_hub() -> Any:
     installed.
 
     Raises:
-        RuntimeMissingError: it is not installed.
+        RuntimeMissingError: it is not installed, or one that other packages brought is too old.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    return import_runtime("huggingface_hub", extra="hub")
+    package = import_runtime("huggingface_hub", extra="hub")
+    version = str(package.__version__)
+    if int(version.partition(".")[0]) < _LEAST_MAJOR:
+        raise RuntimeMissingError(
+            f'huggingface_hub {version} is too old: pip install "samclip-sdk[hub]"'
+        )
+    return package
 
 
 def hub_module(name: str) -> Any:

@@ -164,7 +164,7 @@ def test_a_dtype_that_numpy_does_not_have(tmp_path: Path, source: FakeSource) ->
     bundle_with(root, index(), tensors(source))
     header = b'{"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}'
     (root / GOLDEN_TENSORS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(BundleError, match=r"the goldens of .* cannot be read: 'F8_E4M3'"):
+    with pytest.raises(BundleError, match=r"the goldens of .* cannot be read: "):
         read_goldens(root)
 
 

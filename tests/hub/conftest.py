@@ -15,6 +15,7 @@ from tests.hub.server import HubServer, bundle_files
 @pytest.fixture(scope="package")
 def direct_session() -> Iterator[None]:
     """One HTTP client for all tests, which takes long to make, and goes through no proxy."""
+    pytest.importorskip("huggingface_hub", minversion="2.0")
     utils = pytest.importorskip("huggingface_hub.utils")
     utils.close_session()
     with pytest.MonkeyPatch.context() as patch:

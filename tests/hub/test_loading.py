@@ -246,6 +246,12 @@ class TestRefusals:
             load()
         assert sample.log == []
 
+    def test_an_old_package(self, sample: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.__version__", "0.36.2")
+        with pytest.raises(RuntimeMissingError, match=r"huggingface_hub 0.36.2 is too old: pip"):
+            load()
+        assert sample.log == []
+
     def test_what_is_here_needs_no_package(
         self, sample: HubServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -75,7 +75,9 @@ def test_other_dtypes(tmp_path: Path, dtype: str) -> None:
     header = header.replace(b'"F32"', f'"{dtype}"'.encode()).replace(b"[2, 256]", shape)
     path = tmp_path / "other.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + body)
-    with pytest.raises(BundleError, match=f"embeddings are {dtype}, expected float32 or int8"):
+    # Old versions of safetensors know fewer dtypes.
+    told = f"embeddings are {dtype}, expected float32 or int8|is not a vocabulary pack"
+    with pytest.raises(BundleError, match=told):
         read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
 
 
