@@ -126,6 +126,7 @@ class TestRefusals:
             push_bundle(folder, "org/new", token=TOKEN)
 
 
+@pytest.mark.usefixtures("direct_session")
 class TestCard:
     def test_the_front_matter(self, folder: Path) -> None:
         card = hub_card(open_bundle(folder).manifest, card=CARD, repository="org/new")
