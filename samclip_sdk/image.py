@@ -61,6 +61,10 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         Exception: whatever Pillow raises; `UnidentifiedImageError` for a format not listed here.
     """
     Image.init()
+    if isinstance(file, str | os.PathLike):
+        # Pillow leaves a file open whose first bytes cannot be read.
+        with open(file, "rb") as readable:
+            readable.read(1)
     return Image.open(file, formats=[each for each in _FORMATS if each in Image.OPEN])
 
 

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from samclip_sdk.errors import PromptError
+from samclip_sdk.errors import PromptError, one_line
 from samclip_sdk.image import Frame
 from samclip_sdk.image_prompts import ImagePrompts, image_prompts
 
@@ -60,7 +60,11 @@ def one_region(*, box: ArrayLike | None, mask: ArrayLike | None, point: ArrayLik
     if point is not None:
         asked = image_prompts(cast("ArrayLike", [point]))  # a point is a prompt of one
         return Region(_one(asked, shape=np.shape(point), wanted=(2,)), ambiguous=True)
-    return Region(_mask(np.asarray(mask)))
+    try:
+        array = np.asarray(mask)
+    except ValueError as error:  # rows of different lengths
+        raise PromptError(f"the mask is no bool array [H,W]: {one_line(error)}") from error
+    return Region(_mask(array))
 
 
 def _one(prompts: ImagePrompts, *, shape: tuple[int, ...], wanted: tuple[int]) -> ImagePrompts:

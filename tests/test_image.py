@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import io
 import os
 import struct
@@ -335,3 +336,11 @@ def test_a_frame_that_cannot_be_is_refused() -> None:
         Frame(3, 4, 64, 0, 64)
     with pytest.raises(ValueError, match="leaves the model's input"):
         Frame(3, 4, 64, 48, 65)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens unread")
+def test_a_file_that_opens_and_cannot_be_read_is_closed() -> None:
+    """Pillow would leave it open, which is a warning here, and an error of this test."""
+    with pytest.raises(ImageError, match="/proc/self/mem"):
+        load_image("/proc/self/mem")
+    gc.collect()

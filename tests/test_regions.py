@@ -12,6 +12,7 @@ from samclip_sdk import EmbeddingMismatchError, PromptError, SamClip, TextError
 from samclip_sdk.image import Frame
 from samclip_sdk.mask_pooling import pool_over_mask
 from samclip_sdk.masks import mask_to_model
+from samclip_sdk.regions import one_region
 from samclip_sdk.timing import Stopwatch
 from tests.fake_source import FakeSource, fake_client, picture
 
@@ -192,3 +193,8 @@ def test_on_a_real_runtime(tiny_bundle: Path) -> None:
         patch = (patches[0] @ learned).reshape(found.score_maps[0].shape)
         scale, bias = model.manifest.calibration.scale, model.manifest.calibration.bias
         np.testing.assert_allclose(found.score_maps[0], scale * (patch - bias), atol=1e-4)
+
+
+def test_a_mask_of_ragged_rows_is_refused() -> None:
+    with pytest.raises(PromptError, match=r"the mask is no bool array \[H,W\]: "):
+        one_region(box=None, mask=[[1, 2], [3]], point=None)
