@@ -74,9 +74,8 @@ def render_pages(root: Path) -> dict[str, str]:
     if annotating.is_file():  # its command is run on a machine that is idle
         record = read_record(annotate_costs.AnnotateCost, annotating)
         tables["docs/how-to/many-machines.md"] = annotate_costs.render(record)
-    if (folder / "serve.json").is_file():  # measured on an idle machine alone
-        serving = read_record(serve_report.Serving, folder / "serve.json")
-        tables[f"{RECORDS}/serve.md"] = {"serve": serve_report.render(serving)}
+    serving = read_record(serve_report.Serving, folder / "serve.json")
+    tables[f"{RECORDS}/serve.md"] = {"serve": serve_report.render(serving)}
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
