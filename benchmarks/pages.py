@@ -70,10 +70,8 @@ def render_pages(root: Path) -> dict[str, str]:
         CARD_SOURCE: summary,
         CARD: summary,
     }
-    annotating = folder / "annotate.json"
-    if annotating.is_file():  # its command is run on a machine that is idle
-        record = read_record(annotate_costs.AnnotateCost, annotating)
-        tables["docs/how-to/many-machines.md"] = annotate_costs.render(record)
+    annotating = read_record(annotate_costs.AnnotateCost, folder / "annotate.json")
+    tables["docs/how-to/many-machines.md"] = annotate_costs.render(annotating)
     serving = read_record(serve_report.Serving, folder / "serve.json")
     tables[f"{RECORDS}/serve.md"] = {"serve": serve_report.render(serving)}
     found = {
