@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from filelock import FileLock
 
 from samclip_sdk.atomic_folder import atomic_folder, scratch_folder
 from samclip_sdk.errors import StorageError
+from tests.half_written import writing
 
 WRITES = """
 import sys
@@ -52,23 +51,6 @@ def names(folder: Path) -> list[str]:
 def replace(out: Path, content: str) -> None:
     with atomic_folder(out) as folder:
         (folder / content).write_text(content)
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process, in the middle of its work; killed in the end."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITES, str(out)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "half is written\n"
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def test_an_older_folder_is_replaced(tmp_path: Path) -> None:
@@ -147,7 +129,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
 
 @posix
 def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    with writing(tmp_path / "out"):
+    with writing(WRITES, tmp_path / "out"):
         pass
     assert len(names(tmp_path)) == 2  # its folder and its lock
     replace(tmp_path / "another", "new")
@@ -156,7 +138,7 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
 
 @posix
 def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
-    with writing(tmp_path / "out") as process:
+    with writing(WRITES, tmp_path / "out") as process:
         replace(tmp_path / "out", "ours")
         assert process.stdin is not None
         process.stdin.close()  # it goes on, and finishes
@@ -181,7 +163,7 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
 def test_on_a_drive_without_locks_it_still_writes_and_removes_nothing_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with writing(tmp_path / "out"):
+    with writing(WRITES, tmp_path / "out"):
         pass
 
     def no_locks(self: object, *args: object, **kwargs: object) -> None:

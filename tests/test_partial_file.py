@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ import pytest
 from samclip_sdk import StorageError, partial_file
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.partial_file import SLOTS, PartialFile
+from tests.half_written import writing
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
 
@@ -30,23 +27,6 @@ with atomic_file(sys.argv[1]) as file:
 """
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process, in the middle of writing; killed in the end."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITES, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "half is written\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def write(path: Path, content: bytes = b"ours") -> None:
     with atomic_file(path) as file:
         file.write(content)
@@ -58,7 +38,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_next_write_removes_what_killed_ones_left(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    with writing(path), writing(path):
+    with writing(WRITES, path), writing(WRITES, path):
         assert len(names(tmp_path)) == 2
     assert len(names(tmp_path)) == 2
     write(tmp_path / "another.bin")
@@ -69,7 +49,7 @@ def test_the_next_write_removes_what_killed_ones_left(tmp_path: Path) -> None:
 
 def test_a_failed_write_removes_them_too(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    with writing(path):
+    with writing(WRITES, path):
         pass
     with pytest.raises(ZeroDivisionError), atomic_file(path):
         raise ZeroDivisionError
@@ -78,7 +58,7 @@ def test_a_failed_write_removes_them_too(tmp_path: Path) -> None:
 
 def test_a_living_process_keeps_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    with writing(path) as process:
+    with writing(WRITES, path) as process:
         write(path)
         assert path.read_bytes() == b"ours"
         assert process.stdin is not None
@@ -122,7 +102,7 @@ def test_on_a_drive_without_locks_it_writes_and_touches_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.bin"
-    with writing(path):
+    with writing(WRITES, path):
         pass
     before = names(tmp_path)
 
