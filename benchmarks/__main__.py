@@ -21,7 +21,7 @@ from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
-from benchmarks.record import describe_model, read_record
+from benchmarks.record import read_record
 from benchmarks.reliability.command import reliability
 from benchmarks.serve.command import serve
 from benchmarks.speed.command import compare, speed
@@ -114,8 +114,7 @@ def video(
                 samclip, made, names=names, every=every, rounds=rounds, say=status.update
             )
             record = following.VideoQuality(
-                **measured.run(),
-                model=describe_model(samclip.manifest, samclip.source),
+                **measured.run(samclip),
                 threads=threads,
                 frames=len(made),
                 objects=len(names),

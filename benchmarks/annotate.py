@@ -21,7 +21,6 @@ from PIL import Image
 from benchmarks.annotate_costs import FEW, AnnotateCost, Cost, render
 from benchmarks.command import ModelName, Output, Write, measurement
 from benchmarks.pages import ROOT
-from benchmarks.record import describe_model
 from benchmarks.report import join_tables, track
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
@@ -149,8 +148,7 @@ def annotate(
             expected=target.read_bytes(),
         )
         record = AnnotateCost(
-            **measured.run(),
-            model=describe_model(own.manifest, own.source),
+            **measured.run(own),
             single=tuple(single),
             workers=tuple(many),
         )

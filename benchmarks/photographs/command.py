@@ -21,7 +21,6 @@ from benchmarks.photographs.record import (
 )
 from benchmarks.photographs.two_models import Pipeline, find_pair, tuning_pictures
 from benchmarks.quality.behind_api import open_teachers
-from benchmarks.record import describe_model
 from benchmarks.report import join_tables
 from samclip_sdk import SamClip
 from samclip_sdk.atomic_file import atomic_file
@@ -86,9 +85,8 @@ def measure_quality_on_photographs(
         model, pictures, settings=settings, taught=taught, pipeline=pipeline, folder=folder
     )
     record = PhotographQuality(
-        **measured.run(),
+        **measured.run(model),
         **dict(figures),
-        model=describe_model(model.manifest, model.source),
         settings=settings,
     )
     if record.curves and not measured.write:  # a published one is on its page

@@ -31,7 +31,6 @@ from benchmarks.public.whole_pictures import (
     measure_accuracy,
     measure_retrieval,
 )
-from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 
@@ -114,8 +113,7 @@ def evaluate(
             figures = _measure(samclip, data, threshold=presence_threshold, rival=rival)
         record = Evaluation(
             figures=tuple(figures),
-            **measured.run(),
-            model=describe_model(samclip.manifest, samclip.source),
+            **measured.run(samclip),
             dataset=name,
             limit=limit,
         )

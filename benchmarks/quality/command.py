@@ -20,7 +20,6 @@ from benchmarks.command import (
 from benchmarks.quality.drawings import load_drawings, write_held_out
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
-from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from training.text.wordnet import WORDNET
@@ -104,9 +103,8 @@ def _on_drawings(
         pair = open_teachers(find_teachers(teachers))
     found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
     record = Quality(
-        **measured.run(),
+        **measured.run(samclip),
         **dict(found),
-        model=describe_model(samclip.manifest, samclip.source),
         settings=settings,
     )
     measured.finish(record, render(record))

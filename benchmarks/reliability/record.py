@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -150,16 +150,9 @@ def _not_yet(command: str) -> str:
 
 def _measured(runs: Sequence[Run]) -> str:
     """On what, when and how rows were measured."""
-    machines = _distinct(
-        f"{each.environment.cpu}, {each.environment.cores} cores, {each.environment.day}"
-        for each in runs
-    )
-    commands = _distinct(f"`{each.environment.command}`" for each in runs)
-    return f"{machines}. Measured by {commands}."
-
-
-def _distinct(texts: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(texts))
+    machines = dict.fromkeys(each.environment.machine for each in runs)
+    commands = dict.fromkeys(f"`{each.environment.command}`" for each in runs)
+    return f"{'; '.join(machines)}. Measured by {'; '.join(commands)}."
 
 
 def replace_row(rows: Sequence[Row], new: Row, *, key: str) -> tuple[Row, ...]:

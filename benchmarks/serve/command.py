@@ -15,7 +15,6 @@ import numpy as np
 import typer
 
 from benchmarks.command import ModelName, Output, Write, measurement
-from benchmarks.record import describe_model
 from benchmarks.report import track
 from benchmarks.serve.load import (
     Request,
@@ -134,8 +133,7 @@ def serve(
         with serving(model, "--runtime", runtime, "--workers", "2") as server:
             killed = kill_in_the_middle(server, uploads(), clients=max(clients))
         record = Serving(
-            **measured.run(),
-            model=describe_model(samclip.manifest, samclip.source),
+            **measured.run(samclip),
             workers=workers,
             rounds=rounds,
             workloads=workloads,
