@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import annotate_costs, costs
+from benchmarks import costs
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
@@ -70,8 +70,8 @@ def render_pages(root: Path) -> dict[str, str]:
         CARD_SOURCE: summary,
         CARD: summary,
     }
-    annotating = read_record(annotate_costs.AnnotateCost, folder / "annotate.json")
-    tables["docs/how-to/many-machines.md"] = annotate_costs.render(annotating)
+    annotating = read_record(costs.AnnotationCosts, folder / "annotate.json")
+    tables["docs/how-to/many-machines.md"] = costs.render_annotation(annotating)
     serving = read_record(serve_report.Serving, folder / "serve.json")
     tables[f"{RECORDS}/serve.md"] = {"serve": serve_report.render(serving)}
     found = {

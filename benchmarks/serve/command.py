@@ -15,6 +15,7 @@ import numpy as np
 import typer
 
 from benchmarks.command import ModelName, Output, Write, measurement
+from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.report import track
 from benchmarks.serve.load import (
     Request,
@@ -22,7 +23,6 @@ from benchmarks.serve.load import (
     as_new,
     box_request,
     boxes_of,
-    new_pictures,
     send_all,
     serving,
     store,
@@ -106,7 +106,7 @@ def serve(
     The machine should be idle: the clients need a part of it as well.
     """
     with measurement("serve", output=output, write=write) as measured:
-        found = new_pictures(pictures)
+        found = distinct_pictures(pictures)
         asked = boxes_of(boxes)
         samclip = SamClip.load(runtime, model=model)
         image = samclip.encode_image(found[0])

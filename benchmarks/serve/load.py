@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
-import itertools
 import json
 import queue
 import subprocess
@@ -15,17 +13,11 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
-from samclip_sdk.image import load_image
-
-IMAGES = Path(__file__).parents[2] / "examples" / "images"
-LONG_SIDE_PX = 1024
 BOUNDARY = "samclip-benchmark"
 
 Request = tuple[str, str, bytes]  # path, content type, body
@@ -65,21 +57,6 @@ def serving(model: str, *options: str) -> Iterator[Server]:
         server.listening.join()
 
 
-def new_pictures(count: int) -> list[bytes]:
-    """JPEGs of photographs, each with other pixels."""
-    files = itertools.cycle(sorted(IMAGES.glob("*.jpg")))
-    found = []
-    for number, path in zip(range(count), files, strict=False):
-        image = Image.fromarray(load_image(path))
-        scale = LONG_SIDE_PX / max(image.size)
-        pixels = np.array(image.resize([round(side * scale) for side in image.size]))
-        pixels[:8, :8] = np.random.default_rng(number).integers(0, 256, (8, 8, 3))
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, format="JPEG", quality=90)
-        found.append(content.getvalue())
-    return found
-
-
 def as_new(picture: bytes) -> bytes:
     """The same picture as another file: no server has seen it, however often it was sent."""
     return picture + uuid.uuid4().bytes  # behind its end, where no decoder looks
@@ -111,7 +88,7 @@ def store(server: Server, picture: bytes) -> str:
 
 
 def boxes_of(count: int) -> list[list[float]]:
-    """Boxes, each another one, in pictures of LONG_SIDE_PX."""
+    """Boxes, each another one, in pictures of 1024 pixels on the long side."""
     corners = np.random.default_rng(0).uniform(0.05, 0.45, (count, 4)) * 600
     return [[x, y, x + 60 + width, y + 60 + height] for x, y, width, height in corners.tolist()]
 
