@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +28,8 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        self.lines, self.workers, self.address = process.stderr, list[int](), ""
+        self.pid, self.lines = process.pid, process.stderr
+        self.workers, self.address = list[int](), ""
         while not self.address:
             self._read(next(self.lines, ""))
         self.listening = threading.Thread(target=lambda: list(map(self._read, self.lines)))
@@ -36,7 +37,7 @@ class Server:
 
     def _read(self, line: str) -> None:
         if not line.startswith("{"):
-            raise ValueError(f"samclip serve did not start: {line}")
+            raise ValueError(f"samclip serve does not start: {line}")
         told = json.loads(line)
         if told["event"] == "worker ready":
             self.workers.append(told["worker"])
@@ -76,14 +77,26 @@ def box_request(key: str, box: list[float]) -> Request:
     return "/v1/segment", "application/json", json.dumps(asked).encode()
 
 
+@contextmanager
+def connected(server: Server) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a server, which is closed."""
+    with closing(http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)) as own:
+        yield own
+
+
+def post(connection: http.client.HTTPConnection, request: Request) -> tuple[int, bytes]:
+    """Sends a request: the status and the body of the answer."""
+    path, content_type, body = request
+    connection.request("POST", path, body, {"Content-Type": content_type})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
 def store(server: Server, picture: bytes) -> str:
     """Has the server keep a picture, and returns its id."""
-    path, content_type, body = upload("/v1/images", picture, {})
-    connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)
-    connection.request("POST", path, body, {"Content-Type": content_type})
-    answer = json.loads(connection.getresponse().read())
-    connection.close()
-    key: str = answer["answers"][0]["id"]
+    with connected(server) as connection:
+        _, answer = post(connection, upload("/v1/images", picture, {}))
+    key: str = json.loads(answer)["answers"][0]["id"]
     return key
 
 
@@ -103,20 +116,13 @@ def send_all(
     took_ms, statuses = list[float](), Counter[int]()
 
     def work() -> None:
-        connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)
-        while not waiting.empty():
-            try:
-                path, content_type, body = waiting.get_nowait()
-            except queue.Empty:
-                break
-            started = time.perf_counter()
-            connection.request("POST", path, body, {"Content-Type": content_type})
-            answer = connection.getresponse()
-            answer.read()
-            took_ms.append(1000 * (time.perf_counter() - started))
-            statuses[answer.status] += 1
-            on_answer()
-        connection.close()
+        with connected(server) as connection, suppress(queue.Empty):
+            while True:
+                request, started = waiting.get_nowait(), time.perf_counter()
+                status, _ = post(connection, request)
+                took_ms.append(1000 * (time.perf_counter() - started))
+                statuses[status] += 1
+                on_answer()
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     started = time.perf_counter()
