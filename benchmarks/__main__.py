@@ -7,7 +7,6 @@ to docs/benchmarks, and every page that shows it is written again.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -30,7 +29,6 @@ from benchmarks.video import measure as following
 from benchmarks.video.made_video import FRAMES, actors, labels_of, make_frames
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.video.film_writer import FilmWriter
 
 Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
@@ -94,7 +92,6 @@ def video(
     ] = [1, 2, 3, 4],  # noqa: B006, as typer takes it
     frames: Annotated[int, typer.Option(help="of the made video", min=1)] = FRAMES,
     rounds: Annotated[int, typer.Option(help="each times every way once", min=1)] = 3,
-    film: Annotated[Path | None, typer.Option(help="an .mp4 of the made video to write")] = None,
     output: Output = None,
     write: Write = False,
 ) -> None:
@@ -102,10 +99,6 @@ def video(
     with measurement("video", output=output, write=write) as measured:
         cast = actors()
         made, names = list(make_frames(cast, frames=frames)), labels_of(cast)
-        if film is not None:
-            with FilmWriter(film) as writer:
-                for frame in made:
-                    writer.add(frame.pixels)
         with (
             SamClip.load(runtime, model=model, threads=threads) as samclip,
             Console(stderr=True).status("following") as status,

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from benchmarks.photographs.figures import (
 from benchmarks.photographs.naming import (
     imagenet_names,
     name_pictures,
-    of_folder,
     of_imagenet,
     right_names,
 )
@@ -37,7 +35,6 @@ from benchmarks.public.files import evenly
 from benchmarks.quality.scores import HEADS
 from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.image import load_image
 from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs
@@ -87,12 +84,10 @@ def measure_photographs(
     settings: PhotographSettings,
     taught: dict[str, Taught],
     pipeline: Pipeline | None = None,
-    folder: Path | None = None,
 ) -> PhotographFigures:
     """Measures a model, and the two-model pipeline if there is one.
 
-    `taught` is empty where nobody said how names were taught; `folder` has the user's own pictures,
-    with a sub-folder a class.
+    `taught` is empty where nobody said how names were taught.
     """
     texts: dict[str, list[Any]] = {heads: [] for heads in HEADS}
     objects: list[Any] = []
@@ -115,7 +110,7 @@ def measure_photographs(
                 pairs += _presence(picture, model, image, asked, pictures.photographs)
         except BrokenRecord as error:
             broken[error.kind] += 1
-    top_k = tuple(_name(model, pictures, settings=settings, taught=taught, folder=folder))
+    top_k = tuple(_name(model, pictures, settings=settings, taught=taught))
     bootstrap = Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
     tables = {heads: np.array(rows, TEXT_ROW) for heads, rows in texts.items()}
@@ -182,17 +177,13 @@ def _name(
     *,
     settings: PhotographSettings,
     taught: dict[str, Taught],
-    folder: Path | None,
 ) -> Iterator[TopK]:
-    """Names pictures with labels among all names and ImageNet's, and those of a folder."""
+    """Names pictures with labels among all names, and among ImageNet's."""
     photographs, numbers = pictures.photographs, pictures.labelled
-    name = partial(name_pictures, model, settings=settings)
-    read = partial(read_photograph, photographs)
+    name = partial(
+        name_pictures, model, read=partial(read_photograph, photographs), settings=settings
+    )
     right = {each: right_names(photographs, each) for each in numbers}
-    yield from name(right, what="all names", read=read, names=photographs.names, taught=taught)
+    yield from name(right, what="all names", names=photographs.names, taught=taught)
     right, classes = of_imagenet(photographs, numbers), imagenet_names()[0]
-    yield from name(right, what="ImageNet's classes", read=read, names=classes, taught={})
-    if folder is not None:
-        own = {path: frozenset([of]) for path, of in evenly(of_folder(folder), settings.limit)}
-        classes = sorted(set().union(*own.values()))
-        yield from name(own, what="the folder's classes", read=load_image, names=classes, taught={})
+    yield from name(right, what="ImageNet's classes", names=classes, taught={})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.quality.ranking import embed_noun
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.masks import binarize
@@ -43,19 +44,12 @@ class OneGraph:
                 "image_tokens": image.image_tokens,
                 "image_embeddings": image.image_embeddings,
                 "extent": frame.extent(),
-                "text_embeddings": np.stack([self._embed(label) for label in labels]),
+                "text_embeddings": np.stack([embed_noun(self._model, label) for label in labels]),
             }
         )
         threshold = manifest.masks.mask_threshold
         masks = binarize(answer["mask_logits"], frame=frame, mask_threshold=threshold)
         return list(masks), answer["presence"]
-
-    def _embed(self, label: str) -> np.ndarray:
-        """The mean of a label's templates, as the SDK has it, float32 [E]."""
-        templates = self._model.manifest.text.templates
-        mean = self._model.embed_text([each.replace("{}", label) for each in templates]).mean(0)
-        unit: np.ndarray = (mean / np.linalg.norm(mean)).astype(np.float32)
-        return unit
 
 
 def _name(model: SamClip) -> str:

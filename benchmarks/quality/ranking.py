@@ -74,11 +74,13 @@ def embed_nouns(model: SamClip, nouns: Sequence[str]) -> np.ndarray:
 
     One that is there twice, as in ImageNet, has two equal rows; `classify` would refuse it.
     """
-    rows = []
-    for noun in track(nouns, "nouns"):
-        prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
-        rows.append(normalize(model.embed_text(prompts).mean(axis=0)))
-    return np.stack(rows)
+    return np.stack([embed_noun(model, noun) for noun in track(nouns, "nouns")])
+
+
+def embed_noun(model: SamClip, noun: str) -> np.ndarray:
+    """The mean of a noun's templates, float32 [E], unit length."""
+    prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
+    return normalize(model.embed_text(prompts).mean(axis=0))
 
 
 def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
