@@ -94,7 +94,7 @@ def write_sheet(path: Path, model: SamClip, photographs: Photographs, *, seed: i
     Over each picture stand its set, then the names that were found, then those that were missed.
     """
     figure = new_figure(3 * _COLUMNS, 4 * PICTURES / _COLUMNS)
-    panels = figure.subplots(PICTURES // _COLUMNS, _COLUMNS, squeeze=False).flat
+    panels = figure.subplots(PICTURES // _COLUMNS, _COLUMNS).ravel()
     for axes in panels:
         axes.set_axis_off()
     for axes, picture in zip(panels, draw_evenly(photographs, seed=seed), strict=False):
