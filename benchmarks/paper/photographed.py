@@ -28,13 +28,13 @@ from benchmarks.paper.inputs import (
 )
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
 from benchmarks.photographs.measure import ValPictures, choose_pictures
-from benchmarks.photographs.naming import imagenet_names, of_imagenet, rank_of_truth, right_names
+from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
 from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.public.files import evenly
 from benchmarks.quality.drawings import Picture
-from benchmarks.quality.ranking import Rank, ranks_of_truth
+from benchmarks.quality.ranking import Rank
 from benchmarks.quality.record import PromptIou
-from benchmarks.quality.scores import PromptTally
+from benchmarks.quality.scores import PromptTally, rank_of_truth
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.masks import mask_to_box
@@ -125,7 +125,7 @@ class ValPhotographs:
             for kind, (columns, right) in self.namings.items():
                 if picture in right:
                     own = scores[columns]
-                    ranks[kind].append(rank_of_truth(own, right=right[picture], passed_over=[]))
+                    ranks[kind].append(rank_of_truth(own, right=right[picture]))
         return {
             kind: TopK.of(ranks[kind], labels=len(columns))
             for kind, (columns, _) in self.namings.items()
@@ -303,6 +303,5 @@ def _by_turns(found: dict[str, list[int]], names: Sequence[str], *, limit: int) 
 
 def _test(rank: Rank, tested: Squares, *, labels: int, name: str) -> Accuracy:
     shown = track(tested, f"classify: {name}", total=len(tested))
-    scores, truth = zip(*((rank(each.image[None])[0], each.label) for each in shown), strict=True)
-    ranks = ranks_of_truth(np.stack(scores), truth=np.array(truth))
+    ranks = [rank_of_truth(rank(each.image[None])[0], right=[each.label]) for each in shown]
     return {"probed": TopK.of(ranks, labels=labels)}

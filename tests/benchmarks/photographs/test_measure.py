@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.photographs.command import draw_evenly
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
-from benchmarks.photographs.naming import of_imagenet, rank_of_truth
+from benchmarks.photographs.naming import of_imagenet
 from benchmarks.photographs.record import PhotographFigures, PhotographQuality, PhotographSettings
 from benchmarks.public.files import evenly
 from benchmarks.record import read_record
@@ -217,13 +217,6 @@ def test_sets_that_promise_nothing_are_asked_for_prompts_and_names(tmp_path: Pat
     found = measure(tmp_path)
     assert (found.text_to_mask, found.presence, found.top_k) == ((), (), ())
     assert found.prompts[0].objects == 1
-
-
-def test_a_tie_counts_against_the_model() -> None:
-    scores = np.array([0.5, 0.9, 0.5, 0.7])
-    assert rank_of_truth(scores, right=[0], passed_over=[]) == 3
-    assert rank_of_truth(scores, right=[0, 3], passed_over=[]) == 1
-    assert rank_of_truth(scores, right=[0], passed_over=[1, 2]) == 1
 
 
 def test_items_are_taken_evenly() -> None:
