@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks.reliability.made_pictures import make_picture
-from benchmarks.reliability.samples import Sample, take_sample
+from benchmarks.reliability.memory import Sample, take_sample
+from benchmarks.reliability.questions import make_picture
 from benchmarks.serve.load import Request, Server, connected, post, serving
 
 CLIENTS = 2
