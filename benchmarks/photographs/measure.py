@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,17 +28,23 @@ from benchmarks.photographs.naming import (
     of_imagenet,
     right_names,
 )
-from benchmarks.photographs.one_graph import OneGraph
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
 from benchmarks.photographs.two_models import Pipeline
 from benchmarks.public.files import evenly
+from benchmarks.quality.ranking import embed_noun
 from benchmarks.quality.scores import HEADS
 from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.masks import binarize
+from samclip_sdk.model_source import BundleSource
 from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.real.records import BrokenRecord
+
+AskGraph = Callable[[ImageEmbedding, Sequence[str]], tuple[list[np.ndarray], np.ndarray]]
+"""K labels in a picture: masks bool [H,W], whatever their presence, and presence float32 [K]."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def measure_photographs(
     objects: list[Any] = []
     pairs: list[Any] = []
     broken: Counter[str] = Counter()
-    one_graph = OneGraph(model) if OneGraph.has_graph(model) else None
+    one_graph = find_one_graph(model)
     complete, masked = set(pictures.complete), set(pictures.masked)
     for picture in track(sorted(complete | masked), "masks of photographs"):
         try:
@@ -135,7 +141,7 @@ def _ask(
     image: ImageEmbedding,
     asked: AskedPicture,
     *,
-    one_graph: OneGraph | None,
+    one_graph: AskGraph | None,
     pipeline: Pipeline | None,
 ) -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray]]:
     """Asks for all labels with one head, both, one graph, and two models: masks and presence [K].
@@ -149,10 +155,41 @@ def _ask(
         answer = model.segment_text(image, asked.labels, threshold=0.0, refine=refine)
         yield heads, answer.masks, answer.presence
     if one_graph is not None:
-        yield "one_graph", *one_graph.ask(image, asked.labels)
+        yield "one_graph", *one_graph(image, asked.labels)
     if pipeline is not None:
         for heads, masks in pipeline.ask(asked):
             yield heads, masks, np.ones(len(masks))
+
+
+def find_one_graph(model: SamClip) -> AskGraph | None:
+    """Text-to-mask as apps have it: one prompt a label, in the graph `text_to_mask@S`.
+
+    None if the model does not come with the graph for its runtime and precision.
+    """
+    source, manifest = model.source, model.manifest
+    if not isinstance(source, BundleSource) or source.runtime not in ("onnx", "coreml"):
+        return None
+    name = graph_key("text_to_mask", manifest.tasks.segmentation.resolution)
+    graph = source.bundle.manifest.graphs.get(name)
+    kinds = {(each.runtime, each.precision) for each in graph.artifacts} if graph else set()
+    if (source.runtime, source.precision) not in kinds:
+        return None
+    session = source.session(name)
+
+    def ask(image: ImageEmbedding, labels: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        answer = session.run(
+            {
+                "image_tokens": image.image_tokens,
+                "image_embeddings": image.image_embeddings,
+                "extent": image.frame.extent(),
+                "text_embeddings": np.stack([embed_noun(model, label) for label in labels]),
+            }
+        )
+        threshold = manifest.masks.mask_threshold
+        masks = binarize(answer["mask_logits"], frame=image.frame, mask_threshold=threshold)
+        return list(masks), answer["presence"]
+
+    return ask
 
 
 def _presence(
