@@ -17,15 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.paper.inputs import (
-    TRAIN_PICTURES,
-    TRAIN_SCENES,
-    Classify,
-    EmbedText,
-    Inputs,
-    ProbeData,
-    photograph_stages,
-)
+from benchmarks.paper import inputs
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
 from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
@@ -115,7 +107,7 @@ class ValPhotographs:
                 )
         return namings
 
-    def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
+    def accuracy(self, classify: inputs.Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 among the names of all sets, and among ImageNet's."""
         rank = classify(self.names)
         ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
@@ -142,7 +134,7 @@ class ValPhotographs:
                 tally.add(model, image, masks=masks, boxes=boxes)
         return tally.row(who=who, split=self.split)
 
-    def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+    def questions(self, embed_text: inputs.EmbedText) -> Iterator[AskedPicture]:
         """Pictures of sets that label everything, each with five names that it does not show."""
         pictures, asked = self._pictures, self._pictures.asked
         for picture in track(evenly(pictures.complete, self.settings.scenes), "text-to-mask"):
@@ -150,11 +142,11 @@ class ValPhotographs:
             if question is not None and question.present:
                 yield question
 
-    def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
+    def tuning(self, embed_text: inputs.EmbedText) -> Sequence[AskedPicture]:
         """The same of the split "calibration"."""
         return tuning_pictures(self.of("calibration"), seed=self.settings.seed)
 
-    def probe_data(self) -> ProbeData:
+    def probe_data(self) -> inputs.ProbeData:
         """The splits "train", "calibration" to choose by, and "val": names, nouns and pictures."""
         splits, asked = (self.of("train"), self.of("calibration"), self.photographs), self.settings
         train, choose, test = (_named(each) for each in splits)
@@ -163,7 +155,7 @@ class ValPhotographs:
             for name, pictures in train.items()
             if len(pictures) >= LEAST_TRAIN and len(test.get(name, ())) >= LEAST_TEST
         )
-        limits = (TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
+        limits = (inputs.TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
         trained, chosen, tested = (
             Squares(photographs, _by_turns(found, names, limit=limit), self.size_px)
             for photographs, found, limit in zip(splits, (train, choose, test), limits, strict=True)
@@ -173,8 +165,8 @@ class ValPhotographs:
             for photographs in splits
         ]
         nouns = frequent_nouns(splits[0], complete[0])
-        limits = (TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
-        return ProbeData(
+        limits = (inputs.TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
+        return inputs.ProbeData(
             pictures=(trained, chosen),
             labels=len(names),
             test=lambda rank, name: _test(rank, tested, labels=len(names), name=name),
@@ -217,7 +209,7 @@ class Squares:
 
 def open_photographs(
     run: Path, *, root: Path, student: str | None, pictures: int, scenes: int, seed: int
-) -> Inputs:
+) -> inputs.Inputs:
     """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed."""
     model = load_model(find_config(run.name))
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
@@ -230,8 +222,8 @@ def open_photographs(
         seed=seed,
     )
     asked = ValPhotographs(root, settings, model.segmentation_resolution)
-    stages = photograph_stages(run, student=student)
-    return Inputs(PhotographPair(model, runs=run), asked, stages)
+    stages = inputs.photograph_stages(run, student=student)
+    return inputs.Inputs(PhotographPair(model, runs=run), asked, stages)
 
 
 def middle(pixels: np.ndarray, *, size_px: int) -> np.ndarray:

@@ -10,24 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.photographs.figures import (
-    OBJECT_ROW,
-    PAIR_ROW,
-    TEXT_ROW,
-    Bootstrap,
-    curve,
-    judge_objects,
-    judge_texts,
-    presence_rows,
-    prompt_rows,
-    text_to_mask_rows,
-)
-from benchmarks.photographs.naming import (
-    imagenet_names,
-    name_pictures,
-    of_imagenet,
-    right_names,
-)
+from benchmarks.photographs import figures, naming
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
 from benchmarks.photographs.two_models import Pipeline
 from benchmarks.public.files import evenly
@@ -105,33 +88,39 @@ def measure_photographs(
         try:
             image = model.encode_image(read_photograph(pictures.photographs, picture))
             if picture in masked and len(found := objects_of(pictures.photographs, picture)):
-                objects += judge_objects(picture, model, image, found)
+                objects += figures.judge_objects(picture, model, image, found)
             if picture in complete and pictures.asked is not None:
                 asked = pictures.asked.question(picture)
                 for heads, masks, presence in _ask(
                     model, image, asked, one_graph=one_graph, pipeline=pipeline
                 ):
-                    rows = judge_texts(picture, asked, masks=masks, presence=presence)
+                    rows = figures.judge_texts(picture, asked, masks=masks, presence=presence)
                     texts.setdefault(heads, []).extend(rows)
                 pairs += _presence(picture, model, image, asked, pictures.photographs)
         except BrokenRecord as error:
             broken[error.kind] += 1
     top_k = tuple(_name(model, pictures, settings=settings, taught=taught))
-    bootstrap = Bootstrap(settings.resamples, settings.seed)
+    bootstrap = figures.Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
-    tables = {heads: np.array(rows, TEXT_ROW) for heads, rows in texts.items()}
+    tables = {heads: np.array(rows, figures.TEXT_ROW) for heads, rows in texts.items()}
     return PhotographFigures(
         text_to_mask=tuple(
             row
             for heads, table in tables.items()
-            for row in text_to_mask_rows(
+            for row in figures.text_to_mask_rows(
                 table, bootstrap, heads=heads, threshold=threshold, sets=pictures.sets
             )
         ),
-        curves={heads: tuple(curve(tables[heads])) for heads in HEADS},
-        prompts=tuple(prompt_rows(np.array(objects, OBJECT_ROW), bootstrap, sets=pictures.sets)),
+        curves={heads: tuple(figures.curve(tables[heads])) for heads in HEADS},
+        prompts=tuple(
+            figures.prompt_rows(
+                np.array(objects, figures.OBJECT_ROW), bootstrap, sets=pictures.sets
+            )
+        ),
         top_k=top_k,
-        presence=tuple(presence_rows(np.array(pairs, PAIR_ROW), bootstrap, taught=taught)),
+        presence=tuple(
+            figures.presence_rows(np.array(pairs, figures.PAIR_ROW), bootstrap, taught=taught)
+        ),
         broken=dict(broken),
     )
 
@@ -218,9 +207,9 @@ def _name(
     """Names pictures with labels among all names, and among ImageNet's."""
     photographs, numbers = pictures.photographs, pictures.labelled
     name = partial(
-        name_pictures, model, read=partial(read_photograph, photographs), settings=settings
+        naming.name_pictures, model, read=partial(read_photograph, photographs), settings=settings
     )
-    right = {each: right_names(photographs, each) for each in numbers}
+    right = {each: naming.right_names(photographs, each) for each in numbers}
     yield from name(right, what="all names", names=photographs.names, taught=taught)
-    right, classes = of_imagenet(photographs, numbers), imagenet_names()[0]
+    right, classes = naming.of_imagenet(photographs, numbers), naming.imagenet_names()[0]
     yield from name(right, what="ImageNet's classes", names=classes, taught={})

@@ -11,30 +11,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
-from benchmarks.public.detection import (
-    DETECTION,
-    INSTANCES,
-    AskedPictures,
-    Detect,
-    DetectedPictures,
-    measure_instances,
-    measure_methods,
-)
+from benchmarks.public import detection, whole_pictures
 from benchmarks.public.files import take
 from benchmarks.public.record import Evaluation, Figures, render
 from benchmarks.public.segmentation import SEMANTIC, load_at, measure_segmentation
-from benchmarks.public.whole_pictures import (
-    CLASSIFICATION,
-    RETRIEVAL,
-    CaptionedPictures,
-    LabelledPictures,
-    measure_accuracy,
-    measure_retrieval,
-)
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 
-SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **DETECTION}
+SETS: dict[str, Any] = {
+    **whole_pictures.CLASSIFICATION,
+    **whole_pictures.RETRIEVAL,
+    **SEMANTIC,
+    **detection.DETECTION,
+}
 """Set -> what reads it; its docstring tells the layout."""
 
 Dataset = Enum("Dataset", {name: name for name in SETS}, type=str)
@@ -95,7 +84,7 @@ def evaluate(
         given |= {"teachers": teachers}
         _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
-        data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
+        data = SETS[name](root) if boxes is None else detection.INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
@@ -121,21 +110,23 @@ def evaluate(
 
 
 def _measure(
-    model: SamClip, data: Any, *, threshold: float | None, rival: Detect | None
+    model: SamClip, data: Any, *, threshold: float | None, rival: detection.Detect | None
 ) -> Iterator[Figures]:
     """What a set's kind is measured by."""
     match data:
-        case LabelledPictures():
-            yield measure_accuracy(model, data)
-        case CaptionedPictures():
-            yield measure_retrieval(model, data)
-        case DetectedPictures():
-            yield measure_instances(model, data)
-        case AskedPictures():
-            yield from measure_methods(model, data, threshold=threshold, rival=rival)
+        case whole_pictures.LabelledPictures():
+            yield whole_pictures.measure_accuracy(model, data)
+        case whole_pictures.CaptionedPictures():
+            yield whole_pictures.measure_retrieval(model, data)
+        case detection.DetectedPictures():
+            yield detection.measure_instances(model, data)
+        case detection.AskedPictures():
+            yield from detection.measure_methods(model, data, threshold=threshold, rival=rival)
 
 
-def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | None) -> Detect:
+def _rival(
+    model: SamClip, data: detection.AskedPictures, root: Path, *, teachers: Path | None
+) -> detection.Detect:
     """The two-model pipeline, for the same names."""
     # Only here: it needs torch and segment-anything.
     from benchmarks.photographs.two_models import by_two_models
@@ -150,10 +141,10 @@ def _check(dataset: str, given: set[str]) -> None:
         "heads": SEMANTIC,
         "head-resolution": SEMANTIC,
         "background-threshold": SEMANTIC,
-        "presence-threshold": SEMANTIC | DETECTION,
+        "presence-threshold": SEMANTIC | detection.DETECTION,
         "two-models": ("photographs",),
         "teachers": ("photographs",),
-        "boxes": INSTANCES,
+        "boxes": detection.INSTANCES,
     }
     for option, sets in known.items():
         if option in given and dataset not in sets:
