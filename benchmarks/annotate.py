@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,15 +29,9 @@ from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
 from samclip_sdk.client import DEFAULT_MODEL
 
 
-@dataclass(frozen=True)
-class _Opening:
+def open_annotator(model: str, labels: Sequence[str]) -> Annotator:
     """What a worker calls once."""
-
-    model: str
-    labels: tuple[str, ...]
-
-    def __call__(self) -> Annotator:
-        return Annotator(SamClip.load("onnx", model=self.model, threads=1), self.labels)
+    return Annotator(SamClip.load("onnx", model=model, threads=1), labels)
 
 
 def read_nouns(count: int) -> tuple[str, ...]:
@@ -83,7 +76,12 @@ def time_single(
 
 
 def time_workers(
-    opening: _Opening, listing: Listing, output: Path, *, counts: Sequence[int], expected: bytes
+    opening: Callable[[], Annotator],
+    listing: Listing,
+    output: Path,
+    *,
+    counts: Sequence[int],
+    expected: bytes,
 ) -> list[AnnotationCost]:
     """The same with so many workers; raises ValueError if the output is another than one's own."""
     settings, found = opening().settings, []
@@ -124,7 +122,7 @@ def annotate(
         time_run(few.settings, listing, target, workers=0, answer=again)
         place = os.path.abspath(model) if Path(model).exists() else model
         many = time_workers(
-            _Opening(place, read_nouns(FEW)),
+            partial(open_annotator, place, read_nouns(FEW)),
             listing,
             target,
             counts=workers,

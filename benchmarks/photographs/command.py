@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.command import Measurement
+from benchmarks.paper.text_to_mask import TwoModels
 from benchmarks.photographs.figures import how_taught
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
 from benchmarks.photographs.naming import right_names
@@ -17,7 +18,7 @@ from benchmarks.photographs.record import (
     draw_curve,
     render,
 )
-from benchmarks.photographs.two_models import Pipeline, find_pair, tuning_pictures
+from benchmarks.photographs.two_models import find_pair, tuning_pictures
 from benchmarks.quality.behind_api import open_teachers
 from benchmarks.report import encode_figure, join_tables, new_figure
 from samclip_sdk import SamClip
@@ -63,7 +64,7 @@ def measure_quality_on_photographs(
     if teachers is not None:
         tuned = SetSettings(source="photographs", root=root, held_out=held_out)
         tuning = tuning_pictures(Photographs(tuned, split="calibration"), seed=seed)
-        pipeline = Pipeline(open_teachers(find_pair(teachers)), tuning)
+        pipeline = TwoModels(open_teachers(find_pair(teachers)), tuning)
     complete = {each.name for each in photographs.sets if each.complete}
     settings = PhotographSettings(
         sets=tuple(sorted(set(pictures.sets))),

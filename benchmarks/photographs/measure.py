@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.paper.text_to_mask import TwoModels
 from benchmarks.photographs import figures, naming
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
-from benchmarks.photographs.two_models import Pipeline
 from benchmarks.public.files import evenly
 from benchmarks.quality.ranking import embed_noun
 from benchmarks.quality.scores import HEADS
@@ -72,7 +72,7 @@ def measure_photographs(
     *,
     settings: PhotographSettings,
     taught: dict[str, Taught],
-    pipeline: Pipeline | None = None,
+    pipeline: TwoModels | None = None,
 ) -> PhotographFigures:
     """Measures a model, and the two-model pipeline if there is one.
 
@@ -131,7 +131,7 @@ def _ask(
     asked: AskedPicture,
     *,
     one_graph: AskGraph | None,
-    pipeline: Pipeline | None,
+    pipeline: TwoModels | None,
 ) -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray]]:
     """Asks for all labels with one head, both, one graph, and two models: masks and presence [K].
 
@@ -146,7 +146,7 @@ def _ask(
     if one_graph is not None:
         yield "one_graph", *one_graph(image, asked.labels)
     if pipeline is not None:
-        for heads, masks in pipeline.ask(asked):
+        for heads, masks, _ in pipeline.ask(asked):
             yield heads, masks, np.ones(len(masks))
 
 

@@ -64,7 +64,9 @@ def quality(
     with measurement(record, output=output, write=write) as measured:
         samclip = SamClip.load(runtime, model=model)
         if photographs is None:
-            taught = nouns or _taught(samclip)
+            # A bundle quotes the provenance of the checkpoint that it was exported from.
+            provenance = samclip.manifest.provenance
+            taught = nouns or provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
             settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
             return
@@ -74,13 +76,6 @@ def quality(
         named = {"held_out": held_out, "wordnet": wordnet, "sheet": sheet}
         asked = {"teachers": teachers, "limit": limit, "seed": seed}
         measure(samclip, measured, root=photographs, **named, **asked)
-
-
-def _taught(samclip: SamClip) -> int:
-    """How many nouns a model was taught, by its own account."""
-    # A bundle quotes the provenance of the checkpoint that it was exported from.
-    provenance = samclip.manifest.provenance
-    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
 
 
 def _on_drawings(
