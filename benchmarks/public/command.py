@@ -38,13 +38,6 @@ Threshold = Annotated[
 Limit = Annotated[
     int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
 ]
-HeadResolution = Annotated[
-    int | None, typer.Option(help="px, of the CLIP head alone; else 448 if it can", min=1)
-]
-HeadThreshold = Annotated[
-    float | None,
-    typer.Option(help="below it the CLIP head alone says background", min=0.001, max=0.999),
-]
 WithTwoModels = Annotated[
     bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
 ]
@@ -58,8 +51,6 @@ def evaluate(
     root: Annotated[Path, typer.Argument(help="the set's folder, laid out as published")],
     boxes: Annotated[Path | None, typer.Option(help="a detector's COCO results")] = None,
     heads: Heads = "all",
-    head_resolution: HeadResolution = None,
-    background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
     two_models: WithTwoModels = False,
     teachers: Teachers = None,
@@ -78,22 +69,19 @@ def evaluate(
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
-        given = {"heads": None if heads == "all" else heads, "head-resolution": head_resolution}
-        given |= {"background-threshold": background_threshold, "boxes": boxes}
+        given = {"heads": None if heads == "all" else heads, "boxes": boxes, "teachers": teachers}
         given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
-        given |= {"teachers": teachers}
         _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
         data = SETS[name](root) if boxes is None else detection.INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
-            samclip, head = load_at(runtime, head_resolution_px=head_resolution, **chosen)
+            samclip, head = load_at(runtime, **chosen)
             figures = measure_segmentation(
                 data,
                 clip_head=None if heads == "both_heads" else head,
                 both_heads=None if heads == "clip_head" else samclip,
-                background_threshold=background_threshold,
                 presence_threshold=presence_threshold,
             )
         else:
@@ -134,8 +122,6 @@ def _check(dataset: str, given: set[str]) -> None:
     """Refuses options of another protocol."""
     known = {
         "heads": SEMANTIC,
-        "head-resolution": SEMANTIC,
-        "background-threshold": SEMANTIC,
         "presence-threshold": SEMANTIC | detection.DETECTION,
         "two-models": ("photographs",),
         "teachers": ("photographs",),
