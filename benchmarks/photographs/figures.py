@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -183,9 +184,10 @@ def judge_objects(
 
 
 def prompt_rows(
-    table: np.ndarray, bootstrap: Bootstrap, *, sets: Sequence[str]
+    objects: Sequence[Any], bootstrap: Bootstrap, *, sets: Sequence[str]
 ) -> Iterator[record.PromptIou]:
     """Over all objects and by size, each also as the mean over sets; then by set."""
+    table = np.array(objects, OBJECT_ROW)
     names, groups = np.unique(np.array(sets)[table["owner"]], return_inverse=True)
     parts = {record.ALL: np.ones(len(table), bool)}
     for size, (low, high) in SIZES.items():
@@ -206,9 +208,10 @@ def prompt_rows(
 
 
 def presence_rows(
-    table: np.ndarray, bootstrap: Bootstrap, *, taught: dict[str, record.Taught]
+    pairs: Sequence[Any], bootstrap: Bootstrap, *, taught: dict[str, record.Taught]
 ) -> Iterator[record.PresenceAuc]:
     """Over all names, and over those that were taught one way."""
+    table = np.array(pairs, PAIR_ROW)
     asked = {name: taught[name] for name in sorted(set(table["name"])) if name in taught}
     for kind in kinds_of(asked.values()):
         own = [kind == record.ALL or asked.get(name) == kind for name in table["name"]]

@@ -112,15 +112,9 @@ def measure_photographs(
             )
         ),
         curves={heads: tuple(figures.curve(tables[heads])) for heads in HEADS},
-        prompts=tuple(
-            figures.prompt_rows(
-                np.array(objects, figures.OBJECT_ROW), bootstrap, sets=pictures.sets
-            )
-        ),
+        prompts=tuple(figures.prompt_rows(objects, bootstrap, sets=pictures.sets)),
         top_k=top_k,
-        presence=tuple(
-            figures.presence_rows(np.array(pairs, figures.PAIR_ROW), bootstrap, taught=taught)
-        ),
+        presence=tuple(figures.presence_rows(pairs, bootstrap, taught=taught)),
         broken=dict(broken),
     )
 

@@ -42,7 +42,6 @@ def speed(
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
     at_most: Annotated[int, typer.Option(help="runs, in a round", min=1)] = 200,
-    limit: Annotated[float, typer.Option(help="seconds for a run or a load", min=1)] = 900.0,
     baseline: Annotated[str | None, typer.Option(help="the subject to compare with")] = None,
     output: Output = None,
     write: Write = False,
@@ -66,9 +65,7 @@ def speed(
         )
         with Console(stderr=True).status("starting") as status:
             say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
-            measure = partial(
-                measure_subjects, settings=settings, limit_s=limit, on_progress=say, on_failure=tell
-            )
+            measure = partial(measure_subjects, settings=settings, on_progress=say, on_failure=tell)
             before = describe_state()
             if specs:
                 found = dict(zip(("subjects", "failures"), measure(specs), strict=True))

@@ -101,7 +101,7 @@ def measure_subjects(
     specs: Sequence[str],
     *,
     settings: record.Settings,
-    limit_s: float,
+    limit_s: float = 900,
     on_progress: Callable[[str], None] = lambda doing: None,
     on_failure: Callable[[str], None] = lambda what: None,
 ) -> tuple[tuple[record.SubjectRow, ...], tuple[record.Failure, ...]]:
