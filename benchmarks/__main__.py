@@ -7,7 +7,7 @@ to docs/benchmarks, and every page that shows it is written again.
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -47,9 +47,6 @@ def artifacts(
     checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
     onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
     coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
-    weights: Annotated[
-        Literal["fp16", "fp32"], typer.Option(help="of fp32 graphs, as stored")
-    ] = "fp16",
     compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
     output: Output = None,
     write: Write = False,
@@ -65,7 +62,7 @@ def artifacts(
 
         place = measured.place
         known = read_record(artifacts_record.Artifacts, place).models if place.exists() else ()
-        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights)
+        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights="fp16")
         with Console(stderr=True).status("exporting") as status:
             found = [
                 measure_artifacts(

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
 
 import cv2
@@ -22,7 +21,7 @@ from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
 from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
 from benchmarks.photographs.two_models import tuning_pictures
-from benchmarks.public.files import evenly
+from benchmarks.public.files import by_turns, evenly
 from benchmarks.quality.drawings import Picture
 from benchmarks.quality.ranking import Rank
 from benchmarks.quality.record import PromptIou
@@ -288,9 +287,8 @@ def _named(photographs: Photographs) -> dict[str, list[int]]:
 
 def _by_turns(found: dict[str, list[int]], names: Sequence[str], *, limit: int) -> dict[int, int]:
     """Pictures by label: one of each name before a second of any, `limit` in all."""
-    turns = zip_longest(*(found.get(name, []) for name in names))
-    pairs = ((picture, label) for turn in turns for label, picture in enumerate(turn))
-    return dict([pair for pair in pairs if pair[0] is not None][:limit])
+    own = ([(each, label) for each in found.get(name, [])] for label, name in enumerate(names))
+    return dict(by_turns(own)[:limit])
 
 
 def _test(rank: Rank, tested: Squares, *, labels: int, name: str) -> Accuracy:

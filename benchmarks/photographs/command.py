@@ -19,6 +19,7 @@ from benchmarks.photographs.record import (
     render,
 )
 from benchmarks.photographs.two_models import find_pair, tuning_pictures
+from benchmarks.public.files import by_turns
 from benchmarks.quality.behind_api import open_teachers
 from benchmarks.report import encode_figure, join_tables, new_figure
 from samclip_sdk import SamClip
@@ -114,14 +115,8 @@ def write_sheet(path: Path, model: SamClip, photographs: Photographs, *, seed: i
 def draw_evenly(photographs: Photographs, *, seed: int) -> list[int]:
     """Draws `PICTURES` pictures that show something with a name: one of each set, then another."""
     rng = np.random.default_rng(seed)
-    waiting: dict[int, list[int]] = {}
+    of_set: dict[int, list[int]] = {}
     for picture in rng.permutation(len(photographs)).tolist():
         if right_names(photographs, picture):
-            waiting.setdefault(int(photographs.owners[picture]), []).append(picture)
-    chosen: list[int] = []
-    while waiting and len(chosen) < PICTURES:
-        for owner in rng.permutation(sorted(waiting)).tolist():
-            chosen.append(waiting[owner].pop())
-            if not waiting[owner]:
-                del waiting[owner]
-    return chosen[:PICTURES]
+            of_set.setdefault(int(photographs.owners[picture]), []).append(picture)
+    return by_turns(of_set.values())[:PICTURES]
