@@ -77,49 +77,40 @@ class ValPhotographs:
         return tuple(found.values())
 
     @cached_property
-    def namings(self) -> dict[Kind, tuple[np.ndarray, dict[int, list[int]]]]:
-        """What is named among which names.
-
-        The places of these among all, int [K], and picture -> the places of its right ones among
-        the K.
-        """
+    def namings(self) -> dict[Kind, tuple[set[int], dict[int, set[int]]]]:
+        """Places of the names that are told apart, and picture -> those of its right ones."""
         photographs, pictures = self.photographs, self._pictures.labelled
         classes, limit = of_imagenet(photographs, pictures), self.settings.pictures
         every = {each: right_names(photographs, each) for each in evenly(pictures, limit)}
         named = {each: classes[each] for each in evenly([*classes], limit)}
+        place = {clean_text(name): place for place, name in enumerate(self.names)}
         found: dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]] = {
             "all_names": (photographs.names, every),
             "imagenet": (imagenet_names()[0], named),
         }
-        places = {clean_text(name): place for place, name in enumerate(self.names)}
-        namings: dict[Kind, tuple[np.ndarray, dict[int, list[int]]]] = {}
-        for kind, (names, right) in found.items():
-            cleaned = list(dict.fromkeys(clean_text(name) for name in names))
-            own = {name: place for place, name in enumerate(cleaned)}
-            if right:
-                namings[kind] = (
-                    np.array([places[name] for name in cleaned]),
-                    {
-                        picture: sorted({own[clean_text(name)] for name in shown})
-                        for picture, shown in right.items()
-                    },
-                )
-        return namings
+        return {
+            kind: (
+                {place[clean_text(name)] for name in names},
+                {each: {place[clean_text(name)] for name in right[each]} for each in right},
+            )
+            for kind, (names, right) in found.items()
+            if right
+        }
 
     def accuracy(self, classify: inputs.Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 among the names of all sets, and among ImageNet's."""
-        rank = classify(self.names)
+        rank, all_places = classify(self.names), set(range(len(self.names)))
         ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
         every = sorted({picture for _, right in self.namings.values() for picture in right})
         for picture in track(every, f"classify: {name}"):
             scores = rank(read_photograph(self.photographs, picture)[None])[0]
-            for kind, (columns, right) in self.namings.items():
+            for kind, (among, right) in self.namings.items():
                 if picture in right:
-                    own = scores[columns]
-                    ranks[kind].append(rank_of_truth(own, right=right[picture]))
+                    own, others = [*right[picture]], [*(all_places - among)]
+                    ranks[kind].append(rank_of_truth(scores, right=own, passed_over=others))
         return {
-            kind: TopK.of(ranks[kind], labels=len(columns))
-            for kind, (columns, _) in self.namings.items()
+            kind: TopK.of(ranks[kind], labels=len(among))
+            for kind, (among, _) in self.namings.items()
         }
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
