@@ -12,13 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from export import weight_rounding
+from export.bundle_writer import write_bundle
 from export.external_weights import WeightFiles, shrink_weights
+from export.options import ExportOptions
 from export.precision.mixed_precision import halve
 from export.program import export_program
-from export.source import random_source
+from export.source import random_source, read_source
 from export.to_onnx import to_onnx
 from export.weight_rounding import FEWEST_WEIGHTS, Axes, on_grid, round_modules, round_weights
 from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.batch_norm import fold_batch_norm
 from samclip_sdk.modeling.config import ModelConfig
 
@@ -43,6 +47,7 @@ class Everything(nn.Module):
         return y
 
 
+TRAINED = Path(__file__).parents[2] / "training/checkpoints/tiny/stage3"
 BYTES = 4096 * 16 + 16 * 4096 + 256 * 256 + 256 * 64 * 4
 IDS = torch.tensor([7], dtype=torch.int32)
 
@@ -177,3 +182,19 @@ def test_what_was_not_rounded_is_stored_in_fp16(module: Everything) -> None:
     types = [each.const_value.dtype for each in model.graph.initializers.values()]
     assert ir.DataType.UINT8 not in types
     assert ir.DataType.FLOAT16 in types
+
+
+@pytest.mark.slow
+def test_a_trained_model_may_lose_no_answer_by_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With seven levels it does, which is found before any graph is written."""
+    source, options = read_source(TRAINED), ExportOptions(weights="int8")
+    manifest = write_bundle(source, tmp_path / "bundle", options=options)
+    assert manifest.revision != source.revision
+    initializers = ir.load(tmp_path / "bundle/onnx/text_encoder.onnx").graph.initializers
+    assert ir.DataType.UINT8 in {each.const_value.dtype for each in initializers.values()}
+    monkeypatch.setattr(weight_rounding, "_LEVELS", 3)
+    with pytest.raises(VerificationError, match="before its weights were rounded"):
+        write_bundle(source, tmp_path / "coarse", options=options)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
