@@ -10,7 +10,7 @@ from benchmarks.command import Measurement
 from benchmarks.paper.text_to_mask import TwoModels
 from benchmarks.photographs.figures import how_taught
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
-from benchmarks.photographs.naming import right_names
+from benchmarks.photographs.naming import of_folder, right_names
 from benchmarks.photographs.record import (
     PhotographQuality,
     PhotographSettings,
@@ -44,6 +44,7 @@ def measure_quality_on_photographs(
     root: Path,
     held_out: Path | None,
     wordnet: Path,
+    folder: Path | None,
     sheet: Path | None,
     teachers: Path | None,
     limit: int | None,
@@ -51,9 +52,11 @@ def measure_quality_on_photographs(
 ) -> None:
     """Measures a model on the split "val", writes the record and its curve, and the sheet.
 
-    The sets are in `root`; `held_out` is the list of nouns that training was given. SAM and CLIP in
-    a row are RUNS/CONFIG's teachers.
+    The sets are in `root`; `held_out` is the list of nouns that training was given, `folder` the
+    user's own pictures, a sub-folder a class. SAM and CLIP in a row are RUNS/CONFIG's teachers.
     """
+    if folder is not None:
+        of_folder(folder)  # what it lacks is told now
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
     taught: dict[str, Taught] = {}
     nouns: tuple[str, ...] | None = None
@@ -77,7 +80,7 @@ def measure_quality_on_photographs(
     if sheet is not None:
         write_sheet(sheet, model, photographs, seed=seed)
     figures = measure_photographs(
-        model, pictures, settings=settings, taught=taught, pipeline=pipeline
+        model, pictures, settings=settings, taught=taught, pipeline=pipeline, folder=folder
     )
     record = PhotographQuality(
         **measured.run(model),

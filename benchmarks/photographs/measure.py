@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from benchmarks.quality.scores import HEADS
 from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.image import load_image
 from samclip_sdk.masks import binarize
 from samclip_sdk.model_source import BundleSource
 from training.asked_pictures import AskedPicture
@@ -73,10 +75,12 @@ def measure_photographs(
     settings: PhotographSettings,
     taught: dict[str, Taught],
     pipeline: TwoModels | None = None,
+    folder: Path | None = None,
 ) -> PhotographFigures:
     """Measures a model, and the two-model pipeline if there is one.
 
-    `taught` is empty where nobody said how names were taught.
+    `taught` is empty where nobody said how names were taught; `folder` has the user's own pictures,
+    with a sub-folder a class.
     """
     texts: dict[str, list[Any]] = {heads: [] for heads in HEADS}
     objects: list[Any] = []
@@ -99,7 +103,7 @@ def measure_photographs(
                 pairs += _presence(picture, model, image, asked, pictures.photographs)
         except BrokenRecord as error:
             broken[error.kind] += 1
-    top_k = tuple(_name(model, pictures, settings=settings, taught=taught))
+    top_k = tuple(_name(model, pictures, settings=settings, taught=taught, folder=folder))
     bootstrap = figures.Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
     tables = {heads: np.array(rows, figures.TEXT_ROW) for heads, rows in texts.items()}
@@ -197,13 +201,18 @@ def _name(
     *,
     settings: PhotographSettings,
     taught: dict[str, Taught],
+    folder: Path | None,
 ) -> Iterator[TopK]:
-    """Names pictures with labels among all names, and among ImageNet's."""
+    """Names pictures with labels among all names and ImageNet's, and those of a folder."""
     photographs, numbers = pictures.photographs, pictures.labelled
-    name = partial(
-        naming.name_pictures, model, read=partial(read_photograph, photographs), settings=settings
-    )
+    name = partial(naming.name_pictures, model, settings=settings)
+    read = partial(read_photograph, photographs)
     right = {each: naming.right_names(photographs, each) for each in numbers}
-    yield from name(right, what="all names", names=photographs.names, taught=taught)
+    yield from name(right, what="all names", read=read, names=photographs.names, taught=taught)
     right, classes = naming.of_imagenet(photographs, numbers), naming.imagenet_names()[0]
-    yield from name(right, what="ImageNet's classes", names=classes, taught={})
+    yield from name(right, what="ImageNet's classes", read=read, names=classes, taught={})
+    if folder is not None:
+        found = evenly(naming.of_folder(folder), settings.limit)
+        own = {path: frozenset([of]) for path, of in found}
+        classes = sorted(set().union(*own.values()))
+        yield from name(own, what="the folder's classes", read=load_image, names=classes, taught={})

@@ -48,6 +48,9 @@ def quality(
         Path | None, typer.Option(help="the nouns that training left out, a line each")
     ] = None,
     wordnet: Annotated[Path, typer.Option(help="WordNet, for --held-out")] = WORDNET,
+    folder: Annotated[
+        Path | None, typer.Option(help="your own photographs, a sub-folder a class")
+    ] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="gets 24 photographs with what was found, PNG")
     ] = None,
@@ -73,7 +76,7 @@ def quality(
         # Only here: photographs are read with torch, which drawings do not need.
         from benchmarks.photographs.command import measure_quality_on_photographs as measure
 
-        named = {"held_out": held_out, "wordnet": wordnet, "sheet": sheet}
+        named = {"held_out": held_out, "wordnet": wordnet, "folder": folder, "sheet": sheet}
         asked = {"teachers": teachers, "limit": limit, "seed": seed}
         measure(samclip, measured, root=photographs, **named, **asked)
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.photographs.command import draw_evenly
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
-from benchmarks.photographs.naming import of_imagenet
+from benchmarks.photographs.naming import of_folder, of_imagenet
 from benchmarks.photographs.record import PhotographFigures, PhotographQuality, PhotographSettings
-from benchmarks.public.files import evenly
+from benchmarks.public.files import DatasetError, evenly
 from benchmarks.record import read_record
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.image import load_image
@@ -236,6 +236,18 @@ def test_large_pictures_with_a_class_of_imagenet(tmp_path: Path) -> None:
     assert found == {0: {"tench"}, 1: {"crane"}}
 
 
+def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
+    for name in ("red", "Green_thing"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "red" / "1.png").write_bytes(picture())
+    with pytest.raises(DatasetError, match="does not hold pictures of two classes or more"):
+        of_folder(tmp_path)
+    (tmp_path / "Green_thing" / "1.png").write_bytes(picture())
+    assert [name for _, name in of_folder(tmp_path)] == ["green thing", "red"]
+    with pytest.raises(DatasetError, match="there is no folder"):
+        of_folder(tmp_path / "none")
+
+
 def test_the_sheet_shows_each_set_before_one_comes_again(root: Path) -> None:
     photographs = load(root)
     chosen = draw_evenly(photographs, seed=0)
@@ -245,14 +257,18 @@ def test_the_sheet_shows_each_set_before_one_comes_again(root: Path) -> None:
 
 
 def test_the_command_writes_record_curve_and_sheet(root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for name in ("red", "green"):
+        (own / name).mkdir(parents=True)
+        (own / name / "1.png").write_bytes(picture(*COLOURS[name]))
     words = ["quality", "--photographs", str(root), "--output", str(tmp_path / "found.json")]
-    words += ["--sheet", str(tmp_path / "sheet.png"), "--limit", "2"]
+    words += ["--folder", str(own), "--sheet", str(tmp_path / "sheet.png"), "--limit", "2"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     record = read_record(PhotographQuality, tmp_path / "found.json")
     assert record.settings.sets == ("a", "b")
     assert record.settings.complete == ("a",)
-    assert {row.names for row in record.top_k} == {"all names"}
+    assert {row.names for row in record.top_k} == {"all names", "the folder's classes"}
     assert len(record.curves["both_heads"]) > 1
     assert (tmp_path / "found.svg").read_text().startswith("<?xml")
     sheet = load_image(tmp_path / "sheet.png")
@@ -266,3 +282,5 @@ def test_the_command_refuses_in_one_line(root: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, str(tmp_path / "none")])
     assert done.exit_code == 1
     assert done.output.startswith("error: there is no set of photographs below")
+    done = CliRunner().invoke(app, [*words, str(root), "--folder", str(tmp_path / "none")])
+    assert done.output == f"error: there is no folder {tmp_path / 'none'}\n"
