@@ -52,6 +52,18 @@ def test_a_correction_hears_what_is_around(head: ClassifierHead) -> None:
 
 
 @torch.no_grad()
+def test_what_is_exported_says_the_same(head: ClassifierHead) -> None:
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    baked = head.at_resolution(128, patch_size=16)
+    assert type(baked.cells) is not type(head.cells)
+    x, mask = tokens(8), torch.ones(2, 8, 8)
+    torch.testing.assert_close(baked(x, mask), head(x, mask))
+    baked.cells.outward.bias += 1  # a copy's own answer is seen
+    assert not torch.allclose(baked(x, mask)[0], head(x, mask)[0])
+
+
+@torch.no_grad()
 def test_padding_changes_no_picture(head: ClassifierHead) -> None:
     x, other = tokens(4), tokens(4, seed=1)
     mask = torch.ones(2, 4, 4)
