@@ -367,12 +367,9 @@ def compose(
         part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
         inside = logits > np.float32(mask_threshold)
         masks.append(PackedMask.pack(inside, top=part[0].start, left=part[1].start))
-        if inside.size:
-            highest = logits > best[part] if place else inside  # the first has no rival
-            # Several times faster than an assignment by a mask.
-            own = np.full(inside.shape, index, dtype=np.int16)
-            cv2.copyTo(own, highest.view(np.uint8), class_map[part])
-            np.maximum(best[part], logits, out=best[part])
+        highest = logits > best[part] if place else inside  # the first has no rival
+        class_map[part][highest] = index
+        np.maximum(best[part], logits, out=best[part])
         scores[index], points[index] = drafts.scores[place], drafts.points[place]
     return TextMasks(
         labels=labels,
