@@ -88,7 +88,7 @@ def _add_up_lengths(model: ir.Model) -> None:
         x = node.inputs[0]
         if node.op_type != "ReduceL2" or x is None or x.shape is None or len(x.shape) != 4:
             continue
-        _, channels, rows, columns = x.shape
+        channels, rows, columns = x.shape.numpy()[1:]
         tape = ir.tape.Tape()
         flat, one, square = (
             tape.op("Constant", [], attributes={"value_ints": shape})

@@ -33,7 +33,9 @@ class ClassifierHead(nn.Module):
         self.widths = encoder.widths
         self.expand = nn.Conv2d(encoder.widths[-1], head.features, kernel_size=1)
         self.project = nn.Conv2d(head.features, embed_dim, kernel_size=1)
-        self.cells = CellHead(encoder.token_dim, embed_dim=embed_dim, hidden_dim=head.hidden_dim)
+        self.cells: nn.Module = CellHead(
+            encoder.token_dim, embed_dim=embed_dim, hidden_dim=head.hidden_dim
+        )
 
     def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeds the image and each of its patches in CLIP's joint space.
@@ -47,7 +49,8 @@ class ClassifierHead(nn.Module):
         """
         features = self.features(image_tokens)
         pooled = self.embed(pool_unpadded(features, token_mask))
-        return self.cells(image_tokens, self.project(features)), pooled
+        patches: Tensor = self.cells(image_tokens, self.project(features))
+        return patches, pooled
 
     def features(self, image_tokens: Tensor) -> Tensor:
         """What the classifier pools of tokens [B,C,g,g]: [B,F,g/2,g/2]."""
@@ -61,6 +64,7 @@ class ClassifierHead(nn.Module):
     def at_resolution(self, resolution: int, *, patch_size: int) -> ClassifierHead:
         """Returns a copy for export, with less work in it; it runs at any other resolution too."""
         baked = copy.deepcopy(self)
+        assert isinstance(baked.cells, CellHead)
         baked.cells = TokenCellHead(baked.cells)
         return baked
 
@@ -122,13 +126,13 @@ class TokenCellHead(nn.Module):
     def __init__(self, cells: CellHead) -> None:
         super().__init__()
         weight, embed_dim = cells.inward.weight.detach(), cells.outward.out_channels
-        own, answers = weight.split([weight.shape[1] - embed_dim, embed_dim], dim=1)
+        width, token_dim = weight.shape[0], weight.shape[1] - embed_dim
         self.norm = _layer_norm(cells.norm)
-        self.inward = _linear(own, cells.inward.bias)
-        self.inward_coarse = nn.Conv2d(*answers.shape[1::-1], kernel_size=1, bias=False)
-        self.inward_coarse.weight = nn.Parameter(answers * embed_dim**0.5)
-        self.blocks = nn.Sequential(*(TokenContextBlock(block) for block in cells.blocks))
-        self.outward = _linear(cells.outward.weight, cells.outward.bias)
+        self.inward = _linear(cells.inward, inputs=token_dim)
+        self.inward_coarse = nn.Conv2d(embed_dim, width, kernel_size=1, bias=False)
+        self.inward_coarse.weight = nn.Parameter(weight[:, token_dim:] * embed_dim**0.5)
+        self.blocks = nn.Sequential(*map(TokenContextBlock, cells.blocks))
+        self.outward = _linear(cells.outward)
 
     def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """As `CellHead.forward`."""
@@ -143,19 +147,18 @@ class TokenCellHead(nn.Module):
 class TokenContextBlock(nn.Module):
     """A ContextBlock for tokens [B,N,C] of a square map; see `TokenCellHead`."""
 
-    def __init__(self, block: ContextBlock) -> None:
+    def __init__(self, block: nn.Module) -> None:
         super().__init__()
+        assert isinstance(block, ContextBlock)
         first, activation, last = block.mlp
         self.around = block.around
         self.norm = _layer_norm(block.norm)
-        self.mlp = nn.Sequential(
-            _linear(first.weight, first.bias), activation, _linear(last.weight, last.bias)
-        )
+        self.mlp = nn.Sequential(_linear(first), activation, _linear(last))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B,N,C] to [B,N,C]."""
         side = math.isqrt(x.shape[1])
-        around = self.around(x.transpose(1, 2).unflatten(2, (side, side)))
+        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], side, side))
         y: Tensor = x + self.mlp(self.norm(_to_tokens(around)))
         return y
 
@@ -178,10 +181,14 @@ def _layer_norm(norm: LayerNorm2d) -> nn.LayerNorm:
     return same
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """What a convolution of 1 x 1 does with tokens; `weight` [O,I,1,1] is its own."""
+def _linear(layer: nn.Module, *, inputs: int | None = None) -> nn.Linear:
+    """What a convolution of 1 x 1 does with tokens, or with the first of their channels."""
+    assert isinstance(layer, nn.Conv2d)
+    weight = layer.weight.detach()[:, :inputs, 0, 0]
     same = nn.Linear(weight.shape[1], weight.shape[0])
-    same.weight, same.bias = nn.Parameter(weight.detach()[..., 0, 0]), bias
+    same.weight = nn.Parameter(weight)
+    if layer.bias is not None:
+        same.bias = nn.Parameter(layer.bias.detach())
     return same
 
 
@@ -194,4 +201,5 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _length(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x.float(), dim=1, keepdim=True).clamp(min=1e-6)
+    length: Tensor = torch.linalg.vector_norm(x.float(), dim=1, keepdim=True)
+    return length.clamp(min=1e-6)

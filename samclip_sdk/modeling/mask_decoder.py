@@ -83,11 +83,12 @@ class MaskDecoder(nn.Module):
         A transposed convolution whose steps are as long as its kernel is a product of matrices.
         Tokens spare the norm, and the product with what the masks are made of, a transposition.
         """
-        first, norm, activation, second, _ = self.output_upscaling
-        x = _spread(x, first)
-        x = activation(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, 1e-6))
-        upscaled: Tensor = activation(_spread(x, second))
-        return upscaled
+        first, norm, _, second, _ = self.output_upscaling
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(second, nn.ConvTranspose2d)
+        assert isinstance(norm, LayerNorm2d)
+        x = F.layer_norm(_spread(x, first), norm.weight.shape, norm.weight, norm.bias, 1e-6)
+        return F.gelu(_spread(F.gelu(x), second))
 
 
 def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:

@@ -132,7 +132,7 @@ class Attention(nn.Module):
 
     def _by_head(self, projection: nn.Linear) -> Tensor:
         """The rows of a projection's weight [C,D], by head: [n,C/n,D]."""
-        return projection.weight.unflatten(0, (self.num_heads, self.head_dim))
+        return projection.weight.view(self.num_heads, self.head_dim, -1)
 
 
 class TokenToImageAttention(Attention):
@@ -148,7 +148,7 @@ class TokenToImageAttention(Attention):
         q = self._split(self.q_proj(q)) * self.scale
         # The bias of keys would add the same to all logits of a query: the softmax drops it.
         logits = (q @ self._by_head(self.k_proj)).flatten(1, 2) @ k.transpose(-2, -1)
-        seen = (logits.softmax(dim=-1) @ v).unflatten(1, (self.num_heads, -1))
+        seen = (logits.softmax(dim=-1) @ v).reshape(v.shape[0], self.num_heads, -1, v.shape[-1])
         y = seen @ self._by_head(self.v_proj).transpose(-2, -1)
         out: Tensor = self.out_proj(y.transpose(1, 2).flatten(2) + self.v_proj.bias)
         return out
@@ -163,7 +163,8 @@ class ImageToTokenAttention(Attention):
         own = k @ self.q_proj.bias.view(self.num_heads, self.head_dim, 1) + bias.transpose(-2, -1)
         keys = (k @ self._by_head(self.q_proj)).flatten(1, 2)
         logits = q @ keys.transpose(-2, -1) + own.flatten(1).unsqueeze(1)
-        shares = logits.unflatten(-1, (self.num_heads, -1)).softmax(dim=-1).flatten(-2)
-        outward = self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim))
+        shares = logits.reshape(*q.shape[:2], self.num_heads, -1).softmax(dim=-1).flatten(2)
+        outward = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)
         values = (v @ outward.permute(1, 2, 0)).flatten(1, 2)
-        return shares @ values + self.out_proj.bias
+        out: Tensor = shares @ values + self.out_proj.bias
+        return out
