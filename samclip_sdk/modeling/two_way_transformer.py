@@ -160,7 +160,7 @@ class ImageToTokenAttention(Attention):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Attends q [K,N,D] to k, v [K,T,D]; `bias` [K,1,1,T] is added to the logits."""
         k, v = self._split(self.k_proj(k)) * self.scale, self._split(self.v_proj(v))
-        own = k @ self.q_proj.bias.view(self.num_heads, self.head_dim, 1) + bias.transpose(-2, -1)
+        own = self.q_proj.bias.view(self.num_heads, 1, -1) @ k.transpose(-2, -1) + bias
         keys = (k @ self._by_head(self.q_proj)).flatten(1, 2)
         logits = q @ keys.transpose(-2, -1) + own.flatten(1).unsqueeze(1)
         shares = logits.reshape(*q.shape[:2], self.num_heads, -1).softmax(dim=-1).flatten(2)
