@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.photographs.figures import Bootstrap, kinds_of, mean
 from benchmarks.photographs.record import ALL, PhotographSettings, Taught, TopK
-from benchmarks.public.files import DatasetError, list_pictures
+from benchmarks.quality.scores import rank_of_truth
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.text.tokenizer import clean_text
-from training.real.coco_layout import clean_name
 from training.real.photographs import Photographs
 from training.text.class_names import imagenet_lemmas
 
@@ -24,10 +21,10 @@ IMAGENET_LEAST_PX = 200
 
 def name_pictures(
     model: SamClip,
-    right: Mapping[Any, frozenset[str]],
+    right: Mapping[int, frozenset[str]],
     *,
     what: str,
-    read: Callable[[Any], np.ndarray],
+    read: Callable[[int], np.ndarray],
     names: Sequence[str],
     taught: Mapping[str, Taught],
     settings: PhotographSettings,
@@ -69,17 +66,6 @@ def name_pictures(
             )
 
 
-def rank_of_truth(scores: np.ndarray, *, right: Sequence[int], passed_over: Sequence[int]) -> int:
-    """How many wrong names score as high as the best right one; a tie counts against the model.
-
-    Of scores [K], `right` are the places of right names, one or more, and `passed_over` those of
-    names that are neither right nor wrong.
-    """
-    wrong = np.ones(len(scores), bool)
-    wrong[[*right, *passed_over]] = False
-    return int((scores[wrong] >= scores[list(right)].max()).sum())
-
-
 def right_names(photographs: Photographs, picture: int) -> frozenset[str]:
     """What a picture shows: the names of the whole, and those of its annotations."""
     one = photographs[picture]
@@ -108,17 +94,4 @@ def of_imagenet(photographs: Photographs, pictures: Sequence[int]) -> dict[int, 
         right = frozenset().union(*(stands_for.get(label, frozenset()) for label in labels))
         if right and one.found.sizes[one.row].max() >= IMAGENET_LEAST_PX:
             found[picture] = right
-    return found
-
-
-def of_folder(folder: Path) -> list[tuple[Path, str]]:
-    """Pictures of a folder with a sub-folder a class, each with the class's name."""
-    if not folder.is_dir():
-        raise DatasetError(f"there is no folder {folder}")
-    classes = sorted(each for each in folder.iterdir() if each.is_dir())
-    found = [(path, clean_name(each.name)) for each in classes for path in list_pictures(each)]
-    if len({name for _, name in found}) < 2:
-        raise DatasetError(
-            f"{folder} does not hold pictures of two classes or more, in a sub-folder a class"
-        )
     return found

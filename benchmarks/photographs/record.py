@@ -101,7 +101,7 @@ class TopK(Record):
     than `taught` says are neither right nor wrong.
     """
 
-    names: Literal["all names", "ImageNet's classes", "the folder's classes"]
+    names: Literal["all names", "ImageNet's classes"]
     taught: Taught | Literal["all"]
     pictures: int
     labels: int

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.photographs.command import draw_evenly
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
-from benchmarks.photographs.naming import of_folder, of_imagenet, rank_of_truth
+from benchmarks.photographs.naming import of_imagenet
 from benchmarks.photographs.record import PhotographFigures, PhotographQuality, PhotographSettings
-from benchmarks.public.files import DatasetError, evenly
+from benchmarks.public.files import evenly
 from benchmarks.record import read_record
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.image import load_image
 from tests.training.photograph_files import (
     HEIGHT,
     WIDTH,
@@ -218,13 +219,6 @@ def test_sets_that_promise_nothing_are_asked_for_prompts_and_names(tmp_path: Pat
     assert found.prompts[0].objects == 1
 
 
-def test_a_tie_counts_against_the_model() -> None:
-    scores = np.array([0.5, 0.9, 0.5, 0.7])
-    assert rank_of_truth(scores, right=[0], passed_over=[]) == 3
-    assert rank_of_truth(scores, right=[0, 3], passed_over=[]) == 1
-    assert rank_of_truth(scores, right=[0], passed_over=[1, 2]) == 1
-
-
 def test_items_are_taken_evenly() -> None:
     assert evenly(range(10), None) == list(range(10))
     assert evenly(range(10), 4) == [0, 2, 5, 7]
@@ -242,18 +236,6 @@ def test_large_pictures_with_a_class_of_imagenet(tmp_path: Path) -> None:
     assert found == {0: {"tench"}, 1: {"crane"}}
 
 
-def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
-    for name in ("red", "Green_thing"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "red" / "1.png").write_bytes(picture())
-    with pytest.raises(DatasetError, match="does not hold pictures of two classes or more"):
-        of_folder(tmp_path)
-    (tmp_path / "Green_thing" / "1.png").write_bytes(picture())
-    assert [name for _, name in of_folder(tmp_path)] == ["green thing", "red"]
-    with pytest.raises(DatasetError, match="there is no folder"):
-        of_folder(tmp_path / "none")
-
-
 def test_the_sheet_shows_each_set_before_one_comes_again(root: Path) -> None:
     photographs = load(root)
     chosen = draw_evenly(photographs, seed=0)
@@ -263,21 +245,18 @@ def test_the_sheet_shows_each_set_before_one_comes_again(root: Path) -> None:
 
 
 def test_the_command_writes_record_curve_and_sheet(root: Path, tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    for name in ("red", "green"):
-        (own / name).mkdir(parents=True)
-        (own / name / "1.png").write_bytes(picture(*COLOURS[name]))
     words = ["quality", "--photographs", str(root), "--output", str(tmp_path / "found.json")]
-    words += ["--folder", str(own), "--sheet", str(tmp_path / "sheet.png"), "--limit", "2"]
+    words += ["--sheet", str(tmp_path / "sheet.png"), "--limit", "2"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     record = read_record(PhotographQuality, tmp_path / "found.json")
     assert record.settings.sets == ("a", "b")
     assert record.settings.complete == ("a",)
-    assert {row.names for row in record.top_k} == {"all names", "the folder's classes"}
+    assert {row.names for row in record.top_k} == {"all names"}
     assert len(record.curves["both_heads"]) > 1
     assert (tmp_path / "found.svg").read_text().startswith("<?xml")
-    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    sheet = load_image(tmp_path / "sheet.png")
+    assert {COLOURS["red"], COLOURS["green"]} <= set(map(tuple, sheet.reshape(-1, 3).tolist()))
     for words_in_page in ("## text to mask", "both heads", "## presence", DEFAULT_MODEL):
         assert words_in_page in done.output
 
@@ -287,5 +266,3 @@ def test_the_command_refuses_in_one_line(root: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, str(tmp_path / "none")])
     assert done.exit_code == 1
     assert done.output.startswith("error: there is no set of photographs below")
-    done = CliRunner().invoke(app, [*words, str(root), "--folder", str(tmp_path / "none")])
-    assert done.output == f"error: there is no folder {tmp_path / 'none'}\n"
