@@ -53,6 +53,7 @@ def to_onnx(
     _name_axes(model, inputs=inputs)
     _name_layers(model)
     _order_gelu(model)
+    _add_up_lengths(model)
     _forget_origin(model)
     return model
 
@@ -76,6 +77,30 @@ def _order_gelu(model: ir.Model) -> None:
         half, x = halved.inputs[0], product.inputs[0]
         halved.replace_input_with(0, x)
         product.replace_input_with(0, half)
+
+
+def _add_up_lengths(model: ir.Model) -> None:
+    """Makes lengths along the channels of a map the roots of squares times ones.
+
+    onnxruntime multiplies matrices twenty times faster than it reduces what is not the last axis.
+    """
+    for node in tuple(model.graph):
+        x = node.inputs[0]
+        if node.op_type != "ReduceL2" or x is None or x.shape is None or len(x.shape) != 4:
+            continue
+        channels, rows, columns = x.shape.numpy()[1:]
+        tape = ir.tape.Tape()
+        flat, one, square = (
+            tape.op("Constant", [], attributes={"value_ints": shape})
+            for shape in ([0, channels, -1], [1, channels], [0, 1, rows, columns])
+        )
+        ones = tape.op("ConstantOfShape", [one], attributes={"value": ir.tensor([1.0])})
+        squares = tape.op("Reshape", [tape.op("Mul", [x, x]), flat])
+        sums = tape.op("Reshape", [tape.op("MatMul", [ones, squares]), square])
+        lengths = tape.op("Sqrt", [sums])
+        ir.convenience.replace_nodes_and_values(
+            model.graph, node, [node], tape.nodes, node.outputs, [lengths]
+        )
 
 
 def _name_layers(model: ir.Model) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -241,8 +240,10 @@ class Engine:
                 labels=labels,
                 frame=embedding.frame,
                 mask_threshold=options.mask_threshold,
+                speed=clock.ms,
+                picture=embedding.picture,
             )
-        return replace(result, speed=clock.ms, picture=embedding.picture)
+        return result
 
     def _draft(
         self, embedding: ImageEmbedding, *, text: Array, options: Options, clock: Stopwatch

@@ -37,10 +37,12 @@ def find_parts(
     best = np.unravel_index(inside.argmax(), inside.shape)
     above = inside > threshold
     above[best] = True
-    _, found = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    count, found = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    numbers = np.zeros(count, dtype=np.int32)
     there = np.append(found[above & (inside >= presence_threshold)], found[best])
+    numbers[there] = there
     parts = np.zeros(score_map.shape, dtype=np.int32)
-    parts[:rows, :columns] = np.where(np.isin(found, there), found, 0)
+    parts[:rows, :columns] = numbers[found]
     return parts
 
 

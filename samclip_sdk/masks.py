@@ -47,18 +47,27 @@ def without_specks(low_res: NDArray[np.float32], *, mask_threshold: float) -> ND
         on the other side of the threshold.
     """
     cleaned: NDArray[np.float32] = low_res.copy()
-    inside = low_res > mask_threshold
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
-    least = _SPECK_SHARE * stats[1:, cv2.CC_STAT_AREA].max(initial=0)
-    specks = stats[:, cv2.CC_STAT_AREA] < least
+    pieces, sizes = _pieces(low_res > mask_threshold, connectivity=8)
+    least = _SPECK_SHARE * sizes[1:].max(initial=0)
+    specks = sizes < least
     specks[0] = False
-    cleaned[specks[pieces]] = mask_threshold - _BARELY
-    outside = (cleaned <= mask_threshold).view(np.uint8)
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
-    holes = stats[:, cv2.CC_STAT_AREA] < least
+    if specks.any():
+        cleaned[specks[pieces]] = mask_threshold - _BARELY
+    pieces, sizes = _pieces(cleaned <= mask_threshold, connectivity=4)
+    holes = sizes < least
     holes[0] = False
-    cleaned[holes[pieces]] = mask_threshold + _BARELY
+    if holes.any():
+        cleaned[holes[pieces]] = mask_threshold + _BARELY
     return cleaned
+
+
+def _pieces(
+    mask: NDArray[np.bool_], *, connectivity: int
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """The pieces of a mask [s,s]: which each pixel belongs to, 0 for none, and their sizes."""
+    # OpenCV's own statistics take twice as long: most of them are of no use here.
+    count, pieces = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
+    return pieces, np.bincount(pieces.ravel(), minlength=count)  # type: ignore[return-value]  # cv2
 
 
 def mask_to_model(mask: NDArray[np.bool_], *, frame: Frame) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ for, by its box and its best cells.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.image import Frame
+from samclip_sdk.image import Frame, Picture
 from samclip_sdk.label_parts import (
     covered_cells,
     find_parts,
@@ -313,7 +313,7 @@ def refined(
         map_weight: of the score maps' logits; the paper has 0.
         mask_threshold: the logit that a pixel must exceed.
     """
-    sizes = np.maximum((low_res[:, 0] > 0).sum(axis=(1, 2)), 1).astype(np.float32)
+    sizes = np.array([max(np.count_nonzero(mask > 0), 1) for mask in low_res[:, 0]], np.float32)
     joined, means, points = [], [], []
     for owner, score_map in enumerate(asked.maps):
         own = np.flatnonzero(asked.owners == owner).tolist()
@@ -341,6 +341,8 @@ def compose(
     labels: Sequence[str],
     frame: Frame,
     mask_threshold: float,
+    speed: Mapping[str, float],
+    picture: Picture | None,
 ) -> TextMasks:
     """Thresholds each present label's logits, and gives every pixel to its highest label.
 
@@ -352,6 +354,8 @@ def compose(
         labels: all K that were asked.
         frame: of the image.
         mask_threshold: the logit a pixel must exceed.
+        speed: milliseconds by step, of a clock that may still run.
+        picture: what the image was read from.
     """
     size = (frame.height_px, frame.width_px)
     masks = []
@@ -363,7 +367,8 @@ def compose(
         part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
         inside = logits > np.float32(mask_threshold)
         masks.append(PackedMask.pack(inside, top=part[0].start, left=part[1].start))
-        class_map[part][logits > best[part]] = index
+        highest = logits > best[part] if place else inside  # the first has no rival
+        class_map[part][highest] = index
         np.maximum(best[part], logits, out=best[part])
         scores[index], points[index] = drafts.scores[place], drafts.points[place]
     return TextMasks(
@@ -375,4 +380,6 @@ def compose(
         present_index=found.present,
         present_masks=PackedMasks(size, tuple(masks)),
         class_map=class_map,
+        speed=speed,
+        picture=picture,
     )

@@ -267,6 +267,8 @@ def compose(low_res: np.ndarray, *, present: list[int], frame: Frame) -> TextMas
         labels=[f"label {index}" for index in range(8)],
         frame=frame,
         mask_threshold=0,
+        speed={},
+        picture=None,
     )
 
 

@@ -26,6 +26,9 @@ CLIPSEG = "clipseg-rd64"
 MOBILE_SAM = "mobile-sam"
 SMALL_PEERS = ("yoloe", "clipseg", "mobile-sam")
 
+WIDE = "-k150"
+"""Ends the key of a subject that text-to-mask is asked of 150 labels, of which 3 are present."""
+
 VIT_B = "samclip-vit-b"
 """The folder of the ViT-B bundle: its name is that of its subjects."""
 
@@ -36,7 +39,7 @@ RESOLUTIONS = (224, 336, 448, 672, 1024)
 
 ONNX_FP32 = f"{VIT_B}-onnx-fp32"
 BEST = f"{VIT_B}-{'-'.join(BEST_RUN)}"
-TEXT_150 = f"{BEST}-k150"
+TEXT_150 = f"{BEST}{WIDE}"
 SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
 SAM_CLIP_ONNX = "sam-onnx+clip-onnx-vit-l-14-k10"
 LARGE_PEERS = (
@@ -83,8 +86,9 @@ def sdk_spec(model: str | Path, run: Run) -> str:
 
 
 def default_specs(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The default model and its peers."""
-    return (*(sdk_spec(DEFAULT_MODEL, run) for run in runs), *SMALL_PEERS)
+    """The default model, each run beside the same of 150 labels, and its peers."""
+    own = (sdk_spec(DEFAULT_MODEL, run) for run in runs)
+    return (*(spec for each in own for spec in (each, f"{each},labels=150")), *SMALL_PEERS)
 
 
 def vit_b_specs(vit_b: Path, runs: Sequence[Run]) -> tuple[str, ...]:

@@ -21,10 +21,19 @@ from benchmarks.report import (
     three_digits,
 )
 from benchmarks.speed import record
-from benchmarks.speed.bars import TO_MASKS, Bar, Ratio, best_path, default_bars, run_of, vit_b_bars
+from benchmarks.speed.bars import (
+    TO_MASKS,
+    Bar,
+    Ratio,
+    best_path,
+    default_bars,
+    extra_of_encode,
+    own_rows,
+    run_of,
+    vit_b_bars,
+)
 from benchmarks.speed.published import CLIPSEG, DEFAULT_ONNX, MOBILE_SAM, YOLOE
 from benchmarks.speed.subject import WORKLOADS
-from samclip_sdk.client import DEFAULT_MODEL
 
 _WORDS = {
     "encode": "encode",
@@ -232,13 +241,15 @@ def _point(found: record.Spread) -> str:
 def _runs(speed: record.Speed) -> str:
     """The default model on each runtime and in each precision: its speed, and what it keeps."""
     rows = []
-    for row in speed.subjects:
+    for row in own_rows(speed):
         found = row.workload(TO_MASKS)
-        if row.key.startswith(f"{DEFAULT_MODEL}-") and found is not None:
-            iou = speed.mask_iou.get(run_of(row))
+        if found is not None:
+            iou, extra = speed.mask_iou.get(run_of(row)), extra_of_encode(row)
             kept = NONE if iou is None else f"{iou:.4f}"
-            rows.append([row.key, _point(found.spread), f"{found.images_per_s:.1f}", kept])
-    return table(("", "picture to masks, ms", "pictures/s", "mean mask IoU with torch"), rows)
+            share = NONE if extra is None else extra.text(" %")
+            rows.append([row.key, _point(found.spread), f"{found.images_per_s:.1f}", share, kept])
+    heads = ("picture to masks, ms", "pictures/s", "text-to-mask, of encode")
+    return table(("", *heads, "mean mask IoU with torch"), rows)
 
 
 def draw_chart(speed: record.Speed) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,7 +61,7 @@ class MaskDecoder(nn.Module):
         Returns:
             low_res_masks [K,4,4g,4g] (logits) and iou_predictions [K,4].
         """
-        prompts, dim = dense_embeddings.shape[:2]
+        prompts = dense_embeddings.shape[0]
         grid = image_embeddings.shape[-1]
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         output_tokens = output_tokens.unsqueeze(0).expand(prompts, -1, -1)
@@ -68,13 +70,35 @@ class MaskDecoder(nn.Module):
         queries, keys = self.transformer(
             image_embeddings + dense_embeddings, self.pe_layer.dense(grid), tokens, token_mask
         )
-        source = keys.transpose(1, 2).reshape(prompts, dim, grid, grid)
-        upscaled = self.output_upscaling(source)
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
-        masks = (hyper @ upscaled.flatten(2)).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
+        upscaled = self._upscale(keys).transpose(1, 2)
+        masks = (hyper @ upscaled).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
         return masks, self.iou_prediction_head(queries[:, 0])
+
+    def _upscale(self, x: Tensor) -> Tensor:
+        """`output_upscaling` of tokens [K,g*g,D]: [K,4g*4g,D/8], row by row.
+
+        A transposed convolution whose steps are as long as its kernel is a product of matrices.
+        Tokens spare the norm, and the product with what the masks are made of, a transposition.
+        """
+        first, norm, _, second, _ = self.output_upscaling
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(second, nn.ConvTranspose2d)
+        assert isinstance(norm, LayerNorm2d)
+        x = F.layer_norm(_spread(x, first), norm.weight.shape, norm.weight, norm.bias, 1e-6)
+        return F.gelu(_spread(F.gelu(x), second))
+
+
+def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Applies a layer of kernel and stride 2 to tokens [K,s*s,C]: [K,2s*2s,c], row by row."""
+    assert layer.bias is not None
+    side, width = math.isqrt(x.shape[1]), layer.out_channels
+    four = x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
+    # Of each token the upper two, then the lower two: a row of tokens becomes two rows.
+    rows = four.reshape(-1, side, 2, 2 * width).transpose(1, 2)
+    return rows.reshape(x.shape[0], -1, width)
 
 
 class MLP(nn.Module):

@@ -19,7 +19,9 @@ class TwoWayTransformer(nn.Module):
             )
             for index in range(depth)
         )
-        self.final_attn_token_to_image = Attention(dim, num_heads=num_heads, inner_dim=dim // 2)
+        self.final_attn_token_to_image = TokenToImageAttention(
+            dim, num_heads=num_heads, inner_dim=dim // 2
+        )
         self.norm_final_attn = nn.LayerNorm(dim)
 
     def forward(
@@ -56,12 +58,16 @@ class TwoWayAttentionBlock(nn.Module):
         self.skip_first_layer_pe = skip_first_layer_pe
         self.self_attn = Attention(dim, num_heads=num_heads, inner_dim=dim)
         self.norm1 = nn.LayerNorm(dim)
-        self.cross_attn_token_to_image = Attention(dim, num_heads=num_heads, inner_dim=dim // 2)
+        self.cross_attn_token_to_image = TokenToImageAttention(
+            dim, num_heads=num_heads, inner_dim=dim // 2
+        )
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = TokenMLP(dim, mlp_dim)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
-        self.cross_attn_image_to_token = Attention(dim, num_heads=num_heads, inner_dim=dim // 2)
+        self.cross_attn_image_to_token = ImageToTokenAttention(
+            dim, num_heads=num_heads, inner_dim=dim // 2
+        )
 
     def forward(
         self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor, bias: Tensor
@@ -108,16 +114,14 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(dim, inner_dim)
         self.out_proj = nn.Linear(inner_dim, dim)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Attends q [K,T,D] to k, v [K,N,D]; `bias` [K,1,1,N] is added to the logits."""
         q, k, v = (
             self._split(self.q_proj(q)),
             self._split(self.k_proj(k)),
             self._split(self.v_proj(v)),
         )
-        logits = (q * self.scale) @ k.transpose(-2, -1)
-        if bias is not None:
-            logits = logits + bias
+        logits = (q * self.scale) @ k.transpose(-2, -1) + bias
         y = (logits.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
         out: Tensor = self.out_proj(y)
         return out
@@ -125,3 +129,42 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """Maps [K,T,C] to heads [K,n,T,C/n]."""
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
+
+    def _by_head(self, projection: nn.Linear) -> Tensor:
+        """The rows of a projection's weight [C,D], by head: [n,C/n,D]."""
+        return projection.weight.view(self.num_heads, self.head_dim, -1)
+
+
+class TokenToImageAttention(Attention):
+    """A few tokens look at an image's many.
+
+    Two products of matrices may be taken in either order. Here the weights of keys and values are
+    multiplied with the few tokens' side, so that nothing of the image is projected or put into
+    heads: the same answer for a fraction of the work.
+    """
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]
+        """Attends q [K,T,D] to k, v [K,N,D]."""
+        q = self._split(self.q_proj(q)) * self.scale
+        # The bias of keys would add the same to all logits of a query: the softmax drops it.
+        logits = (q @ self._by_head(self.k_proj)).flatten(1, 2) @ k.transpose(-2, -1)
+        seen = (logits.softmax(dim=-1) @ v).reshape(v.shape[0], self.num_heads, -1, v.shape[-1])
+        y = seen @ self._by_head(self.v_proj).transpose(-2, -1)
+        out: Tensor = self.out_proj(y.transpose(1, 2).flatten(2) + self.v_proj.bias)
+        return out
+
+
+class ImageToTokenAttention(Attention):
+    """An image's many tokens look at a few; see `TokenToImageAttention`."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """Attends q [K,N,D] to k, v [K,T,D]; `bias` [K,1,1,T] is added to the logits."""
+        k, v = self._split(self.k_proj(k)) * self.scale, self._split(self.v_proj(v))
+        own = self.q_proj.bias.view(self.num_heads, 1, -1) @ k.transpose(-2, -1) + bias
+        keys = (k @ self._by_head(self.q_proj)).flatten(1, 2)
+        logits = q @ keys.transpose(-2, -1) + own.flatten(1).unsqueeze(1)
+        shares = logits.reshape(*q.shape[:2], self.num_heads, -1).softmax(dim=-1).flatten(2)
+        outward = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)
+        values = (v @ outward.permute(1, 2, 0)).flatten(1, 2)
+        out: Tensor = shares @ values + self.out_proj.bias
+        return out

@@ -65,7 +65,10 @@ class TextMasks(MaskResult[TextMask]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(self, "points", tuple(_points(each) for each in self.points))
+        # Of 150 labels most are absent, and have the same array of no points: it is copied once.
+        given = tuple(self.points)
+        own = {id(each): _points(each) for each in given}
+        object.__setattr__(self, "points", tuple(own[id(each)] for each in given))
         count = len(self.labels)
         freeze_array(self, "presence", dtype="float32", shape=(count,))
         freeze_array(self, "scores", dtype="float32", shape=(count,))
@@ -74,7 +77,7 @@ class TextMasks(MaskResult[TextMask]):
         present = freeze_array(self, "present_index", dtype="int32", shape=(None,))[0]
         height, width = size
         freeze_masks(self, "present_masks", shape=(present, height, width))
-        if len(self.points) != count or any(each.shape[1:] != (2,) for each in self.points):
+        if len(self.points) != count or any(each.shape[1:] != (2,) for each in own.values()):
             raise ValueError(f"TextMasks.points must be {count} arrays [n, 2]")
         places = [-1, *self.present_index.tolist(), count]
         if any(here >= after for here, after in pairwise(places)):

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.classifier_head import ClassifierHead, pool_unpadded
+from samclip_sdk.modeling.classifier_head import ClassifierHead, TokenCellHead, pool_unpadded
 from tests.student import PYRAMID_STUDENT
 
 WIDTHS = PYRAMID_STUDENT.image_encoder.widths
@@ -49,6 +49,18 @@ def test_a_correction_hears_what_is_around(head: ClassifierHead) -> None:
     mask = torch.ones(2, 8, 8)
     moved = (head(changed, mask)[0] - head(x, mask)[0]).abs().amax(dim=(0, 2)).view(8, 8)
     assert moved[0, 0] > moved[3, 3] > 0
+
+
+@torch.no_grad()
+def test_what_is_exported_says_the_same(head: ClassifierHead) -> None:
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    baked = head.at_resolution(128, patch_size=16)
+    assert isinstance(baked.cells, TokenCellHead)
+    x, mask = tokens(8), torch.ones(2, 8, 8)
+    torch.testing.assert_close(baked(x, mask), head(x, mask))
+    baked.cells.outward.bias += 1  # a copy's own answer is seen
+    assert not torch.allclose(baked(x, mask)[0], head(x, mask)[0])
 
 
 @torch.no_grad()

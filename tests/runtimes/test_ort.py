@@ -15,6 +15,7 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RunError, RuntimeMissingError
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.ort import OrtSession
 from samclip_sdk.runtimes.ort_device import DEVICES
 from samclip_sdk.runtimes.ort_providers import CPU_PROVIDER
 from samclip_sdk.session import GraphFile
@@ -220,3 +221,25 @@ def test_how_onnxruntime_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         options = RuntimeOptions(threads=threads)
         check(open_session("onnx", files=[GraphFile(path)], spec=SPEC, options=options), feed())
     assert seen == [(0, "0"), (3, "0")]
+
+
+@pytest.mark.parametrize(("device", "without"), [(None, "SkipLayerNormFusion"), ("cuda:0", None)])
+def test_a_cpu_adds_before_it_norms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str | None, without: str | None
+) -> None:
+    """The two as one operator take a GPU less time, and a CPU several times more."""
+    seen: list[Any] = []
+
+    def refuse(_path: str, *, options: RuntimeOptions, session_options: Any) -> Any:
+        seen.append(session_options)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr("samclip_sdk.runtimes.ort.open_graph", refuse)
+    with pytest.raises(BundleError, match="seen enough"):
+        OrtSession(tmp_path / "a.onnx", spec=SPEC, options=RuntimeOptions(device=device))
+    entry = "optimization.disable_specified_optimizers"
+    if without is None:
+        with pytest.raises(RuntimeError):
+            seen[0].get_session_config_entry(entry)
+    else:
+        assert seen[0].get_session_config_entry(entry) == without

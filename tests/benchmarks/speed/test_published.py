@@ -41,10 +41,12 @@ def keys(*specs: str) -> set[str]:
 
 def test_every_subject_has_the_key_by_which_it_is_found(tmp_path: Path) -> None:
     vit_b = tmp_path / published.VIT_B
-    assert keys(*default_specs(RUNS)) == {
+    own = (
         published.DEFAULT_ONNX,
-        "samclip-mobile-openvino-bf16",
-        "samclip-mobile-openvino-int8",
+        *(f"samclip-mobile-openvino-{each}" for each in ("bf16", "int8")),
+    )
+    assert keys(*default_specs(RUNS)) == {
+        *(f"{each}{labels}" for each in own for labels in ("", published.WIDE)),
         published.YOLOE,
         published.CLIPSEG,
         published.MOBILE_SAM,
