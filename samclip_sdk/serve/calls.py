@@ -163,7 +163,7 @@ async def _parts_of(form: FormData) -> tuple[bytes, list[bytes]]:
         if name == "image" and isinstance(part, UploadFile):
             files.append(await part.read())
         elif name == "request":
-            text = await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "surrogatepass")
+            text = await _content_of(part)
         else:
             raise RefusedError(
                 f"there is a part {one_line(name, limit=40)!r}; parts are files called image, and "
@@ -171,6 +171,12 @@ async def _parts_of(form: FormData) -> tuple[bytes, list[bytes]]:
                 status=422,
             )
     return text, files
+
+
+async def _content_of(part: UploadFile | str) -> bytes:
+    if isinstance(part, UploadFile):
+        return await part.read()
+    return part.encode("utf-8", "surrogatepass")  # half a character is refused as no JSON
 
 
 def _parse(kind: type[Kind], text: bytes) -> Kind:

@@ -221,7 +221,7 @@ def test_uploads_that_are_refused(client: httpx.Client, files: Any, status: int,
 
 @pytest.mark.parametrize("end", [-4, -30, -len(DOG) // 2])
 def test_a_form_that_ends_early_is_refused(client: httpx.Client, end: int) -> None:
-    """Its last picture is not all there: an answer about the others would be to another question."""
+    """Its last picture is not all there: an answer about the others would answer something else."""
     files = [("image", CAT), ("image", DOG)]
     whole = client.build_request("POST", "/v1/images", files=files)
     headers = {"Content-Type": whole.headers["Content-Type"]}
@@ -234,9 +234,7 @@ def test_a_form_that_ends_early_is_refused(client: httpx.Client, end: int) -> No
     ("charset", "content"),
     [("utf-7", b'{"labels": ["+2AA-"]}'), ("unicode_escape", b'{"labels": ["\\ud800"]}')],
 )
-def test_half_a_character_is_no_label(
-    client: httpx.Client, charset: str, content: bytes
-) -> None:
+def test_half_a_character_is_no_label(client: httpx.Client, charset: str, content: bytes) -> None:
     disposition = b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
     headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
     body = disposition + content + b"\r\n--b--"
