@@ -31,8 +31,9 @@ KINDS = {
     "in pieces": 2,
     "in a row": 2,
     "at once": 2,
+    "after": 3,
 }
-"""Of a hundred cases."""
+"""How often each is drawn."""
 
 _BODIES = {
     "edited": bodies.edited,
@@ -65,6 +66,8 @@ def subject(world: World) -> Callable[[Random], Case]:
             return _stops(rng, question, site)
         if kind == "at once":
             return _at_once(rng, site)
+        if kind == "after":
+            return _after(rng, question, site)
         return _good(rng, question, site, kind=kind)
 
     return draw
@@ -125,6 +128,25 @@ def _good(rng: Random, question: Question, site: Site, *, kind: str) -> Case:
 
     said = ", then ".join(f"{each.verb} {each.asked}" for each in questions)
     return _case(f"{kind}: {said}"[:300], site, ask)
+
+
+def _after(rng: Random, question: Question, site: Site) -> Case:
+    """A good question over the connection over which another was refused, its body unread maybe."""
+    kind = rng.choice((*_BODIES.values(), heads.key))
+    said, first = kind(rng, draw_question(rng), site)
+    content = first.replace(b"Connection: close\r\n", b"", 1) + to_request(rng, question, site)
+
+    def ask() -> list[str]:
+        odd, *good = site.send(content)
+        refused = check_reply(odd, verb="")
+        if odd.headers.get("connection") == "close":
+            assert not good, "it answers after it has said that it closes"
+            return [refused]
+        (reply,) = good
+        _check_answered(reply, question)
+        return []
+
+    return _case(f"after {said}, {question.verb}", site, ask)
 
 
 def _check_answered(reply: Reply, question: Question) -> None:
