@@ -7,8 +7,7 @@ to docs/benchmarks, and every page that shows it is written again.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,7 +20,7 @@ from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import held_out, quality
-from benchmarks.record import describe_model, read_record
+from benchmarks.record import read_record
 from benchmarks.reliability.command import reliability
 from benchmarks.serve.command import serve
 from benchmarks.speed.command import compare, speed
@@ -30,7 +29,6 @@ from benchmarks.video import measure as following
 from benchmarks.video.made_video import FRAMES, actors, labels_of, make_frames
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.video.film_writer import FilmWriter
 
 Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]
@@ -49,9 +47,6 @@ def artifacts(
     checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
     onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
     coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
-    weights: Annotated[
-        Literal["fp16", "fp32"], typer.Option(help="of fp32 graphs, as stored")
-    ] = "fp16",
     compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
     output: Output = None,
     write: Write = False,
@@ -67,7 +62,7 @@ def artifacts(
 
         place = measured.place
         known = read_record(artifacts_record.Artifacts, place).models if place.exists() else ()
-        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights=weights)
+        options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights="fp16")
         with Console(stderr=True).status("exporting") as status:
             found = [
                 measure_artifacts(
@@ -94,7 +89,6 @@ def video(
     ] = [1, 2, 3, 4],  # noqa: B006, as typer takes it
     frames: Annotated[int, typer.Option(help="of the made video", min=1)] = FRAMES,
     rounds: Annotated[int, typer.Option(help="each times every way once", min=1)] = 3,
-    film: Annotated[Path | None, typer.Option(help="an .mp4 of the made video to write")] = None,
     output: Output = None,
     write: Write = False,
 ) -> None:
@@ -102,10 +96,6 @@ def video(
     with measurement("video", output=output, write=write) as measured:
         cast = actors()
         made, names = list(make_frames(cast, frames=frames)), labels_of(cast)
-        if film is not None:
-            with FilmWriter(film) as writer:
-                for frame in made:
-                    writer.add(frame.pixels)
         with (
             SamClip.load(runtime, model=model, threads=threads) as samclip,
             Console(stderr=True).status("following") as status,
@@ -114,8 +104,7 @@ def video(
                 samclip, made, names=names, every=every, rounds=rounds, say=status.update
             )
             record = following.VideoQuality(
-                **measured.run(),
-                model=describe_model(samclip.manifest, samclip.source),
+                **measured.run(samclip),
                 threads=threads,
                 frames=len(made),
                 objects=len(names),

@@ -1,7 +1,6 @@
 """What `samclip annotate` costs by pictures, labels and workers: `python -m benchmarks annotate`.
 
-Pictures are made of the repository's photographs, each in sizes of its own, so that none is another
-one. All answers are checked: whoever annotates, the output is the same, byte for byte.
+All answers are checked: whoever annotates, the output is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -9,19 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from PIL import Image
 
-from benchmarks.annotate_costs import FEW, AnnotateCost, Cost, render
 from benchmarks.command import ModelName, Output, Write, measurement
-from benchmarks.pages import ROOT
-from benchmarks.record import describe_model
+from benchmarks.costs import FEW, AnnotationCost, AnnotationCosts, render_annotation
+from benchmarks.distinct_pictures import distinct_pictures
+from benchmarks.public.files import read_labels
 from benchmarks.report import join_tables, track
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
@@ -30,39 +27,16 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture, list_source
 from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.image import load_image
-
-NOUNS = ROOT / "benchmarks" / "public" / "labels" / "coco_stuff.txt"
-PHOTOGRAPHS = ROOT / "examples" / "images"
-LONGEST_PX = 1024
 
 
-@dataclass(frozen=True)
-class _Opening:
+def open_annotator(model: str, labels: Sequence[str]) -> Annotator:
     """What a worker calls once."""
-
-    model: str
-    labels: tuple[str, ...]
-
-    def __call__(self) -> Annotator:
-        return Annotator(SamClip.load("onnx", model=self.model, threads=1), self.labels)
-
-
-def make_pictures(folder: Path, *, count: int) -> None:
-    """Writes JPEGs of the repository's photographs, of 1024 pixels on the long side or less."""
-    originals = sorted(PHOTOGRAPHS.glob("*.jpg"))
-    for number in range(count):
-        image = Image.fromarray(load_image(originals[number % len(originals)]))
-        longest = LONGEST_PX - number // len(originals)
-        scale = longest / max(image.size)
-        size = tuple(max(2, round(scale * side)) for side in image.size)
-        image.resize(size).save(folder / f"{number:05d}.jpg", quality=90)
+    return Annotator(SamClip.load("onnx", model=model, threads=1), labels)
 
 
 def read_nouns(count: int) -> tuple[str, ...]:
     """The first of COCO-Stuff's names."""
-    lines = NOUNS.read_text(encoding="utf-8").splitlines()
-    names = [line.partition(" ")[2].strip() for line in lines if line.strip()]
+    names = [line.partition(" ")[2] for line in read_labels("coco_stuff.txt")]
     if count > len(names):
         raise ValueError(f"--labels {count}: {len(names)} are the most")
     return tuple(names[:count])
@@ -75,10 +49,10 @@ def time_run(
     *,
     workers: int,
     answer: Callable[[Sequence[SourcePicture]], Answered],
-) -> Cost:
+) -> AnnotationCost:
     """Annotates all of a listing afresh."""
     report = annotate_listing(settings, listing, output, answer=answer, restart=True)
-    return Cost(
+    return AnnotationCost(
         pictures=report.pictures,
         labels=len(settings.labels),
         workers=workers,
@@ -88,7 +62,7 @@ def time_run(
 
 def time_single(
     model: SamClip, listing: Listing, output: Path, *, labels: Sequence[int]
-) -> list[Cost]:
+) -> list[AnnotationCost]:
     """Half of the pictures and all of them with the fewest labels, and all with each number."""
     half = Listing(listing.source, listing.pictures[: len(listing.pictures) // 2], ())
     runs = [(half, min(labels)), *((listing, count) for count in sorted(labels))]
@@ -102,8 +76,13 @@ def time_single(
 
 
 def time_workers(
-    opening: _Opening, listing: Listing, output: Path, *, counts: Sequence[int], expected: bytes
-) -> list[Cost]:
+    opening: Callable[[], Annotator],
+    listing: Listing,
+    output: Path,
+    *,
+    counts: Sequence[int],
+    expected: bytes,
+) -> list[AnnotationCost]:
     """The same with so many workers; raises ValueError if the output is another than one's own."""
     settings, found = opening().settings, []
     for count in track(counts, "on Ray"):
@@ -132,7 +111,8 @@ def annotate(
         os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # the same bytes, whenever written
         home = Path(stack.enter_context(TemporaryDirectory()))
         (home / "pictures").mkdir()
-        make_pictures(home / "pictures", count=pictures)
+        for number, content in enumerate(distinct_pictures(pictures)):
+            (home / "pictures" / f"{number:05d}.jpg").write_bytes(content)
         listing, target = list_source(home / "pictures"), home / "out.json"
         own = stack.enter_context(SamClip.load("onnx", model=model, threads=1))
         counts = sorted({*labels, FEW})
@@ -142,16 +122,15 @@ def annotate(
         time_run(few.settings, listing, target, workers=0, answer=again)
         place = os.path.abspath(model) if Path(model).exists() else model
         many = time_workers(
-            _Opening(place, read_nouns(FEW)),
+            partial(open_annotator, place, read_nouns(FEW)),
             listing,
             target,
             counts=workers,
             expected=target.read_bytes(),
         )
-        record = AnnotateCost(
-            **measured.run(),
-            model=describe_model(own.manifest, own.source),
+        record = AnnotationCosts(
+            **measured.run(own),
             single=tuple(single),
             workers=tuple(many),
         )
-        measured.finish(record, join_tables(render(record)))
+        measured.finish(record, join_tables(render_annotation(record)))

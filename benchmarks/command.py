@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.pages import RECORDS, ROOT, write_pages
-from benchmarks.record import Record, describe_environment, write_record
+from benchmarks.record import Record, describe_environment, describe_model, write_record
+from samclip_sdk import SamClip
 from samclip_sdk.errors import SamClipError
 
 RUNS = Path("runs")
@@ -47,14 +48,15 @@ class Measurement:
     write: bool
     since: float
 
-    def run(self) -> dict[str, Any]:
-        """The fields of a `Run`: where and when it was measured, and how long that took.
+    def run(self, samclip: SamClip | None = None) -> dict[str, Any]:
+        """The fields of a `Run`: where and when it was measured, how long that took; and the model.
 
         Asked again, it tells of what was measured since.
         """
         now = time.perf_counter()
         seconds, self.since = round(now - self.since, 1), now
-        return {"environment": describe_environment(), "seconds": seconds}
+        model = {"model": describe_model(samclip.manifest, samclip.source)} if samclip else {}
+        return {"environment": describe_environment(), "seconds": seconds, **model}
 
     def finish(self, record: Record, tables: str) -> None:
         """Keeps a record, prints its tables, says where it is, and publishes it if asked to."""

@@ -1,4 +1,4 @@
-"""The records of what the presets' image encoders and a merge cost, and their tables.
+"""The records of what the presets' image encoders, a merge and annotation cost; their tables.
 
 Operations are counted. The hours of a merge follow from them, a device's peak and the share of it
 that is reached, which are assumptions.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from benchmarks.record import Record, Run
+from benchmarks.record import Model, Record, Run
 from benchmarks.report import NONE, columns, spread, table, three_digits
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
@@ -135,3 +135,60 @@ def render_training(cost: TrainingCost) -> str:
         f"are assumed to be reached. {cost.environment.day}. Counted by "
         f"`{cost.environment.command}`.\n"
     )
+
+
+FEW = 10
+"""Labels of annotation by workers."""
+
+
+class AnnotationCost(Record):
+    """A run: so many pictures and labels, by so many workers of Ray; 0 stands for this process.
+
+    `seconds` does not hold the start of a cluster; of workers it holds that they open their models.
+    """
+
+    pictures: int
+    labels: int
+    workers: int
+    seconds: float
+
+    @property
+    def per_picture_ms(self) -> float:
+        """Of a picture, on average."""
+        return 1000 * self.seconds / self.pictures
+
+
+class AnnotationCosts(Run):
+    """Of one model, with one thread in each process; `single` is in this one, `workers` on Ray."""
+
+    model: Model
+    single: tuple[AnnotationCost, ...]
+    workers: tuple[AnnotationCost, ...]
+
+
+def render_annotation(record: AnnotationCosts) -> dict[str, str]:
+    """Two tables: one process by pictures and labels; workers."""
+    seconds = {"seconds": lambda each: three_digits(each.seconds)}
+    one = {
+        "pictures": lambda each: str(each.pictures),
+        "labels": lambda each: str(each.labels),
+        **seconds,
+        "ms a picture": lambda each: three_digits(each.per_picture_ms),
+    }
+    where = record.environment
+    note = (
+        f"\n\n{record.model.text}; {where.cpu}, {where.cores} cores, one thread a process; "
+        f"{where.day}.\n"
+    )
+    alone = next(each for each in record.single if each.labels == FEW)
+    rows = (alone, *record.workers)
+    many = {
+        "workers": lambda each: str(each.workers or "none: one process"),
+        **seconds,
+        "pictures/s": lambda each: three_digits(each.pictures / each.seconds),
+        "against one process": lambda each: f"{alone.seconds / each.seconds:.2f}",
+    }
+    return {
+        "annotate_labels": columns(record.single, one, words=0) + note,
+        "annotate_workers": columns(rows, many, words=1) + note,
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -204,12 +205,9 @@ def export_encoder(
 
 def _time(path: Path, *, spec: GraphSpec, seconds: float, threads: int) -> float:
     """The median of one round, in milliseconds."""
-    session = OrtSession(path, spec=spec, options=RuntimeOptions(threads=threads))
     picture = np.random.default_rng(0).integers(0, 256, spec.inputs[0].shape).astype(np.uint8)
-    run = partial(session.run, {spec.inputs[0].name: picture})
-    memory = PeakMemory()
-    try:
-        runs = time_workload(lambda: elapsed_ms(run), memory=memory, seconds=seconds, at_least=1)
-    finally:
-        session.close()
+    memory, feed = PeakMemory(), {spec.inputs[0].name: picture}
+    with closing(OrtSession(path, spec=spec, options=RuntimeOptions(threads=threads))) as session:
+        run = partial(elapsed_ms, partial(session.run, feed))
+        runs = time_workload(run, memory=memory, seconds=seconds, at_least=1)
     return round(statistics.median(runs.samples_ms), 3)

@@ -9,14 +9,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import annotate_costs, costs
+from benchmarks import costs
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
 from benchmarks.photographs import record as photographs_report
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
-from benchmarks.record import read_record
+from benchmarks.record import AnyRecord, read_record
 from benchmarks.reliability import record as reliability_record
 from benchmarks.report import insert_tables, join_tables
 from benchmarks.serve import record as serve_report
@@ -35,45 +35,44 @@ checksum, so that only an export of the checkpoint may write it."""
 
 def render_pages(root: Path) -> dict[str, str]:
     """Address -> text, of every page and file that is made of the records under `root`."""
-    folder = root / RECORDS
-    speed = read_record(Speed, folder / "speed.json")
-    vit_b = read_record(Speed, folder / "speed_vit_b.json")
-    artifacts = read_record(artifacts_record.Artifacts, folder / "artifacts.json")
-    cost = read_record(costs.TrainingCost, folder / "training_cost.json")
-    encoders = read_record(costs.EncoderCosts, folder / "encoders.json")
-    paper = read_record(Results, folder / "paper.json")
-    paper_photographs = read_record(Results, folder / "paper_photographs.json")
-    quality = read_record(quality_record.Quality, folder / "quality.json")
-    photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
-    held_out = read_record(PhotographQuality, folder / "quality_held_out.json")
-    held = read_record(reliability_record.Reliability, folder / "reliability.json")
-    drawn = {"quality": quality_record.render(quality)}
-    seen = photographs_report.render(photographs)
-    summary = {"quality_photographs": photographs_report.render_summary(photographs)}
+
+    def read(kind: type[AnyRecord], name: str) -> AnyRecord:
+        return read_record(kind, root / RECORDS / f"{name}.json")
+
+    speed, vit_b = (read(Speed, name) for name in SPEEDS)
+    drawn = {"quality": quality_record.render(read(quality_record.Quality, "quality"))}
+    photographs = read(PhotographQuality, "quality_photographs")
+    seen = join_tables(photographs_report.render(photographs))
+    taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
     chart = "![Present labels found against false ones](images/quality_photographs.svg)"
+    summary = {"quality_photographs": photographs_report.render_summary(photographs)}
+    artifacts = artifacts_record.render(read(artifacts_record.Artifacts, "artifacts"))
+    training = costs.render_training(read(costs.TrainingCost, "training_cost"))
+    encoders = costs.render_encoders(read(costs.EncoderCosts, "encoders"))
+    annotating = costs.render_annotation(read(costs.AnnotationCosts, "annotate"))
+    serving = serve_report.render(read(serve_report.Serving, "serve"))
+    held = reliability_record.render(read(reliability_record.Reliability, "reliability"))
     tables = {
         "README.md": summary | {"speed": speed_report.render_summary(speed)},
+        "docs/performance.md": {"encoders": encoders},
+        "docs/reliability.md": held,
+        "docs/results.md": _with_charts(read(Results, "paper_photographs")),
+        "docs/how-to/many-machines.md": annotating,
         f"{RECORDS}/quality.md": drawn,
         f"{RECORDS}/quality_photographs.md": {
-            "quality_photographs": f"{join_tables(seen)}\n\n{chart}\n",
-            "held_out": photographs_report.render_taught(held_out),
+            "quality_photographs": f"{seen}\n\n{chart}\n",
+            "held_out": taught,
         },
         f"{RECORDS}/speed.md": speed_report.render_default(speed),
         f"{RECORDS}/speed_vit_b.md": speed_report.render_vit_b(vit_b),
-        f"{RECORDS}/artifacts.md": {"artifacts": artifacts_record.render(artifacts)},
-        f"{RECORDS}/training_cost.md": {"training_cost": costs.render_training(cost)},
-        "docs/performance.md": {"encoders": costs.render_encoders(encoders)},
-        f"{RECORDS}/paper.md": paper_report.render(paper),
-        "docs/reliability.md": reliability_record.render(held),
-        "docs/results.md": _with_charts(paper_photographs),
+        f"{RECORDS}/artifacts.md": {"artifacts": artifacts},
+        f"{RECORDS}/training_cost.md": {"training_cost": training},
+        f"{RECORDS}/serve.md": {"serve": serving},
+        f"{RECORDS}/paper.md": paper_report.render(read(Results, "paper")),
         "training/checkpoints/tiny/stage3/card.md": drawn,
         CARD_SOURCE: summary,
         CARD: summary,
     }
-    annotating = read_record(annotate_costs.AnnotateCost, folder / "annotate.json")
-    tables["docs/how-to/many-machines.md"] = annotate_costs.render(annotating)
-    serving = read_record(serve_report.Serving, folder / "serve.json")
-    tables[f"{RECORDS}/serve.md"] = {"serve": serve_report.render(serving)}
     found = {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
@@ -107,11 +106,13 @@ def write_pages(root: Path) -> Iterator[str]:
     folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}
-    speeds = {name: read_record(Speed, folder / f"{name}.json") for name in SPEEDS}
-    charts = {name: speed_report.draw_chart(each) for name, each in speeds.items() if each.subjects}
-    charts |= paper_report.draw_charts(read_record(Results, folder / "paper.json"))
-    drawn = paper_report.draw_charts(read_record(Results, folder / "paper_photographs.json"))
-    charts |= {f"photographs_{name}": chart for name, chart in drawn.items()}
+    charts = {}
+    for name in SPEEDS:
+        if (speed := read_record(Speed, folder / f"{name}.json")).subjects:
+            charts[name] = speed_report.draw_chart(speed)
+    for name, prefix in (("paper", ""), ("paper_photographs", "photographs_")):
+        drawn = paper_report.draw_charts(read_record(Results, folder / f"{name}.json"))
+        charts |= {f"{prefix}{part}": chart for part, chart in drawn.items()}
     files |= {f"{RECORDS}/images/{name}.png": chart for name, chart in charts.items()}
     photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
     files[f"{RECORDS}/images/quality_photographs.svg"] = photographs_report.draw_curve(photographs)

@@ -55,6 +55,16 @@ class Environment(Record):
         """When, without the hour."""
         return self.date[:10]
 
+    @property
+    def machine(self) -> str:
+        """The processor, its cores, and when."""
+        return f"{self.cpu}, {self.cores} cores, {self.day}"
+
+    @property
+    def footnote(self) -> str:
+        """On what, when and by which command."""
+        return f"{self.machine}. Measured by `{self.command}`."
+
 
 class Run(Record):
     """A measurement, by one command. `seconds` is what it took; null where that was not kept."""

@@ -27,7 +27,10 @@ def track(items: Iterable[Any], description: str, *, total: int | None = None) -
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
     """A table in Markdown, without an end of line; the first `words` columns are of words."""
     rule = "|" + "---|" * words + "---:|" * (len(heads) - words)
-    return "\n".join([_line(heads), rule, *map(_line, rows)])
+    first, *lines = (
+        "|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in (heads, *rows)
+    )
+    return "\n".join([first, rule, *lines])
 
 
 def columns(items: Iterable[Any], cells: Mapping[str, Callable[[Any], str]], *, words: int) -> str:
@@ -44,10 +47,6 @@ def by_size(head: str, cells: Mapping[tuple[str, int], str], *, unit: str) -> st
         for name in dict.fromkeys(name for name, _ in cells)
     ]
     return table((head, *(f"{size}{unit}" for size in sizes)), rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
 
 def percent(share: float | None) -> str:

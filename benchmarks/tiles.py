@@ -19,7 +19,7 @@ import typer
 
 from benchmarks.command import ModelName, Output, Runtime, Seed, measurement
 from benchmarks.quality.scores import iou
-from benchmarks.record import Model, Record, Run, describe_model, timed
+from benchmarks.record import Model, Record, Run, timed
 from benchmarks.report import columns, track
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
@@ -238,8 +238,7 @@ def tiles(
             for tally in tallies:
                 tally.add(samclip, large)
         record = TileQuality(
-            **measured.run(),
-            model=describe_model(samclip.manifest, samclip.source),
+            **measured.run(samclip),
             pictures=len(pictures),
             side=side,
             seed=seed,

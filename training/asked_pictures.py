@@ -5,15 +5,15 @@ Calibration and benchmarks ask alike, whether a picture is composed or a photogr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from samclip_sdk import SamClip
 from training.composed.corpus import Corpus
-from training.composed.label_questions import pose_question
-from training.composed.scenes import compose_scene
+from training.composed.label_questions import Question, pose_question
+from training.composed.scenes import Scene, compose_scene
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,16 @@ def ask_scenes(model: SamClip, corpus: Corpus, *, scenes: int, seed: int) -> Ite
         rng = np.random.default_rng([seed, 4, index])
         scene = compose_scene(corpus, rng, size_px=size_px)
         question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
-        yield AskedPicture(
-            scene.image,
-            present=tuple(corpus.nouns[noun] for noun in question.present),
-            masks=np.stack(
-                [scene.masks[scene.labels == noun].any(axis=0) for noun in question.present]
-            ),
-            absent=tuple(corpus.nouns[noun] for noun in question.absent),
-        )
+        yield ask_scene(scene, question, nouns=corpus.nouns)
+
+
+def ask_scene(scene: Scene, question: Question, *, nouns: Sequence[str]) -> AskedPicture:
+    """A question by names; the truth of a label is the union of its objects."""
+    present, absent = (
+        tuple(nouns[noun] for noun in each) for each in (question.present, question.absent)
+    )
+    truth = [scene.masks[scene.labels == noun].any(axis=0) for noun in question.present]
+    return AskedPicture(scene.image, present=present, masks=np.stack(truth), absent=absent)
 
 
 def scene_things(

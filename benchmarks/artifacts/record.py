@@ -79,15 +79,13 @@ def render(artifacts: Artifacts) -> str:
     """The tables, and under them how they were made."""
     parts = []
     for model in artifacts.models:
-        where = model.environment
         weights = "random weights" if model.model.random_weights else "trained"
         engines = f"Engines were built by {model.tensorrt}. " if model.tensorrt else ""
         parts += [
             f"## {model.model.name}, {weights}",
             columns(model.sets, _SET, words=1),
             columns(model.artifacts, _ARTIFACT, words=2),
-            f"{engines}{where.cpu}, {where.cores} cores, {where.day}. Measured by "
-            f"`{where.command}`.",
+            f"{engines}{model.environment.footnote}",
         ]
     return "\n\n".join(parts) + "\n"
 

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings, TopK
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from benchmarks.quality.drawings import Drawings, Picture, load_drawings, subset
-from benchmarks.quality.measure import ask_scene, prompt_ious, questions
+from benchmarks.quality.measure import prompt_ious, questions
 from benchmarks.quality.ranking import Rank, measure_ranking
 from benchmarks.quality.record import HELDOUT, PromptIou
 from samclip_sdk import SamClip
@@ -216,5 +216,4 @@ def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: in
 
 def _ask(drawings: Drawings, embed_text: EmbedText, *, shown: str) -> Iterator[AskedPicture]:
     bare = embed_text(list(drawings.nouns))
-    for scene, question in questions(drawings, bare, shown=shown):
-        yield ask_scene(scene, question, nouns=drawings.nouns)
+    return (asked for _, asked in questions(drawings, bare, shown=shown))

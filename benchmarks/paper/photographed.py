@@ -11,30 +11,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.paper.inputs import (
-    TRAIN_PICTURES,
-    TRAIN_SCENES,
-    Classify,
-    EmbedText,
-    Inputs,
-    ProbeData,
-    photograph_stages,
-)
+from benchmarks.paper import inputs
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
 from benchmarks.photographs.measure import ValPictures, choose_pictures
-from benchmarks.photographs.naming import imagenet_names, of_imagenet, rank_of_truth, right_names
+from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
 from benchmarks.photographs.two_models import tuning_pictures
-from benchmarks.public.files import evenly
+from benchmarks.public.files import by_turns, evenly
 from benchmarks.quality.drawings import Picture
-from benchmarks.quality.ranking import Rank, ranks_of_truth
+from benchmarks.quality.ranking import Rank
 from benchmarks.quality.record import PromptIou
-from benchmarks.quality.scores import PromptTally
+from benchmarks.quality.scores import PromptTally, rank_of_truth
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.masks import mask_to_box
@@ -86,49 +77,40 @@ class ValPhotographs:
         return tuple(found.values())
 
     @cached_property
-    def namings(self) -> dict[Kind, tuple[np.ndarray, dict[int, list[int]]]]:
-        """What is named among which names.
-
-        The places of these among all, int [K], and picture -> the places of its right ones among
-        the K.
-        """
+    def namings(self) -> dict[Kind, tuple[set[int], dict[int, set[int]]]]:
+        """Places of the names that are told apart, and picture -> those of its right ones."""
         photographs, pictures = self.photographs, self._pictures.labelled
         classes, limit = of_imagenet(photographs, pictures), self.settings.pictures
         every = {each: right_names(photographs, each) for each in evenly(pictures, limit)}
         named = {each: classes[each] for each in evenly([*classes], limit)}
+        place = {clean_text(name): place for place, name in enumerate(self.names)}
         found: dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]] = {
             "all_names": (photographs.names, every),
             "imagenet": (imagenet_names()[0], named),
         }
-        places = {clean_text(name): place for place, name in enumerate(self.names)}
-        namings: dict[Kind, tuple[np.ndarray, dict[int, list[int]]]] = {}
-        for kind, (names, right) in found.items():
-            cleaned = list(dict.fromkeys(clean_text(name) for name in names))
-            own = {name: place for place, name in enumerate(cleaned)}
-            if right:
-                namings[kind] = (
-                    np.array([places[name] for name in cleaned]),
-                    {
-                        picture: sorted({own[clean_text(name)] for name in shown})
-                        for picture, shown in right.items()
-                    },
-                )
-        return namings
+        return {
+            kind: (
+                {place[clean_text(name)] for name in names},
+                {each: {place[clean_text(name)] for name in right[each]} for each in right},
+            )
+            for kind, (names, right) in found.items()
+            if right
+        }
 
-    def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
+    def accuracy(self, classify: inputs.Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 among the names of all sets, and among ImageNet's."""
-        rank = classify(self.names)
+        rank, all_places = classify(self.names), set(range(len(self.names)))
         ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
         every = sorted({picture for _, right in self.namings.values() for picture in right})
         for picture in track(every, f"classify: {name}"):
             scores = rank(read_photograph(self.photographs, picture)[None])[0]
-            for kind, (columns, right) in self.namings.items():
+            for kind, (among, right) in self.namings.items():
                 if picture in right:
-                    own = scores[columns]
-                    ranks[kind].append(rank_of_truth(own, right=right[picture], passed_over=[]))
+                    own, others = [*right[picture]], [*(all_places - among)]
+                    ranks[kind].append(rank_of_truth(scores, right=own, passed_over=others))
         return {
-            kind: TopK.of(ranks[kind], labels=len(columns))
-            for kind, (columns, _) in self.namings.items()
+            kind: TopK.of(ranks[kind], labels=len(among))
+            for kind, (among, _) in self.namings.items()
         }
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
@@ -142,7 +124,7 @@ class ValPhotographs:
                 tally.add(model, image, masks=masks, boxes=boxes)
         return tally.row(who=who, split=self.split)
 
-    def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+    def questions(self, embed_text: inputs.EmbedText) -> Iterator[AskedPicture]:
         """Pictures of sets that label everything, each with five names that it does not show."""
         pictures, asked = self._pictures, self._pictures.asked
         for picture in track(evenly(pictures.complete, self.settings.scenes), "text-to-mask"):
@@ -150,11 +132,11 @@ class ValPhotographs:
             if question is not None and question.present:
                 yield question
 
-    def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
+    def tuning(self, embed_text: inputs.EmbedText) -> Sequence[AskedPicture]:
         """The same of the split "calibration"."""
         return tuning_pictures(self.of("calibration"), seed=self.settings.seed)
 
-    def probe_data(self) -> ProbeData:
+    def probe_data(self) -> inputs.ProbeData:
         """The splits "train", "calibration" to choose by, and "val": names, nouns and pictures."""
         splits, asked = (self.of("train"), self.of("calibration"), self.photographs), self.settings
         train, choose, test = (_named(each) for each in splits)
@@ -163,7 +145,7 @@ class ValPhotographs:
             for name, pictures in train.items()
             if len(pictures) >= LEAST_TRAIN and len(test.get(name, ())) >= LEAST_TEST
         )
-        limits = (TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
+        limits = (inputs.TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
         trained, chosen, tested = (
             Squares(photographs, _by_turns(found, names, limit=limit), self.size_px)
             for photographs, found, limit in zip(splits, (train, choose, test), limits, strict=True)
@@ -173,8 +155,8 @@ class ValPhotographs:
             for photographs in splits
         ]
         nouns = frequent_nouns(splits[0], complete[0])
-        limits = (TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
-        return ProbeData(
+        limits = (inputs.TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
+        return inputs.ProbeData(
             pictures=(trained, chosen),
             labels=len(names),
             test=lambda rank, name: _test(rank, tested, labels=len(names), name=name),
@@ -217,7 +199,7 @@ class Squares:
 
 def open_photographs(
     run: Path, *, root: Path, student: str | None, pictures: int, scenes: int, seed: int
-) -> Inputs:
+) -> inputs.Inputs:
     """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed."""
     model = load_model(find_config(run.name))
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
@@ -230,8 +212,8 @@ def open_photographs(
         seed=seed,
     )
     asked = ValPhotographs(root, settings, model.segmentation_resolution)
-    stages = photograph_stages(run, student=student)
-    return Inputs(PhotographPair(model, runs=run), asked, stages)
+    stages = inputs.photograph_stages(run, student=student)
+    return inputs.Inputs(PhotographPair(model, runs=run), asked, stages)
 
 
 def middle(pixels: np.ndarray, *, size_px: int) -> np.ndarray:
@@ -296,13 +278,11 @@ def _named(photographs: Photographs) -> dict[str, list[int]]:
 
 def _by_turns(found: dict[str, list[int]], names: Sequence[str], *, limit: int) -> dict[int, int]:
     """Pictures by label: one of each name before a second of any, `limit` in all."""
-    turns = zip_longest(*(found.get(name, []) for name in names))
-    pairs = ((picture, label) for turn in turns for label, picture in enumerate(turn))
-    return dict([pair for pair in pairs if pair[0] is not None][:limit])
+    own = ([(each, label) for each in found.get(name, [])] for label, name in enumerate(names))
+    return dict(by_turns(own)[:limit])
 
 
 def _test(rank: Rank, tested: Squares, *, labels: int, name: str) -> Accuracy:
     shown = track(tested, f"classify: {name}", total=len(tested))
-    scores, truth = zip(*((rank(each.image[None])[0], each.label) for each in shown), strict=True)
-    ranks = ranks_of_truth(np.stack(scores), truth=np.array(truth))
+    ranks = [rank_of_truth(rank(each.image[None])[0], right=[each.label]) for each in shown]
     return {"probed": TopK.of(ranks, labels=labels)}

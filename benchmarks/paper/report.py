@@ -54,7 +54,9 @@ def render(results: record.Results) -> dict[str, str]:
         "probing": _probing,
         "resolutions": _resolutions,
         "wise_ft": _wise_ft,
-        "lambdas": _lambdas,
+        "lambdas": lambda figures: _trade_offs(
+            (f"lambda {row.sam_weight:g}", row) for row in figures.rows
+        ),
     }
     found = {}
     for name, draw in tables.items():
@@ -159,10 +161,6 @@ def _wise_ft(figures: record.WiseFt) -> str:
     if figures.joint_steps is not None:
         joint += f", {figures.joint_steps} steps from the same stage 1"
     return _trade_offs([*points, (joint, figures.joint)])
-
-
-def _lambdas(figures: record.Lambdas) -> str:
-    return _trade_offs((f"lambda {row.sam_weight:g}", row) for row in figures.rows)
 
 
 def _trade_offs(found: Iterable[tuple[str, record.TradeOff]]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
+from benchmarks.public.detection import Found
+from benchmarks.quality.behind_api import Teachers
 from benchmarks.quality.scores import HEADS, TextTally
 from benchmarks.record import timed
 from benchmarks.report import track
@@ -45,20 +47,15 @@ Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
 
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     """Asks each held-out picture for its own labels and for absent ones, in four ways."""
-    names, teachers = inputs.asked.names, inputs.teachers
-    classes, nothing = teachers.classes(names), teachers.classes(EMPTY_NAMES)
+    names, classes = inputs.asked.names, inputs.teachers.classes(inputs.asked.names)
     student = load_student(inputs.run / inputs.stages.shipped, nouns=names, classes=classes)
-    two = TwoModels(teachers.sam, teachers.clip, settings=Everything())
+    tuning = inputs.asked.tuning(student.embed_text)
+    two = TwoModels(inputs.teachers, tuning)
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
     costs: dict[Name, list[tuple[int, float]]] = defaultdict(list)
-    tuning = inputs.asked.tuning(student.embed_text)
-    everything = tune(two, tuning, classes=teachers.classes, nothing=nothing)
     for asked in inputs.asked.questions(student.embed_text):
-        own = teachers.classes(asked.labels)
-        for name, masks, cost in (
-            *ask_student(student, asked.image, asked.labels),
-            *ask_two_models(two, asked.image, own, nothing, settings=everything),
-        ):
+        every = (*ask_student(student, asked.image, asked.labels), *two.ask(asked))
+        for name, masks, cost in every:
             tallies[name].add(masks, truth=asked.masks)
             costs[name].append(cost)
     methods = []
@@ -66,7 +63,7 @@ def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
         figures = tally.row(heads=name, split=inputs.asked.split)
         passes, ms = np.mean(costs[name], axis=0).tolist()
         methods.append(Method(figures=figures, sam_passes=1, clip_passes=passes, milliseconds=ms))
-    return TextToMasks(everything=everything, tuning_scenes=len(tuning), methods=tuple(methods))
+    return TextToMasks(everything=two.settings, tuning_scenes=len(tuning), methods=tuple(methods))
 
 
 def load_student(folder: Path, *, nouns: Sequence[str], classes: np.ndarray) -> SamClip:
@@ -87,28 +84,6 @@ def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> It
     for heads, refine in HEADS.items():
         found, ms = timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
         yield heads, found.masks, (0, encoding + ms)
-
-
-def ask_two_models(
-    two: TwoModels,
-    image: np.ndarray,
-    classes: np.ndarray,
-    nothing: np.ndarray,
-    *,
-    settings: Everything,
-) -> Iterator[Given]:
-    """Asks SAM and CLIP, among the labels [L,E] alone and among these and names for nothing [N,E].
-
-    The paper does not say what its pipeline does with the background.
-    """
-    (masks, embeddings), looking = timed(lambda: two.look(image).choose(settings))
-    both = np.concatenate([classes, nothing])
-    names: dict[Name, np.ndarray] = {"two_models": classes, "two_models_or_nothing": both}
-    for name, rivals in names.items():
-        named, ms = timed(
-            lambda known=rivals: name_segments(masks, embeddings, known, labels=len(classes))
-        )
-        yield name, named, (len(masks), looking + ms)
 
 
 @dataclass(frozen=True)
@@ -148,17 +123,25 @@ class Candidates:
         return self.masks[rows.numpy()], self.embeddings[rows].numpy()
 
 
-@dataclass(frozen=True)
 class TwoModels:
-    """SAM and CLIP, one after the other. Thresholds of `settings` are for `Candidates.choose`.
+    """SAM and CLIP, one after the other, of both `teachers`.
 
     Of a CLIP are asked its `resolution`, the side S of a crop, the width `embed_dim` of an
-    embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255.
+    embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255. Thresholds, `settings`, are
+    chosen on `tuning`, pictures that are not measured; without any they are as given.
     """
 
-    sam: SamClip
-    clip: Any
-    settings: Everything
+    def __init__(
+        self,
+        teachers: Teachers,
+        tuning: Iterable[AskedPicture],
+        *,
+        settings: Everything = Everything(),  # noqa: B008, it is frozen
+    ) -> None:
+        self.settings, self._teachers = settings, teachers
+        self._sam, self._clip = teachers.sam, teachers.clip
+        self._nothing = teachers.classes(EMPTY_NAMES)
+        self.settings = self._tune(tuning)
 
     def look(self, image: np.ndarray) -> Candidates:
         """Proposes segments of a picture, uint8 RGB [H,W,3], in one pass of SAM's backbone.
@@ -168,8 +151,8 @@ class TwoModels:
         # SAM's coordinates name a pixel's corner; its prompt encoder adds the half pixel.
         size = image.shape[1::-1]
         points = build_point_grid(self.settings.points_per_side) * size - 0.5
-        found = self.sam.segment(
-            self.sam.encode_image(image), points=points[:, None], multimask_output=True
+        found = self._sam.segment(
+            self._sam.encode_image(image), points=points[:, None], multimask_output=True
         )
         seen = found.masks.any(axis=(1, 2))
         picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
@@ -178,10 +161,10 @@ class TwoModels:
             rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
             # Few at a time: a hundred at once would need gigabytes, and take longer.
             crops = (
-                roi_align(picture, few, self.clip.resolution, aligned=True)
+                roi_align(picture, few, self._clip.resolution, aligned=True)
                 for few in rois.split(_CROPS)
             )
-            return torch.cat([self.clip.embed_images(each) for each in crops])
+            return torch.cat([self._clip.embed_images(each) for each in crops])
 
         low_res_masks = torch.from_numpy(found.low_res_masks[seen])
         return Candidates(
@@ -190,40 +173,67 @@ class TwoModels:
             predicted_iou=torch.from_numpy(found.scores[seen]),
             stability=calculate_stability_score(low_res_masks, 0, self.settings.stability_offset),
             embed=embed,
-            embeddings=torch.full((int(seen.sum()), self.clip.embed_dim), math.nan),
+            embeddings=torch.full((int(seen.sum()), self._clip.embed_dim), math.nan),
         )
 
+    def ask(self, asked: AskedPicture) -> Iterator[Given]:
+        """Names segments among the labels alone, and among these and names for nothing.
 
-def tune(
-    two: TwoModels,
-    tuning: Iterable[AskedPicture],
-    *,
-    classes: Callable[[Sequence[str]], np.ndarray],
-    nothing: np.ndarray,
-) -> Everything:
-    """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
+        The paper does not say what its pipeline does with the background.
+        """
+        classes = self._teachers.classes(asked.labels)
+        found, looking = timed(lambda: self.look(asked.image).choose(self.settings))
+        for name, rivals in self._rivals(classes).items():
+            named, ms = timed(
+                lambda known=rivals: name_segments(*found, known, labels=len(classes))
+            )
+            yield name, named, (len(found[0]), looking + ms)
 
-    A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own thresholds
-    the two models would find next to nothing. The student's thresholds are calibrated on pictures
-    that are not measured; these are chosen on such pictures too. Classes are the embeddings [K,E]
-    of K names, `nothing` [N,E] is of names for a place without an object.
-    """
-    tallies: dict[tuple[Everything, bool], TextTally] = defaultdict(TextTally)
-    choices = [
-        two.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
-        for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES)
-    ]
-    for asked in track(tuning, "choosing thresholds"):
-        labels = classes(asked.labels)
-        candidates = two.look(asked.image)
-        for choice in choices:
-            found = candidates.choose(choice)
-            for free in (False, True):
-                rivals = np.concatenate([labels, nothing]) if free else labels
-                masks = name_segments(*found, rivals, labels=len(labels))
-                tallies[choice, free].add(masks, truth=asked.masks)
-    best, _ = max(tallies, key=lambda key: tallies[key].row(heads="two_models", split="train").miou)
-    return best
+    def detect(self, pixels: np.ndarray, asked: Sequence[str], *, most: int) -> list[Found]:
+        """So many objects at most, the surest first: predicted IoU times probability of the name.
+
+        That is among the names asked and names for nothing.
+        """
+        candidates = self.look(pixels)
+        masks, embeddings = candidates.choose(self.settings)
+        ious = candidates.predicted_iou[candidates.keep(self.settings)].numpy()
+        classes = np.concatenate([self._teachers.classes(asked), self._nothing])
+        logits = self._sam.manifest.text.logit_scale * embeddings @ classes.T
+        odds = torch.from_numpy(logits).softmax(dim=1).numpy()
+        found = [
+            (int(row.argmax()), float(row.max() * iou), mask)
+            for row, iou, mask in zip(odds, ious, masks, strict=True)
+            if row.argmax() < len(asked)
+        ]
+        return sorted(found, key=lambda each: -each[1])[:most]
+
+    def _rivals(self, classes: np.ndarray) -> dict[Name, np.ndarray]:
+        both = np.concatenate([classes, self._nothing])
+        return {"two_models": classes, "two_models_or_nothing": both}
+
+    def _tune(self, tuning: Iterable[AskedPicture]) -> Everything:
+        """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
+
+        A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own
+        thresholds the two models would find next to nothing. The student's thresholds are
+        calibrated on pictures that are not measured; these are chosen on such pictures too.
+        """
+        tallies: dict[tuple[Everything, Name], TextTally] = defaultdict(TextTally)
+        choices = [
+            self.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
+            for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES)
+        ]
+        for asked in track(tuning, "choosing thresholds"):
+            labels = self._teachers.classes(asked.labels)
+            candidates = self.look(asked.image)
+            for choice in choices:
+                found = candidates.choose(choice)
+                for name, rivals in self._rivals(labels).items():
+                    masks = name_segments(*found, rivals, labels=len(labels))
+                    tallies[choice, name].add(masks, truth=asked.masks)
+        mious = {key: tally.row(heads=key[1], split="train").miou for key, tally in tallies.items()}
+        best, _ = max(mious, key=mious.__getitem__, default=(self.settings, None))
+        return best
 
 
 def name_segments(

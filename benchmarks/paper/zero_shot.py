@@ -20,17 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.paper import record
 from benchmarks.paper.inputs import Inputs
-from benchmarks.paper.record import (
-    AtAlpha,
-    AtLambda,
-    AtResolution,
-    Lambdas,
-    Resolutions,
-    Teachers,
-    TradeOff,
-    WiseFt,
-)
 from benchmarks.quality.behind_api import behind_api
 from benchmarks.quality.ranking import by_logits
 from samclip_sdk import SamClip
@@ -49,11 +40,11 @@ _OF_SEGMENTATION = (3 / 8, 1 / 2, 3 / 4, 1)
 _MULTIPLE_PX = 32
 
 
-def measure_teachers(inputs: Inputs) -> Teachers:
+def measure_teachers(inputs: Inputs) -> record.Teachers:
     """Measures both teachers and the student, each at its own resolutions."""
     asked, teachers = inputs.asked, inputs.teachers
     student = trade_off(inputs, inputs.student(), name="student")
-    return Teachers(
+    return record.Teachers(
         clip_teacher=asked.accuracy(teachers.rank, name="CLIP teacher"),
         student_accuracy=student.accuracy,
         sam_teacher=asked.prompts(teachers.sam, who="sam_teacher", name="SAM teacher"),
@@ -61,7 +52,9 @@ def measure_teachers(inputs: Inputs) -> Teachers:
     )
 
 
-def measure_resolutions(inputs: Inputs, *, resolutions: Sequence[int] | None = None) -> Resolutions:
+def measure_resolutions(
+    inputs: Inputs, *, resolutions: Sequence[int] | None = None
+) -> record.Resolutions:
     """Measures the student as each stage left it, at each resolution.
 
     By default these are four, up to that of segmentation: 96 to 256, or 128 to 384 pixels.
@@ -75,8 +68,8 @@ def measure_resolutions(inputs: Inputs, *, resolutions: Sequence[int] | None = N
             model = open_student(inputs, student, classification_px=resolution)
             name = f"{stage}, {resolution} px"
             found = inputs.asked.accuracy(partial(by_logits, model), name=name)
-            rows.append(AtResolution(stage=stage, resolution_px=resolution, accuracy=found))
-    return Resolutions(rows=tuple(rows))
+            rows.append(record.AtResolution(stage=stage, resolution_px=resolution, accuracy=found))
+    return record.Resolutions(rows=tuple(rows))
 
 
 def open_student(
@@ -91,16 +84,16 @@ def open_student(
     return model
 
 
-def trade_off(inputs: Inputs, student: SamClipModel, *, name: str) -> TradeOff:
+def trade_off(inputs: Inputs, student: SamClipModel, *, name: str) -> record.TradeOff:
     """What a student knows of both teachers' skills, at its own resolutions."""
     model, asked = open_student(inputs, student), inputs.asked
-    return TradeOff(
+    return record.TradeOff(
         accuracy=asked.accuracy(partial(by_logits, model), name=name),
         prompts=asked.prompts(model, who="model", name=name),
     )
 
 
-def measure_backbones(inputs: Inputs) -> WiseFt:
+def measure_backbones(inputs: Inputs) -> record.WiseFt:
     """Measures what is between the backbones of SAM and of a classifier, which are of one kind.
 
     The rest is stage 0's at every step: SAM's neck and its other parts, and the CLIP teacher's
@@ -113,19 +106,19 @@ def measure_backbones(inputs: Inputs) -> WiseFt:
     start = {key: value.clone() for key, value in backbone.state_dict().items()}
     theirs = clip.backbone.state_dict()
     end = {key: theirs[key] for key in start}
-    return WiseFt(
+    return record.WiseFt(
         points=measure_between(inputs, model, backbone, start=start, end=end),
         joint=trade_off(inputs, inputs.student(), name="joint model"),
     )
 
 
-def measure_wise_ft(inputs: Inputs) -> WiseFt:
+def measure_wise_ft(inputs: Inputs) -> record.WiseFt:
     """Distils from CLIP alone, then measures what is between that and SAM."""
     settings = clip_alone_settings(inputs)
     student = distill(inputs, settings, name="wise_ft")
     start = inputs.pair.sam.image_encoder.state_dict()
     end = {key: value.clone() for key, value in student.image_encoder.state_dict().items()}
-    return WiseFt(
+    return record.WiseFt(
         training=settings.model_dump(mode="json"),
         points=measure_between(inputs, student, student.image_encoder, start=start, end=end),
         joint=trade_off(inputs, inputs.student(), name="joint model"),
@@ -140,13 +133,13 @@ def measure_between(
     *,
     start: Mapping[str, Tensor],
     end: Mapping[str, Tensor],
-) -> tuple[AtAlpha, ...]:
+) -> tuple[record.AtAlpha, ...]:
     """Measures a model with each of `ALPHAS` of its part, which is changed."""
     points = []
     for alpha in ALPHAS:
         part.load_state_dict(interpolate(start, end, alpha=alpha))
         found = trade_off(inputs, model, name=f"alpha {alpha:.1f}")
-        points.append(AtAlpha(alpha=alpha, **dict(found)))
+        points.append(record.AtAlpha(alpha=alpha, **dict(found)))
     return tuple(points)
 
 
@@ -159,16 +152,16 @@ def interpolate(
     return {key: (1 - alpha) * value + alpha * end[key] for key, value in start.items()}
 
 
-def measure_lambdas(inputs: Inputs) -> Lambdas:
+def measure_lambdas(inputs: Inputs) -> record.Lambdas:
     """Distils three students that differ in lambda alone, and measures each."""
     rows = []
     for weight in LAMBDAS:
         settings = joint_settings(inputs, sam_weight=weight)
         student = distill(inputs, settings, name=f"lambda_{weight:g}")
         found = trade_off(inputs, student, name=f"lambda {weight:g}")
-        rows.append(AtLambda(sam_weight=weight, **dict(found)))
+        rows.append(record.AtLambda(sam_weight=weight, **dict(found)))
     shared = settings.model_dump(mode="json", exclude={"sam_weight"})
-    return Lambdas(training=shared, rows=tuple(rows))
+    return record.Lambdas(training=shared, rows=tuple(rows))
 
 
 def joint_settings(inputs: Inputs, *, sam_weight: float) -> DistillConfig:

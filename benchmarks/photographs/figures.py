@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from benchmarks.photographs.record import (
-    ALL,
-    CurvePoint,
-    Estimate,
-    Heads,
-    PresenceAuc,
-    PromptIou,
-    Taught,
-    TextToMask,
-)
+from benchmarks.photographs import record
 from benchmarks.quality.scores import iou, ious_of_prompts
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.masks import mask_to_box
@@ -59,7 +51,7 @@ class Bootstrap:
     resamples: int
     seed: int
 
-    def estimate(self, statistic: Statistic, *, owners: np.ndarray) -> Estimate | None:
+    def estimate(self, statistic: Statistic, *, owners: np.ndarray) -> record.Estimate | None:
         """The figure of all rows, each once, and its interval; None if nothing counts.
 
         `owners`, int [M], has the picture of each row.
@@ -73,7 +65,7 @@ class Bootstrap:
         draws = rng.multinomial(len(pictures), even, size=self.resamples).astype(np.float64)
         found = [each for counts in draws if (each := statistic(counts[places])) is not None]
         low, high = np.quantile(found, _INTERVAL).tolist()
-        return Estimate(value=round(float(value), 4), low=round(low, 4), high=round(high, 4))
+        return record.Estimate(value=round(float(value), 4), low=round(low, 4), high=round(high, 4))
 
 
 def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Statistic:
@@ -131,25 +123,25 @@ def text_to_mask_rows(
     table: np.ndarray,
     bootstrap: Bootstrap,
     *,
-    heads: Heads,
+    heads: record.Heads,
     threshold: float,
     sets: Sequence[str],
-) -> Iterator[TextToMask]:
+) -> Iterator[record.TextToMask]:
     """A row over all pictures, then one of each set; `sets` has the set of each of N pictures."""
     of_row = np.array(sets)[table["owner"]]
-    for of in (ALL, *np.unique(of_row).tolist()):
-        rows = table if of == ALL else table[of_row == of]
+    for of in (record.ALL, *np.unique(of_row).tolist()):
+        rows = table if of == record.ALL else table[of_row == of]
         there, found = rows["present"], rows["mask"] & (rows["presence"] >= threshold)
         worth = rows["iou"] * (found & there)
 
         def estimate(
             numerators: np.ndarray, denominators: np.ndarray, owners: np.ndarray = rows["owner"]
-        ) -> Estimate | None:
+        ) -> record.Estimate | None:
             as_floats = (each.astype(np.float64) for each in (numerators, denominators))
             return bootstrap.estimate(ratio(*as_floats), owners=owners)
 
         if there.any():
-            yield TextToMask(
+            yield record.TextToMask(
                 heads=heads,
                 of=of,
                 pictures=len(np.unique(rows["owner"])),
@@ -162,7 +154,7 @@ def text_to_mask_rows(
             )
 
 
-def curve(table: np.ndarray) -> Iterator[CurvePoint]:
+def curve(table: np.ndarray) -> Iterator[record.CurvePoint]:
     """What thresholds would give that part all labels evenly, the lowest first."""
     there = table["present"]
     count, absent = int(there.sum()), int((~there).sum())
@@ -173,7 +165,7 @@ def curve(table: np.ndarray) -> Iterator[CurvePoint]:
         found = table["mask"] & (table["presence"] >= threshold)
         right, wrong = found & there, int((found & ~there).sum())
         worth = float(table["iou"][right].sum())
-        yield CurvePoint(
+        yield record.CurvePoint(
             threshold=threshold,
             found=int(right.sum()) / count,
             false=wrong / absent,
@@ -192,18 +184,19 @@ def judge_objects(
 
 
 def prompt_rows(
-    table: np.ndarray, bootstrap: Bootstrap, *, sets: Sequence[str]
-) -> Iterator[PromptIou]:
+    objects: Sequence[Any], bootstrap: Bootstrap, *, sets: Sequence[str]
+) -> Iterator[record.PromptIou]:
     """Over all objects and by size, each also as the mean over sets; then by set."""
+    table = np.array(objects, OBJECT_ROW)
     names, groups = np.unique(np.array(sets)[table["owner"]], return_inverse=True)
-    parts = {ALL: np.ones(len(table), bool)}
+    parts = {record.ALL: np.ones(len(table), bool)}
     for size, (low, high) in SIZES.items():
         parts[size] = (table["share"] >= low) & (table["share"] < high)
     parts |= {str(name): groups == place for place, name in enumerate(names)}
     for of, part in parts.items():
         rows, sets_of = table[part], groups[part]
         statistics = {"objects": mean}
-        if of == ALL or of in SIZES:
+        if of == record.ALL or of in SIZES:
             statistics["sets"] = lambda values, own=sets_of: mean_of_means(values, groups=own)
         for over, statistic in statistics.items():
             if len(rows):
@@ -211,21 +204,22 @@ def prompt_rows(
                     bootstrap.estimate(statistic(rows[prompt]), owners=rows["owner"])
                     for prompt in ("box", "point")
                 )
-                yield PromptIou(of=of, over=over, objects=len(rows), box=box, point=point)
+                yield record.PromptIou(of=of, over=over, objects=len(rows), box=box, point=point)
 
 
 def presence_rows(
-    table: np.ndarray, bootstrap: Bootstrap, *, taught: dict[str, Taught]
-) -> Iterator[PresenceAuc]:
+    pairs: Sequence[Any], bootstrap: Bootstrap, *, taught: dict[str, record.Taught]
+) -> Iterator[record.PresenceAuc]:
     """Over all names, and over those that were taught one way."""
+    table = np.array(pairs, PAIR_ROW)
     asked = {name: taught[name] for name in sorted(set(table["name"])) if name in taught}
     for kind in kinds_of(asked.values()):
-        own = [kind == ALL or asked.get(name) == kind for name in table["name"]]
+        own = [kind == record.ALL or asked.get(name) == kind for name in table["name"]]
         rows = table[np.array(own, bool)]
         area = area_under_curve(rows["presence"], rows["present"])
         auc = bootstrap.estimate(area, owners=rows["owner"])
         if auc is not None:
-            yield PresenceAuc(
+            yield record.PresenceAuc(
                 taught=kind,
                 names=len(set(rows["name"])),
                 present=int(rows["present"].sum()),
@@ -236,7 +230,7 @@ def presence_rows(
 
 def how_taught(
     names: Sequence[str], *, held_out: Sequence[str], wordnet: WordNet
-) -> dict[str, Taught]:
+) -> dict[str, record.Taught]:
     """Parts cleaned names by how they were taught.
 
     A name that holds one of the `held_out` nouns as a whole word is held out. Near are the nouns
@@ -252,7 +246,7 @@ def how_taught(
     known = {offset for name in seen | classes for offset in meanings.get(name, ())}
     parents = {parent for offset in known for parent in wordnet.synsets[offset].parents}
 
-    def of(name: str) -> Taught:
+    def of(name: str) -> record.Taught:
         if name in seen:
             return "seen"
         if name in classes:
@@ -269,4 +263,4 @@ def kinds_of(taught: Iterable[str]) -> list[str]:
     """All, and the ways that there are, if there are several."""
     there = set(taught)
     ways = [kind for kind in ("seen", "classes", "near", "far") if kind in there]
-    return [ALL, *(ways if len(ways) > 1 else [])]
+    return [record.ALL, *(ways if len(ways) > 1 else [])]

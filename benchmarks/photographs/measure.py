@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,37 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.photographs.figures import (
-    OBJECT_ROW,
-    PAIR_ROW,
-    TEXT_ROW,
-    Bootstrap,
-    curve,
-    judge_objects,
-    judge_texts,
-    presence_rows,
-    prompt_rows,
-    text_to_mask_rows,
-)
-from benchmarks.photographs.naming import (
-    imagenet_names,
-    name_pictures,
-    of_folder,
-    of_imagenet,
-    right_names,
-)
-from benchmarks.photographs.one_graph import OneGraph
+from benchmarks.paper.text_to_mask import TwoModels
+from benchmarks.photographs import figures, naming
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
-from benchmarks.photographs.two_models import Pipeline
 from benchmarks.public.files import evenly
+from benchmarks.quality.ranking import embed_noun
 from benchmarks.quality.scores import HEADS
 from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.image import load_image
+from samclip_sdk.masks import binarize
+from samclip_sdk.model_source import BundleSource
 from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs
 from training.real.records import BrokenRecord
+
+AskGraph = Callable[[ImageEmbedding, Sequence[str]], tuple[list[np.ndarray], np.ndarray]]
+"""K labels in a picture: masks bool [H,W], whatever their presence, and presence float32 [K]."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +74,7 @@ def measure_photographs(
     *,
     settings: PhotographSettings,
     taught: dict[str, Taught],
-    pipeline: Pipeline | None = None,
+    pipeline: TwoModels | None = None,
     folder: Path | None = None,
 ) -> PhotographFigures:
     """Measures a model, and the two-model pipeline if there is one.
@@ -98,39 +86,39 @@ def measure_photographs(
     objects: list[Any] = []
     pairs: list[Any] = []
     broken: Counter[str] = Counter()
-    one_graph = OneGraph(model) if OneGraph.has_graph(model) else None
+    one_graph = find_one_graph(model)
     complete, masked = set(pictures.complete), set(pictures.masked)
     for picture in track(sorted(complete | masked), "masks of photographs"):
         try:
             image = model.encode_image(read_photograph(pictures.photographs, picture))
             if picture in masked and len(found := objects_of(pictures.photographs, picture)):
-                objects += judge_objects(picture, model, image, found)
+                objects += figures.judge_objects(picture, model, image, found)
             if picture in complete and pictures.asked is not None:
                 asked = pictures.asked.question(picture)
                 for heads, masks, presence in _ask(
                     model, image, asked, one_graph=one_graph, pipeline=pipeline
                 ):
-                    rows = judge_texts(picture, asked, masks=masks, presence=presence)
+                    rows = figures.judge_texts(picture, asked, masks=masks, presence=presence)
                     texts.setdefault(heads, []).extend(rows)
                 pairs += _presence(picture, model, image, asked, pictures.photographs)
         except BrokenRecord as error:
             broken[error.kind] += 1
     top_k = tuple(_name(model, pictures, settings=settings, taught=taught, folder=folder))
-    bootstrap = Bootstrap(settings.resamples, settings.seed)
+    bootstrap = figures.Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
-    tables = {heads: np.array(rows, TEXT_ROW) for heads, rows in texts.items()}
+    tables = {heads: np.array(rows, figures.TEXT_ROW) for heads, rows in texts.items()}
     return PhotographFigures(
         text_to_mask=tuple(
             row
             for heads, table in tables.items()
-            for row in text_to_mask_rows(
+            for row in figures.text_to_mask_rows(
                 table, bootstrap, heads=heads, threshold=threshold, sets=pictures.sets
             )
         ),
-        curves={heads: tuple(curve(tables[heads])) for heads in HEADS},
-        prompts=tuple(prompt_rows(np.array(objects, OBJECT_ROW), bootstrap, sets=pictures.sets)),
+        curves={heads: tuple(figures.curve(tables[heads])) for heads in HEADS},
+        prompts=tuple(figures.prompt_rows(objects, bootstrap, sets=pictures.sets)),
         top_k=top_k,
-        presence=tuple(presence_rows(np.array(pairs, PAIR_ROW), bootstrap, taught=taught)),
+        presence=tuple(figures.presence_rows(pairs, bootstrap, taught=taught)),
         broken=dict(broken),
     )
 
@@ -140,8 +128,8 @@ def _ask(
     image: ImageEmbedding,
     asked: AskedPicture,
     *,
-    one_graph: OneGraph | None,
-    pipeline: Pipeline | None,
+    one_graph: AskGraph | None,
+    pipeline: TwoModels | None,
 ) -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray]]:
     """Asks for all labels with one head, both, one graph, and two models: masks and presence [K].
 
@@ -154,10 +142,41 @@ def _ask(
         answer = model.segment_text(image, asked.labels, threshold=0.0, refine=refine)
         yield heads, answer.masks, answer.presence
     if one_graph is not None:
-        yield "one_graph", *one_graph.ask(image, asked.labels)
+        yield "one_graph", *one_graph(image, asked.labels)
     if pipeline is not None:
-        for heads, masks in pipeline.ask(asked):
+        for heads, masks, _ in pipeline.ask(asked):
             yield heads, masks, np.ones(len(masks))
+
+
+def find_one_graph(model: SamClip) -> AskGraph | None:
+    """Text-to-mask as apps have it: one prompt a label, in the graph `text_to_mask@S`.
+
+    None if the model does not come with the graph for its runtime and precision.
+    """
+    source, manifest = model.source, model.manifest
+    if not isinstance(source, BundleSource) or source.runtime not in ("onnx", "coreml"):
+        return None
+    name = graph_key("text_to_mask", manifest.tasks.segmentation.resolution)
+    graph = source.bundle.manifest.graphs.get(name)
+    kinds = {(each.runtime, each.precision) for each in graph.artifacts} if graph else set()
+    if (source.runtime, source.precision) not in kinds:
+        return None
+    session = source.session(name)
+
+    def ask(image: ImageEmbedding, labels: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        answer = session.run(
+            {
+                "image_tokens": image.image_tokens,
+                "image_embeddings": image.image_embeddings,
+                "extent": image.frame.extent(),
+                "text_embeddings": np.stack([embed_noun(model, label) for label in labels]),
+            }
+        )
+        threshold = manifest.masks.mask_threshold
+        masks = binarize(answer["mask_logits"], frame=image.frame, mask_threshold=threshold)
+        return list(masks), answer["presence"]
+
+    return ask
 
 
 def _presence(
@@ -186,13 +205,14 @@ def _name(
 ) -> Iterator[TopK]:
     """Names pictures with labels among all names and ImageNet's, and those of a folder."""
     photographs, numbers = pictures.photographs, pictures.labelled
-    name = partial(name_pictures, model, settings=settings)
+    name = partial(naming.name_pictures, model, settings=settings)
     read = partial(read_photograph, photographs)
-    right = {each: right_names(photographs, each) for each in numbers}
+    right = {each: naming.right_names(photographs, each) for each in numbers}
     yield from name(right, what="all names", read=read, names=photographs.names, taught=taught)
-    right, classes = of_imagenet(photographs, numbers), imagenet_names()[0]
+    right, classes = naming.of_imagenet(photographs, numbers), naming.imagenet_names()[0]
     yield from name(right, what="ImageNet's classes", read=read, names=classes, taught={})
     if folder is not None:
-        own = {path: frozenset([of]) for path, of in evenly(of_folder(folder), settings.limit)}
+        found = evenly(naming.of_folder(folder), settings.limit)
+        own = {path: frozenset([of]) for path, of in found}
         classes = sorted(set().union(*own.values()))
         yield from name(own, what="the folder's classes", read=load_image, names=classes, taught={})

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.photographs.figures import Bootstrap, kinds_of, mean
 from benchmarks.photographs.record import ALL, PhotographSettings, Taught, TopK
 from benchmarks.public.files import DatasetError, list_pictures
+from benchmarks.quality.scores import rank_of_truth
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.text.tokenizer import clean_text
@@ -67,17 +68,6 @@ def name_pictures(
                 top1=top1,
                 top5=top5,
             )
-
-
-def rank_of_truth(scores: np.ndarray, *, right: Sequence[int], passed_over: Sequence[int]) -> int:
-    """How many wrong names score as high as the best right one; a tie counts against the model.
-
-    Of scores [K], `right` are the places of right names, one or more, and `passed_over` those of
-    names that are neither right nor wrong.
-    """
-    wrong = np.ones(len(scores), bool)
-    wrong[[*right, *passed_over]] = False
-    return int((scores[wrong] >= scores[list(right)].max()).sum())
 
 
 def right_names(photographs: Photographs, picture: int) -> frozenset[str]:

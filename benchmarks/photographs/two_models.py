@@ -7,7 +7,7 @@ on pictures that are not measured.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,10 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.paper.record import Everything
-from benchmarks.paper.text_to_mask import TwoModels, ask_two_models, tune
-from benchmarks.photographs.record import Heads
-from benchmarks.public.detection import Detect, Found
+from benchmarks.paper.text_to_mask import TwoModels
+from benchmarks.public.detection import Detect
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from samclip_sdk import SamClip
 from training.asked_pictures import AskedPicture
@@ -29,50 +27,10 @@ from training.config_file import find_config, load_model, load_stage, stage_name
 from training.data_config import Photographs as Settings
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
-from training.teachers.captions import EMPTY_NAMES
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.teacher_pair import Pair
 
 _TUNING_PICTURES = 6
-
-
-class Pipeline:
-    """Both teachers of a run, SAM behind the public API, asked for the labels of pictures.
-
-    SAM's own thresholds are chosen on `tuning`, pictures that are not measured.
-    """
-
-    def __init__(self, teachers: Teachers, tuning: Sequence[AskedPicture]) -> None:
-        self._teachers = teachers
-        self._nothing = teachers.classes(EMPTY_NAMES)
-        self._two = TwoModels(teachers.sam, teachers.clip, settings=Everything())
-        self.settings = tune(self._two, tuning, classes=teachers.classes, nothing=self._nothing)
-
-    def ask(self, asked: AskedPicture) -> Iterator[tuple[Heads, Sequence[np.ndarray]]]:
-        """Names segments among the labels alone, and among these and names for nothing."""
-        classes = self._teachers.classes(asked.labels)
-        for heads, masks, _ in ask_two_models(
-            self._two, asked.image, classes, self._nothing, settings=self.settings
-        ):
-            yield heads, masks
-
-    def detect(self, pixels: np.ndarray, asked: Sequence[str], *, most: int) -> list[Found]:
-        """So many objects at most, the surest first: predicted IoU times probability of the name.
-
-        That is among the names asked and names for nothing.
-        """
-        candidates = self._two.look(pixels)
-        masks, embeddings = candidates.choose(self.settings)
-        ious = candidates.predicted_iou[candidates.keep(self.settings)].numpy()
-        classes = np.concatenate([self._teachers.classes(asked), self._nothing])
-        logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
-        odds = torch.from_numpy(logits).softmax(dim=1).numpy()
-        found = [
-            (int(row.argmax()), float(row.max() * iou), mask)
-            for row, iou, mask in zip(odds, ious, masks, strict=True)
-            if row.argmax() < len(asked)
-        ]
-        return sorted(found, key=lambda each: -each[1])[:most]
 
 
 @dataclass(frozen=True)
@@ -111,7 +69,7 @@ def by_two_models(
         pair = open_teachers(find_pair(teachers))
     pair.classes(names)
     photographs = Photographs(Settings(source="photographs", root=root), split="calibration")
-    return partial(Pipeline(pair, tuning_pictures(photographs, seed=0)).detect, most=most)
+    return partial(TwoModels(pair, tuning_pictures(photographs, seed=0)).detect, most=most)
 
 
 def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture]:

@@ -11,31 +11,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, measurement
-from benchmarks.public.detection import (
-    DETECTION,
-    INSTANCES,
-    AskedPictures,
-    Detect,
-    DetectedPictures,
-    measure_instances,
-    measure_methods,
-)
+from benchmarks.public import detection, whole_pictures
 from benchmarks.public.files import take
 from benchmarks.public.record import Evaluation, Figures, render
 from benchmarks.public.segmentation import SEMANTIC, load_at, measure_segmentation
-from benchmarks.public.whole_pictures import (
-    CLASSIFICATION,
-    RETRIEVAL,
-    CaptionedPictures,
-    LabelledPictures,
-    measure_accuracy,
-    measure_retrieval,
-)
-from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 
-SETS: dict[str, Any] = {**CLASSIFICATION, **RETRIEVAL, **SEMANTIC, **DETECTION}
+SETS: dict[str, Any] = {
+    **whole_pictures.CLASSIFICATION,
+    **whole_pictures.RETRIEVAL,
+    **SEMANTIC,
+    **detection.DETECTION,
+}
 """Set -> what reads it; its docstring tells the layout."""
 
 Dataset = Enum("Dataset", {name: name for name in SETS}, type=str)
@@ -50,13 +38,6 @@ Threshold = Annotated[
 Limit = Annotated[
     int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
 ]
-HeadResolution = Annotated[
-    int | None, typer.Option(help="px, of the CLIP head alone; else 448 if it can", min=1)
-]
-HeadThreshold = Annotated[
-    float | None,
-    typer.Option(help="below it the CLIP head alone says background", min=0.001, max=0.999),
-]
 WithTwoModels = Annotated[
     bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
 ]
@@ -70,8 +51,6 @@ def evaluate(
     root: Annotated[Path, typer.Argument(help="the set's folder, laid out as published")],
     boxes: Annotated[Path | None, typer.Option(help="a detector's COCO results")] = None,
     heads: Heads = "all",
-    head_resolution: HeadResolution = None,
-    background_threshold: HeadThreshold = None,
     presence_threshold: Threshold = None,
     two_models: WithTwoModels = False,
     teachers: Teachers = None,
@@ -90,22 +69,19 @@ def evaluate(
     """
     name = dataset.value
     with measurement(name, output=output) as measured:
-        given = {"heads": None if heads == "all" else heads, "head-resolution": head_resolution}
-        given |= {"background-threshold": background_threshold, "boxes": boxes}
+        given = {"heads": None if heads == "all" else heads, "boxes": boxes, "teachers": teachers}
         given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
-        given |= {"teachers": teachers}
         _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
-        data = SETS[name](root) if boxes is None else INSTANCES[name](root, boxes=boxes)
+        data = SETS[name](root) if boxes is None else detection.INSTANCES[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
-            samclip, head = load_at(runtime, head_resolution_px=head_resolution, **chosen)
+            samclip, head = load_at(runtime, **chosen)
             figures = measure_segmentation(
                 data,
                 clip_head=None if heads == "both_heads" else head,
                 both_heads=None if heads == "clip_head" else samclip,
-                background_threshold=background_threshold,
                 presence_threshold=presence_threshold,
             )
         else:
@@ -114,8 +90,7 @@ def evaluate(
             figures = _measure(samclip, data, threshold=presence_threshold, rival=rival)
         record = Evaluation(
             figures=tuple(figures),
-            **measured.run(),
-            model=describe_model(samclip.manifest, samclip.source),
+            **measured.run(samclip),
             dataset=name,
             limit=limit,
         )
@@ -123,21 +98,21 @@ def evaluate(
 
 
 def _measure(
-    model: SamClip, data: Any, *, threshold: float | None, rival: Detect | None
+    model: SamClip, data: Any, *, threshold: float | None, rival: detection.Detect | None
 ) -> Iterator[Figures]:
     """What a set's kind is measured by."""
     match data:
-        case LabelledPictures():
-            yield measure_accuracy(model, data)
-        case CaptionedPictures():
-            yield measure_retrieval(model, data)
-        case DetectedPictures():
-            yield measure_instances(model, data)
-        case AskedPictures():
-            yield from measure_methods(model, data, threshold=threshold, rival=rival)
+        case whole_pictures.LabelledPictures():
+            yield whole_pictures.measure_accuracy(model, data)
+        case whole_pictures.CaptionedPictures():
+            yield whole_pictures.measure_retrieval(model, data)
+        case detection.DetectedPictures():
+            yield detection.measure_instances(model, data)
+        case detection.AskedPictures():
+            yield from detection.measure_methods(model, data, threshold=threshold, rival=rival)
 
 
-def _rival(model: SamClip, data: AskedPictures, root: Path, *, teachers: Path | None) -> Detect:
+def _rival(model: SamClip, data: Any, root: Path, *, teachers: Path | None) -> detection.Detect:
     """The two-model pipeline, for the same names."""
     # Only here: it needs torch and segment-anything.
     from benchmarks.photographs.two_models import by_two_models
@@ -150,12 +125,10 @@ def _check(dataset: str, given: set[str]) -> None:
     """Refuses options of another protocol."""
     known = {
         "heads": SEMANTIC,
-        "head-resolution": SEMANTIC,
-        "background-threshold": SEMANTIC,
-        "presence-threshold": SEMANTIC | DETECTION,
+        "presence-threshold": SEMANTIC | detection.DETECTION,
         "two-models": ("photographs",),
         "teachers": ("photographs",),
-        "boxes": INSTANCES,
+        "boxes": detection.INSTANCES,
     }
     for option, sets in known.items():
         if option in given and dataset not in sets:

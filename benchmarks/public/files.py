@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,6 +68,11 @@ def evenly(items: Sequence[T], limit: int | None) -> list[T]:
     if limit is None or limit >= len(items):
         return list(items)
     return [items[place * len(items) // limit] for place in range(limit)]
+
+
+def by_turns(groups: Iterable[Sequence[T]]) -> list[T]:
+    """The first item of each group, then the second of each, and so on."""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]
 
 
 def list_pictures(folder: Path) -> list[Path]:

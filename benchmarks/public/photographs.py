@@ -11,7 +11,6 @@ from samclip_sdk.masks import mask_to_rle
 from training.data_config import Photographs as Settings
 from training.real.photograph import Photograph
 from training.real.photograph_masks import decode_mask
-from training.real.photograph_sets import PhotographSet
 from training.real.photographs import Photographs
 
 Things = tuple[dict[str, Any], dict[int, str], tuple[tuple[int, Path, tuple[int, ...]], ...]]
@@ -27,7 +26,13 @@ def list_things(root: Path) -> Things:
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder: expected one with sets in COCO's layout")
     photographs = Photographs(Settings(source="photographs", root=root), split="val")
-    usable = {each.name for each in photographs.sets if _usable(each)}
+    usable = {
+        each.name
+        for each in photographs.sets
+        if any(category.thing and not category.nameless for category in each.categories)
+        and each.table.promptable.any()
+        and each.table.has_mask.all()
+    }
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     pictures = []
@@ -52,11 +57,6 @@ def list_things(root: Path) -> Things:
     categories = [{"id": each, "name": name} for each, name in names.items()]
     truth = {"images": images, "annotations": annotations, "categories": categories}
     return truth, names, tuple(pictures)
-
-
-def _usable(found: PhotographSet) -> bool:
-    named = any(each.thing and not each.nameless for each in found.categories)
-    return bool(named and found.table.promptable.any() and found.table.has_mask.all())
 
 
 def _entries(one: Photograph, *, height_px: int, width_px: int) -> Iterator[dict[str, Any]]:

@@ -219,21 +219,18 @@ def measure_segmentation(
     *,
     clip_head: SamClip | None,
     both_heads: SamClip | None,
-    background_threshold: float | None = None,
     presence_threshold: float | None = None,
 ) -> Iterator[Segmentation]:
     """Measures each of the two settings for which a model is given, one after the other.
 
-    Thresholds, 0..1, are the models' calibrated ones where they are None. Below the first, the
-    CLIP head says background, in a set that has one; below the second, both heads count a label as
+    Below its calibrated threshold the CLIP head says background, in a set that has one. Below
+    `presence_threshold`, 0..1, by default the calibrated one too, both heads count a label as
     absent. With 0 every label is drawn and every pixel takes the highest, as the paper words it, at
     the price of a full-size mask for each label.
     """
     if clip_head is not None:
-        threshold: float | None = None
-        if data.background:
-            own = clip_head.manifest.calibration.head_only_threshold
-            threshold = own if background_threshold is None else background_threshold
+        own = clip_head.manifest.calibration.head_only_threshold
+        threshold = own if data.background else None
         predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
         yield Segmentation(
             heads="clip_head",
@@ -323,24 +320,19 @@ def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
 
 
 def load_at(
-    runtime: str, *, model: str, precision: str | None, head_resolution_px: int | None
+    runtime: str, *, model: str, precision: str | None, at_most_px: int = HEAD_RESOLUTION_PX
 ) -> tuple[SamClip, SamClip]:
     """Loads a model as `SamClip.load` does, and the same for its CLIP head alone.
 
-    The second one runs at `head_resolution_px`; if that is None at the paper's resolution if the
-    model is a larger one and runs at it, else at the model's own.
+    The second one runs at the paper's resolution if the model is a larger one and runs at it, else
+    at the model's own.
     """
     source = open_source(runtime, model=model, precision=precision)
     own = source.manifest.tasks.segmentation.resolution
-    if head_resolution_px is None:
-        at_most = min(own, HEAD_RESOLUTION_PX)
-        head_resolution_px = at_most if _has_resolution(source.manifest, at_most) else own
-    if not _has_resolution(source.manifest, head_resolution_px):
-        raise ValueError(
-            f"the model {source.manifest.name} does not run at {head_resolution_px} px: its "
-            f"segmentation resolution is {own}"
-        )
-    return SamClip(source), SamClip(source_at(source, resolution_px=head_resolution_px))
+    resolution_px = min(own, at_most_px)
+    if not _has_resolution(source.manifest, resolution_px):
+        resolution_px = own
+    return SamClip(source), SamClip(source_at(source, resolution_px=resolution_px))
 
 
 def _has_resolution(manifest: ModelInfo, resolution_px: int) -> bool:

@@ -20,7 +20,6 @@ from benchmarks.command import (
 from benchmarks.quality.drawings import load_drawings, write_held_out
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
-from benchmarks.record import describe_model
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from training.text.wordnet import WORDNET
@@ -68,7 +67,9 @@ def quality(
     with measurement(record, output=output, write=write) as measured:
         samclip = SamClip.load(runtime, model=model)
         if photographs is None:
-            taught = nouns or _taught(samclip)
+            # A bundle quotes the provenance of the checkpoint that it was exported from.
+            provenance = samclip.manifest.provenance
+            taught = nouns or provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
             settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
             return
@@ -78,13 +79,6 @@ def quality(
         named = {"held_out": held_out, "wordnet": wordnet, "folder": folder, "sheet": sheet}
         asked = {"teachers": teachers, "limit": limit, "seed": seed}
         measure(samclip, measured, root=photographs, **named, **asked)
-
-
-def _taught(samclip: SamClip) -> int:
-    """How many nouns a model was taught, by its own account."""
-    # A bundle quotes the provenance of the checkpoint that it was exported from.
-    provenance = samclip.manifest.provenance
-    return provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
 
 
 def _on_drawings(
@@ -104,9 +98,8 @@ def _on_drawings(
         pair = open_teachers(find_teachers(teachers))
     found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
     record = Quality(
-        **measured.run(),
+        **measured.run(samclip),
         **dict(found),
-        model=describe_model(samclip.manifest, samclip.source),
         settings=settings,
     )
     measured.finish(record, render(record))

@@ -12,8 +12,8 @@ from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
 from benchmarks.quality.scores import HEADS, PromptTally, TextTally
 from benchmarks.report import track
-from training.asked_pictures import AskedPicture
-from training.composed.label_questions import Question, pose_question
+from training.asked_pictures import AskedPicture, ask_scene
+from training.composed.label_questions import pose_question
 from training.composed.scenes import Scene
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
     text_embeddings = model.embed_text(list(drawings.nouns))
     prompts, texts = PromptTally(), {heads: TextTally() for heads in HEADS}
     shown = f"scenes: {drawings.split}, model"
-    for scene, question in questions(drawings, text_embeddings, shown=shown):
+    for scene, asked in questions(drawings, text_embeddings, shown=shown):
         embedding = model.encode_image(scene.image)
         prompts.add(model, embedding, masks=scene.masks, boxes=scene.boxes)
-        asked = ask_scene(scene, question, nouns=drawings.nouns)
         for heads, refine in HEADS.items():
             masks = model.segment_text(embedding, asked.labels, refine=refine).masks
             texts[heads].add(masks, truth=asked.masks)
@@ -83,16 +82,8 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
 
 def questions(
     drawings: Drawings, text_embeddings: np.ndarray, *, shown: str
-) -> Iterator[tuple[Scene, Question]]:
+) -> Iterator[tuple[Scene, AskedPicture]]:
     """A split's scenes with what is asked about them, by its nouns' text embeddings [K,E]."""
     for scene, rng in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        yield scene, pose_question(scene, text_embeddings=text_embeddings, rng=rng)
-
-
-def ask_scene(scene: Scene, question: Question, *, nouns: Sequence[str]) -> AskedPicture:
-    """A question by names; the truth of a label is the union of its objects."""
-    present, absent = (
-        tuple(nouns[noun] for noun in each) for each in (question.present, question.absent)
-    )
-    truth = [scene.masks[scene.labels == noun].any(axis=0) for noun in question.present]
-    return AskedPicture(scene.image, present=present, masks=np.stack(truth), absent=absent)
+        question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
+        yield scene, ask_scene(scene, question, nouns=drawings.nouns)

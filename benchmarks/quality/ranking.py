@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.record import UNSEEN, TopK
-from benchmarks.quality.scores import share_within
+from benchmarks.quality.scores import rank_of_truth, share_within
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.text.tokenizer import normalize
@@ -39,33 +39,29 @@ def measure_ranking(
     ones too.
     """
     clean = drawings.clean()
+    passed_over = [range(drawings.taught), ()] if drawings.split == UNSEEN else [()]
     for picture, pictures, count in (
         ("clean", clean, len(clean)),
         ("composed", drawings.composed(), drawings.settings.pictures),
     ):
-        scores, truth = [], []
+        ranks: list[list[int]] = [[] for _ in passed_over]
         shown = f"classify: {drawings.split}, {picture}, {name or who}"
         source = iter(track(pictures, shown, total=count))
         while batch := list(islice(source, _BATCH)):
             found = rank(np.stack([each.image for each in batch]))
-            for each, row in zip(batch, found, strict=True):
-                # Given to every classifier alike, so that they are compared on the same answers.
-                scores.append(np.array(row, np.float32))
-                scores[-1][each.also] = -np.inf
-                truth.append(each.label)
-        every = np.arange(len(drawings.nouns))
-        own = every[drawings.taught :]
-        for labels in (own, every) if drawings.split == UNSEEN else (every,):
-            right = np.searchsorted(labels, truth)
-            ranks = ranks_of_truth(np.stack(scores)[:, labels], truth=right)
+            for each, scores in zip(batch, found, strict=True):
+                for own, others in zip(ranks, passed_over, strict=True):
+                    neither = [*others, *each.also]
+                    own.append(rank_of_truth(scores, right=[each.label], passed_over=neither))
+        for own, others in zip(ranks, passed_over, strict=True):
             yield TopK(
                 who=who,
                 split=drawings.split,
                 picture=picture,
-                labels=len(labels),
-                pictures=len(ranks),
-                top1=share_within(ranks, 1),
-                top5=share_within(ranks, 5),
+                labels=len(drawings.nouns) - len(others),
+                pictures=len(own),
+                top1=share_within(own, 1),
+                top5=share_within(own, 5),
             )
 
 
@@ -74,11 +70,13 @@ def embed_nouns(model: SamClip, nouns: Sequence[str]) -> np.ndarray:
 
     One that is there twice, as in ImageNet, has two equal rows; `classify` would refuse it.
     """
-    rows = []
-    for noun in track(nouns, "nouns"):
-        prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
-        rows.append(normalize(model.embed_text(prompts).mean(axis=0)))
-    return np.stack(rows)
+    return np.stack([embed_noun(model, noun) for noun in track(nouns, "nouns")])
+
+
+def embed_noun(model: SamClip, noun: str) -> np.ndarray:
+    """The mean of a noun's templates, float32 [E], unit length."""
+    prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
+    return normalize(model.embed_text(prompts).mean(axis=0))
 
 
 def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
@@ -90,15 +88,6 @@ def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
     """Ranks nouns by a model's own classification."""
     labels = list(nouns)
     return one_by_one(lambda image: model.classify(image, labels).logits)
-
-
-def ranks_of_truth(scores: np.ndarray, *, truth: np.ndarray) -> np.ndarray:
-    """How many labels are placed before the right one: int [N], of scores [N,K], truth int [N].
-
-    A tie counts against the classifier: one that always says the same has no merit.
-    """
-    right = np.take_along_axis(scores, np.asarray(truth)[:, None], axis=1)
-    return (scores >= right).sum(axis=1) - 1
 
 
 class NearestCutout:

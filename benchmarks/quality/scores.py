@@ -59,6 +59,19 @@ def share_within(ranks: Sequence[int] | np.ndarray, first: int) -> float:
     return float(np.mean(np.asarray(ranks) < first))
 
 
+def rank_of_truth(
+    scores: np.ndarray, *, right: Sequence[int], passed_over: Sequence[int] = ()
+) -> int:
+    """How many wrong names score as high as the best right one; a tie counts against the model.
+
+    Of scores [K], `right` are the places of right names, one or more, and `passed_over` those of
+    names that are neither right nor wrong.
+    """
+    wrong = np.ones(len(scores), bool)
+    wrong[[*right, *passed_over]] = False
+    return int((scores[wrong] >= scores[list(right)].max()).sum())
+
+
 def ious_of_prompts(
     model: SamClip,
     image: ImageEmbedding,

@@ -18,12 +18,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from benchmarks.command import Measurement, Output, Seed, Write, measurement
-from benchmarks.record import Model, describe_model, write_record
+from benchmarks.record import Run, write_record
 from benchmarks.reliability.kills import KilledCommand, kill_often
-from benchmarks.reliability.long_run import LongRun, run_annotate
-from benchmarks.reliability.made_pictures import write_pictures
-from benchmarks.reliability.memory import VerbMemory, measure_memory
-from benchmarks.reliability.questions import LABELS, VERBS
+from benchmarks.reliability.memory import LongRun, Sample, VerbMemory, measure_memory, run_annotate
+from benchmarks.reliability.questions import LABELS, VERBS, write_pictures
 from benchmarks.reliability.record import (
     BAR_CALLS,
     BAR_KILLS,
@@ -32,7 +30,6 @@ from benchmarks.reliability.record import (
     render,
     replace_row,
 )
-from benchmarks.reliability.samples import Sample
 from benchmarks.reliability.serving import run_serve
 from benchmarks.reliability.threads import PICTURES, ThreadsRun, run_threads
 from benchmarks.reliability.victims import TINY_BUNDLE, VICTIMS
@@ -60,18 +57,15 @@ def threads(
     with _recorded(output, write) as (measured, record), _bar("threads") as on_progress:
         asked = {"threads": threads, "calls": size, "seed": seed, "on_progress": on_progress}
         answers, failed = run_threads(partial(_load, model), **asked)
-        with _load(model) as loaded:
-            described = _describe(loaded)
         found = ThreadsRun(
-            **measured.run(),
-            model=described,
+            **measured.run(_load(model)),
             threads=threads,
             pictures=PICTURES,
             seed=seed,
             verbs=tuple(answers),
             failed=failed,
         )
-        _keep(measured, record.model_copy(update={"threads": found}))
+        write_record(record.model_copy(update={"threads": found}), measured.place)
 
 
 @reliability.command()
@@ -90,15 +84,9 @@ def memory(
             with _bar(each) as on_progress:
                 asked = {"calls": size, "warm_up": warm_up, "seed": seed}
                 samples = measure_memory(loaded, each, **asked, on_progress=on_progress)
-            row = VerbMemory(
-                **measured.run(),
-                model=_describe(loaded),
-                verb=each,
-                **asked,
-                samples=tuple(samples),
-            )
-            rows = replace_row(record.memory, row, key="verb")
-            record = _keep(measured, record.model_copy(update={"memory": rows}))
+            run = measured.run(loaded)
+            row = VerbMemory(**run, verb=each, **asked, samples=tuple(samples))
+            record = _keep(measured, record, "memory", row, key="verb")
 
 
 @reliability.command()
@@ -130,8 +118,7 @@ def kills(
                 whole=restarts - len(faults),
                 faults=tuple(faults),
             )
-            rows = replace_row(record.kills, row, key="command")
-            record = _keep(measured, record.model_copy(update={"kills": rows}))
+            record = _keep(measured, record, "kills", row, key="command")
 
 
 @reliability.command("long-run")
@@ -147,19 +134,18 @@ def long_run(
 
     With 0 pictures or 0 minutes that part is left out, and stays as it was recorded.
     """
-    with _recorded(output, write) as (measured, record):
-        with _load(model) as loaded:
-            described = _describe(loaded)
-            if pictures:
-                samples = _annotate(loaded, pictures, seed=seed)
-                work = f"annotate, {pictures:,} pictures"
-                record = _keep_run(measured, record, described, work, "picture", samples)
+    with _recorded(output, write) as (measured, record), _load(model) as loaded:
+        parts: list[tuple[str, str, Callable[[], list[Sample]]]] = []
+        if pictures:
+            annotate = partial(_annotate, loaded, pictures, seed=seed)
+            parts.append((f"annotate, {pictures:,} pictures", "picture", annotate))
         if minutes:
-            with _bar("serving") as on_progress:
-                asked = {"labels": LABELS, "minutes": minutes, "seed": seed}
-                samples = run_serve(model, **asked, on_progress=on_progress)
-            work = f"serve, {minutes:g} minutes"
-            _keep_run(measured, record, described, work, "minute", samples)
+            serve = partial(_serve, model, minutes=minutes, seed=seed)
+            parts.append((f"serve, {minutes:g} minutes", "minute", serve))
+        for work, unit, sample in parts:
+            samples = tuple(sample())
+            row = LongRun(**measured.run(loaded), work=work, unit=unit, samples=samples)
+            record = _keep(measured, record, "long_runs", row, key="unit")
 
 
 def _annotate(model: SamClip, pictures: int, *, seed: int) -> list[Sample]:
@@ -173,17 +159,10 @@ def _annotate(model: SamClip, pictures: int, *, seed: int) -> list[Sample]:
             return run_annotate(model, folder, output, labels=LABELS, on_progress=on_progress)
 
 
-def _keep_run(
-    measured: Measurement,
-    record: Reliability,
-    model: Model,
-    work: str,
-    unit: str,
-    samples: Sequence[Sample],
-) -> Reliability:
-    told = {"work": work, "unit": unit, "model": model, "samples": tuple(samples)}
-    rows = replace_row(record.long_runs, LongRun(**measured.run(), **told), key="unit")
-    return _keep(measured, record.model_copy(update={"long_runs": rows}))
+def _serve(model: str, *, minutes: float, seed: int) -> list[Sample]:
+    with _bar("serving") as on_progress:
+        asked = {"labels": LABELS, "minutes": minutes, "seed": seed}
+        return run_serve(model, **asked, on_progress=on_progress)
 
 
 @contextmanager
@@ -195,7 +174,12 @@ def _recorded(output: Path | None, write: bool) -> Iterator[tuple[Measurement, R
         measured.finish(record, join_tables(render(record)))
 
 
-def _keep(measured: Measurement, record: Reliability) -> Reliability:
+def _keep(
+    measured: Measurement, record: Reliability, part: str, row: Run, *, key: str
+) -> Reliability:
+    """Writes the record with a new row in a part of it."""
+    rows = replace_row(getattr(record, part), row, key=key)
+    record = record.model_copy(update={part: rows})
     write_record(record, measured.place)
     return record
 
@@ -203,10 +187,6 @@ def _keep(measured: Measurement, record: Reliability) -> Reliability:
 def _load(model: str) -> SamClip:
     """A model that computes each sum in one order, and keeps nothing on the disk."""
     return SamClip.load("onnx", model=model, precision="fp32", threads=1, text_cache=False)
-
-
-def _describe(model: SamClip) -> Model:
-    return describe_model(model.manifest, model.source)
 
 
 def _known(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:

@@ -83,12 +83,8 @@ def kill_often(
 ) -> tuple[float, int, int, list[str]]:
     """Kills a command at random moments, and looks at what its restarts end with.
 
-    Args:
-        victim: the command.
-        folder: an empty one, for its files and copies of them.
-        kills: how many moments, at most `IN_A_ROW` before a restart is let run to its end.
-        seed: of the moments.
-        on_progress: told how many kills are done, of how many.
+    The folder is an empty one, for the command's files. After `IN_A_ROW` kills at most, a restart
+    is let run to its end. `on_progress` is told how many kills are done, of how many.
 
     Returns:
         The seconds of an uninterrupted run, how many runs ended before they were killed, how many

@@ -1,16 +1,17 @@
-"""One question for each verb, and a digest that tells whether two answers are the same."""
+"""Made pictures, one question for each verb, and a digest that tells answers apart."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from benchmarks.reliability.made_pictures import make_pixels
 from samclip_sdk import ImageEmbedding, SamClip
 
 VERBS = (
@@ -20,7 +21,31 @@ VERBS = (
 """`instances` is `segment_text(..., instances=True)`."""
 
 LABELS = ("dog", "apple", "sky")
+_SHAPES = 6
 _NOT_COMPARED = {"speed", "picture"}  # how long it took, and where pixels may be read again
+
+
+def make_picture(index: int, *, seed: int, size: tuple[int, int] = (128, 96)) -> Image.Image:
+    """Coloured shapes; of a seed, the picture of an index is always the same, and like no other."""
+    generator = np.random.default_rng([seed, index])
+    image = Image.new("RGB", size, tuple(generator.integers(0, 256, 3).tolist()))
+    draw = ImageDraw.Draw(image)
+    for number in range(_SHAPES):
+        corners = np.sort(generator.uniform(0, 1, (2, 2)), axis=0) * size
+        shape = draw.ellipse if number % 2 else draw.rectangle
+        shape(corners.ravel().tolist(), fill=tuple(generator.integers(0, 256, 3).tolist()))
+    return image
+
+
+def write_pictures(
+    folder: Path, count: int, *, seed: int, size: tuple[int, int] = (128, 96)
+) -> Iterator[Path]:
+    """Writes PNG files, and yields each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        path = folder / f"{index:06d}.png"
+        make_picture(index, seed=seed, size=size).save(path)
+        yield path
 
 
 @dataclass(frozen=True)
@@ -37,10 +62,12 @@ class Subject:
 
 def make_subjects(model: SamClip, *, pictures: int, seed: int) -> list[Subject]:
     """Pictures that differ, after the model's backbone."""
-    return [
-        Subject(pixels, model.encode_image(pixels), f"picture {index}")
-        for index, pixels in enumerate(make_pixels(pictures, seed=seed))
-    ]
+    found = []
+    for index in range(pictures):
+        size = (128 - 8 * (index % 4), 80 + 4 * index)  # of its own
+        pixels = np.asarray(make_picture(index, seed=seed, size=size))
+        found.append(Subject(pixels, model.encode_image(pixels), f"picture {index}"))
+    return found
 
 
 def ask(model: SamClip, verb: str, subject: Subject) -> Any:
@@ -77,17 +104,14 @@ def digest_answer(answer: Any) -> str:
 
 
 def _add(value: Any, digest: Any) -> None:
-    if is_dataclass(value) and not hasattr(value, "__array__"):
+    is_array = hasattr(value, "__array__")
+    if is_dataclass(value) and not is_array:
         for each in fields(value):
             if each.name not in _NOT_COMPARED:
                 _add(getattr(value, each.name), digest)
-    elif isinstance(value, Sequence) and not isinstance(value, str) and _is_ragged(value):
+    elif isinstance(value, Sequence) and not (is_array or isinstance(value, str)):
         for each in value:
             _add(each, digest)
     else:
         array = np.asarray(value)
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-
-
-def _is_ragged(value: Sequence[Any]) -> bool:
-    return not hasattr(value, "__array__")

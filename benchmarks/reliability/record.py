@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from benchmarks.record import Record, Run, read_record
 from benchmarks.reliability.kills import KilledCommand
-from benchmarks.reliability.long_run import LongRun
-from benchmarks.reliability.memory import VerbMemory
-from benchmarks.reliability.samples import growth_mb, more_handles, more_threads, slope_mb
-from benchmarks.reliability.threads import ThreadsRun
+from benchmarks.reliability.memory import (
+    LongRun,
+    VerbMemory,
+    growth_mb,
+    more_handles,
+    more_threads,
+    slope_mb,
+)
+from benchmarks.reliability.threads import ThreadsRun, VerbAnswers
 from benchmarks.report import columns, table
 
 MAX_GROWTH_MB = 5
@@ -35,15 +40,72 @@ def read_or_begin(path: Path) -> Reliability:
     return read_record(Reliability, path) if path.exists() else Reliability()
 
 
+_THREADS: dict[str, Callable[[VerbAnswers], str]] = {
+    "verb": lambda row: f"`{row.verb}`",
+    "calls": lambda row: f"{row.calls:,}",
+    "answers other than alone": lambda row: f"{row.other:,}",
+}
+_HELD: dict[str, Callable[[Any], str]] = {
+    "handles": lambda row: f"{more_handles(row.samples):+d}",
+    "threads": lambda row: f"{more_threads(row.samples):+d}",
+}
+_MEMORY: dict[str, Callable[[VerbMemory], str]] = {
+    "verb": lambda row: f"`{row.verb}`",
+    "calls": lambda row: f"{row.calls:,}",
+    "growth, MB": lambda row: f"{growth_mb(row.samples):.1f}",
+    "fit, MB a 1,000 calls": lambda row: f"{1000 * slope_mb(row.samples):.3f}",
+    **_HELD,
+}
+_KILLS: dict[str, Callable[[KilledCommand], str]] = {
+    "command": lambda row: row.command,
+    "length, s": lambda row: f"{row.alone_s:.1f}",
+    "kills": lambda row: f"{row.kills}",
+    "ended before": lambda row: f"{row.early}",
+    "restarts": lambda row: f"{row.restarts}",
+    "whole": lambda row: f"{row.whole}",
+}
+_LONG_RUNS: dict[str, Callable[[LongRun], str]] = {
+    "work": lambda row: row.work,
+    "memory, MB": lambda row: f"{row.samples[-1].rss_mb:.0f}",
+    "growth, MB": lambda row: f"{growth_mb(row.samples):.1f}",
+    "fit": lambda row: f"{1000 * slope_mb(row.samples):.1f} kB a {row.unit}",
+    **_HELD,
+}
+
+
 def render(record: Reliability) -> dict[str, str]:
     """The page's tables by their markers; what was not measured says by which command it is."""
+    asked = faults = ""
+    if run := record.threads:
+        asked = f"{run.model.text} on {run.model.runtime}; {run.pictures} pictures, seed {run.seed}"
+    wrong = [f"* {row.command}: {each}" for row in record.kills for each in row.faults]
+    if wrong:
+        faults = "\n".join(["What was wrong:\n", *wrong, "\n"])
+    answers = run.verbs if run else ()
     return {
         "reliability": _bars(record),
-        "reliability_threads": _threads(record.threads),
-        "reliability_memory": _memory(record.memory),
-        "reliability_kills": _kills(record.kills),
-        "reliability_long_runs": _long_runs(record.long_runs),
+        "reliability_threads": _part("threads", answers, _THREADS, [run], note=f"{asked}; "),
+        "reliability_memory": _part("memory", record.memory, _MEMORY, record.memory),
+        "reliability_kills": _part("kills", record.kills, _KILLS, record.kills, note=faults),
+        "reliability_long_runs": _part("long-run", record.long_runs, _LONG_RUNS, record.long_runs),
     }
+
+
+def _part(
+    command: str,
+    rows: Sequence[Any],
+    cells: dict[str, Callable[[Any], str]],
+    runs: Sequence[Run],
+    *,
+    note: str = "",
+) -> str:
+    """A table, and below a note on what, when and how it was measured."""
+    if not rows:
+        return f"Not recorded yet: `python -m benchmarks reliability {command} --write`.\n"
+    machines = dict.fromkeys(each.environment.machine for each in runs)
+    commands = dict.fromkeys(f"`{each.environment.command}`" for each in runs)
+    how = f"{'; '.join(machines)}. Measured by {'; '.join(commands)}."
+    return f"{columns(rows, cells, words=1)}\n\n{note}{how}\n"
 
 
 def _bars(record: Reliability) -> str:
@@ -88,78 +150,6 @@ def _bars(record: Reliability) -> str:
     if not rows:
         return "Nothing is recorded yet: the commands below measure it.\n"
     return f"{table(('what', 'bar', 'measured'), rows, words=3)}\n"
-
-
-def _threads(run: ThreadsRun | None) -> str:
-    if run is None:
-        return _not_yet("threads")
-    cells = {
-        "verb": lambda row: f"`{row.verb}`",
-        "calls": lambda row: f"{row.calls:,}",
-        "answers other than alone": lambda row: f"{row.other:,}",
-    }
-    note = f"{run.model.text} on {run.model.runtime}; {run.pictures} pictures, seed {run.seed}; "
-    return f"{columns(run.verbs, cells, words=1)}\n\n{note}{_measured([run])}\n"
-
-
-def _memory(rows: Sequence[VerbMemory]) -> str:
-    cells = {
-        "verb": lambda row: f"`{row.verb}`",
-        "calls": lambda row: f"{row.calls:,}",
-        "growth, MB": lambda row: f"{growth_mb(row.samples):.1f}",
-        "fit, MB a 1,000 calls": lambda row: f"{1000 * slope_mb(row.samples):.3f}",
-        "handles": lambda row: f"{more_handles(row.samples):+d}",
-        "threads": lambda row: f"{more_threads(row.samples):+d}",
-    }
-    return f"{columns(rows, cells, words=1)}\n\n{_measured(rows)}\n" if rows else _not_yet("memory")
-
-
-def _kills(rows: Sequence[KilledCommand]) -> str:
-    cells = {
-        "command": lambda row: row.command,
-        "length, s": lambda row: f"{row.alone_s:.1f}",
-        "kills": lambda row: f"{row.kills}",
-        "ended before": lambda row: f"{row.early}",
-        "restarts": lambda row: f"{row.restarts}",
-        "whole": lambda row: f"{row.whole}",
-    }
-    if not rows:
-        return _not_yet("kills")
-    faults = "".join(f"\n* {row.command}: {each}" for row in rows for each in row.faults)
-    faults = f"What was wrong:\n{faults}\n\n" if faults else ""
-    return f"{columns(rows, cells, words=1)}\n\n{faults}{_measured(rows)}\n"
-
-
-def _long_runs(rows: Sequence[LongRun]) -> str:
-    cells = {
-        "work": lambda row: row.work,
-        "memory, MB": lambda row: f"{row.samples[-1].rss_mb:.0f}",
-        "growth, MB": lambda row: f"{growth_mb(row.samples):.1f}",
-        "fit": lambda row: f"{1000 * slope_mb(row.samples):.1f} kB a {row.unit}",
-        "handles": lambda row: f"{more_handles(row.samples):+d}",
-        "threads": lambda row: f"{more_threads(row.samples):+d}",
-    }
-    if not rows:
-        return _not_yet("long-run")
-    return f"{columns(rows, cells, words=1)}\n\n{_measured(rows)}\n"
-
-
-def _not_yet(command: str) -> str:
-    return f"Not recorded yet: `python -m benchmarks reliability {command} --write`.\n"
-
-
-def _measured(runs: Sequence[Run]) -> str:
-    """On what, when and how rows were measured."""
-    machines = _distinct(
-        f"{each.environment.cpu}, {each.environment.cores} cores, {each.environment.day}"
-        for each in runs
-    )
-    commands = _distinct(f"`{each.environment.command}`" for each in runs)
-    return f"{machines}. Measured by {commands}."
-
-
-def _distinct(texts: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(texts))
 
 
 def replace_row(rows: Sequence[Row], new: Row, *, key: str) -> tuple[Row, ...]:

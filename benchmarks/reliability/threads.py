@@ -81,12 +81,8 @@ def run_threads(
 ) -> tuple[list[VerbAnswers], int]:
     """Asks one model from many threads, and another one, alone, for the answers.
 
-    Args:
-        load: opens a model; called twice.
-        threads: that ask at once; the first calls meet a model of which no graph is open yet.
-        calls: of all threads together.
-        seed: of the pictures and of the order.
-        on_progress: told how many calls are done, of how many; it may raise to stop the threads.
+    `load` is called twice: the first calls of the threads meet a model of which no graph is open
+    yet. `on_progress` is told how many calls are done, of how many; it may raise to stop them.
 
     Returns:
         For each verb what came of it, and how many calls raised an error.

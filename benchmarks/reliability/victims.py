@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
+import re
 import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from benchmarks.pages import ROOT
 from benchmarks.reliability.kills import Victim
-from benchmarks.reliability.made_pictures import make_picture, write_pictures
-from benchmarks.reliability.small_hub import REPOSITORY, small_hub
+from benchmarks.reliability.questions import LABELS, make_picture, write_pictures
 from samclip_sdk.video.film_writer import FilmWriter
 
 TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
-LABELS = ("dog", "apple", "sky")
 SEED = 0
 
+REPOSITORY = "org/killed"
+COMMIT = hashlib.sha1(REPOSITORY.encode()).hexdigest()
+
+_CHUNK_BYTES = 64 << 10
+_PAUSE_S = 0.02
 _PICTURES = 60
 _FRAMES = 40
 _TRAINING = (
@@ -92,6 +104,73 @@ def _film(inputs: Path) -> None:
 def _samclip(verb: str, source: Path, *more: str, inputs: Path) -> list[str]:
     model = ("--model", str(inputs / "bundle.zip"), "--runtime", "onnx", "--threads", "1")
     return ["-m", "samclip_sdk", verb, str(source), *LABELS, *model, "--threshold", "0", *more]
+
+
+@contextmanager
+def small_hub(folder: Path) -> Iterator[dict[str, str]]:
+    """A model hub that gives one bundle, as `REPOSITORY`; yields the environment in which it is it.
+
+    It sends slowly, so that a download takes long enough to be killed in the middle.
+    """
+    handler = partial(_Handler, folder=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            yield {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *arguments: Any, folder: Path) -> None:
+        self._folder = folder
+        super().__init__(*arguments)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        if self.path.startswith("/api/"):
+            self._send(b'{"id": "%s", "sha": "%s"}' % (REPOSITORY.encode(), COMMIT.encode()))
+            return
+        file = re.fullmatch(r"/[^/]+/[^/]+/resolve/[^/]+/bundle/([^?]+)", self.path)
+        path = self._folder / unquote(file[1]) if file else self._folder / "none"
+        if path.is_file() and path.resolve().is_relative_to(self._folder.resolve()):
+            self._send(path.read_bytes())
+        else:
+            self._send(b"", status=404, code="EntryNotFound")
+
+    def _send(self, content: bytes, *, status: int = 200, code: str = "") -> None:
+        span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(span[1]) if span else 0
+        self.send_response(206 if start else status)
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if code:
+            self.send_header("X-Error-Code", code)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        for place in range(start, len(content) if self.command == "GET" else 0, _CHUNK_BYTES):
+            time.sleep(_PAUSE_S)
+            try:
+                self.wfile.write(content[place : place + _CHUNK_BYTES])
+            except OSError:  # who asked was killed
+                self.close_connection = True
+                return
 
 
 EXPORT = Victim(

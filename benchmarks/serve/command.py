@@ -15,20 +15,9 @@ import numpy as np
 import typer
 
 from benchmarks.command import ModelName, Output, Write, measurement
-from benchmarks.record import describe_model
+from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.report import track
-from benchmarks.serve.load import (
-    Request,
-    Server,
-    as_new,
-    box_request,
-    boxes_of,
-    new_pictures,
-    send_all,
-    serving,
-    store,
-    upload,
-)
+from benchmarks.serve import load
 from benchmarks.serve.record import Killed, Load, Serving, Workload, render
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
@@ -39,9 +28,9 @@ LABELS = ["dog", "cat", "person"]
 def compare(
     name: str,
     work: Callable[[], Sequence[object]],
-    requests: Callable[[], Sequence[Request]],
+    requests: Callable[[], Sequence[load.Request]],
     *,
-    server: Server,
+    server: load.Server,
     clients: Sequence[int],
     rounds: int,
 ) -> Workload:
@@ -54,7 +43,7 @@ def compare(
         rate = len(work()) / (time.perf_counter() - started)
         sdk += [rate] if turn else []
         for count in clients:
-            seconds, took_ms, statuses = send_all(
+            seconds, took_ms, statuses = load.send_all(
                 server, requests(), clients=count, on_answer=lambda: None
             )
             if turn:
@@ -79,7 +68,9 @@ def compare(
     return Workload(name=name, sdk_a_second=statistics.median(sdk), loads=tuple(loads))
 
 
-def kill_in_the_middle(server: Server, requests: Sequence[Request], *, clients: int) -> Killed:
+def kill_in_the_middle(
+    server: load.Server, requests: Sequence[load.Request], *, clients: int
+) -> Killed:
     """Kills a worker when half of the requests are answered, and counts what is answered."""
     answered = itertools.count(1)
 
@@ -87,7 +78,7 @@ def kill_in_the_middle(server: Server, requests: Sequence[Request], *, clients: 
         if next(answered) == len(requests) // 2:
             os.kill(server.workers[0], signal.SIGKILL)
 
-    statuses = send_all(server, requests, clients=clients, on_answer=count)[2]
+    statuses = load.send_all(server, requests, clients=clients, on_answer=count)[2]
     return Killed(requests=len(requests), answered=statuses[200])
 
 
@@ -107,8 +98,8 @@ def serve(
     The machine should be idle: the clients need a part of it as well.
     """
     with measurement("serve", output=output, write=write) as measured:
-        found = new_pictures(pictures)
-        asked = boxes_of(boxes)
+        found = distinct_pictures(pictures)
+        asked = load.boxes_of(boxes)
         samclip = SamClip.load(runtime, model=model)
         image = samclip.encode_image(found[0])
 
@@ -120,22 +111,23 @@ def serve(
                 samclip.segment(image, boxes=box, multimask_output=False).to_json() for box in asked
             ]
 
-        def uploads() -> list[Request]:
-            return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
+        def uploads() -> list[load.Request]:
+            return [
+                load.upload("/v1/text", load.as_new(each), {"labels": LABELS}) for each in found
+            ]
 
-        with serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
-            key = store(server, found[0])
-            of_boxes = [box_request(key, each) for each in asked]
+        with load.serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
+            key = load.store(server, found[0])
+            of_boxes = [load.box_request(key, each) for each in asked]
             times = {"server": server, "clients": clients, "rounds": rounds}
             workloads = (
                 compare("three labels of a new picture", texts, uploads, **times),
                 compare("a box of one picture", masks, lambda: of_boxes, **times),
             )
-        with serving(model, "--runtime", runtime, "--workers", "2") as server:
+        with load.serving(model, "--runtime", runtime, "--workers", "2") as server:
             killed = kill_in_the_middle(server, uploads(), clients=max(clients))
         record = Serving(
-            **measured.run(),
-            model=describe_model(samclip.manifest, samclip.source),
+            **measured.run(samclip),
             workers=workers,
             rounds=rounds,
             workloads=workloads,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
-import itertools
 import json
 import queue
 import subprocess
@@ -14,18 +12,12 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
-from samclip_sdk.image import load_image
-
-IMAGES = Path(__file__).parents[2] / "examples" / "images"
-LONG_SIDE_PX = 1024
 BOUNDARY = "samclip-benchmark"
 
 Request = tuple[str, str, bytes]  # path, content type, body
@@ -36,7 +28,8 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        self.lines, self.workers, self.address = process.stderr, list[int](), ""
+        self.pid, self.lines = process.pid, process.stderr
+        self.workers, self.address = list[int](), ""
         while not self.address:
             self._read(next(self.lines, ""))
         self.listening = threading.Thread(target=lambda: list(map(self._read, self.lines)))
@@ -44,7 +37,7 @@ class Server:
 
     def _read(self, line: str) -> None:
         if not line.startswith("{"):
-            raise ValueError(f"samclip serve did not start: {line}")
+            raise ValueError(f"samclip serve does not start: {line}")
         told = json.loads(line)
         if told["event"] == "worker ready":
             self.workers.append(told["worker"])
@@ -63,21 +56,6 @@ def serving(model: str, *options: str) -> Iterator[Server]:
         finally:
             process.terminate()
         server.listening.join()
-
-
-def new_pictures(count: int) -> list[bytes]:
-    """JPEGs of photographs, each with other pixels."""
-    files = itertools.cycle(sorted(IMAGES.glob("*.jpg")))
-    found = []
-    for number, path in zip(range(count), files, strict=False):
-        image = Image.fromarray(load_image(path))
-        scale = LONG_SIDE_PX / max(image.size)
-        pixels = np.array(image.resize([round(side * scale) for side in image.size]))
-        pixels[:8, :8] = np.random.default_rng(number).integers(0, 256, (8, 8, 3))
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, format="JPEG", quality=90)
-        found.append(content.getvalue())
-    return found
 
 
 def as_new(picture: bytes) -> bytes:
@@ -99,19 +77,31 @@ def box_request(key: str, box: list[float]) -> Request:
     return "/v1/segment", "application/json", json.dumps(asked).encode()
 
 
+@contextmanager
+def connected(server: Server) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a server, which is closed."""
+    with closing(http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)) as own:
+        yield own
+
+
+def post(connection: http.client.HTTPConnection, request: Request) -> tuple[int, bytes]:
+    """Sends a request: the status and the body of the answer."""
+    path, content_type, body = request
+    connection.request("POST", path, body, {"Content-Type": content_type})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
 def store(server: Server, picture: bytes) -> str:
     """Has the server keep a picture, and returns its id."""
-    path, content_type, body = upload("/v1/images", picture, {})
-    connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)
-    connection.request("POST", path, body, {"Content-Type": content_type})
-    answer = json.loads(connection.getresponse().read())
-    connection.close()
-    key: str = answer["answers"][0]["id"]
+    with connected(server) as connection:
+        _, answer = post(connection, upload("/v1/images", picture, {}))
+    key: str = json.loads(answer)["answers"][0]["id"]
     return key
 
 
 def boxes_of(count: int) -> list[list[float]]:
-    """Boxes, each another one, in pictures of LONG_SIDE_PX."""
+    """Boxes, each another one, in pictures of 1024 pixels on the long side."""
     corners = np.random.default_rng(0).uniform(0.05, 0.45, (count, 4)) * 600
     return [[x, y, x + 60 + width, y + 60 + height] for x, y, width, height in corners.tolist()]
 
@@ -126,20 +116,13 @@ def send_all(
     took_ms, statuses = list[float](), Counter[int]()
 
     def work() -> None:
-        connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)
-        while not waiting.empty():
-            try:
-                path, content_type, body = waiting.get_nowait()
-            except queue.Empty:
-                break
-            started = time.perf_counter()
-            connection.request("POST", path, body, {"Content-Type": content_type})
-            answer = connection.getresponse()
-            answer.read()
-            took_ms.append(1000 * (time.perf_counter() - started))
-            statuses[answer.status] += 1
-            on_answer()
-        connection.close()
+        with connected(server) as connection, suppress(queue.Empty):
+            while True:
+                request, started = waiting.get_nowait(), time.perf_counter()
+                status, _ = post(connection, request)
+                took_ms.append(1000 * (time.perf_counter() - started))
+                statuses[status] += 1
+                on_answer()
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     started = time.perf_counter()

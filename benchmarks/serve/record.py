@@ -63,11 +63,11 @@ def render(record: Serving) -> str:
         for load in workload.loads
     ]
     heads = ("", "clients", "a second", "times the SDK's", "p50, ms", "p99, ms", "failed")
-    killed, environment = record.killed, record.environment
+    killed = record.killed
     return (
         f"{table(heads, rows)}\n\nOf {killed.requests} requests, in the middle of which one of two "
         f"workers was killed, {killed.answered} were answered.\n\n{record.model.text} on "
         f"{record.model.runtime} {record.model.precision}, {record.workers} worker(s); "
-        f"{record.rounds} rounds, in brackets the least and the most; {environment.cpu}, "
-        f"{environment.cores} cores, {environment.day}. Measured by `{environment.command}`.\n"
+        f"{record.rounds} rounds, in brackets the least and the most; "
+        f"{record.environment.footnote}\n"
     )

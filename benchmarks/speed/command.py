@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from benchmarks.report import join_tables
 from benchmarks.speed.bars import render_comparison
 from benchmarks.speed.measure import describe_device, describe_state, measure_subjects
 from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default
-from benchmarks.speed.record import Device, Settings, Speed
+from benchmarks.speed.record import Settings, Speed
 from benchmarks.speed.report import render_default, render_subjects, render_vit_b
 from benchmarks.speed.subject import check_spec
 
@@ -42,7 +42,6 @@ def speed(
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
     at_most: Annotated[int, typer.Option(help="runs, in a round", min=1)] = 200,
-    limit: Annotated[float, typer.Option(help="seconds for a run or a load", min=1)] = 900.0,
     baseline: Annotated[str | None, typer.Option(help="the subject to compare with")] = None,
     output: Output = None,
     write: Write = False,
@@ -66,14 +65,16 @@ def speed(
         )
         with Console(stderr=True).status("starting") as status:
             say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
-            measure = partial(
-                measure_subjects, settings=settings, limit_s=limit, on_progress=say, on_failure=tell
-            )
+            measure = partial(measure_subjects, settings=settings, on_progress=say, on_failure=tell)
             before = describe_state()
             if specs:
                 found = dict(zip(("subjects", "failures"), measure(specs), strict=True))
             elif vit_b:
-                found = _measure_vit_b(folder, device, measure=measure, say=say, tell=tell)
+                # Only here: it exports, and so needs torch, which other measurements do without.
+                from benchmarks.speed.vit_b import measure_vit_b
+
+                cores = device.usable_cores or device.cores
+                found = measure_vit_b(folder, measure=measure, cores=cores, say=say, tell=tell)
             else:
                 found = measure_default(measure, say=say, tell=tell)
         if settings.baseline is None and found["subjects"]:
@@ -96,13 +97,6 @@ def compare(
     """Compares what two runs of speed measured: the second's times as multiples of the first's."""
     with one_line_errors():
         typer.echo(render_comparison(read_record(Speed, first), read_record(Speed, second)))
-
-
-def _measure_vit_b(folder: Path, device: Device, **options: Any) -> dict[str, Any]:
-    # Only here: it exports, and so needs torch, which other measurements do without.
-    from benchmarks.speed.vit_b import measure_vit_b
-
-    return measure_vit_b(folder, cores=device.usable_cores or device.cores, **options)
 
 
 def _check(specs: Sequence[str], *, vit_b: bool, write: bool) -> None:

@@ -20,15 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.record import publishable
-from benchmarks.speed.record import (
-    Device,
-    Failure,
-    Settings,
-    State,
-    SubjectRow,
-    Times,
-    WorkloadRow,
-)
+from benchmarks.speed import record
 from benchmarks.speed.subject import serve
 from samclip_sdk.hardware import ask_program, cpu_name, read_file
 from samclip_sdk.timing import PeakMemory, Timing, WorkloadRuns, time_workload
@@ -66,12 +58,12 @@ _DIGITS = 3  # microseconds
 _FAREWELL_S = 20
 
 
-def describe_device() -> Device:
+def describe_device() -> record.Device:
     """Describes this machine."""
     told = re.findall(r"^(?:flags|Features)\s*:(.*)", _ask("/proc/cpuinfo"), re.MULTILINE)
     flags = set(" ".join(told).split())
     affinity = getattr(psutil.Process(), "cpu_affinity", None)  # macOS has no such thing
-    return Device(
+    return record.Device(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=cpu_name(),
         cpu_flags=tuple(flag for flag in _NOTABLE_FLAGS if flag in flags),
@@ -82,9 +74,9 @@ def describe_device() -> Device:
     )
 
 
-def describe_state() -> State:
+def describe_state() -> record.State:
     """Describes what the machine is doing now."""
-    return State(load_average=psutil.getloadavg(), told=_tell(_STATE))
+    return record.State(load_average=psutil.getloadavg(), told=_tell(_STATE))
 
 
 def gpu_memory_bytes() -> int | None:
@@ -108,11 +100,11 @@ def _ask(source: str) -> str:
 def measure_subjects(
     specs: Sequence[str],
     *,
-    settings: Settings,
-    limit_s: float,
+    settings: record.Settings,
+    limit_s: float = 900,
     on_progress: Callable[[str], None] = lambda doing: None,
     on_failure: Callable[[str], None] = lambda what: None,
-) -> tuple[tuple[SubjectRow, ...], tuple[Failure, ...]]:
+) -> tuple[tuple[record.SubjectRow, ...], tuple[record.Failure, ...]]:
     """Measures subjects, as `make_subject` takes them, in the order of each round.
 
     One that does not answer in `limit_s` seconds has failed. `on_failure` is told in a line of what
@@ -136,7 +128,7 @@ def measure_subjects(
                 if at not in known:
                     on_failure(f"{publishable(subject.spec)}, {at}: failed, {why}")
     failures = tuple(
-        Failure(subject=each.name, at=at, reason=why)
+        record.Failure(subject=each.name, at=at, reason=why)
         for each in every
         for at, why in each.failures.items()
     )
@@ -159,7 +151,9 @@ class _Subject:
     def name(self) -> str:
         return self.opened[0]["key"] if self.opened else publishable(self.spec)
 
-    def measure(self, worker: WorkerProcess, settings: Settings, *, owners: dict[str, str]) -> None:
+    def measure(
+        self, worker: WorkerProcess, settings: record.Settings, *, owners: dict[str, str]
+    ) -> None:
         """One round; `owners` has the spec of each key."""
         gpu_before = gpu_memory_bytes()
         try:
@@ -187,7 +181,7 @@ class _Subject:
             self._runs.setdefault("three_ways", []).append(in_turn)
         self._peaks.append(worker.memory.overall_bytes())
 
-    def _run_workload(self, name: str, worker: WorkerProcess, settings: Settings) -> None:
+    def _run_workload(self, name: str, worker: WorkerProcess, settings: record.Settings) -> None:
         steps: list[dict[str, float]] = []
 
         def run() -> float:
@@ -205,11 +199,11 @@ class _Subject:
         if told := [each for each in steps[-len(runs.samples_ms) :] if each]:
             self._steps.append(told)
 
-    def row(self) -> SubjectRow:
+    def row(self) -> record.SubjectRow:
         """All rounds."""
         told = ("key", "name", "precision", "notes", "package_versions", "artifact_bytes")
         steps = dict.fromkeys(name for runs in self._steps for run in runs for name in run)
-        return SubjectRow(
+        return record.SubjectRow(
             **{name: self.opened[0][name] for name in told},
             import_ms=tuple(round(each["import_ms"], _DIGITS) for each in self.opened),
             load_ms=tuple(round(each["load_ms"], _DIGITS) for each in self.opened),
@@ -225,7 +219,7 @@ class _Subject:
         )
 
 
-def summarize(rounds: Sequence[Sequence[float]]) -> Times:
+def summarize(rounds: Sequence[Sequence[float]]) -> record.Times:
     """The runs of all rounds; the limits are of the rounds' medians, of a single one of its runs.
 
     A round without runs does not count.
@@ -234,12 +228,12 @@ def summarize(rounds: Sequence[Sequence[float]]) -> Times:
     medians = tuple(Timing.of(each).p50_ms for each in told)
     limits = medians if len(medians) > 1 else [round(each, _DIGITS) for each in told[0]]
     warm = Timing.of([sample for each in told for sample in each])
-    return Times(warm=warm, rounds_p50_ms=medians, low_ms=min(limits), high_ms=max(limits))
+    return record.Times(warm=warm, rounds_p50_ms=medians, low_ms=min(limits), high_ms=max(limits))
 
 
-def _workload_row(name: str, rounds: Sequence[WorkloadRuns]) -> WorkloadRow:
+def _workload_row(name: str, rounds: Sequence[WorkloadRuns]) -> record.WorkloadRow:
     times = summarize([runs.samples_ms for runs in rounds])
-    return WorkloadRow(
+    return record.WorkloadRow(
         **dict(times),
         workload=name,
         first_ms=tuple(runs.first_ms for runs in rounds),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import add
+from statistics import median
 
 from benchmarks.report import (
     BLUE,
@@ -23,7 +25,6 @@ from benchmarks.speed.bars import TO_MASKS, Bar, Ratio, best_path, default_bars,
 from benchmarks.speed.published import CLIPSEG, DEFAULT_ONNX, MOBILE_SAM, YOLOE
 from benchmarks.speed.subject import WORKLOADS
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.timing import Timing
 
 _WORDS = {
     "encode": "encode",
@@ -136,7 +137,7 @@ def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -
             f"{word}, ms": partial(_cell, name=name, baseline=baseline)
             for name, word in words.items()
         },
-        "load, s": lambda row: f"{_load_ms(row) / 1000:.2f}",
+        "load, s": lambda row: f"{median(map(add, row.import_ms, row.load_ms)) / 1000:.2f}",
         "peak MB": lambda row: megabytes(row.peak_rss_bytes),
         "files, MB": lambda row: megabytes(row.artifact_bytes),
     }
@@ -150,10 +151,6 @@ def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -
 def _shown(speed: record.Speed) -> list[str]:
     """The workloads that any subject has."""
     return [name for name in WORKLOADS if any(row.workload(name) for row in speed.subjects)]
-
-
-def _load_ms(row: record.SubjectRow) -> float:
-    return Timing.of([sum(each) for each in zip(row.import_ms, row.load_ms, strict=True)]).p50_ms
 
 
 def _cell(row: record.SubjectRow, name: str, *, baseline: record.SubjectRow | None) -> str:

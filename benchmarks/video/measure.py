@@ -68,13 +68,11 @@ _CELLS = {
 
 def render(record: VideoQuality) -> str:
     """The table, and under it how it was made."""
-    where = record.environment
     threads = f"{record.threads} threads" if record.threads != 1 else "one thread"
     return (
         f"{columns(record.ways, _CELLS, words=1)}\n\n{record.model.name} on {record.model.runtime} "
         f"{record.model.precision}, {threads}; {record.frames} frames with {record.objects} "
-        f"objects, median of {record.rounds} rounds. {where.cpu}, {where.cores} cores, "
-        f"{where.day}. Measured by `{where.command}`.\n"
+        f"objects, median of {record.rounds} rounds. {record.environment.footnote}\n"
     )
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks import annotate
 from benchmarks.__main__ import app
-from benchmarks.annotate_costs import AnnotateCost, render
+from benchmarks.costs import AnnotationCosts, render_annotation
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
 from samclip_sdk.annotate.annotator import annotate_pictures
@@ -53,11 +53,11 @@ def test_pictures_labels_and_workers_are_timed(
 ) -> None:
     result = run(tmp_path, monkeypatch)
     assert result.exit_code == 0, result.output
-    record = read_record(AnnotateCost, tmp_path / "record.json")
+    record = read_record(AnnotationCosts, tmp_path / "record.json")
     timed = [(each.pictures, each.labels, each.workers) for each in record.single]
     assert timed == [(1, 3, 0), (2, 3, 0), (2, 10, 0)]
     assert [(each.pictures, each.labels, each.workers) for each in record.workers] == [(2, 10, 2)]
-    page = insert_tables(PAGE.read_text(encoding="utf-8"), render(record))
+    page = insert_tables(PAGE.read_text(encoding="utf-8"), render_annotation(record))
     assert "| none: one process |" in page
 
 

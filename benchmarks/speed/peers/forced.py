@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -151,8 +150,3 @@ def stored_bytes(*modules: Any) -> int:
     """What the parameters of torch modules take in a checkpoint of their precision."""
     tensors = (tensor for module in modules for tensor in module.state_dict().values())
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """The versions of installed packages."""
-    return {package: metadata.version(package) for package in packages}

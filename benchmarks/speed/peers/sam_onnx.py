@@ -9,14 +9,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
-from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, SEED, TwoModels, versions
+from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, SEED, TwoModels
 from benchmarks.speed.subject import PICTURE_PX, Opened
 
 GRAPHS = ("image_encoder", "mask_decoder", "clip_image_encoder")
@@ -92,7 +93,7 @@ class SamOnnx(TwoModels):
         for index, point in enumerate(self._grid):
             masks, first = self._decode(point)[1:], index * MASKS_A_POINT
             kept += [masks[at - first] for at in self._kept if first <= at < first + len(masks)]
-        return np.stack(kept), [_bounds(mask) for mask in kept]
+        return np.stack(kept), [Image.fromarray(mask).getbbox() or (0, 0, 0, 0) for mask in kept]
 
     def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         pixels = np.stack([_clip_pixels(each, size_px=self._clip_px) for each in pictures])
@@ -133,26 +134,15 @@ def exported(sam: str, clip: str, *, cache: Path) -> dict[str, Path]:
 def export_folder(sam: str, clip: str, *, cache: Path) -> Path:
     """Where the export of these and of the installed packages is, or will be."""
     model = Path(clip).read_text(encoding="utf-8") if clip.endswith(".json") else clip
-    packages = versions("segment-anything", "open_clip_torch", "torch")
-    made_from = json.dumps([sam, model, SEED, OPSET, packages])
+    packages = ("segment-anything", "open_clip_torch", "torch")
+    versions = {package: metadata.version(package) for package in packages}
+    made_from = json.dumps([sam, model, SEED, OPSET, versions])
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
     return (cache / digest).absolute()
 
 
 def _clip_pixels(picture: Image.Image, *, size_px: int) -> NDArray[np.float32]:
-    """CLIP's preprocessing: shorter side to the size, bicubic, centre crop; float [3,S,S]."""
-    scale = size_px / min(picture.size)
-    width, height = (max(size_px, int(side * scale)) for side in picture.size)
-    left, top = round((width - size_px) / 2), round((height - size_px) / 2)
-    resized = picture.resize((width, height), Image.BICUBIC)
-    cropped = resized.crop((left, top, left + size_px, top + size_px))
-    normalised = (np.asarray(cropped, np.float32) / 255 - _CLIP_MEAN) / _CLIP_STD
+    """CLIP's preprocessing: the middle square, resized bicubic and normalised; float [3,S,S]."""
+    square = ImageOps.fit(picture, (size_px, size_px), method=Image.BICUBIC)
+    normalised = (np.asarray(square, np.float32) / 255 - _CLIP_MEAN) / _CLIP_STD
     return normalised.transpose(2, 0, 1)
-
-
-def _bounds(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """The box XYXY around a mask [H,W]; of no size where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -15,11 +15,9 @@ from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything
 from benchmarks.paper.text_to_mask import (
     TwoModels,
-    ask_two_models,
     load_student,
     measure_text_to_mask,
     name_segments,
-    tune,
 )
 from samclip_sdk.errors import BundleError
 from samclip_sdk.masks import mask_to_box
@@ -91,8 +89,22 @@ def paint(segments: tuple[np.ndarray, ...], classes: np.ndarray, *, labels: int)
     return np.where(masks.any(axis=0), masks.argmax(axis=0), BACKGROUND)
 
 
-def two_models(sam: ColourSam, clip: ColourClip) -> TwoModels:
-    return TwoModels(sam, clip, settings=SETTINGS)
+NAMES = ("red", "green", "blue")
+
+
+def asked_of(picture: np.ndarray) -> AskedPicture:
+    masks = np.stack([(picture == colour).all(axis=-1) for colour in (RED, GREEN)])
+    return AskedPicture(picture, present=("red", "green"), masks=masks, absent=("blue",))
+
+
+def classes_of(names: Sequence[str]) -> np.ndarray:
+    """Names for nothing are grey's."""
+    return CLASSES[[NAMES.index(name) if name in NAMES else 3 for name in names]]
+
+
+def two_models(sam: ColourSam, clip: ColourClip, *tuning: AskedPicture) -> TwoModels:
+    teachers: Any = SimpleNamespace(sam=sam, clip=clip, classes=classes_of)
+    return TwoModels(teachers, tuning, settings=SETTINGS)
 
 
 def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
@@ -111,7 +123,7 @@ def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
 
 def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
     two = two_models(ColourSam(), ColourClip())
-    given = ask_two_models(two, picture, CLASSES[:3], CLASSES[3:], settings=SETTINGS)
+    given = two.ask(asked_of(picture))
     (one, forced, dear), (other, free, cheap) = given
     assert (one, other) == ("two_models", "two_models_or_nothing")
     assert dear[0] == cheap[0] == 3
@@ -154,28 +166,15 @@ def test_small_segments_are_painted_over_large_ones() -> None:
     assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()
 
 
-NAMES = ("red", "green", "blue")
-
-
-def asked_of(picture: np.ndarray) -> AskedPicture:
-    masks = np.stack([(picture == colour).all(axis=-1) for colour in (RED, GREEN)])
-    return AskedPicture(picture, present=("red", "green"), masks=masks, absent=("blue",))
-
-
-def classes_of(names: Sequence[str]) -> np.ndarray:
-    return CLASSES[[NAMES.index(name) for name in names]]
-
-
 def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
     """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
 
     class ModestSam(ColourSam):
         trust = 0.6
 
-    asked = [asked_of(picture)]
     for sam, least in ((ColourSam(), 0.2), (ModestSam(), 0.12)):
-        two = two_models(sam, ColourClip())
-        found = tune(two, asked, classes=classes_of, nothing=CLASSES[3:])
+        two = two_models(sam, ColourClip(), asked_of(picture))
+        found = two.settings
         assert least < found.predicted_iou <= 0.88
         assert found.points_per_side == SETTINGS.points_per_side
         segments = two.look(picture).choose(found)

@@ -112,9 +112,9 @@ def test_retrieval(tmp_path: Path, tiny_checkpoint: Path) -> None:
 
 def test_semantic_segmentation(tmp_path: Path, tiny_checkpoint: Path) -> None:
     root = ade(tmp_path)
-    found = evaluate("ade20k", root, tiny_checkpoint, "--head-resolution", "32")
+    found = evaluate("ade20k", root, tiny_checkpoint)
     assert [(each.kind, each.resolution_px) for each in found.figures] == [
-        ("segmentation", 32),
+        ("segmentation", 64),
         ("segmentation", 64),
     ]
     (figures,) = evaluate("ade20k", root, tiny_checkpoint, "--heads", "clip_head").figures
@@ -155,7 +155,6 @@ def test_every_set_tells_its_layout() -> None:
     [
         (("imagenet", "--boxes", "a.json"), "--boxes is not of imagenet"),
         (("lvis", "--boxes", "a.json", "--heads", "both_heads"), "--heads is not of lvis"),
-        (("flickr30k", "--head-resolution", "448"), "--head-resolution is not of flickr30k"),
         (("imagenet", "--presence-threshold", "0.5"), "--presence-threshold is not of imagenet"),
         (("coco-instances", "--two-models"), "--two-models is not of coco-instances"),
         (("photographs", "--boxes", "a.json"), "--boxes is not of photographs"),
@@ -238,11 +237,11 @@ def test_an_interrupted_run_leaves_nothing(
 
 def test_the_clip_head_has_a_resolution_of_its_own(tmp_path: Path, tiny_checkpoint: Path) -> None:
     chosen = {"model": tiny_checkpoint, "precision": None}
-    both, head = load_at("torch", head_resolution_px=None, **chosen)
-    assert both.manifest.tasks.segmentation.resolution == 64
-    assert head.manifest.tasks.segmentation.resolution == 64  # smaller than the paper's
-    with pytest.raises(ValueError, match="does not run at 33 px"):
-        load_at("torch", head_resolution_px=33, **chosen)
+    # The model is smaller than the paper's; it runs at 32 pixels, and not at 33.
+    for at_most_px, expected in ((448, 64), (32, 32), (33, 64)):
+        both, head = load_at("torch", at_most_px=at_most_px, **chosen)
+        assert both.manifest.tasks.segmentation.resolution == 64
+        assert head.manifest.tasks.segmentation.resolution == expected
     source = FakeSource(tmp_path)
     found = SamClip(source_at(source, resolution_px=32)).segment_text(
         np.zeros((32, 32, 3), np.uint8), ["dog"], refine=False

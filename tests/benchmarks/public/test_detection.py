@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.paper.record import Everything
+from benchmarks.paper.text_to_mask import TwoModels
+from benchmarks.photographs import two_models
 from benchmarks.photographs.two_models import OwnClip, by_two_models
 from benchmarks.public.detection import (
     AskedPictures,
@@ -168,7 +171,7 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
 def test_two_models_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     few = Everything(points_per_side=3)
-    monkeypatch.setattr("benchmarks.photographs.two_models.Everything", lambda: few)
+    monkeypatch.setattr(two_models, "TwoModels", partial(TwoModels, settings=few))
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
     rival = by_two_models(model, root, names=["dog", "cat"], teachers=None, most=4)

@@ -44,7 +44,6 @@ def measure(data: SemanticSet, **colours: tuple[int, int, int]) -> list[Segmenta
             data,
             clip_head=model,
             both_heads=model,
-            background_threshold=None,
             presence_threshold=None,
         )
     )
@@ -116,12 +115,11 @@ def test_the_clip_head_sees_a_square_and_answers_in_the_pictures_size(tmp_path: 
         read_pascal_voc(folder),
         clip_head=model,
         both_heads=None,
-        background_threshold=0.5,
         presence_threshold=None,
     )
     assert model.asked[0]["shape"] == (16, 16, 3)
     assert len(model.asked[0]["labels"]) == 20
-    assert found.background_threshold == 0.5
+    assert found.background_threshold == 0.6
     assert ious(found)["dog"] > 0.9  # its corner is cut by interpolation
 
 
@@ -285,7 +283,6 @@ def test_pixels_without_an_answer_are_missed(tmp_path: Path) -> None:
         read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1))),
         clip_head=None,
         both_heads=model,
-        background_threshold=None,
         presence_threshold=None,
     )
     assert (found.miou, found.unanswered) == (0, 1)
@@ -297,7 +294,6 @@ def test_the_presence_threshold_is_handed_on_and_told(tmp_path: Path) -> None:
         read_ade20k(ade(tmp_path, quarters(2, 3, 0, 1))),
         clip_head=None,
         both_heads=model,
-        background_threshold=None,
         presence_threshold=0,
     )
     assert model.asked[0]["threshold"] == found.presence_threshold == 0

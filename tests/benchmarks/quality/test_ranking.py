@@ -9,9 +9,9 @@ from benchmarks.quality.ranking import (
     hog,
     measure_ranking,
     one_by_one,
-    ranks_of_truth,
 )
 from benchmarks.quality.record import HELDOUT, UNSEEN, Settings
+from benchmarks.quality.scores import rank_of_truth
 from training.composed.corpus import Corpus
 
 NOUNS = ("red", "green", "blue", "yellow", "white", "black", "pink")
@@ -32,11 +32,13 @@ def drawings() -> Drawings:
     return Drawings(HELDOUT, corpus, 6, Settings(nouns=6, pictures=12, scenes=2, size_px=64))
 
 
-def test_ranks() -> None:
-    scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.2, 0.2, 0.1], [0.3, 0.3, 0.3]])
-    ranks = ranks_of_truth(scores, truth=np.array([0, 2, 1, 0]))
-    # First, last, tied with one other, tied with all.
-    assert ranks.tolist() == [0, 2, 1, 2]
+def test_a_tie_counts_against_the_model() -> None:
+    scores = np.array([0.5, 0.9, 0.5, 0.7])
+    assert rank_of_truth(scores, right=[0]) == 3
+    assert rank_of_truth(scores, right=[1]) == 0
+    assert rank_of_truth(scores, right=[0, 3]) == 1
+    assert rank_of_truth(scores, right=[0], passed_over=[1, 2]) == 1
+    assert rank_of_truth(np.full(4, 0.3), right=[0]) == 3
 
 
 def test_top_1_and_top_5_by_hand(drawings: Drawings) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.quality.measure import ask_scene
 from benchmarks.quality.scores import TextTally
+from training.asked_pictures import ask_scene
 from training.composed.label_questions import Question, pose_question
 from training.composed.scenes import Scene
 

@@ -13,12 +13,23 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.reliability import memory as memory_campaign
-from benchmarks.reliability.long_run import run_annotate
-from benchmarks.reliability.made_pictures import make_picture, write_pictures
-from benchmarks.reliability.memory import measure_memory
-from benchmarks.reliability.questions import VERBS, ask, digest_answer, make_subjects
+from benchmarks.reliability.memory import (
+    Sample,
+    growth_mb,
+    measure_memory,
+    more_handles,
+    run_annotate,
+    slope_mb,
+)
+from benchmarks.reliability.questions import (
+    VERBS,
+    ask,
+    digest_answer,
+    make_picture,
+    make_subjects,
+    write_pictures,
+)
 from benchmarks.reliability.record import Reliability, render
-from benchmarks.reliability.samples import Sample, growth_mb, more_handles, slope_mb
 from benchmarks.reliability.serving import run_serve
 from benchmarks.reliability.threads import MIX, PICTURES, plan_calls, run_threads
 from samclip_sdk import SamClip

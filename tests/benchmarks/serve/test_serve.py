@@ -16,9 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.distinct_pictures import LONG_SIDE_PX, distinct_pictures
 from benchmarks.record import Model, describe_environment, read_record
 from benchmarks.serve.command import compare
-from benchmarks.serve.load import LONG_SIDE_PX, as_new, boxes_of, new_pictures, send_all, upload
+from benchmarks.serve.load import as_new, boxes_of, send_all, upload
 from benchmarks.serve.record import Killed, Load, Serving, Workload, render
 from samclip_sdk.image import load_image
 from tests.drawings import TINY_BUNDLE
@@ -83,7 +84,7 @@ def test_the_sdk_and_the_clients_are_compared_round_by_round(busy: Any) -> None:
 
 
 def test_pictures_are_new_to_a_server_each_time() -> None:
-    first, second = new_pictures(2)
+    first, second = distinct_pictures(2)
     pixels = load_image(first)
     assert max(pixels.shape) == LONG_SIDE_PX
     assert pixels.shape != load_image(second).shape or (pixels != load_image(second)).any()
@@ -95,7 +96,7 @@ def test_pictures_are_new_to_a_server_each_time() -> None:
 
 def test_boxes_lie_in_the_pictures() -> None:
     boxes = np.array(boxes_of(50))
-    least = min(min(load_image(each).shape[:2]) for each in new_pictures(12))
+    least = min(min(load_image(each).shape[:2]) for each in distinct_pictures(12))
     assert len(np.unique(boxes, axis=0)) == 50
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert boxes.min() >= 0

@@ -49,7 +49,7 @@ def test_the_default_model_beside_its_peers(
     specs = (
         f"{own}2,key={published.DEFAULT_ONNX}",
         f"{own}1,key={DEFAULT_MODEL}-openvino-int8",
-        f"{own}6,key={published.YOLOE}",
+        f"{own}60,key={published.YOLOE}",
         "not_installed:Peer",
     )
     startup = Startup(seconds=(1.0, 1.2), peak_rss_bytes=200_000_000)
@@ -69,7 +69,7 @@ def test_the_default_model_beside_its_peers(
     assert record.settings.baseline == published.DEFAULT_ONNX
     assert len(record.subjects) == 3
     assert record.startup == startup
-    assert ", openvino int8 | met |" in done.stdout  # three times as fast as YOLOE, or more
+    assert ", openvino int8 | met |" in done.stdout  # however busy the machine is
     assert "| not measured |" in done.stdout
 
 
