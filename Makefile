@@ -91,10 +91,7 @@ audit: $(DEV) $(DEMO)  ## known vulnerabilities of what the wheel installs; asks
 	# Strictly: what the service does not know, or cannot be asked for, is an error.
 	$(VENV)/bin/uv tool run 'pip-audit>=2.7' --strict --disable-pip --no-deps -r dist/audited.txt
 
-sbom: $(DEV) $(DEMO)  ## what the wheel installs, as CycloneDX JSON: dist/sbom.json
-	mkdir -p dist
-	$(VENV)/bin/uv tool run --from 'cyclonedx-bom>=5' cyclonedx-py environment \
-		--output-reproducible --output-format JSON --output-file dist/sbom.json $(DEMO_VENV)/bin/python
+sbom: dist/sbom.json  ## what the wheel installs, as CycloneDX JSON: dist/sbom.json
 
 licences: $(DEV)  ## the table of licences in docs/security.md
 	$(VENV)/bin/python -m docs.licences
@@ -106,6 +103,12 @@ clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(DEMO_VENV) .venv-lowest .venv-py313 .venv-integrations .venv-label-studio
 	rm -rf demo_output site dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .test_cache
+
+dist/sbom.json: $(DEV) $(DEMO)
+	mkdir -p dist
+	$(VENV)/bin/uv tool run --from 'cyclonedx-bom>=5' cyclonedx-py environment \
+		--pyproject pyproject.toml --mc-type library --output-reproducible --output-format JSON \
+		--output-file $@ $(DEMO_VENV)/bin/python
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -54,7 +54,7 @@ def threshold_in_tile(threshold: float, *, tiles: int) -> float:
         tiles: n.
     """
     factor = math.sqrt(tiles)
-    return factor * threshold / (factor * threshold + 1 - threshold)
+    return factor * threshold / (factor * threshold + (1 - threshold))
 
 
 def presence_in_tile(presence: Array, *, tiles: int) -> Array:

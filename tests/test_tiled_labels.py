@@ -37,7 +37,8 @@ def test_a_threshold_and_a_presence_in_a_tile_agree(
 def test_the_odds_are_divided_by_the_root_of_the_tiles() -> None:
     assert threshold_in_tile(0.5, tiles=9) == pytest.approx(0.75)
     assert presence_in_tile(np.array([0.75, 0, 1], np.float32), tiles=9).tolist() == [0.5, 0, 1]
-    assert [threshold_in_tile(each, tiles=4) for each in (0.0, 1.0)] == [0, 1]
+    for tiles in range(1, 65):
+        assert [threshold_in_tile(each, tiles=tiles) for each in (0.0, 1.0)] == [0, 1]
 
 
 def test_labels_meet_in_the_class_map_only() -> None:

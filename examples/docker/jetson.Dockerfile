@@ -20,7 +20,7 @@ COPY --from=build /wheels /wheels
 # JetPack's own TensorRT is seen from the environment; CUDA 12 takes cuda-python before 13.
 RUN python3 -m venv --system-site-packages /opt/samclip \
     && /opt/samclip/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[tensorrt,serve]" "cuda-python<13" \
-    && useradd --system --no-create-home --uid 10001 --groups video samclip \
+    && useradd --no-create-home --uid 10001 --groups video samclip \
     && install --directory --owner 10001 /engines
 ENV PATH=/opt/samclip/bin:$PATH XDG_CACHE_HOME=/engines XDG_DATA_HOME=/engines PYTHONDONTWRITEBYTECODE=1
 VOLUME /engines

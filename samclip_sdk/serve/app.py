@@ -78,8 +78,8 @@ def create_app(pool: Pool, *, limits: Limits, keys: Keys, metrics: Metrics) -> F
         keys: who may ask.
         metrics: of this server; the pool has its `note_batch`.
     """
-    # Their pages would load scripts from elsewhere.
-    app = FastAPI(title="samclip", docs_url=None, redoc_url=None)
+    # The pages of docs would load scripts from elsewhere; redirects name a request's own host.
+    app = FastAPI(title="samclip", docs_url=None, redoc_url=None, redirect_slashes=False)
     house = House(pool, limits=limits)
     _add_questions(app, house)
     _add_state(app, house, limits=limits, metrics=metrics)

@@ -44,9 +44,18 @@ class Call(Generic[Kind]):
 
 
 class InMemory(MultiPartParser):
-    """Starlette's parser, without temporary files: the whole body is bounded."""
+    """Starlette's parser, without temporary files: the whole body is bounded.
+
+    Attributes:
+        ended: whether the last boundary has come; what comes before it may be half a part.
+    """
 
     spool_max_size = 1 << 40
+    ended = False
+
+    def on_end(self) -> None:
+        """Called at the last boundary."""
+        self.ended = True
 
 
 async def read_call(
@@ -127,6 +136,8 @@ async def _read_parts(request: Request, body: bytes, *, most: int) -> tuple[byte
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
+        if not parser.ended:
+            raise MultiPartException("it ends early.")
 
     try:
         parser = InMemory(
@@ -152,7 +163,7 @@ async def _parts_of(form: FormData) -> tuple[bytes, list[bytes]]:
         if name == "image" and isinstance(part, UploadFile):
             files.append(await part.read())
         elif name == "request":
-            text = await part.read() if isinstance(part, UploadFile) else part.encode()
+            text = await _content_of(part)
         else:
             raise RefusedError(
                 f"there is a part {one_line(name, limit=40)!r}; parts are files called image, and "
@@ -160,6 +171,12 @@ async def _parts_of(form: FormData) -> tuple[bytes, list[bytes]]:
                 status=422,
             )
     return text, files
+
+
+async def _content_of(part: UploadFile | str) -> bytes:
+    if isinstance(part, UploadFile):
+        return await part.read()
+    return part.encode("utf-8", "surrogatepass")  # half a character is refused as no JSON
 
 
 def _parse(kind: type[Kind], text: bytes) -> Kind:

@@ -24,6 +24,23 @@ class Server(uvicorn.Server):
             log.info("serving", extra={"address": f"http://{shown}:{port}"})
 
 
+def configured(app: ASGIApp, *, stop_s: int) -> uvicorn.Config:
+    """How requests are taken.
+
+    Args:
+        app: which answers.
+        stop_s: how long those that are there may still take after it was told to stop.
+    """
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=stop_s,
+    )
+
+
 async def listen(app: ASGIApp, taken: socket.socket, *, stop_s: int) -> None:
     """Answers requests until SIGTERM or Ctrl-C, and then those that are there.
 
@@ -32,15 +49,7 @@ async def listen(app: ASGIApp, taken: socket.socket, *, stop_s: int) -> None:
         taken: the bound socket.
         stop_s: how long those may take then.
     """
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=stop_s,
-    )
     # uvicorn stops at these, and then sends them again to whoever was there before.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: None)
-    await Server(config).serve(sockets=[taken])
+    await Server(configured(app, stop_s=stop_s)).serve(sockets=[taken])

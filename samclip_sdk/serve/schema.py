@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from samclip_sdk.everything import MOST_POINTS_PER_SIDE
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=1, le=8)]
@@ -91,7 +93,7 @@ class EverythingAsked(ImagesAsked):
     """See `SamClip.segment_everything`."""
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
-    points_per_side: Annotated[int, Field(ge=1)] = 32
+    points_per_side: Annotated[int, Field(ge=1, le=MOST_POINTS_PER_SIDE)] = 32
     pred_iou_thresh: Share | None = None
     stability_score_thresh: Share | None = None
     stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0

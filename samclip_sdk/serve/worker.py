@@ -46,7 +46,7 @@ def main() -> None:
     write_frame(outlet, {"ready": told})
     read: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     threading.Thread(target=_read_on, args=(inlet, answerer, read), daemon=True).start()
-    warnings.simplefilter("ignore", SamClipWarning)
+    warnings.simplefilter("ignore", UserWarning)  # ours, and Pillow's of damaged metadata
     while True:
         try:
             answer_batch(read.get(), answerer, outlet)

@@ -16,6 +16,7 @@ LIMIT_S = 60.0
 """Of a case. One takes milliseconds; on a machine with other work a hang must not be guessed."""
 
 START_S = 600.0
+END_S = 30.0
 
 
 @dataclass
@@ -91,6 +92,7 @@ def _cases_until_trouble(
                 return
             assert isinstance(verdict, Verdict)
             yield index, what, verdict
+        process.join(END_S)  # it removes what it has written
     finally:
         process.kill()
         process.join()

@@ -118,8 +118,8 @@ def _thing(rng: Random, world: World) -> tuple[str, object, None]:
 
 
 def _file(rng: Random, world: World) -> tuple[str, object, None]:
-    name = rng.choice(sorted(_files()))
-    way, content = damaged(_files()[name], rng) if rng.random() < 0.9 else ("whole", _files()[name])
+    name = rng.choice(sorted(files()))
+    way, content = damaged(files()[name], rng) if rng.random() < 0.9 else ("whole", files()[name])
     path = world.work / f"case.{name.rpartition('.')[2]}"
     path.write_bytes(content)
     image: object = rng.choice((path, path, str(path), content, io.BytesIO(content)))
@@ -127,7 +127,7 @@ def _file(rng: Random, world: World) -> tuple[str, object, None]:
 
 
 @cache
-def _files() -> dict[str, bytes]:
+def files() -> dict[str, bytes]:
     """A small file of each format that Pillow writes, and some that only look like pictures."""
     rng = Random(0)
     rgb = Image.fromarray(pixels(rng, 24, 32))

@@ -19,6 +19,7 @@ from tests.fuzz import (
     videos,
     zips,
 )
+from tests.fuzz.http import subject as http
 from tests.fuzz.oracle import Case
 from tests.fuzz.world import World
 
@@ -37,6 +38,7 @@ SUBJECTS: dict[str, Subject] = {
     "embeddings": embeddings.subject,
     "videos": videos.subject,
     "commands": commands.subject,
+    "http": http.subject,
 }
 
 SHARES = {
@@ -51,6 +53,7 @@ SHARES = {
     "embeddings": 2,
     "videos": 0.25,
     "commands": 0.5,
+    "http": 2.5,
 }
 """Of all cases: more of what takes milliseconds, less of what takes longer."""
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +31,11 @@ class World:
         model: samclip-tiny on onnxruntime.
         picture: uint8 [H,W,3].
         image: its embedding.
+        opened: what subjects have opened, which is closed with the world.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.opened = ExitStack()
         self.folder, self.work, self.bundle = folder, folder / "work", folder / "bundle"
         self.work.mkdir()
         shutil.copytree(TINY_BUNDLE, self.bundle)
@@ -64,7 +66,8 @@ def new_world() -> Iterator[World]:
         tempfile.tempdir = str(folder / "tmp")
         world = World(folder)
         os.chdir(world.work)
-        yield world
+        with world.opened:
+            yield world
         world.model.close()
     finally:
         os.chdir(place)

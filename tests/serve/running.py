@@ -14,6 +14,7 @@ import uvicorn
 
 from samclip_sdk.serve.app import create_app
 from samclip_sdk.serve.keys import Keys
+from samclip_sdk.serve.listening import configured
 from samclip_sdk.serve.metrics import Metrics
 from samclip_sdk.serve.pool import Pool
 from samclip_sdk.serve.running import bound_socket
@@ -54,8 +55,7 @@ def running(
     async def serve(port: Any) -> None:
         pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
         app = create_app(pool, limits=limits, keys=Keys(keys), metrics=metrics)
-        config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(app, stop_s=limits.stop_s))
         await pool.start()
         task = asyncio.create_task(server.serve(sockets=[port]))
         while not server.started:

@@ -176,6 +176,12 @@ LABEL = {"images": [IN_BASE64], "labels": ["dog"]}
             422,
             "in all tiles: 81; this",
         ),
+        (
+            "everything",
+            '{"images": [{"base64": "AAAA"}], "points_per_side": 1' + "0" * 3000 + "}",
+            422,
+            "points_per_side: Input should be less than or equal to 1024",
+        ),
         ("images", b"\0" * 1_000_001, 413, "more than 1 MB"),
         ("nothing", {}, 404, "Not Found"),
     ],
@@ -211,6 +217,30 @@ def test_uploads_that_are_refused(client: httpx.Client, files: Any, status: int,
     problem = response.json()
     assert response.status_code == status, problem
     assert said in f"{problem['error']}: {problem['message']}"
+
+
+@pytest.mark.parametrize("end", [-4, -30, -len(DOG) // 2])
+def test_a_form_that_ends_early_is_refused(client: httpx.Client, end: int) -> None:
+    """Its last picture is not all there: an answer about the others would answer something else."""
+    files = [("image", CAT), ("image", DOG)]
+    whole = client.build_request("POST", "/v1/images", files=files)
+    headers = {"Content-Type": whole.headers["Content-Type"]}
+    response = client.post("/v1/images", content=whole.read()[:end], headers=headers)
+    assert response.status_code == 422, response.text
+    assert "the form cannot be read: it ends early" in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("charset", "content"),
+    [("utf-7", b'{"labels": ["+2AA-"]}'), ("unicode_escape", b'{"labels": ["\\ud800"]}')],
+)
+def test_half_a_character_is_no_label(client: httpx.Client, charset: str, content: bytes) -> None:
+    disposition = b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
+    body = disposition + content + b"\r\n--b--"
+    response = client.post("/v1/text", content=body, headers=headers)
+    assert response.status_code == 422, response.text
+    assert "Invalid JSON" in response.json()["message"]
 
 
 def test_other_bodies_are_refused(client: httpx.Client) -> None:
@@ -261,6 +291,13 @@ def test_state_is_told(client: httpx.Client) -> None:
     metrics = client.get("/metrics").text
     assert 'samclip_requests_total{route="/health",status="200"}' in metrics
     assert "samclip_workers_ready 1.0" in metrics
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/health/", "/v1/text//"])
+def test_no_path_leads_to_another(client: httpx.Client, path: str) -> None:
+    """A redirect would name the host that the request has named."""
+    response = client.get(path, headers={"Host": "elsewhere"})
+    assert (response.status_code, response.json()["message"]) == (404, "Not Found")
 
 
 def test_request_ids_are_taken_over_if_they_are_sane(client: httpx.Client) -> None:

@@ -1,4 +1,4 @@
-"""The Dockerfiles, as far as they can be looked at without Docker."""
+"""The Dockerfiles, as far as they can be looked at without building them."""
 
 from __future__ import annotations
 

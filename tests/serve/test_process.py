@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from samclip_sdk.cli.app import app
@@ -56,6 +58,16 @@ def serving(*options: str) -> Iterator[Served]:
         process.communicate()
 
 
+def odd_exif() -> bytes:
+    """A JPEG whose EXIF is said to have two entries, of which the second is cut off."""
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.new("RGB", (32, 24)).save(content, "JPEG", exif=exif)
+    one, two = (b"MM\0*\0\0\0\x08\0%c\x01\x12" % count for count in (1, 2))
+    assert one in content.getvalue()
+    return content.getvalue().replace(one, two)
+
+
 @pytest.mark.parametrize(
     "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
@@ -64,6 +76,8 @@ def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals
         worker = served.wait_for("worker ready")["worker"]
         url = served.wait_for("serving")["address"]
         answers: list[httpx.Response] = []
+        # Pillow warns of its metadata; what the server logs is lines of JSON all the same.
+        assert httpx.post(f"{url}/v1/images", files={"image": odd_exif()}).status_code == 200
 
         def ask() -> None:
             files = {"image": DOG.read_bytes()}

@@ -1,0 +1,152 @@
+"""What the server promises of each answer, whatever it was sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco
+
+from samclip_sdk.serve.schema import ClassifiedImages, MaskedImages, Problem, StoredImages, Told
+from tests.fuzz.http.site import SECRET, SECRET_SIZE
+from tests.fuzz.http.wire import NO_HTTP, Reply
+
+REFUSALS = (400, 401, 404, 405, 408, 413, 415, 422, 429)
+
+_KINDS: dict[str, type[Told]] = {
+    "images": StoredImages,
+    "classify": ClassifiedImages,
+    "segment": MaskedImages,
+    "text": MaskedImages,
+    "everything": MaskedImages,
+}
+_PASSWORDS = b"root:x:0:0:"
+
+
+def check_reply(reply: Reply, *, verb: str, sizes: Sequence[tuple[int, int]] = ()) -> str:
+    """Whether an answer keeps all promises.
+
+    Args:
+        reply: the answer.
+        verb: which was asked; "" if it was none, or is not known.
+        sizes: of the pictures that were asked about, in their order, if they are known.
+
+    Returns:
+        Why the request was refused, in one line; "" if it was answered.
+
+    Raises:
+        AssertionError: it breaks a promise.
+    """
+    for secret in (SECRET, _PASSWORDS, b"Traceback (most recent"):
+        assert secret not in reply.body, f"its answer holds {secret!r}"
+    assert "x-injected" not in reply.headers, "a header of the request's making"
+    if reply.status == 200:
+        _check_answer(reply, verb=verb, sizes=sizes)
+        return ""
+    assert reply.status in REFUSALS, f"status {reply.status}: {reply.body[:300]!r}"
+    if (reply.status, reply.body) == (400, NO_HTTP):
+        return f"400: {NO_HTTP.decode()}"
+    assert len(reply.headers["x-request-id"]) <= 64, "a long id"
+    if not reply.body:
+        return f"{reply.status}: an answer to HEAD has no body"
+    assert reply.headers["content-type"] == "application/json", reply.headers
+    problem = Problem.model_validate_json(reply.body)
+    assert problem.request_id == reply.headers["x-request-id"], "another id"
+    waits = reply.headers.get("retry-after", "0")
+    assert (reply.status == 429) == (int(waits) >= 1), f"retry after {waits}"
+    return f"{reply.status}: {problem.error}: {problem.message}"
+
+
+def _check_answer(reply: Reply, *, verb: str, sizes: Sequence[tuple[int, int]]) -> None:
+    kind = reply.headers["content-type"].partition(";")[0]
+    if kind.startswith("text/"):
+        assert verb == "", f"{kind} from /v1/{verb}"
+        return
+    if kind == "application/x-ndjson":
+        _check_lines([_json(line) for line in reply.body.splitlines()], sizes=sizes)
+        return
+    assert kind == "application/json", kind
+    content = _json(reply.body) if reply.body else {}
+    if not verb:
+        return
+    _KINDS[verb].model_validate(content)
+    answers = content["answers"]
+    assert len(answers) == (len(sizes) or len(answers)), f"{len(answers)} answers"
+    for place, answer in enumerate(answers):
+        _check_one(answer, size=sizes[place] if sizes else None)
+
+
+def _check_one(answer: dict[str, Any], *, size: tuple[int, int] | None) -> None:
+    if "id" in answer:
+        _check_size([answer["height"], answer["width"]], size)
+    if "probs" in answer:
+        assert len(answer["labels"]) == len(answer["probs"]) == len(answer["logits"])
+        assert abs(sum(answer["probs"]) - 1) < 1e-3, answer["probs"]
+    if "annotations" in answer:
+        _check_size(answer["size"], size)
+        assert all(0 <= each <= 1 for each in answer.get("presence") or ()), answer["presence"]
+        for each in answer["annotations"]:
+            _check_annotation(each, size=answer["size"])
+
+
+def _check_lines(lines: list[dict[str, Any]], *, sizes: Sequence[tuple[int, int]]) -> None:
+    """Lines of a stream: those of each picture, then one that counts them; an error is the last."""
+    place, rows = 0, []
+    for number, line in enumerate(lines):
+        assert line["image_index"] == place, f"line {number} is of {line['image_index']}"
+        if "error" in line:
+            assert number == len(lines) - 1, "a line follows an error"
+            assert line["message"].isprintable(), line
+            return
+        if "found" not in line:
+            rows.append(line)
+            continue
+        assert line["found"] == len(rows), f"{len(rows)} lines of {line['found']}"
+        _check_size(line["size"], sizes[place] if sizes else None)
+        for each in rows:
+            _check_annotation(each, size=line["size"])
+        place, rows = place + 1, []
+    assert not rows, "a stream ends within a picture"
+    assert place == (len(sizes) or place), f"{place} pictures of {len(sizes)}"
+
+
+def _check_size(size: list[int], wanted: tuple[int, int] | None) -> None:
+    assert tuple(size) == (wanted or tuple(size)), f"size {size} of a picture {wanted}"
+    assert tuple(size) != SECRET_SIZE, "a picture of the server's own disk is answered"
+
+
+def _check_annotation(annotation: dict[str, Any], *, size: list[int]) -> None:
+    height, width = size
+    left, top, box_width, box_height = annotation["bbox"]
+    assert min(annotation["bbox"]) >= 0, annotation["bbox"]
+    assert left + box_width <= width, annotation["bbox"]
+    assert top + box_height <= height, annotation["bbox"]
+    drawn = annotation["segmentation"]
+    if isinstance(drawn, dict):
+        assert drawn["size"] == size, f"a mask {drawn['size']} of a picture {size}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pycocotools is older than numpy 2
+            area = int(coco.decode({**drawn, "counts": drawn["counts"].encode()}).sum())
+        assert area == annotation["area"], f"area {annotation['area']} of {area} pixels"
+    elif isinstance(drawn, str):
+        mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn, validate=True))))
+        assert list(mask.shape) == size, f"a mask {mask.shape} of a picture {size}"
+        assert int(mask.sum()) == annotation["area"], f"area {annotation['area']}"
+    else:
+        numbers = np.array([number for part in drawn for number in part], dtype=float)
+        assert all(len(part) % 2 == 0 for part in drawn), "half a point"
+        assert ((numbers >= 0) & (numbers <= max(size))).all(), "a polygon beyond the picture"
+
+
+def _json(text: bytes) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} in the JSON")
