@@ -1,4 +1,4 @@
-"""The joint stage of a small merge, of the real packages' classes; under torchrun, with or without shares."""
+"""A small merge of the real packages' classes, by torchrun: without shares, and with them."""
 
 from __future__ import annotations
 

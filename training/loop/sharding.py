@@ -151,9 +151,11 @@ def _shares(state: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, A
 
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     """Restores moments that were written whole; they go by the place of their parameter."""
-    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    parameters = dict(
+        enumerate(each for group in optimizer.param_groups for each in group["params"])
+    )
     state = {
-        place: {name: _share(value, parameters[place]) for name, value in moments.items()}
+        place: {name: _share(value, parameters.get(place)) for name, value in moments.items()}
         for place, moments in saved["state"].items()
     }
     optimizer.load_state_dict({**saved, "state": state})

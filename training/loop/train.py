@@ -219,6 +219,8 @@ def _backward(
 ) -> tuple[dict[str, float], int | None]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
+    Where weights are sharded, each walk does.
+
     Returns:
         The losses and the gradient's norm, whole and of each part; and the index of a batch that
         made a loss not finite, or None.

@@ -29,7 +29,22 @@ from training.tasks.distill import DistillTask
 from training.tasks.tasks import Task
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import SmallSam
+from training.teachers.weights import read_weights
 
+STEPS = (
+    'optimisation.sharding="full"',
+    "optimisation.steps=3",
+    "optimisation.workers=0",
+    "optimisation.threads=1",
+    "scenes.batch=1",
+    "scenes.prompts=2",
+)
+STAGE2 = (
+    'starts_from="teachers"',
+    "pictures.resolutions=[96]",
+    "pictures.pixels_per_batch=18432",
+    *STEPS,
+)
 PUBLISHED = ROOT / "training" / "checkpoints" / "tiny"
 
 
@@ -194,24 +209,10 @@ def test_a_merge_with_shares_is_that_without_on_gpus(tmp_path: Path) -> None:
     check_merge(tmp_path, tolerance=1e-4)
 
 
-@pytest.mark.slow
-def test_a_stage_with_shares_leaves_a_checkpoint_as_any_other(tmp_path: Path) -> None:
-    """By the command, from the published teachers; the tiny recipe has Muon and regions."""
-    for teacher in ("clip_teacher", "sam_teacher"):
-        shutil.copytree(PUBLISHED / teacher, tmp_path / "runs" / "tiny" / teacher)
-    changes = (
-        'starts_from="teachers"',
-        'optimisation.sharding="full"',
-        "optimisation.steps=2",
-        "optimisation.workers=0",
-        "optimisation.threads=1",
-        "pictures.resolutions=[96]",
-        "pictures.pixels_per_batch=18432",
-        "scenes.batch=1",
-        "scenes.prompts=2",
-    )
+def run_stage(stage: str, runs: Path, *changes: str) -> Path:
+    """By the command, in two processes; returns the folder of the result."""
     options = [word for change in changes for word in ("--set", change)]
-    command = ["-m", "training", "stage2", "--runs", str(tmp_path / "runs"), "--devices", "2"]
+    command = ["-m", "training", stage, "--runs", str(runs), "--devices", "2"]
     done = subprocess.run(
         [sys.executable, *command, "--accelerator", "cpu", *options],
         cwd=ROOT,
@@ -221,9 +222,23 @@ def test_a_stage_with_shares_leaves_a_checkpoint_as_any_other(tmp_path: Path) ->
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "stage2 is written. Next: " in done.stdout
-    model = load_checkpoint(tmp_path / "runs" / "tiny" / "stage2")
+    assert f"{stage} is written. Next: " in done.stdout
+    return runs / "tiny" / stage
+
+
+@pytest.mark.slow
+def test_stages_with_shares_leave_what_any_other_leaves(tmp_path: Path) -> None:
+    """The SAM teacher, and a merge with the published one; the tiny recipe has Muon and regions."""
+    for teacher in ("clip_teacher", "sam_teacher"):
+        shutil.copytree(PUBLISHED / teacher, tmp_path / "tiny" / teacher)
+    model = load_checkpoint(run_stage("stage2", tmp_path, *STAGE2))
     assert all(each.isfinite().all() for each in model.state_dict().values())
-    teacher = load_checkpoint(PUBLISHED / "stage3")  # its text encoder is the CLIP teacher's
+    teacher = load_checkpoint(PUBLISHED / "stage3").text_encoder.state_dict()  # of the same CLIP
     for name, tensor in model.text_encoder.state_dict().items():
-        assert torch.equal(tensor, teacher.text_encoder.state_dict()[name]), name
+        assert torch.equal(tensor, teacher[name]), name
+
+    sam = read_weights(run_stage("sam_teacher", tmp_path / "new", *STEPS) / "model.safetensors")
+    published = read_weights(PUBLISHED / "sam_teacher" / "model.safetensors")
+    assert {name: each.shape for name, each in sam.items()} == {
+        name: each.shape for name, each in published.items()
+    }

@@ -88,7 +88,7 @@ def launch(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         start_new_session=True,
     )
     code, steps = (0, 8) if killed_at < 0 else (-signal.SIGKILL, killed_at)
