@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.strategies.parallel import ParallelStrategy
 from lightning_fabric.strategies.strategy import _BackwardSyncControl
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -33,6 +34,9 @@ class ShardedStrategy(ModelParallelStrategy):
         processes: how many there are, on all machines.
     """
 
+    # As of other strategies; its parent writes a file by each process, and takes none.
+    checkpoint_io = ParallelStrategy.checkpoint_io
+
     def __init__(self, processes: int) -> None:
         super().__init__(share_out, data_parallel_size=processes, tensor_parallel_size=1)
         self._backward_sync_control = _ReducedEachTime()
@@ -48,7 +52,7 @@ class ShardedStrategy(ModelParallelStrategy):
         kept = self._convert_stateful_objects_in_state(state, filter=filter or {})
         gathered = _gather(kept, keep=self.is_global_zero)
         if self.is_global_zero:
-            torch.save(gathered, path)
+            self.checkpoint_io.save_checkpoint(gathered, path)
 
     def load_checkpoint(
         self,

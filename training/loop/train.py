@@ -20,7 +20,7 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
-from training.loop.run_state import BEST_NAME, LAST_NAME, load_state, save_state
+from training.loop.run_state import BEST_NAME, LAST_NAME, WholeFiles, load_state, save_state
 from training.loop.sharding import ShardedStrategy, make_whole, whole
 from training.loop.validation import check_validation, has_fallen, validate
 from training.loop_config import Optimisation, Precision, Sharding
@@ -44,12 +44,13 @@ def build_fabric(
     processes = devices * nodes
     # A loss reaches some of the parts only.
     strategy = "auto" if processes == 1 else "ddp_find_unused_parameters_true"
+    autocasts = precision == "bf16" and computes_in_bf16(device)
     return Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
         strategy=strategy if sharding == "none" else ShardedStrategy(processes),
-        plugins=Autocast(device) if precision == "bf16" and computes_in_bf16(device) else None,
+        plugins=[WholeFiles(), *([Autocast(device)] if autocasts else [])],
     )
 
 
