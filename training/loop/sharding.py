@@ -88,14 +88,18 @@ class _ReducedEachTime(_BackwardSyncControl):
 
 def share_out(task: Task, mesh: DeviceMesh) -> Task:
     """Replaces a task's weights by this process's shares of them, on its device."""
-    # A scalar has no share; those of frozen teachers stay as they are.
-    scalars = {each for each in task.parameters() if not each.ndim and not each.requires_grad}
-    for each in scalars:
+    # FSDP2 cuts no scalar and no weight in channels_last: those of frozen teachers stay whole.
+    uncut = {
+        each
+        for each in task.parameters()
+        if not each.requires_grad and not (each.ndim and each.is_contiguous())
+    }
+    for each in uncut:
         each.data = each.data.to(mesh.device_type)
     over = mesh["data_parallel"]
     for unit in task.units():
-        fully_shard(unit, mesh=over, ignored_params=scalars)
-    fully_shard(task, mesh=over, ignored_params=scalars)
+        fully_shard(unit, mesh=over, ignored_params=uncut)
+    fully_shard(task, mesh=over, ignored_params=uncut)
     for name in _CALLED:
         register_fsdp_forward_method(task, name)
     return task

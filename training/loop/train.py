@@ -178,10 +178,7 @@ def train(
             raise
         finally:
             log.close()
-    save_state(fabric, run / LAST_NAME, state)
-    if state["scores"]:
-        load_state(fabric, run / BEST_NAME, {"task": module})
-    make_whole(task, keep=fabric.is_global_zero)
+    _end(task, run, fabric, state)
 
 
 def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dict[str, Any]:
@@ -198,6 +195,14 @@ def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dic
     if (run / LAST_NAME).exists():
         load_state(fabric, run / LAST_NAME, state)
     return state
+
+
+def _end(task: Task, run: Path, fabric: Fabric, state: dict[str, Any]) -> None:
+    """Leaves the last state in `run`, and the best weights, or the last ones, in the task."""
+    save_state(fabric, run / LAST_NAME, state)
+    if state["scores"]:
+        load_state(fabric, run / BEST_NAME, {"task": state["task"]})
+    make_whole(task, keep=fabric.is_global_zero)
 
 
 def _indexed_batches(
