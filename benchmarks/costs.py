@@ -16,6 +16,7 @@ from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
 _LARGE = ("vit_l", "vit_h")  # not made for devices
 
+
 class EncoderCost(Record):
     """The image encoder of a preset at a resolution, as it is exported.
 
