@@ -151,7 +151,7 @@ def training_cost(
 
 @app.command()
 def encoders(
-    preset: Annotated[list[str] | None, typer.Argument(help="all if none is given")] = None,
+    preset: Annotated[list[str] | None, typer.Argument(help="if none, all for devices")] = None,
     resolution: Sizes = [512, 1024],  # noqa: B006, as typer takes it
     threads: Annotated[int, typer.Option(help="onnxruntime's; its own choice if 0", min=0)] = 0,
     rounds: Annotated[int, typer.Option(help="each opens every encoder afresh", min=1)] = 3,

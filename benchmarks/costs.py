@@ -14,6 +14,8 @@ from benchmarks.record import Model, Record, Run
 from benchmarks.report import NONE, columns, spread, table, three_digits
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
+_LARGE = ("vit_l", "vit_h")  # not made for devices
+
 
 class EncoderCost(Record):
     """The image encoder of a preset at a resolution, as it is exported.
@@ -38,11 +40,12 @@ class EncoderCosts(Run):
 
 
 def find_presets(names: Sequence[str]) -> dict[str, ModelConfig]:
-    """The presets of these names, all of them without any."""
+    """The presets of these names; without any, all that are made for devices."""
     for name in names:
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
-    return {name: PRESETS[name] for name in names or PRESETS}
+    for_devices = [name for name in PRESETS if name not in _LARGE]
+    return {name: PRESETS[name] for name in names or for_devices}
 
 
 def render_encoders(costs: EncoderCosts) -> str:

@@ -35,7 +35,7 @@ from training.batches import PATCH_PX, Joined
 from training.config import DistillConfig, FoundationTeachers
 from training.config_file import load_model, load_stage, stage_names
 from training.data_config import Sa1b, Shards
-from training.loop.optimizer import build_optimizer
+from training.loop.optimizer import choose_trained
 from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import SmallSam
@@ -113,7 +113,7 @@ def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> Di
             classes=None,
         )
     steps = {"steps": 1, "epochs": 0.0}
-    build_optimizer(dict(task.parts.items()), settings.optimisation.model_copy(update=steps))
+    choose_trained(dict(task.parts.items()), settings.optimisation.model_copy(update=steps))
     return task
 
 

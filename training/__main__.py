@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from samclip_sdk.cli.terminal import warnings_as_lines
 from samclip_sdk.errors import SamClipError
+from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.options import OnProgress
 from training.config import (
     CalibrateConfig,
@@ -30,7 +31,7 @@ from training.errors import TrainingError
 from training.inputs import check_inputs
 from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
-from training.loop_config import Precision
+from training.loop_config import Optimisation, Precision, Sharding
 from training.publishing import publish_results
 from training.stages import Stages
 from training.teachers.teacher_pair import SETTINGS_NAME
@@ -49,6 +50,7 @@ _IN_ONE_PROCESS = (
     PublishConfig,
     CalibrateConfig,
 )
+_SHARDED = (DistillConfig, SamTeacherConfig)
 
 
 @app.command()
@@ -104,11 +106,12 @@ class Launch:
     nodes: int
     accelerator: str
 
-    def check(self, settings: StageConfig) -> None:
-        """Holds what was asked against the machine.
+    def check(self, settings: StageConfig, model: ModelConfig) -> None:
+        """Holds what was asked against the machine, and against the stage of a model.
 
         Raises:
-            TrainingError: it does not have that, or the stage runs in one process only.
+            TrainingError: the machine does not have that, the stage runs in one process only, or
+                it cannot be sharded.
         """
         if self.accelerator not in _ACCELERATORS:
             known = ", ".join(_ACCELERATORS)
@@ -129,11 +132,30 @@ class Launch:
                 f"a stage of the task {settings.task} runs in one process: leave out --devices "
                 "and --nodes"
             )
+        if _sharding(settings) != "none":
+            self._check_sharding(settings, model)
 
-    def __call__(self, precision: Precision) -> Fabric:
+    def _check_sharding(self, settings: StageConfig, model: ModelConfig) -> None:
+        kind, reason = model.image_encoder.kind, ""
+        if not isinstance(settings, _SHARDED):
+            reason = f"a stage of the task {settings.task} cannot be"
+        elif kind != "vit_det":
+            reason = f"that is for image encoders of the kind vit_det, and {model.name} has {kind}"
+        elif self.devices * self.nodes == 1:
+            reason = "there is one process: give --devices or --nodes"
+        if reason:
+            raise TrainingError(
+                f'optimisation.sharding is "full", but {reason}; or set it to "none"'
+            )
+
+    def __call__(self, settings: StageConfig) -> Fabric:
         """Starts the processes; each goes on from here."""
         fabric = build_fabric(
-            precision, devices=self.devices, nodes=self.nodes, accelerator=self.accelerator
+            _precision(settings),
+            devices=self.devices,
+            nodes=self.nodes,
+            accelerator=self.accelerator,
+            sharding=_sharding(settings),
         )
         fabric.launch()
         return fabric
@@ -155,19 +177,19 @@ def _run(
         Where the result is, and which command is next; nothing but in the first process.
     """
     path = find_config(config)
-    settings = load_stage(path, stage, overrides=overrides)
-    launch.check(settings)
+    settings, model = load_stage(path, stage, overrides=overrides), load_model(path)
+    launch.check(settings, model)
     results, run = runs / path.stem, runs / path.stem / stage
     check_inputs(settings, runs=results)
     check_state(run)
     stages = Stages(
-        load_model(path),
+        model,
         clip=_clip_settings(settings, path, trained=results / "clip_teacher" / SETTINGS_NAME),
         runs=results,
         allow_changes=changed,
         on_progress=on_progress,
     )
-    fabric = launch(_precision(settings))
+    fabric = launch(settings)
     result, note = run, ""
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
@@ -211,13 +233,26 @@ def _clip_settings(settings: StageConfig, path: Path, *, trained: Path) -> ClipT
 
 
 def _precision(settings: StageConfig) -> Precision:
+    if isinstance(settings, EmbeddingsConfig):
+        return settings.precision
+    optimisation = _optimisation(settings)
+    return "fp32" if optimisation is None else optimisation.precision
+
+
+def _sharding(settings: StageConfig) -> Sharding:
+    optimisation = _optimisation(settings)
+    return "none" if optimisation is None else optimisation.sharding
+
+
+def _optimisation(settings: StageConfig) -> Optimisation | None:
+    """How a stage steps, if the loop runs it."""
     match settings:
         case TextTeacherConfig() | TaughtNamesConfig() | PublishConfig() | CalibrateConfig():
-            return "fp32"
+            return None
         case EmbeddingsConfig():
-            return settings.precision
+            return None
         case _:
-            return settings.optimisation.precision
+            return settings.optimisation
 
 
 def _next(stage: str, path: Path, *, runs: Path, last: Path) -> str:

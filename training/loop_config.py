@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from training.data_config import Settings
 
 Precision = Literal["fp32", "bf16"]
+Sharding = Literal["none", "full"]
 
 
 class EarlyStop(Settings):
@@ -47,6 +48,9 @@ class Optimisation(Settings):
         default={}, description="part -> factor on the learning rate; other parts are frozen"
     )
     precision: Precision = "bf16"
+    sharding: Sharding = Field(
+        default="none", description="full: a share of all weights in each process"
+    )
     checkpoint_minutes: float = Field(default=3.0, gt=0)
     workers: int = Field(default=1, ge=0)
     threads: int = Field(default=2, gt=0)

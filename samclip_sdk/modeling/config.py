@@ -1,8 +1,8 @@
 """The merged model's configuration: one frozen tree, free of torch, kept in checkpoint and bundle.
 
-The presets are `VIT_B` (the paper's model, section 3), `TINY` (for drawings), `TINY_VIT`
-(MobileSAM's encoder), and `MOBILE` (the embedded default), `REPVIT` and `MOBILECLIP`, whose
-encoders are convolutional.
+The presets are `VIT_B` (the paper's model, section 3), `VIT_L` and `VIT_H` (SAM's larger
+encoders), `TINY` (for drawings), `TINY_VIT` (MobileSAM's encoder), and `MOBILE` (the embedded
+default), `REPVIT` and `MOBILECLIP`, whose encoders are convolutional.
 """
 
 from __future__ import annotations
@@ -276,6 +276,24 @@ class ModelConfig(_Config):
 # The paper's class maps are 32 x 32 at 1024 px (section 4.4), of 64 x 64 tokens.
 VIT_B = ModelConfig(name="samclip-vit-b", clip_head=ClipHeadConfig(token_pooling={1024: 2}))
 
+# The same of SAM's larger encoders; the text encoder is that of CLIP's ViT-L/14, too.
+VIT_L = VIT_B.model_copy(
+    update={
+        "name": "samclip-vit-l",
+        "image_encoder": ViTDetConfig(
+            embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)
+        ),
+    }
+)
+VIT_H = VIT_B.model_copy(
+    update={
+        "name": "samclip-vit-h",
+        "image_encoder": ViTDetConfig(
+            embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)
+        ),
+    }
+)
+
 TINY = ModelConfig(
     name="samclip-tiny",
     embed_dim=192,
@@ -343,6 +361,8 @@ TINY_VIT = ModelConfig(
 
 PRESETS = {
     "vit_b": VIT_B,
+    "vit_l": VIT_L,
+    "vit_h": VIT_H,
     "tiny": TINY,
     "mobile": MOBILE,
     "tiny_vit": TINY_VIT,

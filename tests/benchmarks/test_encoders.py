@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.costs import EncoderCost, EncoderCosts, render_encoders
+from benchmarks.costs import EncoderCost, EncoderCosts, find_presets, render_encoders
 from benchmarks.record import describe_environment
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
@@ -70,7 +70,7 @@ def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("huge",), "there is no preset 'huge': vit_b, tiny,"),
+        (("huge",), "there is no preset 'huge': vit_b, vit_l, vit_h,"),
         (("mobile", "--resolution", "500"), "resolution 500 is not a positive multiple of 32"),
     ],
 )
@@ -104,3 +104,8 @@ def test_the_table() -> None:
     )
     assert "| `mobile` | 5.3 | 7.7 | 7.7 | 41.5 (40.2–44) | – |\n" in text
     assert "2 threads" in text
+
+
+def test_large_encoders_are_counted_when_they_are_asked_for() -> None:
+    assert {"vit_l", "vit_h"} & find_presets(()).keys() == set()
+    assert list(find_presets(("vit_l", "mobile"))) == ["vit_l", "mobile"]

@@ -86,6 +86,19 @@ def test_tiny_vit_is_trained_as_vit_b_is() -> None:
         assert ours == papers.model_copy(update=changes)
 
 
+@pytest.mark.parametrize("name", ["vit_l", "vit_h"])
+def test_larger_encoders_are_trained_as_vit_b_is(name: str) -> None:
+    """From the larger SAM; the stage that trains the backbone is sharded."""
+    for stage in ("stage1", "stage2", "stage3"):
+        ours, papers = (load_stage(find_config(each), stage) for each in (name, "vit_b"))
+        assert isinstance(ours, DistillConfig)
+        assert (ours.teachers.sam, ours.teachers.clip) == (name, "ViT-L-14")
+        sharding = "full" if stage == "stage2" else "none"
+        assert ours.optimisation == papers.optimisation.model_copy(update={"sharding": sharding})
+        changes = {"teachers": ours.teachers, "optimisation": ours.optimisation}
+        assert ours == papers.model_copy(update=changes)
+
+
 @pytest.mark.parametrize(
     ("stage", "override", "message"),
     [

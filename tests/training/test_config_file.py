@@ -38,14 +38,16 @@ def test_a_model_is_a_preset_and_what_differs(tmp_path: Path) -> None:
     assert stage_names(path) == []
     path.write_text("[model]\nembed_dim = 512\n")
     with pytest.raises(
-        TrainingError, match=r"mine\.toml: model\.preset is None, not one of vit_b, tiny"
+        TrainingError, match=r"mine\.toml: model\.preset is None, not one of vit_b, vit_l, vit_h"
     ):
         load_model(path)
 
 
 def test_an_unknown_config_names_the_known() -> None:
     assert find_config(str(TINY)) == find_config("tiny")
-    with pytest.raises(TrainingError, match="give one of mobile, tiny, tiny_vit, vit_b, or a TOML"):
+    with pytest.raises(
+        TrainingError, match="give one of mobile, tiny, tiny_vit, vit_b, vit_h, vit_l,"
+    ):
         find_config("huge")
 
 

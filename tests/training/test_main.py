@@ -23,6 +23,7 @@ from training.publishing import publish
 STEPS = ("optimisation.steps=2", "optimisation.workers=0", "optimisation.threads=1")
 PICTURES = ("pictures.resolutions=[96]", "pictures.pixels_per_batch=18432")
 SCENES = ("scenes.batch=1", "scenes.prompts=2")
+SHARDED = 'optimisation.sharding="full"'
 STAGES = {
     "clip_teacher": (
         'image_tower="test_resnet"',
@@ -132,6 +133,18 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
         (["sam_teacher", "--accelerator", "cuda"], "--accelerator cuda: torch "),
         (["sam_teacher", "--accelerator", "mps"], "--accelerator mps: torch "),
         (["publish", "--devices", "2"], "a stage of the task publish runs in one process"),
+        (
+            ["stage2", "--config", "vit_l"],
+            'sharding is "full", but there is one process: give --dev',
+        ),
+        (
+            ["clip_teacher", "--devices", "2", "--set", SHARDED],
+            "but a stage of the task clip_teacher cannot be; or set it to",
+        ),
+        (
+            ["stage2", "--config", "mobile", "--devices", "2", "--set", SHARDED],
+            "of the kind vit_det, and samclip-mobile has pyramid; or set it to",
+        ),
         (["stage1"], "clip_teacher has no model.safetensors: run the stage clip_teacher"),
         (["stage1", "--config", "vit_b"], "there is no SAM checkpoint data/sam_vit_b_01ec64.pth"),
     ],

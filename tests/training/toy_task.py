@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from training.loop.train import build_fabric, leave_processes, train
-from training.loop_config import Optimisation
+from training.loop_config import Optimisation, Sharding
 from training.tasks.tasks import Task
 
 
@@ -62,6 +62,9 @@ class Toy(Task):
         self.seen.append(value.item())
         return value
 
+    def units(self) -> list[nn.Module]:
+        return [self.parts["alone"]]
+
     def count_images(self, batch: Tensor) -> int:
         return len(batch)
 
@@ -87,7 +90,13 @@ def settings(**changes: object) -> Optimisation:
 
 
 def main(
-    run: str, devices: str, accumulate: str, workers: str, killed_at: str, nodes: str = "1"
+    run: str,
+    devices: str,
+    accumulate: str,
+    workers: str,
+    killed_at: str,
+    nodes: str = "1",
+    sharding: Sharding = "none",
 ) -> None:
     """Trains in fp32, in so many processes; saves each step, and is killed before one.
 
@@ -111,7 +120,11 @@ def main(
         checkpoint_minutes=1e-9,
     )
     fabric = build_fabric(
-        config.precision, devices=int(devices), nodes=int(nodes), accelerator="cpu"
+        config.precision,
+        devices=int(devices),
+        nodes=int(nodes),
+        accelerator="cpu",
+        sharding=sharding,
     )
     fabric.launch()
     train(Toy(before=before), config, Path(run), fabric=fabric)

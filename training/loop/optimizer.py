@@ -18,16 +18,10 @@ _POSITIONS = ("pos", "attention_biases")
 _MATRICES, _WEIGHTS, _PLAIN = "matrices", "weights", "plain"
 
 
-def build_optimizer(
-    parts: Mapping[str, nn.Module], settings: Optimisation
-) -> torch.optim.Optimizer:
-    """Freezes the parts without a multiplier and groups the rest by learning rate.
+def choose_trained(parts: Mapping[str, nn.Module], settings: Optimisation) -> None:
+    """Freezes the parts without a multiplier, and puts the rest into training.
 
-    A multiplier is a part's, or that of a module in it by its path: of several that a parameter is
-    in, the innermost counts. What a module keeps frozen in training stays so. With "muon", matrices
-    and convolutions of hidden layers go to Muon, whose updates are scaled to the size of AdamW's so
-    that one learning rate serves both; all else goes to AdamW. Biases, norms and positions have no
-    weight decay.
+    What a module keeps frozen in training stays so.
 
     Raises:
         TrainingError: a multiplier names a part that the task does not have, or no module in one.
@@ -43,8 +37,20 @@ def build_optimizer(
         trained = settings.multipliers[name] > 0
         root.get_submodule(name).requires_grad_(trained)
         root.get_submodule(name).train(trained)
+
+
+def build_optimizer(
+    parts: Mapping[str, nn.Module], settings: Optimisation
+) -> torch.optim.Optimizer:
+    """Groups what is trained, as `choose_trained` left it, by learning rate.
+
+    A multiplier is a part's, or that of a module in it by its path: of several that a parameter is
+    in, the innermost counts. With "muon", matrices and convolutions of hidden layers go to Muon,
+    whose updates are scaled to the size of AdamW's so that one learning rate serves both; all else
+    goes to AdamW. Biases, norms and positions have no weight decay.
+    """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for path, parameter in root.named_parameters():
+    for path, parameter in nn.ModuleDict(parts).named_parameters():
         if parameter.requires_grad:
             name = _innermost(path, settings.multipliers)
             kind = _kind(path, parameter, muon=settings.optimizer == "muon")

@@ -23,6 +23,7 @@ _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
     "optimisation.accumulate",
+    "optimisation.sharding",
 )
 
 

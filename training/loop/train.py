@@ -19,28 +19,37 @@ from torch import Tensor, nn
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
 from training.loop.log import Log, over_processes
-from training.loop.optimizer import build_optimizer, set_learning_rate
+from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
 from training.loop.run_state import BEST_NAME, LAST_NAME, WholeFiles, load_state, save_state
+from training.loop.sharding import ShardedStrategy, make_whole, whole
 from training.loop.validation import check_validation, has_fallen, validate
-from training.loop_config import Optimisation, Precision
+from training.loop_config import Optimisation, Precision, Sharding
 from training.tasks.tasks import Task
 
 
 def build_fabric(
-    precision: Precision, *, devices: int = 1, nodes: int = 1, accelerator: str = "auto"
+    precision: Precision,
+    *,
+    devices: int = 1,
+    nodes: int = 1,
+    accelerator: str = "auto",
+    sharding: Sharding = "none",
 ) -> Fabric:
     """Builds what runs a stage: `devices` processes on each of `nodes` machines.
 
-    It computes in fp32 on a CPU that has no bf16, whatever `precision` says.
+    It computes in fp32 on a CPU that has no bf16, whatever `precision` says. With `sharding`, each
+    process keeps a share of the weights; without it, all of them.
     """
     device = _device_type(accelerator)
+    processes = devices * nodes
+    # A loss reaches some of the parts only.
+    strategy = "auto" if processes == 1 else "ddp_find_unused_parameters_true"
     autocasts = precision == "bf16" and computes_in_bf16(device)
     return Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
-        # A loss reaches some of the parts only.
-        strategy="auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true",
+        strategy=strategy if sharding == "none" else ShardedStrategy(processes),
         plugins=[WholeFiles(), *([Autocast(device)] if autocasts else [])],
     )
 
@@ -169,9 +178,7 @@ def train(
             raise
         finally:
             log.close()
-    save_state(fabric, run / LAST_NAME, state)
-    if state["scores"]:
-        load_state(fabric, run / BEST_NAME, {"task": module})
+    _end(task, run, fabric, state)
 
 
 def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dict[str, Any]:
@@ -179,12 +186,23 @@ def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dic
     check_validation(task, settings)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    module, optimizer = fabric.setup(task, build_optimizer(dict(task.parts.items()), settings))
+    parts = dict(task.parts.items())
+    choose_trained(parts, settings)  # before a strategy looks at it; the optimizer, after
+    module = fabric.setup_module(task)
+    optimizer = fabric.setup_optimizers(build_optimizer(parts, settings))
     state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
     run.mkdir(parents=True, exist_ok=True)
     if (run / LAST_NAME).exists():
         load_state(fabric, run / LAST_NAME, state)
     return state
+
+
+def _end(task: Task, run: Path, fabric: Fabric, state: dict[str, Any]) -> None:
+    """Leaves the last state in `run`, and the best weights, or the last ones, in the task."""
+    save_state(fabric, run / LAST_NAME, state)
+    if state["scores"]:
+        load_state(fabric, run / BEST_NAME, {"task": state["task"]})
+    make_whole(task, keep=fabric.is_global_zero)
 
 
 def _indexed_batches(
@@ -207,6 +225,8 @@ def _backward(
 ) -> tuple[dict[str, float], int | None]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
+    Where weights are sharded, each walk does.
+
     Returns:
         The losses and the gradient's norm, whole and of each part; and the index of a batch that
         made a loss not finite, or None.
@@ -225,7 +245,7 @@ def _backward(
             indices.append(index)
             losses.append(loss.detach().float())
     norms = {
-        f"gradient/{name}": nn.utils.get_total_norm(gradients)
+        f"gradient/{name}": whole(nn.utils.get_total_norm(gradients))
         for name, part in module.parts.items()
         if (gradients := [p.grad for p in part.parameters() if p.grad is not None])
     }

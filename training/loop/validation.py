@@ -12,6 +12,7 @@ from torch import nn
 
 from training.errors import TrainingError
 from training.loop.log import Log, over_processes
+from training.loop.sharding import give_back
 from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
@@ -37,15 +38,19 @@ def validate(
         return False
     sums, counts = dict.fromkeys(metrics, 0.0), dict.fromkeys(metrics, 0)
     sheet = None
-    with _evaluating(task), torch.inference_mode(), fabric.autocast():
-        for index in range(fabric.global_rank, validation.batches, fabric.world_size):
-            batch = fabric.to_device(held_out[index])
+    first = range(0, validation.batches, fabric.world_size)
+    with _evaluating(task), torch.no_grad(), fabric.autocast():
+        for index in (start + fabric.global_rank for start in first):
+            # Shares are gathered by all processes at once: one without a batch repeats another's.
+            batch = fabric.to_device(held_out[index % validation.batches])
             torch.manual_seed(index)
             for name, values in task.measure(batch).items():
-                sums[name] += values.cpu().double().sum().item()
-                counts[name] += values.numel()
-            if index == 0:
+                if index < validation.batches:
+                    sums[name] += values.cpu().double().sum().item()
+                    counts[name] += values.numel()
+            if index == fabric.global_rank:
                 sheet = task.draw(batch)
+    give_back(task)
     totals = over_processes(fabric, [*sums.values(), *counts.values()], "sum")
     pairs = zip(metrics, totals[: len(metrics)], totals[len(metrics) :], strict=True)
     means = {name: total / count for name, total, count in pairs if count}

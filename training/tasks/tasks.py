@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.corrections import correct
 from training.tasks.losses import MultimaskLoss, mask_iou
+from training.tasks.units import find_units
 from training.teachers.captions import Captions, tokenize
 from training.teachers.small import SmallClip, SmallSam, coarse_mask_prompt
 
@@ -55,6 +56,10 @@ class Task(nn.Module):
     def forward(self, batch: Any, *, loss: str, step: int) -> Tensor:
         """Computes one of `losses`, a scalar."""
         raise NotImplementedError
+
+    def units(self) -> list[nn.Module]:
+        """What a sharded run gathers one at a time: modules that are called, as a whole."""
+        return find_units(self)
 
     def count_images(self, batch: Any) -> int:
         """How many images a batch of `dataset` holds."""

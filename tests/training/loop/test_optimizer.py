@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from training.errors import TrainingError
-from training.loop.optimizer import build_optimizer, set_learning_rate
+from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
 from training.loop_config import Optimisation
 
 
@@ -28,6 +28,11 @@ def settings(**changes: object) -> Optimisation:
     return Optimisation.model_validate(defaults | changes)
 
 
+def optimizer_of(parts: dict[str, nn.Module], config: Optimisation) -> torch.optim.Optimizer:
+    choose_trained(parts, config)
+    return build_optimizer(parts, config)
+
+
 def names(part: nn.Module, group: dict[str, list[nn.Parameter]]) -> set[str]:
     by_id = {id(parameter): name for name, parameter in part.named_parameters()}
     return {by_id[id(parameter)] for parameter in group["params"]}
@@ -35,7 +40,7 @@ def names(part: nn.Module, group: dict[str, list[nn.Parameter]]) -> set[str]:
 
 def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
     part = Part()
-    adamw = build_optimizer({"a": part}, settings())
+    adamw = optimizer_of({"a": part}, settings())
     assert isinstance(adamw, torch.optim.AdamW)
     decays = {group["weight_decay"]: names(part, group) for group in adamw.param_groups}
     assert decays == {
@@ -49,7 +54,7 @@ def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
 
 def test_muon_takes_hidden_matrices_and_convolutions_only() -> None:
     part = Part()
-    muon = build_optimizer({"a": part}, settings(optimizer="muon"))
+    muon = optimizer_of({"a": part}, settings(optimizer="muon"))
     for parameter in part.parameters():
         parameter.grad = torch.ones_like(parameter)
     muon.step()
@@ -63,7 +68,7 @@ def test_muon_takes_hidden_matrices_and_convolutions_only() -> None:
 
 def test_parts_without_a_multiplier_are_frozen() -> None:
     parts = {"a": Part(), "b": Part(), "c": Part()}
-    optimizer = build_optimizer(parts, settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1}))
+    optimizer = optimizer_of(parts, settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1}))
     trained = {name for name, part in parts.items() if part.training}
     assert trained == {"a", "b"}
     assert not any(parameter.requires_grad for parameter in parts["c"].parameters())
@@ -92,7 +97,7 @@ def test_a_module_in_a_part_has_its_own_rate() -> None:
     config = settings(
         optimizer="muon", multipliers={"a": 1.0, "a.backbone": 0.1, "a.backbone.norm": 0.0}
     )
-    optimizer = build_optimizer({"a": whole}, config)
+    optimizer = optimizer_of({"a": whole}, config)
     set_learning_rate(optimizer, config, step=9)
     rates = {name: group["lr"] for group in optimizer.param_groups for name in names(whole, group)}
     assert rates.keys() == {
@@ -110,7 +115,7 @@ def test_a_module_in_a_part_has_its_own_rate() -> None:
 
 def test_muon_leaves_depthwise_convolutions_alone() -> None:
     whole = Whole()
-    muon = build_optimizer({"a": whole}, settings(optimizer="muon"))
+    muon = optimizer_of({"a": whole}, settings(optimizer="muon"))
     fallback = {
         name for group in muon.param_groups if group["use_fallback"] for name in names(whole, group)
     }
@@ -120,12 +125,12 @@ def test_muon_leaves_depthwise_convolutions_alone() -> None:
 
 def test_an_unknown_part_is_named() -> None:
     with pytest.raises(TrainingError, match="no part is called z: a"):
-        build_optimizer({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))
+        optimizer_of({"a": Part()}, settings(multipliers={"a": 1.0, "z": 1.0}))
 
 
 def test_rates_warm_up_then_fall_and_keep_their_ratio() -> None:
     config = settings(optimizer="muon", multipliers={"a": 1.0, "b": 0.1})
-    optimizer = build_optimizer({"a": Part(), "b": Part()}, config)
+    optimizer = optimizer_of({"a": Part(), "b": Part()}, config)
     rates = [set_learning_rate(optimizer, config, step=step) for step in range(100)]
     assert rates[0] == pytest.approx(1e-3)
     assert rates.index(max(rates)) == 9

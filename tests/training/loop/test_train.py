@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from samclip_sdk.errors import StorageError
 from tests.training.toy_task import Numbers, Toy, settings
 from training.loop.train import Autocast, build_fabric, train
-from training.loop_config import Optimisation
+from training.loop_config import Optimisation, Sharding
 from training.tasks.tasks import Task
 
 ROOT = Path(__file__).parents[3]
@@ -77,17 +77,18 @@ def launch(
     workers: int = 0,
     killed_at: int = -1,
     torchrun: bool = False,
+    sharding: Sharding = "none",
 ) -> dict[str, Tensor]:
     """Trains the toy in processes of its own, until it is done or killed; returns its parts."""
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     command = [sys.executable, "-m", *(launcher if torchrun else ()), "tests.training.toy_task"]
-    words = [folder, devices, accumulate, workers, killed_at]
+    words = [folder, devices, accumulate, workers, killed_at, 1, sharding]
     done = subprocess.run(
         command + [str(word) for word in words],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         start_new_session=True,
     )
     code, steps = (0, 8) if killed_at < 0 else (-signal.SIGKILL, killed_at)

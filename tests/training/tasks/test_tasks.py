@@ -17,7 +17,7 @@ from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_stage
 from training.data_config import Pictures, Scenes
 from training.errors import TrainingError
-from training.loop.optimizer import build_optimizer
+from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
 from training.tasks.distill import DistillTask
 from training.tasks.losses import FocalDice
@@ -130,7 +130,7 @@ def test_cells_are_learned_beside_pictures(
 
 def train_parts(task: DistillTask | SamTeacherTask, names: set[str]) -> None:
     multipliers = dict.fromkeys(names, 1.0)
-    build_optimizer(
+    choose_trained(
         dict(task.parts.items()), Optimisation(steps=1, learning_rate=1e-3, multipliers=multipliers)
     )
 
