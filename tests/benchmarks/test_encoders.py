@@ -27,6 +27,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("presets")
 def test_counts_and_times_on_small_models(tmp_path: Path) -> None:
     sizes = ("--resolution", "32", "--resolution", "64")

@@ -115,6 +115,7 @@ def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
     assert same(run_here(tmp_path / "killed"), run_here(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> None:
     """As by Ctrl-C in a terminal, at the first of a step's batches: workers owe the others."""
     launch(tmp_path / "cut", accumulate=8, workers=1, killed_at=1)
