@@ -38,7 +38,7 @@ demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see d
 test: $(DEV)  ## the fast tests
 	$(PYTEST) --dist loadfile --no-loadscope-reorder
 
-test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, the wheel
+test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, whole trainings, the wheel
 	$(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
 
 # What old versions warn of is out of our hands: no warning is an error there.
