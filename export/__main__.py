@@ -43,7 +43,8 @@ def main(
         typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
     ] = None,
     weights: Annotated[
-        WeightPrecision, typer.Option(help="how weights are stored; computing stays fp32")
+        WeightPrecision,
+        typer.Option(help="how ONNX files store their weights; what they compute in stays"),
     ] = "fp32",
     classification_crop: Annotated[
         Crop, typer.Option(help="what classification sees of a raw picture")

@@ -25,7 +25,7 @@ from export.coreml.artifacts import CoreMLWriter, InterpretedSource
 from export.coreml.to_coreml import PackageMetadata
 from export.description import describe, write_descriptions
 from export.goldens import build_goldens
-from export.graphs import Arrays, build_graphs
+from export.graphs import Arrays, Graph, build_graphs
 from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
@@ -36,6 +36,7 @@ from export.source import Source
 from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
 from export.tokenizer import golden_ids, golden_texts, write_tokenizer
+from export.weight_rounding import round_weights
 from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.contract import graph_key
@@ -121,15 +122,15 @@ class _Writer:
         self, folder: Path, *, source: Source, options: ExportOptions, on_progress: OnProgress
     ) -> None:
         self._folder = folder
-        self._source = source
+        self._given = source
+        self._source = round_weights(source) if options.weights == "int8" else source
         self._options = options
-        self._info = describe(source, options=options)
+        self._info = describe(self._source, options=options)
         tasks = self._info.tasks
         needed = {tasks.segmentation.resolution, tasks.classification.resolution}
-        self._graphs = build_graphs(
-            source.model, resolutions=sorted(needed | set(options.resolutions))
-        )
-        self._text_to_mask = text_to_mask_graph(source.model, self._info)
+        self._resolutions = sorted(needed | set(options.resolutions))
+        self._graphs = build_graphs(self._source.model, resolutions=self._resolutions)
+        self._text_to_mask = text_to_mask_graph(self._source.model, self._info)
         total = count_steps(options, graphs=len(self._graphs), random_weights=source.random_weights)
         self.steps = Steps(on_progress, total=total + bool(source.nouns))
 
@@ -337,17 +338,26 @@ class _Writer:
         return AskedTexts(picture.image, pack, probe)
 
     def _eager(self) -> EagerSource:
+        return self._eager_of(self._source, graphs=self._graphs)
+
+    def _eager_of(self, source: Source, *, graphs: Sequence[Graph]) -> EagerSource:
         return EagerSource(
-            id=self._source.revision,
+            id=source.revision,
             manifest=self._info,
             tokenizer_path=self._folder / TOKENIZER_NAME,
-            graphs=self._graphs,
+            graphs=graphs,
         )
 
     def _gate(self) -> TaskGate:
         self.steps.begin("asking eager torch about the held-out pictures")
         pictures, vocabulary = held_out_pictures()
-        return TaskGate(self._eager(), pictures=pictures, vocabulary=vocabulary)
+        gate = TaskGate(self._eager(), pictures=pictures, vocabulary=vocabulary)
+        if self._source is not self._given:
+            self.steps.begin("asking the model about them without its weights rounded")
+            graphs = build_graphs(self._given.model, resolutions=self._resolutions)
+            given = self._eager_of(self._given, graphs=graphs)
+            gate.check(given, precision="fp16", kind="the model before its weights were rounded")
+        return gate
 
     def _accept(self, manifest: Manifest, *, gate: TaskGate) -> Manifest:
         """Adds to each artifact how the set that it belongs to does on whole tasks."""

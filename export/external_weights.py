@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +12,20 @@ from typing import BinaryIO
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
+from export.options import WeightPrecision
+from export.weight_rounding import Axes, on_grid
 from samclip_sdk.bundle.graph_spec import Precision
 
 _INLINE_BYTES = 1024  # shapes, scalars and biases that a runtime wants to see in the graph itself
-_HALF_ELEMENTS = 1024
+_FEWEST_HALVES = 1024
 _ALIGNMENT = 64
 _MULTIPLIES = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+_ZERO = 128
+_OFF_GRID = 0.2
+"""In steps. What fp16 moves a weight by is less, and one that was never rounded is further off."""
 
 
 class WeightFiles:
@@ -129,6 +136,35 @@ def _append(file: BinaryIO, data: bytes) -> int:
     return start
 
 
+def shrink_weights(model: ir.Model, *, stored: WeightPrecision) -> None:
+    """Has a graph read its large weights from less than it computes in; see `ExportOptions`.
+
+    In a graph that computes in fp16, that is what the plan keeps in fp32 too.
+    """
+    if stored == "int8":
+        byte_weights(model)
+    if stored != "fp32":
+        halve_weights(model)
+
+
+def byte_weights(model: ir.Model) -> None:
+    """Stores the large factors of products in bytes, where `round_weights` has made room for it.
+
+    The graph turns a byte back into a number, (byte - 128) * step, and computes as before. It does
+    so by operators that every runtime folds into constants: not by DequantizeLinear, which tells
+    some that the product itself is to be of int8, and not from int8, which TensorRT keeps for that.
+    """
+    for value in tuple(model.graph.initializers.values()):
+        weight = value.const_value
+        if weight is None or not _is_product_weight(value, weight=weight):
+            continue
+        axes = {_axes(node) for node, _ in value.uses()}
+        counts, steps = on_grid(weight.numpy(), axes=axes.pop())
+        if not axes and np.abs(counts - counts.round()).max() < _OFF_GRID:
+            stored = (counts.round() + _ZERO).astype(np.uint8), steps.astype(np.float16)
+            _store_bytes(value, *stored, graph=model.graph)
+
+
 def halve_weights(model: ir.Model) -> None:
     """Stores the large factors of products in fp16; the graph casts them back and computes in fp32.
 
@@ -139,20 +175,22 @@ def halve_weights(model: ir.Model) -> None:
     """
     for value in tuple(model.graph.initializers.values()):
         weight = value.const_value
-        if weight is None or not _is_product_weight(value, weight=weight):
+        if weight is None or weight.dtype != ir.DataType.FLOAT:
+            continue
+        if not _is_product_weight(value, weight=weight):
             continue
         half = ir.Tensor(weight.numpy().astype(np.float16), name=value.name)
-        value.const_value, value.dtype = half, ir.DataType.FLOAT16
-        consumers = [(use.node, use.idx) for use in value.uses()]
-        if consumers[0][0].op_type == "Gather":
-            for node, _ in consumers:
-                _cast_output(node)
-        else:
-            _cast_initializer(value, consumers=consumers, graph=model.graph)
+        value.const_value = half
+        _put_behind(
+            value,
+            lambda stored: [_node("Cast", stored, to=ir.DataType.FLOAT)],
+            dtype=ir.DataType.FLOAT16,
+            graph=model.graph,
+        )
 
 
 def _is_product_weight(value: ir.Value, *, weight: ir.TensorProtocol) -> bool:
-    if weight.dtype != ir.DataType.FLOAT or weight.size < _HALF_ELEMENTS:
+    if weight.dtype not in _FLOATS or weight.size < _FEWEST_HALVES or len(weight.shape) < 2:
         return False
     uses = tuple(value.uses())
     multiplied = all(node.op_type in _MULTIPLIES and not _depthwise(node) for node, _ in uses)
@@ -166,27 +204,97 @@ def _depthwise(node: ir.Node) -> bool:
     return group is not None and group.as_int() > 1
 
 
-def _cast_initializer(
-    value: ir.Value, *, consumers: Sequence[tuple[ir.Node, int]], graph: ir.Graph
+def _axes(node: ir.Node) -> Axes:
+    """Of a node's weight."""
+    transposed = node.attributes.get("transB")
+    match node.op_type:
+        case "Gather":
+            return Axes(channels=1, summed=None)
+        case "Conv":
+            return Axes(channels=0, summed=1)
+        case "Gemm" if transposed is not None and transposed.as_int():
+            return Axes(channels=0, summed=1)
+        case _:
+            return Axes(channels=1, summed=0)
+
+
+def _store_bytes(
+    value: ir.Value, counts: NDArray[np.uint8], steps: NDArray[np.float16], *, graph: ir.Graph
 ) -> None:
-    cast = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT})
-    cast.outputs[0].name = f"{value.name}_fp32"
-    cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.FLOAT, value.shape
-    first = next(node for node in graph if any(node is consumer for consumer, _ in consumers))
-    graph.insert_before(first, cast)
-    for node, index in consumers:
-        node.replace_input_with(index, cast.outputs[0])
+    """Puts bytes in a weight's place, and behind them what turns them back into it."""
+    dtype, shape = value.dtype, value.shape
+    assert dtype is not None
+    assert shape is not None
+
+    def constant(suffix: str, array: NDArray[np.generic]) -> ir.Value:
+        made = ir.Value(name=f"{value.name}_{suffix}", const_value=ir.Tensor(array))
+        graph.register_initializer(made)
+        return made
+
+    # In fp32: onnxruntime folds no product of fp16 constants on a CPU.
+    zero = constant("zero", np.array(_ZERO, np.float32))
+    step = constant("step", steps)
+    whole = constant("shape", np.array(shape.numpy()))
+
+    def decode(stored: ir.Value) -> list[ir.Node]:
+        number = _node("Cast", stored, to=ir.DataType.FLOAT)
+        centred = _node("Sub", number.outputs[0], zero)
+        exact = _node("Cast", step, to=ir.DataType.FLOAT)
+        nodes = [number, centred, exact, _node("Mul", centred.outputs[0], exact.outputs[0])]
+        if stored is value:  # A row of a table has its shape already.
+            nodes.append(_node("Reshape", nodes[-1].outputs[0], whole))
+        if dtype != ir.DataType.FLOAT:
+            nodes.append(_node("Cast", nodes[-1].outputs[0], to=dtype))
+        return nodes
+
+    value.const_value = ir.Tensor(counts, name=value.name)
+    _put_behind(value, decode, dtype=ir.DataType.UINT8, graph=graph)
+    value.shape = ir.Shape(counts.shape)
 
 
-def _cast_output(node: ir.Node) -> None:
-    """Casts what `node` takes from an fp16 table: the table itself is never expanded."""
-    half = node.outputs[0]
-    users = tuple(half.uses())
-    cast = ir.node("Cast", [half], attributes={"to": ir.DataType.FLOAT})
-    cast.outputs[0].name = f"{half.name}_fp32"
-    cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.FLOAT, half.shape
-    half.dtype = ir.DataType.FLOAT16
-    assert node.graph is not None
-    node.graph.insert_after(node, cast)
-    for user, index in users:
-        user.replace_input_with(index, cast.outputs[0])
+def _node(operator: str, *inputs: ir.Value, to: ir.DataType | None = None) -> ir.Node:
+    """A node whose output is named after its first input, and of its type unless it casts."""
+    node = ir.node(operator, inputs, attributes=None if to is None else {"to": to})
+    (output,) = node.outputs
+    output.name = f"{inputs[0].name}_{operator.lower()}"
+    output.type = inputs[0].type if to is None else ir.TensorType(to)
+    return node
+
+
+def _put_behind(
+    value: ir.Value,
+    decode: Callable[[ir.Value], list[ir.Node]],
+    *,
+    dtype: ir.DataType,
+    graph: ir.Graph,
+) -> None:
+    """Puts nodes between a stored weight and what computes with it; their last output replaces it.
+
+    Those of a table stand behind each look-up: the table itself is never expanded.
+
+    Args:
+        value: the weight.
+        decode: makes the nodes, given the weight or what was found in it.
+        dtype: of what is stored.
+        graph: whose weight it is.
+    """
+    value.type = ir.TensorType(dtype)  # Not `dtype`, for clones of a graph share their types.
+    uses = [(use.node, use.idx) for use in value.uses()]
+    if uses[0][0].op_type != "Gather":
+        nodes = decode(value)
+        graph.insert_before(next(n for n in graph if any(n is each for each, _ in uses)), nodes)
+        _replace(value, nodes[-1].outputs[0], uses=uses)
+        return
+    for node, _ in uses:
+        found = node.outputs[0]
+        found.type = value.type
+        users = [(use.node, use.idx) for use in found.uses()]
+        nodes = decode(found)
+        graph.insert_after(node, nodes)
+        _replace(found, nodes[-1].outputs[0], uses=users)
+
+
+def _replace(old: ir.Value, new: ir.Value, *, uses: Sequence[tuple[ir.Node, int]]) -> None:
+    new.shape = old.shape
+    for user, index in uses:
+        user.replace_input_with(index, new)

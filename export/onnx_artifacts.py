@@ -10,7 +10,7 @@ import onnx_ir as ir
 from torch.export import ExportedProgram
 
 from export.bundle_files import Draft, stored_file
-from export.external_weights import WeightFiles, halve_weights
+from export.external_weights import WeightFiles, shrink_weights
 from export.graphs import Arrays, Graph
 from export.options import WeightPrecision
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
@@ -135,8 +135,7 @@ class OnnxWriter:
             forbidden = data_dependent_operators(model)
             if forbidden:
                 raise VerificationError(f"{name} has data-dependent operators: {sorted(forbidden)}")
-            if self._weights == "fp16":  # in fp16, those of the layers that the plan keeps in fp32
-                halve_weights(model)
+            shrink_weights(model, stored=self._weights)
             store.add(model, name=name, precision=precision)
         return kept
 
@@ -185,10 +184,9 @@ class OnnxWriter:
 
     def _refusal(self, path: Path, *, graph: Graph) -> str | None:
         """Why an int8 graph is not accepted, or None; it is judged as it will be stored."""
-        if self._weights == "fp16":
-            stored = ir.load(path)
-            halve_weights(stored)
-            ir.save(stored, path)
+        stored = ir.load(path)
+        shrink_weights(stored, stored=self._weights)
+        ir.save(stored, path)
         probes = self._draft.probes[graph.name]
         bounds = BOUNDS["int8"]
         if not self._draft.random_weights:

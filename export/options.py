@@ -16,7 +16,7 @@ from samclip_sdk.errors import SamClipError, StorageError, one_line
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.coreml_package import import_coremltools
 
-WeightPrecision: TypeAlias = Literal["fp32", "fp16"]
+WeightPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 COREML_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -40,7 +40,8 @@ class ExportOptions:
         onnx: the precisions of its ONNX files, the preferred one first.
         coreml: the precisions of its Core ML packages, likewise.
         resolutions: of image_encoder and clip_head, in pixels; those of the two tasks are added.
-        weights: how graphs that compute in fp32 store theirs.
+        weights: how ONNX files store theirs, whatever they compute in. In int8 the model's large
+            weights are rounded before all else, so that every file holds the same ones.
         classification_crop: what classification sees of a raw picture.
 
     Raises:

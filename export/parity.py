@@ -52,8 +52,10 @@ class Bounds:
 STORAGE_BOUNDS: dict[WeightPrecision, Bounds] = {
     "fp32": Bounds(max_error=1e-4, cosine=0.99999, iou=0.999),
     "fp16": Bounds(max_error=1e-2, cosine=0.9999, iou=0.99),
+    "int8": Bounds(max_error=1e-2, cosine=0.9999, iou=0.99),
 }
-"""Of graphs that compute in fp32, by how their weights are stored."""
+"""Of graphs that compute in fp32, by how their weights are stored. In int8 the reference is the
+rounded model, and what could not be rounded is stored in fp16."""
 
 BOUNDS: dict[Precision, Bounds] = {
     "fp16": Bounds(max_error=None, cosine=0.999, iou=0.98),

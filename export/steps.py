@@ -39,7 +39,8 @@ def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) ->
     converted = graphs * sum(1 for kind in (onnx, coreml) if kind)
     checked = graphs * (onnx + coreml)
     apps = sum(1 + kind for kind in (onnx, coreml) if kind)
-    # Eager torch: on the probes; of trained weights on two sets of pictures. Then each set.
-    answered = 1 if random_weights else 3 + options.sets
+    # Eager torch: on the probes; of trained weights on two sets of pictures, on one of them again
+    # where weights are rounded. Then each set.
+    answered = 1 if random_weights else 3 + (options.weights == "int8") + options.sets
     # Every ONNX set runs its goldens.
     return answered + traced + planned + converted + checked + apps + onnx

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.base import check_feed, check_outputs, file_tensor
+from samclip_sdk.runtimes.freed_memory import return_freed_memory
 from samclip_sdk.runtimes.importing import import_onnxruntime
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
 from samclip_sdk.runtimes.ort_device import DEVICES, DeviceRunner
@@ -68,6 +69,7 @@ class OrtSession:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own.
             raise BundleError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
+        return_freed_memory()
         self._path = path
         self.inputs, self._dtypes = _check_tensors(
             session.get_inputs(), specs=spec.inputs, path=path, are_inputs=True

@@ -16,7 +16,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
+from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning, one_line
 from samclip_sdk.modeling.config import BertTextConfig, TextEncoderConfig
 
 TEMPLATES = Path(__file__).parents[1] / "assets" / "openai_templates.json"
@@ -101,6 +101,7 @@ class Tokenizer:
         if not truncation or not padding or truncation["max_length"] != padding["length"]:
             raise BundleError(f"{os.fspath(path)} does not pad and truncate to a context length")
         self.context_length: int = truncation["max_length"]
+        self._path = path
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int32]:
         """Tokenizes K texts.
@@ -113,6 +114,9 @@ class Tokenizer:
 
         Returns:
             int32 [K,L], L the context length, zeros behind the last token.
+
+        Raises:
+            BundleError: the file has no token for a text, nor one for what is unknown.
         """
         encoded = self.encode(texts)
         for text, cut in zip(texts, encoded.cut, strict=True):
@@ -121,8 +125,8 @@ class Tokenizer:
         return encoded.ids
 
     def encode(self, texts: Sequence[str]) -> TokenIds:
-        """Tokenizes K texts without a warning."""
-        found = [self._tokenizer.encode(clean_text(text)) for text in texts]
+        """Tokenizes K texts without a warning; raises as a call does."""
+        found = [self._encode(text) for text in texts]
         ids = np.array([each.ids for each in found], dtype=np.int32)
         return TokenIds(
             ids.reshape(len(found), self.context_length),
@@ -135,6 +139,16 @@ class Tokenizer:
                 dtype=bool,
             ),
         )
+
+    def _encode(self, text: str) -> tokenizers.Encoding:
+        cleaned = clean_text(text)
+        try:
+            return self._tokenizer.encode(cleaned)
+        except Exception as error:  # bare again: a file may load, and still know no unknown word
+            name = os.fspath(self._path)
+            raise BundleError(
+                f"the tokenizer {name} cannot read {_shown(text)}: {one_line(error)}"
+            ) from error
 
     def warn_of_cut(self, text: str) -> None:
         """Warns that a text is longer than the context length."""

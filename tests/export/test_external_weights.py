@@ -109,15 +109,16 @@ def test_fp16_storage_computes_in_fp32(
     assert 0 < difference < 5e-3
 
 
-def test_depthwise_weights_stay_in_fp32() -> None:
-    """In fp16 they alone took samclip-mobile's tokens out of their bounds."""
+def test_depthwise_weights_and_biases_stay_in_fp32() -> None:
+    """In fp16 the former alone took samclip-mobile's tokens out of their bounds."""
     wide, depthwise = nn.Conv2d(8, 64, 3), nn.Conv2d(64, 64, 5, groups=64)
-    module = nn.Sequential(wide, depthwise).eval().requires_grad_(False)
+    long = nn.Conv2d(64, 1280, 1)
+    module = nn.Sequential(wide, depthwise, long).eval().requires_grad_(False)
     example = torch.zeros(1, 8, 16, 16)
     model = to_onnx(
         export_program(module, example={"input": example}, dynamic_axes={}),
         inputs=[TensorSpec(name="input", dtype="float32", shape=(1, 8, 16, 16))],
-        outputs=[TensorSpec(name="y", dtype="float32", shape=(1, 64, 10, 10))],
+        outputs=[TensorSpec(name="y", dtype="float32", shape=(1, 1280, 10, 10))],
     )
     halve_weights(model)
     types = {
@@ -127,6 +128,8 @@ def test_depthwise_weights_stay_in_fp32() -> None:
     }
     assert types[(64, 8, 3, 3)] == ir.DataType.FLOAT16
     assert types[(64, 1, 5, 5)] == ir.DataType.FLOAT
+    assert types[(1280, 64, 1, 1)] == ir.DataType.FLOAT16
+    assert types[(1280,)] == ir.DataType.FLOAT
 
 
 def test_a_set_needs_no_weight_of_another(

@@ -200,7 +200,7 @@ def test_a_training_keeps_its_last_state(mount: Mount) -> None:
     assert last.startswith(f"error: cannot write {run / 'last.pt'}, the one before is kept")
     assert "Traceback" not in done.stderr
     assert (run / "last.pt").stat().st_size > 10**7
-    assert not list(run.glob("*.tmp"))
+    assert not list(run.glob(".*.partial"))
     mount("size=256m", again=disk)
     done = train()
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import ftfy
 import numpy as np
 import pytest
+import tokenizers
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
 from samclip_sdk.text.tokenizer import (
@@ -100,6 +101,21 @@ def test_refuses_a_damaged_file(tmp_path: Path, content: str | None) -> None:
         path.write_text(content)
     with pytest.raises(BundleError, match="cannot be read"):
         Tokenizer(path)
+
+
+def test_refuses_a_file_without_a_token_for_the_unknown(tmp_path: Path) -> None:
+    """It loads: what is missing shows at a text."""
+    model = tokenizers.models.WordLevel({"dog": 0, "a": 1}, unk_token="?")
+    broken = tokenizers.Tokenizer(model)
+    broken.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    broken.enable_truncation(8)
+    broken.enable_padding(length=8)
+    path = tmp_path / "tokenizer.json"
+    broken.save(str(path))
+    tokenizer = Tokenizer(path)
+    assert tokenizer(["a dog"]).shape == (1, 8)
+    with pytest.raises(BundleError, match=r"tokenizer\.json cannot read 'a cat': .*UNK"):
+        tokenizer(["a cat"])
 
 
 def test_one_string_is_one_text() -> None:

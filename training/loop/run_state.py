@@ -8,14 +8,30 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import TorchCheckpointIO
 
-from samclip_sdk.errors import one_line
+from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.errors import StorageError, one_line
 from training.errors import TrainingError
 
 LAST_NAME = "last.pt"
 BEST_NAME = "best.pt"
 
 _KEYS = frozenset({"task", "optimizer", "step", "scores"})
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes beside the target; what Fabric comes with writes in the temporary folder.
+
+    That may be on another drive, and nobody removes from it what a killed process has left.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Writes a file whole, or raises StorageError; there are no storage options."""
+        with atomic_file(path) as file:
+            torch.save(checkpoint, file)
 
 
 def check_state(run: Path) -> None:
@@ -45,17 +61,18 @@ def load_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
 def save_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
     """Replaces a file at once; losses' and teachers' weights are not in it.
 
+    Args:
+        fabric: built with `WholeFiles`.
+        path: in a folder that exists.
+        state: objects by name.
+
     Raises:
-        OSError: it cannot be written, for the disk is full say; the one before is still there.
+        StorageError: it cannot be written, for the disk is full say; the one before is still there.
     """
-    temporary = path.with_suffix(".tmp")
     try:
-        fabric.save(temporary, state, filter={"task": lambda name, _: name.startswith("parts.")})
-    except (OSError, RuntimeError) as error:  # torch's writer has its own words for a full disk
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}, the one before is kept: {error}") from error
-    if fabric.is_global_zero:
-        temporary.replace(path)
+        fabric.save(path, state, filter={"task": lambda name, _: name.startswith("parts.")})
+    except (StorageError, RuntimeError) as error:  # torch's writer has words of its own
+        raise StorageError(f"cannot write {path}, the one before is kept: {error}") from error
     fabric.barrier()
 
 

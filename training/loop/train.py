@@ -20,7 +20,7 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, set_learning_rate
-from training.loop.run_state import BEST_NAME, LAST_NAME, load_state, save_state
+from training.loop.run_state import BEST_NAME, LAST_NAME, WholeFiles, load_state, save_state
 from training.loop.validation import check_validation, has_fallen, validate
 from training.loop_config import Optimisation, Precision
 from training.tasks.tasks import Task
@@ -34,13 +34,14 @@ def build_fabric(
     It computes in fp32 on a CPU that has no bf16, whatever `precision` says.
     """
     device = _device_type(accelerator)
+    autocasts = precision == "bf16" and computes_in_bf16(device)
     return Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
         # A loss reaches some of the parts only.
         strategy="auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true",
-        plugins=Autocast(device) if precision == "bf16" and computes_in_bf16(device) else None,
+        plugins=[WholeFiles(), *([Autocast(device)] if autocasts else [])],
     )
 
 

@@ -8,15 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from samclip_sdk.errors import StorageError
 from tests.training.toy_task import Numbers, Toy, settings
 from training.loop.train import Autocast, build_fabric, train
 from training.loop_config import Optimisation
@@ -173,17 +173,26 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_checkpoint_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(_: Fabric, path: Path, *__: object, **___: object) -> None:
-        path.write_bytes(b"half")
+    def fill(_: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run(Toy(), settings(steps=4), tmp_path)
-    before = (tmp_path / "last.pt").read_bytes()
-    monkeypatch.setattr(Fabric, "save", fill)
-    with pytest.raises(OSError, match=r"cannot write .*last\.pt.*No space left"):
+    files, before = sorted(tmp_path.iterdir()), (tmp_path / "last.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(StorageError, match=r"cannot write .*last\.pt, the one before .*No space"):
         run(Toy(), settings(steps=8), tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == before
-    assert not (tmp_path / "last.tmp").exists()
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_the_state_is_not_written_by_way_of_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would remove what a killed process leaves there."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    run(Toy(), settings(steps=2), tmp_path / "run")
+    assert torch.load(tmp_path / "run" / "last.pt")["step"] == 2
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

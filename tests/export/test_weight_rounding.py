@@ -1,0 +1,200 @@
+"""Weights that a byte holds: rounded once, stored alike by every graph, and decoded to the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from export import weight_rounding
+from export.bundle_writer import write_bundle
+from export.external_weights import WeightFiles, shrink_weights
+from export.options import ExportOptions
+from export.precision.mixed_precision import halve
+from export.program import export_program
+from export.source import random_source, read_source
+from export.to_onnx import to_onnx
+from export.weight_rounding import FEWEST_WEIGHTS, Axes, on_grid, round_modules, round_weights
+from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.modeling.batch_norm import fold_batch_norm
+from samclip_sdk.modeling.config import ModelConfig
+
+
+class Everything(nn.Module):
+    """Every kind of product, each of its weights a byte, between some that stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(4096, 16)
+        self.linear = nn.Linear(16, 4096)
+        self.conv = nn.Conv2d(256, 256, 1, bias=False)
+        self.norm = nn.BatchNorm2d(256)
+        self.depthwise = nn.Conv2d(256, 256, 17, padding="same", groups=256)
+        self.up = nn.ConvTranspose2d(256, 64, 2, stride=2)
+        self.small = nn.Linear(8, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.linear(self.table(ids)).reshape(1, 256, 4, 4)
+        x = self.depthwise(self.norm(self.conv(x)))
+        y: Tensor = self.small(self.up(x))
+        return y
+
+
+TRAINED = Path(__file__).parents[2] / "training/checkpoints/tiny/stage3"
+BYTES = 4096 * 16 + 16 * 4096 + 256 * 256 + 256 * 64 * 4
+IDS = torch.tensor([7], dtype=torch.int32)
+
+
+@pytest.fixture(scope="module")
+def module() -> Everything:
+    torch.manual_seed(0)
+    module = Everything().eval().requires_grad_(False)
+    nn.init.normal_(module.norm.weight)  # of either sign: it turns grids over
+    nn.init.uniform_(module.norm.running_var, 0.5, 2)
+    module.norm.weight[:9] = 1e-6  # dead channels, whose folded weights fp16 cannot tell apart
+    return module
+
+
+@pytest.fixture(scope="module")
+def rounded(module: Everything) -> Everything:
+    torch.manual_seed(0)
+    copy = Everything().eval()
+    copy.load_state_dict(module.state_dict())
+    round_modules(copy)
+    return copy.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def program(rounded: Everything) -> ExportedProgram:
+    copy = Everything().eval()
+    copy.load_state_dict(rounded.state_dict())
+    fold_batch_norm(copy, example=IDS)
+    return export_program(copy.requires_grad_(False), example={"ids": IDS}, dynamic_axes={})
+
+
+def to_graph(program: ExportedProgram) -> ir.Model:
+    return to_onnx(
+        program,
+        inputs=[TensorSpec(name="ids", dtype="int32", shape=(1,))],
+        outputs=[TensorSpec(name="y", dtype="float32", shape=(1, 64, 8, 8))],
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "steps"),
+    [
+        ((8, 64), Axes(channels=0, summed=1), (8, 4, 1)),
+        ((8, 113, 3, 3), Axes(channels=0, summed=1), (8, 1, 1, 1, 1)),
+        ((96, 8), Axes(channels=1, summed=0), (6, 1, 8)),
+        ((24, 8), Axes(channels=1, summed=0), (1, 1, 8)),
+        ((50, 8), Axes(channels=1, summed=None), (1, 8)),
+    ],
+)
+def test_a_group_has_a_step_and_uses_all_of_its_grid(
+    shape: tuple[int, ...], axes: Axes, steps: tuple[int, ...]
+) -> None:
+    weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    counts, found = on_grid(weight, axes=axes)
+    assert found.shape == steps
+    shared = tuple(axis for axis, length in enumerate(steps) if length == 1)
+    np.testing.assert_allclose(np.abs(counts).max(axis=shared), 127, rtol=1e-5)
+    np.testing.assert_allclose((counts * found).reshape(shape), weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0, 6e-5])
+def test_a_group_of_next_to_nothing_is_zeros(weight: float) -> None:
+    weights = np.full((4, 32), weight, np.float32)
+    counts, steps = on_grid(weights, axes=Axes(channels=0, summed=1))
+    assert not counts.any()
+    assert not steps.any()
+
+
+def test_a_weight_moves_by_half_a_step_at_most(module: Everything, rounded: Everything) -> None:
+    weight, axes = module.linear.weight.numpy(), Axes(channels=0, summed=1)
+    _, steps = on_grid(weight, axes=axes)
+    moved = np.abs(rounded.linear.weight.numpy() - weight).reshape(4096, 1, 16)
+    assert (moved <= 0.5001 * steps).all()
+    assert (moved > 0).any()
+
+
+def test_small_and_depthwise_weights_stay(module: Everything, rounded: Everything) -> None:
+    assert module.depthwise.weight.numel() >= FEWEST_WEIGHTS
+    assert torch.equal(rounded.depthwise.weight, module.depthwise.weight)
+    assert torch.equal(rounded.small.weight, module.small.weight)
+    assert not torch.equal(rounded.up.weight, module.up.weight)
+
+
+def test_a_rounded_model_is_another_revision(tiny_config: ModelConfig) -> None:
+
+    source = random_source(tiny_config, seed=0)
+    assert round_weights(source).revision != source.revision
+    assert round_weights(source).model is not source.model
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_graph_reads_bytes_and_computes_the_rounded_model(
+    rounded: Everything, program: ExportedProgram, tmp_path: Path, precision: str
+) -> None:
+    model = to_graph(program if precision == "fp32" else halve(program, pinned=set()))
+    shrink_weights(model, stored="int8")
+    with WeightFiles(tmp_path, part="part") as store:
+        store.add(model, name="graph.onnx", precision="fp32")
+        store.write()
+    stored = [
+        each.const_value for each in ir.load(tmp_path / "graph.onnx").graph.initializers.values()
+    ]
+    assert sum(each.size for each in stored if each.dtype == ir.DataType.UINT8) == BYTES
+    session = ort.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"ids": IDS.numpy()})
+    wanted = rounded(IDS).numpy()
+    error = np.abs(found - wanted).max() / np.abs(wanted).max()
+    assert error < (2e-3 if precision == "fp32" else 1e-2)
+
+
+def test_graphs_of_two_precisions_share_the_bytes(program: ExportedProgram, tmp_path: Path) -> None:
+    with WeightFiles(tmp_path, part="part") as store:
+        single, half = to_graph(program), to_graph(halve(program, pinned=set()))
+        graphs = {"int8": single.clone(), "fp16": half, "fp32": single}
+        for precision, model in graphs.items():
+            shrink_weights(model, stored="int8")
+            store.add(model, name=f"{precision}.onnx", precision=precision)
+        store.write()
+    assert (tmp_path / "part.fp16-fp32-int8.weights").stat().st_size >= BYTES
+    for precision in graphs:
+        ort.InferenceSession(
+            tmp_path / f"{precision}.onnx", providers=["CPUExecutionProvider"]
+        ).run(None, {"ids": IDS.numpy()})
+
+
+def test_what_was_not_rounded_is_stored_in_fp16(module: Everything) -> None:
+    copy = Everything().eval()
+    copy.load_state_dict(module.state_dict())
+    fold_batch_norm(copy, example=IDS)
+    model = to_graph(export_program(copy, example={"ids": IDS}, dynamic_axes={}))
+    shrink_weights(model, stored="int8")
+    types = [each.const_value.dtype for each in model.graph.initializers.values()]
+    assert ir.DataType.UINT8 not in types
+    assert ir.DataType.FLOAT16 in types
+
+
+@pytest.mark.slow
+def test_a_trained_model_may_lose_no_answer_by_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With seven levels it does, which is found before any graph is written."""
+    source, options = read_source(TRAINED), ExportOptions(weights="int8")
+    manifest = write_bundle(source, tmp_path / "bundle", options=options)
+    assert manifest.revision != source.revision
+    initializers = ir.load(tmp_path / "bundle/onnx/text_encoder.onnx").graph.initializers
+    assert ir.DataType.UINT8 in {each.const_value.dtype for each in initializers.values()}
+    monkeypatch.setattr(weight_rounding, "_LEVELS", 3)
+    with pytest.raises(VerificationError, match="before its weights were rounded"):
+        write_bundle(source, tmp_path / "coarse", options=options)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
