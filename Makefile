@@ -11,6 +11,7 @@ PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/
 # A process a core, each with torch and the runtimes on one thread; each takes up to 3 GB. One that
 # crashes ends the run: with another in its place the run would wait for ever.
 WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --max-worker-restart 0
 
 # The Pythons of the wheel's own tests: in the PATH or among pyenv's, whose shims may stand for none.
 find_python = $(firstword $(filter-out %/shims/python$(1),$(wildcard \
@@ -32,11 +33,13 @@ help:  ## what there is to run
 demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see demo_output/
 	$(DEMO_VENV)/bin/python examples/demo.py
 
+# File by file in the order of the tree, so that two processes seldom wait for the same export; the
+# slow ones test by test, for a process that is done takes half of what the other has left.
 test: $(DEV)  ## the fast tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
+	$(PYTEST) --dist loadfile --no-loadscope-reorder
 
-test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, the wheel
-	$(VENV)/bin/python -m pytest -m 'slow and not gpu'
+test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, whole trainings, the wheel
+	$(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
 
 # What old versions warn of is out of our hands: no warning is an error there.
 test-lowest: $(DEV)  ## the wheel's own tests, on the lowest versions that it declares

@@ -39,6 +39,7 @@ def run_without_torch(script: Path, folder: Path) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 def test_runs_without_torch(tmp_path: Path) -> None:
     """It writes one readable overlay or more into ./demo_output and prints a table with times."""
     done = run_without_torch(DEMO, tmp_path)

@@ -1,7 +1,8 @@
 """One suite for every runtime that runs here, in every precision, with the same goldens.
 
 Core ML's programs run in the interpreter that stands in for a Mac. TensorRT needs a GPU: see
-tests/runtimes/test_trt_on_gpu.py.
+tests/runtimes/test_trt_on_gpu.py. All of it is slow, since the export in six precisions is; what
+each runtime computes of each graph is tested in tests/runtimes and tests/export as well.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.verify.task_checks import golden_checks
 from tests.processor import openvino_in_int8
 from tests.tiny_config import ONE_RESOLUTION
+
+pytestmark = pytest.mark.slow
 
 SETS = (
     ("onnx", "fp32"),

@@ -1,12 +1,13 @@
 """The ONNX file of `text_to_mask@S`, joined from those of the graphs that it is made of.
 
 So it computes what they compute, in each precision, and reads their weights from the same files: it
-adds some 100 kB to a bundle. What lies between them computes in fp32.
+adds some 100 kB to a bundle. What lies between them computes in fp32, and is traced once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -26,32 +27,27 @@ _ELEMENTS = {"float32": "FLOAT", "int32": "INT32", "uint8": "UINT8"}
 _PROMPTS = ("point_coords", "point_labels", "mask_input", "has_mask_input")
 
 
-def join_graphs(
-    module: TextToMask,
-    *,
-    spec: GraphSpec,
-    clip_head: Path,
-    prompt_encoder: Path,
-    mask_decoder: Path,
-) -> onnx.ModelProto:
-    """Joins the files of three graphs with what lies between them.
+@dataclass(frozen=True)
+class Glue:
+    """What lies between the three graphs, each a graph of its own; all precisions share it."""
+
+    mark_tokens: onnx.ModelProto
+    ask_labels: onnx.ModelProto
+    draw_labels: onnx.ModelProto
+
+
+def trace_glue(module: TextToMask, *, spec: GraphSpec) -> Glue:
+    """Converts what lies between the graphs of a whole.
 
     Args:
         module: what the whole computes.
         spec: its inputs and outputs.
-        clip_head: the ONNX file at the resolution of segmentation.
-        prompt_encoder: likewise.
-        mask_decoder: likewise.
-
-    Returns:
-        The graph; it refers to the weight files that the three refer to.
     """
     tensors = {each.name: each for each in (*spec.inputs, *spec.outputs)}
     side, dim = module.ask_labels.side, tensors["text_embeddings"].shape[1]
-    parts = [
-        _glue(module.mark_tokens, (tensors["extent"],), outputs=("token_mask",)),
-        onnx.load(clip_head, load_external_data=False),
-        _glue(
+    return Glue(
+        mark_tokens=_trace(module.mark_tokens, (tensors["extent"],), outputs=("token_mask",)),
+        ask_labels=_trace(
             module.ask_labels,
             (
                 _floats("patch_embeddings", 1, module.ask_labels.cells**2, dim),
@@ -60,9 +56,7 @@ def join_graphs(
             ),
             outputs=(*_PROMPTS, "maps", "presence"),
         ),
-        onnx.load(prompt_encoder, load_external_data=False),
-        onnx.load(mask_decoder, load_external_data=False),
-        _glue(
+        draw_labels=_trace(
             module.draw_labels,
             (
                 _floats("low_res_masks", LABELS, 4, side, side),
@@ -71,6 +65,31 @@ def join_graphs(
             ),
             outputs=("mask_logits", "scores"),
         ),
+    )
+
+
+def join_graphs(
+    glue: Glue, *, spec: GraphSpec, clip_head: Path, prompt_encoder: Path, mask_decoder: Path
+) -> onnx.ModelProto:
+    """Joins the files of three graphs with what lies between them.
+
+    Args:
+        glue: what lies between them; it is not changed.
+        spec: the inputs and outputs of the whole.
+        clip_head: the ONNX file at the resolution of segmentation.
+        prompt_encoder: likewise.
+        mask_decoder: likewise.
+
+    Returns:
+        The graph; it refers to the weight files that the three refer to.
+    """
+    parts = [
+        glue.mark_tokens,
+        onnx.load(clip_head, load_external_data=False),
+        glue.ask_labels,
+        onnx.load(prompt_encoder, load_external_data=False),
+        onnx.load(mask_decoder, load_external_data=False),
+        glue.draw_labels,
     ]
     return onnx.helper.make_model(
         _wire(parts, spec=spec),
@@ -98,7 +117,7 @@ def _stated(tensor: TensorSpec) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(tensor.name, element, list(tensor.shape))
 
 
-def _glue(
+def _trace(
     module: nn.Module, inputs: Sequence[TensorSpec], *, outputs: Sequence[str]
 ) -> onnx.ModelProto:
     """What lies between two graphs, as one of its own: in fp32, for any number of labels."""

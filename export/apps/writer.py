@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 
-from export.apps.joined import join_graphs
+from export.apps.joined import Glue, join_graphs, trace_glue
 from export.apps.letterbox import letterbox_graph
 from export.apps.text_to_mask import TextToMask
 from export.bundle_files import Draft, stored_file
@@ -22,6 +23,7 @@ from export.options import ExportOptions
 from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.plan import measure_ranges
 from export.probes import Probe
+from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import (
     Artifact,
@@ -85,14 +87,19 @@ def text_to_mask_probes(
 def text_to_mask_plan(
     graph: Graph, *, plan: Mapping[str, Sequence[Pin]], probe: Probe
 ) -> tuple[Pin, ...]:
-    """What stays in fp32: what does in its parts, and all that lies between them."""
+    """What stays in fp32: what does in its parts, and all that lies between them.
+
+    Traced for the probe's number of labels: Core ML's shapes are fixed too.
+    """
+    example = {spec.name: torch.tensor(probe.feed[spec.name]) for spec in graph.inputs}
+    program = export_program(graph.module, example=example, dynamic_axes={})
     kept = {
         f"{part}{pin.operation if pin.operation.startswith(':') else '.' + pin.operation}": pin
         for part in _PARTS
         for pin in plan[_key(part, graph)]
     }
     pins = []
-    for name, seen in measure_ranges(graph.trace(), feeds=[probe.feed]).items():
+    for name, seen in measure_ranges(program, feeds=[probe.feed]).items():
         if name in kept:
             pins.append(Pin(operation=name, reason=kept[name].reason, peak=seen.peak))
         elif not name.startswith(tuple(f"{part}{end}" for part in _PARTS for end in ".:")):
@@ -131,7 +138,7 @@ class AppWriter:
             VerificationError: one does not compute what it stands for.
         """
         specs = self._letterboxes() if self._options.onnx else {}
-        joined = [self._join(graph, parts=parts, precision=each) for each in self._options.onnx]
+        joined = self._joined(graph, parts=parts) if self._options.onnx else []
         packages = coreml.write(graph, precisions=self._options.coreml)
         whole = GraphSpec(
             inputs=graph.inputs, outputs=graph.outputs, artifacts=(*joined, *packages)
@@ -177,7 +184,16 @@ class AppWriter:
             parity=Parity(measured_on=_runs_on(), measurements=(levels,)),
         )
 
-    def _join(self, graph: Graph, *, parts: Artifacts, precision: Precision) -> Artifact:
+    def _joined(self, graph: Graph, *, parts: Artifacts) -> list[Artifact]:
+        assert isinstance(graph.module, TextToMask)
+        glue = trace_glue(graph.module, spec=graph.contract())
+        return [
+            self._join(graph, glue=glue, parts=parts, precision=each) for each in self._options.onnx
+        ]
+
+    def _join(
+        self, graph: Graph, *, glue: Glue, parts: Artifacts, precision: Precision
+    ) -> Artifact:
         self._draft.steps.begin(f"joining {graph.name} in {precision}")
         used = {
             part: artifact
@@ -186,9 +202,8 @@ class AppWriter:
             if artifact.precision == precision
         }
         path = f"onnx/{file_name(graph.name, precision=precision)}"
-        assert isinstance(graph.module, TextToMask)
         files = {part: self._at(artifact.path) for part, artifact in used.items()}
-        onnx.save(join_graphs(graph.module, spec=graph.contract(), **files), self._at(path))
+        onnx.save(join_graphs(glue, spec=graph.contract(), **files), self._at(path))
         weights = {each.path: each for artifact in used.values() for each in artifact.weights}
         session = OrtSession(self._at(path), spec=graph.contract())
         try:

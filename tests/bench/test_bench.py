@@ -158,7 +158,8 @@ def test_artifact_bytes_are_of_the_files_that_are_read(no_sign_off: Path) -> Non
 
 def test_the_command(no_sign_off: Path) -> None:
     image = write_picture(no_sign_off / "picture.png")
-    options = (image, "--runtime", "onnx", "--threads", "1", "--seconds", "0")
+    options = (image, "--model", TINY_BUNDLE, "--runtime", "onnx", "--threads", "1")
+    options += ("--seconds", "0")
     result = run(*options, "--unverified", "--json")
     assert result.exit_code == 0, result.output
     assert result.stdout.count("\n") == 1

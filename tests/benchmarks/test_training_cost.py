@@ -57,6 +57,7 @@ def flop(run: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
+@pytest.mark.slow
 def test_a_picture_costs_what_its_parts_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(image_size_px=64).model_copy(update={"embed_dim": 512})
     monkeypatch.setitem(PRESETS, "student-test", config)

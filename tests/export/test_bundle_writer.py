@@ -182,6 +182,7 @@ def test_full_disk_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_each_step_is_told_before_it_begins(full_export: Path) -> None:
     """Six precisions of every graph: all steps that there are, but those of trained weights."""
     told = json.loads((full_export / "steps.json").read_text())

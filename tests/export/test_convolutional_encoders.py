@@ -100,6 +100,11 @@ def head_graph() -> Graph:
     return found
 
 
+@pytest.fixture(scope="module")
+def head_program(head_graph: Graph) -> ExportedProgram:
+    return head_graph.trace()
+
+
 def head_feed(graph: Graph) -> dict[str, np.ndarray]:
     """Tokens as an encoder joins them, of a picture with padding below."""
     generator = np.random.default_rng(0)
@@ -111,10 +116,14 @@ def head_feed(graph: Graph) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 1e-2), ("int8", 0.1)])
 def test_the_classifiers_head_in_onnx(
-    head_graph: Graph, tmp_path: Path, precision: str, bound: float
+    head_graph: Graph,
+    head_program: ExportedProgram,
+    tmp_path: Path,
+    precision: str,
+    bound: float,
 ) -> None:
     path, feed = tmp_path / "head.onnx", head_feed(head_graph)
-    write_onnx(head_graph, path, precision=precision, feed=feed)
+    write_onnx(head_graph, path, precision=precision, program=head_program, feed=feed)
     session = OrtSession(path, spec=head_graph.contract())
     assert error(session.run(feed), expected=head_graph.reference(feed)) < bound
     session.close()

@@ -17,8 +17,16 @@ from samclip_sdk.runtimes.options import tell_nobody
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 
+@pytest.fixture(scope="module")
+def mask_decoder() -> ir.Model:
+    graph = tiny_graphs()["mask_decoder"]
+    return to_onnx(tiny_program(graph.name), inputs=graph.traced_inputs(), outputs=graph.outputs)
+
+
 @pytest.mark.parametrize("weights", ["fp16", "fp32"])
-def test_int8_is_judged_as_it_will_be_stored(tmp_path: Path, weights: WeightPrecision) -> None:
+def test_int8_is_judged_as_it_will_be_stored(
+    mask_decoder: ir.Model, tmp_path: Path, weights: WeightPrecision
+) -> None:
     """Random weights pass the gate by a hair: the rounding of the rest may take that back."""
     graph = tiny_graphs()["mask_decoder"]
     feed = {name: tensor.numpy() for name, tensor in graph.example().items()}
@@ -31,8 +39,7 @@ def test_int8_is_judged_as_it_will_be_stored(tmp_path: Path, weights: WeightPrec
     )
     writer = OnnxWriter(draft, programs={}, calibration={}, weights=weights)
     path = tmp_path / "judged.onnx"
-    program = tiny_program(graph.name)
-    ir.save(to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs), path)
+    ir.save(mask_decoder, path)
     assert writer._refusal(path, graph=graph) is None
     types = {value.dtype for value in ir.load(path).graph.initializers.values()}
     assert (ir.DataType.FLOAT16 in types) == (weights == "fp16")

@@ -41,9 +41,11 @@ print(hashlib.sha256(logits.tobytes()).hexdigest(), model.source.runtime)
 """
 
 
-@pytest.fixture
-def zipped(tmp_path: Path) -> Path:
-    return Path(shutil.make_archive(str(tmp_path / "bundle"), "zip", TINY_BUNDLE))
+@pytest.fixture(scope="module")
+def zipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests only read it."""
+    base = tmp_path_factory.mktemp("zipped") / "bundle"
+    return Path(shutil.make_archive(str(base), "zip", TINY_BUNDLE))
 
 
 def ask_at_once(zipped: Path, user: Path, *, runtime: str) -> list[str]:

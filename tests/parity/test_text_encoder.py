@@ -74,6 +74,7 @@ def test_logit_scale(small: tuple[nn.Module, SamClipModel]) -> None:
     assert torch.equal(model.logit_scale, clip.logit_scale.detach())
 
 
+@pytest.mark.slow
 def test_vit_l_14() -> None:
     clip, model = pair(ClipTextConfig(), embed_dim=768)
     assert error(model.text_encoder, clip, texts()) < BOUND

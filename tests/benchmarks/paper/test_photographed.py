@@ -99,6 +99,7 @@ def test_the_middle_of_a_picture_and_of_its_masks(asked: ValPhotographs) -> None
     assert frequent_nouns(found, [halves]) == ["green", "red"]
 
 
+@pytest.mark.slow
 def test_all_backbones_are_probed(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photographed, "LEAST_TRAIN", 2)
     monkeypatch.setattr(photographed, "LEAST_TEST", 1)

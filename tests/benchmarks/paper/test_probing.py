@@ -169,6 +169,7 @@ def test_a_subset_keeps_what_belongs_together() -> None:
     assert len(kept.cutouts) == 2
 
 
+@pytest.mark.slow
 def test_all_backbones_are_probed(inputs: Inputs) -> None:
     found = measure_probing(inputs)
     assert (found.train_pictures, found.train_scenes) == (18, 8)

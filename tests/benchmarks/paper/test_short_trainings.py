@@ -54,6 +54,7 @@ def test_lambdas_differ_in_nothing_else(inputs: Inputs) -> None:
         assert type(each).model_validate(each.model_dump()) == each
 
 
+@pytest.mark.slow
 def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zero_shot, "ALPHAS", (0.0, 1.0))
     threads = torch.get_num_threads()
@@ -78,6 +79,7 @@ def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.Monkey
     assert len(list((inputs.run / "paper").glob("wise_ft_*"))) == 1
 
 
+@pytest.mark.slow
 def test_lambdas_are_trained_and_measured(inputs: Inputs) -> None:
     few = inputs.settings.model_copy(update={"steps": 1})
     found = measure_lambdas(replace(inputs, asked=replace(inputs.asked, settings=few)))

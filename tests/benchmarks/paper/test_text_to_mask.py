@@ -191,6 +191,7 @@ def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
     assert clip.embedded == seen == len(loose[0]) > len(strict[0])
 
 
+@pytest.mark.slow
 def test_all_four_methods_are_asked_the_same(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
     assert same(run_here(tmp_path / "killed"), run_here(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> None:
     """As by Ctrl-C in a terminal, at the first of a step's batches: workers owe the others."""
     launch(tmp_path / "cut", accumulate=8, workers=1, killed_at=1)
@@ -123,7 +124,7 @@ def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> No
     assert same(resumed, run_here(tmp_path / "whole", accumulate=8))
 
 
-@pytest.mark.parametrize("torchrun", [False, True])
+@pytest.mark.parametrize("torchrun", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_processes_train_as_one_that_accumulates(tmp_path: Path, torchrun: bool) -> None:
     """Over gloo; the parts that a single loss reaches are exchanged, too."""
     two = launch(tmp_path / "two", devices=2, torchrun=torchrun)
