@@ -28,6 +28,7 @@ from torch.export import ExportedProgram
 
 from export.coreml.program import prepare_program
 from export.graphs import Graph
+from export.precision.mixed_precision import operation_of
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.coreml_package import import_coremltools
 
@@ -192,12 +193,16 @@ def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:
 
 
 def _check_types(model: Any, *, program: ExportedProgram, graph: Graph) -> None:
-    """Holds each operation that kept its name to the precision that the program states."""
+    """Holds each operation that kept its name to the precision that the program states.
+
+    What only moves numbers has the precision of what it moves, and coremltools gives its names to
+    transpositions of its own.
+    """
     operations = model._mil_program.functions["main"].operations
     converted = {var.name: var.dtype.__name__ for each in operations for var in each.outputs}
     for node in program.graph.nodes:
         value = node.meta.get("val")
-        if node.op == "call_function" and isinstance(value, Tensor):
+        if operation_of(node) is not None and isinstance(value, Tensor):
             found = converted.get(node.name)
             if found in _TYPES and _TYPES[found] != value.dtype:
                 raise VerificationError(
