@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate, pairwise
 from random import Random
 from typing import TypeAlias
 
@@ -59,9 +60,10 @@ SHARES = {
 
 
 def shares(cases: int) -> dict[str, int]:
-    """How many cases each subject gets, of so many; one at least."""
+    """How many cases each subject gets, of so many, all of which are given; one at least."""
     total = sum(SHARES.values())
-    return {name: max(1, round(cases * SHARES[name] / total)) for name in SUBJECTS}
+    ends = [round(cases * end / total) for end in accumulate(SHARES.values(), initial=0)]
+    return {name: max(1, end - start) for name, (start, end) in zip(SHARES, pairwise(ends))}
 
 
 def random_of(subject: str, *, seed: int, index: int) -> Random:

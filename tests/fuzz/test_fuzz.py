@@ -64,6 +64,12 @@ def test_promises_hold_20_000_times(subject: str, monkeypatch: pytest.MonkeyPatc
     assert tally.refusals
 
 
+def test_all_cases_are_given_to_somebody() -> None:
+    assert sum(shares(20_000).values()) == 20_000
+    assert min(shares(1).values()) == 1
+    assert list(shares(1)) == list(SUBJECTS)
+
+
 @pytest.mark.slow
 def test_a_crash_and_a_hang_are_failures_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
