@@ -63,7 +63,9 @@ def shares(cases: int) -> dict[str, int]:
     """How many cases each subject gets, of so many, all of which are given; one at least."""
     total = sum(SHARES.values())
     ends = [round(cases * end / total) for end in accumulate(SHARES.values(), initial=0)]
-    return {name: max(1, end - start) for name, (start, end) in zip(SHARES, pairwise(ends))}
+    return {
+        name: max(1, end - start) for name, (start, end) in zip(SHARES, pairwise(ends), strict=True)
+    }
 
 
 def random_of(subject: str, *, seed: int, index: int) -> Random:
