@@ -61,12 +61,12 @@ class ShardedStrategy(ModelParallelStrategy):
         strict: bool = True,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Each process reads the file, and takes its share of every tensor.
+        """Each process reads the file, its tensors alone, and takes its share of every one.
 
         Returns:
             What no object in `state` stands for.
         """
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=weights_only)
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         for name, each in state.items():
             found = content.pop(name)
             if isinstance(each, nn.Module):
