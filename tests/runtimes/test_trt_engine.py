@@ -31,6 +31,7 @@ from export.precision.quantized_layers import insert_pairs
 from export.to_onnx import to_onnx
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.trt_cuda import Gpu
@@ -166,6 +167,17 @@ class TestBuild:
         (file,) = TINY.graph_files(graph, runtime="onnx", precision=precision)
         engine = build_engine(file.path, spec=TINY.manifest.graphs[graph], gpu=GPU)
         assert len(engine) > 100_000
+
+    @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+    def test_weights_in_bytes(self, precision: str) -> None:
+        """Of the embedded bundle: TensorRT folds what turns them back into numbers."""
+        bundle = open_bundle(DEFAULT_MODEL)
+        (file,) = bundle.graph_files("text_encoder", runtime="onnx", precision=precision)
+        stored = sum(
+            path.stat().st_size for path in file.path.parent.glob("text_encoder.*.weights")
+        )
+        engine = build_engine(file.path, spec=bundle.manifest.graphs["text_encoder"], gpu=GPU)
+        assert len(engine) > 2 * stored
 
     @pytest.mark.parametrize("capability", ["7.5", "12.0"])
     def test_for_other_gpus(self, tmp_path: Path, capability: str) -> None:
