@@ -151,8 +151,8 @@ def byte_weights(model: ir.Model) -> None:
     """Stores the large factors of products in bytes, where `round_weights` has made room for it.
 
     The graph turns a byte back into a number, (byte - 128) * step, and computes as before. It does
-    so by operators that every runtime folds into constants: not by DequantizeLinear, which tells
-    some that the product itself is to be of int8, and not from int8, which TensorRT keeps for that.
+    so by operators that runtimes fold into constants when they open it, and not by
+    DequantizeLinear, which tells some that the product itself is to be of int8.
     """
     for value in tuple(model.graph.initializers.values()):
         weight = value.const_value

@@ -17,7 +17,7 @@ from tests.fuzz.values import TEXTS, shown
 
 PATHS = (
     *SECRET_FILES,
-    *("./secret.png", "../work/secret.png", "file:secret.png", "/etc/passwd", "/dev/zero"),
+    *("./secret.png", "../served/secret.png", "file:secret.png", "/etc/passwd", "/dev/zero"),
     *("/proc/self/environ", "~", "http://127.0.0.1:9/x.png", "data:image/png;base64,AAAA"),
 )
 HUGE = "an integer of 3,000 digits"
