@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,14 @@ class TwoModels(ABC):
     threads: int = 0
     sam: str = "vit_b"
 
-    @abstractmethod
-    def _load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
-        """Loads both models; tells how, with notes of its own, and the width of CLIP's embeddings.
+    def __post_init__(self) -> None:
+        # Those of everything-mode's masks that pass its filters, by force.
+        self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
+        self._picture = noise_picture()
 
-        `kept` are those of everything-mode's masks that pass its filters, by force.
-        """
+    @abstractmethod
+    def open(self) -> Opened:
+        """Loads both models."""
 
     @abstractmethod
     def _encode_for_sam(self) -> None:
@@ -70,25 +72,33 @@ class TwoModels(ABC):
     def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Unit embeddings [K,E] of pictures, in one batch."""
 
-    def open(self) -> Opened:
-        """Loads both models."""
-        kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
-        self._picture = noise_picture()
-        opened, width = self._load(kept=kept)
+    def _opened(
+        self,
+        engine: str,
+        *,
+        packages: tuple[str, ...],
+        notes: str,
+        artifact_bytes: int,
+        width: int,
+        precision: str = "fp32",
+    ) -> Opened:
+        """Both models as a subject; `width` is that of CLIP's embeddings."""
         self._labels = unit_embeddings(LABELS, width=width)
         self._classes = unit_embeddings(CLASSES, width=width)
-        notes = (
+        told = (
             RANDOM_WEIGHTS,
-            opened.notes,
+            notes,
             "encode is SAM's image encoder, classify runs CLIP's",
             f"text3: everything-mode of {self.points_per_side**2} points, on SAM's encoding; "
             f"{self.proposals} masks forced, then {self.proposals} crops through CLIP in one batch",
             f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
         )
-        return replace(
-            opened,
-            name=f"SAM {self.sam} + OpenCLIP {self.clip}, {opened.name}",
-            notes="; ".join(notes),
+        return Opened(
+            name=f"SAM {self.sam} + OpenCLIP {self.clip}, {engine}",
+            packages=packages,
+            precision=precision,
+            notes="; ".join(told),
+            artifact_bytes=artifact_bytes,
             workloads={
                 "encode": self._encode_for_sam,
                 "classify": self._classify,

@@ -17,7 +17,6 @@ import torch
 from segment_anything.modeling import Sam
 from segment_anything.utils.onnx import SamOnnxModel
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from benchmarks.speed.peers.sam_onnx import OPSET
 from benchmarks.speed.peers.sam_openclip import build_sam, load_clip
@@ -71,16 +70,11 @@ class PreprocessingEncoder(nn.Module):
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
-        self.image_encoder = sam.image_encoder
-        self.mean, self.std = sam.pixel_mean.flatten(), sam.pixel_std.flatten()
+        self.sam = sam
 
     def forward(self, input_image: Tensor) -> Tensor:
         """Maps RGB 0..255, float [H,W,3], to image embeddings [1,256,g,g]."""
-        x = torch.permute((input_image - self.mean) / self.std, (2, 0, 1))
-        height, width = x.shape[-2:]
-        size = self.image_encoder.img_size
-        x = F.pad(x, (0, size - width, 0, size - height))
-        return self.image_encoder(x.unsqueeze(0))
+        return self.sam.image_encoder(self.sam.preprocess(input_image.permute(2, 0, 1))[None])
 
 
 def _export_graph(

@@ -44,7 +44,8 @@ class SamOnnx(TwoModels):
         arena = "" if self.arena else "-no-arena"
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
-    def _load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+    def open(self) -> Opened:
+        """Loads both models."""
         # As the SDK does, which this process must not import.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
@@ -61,23 +62,20 @@ class SamOnnx(TwoModels):
         self._clip_px: int = clip.get_inputs()[0].shape[-1]
         shapes = {each.name: each.shape for each in self._sessions["mask_decoder"].get_inputs()}
         self._mask_shape: list[int] = shapes["mask_input"]
-        self._embeddings: NDArray[np.float32] | None = None
         width, height = PICTURE_PX
         centres = (np.arange(self.points_per_side) + 0.5) / self.points_per_side
         self._grid = [(x * width, y * height) for y in centres for x in centres]
-        self._kept = kept
         scale = 4 * self._mask_shape[-1] / max(height, width)
         self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
         how = "onnxruntime's default session options" if self.arena else "memory arena off"
-        opened = Opened(
-            name="plain ONNX",
+        return self._opened(
+            "plain ONNX",
             packages=("onnxruntime", "segment-anything", "open_clip_torch"),
             notes=f"{how}; text is not exported: its embeddings are cached; one decoder run a "
             "point, as the export takes one prompt",
             artifact_bytes=sum(path.stat().st_size for path in paths.values()),
-            workloads={},
+            width=clip.get_outputs()[0].shape[-1],
         )
-        return opened, clip.get_outputs()[0].shape[-1]
 
     def _encode_for_sam(self) -> None:
         # The graph normalises and pads.
@@ -102,8 +100,6 @@ class SamOnnx(TwoModels):
 
     def _decode(self, point: tuple[float, float]) -> NDArray[np.bool_]:
         """SAM's four masks [4,H,W] of a point (x, y) in pixels of the picture."""
-        if self._embeddings is None:
-            self._encode_for_sam()
         place = np.array(point) * self._resized_px / PICTURE_PX
         feed = {
             "image_embeddings": self._embeddings,

@@ -7,8 +7,7 @@ predictor has: better than the package alone, whose generator would encode the p
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +39,8 @@ class SamOpenClip(forced.TwoModels):
         """Names CLIP, the precision and the proposals."""
         return f"sam+openclip-{self.clip.lower()}-{self.precision}-k{self.proposals}"
 
-    def _load(self, *, kept: NDArray[np.int64]) -> tuple[Opened, int]:
+    def open(self) -> Opened:
+        """Loads both models."""
         torch.set_num_threads(self.threads or torch.get_num_threads())
         in_bfloat16 = self.precision == "bf16"
         sam = build_sam(self.sam)
@@ -55,19 +55,19 @@ class SamOpenClip(forced.TwoModels):
             stability_score_thresh=0.0,
             box_nms_thresh=1.0,
         )
-        masks = forced.MASKS_A_POINT * self.points_per_side**2
-        self._generator.predictor = _EncodedPicture(self._predictor, kept=kept, masks=masks)
+        scores = torch.zeros(forced.MASKS_A_POINT * self.points_per_side**2)
+        scores[torch.from_numpy(self._kept)] = 1
+        self._generator.predictor = _EncodedPicture(self._predictor, scores=scores)
         notes = "bytes are those of all parameters, CLIP's text encoder included; no non-maximum"
         how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
-        opened = Opened(
-            name="torch",
+        return self._opened(
+            "torch",
             packages=("segment-anything", "open_clip_torch", "torch"),
             precision=self.precision,
             notes=f"{notes} suppression{'; ' + how if in_bfloat16 else ''}",
             artifact_bytes=forced.stored_bytes(sam, self._clip),
-            workloads={},
+            width=self._clip.text_projection.shape[1],
         )
-        return opened, self._clip.text_projection.shape[1]
 
     @torch.inference_mode()
     def _encode_for_sam(self) -> None:
@@ -75,12 +75,10 @@ class SamOpenClip(forced.TwoModels):
 
     @torch.inference_mode()
     def _point(self) -> NDArray[np.bool_]:
-        self._encode_once()
         return self._predictor.predict(**forced.ONE_POINT)[0]
 
     @torch.inference_mode()
     def _propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
-        self._encode_once()
         records = self._generator.generate(self._picture)
         boxes = [(x, y, x + w, y + h) for x, y, w, h in (record["bbox"] for record in records)]
         return np.stack([record["segmentation"] for record in records]), boxes
@@ -91,11 +89,6 @@ class SamOpenClip(forced.TwoModels):
         dtype = next(self._clip.parameters()).dtype
         return self._clip.encode_image(batch.to(dtype), normalize=True).float().numpy()
 
-    def _encode_once(self) -> None:
-        """Only where a workload is the first of all; opening a model runs none."""
-        if not self._predictor.is_image_set:
-            self._encode_for_sam()
-
 
 class _EncodedPicture(SamPredictor):
     """What the generator takes for its predictor: a picture that another one has encoded.
@@ -103,14 +96,13 @@ class _EncodedPicture(SamPredictor):
     Predicted IoUs are replaced, so that the kept masks, and no others, pass the generator's filter.
     """
 
-    def __init__(self, predictor: SamPredictor, *, kept: NDArray[np.int64], masks: int) -> None:
+    def __init__(self, predictor: SamPredictor, *, scores: Tensor) -> None:
         self.__dict__ = vars(predictor)  # they share all that they know
-        self._scores = torch.zeros(masks)
-        self._scores[torch.from_numpy(kept)] = 1
+        self._scores = scores
 
     def set_image(self, image: NDArray[np.uint8]) -> None:
         """Starts at the first point of the grid; the picture stays as encoded."""
-        self._next = 0
+        self._left = self._scores
 
     def reset_image(self) -> None:
         """Keeps the picture, for the next workload."""
@@ -118,8 +110,7 @@ class _EncodedPicture(SamPredictor):
     def predict_torch(self, *points: Tensor, **options: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The predictor's answer, with other predicted IoUs."""
         masks, predicted, low_res_masks = super().predict_torch(*points, **options)
-        scores = self._scores[self._next : self._next + predicted.numel()]
-        self._next += predicted.numel()
+        scores, self._left = self._left.tensor_split([predicted.numel()])
         return masks, scores.reshape(predicted.shape), low_res_masks
 
 
@@ -138,8 +129,13 @@ def load_clip(
     name: str, *, in_bfloat16: bool = False
 ) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
     """Builds an open_clip model, of a name or a JSON file, and its preprocessing of one picture."""
-    with _hidden("transformers"):
-        import open_clip
+    # Another peer may have brought this, which open_clip can do without: its load is not CLIP's.
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("transformers", None)
+    import open_clip
+
+    if modules["transformers"] is None:
+        del modules["transformers"]
     torch.manual_seed(forced.SEED)
     if name.endswith(".json"):
         open_clip.add_model_config(name)
@@ -155,17 +151,3 @@ def run_in_bfloat16(module: nn.Module) -> None:
     module.to(torch.bfloat16)
     module.register_forward_pre_hook(lambda _module, given: (given[0].to(torch.bfloat16),))
     module.register_forward_hook(lambda _module, _given, answer: answer.float())
-
-
-@contextmanager
-def _hidden(package: str) -> Iterator[None]:
-    """Hides an optional dependency that another peer brought: it would count as this one's load."""
-    if package in sys.modules:
-        yield
-        return
-    modules: dict[str, Any] = sys.modules
-    modules[package] = None
-    try:
-        yield
-    finally:
-        del modules[package]

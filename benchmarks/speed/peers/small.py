@@ -49,7 +49,7 @@ class ClipSeg:
             image_mean=[0.485, 0.456, 0.406],
             image_std=[0.229, 0.224, 0.225],
         )
-        width, self._encoded = self._model.config.projection_dim, None
+        width = self._model.config.projection_dim
         self._labels = forced.unit_embeddings(forced.LABELS, width=width)
         self._classes = forced.unit_embeddings(forced.CLASSES, width=width)
         return Opened(
@@ -79,14 +79,14 @@ class ClipSeg:
 
     def _classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, of the encoded picture."""
-        embedding = self._encoding().pooler_output[0].numpy()
+        embedding = self._encoded.pooler_output[0].numpy()
         return forced.rank(embedding / np.linalg.norm(embedding), self._labels)
 
     def _text_to_mask(self) -> NDArray[np.bool_]:
         """Masks [3,H,W] of three labels, of the encoded picture."""
         import torch
 
-        hidden = self._encoding().hidden_states
+        hidden = self._encoded.hidden_states
         layers = [hidden[1 + layer] for layer in self._model.config.extract_layers]
         with torch.inference_mode():
             shared = [layer.expand(forced.CLASSES, -1, -1) for layer in layers]
@@ -99,11 +99,6 @@ class ClipSeg:
         """Masks [3,H,W] of three labels, of the picture, which is encoded for them."""
         self._encode()
         return self._text_to_mask()
-
-    def _encoding(self) -> Any:
-        if self._encoded is None:
-            self._encode()
-        return self._encoded
 
 
 @dataclass(frozen=True)
@@ -134,8 +129,6 @@ class MobileSam:
 
         @torch.inference_mode()
         def point() -> object:
-            if not predictor.is_image_set:
-                encode()
             return predictor.predict(**forced.ONE_POINT)[0]
 
         return Opened(

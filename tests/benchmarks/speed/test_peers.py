@@ -169,6 +169,8 @@ def test_two_models_in_torch(
     assert not seen
     assert not encoded
 
+    opened.workloads["encode"]()
+    assert not seen
     answers: Any = {name: opened.workloads[name]() for name in ("point", "classify", "text3")}
     assert seen == [(1, dtype), (5, dtype)]
     assert encoded == [dtype]
@@ -180,7 +182,6 @@ def test_two_models_in_torch(
 
     opened.workloads["encode"]()
     assert encoded == [dtype] * 2
-    assert seen == [(1, dtype), (5, dtype)]
     assert opened.adds_up
 
 
@@ -232,7 +233,9 @@ def test_plain_onnx_needs_neither_torch_nor_the_sdk(small_clip: str, cache: Path
 import sys
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 subject = SamOnnx(clip={small_clip!r}, cache={str(cache)!r}, sam="small", proposals=1)
-assert subject.open().workloads["point"]().shape == (1, 683, 1024)
+workloads = subject.open().workloads
+workloads["encode"]()
+assert workloads["point"]().shape == (1, 683, 1024)
 print({{"torch", "samclip_sdk", "segment_anything", "open_clip"}} & set(sys.modules))
 """
     assert run(code) == "set()"
@@ -283,6 +286,7 @@ def test_a_failed_export_leaves_nothing(
 def test_mobile_sam_has_points_alone() -> None:
     opened = MobileSam().open()
     check_contract(opened, skills={"encode", "point"})
+    opened.workloads["encode"]()
     mask: Any = opened.workloads["point"]()
     assert mask.shape == (1, *SIZE)
     assert mask.dtype == bool
@@ -294,6 +298,7 @@ def test_clipseg_has_text_and_classes() -> None:
 
     opened = ClipSeg(size_px=64, config=SMALL_CLIPSEG).open()
     check_contract(opened, skills={"encode", "classify", "text3", "picture_to_masks"})
+    opened.workloads["encode"]()
     masks: Any = opened.workloads["text3"]()
     assert masks.shape == (3, *SIZE)
     assert np.array_equal(opened.workloads["picture_to_masks"](), masks)
@@ -352,9 +357,8 @@ def test_more_proposals_than_masks_are_refused(
     make: Callable[..., Any], small_clip: str, cache: Path
 ) -> None:
     options = {"cache": cache} if make is SamOnnx else {}
-    subject = make(clip=small_clip, sam="small", proposals=13, points_per_side=2, **options)
     with pytest.raises(ValueError, match="13 proposals cannot be kept: ask for 1 to 12"):
-        subject.open()
+        make(clip=small_clip, sam="small", proposals=13, points_per_side=2, **options)
 
 
 def test_what_is_forced() -> None:
