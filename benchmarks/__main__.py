@@ -173,7 +173,7 @@ def encoders(
             found = count_encoders(presets, resolutions=resolution, say=status.update)
             if not count_only:
                 timing = {"rounds": rounds, "seconds": seconds, "threads": threads}
-                found = time_encoders(found, presets, **timing, say=status.update)
+                found = time_encoders(found, **timing, say=status.update)
         record = costs.EncoderCosts(threads=threads, encoders=tuple(found), **measured.run())
         measured.finish(record, costs.render_encoders(record))
 

@@ -14,9 +14,11 @@ import typer
 from benchmarks.pages import RECORDS, ROOT, write_pages
 from benchmarks.record import Record, describe_environment, describe_model, write_record
 from samclip_sdk import SamClip
+from samclip_sdk.cli.terminal import WrongUsageError
 from samclip_sdk.errors import SamClipError
 
 RUNS = Path("runs")
+_MENDABLE = (SamClipError, WrongUsageError, OSError, ValueError, FloatingPointError, ImportError)
 
 ModelName = Annotated[str, typer.Option(help="an embedded bundle's name, a bundle, a checkpoint")]
 Runtime = Annotated[str, typer.Option(help="onnx, openvino, ..., or torch for a checkpoint")]
@@ -35,7 +37,7 @@ def one_line_errors() -> Iterator[None]:
     """Ends a command in one line on standard error, whatever it raises that a person can mend."""
     try:
         yield
-    except (SamClipError, OSError, ValueError, FloatingPointError, ImportError) as error:
+    except _MENDABLE as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
 

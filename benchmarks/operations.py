@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
 import open_clip
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.costs import EncoderCost, StageCost
+from benchmarks.speed.measure import measure_subjects
+from benchmarks.speed.published import encoder_spec
+from benchmarks.speed.record import Settings
 from benchmarks.speed.vit_b import count_graphs
-from export.graphs import build_graphs
-from export.to_onnx import to_onnx
-from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.modeling.build import SamClipModel, build_model
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
+from export.source import find_source
+from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.options import RuntimeOptions
-from samclip_sdk.runtimes.ort import OrtSession
-from samclip_sdk.timing import PeakMemory, elapsed_ms, time_workload
 from training.batches import PATCH_PX, Joined
 from training.config import DistillConfig, FoundationTeachers
 from training.config_file import load_model, load_stage, stage_names
@@ -44,6 +40,7 @@ Say = Callable[[str], None]
 """Told what is done."""
 
 _PART = "image_encoder"
+_SUBJECT = "samclip,precision=fp32,unverified=true,model="
 
 
 def count_stages(config: Path, *, pictures: float, step_processes: int) -> Iterator[StageCost]:
@@ -137,7 +134,7 @@ def count_encoders(
     presets: Mapping[str, ModelConfig], *, resolutions: Sequence[int], say: Say
 ) -> list[EncoderCost]:
     """Counts the image encoder of each preset, by name, at each resolution, in pixels."""
-    pairs = [(name, each) for name in presets for each in resolutions]
+    pairs = [(name, each) for name in presets for each in dict.fromkeys(resolutions)]
     for name, resolution in pairs:
         presets[name].check_resolution(resolution)  # before any work is done
     counted = []
@@ -158,56 +155,27 @@ def count_encoders(
 
 
 def time_encoders(
-    counted: Sequence[EncoderCost],
-    presets: Mapping[str, ModelConfig],
-    *,
-    rounds: int,
-    seconds: float,
-    threads: int,
-    say: Say,
+    counted: Sequence[EncoderCost], *, rounds: int, seconds: float, threads: int, say: Say
 ) -> list[EncoderCost]:
-    """Exports what was counted with random weights, and times it with so many threads.
+    """Exports what `count_encoders` counted with random weights, and times it with so many threads.
 
-    In each round every encoder is opened in turn and closed, so that the machine's drift falls on
-    all alike.
+    Raises:
+        ValueError: which could not be timed, and why.
     """
+    settings = Settings(rounds=rounds, seconds=seconds, at_least=1, at_most=1000, baseline=None)
+    sizes: dict[str, list[int]] = {}
+    for each in counted:
+        sizes.setdefault(each.preset, []).append(each.resolution)
     with TemporaryDirectory() as folder:
-        files: dict[tuple[str, int], tuple[Path, GraphSpec]] = {}
-        for name, config in presets.items():
+        specs = []
+        for name, resolutions in sizes.items():
             say(f"exporting {name}")
-            sizes = [each.resolution for each in counted if each.preset == name]
-            files |= export_encoder(name, config, resolutions=sizes, folder=Path(folder))
-        medians: dict[tuple[str, int], tuple[float, ...]] = dict.fromkeys(files, ())
-        for number in range(rounds):
-            for (name, resolution), (path, spec) in files.items():
-                say(f"round {number + 1}: {name} at {resolution} px")
-                found = _time(path, spec=spec, seconds=seconds, threads=threads)
-                medians[name, resolution] = (*medians[name, resolution], found)
-    return [
-        each.model_copy(update={"rounds_p50_ms": medians[each.preset, each.resolution]})
-        for each in counted
-    ]
-
-
-def export_encoder(
-    name: str, config: ModelConfig, *, resolutions: Sequence[int], folder: Path
-) -> dict[tuple[str, int], tuple[Path, GraphSpec]]:
-    """Writes a preset's encoder with random weights; (name, resolution) -> file and contract."""
-    files = {}
-    for graph in build_graphs(build_model(config), resolutions=resolutions):
-        if graph.part == _PART and graph.resolution is not None:
-            path = folder / f"{name}_{graph.resolution}.onnx"
-            model = to_onnx(graph.trace(), inputs=graph.traced_inputs(), outputs=graph.outputs)
-            ir.save(model, path)
-            files[name, graph.resolution] = path, graph.contract()
-    return files
-
-
-def _time(path: Path, *, spec: GraphSpec, seconds: float, threads: int) -> float:
-    """The median of one round, in milliseconds."""
-    picture = np.random.default_rng(0).integers(0, 256, spec.inputs[0].shape).astype(np.uint8)
-    memory, feed = PeakMemory(), {spec.inputs[0].name: picture}
-    with closing(OrtSession(path, spec=spec, options=RuntimeOptions(threads=threads))) as session:
-        run = partial(elapsed_ms, partial(session.run, feed))
-        runs = time_workload(run, memory=memory, seconds=seconds, at_least=1)
-    return round(statistics.median(runs.samples_ms), 3)
+            bundle, options = Path(folder, name), ExportOptions(resolutions=tuple(resolutions))
+            write_bundle(find_source(f"random:{name}"), bundle, options=options)
+            specs.append(encoder_spec(f"{_SUBJECT}{bundle}", resolutions, threads=threads))
+        rows, failures = measure_subjects(specs, settings=settings, on_progress=say)
+    for failure in failures:
+        raise ValueError(f"{failure.subject}, {failure.at}: {failure.reason}")
+    times = [each.rounds_p50_ms for row in rows for each in row.workloads]
+    timed = zip(counted, times, strict=True)
+    return [each.model_copy(update={"rounds_p50_ms": rounds_ms}) for each, rounds_ms in timed]

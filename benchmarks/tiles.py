@@ -7,10 +7,10 @@ photograph is small in the picture. Labels are asked as in `benchmarks quality`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import cv2
@@ -22,6 +22,7 @@ from benchmarks.quality.scores import iou
 from benchmarks.record import Model, Record, Run, timed
 from benchmarks.report import columns, track
 from samclip_sdk import SamClip
+from samclip_sdk.cli.options import TileOptions
 from samclip_sdk.client import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ FOUND_IOU = 0.5
 PAPER = (124, 116, 104)
 
 Named = list[tuple[str, np.ndarray]]
+Tiles = tuple[int, int] | int | None
+"""As for `SamClip.segment_text`; None is the whole picture alone."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class LargePicture:
     image: np.ndarray
     labels: dict[str, np.ndarray]
     objects: Named
-    absent: tuple[str, ...]
+    absent: Sequence[str]
 
 
 class Tiled(Record):
@@ -52,7 +55,7 @@ class Tiled(Record):
     of which there were `rows`, absent labels' too.
     """
 
-    tiles: tuple[int, int] | None
+    tiles: Tiles
     present: int
     found: int
     miou: float
@@ -94,7 +97,7 @@ def compose(
             canvas[part] = cv2.resize(mask.astype(np.float32), (width, height)) > 0.5
             objects.append((name, canvas))
             labels[name] = labels.get(name, False) | canvas
-    return LargePicture(image, labels, objects, tuple(absent))
+    return LargePicture(image, labels, objects, absent)
 
 
 def large_pictures(
@@ -132,56 +135,47 @@ def large_pictures(
             yield compose(cells, absent=absent[:ABSENT], cell_px=cell_px)
 
 
-class Tally:
-    """What one way to tile found so far, picture by picture."""
+def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, float]:
+    """Asks a picture for its labels and for absent ones, as masks and as objects.
 
-    def __init__(self, tiles: tuple[int, int] | None) -> None:
-        self._tiles = tiles
-        self._ious: list[float] = []
-        self._counts: Counter[str] = Counter()
-        self._ms: list[tuple[float, float]] = []
-
-    def add(self, model: SamClip, large: LargePicture) -> None:
-        """Asks a picture for its labels and for absent ones, as masks and as objects."""
-        names, tiles = [*large.labels, *large.absent], self._tiles
-        model.segment_text(large.image, names)  # embeds the labels, which is not timed
-        answer, text_ms = timed(lambda: model.segment_text(large.image, names, tiles=tiles))
-        rows, instances_ms = timed(
-            lambda: model.segment_text(
-                large.image, names, instances=True, max_instances=1000, tiles=tiles
-            )
+    Returns:
+        The fields of `Tiled` for this picture alone, `miou` as a sum.
+    """
+    names = [*large.labels, *large.absent]
+    model.segment_text(large.image, names)  # embeds the labels, which is not timed
+    answer, text_ms = timed(lambda: model.segment_text(large.image, names, tiles=tiles))
+    rows, instances_ms = timed(
+        lambda: model.segment_text(
+            large.image, names, instances=True, max_instances=1000, tiles=tiles
         )
-        self._ms.append((text_ms, instances_ms))
-        self._ious += [iou(answer.mask(name), truth) for name, truth in large.labels.items()]
-        found = list(zip(rows.labels, rows.masks, strict=True))
-        hits = [
+    )
+    found = list(zip(rows.labels, rows.masks, strict=True))
+    return {
+        "present": len(large.labels),
+        "found": sum(name in answer for name in large.labels),
+        "miou": sum(iou(answer.mask(name), truth) for name, truth in large.labels.items()),
+        "absent": len(large.absent),
+        "false": sum(name in answer for name in large.absent),
+        "objects": len(large.objects),
+        "hits": sum(
             any(label == name and iou(mask, truth) >= FOUND_IOU for label, mask in found)
             for name, truth in large.objects
-        ]
-        self._counts.update(
-            present=len(large.labels),
-            found=sum(name in answer for name in large.labels),
-            absent=len(large.absent),
-            false=sum(name in answer for name in large.absent),
-            objects=len(hits),
-            hits=sum(hits),
-            rows=len(rows),
-        )
+        ),
+        "rows": len(rows),
+        "text_ms": text_ms,
+        "instances_ms": instances_ms,
+    }
 
-    def record(self) -> Tiled:
-        """The sums, and the medians of the times."""
-        text_ms, instances_ms = np.median(self._ms, axis=0).tolist()
-        return Tiled(
-            **self._counts,
-            tiles=self._tiles,
-            miou=float(np.mean(self._ious)),
-            text_ms=text_ms,
-            instances_ms=instances_ms,
-        )
+
+def summarize(tiles: Tiles, asked: Sequence[dict[str, float]]) -> Tiled:
+    """The sums over pictures, the mean IoU, and the medians of the times."""
+    sums = {name: sum(each[name] for each in asked) for name in asked[0]}
+    medians = {name: median(each[name] for each in asked) for name in ("text_ms", "instances_ms")}
+    return Tiled(tiles=tiles, **sums | {"miou": sums["miou"] / sums["present"]} | medians)
 
 
 _CELLS = {
-    "tiles": lambda row: "whole" if row.tiles is None else "{} x {}".format(*row.tiles),
+    "tiles": lambda row: "whole" if row.tiles is None else str(row.tiles).strip("()"),
     "labels found": lambda row: f"{row.found / row.present:.1%} of {row.present}",
     "mIoU of present": lambda row: f"{row.miou:.3f}",
     "false labels": lambda row: (
@@ -199,19 +193,11 @@ def render(record: TileQuality) -> str:
     return columns(record.tilings, _CELLS, words=1)
 
 
-def read_tiling(text: str) -> tuple[int, int]:
-    """Reads "2x3" as rows and columns."""
-    parts = text.split("x")
-    if len(parts) != 2 or not all(each.isdecimal() for each in parts):
-        raise ValueError(f"--tiling is {text!r}; it must be rows and columns, such as 2x3")
-    return int(parts[0]), int(parts[1])
-
-
 def tiles(
     photographs: Annotated[Path, typer.Argument(help="sets in COCO's layout; their split val")],
-    tiling: Annotated[
-        list[str] | None, typer.Option(help="such as 2x3; repeatable, by default 2x2 and 3x3")
-    ] = None,
+    tiles: Annotated[
+        list[str], typer.Option(help="rows and columns, or a side in pixels; repeatable")
+    ] = ["2x2", "3x3"],  # noqa: B006, as typer takes it
     side: Annotated[int, typer.Option(help="photographs beside each other", min=2)] = 3,
     limit: Annotated[int | None, typer.Option(help="large pictures at most", min=1)] = None,
     model: ModelName = DEFAULT_MODEL,
@@ -224,7 +210,7 @@ def tiles(
     The pictures are made of photographs of complete sets, `side` x `side` in each.
     """
     with measurement("tiles", output=output) as measured:
-        asked = [read_tiling(each) for each in tiling or ("2x2", "3x3")]
+        ways = (None, *(TileOptions(tiles=each).read() for each in tiles))
         # Only here: photographs are read with torch.
         from training.data_config import Photographs as SetSettings
         from training.real.photographs import Photographs
@@ -233,15 +219,15 @@ def tiles(
         samclip = SamClip.load(runtime, model=model)
         cell_px = samclip.manifest.tasks.segmentation.resolution
         pictures = list(large_pictures(sets, side=side, seed=seed, cell_px=cell_px))[:limit]
-        tallies = [Tally(None), *map(Tally, asked)]
-        for large in track(pictures, "large pictures"):
-            for tally in tallies:
-                tally.add(samclip, large)
+        asked = [
+            [ask(samclip, large, way) for way in ways]
+            for large in track(pictures, "large pictures")
+        ]
         record = TileQuality(
             **measured.run(samclip),
             pictures=len(pictures),
             side=side,
             seed=seed,
-            tilings=tuple(each.record() for each in tallies),
+            tilings=tuple(map(summarize, ways, zip(*asked, strict=True))),
         )
         measured.finish(record, render(record))

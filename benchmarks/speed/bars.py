@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.report import NONE, table, three_digits
 from benchmarks.speed import published
-from benchmarks.speed.record import MachineShare, Speed, Spread, SubjectRow
+from benchmarks.speed.record import Speed, Spread, SubjectRow
 from samclip_sdk.client import DEFAULT_MODEL
 
 TO_MASKS = "picture_to_masks"
@@ -34,21 +34,19 @@ class Ratio(NamedTuple):
     high: float | None
 
     @classmethod
-    def of(cls, value: Spread | None, base: Spread | None) -> Ratio | None:
-        """How many times `base` a value is; None where one of the two is not known."""
+    def of(cls, value: Spread | None, base: Spread | None, *, scale: float = 1) -> Ratio | None:
+        """How many times `base` a value is, in units of which one is `scale`.
+
+        None where one of the two is not known.
+        """
         if value is None or base is None:
             return None
         low = high = None
         if value.low_ms is not None and base.high_ms:
-            low = value.low_ms / base.high_ms
+            low = scale * value.low_ms / base.high_ms
         if value.high_ms is not None and base.low_ms:
-            high = value.high_ms / base.low_ms
-        return cls(value.p50_ms / base.p50_ms, low, high)
-
-    def times(self, factor: float) -> Ratio:
-        """The same in another unit, of which one is so many."""
-        low, high = (None if each is None else factor * each for each in (self.low, self.high))
-        return Ratio(factor * self.middle, low, high)
+            high = scale * value.high_ms / base.low_ms
+        return cls(scale * value.p50_ms / base.p50_ms, low, high)
 
     @property
     def verdict(self) -> str:
@@ -66,9 +64,9 @@ class Ratio(NamedTuple):
         return f"{_digits(self.middle)}{unit}{spread}"
 
 
-def _digits(value: float | None) -> str:
+def _digits(value: float) -> str:
     """Three digits, of which zeros are some."""
-    return three_digits(value) if value is None or value >= 100 else f"{value:#.3g}"
+    return three_digits(value) if value >= 100 else f"{value:#.3g}"
 
 
 def exact(value: float | None) -> Spread | None:
@@ -99,23 +97,23 @@ def render_comparison(first: Speed, second: Speed) -> str:
 
 
 def _warnings(first: Speed, second: Speed, *, pairs: Pairs) -> Iterator[str]:
-    one, two = (dict(each.device) | each.device.told for each in (first, second))
-    for name in sorted((one.keys() | two.keys()) - {"told"}):
-        yield from _differ(f"the device's {name}", one.get(name), two.get(name))
-    threads = (each.environment.threads for each in (first, second))
-    yield from _differ("OMP_NUM_THREADS", *threads)
-    for row, other in pairs:
-        for what in ("precision", "notes"):
-            yield from _differ(f"{row.key}, {what}", getattr(row, what), getattr(other, what))
-        before, after = row.package_versions, other.package_versions
-        for package in sorted(before.keys() | after.keys()):
-            versions = (each.get(package, "none") for each in (before, after))
-            yield from _differ(f"{row.key}, version of {package}", *versions)
+    one, two = (_circumstances(each, at, pairs=pairs) for at, each in enumerate((first, second)))
+    for what in one | two:
+        if one.get(what) != two.get(what):
+            yield f"{what}: {one.get(what)} and {two.get(what)}"
 
 
-def _differ(what: str, before: object, after: object) -> Iterator[str]:
-    if before != after:
-        yield f"{what}: {before} and {after}"
+def _circumstances(speed: Speed, at: int, *, pairs: Pairs) -> dict[str, object]:
+    """What should be alike in both, of the device and of each pair's subject."""
+    device = dict(speed.device) | speed.device.told
+    found = {f"the device's {name}": each for name, each in device.items() if name != "told"}
+    found["OMP_NUM_THREADS"] = speed.environment.threads
+    for pair in pairs:
+        key, row = pair[0].key, pair[at]
+        found |= {f"{key}, precision": row.precision, f"{key}, notes": row.notes}
+        versions = row.package_versions.items()
+        found |= {f"{key}, version of {package}": version for package, version in versions}
+    return found
 
 
 class Bar(NamedTuple):
@@ -160,14 +158,14 @@ def own_rows(speed: Speed) -> list[SubjectRow]:
 def best_path(speed: Speed) -> SubjectRow | None:
     """The default model on the runtime and in the precision that find masks the fastest."""
     own = own_rows(speed)
-    times = [(found.warm.p50_ms, row) for row in own if (found := row.workload(TO_MASKS))]
-    return min(times, key=lambda each: each[0])[1] if times else None
+    times = {found.warm.p50_ms: row for row in own if (found := row.workload(TO_MASKS))}
+    return times[min(times)] if times else None
 
 
 def extra_of_encode(row: SubjectRow | None) -> Ratio | None:
     """What text-to-mask of an encoded picture takes, in percent of encoding it."""
-    found = Ratio.of(_facts(row).get("text3"), _facts(row).get("encode"))
-    return None if found is None else found.times(100)
+    facts = _facts(row)
+    return Ratio.of(facts.get("text3"), facts.get("encode"), scale=100)
 
 
 def run_of(row: SubjectRow) -> str:
@@ -177,31 +175,31 @@ def run_of(row: SubjectRow) -> str:
 
 def default_bars(speed: Speed) -> Iterator[Bar]:
     """The bars of the default model."""
-    best, iou = best_path(speed), None
-    own, note = _facts(best).get(TO_MASKS), "" if best is None else f", {run_of(best)}"
-    masks = "text-to-mask of three labels, from the picture, on the best CPU path"
+    best = best_path(speed)
+    run = "" if best is None else run_of(best)
+    wide = None if best is None else speed.subject(f"{best.key}{published.WIDE}")
+    own, note, on = _facts(best), f", {run}", "on the best CPU path"
+    masks = f"text-to-mask of three labels, from the picture, {on}, against"
     for peer, key in (("YOLOE-11s-seg", published.YOLOE), ("CLIPSeg", published.CLIPSEG)):
         theirs = _facts(speed.subject(key)).get(TO_MASKS)
-        yield Bar(f"{masks}, against {peer}", Ratio.of(theirs, own), at_least=1, note=note)
+        yield Bar(f"{masks} {peer}", Ratio.of(theirs, own.get(TO_MASKS)), at_least=1, note=note)
     encoder = _facts(speed.subject(published.MOBILE_SAM)).get("encode")
-    name = f"{masks}, against MobileSAM's image encoder alone"
-    yield Bar(name, Ratio.of(encoder, own), at_least=8, note=note)
-    extra = "text-to-mask of three labels, of encoding the picture, on the best CPU path"
-    yield Bar(extra, extra_of_encode(best), " %", at_most=60, note=note)
-    wide = None if best is None else speed.subject(f"{best.key}{published.WIDE}")
-    wider = Ratio.of(_facts(wide).get("text3"), _facts(best).get("text3"))
-    name = "text-to-mask of 150 labels, 3 of them present, of that of 3, on the best CPU path"
+    times = Ratio.of(encoder, own.get(TO_MASKS))
+    yield Bar(f"{masks} MobileSAM's image encoder alone", times, at_least=8, note=note)
+    name = f"text-to-mask of three labels, of encoding the picture, {on}"
+    yield Bar(name, extra_of_encode(best), " %", at_most=60, note=note)
+    wider = Ratio.of(_facts(wide).get("text3"), own.get("text3"))
+    name = f"text-to-mask of 150 labels, 3 of them present, of that of 3, {on}"
     yield Bar(name, wider, at_most=1.5, note=note)
-    if best is not None and (kept := speed.mask_iou.get(run_of(best))) is not None:
-        iou = Ratio(kept, kept, kept)
-    yield Bar("mask IoU with torch on the best CPU path", iou, "", at_least=0.97, note=note)
+    iou = Ratio.of(exact(speed.mask_iou.get(run)), exact(1))
+    yield Bar(f"mask IoU with torch {on}", iou, "", at_least=0.97, note=note)
     seconds = peak = None
     if (startup := speed.startup) is not None:
         seconds = Ratio(median(startup.seconds), min(startup.seconds), max(startup.seconds))
-        peak = Ratio.of(exact(startup.peak_rss_bytes), exact(1e6))
-    start = "importing, loading and the first answer, in fp32 on onnxruntime"
-    yield Bar(start, seconds, " s", at_most=1.5)
-    yield Bar(f"{start}: peak memory", peak, " MB", at_most=250)
+        peak = startup.peak_rss_bytes
+    name = "importing, loading and the first answer, in fp32 on onnxruntime"
+    yield Bar(name, seconds, " s", at_most=1.5)
+    yield Bar(f"{name}: peak memory", Ratio.of(exact(peak), exact(1e6)), " MB", at_most=250)
 
 
 def vit_b_bars(speed: Speed) -> Iterator[Bar]:
@@ -221,9 +219,7 @@ def vit_b_bars(speed: Speed) -> Iterator[Bar]:
     note = _limit(speed, published.BEST, against=in_torch)
     yield Bar(f"{_BEST}, against SAM in torch", Ratio.of(in_torch, fast), at_least=10, note=note)
     yield Bar(f"{_BEST}: peak memory", Ratio.of(fast_peak, megabyte), mb, at_most=900)
-    share, reached = _encoder_share(speed, published.BEST), None
-    if share is not None:
-        reached = Ratio.of(exact(100 * share.of_limit * share.spread.p50_ms), share.spread)
+    reached = Ratio.of(*_limits(speed, published.BEST), scale=100)
     yield Bar(f"{_BEST}, of the machine's limit", reached, " %", at_least=70)
     own, fast, in_torch, in_onnx = (each.get("three_ways") for each in (ours, best, torch, plain))
     on_onnx, on_best = "all three in fp32 on onnxruntime", "all three on the best CPU path"
@@ -262,16 +258,15 @@ def _facts(row: SubjectRow | None) -> dict[str, Spread | None]:
     return facts | sizes | {"encode peak": exact(None if encode is None else encode.peak_rss_bytes)}
 
 
-def _encoder_share(speed: Speed, key: str) -> MachineShare | None:
-    """What the image encoder of a subject reaches of the machine."""
-    encoders = (each for each in speed.shares if each.graph == "image_encoder")
-    return next((e for e in encoders if key.endswith(f"{e.runtime}-{e.precision}")), None)
+def _limits(speed: Speed, key: str) -> tuple[Spread | None, Spread | None]:
+    """A subject's image encoder at the machine's limit, and as it was measured."""
+    for each in speed.shares:
+        if each.graph == "image_encoder" and key.endswith(f"{each.runtime}-{each.precision}"):
+            return exact(each.of_limit * each.spread.p50_ms), each.spread
+    return None, None
 
 
 def _limit(speed: Speed, key: str, *, against: Spread | None) -> str:
     """How many times faster than another a subject's image encoder could be, at the limit."""
-    share = _encoder_share(speed, key)
-    if share is None or against is None:
-        return ""
-    most = against.p50_ms / (share.spread.p50_ms * share.of_limit)
-    return f", {most:.3g}× at the machine's limit"
+    most = Ratio.of(against, _limits(speed, key)[0])
+    return "" if most is None else f", {most.middle:.3g}× at the machine's limit"

@@ -85,6 +85,11 @@ def sdk_spec(model: str | Path, run: Run) -> str:
     return f"samclip,model={model},runtime={runtime},precision={precision}"
 
 
+def encoder_spec(spec: str, resolutions: Sequence[int], *, threads: int) -> str:
+    """Of a subject of the SDK the image encoder alone, at each resolution in pixels."""
+    return f"{spec},skill=encoder,threads={threads},resolutions={'+'.join(map(str, resolutions))}"
+
+
 def default_specs(runs: Sequence[Run]) -> tuple[str, ...]:
     """The default model, each run beside the same of 150 labels, and its peers."""
     own = (sdk_spec(DEFAULT_MODEL, run) for run in runs)
@@ -110,9 +115,7 @@ def series_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) ->
     for run in runs:
         for count in threads:
             sizes = RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:]
-            resolutions = "+".join(map(str, sizes))
-            encoder = f"skill=encoder,threads={count},resolutions={resolutions}"
-            yield f"{sdk_spec(vit_b, run)},{encoder}"
+            yield encoder_spec(sdk_spec(vit_b, run), sizes, threads=count)
     yield f"{sdk_spec(vit_b, BEST_RUN)},skill=boxes"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,15 +136,12 @@ def _encoder(opened: OpenedModel) -> Callable[[int], object]:
 
     from samclip_sdk.bundle.contract import graph_key
 
-    sessions: dict[int, Session] = {}
+    @lru_cache(maxsize=1)
+    def session(resolution: int) -> Session:
+        return opened.samclip.source.session(graph_key("image_encoder", resolution))
 
     def encode(resolution: int) -> object:
-        if resolution not in sessions:
-            for other in list(sessions):
-                sessions.pop(other).close()
-            key = graph_key("image_encoder", resolution)
-            sessions[resolution] = opened.samclip.source.session(key)
         image = np.zeros((1, 3, resolution, resolution), dtype=np.uint8)
-        return sessions[resolution].run({"image": image})
+        return session(resolution).run({"image": image})
 
     return encode

@@ -57,11 +57,11 @@ Workload = Callable[[], object]
 class Opened:
     """A subject that is loaded and ready.
 
-    `notes` tell what was forced or differs. `workloads` are in the order in which they are run,
-    those on an encoded picture after what encodes it: of `WORKLOADS` those that the subject can
-    do, or others at several sizes, such as "image_encoder@448". `steps` is what is run for three_ways, where the subject can tell
-    milliseconds by step, which add up to the whole. With `adds_up` three_ways is the other four in
-    turn, as nothing is shared but what each of them keeps for the next.
+    `notes` tell what was forced or differs. `workloads` are in the order in which they are run, the
+    encoder before what takes its answer: of `WORKLOADS` those that the subject can do, or others at
+    several sizes, such as "image_encoder@448". `steps` is what is run for three_ways, where the
+    subject can tell milliseconds by step, which add up to the whole. With `adds_up` three_ways is
+    the other four in turn, as nothing is shared but what each of them keeps for the next.
     """
 
     name: str

@@ -163,17 +163,12 @@ def count_graphs(
         return [_count_graph(graph, axes) for graph in graphs]
 
 
-def share_of_machine(
-    cost: Cost, spread: Spread, *, machine: Machine, runtime: str, precision: str, attention: str
-) -> MachineShare:
-    """Holds the time of one run of a graph against peaks of as many threads.
+def share_of_machine(cost: Cost, spread: Spread, *, machine: Machine, run: Run) -> MachineShare:
+    """Holds the time of a graph on a runtime and in a precision against peaks of as many threads.
 
-    `precision` is of the graph's weights, and of the products with them; attention has its own.
+    The precision is of the graph's weights, and of the products with them; attention has its own.
     """
-    best = machine.best()
-    if missing := [each for each in (precision, attention) if each not in best]:
-        known = ", ".join(sorted(best))
-        raise ValueError(f"no peak was measured in {missing[0]!r}: there are {known}")
+    (runtime, precision), attention, best = run, float_precision(*run), machine.best()
     peak, slower = (1e9 * best[each].gflops for each in (precision, attention))
     seconds, flop = spread.p50_ms / 1000, cost.weight_flop + cost.attention_flop
     compute_s = cost.weight_flop / peak + cost.attention_flop / slower
@@ -274,20 +269,13 @@ def shares_of_sets(
 
     Subjects that differ in their labels alone run the same graphs: the median of theirs counts.
     """
-    for runtime, precision in runs:
-        key, best = f"{published.VIT_B}-{runtime}-{precision}", machine.best()
+    for run in runs:
+        key = "-".join((published.VIT_B, *run))
         steps = [row.steps for row in subjects if row.key.startswith(key)]
         for cost in costs:
             spreads = [each[cost.graph].spread for each in steps if cost.graph in each]
-            if cost.graph in ("image_encoder", "clip_head") and spreads and precision in best:
-                yield share_of_machine(
-                    cost,
-                    pool(spreads),
-                    machine=machine,
-                    runtime=runtime,
-                    precision=precision,
-                    attention=float_precision(runtime, precision),
-                )
+            if cost.graph in ("image_encoder", "clip_head") and spreads:
+                yield share_of_machine(cost, pool(spreads), machine=machine, run=run)
 
 
 def pool(spreads: Sequence[record.Spread]) -> record.Spread:

@@ -58,7 +58,7 @@ def test_counts_and_times_on_small_models(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("presets")
 def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.operations.export_encoder", None)
+    monkeypatch.setattr("benchmarks.operations.write_bundle", None)
     path = tmp_path / "found.json"
     code, said = run("--resolution", "64", "--count-only", "--output", str(path))
     assert code == 0, said

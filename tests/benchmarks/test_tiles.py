@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.tiles import LargePicture, Tally, TileQuality, compose, read_tiling, render
+from benchmarks.tiles import LargePicture, TileQuality, ask, compose, render, summarize
 from samclip_sdk.results.text_masks import TextMasks
 
 DOG = np.zeros((20, 40), bool)
@@ -30,7 +30,7 @@ def test_photographs_lie_side_by_side() -> None:
     assert second[92:108, 102:138].all()
     assert not (first & second).any()
     np.testing.assert_array_equal(large.labels["dog"], first | second)
-    assert large.absent == ("cat",)
+    assert large.absent == ["cat"]
 
 
 class FindsDogs:
@@ -74,28 +74,21 @@ def test_what_is_counted() -> None:
     cells: Any = [(pixels, [("dog", DOG)])] * 2 + [(pixels, [])] * 2
     large = compose(cells, absent=["cat"], cell_px=80)
     model: Any = FindsDogs(large)
-    rows = []
-    for tiles in (None, (2, 2)):
-        tally = Tally(tiles)
-        tally.add(model, large)
-        rows.append(tally.record())
+    rows = [summarize(tiles, [ask(model, large, tiles)] * 2) for tiles in (None, (2, 2))]
     whole, tiled = rows
-    assert (whole.present, whole.found, whole.absent, whole.false) == (1, 1, 1, 0)
-    assert (whole.objects, whole.hits, whole.rows) == (2, 1, 1)
+    assert (whole.present, whole.found, whole.absent, whole.false) == (2, 2, 2, 0)
+    assert (whole.objects, whole.hits, whole.rows) == (4, 2, 2)
     assert whole.miou == pytest.approx(0.5)
-    assert (tiled.found, tiled.false, tiled.hits, tiled.rows) == (1, 1, 2, 3)
+    assert (tiled.found, tiled.false, tiled.hits, tiled.rows) == (2, 2, 4, 6)
     assert tiled.miou == 1
     said = render(TileQuality.model_construct(tilings=tuple(rows)))
-    assert "| whole | 100.0% of 1 | 0.500 | 0.0% of 1 | 50.0% of 2 | 1 |" in said
-    assert "| 2 x 2 |" in said
+    assert "| whole | 100.0% of 2 | 0.500 | 0.0% of 2 | 50.0% of 4 | 2 |" in said
+    assert "| 2, 2 |" in said
 
 
-def test_tilings_are_read_or_refused(tmp_path: Path) -> None:
-    assert read_tiling("2x3") == (2, 3)
-    for text in ("2", "2x", "2x3x4", "ax2"):
-        with pytest.raises(ValueError, match="must be rows and columns"):
-            read_tiling(text)
-    asked = ["tiles", str(tmp_path), "--tiling", "two", "--output", str(tmp_path / "a.json")]
+@pytest.mark.parametrize("text", ["two", "2x", "2x3x4", "ax2"])
+def test_tiles_that_cannot_be_are_refused(text: str, tmp_path: Path) -> None:
+    asked = ["tiles", str(tmp_path), "--tiles", text, "--output", str(tmp_path / "a.json")]
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 1
-    assert "--tiling is 'two'" in result.stderr
+    assert f"--tiles {text!r} is neither rows and columns, such as 2x3, nor a" in result.stderr

@@ -37,8 +37,8 @@ class TwoModels(ABC):
     """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
 
     SAM, of segment-anything's registry, makes `proposals` masks in everything-mode, over a grid of
-    points (32 a side by default). CLIP, an open_clip architecture or a JSON file of one, sees each
-    proposal's box. The picture is encoded once by each model, and what it is asked for shares that.
+    points (32 a side by default). CLIP, an architecture of open_clip, sees each proposal's box. The
+    picture is encoded once by each model, and what it is asked for shares that.
     """
 
     clip: str = "ViT-B-16"
@@ -51,10 +51,6 @@ class TwoModels(ABC):
         # Those of everything-mode's masks that pass its filters, by force.
         self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
         self._picture = noise_picture()
-
-    @abstractmethod
-    def open(self) -> Opened:
-        """Loads both models."""
 
     @abstractmethod
     def _encode_for_sam(self) -> None:

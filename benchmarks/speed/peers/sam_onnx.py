@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -129,12 +127,8 @@ def exported(sam: str, clip: str, *, cache: Path) -> dict[str, Path]:
 
 def export_folder(sam: str, clip: str, *, cache: Path) -> Path:
     """Where the export of these and of the installed packages is, or will be."""
-    model = Path(clip).read_text(encoding="utf-8") if clip.endswith(".json") else clip
-    packages = ("segment-anything", "open_clip_torch", "torch")
-    versions = {package: metadata.version(package) for package in packages}
-    made_from = json.dumps([sam, model, SEED, OPSET, versions])
-    digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    return (cache / digest).absolute()
+    versions = map(metadata.version, ("segment-anything", "open_clip_torch", "torch"))
+    return cache.absolute() / "-".join((sam, clip, f"seed{SEED}", f"opset{OPSET}", *versions))
 
 
 def _clip_pixels(picture: Image.Image, *, size_px: int) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -128,7 +127,7 @@ def build_sam(name: str) -> Sam:
 def load_clip(
     name: str, *, in_bfloat16: bool = False
 ) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
-    """Builds an open_clip model, of a name or a JSON file, and its preprocessing of one picture."""
+    """Builds an open_clip model, and its preprocessing of one picture."""
     # Another peer may have brought this, which open_clip can do without: its load is not CLIP's.
     modules: dict[str, Any] = sys.modules
     modules.setdefault("transformers", None)
@@ -137,9 +136,6 @@ def load_clip(
     if modules["transformers"] is None:
         del modules["transformers"]
     torch.manual_seed(forced.SEED)
-    if name.endswith(".json"):
-        open_clip.add_model_config(name)
-        name = Path(name).stem
     model, _, preprocess = open_clip.create_model_and_transforms(
         name, precision="pure_bf16" if in_bfloat16 else "fp32"
     )

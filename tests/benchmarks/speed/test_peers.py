@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import open_clip
 import pytest
 import torch
 from segment_anything import sam_model_registry
@@ -110,7 +111,8 @@ def small_sam() -> Iterator[None]:
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("clip") / "small-clip.json"
     path.write_text(json.dumps(SMALL_CLIP))
-    return str(path)
+    open_clip.add_model_config(path)
+    return path.stem
 
 
 @pytest.fixture(scope="module")
