@@ -61,9 +61,12 @@ def time_run(
 
 
 def time_single(
-    model: SamClip, listing: Listing, output: Path, *, labels: Sequence[int]
+    model: SamClip, listing: Listing, folder: Path, *, labels: Sequence[int]
 ) -> list[AnnotationCost]:
-    """Half of the pictures and all of them with the fewest labels, and all with each number."""
+    """Half of the pictures and all of them with the fewest labels, and all with each number.
+
+    What was found of all with so many labels is then in the folder, in a file of that number.
+    """
     half = Listing(listing.source, listing.pictures[: len(listing.pictures) // 2], ())
     runs = [(half, min(labels)), *((listing, count) for count in sorted(labels))]
     found = []
@@ -71,6 +74,7 @@ def time_single(
         annotator = Annotator(model, read_nouns(count))
         annotator(listing.pictures[0].content())  # opens all graphs, which is not timed
         answer = partial(annotate_pictures, annotator)
+        output = folder / f"{count}.json"
         found.append(time_run(annotator.settings, pictures, output, workers=0, answer=answer))
     return found
 
@@ -113,24 +117,16 @@ def annotate(
         (home / "pictures").mkdir()
         for number, content in enumerate(distinct_pictures(pictures)):
             (home / "pictures" / f"{number:05d}.jpg").write_bytes(content)
-        listing, target = list_source(home / "pictures"), home / "out.json"
+        listing = list_source(home / "pictures")
         own = stack.enter_context(SamClip.load("onnx", model=model, threads=1))
-        counts = sorted({*labels, FEW})
-        single = time_single(own, listing, target, labels=counts)
-        few = Annotator(own, read_nouns(FEW))
-        again = partial(annotate_pictures, few)
-        time_run(few.settings, listing, target, workers=0, answer=again)
+        single = time_single(own, listing, home, labels=sorted({*labels, FEW}))
         place = os.path.abspath(model) if Path(model).exists() else model
         many = time_workers(
             partial(open_annotator, place, read_nouns(FEW)),
             listing,
-            target,
+            home / "workers.json",
             counts=workers,
-            expected=target.read_bytes(),
+            expected=(home / f"{FEW}.json").read_bytes(),
         )
-        record = AnnotationCosts(
-            **measured.run(own),
-            single=tuple(single),
-            workers=tuple(many),
-        )
+        record = AnnotationCosts(**measured.run(own), single=tuple(single), workers=tuple(many))
         measured.finish(record, join_tables(render_annotation(record)))

@@ -7,6 +7,7 @@ that is reached, which are assumptions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median_low
 
 from pydantic import Field
 
@@ -78,8 +79,7 @@ def render_encoders(costs: EncoderCosts) -> str:
 
 def _time(rounds_ms: Sequence[float]) -> str:
     """The middle one of the rounds' medians, of an even number the faster of two."""
-    ranked = sorted(rounds_ms)
-    return spread(ranked[(len(ranked) - 1) // 2], ranked[0], ranked[-1]) if ranked else NONE
+    return spread(median_low(rounds_ms), min(rounds_ms), max(rounds_ms)) if rounds_ms else NONE
 
 
 class StageCost(Record):
@@ -155,11 +155,6 @@ class AnnotationCost(Record):
     workers: int
     seconds: float
 
-    @property
-    def per_picture_ms(self) -> float:
-        """Of a picture, on average."""
-        return 1000 * self.seconds / self.pictures
-
 
 class AnnotationCosts(Run):
     """Of one model, with one thread in each process; `single` is in this one, `workers` on Ray."""
@@ -176,7 +171,7 @@ def render_annotation(record: AnnotationCosts) -> dict[str, str]:
         "pictures": lambda each: str(each.pictures),
         "labels": lambda each: str(each.labels),
         **seconds,
-        "ms a picture": lambda each: three_digits(each.per_picture_ms),
+        "ms a picture": lambda each: three_digits(1000 * each.seconds / each.pictures),
     }
     where = record.environment
     note = (

@@ -6,7 +6,7 @@ import io
 import itertools
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks.pages import ROOT
 from samclip_sdk.image import load_image
@@ -19,9 +19,8 @@ def distinct_pictures(count: int) -> list[bytes]:
     files = itertools.cycle(sorted((ROOT / "examples" / "images").glob("*.jpg")))
     found = []
     for number, path in zip(range(count), files, strict=False):
-        image = Image.fromarray(load_image(path))
-        scale = LONG_SIDE_PX / max(image.size)
-        pixels = np.array(image.resize([round(side * scale) for side in image.size]))
+        image = ImageOps.contain(Image.fromarray(load_image(path)), (LONG_SIDE_PX, LONG_SIDE_PX))
+        pixels = np.array(image)
         pixels[:8, :8] = np.random.default_rng(number).integers(0, 256, (8, 8, 3))
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, format="JPEG", quality=90)

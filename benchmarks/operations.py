@@ -7,7 +7,7 @@ tensors, which have shapes and no values.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.costs import EncoderCost, StageCost
 from benchmarks.speed.measure import measure_subjects
-from benchmarks.speed.published import encoder_spec
+from benchmarks.speed.published import Say, encoder_spec
 from benchmarks.speed.record import Settings
 from benchmarks.speed.vit_b import count_graphs
 from export.bundle_writer import write_bundle
@@ -35,9 +35,6 @@ from training.loop.optimizer import choose_trained
 from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import SmallSam
-
-Say = Callable[[str], None]
-"""Told what is done."""
 
 _PART = "image_encoder"
 _SUBJECT = "samclip,precision=fp32,unverified=true,model="

@@ -107,31 +107,25 @@ def large_pictures(
 
     Named objects count that are half a percent of their photograph or more.
     """
-    from training.real.photograph_questions import (
-        LEAST_SHARE,
-        AskedPhotographs,
-        named_masks,
-        read_photograph,
-    )
+    from training.real import photograph_questions as questions
 
-    order, names = AskedPhotographs(photographs, seed=seed).pictures, photographs.names
+    order, names = questions.AskedPhotographs(photographs, seed=seed).pictures, photographs.names
+
+    def named(picture: int) -> Named:
+        return [
+            (names[concept], mask)
+            for concept, mask in questions.named_masks(photographs, picture)
+            if mask is not None and mask.mean() >= questions.LEAST_SHARE
+        ]
+
     owners = photographs.owners[order]
     for owner in np.unique(owners):
         every = order[owners == owner]
         for own in every[: len(every) // side**2 * side**2].reshape(-1, side**2).tolist():
-            cells = []
-            for picture in own:
-                named = [
-                    (names[concept], mask)
-                    for concept, mask in named_masks(photographs, picture)
-                    if mask is not None and mask.sum() >= LEAST_SHARE * mask.size
-                ]
-                cells.append((read_photograph(photographs, picture), named))
-            there = {name for _, named in cells for name, _ in named}
+            cells = [(questions.read_photograph(photographs, each), named(each)) for each in own]
             gone = set.intersection(*(set(photographs.absent(each)) for each in own))
             rng = np.random.default_rng([seed, *own])
             absent = rng.permutation([names[each] for each in sorted(gone)]).tolist()
-            absent = [each for each in absent if each not in there]
             yield compose(cells, absent=absent[:ABSENT], cell_px=cell_px)
 
 

@@ -116,37 +116,30 @@ def _circumstances(speed: Speed, at: int, *, pairs: Pairs) -> dict[str, object]:
     return found
 
 
-class Bar(NamedTuple):
-    """What is compared, what was measured, and the bar: at least, or at most.
+def bar(
+    name: str,
+    found: Ratio | None,
+    unit: str = "×",
+    *,
+    at_least: float = 0.0,
+    at_most: float = math.inf,
+    note: str = "",
+) -> list[str]:
+    """The row of a bar: what is compared, the bar, what was measured, and whether that meets it.
 
     `found` is None where a subject is missing, `unit` is of both, and `note` is told beside it.
     """
-
-    name: str
-    found: Ratio | None
-    unit: str = "×"
-    at_least: float = 0.0
-    at_most: float = math.inf
-    note: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """Whether it is met."""
-        if self.found is None:
-            return "not measured"
-        _, low, high = self.found
-        if low is None or high is None:
-            return "spread unknown"
-        if self.at_least <= low and high <= self.at_most:
-            return "met"
-        outside = high < self.at_least or low > self.at_most
-        return "**missed**" if outside else "within the spread"
-
-    def row(self) -> list[str]:
-        """The bar as a row of a table."""
-        bar = f">= {self.at_least:g}" if self.at_least else f"<= {round(self.at_most, 3):g}"
-        found = NONE if self.found is None else f"{self.found.text(self.unit)}{self.note}"
-        return [self.name, bar + self.unit, found, self.verdict]
+    limit = f">= {at_least:g}" if at_least else f"<= {round(at_most, 3):g}"
+    if found is None:
+        return [name, limit + unit, NONE, "not measured"]
+    verdict = "within the spread"
+    if found.low is None or found.high is None:
+        verdict = "spread unknown"
+    elif at_least <= found.low and found.high <= at_most:
+        verdict = "met"
+    elif found.high < at_least or found.low > at_most:
+        verdict = "**missed**"
+    return [name, limit + unit, f"{found.text(unit)}{note}", verdict]
 
 
 def own_rows(speed: Speed) -> list[SubjectRow]:
@@ -173,8 +166,8 @@ def run_of(row: SubjectRow) -> str:
     return row.key.removeprefix(f"{DEFAULT_MODEL}-").replace("-", " ")
 
 
-def default_bars(speed: Speed) -> Iterator[Bar]:
-    """The bars of the default model."""
+def default_bars(speed: Speed) -> Iterator[list[str]]:
+    """The rows of the default model's bars."""
     best = best_path(speed)
     run = "" if best is None else run_of(best)
     wide = None if best is None else speed.subject(f"{best.key}{published.WIDE}")
@@ -182,59 +175,59 @@ def default_bars(speed: Speed) -> Iterator[Bar]:
     masks = f"text-to-mask of three labels, from the picture, {on}, against"
     for peer, key in (("YOLOE-11s-seg", published.YOLOE), ("CLIPSeg", published.CLIPSEG)):
         theirs = _facts(speed.subject(key)).get(TO_MASKS)
-        yield Bar(f"{masks} {peer}", Ratio.of(theirs, own.get(TO_MASKS)), at_least=1, note=note)
+        yield bar(f"{masks} {peer}", Ratio.of(theirs, own.get(TO_MASKS)), at_least=1, note=note)
     encoder = _facts(speed.subject(published.MOBILE_SAM)).get("encode")
     times = Ratio.of(encoder, own.get(TO_MASKS))
-    yield Bar(f"{masks} MobileSAM's image encoder alone", times, at_least=8, note=note)
+    yield bar(f"{masks} MobileSAM's image encoder alone", times, at_least=8, note=note)
     name = f"text-to-mask of three labels, of encoding the picture, {on}"
-    yield Bar(name, extra_of_encode(best), " %", at_most=60, note=note)
+    yield bar(name, extra_of_encode(best), " %", at_most=60, note=note)
     wider = Ratio.of(_facts(wide).get("text3"), own.get("text3"))
     name = f"text-to-mask of 150 labels, 3 of them present, of that of 3, {on}"
-    yield Bar(name, wider, at_most=1.5, note=note)
+    yield bar(name, wider, at_most=1.5, note=note)
     iou = Ratio.of(exact(speed.mask_iou.get(run)), exact(1))
-    yield Bar(f"mask IoU with torch {on}", iou, "", at_least=0.97, note=note)
+    yield bar(f"mask IoU with torch {on}", iou, "", at_least=0.97, note=note)
     seconds = peak = None
     if (startup := speed.startup) is not None:
         seconds = Ratio(median(startup.seconds), min(startup.seconds), max(startup.seconds))
         peak = startup.peak_rss_bytes
     name = "importing, loading and the first answer, in fp32 on onnxruntime"
-    yield Bar(name, seconds, " s", at_most=1.5)
-    yield Bar(f"{name}: peak memory", Ratio.of(exact(peak), exact(1e6)), " MB", at_most=250)
+    yield bar(name, seconds, " s", at_most=1.5)
+    yield bar(f"{name}: peak memory", Ratio.of(exact(peak), exact(1e6)), " MB", at_most=250)
 
 
-def vit_b_bars(speed: Speed) -> Iterator[Bar]:
-    """The bars of ViT-B, in the order in which they were set."""
+def vit_b_bars(speed: Speed) -> Iterator[list[str]]:
+    """The rows of ViT-B's bars, in the order in which they were set."""
     keys = (published.ONNX_FP32, published.BEST, published.TEXT_150)
     peers = (published.SAM_CLIP_TORCH, published.SAM_CLIP_ONNX)
     ours, best, wide, torch, plain = (_facts(speed.subject(key)) for key in (*keys, *peers))
     mb, megabyte = " MB", exact(1e6)
     own, fast, in_torch, in_onnx = (each.get("encode") for each in (ours, best, torch, plain))
     note = _limit(speed, published.ONNX_FP32, against=in_torch)
-    yield Bar(f"{_FP32}, against SAM in torch", Ratio.of(in_torch, own), at_least=3.3, note=note)
-    yield Bar(f"{_FP32}, against SAM's plain ONNX export", Ratio.of(in_onnx, own), at_least=1)
+    yield bar(f"{_FP32}, against SAM in torch", Ratio.of(in_torch, own), at_least=3.3, note=note)
+    yield bar(f"{_FP32}, against SAM's plain ONNX export", Ratio.of(in_onnx, own), at_least=1)
     own_peak, fast_peak, other_peak = (each.get("encode peak") for each in (ours, best, plain))
-    yield Bar(f"{_FP32}: peak memory", Ratio.of(own_peak, megabyte), mb, at_most=1300)
+    yield bar(f"{_FP32}: peak memory", Ratio.of(own_peak, megabyte), mb, at_most=1300)
     peak = Ratio.of(own_peak, other_peak)
-    yield Bar(f"{_FP32}: peak memory, of that of {_EXPORTED}", peak, at_most=1 / 5)
+    yield bar(f"{_FP32}: peak memory, of that of {_EXPORTED}", peak, at_most=1 / 5)
     note = _limit(speed, published.BEST, against=in_torch)
-    yield Bar(f"{_BEST}, against SAM in torch", Ratio.of(in_torch, fast), at_least=10, note=note)
-    yield Bar(f"{_BEST}: peak memory", Ratio.of(fast_peak, megabyte), mb, at_most=900)
+    yield bar(f"{_BEST}, against SAM in torch", Ratio.of(in_torch, fast), at_least=10, note=note)
+    yield bar(f"{_BEST}: peak memory", Ratio.of(fast_peak, megabyte), mb, at_most=900)
     reached = Ratio.of(*_limits(speed, published.BEST), scale=100)
-    yield Bar(f"{_BEST}, of the machine's limit", reached, " %", at_least=70)
+    yield bar(f"{_BEST}, of the machine's limit", reached, " %", at_least=70)
     own, fast, in_torch, in_onnx = (each.get("three_ways") for each in (ours, best, torch, plain))
     on_onnx, on_best = "all three in fp32 on onnxruntime", "all three on the best CPU path"
-    yield Bar(f"{on_onnx}, against {_TWO}", Ratio.of(in_torch, own), at_least=3.5)
-    yield Bar(f"{on_best}, against {_TWO}", Ratio.of(in_torch, fast), at_least=9)
+    yield bar(f"{on_onnx}, against {_TWO}", Ratio.of(in_torch, own), at_least=3.5)
+    yield bar(f"{on_best}, against {_TWO}", Ratio.of(in_torch, fast), at_least=9)
     peak = Ratio.of(best.get("peak"), torch.get("peak"))
-    yield Bar(f"{on_best}: peak memory, of {_TWO}", peak, at_most=1 / 3)
+    yield bar(f"{on_best}: peak memory, of {_TWO}", peak, at_most=1 / 3)
     files = Ratio.of(ours.get("files"), torch.get("files"))
-    yield Bar(f"{on_onnx}: files, of {_TWO}", files, at_most=1 / 2)
-    yield Bar(f"{on_onnx}, against {_EXPORTED}", Ratio.of(in_onnx, own), at_least=1)
-    yield Bar(f"{on_best}, against {_EXPORTED}", Ratio.of(in_onnx, fast), at_least=2.5)
+    yield bar(f"{on_onnx}: files, of {_TWO}", files, at_most=1 / 2)
+    yield bar(f"{on_onnx}, against {_EXPORTED}", Ratio.of(in_onnx, own), at_least=1)
+    yield bar(f"{on_best}, against {_EXPORTED}", Ratio.of(in_onnx, fast), at_least=2.5)
     rest = Ratio.of(ours.get("rest"), ours.get("image_encoder"))
-    yield Bar("all three but the image encoder, of the image encoder", rest, at_most=0.2)
+    yield bar("all three but the image encoder, of the image encoder", rest, at_most=0.2)
     wider = Ratio.of(wide.get("text3"), best.get("text3"))
-    yield Bar("text-to-mask of 150 classes, 3 of them present, of that of 3", wider, at_most=1.5)
+    yield bar("text-to-mask of 150 classes, 3 of them present, of that of 3", wider, at_most=1.5)
 
 
 def _facts(row: SubjectRow | None) -> dict[str, Spread | None]:
@@ -249,8 +242,8 @@ def _facts(row: SubjectRow | None) -> dict[str, Spread | None]:
     facts = {each.workload: each.spread for each in row.workloads}
     if (encoder := steps.pop("image_encoder", None)) is not None:
         others = [each.spread for each in steps.values()]
-        limits = [[each.low_ms for each in others], [each.high_ms for each in others]]
-        low, high = (None if None in each else math.fsum(filter(None, each)) for each in limits)
+        limits = ([each.low_ms for each in others], [each.high_ms for each in others])
+        low, high = (None if None in each else math.fsum(each) for each in limits)
         middle = math.fsum(each.p50_ms for each in others)
         facts["rest"] = Spread(p50_ms=middle, low_ms=low, high_ms=high)
         facts["image_encoder"] = encoder.spread

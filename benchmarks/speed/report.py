@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import add
 from statistics import median
@@ -20,30 +20,19 @@ from benchmarks.report import (
     table,
     three_digits,
 )
-from benchmarks.speed import record
-from benchmarks.speed.bars import (
-    TO_MASKS,
-    Bar,
-    Ratio,
-    best_path,
-    default_bars,
-    extra_of_encode,
-    own_rows,
-    run_of,
-    vit_b_bars,
-)
+from benchmarks.speed import bars, record
 from benchmarks.speed.published import CLIPSEG, DEFAULT_ONNX, MOBILE_SAM, YOLOE
-from benchmarks.speed.subject import WORKLOADS
 
 _WORDS = {
     "encode": "encode",
     "classify": "classify",
     "point": "point",
     "text3": "text-to-mask",
-    TO_MASKS: "picture to masks",
+    bars.TO_MASKS: "picture to masks",
     "three_ways": "all three",
 }
 _NOTHING = "Nothing was measured yet."
+_BARS = ("", "bar", "measured", "verdict")
 _COSTS: dict[str, Callable[[record.Cost], str]] = {
     "graph of ViT-B": lambda each: each.graph,
     "GFLOP with weights": lambda each: f"{each.weight_flop / 1e9:.2f}",
@@ -68,7 +57,7 @@ def render_default(speed: record.Speed) -> dict[str, str]:
     """The tables of the default model's page, by name."""
     chart = "![Medians of every subject](images/speed.png)\n\n"
     found = {
-        "bars": _bars(default_bars(speed)),
+        "bars": table(_BARS, bars.default_bars(speed), words=4),
         "subjects": f"{chart}{render_subjects(speed)}" if speed.subjects else _NOTHING,
         "runs": _runs(speed),
     }
@@ -78,7 +67,7 @@ def render_default(speed: record.Speed) -> dict[str, str]:
 def render_vit_b(speed: record.Speed) -> dict[str, str]:
     """The tables of ViT-B's page, by name."""
     found = {
-        "bars": _bars(vit_b_bars(speed)),
+        "bars": table(_BARS, bars.vit_b_bars(speed), words=4),
         "subjects": render_subjects(speed),
         "costs": columns(speed.costs, _COSTS, words=1),
         "shares": _shares(speed.shares, speed.machine),
@@ -88,18 +77,14 @@ def render_vit_b(speed: record.Speed) -> dict[str, str]:
     return {name: text + "\n" for name, text in found.items()}
 
 
-def _bars(bars: Iterable[Bar]) -> str:
-    return table(("", "bar", "measured", "verdict"), [bar.row() for bar in bars], words=4)
-
-
 def render_summary(speed: record.Speed) -> str:
     """The default model beside its peers, as the README has it."""
     if not speed.subjects:
         return f"{_NOTHING}\n"
-    best, rows = best_path(speed), []
-    base = None if best is None else best.workload(TO_MASKS)
+    best, rows = bars.best_path(speed), []
+    base = None if best is None else best.workload(bars.TO_MASKS)
     ours = [DEFAULT_ONNX] if best is None else dict.fromkeys((best.key, DEFAULT_ONNX))
-    asked = [(key, TO_MASKS, "") for key in (*ours, YOLOE, CLIPSEG)]
+    asked = [(key, bars.TO_MASKS, "") for key in (*ours, YOLOE, CLIPSEG)]
     for key, workload, what in (*asked, (MOBILE_SAM, "encode", ": its image encoder alone")):
         row = speed.subject(key)
         found = None if row is None else row.workload(workload)
@@ -138,13 +123,12 @@ def render_subjects(speed: record.Speed) -> str:
 
 
 def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -> str:
-    words = {name: word for name, word in _WORDS.items() if name in _shown(speed)}
     cells: dict[str, Callable[[record.SubjectRow], str]] = {
         "": lambda row: row.key,
         "precision": lambda row: row.precision,
         **{
-            f"{word}, ms": partial(_cell, name=name, baseline=baseline)
-            for name, word in words.items()
+            f"{_WORDS[name]}, ms": partial(_cell, name=name, baseline=baseline)
+            for name in _shown(speed)
         },
         "load, s": lambda row: f"{median(map(add, row.import_ms, row.load_ms)) / 1000:.2f}",
         "peak MB": lambda row: megabytes(row.peak_rss_bytes),
@@ -159,7 +143,7 @@ def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -
 
 def _shown(speed: record.Speed) -> list[str]:
     """The workloads that any subject has."""
-    return [name for name in WORKLOADS if any(row.workload(name) for row in speed.subjects)]
+    return [name for name in _WORDS if any(row.workload(name) for row in speed.subjects)]
 
 
 def _cell(row: record.SubjectRow, name: str, *, baseline: record.SubjectRow | None) -> str:
@@ -173,7 +157,7 @@ def _cell(row: record.SubjectRow, name: str, *, baseline: record.SubjectRow | No
 
 def _times(found: record.WorkloadRow, base: record.WorkloadRow | None) -> str:
     same = base is None or base is found
-    return NONE if same else Ratio.of(found.spread, base.spread).text()
+    return NONE if same else bars.Ratio.of(found.spread, base.spread).text()
 
 
 def _step(found: record.Times | None) -> str:
@@ -241,10 +225,10 @@ def _point(found: record.Spread) -> str:
 def _runs(speed: record.Speed) -> str:
     """The default model on each runtime and in each precision: its speed, and what it keeps."""
     rows = []
-    for row in own_rows(speed):
-        found = row.workload(TO_MASKS)
+    for row in bars.own_rows(speed):
+        found = row.workload(bars.TO_MASKS)
         if found is not None:
-            iou, extra = speed.mask_iou.get(run_of(row)), extra_of_encode(row)
+            iou, extra = speed.mask_iou.get(bars.run_of(row)), bars.extra_of_encode(row)
             kept = NONE if iou is None else f"{iou:.4f}"
             share = NONE if extra is None else extra.text(" %")
             rows.append([row.key, _point(found.spread), f"{found.images_per_s:.1f}", share, kept])
@@ -262,13 +246,13 @@ def draw_chart(speed: record.Speed) -> bytes:
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, shown, strict=True):
         rows = [(row.key, row.workload(name)) for row in subjects]
-        bars = axes.barh(
+        drawn = axes.barh(
             [key for key, _ in rows],
             [0.0 if found is None else found.warm.p50_ms for _, found in rows],
             color=[GREY if key == speed.settings.baseline else BLUE for key, _ in rows],
         )
         labels = ["" if found is None else three_digits(found.warm.p50_ms) for _, found in rows]
-        axes.bar_label(bars, labels=labels, padding=2, fontsize="small")
+        axes.bar_label(drawn, labels=labels, padding=2, fontsize="small")
         axes.set_xlabel(f"{name}, ms")
         axes.margins(x=0.25)
     return encode_figure(figure)

@@ -18,6 +18,7 @@ from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks.speed.peers import forced
 from benchmarks.speed.subject import Opened
@@ -46,17 +47,25 @@ class SamOpenClip(forced.TwoModels):
         self._clip, self._preprocess = load_clip(self.clip, in_bfloat16=in_bfloat16)
         if in_bfloat16:
             run_in_bfloat16(sam.image_encoder)
-        self._predictor = SamPredictor(sam)
+        points = self.points_per_side**2
         self._generator = SamAutomaticMaskGenerator(
             sam,
             points_per_side=self.points_per_side,
+            points_per_batch=points,
             pred_iou_thresh=0.5,
             stability_score_thresh=0.0,
             box_nms_thresh=1.0,
         )
-        scores = torch.zeros(forced.MASKS_A_POINT * self.points_per_side**2)
-        scores[torch.from_numpy(self._kept)] = 1
-        self._generator.predictor = _EncodedPicture(self._predictor, scores=scores)
+        self._predictor = self._generator.predictor
+        # The generator takes the picture as it was encoded, and leaves it to the next workload.
+        self._predictor.set_image = self._predictor.reset_image = lambda *_picture: None
+        # Of the generator's masks those that are kept, and no others, pass its filter.
+        scores = torch.zeros(points, forced.MASKS_A_POINT)
+        scores.flatten()[torch.from_numpy(self._kept)] = 1
+        scores = F.pad(scores, (1, 0))  # SAM's mask for a single answer comes first
+        sam.mask_decoder.iou_prediction_head.register_forward_hook(
+            lambda _head, _given, answer: scores if len(answer) == points else answer
+        )
         notes = "bytes are those of all parameters, CLIP's text encoder included; no non-maximum"
         how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
         return self._opened(
@@ -70,7 +79,7 @@ class SamOpenClip(forced.TwoModels):
 
     @torch.inference_mode()
     def _encode_for_sam(self) -> None:
-        self._predictor.set_image(self._picture)
+        SamPredictor.set_image(self._predictor, self._picture)
 
     @torch.inference_mode()
     def _point(self) -> NDArray[np.bool_]:
@@ -87,30 +96,6 @@ class SamOpenClip(forced.TwoModels):
         batch = torch.stack([self._preprocess(picture) for picture in pictures])
         dtype = next(self._clip.parameters()).dtype
         return self._clip.encode_image(batch.to(dtype), normalize=True).float().numpy()
-
-
-class _EncodedPicture(SamPredictor):
-    """What the generator takes for its predictor: a picture that another one has encoded.
-
-    Predicted IoUs are replaced, so that the kept masks, and no others, pass the generator's filter.
-    """
-
-    def __init__(self, predictor: SamPredictor, *, scores: Tensor) -> None:
-        self.__dict__ = vars(predictor)  # they share all that they know
-        self._scores = scores
-
-    def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Starts at the first point of the grid; the picture stays as encoded."""
-        self._left = self._scores
-
-    def reset_image(self) -> None:
-        """Keeps the picture, for the next workload."""
-
-    def predict_torch(self, *points: Tensor, **options: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The predictor's answer, with other predicted IoUs."""
-        masks, predicted, low_res_masks = super().predict_torch(*points, **options)
-        scores, self._left = self._left.tensor_split([predicted.numel()])
-        return masks, scores.reshape(predicted.shape), low_res_masks
 
 
 def build_sam(name: str) -> Sam:
