@@ -13,18 +13,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.graph_spec import Record, first_fault
+from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.hardware import cpu_name
+from samclip_sdk.model_source import ModelSource
 from samclip_sdk.runtimes.versions import installed_versions, version_of
-
-if TYPE_CHECKING:
-    from samclip_sdk.bundle.manifest import ModelInfo
-    from samclip_sdk.model_source import ModelSource
 
 _MORE_PACKAGES = ("opencv-python-headless", "timm")
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")

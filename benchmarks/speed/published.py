@@ -107,11 +107,7 @@ def vit_b_specs(vit_b: Path, runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def series_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> Iterator[str]:
-    """The subjects of ViT-B's smaller tables.
-
-    They are the image encoder at each resolution, and at the largest with each number of threads,
-    and box prompts from one to many.
-    """
+    """Of ViT-B the image encoder by resolution, its largest by threads, and box prompts."""
     for run in runs:
         for count in threads:
             sizes = RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:]

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
+from samclip_sdk.bench.bench import OpenedModel, open_model
+from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
 from samclip_sdk.client import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from samclip_sdk.bench.bench import OpenedModel
-    from samclip_sdk.bench.timed_tasks import Workloads
-    from samclip_sdk.session import Session
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.versions import PACKAGES_OF
+from samclip_sdk.session import Session
 
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
@@ -63,11 +64,6 @@ class SdkSubject:
 
     def open(self) -> Opened:
         """Loads the model; its graphs are opened by the first runs."""
-        from samclip_sdk.bench.bench import open_model
-        from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
-        from samclip_sdk.runtimes.options import RuntimeOptions
-        from samclip_sdk.runtimes.versions import PACKAGES_OF
-
         opened = open_model(
             self.model,
             runtime=self.runtime,
@@ -114,8 +110,9 @@ class SdkSubject:
     def _skill(self, opened: OpenedModel) -> dict[str, Workload]:
         samclip, picture = opened.samclip, noise_picture()
         if self.skill == "encoder":
-            sizes, encode = str(self.resolutions).split("+"), _encoder(opened)
-            return {f"image_encoder@{size}": partial(encode, int(size)) for size in sizes}
+            session = lru_cache(maxsize=1)(samclip.source.session)  # one graph at a time
+            graphs = [f"image_encoder@{size}" for size in str(self.resolutions).split("+")]
+            return {graph: partial(_encode, session, graph) for graph in graphs}
         image = samclip.encode_image(picture)
 
         def ask(count: int) -> object:
@@ -130,18 +127,6 @@ def _picture_to_masks(tasks: Workloads) -> object:
     return tasks.text3()
 
 
-def _encoder(opened: OpenedModel) -> Callable[[int], object]:
-    """The image encoder at a resolution; a graph is opened by its first run, one at a time."""
-    import numpy as np
-
-    from samclip_sdk.bundle.contract import graph_key
-
-    @lru_cache(maxsize=1)
-    def session(resolution: int) -> Session:
-        return opened.samclip.source.session(graph_key("image_encoder", resolution))
-
-    def encode(resolution: int) -> object:
-        image = np.zeros((1, 3, resolution, resolution), dtype=np.uint8)
-        return session(resolution).run({"image": image})
-
-    return encode
+def _encode(session: Callable[[str], Session], graph: str) -> object:
+    side = int(graph.partition("@")[2])
+    return session(graph).run({"image": np.zeros((1, 3, side, side), np.uint8)})

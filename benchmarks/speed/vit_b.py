@@ -10,7 +10,6 @@ goes in and comes out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -51,7 +50,7 @@ def measure_peaks(
     repeats: int = 5,
     copy_bytes: int = 2**28,
 ) -> Machine:
-    """Measures this machine, with the engines that are installed; torch always is.
+    """Measures this machine with torch, onnxruntime, and OpenVINO if it is installed.
 
     Matrices are square. One run does not count, and of `repeats` the fastest does. Far more is
     copied than the caches hold.
@@ -92,9 +91,8 @@ def _products(size: int, *, threads: int) -> Iterator[tuple[str, str, Task]]:
         for precision, hint in (("fp32", "f32"), ("bf16", "bf16")):
             yield precision, "openvino", _openvino(float_graph, left, hint, threads)
         yield "int8", "openvino", _openvino(int8_graph, left, "f32", threads)
-    if find_spec("onnxruntime"):
-        yield "fp32", "onnxruntime", _onnxruntime(float_graph, left, threads)
-        yield "int8", "onnxruntime", _onnxruntime(int8_graph, left, threads)
+    yield "fp32", "onnxruntime", _onnxruntime(float_graph, left, threads)
+    yield "int8", "onnxruntime", _onnxruntime(int8_graph, left, threads)
 
 
 def int8_product(right: np.ndarray) -> bytes:
@@ -208,8 +206,7 @@ def _count_graph(graph: Graph, axes: Mapping[str, int]) -> Cost:
 
 def _empty(spec: TensorSpec, axes: Mapping[str, int]) -> Tensor:
     shape = [axes[length] if isinstance(length, str) else length for length in spec.shape]
-    # Not torch.empty(*shape): a scalar has no axes.
-    return torch.empty(math.prod(shape), dtype=getattr(torch, spec.dtype)).reshape(shape)
+    return torch.empty(shape, dtype=getattr(torch, spec.dtype))
 
 
 def measure_vit_b(
@@ -280,9 +277,7 @@ def shares_of_sets(
 
 def pool(spreads: Sequence[record.Spread]) -> record.Spread:
     """The median of medians, between the least and the greatest of all limits."""
-    lows = [each.low_ms for each in spreads if each.low_ms is not None]
-    highs = [each.high_ms for each in spreads if each.high_ms is not None]
-    low, high = min(lows, default=None), max(highs, default=None)
+    low, high = min(each.low_ms for each in spreads), max(each.high_ms for each in spreads)
     return record.Spread(p50_ms=median(each.p50_ms for each in spreads), low_ms=low, high_ms=high)
 
 

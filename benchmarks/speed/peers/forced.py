@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class TwoModels(ABC):
     picture is encoded once by each model, and what it is asked for shares that.
     """
 
+    engine: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    precision: ClassVar[str] = "fp32"
+
     clip: str = "ViT-B-16"
     proposals: int = 10
     points_per_side: int = 8
@@ -51,6 +55,10 @@ class TwoModels(ABC):
         # Those of everything-mode's masks that pass its filters, by force.
         self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
         self._picture = noise_picture()
+
+    @abstractmethod
+    def _load(self) -> tuple[str, int, int]:
+        """Loads both; returns notes, bytes of artifacts, and the width of CLIP's embeddings."""
 
     @abstractmethod
     def _encode_for_sam(self) -> None:
@@ -68,17 +76,9 @@ class TwoModels(ABC):
     def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Unit embeddings [K,E] of pictures, in one batch."""
 
-    def _opened(
-        self,
-        engine: str,
-        *,
-        packages: tuple[str, ...],
-        notes: str,
-        artifact_bytes: int,
-        width: int,
-        precision: str = "fp32",
-    ) -> Opened:
-        """Both models as a subject; `width` is that of CLIP's embeddings."""
+    def open(self) -> Opened:
+        """Loads both models."""
+        notes, artifact_bytes, width = self._load()
         self._labels = unit_embeddings(LABELS, width=width)
         self._classes = unit_embeddings(CLASSES, width=width)
         told = (
@@ -90,9 +90,9 @@ class TwoModels(ABC):
             f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
         )
         return Opened(
-            name=f"SAM {self.sam} + OpenCLIP {self.clip}, {engine}",
-            packages=packages,
-            precision=precision,
+            name=f"SAM {self.sam} + OpenCLIP {self.clip}, {self.engine}",
+            packages=self.packages,
+            precision=self.precision,
             notes="; ".join(told),
             artifact_bytes=artifact_bytes,
             workloads={

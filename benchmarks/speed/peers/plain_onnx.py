@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,47 +22,54 @@ from benchmarks.speed.peers.sam_onnx import OPSET
 from benchmarks.speed.peers.sam_openclip import build_sam, load_clip
 from samclip_sdk.atomic_folder import atomic_folder
 
+GraphParts = tuple[str, nn.Module, dict[str, Tensor], list[str], dict[str, dict[int, str]]]
+
 
 def export(sam: str, clip: str, *, folder: Path) -> None:
     """Writes the three graphs into a folder that appears whole or not at all."""
     # Keeps CLIP's attention from a fused operator that ONNX does not have.
     torch.backends.mha.set_fastpath_enabled(False)
+    with atomic_folder(folder) as partial, warnings.catch_warnings(), torch.no_grad():
+        # Tracing bakes sizes, and says so at each; the exporter says that it is the old one.
+        warnings.simplefilter("ignore")
+        for name, module, inputs, outputs, dynamic in _graphs(sam, clip):
+            torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                partial / f"{name}.onnx",
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_axes=dynamic,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+
+
+def _graphs(sam: str, clip: str) -> Iterator[GraphParts]:
+    """One model after the other: each graph's name, module, inputs, outputs and dynamic axes."""
     model = build_sam(sam)
     side, prompts = model.image_encoder.img_size, model.prompt_encoder
     rows, columns = prompts.image_embedding_size
-    with atomic_folder(folder) as partial:
-        _export_graph(
-            PreprocessingEncoder(model),
-            {"input_image": torch.zeros(side, side, 3)},
-            partial / "image_encoder.onnx",
-            outputs=["image_embeddings"],
-            dynamic={"input_image": {0: "image_height", 1: "image_width"}},
-        )
-        _export_graph(
-            SamOnnxModel(model, return_single_mask=False),
-            {
-                "image_embeddings": torch.zeros(1, prompts.embed_dim, rows, columns),
-                "point_coords": torch.zeros(1, 5, 2),
-                "point_labels": torch.ones(1, 5),
-                "mask_input": torch.zeros(1, 1, 4 * rows, 4 * columns),
-                "has_mask_input": torch.ones(1),
-                # The graph keeps this picture's proportions: 3 to 2, as the benchmark's.
-                "orig_im_size": torch.tensor([1500.0, 2250.0]),
-            },
-            partial / "mask_decoder.onnx",
-            outputs=["masks", "iou_predictions", "low_res_masks"],
-            dynamic={"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}},
-        )
-        del model, prompts
-        visual = load_clip(clip)[0].visual
-        pixels = torch.zeros(2, 3, *np.broadcast_to(visual.image_size, 2).tolist())
-        _export_graph(
-            visual,
-            {"pixels": pixels},
-            partial / "clip_image_encoder.onnx",
-            outputs=["embeddings"],
-            dynamic={"pixels": {0: "pictures"}, "embeddings": {0: "pictures"}},
-        )
+    picture = {"input_image": torch.zeros(side, side, 3)}
+    axes = {"input_image": {0: "image_height", 1: "image_width"}}
+    yield "image_encoder", PreprocessingEncoder(model), picture, ["image_embeddings"], axes
+    prompt = {
+        "image_embeddings": torch.zeros(1, prompts.embed_dim, rows, columns),
+        "point_coords": torch.zeros(1, 5, 2),
+        "point_labels": torch.ones(1, 5),
+        "mask_input": torch.zeros(1, 1, 4 * rows, 4 * columns),
+        "has_mask_input": torch.ones(1),
+        # The graph keeps this picture's proportions: 3 to 2, as the benchmark's.
+        "orig_im_size": torch.tensor([1500.0, 2250.0]),
+    }
+    axes = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
+    answers = ["masks", "iou_predictions", "low_res_masks"]
+    yield "mask_decoder", SamOnnxModel(model, return_single_mask=False), prompt, answers, axes
+    del model, prompts
+    visual = load_clip(clip)[0].visual
+    pixels = {"pixels": torch.zeros(2, 3, *np.broadcast_to(visual.image_size, 2).tolist())}
+    axes = {"pixels": {0: "pictures"}, "embeddings": {0: "pictures"}}
+    yield "clip_image_encoder", visual, pixels, ["embeddings"], axes
 
 
 class PreprocessingEncoder(nn.Module):
@@ -75,29 +82,6 @@ class PreprocessingEncoder(nn.Module):
     def forward(self, input_image: Tensor) -> Tensor:
         """Maps RGB 0..255, float [H,W,3], to image embeddings [1,256,g,g]."""
         return self.sam.image_encoder(self.sam.preprocess(input_image.permute(2, 0, 1))[None])
-
-
-def _export_graph(
-    module: nn.Module,
-    inputs: Mapping[str, Tensor],
-    path: Path,
-    *,
-    outputs: list[str],
-    dynamic: Mapping[str, dict[int, str]],
-) -> None:
-    with warnings.catch_warnings(), torch.inference_mode():
-        # Tracing bakes sizes, and says so at each; the exporter says that it is the old one.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            path,
-            input_names=list(inputs),
-            output_names=outputs,
-            dynamic_axes=dict(dynamic),
-            opset_version=OPSET,
-            dynamo=False,
-        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, SEED, TwoModels
-from benchmarks.speed.subject import PICTURE_PX, Opened
+from benchmarks.speed.subject import PICTURE_PX
 
 GRAPHS = ("image_encoder", "mask_decoder", "clip_image_encoder")
 OPSET = 18
@@ -33,6 +33,9 @@ class SamOnnx(TwoModels):
     exports, the user's cache by default.
     """
 
+    engine = "plain ONNX"
+    packages = ("onnxruntime", "segment-anything", "open_clip_torch")
+
     arena: bool = True
     cache: str | Path = platformdirs.user_cache_path("samclip-sdk") / "peers"
 
@@ -42,8 +45,7 @@ class SamOnnx(TwoModels):
         arena = "" if self.arena else "-no-arena"
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
-    def open(self) -> Opened:
-        """Loads both models."""
+    def _load(self) -> tuple[str, int, int]:
         # As the SDK does, which this process must not import.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
@@ -66,14 +68,12 @@ class SamOnnx(TwoModels):
         scale = 4 * self._mask_shape[-1] / max(height, width)
         self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
         how = "onnxruntime's default session options" if self.arena else "memory arena off"
-        return self._opened(
-            "plain ONNX",
-            packages=("onnxruntime", "segment-anything", "open_clip_torch"),
-            notes=f"{how}; text is not exported: its embeddings are cached; one decoder run a "
-            "point, as the export takes one prompt",
-            artifact_bytes=sum(path.stat().st_size for path in paths.values()),
-            width=clip.get_outputs()[0].shape[-1],
+        notes = (
+            f"{how}; text is not exported: its embeddings are cached; one decoder run a point, as "
+            "the export takes one prompt"
         )
+        artifact_bytes = sum(path.stat().st_size for path in paths.values())
+        return notes, artifact_bytes, clip.get_outputs()[0].shape[-1]
 
     def _encode_for_sam(self) -> None:
         # The graph normalises and pads.

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.speed.peers import forced
-from benchmarks.speed.subject import Opened
 
 
 @dataclass
@@ -32,6 +31,9 @@ class SamOpenClip(forced.TwoModels):
     segment-anything turns its answers into numpy, which has no bfloat16.
     """
 
+    engine = "torch"
+    packages = ("segment-anything", "open_clip_torch", "torch")
+
     precision: Literal["fp32", "bf16"] = "fp32"
 
     @property
@@ -39,8 +41,7 @@ class SamOpenClip(forced.TwoModels):
         """Names CLIP, the precision and the proposals."""
         return f"sam+openclip-{self.clip.lower()}-{self.precision}-k{self.proposals}"
 
-    def open(self) -> Opened:
-        """Loads both models."""
+    def _load(self) -> tuple[str, int, int]:
         torch.set_num_threads(self.threads or torch.get_num_threads())
         in_bfloat16 = self.precision == "bf16"
         sam = build_sam(self.sam)
@@ -67,15 +68,9 @@ class SamOpenClip(forced.TwoModels):
             lambda _head, _given, answer: scores if len(answer) == points else answer
         )
         notes = "bytes are those of all parameters, CLIP's text encoder included; no non-maximum"
-        how = "bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
-        return self._opened(
-            "torch",
-            packages=("segment-anything", "open_clip_torch", "torch"),
-            precision=self.precision,
-            notes=f"{notes} suppression{'; ' + how if in_bfloat16 else ''}",
-            artifact_bytes=forced.stored_bytes(sam, self._clip),
-            width=self._clip.text_projection.shape[1],
-        )
+        how = "; bf16: .to(bfloat16) of SAM's image encoder, and open_clip's pure_bf16"
+        notes = f"{notes} suppression{how if in_bfloat16 else ''}"
+        return notes, forced.stored_bytes(sam, self._clip), self._clip.text_projection.shape[1]
 
     @torch.inference_mode()
     def _encode_for_sam(self) -> None:
