@@ -51,18 +51,15 @@ def find_presets(names: Sequence[str]) -> dict[str, ModelConfig]:
 
 def render_encoders(costs: EncoderCosts) -> str:
     """A row for each preset, and under the table how it was made."""
-    by_size = {(each.preset, each.resolution): each for each in costs.encoders}
-    sizes = sorted({size for _, size in by_size})
+    ranked = sorted(costs.encoders, key=lambda each: each.resolution)
+    sizes = dict.fromkeys(each.resolution for each in ranked)
     figures = [f"{what}, {size} px" for what in ("GFLOP", "ms") for size in sizes]
-    rows = [
-        [
-            f"`{name}`",
-            f"{by_size[name, sizes[0]].parameters / 1e6:.1f}",
-            *(three_digits(by_size[name, size].flop / 1e9) for size in sizes),
-            *(_time(by_size[name, size].rounds_p50_ms) for size in sizes),
-        ]
-        for name in dict.fromkeys(each.preset for each in costs.encoders)
-    ]
+    rows = []
+    for name in dict.fromkeys(each.preset for each in costs.encoders):
+        own = [each for each in ranked if each.preset == name]
+        flop = [three_digits(each.flop / 1e9) for each in own]
+        times = [_time(each.rounds_p50_ms) for each in own]
+        rows.append([f"`{name}`", f"{own[0].parameters / 1e6:.1f}", *flop, *times])
     where = costs.environment
     how = "Operations are counted; no time was measured yet."
     if any(each.rounds_p50_ms for each in costs.encoders):

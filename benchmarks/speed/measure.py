@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,11 @@ def measure_subjects(
             if "open" in subject.failures:
                 continue
             on_progress(f"round {number + 1} of {settings.rounds}: {subject.name}")
-            known = set(subject.failures)
+            known = len(subject.failures)
             with WorkerProcess(limit_s=limit_s) as worker:
                 subject.measure(worker, settings, owners=owners)
-            for at, why in subject.failures.items():
-                if at not in known:
-                    on_failure(f"{publishable(subject.spec)}, {at}: failed, {why}")
+            for at, why in list(subject.failures.items())[known:]:
+                on_failure(f"{publishable(subject.spec)}, {at}: failed, {why}")
     failures = tuple(
         record.Failure(subject=each.name, at=at, reason=why)
         for each in every
@@ -142,8 +142,8 @@ class _Subject:
         self.spec = spec
         self.opened: list[dict[str, Any]] = []
         self.failures: dict[str, str] = {}
-        self._runs: dict[str, list[WorkloadRuns]] = {}
-        self._steps: list[list[dict[str, float]]] = []  # milliseconds, of each run of a round
+        self._runs: defaultdict[str, list[WorkloadRuns]] = defaultdict(list)
+        self._steps: defaultdict[str, list[list[float]]] = defaultdict(list)  # milliseconds
         self._peaks: list[int | None] = []
         self._gpu_memory: list[int] = []
 
@@ -172,13 +172,10 @@ class _Subject:
                     self._gpu_memory.append(max(0, now - gpu_before))
         if opened["adds_up"] and not self.failures:
             parts = [self._runs[name][-1] for name in opened["workloads"]]
-            samples = zip(*(each.samples_ms for each in parts), strict=False)
-            in_turn = WorkloadRuns(
-                first_ms=round(sum(each.first_ms for each in parts), _DIGITS),
-                samples_ms=[sum(ms) for ms in samples],
-                peak_rss_bytes=_most(each.peak_rss_bytes for each in parts),
-            )
-            self._runs.setdefault("three_ways", []).append(in_turn)
+            first_ms = round(sum(each.first_ms for each in parts), _DIGITS)
+            samples_ms = [sum(ms) for ms in zip(*(each.samples_ms for each in parts), strict=False)]
+            peak = _most(each.peak_rss_bytes for each in parts)
+            self._runs["three_ways"].append(WorkloadRuns(first_ms, samples_ms, peak))
         self._peaks.append(worker.memory.overall_bytes())
 
     def _run_workload(self, name: str, worker: WorkerProcess, settings: record.Settings) -> None:
@@ -195,39 +192,30 @@ class _Subject:
         except SubjectError as error:
             self.failures[name] = str(error)
             return
-        self._runs.setdefault(name, []).append(runs)
-        if told := [each for each in steps[-len(runs.samples_ms) :] if each]:
-            self._steps.append(told)
+        self._runs[name].append(runs)
+        counted = steps[-len(runs.samples_ms) :]
+        for step in dict.fromkeys(step for each in counted for step in each):
+            self._steps[step].append([each[step] for each in counted if step in each])
 
     def row(self) -> record.SubjectRow:
         """All rounds."""
         told = ("key", "name", "precision", "notes", "package_versions", "artifact_bytes")
-        steps = dict.fromkeys(name for runs in self._steps for run in runs for name in run)
         return record.SubjectRow(
             **{name: self.opened[0][name] for name in told},
             import_ms=tuple(round(each["import_ms"], _DIGITS) for each in self.opened),
             load_ms=tuple(round(each["load_ms"], _DIGITS) for each in self.opened),
             workloads=tuple(_workload_row(name, runs) for name, runs in self._runs.items()),
-            steps={
-                name: summarize(
-                    [[run[name] for run in runs if name in run] for runs in self._steps]
-                )
-                for name in steps
-            },
+            steps={name: summarize(rounds) for name, rounds in self._steps.items()},
             peak_rss_bytes=_most(self._peaks),
             gpu_memory_bytes=_most(self._gpu_memory),
         )
 
 
 def summarize(rounds: Sequence[Sequence[float]]) -> record.Times:
-    """The runs of all rounds; the limits are of the rounds' medians, of a single one of its runs.
-
-    A round without runs does not count.
-    """
-    told = [each for each in rounds if each]
-    medians = tuple(Timing.of(each).p50_ms for each in told)
-    limits = medians if len(medians) > 1 else [round(each, _DIGITS) for each in told[0]]
-    warm = Timing.of([sample for each in told for sample in each])
+    """The runs of all rounds; limits are of the rounds' medians, or of a single one's runs."""
+    medians = tuple(Timing.of(each).p50_ms for each in rounds)
+    limits = medians if len(medians) > 1 else [round(each, _DIGITS) for each in rounds[0]]
+    warm = Timing.of([sample for each in rounds for sample in each])
     return record.Times(warm=warm, rounds_p50_ms=medians, low_ms=min(limits), high_ms=max(limits))
 
 

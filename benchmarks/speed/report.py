@@ -105,21 +105,25 @@ def render_summary(speed: record.Speed) -> str:
 def render_subjects(speed: record.Speed) -> str:
     """Every subject at every workload, the steps of ours, and how it was measured."""
     baseline = None if speed.settings.baseline is None else speed.subject(speed.settings.baseline)
-    parts = [_subject_table(speed, baseline=baseline)]
     failed = [f"- {each.subject}, {each.at}: failed, {each.reason}" for each in speed.failures]
-    parts += ["\n".join(failed)] if failed else []
     names = list(dict.fromkeys(name for row in speed.subjects for name in row.steps))
     steps = [
         [row.key, *(_step(row.steps.get(name)) for name in names)]
         for row in speed.subjects
         if row.steps
     ]
-    parts += [table(("all three, step by step, ms", *names), steps)] if steps else []
     notes = []
     for row in speed.subjects:
         versions = ", ".join(f"{name} {each}" for name, each in row.package_versions.items())
         notes.append(f"- {row.key}: {row.name}, {row.precision}; {row.notes}; {versions}.")
-    return "\n\n".join([*parts, "\n".join(notes), _footnote(speed, baseline=baseline)])
+    parts = (
+        _subject_table(speed, baseline=baseline),
+        "\n".join(failed),
+        table(("all three, step by step, ms", *names), steps) if steps else "",
+        "\n".join(notes),
+        _footnote(speed, baseline=baseline),
+    )
+    return "\n\n".join(filter(None, parts))
 
 
 def _subject_table(speed: record.Speed, *, baseline: record.SubjectRow | None) -> str:
@@ -165,8 +169,7 @@ def _step(found: record.Times | None) -> str:
     if found is None:
         return NONE
     tails = (three_digits(found.warm.p90_ms), three_digits(found.warm.p99_ms))
-    told = "" if found.warm.p90_ms is None else f"; {' / '.join(tails)}"
-    return _point(found.spread) + told
+    return _point(found.spread) + (f"; {' / '.join(tails)}" if found.warm.p90_ms else "")
 
 
 def _footnote(speed: record.Speed, *, baseline: record.SubjectRow | None) -> str:

@@ -77,7 +77,7 @@ def test_all_three_are_what_the_others_take_in_turn() -> None:
 
 
 def test_the_limits_are_of_rounds_and_of_one_round_of_its_runs() -> None:
-    several = summarize([[1.0, 5.0, 2.0], [], [3.0, 4.0, 9.0]])
+    several = summarize([[1.0, 5.0, 2.0], [3.0, 4.0, 9.0]])
     assert several.rounds_p50_ms == (2, 4)
     assert several.spread == spread(3.5, 2, 4)
     assert several.warm.n == 6
