@@ -1,8 +1,4 @@
-"""The records of what the presets' image encoders, a merge and annotation cost; their tables.
-
-Operations are counted. The hours of a merge follow from them, a device's peak and the share of it
-that is reached, which are assumptions.
-"""
+"""The records of what the presets' image encoders, a merge and annotation cost; their tables."""
 
 from __future__ import annotations
 
@@ -107,7 +103,7 @@ class StageCost(Record):
 
 
 class TrainingCost(Run):
-    """The whole of training_cost.json; `peak_tflops` and `utilisation` are assumptions."""
+    """The whole of training_cost.json, as counted; `peak_tflops` and `utilisation` are assumed."""
 
     config: str
     peak_tflops: float

@@ -1,9 +1,7 @@
 """Measures subjects in rounds: each in turn, in a fresh process, which only the parent drives.
 
-Fresh processes cost a load in every round, and give back what kept ones cannot: memory that is the
-subject's own however many there are, and loading and first runs measured as often as there are
-rounds. The parent reads their memory, and tells why one did not answer. It also describes the
-machine, and the state that it is in, in its own words.
+So memory is the subject's own, and loading and first runs are measured in every round. The parent
+reads their memory, and tells why one did not answer. It also describes the machine and its state.
 """
 
 from __future__ import annotations

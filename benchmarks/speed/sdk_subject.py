@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
+from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bench.bench import OpenedModel, open_model
 from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
 from samclip_sdk.client import DEFAULT_MODEL
@@ -71,26 +72,14 @@ class SdkSubject:
             options=RuntimeOptions(threads=self.threads),
             unverified=self.unverified,
         )
-        manifest, source, steps = opened.samclip.manifest, opened.samclip.source, None
-        if self.skill:
-            workloads = self._skill(opened)
-        else:
-            tasks = Workloads(
-                opened.samclip,
-                picture=noise_picture(),
-                label_count=self.labels,
-                text_encoder=opened.has_text_encoder,
-            )
-            workloads = {**tasks.by_name(), "picture_to_masks": partial(_picture_to_masks, tasks)}
-            steps = partial(steps_ms, tasks)
+        manifest, source = opened.samclip.manifest, opened.samclip.source
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
             packages=(*_ALWAYS, *PACKAGES_OF[source.runtime]),
             precision=source.precision,
             notes="; ".join(self._notes(opened)),
             artifact_bytes=opened.artifact_bytes,
-            workloads=workloads,
-            steps=steps,
+            workloads=self._workloads(opened),
         )
 
     def _notes(self, opened: OpenedModel) -> list[str]:
@@ -107,19 +96,29 @@ class SdkSubject:
         notes += ["random weights"] if manifest.random_weights else []
         return notes + ([] if opened.verified else ["NOT VERIFIED on this device"])
 
-    def _skill(self, opened: OpenedModel) -> dict[str, Workload]:
+    def _workloads(self, opened: OpenedModel) -> dict[str, Workload]:
         samclip, picture = opened.samclip, noise_picture()
         if self.skill == "encoder":
             session = lru_cache(maxsize=1)(samclip.source.session)  # one graph at a time
             graphs = [f"image_encoder@{size}" for size in str(self.resolutions).split("+")]
             return {graph: partial(_encode, session, graph) for graph in graphs}
-        image = samclip.encode_image(picture)
+        if self.skill == "boxes":
+            ask = partial(_segment_boxes, samclip, samclip.encode_image(picture))
+            return {f"boxes@{count}": partial(ask, count) for count in PROMPTS}
+        tasks = Workloads(
+            samclip,
+            picture=picture,
+            label_count=self.labels,
+            text_encoder=opened.has_text_encoder,
+        )
+        to_masks = partial(_picture_to_masks, tasks)
+        steps = partial(steps_ms, tasks)
+        return {**tasks.by_name(), "three_ways": steps, "picture_to_masks": to_masks}
 
-        def ask(count: int) -> object:
-            boxes = [[index, index, index + 300, index + 200] for index in range(count)]
-            return samclip.segment(image, boxes=boxes, multimask_output=False)
 
-        return {f"boxes@{count}": partial(ask, count) for count in PROMPTS}
+def _segment_boxes(samclip: SamClip, image: ImageEmbedding, count: int) -> object:
+    boxes = [[index, index, index + 300, index + 200] for index in range(count)]
+    return samclip.segment(image, boxes=boxes, multimask_output=False)
 
 
 def _picture_to_masks(tasks: Workloads) -> object:

@@ -59,9 +59,9 @@ class Opened:
 
     `notes` tell what was forced or differs. `workloads` are in the order in which they are run, the
     encoder before what takes its answer: of `WORKLOADS` those that the subject can do, or others at
-    several sizes, such as "image_encoder@448". `steps` is what is run for three_ways, where the
-    subject can tell milliseconds by step, which add up to the whole. With `adds_up` three_ways is
-    the other four in turn, as nothing is shared but what each of them keeps for the next.
+    several sizes, such as "image_encoder@448". Of three_ways one may return its milliseconds by
+    step, which add up to the whole. With `adds_up` three_ways is the other four in turn, as nothing
+    is shared but what each of them keeps for the next.
     """
 
     name: str
@@ -70,7 +70,6 @@ class Opened:
     artifact_bytes: int
     workloads: Mapping[str, Workload]
     precision: str = "fp32"
-    steps: Callable[[], dict[str, float]] | None = None
     adds_up: bool = False
 
 
@@ -127,9 +126,8 @@ class Worker:
         for name in opened.packages:
             with suppress(metadata.PackageNotFoundError):
                 versions[name] = metadata.version(name)
-        names = ("name", "precision", "notes", "artifact_bytes", "adds_up")
         return {
-            **{name: getattr(opened, name) for name in names},
+            **vars(opened),
             "key": subject.key,
             "package_versions": versions,
             "workloads": list(opened.workloads),
@@ -139,13 +137,11 @@ class Worker:
 
     def run(self, name: str) -> tuple[float, dict[str, float]]:
         """Runs a workload once; returns its milliseconds, and those of each step that is told."""
-        if name == "three_ways" and self._opened.steps is not None:
-            steps = self._opened.steps()
-            return sum(steps.values()), steps
-        workload = self._opened.workloads[name]
         start = time.perf_counter()
-        workload()
-        return 1000 * (time.perf_counter() - start), {}
+        answer = self._opened.workloads[name]()
+        ms = 1000 * (time.perf_counter() - start)
+        steps = answer if name == "three_ways" and isinstance(answer, dict) else {}
+        return sum(steps.values()) or ms, steps
 
 
 @contextmanager

@@ -4,8 +4,7 @@ Weights are random, since they change no time. The machine's most, in matrix pro
 precision and in copying memory, is the best of several engines, sizes and repeats: a share of it is
 then not flattered by a poor peak. A graph's operations, those of matrix products and convolutions,
 are counted on the exported modules with torch's meta tensors, which have shapes and no values; a
-multiplication and an addition are two. Its bytes are what must move at least: the weights, and what
-goes in and comes out.
+multiplication and an addition are two.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def measure_peaks(
     repeats: int = 5,
     copy_bytes: int = 2**28,
 ) -> Machine:
-    """Measures this machine with torch, onnxruntime, and OpenVINO if it is installed.
+    """Measures this machine with torch, onnxruntime, and OpenVINO if that is installed.
 
     Matrices are square. One run does not count, and of `repeats` the fastest does. Far more is
     copied than the caches hold.

@@ -40,7 +40,6 @@ class Fake:
             notes="sleeps",
             artifact_bytes=1_000_000,
             workloads=self._workloads(),
-            steps=self._steps if self.skills == "three_ways" else None,
             adds_up=self.adds_up,
         )
 
@@ -55,6 +54,8 @@ class Fake:
             self.dies: lambda: os._exit(3),
             self.hangs: lambda: time.sleep(60),
         }
+        if self.skills == "three_ways":
+            acts["three_ways"] = self._steps
         return {name: acts.get(name, self._sleep) for name in self.skills.split("+")}
 
     def _sleep(self) -> None:
