@@ -37,7 +37,7 @@ from training.data_config import Photographs as SetSettings
 from training.real.coco_layout import PhotographSplit
 from training.real.photograph_questions import concept_masks, objects_of, read_photograph
 from training.real.photographs import Photographs
-from training.teachers.photograph_pair import PhotographPair
+from training.teachers.photograph_pair import SAM, PhotographPair
 
 LEAST_TRAIN, LEAST_TEST = 12, 2
 """Pictures that a name must have in the two splits to be told apart by a probe."""
@@ -213,7 +213,8 @@ def open_photographs(
     )
     asked = ValPhotographs(root, settings, model.segmentation_resolution)
     stages = inputs.photograph_stages(run, student=student)
-    return inputs.Inputs(PhotographPair(model, runs=run), asked, stages)
+    merged = None if SAM in stages.teachers else stages.shipped
+    return inputs.Inputs(PhotographPair(model, runs=run, merged=merged), asked, stages)
 
 
 def middle(pixels: np.ndarray, *, size_px: int) -> np.ndarray:
