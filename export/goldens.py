@@ -203,7 +203,7 @@ class _Recorder:
                 )
             ),
             embeddings=self._tensors.keep(storable(answers.embeddings), key="tasks.embeddings"),
-            classes=self._tensors.keep(answers.classes, key="tasks.classes"),
+            logits=self._tensors.keep(answers.logits, key="tasks.logits"),
         )
 
     def _run(self, name: str, feed: Arrays) -> dict[str, NDArray[np.generic]]:

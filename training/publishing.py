@@ -32,7 +32,7 @@ def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> 
     A checkpoint with a text encoder gets that of the folder `text_encoder`, if one is given.
 
     Raises:
-        TrainingError: a file is missing or damaged, or the text encoder is of another size.
+        TrainingError: a file is missing or damaged, or the text encoder embeds in another width.
     """
     state = read_weights(result / WEIGHTS_NAME)
     content = json.loads((result / SETTINGS_NAME).read_bytes())
@@ -50,14 +50,15 @@ def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> 
 
 
 def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
-    """Gives a checkpoint's weights and config.json another text encoder, of the same sizes."""
-    own = {f"{_PREFIX}{key}": x for key, x in read_weights(folder / WEIGHTS_NAME).items()}
-    shapes = {key: x.shape for key, x in state.items() if key.startswith(_PREFIX)}
-    if {key: x.shape for key, x in own.items()} != shapes:
+    """Gives a checkpoint's weights and config.json another text encoder, of sizes of its own."""
+    trained, model = json.loads((folder / SETTINGS_NAME).read_bytes()), content["model"]
+    if trained["embed_dim"] != model["embed_dim"]:
         raise TrainingError(
-            f"the text encoder in {folder} is of other sizes than the checkpoint's: train it with "
-            "the same model"
+            f"the text encoder in {folder} embeds in {trained['embed_dim']} dimensions, the "
+            f"checkpoint in {model['embed_dim']}: train it with the same model"
         )
-    state |= own
-    trained = json.loads((folder / SETTINGS_NAME).read_bytes())
+    for key in [key for key in state if key.startswith(_PREFIX)]:
+        del state[key]
+    state |= {f"{_PREFIX}{key}": x for key, x in read_weights(folder / WEIGHTS_NAME).items()}
+    model["text_encoder"] = trained["text_encoder"]
     content["provenance"]["text_encoder"] = trained["provenance"]

@@ -31,16 +31,16 @@ class GoldenPicture(Record):
 
 
 class GoldenTasks(Record):
-    """`embeddings` [V,E] and `classes` [V] are of every picture and then of each of its boxes."""
+    """`embeddings` [V,E] and `logits` [V,C] are of every picture and then of each of its boxes."""
 
     vocabulary: tuple[str, ...] = Field(min_length=2)
     pictures: tuple[GoldenPicture, ...] = Field(min_length=1)
     embeddings: str
-    classes: str
+    logits: str
 
     def tensors(self) -> Iterator[str]:
         """The keys of all tensors that it refers to."""
-        yield from (self.embeddings, self.classes)
+        yield from (self.embeddings, self.logits)
         for picture in self.pictures:
             yield from (picture.box_masks, picture.text_masks)
 
@@ -62,7 +62,7 @@ class GoldenTasks(Record):
         pairs = list(zip(self.pictures, pictures, strict=True))
         return TaskAnswers(
             embeddings=tensors[self.embeddings].astype(np.float32),
-            classes=tensors[self.classes].astype(np.int32),
+            logits=tensors[self.logits].astype(np.float32),
             box_masks=tuple(
                 unpack_masks(
                     tensors[golden.box_masks], count=len(asked.boxes), size=asked.image.shape[:2]

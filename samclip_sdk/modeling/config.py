@@ -328,7 +328,7 @@ MOBILE = ModelConfig(
     ),
     clip_head=ClassifierHeadConfig(features=1280),
     mask_decoder=TINY.mask_decoder,
-    text_encoder=BertTextConfig(vocab_size=20480),
+    text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 
 # Small backbones whose published weights are not free for every use, or in no package: for owners.

@@ -24,7 +24,7 @@ def answer_tasks(
         text_masks.append(np.stack(list(model.segment_text(encoded, picture.labels).masks)))
     return TaskAnswers(
         embeddings=np.stack([model.embed_image(view) for view in views]),
-        classes=logits.argmax(axis=1).astype(np.int32),
+        logits=logits,
         box_masks=tuple(box_masks),
         text_masks=tuple(text_masks),
     )

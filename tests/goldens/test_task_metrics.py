@@ -38,7 +38,7 @@ def answers(tmp_path: Path) -> TaskAnswers:
 
 
 def test_asks_everything(answers: TaskAnswers) -> None:
-    assert answers.embeddings.shape[0] == len(answers.classes) == 3  # the picture and two boxes
+    assert answers.embeddings.shape[0] == len(answers.logits) == 3  # the picture and two boxes
     assert answers.box_masks[0].shape == answers.text_masks[0].shape == (2, 50, 100)
     assert answers.box_masks[0].any(axis=(1, 2)).all()
     assert answers.text_masks[0].any(axis=(1, 2)).tolist() == [True, False]
@@ -62,7 +62,7 @@ def test_each_metric_sees_its_own_fault(answers: TaskAnswers) -> None:
     faults = {
         BOX_MASK_IOU: (replace(answers, box_masks=(masks,)), (1 + area / union) / 2),
         TEXT_MASK_IOU: (replace(answers, text_masks=(~answers.text_masks[0],)), 0.0),
-        TOP1_AGREEMENT: (replace(answers, classes=1 - answers.classes), 0.0),
+        TOP1_AGREEMENT: (replace(answers, logits=answers.logits[:, ::-1]), 0.0),
         EMBEDDING_COSINE: (
             replace(answers, embeddings=np.concatenate([turned, answers.embeddings[1:]])),
             -1.0,
@@ -72,6 +72,13 @@ def test_each_metric_sees_its_own_fault(answers: TaskAnswers) -> None:
         found = compare_answers(faulty, reference=answers)
         assert found.pop(metric) == pytest.approx(value, abs=1e-6)
         assert list(found.values()) == pytest.approx([1, 1, 1])
+
+
+def test_a_word_that_is_as_likely_to_the_reference_agrees(answers: TaskAnswers) -> None:
+    reference = replace(answers, logits=np.array([[3.0, 2.95], [3, 2.8], [1, 2]], np.float32))
+    other = replace(answers, logits=np.array([[2.9, 2.95], [2.8, 3], [1, 2]], np.float32))
+    found = compare_answers(other, reference=reference)
+    assert found[TOP1_AGREEMENT] == pytest.approx(2 / 3)
 
 
 def test_what_is_not_a_number_agrees_with_nothing(answers: TaskAnswers) -> None:

@@ -76,11 +76,13 @@ def test_a_published_student_gets_the_text_encoder_that_is_named(tmp_path: Path)
     student = build_model(STUDENT, seed=0)
     save_checkpoint(student, tmp_path / "student", provenance={"stage": "refinement"})
     make_tokenizer(tmp_path / "student", CONFIG, texts=["a dog"])
-    encoder = BertTextEncoder(CONFIG, embed_dim=STUDENT.embed_dim)
-    make_tokenizer(tmp_path / "text", CONFIG, texts=["a cat"])
-    save_text_encoder(encoder, tmp_path / "text", config=CONFIG, provenance={"stage": "names"})
+    deeper = CONFIG.model_copy(update={"depth": CONFIG.depth + 1})
+    encoder = BertTextEncoder(deeper, embed_dim=STUDENT.embed_dim)
+    make_tokenizer(tmp_path / "text", deeper, texts=["a cat"])
+    save_text_encoder(encoder, tmp_path / "text", config=deeper, provenance={"stage": "names"})
     publish(tmp_path / "student", tmp_path / "out", text_encoder=tmp_path / "text")
     found = load_checkpoint(tmp_path / "out")
+    assert found.config.text_encoder == deeper
     for own, state in (("text_encoder", encoder), ("clip_head", student.clip_head)):
         for key, x in state.state_dict().items():
             wanted = x.half().float() if x.is_floating_point() else x
@@ -91,12 +93,12 @@ def test_a_published_student_gets_the_text_encoder_that_is_named(tmp_path: Path)
     assert tokenizers[0] == tokenizers[1]
 
 
-def test_a_text_encoder_of_another_size_is_not_published(tmp_path: Path) -> None:
+def test_a_text_encoder_of_another_width_is_not_published(tmp_path: Path) -> None:
     save_checkpoint(build_model(STUDENT, seed=0), tmp_path / "student", provenance={})
-    small = CONFIG.model_copy(update={"depth": 2})
-    encoder = BertTextEncoder(small, embed_dim=STUDENT.embed_dim)
+    narrow = STUDENT.embed_dim // 2
+    encoder = BertTextEncoder(CONFIG, embed_dim=narrow)
     (tmp_path / "text").mkdir()
-    save_text_encoder(encoder, tmp_path / "text", config=small, provenance={})
-    with pytest.raises(TrainingError, match="of other sizes than the checkpoint's"):
+    save_text_encoder(encoder, tmp_path / "text", config=CONFIG, provenance={})
+    with pytest.raises(TrainingError, match=f"embeds in {narrow} dimensions, the checkpoint in"):
         publish(tmp_path / "student", tmp_path / "out", text_encoder=tmp_path / "text")
     assert not (tmp_path / "out").exists()
