@@ -6,7 +6,7 @@ What is asked, here drawings and in `photographed` photographs, has a `split`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings, TopK
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
-from benchmarks.quality.drawings import Drawings, Picture, load_drawings, subset
+from benchmarks.quality.drawings import Drawings, load_drawings, subset
 from benchmarks.quality.measure import prompt_ious, questions
 from benchmarks.quality.ranking import Rank, measure_ranking
 from benchmarks.quality.record import HELDOUT, PromptIou
@@ -49,13 +49,13 @@ EmbedText = Callable[[list[str]], np.ndarray]
 class ProbeData:
     """What linear probes are trained, chosen and tested on: pictures and scenes, all square.
 
-    `pictures`, of so many `labels`, are to train on and to choose by; `test` asks a classifier
-    about others, a text is for the progress bar. `scenes` are to train on, to choose by and to
-    test. `background` is the class of a pixel that is of no noun; nouns come before it. A
-    segmentation probe is trained on so many `patches` at most, drawn by the seed.
+    `pictures` are to train on and to choose by, each with an `image` and a `label` of so many;
+    `test` asks a classifier about others, a text is for the progress bar. `scenes` are to train on,
+    to choose by and to test. `background` is the class of a pixel that is of no noun; nouns come
+    before it. A segmentation probe is trained on so many `patches` at most, drawn by the seed.
     """
 
-    pictures: tuple[Collection[Picture], Collection[Picture]]
+    pictures: tuple[Sequence[Any], Sequence[Any]]
     labels: int
     test: Callable[[Rank, str], Accuracy]
     scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]

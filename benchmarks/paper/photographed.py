@@ -7,8 +7,8 @@ everything, for the nouns that most of them show, where all else is background.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
 from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.public.files import by_turns, evenly
-from benchmarks.quality.drawings import Picture
+from benchmarks.quality.behind_api import find_teachers
 from benchmarks.quality.ranking import Rank
 from benchmarks.quality.record import PromptIou
 from benchmarks.quality.scores import PromptTally, rank_of_truth
@@ -32,19 +32,16 @@ from samclip_sdk.masks import mask_to_box
 from samclip_sdk.text.tokenizer import clean_text
 from training.asked_pictures import AskedPicture
 from training.composed.scenes import Scene
-from training.config_file import find_config, load_model
 from training.data_config import Photographs as SetSettings
 from training.real.coco_layout import PhotographSplit
 from training.real.photograph_questions import concept_masks, objects_of, read_photograph
 from training.real.photographs import Photographs
-from training.teachers.photograph_pair import PhotographPair
 
 LEAST_TRAIN, LEAST_TEST = 12, 2
 """Pictures that a name must have in the two splits to be told apart by a probe."""
 
 _MOST_NOUNS = 40
 _PATCHES = 10_000  # with wide features and real names, more cost hours
-_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -79,20 +76,21 @@ class ValPhotographs:
     @cached_property
     def namings(self) -> dict[Kind, tuple[set[int], dict[int, set[int]]]]:
         """Places of the names that are told apart, and picture -> those of its right ones."""
-        photographs, pictures = self.photographs, self._pictures.labelled
-        classes, limit = of_imagenet(photographs, pictures), self.settings.pictures
-        every = {each: right_names(photographs, each) for each in evenly(pictures, limit)}
+        pictures, limit = self._pictures.labelled, self.settings.pictures
+        every = {each: right_names(self.photographs, each) for each in evenly(pictures, limit)}
+        classes = of_imagenet(self.photographs, pictures)
         named = {each: classes[each] for each in evenly([*classes], limit)}
         place = {clean_text(name): place for place, name in enumerate(self.names)}
-        found: dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]] = {
-            "all_names": (photographs.names, every),
+
+        def places(names: Iterable[str]) -> set[int]:
+            return {place[clean_text(name)] for name in names}
+
+        found = {
+            "all_names": (self.photographs.names, every),
             "imagenet": (imagenet_names()[0], named),
         }
         return {
-            kind: (
-                {place[clean_text(name)] for name in names},
-                {each: {place[clean_text(name)] for name in right[each]} for each in right},
-            )
+            kind: (places(names), {each: places(own) for each, own in right.items()})
             for kind, (names, right) in found.items()
             if right
         }
@@ -126,10 +124,9 @@ class ValPhotographs:
 
     def questions(self, embed_text: inputs.EmbedText) -> Iterator[AskedPicture]:
         """Pictures of sets that label everything, each with five names that it does not show."""
-        pictures, asked = self._pictures, self._pictures.asked
-        for picture in track(evenly(pictures.complete, self.settings.scenes), "text-to-mask"):
-            question = asked.question(picture) if asked else None
-            if question is not None and question.present:
+        for picture in track(evenly(self._pictures.complete, self.settings.scenes), "text-to-mask"):
+            question = self._pictures.asked.question(picture)
+            if question.present:
                 yield question
 
     def tuning(self, embed_text: inputs.EmbedText) -> Sequence[AskedPicture]:
@@ -139,34 +136,34 @@ class ValPhotographs:
     def probe_data(self) -> inputs.ProbeData:
         """The splits "train", "calibration" to choose by, and "val": names, nouns and pictures."""
         splits, asked = (self.of("train"), self.of("calibration"), self.photographs), self.settings
-        train, choose, test = (_named(each) for each in splits)
+        named = [_named(each) for each in splits]
         names = sorted(
             name
-            for name, pictures in train.items()
-            if len(pictures) >= LEAST_TRAIN and len(test.get(name, ())) >= LEAST_TEST
+            for name, pictures in named[0].items()
+            if len(pictures) >= LEAST_TRAIN and len(named[2][name]) >= LEAST_TEST
         )
-        limits = (inputs.TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
-        trained, chosen, tested = (
-            Squares(photographs, _by_turns(found, names, limit=limit), self.size_px)
-            for photographs, found, limit in zip(splits, (train, choose, test), limits, strict=True)
-        )
-        complete = [
-            [each for each in range(len(photographs)) if photographs[each].found.complete]
-            for photographs in splits
-        ]
-        nouns = frequent_nouns(splits[0], complete[0])
-        limits = (inputs.TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
+        nouns = frequent_nouns(splits[0], _complete(splits[0]))
+
+        def squares(split: Photographs, own: dict[str, list[int]], times: int) -> list[Square]:
+            """One picture of each name before a second of any."""
+            found = (
+                [Square(split, each, label, self.size_px) for each in own[name]]
+                for label, name in enumerate(names)
+            )
+            return by_turns(found)[: times * asked.pictures]
+
+        def scenes(split: Photographs, times: int) -> list[Scene]:
+            pictures = evenly(_complete(split), times * asked.scenes)
+            return [
+                square_scene(split, each, nouns=nouns, size_px=self.size_px) for each in pictures
+            ]
+
+        trained, chosen, tested = map(squares, splits, named, (inputs.TRAIN_PICTURES, 1, 1))
         return inputs.ProbeData(
             pictures=(trained, chosen),
             labels=len(names),
             test=lambda rank, name: _test(rank, tested, labels=len(names), name=name),
-            scenes=tuple(
-                [
-                    square_scene(photographs, picture, nouns=nouns, size_px=self.size_px)
-                    for picture in evenly(pictures, limit)
-                ]
-                for photographs, pictures, limit in zip(splits, complete, limits, strict=True)
-            ),
+            scenes=tuple(map(scenes, splits, (inputs.TRAIN_SCENES, 1, 1))),
             background=len(nouns),
             patches=_PATCHES,
             seed=asked.seed,
@@ -178,30 +175,25 @@ class ValPhotographs:
 
 
 @dataclass(frozen=True)
-class Squares:
-    """The middle squares of photographs with one label each; read anew each time.
-
-    `labels` is picture -> its label.
-    """
+class Square:
+    """The middle of a photograph with one label; its `image`, uint8 [S,S,3], is read each time."""
 
     photographs: Photographs
-    labels: dict[int, int]
+    picture: int
+    label: int
     size_px: int
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __iter__(self) -> Iterator[Picture]:
-        for picture, label in self.labels.items():
-            image = middle(read_photograph(self.photographs, picture), size_px=self.size_px)
-            yield Picture(image, label, _NOTHING)
+    @property
+    def image(self) -> np.ndarray:
+        """Pixels, read now: all of them at once would fill the memory."""
+        return middle(read_photograph(self.photographs, self.picture), size_px=self.size_px)
 
 
 def open_photographs(
     run: Path, *, root: Path, student: str | None, pictures: int, scenes: int, seed: int
 ) -> inputs.Inputs:
     """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed."""
-    model = load_model(find_config(run.name))
+    pair = find_teachers(run)
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
     sets = [photographs.sets[owner] for owner in np.unique(photographs.owners)]
     settings = PhotographSettings(
@@ -211,9 +203,9 @@ def open_photographs(
         scenes=scenes,
         seed=seed,
     )
-    asked = ValPhotographs(root, settings, model.segmentation_resolution)
+    asked = ValPhotographs(root, settings, pair.model.segmentation_resolution)
     stages = inputs.photograph_stages(run, student=student)
-    return inputs.Inputs(PhotographPair(model, runs=run), asked, stages)
+    return inputs.Inputs(pair, asked, stages)
 
 
 def middle(pixels: np.ndarray, *, size_px: int) -> np.ndarray:
@@ -266,23 +258,22 @@ def frequent_nouns(photographs: Photographs, pictures: Sequence[int]) -> list[st
     return sorted(photographs.names[each] for each, _ in counts.most_common(_MOST_NOUNS))
 
 
+def _complete(photographs: Photographs) -> list[int]:
+    """The pictures of sets that label everything."""
+    return [each for each in range(len(photographs)) if photographs[each].found.complete]
+
+
 def _named(photographs: Photographs) -> dict[str, list[int]]:
     """Name -> the pictures that are labelled with it alone."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = defaultdict(list)
     for picture in range(len(photographs)):
         labels = photographs.labels(picture)
         if len(labels) == 1:
-            found.setdefault(photographs.names[labels[0]], []).append(picture)
+            found[photographs.names[labels[0]]].append(picture)
     return found
 
 
-def _by_turns(found: dict[str, list[int]], names: Sequence[str], *, limit: int) -> dict[int, int]:
-    """Pictures by label: one of each name before a second of any, `limit` in all."""
-    own = ([(each, label) for each in found.get(name, [])] for label, name in enumerate(names))
-    return dict(by_turns(own)[:limit])
-
-
-def _test(rank: Rank, tested: Squares, *, labels: int, name: str) -> Accuracy:
-    shown = track(tested, f"classify: {name}", total=len(tested))
+def _test(rank: Rank, tested: Sequence[Square], *, labels: int, name: str) -> Accuracy:
+    shown = track(tested, f"classify: {name}")
     ranks = [rank_of_truth(rank(each.image[None])[0], right=[each.label]) for each in shown]
     return {"probed": TopK.of(ranks, labels=labels)}

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -32,9 +31,11 @@ from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
+from samclip_sdk.results.prompt_masks import Masks
 from training.asked_pictures import AskedPicture
 from training.calibrate import CALIBRATION_NAME
 from training.teachers.captions import EMPTY_NAMES
+from training.teachers.small import ClipTeacher
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
@@ -86,28 +87,30 @@ def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> It
         yield heads, found.masks, (0, encoding + ms)
 
 
-@dataclass(frozen=True)
 class Candidates:
     """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
 
-    M masks, bool [M,H,W], none of them empty, boxes float [M,4] XYXY around them, SAM's predicted
-    IoU and the `stability` of each. `embed` makes unit embeddings [K,E] of boxes [K,4]; what it has
-    made stands in `embeddings` [M,E], where the rest is NaN.
+    Of what SAM `found`, masks that are empty are left out. `predicted_iou` has SAM's for each.
     """
 
-    masks: np.ndarray
-    boxes: Tensor
-    predicted_iou: Tensor
-    stability: Tensor
-    embed: Callable[[Tensor], Tensor]
-    embeddings: Tensor
+    def __init__(
+        self, image: np.ndarray, found: Masks, clip: ClipTeacher, *, stability_offset: float
+    ) -> None:
+        seen = found.masks.any(axis=(1, 2))
+        self._masks, self._clip = found.masks[seen], clip
+        self._picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        self._boxes = torch.from_numpy(found.boxes[seen]).float()
+        self.predicted_iou = torch.from_numpy(found.scores[seen])
+        low_res_masks = torch.from_numpy(found.low_res_masks[seen])
+        self._stability = calculate_stability_score(low_res_masks, 0, stability_offset)
+        self._embeddings = torch.full((len(self._masks), clip.embed_dim), math.nan)
 
     def keep(self, settings: Everything) -> Tensor:
         """The places int64 [K] of those that `choose` keeps."""
         good = self.predicted_iou >= settings.predicted_iou
-        good &= self.stability >= settings.stability
+        good &= self._stability >= settings.stability
         rows = good.nonzero().squeeze(1)
-        return rows[nms(self.boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
+        return rows[nms(self._boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
 
     @torch.inference_mode()
     def choose(self, settings: Everything) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +120,13 @@ class Candidates:
             K masks, bool [K,H,W], and what CLIP makes of each, unit embeddings float32 [K,E].
         """
         rows = self.keep(settings)
-        new = rows[self.embeddings[rows].isnan().any(dim=1)]
-        if len(new):
-            self.embeddings[new] = self.embed(self.boxes[new])
-        return self.masks[rows.numpy()], self.embeddings[rows].numpy()
+        new = rows[self._embeddings[rows].isnan().any(dim=1)]
+        # Few at a time: a hundred at once would need gigabytes, and take longer.
+        for few in new.split(_CROPS) if len(new) else ():
+            rois = torch.cat([torch.zeros(len(few), 1), self._boxes[few]], dim=1)
+            crops = roi_align(self._picture, rois, self._clip.resolution, aligned=True)
+            self._embeddings[few] = self._clip.embed_images(crops)
+        return self._masks[rows.numpy()], self._embeddings[rows].numpy()
 
 
 class TwoModels:
@@ -154,27 +160,8 @@ class TwoModels:
         found = self._sam.segment(
             self._sam.encode_image(image), points=points[:, None], multimask_output=True
         )
-        seen = found.masks.any(axis=(1, 2))
-        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-
-        def embed(boxes: Tensor) -> Tensor:
-            rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
-            # Few at a time: a hundred at once would need gigabytes, and take longer.
-            crops = (
-                roi_align(picture, few, self._clip.resolution, aligned=True)
-                for few in rois.split(_CROPS)
-            )
-            return torch.cat([self._clip.embed_images(each) for each in crops])
-
-        low_res_masks = torch.from_numpy(found.low_res_masks[seen])
-        return Candidates(
-            found.masks[seen],
-            boxes=torch.from_numpy(found.boxes[seen]).float(),
-            predicted_iou=torch.from_numpy(found.scores[seen]),
-            stability=calculate_stability_score(low_res_masks, 0, self.settings.stability_offset),
-            embed=embed,
-            embeddings=torch.full((int(seen.sum()), self._clip.embed_dim), math.nan),
-        )
+        offset = self.settings.stability_offset
+        return Candidates(image, found, self._clip, stability_offset=offset)
 
     def ask(self, asked: AskedPicture) -> Iterator[Given]:
         """Names segments among the labels alone, and among these and names for nothing.

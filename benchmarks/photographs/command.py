@@ -18,9 +18,9 @@ from benchmarks.photographs.record import (
     draw_curve,
     render,
 )
-from benchmarks.photographs.two_models import find_pair, tuning_pictures
+from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.public.files import by_turns
-from benchmarks.quality.behind_api import open_teachers
+from benchmarks.quality.behind_api import find_teachers, open_teachers
 from benchmarks.report import encode_figure, join_tables, new_figure
 from samclip_sdk import SamClip
 from samclip_sdk.atomic_file import atomic_file
@@ -68,7 +68,7 @@ def measure_quality_on_photographs(
     if teachers is not None:
         tuned = SetSettings(source="photographs", root=root, held_out=held_out)
         tuning = tuning_pictures(Photographs(tuned, split="calibration"), seed=seed)
-        pipeline = TwoModels(open_teachers(find_pair(teachers)), tuning)
+        pipeline = TwoModels(open_teachers(find_teachers(teachers)), tuning)
     complete = {each.name for each in photographs.sets if each.complete}
     settings = PhotographSettings(
         sets=tuple(sorted(set(pictures.sets))),

@@ -22,13 +22,9 @@ from benchmarks.public.detection import Detect
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from samclip_sdk import SamClip
 from training.asked_pictures import AskedPicture
-from training.config import DistillConfig, PhotographTeachers
-from training.config_file import find_config, load_model, load_stage, stage_names
 from training.data_config import Photographs as Settings
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs
-from training.teachers.photograph_pair import PhotographPair
-from training.teachers.teacher_pair import Pair
 
 _TUNING_PICTURES = 6
 
@@ -66,7 +62,7 @@ def by_two_models(
     """
     pair = Teachers(OwnClip(model), model)
     if teachers is not None:
-        pair = open_teachers(find_pair(teachers))
+        pair = open_teachers(find_teachers(teachers))
     pair.classes(names)
     photographs = Photographs(Settings(source="photographs", root=root), split="calibration")
     return partial(TwoModels(pair, tuning_pictures(photographs, seed=0)).detect, most=most)
@@ -76,15 +72,3 @@ def tuning_pictures(photographs: Photographs, *, seed: int) -> list[AskedPicture
     """A few pictures of complete sets that show something, to choose thresholds by."""
     asked = AskedPhotographs(photographs, seed=seed)
     return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))
-
-
-def find_pair(run: Path) -> Pair:
-    """The teachers of RUNS/CONFIG, of the kind that its config merges."""
-    path = find_config(run.name)
-    stages = (load_stage(path, name) for name in stage_names(path))
-    if any(
-        isinstance(each, DistillConfig) and isinstance(each.teachers, PhotographTeachers)
-        for each in stages
-    ):
-        return PhotographPair(load_model(path), runs=run)
-    return find_teachers(run)

@@ -73,7 +73,7 @@ def evaluate(
         given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
         _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
-        data = SETS[name](root) if boxes is None else detection.INSTANCES[name](root, boxes=boxes)
+        data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:

@@ -176,14 +176,11 @@ def render(evaluation: Evaluation) -> str:
 
 
 def _precisions(found: AveragePrecision, suffix: str = "") -> dict[str, float | None]:
-    shares = {
-        f"AP{name.replace('_', ', ')}{suffix}": getattr(found, f"ap{name}")
-        for name in ("", "50", "75", "_small", "_medium", "_large")
+    return {
+        f"AP{name.removeprefix('ap').replace('_', ', ')}{suffix}": getattr(found, name)
+        for name, field in AveragePrecision.model_fields.items()
+        if field.is_required() or getattr(found, name) is not None
     }
-    for name in ("rare", "common", "frequent"):
-        if (value := getattr(found, f"ap_{name}")) is not None:
-            shares[f"AP, {name}{suffix}"] = value
-    return shares
 
 
 def _shares(figures: Figures) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.auto.opening import open_source
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.manifest import Manifest, ModelInfo
+from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.model_source import ModelSource
 
 Truth = NDArray[np.int16]
@@ -229,17 +230,10 @@ def measure_segmentation(
     the price of a full-size mask for each label.
     """
     if clip_head is not None:
-        own = clip_head.manifest.calibration.head_only_threshold
-        threshold = own if data.background else None
+        threshold = clip_head.manifest.calibration.head_only_threshold if data.background else None
         predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
-        yield Segmentation(
-            heads="clip_head",
-            resize="square",
-            resolution_px=clip_head.manifest.tasks.segmentation.resolution,
-            background_threshold=threshold,
-            presence_threshold=None,
-            **_judge(predict, data, "clip head"),
-        )
+        told = {"background_threshold": threshold, "presence_threshold": None}
+        yield _judge(predict, data, clip_head, {"heads": "clip_head", "resize": "square", **told})
     if both_heads is not None:
         present = both_heads.manifest.calibration.presence_threshold
         present = present if presence_threshold is None else presence_threshold
@@ -252,14 +246,8 @@ def measure_segmentation(
             found = both_heads.segment_text(pixels, data.labels, **asked).class_map
             return np.where(found < 0, np.int16(len(data.labels)), found)
 
-        yield Segmentation(
-            heads="both_heads",
-            resize="letterbox",
-            resolution_px=both_heads.manifest.tasks.segmentation.resolution,
-            background_threshold=None,
-            presence_threshold=present,
-            **_judge(join, data, "both heads"),
-        )
+        told = {"background_threshold": None, "presence_threshold": present}
+        yield _judge(join, data, both_heads, {"heads": "both_heads", "resize": "letterbox", **told})
 
 
 def ask_clip_head(
@@ -290,10 +278,12 @@ def ask_clip_head(
     return predict
 
 
-def _judge(predict: Predict, data: SemanticSet, shown: str) -> dict[str, Any]:
-    """Compares every picture: the figures of `Segmentation`."""
+def _judge(
+    predict: Predict, data: SemanticSet, model: SamClip, setting: dict[str, Any]
+) -> Segmentation:
+    """Compares every picture; the setting is what the record tells of it."""
     confusion = Confusion(len(data.labels) + 1)
-    for picture, mask in track(data.pictures, shown):
+    for picture, mask in track(data.pictures, setting["heads"].replace("_", " ")):
         pixels, truth = files.read_pixels(picture), data.read_truth(mask)
         if truth.shape != pixels.shape[:2]:
             sizes = [f"{width} x {height}" for height, width in (truth.shape, pixels.shape[:2])]
@@ -301,12 +291,14 @@ def _judge(predict: Predict, data: SemanticSet, shown: str) -> dict[str, Any]:
         confusion.add(predict(pixels), truth=truth)
     names = [*data.labels, "background"] if data.background else data.labels
     ious = confusion.ious()[: len(names)]
-    return {
-        "pictures": len(data.pictures),
-        "miou": mean_iou(ious),
-        "unanswered": 0.0 if data.background else confusion.share_answered(len(data.labels)),
-        "classes": tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
-    }
+    return Segmentation(
+        **setting,
+        resolution_px=model.manifest.tasks.segmentation.resolution,
+        pictures=len(data.pictures),
+        miou=mean_iou(ious),
+        unanswered=0.0 if data.background else confusion.share_answered(len(data.labels)),
+        classes=tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
+    )
 
 
 def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
@@ -329,19 +321,16 @@ def load_at(
     """
     source = open_source(runtime, model=model, precision=precision)
     own = source.manifest.tasks.segmentation.resolution
-    resolution_px = min(own, at_most_px)
-    if not _has_resolution(source.manifest, resolution_px):
-        resolution_px = own
+    resolution_px = at_most_px if at_most_px < own and _runs_at(source, at_most_px) else own
     return SamClip(source), SamClip(source_at(source, resolution_px=resolution_px))
 
 
-def _has_resolution(manifest: ModelInfo, resolution_px: int) -> bool:
+def _runs_at(source: ModelSource, resolution_px: int) -> bool:
     """Whether a bundle has the graphs for it, or a checkpoint can run at it."""
-    if isinstance(manifest, Manifest):
+    if isinstance(source.manifest, Manifest):
         parts = ("image_encoder", "clip_head")
-        return all(graph_key(part, resolution_px) in manifest.graphs for part in parts)
-    try:
-        manifest.model.check_resolution(resolution_px)
-    except ValueError:
-        return False
-    return True
+        return all(graph_key(part, resolution_px) in source.manifest.graphs for part in parts)
+    with suppress(ValueError):
+        source.manifest.model.check_resolution(resolution_px)
+        return True
+    return False

@@ -24,7 +24,9 @@ from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.batches import PATCH_PX
 from training.config import ClipTeacherConfig
-from training.config_file import find_config, load_model
+from training.config_file import find_config, load_model, stage_names
+from training.teachers.photograph_pair import CLIP as CLASSIFIER_CLIP
+from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import ClipTeacher, DenseClipTeacher
 from training.teachers.teacher_pair import SETTINGS_NAME, Pair, SmallPair
 
@@ -81,23 +83,22 @@ class Teachers:
         """
         if not isinstance(self.clip, DenseClipTeacher):
             return self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-        resolution = self.clip.resolution
-        fitted = [
-            letterbox(image, resolution=resolution, pad_colour=PAD_COLOUR) for image in images
+        sized = [
+            letterbox(image, resolution=self.clip.resolution, pad_colour=PAD_COLOUR)
+            for image in images
         ]
-        squares, masks = zip(
-            *((square, frame.token_mask(patch_size=PATCH_PX)) for square, frame in fitted),
-            strict=True,
-        )
-        found, _ = self.clip.embed_with_cells(
-            torch.from_numpy(np.concatenate(squares)), torch.from_numpy(np.concatenate(masks))
-        )
+        squares = np.concatenate([square for square, _ in sized])
+        masks = np.concatenate([frame.token_mask(patch_size=PATCH_PX) for _, frame in sized])
+        found, _ = self.clip.embed_with_cells(torch.from_numpy(squares), torch.from_numpy(masks))
         return found.numpy()
 
 
-def find_teachers(run: Path) -> SmallPair:
-    """The teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`."""
-    model = load_model(find_config(run.name))
+def find_teachers(run: Path) -> SmallPair | PhotographPair:
+    """The teachers of RUNS/CONFIG, of the kind that its config trains."""
+    path = find_config(run.name)
+    model = load_model(path)
+    if CLASSIFIER_CLIP in stage_names(path):
+        return PhotographPair(model, runs=run)
     settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
     return SmallPair(model, ClipTeacherConfig.model_validate_json(settings), runs=run)
 

@@ -20,8 +20,8 @@ from benchmarks.public.detection import (
     by_one_model,
     measure_detection,
     measure_methods,
-    read_coco_categories,
-    read_lvis_categories,
+    read_coco,
+    read_lvis,
     read_photographs,
 )
 from benchmarks.public.files import DatasetError, take
@@ -51,7 +51,7 @@ def test_coco(tmp_path: Path) -> None:
 
     Precision is 1 up to a recall of a half, the first 51 of 101 points, and 0 after.
     """
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
     turn = iter(range(2))
 
     def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
@@ -68,7 +68,7 @@ def test_coco(tmp_path: Path) -> None:
 
 def test_masks_and_boxes_are_judged_apart(tmp_path: Path) -> None:
     """A frame around the dog has its box and a fifth of its pixels."""
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
 
     def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
         mask = dog_of(pixels)
@@ -80,7 +80,7 @@ def test_masks_and_boxes_are_judged_apart(tmp_path: Path) -> None:
 
 
 def test_another_name_is_another_thing(tmp_path: Path) -> None:
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
     assert measure(data, lambda pixels, asked: [(0, 0.9, dog_of(pixels))]).masks.ap == 0
     first = take(data, limit=1, source=tmp_path)
     found = measure(first, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
@@ -89,7 +89,7 @@ def test_another_name_is_another_thing(tmp_path: Path) -> None:
 
 def test_lvis(tmp_path: Path) -> None:
     pytest.importorskip("lvis", reason="`make` installs it on its own, see the Makefile")
-    data = read_lvis_categories(coco(tmp_path, name="lvis_v1_val.json", frequency="r"))
+    data = read_lvis(coco(tmp_path, name="lvis_v1_val.json", frequency="r"))
     found = measure(data, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
     assert data.most == 300
     for kind in (found.masks, found.boxes):
@@ -101,11 +101,11 @@ def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
     path = coco(tmp_path) / "annotations" / "instances_val2017.json"
     path.write_text(path.read_text().replace('"dog"', '"cat"'))
     with pytest.raises(DatasetError, match="no labels, an empty one, or one twice"):
-        read_coco_categories(tmp_path)
+        read_coco(tmp_path)
 
 
 def test_nothing_found_is_no_figure(tmp_path: Path) -> None:
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
     with pytest.raises(DatasetError, match="one model found nothing in 2 pictures: try a lower"):
         measure(data, lambda pixels, asked: [])
 

@@ -13,7 +13,9 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates
 from tests.benchmarks.paper.conftest import CLIP
+from tests.source_tree import ROOT
 from training.errors import TrainingError
+from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import SmallPair
 
@@ -85,3 +87,11 @@ def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig)
 def test_runs_of_no_config(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="there is no config 'test_runs_of_no_config0'"):
         find_teachers(tmp_path)
+
+
+def test_teachers_are_those_that_the_config_merges() -> None:
+    checkpoints = ROOT / "training" / "checkpoints"
+    assert isinstance(find_teachers(checkpoints / "mobile"), PhotographPair)
+    assert isinstance(find_teachers(checkpoints / "tiny"), SmallPair)
+    with pytest.raises(TrainingError, match="there is no config 'none'"):
+        find_teachers(checkpoints / "none")
