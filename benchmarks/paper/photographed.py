@@ -118,8 +118,7 @@ class ValPhotographs:
             masks = objects_of(self.photographs, picture)
             if len(masks):
                 image = model.encode_image(read_photograph(self.photographs, picture))
-                boxes = np.stack([mask_to_box(mask) for mask in masks]).astype(np.float32)
-                tally.add(model, image, masks=masks, boxes=boxes)
+                tally.add(model, image, masks=masks)
         return tally.row(who=who, split=self.split)
 
     def questions(self, embed_text: inputs.EmbedText) -> Iterator[AskedPicture]:

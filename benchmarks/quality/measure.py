@@ -45,12 +45,13 @@ def measure_quality(
         if drawings.split != UNSEEN:  # the floor has no cut-out of those nouns
             top_k += measure_ranking(one_by_one(floor.scores), drawings, who="floor")
     for drawings in splits:
-        boxes, *by_heads = _measure_scenes(model, drawings)
-        prompts.append(boxes)
+        own, *by_heads = _measure_scenes(model, drawings)
+        prompts.append(own)
         texts += by_heads
         if teachers is not None:
-            ious = prompt_ious(teachers.sam, drawings, who="sam_teacher", name="SAM teacher")
-            prompts.append(ious)
+            prompts.append(
+                prompt_ious(teachers.sam, drawings, who="sam_teacher", name="SAM teacher")
+            )
     return Figures(top_k=tuple(top_k), prompts=tuple(prompts), text_to_mask=tuple(texts))
 
 
@@ -59,8 +60,7 @@ def prompt_ious(model: SamClip, drawings: Drawings, *, who: str, name: str) -> P
     tally = PromptTally()
     shown = f"scenes: {drawings.split}, {name}"
     for scene, _ in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        image = model.encode_image(scene.image)
-        tally.add(model, image, masks=scene.masks, boxes=scene.boxes)
+        tally.add(model, model.encode_image(scene.image), masks=scene.masks)
     return tally.row(who=who, split=drawings.split)
 
 
@@ -71,7 +71,7 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
     shown = f"scenes: {drawings.split}, model"
     for scene, asked in questions(drawings, text_embeddings, shown=shown):
         embedding = model.encode_image(scene.image)
-        prompts.add(model, embedding, masks=scene.masks, boxes=scene.boxes)
+        prompts.add(model, embedding, masks=scene.masks)
         for heads, refine in HEADS.items():
             masks = model.segment_text(embedding, asked.labels, refine=refine).masks
             texts[heads].add(masks, truth=asked.masks)
