@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings, TopK
+from benchmarks.paper.record import Accuracy, PaperSettings, TopK
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from benchmarks.quality.drawings import Drawings, load_drawings, subset
 from benchmarks.quality.measure import prompt_ious, questions
@@ -84,34 +84,21 @@ def photograph_stages(run: Path, *, student: str | None) -> Stages:
     """Those of a run on photographs; its student is the last that is there if nobody says which."""
     there = [name for name in _PHOTOGRAPHS if (run / name / WEIGHTS_NAME).is_file()]
     shipped = student or (there or ["stage3"])[-1]
-    place = _PHOTOGRAPHS.index(shipped) if shipped in _PHOTOGRAPHS else len(_PHOTOGRAPHS)
-    before = [name for name in there if _PHOTOGRAPHS.index(name) < place]
+    before = there[: there.index(shipped)] if shipped in there else there
     return Stages(PARTS, (*before, shipped))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """One run's teachers and checkpoints, and what they are asked.
+    """One run's teachers, frozen modules of RUNS/CONFIG, its checkpoints, and what they are asked.
 
-    `pair` are both teachers as modules, frozen, of the run's folder, RUNS/CONFIG, which has one for
-    each stage. The short trainings start from the settings of the joint distillation, `stage2`;
-    None where there are none.
+    The short trainings start from the settings of `stage2`; None where there are none.
     """
 
     pair: SmallPair | PhotographPair
     asked: Any
     stages: Stages
     stage2: DistillConfig | None = None
-
-    @property
-    def run(self) -> Path:
-        """RUNS/CONFIG."""
-        return self.pair.runs
-
-    @property
-    def settings(self) -> PaperSettings | PhotographSettings:
-        """What was asked."""
-        return self.asked.settings
 
     @cached_property
     def teachers(self) -> Teachers:
@@ -120,11 +107,12 @@ class Inputs:
 
     def student(self, stage: str | None = None) -> SamClipModel:
         """The student as a stage left it, or the last, in eval mode and without gradients."""
-        return load_checkpoint(self.run / (stage or self.stages.shipped)).requires_grad_(False)
+        folder = self.pair.runs / (stage or self.stages.shipped)
+        return load_checkpoint(folder).requires_grad_(False)
 
     def weights(self, folders: Sequence[str]) -> dict[str, str]:
         """The first 16 digits of the sha256 of each folder's weights."""
-        return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
+        return {name: file_sha256(self.pair.runs / name / WEIGHTS_NAME)[:16] for name in folders}
 
 
 @dataclass(frozen=True)
@@ -134,28 +122,29 @@ class ComposedDrawings:
     settings: PaperSettings
     split: str = HELDOUT
 
+    @cached_property
+    def drawings(self) -> tuple[Drawings, Drawings]:
+        """The held-out drawings, and those that training used."""
+        (heldout, *_), train = load_drawings(self.settings, openmoji=None)
+        return heldout, train
+
     @property
     def names(self) -> tuple[str, ...]:
         """The nouns that were taught."""
-        return self.heldout.nouns
-
-    @property
-    def heldout(self) -> Drawings:
-        """The held-out drawings."""
-        return self._drawings[0][0]
+        return self.drawings[0].nouns
 
     def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 over the nouns, on clean and on composed pictures."""
-        rows = measure_ranking(classify(self.names), self.heldout, who="model", name=name)
+        rows = measure_ranking(classify(self.names), self.drawings[0], who="model", name=name)
         return {row.picture: TopK(**row.model_dump(include=set(TopK.model_fields))) for row in rows}
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
         """Every object of the scenes, by its box and by a point."""
-        return prompt_ious(model, self.heldout, who=who, name=name)
+        return prompt_ious(model, self.drawings[0], who=who, name=name)
 
     def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
         """Scenes with their own labels and with absent ones, the first of them a near one."""
-        return _ask(self.heldout, embed_text, shown="text-to-mask: scenes")
+        return _ask(self.drawings[0], embed_text, shown="text-to-mask: scenes")
 
     def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
         """Scenes of training drawings, to choose thresholds by."""
@@ -164,37 +153,33 @@ class ComposedDrawings:
 
     def probe_data(self) -> ProbeData:
         """Training drawings to train on and to choose by; the test is of held-out ones."""
-        asked, heldout = self.settings, self.heldout
+        asked, nouns = self.settings, len(self.names)
         train, validation = self.training(
             pictures=TRAIN_PICTURES * asked.pictures, scenes=TRAIN_SCENES * asked.scenes
         )
-        parts = (train, validation, heldout)
+        parts = (train, validation, self.drawings[0])
         return ProbeData(
             pictures=(list(train.composed()), list(validation.composed())),
-            labels=len(heldout.nouns),
+            labels=nouns,
             test=lambda rank, name: self.accuracy(lambda _: rank, name=name),
             scenes=tuple([scene for scene, _ in each.scenes()] for each in parts),
-            background=len(heldout.nouns),
+            background=nouns,
             patches=_PATCHES,
             seed=asked.seed,
         )
 
     def training(self, *, pictures: int, scenes: int) -> tuple[Drawings, Drawings]:
-        """Training drawings over training backgrounds.
+        """So many training drawings over training backgrounds, and others to choose by.
 
-        So many to train on, and as many as are measured of other drawings, to choose by.
+        Of these there are as many as are measured.
         """
-        _, every = self._drawings
+        _, every = self.drawings
         chosen = np.arange(len(every.corpus.labels)) % _VALIDATION_OF == 0
         asked = self.settings.model_copy(update={"pictures": pictures, "scenes": scenes})
         return (
             replace(every, corpus=subset(every.corpus, ~chosen), settings=asked),
             replace(every, corpus=subset(every.corpus, chosen), split="validation"),
         )
-
-    @cached_property
-    def _drawings(self) -> tuple[tuple[Drawings, ...], Drawings]:
-        return load_drawings(self.settings, openmoji=None)
 
 
 def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:

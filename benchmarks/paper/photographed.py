@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.paper import inputs
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
+from benchmarks.paper.text_to_mask import tuning_pictures
 from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
-from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.public.files import by_turns, evenly
 from benchmarks.quality.behind_api import find_teachers
 from benchmarks.quality.ranking import Rank
@@ -101,7 +101,7 @@ class ValPhotographs:
         ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
         every = sorted({picture for _, right in self.namings.values() for picture in right})
         for picture in track(every, f"classify: {name}"):
-            scores = rank(read_photograph(self.photographs, picture)[None])[0]
+            scores = rank(read_photograph(self.photographs, picture))
             for kind, (among, right) in self.namings.items():
                 if picture in right:
                     own, others = [*right[picture]], [*(all_places - among)]
@@ -130,7 +130,7 @@ class ValPhotographs:
 
     def tuning(self, embed_text: inputs.EmbedText) -> Sequence[AskedPicture]:
         """The same of the split "calibration"."""
-        return tuning_pictures(self.of("calibration"), seed=self.settings.seed)
+        return tuning_pictures(self.root, seed=self.settings.seed)
 
     def probe_data(self) -> inputs.ProbeData:
         """The splits "train", "calibration" to choose by, and "val": names, nouns and pictures."""
@@ -274,5 +274,5 @@ def _named(photographs: Photographs) -> dict[str, list[int]]:
 
 def _test(rank: Rank, tested: Sequence[Square], *, labels: int, name: str) -> Accuracy:
     shown = track(tested, f"classify: {name}")
-    ranks = [rank_of_truth(rank(each.image[None])[0], right=[each.label]) for each in shown]
+    ranks = [rank_of_truth(rank(each.image), right=[each.label]) for each in shown]
     return {"probed": TopK.of(ranks, labels=labels)}

@@ -105,7 +105,7 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
         classification_width=len(classifier.weight),
         classification_l2=classifier.l2,
         accuracy=data.test(
-            lambda images: classifier(backbone.pooled(images)).numpy(), f"probe, {backbone.name}"
+            lambda image: classifier(backbone.pooled([image]))[0].numpy(), f"probe, {backbone.name}"
         ),
         segmentation_px=backbone.segmentation_px,
         segmentation_width=len(segmenter.weight),

@@ -221,9 +221,8 @@ def _draw_resolutions(part: record.Resolutions, panels: Sequence[Axes]) -> None:
         sizes = [row.resolution_px for row in own]
         shares = [100 * _first(row.accuracy).top1 for row in own]
         panels[0].plot(sizes, shares, marker="o", color=colour, label=f"after {stage}")
-    panels[0].set_xlabel("input resolution, px")
-    panels[0].set_ylabel(_TOP1)
-    panels[0].set_xticks(sorted({row.resolution_px for row in part.rows}))
+    ticks = sorted({row.resolution_px for row in part.rows})
+    panels[0].set(xlabel="input resolution, px", ylabel=_TOP1, xticks=ticks)
     panels[0].legend(frameon=False)
 
 
@@ -236,8 +235,7 @@ def _draw_wise_ft(part: record.WiseFt, panels: Sequence[Axes]) -> None:
     for axes, (words, (*values, together)) in zip(panels, shares.items(), strict=True):
         axes.plot(alphas, values, marker="o", color=BLUE, label="interpolated weights")
         axes.axhline(together, color=ORANGE, linestyle="--", label="joint model")
-        axes.set_xlabel("alpha: 0 is SAM, 1 is CLIP")
-        axes.set_ylabel(words)
+        axes.set(xlabel="alpha: 0 is SAM, 1 is CLIP", ylabel=words)
     panels[0].legend(frameon=False)
 
 
@@ -248,8 +246,7 @@ def _draw_lambdas(part: record.Lambdas, panels: Sequence[Axes]) -> None:
     for row, point in zip(part.rows, zip(top1, box, strict=True), strict=True):
         words = f"λ = {row.sam_weight:g}"
         panels[0].annotate(words, point, textcoords="offset points", xytext=(6, 6))
-    panels[0].set_xlabel(_TOP1)
-    panels[0].set_ylabel(_BOX)
+    panels[0].set(xlabel=_TOP1, ylabel=_BOX)
     panels[0].margins(0.2)
 
 

@@ -4,14 +4,16 @@ The paper's tables 2, 5 and 7. All are asked the same questions about the same p
 are SAM in everything-mode, and CLIP for each of its segments (appendix C.1). The mode is that of
 segment-anything's automatic mask generator, over one grid of points and without crops. A segment is
 shown to CLIP as the box around it, made square, as the student's training shows it regions.
+Other rooms hold the two models against one on photographs of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +25,8 @@ from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.public.detection import Found
-from benchmarks.quality.behind_api import Teachers
+from benchmarks.public.detection import Detect, Found
+from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from benchmarks.quality.scores import HEADS, TextTally
 from benchmarks.record import timed
 from benchmarks.report import track
@@ -34,12 +36,16 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.results.prompt_masks import Masks
 from training.asked_pictures import AskedPicture
 from training.calibrate import CALIBRATION_NAME
+from training.data_config import Photographs as SetSettings
+from training.real.photograph_questions import AskedPhotographs
+from training.real.photographs import Photographs
 from training.teachers.captions import EMPTY_NAMES
 from training.teachers.small import ClipTeacher
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
 _CROPS = 8  # that CLIP sees at a time
+_TUNING_PICTURES = 6
 Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 
 Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
@@ -49,7 +55,7 @@ Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     """Asks each held-out picture for its own labels and for absent ones, in four ways."""
     names, classes = inputs.asked.names, inputs.teachers.classes(inputs.asked.names)
-    student = load_student(inputs.run / inputs.stages.shipped, nouns=names, classes=classes)
+    student = load_student(inputs.pair.runs / inputs.stages.shipped, nouns=names, classes=classes)
     tuning = inputs.asked.tuning(student.embed_text)
     two = TwoModels(inputs.teachers, tuning)
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
@@ -238,3 +244,38 @@ def name_segments(
     for index in np.argsort(-areas, kind="stable"):
         class_map[masks[index]] = nearest[index]
     return class_map == np.arange(labels)[:, None, None]
+
+
+class OwnClip:
+    """The CLIP in a merged model, a `ClipTeacher`: a backbone pass for each crop."""
+
+    def __init__(self, model: SamClip) -> None:
+        self._model = model
+        self.resolution = model.manifest.tasks.classification.resolution
+        self.embed_dim = model.manifest.model.embed_dim
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
+        pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        found = [self._model.embed_image(np.ascontiguousarray(each)) for each in pixels]
+        return torch.from_numpy(np.stack(found))
+
+
+def by_two_models(
+    model: SamClip, root: Path, *, names: Sequence[str], teachers: Path | None, most: int
+) -> Detect:
+    """The pipeline: of RUNS/CONFIG's teachers, or of the model's own two halves without any.
+
+    `root` holds the sets, whose split "calibration" chooses thresholds. All `names` that will be
+    asked are embedded now.
+    """
+    pair = open_teachers(find_teachers(teachers)) if teachers else Teachers(OwnClip(model), model)
+    pair.classes(names)
+    return partial(TwoModels(pair, tuning_pictures(root, seed=0)).detect, most=most)
+
+
+def tuning_pictures(root: Path, *, seed: int, held_out: Path | None = None) -> list[AskedPicture]:
+    """A few pictures of complete sets that show something, to choose thresholds by."""
+    settings = SetSettings(source="photographs", root=root, held_out=held_out)
+    asked = AskedPhotographs(Photographs(settings, split="calibration"), seed=seed)
+    return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))

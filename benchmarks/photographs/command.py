@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.command import Measurement
-from benchmarks.paper.text_to_mask import TwoModels
+from benchmarks.paper.text_to_mask import TwoModels, tuning_pictures
 from benchmarks.photographs.figures import how_taught
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
 from benchmarks.photographs.naming import of_folder, right_names
@@ -18,7 +18,6 @@ from benchmarks.photographs.record import (
     draw_curve,
     render,
 )
-from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.public.files import by_turns
 from benchmarks.quality.behind_api import find_teachers, open_teachers
 from benchmarks.report import encode_figure, join_tables, new_figure
@@ -66,8 +65,7 @@ def measure_quality_on_photographs(
     pictures = choose_pictures(photographs, limit=limit, seed=seed)
     pipeline = None
     if teachers is not None:
-        tuned = SetSettings(source="photographs", root=root, held_out=held_out)
-        tuning = tuning_pictures(Photographs(tuned, split="calibration"), seed=seed)
+        tuning = tuning_pictures(root, seed=seed, held_out=held_out)
         pipeline = TwoModels(open_teachers(find_teachers(teachers)), tuning)
     complete = {each.name for each in photographs.sets if each.complete}
     settings = PhotographSettings(

@@ -115,7 +115,7 @@ def _measure(
 def _rival(model: SamClip, data: Any, root: Path, *, teachers: Path | None) -> detection.Detect:
     """The two-model pipeline, for the same names."""
     # Only here: it needs torch and segment-anything.
-    from benchmarks.photographs.two_models import by_two_models
+    from benchmarks.paper.text_to_mask import by_two_models
 
     names = list(data.names.values())
     return by_two_models(model, root, names=names, teachers=teachers, most=data.most)

@@ -30,6 +30,8 @@ from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.masks import mask_to_rle
+from samclip_sdk.packed_masks import PackedMask
+from samclip_sdk.results.result_base import coco_annotation
 
 Results = list[dict[str, Any]]
 """What was found: image_id, category_id, score, and segmentation or bbox."""
@@ -213,8 +215,9 @@ def measure_detection(
         took.append(ms)
         for place, score, mask in found:
             told = {"image_id": image_id, "category_id": categories[place], "score": score}
-            masks.append(told | {"segmentation": mask_to_rle(mask)})
-            boxes.append(told | {"bbox": files.xywh(mask)})
+            drawn = coco_annotation(PackedMask.pack(mask), size=mask.shape)
+            masks.append(told | {"segmentation": drawn["segmentation"]})
+            boxes.append(told | {"bbox": drawn["bbox"]})
     ids = [each for each, _, _ in data.pictures]
     if not masks:
         raise files.DatasetError(
@@ -258,10 +261,8 @@ def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
         clipped = [clip_box(each.bbox, width_px=width, height_px=height) for each in detections]
         usable = [pair for pair in zip(detections, clipped, strict=True) if pair[1] is not None]
         left_out += len(detections) - len(usable)
-        if not usable:
-            continue
-        boxes = np.stack([box for _, box in usable])
-        rles = segment_boxes(model, model.encode_image(pixels), boxes=boxes)
+        boxes = np.array([box for _, box in usable])
+        rles = segment_boxes(model, model.encode_image(pixels), boxes=boxes) if usable else ()
         for (each, _), rle in zip(usable, rles, strict=True):
             found = {"category_id": each.category_id, "segmentation": rle, "score": each.score}
             results.append({"image_id": image_id, **found})

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from benchmarks.quality.record import HEADS
 from benchmarks.record import Model, Record, Run, Share
 from benchmarks.report import NONE, percent, table
 
@@ -155,7 +156,6 @@ PUBLISHED = {
 """SAM-CLIP ViT-B (arXiv 2310.15308), tables 1, 2, 5 and 6, in percent."""
 
 _METHODS = {"one_model": "one model", "two_models": "SAM and CLIP in a row"}
-_HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
 
 
 def render(evaluation: Evaluation) -> str:
@@ -201,6 +201,6 @@ def _shares(figures: Figures) -> dict[str, float | None]:
             masks = _precisions(figures.masks, f" (masks, {method})")
             return masks | _precisions(figures.boxes, f" (boxes, {method})")
         case Segmentation():
-            shares = {f"mIoU, {_HEADS[figures.heads]}": figures.miou}
+            shares = {f"mIoU, {HEADS[figures.heads]}": figures.miou}
             missed = {"pixels without a label": figures.unanswered}
             return shares | (missed if figures.unanswered else {})

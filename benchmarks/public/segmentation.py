@@ -6,7 +6,6 @@ import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -330,7 +329,8 @@ def _runs_at(source: ModelSource, resolution_px: int) -> bool:
     if isinstance(source.manifest, Manifest):
         parts = ("image_encoder", "clip_head")
         return all(graph_key(part, resolution_px) in source.manifest.graphs for part in parts)
-    with suppress(ValueError):
+    try:
         source.manifest.model.check_resolution(resolution_px)
-        return True
-    return False
+    except ValueError:
+        return False
+    return True

@@ -22,7 +22,7 @@ from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
-from training.batches import PATCH_PX
+from training.batches import PATCH_PX, stack_images
 from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_model, stage_names
 from training.teachers.photograph_pair import CLIP as CLASSIFIER_CLIP
@@ -73,24 +73,20 @@ class Teachers:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
         classes = self.classes(nouns)
 
-        return lambda images: self.embed(images) @ classes.T
+        return lambda image: self.embed(image) @ classes.T
 
     @torch.inference_mode()
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """The CLIP teacher's unit embeddings [B,E] of pictures, uint8 RGB [B,H,W,3].
+    def embed(self, image: np.ndarray) -> np.ndarray:
+        """The CLIP teacher's unit embedding [E] of a picture, uint8 RGB [H,W,3].
 
-        A teacher that knows of padding sees them whole, as the student does.
+        A teacher that knows of padding sees it whole, as the student does.
         """
         if not isinstance(self.clip, DenseClipTeacher):
-            return self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-        sized = [
-            letterbox(image, resolution=self.clip.resolution, pad_colour=PAD_COLOUR)
-            for image in images
-        ]
-        squares = np.concatenate([square for square, _ in sized])
-        masks = np.concatenate([frame.token_mask(patch_size=PATCH_PX) for _, frame in sized])
-        found, _ = self.clip.embed_with_cells(torch.from_numpy(squares), torch.from_numpy(masks))
-        return found.numpy()
+            return self.clip.embed_images(stack_images([image]))[0].numpy()
+        square, frame = letterbox(image, resolution=self.clip.resolution, pad_colour=PAD_COLOUR)
+        mask = torch.from_numpy(frame.token_mask(patch_size=PATCH_PX))
+        found, _ = self.clip.embed_with_cells(torch.from_numpy(square), mask)
+        return found[0].numpy()
 
 
 def find_teachers(run: Path) -> SmallPair | PhotographPair:

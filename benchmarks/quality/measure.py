@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.quality.drawings import Drawings, Picture
-from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking, one_by_one
+from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
 from benchmarks.quality.scores import HEADS, PromptTally, TextTally
 from benchmarks.report import track
@@ -43,7 +43,7 @@ def measure_quality(
             rank = teachers.rank(drawings.nouns)
             top_k += measure_ranking(rank, drawings, who="clip_teacher")
         if drawings.split != UNSEEN:  # the floor has no cut-out of those nouns
-            top_k += measure_ranking(one_by_one(floor.scores), drawings, who="floor")
+            top_k += measure_ranking(floor.scores, drawings, who="floor")
     for drawings in splits:
         own, *by_heads = _measure_scenes(model, drawings)
         prompts.append(own)

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.paper import text_to_mask
 from benchmarks.paper.record import Everything
-from benchmarks.paper.text_to_mask import TwoModels
-from benchmarks.photographs import two_models
-from benchmarks.photographs.two_models import OwnClip, by_two_models
+from benchmarks.paper.text_to_mask import OwnClip, TwoModels, by_two_models
 from benchmarks.public.detection import (
     AskedPictures,
     Found,
@@ -171,7 +170,7 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
 def test_two_models_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     few = Everything(points_per_side=3)
-    monkeypatch.setattr(two_models, "TwoModels", partial(TwoModels, settings=few))
+    monkeypatch.setattr(text_to_mask, "TwoModels", partial(TwoModels, settings=few))
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
     rival = by_two_models(model, root, names=["dog", "cat"], teachers=None, most=4)

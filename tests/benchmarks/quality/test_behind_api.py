@@ -53,8 +53,7 @@ def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: Small
 def test_the_clip_teacher_ranks_by_its_two_towers(
     teachers: Teachers, clip: SmallClip, tokenizer_path: Path
 ) -> None:
-    scores, again = teachers.rank(["cat", "fire engine"])(np.stack([PICTURE, PICTURE]))
-    np.testing.assert_allclose(again, scores, atol=1e-5)
+    scores = teachers.rank(["cat", "fire engine"])(PICTURE)
     tokenize = Tokenizer(tokenizer_path)
     with torch.inference_mode():
         image = clip.embed_images(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])[0]
