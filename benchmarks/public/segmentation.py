@@ -49,9 +49,9 @@ class SemanticSet:
     """
 
     labels: tuple[str, ...]
-    background: bool
     pictures: Pairs
     read_truth: Callable[[Path], Truth]
+    background: bool = False
 
 
 def read_pascal_voc(root: Path) -> SemanticSet:
@@ -76,13 +76,11 @@ def _read_voc(folder: Path, names: str, *, context: str, background: bool) -> Se
     listing = files.find(folder, f"ImageSets/Segmentation{context}/val.txt")
     images = files.find(folder, "JPEGImages")
     masks = files.find(folder, f"SegmentationClass{context}")
-    pictures = (images / f"{name}.jpg" for name in files.list_lines(listing))
-    return SemanticSet(
-        labels=tuple(labels),
-        background=background,
-        pictures=_with_masks(pictures, masks=masks),
-        read_truth=_from_one(len(labels), zero=len(labels) if background else IGNORED),
+    pictures = _with_masks(
+        (images / f"{name}.jpg" for name in files.list_lines(listing)), masks=masks
     )
+    read_truth = _from_one(len(labels), zero=len(labels) if background else IGNORED)
+    return SemanticSet(tuple(labels), pictures, read_truth, background=background)
 
 
 def read_ade20k(root: Path) -> SemanticSet:
@@ -95,12 +93,9 @@ def read_ade20k(root: Path) -> SemanticSet:
         raise files.DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
     images = files.find(folder, "images/validation")
     masks = files.find(folder, "annotations/validation")
-    return SemanticSet(
-        labels=files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table),
-        background=False,
-        pictures=_with_masks(files.list_pictures(images), masks=masks),
-        read_truth=_from_one(len(rows), zero=IGNORED),
-    )
+    labels = files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table)
+    pictures = _with_masks(files.list_pictures(images), masks=masks)
+    return SemanticSet(labels, pictures, _from_one(len(rows), zero=IGNORED))
 
 
 def read_coco_stuff(root: Path) -> SemanticSet:
@@ -110,12 +105,9 @@ def read_coco_stuff(root: Path) -> SemanticSet:
     masks = files.find(root, *(f"{place}/val2017" for place in places))
     names = _stuff_names()
     values = {value: index for index, value in enumerate(names)} | {_VOID: IGNORED}
-    return SemanticSet(
-        labels=tuple(map(spoken, names.values())),
-        background=False,
-        pictures=_with_masks(files.list_pictures(images), masks=masks),
-        read_truth=partial(_read_map, values=values),
-    )
+    labels = tuple(map(spoken, names.values()))
+    pictures = _with_masks(files.list_pictures(images), masks=masks)
+    return SemanticSet(labels, pictures, partial(_read_map, values=values))
 
 
 def read_coco_object(root: Path) -> SemanticSet:
@@ -144,10 +136,9 @@ def read_coco_panoptic(root: Path) -> SemanticSet:
     }
     pictures = (images / Path(name).with_suffix(".jpg") for name in sorted(segments))
     return SemanticSet(
-        labels=files.distinct((spoken(each.name) for each in categories), source=path),
-        background=False,
-        pictures=_with_masks(pictures, masks=masks),
-        read_truth=lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
+        files.distinct((spoken(each.name) for each in categories), source=path),
+        _with_masks(pictures, masks=masks),
+        lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
     )
 
 
@@ -169,15 +160,13 @@ def spoken(name: str) -> str:
     return _MATERIAL.sub(r"\2 \1", plain).replace("-", " ")
 
 
-def _panoptic_truth(mask: Path, *, segments: Mapping[int, int | None]) -> Truth:
+def _panoptic_truth(mask: Path, *, segments: dict[int, int | None]) -> Truth:
     red, green, blue = np.moveaxis(files.read_pixels(mask).astype(np.int64), -1, 0)
     ids, places = np.unique(red + 256 * green + 65536 * blue, return_inverse=True)
-    values = []
-    for each in ids.tolist():
-        value = IGNORED if each == 0 else segments.get(each)
-        if value is None:
-            raise files.DatasetError(f"{mask} has the segment {each}, whose category is not told")
-        values.append(value)
+    values = [(segments | {0: IGNORED}).get(each) for each in ids.tolist()]
+    if None in values:
+        unknown = ids[values.index(None)]
+        raise files.DatasetError(f"{mask} has the segment {unknown}, whose category is not told")
     return np.array(values, np.int16)[places.reshape(red.shape)]
 
 
