@@ -8,7 +8,7 @@ everything, for the nouns that most of them show, where all else is background.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,42 +74,34 @@ class ValPhotographs:
         return tuple(found.values())
 
     @cached_property
-    def namings(self) -> dict[Kind, tuple[set[int], dict[int, set[int]]]]:
-        """Places of the names that are told apart, and picture -> those of its right ones."""
+    def namings(self) -> dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]]:
+        """The names that are told apart, and picture -> its right ones."""
         pictures, limit = self._pictures.labelled, self.settings.pictures
         every = {each: right_names(self.photographs, each) for each in evenly(pictures, limit)}
         classes = of_imagenet(self.photographs, pictures)
         named = {each: classes[each] for each in evenly([*classes], limit)}
-        place = {clean_text(name): place for place, name in enumerate(self.names)}
-
-        def places(names: Iterable[str]) -> set[int]:
-            return {place[clean_text(name)] for name in names}
-
         found = {
             "all_names": (self.photographs.names, every),
             "imagenet": (imagenet_names()[0], named),
         }
-        return {
-            kind: (places(names), {each: places(own) for each, own in right.items()})
-            for kind, (names, right) in found.items()
-            if right
-        }
+        return {kind: each for kind, each in found.items() if each[1]}
 
     def accuracy(self, classify: inputs.Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 among the names of all sets, and among ImageNet's."""
-        rank, all_places = classify(self.names), set(range(len(self.names)))
-        ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
+        rank, place = classify(self.names), {clean_text(n): i for i, n in enumerate(self.names)}
         every = sorted({picture for _, right in self.namings.values() for picture in right})
-        for picture in track(every, f"classify: {name}"):
-            scores = rank(read_photograph(self.photographs, picture))
-            for kind, (among, right) in self.namings.items():
-                if picture in right:
-                    own, others = [*right[picture]], [*(all_places - among)]
-                    ranks[kind].append(rank_of_truth(scores, right=own, passed_over=others))
-        return {
-            kind: TopK.of(ranks[kind], labels=len(among))
-            for kind, (among, _) in self.namings.items()
-        }
+        shown = track(every, f"classify: {name}")
+        scores = {each: rank(read_photograph(self.photographs, each)) for each in shown}
+        found = {}
+        for kind, (names, right) in self.namings.items():
+            among = {place[clean_text(each)] for each in names}
+            others = [*(set(place.values()) - among)]
+            ranks = []
+            for picture, own in right.items():
+                places = [place[clean_text(each)] for each in own]
+                ranks.append(rank_of_truth(scores[picture], right=places, passed_over=others))
+            found[kind] = TopK.of(ranks, labels=len(among))
+        return found
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
         """Every thing of half a percent or more, by its box and by a point."""
@@ -157,11 +149,16 @@ class ValPhotographs:
                 square_scene(split, each, nouns=nouns, size_px=self.size_px) for each in pictures
             ]
 
+        def test(rank: Rank, name: str) -> Accuracy:
+            shown = track(tested, f"classify: {name}")
+            ranks = [rank_of_truth(rank(each.image), right=[each.label]) for each in shown]
+            return {"probed": TopK.of(ranks, labels=len(names))}
+
         trained, chosen, tested = map(squares, splits, named, (inputs.TRAIN_PICTURES, 1, 1))
         return inputs.ProbeData(
             pictures=(trained, chosen),
             labels=len(names),
-            test=lambda rank, name: _test(rank, tested, labels=len(names), name=name),
+            test=test,
             scenes=tuple(map(scenes, splits, (inputs.TRAIN_SCENES, 1, 1))),
             background=len(nouns),
             patches=_PATCHES,
@@ -232,18 +229,17 @@ def square_scene(
         for name, mask in concept_masks(photographs, picture).items()
         if name in nouns
     }
-    shown = {name: mask for name, mask in found.items() if mask.any()}
     known = {photographs.names[each] for each in photographs.absent(picture)} | found.keys()
-    empty = np.zeros((size_px, size_px), bool)
     # Large ones first: what lies in or on another is painted over it.
-    order = sorted(shown, key=lambda name: -int(shown[name].sum()))
-    unknown = [place for place, name in enumerate(nouns) if name not in known]
+    shown = sorted((name for name in found if found[name].any()), key=lambda n: -found[n].sum())
+    masks = [found[name] for name in shown]
+    empty = np.zeros((size_px, size_px), bool)
     return Scene(
         middle(read_photograph(photographs, picture), size_px=size_px),
-        masks=np.stack([*(shown[name] for name in order), empty])[: len(order)],
-        labels=np.array([nouns.index(name) for name in order], np.int64),
-        boxes=np.array([mask_to_box(shown[name]) for name in order], np.float32).reshape(-1, 4),
-        unlabelled=np.array(unknown, np.int64),
+        masks=np.stack([*masks, empty])[: len(masks)],
+        labels=np.array([nouns.index(name) for name in shown], np.int64),
+        boxes=np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4),
+        unlabelled=np.array([i for i, n in enumerate(nouns) if n not in known], np.int64),
     )
 
 
@@ -270,9 +266,3 @@ def _named(photographs: Photographs) -> dict[str, list[int]]:
         if len(labels) == 1:
             found[photographs.names[labels[0]]].append(picture)
     return found
-
-
-def _test(rank: Rank, tested: Sequence[Square], *, labels: int, name: str) -> Accuracy:
-    shown = track(tested, f"classify: {name}")
-    ranks = [rank_of_truth(rank(each.image), right=[each.label]) for each in shown]
-    return {"probed": TopK.of(ranks, labels=labels)}

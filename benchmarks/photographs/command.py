@@ -80,11 +80,7 @@ def measure_quality_on_photographs(
     figures = measure_photographs(
         model, pictures, settings=settings, taught=taught, pipeline=pipeline, folder=folder
     )
-    record = PhotographQuality(
-        **measured.run(model),
-        **dict(figures),
-        settings=settings,
-    )
+    record = PhotographQuality(**measured.run(model), **dict(figures), settings=settings)
     if record.curves and not measured.write:  # a published one is on its page
         with atomic_file(measured.place.with_suffix(".svg")) as file:
             file.write(draw_curve(record))

@@ -89,10 +89,7 @@ def evaluate(
             rival = _rival(samclip, data, root, teachers=teachers) if two_models else None
             figures = _measure(samclip, data, threshold=presence_threshold, rival=rival)
         record = Evaluation(
-            figures=tuple(figures),
-            **measured.run(samclip),
-            dataset=name,
-            limit=limit,
+            figures=tuple(figures), **measured.run(samclip), dataset=name, limit=limit
         )
         measured.finish(record, render(record))
 
