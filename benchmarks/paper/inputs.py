@@ -144,12 +144,14 @@ class ComposedDrawings:
 
     def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
         """Scenes with their own labels and with absent ones, the first of them a near one."""
-        return _ask(self.drawings[0], embed_text, shown="text-to-mask: scenes")
+        scenes = questions(self.drawings[0], embed_text, shown="text-to-mask: scenes")
+        return (asked for _, asked in scenes)
 
     def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
         """Scenes of training drawings, to choose thresholds by."""
         train, _ = self.training(pictures=1, scenes=TUNING_SCENES)
-        return list(_ask(train, embed_text, shown="scenes to choose thresholds by"))
+        scenes = questions(train, embed_text, shown="scenes to choose thresholds by")
+        return [asked for _, asked in scenes]
 
     def probe_data(self) -> ProbeData:
         """Training drawings to train on and to choose by; the test is of held-out ones."""
@@ -197,8 +199,3 @@ def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: in
         steps=steps,
     )
     return Inputs(pair, ComposedDrawings(asked), DRAWINGS, stage2)
-
-
-def _ask(drawings: Drawings, embed_text: EmbedText, *, shown: str) -> Iterator[AskedPicture]:
-    bare = embed_text(list(drawings.nouns))
-    return (asked for _, asked in questions(drawings, bare, shown=shown))

@@ -197,12 +197,7 @@ def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: 
 
 
 def measure_detection(
-    detect: Detect,
-    data: AskedPictures,
-    *,
-    method: str,
-    resolution_px: int,
-    threshold: float | None,
+    detect: Detect, data: AskedPictures, *, method: str, resolution_px: int, threshold: float | None
 ) -> Detections:
     """Asks every picture, and has masks and boxes judged by the set's own evaluator."""
     masks: Results = []

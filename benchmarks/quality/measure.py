@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +44,6 @@ def measure_quality(
             top_k += measure_ranking(rank, drawings, who="clip_teacher")
         if drawings.split != UNSEEN:  # the floor has no cut-out of those nouns
             top_k += measure_ranking(floor.scores, drawings, who="floor")
-    for drawings in splits:
         own, *by_heads = _measure_scenes(model, drawings)
         prompts.append(own)
         texts += by_heads
@@ -66,10 +65,9 @@ def prompt_ious(model: SamClip, drawings: Drawings, *, who: str, name: str) -> P
 
 def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | TextToMask]:
     """One backbone pass a scene, for its prompts and for its texts."""
-    text_embeddings = model.embed_text(list(drawings.nouns))
     prompts, texts = PromptTally(), {heads: TextTally() for heads in HEADS}
     shown = f"scenes: {drawings.split}, model"
-    for scene, asked in questions(drawings, text_embeddings, shown=shown):
+    for scene, asked in questions(drawings, model.embed_text, shown=shown):
         embedding = model.encode_image(scene.image)
         prompts.add(model, embedding, masks=scene.masks)
         for heads, refine in HEADS.items():
@@ -81,9 +79,10 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
 
 
 def questions(
-    drawings: Drawings, text_embeddings: np.ndarray, *, shown: str
+    drawings: Drawings, embed_text: Callable[[list[str]], np.ndarray], *, shown: str
 ) -> Iterator[tuple[Scene, AskedPicture]]:
     """A split's scenes with what is asked about them, by its nouns' text embeddings [K,E]."""
+    embeddings = embed_text(list(drawings.nouns))
     for scene, rng in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
+        question = pose_question(scene, text_embeddings=embeddings, rng=rng)
         yield scene, ask_scene(scene, question, nouns=drawings.nouns)
