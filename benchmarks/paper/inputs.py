@@ -28,7 +28,7 @@ from training.asked_pictures import AskedPicture
 from training.composed.scenes import Scene
 from training.config import DistillConfig
 from training.config_file import find_config, load_stage
-from training.teachers.photograph_pair import PARTS, PhotographPair
+from training.teachers.photograph_pair import CLIP, PARTS, SAM, PhotographPair
 from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
 
 TUNING_SCENES = 30
@@ -81,11 +81,15 @@ _PHOTOGRAPHS = ("stage1", "stage3", "refinement")
 
 
 def photograph_stages(run: Path, *, student: str | None) -> Stages:
-    """Those of a run on photographs; its student is the last that is there if nobody says which."""
+    """Those of a run on photographs; its student is the last that is there if nobody says which.
+
+    Where the SAM teacher was not kept, the student has what it became.
+    """
     there = [name for name in _PHOTOGRAPHS if (run / name / WEIGHTS_NAME).is_file()]
     shipped = student or (there or ["stage3"])[-1]
     before = there[: there.index(shipped)] if shipped in there else there
-    return Stages(PARTS, (*before, shipped))
+    teachers = PARTS if (run / SAM / WEIGHTS_NAME).is_file() else (CLIP,)
+    return Stages(teachers, (*before, shipped))
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,11 @@ class Inputs:
     asked: Any
     stages: Stages
     stage2: DistillConfig | None = None
+
+    @property
+    def sam_is_student(self) -> bool:
+        """Whether the student itself stands for the SAM teacher, which was not kept."""
+        return isinstance(self.pair, PhotographPair) and self.pair.merged is not None
 
     @cached_property
     def teachers(self) -> Teachers:

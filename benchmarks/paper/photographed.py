@@ -22,7 +22,6 @@ from benchmarks.paper.text_to_mask import tuning_pictures
 from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
 from benchmarks.public.files import by_turns, evenly
-from benchmarks.quality.behind_api import find_teachers
 from benchmarks.quality.ranking import Rank
 from benchmarks.quality.record import PromptIou
 from benchmarks.quality.scores import PromptTally, rank_of_truth
@@ -32,10 +31,12 @@ from samclip_sdk.masks import mask_to_box
 from samclip_sdk.text.tokenizer import clean_text
 from training.asked_pictures import AskedPicture
 from training.composed.scenes import Scene
+from training.config_file import find_config, load_model
 from training.data_config import Photographs as SetSettings
 from training.real.coco_layout import PhotographSplit
 from training.real.photograph_questions import concept_masks, objects_of, read_photograph
 from training.real.photographs import Photographs
+from training.teachers.photograph_pair import SAM, PhotographPair
 
 LEAST_TRAIN, LEAST_TEST = 12, 2
 """Pictures that a name must have in the two splits to be told apart by a probe."""
@@ -189,7 +190,7 @@ def open_photographs(
     run: Path, *, root: Path, student: str | None, pictures: int, scenes: int, seed: int
 ) -> inputs.Inputs:
     """Reads what RUNS/CONFIG is of, and the sets; weights are loaded when they are first needed."""
-    pair = find_teachers(run)
+    model = load_model(find_config(run.name))
     photographs = Photographs(SetSettings(source="photographs", root=root), split="val")
     sets = [photographs.sets[owner] for owner in np.unique(photographs.owners)]
     settings = PhotographSettings(
@@ -199,9 +200,10 @@ def open_photographs(
         scenes=scenes,
         seed=seed,
     )
-    asked = ValPhotographs(root, settings, pair.model.segmentation_resolution)
+    asked = ValPhotographs(root, settings, model.segmentation_resolution)
     stages = inputs.photograph_stages(run, student=student)
-    return inputs.Inputs(pair, asked, stages)
+    merged = None if SAM in stages.teachers else stages.shipped
+    return inputs.Inputs(PhotographPair(model, runs=run, merged=merged), asked, stages)
 
 
 def middle(pixels: np.ndarray, *, size_px: int) -> np.ndarray:

@@ -62,7 +62,7 @@ class Backbone:
 
 
 def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
-    """The three, each at resolutions that it was trained at.
+    """The three, each at resolutions that it was trained at; no SAM that is the student itself.
 
     CLIP's segmentation is the exception: at its own resolution its map would be a few cells wide,
     so it sees scenes as large as the others do. Of SAM and the student they are the tokens before
@@ -76,11 +76,12 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
             return clip.head.features(clip.see(images))
         return clip.visual.forward_features(clip.normalise(images))
 
-    return (
+    every = (
         Backbone("sam_teacher", lambda images: sam(images)[0], large, large),
         Backbone("clip_teacher", last_map, clip.resolution, large),
         Backbone("student", lambda images: student(images)[0], large, large),
     )
+    return every[1:] if inputs.sam_is_student else every
 
 
 def measure_probing(inputs: Inputs) -> Probing:

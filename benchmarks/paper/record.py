@@ -65,10 +65,13 @@ Accuracy = dict[Kind, TopK]
 
 
 class Teachers(Record):
-    """Both teachers beside the student that was merged of them (paper, table 1)."""
+    """Both teachers beside the student that was merged of them (paper, table 1).
+
+    There is no `sam_teacher` where its weights were not kept.
+    """
 
     clip_teacher: Accuracy
-    sam_teacher: PromptIou
+    sam_teacher: PromptIou | None
     student_accuracy: Accuracy
     student_prompts: PromptIou
 

@@ -64,7 +64,7 @@ def render(results: record.Results) -> dict[str, str]:
 
 
 def _teachers(figures: record.Teachers) -> str:
-    pairs: dict[str, tuple[float, float]] = {}
+    pairs: dict[str, tuple[float | None, float]] = {}
     asked = []
     for kind, before in _in_order(figures.clip_teacher):
         after, words = figures.student_accuracy[kind], _KINDS[kind][0]
@@ -75,12 +75,14 @@ def _teachers(figures: record.Teachers) -> str:
     masks = {"box": "box", "point": "point", "point_best": "point, best of three"}
     sam, student = figures.sam_teacher, figures.student_prompts
     for name, words in masks.items():
-        pairs[f"mIoU, one {words}"] = (getattr(sam, name), getattr(student, name))
+        pairs[f"mIoU, one {words}"] = (getattr(sam, name, None), getattr(student, name))
     rows = [
         [words, percent(before), percent(after), f"{after / before:.1%}" if before else NONE]
         for words, (before, after) in pairs.items()
     ]
-    note = f"Zero-shot, {'; '.join(asked)}. Masks of {sam.objects} objects."
+    note = f"Zero-shot, {'; '.join(asked)}. Masks of {student.objects} objects."
+    if sam is None:
+        note += " The SAM teacher's weights were not kept."
     return f"{table(('percent', 'its teacher', 'student', 'kept'), rows)}\n\n{note}"
 
 

@@ -32,6 +32,7 @@ from training.config import DistillConfig
 from training.loop.train import build_fabric
 from training.stages import Stages
 from training.teachers.classifier_clip import ClassifierClip
+from training.teachers.photograph_pair import PhotographPair
 
 ALPHAS = tuple(step / 10 for step in range(11))
 LAMBDAS = (1.0, 10.0, 100.0)
@@ -44,10 +45,11 @@ def measure_teachers(inputs: Inputs) -> record.Teachers:
     """Measures both teachers and the student, each at its own resolutions."""
     asked, teachers = inputs.asked, inputs.teachers
     student = trade_off(inputs, inputs.student(), name="student")
+    sam = partial(asked.prompts, teachers.sam, who="sam_teacher", name="SAM teacher")
     return record.Teachers(
         clip_teacher=asked.accuracy(teachers.rank, name="CLIP teacher"),
         student_accuracy=student.accuracy,
-        sam_teacher=asked.prompts(teachers.sam, who="sam_teacher", name="SAM teacher"),
+        sam_teacher=None if inputs.sam_is_student else sam(),
         student_prompts=student.prompts,
     )
 
@@ -79,7 +81,9 @@ def open_student(
 
     Its text encoder is the CLIP teacher's, so that the embeddings are its own.
     """
-    model, names = behind_api(student, classification_px=classification_px), inputs.asked.names
+    tokenizer = inputs.pair.tokenizer if isinstance(inputs.pair, PhotographPair) else None
+    model = behind_api(student, classification_px=classification_px, tokenizer=tokenizer)
+    names = inputs.asked.names
     give_embeddings(model, names, inputs.teachers.classes(names))
     return model
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.paper.text_to_mask import TwoModels
 from benchmarks.photographs import figures, naming
+from benchmarks.photographs.drawn_points import by_drawn_points
 from benchmarks.photographs.record import PhotographFigures, PhotographSettings, Taught, TopK
 from benchmarks.public.files import evenly
 from benchmarks.quality.ranking import embed_noun
@@ -96,7 +97,12 @@ def measure_photographs(
             if picture in complete and pictures.asked is not None:
                 asked = pictures.asked.question(picture)
                 for heads, masks, presence in _ask(
-                    model, image, asked, one_graph=one_graph, pipeline=pipeline
+                    model,
+                    image,
+                    asked,
+                    seed=settings.seed,
+                    one_graph=one_graph,
+                    pipeline=pipeline,
                 ):
                     rows = figures.judge_texts(picture, asked, masks=masks, presence=presence)
                     texts.setdefault(heads, []).extend(rows)
@@ -128,10 +134,13 @@ def _ask(
     image: ImageEmbedding,
     asked: AskedPicture,
     *,
+    seed: int,
     one_graph: AskGraph | None,
     pipeline: TwoModels | None,
 ) -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray]]:
-    """Asks for all labels with one head, both, one graph, and two models: masks and presence [K].
+    """Asks for all labels with one head, both, by points, one graph, and two models.
+
+    Yields the masks and presence [K] of each.
 
     Every label gets a mask, whatever its presence, so that one answer serves all thresholds: a
     label's mask depends on neither the threshold nor the other labels.
@@ -141,6 +150,7 @@ def _ask(
     for heads, refine in HEADS.items():
         answer = model.segment_text(image, asked.labels, threshold=0.0, refine=refine)
         yield heads, answer.masks, answer.presence
+    yield "drawn_points", *by_drawn_points(model, image, asked.labels, seed=seed)
     if one_graph is not None:
         yield "one_graph", *one_graph(image, asked.labels)
     if pipeline is not None:

@@ -19,7 +19,9 @@ from benchmarks.report import (
     table,
 )
 
-Heads = Literal["clip_head", "both_heads", "one_graph", "two_models", "two_models_or_nothing"]
+Heads = Literal[
+    "clip_head", "both_heads", "drawn_points", "one_graph", "two_models", "two_models_or_nothing"
+]
 Taught = Literal["seen", "classes", "near", "far"]
 """How a name was taught. `classes` are held out of photographs, but name one of ImageNet's classes,
 which a pretrained backbone may know; `near` are siblings or kinds of a taught noun in WordNet."""
@@ -144,6 +146,7 @@ class PhotographQuality(Run, PhotographFigures):
 HEADS: dict[Heads, str] = {
     "clip_head": "CLIP head alone",
     "both_heads": "both heads",
+    "drawn_points": "both heads, three points drawn at random",
     "one_graph": "both heads, `text_to_mask@S`",
     "two_models": "SAM and CLIP in a row",
     "two_models_or_nothing": "SAM and CLIP, with names for nothing",

@@ -31,10 +31,13 @@ from training.teachers.small import ClipTeacher, DenseClipTeacher
 from training.teachers.teacher_pair import SETTINGS_NAME, Pair, SmallPair
 
 
-def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> SamClip:
+def behind_api(
+    model: SamClipModel, *, classification_px: int | None = None, tokenizer: Path | None = None
+) -> SamClip:
     """Puts a copy of a module behind the public API, in eager torch.
 
-    It classifies at `classification_px`, or at its config's resolution.
+    It classifies at `classification_px`, or at its config's resolution. `tokenizer` is the file
+    that its text encoder was trained with, if its vocabulary is its own.
     """
     config = model.config
     if classification_px is not None:
@@ -46,7 +49,7 @@ def behind_api(model: SamClipModel, *, classification_px: int | None = None) -> 
         save_checkpoint(copy, folder, provenance={})
         if isinstance(config.text_encoder, ClipTextConfig):  # of which the SDK has the tokenizer
             return SamClip.load("torch", model=folder)
-        write_tokenizer(Path(folder, TOKENIZER_NAME), config.text_encoder)
+        write_tokenizer(Path(folder, TOKENIZER_NAME), config.text_encoder, own=tokenizer)
         opened = SamClip.load("torch", model=folder)
         opened.embed_text("a photo")  # It reads the tokenizer now: the folder will be gone.
     return opened
@@ -101,4 +104,5 @@ def find_teachers(run: Path) -> SmallPair | PhotographPair:
 
 def open_teachers(pair: Pair) -> Teachers:
     """Loads both, and puts what a merged model has of them where the public API can run it."""
-    return Teachers(pair.clip, behind_api(pair.stage0(seed=0)))
+    tokenizer = pair.tokenizer if isinstance(pair, PhotographPair) else None
+    return Teachers(pair.clip, behind_api(pair.stage0(seed=0), tokenizer=tokenizer))

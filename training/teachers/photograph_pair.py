@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from training.config import ClassifierClipConfig
 from training.errors import TrainingError
@@ -29,11 +31,14 @@ class PhotographPair:
     Args:
         model: the student's, and the SAM's.
         runs: folder of the runs, one a stage: those of `PARTS`.
+        merged: the stage whose merged model stands for the SAM and the text encoder, if it is all
+            that was kept of them.
     """
 
-    def __init__(self, model: ModelConfig, *, runs: Path) -> None:
+    def __init__(self, model: ModelConfig, *, runs: Path, merged: str | None = None) -> None:
         self.model = model
         self.runs = runs
+        self.merged = merged
 
     @cached_property
     def clip(self) -> ClassifierClip:
@@ -51,6 +56,8 @@ class PhotographPair:
     @cached_property
     def sam(self) -> SmallSam:
         """The SAM teacher."""
+        if self.merged is not None:
+            return SmallSam(load_checkpoint(self.runs / self.merged)).eval().requires_grad_(False)
         sam = SmallSam(build_model(self.model))
         load_teacher(sam, self.runs / SAM / WEIGHTS_NAME)
         return sam
@@ -60,12 +67,20 @@ class PhotographPair:
         """The run of the CLIP teacher."""
         return str(self.runs / CLIP)
 
+    @property
+    def tokenizer(self) -> Path:
+        """The `tokenizer.json` of the text encoder."""
+        return self.runs / (self.merged or TEXT_ENCODER) / TOKENIZER_NAME
+
     def stage0(self, *, seed: int) -> SamClipModel:
         """SAM's parts, the text encoder, and the CLIP teacher's head."""
         student = build_model(self.model, seed=seed)
         SmallSam(student).load_state_dict(self.sam.state_dict())
-        path = self.runs / TEXT_ENCODER / WEIGHTS_NAME
-        give_weights(student.text_encoder, read_weights(path), path)
+        if self.merged is not None:
+            student.text_encoder = load_checkpoint(self.runs / self.merged).text_encoder
+        else:
+            path = self.runs / TEXT_ENCODER / WEIGHTS_NAME
+            give_weights(student.text_encoder, read_weights(path), path)
         student.clip_head.load_state_dict(self.clip.head.state_dict())
         with torch.no_grad():
             student.logit_scale.copy_(self.clip.logit_scale)

@@ -14,9 +14,9 @@ from benchmarks.__main__ import app
 from benchmarks.paper import photographed, zero_shot
 from benchmarks.paper.inputs import Inputs, photograph_stages
 from benchmarks.paper.photographed import ValPhotographs, frequent_nouns, middle, square_scene
-from benchmarks.paper.probing import measure_probing
+from benchmarks.paper.probing import measure_probing, open_backbones
 from benchmarks.paper.record import PhotographSettings, Results
-from benchmarks.paper.zero_shot import measure_backbones, measure_resolutions
+from benchmarks.paper.zero_shot import measure_backbones, measure_resolutions, measure_teachers
 from benchmarks.quality.ranking import Rank
 from benchmarks.record import read_record
 from samclip_sdk.bundle.manifest import PAD_COLOUR
@@ -142,6 +142,19 @@ def test_students_are_those_that_are_there(inputs: Inputs, tmp_path: Path) -> No
     assert photograph_stages(run, student="stage1").students == ("stage1",)
     assert photograph_stages(run, student="own").students == ("stage1", "stage3", "own")
     assert photograph_stages(tmp_path, student=None).shipped == "stage3"
+
+
+def test_the_student_stands_for_a_sam_teacher_that_was_not_kept(inputs: Inputs) -> None:
+    run = inputs.pair.runs
+    assert photograph_stages(run.parent, student=None).teachers == ("classifier_clip",)
+    pair = PhotographPair(STUDENT_OF_PHOTOGRAPHS, runs=run, merged="stage3")
+    own = Inputs(pair, inputs.asked, inputs.stages)
+    assert own.pair.tokenizer == run / "stage3" / "tokenizer.json"
+    student, stage0 = own.student().state_dict(), own.pair.stage0(seed=0).state_dict()
+    head = [name for name in student if name.startswith(("clip_head", "logit_scale"))]
+    assert all(torch.equal(stage0[name], student[name]) for name in student.keys() - {*head})
+    assert measure_teachers(own).sam_teacher is None
+    assert [each.name for each in open_backbones(own)] == ["clip_teacher", "student"]
 
 
 def test_every_stage_at_each_resolution(inputs: Inputs) -> None:

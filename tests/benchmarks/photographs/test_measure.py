@@ -94,6 +94,19 @@ class FakeSamClip:
         return (image == COLOURS.get(label, (1, 1, 1))).all(axis=-1)
 
 
+@pytest.fixture(autouse=True)
+def points_draw_what_both_heads_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no score maps to draw points from."""
+
+    def by_drawn_points(
+        model: FakeSamClip, image: np.ndarray, labels: Sequence[str], *, seed: int
+    ) -> tuple[Sequence[np.ndarray], np.ndarray]:
+        found = model.segment_text(image, labels, threshold=0.0, refine=True)
+        return found.masks, found.presence
+
+    monkeypatch.setattr("benchmarks.photographs.measure.by_drawn_points", by_drawn_points)
+
+
 def painted(**masks: np.ndarray) -> bytes:
     """A white picture with what is of each colour."""
     pixels = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
@@ -142,7 +155,7 @@ def test_texts_find_colours(root: Path) -> None:
     """The second picture is said to be blue where it is red; red, green and grey are absent."""
     rows = {(row.heads, row.of): row for row in measure(root).text_to_mask}
     assert set(rows) == {
-        (heads, of) for heads in ("clip_head", "both_heads") for of in ("all", "a")
+        (heads, of) for heads in ("clip_head", "both_heads", "drawn_points") for of in ("all", "a")
     }
     both, head = rows["both_heads", "all"], rows["clip_head", "all"]
     assert (both.pictures, both.present, both.absent) == (2, 3, 5)
