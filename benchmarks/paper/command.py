@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from benchmarks.record import read_record
 from benchmarks.report import join_tables
 
 if TYPE_CHECKING:
-    from benchmarks.paper.inputs import Stages
+    from benchmarks.paper.inputs import Inputs, Stages
 
 PartName = Enum("PartName", {name: name for name in Results.model_fields}, type=str)
 
@@ -50,9 +51,7 @@ def paper(
     record = "paper" if photographs is None else "paper_photographs"
     with measurement(record, output=output, write=write) as measured:
         # Only here: they need torch, which the other commands do without.
-        from benchmarks.paper.inputs import DRAWINGS, open_drawings, photograph_stages
-        from benchmarks.paper.photographed import open_photographs
-        from training.inputs import check_trained
+        from benchmarks.paper.inputs import DRAWINGS, photograph_stages
 
         drawn, place = photographs is None, measured.place
         if drawn and student is not None:
@@ -64,20 +63,28 @@ def paper(
         names = [each.value for each in only] if only else list(measures)
         if missing := set(names) - set(measures):
             raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
-        for folder in (*stages.teachers, *(each for name in names for each in measures[name][1:])):
-            check_trained(runs / folder)
+        needed = (*stages.teachers, *(each for name in names for each in measures[name][1:]))
         asked = {"pictures": pictures, "scenes": scenes, "seed": seed}
-        if drawn:
-            inputs = open_drawings(runs, steps=steps, **asked)
-        else:
-            inputs = open_photographs(runs, root=photographs, student=student, **asked)
+        asked |= {"steps": steps} if drawn else {"root": photographs, "student": student}
+        inputs = _open(runs, needed, asked)
         for name in names:
             measure, *students = measures[name]
             weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
-            made = {**measured.run(), "settings": inputs.asked.settings, "weights": weights}
+            made = {**measured.run(), "settings": inputs.settings, "weights": weights}
             found = store_part(place, name, Part[type(figures)](**made, figures=figures))
             typer.echo(f"{name}: stored in {place}", err=True)
         measured.finish(found, join_tables(render(found)))
+
+
+def _open(runs: Path, folders: Iterable[str], asked: dict[str, Any]) -> Inputs:
+    """What is asked, of drawings or of photographs, and who answers, whose models are there."""
+    from benchmarks.paper.inputs import open_drawings
+    from benchmarks.paper.photographed import open_photographs
+    from training.inputs import check_trained
+
+    for folder in folders:
+        check_trained(runs / folder)
+    return open_photographs(runs, **asked) if "root" in asked else open_drawings(runs, **asked)
 
 
 def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
