@@ -70,7 +70,7 @@ def paper(
         for name in names:
             measure, *students = measures[name]
             weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
-            made = {**measured.run(), "settings": inputs.settings, "weights": weights}
+            made = {**measured.run(), "settings": inputs.asked.settings, "weights": weights}
             found = store_part(place, name, Part[type(figures)](**made, figures=figures))
             typer.echo(f"{name}: stored in {place}", err=True)
         measured.finish(found, join_tables(render(found)))

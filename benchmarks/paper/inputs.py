@@ -6,7 +6,7 @@ What is asked, here drawings and in `photographed` photographs, has a `split`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.paper.record import Accuracy, PaperSettings, PhotographSettings, TopK
+from benchmarks.paper.record import Accuracy, PaperSettings, TopK
 from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
-from benchmarks.quality.drawings import Drawings, Picture, load_drawings, subset
+from benchmarks.quality.drawings import Drawings, load_drawings, subset
 from benchmarks.quality.measure import prompt_ious, questions
 from benchmarks.quality.ranking import Rank, measure_ranking
 from benchmarks.quality.record import HELDOUT, PromptIou
@@ -49,13 +49,13 @@ EmbedText = Callable[[list[str]], np.ndarray]
 class ProbeData:
     """What linear probes are trained, chosen and tested on: pictures and scenes, all square.
 
-    `pictures`, of so many `labels`, are to train on and to choose by; `test` asks a classifier
-    about others, a text is for the progress bar. `scenes` are to train on, to choose by and to
-    test. `background` is the class of a pixel that is of no noun; nouns come before it. A
-    segmentation probe is trained on so many `patches` at most, drawn by the seed.
+    `pictures` are to train on and to choose by, each with an `image` and a `label` of so many;
+    `test` asks a classifier about others, a text is for the progress bar. `scenes` are to train on,
+    to choose by and to test. `background` is the class of a pixel that is of no noun; nouns come
+    before it. A segmentation probe is trained on so many `patches` at most, drawn by the seed.
     """
 
-    pictures: tuple[Collection[Picture], Collection[Picture]]
+    pictures: tuple[Sequence[Any], Sequence[Any]]
     labels: int
     test: Callable[[Rank, str], Accuracy]
     scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
@@ -87,19 +87,16 @@ def photograph_stages(run: Path, *, student: str | None) -> Stages:
     """
     there = [name for name in _PHOTOGRAPHS if (run / name / WEIGHTS_NAME).is_file()]
     shipped = student or (there or ["stage3"])[-1]
-    place = _PHOTOGRAPHS.index(shipped) if shipped in _PHOTOGRAPHS else len(_PHOTOGRAPHS)
-    before = [name for name in there if _PHOTOGRAPHS.index(name) < place]
+    before = there[: there.index(shipped)] if shipped in there else there
     teachers = PARTS if (run / SAM / WEIGHTS_NAME).is_file() else (CLIP,)
     return Stages(teachers, (*before, shipped))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """One run's teachers and checkpoints, and what they are asked.
+    """One run's teachers, frozen modules of RUNS/CONFIG, its checkpoints, and what they are asked.
 
-    `pair` are both teachers as modules, frozen, of the run's folder, RUNS/CONFIG, which has one for
-    each stage. The short trainings start from the settings of the joint distillation, `stage2`;
-    None where there are none.
+    The short trainings start from the settings of `stage2`; None where there are none.
     """
 
     pair: SmallPair | PhotographPair
@@ -108,19 +105,9 @@ class Inputs:
     stage2: DistillConfig | None = None
 
     @property
-    def run(self) -> Path:
-        """RUNS/CONFIG."""
-        return self.pair.runs
-
-    @property
     def sam_is_student(self) -> bool:
         """Whether the student itself stands for the SAM teacher, which was not kept."""
         return isinstance(self.pair, PhotographPair) and self.pair.merged is not None
-
-    @property
-    def settings(self) -> PaperSettings | PhotographSettings:
-        """What was asked."""
-        return self.asked.settings
 
     @cached_property
     def teachers(self) -> Teachers:
@@ -129,11 +116,12 @@ class Inputs:
 
     def student(self, stage: str | None = None) -> SamClipModel:
         """The student as a stage left it, or the last, in eval mode and without gradients."""
-        return load_checkpoint(self.run / (stage or self.stages.shipped)).requires_grad_(False)
+        folder = self.pair.runs / (stage or self.stages.shipped)
+        return load_checkpoint(folder).requires_grad_(False)
 
     def weights(self, folders: Sequence[str]) -> dict[str, str]:
         """The first 16 digits of the sha256 of each folder's weights."""
-        return {name: file_sha256(self.run / name / WEIGHTS_NAME)[:16] for name in folders}
+        return {name: file_sha256(self.pair.runs / name / WEIGHTS_NAME)[:16] for name in folders}
 
 
 @dataclass(frozen=True)
@@ -143,67 +131,66 @@ class ComposedDrawings:
     settings: PaperSettings
     split: str = HELDOUT
 
+    @cached_property
+    def drawings(self) -> tuple[Drawings, Drawings]:
+        """The held-out drawings, and those that training used."""
+        (heldout, *_), train = load_drawings(self.settings, openmoji=None)
+        return heldout, train
+
     @property
     def names(self) -> tuple[str, ...]:
         """The nouns that were taught."""
-        return self.heldout.nouns
-
-    @property
-    def heldout(self) -> Drawings:
-        """The held-out drawings."""
-        return self._drawings[0][0]
+        return self.drawings[0].nouns
 
     def accuracy(self, classify: Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 over the nouns, on clean and on composed pictures."""
-        rows = measure_ranking(classify(self.names), self.heldout, who="model", name=name)
+        rows = measure_ranking(classify(self.names), self.drawings[0], who="model", name=name)
         return {row.picture: TopK(**row.model_dump(include=set(TopK.model_fields))) for row in rows}
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
         """Every object of the scenes, by its box and by a point."""
-        return prompt_ious(model, self.heldout, who=who, name=name)
+        return prompt_ious(model, self.drawings[0], who=who, name=name)
 
     def questions(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
         """Scenes with their own labels and with absent ones, the first of them a near one."""
-        return _ask(self.heldout, embed_text, shown="text-to-mask: scenes")
+        scenes = questions(self.drawings[0], embed_text, shown="text-to-mask: scenes")
+        return (asked for _, asked in scenes)
 
     def tuning(self, embed_text: EmbedText) -> Sequence[AskedPicture]:
         """Scenes of training drawings, to choose thresholds by."""
         train, _ = self.training(pictures=1, scenes=TUNING_SCENES)
-        return list(_ask(train, embed_text, shown="scenes to choose thresholds by"))
+        scenes = questions(train, embed_text, shown="scenes to choose thresholds by")
+        return [asked for _, asked in scenes]
 
     def probe_data(self) -> ProbeData:
         """Training drawings to train on and to choose by; the test is of held-out ones."""
-        asked, heldout = self.settings, self.heldout
+        asked, nouns = self.settings, len(self.names)
         train, validation = self.training(
             pictures=TRAIN_PICTURES * asked.pictures, scenes=TRAIN_SCENES * asked.scenes
         )
-        parts = (train, validation, heldout)
+        parts = (train, validation, self.drawings[0])
         return ProbeData(
             pictures=(list(train.composed()), list(validation.composed())),
-            labels=len(heldout.nouns),
+            labels=nouns,
             test=lambda rank, name: self.accuracy(lambda _: rank, name=name),
             scenes=tuple([scene for scene, _ in each.scenes()] for each in parts),
-            background=len(heldout.nouns),
+            background=nouns,
             patches=_PATCHES,
             seed=asked.seed,
         )
 
     def training(self, *, pictures: int, scenes: int) -> tuple[Drawings, Drawings]:
-        """Training drawings over training backgrounds.
+        """So many training drawings over training backgrounds, and others to choose by.
 
-        So many to train on, and as many as are measured of other drawings, to choose by.
+        Of these there are as many as are measured.
         """
-        _, every = self._drawings
+        _, every = self.drawings
         chosen = np.arange(len(every.corpus.labels)) % _VALIDATION_OF == 0
         asked = self.settings.model_copy(update={"pictures": pictures, "scenes": scenes})
         return (
             replace(every, corpus=subset(every.corpus, ~chosen), settings=asked),
             replace(every, corpus=subset(every.corpus, chosen), split="validation"),
         )
-
-    @cached_property
-    def _drawings(self) -> tuple[tuple[Drawings, ...], Drawings]:
-        return load_drawings(self.settings, openmoji=None)
 
 
 def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: int) -> Inputs:
@@ -221,8 +208,3 @@ def open_drawings(run: Path, *, pictures: int, scenes: int, steps: int, seed: in
         steps=steps,
     )
     return Inputs(pair, ComposedDrawings(asked), DRAWINGS, stage2)
-
-
-def _ask(drawings: Drawings, embed_text: EmbedText, *, shown: str) -> Iterator[AskedPicture]:
-    bare = embed_text(list(drawings.nouns))
-    return (asked for _, asked in questions(drawings, bare, shown=shown))

@@ -7,7 +7,7 @@ everything, for the nouns that most of them show, where all else is background.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,11 +18,10 @@ import numpy as np
 
 from benchmarks.paper import inputs
 from benchmarks.paper.record import Accuracy, Kind, PhotographSettings, TopK
+from benchmarks.paper.text_to_mask import tuning_pictures
 from benchmarks.photographs.measure import ValPictures, choose_pictures
 from benchmarks.photographs.naming import imagenet_names, of_imagenet, right_names
-from benchmarks.photographs.two_models import tuning_pictures
 from benchmarks.public.files import by_turns, evenly
-from benchmarks.quality.drawings import Picture
 from benchmarks.quality.ranking import Rank
 from benchmarks.quality.record import PromptIou
 from benchmarks.quality.scores import PromptTally, rank_of_truth
@@ -44,7 +43,6 @@ LEAST_TRAIN, LEAST_TEST = 12, 2
 
 _MOST_NOUNS = 40
 _PATCHES = 10_000  # with wide features and real names, more cost hours
-_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -77,41 +75,34 @@ class ValPhotographs:
         return tuple(found.values())
 
     @cached_property
-    def namings(self) -> dict[Kind, tuple[set[int], dict[int, set[int]]]]:
-        """Places of the names that are told apart, and picture -> those of its right ones."""
-        photographs, pictures = self.photographs, self._pictures.labelled
-        classes, limit = of_imagenet(photographs, pictures), self.settings.pictures
-        every = {each: right_names(photographs, each) for each in evenly(pictures, limit)}
+    def namings(self) -> dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]]:
+        """The names that are told apart, and picture -> its right ones."""
+        pictures, limit = self._pictures.labelled, self.settings.pictures
+        every = {each: right_names(self.photographs, each) for each in evenly(pictures, limit)}
+        classes = of_imagenet(self.photographs, pictures)
         named = {each: classes[each] for each in evenly([*classes], limit)}
-        place = {clean_text(name): place for place, name in enumerate(self.names)}
-        found: dict[Kind, tuple[Sequence[str], dict[int, frozenset[str]]]] = {
-            "all_names": (photographs.names, every),
+        found = {
+            "all_names": (self.photographs.names, every),
             "imagenet": (imagenet_names()[0], named),
         }
-        return {
-            kind: (
-                {place[clean_text(name)] for name in names},
-                {each: {place[clean_text(name)] for name in right[each]} for each in right},
-            )
-            for kind, (names, right) in found.items()
-            if right
-        }
+        return {kind: each for kind, each in found.items() if each[1]}
 
     def accuracy(self, classify: inputs.Classify, *, name: str) -> Accuracy:
         """Top-1 and top-5 among the names of all sets, and among ImageNet's."""
-        rank, all_places = classify(self.names), set(range(len(self.names)))
-        ranks: dict[Kind, list[int]] = {kind: [] for kind in self.namings}
+        rank, place = classify(self.names), {clean_text(n): i for i, n in enumerate(self.names)}
         every = sorted({picture for _, right in self.namings.values() for picture in right})
-        for picture in track(every, f"classify: {name}"):
-            scores = rank(read_photograph(self.photographs, picture)[None])[0]
-            for kind, (among, right) in self.namings.items():
-                if picture in right:
-                    own, others = [*right[picture]], [*(all_places - among)]
-                    ranks[kind].append(rank_of_truth(scores, right=own, passed_over=others))
-        return {
-            kind: TopK.of(ranks[kind], labels=len(among))
-            for kind, (among, _) in self.namings.items()
-        }
+        shown = track(every, f"classify: {name}")
+        scores = {each: rank(read_photograph(self.photographs, each)) for each in shown}
+        found = {}
+        for kind, (names, right) in self.namings.items():
+            among = {place[clean_text(each)] for each in names}
+            others = [*(set(place.values()) - among)]
+            ranks = []
+            for picture, own in right.items():
+                places = [place[clean_text(each)] for each in own]
+                ranks.append(rank_of_truth(scores[picture], right=places, passed_over=others))
+            found[kind] = TopK.of(ranks, labels=len(among))
+        return found
 
     def prompts(self, model: SamClip, *, who: str, name: str) -> PromptIou:
         """Every thing of half a percent or more, by its box and by a point."""
@@ -120,53 +111,56 @@ class ValPhotographs:
             masks = objects_of(self.photographs, picture)
             if len(masks):
                 image = model.encode_image(read_photograph(self.photographs, picture))
-                boxes = np.stack([mask_to_box(mask) for mask in masks]).astype(np.float32)
-                tally.add(model, image, masks=masks, boxes=boxes)
+                tally.add(model, image, masks=masks)
         return tally.row(who=who, split=self.split)
 
     def questions(self, embed_text: inputs.EmbedText) -> Iterator[AskedPicture]:
         """Pictures of sets that label everything, each with five names that it does not show."""
-        pictures, asked = self._pictures, self._pictures.asked
-        for picture in track(evenly(pictures.complete, self.settings.scenes), "text-to-mask"):
-            question = asked.question(picture) if asked else None
-            if question is not None and question.present:
+        for picture in track(evenly(self._pictures.complete, self.settings.scenes), "text-to-mask"):
+            question = self._pictures.asked.question(picture)
+            if question.present:
                 yield question
 
     def tuning(self, embed_text: inputs.EmbedText) -> Sequence[AskedPicture]:
         """The same of the split "calibration"."""
-        return tuning_pictures(self.of("calibration"), seed=self.settings.seed)
+        return tuning_pictures(self.root, seed=self.settings.seed)
 
     def probe_data(self) -> inputs.ProbeData:
         """The splits "train", "calibration" to choose by, and "val": names, nouns and pictures."""
         splits, asked = (self.of("train"), self.of("calibration"), self.photographs), self.settings
-        train, choose, test = (_named(each) for each in splits)
+        named = [_named(each) for each in splits]
         names = sorted(
             name
-            for name, pictures in train.items()
-            if len(pictures) >= LEAST_TRAIN and len(test.get(name, ())) >= LEAST_TEST
+            for name, pictures in named[0].items()
+            if len(pictures) >= LEAST_TRAIN and len(named[2][name]) >= LEAST_TEST
         )
-        limits = (inputs.TRAIN_PICTURES * asked.pictures, asked.pictures, asked.pictures)
-        trained, chosen, tested = (
-            Squares(photographs, _by_turns(found, names, limit=limit), self.size_px)
-            for photographs, found, limit in zip(splits, (train, choose, test), limits, strict=True)
-        )
-        complete = [
-            [each for each in range(len(photographs)) if photographs[each].found.complete]
-            for photographs in splits
-        ]
-        nouns = frequent_nouns(splits[0], complete[0])
-        limits = (inputs.TRAIN_SCENES * asked.scenes, asked.scenes, asked.scenes)
+        nouns = frequent_nouns(splits[0], _complete(splits[0]))
+
+        def squares(split: Photographs, own: dict[str, list[int]], times: int) -> list[Square]:
+            """One picture of each name before a second of any."""
+            found = (
+                [Square(split, each, label, self.size_px) for each in own[name]]
+                for label, name in enumerate(names)
+            )
+            return by_turns(found)[: times * asked.pictures]
+
+        def scenes(split: Photographs, times: int) -> list[Scene]:
+            pictures = evenly(_complete(split), times * asked.scenes)
+            return [
+                square_scene(split, each, nouns=nouns, size_px=self.size_px) for each in pictures
+            ]
+
+        def test(rank: Rank, name: str) -> Accuracy:
+            shown = track(tested, f"classify: {name}")
+            ranks = [rank_of_truth(rank(each.image), right=[each.label]) for each in shown]
+            return {"probed": TopK.of(ranks, labels=len(names))}
+
+        trained, chosen, tested = map(squares, splits, named, (inputs.TRAIN_PICTURES, 1, 1))
         return inputs.ProbeData(
             pictures=(trained, chosen),
             labels=len(names),
-            test=lambda rank, name: _test(rank, tested, labels=len(names), name=name),
-            scenes=tuple(
-                [
-                    square_scene(photographs, picture, nouns=nouns, size_px=self.size_px)
-                    for picture in evenly(pictures, limit)
-                ]
-                for photographs, pictures, limit in zip(splits, complete, limits, strict=True)
-            ),
+            test=test,
+            scenes=tuple(map(scenes, splits, (inputs.TRAIN_SCENES, 1, 1))),
             background=len(nouns),
             patches=_PATCHES,
             seed=asked.seed,
@@ -178,23 +172,18 @@ class ValPhotographs:
 
 
 @dataclass(frozen=True)
-class Squares:
-    """The middle squares of photographs with one label each; read anew each time.
-
-    `labels` is picture -> its label.
-    """
+class Square:
+    """The middle of a photograph with one label; its `image`, uint8 [S,S,3], is read each time."""
 
     photographs: Photographs
-    labels: dict[int, int]
+    picture: int
+    label: int
     size_px: int
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __iter__(self) -> Iterator[Picture]:
-        for picture, label in self.labels.items():
-            image = middle(read_photograph(self.photographs, picture), size_px=self.size_px)
-            yield Picture(image, label, _NOTHING)
+    @property
+    def image(self) -> np.ndarray:
+        """Pixels, read now: all of them at once would fill the memory."""
+        return middle(read_photograph(self.photographs, self.picture), size_px=self.size_px)
 
 
 def open_photographs(
@@ -242,18 +231,17 @@ def square_scene(
         for name, mask in concept_masks(photographs, picture).items()
         if name in nouns
     }
-    shown = {name: mask for name, mask in found.items() if mask.any()}
     known = {photographs.names[each] for each in photographs.absent(picture)} | found.keys()
-    empty = np.zeros((size_px, size_px), bool)
     # Large ones first: what lies in or on another is painted over it.
-    order = sorted(shown, key=lambda name: -int(shown[name].sum()))
-    unknown = [place for place, name in enumerate(nouns) if name not in known]
+    shown = sorted((name for name in found if found[name].any()), key=lambda n: -found[n].sum())
+    masks = [found[name] for name in shown]
+    empty = np.zeros((size_px, size_px), bool)
     return Scene(
         middle(read_photograph(photographs, picture), size_px=size_px),
-        masks=np.stack([*(shown[name] for name in order), empty])[: len(order)],
-        labels=np.array([nouns.index(name) for name in order], np.int64),
-        boxes=np.array([mask_to_box(shown[name]) for name in order], np.float32).reshape(-1, 4),
-        unlabelled=np.array(unknown, np.int64),
+        masks=np.stack([*masks, empty])[: len(masks)],
+        labels=np.array([nouns.index(name) for name in shown], np.int64),
+        boxes=np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4),
+        unlabelled=np.array([i for i, n in enumerate(nouns) if n not in known], np.int64),
     )
 
 
@@ -267,23 +255,16 @@ def frequent_nouns(photographs: Photographs, pictures: Sequence[int]) -> list[st
     return sorted(photographs.names[each] for each, _ in counts.most_common(_MOST_NOUNS))
 
 
+def _complete(photographs: Photographs) -> list[int]:
+    """The pictures of sets that label everything."""
+    return [each for each in range(len(photographs)) if photographs[each].found.complete]
+
+
 def _named(photographs: Photographs) -> dict[str, list[int]]:
     """Name -> the pictures that are labelled with it alone."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = defaultdict(list)
     for picture in range(len(photographs)):
         labels = photographs.labels(picture)
         if len(labels) == 1:
-            found.setdefault(photographs.names[labels[0]], []).append(picture)
+            found[photographs.names[labels[0]]].append(picture)
     return found
-
-
-def _by_turns(found: dict[str, list[int]], names: Sequence[str], *, limit: int) -> dict[int, int]:
-    """Pictures by label: one of each name before a second of any, `limit` in all."""
-    own = ([(each, label) for each in found.get(name, [])] for label, name in enumerate(names))
-    return dict(by_turns(own)[:limit])
-
-
-def _test(rank: Rank, tested: Squares, *, labels: int, name: str) -> Accuracy:
-    shown = track(tested, f"classify: {name}", total=len(tested))
-    ranks = [rank_of_truth(rank(each.image[None])[0], right=[each.label]) for each in shown]
-    return {"probed": TopK.of(ranks, labels=labels)}

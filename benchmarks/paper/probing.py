@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from benchmarks.paper.inputs import Inputs, ProbeData
 from benchmarks.paper.record import Probe, Probing
-from benchmarks.quality.drawings import Picture
 from benchmarks.quality.scores import Confusion, mean_iou
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.image import letterbox
@@ -107,7 +106,7 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
         classification_width=len(classifier.weight),
         classification_l2=classifier.l2,
         accuracy=data.test(
-            lambda images: classifier(backbone.pooled(images)).numpy(), f"probe, {backbone.name}"
+            lambda image: classifier(backbone.pooled([image]))[0].numpy(), f"probe, {backbone.name}"
         ),
         segmentation_px=backbone.segmentation_px,
         segmentation_width=len(segmenter.weight),
@@ -121,26 +120,14 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
 def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
     """A probe of pooled features; the penalty is the best on other pictures."""
     train, validation = data.pictures
-    features, truth = _pooled(backbone, validation)
+    truth, labels = (torch.tensor([each.label for each in own]) for own in (validation, train))
+    features = backbone.pooled(each.image for each in validation)
 
     def judge(probe: LinearProbe) -> float:
         return float((probe(features).argmax(dim=1) == truth).float().mean())
 
-    seen, labels = _pooled(backbone, train)
+    seen = backbone.pooled(each.image for each in train)
     return fit_best(seen, F.one_hot(labels, data.labels).float(), judge=judge)
-
-
-def _pooled(backbone: Backbone, pictures: Iterable[Picture]) -> tuple[Tensor, Tensor]:
-    """Pooled features [N,2D] and labels int64 [N] of pictures, each of which is read once."""
-    labels: list[int] = []
-
-    def images() -> Iterator[np.ndarray]:
-        for each in pictures:
-            labels.append(each.label)
-            yield each.image
-
-    features = backbone.pooled(images())
-    return features, torch.tensor(labels)
 
 
 def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:

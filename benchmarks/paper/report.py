@@ -40,9 +40,6 @@ _KINDS: dict[record.Kind, tuple[str, str]] = {
 }
 """What is named -> in words of a row, and in those of a head of a column."""
 
-CHARTS = ("text_to_mask", "probing", "resolutions", "wise_ft", "lambdas")
-"""The parts that have a chart."""
-
 _BACKBONES = {"sam_teacher": "SAM teacher", "clip_teacher": "CLIP teacher", "student": "student"}
 
 
@@ -77,10 +74,8 @@ def _teachers(figures: record.Teachers) -> str:
         asked.append(f"{words}: {before.labels} names{pictures}")
     masks = {"box": "box", "point": "point", "point_best": "point, best of three"}
     sam, student = figures.sam_teacher, figures.student_prompts
-    pairs |= {
-        f"mIoU, one {words}": (getattr(sam, name, None), getattr(student, name))
-        for name, words in masks.items()
-    }
+    for name, words in masks.items():
+        pairs[f"mIoU, one {words}"] = (getattr(sam, name, None), getattr(student, name))
     rows = [
         [words, percent(before), percent(after), f"{after / before:.1%}" if before else NONE]
         for words, (before, after) in pairs.items()
@@ -100,12 +95,10 @@ def _first(accuracy: record.Accuracy) -> record.TopK:
     return _in_order(accuracy)[0][1]
 
 
-def _top1_heads(accuracy: record.Accuracy) -> list[str]:
-    return [f"top-1, {_KINDS[kind][1]}" for kind, _ in _in_order(accuracy)]
-
-
-def _top1(accuracy: record.Accuracy) -> list[str]:
-    return [percent(found.top1) for _, found in _in_order(accuracy)]
+def _top1(accuracy: record.Accuracy) -> dict[str, str]:
+    """Head of a column -> its cell."""
+    found = _in_order(accuracy)
+    return {f"top-1, {_KINDS[kind][1]}": percent(each.top1) for kind, each in found}
 
 
 def _text_to_mask(figures: record.TextToMasks) -> str:
@@ -132,14 +125,14 @@ def _text_to_mask(figures: record.TextToMasks) -> str:
 def _probing(figures: record.Probing) -> str:
     rows = []
     for probe in figures.probes:
-        cells = (*_top1(probe.accuracy), percent(probe.miou), percent(probe.background_iou))
+        top1 = _top1(probe.accuracy)
+        cells = (*top1.values(), percent(probe.miou), percent(probe.background_iou))
         rows.append([_BACKBONES[probe.backbone], *cells, f"{probe.grid} x {probe.grid}"])
-    accuracy = figures.probes[0].accuracy
-    heads = ("percent", *_top1_heads(accuracy), "mIoU, nouns and background")
+    heads = ("percent", *top1, "mIoU, nouns and background")
     return (
         f"{table((*heads, 'IoU, background', 'feature map'), rows)}\n\nTrained on "
         f"{figures.train_pictures} pictures and {figures.train_scenes} scenes; "
-        f"{_first(accuracy).labels} names."
+        f"{_first(figures.probes[0].accuracy).labels} names."
     )
 
 
@@ -168,26 +161,21 @@ def _wise_ft(figures: record.WiseFt) -> str:
 
 
 def _trade_offs(found: Iterable[tuple[str, record.TradeOff]]) -> str:
-    rows, heads = [], []
+    rows = []
     for words, each in found:
-        masks = (percent(each.prompts.box), percent(each.prompts.point))
-        rows.append([words, *_top1(each.accuracy), *masks])
-        heads = _top1_heads(each.accuracy)
-    return table(("percent", *heads, "mIoU, one box", "mIoU, one point"), rows)
+        top1, masks = _top1(each.accuracy), (percent(each.prompts.box), percent(each.prompts.point))
+        rows.append([words, *top1.values(), *masks])
+    return table(("percent", *top1, "mIoU, one box", "mIoU, one point"), rows)
 
 
 def _footnote(part: record.Part[Any]) -> str:
     environment = part.environment
     weights = ", ".join(f"{name} {digest[:8]}" for name, digest in part.weights.items())
     minutes = NONE if part.seconds is None else f"{part.seconds / 60:.0f}"
-    tools = ", ".join(
-        f"{name} {environment.versions[name]}"
-        for name in ("python", "torch")
-        if name in environment.versions
-    )
+    tools = f"python {environment.versions['python']}, torch {environment.versions['torch']}"
     return (
         f"{_asked(part)}; weights {weights}; {environment.cpu}, {tools}, "
-        f"{environment.date[:10]}, {minutes} minutes. Measured by `{environment.command}`."
+        f"{environment.day}, {minutes} minutes. Measured by `{environment.command}`."
     )
 
 
@@ -205,25 +193,6 @@ def _asked(part: record.Part[Any]) -> str:
         f"{settings.pictures} composed pictures and {settings.scenes} scenes, {settings.size_px} "
         f"px, seed {settings.seed}{steps}"
     )
-
-
-def draw_charts(results: record.Results) -> dict[str, bytes]:
-    """Draws a chart for each part that has one and was measured: part -> PNG."""
-    draws: list[tuple[int, Callable[[Any, Sequence[Axes]], None]]] = [
-        (2, _draw_text_to_mask),
-        (2, _draw_probing),
-        (1, _draw_resolutions),
-        (2, _draw_wise_ft),
-        (1, _draw_lambdas),
-    ]
-    found = {}
-    for name, (panels, draw) in zip(CHARTS, draws, strict=True):
-        if (part := getattr(results, name)) is not None:
-            figure = new_figure(8, 3.6)
-            share = name == "text_to_mask"
-            draw(part.figures, figure.subplots(1, panels, sharey=share, squeeze=False)[0])
-            found[name] = encode_figure(figure)
-    return found
 
 
 def _draw_text_to_mask(part: record.TextToMasks, panels: Sequence[Axes]) -> None:
@@ -254,9 +223,8 @@ def _draw_resolutions(part: record.Resolutions, panels: Sequence[Axes]) -> None:
         sizes = [row.resolution_px for row in own]
         shares = [100 * _first(row.accuracy).top1 for row in own]
         panels[0].plot(sizes, shares, marker="o", color=colour, label=f"after {stage}")
-    panels[0].set_xlabel("input resolution, px")
-    panels[0].set_ylabel(_TOP1)
-    panels[0].set_xticks(sorted({row.resolution_px for row in part.rows}))
+    ticks = sorted({row.resolution_px for row in part.rows})
+    panels[0].set(xlabel="input resolution, px", ylabel=_TOP1, xticks=ticks)
     panels[0].legend(frameon=False)
 
 
@@ -269,8 +237,7 @@ def _draw_wise_ft(part: record.WiseFt, panels: Sequence[Axes]) -> None:
     for axes, (words, (*values, together)) in zip(panels, shares.items(), strict=True):
         axes.plot(alphas, values, marker="o", color=BLUE, label="interpolated weights")
         axes.axhline(together, color=ORANGE, linestyle="--", label="joint model")
-        axes.set_xlabel("alpha: 0 is SAM, 1 is CLIP")
-        axes.set_ylabel(words)
+        axes.set(xlabel="alpha: 0 is SAM, 1 is CLIP", ylabel=words)
     panels[0].legend(frameon=False)
 
 
@@ -281,6 +248,27 @@ def _draw_lambdas(part: record.Lambdas, panels: Sequence[Axes]) -> None:
     for row, point in zip(part.rows, zip(top1, box, strict=True), strict=True):
         words = f"λ = {row.sam_weight:g}"
         panels[0].annotate(words, point, textcoords="offset points", xytext=(6, 6))
-    panels[0].set_xlabel(_TOP1)
-    panels[0].set_ylabel(_BOX)
+    panels[0].set(xlabel=_TOP1, ylabel=_BOX)
     panels[0].margins(0.2)
+
+
+CHARTS: dict[str, tuple[int, Callable[[Any, Sequence[Axes]], None]]] = {
+    "text_to_mask": (2, _draw_text_to_mask),
+    "probing": (2, _draw_probing),
+    "resolutions": (1, _draw_resolutions),
+    "wise_ft": (2, _draw_wise_ft),
+    "lambdas": (1, _draw_lambdas),
+}
+"""The parts that have a chart: how many panels, and what draws them."""
+
+
+def draw_charts(results: record.Results) -> dict[str, bytes]:
+    """Draws a chart for each part that has one and was measured: part -> PNG."""
+    found = {}
+    for name, (panels, draw) in CHARTS.items():
+        if (part := getattr(results, name)) is not None:
+            figure = new_figure(8, 3.6)
+            share = name == "text_to_mask"
+            draw(part.figures, figure.subplots(1, panels, sharey=share, squeeze=False)[0])
+            found[name] = encode_figure(figure)
+    return found

@@ -4,15 +4,16 @@ The paper's tables 2, 5 and 7. All are asked the same questions about the same p
 are SAM in everything-mode, and CLIP for each of its segments (appendix C.1). The mode is that of
 segment-anything's automatic mask generator, over one grid of points and without crops. A segment is
 shown to CLIP as the box around it, made square, as the student's training shows it regions.
+Other rooms hold the two models against one on photographs of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 from typing import Literal
 
@@ -24,21 +25,27 @@ from torchvision.ops import nms, roi_align
 
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
-from benchmarks.public.detection import Found
-from benchmarks.quality.behind_api import Teachers
+from benchmarks.public.detection import Detect, Found
+from benchmarks.quality.behind_api import Teachers, find_teachers, open_teachers
 from benchmarks.quality.scores import HEADS, TextTally
 from benchmarks.record import timed
 from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.bench.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
+from samclip_sdk.results.prompt_masks import Masks
 from training.asked_pictures import AskedPicture
 from training.calibrate import CALIBRATION_NAME
+from training.data_config import Photographs as SetSettings
+from training.real.photograph_questions import AskedPhotographs
+from training.real.photographs import Photographs
 from training.teachers.captions import EMPTY_NAMES
+from training.teachers.small import ClipTeacher
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
 _CROPS = 8  # that CLIP sees at a time
+_TUNING_PICTURES = 6
 Name = Literal["clip_head", "both_heads", "two_models", "two_models_or_nothing"]
 
 Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
@@ -48,7 +55,7 @@ Given = tuple[Name, Sequence[np.ndarray], tuple[int, float]]
 def measure_text_to_mask(inputs: Inputs) -> TextToMasks:
     """Asks each held-out picture for its own labels and for absent ones, in four ways."""
     names, classes = inputs.asked.names, inputs.teachers.classes(inputs.asked.names)
-    student = load_student(inputs.run / inputs.stages.shipped, nouns=names, classes=classes)
+    student = load_student(inputs.pair.runs / inputs.stages.shipped, nouns=names, classes=classes)
     tuning = inputs.asked.tuning(student.embed_text)
     two = TwoModels(inputs.teachers, tuning)
     tallies: dict[Name, TextTally] = defaultdict(TextTally)
@@ -86,28 +93,30 @@ def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> It
         yield heads, found.masks, (0, encoding + ms)
 
 
-@dataclass(frozen=True)
 class Candidates:
     """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
 
-    M masks, bool [M,H,W], none of them empty, boxes float [M,4] XYXY around them, SAM's predicted
-    IoU and the `stability` of each. `embed` makes unit embeddings [K,E] of boxes [K,4]; what it has
-    made stands in `embeddings` [M,E], where the rest is NaN.
+    Of what SAM `found`, masks that are empty are left out. `predicted_iou` has SAM's for each.
     """
 
-    masks: np.ndarray
-    boxes: Tensor
-    predicted_iou: Tensor
-    stability: Tensor
-    embed: Callable[[Tensor], Tensor]
-    embeddings: Tensor
+    def __init__(
+        self, image: np.ndarray, found: Masks, clip: ClipTeacher, *, stability_offset: float
+    ) -> None:
+        seen = found.masks.any(axis=(1, 2))
+        self._masks, self._clip = found.masks[seen], clip
+        self._picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        self._boxes = torch.from_numpy(found.boxes[seen]).float()
+        self.predicted_iou = torch.from_numpy(found.scores[seen])
+        low_res_masks = torch.from_numpy(found.low_res_masks[seen])
+        self._stability = calculate_stability_score(low_res_masks, 0, stability_offset)
+        self._embeddings = torch.full((len(self._masks), clip.embed_dim), math.nan)
 
     def keep(self, settings: Everything) -> Tensor:
         """The places int64 [K] of those that `choose` keeps."""
         good = self.predicted_iou >= settings.predicted_iou
-        good &= self.stability >= settings.stability
+        good &= self._stability >= settings.stability
         rows = good.nonzero().squeeze(1)
-        return rows[nms(self.boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
+        return rows[nms(self._boxes[rows], self.predicted_iou[rows], settings.nms_iou)]
 
     @torch.inference_mode()
     def choose(self, settings: Everything) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +126,13 @@ class Candidates:
             K masks, bool [K,H,W], and what CLIP makes of each, unit embeddings float32 [K,E].
         """
         rows = self.keep(settings)
-        new = rows[self.embeddings[rows].isnan().any(dim=1)]
-        if len(new):
-            self.embeddings[new] = self.embed(self.boxes[new])
-        return self.masks[rows.numpy()], self.embeddings[rows].numpy()
+        new = rows[self._embeddings[rows].isnan().any(dim=1)]
+        # Few at a time: a hundred at once would need gigabytes, and take longer.
+        for few in new.split(_CROPS) if len(new) else ():
+            rois = torch.cat([torch.zeros(len(few), 1), self._boxes[few]], dim=1)
+            crops = roi_align(self._picture, rois, self._clip.resolution, aligned=True)
+            self._embeddings[few] = self._clip.embed_images(crops)
+        return self._masks[rows.numpy()], self._embeddings[rows].numpy()
 
 
 class TwoModels:
@@ -154,27 +166,8 @@ class TwoModels:
         found = self._sam.segment(
             self._sam.encode_image(image), points=points[:, None], multimask_output=True
         )
-        seen = found.masks.any(axis=(1, 2))
-        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-
-        def embed(boxes: Tensor) -> Tensor:
-            rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
-            # Few at a time: a hundred at once would need gigabytes, and take longer.
-            crops = (
-                roi_align(picture, few, self._clip.resolution, aligned=True)
-                for few in rois.split(_CROPS)
-            )
-            return torch.cat([self._clip.embed_images(each) for each in crops])
-
-        low_res_masks = torch.from_numpy(found.low_res_masks[seen])
-        return Candidates(
-            found.masks[seen],
-            boxes=torch.from_numpy(found.boxes[seen]).float(),
-            predicted_iou=torch.from_numpy(found.scores[seen]),
-            stability=calculate_stability_score(low_res_masks, 0, self.settings.stability_offset),
-            embed=embed,
-            embeddings=torch.full((int(seen.sum()), self._clip.embed_dim), math.nan),
-        )
+        offset = self.settings.stability_offset
+        return Candidates(image, found, self._clip, stability_offset=offset)
 
     def ask(self, asked: AskedPicture) -> Iterator[Given]:
         """Names segments among the labels alone, and among these and names for nothing.
@@ -251,3 +244,38 @@ def name_segments(
     for index in np.argsort(-areas, kind="stable"):
         class_map[masks[index]] = nearest[index]
     return class_map == np.arange(labels)[:, None, None]
+
+
+class OwnClip:
+    """The CLIP in a merged model, a `ClipTeacher`: a backbone pass for each crop."""
+
+    def __init__(self, model: SamClip) -> None:
+        self._model = model
+        self.resolution = model.manifest.tasks.classification.resolution
+        self.embed_dim = model.manifest.model.embed_dim
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
+        pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        found = [self._model.embed_image(np.ascontiguousarray(each)) for each in pixels]
+        return torch.from_numpy(np.stack(found))
+
+
+def by_two_models(
+    model: SamClip, root: Path, *, names: Sequence[str], teachers: Path | None, most: int
+) -> Detect:
+    """The pipeline: of RUNS/CONFIG's teachers, or of the model's own two halves without any.
+
+    `root` holds the sets, whose split "calibration" chooses thresholds. All `names` that will be
+    asked are embedded now.
+    """
+    pair = open_teachers(find_teachers(teachers)) if teachers else Teachers(OwnClip(model), model)
+    pair.classes(names)
+    return partial(TwoModels(pair, tuning_pictures(root, seed=0)).detect, most=most)
+
+
+def tuning_pictures(root: Path, *, seed: int, held_out: Path | None = None) -> list[AskedPicture]:
+    """A few pictures of complete sets that show something, to choose thresholds by."""
+    settings = SetSettings(source="photographs", root=root, held_out=held_out)
+    asked = AskedPhotographs(Photographs(settings, split="calibration"), seed=seed)
+    return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))

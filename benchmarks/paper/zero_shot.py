@@ -126,7 +126,7 @@ def measure_wise_ft(inputs: Inputs) -> record.WiseFt:
         training=settings.model_dump(mode="json"),
         points=measure_between(inputs, student, student.image_encoder, start=start, end=end),
         joint=trade_off(inputs, inputs.student(), name="joint model"),
-        joint_steps=steps_since_stage1(read_provenance(inputs.run / inputs.stages.shipped)),
+        joint_steps=steps_since_stage1(read_provenance(inputs.pair.runs / inputs.stages.shipped)),
     )
 
 
@@ -173,14 +173,10 @@ def joint_settings(inputs: Inputs, *, sam_weight: float) -> DistillConfig:
 
     All else is as in the config's stage 2.
     """
-    asked, own = inputs.settings, inputs.stage2.optimisation
-    schedule = {
-        "steps": asked.steps,
-        "warmup_steps": min(own.warmup_steps, asked.steps // 10),
-        "seed": asked.seed,
-        "validation": None,
-    }
-    optimisation = own.model_copy(update=schedule)
+    asked, own = inputs.asked.settings, inputs.stage2.optimisation
+    warmup = min(own.warmup_steps, asked.steps // 10)
+    schedule = {"steps": asked.steps, "warmup_steps": warmup, "seed": asked.seed}
+    optimisation = own.model_copy(update=schedule | {"validation": None})
     changes = {"optimisation": optimisation, "starts_from": "stage1", "sam_weight": sam_weight}
     return inputs.stage2.model_copy(update=changes)
 
@@ -189,8 +185,8 @@ def clip_alone_settings(inputs: Inputs) -> DistillConfig:
     """The same with CLIP as the only teacher: of pictures alone, image encoder and CLIP head."""
     joint = joint_settings(inputs, sam_weight=0.0)
     multipliers = {"multipliers": {"clip_head": 1.0, "image_encoder": 1.0}}
-    optimisation = joint.optimisation.model_copy(update=multipliers)
     without = {"region_weight": 0.0, "dense_weight": 0.0, "scenes": None}
+    optimisation = joint.optimisation.model_copy(update=multipliers)
     return joint.model_copy(update={"optimisation": optimisation, **without})
 
 
@@ -202,9 +198,9 @@ def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipMod
     """
     source = "".join(inputs.weights(["clip_teacher", "sam_teacher", "stage1"]).values())
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
-    asked = inputs.settings
-    run = inputs.run / "paper" / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
-    stages = Stages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.run)
+    asked = inputs.asked.settings
+    run = inputs.pair.runs / "paper" / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
+    stages = Stages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.pair.runs)
     fabric = build_fabric(settings.optimisation.precision)
     threads = torch.get_num_threads()
     try:

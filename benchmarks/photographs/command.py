@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.command import Measurement
-from benchmarks.paper.text_to_mask import TwoModels
+from benchmarks.paper.text_to_mask import TwoModels, tuning_pictures
 from benchmarks.photographs.figures import how_taught
 from benchmarks.photographs.measure import choose_pictures, measure_photographs
 from benchmarks.photographs.naming import of_folder, right_names
@@ -18,9 +18,8 @@ from benchmarks.photographs.record import (
     draw_curve,
     render,
 )
-from benchmarks.photographs.two_models import find_pair, tuning_pictures
 from benchmarks.public.files import by_turns
-from benchmarks.quality.behind_api import open_teachers
+from benchmarks.quality.behind_api import find_teachers, open_teachers
 from benchmarks.report import encode_figure, join_tables, new_figure
 from samclip_sdk import SamClip
 from samclip_sdk.atomic_file import atomic_file
@@ -66,9 +65,8 @@ def measure_quality_on_photographs(
     pictures = choose_pictures(photographs, limit=limit, seed=seed)
     pipeline = None
     if teachers is not None:
-        tuned = SetSettings(source="photographs", root=root, held_out=held_out)
-        tuning = tuning_pictures(Photographs(tuned, split="calibration"), seed=seed)
-        pipeline = TwoModels(open_teachers(find_pair(teachers)), tuning)
+        tuning = tuning_pictures(root, seed=seed, held_out=held_out)
+        pipeline = TwoModels(open_teachers(find_teachers(teachers)), tuning)
     complete = {each.name for each in photographs.sets if each.complete}
     settings = PhotographSettings(
         sets=tuple(sorted(set(pictures.sets))),
@@ -82,11 +80,7 @@ def measure_quality_on_photographs(
     figures = measure_photographs(
         model, pictures, settings=settings, taught=taught, pipeline=pipeline, folder=folder
     )
-    record = PhotographQuality(
-        **measured.run(model),
-        **dict(figures),
-        settings=settings,
-    )
+    record = PhotographQuality(**measured.run(model), **dict(figures), settings=settings)
     if record.curves and not measured.write:  # a published one is on its page
         with atomic_file(measured.place.with_suffix(".svg")) as file:
             file.write(draw_curve(record))

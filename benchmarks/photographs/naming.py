@@ -41,33 +41,27 @@ def name_pictures(
     distinct = list({clean_text(name): name for name in names}.values())
     places = {name: place for place, name in enumerate(distinct)}
     kinds = kinds_of([taught.get(name, ALL) for name in distinct])
-    ranks = []  # of each picture and kind how many wrong names come first, or -1
-    for picture, truth in track(right.items(), what, total=len(right)):
+    ranks: dict[str, dict[int, int]] = {kind: {} for kind in kinds}  # of pictures by number
+    shown = track(right.items(), what, total=len(right))
+    for number, (picture, truth) in enumerate(shown):
         known = {places[name] for name in truth if name in places}
         if not known:
             continue
         scores = model.classify(read(picture), distinct).logits
-        row = []
         for kind in kinds:
             own = [place for place in known if kind in (ALL, taught.get(distinct[place]))]
-            others = [*known.difference(own)]
-            row.append(rank_of_truth(scores, right=own, passed_over=others) if own else -1)
-        ranks.append(row)
+            if own:
+                others = [*known.difference(own)]
+                ranks[kind][number] = rank_of_truth(scores, right=own, passed_over=others)
     bootstrap = Bootstrap(settings.resamples, settings.seed)
-    for kind, column in zip(kinds, np.array(ranks, int).reshape(-1, len(kinds)).T, strict=True):
-        owners = np.flatnonzero(column >= 0)
-        if len(owners):
+    for kind, found in ranks.items():
+        if found:
+            owners, before = np.array([*found]), np.array([*found.values()])
             top1, top5 = (
-                bootstrap.estimate(mean(column[owners] < first), owners=owners) for first in (1, 5)
+                bootstrap.estimate(mean(before < first), owners=owners) for first in (1, 5)
             )
-            yield TopK(
-                names=what,
-                taught=kind,
-                pictures=len(owners),
-                labels=len(distinct),
-                top1=top1,
-                top5=top5,
-            )
+            counts = {"pictures": len(found), "labels": len(distinct)}
+            yield TopK(names=what, taught=kind, top1=top1, top5=top5, **counts)
 
 
 def right_names(photographs: Photographs, picture: int) -> frozenset[str]:
@@ -82,9 +76,9 @@ def imagenet_names() -> tuple[list[str], dict[str, frozenset[str]]]:
     """The first name of each class, and which of them each of a class's names stands for."""
     lemmas = imagenet_lemmas()
     stands_for: dict[str, frozenset[str]] = {}
-    for first, *others in lemmas:
-        for name in (first, *others):
-            stands_for[name] = stands_for.get(name, frozenset()) | {first}
+    for names in lemmas:
+        for name in names:
+            stands_for[name] = stands_for.get(name, frozenset()) | {names[0]}
     return list(dict.fromkeys(first for first, *_ in lemmas)), stands_for
 
 

@@ -73,7 +73,7 @@ def evaluate(
         given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
         _check(name, {option for option, value in given.items() if value is not None})
         # The set is read before the model: that fails soonest.
-        data = SETS[name](root) if boxes is None else detection.INSTANCES[name](root, boxes=boxes)
+        data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
         data = take(data, limit=limit, source=root)
         chosen = {"model": model, "precision": precision}
         if name in SEMANTIC:
@@ -86,13 +86,16 @@ def evaluate(
             )
         else:
             samclip = SamClip.load(runtime, **chosen)
-            rival = _rival(samclip, data, root, teachers=teachers) if two_models else None
+            rival = None
+            if two_models:
+                # Only here: it needs torch and segment-anything.
+                from benchmarks.paper.text_to_mask import by_two_models
+
+                asked = {"names": list(data.names.values()), "most": data.most}
+                rival = by_two_models(samclip, root, teachers=teachers, **asked)
             figures = _measure(samclip, data, threshold=presence_threshold, rival=rival)
         record = Evaluation(
-            figures=tuple(figures),
-            **measured.run(samclip),
-            dataset=name,
-            limit=limit,
+            figures=tuple(figures), **measured.run(samclip), dataset=name, limit=limit
         )
         measured.finish(record, render(record))
 
@@ -110,15 +113,6 @@ def _measure(
             yield detection.measure_instances(model, data)
         case detection.AskedPictures():
             yield from detection.measure_methods(model, data, threshold=threshold, rival=rival)
-
-
-def _rival(model: SamClip, data: Any, root: Path, *, teachers: Path | None) -> detection.Detect:
-    """The two-model pipeline, for the same names."""
-    # Only here: it needs torch and segment-anything.
-    from benchmarks.photographs.two_models import by_two_models
-
-    names = list(data.names.values())
-    return by_two_models(model, root, names=names, teachers=teachers, most=data.most)
 
 
 def _check(dataset: str, given: set[str]) -> None:

@@ -13,7 +13,7 @@ import io
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,16 @@ from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.masks import mask_to_rle
+from samclip_sdk.packed_masks import PackedMask
+from samclip_sdk.results.result_base import coco_annotation
 
 Results = list[dict[str, Any]]
 """What was found: image_id, category_id, score, and segmentation or bbox."""
 
-Score = Callable[..., dict[str, float | None]]
+Score = Callable[..., AveragePrecision]
 """(truth, results, ids of the pictures asked, kind="segm" or "bbox") -> average precisions.
 
-The truth is COCO's or LVIS's annotations, or their file; the precisions are by the names of their
-fields in `AveragePrecision`.
+The truth is COCO's or LVIS's annotations, or their file.
 """
 
 Pixels = NDArray[np.uint8]
@@ -47,12 +48,8 @@ Found = tuple[int, float, NDArray[np.bool_]]
 
 Detect = Callable[[Pixels, Sequence[str]], list[Found]]
 
-# Field -> name in LVIS's results; the first six are COCO's too, in this order.
-_NAMES = {
-    **{"ap": "AP", "ap50": "AP50", "ap75": "AP75"},
-    **{"ap_small": "APs", "ap_medium": "APm", "ap_large": "APl"},
-    **{"ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf"},
-}
+# In LVIS's results, in the order of our fields; the first six are COCO's too.
+_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 _AT_ONCE = 32  # boxes: three full-size masks of each are in memory
 COCO_MOST = 100  # boxes of a category in a picture
 LVIS_MOST = 300  # boxes in a picture
@@ -86,17 +83,25 @@ class DetectedPictures:
     score: Score
 
 
-def find_coco(root: Path) -> tuple[Path, Any, dict[int, Path]]:
-    """COCO's annotation file, what it says of images and categories, and each picture's path."""
+def read_coco(root: Path, *, boxes: Path | None = None) -> AskedPictures | DetectedPictures:
+    """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead.
+
+    Of these, 100 of a category in a picture count.
+    """
     path = files.find(root, "annotations/instances_val2017.json", "instances_val2017.json")
     folder = files.find(root, "val2017", "images/val2017")
     coco = files.shape(images=files.IMAGES, categories=files.CATEGORIES)
     content = files.read_annotations(path, coco)
-    return path, content, {each.id: folder / each.file_name for each in content.images}
+    places = {each.id: folder / each.file_name for each in content.images}
+    kept = {"most": COCO_MOST, "by_category": True}
+    return _read_objects(path, content.categories, places, boxes=boxes, score=coco_score(), **kept)
 
 
-def find_lvis(root: Path) -> tuple[Path, Any, dict[int, Path]]:
-    """The same of LVIS v1, whose pictures are of val2017 and train2017."""
+def read_lvis(root: Path, *, boxes: Path | None = None) -> AskedPictures | DetectedPictures:
+    """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise.
+
+    Of these, 300 in a picture count.
+    """
     path = files.find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
     images = list[files.shape(id=int, coco_url=str)]
     content = files.read_annotations(path, files.shape(images=images, categories=files.CATEGORIES))
@@ -104,17 +109,8 @@ def find_lvis(root: Path) -> tuple[Path, Any, dict[int, Path]]:
     for each in content.images:
         year, name = each.coco_url.split("/")[-2:]
         places[each.id] = files.find(root, year, f"images/{year}") / name
-    return path, content, places
-
-
-def read_coco_categories(root: Path) -> AskedPictures:
-    """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead."""
-    return _ask_all(coco_score(), *find_coco(root), most=COCO_MOST)
-
-
-def read_lvis_categories(root: Path) -> AskedPictures:
-    """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise."""
-    return _ask_all(lvis_score(), *find_lvis(root), most=LVIS_MOST)
+    kept = {"most": LVIS_MOST, "by_category": False}
+    return _read_objects(path, content.categories, places, boxes=boxes, score=lvis_score(), **kept)
 
 
 def read_photographs(root: Path) -> AskedPictures:
@@ -136,59 +132,43 @@ def read_photographs(root: Path) -> AskedPictures:
     )
 
 
-def read_coco_instances(root: Path, *, boxes: Path) -> DetectedPictures:
-    """Reads `instances_val2017.json`; 100 boxes of a category in a picture count."""
-    return _detected(coco_score(), *find_coco(root), boxes=boxes, most=COCO_MOST, by_category=True)
-
-
-def read_lvis(root: Path, *, boxes: Path) -> DetectedPictures:
-    """Reads `lvis_v1_val.json`, of val2017 and train2017; 300 boxes in a picture count."""
-    return _detected(lvis_score(), *find_lvis(root), boxes=boxes, most=LVIS_MOST, by_category=False)
-
-
-DETECTION: dict[str, Callable[[Path], AskedPictures]] = {
-    "coco-instances": read_coco_categories,
-    "lvis": read_lvis_categories,
+DETECTION: dict[str, Callable[..., AskedPictures | DetectedPictures]] = {
+    "coco-instances": read_coco,
+    "lvis": read_lvis,
     "photographs": read_photographs,
 }
 """Set -> what reads it from its folder."""
 
-INSTANCES: dict[str, Callable[..., DetectedPictures]] = {
-    "coco-instances": read_coco_instances,
-    "lvis": read_lvis,
-}
-"""Set -> what reads it from its folder and a detector's `boxes`."""
+INSTANCES = ("coco-instances", "lvis")
+"""The sets that are also read with a detector's `boxes`."""
 
 
-def _ask_all(
-    score: Score, path: Path, content: Any, places: dict[int, Path], *, most: int
-) -> AskedPictures:
-    """Asks every picture for all categories, their names as they are spoken."""
-    names = {each.id: each.name.replace("_", " ") for each in content.categories}
-    files.distinct(names.values(), source=path)
-    pictures = tuple((each, places[each], tuple(sorted(names))) for each in sorted(places))
-    return AskedPictures(path, names, pictures, most=most, score=score)
-
-
-def _detected(
-    score: Score,
+def _read_objects(
     path: Path,
-    content: Any,
+    categories: Any,
     places: dict[int, Path],
     *,
-    boxes: Path,
+    boxes: Path | None,
+    score: Score,
     most: int,
     by_category: bool,
-) -> DetectedPictures:
-    """What a detector found in each picture, so many at most, or so many of each category."""
+) -> AskedPictures | DetectedPictures:
+    """Asks every picture for all categories, or has what a detector found in it.
+
+    That is so many boxes of a picture at most, or so many of each category.
+    """
+    names = {each.id: each.name.replace("_", " ") for each in categories}  # as they are spoken
+    if boxes is None:
+        files.distinct(names.values(), source=path)
+        pictures = tuple((each, places[each], tuple(sorted(names))) for each in sorted(places))
+        return AskedPictures(path, names, pictures, most=most, score=score)
     if not boxes.is_file():
         raise files.DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
-    categories = {each.id for each in content.categories}
     found: dict[int, list[Detection]] = {image_id: [] for image_id in sorted(places)}
     seen = Counter[tuple[int, int]]()
     detections = files.read_annotations(boxes, list[Detection])
     for each in sorted(detections, key=lambda each: -each.score):
-        if each.image_id not in found or each.category_id not in categories:
+        if each.image_id not in found or each.category_id not in names:
             raise files.DatasetError(
                 f"{boxes} has a box of image {each.image_id}, category {each.category_id}, which "
                 f"{path} does not have"
@@ -197,8 +177,8 @@ def _detected(
         seen[counted] += 1
         if seen[counted] <= most:
             found[each.image_id].append(each)
-    pictures = tuple((each, places[each], tuple(kept)) for each, kept in found.items())
-    return DetectedPictures(path, pictures, score)
+    kept = tuple((each, places[each], tuple(own)) for each, own in found.items())
+    return DetectedPictures(path, kept, score)
 
 
 def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: float) -> Detect:
@@ -217,12 +197,7 @@ def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: 
 
 
 def measure_detection(
-    detect: Detect,
-    data: AskedPictures,
-    *,
-    method: str,
-    resolution_px: int,
-    threshold: float | None,
+    detect: Detect, data: AskedPictures, *, method: str, resolution_px: int, threshold: float | None
 ) -> Detections:
     """Asks every picture, and has masks and boxes judged by the set's own evaluator."""
     masks: Results = []
@@ -235,8 +210,9 @@ def measure_detection(
         took.append(ms)
         for place, score, mask in found:
             told = {"image_id": image_id, "category_id": categories[place], "score": score}
-            masks.append(told | {"segmentation": mask_to_rle(mask)})
-            boxes.append(told | {"bbox": files.xywh(mask)})
+            drawn = coco_annotation(PackedMask.pack(mask), size=mask.shape)
+            masks.append(told | {"segmentation": drawn["segmentation"]})
+            boxes.append(told | {"bbox": drawn["bbox"]})
     ids = [each for each, _, _ in data.pictures]
     if not masks:
         raise files.DatasetError(
@@ -250,8 +226,8 @@ def measure_detection(
         presence_threshold=threshold,
         resolution_px=resolution_px,
         milliseconds=round(float(np.mean(took)), 1),
-        masks=AveragePrecision(**data.score(data.truth, masks, ids)),
-        boxes=AveragePrecision(**data.score(data.truth, boxes, ids, kind="bbox")),
+        masks=data.score(data.truth, masks, ids),
+        boxes=data.score(data.truth, boxes, ids, kind="bbox"),
     )
 
 
@@ -261,13 +237,11 @@ def measure_methods(
     """Measures a model by itself, and another way beside it if there is one."""
     own = model.manifest.calibration.presence_threshold if threshold is None else threshold
     names = [data.names[each] for each in sorted(data.names)]
-    ways = [("one_model", by_one_model(model, names, most=data.most, threshold=own), own)]
-    ways += [] if rival is None else [("two_models", rival, None)]
-    resolution_px = model.manifest.tasks.segmentation.resolution
-    for method, detect, used in ways:
-        yield measure_detection(
-            detect, data, method=method, resolution_px=resolution_px, threshold=used
-        )
+    detect = by_one_model(model, names, most=data.most, threshold=own)
+    px = model.manifest.tasks.segmentation.resolution
+    yield measure_detection(detect, data, method="one_model", resolution_px=px, threshold=own)
+    if rival is not None:
+        yield measure_detection(rival, data, method="two_models", resolution_px=px, threshold=None)
 
 
 def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
@@ -282,10 +256,8 @@ def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
         clipped = [clip_box(each.bbox, width_px=width, height_px=height) for each in detections]
         usable = [pair for pair in zip(detections, clipped, strict=True) if pair[1] is not None]
         left_out += len(detections) - len(usable)
-        if not usable:
-            continue
-        boxes = np.stack([box for _, box in usable])
-        rles = segment_boxes(model, model.encode_image(pixels), boxes=boxes)
+        boxes = np.array([box for _, box in usable])
+        rles = segment_boxes(model, model.encode_image(pixels), boxes=boxes) if usable else ()
         for (each, _), rle in zip(usable, rles, strict=True):
             found = {"category_id": each.category_id, "segmentation": rle, "score": each.score}
             results.append({"image_id": image_id, **found})
@@ -296,7 +268,7 @@ def measure_instances(model: SamClip, data: DetectedPictures) -> Instances:
         boxes=len(results),
         left_out=left_out,
         resolution_px=model.manifest.tasks.segmentation.resolution,
-        **data.score(data.truth, results, [each for each, _, _ in data.pictures]),
+        **dict(data.score(data.truth, results, [each for each, _, _ in data.pictures])),
     )
 
 
@@ -341,7 +313,7 @@ def coco_score() -> Score:
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return dict(zip(_NAMES, map(_share, evaluation.stats[:6]), strict=False))
+        return _precisions(evaluation.stats[:6])
 
     return score
 
@@ -366,11 +338,12 @@ def lvis_score() -> Score:
             evaluation.params.img_ids = ids
             evaluation.run()
         found = evaluation.get_results()
-        return {field: _share(found[name]) for field, name in _NAMES.items()}
+        return _precisions(found[name] for name in _NAMES)
 
     return score
 
 
-def _share(value: float) -> float | None:
-    """Both evaluators say -1 where there is no truth to judge by."""
-    return None if value < 0 else float(value)
+def _precisions(values: Iterable[float]) -> AveragePrecision:
+    """Of some of its fields, in order; both evaluators say -1 where there is no truth."""
+    shares = (None if value < 0 else float(value) for value in values)
+    return AveragePrecision(**dict(zip(AveragePrecision.model_fields, shares, strict=False)))

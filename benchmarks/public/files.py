@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.image import open_image
-from samclip_sdk.masks import mask_to_box
 
 T = TypeVar("T")
 
@@ -127,12 +126,6 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     if image.mode not in ("P", "L"):
         raise DatasetError(f"{path} is {image.mode}: a label map is a palette or 8-bit grey PNG")
     return np.asarray(image)
-
-
-def xywh(mask: NDArray[np.bool_]) -> list[float]:
-    """The box of a mask [H,W], as COCO writes it."""
-    x0, y0, x1, y1 = mask_to_box(mask).tolist()
-    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def _open(path: Path) -> Image.Image:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.public.files import DatasetError, xywh
-from samclip_sdk.masks import mask_to_rle
+from benchmarks.public.files import DatasetError
+from samclip_sdk.packed_masks import PackedMask
+from samclip_sdk.results.result_base import coco_annotation
 from training.data_config import Photographs as Settings
 from training.real.photograph import Photograph
 from training.real.photograph_masks import decode_mask
@@ -44,12 +45,9 @@ def list_things(root: Path) -> Things:
         images.append({"id": picture, "height": height, "width": width})
         for entry in _entries(one, height_px=height, width_px=width):
             annotations.append({"id": len(annotations) + 1, "image_id": picture, **entry})
-        things = {
-            int(name) + 1
-            for name, category in zip(one.category_names, one.found.categories, strict=True)
-            if name >= 0 and category.thing
-        }
-        pictures.append((picture, one.found.path(one.row), tuple(sorted(things))))
+        kinds = zip(one.category_names.tolist(), one.found.categories, strict=True)
+        things = sorted({name + 1 for name, kind in kinds if name >= 0 and kind.thing})
+        pictures.append((picture, one.found.path(one.row), tuple(things)))
     if not annotations:
         raise DatasetError(f"no set below {root} has a name and a mask for every thing in val")
     asked = sorted({each for _, _, things in pictures for each in things})
@@ -67,8 +65,6 @@ def _entries(one: Photograph, *, height_px: int, width_px: int) -> Iterator[dict
             mask = decode_mask(found.segmentation, height_px=height_px, width_px=width_px)
             yield {
                 "category_id": concept + 1,
-                "segmentation": mask_to_rle(mask),
-                "bbox": xywh(mask),
-                "area": int(mask.sum()),
+                **coco_annotation(PackedMask.pack(mask), size=mask.shape),
                 "iscrowd": int(not one.found.table.promptable[number]),
             }

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from benchmarks.quality.record import HEADS
 from benchmarks.record import Model, Record, Run, Share
 from benchmarks.report import NONE, percent, table
 
@@ -155,7 +156,6 @@ PUBLISHED = {
 """SAM-CLIP ViT-B (arXiv 2310.15308), tables 1, 2, 5 and 6, in percent."""
 
 _METHODS = {"one_model": "one model", "two_models": "SAM and CLIP in a row"}
-_HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
 
 
 def render(evaluation: Evaluation) -> str:
@@ -176,14 +176,11 @@ def render(evaluation: Evaluation) -> str:
 
 
 def _precisions(found: AveragePrecision, suffix: str = "") -> dict[str, float | None]:
-    shares = {
-        f"AP{name.replace('_', ', ')}{suffix}": getattr(found, f"ap{name}")
-        for name in ("", "50", "75", "_small", "_medium", "_large")
+    return {
+        f"AP{name.removeprefix('ap').replace('_', ', ')}{suffix}": getattr(found, name)
+        for name, field in AveragePrecision.model_fields.items()
+        if field.is_required() or getattr(found, name) is not None
     }
-    for name in ("rare", "common", "frequent"):
-        if (value := getattr(found, f"ap_{name}")) is not None:
-            shares[f"AP, {name}{suffix}"] = value
-    return shares
 
 
 def _shares(figures: Figures) -> dict[str, float | None]:
@@ -204,6 +201,6 @@ def _shares(figures: Figures) -> dict[str, float | None]:
             masks = _precisions(figures.masks, f" (masks, {method})")
             return masks | _precisions(figures.boxes, f" (boxes, {method})")
         case Segmentation():
-            shares = {f"mIoU, {_HEADS[figures.heads]}": figures.miou}
+            shares = {f"mIoU, {HEADS[figures.heads]}": figures.miou}
             missed = {"pixels without a label": figures.unanswered}
             return shares | (missed if figures.unanswered else {})

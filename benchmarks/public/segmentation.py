@@ -23,7 +23,7 @@ from benchmarks.report import track
 from samclip_sdk import SamClip
 from samclip_sdk.auto.opening import open_source
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.manifest import Manifest, ModelInfo
+from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.model_source import ModelSource
 
 Truth = NDArray[np.int16]
@@ -49,9 +49,9 @@ class SemanticSet:
     """
 
     labels: tuple[str, ...]
-    background: bool
     pictures: Pairs
     read_truth: Callable[[Path], Truth]
+    background: bool = False
 
 
 def read_pascal_voc(root: Path) -> SemanticSet:
@@ -76,13 +76,11 @@ def _read_voc(folder: Path, names: str, *, context: str, background: bool) -> Se
     listing = files.find(folder, f"ImageSets/Segmentation{context}/val.txt")
     images = files.find(folder, "JPEGImages")
     masks = files.find(folder, f"SegmentationClass{context}")
-    pictures = (images / f"{name}.jpg" for name in files.list_lines(listing))
-    return SemanticSet(
-        labels=tuple(labels),
-        background=background,
-        pictures=_with_masks(pictures, masks=masks),
-        read_truth=_from_one(len(labels), zero=len(labels) if background else IGNORED),
+    pictures = _with_masks(
+        (images / f"{name}.jpg" for name in files.list_lines(listing)), masks=masks
     )
+    read_truth = _from_one(len(labels), zero=len(labels) if background else IGNORED)
+    return SemanticSet(tuple(labels), pictures, read_truth, background=background)
 
 
 def read_ade20k(root: Path) -> SemanticSet:
@@ -95,12 +93,9 @@ def read_ade20k(root: Path) -> SemanticSet:
         raise files.DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
     images = files.find(folder, "images/validation")
     masks = files.find(folder, "annotations/validation")
-    return SemanticSet(
-        labels=files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table),
-        background=False,
-        pictures=_with_masks(files.list_pictures(images), masks=masks),
-        read_truth=_from_one(len(rows), zero=IGNORED),
-    )
+    labels = files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table)
+    pictures = _with_masks(files.list_pictures(images), masks=masks)
+    return SemanticSet(labels, pictures, _from_one(len(rows), zero=IGNORED))
 
 
 def read_coco_stuff(root: Path) -> SemanticSet:
@@ -110,12 +105,9 @@ def read_coco_stuff(root: Path) -> SemanticSet:
     masks = files.find(root, *(f"{place}/val2017" for place in places))
     names = _stuff_names()
     values = {value: index for index, value in enumerate(names)} | {_VOID: IGNORED}
-    return SemanticSet(
-        labels=tuple(map(spoken, names.values())),
-        background=False,
-        pictures=_with_masks(files.list_pictures(images), masks=masks),
-        read_truth=partial(_read_map, values=values),
-    )
+    labels = tuple(map(spoken, names.values()))
+    pictures = _with_masks(files.list_pictures(images), masks=masks)
+    return SemanticSet(labels, pictures, partial(_read_map, values=values))
 
 
 def read_coco_object(root: Path) -> SemanticSet:
@@ -144,10 +136,9 @@ def read_coco_panoptic(root: Path) -> SemanticSet:
     }
     pictures = (images / Path(name).with_suffix(".jpg") for name in sorted(segments))
     return SemanticSet(
-        labels=files.distinct((spoken(each.name) for each in categories), source=path),
-        background=False,
-        pictures=_with_masks(pictures, masks=masks),
-        read_truth=lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
+        files.distinct((spoken(each.name) for each in categories), source=path),
+        _with_masks(pictures, masks=masks),
+        lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
     )
 
 
@@ -169,15 +160,13 @@ def spoken(name: str) -> str:
     return _MATERIAL.sub(r"\2 \1", plain).replace("-", " ")
 
 
-def _panoptic_truth(mask: Path, *, segments: Mapping[int, int | None]) -> Truth:
+def _panoptic_truth(mask: Path, *, segments: dict[int, int | None]) -> Truth:
     red, green, blue = np.moveaxis(files.read_pixels(mask).astype(np.int64), -1, 0)
     ids, places = np.unique(red + 256 * green + 65536 * blue, return_inverse=True)
-    values = []
-    for each in ids.tolist():
-        value = IGNORED if each == 0 else segments.get(each)
-        if value is None:
-            raise files.DatasetError(f"{mask} has the segment {each}, whose category is not told")
-        values.append(value)
+    values = [(segments | {0: IGNORED}).get(each) for each in ids.tolist()]
+    if None in values:
+        unknown = ids[values.index(None)]
+        raise files.DatasetError(f"{mask} has the segment {unknown}, whose category is not told")
     return np.array(values, np.int16)[places.reshape(red.shape)]
 
 
@@ -229,17 +218,10 @@ def measure_segmentation(
     the price of a full-size mask for each label.
     """
     if clip_head is not None:
-        own = clip_head.manifest.calibration.head_only_threshold
-        threshold = own if data.background else None
+        threshold = clip_head.manifest.calibration.head_only_threshold if data.background else None
         predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
-        yield Segmentation(
-            heads="clip_head",
-            resize="square",
-            resolution_px=clip_head.manifest.tasks.segmentation.resolution,
-            background_threshold=threshold,
-            presence_threshold=None,
-            **_judge(predict, data, "clip head"),
-        )
+        told = {"background_threshold": threshold, "presence_threshold": None}
+        yield _judge(predict, data, clip_head, {"heads": "clip_head", "resize": "square", **told})
     if both_heads is not None:
         present = both_heads.manifest.calibration.presence_threshold
         present = present if presence_threshold is None else presence_threshold
@@ -252,14 +234,8 @@ def measure_segmentation(
             found = both_heads.segment_text(pixels, data.labels, **asked).class_map
             return np.where(found < 0, np.int16(len(data.labels)), found)
 
-        yield Segmentation(
-            heads="both_heads",
-            resize="letterbox",
-            resolution_px=both_heads.manifest.tasks.segmentation.resolution,
-            background_threshold=None,
-            presence_threshold=present,
-            **_judge(join, data, "both heads"),
-        )
+        told = {"background_threshold": None, "presence_threshold": present}
+        yield _judge(join, data, both_heads, {"heads": "both_heads", "resize": "letterbox", **told})
 
 
 def ask_clip_head(
@@ -290,10 +266,12 @@ def ask_clip_head(
     return predict
 
 
-def _judge(predict: Predict, data: SemanticSet, shown: str) -> dict[str, Any]:
-    """Compares every picture: the figures of `Segmentation`."""
+def _judge(
+    predict: Predict, data: SemanticSet, model: SamClip, setting: dict[str, Any]
+) -> Segmentation:
+    """Compares every picture; the setting is what the record tells of it."""
     confusion = Confusion(len(data.labels) + 1)
-    for picture, mask in track(data.pictures, shown):
+    for picture, mask in track(data.pictures, setting["heads"].replace("_", " ")):
         pixels, truth = files.read_pixels(picture), data.read_truth(mask)
         if truth.shape != pixels.shape[:2]:
             sizes = [f"{width} x {height}" for height, width in (truth.shape, pixels.shape[:2])]
@@ -301,12 +279,14 @@ def _judge(predict: Predict, data: SemanticSet, shown: str) -> dict[str, Any]:
         confusion.add(predict(pixels), truth=truth)
     names = [*data.labels, "background"] if data.background else data.labels
     ious = confusion.ious()[: len(names)]
-    return {
-        "pictures": len(data.pictures),
-        "miou": mean_iou(ious),
-        "unanswered": 0.0 if data.background else confusion.share_answered(len(data.labels)),
-        "classes": tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
-    }
+    return Segmentation(
+        **setting,
+        resolution_px=model.manifest.tasks.segmentation.resolution,
+        pictures=len(data.pictures),
+        miou=mean_iou(ious),
+        unanswered=0.0 if data.background else confusion.share_answered(len(data.labels)),
+        classes=tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
+    )
 
 
 def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
@@ -329,19 +309,17 @@ def load_at(
     """
     source = open_source(runtime, model=model, precision=precision)
     own = source.manifest.tasks.segmentation.resolution
-    resolution_px = min(own, at_most_px)
-    if not _has_resolution(source.manifest, resolution_px):
-        resolution_px = own
+    resolution_px = at_most_px if at_most_px < own and _runs_at(source, at_most_px) else own
     return SamClip(source), SamClip(source_at(source, resolution_px=resolution_px))
 
 
-def _has_resolution(manifest: ModelInfo, resolution_px: int) -> bool:
+def _runs_at(source: ModelSource, resolution_px: int) -> bool:
     """Whether a bundle has the graphs for it, or a checkpoint can run at it."""
-    if isinstance(manifest, Manifest):
+    if isinstance(source.manifest, Manifest):
         parts = ("image_encoder", "clip_head")
-        return all(graph_key(part, resolution_px) in manifest.graphs for part in parts)
+        return all(graph_key(part, resolution_px) in source.manifest.graphs for part in parts)
     try:
-        manifest.model.check_resolution(resolution_px)
+        source.manifest.model.check_resolution(resolution_px)
     except ValueError:
         return False
     return True

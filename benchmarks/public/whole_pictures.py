@@ -24,6 +24,11 @@ from samclip_sdk.errors import TextTruncatedWarning
 _WNID = re.compile(r"n\d{8}")
 _CLASS_NAMES = "classnames.txt"
 _IMAGENET_CLASSES = 1000
+_CAPTIONS = 5  # a few COCO pictures have six or seven; published figures take five of each
+_ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
+
+Array = NDArray[np.float32]
+Ranks = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def read_imagenet(root: Path) -> LabelledPictures:
     if not folders:
         raise DatasetError(f"{folder} has no folders named by wnid, such as n01440764")
     names = _own_names(root)
-    if names is None:
+    if not names:
         if len(folders) != _IMAGENET_CLASSES:
             raise DatasetError(
                 f"{folder} has {len(folders)} classes, expected {_IMAGENET_CLASSES}: for others "
@@ -54,9 +59,8 @@ def read_imagenet(root: Path) -> LabelledPictures:
         names = dict(zip(sorted(folders), _imagenet_names(), strict=True))
     if unknown := sorted(set(folders) - set(names)):
         raise DatasetError(f"{root / _CLASS_NAMES} has no name for {folder / unknown[0]}")
-    wnids = sorted(names)
-    known = [(folders[wnid], place) for place, wnid in enumerate(wnids) if wnid in folders]
-    return LabelledPictures(tuple(names[wnid] for wnid in wnids), _labelled(known))
+    known = [(folders[wnid], place) for place, wnid in enumerate(names) if wnid in folders]
+    return LabelledPictures(tuple(names.values()), _labelled(known))
 
 
 def read_imagenet_v2(root: Path) -> LabelledPictures:
@@ -64,13 +68,12 @@ def read_imagenet_v2(root: Path) -> LabelledPictures:
 
     Names as for ImageNet.
     """
-    names = _own_names(root)
-    labels = _imagenet_names() if names is None else [names[wnid] for wnid in sorted(names)]
+    labels = tuple(_own_names(root).values()) or _imagenet_names()
     folder = find(root, "imagenetv2-matched-frequency-format-val", ".")
     folders = sorted((int(each.name), each) for each in folder.iterdir() if each.name.isdecimal())
     if not folders or folders[-1][0] >= len(labels):
         raise DatasetError(f"{folder} does not hold the folders 0 to {len(labels) - 1}")
-    return LabelledPictures(tuple(labels), _labelled([(each, place) for place, each in folders]))
+    return LabelledPictures(labels, _labelled((each, place) for place, each in folders))
 
 
 def read_places365(root: Path) -> LabelledPictures:
@@ -110,29 +113,30 @@ def measure_accuracy(model: SamClip, data: LabelledPictures) -> Accuracy:
         scores = classes @ model.embed_image(read_pixels(path))
         before = (scores[:truth] >= scores[truth]).sum() + (scores[truth:] > scores[truth]).sum()
         found.append(int(before))
-    ranks, task = np.array(found), model.manifest.tasks.classification
+    task = model.manifest.tasks.classification
     return Accuracy(
-        pictures=len(ranks),
+        pictures=len(found),
         labels=len(data.labels),
         templates=len(model.manifest.text.templates),
         resolution_px=task.resolution,
         crop=task.crop,
-        top1=share_within(ranks, 1),
-        top5=share_within(ranks, 5),
+        top1=share_within(found, 1),
+        top5=share_within(found, 5),
     )
 
 
-def _labelled(folders: list[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
+def _labelled(folders: Iterable[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
     return tuple((picture, place) for each, place in folders for picture in list_pictures(each))
 
 
-def _own_names(root: Path) -> dict[str, str] | None:
-    """Name by wnid, as in the set's own file; None without one."""
+def _own_names(root: Path) -> dict[str, str]:
+    """Name by wnid, in order, as in the set's own file; empty without one."""
     path = root / _CLASS_NAMES
-    return dict(_pairs(path, r"(n\d{8}) +(.+)", "a wnid and a name")) if path.is_file() else None
+    found = _pairs(path, r"(n\d{8}) +(.+)", "a wnid and a name") if path.is_file() else ()
+    return dict(sorted(found))
 
 
-def _imagenet_names() -> list[str]:
+def _imagenet_names() -> tuple[str, ...]:
     try:
         from open_clip import IMAGENET_CLASSNAMES
     except ImportError as error:
@@ -140,7 +144,7 @@ def _imagenet_names() -> list[str]:
             "ImageNet's class names come from open_clip: pip install open_clip_torch, or put "
             f"wnids and names into {_CLASS_NAMES}"
         ) from error
-    return list(IMAGENET_CLASSNAMES)
+    return tuple(IMAGENET_CLASSNAMES)
 
 
 def _pairs(path: Path, form: str, what: str) -> Iterator[tuple[str, str]]:
@@ -157,13 +161,6 @@ def _numbered_lines(path: Path) -> list[tuple[str, int]]:
     return [(name, int(number)) for name, number in pairs]
 
 
-Array = NDArray[np.float32]
-Ranks = NDArray[np.int64]
-
-_CAPTIONS = 5  # a few COCO pictures have six or seven; published figures take five of each
-_ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
-
-
 @dataclass(frozen=True)
 class CaptionedPictures:
     """N pictures, each with one to five captions."""
@@ -173,8 +170,8 @@ class CaptionedPictures:
 
 def read_flickr30k(root: Path) -> CaptionedPictures:
     """Reads the test split of Karpathy's `dataset_flickr30k.json`: 1,000 pictures."""
-    path = files.find(root, "dataset_flickr30k.json")
-    folder = files.find(root, "flickr30k-images", "flickr30k_images", "images")
+    path = find(root, "dataset_flickr30k.json")
+    folder = find(root, "flickr30k-images", "flickr30k_images", "images")
     return _read_karpathy(path, place=lambda _: folder)
 
 
@@ -185,15 +182,15 @@ def read_coco_captions(root: Path) -> CaptionedPictures:
     published figures are of; else `annotations/captions_val2017.json`, or that of 2014.
     """
     names = ["dataset_coco", "captions_val2017", "captions_val2014"]
-    path = files.find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
+    path = find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
     if path.stem == "dataset_coco":
         return _read_karpathy(
-            path, place=lambda each: files.find(root, each.filepath, f"images/{each.filepath}")
+            path, place=lambda each: find(root, each.filepath, f"images/{each.filepath}")
         )
     rows = list[files.shape(image_id=int, id=int, caption=str)]
     content = files.read_annotations(path, files.shape(images=files.IMAGES, annotations=rows))
     year = path.stem.rpartition("_")[2]
-    folder = files.find(root, year, f"images/{year}")
+    folder = find(root, year, f"images/{year}")
     captions: dict[int, list[str]] = {}
     for each in sorted(content.annotations, key=lambda each: each.id):
         captions.setdefault(each.image_id, []).append(each.caption)
@@ -216,7 +213,7 @@ def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
     A tie counts against the model.
     """
     shown = track(data.pictures, "pictures")
-    pictures = np.stack([model.embed_image(files.read_pixels(path)) for path, _ in shown])
+    pictures = np.stack([model.embed_image(read_pixels(path)) for path, _ in shown])
     texts = [text for _, captions in data.pictures for text in captions]
     own = np.arange(len(pictures))
     owners = np.repeat(own, [len(each) for _, each in data.pictures])
@@ -274,6 +271,6 @@ def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> Capti
     for picture, captions in rows:
         texts = tuple(text for text in captions if text.strip())[:_CAPTIONS]
         if not texts:
-            raise files.DatasetError(f"{source} has no caption for {picture.name}")
+            raise DatasetError(f"{source} has no caption for {picture.name}")
         kept.append((picture, texts))
     return CaptionedPictures(tuple(kept))

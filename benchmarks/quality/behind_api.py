@@ -22,9 +22,10 @@ from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
-from training.batches import PATCH_PX
+from training.batches import PATCH_PX, stack_images
 from training.config import ClipTeacherConfig
-from training.config_file import find_config, load_model
+from training.config_file import find_config, load_model, stage_names
+from training.teachers.photograph_pair import CLIP as CLASSIFIER_CLIP
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import ClipTeacher, DenseClipTeacher
 from training.teachers.teacher_pair import SETTINGS_NAME, Pair, SmallPair
@@ -75,33 +76,28 @@ class Teachers:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
         classes = self.classes(nouns)
 
-        return lambda images: self.embed(images) @ classes.T
+        return lambda image: self.embed(image) @ classes.T
 
     @torch.inference_mode()
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """The CLIP teacher's unit embeddings [B,E] of pictures, uint8 RGB [B,H,W,3].
+    def embed(self, image: np.ndarray) -> np.ndarray:
+        """The CLIP teacher's unit embedding [E] of a picture, uint8 RGB [H,W,3].
 
-        A teacher that knows of padding sees them whole, as the student does.
+        A teacher that knows of padding sees it whole, as the student does.
         """
         if not isinstance(self.clip, DenseClipTeacher):
-            return self.clip.embed_images(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-        resolution = self.clip.resolution
-        fitted = [
-            letterbox(image, resolution=resolution, pad_colour=PAD_COLOUR) for image in images
-        ]
-        squares, masks = zip(
-            *((square, frame.token_mask(patch_size=PATCH_PX)) for square, frame in fitted),
-            strict=True,
-        )
-        found, _ = self.clip.embed_with_cells(
-            torch.from_numpy(np.concatenate(squares)), torch.from_numpy(np.concatenate(masks))
-        )
-        return found.numpy()
+            return self.clip.embed_images(stack_images([image]))[0].numpy()
+        square, frame = letterbox(image, resolution=self.clip.resolution, pad_colour=PAD_COLOUR)
+        mask = torch.from_numpy(frame.token_mask(patch_size=PATCH_PX))
+        found, _ = self.clip.embed_with_cells(torch.from_numpy(square), mask)
+        return found[0].numpy()
 
 
-def find_teachers(run: Path) -> SmallPair:
-    """The teachers of RUNS/CONFIG, which holds `clip_teacher` and `sam_teacher`."""
-    model = load_model(find_config(run.name))
+def find_teachers(run: Path) -> SmallPair | PhotographPair:
+    """The teachers of RUNS/CONFIG, of the kind that its config trains."""
+    path = find_config(run.name)
+    model = load_model(path)
+    if CLASSIFIER_CLIP in stage_names(path):
+        return PhotographPair(model, runs=run)
     settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
     return SmallPair(model, ClipTeacherConfig.model_validate_json(settings), runs=run)
 

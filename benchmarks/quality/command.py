@@ -97,11 +97,7 @@ def _on_drawings(
 
         pair = open_teachers(find_teachers(teachers))
     found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
-    record = Quality(
-        **measured.run(samclip),
-        **dict(found),
-        settings=settings,
-    )
+    record = Quality(**measured.run(samclip), **dict(found), settings=settings)
     measured.finish(record, render(record))
 
 

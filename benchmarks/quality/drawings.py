@@ -139,7 +139,7 @@ def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> Non
     """
     settings = Settings(nouns=nouns, pictures=1, scenes=pictures, seed=seed)
     (drawings, *_), _ = load_drawings(settings, openmoji=None)
-    short, entries, vocabulary = round(_NARROW * settings.size_px), [], set[str]()
+    short, entries = round(_NARROW * settings.size_px), []
     for index, (scene, _) in enumerate(drawings.scenes()):
         width, height = (settings.size_px, short) if index % 2 else (short, settings.size_px)
         boxes = np.minimum(scene.boxes, [width, height, width, height])
@@ -150,7 +150,7 @@ def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> Non
             picture.save(file, "JPEG", quality=_QUALITY)
         boxes_seen = boxes[seen].astype(int).tolist()
         entries.append({"file": name, "boxes": boxes_seen, "labels": labels})
-        vocabulary.update(labels)
-    content = {"vocabulary": sorted(vocabulary), "pictures": entries}
+    vocabulary = sorted({label for each in entries for label in each["labels"]})
+    content = {"vocabulary": vocabulary, "pictures": entries}
     with atomic_file(folder / "index.json") as file:
         file.write(f"{json.dumps(content)}\n".encode())

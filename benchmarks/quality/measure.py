@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.quality.drawings import Drawings, Picture
-from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking, one_by_one
+from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking
 from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
 from benchmarks.quality.scores import HEADS, PromptTally, TextTally
 from benchmarks.report import track
@@ -43,14 +43,14 @@ def measure_quality(
             rank = teachers.rank(drawings.nouns)
             top_k += measure_ranking(rank, drawings, who="clip_teacher")
         if drawings.split != UNSEEN:  # the floor has no cut-out of those nouns
-            top_k += measure_ranking(one_by_one(floor.scores), drawings, who="floor")
-    for drawings in splits:
-        boxes, *by_heads = _measure_scenes(model, drawings)
-        prompts.append(boxes)
+            top_k += measure_ranking(floor.scores, drawings, who="floor")
+        own, *by_heads = _measure_scenes(model, drawings)
+        prompts.append(own)
         texts += by_heads
         if teachers is not None:
-            ious = prompt_ious(teachers.sam, drawings, who="sam_teacher", name="SAM teacher")
-            prompts.append(ious)
+            prompts.append(
+                prompt_ious(teachers.sam, drawings, who="sam_teacher", name="SAM teacher")
+            )
     return Figures(top_k=tuple(top_k), prompts=tuple(prompts), text_to_mask=tuple(texts))
 
 
@@ -59,19 +59,17 @@ def prompt_ious(model: SamClip, drawings: Drawings, *, who: str, name: str) -> P
     tally = PromptTally()
     shown = f"scenes: {drawings.split}, {name}"
     for scene, _ in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        image = model.encode_image(scene.image)
-        tally.add(model, image, masks=scene.masks, boxes=scene.boxes)
+        tally.add(model, model.encode_image(scene.image), masks=scene.masks)
     return tally.row(who=who, split=drawings.split)
 
 
 def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | TextToMask]:
     """One backbone pass a scene, for its prompts and for its texts."""
-    text_embeddings = model.embed_text(list(drawings.nouns))
     prompts, texts = PromptTally(), {heads: TextTally() for heads in HEADS}
     shown = f"scenes: {drawings.split}, model"
-    for scene, asked in questions(drawings, text_embeddings, shown=shown):
+    for scene, asked in questions(drawings, model.embed_text, shown=shown):
         embedding = model.encode_image(scene.image)
-        prompts.add(model, embedding, masks=scene.masks, boxes=scene.boxes)
+        prompts.add(model, embedding, masks=scene.masks)
         for heads, refine in HEADS.items():
             masks = model.segment_text(embedding, asked.labels, refine=refine).masks
             texts[heads].add(masks, truth=asked.masks)
@@ -81,9 +79,10 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
 
 
 def questions(
-    drawings: Drawings, text_embeddings: np.ndarray, *, shown: str
+    drawings: Drawings, embed_text: Callable[[list[str]], np.ndarray], *, shown: str
 ) -> Iterator[tuple[Scene, AskedPicture]]:
     """A split's scenes with what is asked about them, by its nouns' text embeddings [K,E]."""
+    embeddings = embed_text(list(drawings.nouns))
     for scene, rng in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        question = pose_question(scene, text_embeddings=text_embeddings, rng=rng)
+        question = pose_question(scene, text_embeddings=embeddings, rng=rng)
         yield scene, ask_scene(scene, question, nouns=drawings.nouns)

@@ -8,7 +8,6 @@ and Triggs's: gradients of the strongest colour channel, nine unsigned orientati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
 import cv2
 import numpy as np
@@ -21,9 +20,8 @@ from samclip_sdk import SamClip
 from samclip_sdk.text.tokenizer import normalize
 
 Rank = Callable[[np.ndarray], np.ndarray]
-"""Pictures, uint8 RGB [B,S,S,3], to a score for each noun, float [B,K]; only the order counts."""
+"""A picture, uint8 RGB [H,W,3], to a score for each noun, float [K]; only the order counts."""
 
-_BATCH = 32  # pictures
 _SIDE_PX = 64
 _CELL_PX = 8
 _BINS = 9
@@ -46,13 +44,11 @@ def measure_ranking(
     ):
         ranks: list[list[int]] = [[] for _ in passed_over]
         shown = f"classify: {drawings.split}, {picture}, {name or who}"
-        source = iter(track(pictures, shown, total=count))
-        while batch := list(islice(source, _BATCH)):
-            found = rank(np.stack([each.image for each in batch]))
-            for each, scores in zip(batch, found, strict=True):
-                for own, others in zip(ranks, passed_over, strict=True):
-                    neither = [*others, *each.also]
-                    own.append(rank_of_truth(scores, right=[each.label], passed_over=neither))
+        for each in track(pictures, shown, total=count):
+            scores = rank(each.image)
+            for own, others in zip(ranks, passed_over, strict=True):
+                neither = [*others, *each.also]
+                own.append(rank_of_truth(scores, right=[each.label], passed_over=neither))
         for own, others in zip(ranks, passed_over, strict=True):
             yield TopK(
                 who=who,
@@ -79,15 +75,10 @@ def embed_noun(model: SamClip, noun: str) -> np.ndarray:
     return normalize(model.embed_text(prompts).mean(axis=0))
 
 
-def one_by_one(score: Callable[[np.ndarray], np.ndarray]) -> Rank:
-    """Ranks with what sees one picture [S,S,3] at a time, and gives its scores, float [K]."""
-    return lambda images: np.stack([score(image) for image in images])
-
-
 def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
     """Ranks nouns by a model's own classification."""
     labels = list(nouns)
-    return one_by_one(lambda image: model.classify(image, labels).logits)
+    return lambda image: model.classify(image, labels).logits
 
 
 class NearestCutout:

@@ -113,13 +113,15 @@ _PROMPTS = {
     "point": "mIoU, one point",
     "point_best": "mIoU, one point, best of three masks",
 }
-_HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
-_IOUS = {"miou": "text-to-mask mIoU", "iou_found": "text-to-mask: IoU of the present labels found"}
+_IOUS = {"miou": " mIoU", "iou_found": ": IoU of the present labels found"}
 _SHARES = {
-    "recall": "present labels found",
-    "false_positive_rate": "absent labels that got a mask",
-    "nearest_false_positive_rate": "the same, the nearest absent label",
+    "recall": ": present labels found",
+    "false_positive_rate": ": absent labels that got a mask",
+    "nearest_false_positive_rate": ": the same, the nearest absent label",
 }
+
+HEADS = {"clip_head": "CLIP head alone", "both_heads": "both heads"}
+"""Heads of one model in words."""
 
 
 def render(quality: Quality) -> str:
@@ -149,15 +151,13 @@ def _rows(quality: Quality) -> Iterator[tuple[str, dict[str, str]]]:
         ious = {row.split: row for row in quality.prompts if row.who == who}
         for name, words in _PROMPTS.items():
             yield prefix + words, {s: f"{getattr(row, name):.3f}" for s, row in ious.items()}
-    pairs = [(name, heads) for name in _IOUS for heads in _HEADS]
-    pairs += [(name, "both_heads") for name in _SHARES]
-    for name, heads in pairs:
-        words = _IOUS.get(name) or f"text-to-mask: {_SHARES[name]}"
+    pairs = [(name, heads) for name in _IOUS for heads in HEADS]
+    for name, heads in (*pairs, *((name, "both_heads") for name in _SHARES)):
         values = {
             row.split: getattr(row, name) for row in quality.text_to_mask if row.heads == heads
         }
         shown = {split: f"{value:.3f}" for split, value in values.items() if value is not None}
-        yield f"{words}, {_HEADS[heads]}", shown
+        yield f"text-to-mask{(_IOUS | _SHARES)[name]}, {HEADS[heads]}", shown
 
 
 def _footnote(quality: Quality) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from benchmarks.quality.record import PromptIou, TextToMask
 from samclip_sdk import SamClip
 from samclip_sdk.image_embedding import ImageEmbedding
+from samclip_sdk.masks import mask_to_box
 from samclip_sdk.results.prompt_masks import Masks
 
 HEADS: dict[Literal["clip_head", "both_heads"], bool] = {"clip_head": False, "both_heads": True}
@@ -91,13 +93,11 @@ class PromptTally:
     """Collects, scene by scene, the IoU of each object by one box and by one point."""
 
     def __init__(self) -> None:
-        names = ("box", "point", "box_best", "point_best")
-        self._ious: dict[str, list[float]] = {name: [] for name in names}
+        self._ious: dict[str, list[float]] = defaultdict(list)
 
-    def add(
-        self, model: SamClip, image: ImageEmbedding, *, masks: np.ndarray, boxes: np.ndarray
-    ) -> None:
+    def add(self, model: SamClip, image: ImageEmbedding, *, masks: np.ndarray) -> None:
         """Asks for one mask of each prompt, and for the best of three."""
+        boxes = np.stack([mask_to_box(mask) for mask in masks])
         for suffix, several in (("", False), ("_best", True)):
             by_box, by_point = ious_of_prompts(
                 model, image, masks=masks, boxes=boxes, multimask_output=several

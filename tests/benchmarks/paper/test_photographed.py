@@ -57,10 +57,7 @@ def by_colour(names: Sequence[str]) -> Rank:
     scores = {"red": (1, 0, 0), "green": (0, 1, 0), "tench": (0, 0.5, 0)}
     weights = np.array([scores.get(name, (-1, -1, -1)) for name in names], np.float32)
 
-    def rank(images: np.ndarray) -> np.ndarray:
-        return images.mean(axis=(1, 2)) @ weights.T
-
-    return rank
+    return lambda image: image.mean(axis=(0, 1)) @ weights.T
 
 
 def test_pictures_are_named_among_two_lists(asked: ValPhotographs) -> None:
@@ -135,12 +132,12 @@ def test_the_clip_teacher_sees_no_padding(inputs: Inputs) -> None:
     mask[:, :3] = 1
     with torch.inference_mode():
         expected, _ = clip.embed_with_cells(squares, mask)
-    found = inputs.teachers.embed(image[None])
-    assert float((found @ expected.numpy().T)[0, 0]) == pytest.approx(1, abs=1e-4)
+    found = inputs.teachers.embed(image)
+    assert float((expected.numpy() @ found)[0]) == pytest.approx(1, abs=1e-4)
 
 
 def test_students_are_those_that_are_there(inputs: Inputs, tmp_path: Path) -> None:
-    run = inputs.run
+    run = inputs.pair.runs
     assert photograph_stages(run, student=None) == (PARTS, ("stage1", "stage3"))
     assert photograph_stages(run, student="stage1").students == ("stage1",)
     assert photograph_stages(run, student="own").students == ("stage1", "stage3", "own")
@@ -148,7 +145,7 @@ def test_students_are_those_that_are_there(inputs: Inputs, tmp_path: Path) -> No
 
 
 def test_the_student_stands_for_a_sam_teacher_that_was_not_kept(inputs: Inputs) -> None:
-    run = inputs.run
+    run = inputs.pair.runs
     assert photograph_stages(run.parent, student=None).teachers == ("classifier_clip",)
     pair = PhotographPair(STUDENT_OF_PHOTOGRAPHS, runs=run, merged="stage3")
     own = Inputs(pair, inputs.asked, inputs.stages)
@@ -169,7 +166,7 @@ def test_the_command_measures_photographs(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.paper.photographed.open_photographs", lambda *_, **__: inputs)
-    words = ["paper", "--runs", str(inputs.run), "--photographs", str(inputs.asked.root)]
+    words = ["paper", "--runs", str(inputs.pair.runs), "--photographs", str(inputs.asked.root)]
     output = tmp_path / "found.json"
     for name in ("teachers", "text_to_mask"):
         done = CliRunner().invoke(app, [*words, "--only", name, "--output", str(output)])
@@ -178,7 +175,7 @@ def test_the_command_measures_photographs(
     assert found.teachers is not None
     assert found.text_to_mask is not None
     assert list(found.teachers.weights) == [*PARTS, "stage3"]
-    assert found.teachers.settings == inputs.settings
+    assert found.teachers.settings == inputs.asked.settings
     assert found.text_to_mask.figures.tuning_scenes == 1
     assert len(found.text_to_mask.figures.methods) == 4
     done = CliRunner().invoke(app, [*words, "--only", "lambdas", "--output", str(output)])

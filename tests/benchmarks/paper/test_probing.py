@@ -156,7 +156,7 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
 def test_drawings_to_train_on_and_to_choose_by_are_apart(inputs: Inputs) -> None:
     train, validation = inputs.asked.training(pictures=7, scenes=5)
     assert (train.settings.pictures, train.settings.scenes) == (7, 5)
-    assert validation.settings.pictures == inputs.settings.pictures
+    assert validation.settings.pictures == inputs.asked.settings.pictures
     both = {id(each) for each in train.corpus.cutouts}
     assert not both & {id(each) for each in validation.corpus.cutouts}
     assert len(validation.corpus.labels) == pytest.approx(len(train.corpus.labels) / 4, abs=1)

@@ -276,14 +276,14 @@ def test_parts_are_measured_from_the_command_line(
     monkeypatch.setattr("benchmarks.paper.inputs.TUNING_SCENES", 2)
     output = tmp_path / "results.json"
     for name in ("teachers", "text_to_mask"):
-        code, said = paper("--runs", str(inputs.run), "--only", name, "--output", str(output))
+        code, said = paper("--runs", str(inputs.pair.runs), "--only", name, "--output", str(output))
         assert code == 0, said
         assert f"{name}: stored in" in said
     results = read_record(Results, output)
     assert results.teachers is not None
     assert results.text_to_mask is not None
     assert list(results.teachers.weights) == ["clip_teacher", "sam_teacher", "stage3"]
-    assert results.teachers.settings == inputs.settings
+    assert results.teachers.settings == inputs.asked.settings
     assert results.probing is None
     assert json.loads(output.read_text(encoding="utf-8"))["lambdas"] is None
     assert "| one model, both heads |" in render(results)["text_to_mask"]

@@ -43,7 +43,7 @@ def test_lambdas_differ_in_nothing_else(inputs: Inputs) -> None:
     one, hundred = (joint_settings(inputs, sam_weight=weight) for weight in (1.0, 100.0))
     assert one.model_copy(update={"sam_weight": 100.0}) == hundred
     assert one.starts_from == "stage1"
-    assert one.optimisation.steps == inputs.settings.steps
+    assert one.optimisation.steps == inputs.asked.settings.steps
     assert one.optimisation.warmup_steps == 0
     assert one.scenes == inputs.stage2.scenes
     alone = clip_alone_settings(inputs)
@@ -61,7 +61,7 @@ def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.Monkey
     found = measure_wise_ft(inputs)
     assert torch.get_num_threads() == threads
     assert [point.alpha for point in found.points] == [0.0, 1.0]
-    (run,) = (inputs.run / "paper").glob("wise_ft_2_steps_seed_0_*")
+    (run,) = (inputs.pair.runs / "paper").glob("wise_ft_2_steps_seed_0_*")
     trained = load_checkpoint(run)
     before = inputs.student("stage1")
     # SAM's own parts other than the encoder are as they were; so alpha 0 is SAM itself.
@@ -76,17 +76,17 @@ def test_weights_between_sam_and_clip(inputs: Inputs, monkeypatch: pytest.Monkey
     # What was trained is found again; other weights to start from make another run.
     again = distill(inputs, clip_alone_settings(inputs), name="wise_ft")
     assert torch.equal(again.image_encoder.pos_embed, trained.image_encoder.pos_embed)
-    assert len(list((inputs.run / "paper").glob("wise_ft_*"))) == 1
+    assert len(list((inputs.pair.runs / "paper").glob("wise_ft_*"))) == 1
 
 
 @pytest.mark.slow
 def test_lambdas_are_trained_and_measured(inputs: Inputs) -> None:
-    few = inputs.settings.model_copy(update={"steps": 1})
+    few = inputs.asked.settings.model_copy(update={"steps": 1})
     found = measure_lambdas(replace(inputs, asked=replace(inputs.asked, settings=few)))
     assert [row.sam_weight for row in found.rows] == [1, 10, 100]
     assert "sam_weight" not in found.training
     assert found.training["region_weight"] == 1
-    runs = sorted(path.name for path in (inputs.run / "paper").glob("lambda_*"))
+    runs = sorted(path.name for path in (inputs.pair.runs / "paper").glob("lambda_*"))
     assert [name.split("_steps")[0] for name in runs] == [
         "lambda_100_1",
         "lambda_10_1",

@@ -210,4 +210,6 @@ def test_all_four_methods_are_asked_the_same(
 
 def test_a_student_without_calibration_is_refused(inputs: Inputs) -> None:
     with pytest.raises(BundleError, match="run `python -m training calibrate"):
-        load_student(inputs.run / "stage2", nouns=["cat"], classes=np.eye(1, 16, dtype=np.float32))
+        load_student(
+            inputs.pair.runs / "stage2", nouns=["cat"], classes=np.eye(1, 16, dtype=np.float32)
+        )

@@ -14,7 +14,7 @@ from samclip_sdk import SamClip
 
 def test_a_student_is_measured_as_its_checkpoint_is(inputs: Inputs) -> None:
     """The nouns' embeddings are the CLIP teacher's, which are the student's own."""
-    own = SamClip.load("torch", model=inputs.run / "stage3")
+    own = SamClip.load("torch", model=inputs.pair.runs / "stage3")
     taught = open_student(inputs, inputs.student("stage3"))
     theirs, ours = (
         inputs.asked.accuracy(partial(by_logits, model), name="student") for model in (own, taught)

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.paper import text_to_mask
 from benchmarks.paper.record import Everything
-from benchmarks.paper.text_to_mask import TwoModels
-from benchmarks.photographs import two_models
-from benchmarks.photographs.two_models import OwnClip, by_two_models
+from benchmarks.paper.text_to_mask import OwnClip, TwoModels, by_two_models
 from benchmarks.public.detection import (
     AskedPictures,
     Found,
     by_one_model,
     measure_detection,
     measure_methods,
-    read_coco_categories,
-    read_lvis_categories,
+    read_coco,
+    read_lvis,
     read_photographs,
 )
 from benchmarks.public.files import DatasetError, take
@@ -51,7 +50,7 @@ def test_coco(tmp_path: Path) -> None:
 
     Precision is 1 up to a recall of a half, the first 51 of 101 points, and 0 after.
     """
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
     turn = iter(range(2))
 
     def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
@@ -68,7 +67,7 @@ def test_coco(tmp_path: Path) -> None:
 
 def test_masks_and_boxes_are_judged_apart(tmp_path: Path) -> None:
     """A frame around the dog has its box and a fifth of its pixels."""
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
 
     def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
         mask = dog_of(pixels)
@@ -80,7 +79,7 @@ def test_masks_and_boxes_are_judged_apart(tmp_path: Path) -> None:
 
 
 def test_another_name_is_another_thing(tmp_path: Path) -> None:
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
     assert measure(data, lambda pixels, asked: [(0, 0.9, dog_of(pixels))]).masks.ap == 0
     first = take(data, limit=1, source=tmp_path)
     found = measure(first, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
@@ -89,7 +88,7 @@ def test_another_name_is_another_thing(tmp_path: Path) -> None:
 
 def test_lvis(tmp_path: Path) -> None:
     pytest.importorskip("lvis", reason="`make` installs it on its own, see the Makefile")
-    data = read_lvis_categories(coco(tmp_path, name="lvis_v1_val.json", frequency="r"))
+    data = read_lvis(coco(tmp_path, name="lvis_v1_val.json", frequency="r"))
     found = measure(data, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
     assert data.most == 300
     for kind in (found.masks, found.boxes):
@@ -101,11 +100,11 @@ def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
     path = coco(tmp_path) / "annotations" / "instances_val2017.json"
     path.write_text(path.read_text().replace('"dog"', '"cat"'))
     with pytest.raises(DatasetError, match="no labels, an empty one, or one twice"):
-        read_coco_categories(tmp_path)
+        read_coco(tmp_path)
 
 
 def test_nothing_found_is_no_figure(tmp_path: Path) -> None:
-    data = read_coco_categories(coco(tmp_path))
+    data = read_coco(coco(tmp_path))
     with pytest.raises(DatasetError, match="one model found nothing in 2 pictures: try a lower"):
         measure(data, lambda pixels, asked: [])
 
@@ -171,7 +170,7 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
 def test_two_models_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     few = Everything(points_per_side=3)
-    monkeypatch.setattr(two_models, "TwoModels", partial(TwoModels, settings=few))
+    monkeypatch.setattr(text_to_mask, "TwoModels", partial(TwoModels, settings=few))
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
     rival = by_two_models(model, root, names=["dog", "cat"], teachers=None, most=4)

@@ -15,7 +15,7 @@ from benchmarks.public.detection import (
     DetectedPictures,
     clip_box,
     measure_instances,
-    read_coco_instances,
+    read_coco,
     read_lvis,
 )
 from benchmarks.public.files import DatasetError, take
@@ -78,7 +78,7 @@ def test_coco(tmp_path: Path) -> None:
     Precision is 1 up to a recall of 0.5, the first 51 of 101 points, and 0 after. Both dogs are of
     1,600 pixels, between 32 and 96 squared.
     """
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path))
     found = measure(data)
     assert (found.pictures, found.boxes, found.left_out) == (2, 2, 0)
     assert found.ap == found.ap50 == found.ap75 == found.ap_medium == pytest.approx(51 / 101)
@@ -88,18 +88,18 @@ def test_coco(tmp_path: Path) -> None:
 def test_the_detectors_scores_are_kept(tmp_path: Path) -> None:
     """The wrong box before the right one: precision is half up to a recall of a half."""
     boxes = [DETECTIONS[0] | {"score": 0.7}, DETECTIONS[1]]
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, boxes))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
     assert measure(data).ap == pytest.approx(0.5 * 51 / 101)
 
 
 def test_swapped_categories_change_the_figure(tmp_path: Path) -> None:
     boxes = [each | {"category_id": CAT} for each in DETECTIONS]
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, boxes))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
     assert measure(data).ap == 0
 
 
 def test_a_limit_judges_only_what_was_asked(tmp_path: Path) -> None:
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path))
     found = measure(take(data, limit=1, source=tmp_path))
     assert (found.pictures, found.boxes) == (1, 1)
     assert found.ap == pytest.approx(1)
@@ -130,7 +130,7 @@ def test_boxes_are_asked_in_parts_the_surest_first(
     """The model itself checks that the surest mask of each box comes back with it."""
     monkeypatch.setattr(detection, "_AT_ONCE", 2)
     boxes = [DETECTIONS[0] | {"score": i / 200} for i in range(120)]
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, boxes))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
     scores = [each.score for each in data.pictures[0][2]]
     assert scores == sorted(scores, reverse=True)
     assert (len(scores), scores[0]) == (100, 119 / 200)
@@ -144,7 +144,7 @@ def test_evaluators_differ_in_how_many_boxes_they_look_at(tmp_path: Path) -> Non
         tmp_path,
         [DETECTIONS[0] | {"category_id": each} for each in (CAT, DOG) for _ in range(160)],
     )
-    data = read_coco_instances(coco(tmp_path), boxes=boxes)
+    data = read_coco(coco(tmp_path), boxes=boxes)
     assert len(data.pictures[0][2]) == 200
     root = coco(tmp_path, name="lvis_v1_val.json", frequency="r")
     assert len(read_lvis(root, boxes=boxes).pictures[0][2]) == 300
@@ -160,7 +160,7 @@ def test_boxes_are_cut_at_the_border() -> None:
 
 def test_boxes_outside_are_left_out_and_told(tmp_path: Path) -> None:
     boxes = [*DETECTIONS, DETECTIONS[0] | {"bbox": [64, 0, 9, 9]}]
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, boxes))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
     found = measure(data)
     assert (found.boxes, found.left_out) == (2, 1)
 
@@ -177,13 +177,13 @@ def test_boxes_outside_are_left_out_and_told(tmp_path: Path) -> None:
 )
 def test_other_boxes_are_refused(tmp_path: Path, boxes: Any, message: str) -> None:
     with pytest.raises(DatasetError) as caught:
-        read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, boxes))
+        read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
     assert message in str(caught.value)
     assert "boxes.json" in str(caught.value)
 
 
 def test_no_box_at_all(tmp_path: Path) -> None:
-    data = read_coco_instances(coco(tmp_path), boxes=detected(tmp_path, []))
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, []))
     with pytest.raises(DatasetError, match="no usable box"):
         measure(data)
 

@@ -88,7 +88,7 @@ def test_tally_by_hand() -> None:
     triangle = np.tril(np.ones((20, 20), bool), -10) & rectangle(10, 0, 20, 10)
     scene = scene_of(rectangle(0, 0, 10, 10), rectangle(0, 10, 10, 15), triangle, labels=[0, 0, 1])
     tally = PromptTally()
-    tally.add(HalfRight(), "embedding", masks=scene.masks, boxes=scene.boxes)
+    tally.add(HalfRight(), "embedding", masks=scene.masks)
     row = tally.row(who="model", split="heldout_instance")
     assert row.objects == 3
     assert row.box == row.box_best == pytest.approx((1 + 1 + 0.55) / 3)

@@ -8,7 +8,6 @@ from benchmarks.quality.ranking import (
     NearestCutout,
     hog,
     measure_ranking,
-    one_by_one,
 )
 from benchmarks.quality.record import HELDOUT, UNSEEN, Settings
 from benchmarks.quality.scores import rank_of_truth
@@ -44,7 +43,7 @@ def test_a_tie_counts_against_the_model() -> None:
 def test_top_1_and_top_5_by_hand(drawings: Drawings) -> None:
     """Always the same order, 0 first: of six clean pictures one is first, five are in five."""
     order = -np.arange(7, dtype=np.float32)
-    clean, composed = measure_ranking(one_by_one(lambda _: order), drawings, who="model")
+    clean, composed = measure_ranking(lambda _: order, drawings, who="model")
     assert (clean.picture, clean.pictures, clean.labels) == ("clean", 6, 7)
     assert clean.top1 == pytest.approx(1 / 6)
     assert clean.top5 == pytest.approx(5 / 6)
@@ -65,7 +64,7 @@ def test_unseen_nouns_among_themselves_and_among_all(drawings: Drawings) -> None
     settings = Settings(nouns=5, pictures=1, scenes=1, size_px=32)
     unseen = Drawings(UNSEEN, corpus, 5, settings)
     answers = iter([[0, 0, 0, 0, 9, 2, 1], [0, 0, 0, 0, 0, 2, 3], [0] * 7])
-    rows = list(measure_ranking(one_by_one(lambda _: np.array(next(answers))), unseen, who="model"))
+    rows = list(measure_ranking(lambda _: np.array(next(answers)), unseen, who="model"))
     assert [(row.labels, row.top1) for row in rows[:2]] == [(2, 1.0), (7, 0.5)]
     # A classifier that says the same of every label gets nothing.
     assert [(row.labels, row.top1) for row in rows[2:]] == [(2, 0.0), (7, 0.0)]
@@ -79,8 +78,7 @@ def test_a_noun_that_the_photo_shows_is_no_mistake(drawings: Drawings) -> None:
             return [picture]
 
     one = OnePicture(HELDOUT, drawings.corpus, 6, drawings.settings)
-    rank = one_by_one(lambda _: np.array([9, 5, 1, 1, 1, 1, 1]))
-    clean, _ = measure_ranking(rank, one, who="floor")
+    clean, _ = measure_ranking(lambda _: np.array([9, 5, 1, 1, 1, 1, 1]), one, who="floor")
     assert clean.top1 == 1
 
 
@@ -94,8 +92,7 @@ def test_the_floor_finds_the_same_shape_and_colour(drawings: Drawings) -> None:
         assert scores.argmax() == each.label
         assert scores.max() == pytest.approx(1, abs=1e-4)
         assert scores[6] == -1  # without a cut-out
-    rank = one_by_one(floor.scores)
-    clean, _ = measure_ranking(rank, drawings, who="floor")
+    clean, _ = measure_ranking(floor.scores, drawings, who="floor")
     assert (clean.top1, clean.top5) == (1, 1)
 
 
