@@ -87,7 +87,9 @@ def measure_photographs(
     objects: list[Any] = []
     pairs: list[Any] = []
     broken: Counter[str] = Counter()
-    one_graph = find_one_graph(model)
+    ask = partial(
+        _ask, model, seed=settings.seed, one_graph=find_one_graph(model), pipeline=pipeline
+    )
     complete, masked = set(pictures.complete), set(pictures.masked)
     for picture in track(sorted(complete | masked), "masks of photographs"):
         try:
@@ -96,14 +98,7 @@ def measure_photographs(
                 objects += figures.judge_objects(picture, model, image, found)
             if picture in complete and pictures.asked is not None:
                 asked = pictures.asked.question(picture)
-                for heads, masks, presence in _ask(
-                    model,
-                    image,
-                    asked,
-                    seed=settings.seed,
-                    one_graph=one_graph,
-                    pipeline=pipeline,
-                ):
+                for heads, masks, presence in ask(image, asked):
                     rows = figures.judge_texts(picture, asked, masks=masks, presence=presence)
                     texts.setdefault(heads, []).extend(rows)
                 pairs += _presence(picture, model, image, asked, pictures.photographs)

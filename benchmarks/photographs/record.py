@@ -242,10 +242,10 @@ def render(record: PhotographQuality) -> dict[str, str]:
 
 
 def render_summary(record: PhotographQuality) -> str:
-    """The figures over all pictures, in one table, and how it was made."""
+    """The figures of what ships over all pictures, in one table, and how it was made."""
     figures: list[tuple[str, Estimate | None]] = []
     for row in record.text_to_mask:
-        if row.of == ALL:
+        if row.of == ALL and row.heads != "drawn_points":
             heads = HEADS[row.heads]
             figures += [
                 (f"text-to-mask: mIoU, {heads}", row.miou),
