@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import ftfy
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
@@ -55,7 +54,10 @@ def clean_text(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    if not (text.isascii() and text.isprintable()) or "&" in text:
+        import ftfy  # only here: it takes 9 MB, and what most labels are it leaves as it is
+
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ import ftfy
 import numpy as np
 import pytest
 import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
 from samclip_sdk.text.tokenizer import (
@@ -162,12 +165,18 @@ def test_labels_may_be_too_many() -> None:
         check_labels(["a", "b", "c"], at_most=2)
 
 
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="&")))
+def test_ftfy_has_nothing_to_mend_in_plain_text(text: str) -> None:
+    """So it is not even imported for such."""
+    assert html.unescape(ftfy.fix_text(text)) == text
+
+
 def test_a_text_is_cut_before_it_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cleaning a million letters takes a second, and each of 80 templates would hold them."""
     seen: list[int] = []
     fix_text = ftfy.fix_text
     monkeypatch.setattr(ftfy, "fix_text", lambda text: seen.append(len(text)) or fix_text(text))
-    assert clean_text("A" * 1_000_000) == "a" * MAX_LETTERS
+    assert clean_text("Ä" * 1_000_000) == "ä" * MAX_LETTERS
     assert seen == [MAX_LETTERS]
 
 
