@@ -32,7 +32,6 @@ from training.config import DistillConfig
 from training.loop.train import build_fabric
 from training.stages import Stages
 from training.teachers.classifier_clip import ClassifierClip
-from training.teachers.photograph_pair import PhotographPair
 
 ALPHAS = tuple(step / 10 for step in range(11))
 LAMBDAS = (1.0, 10.0, 100.0)
@@ -81,8 +80,9 @@ def open_student(
 
     Its text encoder is the CLIP teacher's, so that the embeddings are its own.
     """
-    tokenizer = inputs.pair.tokenizer if isinstance(inputs.pair, PhotographPair) else None
-    model = behind_api(student, classification_px=classification_px, tokenizer=tokenizer)
+    model = behind_api(
+        student, classification_px=classification_px, tokenizer=inputs.pair.tokenizer
+    )
     names = inputs.asked.names
     give_embeddings(model, names, inputs.teachers.classes(names))
     return model

@@ -104,5 +104,4 @@ def find_teachers(run: Path) -> SmallPair | PhotographPair:
 
 def open_teachers(pair: Pair) -> Teachers:
     """Loads both, and puts what a merged model has of them where the public API can run it."""
-    tokenizer = pair.tokenizer if isinstance(pair, PhotographPair) else None
-    return Teachers(pair.clip, behind_api(pair.stage0(seed=0), tokenizer=tokenizer))
+    return Teachers(pair.clip, behind_api(pair.stage0(seed=0), tokenizer=pair.tokenizer))

@@ -48,6 +48,11 @@ class Pair(Protocol):
         """Which CLIP it is, with which weights."""
         ...
 
+    @property
+    def tokenizer(self) -> Path | None:
+        """The `tokenizer.json` of the text encoder, if its vocabulary is its own."""
+        ...
+
     def stage0(self, *, seed: int) -> SamClipModel:
         """SAM's parts, CLIP's text encoder, a CLIP head of copies of SAM's last block."""
         ...
@@ -63,6 +68,8 @@ class Pair(Protocol):
 
 class SmallPair:
     """The small teachers, as two earlier runs left them."""
+
+    tokenizer = None
 
     def __init__(self, model: ModelConfig, clip: ClipTeacherConfig, *, runs: Path) -> None:
         self.model = model
@@ -111,6 +118,8 @@ class SmallPair:
 
 class FoundationPair:
     """The paper's teachers: an OpenCLIP and a segment-anything model."""
+
+    tokenizer = None
 
     def __init__(self, model: ModelConfig, teachers: FoundationTeachers) -> None:
         self.model = model
