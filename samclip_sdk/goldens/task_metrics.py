@@ -91,7 +91,8 @@ def compare_answers(found: TaskAnswers, *, reference: TaskAnswers) -> dict[str, 
     alike = found.embeddings.shape == reference.embeddings.shape and (
         found.logits.shape == reference.logits.shape
     )
-    if not alike or not np.isfinite(found.embeddings).all():
+    finite = np.isfinite(found.embeddings).all() and np.isfinite(found.logits).all()
+    if not (alike and finite):
         return dict.fromkeys(TASK_BOUNDS["fp32"], 0.0)
     cosines = (found.embeddings * reference.embeddings).sum(axis=1)
     return {

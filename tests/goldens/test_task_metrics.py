@@ -81,8 +81,9 @@ def test_a_word_that_is_as_likely_to_the_reference_agrees(answers: TaskAnswers) 
     assert found[TOP1_AGREEMENT] == pytest.approx(2 / 3)
 
 
-def test_what_is_not_a_number_agrees_with_nothing(answers: TaskAnswers) -> None:
-    embeddings = answers.embeddings.copy()
-    embeddings[0, 0] = np.nan
-    found = compare_answers(replace(answers, embeddings=embeddings), reference=answers)
+@pytest.mark.parametrize("name", ["embeddings", "logits"])
+def test_what_is_not_a_number_agrees_with_nothing(answers: TaskAnswers, name: str) -> None:
+    numbers = getattr(answers, name).copy()
+    numbers[0, 0] = np.nan
+    found = compare_answers(replace(answers, **{name: numbers}), reference=answers)
     assert set(found.values()) == {0.0}

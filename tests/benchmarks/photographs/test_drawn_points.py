@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_each_label_is_asked_by_its_own_map_and_points(
     assert np.array_equal(presence, found.presence)
     alone, _ = drawn_points.by_drawn_points(tiny, picture, LABELS[1:2], seed=3)
     assert np.array_equal(masks[1], alone[0])
-    rng = np.random.default_rng([3, drawn_points.zlib.crc32(b"guitar")])
+    rng = np.random.default_rng([3, zlib.crc32(b"guitar")])
     points = drawn_points._draw(found.score_maps[1], frame=picture.frame, rng=rng)
     side = 4 * picture.image_embeddings.shape[-1]
     asked = tiny.segment(
