@@ -273,7 +273,7 @@ class Engine:
             *decoded,
             asked=asked,
             frame=frame,
-            map_weight=calibration.map_weight,
+            calibration=calibration,
             mask_threshold=options.mask_threshold,
         )
 

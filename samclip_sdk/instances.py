@@ -46,6 +46,9 @@ SAME_IOU = 0.5
 CONTAINED_SHARE = 0.8
 """A mask of which as much lies in better ones of its label is a part of one, or some in one."""
 
+LEAST_SHARE = 0.05
+"""What scores less than this share of its label's best object is no object, but a fragment."""
+
 STABILITY_OFFSET = 1.0
 """segment-anything's own; in logits."""
 
@@ -247,7 +250,12 @@ def distinct_objects(
         score = fits * min(max(predicted, 0.0), 1.0) * stability
         shown = FoundObject(packed, score, predicted, stability, label_index, fits)
         found.append(Sighting(shown, logits, pooled))
-    kept = [place for place, each in enumerate(found) if not each.found.mask.empty]
+    least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
+    kept = [
+        place
+        for place, each in enumerate(found)
+        if not each.found.mask.empty and each.found.score >= least
+    ]
     distinct = distinct_masks(
         small[kept],
         scores=np.array([found[place].found.score for place in kept], dtype=np.float32),

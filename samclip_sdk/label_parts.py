@@ -46,19 +46,6 @@ def find_parts(
     return parts
 
 
-def highest_parts(score_map: Array, *, parts: Parts, at_most: int) -> list[int]:
-    """The parts of a map by their highest scores, the best first.
-
-    Args:
-        score_map: [h,h], logits.
-        parts: int32 [h,h], of `find_parts`.
-        at_most: how many.
-    """
-    cells = parts > 0
-    order = np.argsort(-score_map[cells], kind="stable")
-    return list(dict.fromkeys(parts[cells][order].tolist()))[:at_most]
-
-
 def part_corners(cells: NDArray[np.bool_], *, frame: Frame) -> Array:
     """The box around cells [h,h] of a map, inside the image.
 

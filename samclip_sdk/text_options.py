@@ -27,7 +27,7 @@ class Options:
     Attributes:
         presence_threshold: 0..1, the presence from which on a label is in the image.
         mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points each part of a label gets, at most.
+        points_per_class: how many points a label gets, at most.
         refine: let the mask decoder draw the masks, or the CLIP head alone.
 
     Raises:

@@ -22,7 +22,6 @@ from samclip_sdk.image import Frame, Picture
 from samclip_sdk.label_parts import (
     covered_cells,
     find_parts,
-    highest_parts,
     part_corners,
     sigmoid,
 )
@@ -45,10 +44,6 @@ MASK_PROMPT_LIMIT = 10.0
 """Bound of the mask prompt's logits; the padding holds its negative."""
 
 
-MAX_PARTS = 8
-"""How many parts of a label are drawn, those that score highest."""
-
-
 @dataclass(frozen=True)
 class FoundLabels:
     """Where K labels are in an image.
@@ -69,14 +64,12 @@ class LabelPrompts:
     """What the mask decoder is asked for the P labels that are in the image.
 
     Attributes:
-        prompts: N of them, one or more for each label.
-        owners: int [N], whose each is, 0..P-1.
-        points: N arrays float32 [n,2], its points in model pixels.
+        prompts: P of them.
+        points: P arrays float32 [n,2], the points of each in model pixels.
         maps: float32 [P,4g,4g], the labels' scores.
     """
 
     prompts: Prompts
-    owners: NDArray[np.intp]
     points: Sequence[Array]
     maps: Array
 
@@ -236,9 +229,9 @@ def label_prompts(
     calibration: Calibration,
     mask_side: int,
 ) -> LabelPrompts:
-    """What the mask decoder is asked for each part of each label that is there.
+    """What the mask decoder is asked for each label that is there.
 
-    The part's box, its best cells as points, and the label's scores as a mask.
+    The box around all of its parts, their best cells as points, and the label's scores as a mask.
 
     Args:
         found: where the labels are.
@@ -247,49 +240,42 @@ def label_prompts(
         calibration: which cells belong to a part, and how a score map becomes a mask prompt.
         mask_side: 4g.
     """
-    points, corners, masks, owners, maps = [], [], [], [], []
-    for owner, place in enumerate(found.present.tolist()):
-        score_map = found.score_maps[place]
+    threshold = calibration.mask_threshold_score
+    points, corners, masks, maps = [], [], [], []
+    for score_map in found.score_maps[found.present]:
+        parts = find_parts(
+            score_map,
+            frame=frame,
+            threshold=threshold,
+            presence_threshold=calibration.presence_threshold,
+        )
+        best, box = points_and_box(
+            score_map,
+            cells=parts > 0,
+            frame=frame,
+            count=options.points_per_class,
+            threshold=threshold,
+        )
+        points.append(best)
+        corners.append(box)
+        scale = calibration.prompt_scale
+        masks.append(mask_prompt(score_map, frame=frame, side=mask_side, scale=scale))
         maps.append(mask_prompt(score_map, frame=frame, side=mask_side))
-        mask = mask_prompt(score_map, frame=frame, side=mask_side, scale=calibration.prompt_scale)
-        count = options.points_per_class
-        for best, box in part_prompts(score_map, frame=frame, count=count, calibration=calibration):
-            points.append(best)
-            corners.append(box)
-            masks.append(mask)
-            owners.append(owner)
     prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
-    return LabelPrompts(prompts, np.array(owners), points, np.stack(maps))
+    return LabelPrompts(prompts, points, np.stack(maps))
 
 
-def part_prompts(
-    score_map: Array, *, frame: Frame, count: int, calibration: Calibration
-) -> list[tuple[Array, Array]]:
-    """The points and the box of each part of a label, of the highest parts.
-
-    Args:
-        score_map: [h,h], logits.
-        frame: where the image lies in the model's input.
-        count: how many points a part has at most.
-        calibration: which cells belong to a part.
+def points_and_box(
+    score_map: Array, *, cells: NDArray[np.bool_], frame: Frame, count: int, threshold: float
+) -> tuple[Array, Array]:
+    """The best of some cells [h,h], as `best_points` has them, and the corners of the box around.
 
     Returns:
-        For each part its points float32 [n,2] and the corners of its box float32 [2,2], in model
-        pixels.
+        Points float32 [n,2] and corners float32 [2,2], in model pixels.
     """
-    threshold = calibration.mask_threshold_score
-    parts = find_parts(
-        score_map,
-        frame=frame,
-        threshold=threshold,
-        presence_threshold=calibration.presence_threshold,
-    )
-    prompts = []
-    for part in highest_parts(score_map, parts=parts, at_most=MAX_PARTS):
-        own = np.where(parts == part, score_map, -np.inf)
-        points = best_points(own, frame=frame, count=count, threshold=threshold)
-        prompts.append((points, part_corners(parts == part, frame=frame)))
-    return prompts
+    own = np.where(cells, score_map, -np.inf)
+    points = best_points(own, frame=frame, count=count, threshold=threshold)
+    return points, part_corners(cells, frame=frame)
 
 
 def refined(
@@ -298,31 +284,28 @@ def refined(
     *,
     asked: LabelPrompts,
     frame: Frame,
-    map_weight: float,
+    calibration: Calibration,
     mask_threshold: float,
 ) -> Drafts:
-    """The mask decoder's masks of all parts of a label, with what the CLIP head says of each pixel.
+    """The mask decoder's masks of labels, with what the CLIP head says of each pixel.
 
-    Specks go, and small holes are filled.
+    Specks go, and small holes are filled. The paper adds nothing to the decoder's logits.
 
     Args:
-        low_res: its answers [N,1,4g,4g] to the prompts.
-        scores: likewise, [N,1]; a label's is the mean of its parts', by the size of their masks.
+        low_res: its answers [P,1,4g,4g] to the prompts.
+        scores: likewise, [P,1].
         asked: the prompts.
         frame: where the image lies in the model's input.
-        map_weight: of the score maps' logits; the paper has 0.
+        calibration: what is added to the decoder's logits.
         mask_threshold: the logit that a pixel must exceed.
     """
-    sizes = np.array([max(np.count_nonzero(mask > 0), 1) for mask in low_res[:, 0]], np.float32)
-    joined, means, points = [], [], []
-    for owner, score_map in enumerate(asked.maps):
-        own = np.flatnonzero(asked.owners == owner).tolist()
-        logits = low_res[own, 0].max(axis=0) + np.float32(map_weight) * score_map
-        joined.append(without_specks(logits, mask_threshold=mask_threshold))
-        means.append(np.average(scores[own, 0], weights=sizes[own]))
-        upright = [frame.to_image(asked.points[place]) for place in own]
-        points.append(np.concatenate(upright).astype(np.float32))
-    return Drafts(low_res=np.stack(joined), scores=np.array(means, np.float32), points=points)
+    weight, bias = np.float32(calibration.map_weight), np.float32(calibration.mask_bias)
+    joined = low_res[:, 0] + weight * asked.maps + bias
+    return Drafts(
+        low_res=np.stack([without_specks(each, mask_threshold=mask_threshold) for each in joined]),
+        scores=scores[:, 0],
+        points=[frame.to_image(each).astype(np.float32) for each in asked.points],
+    )
 
 
 def head_only(found: FoundLabels, *, frame: Frame) -> Drafts:

@@ -36,6 +36,7 @@ PYRAMID_STUDENT = STUDENT.model_copy(
             backbone="test_efficientnet", widths=(32, 48, 64), image_size_px=64, embed_dim=32
         ),
         "clip_head": ClassifierHeadConfig(features=64, hidden_dim=16),
+        "mask_decoder": STUDENT.mask_decoder.model_copy(update={"local_blocks": 1}),
     }
 )
-"""The same on timm's own smallest backbone."""
+"""The same on timm's own smallest backbone, with what else samclip-mobile has."""

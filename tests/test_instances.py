@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk import Instances, PromptError, SamClip, TextMasks
+from samclip_sdk import Instances, PromptError, SamClip, TextMasks, instances
 from samclip_sdk.found_objects import FoundObject
 from samclip_sdk.image import Frame
 from samclip_sdk.instances import (
@@ -360,8 +360,9 @@ def test_what_cannot_be_is_refused_before_any_work(
 
 
 def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
-    model: SamClip,
+    model: SamClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(instances, "LEAST_SHARE", 0)
     image = picture(1500, 2000)
     labels = [*LABELS, *(f"noun {index}" for index in range(7))]
     everywhere: dict[str, float] = {"threshold": 0, "mask_threshold": -11}
@@ -409,3 +410,15 @@ def test_a_type_checker_knows_which_result_comes_back(model: SamClip) -> None:
         *(1, 1),
         1,
     )
+
+
+def test_what_scores_little_beside_the_best_of_its_label_is_no_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SamClip(TwoDogs(tmp_path))
+    image = model.encode_image(picture(100, 100))
+    best, other = model.segment_text(image, "dog", instances=True).scores.tolist()
+    assert best > other
+    for share, left in ((0.99 * other / best, [best, other]), (1.01 * other / best, [best])):
+        monkeypatch.setattr(instances, "LEAST_SHARE", share)
+        assert model.segment_text(image, "dog", instances=True).scores.tolist() == left

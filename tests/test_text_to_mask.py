@@ -80,13 +80,11 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
             mask_side=16,
         )
         prompts, answers = asked.prompts, []
-        for label in range(len(chosen)):
-            own = np.flatnonzero(asked.owners == label).tolist()
-            points = np.concatenate([asked.points[place] for place in own])
-            used = prompts.point_labels[own] != -2
-            coords = prompts.point_coords[own][used]
-            kinds = prompts.point_labels[own][used]
-            answers.append((points, coords, kinds, prompts.mask_input[own], asked.maps[label]))
+        for label, points in enumerate(asked.points):
+            used = prompts.point_labels[label] != -2
+            coords = prompts.point_coords[label][used]
+            kinds = prompts.point_labels[label][used]
+            answers.append((points, coords, kinds, prompts.mask_input[label], asked.maps[label]))
         return [
             (*parts, *answer)
             for *parts, answer in zip(found.score_maps, found.presence, answers, strict=True)
@@ -142,23 +140,28 @@ def test_the_scores_are_added_to_the_decoders_logits() -> None:
         found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
     )
     low_res = np.ones((2, 1, 16, 16), np.float32)
-    for weight, inside, padding in ((0.0, [1, 1], [1, 1]), (0.5, [3, -4], [-4, -4])):
+    for weight, bias, inside, padding in (
+        (0.0, 0.0, [1, 1], [1, 1]),
+        (0.5, 0.0, [3, -4], [-4, -4]),
+        (0.5, 1.5, [4.5, -2.5], [-2.5, -2.5]),
+    ):
+        own = calibration(1, 0).model_copy(update={"map_weight": weight, "mask_bias": bias})
         drafts = text_to_mask.refined(
             low_res,
             np.zeros((2, 1), np.float32),
             asked=asked,
             frame=frame,
-            map_weight=weight,
+            calibration=own,
             mask_threshold=0.0,
         )
         assert drafts.low_res[:, 0, 0].tolist() == inside
         assert drafts.low_res[:, 15, 0].tolist() == padding
 
 
-def test_each_part_of_a_label_is_asked_for_and_all_are_joined() -> None:
+def test_a_label_is_asked_for_by_the_box_around_its_parts_and_their_best_cells() -> None:
     frame = Frame.fit(64, 64, resolution=64)
     score_map = np.full((SIDE, SIDE), -5, np.float32)
-    score_map[1:3, 0:2], score_map[6, 5:8], score_map[4, 4] = 2, 3, 0.45  # the last has no peak
+    score_map[1:3, 0:2], score_map[6, 5:7], score_map[4, 7] = 2, 3, 0.45  # the last has no peak
     found = text_to_mask.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
     asked = text_to_mask.label_prompts(
         found,
@@ -167,42 +170,28 @@ def test_each_part_of_a_label_is_asked_for_and_all_are_joined() -> None:
         calibration=calibration(1, 0).model_copy(update={"presence_threshold": 0.7}),
         mask_side=16,
     )
-    assert asked.owners.tolist() == [0, 0]
-    boxes = [
-        coords[kinds >= 2].tolist()
-        for coords, kinds in zip(
-            asked.prompts.point_coords, asked.prompts.point_labels, strict=True
-        )
-    ]
-    assert boxes == [[[40, 48], [64, 56]], [[0, 8], [16, 24]]]
-    assert [len(points) for points in asked.points] == [3, 3]
-    low_res = np.full((2, 1, 16, 16), -1, np.float32)
-    low_res[0, 0, 0, 0], low_res[1, 0, 1, :3] = 1, 1
-    scores = np.array([[0.8], [0.4]], np.float32)
+    (coords,), (kinds,) = asked.prompts.point_coords, asked.prompts.point_labels
+    assert coords[kinds >= 2].tolist() == [[0, 8], [56, 56]]
+    cells = (asked.points[0] + 0.5) // 8
+    assert cells.tolist() == [[5, 6], [6, 6], [0, 1]]
+    low_res = np.full((1, 1, 16, 16), -1, np.float32)
+    low_res[0, 0, :4, :4] = 1
     drafts = text_to_mask.refined(
-        low_res, scores, asked=asked, frame=frame, map_weight=0, mask_threshold=0.0
+        low_res,
+        np.array([[0.8]], np.float32),
+        asked=asked,
+        frame=frame,
+        calibration=calibration(1, 0),
+        mask_threshold=0.0,
     )
-    assert np.argwhere(drafts.low_res[0] > 0).tolist() == [[0, 0], [1, 0], [1, 1], [1, 2]]
-    assert drafts.scores == pytest.approx([(0.8 + 3 * 0.4) / 4])
-    assert len(drafts.points[0]) == 6
-
-
-def test_of_many_parts_the_highest_are_asked_for() -> None:
-    frame = Frame.fit(64, 64, resolution=64)
-    score_map = np.full((SIDE, SIDE), -5, np.float32)
-    score_map[::2, ::2] = np.arange(16, dtype=np.float32).reshape(4, 4) / 10 + 1
-    found = text_to_mask.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
-    asked = text_to_mask.label_prompts(
-        found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
-    )
-    cells = [((points + 0.5) // 8).astype(int).tolist() for points in asked.points]
-    assert cells[:2] == [[[6, 6]], [[4, 6]]]
-    assert len(cells) == text_to_mask.MAX_PARTS
+    np.testing.assert_array_equal(drafts.low_res, low_res[:, 0])
+    assert drafts.scores.tolist() == pytest.approx([0.8])
+    np.testing.assert_allclose(drafts.points[0], frame.to_image(asked.points[0]))
 
 
 @given(frame=frames, seed=seeds, threshold=st.floats(0.01, 0.99))
 @settings(max_examples=50, deadline=None)
-def test_the_box_of_a_part_is_around_its_points_in_the_image(
+def test_the_box_of_a_label_is_around_its_points_in_the_image(
     frame: Frame, seed: int, threshold: float
 ) -> None:
     found = text_to_mask.FoundLabels(

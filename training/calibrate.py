@@ -45,6 +45,7 @@ _TRIED = {
     "prompt_scale": (0.75, 1.0, 1.5, 2.0),
     "map_weight": (0.0, 0.125, 0.25, 0.5),
     "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
+    "mask_bias": (0.0, 0.25, 0.5, 0.75, 1.0),
 }
 """What is chosen by the masks that both heads draw, one after the other."""
 
@@ -115,7 +116,7 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration"; all are asked five times, and the first few for
+        photographs: of the split "calibration"; all are asked six times, and the first few for
             everything.
         most_false: as of `choose_presence`.
         broken: counts the pictures that cannot be read, by kind.

@@ -32,6 +32,7 @@ from training.config import (
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
+from training.growth import grown
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
@@ -308,7 +309,7 @@ class Stages:
         return self.runs / (TEXT_ENCODER if found == "teachers" else found)
 
     def _load(self, folder: Path) -> SamClipModel:
-        student = load_checkpoint(folder)
+        student = grown(load_checkpoint(folder), self.model)
         if student.config != self.model:
             raise TrainingError(
                 f"{folder} is of another model than {self.model.name}: its config.json differs "

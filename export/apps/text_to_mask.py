@@ -1,9 +1,7 @@
 """`text_to_mask@S`: from what the backbone gave to the masks of texts, in one graph.
 
-It asks once for each label (the edition "one_prompt"): by the box around all parts of the label, by
-its three best cells, and by its score map. `samclip_sdk.text_to_mask` asks once for each part, for
-which a graph would need a number of prompts that depends on the picture. Each step is the one of
-that module, in operators that every runtime has.
+Each step is the one of `samclip_sdk.text_to_mask`, in operators that every runtime has, but for the
+last: specks and small holes stay (the edition "one_prompt").
 """
 
 from __future__ import annotations
@@ -198,14 +196,15 @@ class DrawLabels(nn.Module):
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__()
-        self.map_weight = info.calibration.map_weight
+        self.calibration = info.calibration
         self.resolution = info.tasks.segmentation.resolution
 
     def forward(
         self, low_res_masks: Tensor, iou_predictions: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Maps [K,4,4g,4g], [K,4] and scores as masks [K,4g,4g] to logits [K,S,S] and [K]."""
-        logits = (low_res_masks[:, 0] + self.map_weight * maps)[:, None]
+        own = self.calibration
+        logits = (low_res_masks[:, 0] + own.map_weight * maps + own.mask_bias)[:, None]
         size = (self.resolution, self.resolution)
         return F.interpolate(logits, size=size, mode="bilinear")[:, 0], iou_predictions[:, 0]
 

@@ -101,6 +101,7 @@ class Calibration(Record):
     map_weight: float = Field(
         default=0.0, ge=0, description="of the scores, added to the mask decoder's logits"
     )
+    mask_bias: float = Field(default=0.0, description="added to the mask decoder's logits, too")
     pred_iou_thresh: Share = Field(
         default=0.88, description="of everything: what a mask's predicted IoU must exceed"
     )
@@ -222,7 +223,7 @@ class TextToMaskSpec(Record):
     """What the graph `text_to_mask@S` computes, which is less than the SDK does.
 
     `one_prompt`: each label is asked for once, by the box around its parts, its three best cells
-    and its score map. The SDK asks once for each part.
+    and its score map, as the SDK asks. Specks and small holes stay.
     """
 
     edition: Literal["one_prompt"]

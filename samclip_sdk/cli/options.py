@@ -121,7 +121,7 @@ class TextOptions:
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
     points_per_class: Annotated[
-        int | None, typer.Option(min=1, help="points for a part of a label; by default 3")
+        int | None, typer.Option(min=1, help="points for a label; by default 3")
     ] = None
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")

@@ -23,7 +23,7 @@ from samclip_sdk.modeling.config import (
     TinyViTConfig,
     ViTDetConfig,
 )
-from samclip_sdk.modeling.mask_decoder import MaskDecoder
+from samclip_sdk.modeling.mask_decoder import LocalBlock, MaskDecoder
 from samclip_sdk.modeling.prompt_encoder import PromptEncoder
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from samclip_sdk.modeling.tiny_vit_encoder import TinyViTEncoder
@@ -99,7 +99,8 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
 
     Linear layers are drawn with a standard deviation of fan_in^-0.5, CLIP's rule, which keeps a
     narrow model's signal alive; positions and CLIP's token embedding as ViT and CLIP draw them;
-    all else keeps torch's default, as in SAM, and a timm backbone timm's.
+    all else keeps torch's default, as in SAM, and a timm backbone timm's. Local blocks are as they
+    start: no change.
 
     Raises:
         ValueError: a backbone that timm does not know, or whose strides do not fit.
@@ -113,6 +114,9 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
                 nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for module in model.modules():
+            if isinstance(module, LocalBlock):
+                module.start()
         for name, parameter in model.named_parameters():
             if not name.startswith(_TIMM) and any(word in name for word in _POSITIONS):
                 nn.init.trunc_normal_(parameter, std=0.02)

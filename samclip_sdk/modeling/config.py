@@ -176,6 +176,9 @@ class MaskDecoderConfig(_Config):
     num_heads: int = Field(default=8, gt=0)
     mlp_dim: int = Field(default=2048, gt=0)
     iou_head_hidden_dim: int = Field(default=256, gt=0)
+    local_blocks: int = Field(
+        default=0, ge=0, description="ours: convolutions over the image's tokens, none in SAM"
+    )
 
 
 class ClipTextConfig(_Config):
@@ -327,7 +330,7 @@ MOBILE = ModelConfig(
         pixel_std=(128.0, 128.0, 128.0),
     ),
     clip_head=ClassifierHeadConfig(features=1280),
-    mask_decoder=TINY.mask_decoder,
+    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 2}),
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 

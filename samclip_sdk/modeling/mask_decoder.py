@@ -27,6 +27,7 @@ class MaskDecoder(nn.Module):
         self.transformer = TwoWayTransformer(
             dim, depth=config.depth, num_heads=config.num_heads, mlp_dim=config.mlp_dim
         )
+        self.local_blocks = nn.Sequential(*(LocalBlock(dim) for _ in range(config.local_blocks)))
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(NUM_MASK_TOKENS, dim)
         self.output_upscaling = nn.Sequential(
@@ -73,7 +74,7 @@ class MaskDecoder(nn.Module):
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
-        upscaled = self._upscale(keys).transpose(1, 2)
+        upscaled = self._upscale(self.local_blocks(keys)).transpose(1, 2)
         masks = (hyper @ upscaled).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
         return masks, self.iou_prediction_head(queries[:, 0])
 
@@ -99,6 +100,35 @@ def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     # Of each token the upper two, then the lower two: a row of tokens becomes two rows.
     rows = four.reshape(-1, side, 2, 2 * width).transpose(1, 2)
     return rows.reshape(x.shape[0], -1, width)
+
+
+class LocalBlock(nn.Module):
+    """Ours: each of an image's tokens looks at those around it, as in a ConvNeXt block.
+
+    In SAM's decoder a token of the image meets the prompt's tokens alone. That is enough for a box,
+    which says where a thing ends; a score map says it roughly, and what is near knows better. It
+    starts as no change at all.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.lin1 = nn.Linear(dim, dim)
+        self.lin2 = nn.Linear(dim, dim)
+        self.start()
+
+    def start(self) -> None:
+        """Makes it no change."""
+        for parameter in self.lin2.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [K,g*g,D], row by row, to the same."""
+        side = math.isqrt(x.shape[1])
+        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], side, side))
+        y: Tensor = x + self.lin2(F.gelu(self.lin1(self.norm(around.flatten(2).transpose(1, 2)))))
+        return y
 
 
 class MLP(nn.Module):

@@ -1,4 +1,4 @@
-"""Convolutional image encoders on every runtime: what is exported has no BatchNorm left."""
+"""What a convolutional model has and a ViT's has not, on every runtime: no BatchNorm is left."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from tests.student import PYRAMID_STUDENT, STUDENT
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
 SIDE_PX = 64
+AXES = {"num_prompts": 3, "num_points": 5}
 
 
 def picture() -> np.ndarray:
@@ -53,10 +54,12 @@ def run_in_coreml(
     graph: Graph, path: Path, *, precision: str, feed: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, NDArray[np.float32]], set[str]]:
     """The outputs for a feed, the picture if none is given, and the kinds of operations."""
-    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
+    program = export_program(
+        graph.module, example=bucket_example(graph, axes=AXES), dynamic_axes={}
+    )
     if precision == "fp16":
         program = halve(program, pinned=contract_operations(program))
-    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
+    to_coreml(program, {path: "as_is"}, graph=graph, axes=AXES, metadata=METADATA)
     interpreter = MilInterpreter(path)
     image = {"image": Image.fromarray(picture()[0].transpose(1, 2, 0))}
     found = interpreter.predict(image if feed is None else feed)
@@ -90,13 +93,14 @@ def test_no_batch_norm_is_left_in_coreml(
     assert error(found, expected=graph.reference({"image": picture()})) < bound
 
 
-@pytest.fixture(scope="module")
-def head_graph() -> Graph:
-    """The head that a classifier's layers are, its correction included."""
+@pytest.fixture(scope="module", params=["clip_head", "mask_decoder"])
+def head_graph(request: pytest.FixtureRequest) -> Graph:
+    """What a classifier's layers are with their correction, or a decoder with local blocks."""
     model = build_model(PYRAMID_STUDENT, seed=1)
     torch.nn.init.normal_(model.clip_head.cells.outward.weight)
+    torch.nn.init.normal_(model.mask_decoder.local_blocks[0].lin2.weight)
     graphs = build_graphs(model, resolutions=[SIDE_PX])
-    (found,) = (each for each in graphs if each.part == "clip_head")
+    (found,) = (each for each in graphs if each.part == request.param)
     return found
 
 
@@ -106,16 +110,19 @@ def head_program(head_graph: Graph) -> ExportedProgram:
 
 
 def head_feed(graph: Graph) -> dict[str, np.ndarray]:
-    """Tokens as an encoder joins them, of a picture with padding below."""
-    generator = np.random.default_rng(0)
-    tokens, mask = (np.zeros(spec.shape, np.float32) for spec in graph.inputs)
-    tokens += generator.normal(size=tokens.shape)
-    mask[:, :3] = 1
-    return {"image_tokens": tokens, "token_mask": mask}
+    """Noise, of a picture with padding below, and with a prompt's last point as filler."""
+    generator, feed = np.random.default_rng(0), {}
+    for spec in graph.inputs:
+        shape = [AXES.get(axis, axis) for axis in spec.shape]
+        feed[spec.name] = generator.normal(size=shape).astype(np.float32)
+        if spec.name in ("token_mask", "sparse_mask"):
+            feed[spec.name][:] = 1
+            feed[spec.name][:, -1:] = 0
+    return feed
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 1e-2), ("int8", 0.1)])
-def test_the_classifiers_head_in_onnx(
+def test_a_head_in_onnx(
     head_graph: Graph,
     head_program: ExportedProgram,
     tmp_path: Path,
@@ -130,9 +137,7 @@ def test_the_classifiers_head_in_onnx(
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 1e-2)])
-def test_the_classifiers_head_in_coreml(
-    head_graph: Graph, tmp_path: Path, precision: str, bound: float
-) -> None:
+def test_a_head_in_coreml(head_graph: Graph, tmp_path: Path, precision: str, bound: float) -> None:
     feed = head_feed(head_graph)
     found, _ = run_in_coreml(
         head_graph, tmp_path / "head.mlpackage", precision=precision, feed=feed

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.mask_decoder import LocalBlock
 
 GRID, SIDE = 8, 32
 
@@ -86,3 +87,33 @@ def test_a_mask_that_does_not_count_may_hold_anything(model: SamClipModel, junk:
     _, _, dense = model.prompt_encoder(coords, labels, torch.full_like(masks, junk), has_mask)
     expected = model.prompt_encoder.no_mask_embed.weight[0, :, None, None]
     assert torch.equal(dense[0], expected.expand_as(dense[0]))
+
+
+def test_a_local_block_starts_as_no_change() -> None:
+    x = torch.randn(2, GRID * GRID, 32)
+    assert torch.equal(LocalBlock(32)(x), x)
+
+
+def test_a_token_looks_at_those_around_it_in_its_own_map() -> None:
+    block = LocalBlock(16)
+    torch.nn.init.normal_(block.lin2.weight)
+    x = torch.randn(2, GRID * GRID, 16)
+    moved = x.clone()
+    moved[1, 2 * GRID + 5] += 1  # the cell in row 2, column 5, of the second
+    changed = (block(moved) != block(x)).any(dim=2).view(2, GRID, GRID)
+    expected = torch.zeros(2, GRID, GRID, dtype=torch.bool)
+    expected[1, :6, 2:] = True
+    assert torch.equal(changed, expected)
+
+
+def test_local_blocks_leave_a_prompt_on_its_own(model: SamClipModel) -> None:
+    decoder = model.config.mask_decoder.model_copy(update={"local_blocks": 2})
+    config = model.config.model_copy(update={"mask_decoder": decoder})
+    larger = build_model(config, seed=1).requires_grad_(False)
+    torch.nn.init.normal_(larger.mask_decoder.local_blocks[1].lin2.weight)
+    image = torch.randn(1, 32, GRID, GRID)
+    asked = [([1], False), ([2, 3], True), ([0, 1, -1], True)]
+    together = decode(larger, image, feed(asked, slots=4, seed=1))
+    for row, (kind, has_mask) in enumerate(asked):
+        alone = decode(larger, image, feed([(kind, has_mask)], slots=len(kind), seed=1 + row))
+        assert_close(tuple(part[row : row + 1] for part in together), alone)

@@ -17,9 +17,10 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.image import Frame
+from samclip_sdk.label_parts import find_parts
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.prompts import text_prompts
-from samclip_sdk.text_to_mask import mask_prompt, part_prompts
+from samclip_sdk.text_to_mask import mask_prompt, points_and_box
 from training.batches import PATCH_PX
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.losses import MultimaskLoss, mask_iou
@@ -31,6 +32,7 @@ CELL_PX = 4
 
 _LEAST = 30.0  # squares of `CELL_PX` that a name must cover to be asked for
 _MOST_POINTS = 3
+_PART = 0.3  # of the labels are asked for by one of their parts alone
 _COARSE_GRID = 6  # cells of the noise that a whole region has in common
 _COARSE_NOISE, _FINE_NOISE, _SHIFT, _STEEPNESS = 2.0, 1.0, 1.5, (0.7, 1.3)  # in logits
 _AFTER_TOKENS = ("lateral_8", "lateral_16", "lateral_32", "mix", "neck")  # of image encoders
@@ -56,10 +58,11 @@ class RefinementTask(Task):
     """The prompt encoder, the mask decoder and the neck before them; the CLIP head sees no change.
 
     Each photograph is asked for a part of names that it shows, with its box, its points and the
-    name's score map, exactly as the SDK asks. Its own pictures a CLIP head knows better than
-    others, so each map is disturbed first. What is to be drawn is the label's connected regions
-    that the box touches. Parts where the label is not, and names that the photograph does not show,
-    teach the predicted IoU alone: whatever mask they get is worth nothing.
+    name's score map, as the SDK asks. Its own pictures a CLIP head knows better than others, so
+    each map is disturbed first. Some are asked for by one of their parts, as single objects are:
+    then the label's connected regions that the box touches are to be drawn, else all of it. Parts
+    where the label is not, and names that the photograph does not show, teach the predicted IoU
+    alone: whatever mask they get is worth nothing.
 
     Args:
         student: a merged model.
@@ -169,14 +172,18 @@ class RefinementTask(Task):
             maps = disturbed(maps)
         points, corners, masks = [], [], []
         frames = [_frame(mask, size) for mask in named["token_mask"].cpu().numpy()]
-        counts = torch.randint(1, _MOST_POINTS + 1, (len(maps),)).tolist()
+        whole = (torch.rand(len(maps)) >= _PART).tolist()
         side = coverage.shape[-1]
         for place, score_map in enumerate(maps.float().cpu().numpy()):
             frame = frames[place // self.labels]
-            parts = part_prompts(
-                score_map, frame=frame, count=counts[place], calibration=self.calibration
+            cells = self._cells(score_map, frame=frame, whole=whole[place])
+            best, box = points_and_box(
+                score_map,
+                cells=cells,
+                frame=frame,
+                count=int(torch.randint(1, _MOST_POINTS + 1, ())),
+                threshold=self.calibration.mask_threshold_score,
             )
-            best, box = parts[int(torch.randint(len(parts), ()))]
             points.append(best)
             corners.append(box)
             scale = self.calibration.prompt_scale
@@ -187,10 +194,26 @@ class RefinementTask(Task):
         targets, shown, absent = (each.flatten(0, 1) for each in truth)
         boxes = np.stack(corners).reshape(-1, 4) * (side / size)
         targets = torch.stack(
-            [touched(target, box) for target, box in zip(targets, boxes, strict=True)]
+            [
+                target if all_of_it else touched(target, box)
+                for target, box, all_of_it in zip(targets, boxes, whole, strict=True)
+            ]
         )
         elsewhere = shown & ~targets.any(dim=2).any(dim=1)
         return _Asked(coords, labels, mask_input, targets, shown & ~elsewhere, absent | elsewhere)
+
+    def _cells(self, score_map: np.ndarray, *, frame: Frame, whole: bool) -> np.ndarray:
+        """The cells [g,g] of all parts of a label, or of one of them."""
+        parts = find_parts(
+            score_map,
+            frame=frame,
+            threshold=self.calibration.mask_threshold_score,
+            presence_threshold=self.calibration.presence_threshold,
+        )
+        if whole:
+            return parts > 0
+        numbers = np.unique(parts[parts > 0])
+        return np.asarray(parts == numbers[int(torch.randint(len(numbers), ()))])
 
 
 def touched(target: Tensor, box: np.ndarray) -> Tensor:

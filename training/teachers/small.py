@@ -15,6 +15,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
+from training.growth import with_local_blocks
 from training.teachers.weights import give_weights, read_weights, save_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
@@ -170,4 +171,5 @@ def load_prompt_parts(sam: SmallSam, path: Path) -> None:
     state = read_weights(path)
     for name in ("prompt_encoder", "mask_decoder"):
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}
-        give_weights(sam.get_submodule(name), own, path)
+        part = sam.get_submodule(name)
+        give_weights(part, with_local_blocks(own, part), path)

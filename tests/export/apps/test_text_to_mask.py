@@ -32,6 +32,7 @@ CALIBRATION = {
     "presence_threshold": 0.6,
     "prompt_scale": 1.5,
     "map_weight": 0.25,
+    "mask_bias": 0.5,
 }
 
 

@@ -16,6 +16,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import FoundLabels, label_prompts, score_maps
+from training.tasks import refinement as refinement_module
 from training.tasks.refinement import RefinementTask, disturbed, draw_labels, touched
 
 SIZE, GRID, LABELS = 64, 4, 3
@@ -119,9 +120,7 @@ def test_labels_are_asked_as_the_sdk_asks_them(student: SamClipModel) -> None:
         calibration=UNCALIBRATED,
         mask_side=4 * GRID,
     )
-    first = np.unique(prompts.owners, return_index=True)[1]
-    of_labels = prompts.prompts.mask_input[first]
-    np.testing.assert_allclose(asked.mask_input.numpy(), of_labels, atol=1e-5)
+    np.testing.assert_allclose(asked.mask_input.numpy(), prompts.prompts.mask_input, atol=1e-5)
     inside = asked.coords[asked.labels == 1]
     assert inside[:, 1].max() < 48
 
@@ -170,14 +169,21 @@ def test_what_a_box_touches_is_to_be_drawn_whole_and_nothing_else() -> None:
     assert not touched(target, np.array([0.0, 4.0, 4.0, 8.0])).any()
 
 
-def test_a_part_beside_its_label_teaches_the_predicted_iou_alone(student: SamClipModel) -> None:
-    """The label's mask lies where no score map leads: whatever is asked is a false part."""
+@pytest.mark.parametrize("parts", [0.0, 1.0])
+def test_a_part_beside_its_label_teaches_the_predicted_iou_alone(
+    student: SamClipModel, parts: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label's mask lies where no score map leads: a part of the map is a false one.
+
+    Who asks for the whole label is still told all of it.
+    """
+    monkeypatch.setattr(refinement_module, "_PART", parts)
     refinement, batch = task(student), named()
     batch["coverage"][:, 0] = 0
     batch["coverage"][:, 0, -4:] = 1  # in the padding, where no part can be
     tokens, _ = student.image_encoder(batch["images"])
     patches, _ = student.clip_head(tokens, batch["token_mask"])
     asked = refinement._ask(batch, patches, disturb=False)
-    assert not asked.shown.any()
-    assert asked.absent.all()
-    assert not asked.targets.any()
+    assert asked.shown.any() == (parts == 0)
+    assert torch.equal(asked.absent, ~asked.shown)
+    assert torch.equal(asked.targets.flatten(1).any(dim=1), asked.shown)

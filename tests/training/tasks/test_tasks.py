@@ -387,6 +387,11 @@ def test_the_parts_for_prompts_alone_are_taken_over(
     for key, value in sam.state_dict().items():
         own = before if key.startswith("image_encoder") else teacher.state_dict()
         assert torch.equal(value, own[key]), key
+    blocks = student_config.mask_decoder.model_copy(update={"local_blocks": 1})
+    larger = SmallSam(build_model(student_config.model_copy(update={"mask_decoder": blocks})))
+    load_prompt_parts(larger, path)
+    assert torch.equal(larger.mask_decoder.iou_token.weight, teacher.mask_decoder.iou_token.weight)
+    assert not larger.mask_decoder.local_blocks[0].lin2.weight.any()
     wider = student_config.mask_decoder.model_copy(update={"mlp_dim": 24})
     other = SmallSam(build_model(student_config.model_copy(update={"mask_decoder": wider})))
     with pytest.raises(TrainingError, match=r"not the teacher that was trained: .*size mismatch"):

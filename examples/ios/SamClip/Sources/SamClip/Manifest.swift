@@ -48,6 +48,8 @@ public struct Manifest: Decodable, Sendable {
         public let promptScale: Float?
         /// Of the scores that are added to a mask's logits; 0 where there is none.
         public let mapWeight: Float?
+        /// What else is added to them; 0 where there is none.
+        public let maskBias: Float?
     }
 
     public struct Masks: Decodable, Sendable {

@@ -139,8 +139,8 @@ extension SamClip {
                 map: map.maskPrompt(side: side, scale: calibration.promptScale ?? 1))
             let (lowRes, scores) = try await decode(image, prompts)
             let added = map.maskPrompt(side: side)
-            let weight = calibration.mapWeight ?? 0
-            let sum = zip(lowRes.floats.prefix(side * side), added).map { $0 + weight * $1 }
+            let (weight, bias) = (calibration.mapWeight ?? 0, calibration.maskBias ?? 0)
+            let sum = zip(lowRes.floats.prefix(side * side), added).map { $0 + weight * $1 + bias }
             let logits = scaled(sum, side: side, to: image.frame.resolution)
             answers.append(
                 LabelAnswer(presence: map.presence, score: scores.floats[0], logits: logits[...]))
