@@ -35,7 +35,7 @@ PYRAMID_STUDENT = STUDENT.model_copy(
         "image_encoder": PyramidConfig(
             backbone="test_efficientnet", widths=(32, 48, 64), image_size_px=64, embed_dim=32
         ),
-        "clip_head": ClassifierHeadConfig(features=64, hidden_dim=16),
+        "clip_head": ClassifierHeadConfig(features=64, hidden_dim=16, mlp_dim=32),
         "mask_decoder": STUDENT.mask_decoder.model_copy(update={"local_blocks": 1}),
     }
 )

@@ -129,8 +129,16 @@ class PhotographTeachers(Settings):
     kind: Literal["photographs"]
 
 
+class MergedTeachers(Settings):
+    """A merged model, `checkpoint`, as CLIP and as SAM: one of other sizes learns to be like it."""
+
+    kind: Literal["merged"]
+    checkpoint: Path
+
+
 Teachers = Annotated[
-    SmallTeachers | FoundationTeachers | PhotographTeachers, Field(discriminator="kind")
+    SmallTeachers | FoundationTeachers | PhotographTeachers | MergedTeachers,
+    Field(discriminator="kind"),
 ]
 
 

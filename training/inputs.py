@@ -13,6 +13,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    MergedTeachers,
     PhotographTeachers,
     PublishConfig,
     RefinementConfig,
@@ -131,6 +132,8 @@ def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
             check_trained(runs / TEXT_ENCODER)
         case SmallTeachers():
             check_trained(runs / "sam_teacher")
+        case MergedTeachers():
+            pass  # one checkpoint for both
 
 
 def _check_clip(teachers: Teachers, *, runs: Path) -> None:
@@ -142,6 +145,8 @@ def _check_clip(teachers: Teachers, *, runs: Path) -> None:
             check_trained(runs / CLIP)
         case SmallTeachers():
             check_trained(runs / "clip_teacher")
+        case MergedTeachers():
+            check_trained(teachers.checkpoint)
 
 
 def check_trained(folder: Path) -> None:

@@ -25,6 +25,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    MergedTeachers,
     PhotographTeachers,
     RefinementConfig,
     SamTeacherConfig,
@@ -32,7 +33,6 @@ from training.config import (
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
-from training.growth import grown
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
@@ -40,6 +40,7 @@ from training.mixed_weights import mix_weights
 from training.name_stage import teach_names
 from training.photograph_stages import new_cell_task, new_refinement_task
 from training.real.embedding_cache import fill_cache
+from training.resizing import resized
 from training.sources import (
     VALIDATION_SEED,
     Composed,
@@ -52,6 +53,7 @@ from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import load_lite2
+from training.teachers.merged_pair import MergedPair
 from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
 from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
 from training.teachers.teacher_pair import (
@@ -293,6 +295,8 @@ class Stages:
             return FoundationPair(self.model, teachers)
         if isinstance(teachers, PhotographTeachers):
             return PhotographPair(self.model, runs=self.runs)
+        if isinstance(teachers, MergedTeachers):
+            return MergedPair(self.model, teachers.checkpoint)
         if self.clip_settings is None:
             raise TrainingError("the config has no stage clip_teacher, and no other teachers")
         return SmallPair(self.model, self.clip_settings, runs=self.runs)
@@ -305,11 +309,14 @@ class Stages:
 
     def _start(self, settings: DistillConfig) -> Path:
         """Where the student's text encoder comes from."""
-        found = settings.starts_from
-        return self.runs / (TEXT_ENCODER if found == "teachers" else found)
+        if settings.starts_from != "teachers":
+            return start_folder(settings.starts_from, runs=self.runs)
+        if isinstance(settings.teachers, MergedTeachers):
+            return settings.teachers.checkpoint
+        return self.runs / TEXT_ENCODER
 
     def _load(self, folder: Path) -> SamClipModel:
-        student = grown(load_checkpoint(folder), self.model)
+        student = resized(load_checkpoint(folder), self.model)
         if student.config != self.model:
             raise TrainingError(
                 f"{folder} is of another model than {self.model.name}: its config.json differs "

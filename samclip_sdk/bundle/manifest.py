@@ -42,6 +42,8 @@ Crop: TypeAlias = Literal["letterbox", "center_crop"]
 Level = Annotated[int, Field(ge=0, le=255)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Multiplier = Annotated[float, Field(gt=0, le=1e4)]
+Logit = Annotated[float, Field(ge=-1e4, le=1e4)]
 
 
 class ImageSpec(Record):
@@ -80,7 +82,7 @@ class TextSpec(Record):
 
     context_length: int = Field(gt=1)
     templates: tuple[Template, ...] = Field(min_length=1)
-    logit_scale: float = Field(gt=0)
+    logit_scale: Multiplier
 
 
 class Calibration(Record):
@@ -90,18 +92,18 @@ class Calibration(Record):
     nothing.
     """
 
-    scale: float = Field(gt=0)
+    scale: Multiplier
     bias: float = Field(ge=-1, le=1)
     mask_threshold_score: Probability = Field(description="above it, a patch is of a label's part")
     presence_threshold: Probability = Field(description="below it, a label is absent")
     head_only_threshold: Probability = Field(description="the CLIP head's own masks, refine=False")
-    prompt_scale: float = Field(
-        default=1.0, gt=0, description="of the scores, as the mask decoder's mask prompt"
+    prompt_scale: Multiplier = Field(
+        default=1.0, description="of the scores, as the mask decoder's mask prompt"
     )
     map_weight: float = Field(
-        default=0.0, ge=0, description="of the scores, added to the mask decoder's logits"
+        default=0.0, ge=0, le=1e4, description="of the scores, added to the mask decoder's logits"
     )
-    mask_bias: float = Field(default=0.0, description="added to the mask decoder's logits, too")
+    mask_bias: Logit = Field(default=0.0, description="added to the mask decoder's logits, too")
     pred_iou_thresh: Share = Field(
         default=0.88, description="of everything: what a mask's predicted IoU must exceed"
     )

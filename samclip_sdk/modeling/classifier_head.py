@@ -33,9 +33,7 @@ class ClassifierHead(nn.Module):
         self.widths = encoder.widths
         self.expand = nn.Conv2d(encoder.widths[-1], head.features, kernel_size=1)
         self.project = nn.Conv2d(head.features, embed_dim, kernel_size=1)
-        self.cells: nn.Module = CellHead(
-            encoder.token_dim, embed_dim=embed_dim, hidden_dim=head.hidden_dim
-        )
+        self.cells: nn.Module = CellHead(encoder.token_dim, head=head, embed_dim=embed_dim)
 
     def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeds the image and each of its patches in CLIP's joint space.
@@ -75,12 +73,13 @@ class CellHead(nn.Module):
     It starts as no correction at all.
     """
 
-    def __init__(self, token_dim: int, *, embed_dim: int, hidden_dim: int) -> None:
+    def __init__(self, token_dim: int, *, head: ClassifierHeadConfig, embed_dim: int) -> None:
         super().__init__()
+        width, mlp_dim = head.hidden_dim, head.mlp_dim
         self.norm = LayerNorm2d(token_dim)
-        self.inward = nn.Conv2d(token_dim + embed_dim, hidden_dim, kernel_size=1)
-        self.blocks = nn.Sequential(*(ContextBlock(hidden_dim) for _ in range(2)))
-        self.outward = nn.Conv2d(hidden_dim, embed_dim, kernel_size=1)
+        self.inward = nn.Conv2d(token_dim + embed_dim, width, kernel_size=1)
+        self.blocks = nn.Sequential(*(ContextBlock(width, mlp_dim=mlp_dim) for _ in range(2)))
+        self.outward = nn.Conv2d(width, embed_dim, kernel_size=1)
         for parameter in self.outward.parameters():
             nn.init.zeros_(parameter)
 
@@ -94,16 +93,16 @@ class CellHead(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """ConvNeXt's block: a wide convolution in each channel, then an MLP in each cell."""
+    """As ConvNeXt's block: a wide convolution in each channel, then an MLP in each cell."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, mlp_dim: int) -> None:
         super().__init__()
         self.around = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
         self.norm = LayerNorm2d(width)
         self.mlp = nn.Sequential(
-            nn.Conv2d(width, 2 * width, kernel_size=1),
+            nn.Conv2d(width, mlp_dim, kernel_size=1),
             nn.GELU(),
-            nn.Conv2d(2 * width, width, kernel_size=1),
+            nn.Conv2d(mlp_dim, width, kernel_size=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

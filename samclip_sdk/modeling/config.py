@@ -160,11 +160,13 @@ class ClipHeadConfig(_Config):
 class ClassifierHeadConfig(_Config):
     """The CLIP head behind a convolutional encoder: an image classifier's last layers, corrected.
 
-    `features` is the width of what the classifier pools, `hidden_dim` of what corrects each patch.
+    `features` is the width of what the classifier pools, `hidden_dim` of what corrects each patch,
+    `mlp_dim` of the MLPs in that.
     """
 
     features: int = Field(gt=0)
     hidden_dim: int = Field(default=384, gt=0)
+    mlp_dim: int = Field(default=768, gt=0)
 
 
 class MaskDecoderConfig(_Config):
@@ -329,8 +331,8 @@ MOBILE = ModelConfig(
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),
-    clip_head=ClassifierHeadConfig(features=1280),
-    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 2}),
+    clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128),
+    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 1}),
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 

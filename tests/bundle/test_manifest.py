@@ -155,6 +155,10 @@ def infinite_scale(content: dict[str, Any]) -> None:
     content["calibration"]["scale"] = float("inf")
 
 
+def endless_bias(content: dict[str, Any]) -> None:
+    content["calibration"]["mask_bias"] = 1e308  # infinite in float32
+
+
 def certain_threshold(content: dict[str, Any]) -> None:
     content["calibration"]["presence_threshold"] = 1.0
 
@@ -185,6 +189,7 @@ def edition_without_its_graph(content: dict[str, Any]) -> None:
         (other_patch_size, "patch_size is not the model's"),
         (template_without_label, "pattern"),
         (infinite_scale, "finite"),
+        (endless_bias, "less than or equal to 10000"),
         (certain_threshold, "less than 1"),
         (parity_without_figures, "holds no measurement"),
     ],

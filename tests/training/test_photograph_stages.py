@@ -17,6 +17,7 @@ from tests.training.photograph_files import annotation, picture, rectangle, writ
 from training.config import (
     ClassifierClipConfig,
     DistillConfig,
+    MergedTeachers,
     PhotographTeachers,
     RefinementConfig,
     SamTeacherConfig,
@@ -27,6 +28,7 @@ from training.inputs import check_inputs
 from training.loop.train import build_fabric
 from training.loop_config import Optimisation
 from training.mixed_weights import mix_weights
+from training.resizing import narrowed
 from training.stages import Stages
 from training.teachers.classifier_clip import load_classifier_clip
 from training.teachers.efficientnet_lite import lite2_state
@@ -49,7 +51,7 @@ def config(student_config: ModelConfig) -> ModelConfig:
     )
     changes = {
         "image_encoder": pyramid,
-        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16),
+        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16, mlp_dim=16),
         "segmentation_resolution": 64,
     }
     return ModelConfig.model_validate(student_config.model_dump() | changes)
@@ -111,7 +113,9 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     (runs / "text_encoder" / "config.json").write_text("{}")
     student = pair.stage0(seed=3)
     torch.testing.assert_close(student.text_encoder.state_dict(), text_encoder.state_dict())
-    torch.testing.assert_close(student.clip_head.state_dict(), pair.clip.head.state_dict())
+    head = student.clip_head
+    assert len(pair.clip.head.cells.blocks[0].mlp[0].bias) == 32
+    torch.testing.assert_close(head.state_dict(), narrowed(pair.clip.head.state_dict(), head))
     assert student.logit_scale == pair.clip.logit_scale
 
     distill = DistillConfig(
@@ -148,6 +152,23 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
         )
         for name in changed
     )
+    again = distill.model_copy(
+        update={
+            "teachers": MergedTeachers(kind="merged", checkpoint=runs / "refinement"),
+            "starts_from": "refinement",
+            "sam_weight": 0.0,
+            "optimisation": trained(**{"clip_head.cells": 1.0}),
+        }
+    )
+    check_inputs(again, runs=runs)
+    smaller = ClassifierHeadConfig(features=1280, hidden_dim=16, mlp_dim=8)
+    narrow = config.model_copy(update={"clip_head": smaller})
+    Stages(narrow, clip=None, runs=runs).distill(again, runs / "again", fabric)
+    learned = load_checkpoint(runs / "again")
+    assert learned.config == narrow
+    same = [name for name in after if not name.startswith("clip_head.cells.")]
+    assert all(torch.equal(learned.state_dict()[name], after[name]) for name in same)
+
     provenance = read_provenance(runs / "refinement")
     assert provenance["stage"] == "refinement"
     assert provenance["starts_from"]["stage"] == "stage1"
@@ -159,13 +180,32 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     load_teacher(found := SmallSam(build_model(config)), runs / "further" / "model.safetensors")
     for name, value in found.image_encoder.state_dict().items():
         torch.testing.assert_close(value, after[f"image_encoder.{name}"])
-    again = clip.model_copy(update={"starts_from": runs / "classifier_clip"})
-    stages.train_teacher(again, runs / "again", fabric)
+    go_on = clip.model_copy(update={"starts_from": runs / "classifier_clip"})
+    stages.train_teacher(go_on, runs / "further_clip", fabric)
     further_clip = load_classifier_clip(
-        runs / "again" / "model.safetensors", model=config, resolution=64
+        runs / "further_clip" / "model.safetensors", model=config, resolution=64
     )
     expand = further_clip.head.expand.weight  # does not learn
     torch.testing.assert_close(expand, pair.clip.head.expand.weight)
+
+
+@pytest.mark.parametrize(
+    ("teachers", "starts_from", "folder"),
+    [
+        (PhotographTeachers(kind="photographs"), "teachers", "runs/text_encoder"),
+        (MergedTeachers(kind="merged", checkpoint=Path("a/b")), "teachers", "a/b"),
+        (MergedTeachers(kind="merged", checkpoint=Path("a/b")), "stage1", "runs/stage1"),
+        (PhotographTeachers(kind="photographs"), "checkpoints/one", "checkpoints/one"),
+    ],
+)
+def test_where_a_student_has_its_text_encoder_from(
+    teachers: PhotographTeachers | MergedTeachers,
+    starts_from: str,
+    folder: str,
+    config: ModelConfig,
+) -> None:
+    settings = DistillConfig.model_construct(teachers=teachers, starts_from=starts_from)
+    assert Stages(config, clip=None, runs=Path("runs"))._start(settings) == Path(folder)
 
 
 def test_a_clip_teacher_of_another_stage_is_told(tmp_path: Path, config: ModelConfig) -> None:

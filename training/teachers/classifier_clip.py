@@ -25,6 +25,7 @@ from training.teachers.weights import give_weights, read_weights, save_weights
 _PIXEL_MEAN, _PIXEL_STD = 127.0, 128.0
 _BACKBONE = "backbone."
 _LOGIT_SCALE = 20.0
+_WIDE = 2  # times hidden_dim: the MLPs of the teacher's head, however narrow the student's
 _LEVELS = [2, 3, 4]  # of timm's: strides 8, 16 and 32
 
 
@@ -58,7 +59,8 @@ class ClassifierClip(nn.Module):
         backbone.load_state_dict(lite2_state(), strict=False)
         self.backbone = backbone.eval().to(memory_format=torch.channels_last)
         self.register_buffer("logit_scale", torch.tensor(_LOGIT_SCALE).log())
-        self.head = ClassifierHead(encoder, head, embed_dim=model.embed_dim)
+        wide = head.model_copy(update={"mlp_dim": max(head.mlp_dim, _WIDE * head.hidden_dim)})
+        self.head = ClassifierHead(encoder, wide, embed_dim=model.embed_dim)
         last = fuse_conv_bn_eval(backbone.conv_head, backbone.bn2)
         self.head.expand.load_state_dict(last.state_dict())
         self.requires_grad_(False)

@@ -15,6 +15,7 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from training.config import ClassifierClipConfig
 from training.errors import TrainingError
+from training.resizing import narrowed
 from training.teachers.classifier_clip import ClassifierClip, load_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE
 from training.teachers.small import SmallSam, load_teacher
@@ -81,7 +82,7 @@ class PhotographPair:
         else:
             path = self.runs / TEXT_ENCODER / WEIGHTS_NAME
             give_weights(student.text_encoder, read_weights(path), path)
-        student.clip_head.load_state_dict(self.clip.head.state_dict())
+        student.clip_head.load_state_dict(narrowed(self.clip.head.state_dict(), student.clip_head))
         with torch.no_grad():
             student.logit_scale.copy_(self.clip.logit_scale)
         return student

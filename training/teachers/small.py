@@ -15,7 +15,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
-from training.growth import with_local_blocks
+from training.resizing import with_local_blocks
 from training.teachers.weights import give_weights, read_weights, save_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75

@@ -120,9 +120,10 @@ def test_label_studio_accepts_the_predictions(ask: Any, output: str) -> None:
     said = config(output)
     (prediction,) = results(ask(said, ["upright"]))
     interface = LabelInterface(said)
-    assert [interface.validate_region(region) for region in prediction["result"]] == [True]
-    (region,) = prediction["result"]
-    wrong = {**region, "value": {**region["value"], output.lower(): ["Cat"]}}
+    regions = prediction["result"]  # a polygon for each piece of the mask
+    assert regions
+    assert all(interface.validate_region(region) for region in regions)
+    wrong = {**regions[0], "value": {**regions[0]["value"], output.lower(): ["Cat"]}}
     assert not interface.validate_region(wrong)
 
 

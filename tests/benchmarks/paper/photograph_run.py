@@ -42,7 +42,7 @@ STUDENT_OF_PHOTOGRAPHS = STUDENT.model_copy(
             pixel_mean=(127.0, 127.0, 127.0),  # as the classifier's
             pixel_std=(128.0, 128.0, 128.0),
         ),
-        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16),
+        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16, mlp_dim=16),
     }
 )
 LEFT, RIGHT = rectangle(0, 0, 64, 96), rectangle(64, 0, 128, 96)

@@ -21,7 +21,10 @@ from training.teachers.small import DenseClipTeacher
 from training.teachers.text_teacher import ClassifierSpace
 
 MODEL = MOBILE.model_copy(
-    update={"embed_dim": 8, "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16)}
+    update={
+        "embed_dim": 8,
+        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16, mlp_dim=16),
+    }
 )
 
 
