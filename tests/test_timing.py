@@ -86,7 +86,7 @@ def test_a_peak_is_seen_and_passes() -> None:
     memory = PeakMemory(os.getpid())
     assert memory.restart() is None
     quiet = memory.restart()
-    with mmap.mmap(-1, 50_000_000) as pages:  # the allocator may keep what an array gives back
+    with mmap.mmap(-1, 60_000_000) as pages:  # the allocator may keep what an array gives back
         for page in range(0, len(pages), mmap.PAGESIZE):
             pages[page] = 1
     high, after = memory.restart(), memory.restart()
