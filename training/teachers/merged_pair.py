@@ -13,9 +13,9 @@ from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import ModelConfig
-from training.errors import TrainingError
 from training.resizing import resized
 from training.teachers.small import SmallSam
+from training.teachers.teacher_pair import check_width
 
 
 class MergedClip(nn.Module):
@@ -63,11 +63,7 @@ class MergedPair:
             TrainingError: it embeds in another width than the student.
         """
         merged = load_checkpoint(self.checkpoint).requires_grad_(False)
-        if merged.config.embed_dim != self.model.embed_dim:
-            raise TrainingError(
-                f"{self.checkpoint} embeds in {merged.config.embed_dim} dimensions, the model "
-                f"{self.model.name} in {self.model.embed_dim}: change embed_dim, or the teacher"
-            )
+        check_width(merged.config.embed_dim, teacher=self.checkpoint, model=self.model)
         return merged
 
     @cached_property

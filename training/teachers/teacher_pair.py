@@ -133,11 +133,7 @@ class FoundationPair:
             TrainingError: it cannot be loaded, or embeds in another width than the student.
         """
         clip = load_open_clip(self.teachers.clip, self.teachers.pretrained)
-        if clip.embed_dim != self.model.embed_dim:
-            raise TrainingError(
-                f"{self.teachers.clip} embeds in {clip.embed_dim} dimensions, the model "
-                f"{self.model.name} in {self.model.embed_dim}: change embed_dim, or the teacher"
-            )
+        check_width(clip.embed_dim, teacher=self.teachers.clip, model=self.model)
         return clip
 
     @cached_property
@@ -166,6 +162,15 @@ class FoundationPair:
     def licences(self) -> dict[str, str]:
         """Those of the checkpoints, by `sam` and `clip`."""
         return teacher_licences(self.teachers)
+
+
+def check_width(embed_dim: int, *, teacher: object, model: ModelConfig) -> None:
+    """Refuses a CLIP teacher that embeds in another width than the student, by TrainingError."""
+    if embed_dim != model.embed_dim:
+        raise TrainingError(
+            f"{teacher} embeds in {embed_dim} dimensions, the model {model.name} in "
+            f"{model.embed_dim}: change embed_dim, or the teacher"
+        )
 
 
 def new_clip(model: ModelConfig, settings: ClipTeacherConfig) -> SmallClip:
