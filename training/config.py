@@ -22,7 +22,12 @@ from training.data_config import (
     Shards,
 )
 from training.loop_config import Optimisation, Precision
-from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
+from training.text_config import (
+    LexiconConfig,
+    TaughtNamesConfig,
+    TextEncoderTrainingConfig,
+    TextTeacherConfig,
+)
 
 
 def _source(settings: Any) -> str:
@@ -266,6 +271,7 @@ StageConfig = Annotated[
     ClipTeacherConfig
     | SamTeacherConfig
     | TextTeacherConfig
+    | LexiconConfig
     | TaughtNamesConfig
     | ClassifierClipConfig
     | TextEncoderTrainingConfig

@@ -44,6 +44,7 @@ from training.text.phrases import read_captions
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import check_wordnet
 from training.text_config import (
+    LexiconConfig,
     TaughtNamesConfig,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
@@ -72,6 +73,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             lite2_file()
             check_sentence_encoder()
             check_wordnet(settings.wordnet)
+        case LexiconConfig():
+            check_sentence_encoder()
+            check_wordnet(settings.wordnet)
+            check_trained(runs / TEXT_TEACHER)
+            _check_photographs(settings.photographs)
         case TaughtNamesConfig():
             check_sentence_encoder()
             check_trained(runs / TEXT_TEACHER)
