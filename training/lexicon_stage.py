@@ -14,7 +14,7 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.tokenizer import clean_text
 from training.loop.train import computes_in_bf16
 from training.real.photographs import Photographs
-from training.real.taught_nouns import choose_taught, class_numbers
+from training.real.taught_nouns import choose_taught, taught_words
 from training.teachers.lexicon_targets import (
     Neighbours,
     choose_places,
@@ -28,9 +28,8 @@ from training.teachers.text_teacher import (
     load_text_teacher,
     read_text_teacher_provenance,
 )
-from training.text.class_names import imagenet_synsets
 from training.text.common_nouns import common_nouns, plural_of
-from training.text.lexicon import Place, Places, TaughtWord, group_taught
+from training.text.lexicon import Place, Places, TaughtWord
 from training.text.lexicon_file import LexiconWord, write_lexicon
 from training.text.relations import Relations
 from training.text.senses import Senses
@@ -66,16 +65,13 @@ def make_lexicon(
         least=settings.least_pictures,
         least_tags=settings.least_tagged,
     )
-    classes = class_numbers()
-    taught = group_taught(
-        relations, [*shown, *settings.words], classes=classes, synsets=imagenet_synsets()
-    )
+    taught = taught_words([*shown, *settings.words], relations=relations)
     known = {name for word in taught for name in word.names}
     others = _other_words(relations.senses, settings, photographs.names, known=known)
     maker = _Maker(teacher, relations, taught, settings=settings, on_progress=on_progress)
     table = maker.table()
     chosen, found = maker.words(others, table)
-    names, words = _join(taught, table, shown={*shown, *classes})
+    names, words = _join(taught, table, shown={*shown})
     for name, place, embedding in zip(others, chosen, found, strict=True):
         names[name] = embedding
         of = tuple(taught[each].names[0] for each in place.words)
@@ -188,7 +184,7 @@ def _join(
     """The embeddings of all names of taught words, and what is known of them."""
     names, words = dict[str, Tensor](), dict[str, LexiconWord]()
     for word, embedding in zip(taught, table, strict=True):
-        is_taught = not shown.isdisjoint(word.names)
+        is_taught = bool(word.classes) or not shown.isdisjoint(word.names)
         for name in word.names:
             names[name] = embedding
             words[name] = LexiconWord("taught", word.names[:1], taught=is_taught)

@@ -15,8 +15,9 @@ from training.data_config import Photographs as Settings
 from training.real.held_out_nouns import choose_held_out
 from training.real.photograph_zips import convert_zips
 from training.real.photographs import Photographs
-from training.real.taught_nouns import choose_taught
+from training.real.taught_nouns import choose_taught, taught_words
 from training.terminal import drawn_progress
+from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -67,9 +68,11 @@ def nouns(
 ) -> None:
     """Lists what a model that saw these sets can name; beside a checkpoint it is nouns.txt."""
     with _one_line_errors():
-        known = WordNet(wordnet)
+        relations = Relations(WordNet(wordnet))
         settings = Settings(source="photographs", root=root, held_out=held_out)
-        names = choose_taught(Photographs(settings, split="train"), wordnet=known)
+        photographs = Photographs(settings, split="train")
+        shown = choose_taught(photographs, relations=relations)
+        names = sorted(word.names[0] for word in taught_words(shown, relations=relations))
         with atomic_file(target) as file:
             file.write("".join(f"{name}\n" for name in names).encode())
     typer.echo(f"{target} holds {len(names)} nouns.")

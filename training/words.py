@@ -21,13 +21,11 @@ from samclip_sdk.text.tokenizer import Tokenizer, label_templates
 from samclip_sdk.text.vocabulary import read_vocabulary
 from training.errors import TrainingError
 from training.lexicon_stage import LEXICON
-from training.real.taught_nouns import class_numbers
+from training.real.taught_nouns import taught_words
 from training.teachers.taught_names import read_names
 from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
 from training.teachers.weights import give_weights, read_weights
-from training.text.class_names import imagenet_synsets
 from training.text.common_nouns import common_nouns
-from training.text.lexicon import group_taught
 from training.text.lexicon_file import read_lexicon
 from training.text.nearest_words import NearestWords, measure_nearest
 from training.text.relations import Relations
@@ -102,9 +100,8 @@ def _measure(
     relations: Relations, nouns: Sequence[str], embeddings: Tensor, known: dict[str, Tensor]
 ) -> NearestWords:
     """Measures nouns among the taught words whose embeddings are known by a name of theirs."""
-    classes = class_numbers()
-    groups = group_taught(relations, [*known], classes=classes, synsets=imagenet_synsets())
-    taught = [word for word in groups if word.names[0] in known]
+    every = taught_words(known, relations=relations)
+    taught = [word for word in every if word.names[0] in known]
     table = torch.stack([known[word.names[0]] for word in taught])
     return measure_nearest(relations, nouns, embeddings, taught=taught, table=table)
 

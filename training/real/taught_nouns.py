@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from samclip_sdk.text.tokenizer import clean_text
 from training.real.photographs import Photographs
-from training.text.class_names import imagenet_lemmas
+from training.text.class_names import imagenet_lemmas, imagenet_synsets
+from training.text.lexicon import TaughtWord, group_taught
 from training.text.relations import Relations
+from training.text.senses import Senses
 
 _PERSON = "person"
+_MEANT_OFTEN = 20  # times in the texts that WordNet counted
 _SEEN_SHARE = 0.5  # of a word's uses, that mean what can be seen
 
 
 def choose_taught(
-    photographs: Photographs, *, relations: Relations, least: int, least_tags: int
+    photographs: Photographs, *, relations: Relations, least: int = 2, least_tags: int = 5
 ) -> dict[str, int]:
     """Chooses the names that pictures of the split teach, and counts the pictures.
 
@@ -43,6 +47,17 @@ def choose_taught(
     return dict(sorted(shown.items(), key=lambda each: -each[1]))
 
 
+def taught_words(shown: Iterable[str], *, relations: Relations) -> tuple[TaughtWord, ...]:
+    """The words that names of photographs and those of ImageNet's classes are together.
+
+    Args:
+        shown: the names, cleaned, those first that are to stand for their synonyms.
+        relations: of nouns.
+    """
+    classes = class_numbers(relations.senses)
+    return group_taught(relations, [*shown], classes=classes, synsets=imagenet_synsets())
+
+
 def _is_thing(name: str, relations: Relations) -> bool:
     """Whether a tag is a noun of something that can be seen, and of nobody in particular."""
     if name == _PERSON:
@@ -54,10 +69,24 @@ def _is_thing(name: str, relations: Relations) -> bool:
     return any(not {each, *above(each)}.issuperset(person) for each in relations.senses.shown(name))
 
 
-def class_numbers() -> dict[str, tuple[int, ...]]:
-    """The names of ImageNet's classes, cleaned, with the numbers of the classes of each."""
+def class_numbers(senses: Senses) -> dict[str, tuple[int, ...]]:
+    """The names of ImageNet's classes, cleaned, with the numbers of the classes of each.
+
+    A class's other names are left out where they mean something else first: no light is a lighter,
+    no head a promontory. So is its first name, if that means something else very often and the
+    class has another: a plane is an aircraft, and a carpenter's plane goes by that name.
+    """
     found: dict[str, list[int]] = {}
+    offsets = imagenet_synsets()
     for number, lemmas in enumerate(imagenet_lemmas()):
-        for lemma in lemmas:
-            found.setdefault(clean_text(lemma), []).append(number)
+        own = {name for name in lemmas if offsets[number] in senses.of(name)}
+        for name in lemmas:
+            first = name == lemmas[0] and _count(senses, name) <= _MEANT_OFTEN
+            if name in own or first or not own:
+                found.setdefault(clean_text(name), []).append(number)
     return {name: tuple(dict.fromkeys(numbers)) for name, numbers in found.items()}
+
+
+def _count(senses: Senses, name: str) -> int:
+    """How often a name means its commonest sense."""
+    return max((senses.count(name, each) for each in senses.of(name)), default=0)

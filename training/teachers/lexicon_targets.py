@@ -42,7 +42,7 @@ def part_taught(
     settings: LexiconConfig,
     on_progress: OnProgress = tell_nobody,
 ) -> Tensor:
-    """Moves taught words apart from those that they have nothing to do with.
+    """Moves taught words apart from those that they have nothing to do with; kin stay near.
 
     Args:
         first: where they begin, float32 [G,E], unit length.
@@ -57,13 +57,18 @@ def part_taught(
     bounds = torch.full(neighbours.kin.shape, settings.apart)
     bounds[neighbours.related] = settings.related_apart
     bounds[neighbours.kin] = torch.inf
+    near = (first[movable] @ first.T).clamp(max=settings.related_apart)
+    near[~neighbours.kin[movable]] = -torch.inf
     own = first[movable].clone().requires_grad_()
-    optimizer = torch.optim.Adam([own], lr=settings.learning_rate)
+    # A short memory: what was pushed too far comes back.
+    optimizer = torch.optim.Adam([own], lr=settings.learning_rate, betas=(0.9, 0.95))
     for step in range(settings.steps):
         moved = F.normalize(own, dim=-1)
         every = first.clone()
         every[movable] = moved
-        loss = F.relu(moved @ every.T - bounds[movable]).square().sum()
+        cosines = moved @ every.T
+        loss = F.relu(cosines - bounds[movable]).square().sum()
+        loss = loss + F.relu(near - cosines).square().sum()
         loss = loss + settings.keep * (1 - (moved * first[movable]).sum(dim=1)).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -153,7 +158,7 @@ def _push(words: Tensor, table: Tensor, *, free: Tensor, apart: float) -> Tensor
         part, limit = words[rows], torch.where(free[rows], torch.inf, apart)
         for _ in range(_PUSHES):
             over = F.relu(part @ table.T - limit)
-            if over.max() < _SLACK:
+            if not (over >= _SLACK).any():
                 break
             part = F.normalize(part - _PUSH * over @ table, dim=-1)
         moved.append(part)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.data_config import Photographs
+from training.teachers.lexicon_targets import (
+    Neighbours,
+    choose_places,
+    part_taught,
+    place_words,
+)
+from training.text.lexicon import Place
+from training.text_config import LexiconConfig
+
+WIDTH, TAUGHT = 32, 8
+SETTINGS = LexiconConfig(
+    task="lexicon", photographs=Photographs(source="photographs", root="none"), steps=200
+)
+
+
+def unit(count: int, *, seed: int, common: float = 0.0) -> Tensor:
+    """Random directions, with something in common."""
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(count, WIDTH, generator=generator) + common, dim=-1)
+
+
+def marked(count: int, *pairs: tuple[int, int]) -> Tensor:
+    found = torch.eye(count, dtype=torch.bool)
+    for one, other in pairs:
+        found[one, other] = found[other, one] = True
+    return found
+
+
+def test_what_has_nothing_to_do_with_one_another_parts() -> None:
+    """0 and 1 are kin, 2 and 3 related; 4 and 5 are classes, which stay."""
+    first = unit(TAUGHT, seed=0, common=1.5)
+    assert (first @ first.T).min() > 0.4
+    kin, movable = marked(TAUGHT, (0, 1)), torch.ones(TAUGHT, dtype=torch.bool)
+    movable[4:6] = False
+    neighbours = Neighbours(kin=kin, related=kin | marked(TAUGHT, (2, 3)))
+    found = part_taught(first, neighbours, movable=movable, settings=SETTINGS)
+    cosines = found @ found.T
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(TAUGHT))
+    assert torch.equal(found[4:6], first[4:6])
+    free = neighbours.related.clone()
+    free[4, 5] = free[5, 4] = True
+    assert cosines[~free].max() < SETTINGS.apart + 0.02
+    assert cosines[2, 3] > SETTINGS.apart + 0.05
+    assert cosines[0, 1] > 0.5
+
+
+def test_what_is_apart_stays() -> None:
+    first = torch.eye(TAUGHT, WIDTH)
+    alone = torch.eye(TAUGHT, dtype=torch.bool)
+    movable = torch.ones(TAUGHT, dtype=torch.bool)
+    found = part_taught(first, Neighbours(alone, alone), movable=movable, settings=SETTINGS)
+    torch.testing.assert_close(found, first)
+
+
+def test_the_sense_is_the_one_that_minilm_has_nearer() -> None:
+    likeness = torch.tensor([[0.1, 0.9, 0.3], [0.5, 0.2, 0.4], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
+    related = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]], dtype=torch.bool)
+    places = [
+        [Place("kind", (0,)), Place("kind", (1, 2))],
+        [Place("alone"), Place("hypernym", (0, 2))],
+        [Place("alone")],
+        [Place("alone")],
+    ]
+    assert choose_places(places, likeness, related=related) == [
+        Place("kind", (1,)),
+        Place("hypernym", (0, 2)),
+        Place("near", (1,)),
+        Place("alone"),
+    ]
+
+
+def test_where_words_come_to_lie() -> None:
+    table = torch.eye(4, WIDTH)
+    # All are spelled like the last of the taught words.
+    own = F.normalize(table[3] + 0.3 * unit(5, seed=2), dim=-1)
+    places = [
+        Place("synonym", (0,)),
+        Place("kind", (1,)),
+        Place("hypernym", (0, 1)),
+        Place("near", (2,)),
+        Place("alone"),
+    ]
+    related = torch.zeros(5, 4, dtype=torch.bool)
+    related[1, [0, 1]] = related[2, [0, 1]] = related[3, 2] = True
+    found = place_words(own, places, table, related=related, apart=0.35)
+    cosines = found @ table.T
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(found[0], table[0])
+    assert cosines.argmax(dim=1)[:4].tolist()[1::2] == [1, 2]
+    assert cosines.argmax(dim=1)[2] in (0, 1)
+    assert cosines[1, 1] > 0.8
+    assert cosines[1:, 3].max() < 0.37
