@@ -21,6 +21,7 @@ from training.config import (
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
+    JointConfig,
     PublishConfig,
     RefinementConfig,
     SamTeacherConfig,
@@ -203,6 +204,8 @@ def _run(
             result = settings.folder
         case DistillConfig():
             stages.distill(settings, run, fabric)
+        case JointConfig():
+            stages.train_jointly(settings, run, fabric)
         case RefinementConfig():
             stages.refine(settings, run, fabric)
         case PublishConfig():

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from training.data_config import (
     CaptionedPictures,
+    JointPhotographs,
     LabelledPhotographs,
     MixedPictures,
     MixedScenes,
@@ -206,6 +207,24 @@ class RefinementConfig(Settings):
     scenes: Annotated[Scenes | PhotographScenes | MixedScenes, Field(discriminator="source")]
 
 
+class JointConfig(Settings):
+    """One training of the backbone, the CLIP head and SAM's parts on photographs with labels.
+
+    It begins with EfficientNet-Lite2's published weights, and with the prompt encoder and the mask
+    decoder of the SAM teacher in the folder `prompts_from`, of the same sizes: a decoder answers
+    boxes with nothing for long if it learns everything anew. Names have the embeddings of the stage
+    lexicon; those of one thing, by `wordnet`, never compete. Labels are asked for by their score
+    maps after `labels_after` steps.
+    """
+
+    task: Literal["joint"]
+    prompts_from: Path
+    photographs: JointPhotographs
+    optimisation: Optimisation
+    labels_after: int = Field(default=0, ge=0)
+    wordnet: Path = Path("/usr/share/wordnet")
+
+
 def start_folder(starts_from: str, *, runs: Path) -> Path:
     """What a stage starts from: a stage of the same `runs` by its name, or a folder by its path."""
     return Path(starts_from) if "/" in starts_from else runs / starts_from
@@ -271,6 +290,7 @@ StageConfig = Annotated[
     | TextEncoderTrainingConfig
     | EmbeddingsConfig
     | DistillConfig
+    | JointConfig
     | RefinementConfig
     | PublishConfig
     | CalibrateConfig,

@@ -32,6 +32,7 @@ _TASKS = (
     "text_encoder",
     "embeddings",
     "distill",
+    "joint",
     "refinement",
     "publish",
     "calibrate",

@@ -13,6 +13,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    JointConfig,
     MergedTeachers,
     PhotographTeachers,
     PublishConfig,
@@ -32,6 +33,7 @@ from training.data_config import (
     Shards,
 )
 from training.errors import TrainingError
+from training.joint_stage import LEXICON
 from training.real.captioned_pictures import read_labels
 from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
@@ -93,6 +95,14 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if isinstance(settings.scenes, Sa1b):
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
             _check_photographs(settings.pictures, settings.scenes)
+        case JointConfig():
+            lite2_file()
+            check_wordnet(settings.wordnet)
+            check_trained(settings.prompts_from)
+            check_trained(runs / TEXT_TEACHER)
+            check_trained(runs / TEXT_ENCODER)
+            read_names(runs / LEXICON)
+            _check_photographs(settings.photographs)
         case RefinementConfig():
             check_trained(start_folder(settings.starts_from, runs=runs))
             read_calibration(start_folder(settings.starts_from, runs=runs))

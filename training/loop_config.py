@@ -43,6 +43,12 @@ class Optimisation(Settings):
     optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = Field(default=0.05, ge=0)
     warmup_steps: int = Field(default=100, ge=0)
+    constant: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the steps before the rate begins to fall"
+    )
+    averaging: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of averaged weights (EMA), which are the result"
+    )
     clip_norm: float = Field(default=1.0, gt=0)
     multipliers: dict[str, float] = Field(
         default={}, description="part -> factor on the learning rate; other parts are frozen"
@@ -60,4 +66,6 @@ class Optimisation(Settings):
     def _check(self) -> Optimisation:
         if bool(self.steps) == bool(self.epochs):
             raise ValueError("give either steps or epochs")
+        if self.averaging and self.sharding != "none":
+            raise ValueError("averaging needs whole weights in each process: leave out sharding")
         return self

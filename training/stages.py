@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,6 +26,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    JointConfig,
     MergedTeachers,
     PhotographTeachers,
     RefinementConfig,
@@ -33,6 +35,7 @@ from training.config import (
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
+from training.joint_stage import LEXICON, new_joint_task
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
@@ -52,7 +55,7 @@ from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
-from training.teachers.efficientnet_lite import load_lite2
+from training.teachers.efficientnet_lite import LICENCE, load_lite2
 from training.teachers.merged_pair import MergedPair
 from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
 from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
@@ -65,6 +68,7 @@ from training.teachers.teacher_pair import (
     new_clip,
 )
 from training.teachers.text_encoder_file import copy_tokenizer
+from training.teachers.text_teacher import TEXT_TEACHER
 from training.teachers.weights import give_weights, read_weights
 from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
 from training.text_stages import make_text_teacher, train_text_encoder
@@ -73,7 +77,12 @@ _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that s
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 Trained = (
-    ClipTeacherConfig | ClassifierClipConfig | SamTeacherConfig | DistillConfig | RefinementConfig
+    ClipTeacherConfig
+    | ClassifierClipConfig
+    | SamTeacherConfig
+    | DistillConfig
+    | JointConfig
+    | RefinementConfig
 )
 
 
@@ -234,6 +243,29 @@ class Stages:
             if fabric.is_global_zero:
                 _write_student(student, run, start=self._start(settings), provenance=provenance)
 
+    def train_jointly(self, settings: JointConfig, run: Path, fabric: Fabric) -> None:
+        """Trains all parts but the text encoder on labelled photographs; writes a checkpoint."""
+        task = new_joint_task(
+            settings,
+            model=self.model,
+            runs=self.runs,
+            processes=fabric.world_size,
+            on_progress=self._teller(fabric),
+        )
+        student, text_encoder = task.student, self.runs / TEXT_ENCODER
+        path = text_encoder / WEIGHTS_NAME
+        give_weights(student.text_encoder, read_weights(path), path)
+        provenance = self._provenance(
+            settings,
+            stage=run.name,
+            licences={"sam": LICENCE, "clip": LICENCE},
+            terms=photograph_terms(task.dataset),
+        )
+        with self._claimed(run, settings, fabric):
+            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            if fabric.is_global_zero:
+                _write_student(student, run, start=text_encoder, provenance=provenance)
+
     def refine(self, settings: RefinementConfig, run: Path, fabric: Fabric) -> None:
         """Teaches a checkpoint's decoder to read its own score maps, and writes another."""
         start = start_folder(settings.starts_from, runs=self.runs)
@@ -338,7 +370,7 @@ class Stages:
 
     def _provenance(
         self,
-        settings: DistillConfig | RefinementConfig,
+        settings: DistillConfig | RefinementConfig | JointConfig,
         *,
         stage: str,
         licences: dict[str, str],
@@ -349,7 +381,13 @@ class Stages:
 
         `nouns` counts those taught, `photographs` has the terms of each set.
         """
-        if settings.starts_from == "teachers" and pair is not None:
+        starts_from: Any
+        if isinstance(settings, JointConfig):
+            starts_from = {
+                name: json.loads((self.runs / name / SETTINGS_NAME).read_bytes())["provenance"]
+                for name in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)
+            }
+        elif settings.starts_from == "teachers" and pair is not None:
             starts_from = pair.provenance()
         else:
             starts_from = read_provenance(start_folder(settings.starts_from, runs=self.runs))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
+from training.loop.averaging import average_of, averaged
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
 from training.loop.run_state import BEST_NAME, LAST_NAME, WholeFiles, load_state, save_state
@@ -161,10 +162,14 @@ def train(
                         torch.save(task.dataset[bad], run / "bad_batch.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
                 _update(fabric, module, optimizer, settings)
+                average = state.get("average")
+                if average is not None:
+                    average.update_parameters(task.parts)
                 state["step"] += 1
                 log.add(values, rate=rate, step=state["step"])
-                if validate(task, settings, fabric, log, state):
-                    save_state(fabric, run / BEST_NAME, {"task": module})
+                with averaged(task, average):
+                    if validate(task, settings, fabric, log, state):
+                        save_state(fabric, run / BEST_NAME, {"task": module})
                 if stop:
                     log.flush(state["step"])
                     raise SystemExit(128 + stop)
@@ -191,6 +196,8 @@ def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dic
     module = fabric.setup_module(task)
     optimizer = fabric.setup_optimizers(build_optimizer(parts, settings))
     state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
+    if (average := average_of(task, settings)) is not None:
+        state["average"] = average
     run.mkdir(parents=True, exist_ok=True)
     if (run / LAST_NAME).exists():
         load_state(fabric, run / LAST_NAME, state)
@@ -200,6 +207,8 @@ def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dic
 def _end(task: Task, run: Path, fabric: Fabric, state: dict[str, Any]) -> None:
     """Leaves the last state in `run`, and the best weights, or the last ones, in the task."""
     save_state(fabric, run / LAST_NAME, state)
+    if (average := state.get("average")) is not None:
+        task.parts.load_state_dict(average.module.state_dict())
     if state["scores"]:
         load_state(fabric, run / BEST_NAME, {"task": state["task"]})
     make_whole(task, keep=fabric.is_global_zero)
@@ -254,7 +263,7 @@ def _backward(
     values: dict[str, float] = dict.fromkeys(module.losses, 0.0)
     for name, number in zip(settings.accumulate * module.losses, numbers, strict=False):
         values[name] += number
-    values |= dict(zip(norms, numbers[len(losses) :], strict=True))
+    values |= dict(zip(norms, numbers[len(losses) :], strict=True)) | module.details()
     values["gradient"] = math.hypot(*numbers[len(losses) :])
     bad = (i for i, number in zip(indices, numbers, strict=False) if not math.isfinite(number))
     return values, next(bad, None)

@@ -132,7 +132,7 @@ class DistillTask(Task):
         """
         pictures, values = batch["pictures"], {}
         tokens, _ = self.student.image_encoder(pictures["images"])
-        _, embeddings = self.student.clip_head(tokens, pictures["token_mask"])
+        embeddings = self.student.clip_head(tokens, pictures["token_mask"])[1]
         target, _ = self._target(pictures)
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
         if "top1" in self.metrics:
