@@ -61,6 +61,7 @@ class WordNet:
 
     def __init__(self, folder: Path) -> None:
         check_wordnet(folder)
+        self.folder = folder
         path = folder / _DATA
         try:
             with path.open(encoding="utf-8") as lines:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.text.things import write_things
+from training.errors import TrainingError
+from training.text.senses import Senses
+from training.text.wordnet import WordNet
+
+
+@pytest.fixture(scope="module")
+def senses(tmp_path_factory: pytest.TempPathFactory) -> Senses:
+    return Senses(WordNet(write_things(tmp_path_factory.mktemp("things"))))
+
+
+def test_a_sense_that_is_seldom_meant_does_not_count(senses: Senses) -> None:
+    assert senses.of("dog") == (101,)  # and no frump
+    assert senses.of("man") == (202, 203)
+
+
+def test_where_nobody_counted_a_person_comes_last(senses: Senses) -> None:
+    assert senses.of("mug") == (504, 208)
+
+
+def test_what_a_photograph_can_show_comes_before_the_rest(senses: Senses) -> None:
+    assert senses.of("table") == (402,)
+    assert senses.of("sign") == (510,)
+    assert senses.is_visible(200)
+    assert not senses.is_visible(6)
+
+
+def test_proper_names_count_where_there_is_nothing_else(senses: Senses) -> None:
+    assert 210 not in senses.of("crane")
+    assert senses.of("chihuahua") == (107,)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Dogs", 101),
+        ("men", 202),
+        ("people", 200),
+        ("domestic dogs", 101),
+        ("buses", 303),
+        ("taxis", 302),
+        ("cell phone", 506),
+        ("wine glasses", 503),
+        ("pug dog", 102),
+    ],
+)
+def test_plurals_and_other_spellings(senses: Senses, name: str, meant: int) -> None:
+    assert senses.of(name)[0] == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("wooden table", "table"),
+        ("big old wooden table", "table"),
+        ("cup of tea", "cup"),
+        ("person on horse", "person"),
+        ("dining table", "table"),  # known by itself, too
+        ("hot dog", None),
+        ("dog", None),
+        ("xyz", None),
+    ],
+)
+def test_heads(senses: Senses, name: str, head: str | None) -> None:
+    assert senses.head(name) == head
+
+
+def test_a_file_that_is_missing_or_damaged(tmp_path: Path) -> None:
+    folder = write_things(tmp_path)
+    (folder / "index.noun").write_text("dog n many\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"index\.noun is not WordNet's"):
+        Senses(WordNet(folder))
+    (folder / "index.noun").unlink()
+    with pytest.raises(TrainingError, match=r"index\.noun"):
+        Senses(WordNet(folder))

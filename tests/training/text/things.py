@@ -1,0 +1,77 @@
+"""A WordNet of some hundred names of things, with senses as confusing as the real one's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.training.text.wordnet_files import Nouns, write_wordnet
+
+_NOUNS: Nouns = {
+    1: (3, ("entity",), (), ""),
+    2: (3, ("physical_entity",), (1,), ""),
+    3: (3, ("object", "physical_object"), (2,), ""),
+    4: (3, ("organism", "being"), (3,), ""),
+    5: (3, ("artifact", "artefact"), (3,), ""),
+    6: (3, ("abstraction",), (1,), ""),
+    100: (3, ("animal", "beast"), (4,), ""),
+    101: (5, ("dog", "domestic_dog"), (100,), ""),
+    102: (5, ("pug", "pug-dog"), (101,), ""),
+    103: (5, ("cat", "true_cat"), (100,), ""),
+    104: (5, ("horse", "Equus_caballus"), (100,), ""),
+    105: (5, ("cow", "moo-cow"), (100,), ""),
+    106: (5, ("kitten", "kitty"), (100,), ""),
+    107: (5, ("Chihuahua",), (101,), ""),
+    200: (3, ("person", "individual", "someone"), (4,), ""),
+    201: (18, ("adult",), (200,), ""),
+    202: (18, ("man", "adult_male"), (201,), ""),
+    203: (18, ("serviceman", "man"), (200,), ""),
+    204: (18, ("man",), (200,), ""),
+    205: (18, ("woman", "adult_female"), (201,), ""),
+    206: (18, ("pedestrian", "walker"), (200,), ""),
+    207: (18, ("frump", "dog"), (200,), ""),
+    208: (18, ("chump", "mug"), (200,), ""),
+    209: (18, ("Hart_Crane", "crane"), (200,), ""),
+    210: (18, ("Crane",), (200,), ""),
+    300: (6, ("vehicle",), (5,), ""),
+    301: (6, ("car", "auto", "automobile"), (300,), ""),
+    302: (6, ("cab", "taxi", "taxicab"), (301,), ""),
+    303: (6, ("bus", "autobus"), (300,), ""),
+    304: (6, ("truck", "motortruck"), (300,), ""),
+    400: (6, ("furniture",), (5,), ""),
+    401: (6, ("sofa", "couch", "lounge"), (400,), ""),
+    402: (6, ("table",), (400,), ""),
+    403: (6, ("dining_table", "board"), (400,), ""),
+    404: (14, ("table", "tabular_array"), (6,), ""),
+    500: (6, ("cup",), (5,), ""),
+    501: (6, ("bottle",), (5,), ""),
+    502: (6, ("glass", "drinking_glass"), (5,), ""),
+    503: (6, ("wineglass",), (502,), ""),
+    504: (6, ("mug",), (5,), ""),
+    505: (6, ("television_receiver", "television", "tv"), (5,), ""),
+    506: (6, ("cellular_telephone", "cellphone"), (5,), ""),
+    507: (6, ("crane", "lifting_machine"), (5,), ""),
+    508: (6, ("bag", "handbag", "purse"), (5,), ""),
+    509: (6, ("signboard",), (5,), ""),
+    510: (10, ("sign",), (6,), ""),
+    511: (10, ("street_sign",), (510,), ""),
+    600: (3, ("food", "nutrient"), (2,), ""),
+    601: (13, ("hot_dog", "frankfurter"), (600,), ""),
+    602: (13, ("doughnut", "donut"), (600,), ""),
+    700: (14, ("people",), (6,), ""),
+    701: (14, ("work_force", "men"), (6,), ""),
+}
+_COUNTS = {
+    ("dog", 1): 42,
+    ("dog", 2): 3,
+    ("man", 1): 749,
+    ("man", 2): 346,
+    ("man", 3): 87,
+    ("people", 1): 257,
+    ("person", 1): 6833,
+}
+
+
+def write_things(folder: Path) -> Path:
+    """Writes it."""
+    plurals = {"men": "man", "women": "woman"}
+    return write_wordnet(folder, _NOUNS, counts=_COUNTS, irregular=plurals)

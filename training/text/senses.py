@@ -1,0 +1,181 @@
+"""What a noun means: WordNet's senses of a name, of its plural and of its head noun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from samclip_sdk.text.tokenizer import clean_text
+from training.errors import TrainingError
+from training.text.wordnet import VISIBLE, WordNet
+
+_INDEX, _COUNTS, _IRREGULAR = "index.noun", "cntlist.rev", "noun.exc"
+_LICENCE_INDENT = "  "  # the lines before the first noun
+_NOUN = "1"  # the type of a sense, in its key
+
+_TOPS = 3  # the lexicographer file of person, animal, plant and food, beside what nobody sees
+_BODILY = "physical entity"
+_PERSON = 18
+_MOST_SENSES, _MOST_UNCOUNTED = 2, 3
+_LEAST_SHARE = 0.25  # of how often the commonest sense is meant, for another to count
+_MANY_KINDS = 100  # below a sense that counts, however seldom a text means it: food as such
+
+_PEOPLE = {"people": ("person",)}
+"""A plural that WordNet knows as a word of its own alone, a group."""
+_ENDINGS = {
+    "ies": "y",
+    "ches": "ch",
+    "shes": "sh",
+    "ses": "s",
+    "xes": "x",
+    "zes": "z",
+    "men": "man",
+    "s": "",
+}
+_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+
+_BEFORE_REST = (" of ", " on ", " in ", " at ", " with ")  # the noun stands before these
+
+
+class Senses:
+    """The senses of nouns, by how often they are meant.
+
+    Args:
+        wordnet: of a folder that also holds `index.noun`, `cntlist.rev` and `noun.exc`.
+
+    Raises:
+        TrainingError: it does not, or one of them is damaged.
+    """
+
+    def __init__(self, wordnet: WordNet) -> None:
+        self.wordnet = wordnet
+        self._index = dict(_parse(wordnet.folder / _INDEX, _offsets))
+        self._counts = dict(_parse(wordnet.folder / _COUNTS, _count))
+        self._irregular = dict(_parse(wordnet.folder / _IRREGULAR, _exception)) | _PEOPLE
+        self._found = lru_cache(maxsize=None)(self._find)
+
+    def of(self, name: str) -> tuple[int, ...]:
+        """The offsets of what a name means by itself, the commonest first; none if it is unknown.
+
+        It is looked up as it is, in one word ("cell phone": "cellphone") and as a plural. What is
+        found is one or two things that a photograph can show, or three where no text tells which is
+        commoner; only a name that means no such thing has its other senses.
+        """
+        return self._found(clean_text(name))
+
+    def head(self, name: str) -> str | None:
+        """The noun that a name of several words is a kind of: that of a "cup of tea" is a cup.
+
+        Of a name that WordNet knows, the head counts if some sense of it is in the same
+        lexicographer file: a dining table is a table, and a hot dog no dog.
+        """
+        cleaned = clean_text(name)
+        own = {self.wordnet.synsets[each].file for each in self.of(cleaned)}
+        starts = [cleaned.find(word) for word in _BEFORE_REST if word in cleaned]
+        if starts and not own:
+            before = cleaned[: min(starts)]
+            return before if self.of(before) else self.head(before)
+        words = cleaned.replace("-", " ").split()
+        for start in range(1, len(words)):
+            rest = " ".join(words[start:])
+            files = {self.wordnet.synsets[each].file for each in self._all(rest)}
+            if files & own if own else self.of(rest):
+                return rest
+        return None
+
+    def lemmas(self, name: str) -> Iterator[str]:
+        """Yields of what a cleaned name may be the plural, whether or not that is a noun."""
+        first, space, last = name.rpartition(" ")
+        for lemma in self._irregular.get(last, ()):
+            yield f"{first}{space}{lemma}"
+        for ending, singular in _ENDINGS.items():
+            if len(last) > len(ending) and last.endswith(ending) and not last.endswith("ss"):
+                yield name.removesuffix(ending) + singular
+
+    def count(self, spelling: str, offset: int) -> int:
+        """How often a noun, in WordNet's spelling, means a sense, in the texts that it counted."""
+        lemma = spelling.lower().replace(" ", "_")
+        places = self._index.get(lemma, ())
+        return self._counts.get((lemma, places.index(offset) + 1), 0) if offset in places else 0
+
+    def is_visible(self, offset: int) -> bool:
+        """Whether a photograph can show a sense."""
+        synset = self.wordnet.synsets[offset]
+        if synset.file != _TOPS:
+            return synset.file in VISIBLE
+        above = self.wordnet.above(offset)
+        return any(self.wordnet.synsets[each].names[0] == _BODILY for each in above)
+
+    def _find(self, name: str) -> tuple[int, ...]:
+        return next(filter(None, map(self._spelled, self._spellings(name))), ())
+
+    def _all(self, name: str) -> tuple[int, ...]:
+        """Whatever a name can mean."""
+        return next(filter(None, map(self._listed, self._spellings(name))), ())
+
+    def _spellings(self, name: str) -> Iterator[str]:
+        """Yields under which names to look for one, the likeliest first."""
+        for each in (name, *self.lemmas(name)):
+            yield from (each, each.replace(" ", "-"), each.replace("-", " "))
+            yield each.replace(" ", "").replace("-", "")
+
+    def _listed(self, spelling: str) -> tuple[int, ...]:
+        return self._index.get(spelling.replace(" ", "_"), ())
+
+    def _spelled(self, spelling: str) -> tuple[int, ...]:
+        senses = self._listed(spelling)
+        found = [each for each in senses if not self._is_proper(each, spelling)] or [*senses]
+        shown = [each for each in found if self.is_visible(each)]
+        if not shown and spelling in self._irregular:
+            return ()  # "men" are no more than a workforce in WordNet
+        return self._commonest(spelling, shown or found)
+
+    def _commonest(self, spelling: str, senses: Sequence[int]) -> tuple[int, ...]:
+        counts = {each: self.count(spelling, each) for each in senses}
+        if not any(counts.values()):  # whom a word calls names comes last: a mug, a toaster
+            is_person = {each: self.wordnet.synsets[each].file == _PERSON for each in senses}
+            return tuple(sorted(senses, key=lambda each: is_person[each])[:_MOST_UNCOUNTED])
+        most = max(counts.values())
+        kept = [
+            each
+            for each, count in counts.items()
+            if count >= _LEAST_SHARE * most or len([*self.wordnet.below(each)]) >= _MANY_KINDS
+        ]
+        return tuple(sorted(kept, key=lambda each: -counts[each])[:_MOST_SENSES])
+
+    def _is_proper(self, offset: int, spelling: str) -> bool:
+        """Whether a sense is somebody's name or a place's, such as the poet Crane's."""
+        return spelling not in self.wordnet.synsets[offset].names
+
+
+def _parse(
+    path: Path, parse: Callable[[str], tuple[_Key, _Value] | None]
+) -> Iterator[tuple[_Key, _Value]]:
+    """Yields what the lines of a file of WordNet's hold."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            found = [parse(line) for line in lines if not line.startswith(_LICENCE_INDENT)]
+    except (OSError, ValueError, IndexError) as error:
+        raise TrainingError(f"{path} is not WordNet's: {error}") from error
+    yield from (each for each in found if each is not None)
+
+
+def _offsets(line: str) -> tuple[str, tuple[int, ...]]:
+    """Parses `lemma type senses pointers ... tagged offset...`, the commonest sense first."""
+    fields = line.split()
+    return fields[0], tuple(int(each) for each in fields[-int(fields[2]) :])
+
+
+def _count(line: str) -> tuple[tuple[str, int], int] | None:
+    """Parses `lemma%type:file:... place count`, where the place is among the lemma's senses."""
+    key, place, count = line.split()
+    lemma, _, rest = key.partition("%")
+    return ((lemma, int(place)), int(count)) if rest.startswith(_NOUN) else None
+
+
+def _exception(line: str) -> tuple[str, tuple[str, ...]]:
+    """Parses `plural singular...`."""
+    plural, *singular = line.replace("_", " ").split()
+    return plural, tuple(singular)
