@@ -355,9 +355,7 @@ MOBILE = ModelConfig(
         pixel_std=(128.0, 128.0, 128.0),
     ),
     clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128, objects=True),
-    mask_decoder=TINY.mask_decoder.model_copy(
-        update={"local_blocks": 1, "high_resolution": True}
-    ),
+    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 1, "high_resolution": True}),
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 

@@ -21,7 +21,6 @@ from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
 from training.composed.prompts import prompt_objects
 from training.data_config import JointPhotographs
 from training.real.labelled_cells import pad_rows
-from training.real.photograph import Photograph
 from training.real.photograph_batches import MIN_CELLS, check_resolution
 from training.real.photograph_draws import Drawn
 from training.real.photograph_masks import cell_coverage

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.classifier_head import ClassifierHead
 from training.tasks.cell_losses import NamedCells, NamedPictures, PatchObjects, PresentNames
@@ -121,7 +121,7 @@ class JointTask(Task):
         losses["objects"] = self.patch_objects(objects, batch["objects"], batch["objects_known"])
         losses["prompts"] = self._prompts(batch, embeddings)
         if step >= self.labels_after:
-            losses["labels"] = self._labels(batch, embeddings, patches.detach())
+            losses["labels"] = self._labels(batch, embeddings, patches)
         self._told = {name: value.detach() for name, value in losses.items()}
         return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
 
@@ -186,7 +186,8 @@ class JointTask(Task):
     def calibration(self) -> Calibration:
         """How cosines become scores, as far as the presence has learned it."""
         scale = float(self.presence.scale.detach().exp())
-        return Calibration(scale=scale, bias=-float(self.presence.bias.detach()) / scale)
+        bias = -float(self.presence.bias.detach()) / scale
+        return UNCALIBRATED.model_copy(update={"scale": scale, "bias": bias})
 
     def _head(self) -> ClassifierHead:
         head = self.student.clip_head
@@ -197,22 +198,23 @@ class JointTask(Task):
         self, batch: dict[str, Tensor], patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
         """What pictures and their cells are called."""
-        known = batch["present"].shape[1]
-        pictures = _LOGIT_SCALE * pooled @ self.names.T
         told = self.classifier(batch["images"], batch["token_mask"])
+        known = batch["present"].shape[1]
         targets = cell_names(batch)
         picture, cell = draw_cells(batch, targets)
         taught = targets[picture, cell]
-        cosines = patches[picture, cell] @ self.names.T
         absent = absent_names(batch, picture, cell, self.kin[:known, :known])
         named = taught >= 0
-        return {
-            "classes": F.cross_entropy(pictures[:, self.classes], told),
-            "pictures": self.named_pictures(pictures, batch["present"], self.kin),
-            "cells": self.named_cells(_LOGIT_SCALE * cosines[named], taught[named], self.kin),
-            "presence": self.presence(cosines[:, :known], taught, absent),
-            "somewhere": self._somewhere(batch, patches),
-        }
+        with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
+            pictures = _LOGIT_SCALE * pooled @ self.names.T
+            cosines = patches[picture, cell] @ self.names.T
+            return {
+                "classes": F.cross_entropy(pictures[:, self.classes], told),
+                "pictures": self.named_pictures(pictures, batch["present"], self.kin),
+                "cells": self.named_cells(_LOGIT_SCALE * cosines[named], taught[named], self.kin),
+                "presence": self.presence(cosines[:, :known], taught, absent),
+                "somewhere": self._somewhere(batch, patches),
+            }
 
     def _somewhere(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
         """Names that are there without a mask: what looks most like one is nearest to it."""
@@ -266,7 +268,8 @@ class JointTask(Task):
     def _maps(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
         """Score maps [L,g,g] of the labels that are asked for; the lowest score in the padding."""
         vectors, owners = self.names[batch["asked"]], batch["asked_owners"]
-        scores = self.presence.logits(torch.einsum("lne,le->ln", patches[owners].float(), vectors))
+        cosines = torch.einsum("lne,le->ln", patches[owners].detach().float(), vectors)
+        scores = self.presence.logits(cosines).detach()
         grid = batch["token_mask"].shape[-1]
         padding = batch["token_mask"][owners] == 0
         return scores.view(-1, grid, grid).masked_fill(padding, float(scores.min()))
@@ -276,7 +279,7 @@ class JointTask(Task):
         size = batch["images"].shape[-1]
         frames = [frame_of(mask, size) for mask in batch["token_mask"].cpu().numpy()]
         return ask_for_labels(
-            maps.detach(),
+            maps,
             batch["asked_targets"].float(),
             frames=[frames[owner] for owner in batch["asked_owners"].tolist()],
             calibration=self.calibration(),

@@ -159,9 +159,7 @@ class RefinementTask(Task):
         frames = [frame_of(mask, size) for mask in named["token_mask"].cpu().numpy()]
         every = [frame for frame in frames for _ in range(self.labels)]
         targets, shown, absent = (each.flatten(0, 1) for each in truth)
-        prompts, targets = ask_for_labels(
-            maps, targets, frames=every, calibration=self.calibration
-        )
+        prompts, targets = ask_for_labels(maps, targets, frames=every, calibration=self.calibration)
         elsewhere = shown & ~targets.any(dim=2).any(dim=1)
         return _Asked(*prompts, targets, shown & ~elsewhere, absent | elsewhere)
 
