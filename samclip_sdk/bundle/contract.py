@@ -121,13 +121,13 @@ def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, Graph
         inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),
         outputs=(tokens, embeddings),
     )
-    seen = (
+    seen = [
         _tensor("patch_embeddings", 1, patches, model.embed_dim),
         _tensor("image_embedding", 1, model.embed_dim),
-    )
+    ]
     if model.tells_objects:
-        seen = (*seen, _tensor("patch_objects", 1, patches, PATCH_OBJECTS))
-    head = GraphSpec(inputs=(tokens, _tensor("token_mask", 1, grid, grid)), outputs=seen)
+        seen.append(_tensor("patch_objects", 1, patches, PATCH_OBJECTS))
+    head = GraphSpec(inputs=(tokens, _tensor("token_mask", 1, grid, grid)), outputs=tuple(seen))
     return encoder, head
 
 

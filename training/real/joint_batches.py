@@ -274,7 +274,8 @@ def _objects(
         if not each.thing:
             continue
         moments = cv2.moments(each.area.astype(np.uint8), binaryImage=True)
-        x, y = (moments[key] / moments["m00"] / PATCH_PX for key in ("m10", "m01"))
+        # A moment is of the pixels' numbers, which are half a pixel less than their middles.
+        x, y = ((moments[key] / moments["m00"] + 0.5) / PATCH_PX for key in ("m10", "m01"))
         spread = max(_LEAST_SPREAD, _SPREAD * float(cells.sum()) ** 0.5)
         distance = (columns - x) ** 2 + (rows - y) ** 2
         heat = np.maximum(heat, np.exp(-distance / (2 * spread**2)))

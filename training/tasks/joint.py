@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
@@ -32,6 +32,7 @@ _CELLS = 160  # of a picture that are taught, those of each name as many
 _SOMEWHERE = 4  # names of a picture without a mask that are looked for
 _POINTS = 1024  # of a mask that the loss looks at
 _COARSE, _CORRECTED = 0.33, 0.33  # shares of prompts with a coarse mask, and asked again
+_PADDING = -20.0  # a score there, below all others
 _WEIGHTS = {
     "classes": 1.0,
     "pictures": 0.5,
@@ -87,7 +88,7 @@ class JointTask(Task):
         validation: Dataset[Any] | None,
     ) -> None:
         presence = PresentNames()
-        parts = {
+        parts: dict[str, nn.Module] = {
             "image_encoder": student.image_encoder,
             "clip_head": student.clip_head,
             "prompt_encoder": student.prompt_encoder,
@@ -266,13 +267,13 @@ class JointTask(Task):
         return loss
 
     def _maps(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
-        """Score maps [L,g,g] of the labels that are asked for; the lowest score in the padding."""
+        """Score maps [L,g,g] of the labels that are asked for."""
         vectors, owners = self.names[batch["asked"]], batch["asked_owners"]
         cosines = torch.einsum("lne,le->ln", patches[owners].detach().float(), vectors)
         scores = self.presence.logits(cosines).detach()
         grid = batch["token_mask"].shape[-1]
         padding = batch["token_mask"][owners] == 0
-        return scores.view(-1, grid, grid).masked_fill(padding, float(scores.min()))
+        return scores.view(-1, grid, grid).masked_fill(padding, _PADDING)
 
     def _asked(self, batch: dict[str, Tensor], maps: Tensor) -> tuple[LabelPrompts, Tensor]:
         """The labels' prompts, and the masks [L,h,h] that they ask for."""
@@ -294,6 +295,9 @@ class JointTask(Task):
         has_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mask logits [M,4,4g,4g] and predicted IoUs [M,4] of prompts, each of its picture."""
+        if not len(owners):
+            side = asked.mask_input.shape[-1]
+            return embeddings.new_zeros(0, 4, side, side), embeddings.new_zeros(0, 4)
         if has_mask is None:
             has_mask = torch.ones(len(owners), device=owners.device)
         prompts = self.student.prompt_encoder(*asked, has_mask.float())
@@ -377,12 +381,12 @@ def unmasked_names(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """
     masked = torch.zeros_like(batch["present"])
     boxed: dict[tuple[int, int], Tensor] = {}
-    for row, place in (batch["names"] >= 0).nonzero().tolist():
-        name = int(batch["names"][row, place])
-        if batch["masked"][row, place]:
-            masked[row, name] = True
+    for row, column in (batch["names"] >= 0).nonzero().tolist():
+        known = int(batch["names"][row, column])
+        if batch["masked"][row, column]:
+            masked[row, known] = True
         else:
-            boxed[row, name] = batch["coverage"][row, place].flatten() > 0
+            boxed[row, known] = batch["coverage"][row, column].flatten() > 0
     unpadded = batch["token_mask"].flatten(1) > 0
     keys = torch.rand(masked.shape, device=masked.device) * (batch["present"] & ~masked)
     best, name = keys.topk(min(_SOMEWHERE, keys.shape[1]), dim=1)

@@ -52,9 +52,14 @@ def ask_for_labels(
         The prompts, and what they ask for: the targets, or what is connected in them and reaches
         into the part's box.
     """
+    side = targets.shape[-1]
+    if not len(maps):
+        nothing = LabelPrompts(
+            maps.new_zeros(0, 1, 2), maps.new_zeros(0, 1).int(), maps.new_zeros(0, 1, side, side)
+        )
+        return nothing, targets
     points, corners, masks = [], [], []
     whole = (torch.rand(len(maps)) >= _PART).tolist()
-    side = targets.shape[-1]
     for place, score_map in enumerate(maps.float().cpu().numpy()):
         frame = frames[place]
         best, box = points_and_box(

@@ -26,11 +26,11 @@ class ImageNetClassifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network: Any = timm.create_model(LITE2)
-        self.network.load_state_dict(lite2_state(), strict=False)
-        self.network.eval().requires_grad_(False)
-        fold_batch_norm(self.network, example=torch.zeros(1, 3, 64, 64))
-        self.network.to(memory_format=torch.channels_last)
+        network: Any = timm.create_model(LITE2)
+        network.load_state_dict(lite2_state(), strict=False)
+        network.eval().requires_grad_(False)
+        fold_batch_norm(network, example=torch.zeros(1, 3, 64, 64))
+        self.network: Any = network.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> ImageNetClassifier:
         """Stays as it is."""
