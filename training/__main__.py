@@ -37,7 +37,12 @@ from training.publishing import publish_results
 from training.stages import Stages
 from training.teachers.teacher_pair import SETTINGS_NAME
 from training.terminal import drawn_progress
-from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
+from training.text_config import (
+    LexiconConfig,
+    TaughtNamesConfig,
+    TextEncoderTrainingConfig,
+    TextTeacherConfig,
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,6 +51,7 @@ _PUBLISHED = Path(__file__).parent / "checkpoints"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 _IN_ONE_PROCESS = (
     TextTeacherConfig,
+    LexiconConfig,
     TaughtNamesConfig,
     TextEncoderTrainingConfig,
     PublishConfig,
@@ -195,7 +201,7 @@ def _run(
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
             stages.train_teacher(settings, run, fabric)
-        case TextTeacherConfig() | TaughtNamesConfig():
+        case TextTeacherConfig() | LexiconConfig() | TaughtNamesConfig():
             stages.fit_words(settings, run)
         case TextEncoderTrainingConfig():
             stages.train_text_encoder(settings, run, fabric)
@@ -250,7 +256,9 @@ def _sharding(settings: StageConfig) -> Sharding:
 def _optimisation(settings: StageConfig) -> Optimisation | None:
     """How a stage steps, if the loop runs it."""
     match settings:
-        case TextTeacherConfig() | TaughtNamesConfig() | PublishConfig() | CalibrateConfig():
+        case TextTeacherConfig() | LexiconConfig() | TaughtNamesConfig():
+            return None
+        case PublishConfig() | CalibrateConfig():
             return None
         case EmbeddingsConfig():
             return None

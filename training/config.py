@@ -23,7 +23,12 @@ from training.data_config import (
     Shards,
 )
 from training.loop_config import Optimisation, Precision
-from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
+from training.text_config import (
+    LexiconConfig,
+    TaughtNamesConfig,
+    TextEncoderTrainingConfig,
+    TextTeacherConfig,
+)
 
 
 def _source(settings: Any) -> str:
@@ -285,6 +290,7 @@ StageConfig = Annotated[
     ClipTeacherConfig
     | SamTeacherConfig
     | TextTeacherConfig
+    | LexiconConfig
     | TaughtNamesConfig
     | ClassifierClipConfig
     | TextEncoderTrainingConfig

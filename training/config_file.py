@@ -27,6 +27,7 @@ _TASKS = (
     "clip_teacher",
     "sam_teacher",
     "text_teacher",
+    "lexicon",
     "taught_names",
     "classifier_clip",
     "text_encoder",

@@ -33,7 +33,7 @@ from training.data_config import (
     Shards,
 )
 from training.errors import TrainingError
-from training.joint_stage import LEXICON
+from training.lexicon_stage import LEXICON
 from training.real.captioned_pictures import read_labels
 from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
@@ -46,6 +46,7 @@ from training.text.phrases import read_captions
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import check_wordnet
 from training.text_config import (
+    LexiconConfig,
     TaughtNamesConfig,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
@@ -74,6 +75,11 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             lite2_file()
             check_sentence_encoder()
             check_wordnet(settings.wordnet)
+        case LexiconConfig():
+            check_sentence_encoder()
+            check_wordnet(settings.wordnet)
+            check_trained(runs / TEXT_TEACHER)
+            _check_photographs(settings.photographs)
         case TaughtNamesConfig():
             check_sentence_encoder()
             check_trained(runs / TEXT_TEACHER)

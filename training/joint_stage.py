@@ -14,6 +14,7 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.tokenizer import clean_text
 from training.config import JointConfig
 from training.errors import TrainingError
+from training.lexicon_stage import LEXICON
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.sources import VALIDATION_SEED
@@ -26,9 +27,6 @@ from training.teachers.text_teacher import TEXT_TEACHER, WEIGHTS_NAME, load_text
 from training.text.class_names import imagenet_lemmas
 from training.text.relations import Relations
 from training.text.wordnet import WordNet
-
-LEXICON = "lexicon"
-"""The stage that gives words their embeddings, and its folder among the runs."""
 
 _CENTRED_ON = 16  # batches of pictures whose mean is taken off all others
 

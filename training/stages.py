@@ -35,7 +35,8 @@ from training.config import (
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
-from training.joint_stage import LEXICON, new_joint_task
+from training.joint_stage import new_joint_task
+from training.lexicon_stage import LEXICON, make_lexicon
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
@@ -70,7 +71,12 @@ from training.teachers.teacher_pair import (
 from training.teachers.text_encoder_file import copy_tokenizer
 from training.teachers.text_teacher import TEXT_TEACHER
 from training.teachers.weights import give_weights, read_weights
-from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
+from training.text_config import (
+    LexiconConfig,
+    TaughtNamesConfig,
+    TextEncoderTrainingConfig,
+    TextTeacherConfig,
+)
 from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
@@ -181,13 +187,18 @@ class Stages:
             if fabric.is_global_zero:
                 _write_teacher(sam, settings, run)
 
-    def fit_words(self, settings: TextTeacherConfig | TaughtNamesConfig, run: Path) -> None:
-        """Fits the text teacher to a classifier, or names to what a model sees."""
-        if isinstance(settings, TaughtNamesConfig):
-            teach_names(settings, run, on_progress=self.on_progress)
-        else:
-            width = self.model.embed_dim
-            make_text_teacher(settings, run, embed_dim=width, on_progress=self.on_progress)
+    def fit_words(
+        self, settings: TextTeacherConfig | LexiconConfig | TaughtNamesConfig, run: Path
+    ) -> None:
+        """Fits the text teacher to a classifier, a lexicon to it, or names to what a model sees."""
+        match settings:
+            case TextTeacherConfig():
+                width = self.model.embed_dim
+                make_text_teacher(settings, run, embed_dim=width, on_progress=self.on_progress)
+            case LexiconConfig():
+                make_lexicon(settings, run, on_progress=self.on_progress)
+            case TaughtNamesConfig():
+                teach_names(settings, run, on_progress=self.on_progress)
 
     def train_text_encoder(
         self, settings: TextEncoderTrainingConfig, run: Path, fabric: Fabric

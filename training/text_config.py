@@ -59,6 +59,36 @@ class TaughtNamesConfig(Settings):
     seed: int = 0
 
 
+class LexiconConfig(Settings):
+    """The words that a model is to know, with the embeddings that pictures and texts learn.
+
+    They are the `count` commonest nouns of what can be seen, every name of `photographs` and of
+    ImageNet's classes, and their plurals. Taught are the classes, and names of masks or boxes in
+    `least_pictures` pictures, or of `least_tagged` pictures as a whole. `words` have embeddings of
+    their own, whether or not they are shown. The text teacher embeds words in `template`; a class's
+    own direction weighs `class_weight` beside its name, and the mean of kinds `kinds_weight` beside
+    the name of what they are kinds of. Of taught words, those that have nothing to do with one
+    another end below the cosine `apart`, and those with a parent or a grandparent in common below
+    `related_apart`; `keep` holds them where they began.
+    """
+
+    task: Literal["lexicon"]
+    wordnet: Path = Path("/usr/share/wordnet")
+    photographs: Photographs
+    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
+    count: int = Field(default=20_000, ge=0)
+    words: tuple[str, ...] = ()
+    least_pictures: int = Field(default=2, gt=0)
+    least_tagged: int = Field(default=5, gt=0)
+    class_weight: float = Field(default=0.3, ge=0)
+    kinds_weight: float = Field(default=0.5, ge=0)
+    apart: float = Field(default=0.35, gt=0, lt=1)
+    related_apart: float = Field(default=0.6, gt=0, lt=1)
+    keep: float = Field(default=0.02, ge=0)
+    steps: int = Field(default=300, gt=0)
+    learning_rate: float = Field(default=5e-3, gt=0)
+
+
 class Corpus(Settings):
     """Texts from WordNet: `count` to learn from and `held_out` others, drawn by `seed`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import lru_cache
 
 import numpy as np
@@ -53,6 +53,12 @@ _MORE = {
 """Names that can be called others, which WordNet does not say."""
 
 
+_LEVELS = 2  # above a name, for what has those in common with it: a parent and a grandparent
+
+Key = int | str
+"""An offset in WordNet, or a name that has none."""
+
+
 class Relations:
     """Nouns by what is above their senses.
 
@@ -75,32 +81,88 @@ class Relations:
         of the other, at whatever depth, in the senses of `Senses.of`. A name of several words is a
         kind of its head noun. What is too high, such as an artifact, is above nothing.
         """
-        rows: dict[int | str, list[int]] = {}  # of names, by what they mean
-        for row, name in enumerate(names):
-            for each in self._meant(name):
-                rows.setdefault(each, []).append(row)
-        below = np.zeros((len(names), len(names)), dtype=np.bool_)
-        for row, name in enumerate(names):
-            for each in self._meant(name) | self.upward(name):
-                below[row, rows.get(each, [])] = True
+        meant = [self._meant(name) for name in names]
+        upward = [self.upward(name) | own for name, own in zip(names, meant, strict=True)]
+        below = _meet(upward, meant)
         return below | below.T
 
-    def _meant(self, name: str) -> frozenset[int | str]:
+    def related(
+        self,
+        names: Sequence[str],
+        others: Sequence[str],
+        *,
+        senses: Sequence[Set[int]] | None = None,
+    ) -> NDArray[np.bool_]:
+        """Which names are kin of others, or have a parent or a grandparent in common: bool [N,M].
+
+        A parent or grandparent that is too high does not count.
+
+        Args:
+            names: N of them.
+            others: M of them.
+            senses: of the others, where those of their names are not what is meant; of one that
+                has none it is its name's.
+        """
+        given = [frozenset[int]()] * len(others) if senses is None else senses
+        meant, upward, around = zip(*map(self._all_of, names), strict=True)
+        meant_, upward_, around_ = zip(*map(self._all_of, others, given), strict=True)
+        return _meet(upward, meant_) | _meet(meant, upward_) | _meet(around, around_)
+
+    def head_or_self(self, name: str) -> tuple[int, ...]:
+        """The senses of a name; of one that WordNet does not know, those of its head noun."""
+        return self.senses.of(name) or self.senses.of(self.senses.head(name) or "")
+
+    def is_low(self, offset: int) -> bool:
+        """Whether it tells something of what is below a synset that it is."""
+        return self.wordnet.synsets[offset].names[0] not in _TOO_HIGH
+
+    def _all_of(
+        self, name: str, senses: Set[int] = frozenset()
+    ) -> tuple[frozenset[Key], frozenset[Key], frozenset[Key]]:
+        """What a name means, what is upward of it, itself too, and what is just above it."""
+        level, around = set(senses or self.head_or_self(name)), set[int]()
+        for _ in range(_LEVELS):
+            level = {up for each in level for up in self.wordnet.synsets[each].parents}
+            around |= level
+        low = frozenset(filter(self.is_low, around))
+        if senses.issuperset(self.senses.of(name)) or not senses:
+            meant = self._meant(name)
+            return meant | senses, meant | senses | self.upward(name), low
+        above = {up for each in senses for up in self.wordnet.above(each)}
+        return frozenset(senses), frozenset((*senses, *filter(self.is_low, above))), low
+
+    def _meant(self, name: str) -> frozenset[Key]:
         """A name's senses, and the name itself, in the singular too."""
         cleaned = clean_text(name)
         return frozenset((*self.senses.of(name), cleaned, *self.senses.lemmas(cleaned)))
 
-    def _upward(self, name: str) -> frozenset[int | str]:
+    def _upward(self, name: str) -> frozenset[Key]:
         """What a name means or is a kind of, as offsets, its head noun and its synonyms, as names.
 
         It is without what is too high.
         """
-        senses, head = self.senses.of(name), self.senses.head(name)
+        head = self.senses.head(name)
+        senses = self.senses.of(name)
         called = [each.lower() for sense in senses for each in self.wordnet.synsets[sense].names]
         called += _MORE.get(clean_text(name), ())
         if head is not None:
             called.append(head)
-            senses = senses or self.senses.of(head)
-        above = {each for sense in senses for each in (sense, *self.wordnet.above(sense))}
-        low = (each for each in above if self.wordnet.synsets[each].names[0] not in _TOO_HIGH)
-        return frozenset((*low, *called))
+        above = {
+            each
+            for sense in self.head_or_self(name)
+            for each in (sense, *self.wordnet.above(sense))
+        }
+        return frozenset((*filter(self.is_low, above), *called))
+
+
+def _meet(sets: Sequence[Set[Key]], others: Sequence[Set[Key]]) -> NDArray[np.bool_]:
+    """Which of N sets have something in common with which of M others: bool [N,M]."""
+    columns: dict[Key, list[int]] = {}
+    for column, found in enumerate(others):
+        for each in found:
+            columns.setdefault(each, []).append(column)
+    meet = np.zeros((len(sets), len(others)), dtype=np.bool_)
+    for row, found in enumerate(sets):
+        for each in found:
+            meet[row, columns.get(each, [])] = True
+    return meet

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +35,7 @@ _ENDINGS = {
     "men": "man",
     "s": "",
 }
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Line = TypeVar("_Line")
 
 _BEFORE_REST = (" of ", " on ", " in ", " at ", " with ")  # the noun stands before these
 
@@ -52,7 +53,11 @@ class Senses:
     def __init__(self, wordnet: WordNet) -> None:
         self.wordnet = wordnet
         self._index = dict(_parse(wordnet.folder / _INDEX, _offsets))
-        self._counts = dict(_parse(wordnet.folder / _COUNTS, _count))
+        counted = [*_parse(wordnet.folder / _COUNTS, _count)]
+        self._counts = {(lemma, place): n for lemma, place, n, is_noun in counted if is_noun}
+        self._uses = Counter[str]()  # of a lemma as whatever part of speech
+        for lemma, _, count, _ in counted:
+            self._uses[lemma] += count
         self._irregular = dict(_parse(wordnet.folder / _IRREGULAR, _exception)) | _PEOPLE
         self._found = lru_cache(maxsize=None)(self._find)
 
@@ -64,6 +69,13 @@ class Senses:
         commoner; only a name that means no such thing has its other senses.
         """
         return self._found(clean_text(name))
+
+    def shown(self, name: str) -> list[int]:
+        """All that a noun, in WordNet's spelling, means that a photograph can show."""
+        listed = self._listed(name)
+        return [
+            each for each in listed if self.is_visible(each) and not self._is_proper(each, name)
+        ]
 
     def head(self, name: str) -> str | None:
         """The noun that a name of several words is a kind of: that of a "cup of tea" is a cup.
@@ -100,6 +112,27 @@ class Senses:
         places = self._index.get(lemma, ())
         return self._counts.get((lemma, places.index(offset) + 1), 0) if offset in places else 0
 
+    def uses(self, name: str) -> tuple[int, float, bool]:
+        """How a noun, in WordNet's spelling, was used in the texts that it counted.
+
+        Returns:
+            How often as what a photograph can show; which share that is of all uses, as verbs too,
+            one more counted on either side; whether it is also somebody's name or a place's.
+        """
+        seen = sum(self.count(name, each) for each in self.shown(name))
+        others = self._uses[name.replace(" ", "_")] - seen
+        is_proper = any(self._is_proper(each, name) for each in self._listed(name))
+        return seen, (seen + 1) / (seen + others + 1), is_proper
+
+    @cached_property
+    def plurals(self) -> dict[str, str]:
+        """Irregular plurals by their singulars."""
+        found: dict[str, str] = {}
+        for plural, singulars in self._irregular.items():
+            for singular in singulars:
+                found.setdefault(singular, plural)
+        return {singular: plural for singular, plural in found.items() if plural != "brethren"}
+
     def is_visible(self, offset: int) -> bool:
         """Whether a photograph can show a sense."""
         synset = self.wordnet.synsets[offset]
@@ -134,14 +167,17 @@ class Senses:
 
     def _commonest(self, spelling: str, senses: Sequence[int]) -> tuple[int, ...]:
         counts = {each: self.count(spelling, each) for each in senses}
-        if not any(counts.values()):  # whom a word calls names comes last: a mug, a toaster
+        kinds = {each: len([*self.wordnet.below(each)]) for each in senses}
+        if not any(counts.values()):
+            # What has kinds is the commoner; whom a word calls names comes last: a toaster.
             is_person = {each: self.wordnet.synsets[each].file == _PERSON for each in senses}
-            return tuple(sorted(senses, key=lambda each: is_person[each])[:_MOST_UNCOUNTED])
+            order = sorted(senses, key=lambda each: (is_person[each], -kinds[each]))
+            return tuple(order[:_MOST_UNCOUNTED])
         most = max(counts.values())
         kept = [
             each
             for each, count in counts.items()
-            if count >= _LEAST_SHARE * most or len([*self.wordnet.below(each)]) >= _MANY_KINDS
+            if count >= _LEAST_SHARE * most or kinds[each] >= _MANY_KINDS
         ]
         return tuple(sorted(kept, key=lambda each: -counts[each])[:_MOST_SENSES])
 
@@ -150,16 +186,13 @@ class Senses:
         return spelling not in self.wordnet.synsets[offset].names
 
 
-def _parse(
-    path: Path, parse: Callable[[str], tuple[_Key, _Value] | None]
-) -> Iterator[tuple[_Key, _Value]]:
-    """Yields what the lines of a file of WordNet's hold."""
+def _parse(path: Path, parse: Callable[[str], _Line]) -> list[_Line]:
+    """What the lines of a file of WordNet's hold."""
     try:
         with path.open(encoding="utf-8") as lines:
-            found = [parse(line) for line in lines if not line.startswith(_LICENCE_INDENT)]
+            return [parse(line) for line in lines if not line.startswith(_LICENCE_INDENT)]
     except (OSError, ValueError, IndexError) as error:
         raise TrainingError(f"{path} is not WordNet's: {error}") from error
-    yield from (each for each in found if each is not None)
 
 
 def _offsets(line: str) -> tuple[str, tuple[int, ...]]:
@@ -168,11 +201,11 @@ def _offsets(line: str) -> tuple[str, tuple[int, ...]]:
     return fields[0], tuple(int(each) for each in fields[-int(fields[2]) :])
 
 
-def _count(line: str) -> tuple[tuple[str, int], int] | None:
-    """Parses `lemma%type:file:... place count`, where the place is among the lemma's senses."""
+def _count(line: str) -> tuple[str, int, int, bool]:
+    """Parses `lemma%type:file:... place count`: the last tells whether it is a noun."""
     key, place, count = line.split()
     lemma, _, rest = key.partition("%")
-    return ((lemma, int(place)), int(count)) if rest.startswith(_NOUN) else None
+    return lemma, int(place), int(count), rest.startswith(_NOUN)
 
 
 def _exception(line: str) -> tuple[str, tuple[str, ...]]:

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.training.text.things import write_things
+from training.text.lexicon import Place, Places, TaughtWord, group_taught
+from training.text.relations import Relations
+from training.text.wordnet import WordNet
+
+_CLASSES = {"pug": (0,), "pug-dog": (0,), "taxi": (1,), "crane": (2, 3)}
+_SYNSETS = (102, 302, 507, 209)
+_NAMES = ["car", "cars", "person", "couch", "sofa", "bus", "truck", "cab", "xyzs", "xyz"]
+
+
+@pytest.fixture(scope="module")
+def relations(tmp_path_factory: pytest.TempPathFactory) -> Relations:
+    return Relations(WordNet(write_things(tmp_path_factory.mktemp("things"))))
+
+
+@pytest.fixture(scope="module")
+def taught(relations: Relations) -> tuple[TaughtWord, ...]:
+    return group_taught(relations, _NAMES, classes=_CLASSES, synsets=_SYNSETS)
+
+
+@pytest.fixture(scope="module")
+def places(relations: Relations, taught: tuple[TaughtWord, ...]) -> Places:
+    return Places(relations, taught)
+
+
+def called(taught: Sequence[TaughtWord], place: Place) -> set[str]:
+    return {taught[each].names[0] for each in place.words}
+
+
+def test_synonyms_and_plurals_are_one_word(taught: tuple[TaughtWord, ...]) -> None:
+    names = [word.names for word in taught]
+    assert names == [
+        ("car", "cars"),
+        ("person",),
+        ("couch", "sofa"),
+        ("bus",),
+        ("truck",),
+        ("cab", "taxi"),
+        ("xyzs", "xyz"),
+        ("pug", "pug-dog"),
+        ("crane",),
+    ]
+
+
+def test_classes_bring_their_senses(taught: tuple[TaughtWord, ...]) -> None:
+    by_name = {word.names[0]: word for word in taught}
+    assert by_name["cab"] == TaughtWord(("cab", "taxi"), (302,), classes=(1,))
+    assert by_name["crane"].classes == (2, 3)
+    assert by_name["crane"].senses == (507, 209)
+    assert by_name["xyzs"] == TaughtWord(("xyzs", "xyz"), (), known=False)
+    assert by_name["person"].senses == (200,)
+
+
+@pytest.mark.parametrize(
+    ("name", "relation", "words"),
+    [
+        ("lounge", "synonym", {"couch"}),
+        ("people", "synonym", {"person"}),
+        ("man", "kind", {"person"}),
+        ("women", "kind", {"person"}),
+        ("yellow taxicab", "kind", {"cab"}),
+        ("vehicle", "hypernym", {"car", "bus", "truck", "cab"}),
+        ("furniture", "hypernym", {"couch"}),
+        ("dog", "hypernym", {"pug"}),
+        ("cat", "alone", set()),
+        ("abc", "alone", set()),
+    ],
+)
+def test_where_words_stand(
+    places: Places, taught: tuple[TaughtWord, ...], name: str, relation: str, words: set[str]
+) -> None:
+    place = places.of(name)[0]
+    assert (place.relation, called(taught, place)) == (relation, words)
+
+
+def test_a_word_of_several_senses_stands_in_several_places(places: Places) -> None:
+    assert [place.relation for place in places.of("mug")] == ["alone", "kind"]
+
+
+def test_kinds_of_a_taught_word(places: Places, taught: tuple[TaughtWord, ...]) -> None:
+    kinds = [taught[each].names[0] for each in places.kinds(taught[0])]
+    assert kinds == ["cab"]

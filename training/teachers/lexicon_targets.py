@@ -1,0 +1,160 @@
+"""Embeddings of a lexicon's words, made of what MiniLM and WordNet know of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from training.text.lexicon import Place
+from training.text_config import LexiconConfig
+
+_OWN = {"kind": 0.25, "hypernym": 0.4, "near": 0.7, "alone": 1.0}
+"""Share of a word's own meaning in what it begins with; the rest is what it stands beside."""
+_SMALLER = (0.5, 0.25, 0.1, 0.0)  # parts of that share, tried where it is too much
+_PUSHES, _PUSH = 30, 0.5  # how often, and how much of an excess at a time
+_SLACK = 5e-3  # of a cosine above the bound
+_ROWS = 1024  # words at a time
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What words have to do with the taught ones: bool [N,G] each.
+
+    Attributes:
+        kin: what never competes.
+        related: kin, and what has a parent or a grandparent in common.
+    """
+
+    kin: Tensor
+    related: Tensor
+
+
+def part_taught(
+    first: Tensor,
+    neighbours: Neighbours,
+    *,
+    movable: Tensor,
+    settings: LexiconConfig,
+    on_progress: OnProgress = tell_nobody,
+) -> Tensor:
+    """Moves taught words apart from those that they have nothing to do with.
+
+    Args:
+        first: where they begin, float32 [G,E], unit length.
+        neighbours: of the taught words among themselves, [G,G].
+        movable: bool [G], those that no classifier knows; the others stay.
+        settings: of the stage.
+        on_progress: told the steps.
+
+    Returns:
+        float32 [G,E], unit length.
+    """
+    bounds = torch.full(neighbours.kin.shape, settings.apart)
+    bounds[neighbours.related] = settings.related_apart
+    bounds[neighbours.kin] = torch.inf
+    own = first[movable].clone().requires_grad_()
+    optimizer = torch.optim.Adam([own], lr=settings.learning_rate)
+    for step in range(settings.steps):
+        moved = F.normalize(own, dim=-1)
+        every = first.clone()
+        every[movable] = moved
+        loss = F.relu(moved @ every.T - bounds[movable]).square().sum()
+        loss = loss + settings.keep * (1 - (moved * first[movable]).sum(dim=1)).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        on_progress("moving taught words apart", step + 1, settings.steps)
+    found = first.clone()
+    found[movable] = F.normalize(own.detach(), dim=-1)
+    return found
+
+
+def choose_places(
+    places: Sequence[Sequence[Place]], likeness: Tensor, *, related: Tensor
+) -> list[Place]:
+    """Chooses for each of N words the sense that it is taken in, and the taught words that count.
+
+    Of several senses it is the one beside whose taught words MiniLM has the word; of these, too,
+    the nearest counts, but all of a hypernym's kinds.
+
+    Args:
+        places: of each word, one a sense.
+        likeness: MiniLM's cosines of the words and the taught ones, [N,G].
+        related: bool [N,G].
+    """
+    return [_choose(senses, likeness[row], related[row]) for row, senses in enumerate(places)]
+
+
+def _choose(senses: Sequence[Place], likeness: Tensor, related: Tensor) -> Place:
+    best = max(senses, key=lambda each: max(likeness[[*each.words]].tolist(), default=-1.0))
+    if not best.words and related.any():
+        best = Place("near", tuple(related.nonzero().flatten().tolist()))
+    if best.relation == "hypernym" or not best.words:
+        return best
+    return Place(best.relation, (max(best.words, key=lambda word: float(likeness[word])),))
+
+
+def place_words(
+    own: Tensor,
+    chosen: Sequence[Place],
+    table: Tensor,
+    *,
+    related: Tensor,
+    apart: float,
+) -> Tensor:
+    """The embeddings of words that are not taught.
+
+    A synonym has that of its word. The others are pushed away from taught words that they have
+    nothing to do with, and the nearest taught word is the one that a kind stands beside, or one
+    that is related.
+
+    Args:
+        own: what the text teacher makes of N words, [N,E], unit length.
+        chosen: of `choose_places`.
+        table: of the taught words, [G,E], unit length.
+        related: bool [N,G].
+        apart: the largest cosine with what is not related.
+
+    Returns:
+        float32 [N,E], unit length.
+    """
+    anchors, allowed = own.clone(), related.clone()
+    shares = torch.tensor([[_OWN.get(place.relation, 0.0)] for place in chosen])
+    for row, place in enumerate(chosen):
+        words = [*place.words]
+        if words:
+            anchors[row] = table[words].mean(dim=0)
+        if place.relation in ("kind", "synonym"):
+            allowed[row] = False
+        allowed[row, words] = True
+    anchors = F.normalize(anchors, dim=-1)
+    found = anchors.clone()
+    wrong = torch.ones(len(own), dtype=torch.bool)
+    for part in (1.0, *_SMALLER):
+        rows = wrong.nonzero().squeeze(1)
+        share = part * shares[rows]
+        begin = F.normalize(share * own[rows] + (1 - share) * anchors[rows], dim=-1)
+        found[rows] = _push(begin, table, free=allowed[rows] | related[rows], apart=apart)
+        nearest = (found[rows] @ table.T).argmax(dim=1)
+        right = allowed[rows].gather(1, nearest[:, None]).squeeze(1) | ~allowed[rows].any(dim=1)
+        wrong[rows[right]] = False
+    return found
+
+
+def _push(words: Tensor, table: Tensor, *, free: Tensor, apart: float) -> Tensor:
+    """Moves words [N,E] until no cosine with those of `table` that are not free exceeds `apart`."""
+    moved = []
+    for rows in torch.arange(len(words)).split(_ROWS):
+        part, limit = words[rows], torch.where(free[rows], torch.inf, apart)
+        for _ in range(_PUSHES):
+            over = F.relu(part @ table.T - limit)
+            if over.max() < _SLACK:
+                break
+            part = F.normalize(part - _PUSH * over @ table, dim=-1)
+        moved.append(part)
+    return torch.cat(moved)
