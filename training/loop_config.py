@@ -13,15 +13,16 @@ Sharding = Literal["none", "full"]
 
 
 class EarlyStop(Settings):
-    """Stop once `metric` has been below its best for `patience` validations in a row.
+    """A floor under what a student may forget: `metric` is to be `at_least` so much.
 
-    The weights of the best validation are the result, whether training stopped early or not. A fall
-    of up to `margin` is none.
+    The weights of the last validation that was not below are the result, whether training stopped
+    early or not; it stops once `metric` has been below for `patience` epochs. The best weights
+    would be the wrong ones: a student that starts as its teacher is best before it has learned.
     """
 
     metric: str
-    patience: int = Field(default=1, gt=0)
-    margin: float = Field(default=0.0, ge=0)
+    at_least: float
+    patience: float = Field(gt=0)
 
 
 class Validation(Settings):
@@ -60,4 +61,10 @@ class Optimisation(Settings):
     def _check(self) -> Optimisation:
         if bool(self.steps) == bool(self.epochs):
             raise ValueError("give either steps or epochs")
+        if self.steps and self.validation is not None and self.validation.early_stop is not None:
+            raise ValueError("early_stop.patience counts epochs: give epochs instead of steps")
         return self
+
+    def with_steps(self, steps: int) -> Optimisation:
+        """The same once the data has said how many steps its epochs are."""
+        return self.model_copy(update={"steps": steps})

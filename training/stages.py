@@ -227,8 +227,7 @@ class Stages:
             if data.classes is None
             else embed_names(student, data.classes, folder=self._start(settings)),
         )
-        steps = {"steps": data.steps, "epochs": 0.0}
-        optimisation = settings.optimisation.model_copy(update=steps)
+        optimisation = settings.optimisation.with_steps(data.steps)
         with self._claimed(run, settings, fabric):
             train(task, optimisation, run, fabric=fabric, on_progress=self.on_progress)
             if fabric.is_global_zero:

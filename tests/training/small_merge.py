@@ -23,7 +23,7 @@ CONFIG = small_config(image_size_px=64)
 SIZE = CONFIG.segmentation_resolution
 SETTINGS = Optimisation.model_validate(
     {
-        "steps": 4,
+        "epochs": 1,
         "accumulate": 2,
         "learning_rate": 1e-3,
         "warmup_steps": 1,
@@ -31,9 +31,13 @@ SETTINGS = Optimisation.model_validate(
         "threads": 1,
         "multipliers": {"clip_head": 1.0, "image_encoder": 0.1, "mask_decoder": 0.1},
         # Three batches, so that one of two processes has none in the second round.
-        "validation": {"every_steps": 2, "batches": 3, "early_stop": {"metric": "box_miou"}},
+        "validation": {
+            "every_steps": 2,
+            "batches": 3,
+            "early_stop": {"metric": "box_miou", "at_least": 0.0, "patience": 1},
+        },
     }
-)
+).with_steps(4)
 
 
 class PicturesAndScenes(Dataset[dict[str, Any]]):

@@ -20,9 +20,9 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
-from training.loop.run_state import BEST_NAME, LAST_NAME, WholeFiles, load_state, save_state
+from training.loop.run_state import KEPT_NAME, LAST_NAME, WholeFiles, load_state, save_state
 from training.loop.sharding import ShardedStrategy, make_whole, whole
-from training.loop.validation import check_validation, has_fallen, validate
+from training.loop.validation import check_validation, has_result, stays_below, validate
 from training.loop_config import Optimisation, Precision, Sharding
 from training.tasks.tasks import Task
 
@@ -129,7 +129,7 @@ def train(
         task: model, data and losses.
         settings: how to step.
         run: folder of the run: `last.pt` (parts, optimizer, step; every few minutes, at the end
-            and when stopped), `best.pt` (parts, where training may stop early) and what `Log`
+            and when stopped), `kept.pt` (parts, where training may stop early) and what `Log`
             writes.
         fabric: launched; it decides on devices, processes and precision.
         on_progress: told in the first process what was logged last, and how many steps are done.
@@ -137,7 +137,8 @@ def train(
     Raises:
         FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch.pt.
         SystemExit: SIGTERM or SIGINT came; the step in hand was finished, and saved.
-        TrainingError: `last.pt` cannot be gone on from.
+        TrainingError: `last.pt` cannot be gone on from, or no validation reached the floor of
+            `early_stop`.
     """
     state = _begin(task, settings, run, fabric)
     module, optimizer = state["task"], state["optimizer"]
@@ -148,7 +149,7 @@ def train(
     saved = time.monotonic()
     with _held_signals() as signals:
         try:
-            while state["step"] < settings.steps and not has_fallen(state["scores"], settings):
+            while state["step"] < settings.steps and not stays_below(state["scores"], settings):
                 tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(optimizer, settings, step=state["step"])
                 values, bad = _backward(fabric, module, source, settings, log, step=state["step"])
@@ -164,7 +165,7 @@ def train(
                 state["step"] += 1
                 log.add(values, rate=rate, step=state["step"])
                 if validate(task, settings, fabric, log, state):
-                    save_state(fabric, run / BEST_NAME, {"task": module})
+                    save_state(fabric, run / KEPT_NAME, {"task": module})
                 if stop:
                     log.flush(state["step"])
                     raise SystemExit(128 + stop)
@@ -178,7 +179,7 @@ def train(
             raise
         finally:
             log.close()
-    _end(task, run, fabric, state)
+    _end(task, settings, run, fabric, state)
 
 
 def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dict[str, Any]:
@@ -197,11 +198,13 @@ def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dic
     return state
 
 
-def _end(task: Task, run: Path, fabric: Fabric, state: dict[str, Any]) -> None:
-    """Leaves the last state in `run`, and the best weights, or the last ones, in the task."""
+def _end(
+    task: Task, settings: Optimisation, run: Path, fabric: Fabric, state: dict[str, Any]
+) -> None:
+    """Leaves the last state in `run`, and the kept weights, or the last ones, in the task."""
     save_state(fabric, run / LAST_NAME, state)
-    if state["scores"]:
-        load_state(fabric, run / BEST_NAME, {"task": state["task"]})
+    if has_result(state["scores"], settings):
+        load_state(fabric, run / KEPT_NAME, {"task": state["task"]})
     make_whole(task, keep=fabric.is_global_zero)
 
 
