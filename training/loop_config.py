@@ -39,7 +39,11 @@ class Optimisation(Settings):
     steps: int = Field(default=0, ge=0)
     epochs: float = Field(default=0.0, ge=0, description="passes over shards, instead of steps")
     validation: Validation | None = None
-    accumulate: int = Field(default=1, gt=0, description="batches a step, in each process")
+    pictures_per_step: int | None = Field(
+        default=None,
+        gt=0,
+        description="in all processes together; without it, a batch in each",
+    )
     learning_rate: float = Field(gt=0)
     optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = Field(default=0.05, ge=0)

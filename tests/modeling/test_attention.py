@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from samclip_sdk.modeling import attention
 from samclip_sdk.modeling.attention import (
@@ -34,6 +36,53 @@ def test_chunks_change_nothing(
     monkeypatch.setattr(attention, "_QUERIES_PER_CHUNK", queries)
     torch.testing.assert_close(layer(x), whole, rtol=0, atol=1e-6)
     torch.testing.assert_close(layer(x, key_mask), masked, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("window", "side"), [(0, 9), (0, 7), (4, 8), (4, 9)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_training_computes_what_use_does(window: int, side: int, masked: bool) -> None:
+    """Fused in training, in chunks in use and in exported graphs: values, and every gradient."""
+    if window and masked:
+        pytest.skip("windows have no masked keys")
+    torch.manual_seed(1)
+    layer = Attention(24, num_heads=3, window_size=window, grid=9)
+    for table in (layer.rel_pos_h, layer.rel_pos_w):
+        nn.init.normal_(table)
+    x = torch.randn(2, side * side, 24)
+    key_mask = (torch.rand(2, side * side) > 0.3).float() if masked else None
+    in_use, in_training = (_answer(layer.train(mode), x, key_mask) for mode in (False, True))
+    assert in_use.keys() == in_training.keys()
+    for name, expected in in_use.items():
+        error = (in_training[name] - expected).abs().max() / expected.abs().max()
+        assert error < 2e-6, name
+
+
+def test_training_is_fused_and_use_is_not(monkeypatch: pytest.MonkeyPatch, layer: Attention) -> None:
+    def count(*args: Tensor, **options: Tensor) -> Tensor:
+        calls.append(args[0].shape)
+        return fused(*args, **options)
+
+    calls: list[torch.Size] = []
+    fused = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", count)
+    x = torch.randn(2, 81, 24)
+    layer.eval()(x)
+    assert calls == []
+    layer.train()(x)
+    assert len(calls) == 1
+
+
+def _answer(
+    layer: Attention, x: Tensor, key_mask: Tensor | None
+) -> dict[str, Tensor]:
+    """What comes out, and the gradients of a loss of it, by name."""
+    layer.zero_grad()
+    x = x.clone().requires_grad_()
+    y = layer(x, key_mask)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+    (y * weights).sum().backward()
+    gradients = {name: each.grad for name, each in layer.named_parameters()} | {"x": x.grad}
+    return {"y": y.detach()} | {name: each for name, each in gradients.items() if each is not None}
 
 
 def test_a_masked_key_has_no_influence(layer: Attention) -> None:

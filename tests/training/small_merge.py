@@ -24,7 +24,6 @@ SIZE = CONFIG.segmentation_resolution
 SETTINGS = Optimisation.model_validate(
     {
         "epochs": 1,
-        "accumulate": 2,
         "learning_rate": 1e-3,
         "warmup_steps": 1,
         "workers": 0,
@@ -121,7 +120,7 @@ def merge(
     whole = sum(each.numel() for each in task.parameters())
     fabric = build_fabric(precision, devices=devices, accelerator=accelerator, sharding=sharding)
     fabric.launch()
-    train(task, SETTINGS, run, fabric=fabric)
+    train(task, SETTINGS, run, fabric=fabric, accumulate=2)
     kept = json.dumps({"kept": task.kept, "whole": whole})
     (run / f"rank{fabric.global_rank}.json").write_text(kept)
     if fabric.is_global_zero:

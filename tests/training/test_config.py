@@ -19,6 +19,7 @@ from training.config_file import CONFIGS, find_config, load_model, load_stage, s
 from training.data_config import Pictures, Shards
 from training.errors import TrainingError
 from training.loop_config import Optimisation
+from training.step_size import batches_in_step
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,10 +69,9 @@ def test_vit_b_is_the_papers_recipe() -> None:
     assert (stages[0].sam_weight, stages[2].sam_weight) == (0.0, 0.0)
     assert not any(stage.region_weight or stage.dense_weight for stage in stages)
     assert joint.optimisation.validation.early_stop.metric == "box_miou"
-    processes = 32
-    assert joint.scenes.batch * processes == 32
+    assert {each.pictures_per_step for each in optimisation} == {2048}
+    assert joint.scenes.batch * batches_in_step(joint, processes=1) == 32
     assert joint.scenes.prompts == 32
-    assert joint.pictures.pixels_per_batch // 224**2 * processes == 2048
     assert joint.teachers.clip == "ViT-L-14"
     assert joint.teachers.pretrained == "datacomp_xl_s13b_b90k"
 
@@ -110,6 +110,21 @@ def test_larger_encoders_are_trained_as_vit_b_is(name: str) -> None:
 def test_weights_without_their_data_are_refused(stage: str, override: str, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         load_stage(TINY, stage, overrides=(override,))
+
+
+PADDED = (
+    'pictures={source="photographs",root="data",resolutions=[224],pixels_per_batch=50176}',
+    'pictures={source="composed",resolutions=[224],pixels_per_batch=50176}',
+    """pictures={source="mixed",parts=[
+        {of={source="photographs",root="data",resolutions=[224],pixels_per_batch=50176}}]}""",
+)
+
+
+@pytest.mark.parametrize("pictures", PADDED)
+def test_an_openclip_does_not_embed_the_padding_of_pictures(pictures: str) -> None:
+    """It has no mask of what is padding; pictures of shards are cropped."""
+    with pytest.raises(TrainingError, match="teachers of the kind foundation need pictures of the"):
+        load_stage(find_config("vit_b"), "stage1", overrides=(pictures,))
 
 
 def test_a_sam_teacher_has_one_start() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,11 @@ def test_a_stage_needs_the_ones_before(tmp_path: Path) -> None:
     assert "run the stage stage1 to its end first" in refused(stage2, tmp_path)
     trained(tmp_path / "stage1")
     check_inputs(stage2, runs=tmp_path)
+    shutil.rmtree(tmp_path / "sam_teacher")
+    assert "run the stage sam_teacher to its end first" in refused(stage2, tmp_path)
+    trained(tmp_path / "stage2")
+    check_inputs(load("tiny", "stage3"), runs=tmp_path)  # it has no scenes to ask a SAM about
+    trained(tmp_path / "sam_teacher")
     for stage in ("publish", "calibrate"):
         assert "run the stage stage3 to its end first" in refused(load("tiny", stage), tmp_path)
     check_inputs(load("tiny", "clip_teacher"), runs=tmp_path)

@@ -115,7 +115,6 @@ def main(
 
     config = settings(
         precision="fp32",
-        accumulate=int(accumulate),
         workers=int(workers),
         checkpoint_minutes=1e-9,
     )
@@ -127,7 +126,7 @@ def main(
         sharding=sharding,
     )
     fabric.launch()
-    train(Toy(before=before), config, Path(run), fabric=fabric)
+    train(Toy(before=before), config, Path(run), fabric=fabric, accumulate=int(accumulate))
     leave_processes()
 
 

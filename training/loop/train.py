@@ -116,6 +116,7 @@ def train(
     run: Path,
     *,
     fabric: Fabric,
+    accumulate: int = 1,
     on_progress: OnProgress = tell_nobody,
 ) -> None:
     """Trains `task` to the end, from wherever `run` stopped.
@@ -132,6 +133,7 @@ def train(
             and when stopped), `kept.pt` (parts, where training may stop early) and what `Log`
             writes.
         fabric: launched; it decides on devices, processes and precision.
+        accumulate: batches of a step, in each process.
         on_progress: told in the first process what was logged last, and how many steps are done.
 
     Raises:
@@ -143,7 +145,7 @@ def train(
     state = _begin(task, settings, run, fabric)
     module, optimizer = state["task"], state["optimizer"]
     # Before the signals are held: a worker that inherited that could not be terminated.
-    source = _indexed_batches(task, settings, fabric, start=state["step"])
+    source = _indexed_batches(task, settings, fabric, accumulate, start=state["step"])
     log = Log(run, fabric)
     tell = on_progress if fabric.is_global_zero else tell_nobody
     saved = time.monotonic()
@@ -152,7 +154,9 @@ def train(
             while state["step"] < settings.steps and not stays_below(state["scores"], settings):
                 tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(optimizer, settings, step=state["step"])
-                values, bad = _backward(fabric, module, source, settings, log, step=state["step"])
+                values, bad = _backward(
+                    fabric, module, source, settings, log, accumulate, step=state["step"]
+                )
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
@@ -209,10 +213,10 @@ def _end(
 
 
 def _indexed_batches(
-    task: Task, settings: Optimisation, fabric: Fabric, *, start: int
+    task: Task, settings: Optimisation, fabric: Fabric, accumulate: int, *, start: int
 ) -> Iterator[tuple[int, Any]]:
     """This process's batches from step `start` on, each with its index."""
-    a_step = settings.accumulate * fabric.world_size
+    a_step = accumulate * fabric.world_size
     indices = range(start * a_step + fabric.global_rank, settings.steps * a_step, fabric.world_size)
     return zip(indices, batches(task.dataset, indices, workers=settings.workers), strict=True)
 
@@ -223,6 +227,7 @@ def _backward(
     source: Iterator[tuple[int, Any]],
     settings: Optimisation,
     log: Log,
+    accumulate: int,
     *,
     step: int,
 ) -> tuple[dict[str, float], int | None]:
@@ -235,15 +240,15 @@ def _backward(
         made a loss not finite, or None.
     """
     indices, losses = [], []
-    for part in range(settings.accumulate):
+    for part in range(accumulate):
         index, batch = next(source)
         log.count(images=module.count_images(batch), broken=module.count_broken(batch))
         batch = fabric.to_device(batch)
         torch.manual_seed(settings.seed * 1_000_003 + index)
         for name in module.losses:
-            last = part == settings.accumulate - 1 and name == module.losses[-1]
+            last = part == accumulate - 1 and name == module.losses[-1]
             with fabric.no_backward_sync(module, enabled=not last):
-                loss = module(batch, loss=name, step=step) / settings.accumulate
+                loss = module(batch, loss=name, step=step) / accumulate
                 fabric.backward(loss)
             indices.append(index)
             losses.append(loss.detach().float())
@@ -255,7 +260,7 @@ def _backward(
     # The only wait for the device in a step: after each, it has no work until more is queued.
     numbers = torch.stack([*losses, *norms.values()]).tolist()
     values: dict[str, float] = dict.fromkeys(module.losses, 0.0)
-    for name, number in zip(settings.accumulate * module.losses, numbers, strict=False):
+    for name, number in zip(accumulate * module.losses, numbers, strict=False):
         values[name] += number
     values |= dict(zip(norms, numbers[len(losses) :], strict=True))
     values["gradient"] = math.hypot(*numbers[len(losses) :])

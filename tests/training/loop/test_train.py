@@ -25,8 +25,9 @@ from training.tasks.tasks import Task
 ROOT = Path(__file__).parents[3]
 
 
-def run(task: Task, config: Optimisation, folder: Path) -> None:
-    train(task, config, folder, fabric=build_fabric(config.precision))
+def run(task: Task, config: Optimisation, folder: Path, *, accumulate: int = 1) -> None:
+    fabric = build_fabric(config.precision)
+    train(task, config, folder, fabric=fabric, accumulate=accumulate)
 
 
 def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
@@ -107,7 +108,7 @@ def parts(folder: Path) -> dict[str, Tensor]:
 
 def run_here(folder: Path, *, accumulate: int = 1) -> dict[str, Tensor]:
     """The same training in this process, from wherever it stopped."""
-    run(Toy(), settings(precision="fp32", accumulate=accumulate), folder)
+    run(Toy(), settings(precision="fp32"), folder, accumulate=accumulate)
     return parts(folder)
 
 
@@ -362,6 +363,7 @@ def test_no_batch_of_a_step_waits_for_the_device(tmp_path: Path) -> None:
     counts = {}
     for accumulate in (1, 4):
         with Reads() as reads:
-            run(Quiet(), settings(steps=2, accumulate=accumulate), tmp_path / str(accumulate))
+            folder = tmp_path / str(accumulate)
+            run(Quiet(), settings(steps=2), folder, accumulate=accumulate)
         counts[accumulate] = reads.count
     assert counts[4] == counts[1]
