@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -38,43 +40,54 @@ def test_chunks_change_nothing(
     torch.testing.assert_close(layer(x, key_mask), masked, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("window", "side"), [(0, 9), (0, 7), (4, 8), (4, 9)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_training_computes_what_use_does(window: int, side: int, masked: bool) -> None:
-    """Fused in training, in chunks in use and in exported graphs: values, and every gradient."""
-    if window and masked:
-        pytest.skip("windows have no masked keys")
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    ("window", "side", "masked"),
+    [(0, 9, False), (0, 9, True), (0, 7, True), (4, 8, False), (4, 9, False)],
+)
+def test_the_kernel_of_training_computes_what_chunks_do(
+    monkeypatch: pytest.MonkeyPatch, device: str, window: int, side: int, masked: bool
+) -> None:
+    """The values, and every gradient: those of the positions, too."""
+    monkeypatch.setattr(attention, "is_quicker_fused", lambda x: True)
+    calls = counted(monkeypatch)
     torch.manual_seed(1)
     layer = Attention(24, num_heads=3, window_size=window, grid=9)
     for table in (layer.rel_pos_h, layer.rel_pos_w):
         nn.init.normal_(table)
-    x = torch.randn(2, side * side, 24)
-    key_mask = (torch.rand(2, side * side) > 0.3).float() if masked else None
-    in_use, in_training = (_answer(layer.train(mode), x, key_mask) for mode in (False, True))
-    assert in_use.keys() == in_training.keys()
+    layer.to(device)
+    x = torch.randn(2, side * side, 24).to(device)
+    key_mask = (torch.rand(2, side * side) > 0.3).float().to(device) if masked else None
+    in_use = _answer(layer.eval(), x, key_mask)
+    assert calls == []
+    in_training = _answer(layer.train(), x, key_mask)
+    assert len(calls) == 1
+    assert in_use.keys() == in_training.keys() == {"y", "x", *dict(layer.named_parameters())}
     for name, expected in in_use.items():
         error = (in_training[name] - expected).abs().max() / expected.abs().max()
-        assert error < 2e-6, name
+        assert error < 3e-6, name
 
 
-def test_training_is_fused_and_use_is_not(monkeypatch: pytest.MonkeyPatch, layer: Attention) -> None:
-    def count(*args: Tensor, **options: Tensor) -> Tensor:
-        calls.append(args[0].shape)
-        return fused(*args, **options)
+def test_on_a_cpu_chunks_are_quicker(monkeypatch: pytest.MonkeyPatch, layer: Attention) -> None:
+    calls = counted(monkeypatch)
+    layer.train()(torch.randn(2, 81, 24))
+    assert calls == []
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """The shapes of the queries that torch's kernel is given."""
+
+    def note(q: Tensor, *others: Tensor, **options: Any) -> Tensor:
+        calls.append(q.shape)
+        return kernel(q, *others, **options)
 
     calls: list[torch.Size] = []
-    fused = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, "scaled_dot_product_attention", count)
-    x = torch.randn(2, 81, 24)
-    layer.eval()(x)
-    assert calls == []
-    layer.train()(x)
-    assert len(calls) == 1
+    kernel = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", note)
+    return calls
 
 
-def _answer(
-    layer: Attention, x: Tensor, key_mask: Tensor | None
-) -> dict[str, Tensor]:
+def _answer(layer: Attention, x: Tensor, key_mask: Tensor | None) -> dict[str, Tensor]:
     """What comes out, and the gradients of a loss of it, by name."""
     layer.zero_grad()
     x = x.clone().requires_grad_()

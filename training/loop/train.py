@@ -137,7 +137,7 @@ def train(
         on_progress: told in the first process what was logged last, and how many steps are done.
 
     Raises:
-        FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch.pt.
+        FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch_N.pt.
         SystemExit: SIGTERM or SIGINT came; the step in hand was finished, and saved.
         TrainingError: `last.pt` cannot be gone on from, or no validation reached the floor of
             `early_stop`.
@@ -163,7 +163,7 @@ def train(
                 stop, failed, save = map(int, over_processes(fabric, flags, "max"))
                 if failed or not math.isfinite(values["gradient"]):
                     if bad is not None:
-                        torch.save(task.dataset[bad], run / "bad_batch.pt")
+                        torch.save(task.dataset[bad], run / f"bad_batch_{bad}.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
                 _update(fabric, module, optimizer, settings)
                 state["step"] += 1
@@ -257,7 +257,7 @@ def _backward(
         for name, part in module.parts.items()
         if (gradients := [p.grad for p in part.parameters() if p.grad is not None])
     }
-    # The only wait for the device in a step: after each, it has no work until more is queued.
+    # Read all at once: after each read the device has no work until more is queued.
     numbers = torch.stack([*losses, *norms.values()]).tolist()
     values: dict[str, float] = dict.fromkeys(module.losses, 0.0)
     for name, number in zip(accumulate * module.losses, numbers, strict=False):

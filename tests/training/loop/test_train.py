@@ -250,10 +250,22 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(tmp_path: Path) -> 
     task.before = spoil
     with pytest.raises(FloatingPointError, match=r"not finite at step 2: .*main.: nan"):
         run(task, settings(), tmp_path)
-    assert torch.equal(torch.load(tmp_path / "bad_batch.pt"), Numbers()[2])
+    assert torch.equal(torch.load(tmp_path / "bad_batch_2.pt"), Numbers()[2])
     state = torch.load(tmp_path / "last.pt")
     assert state["step"] == 2
     assert same(weights(task), spoiled)
+
+
+@pytest.mark.slow
+def test_each_process_keeps_a_bad_batch_of_its_own(tmp_path: Path) -> None:
+    """Two that write one file at a time would leave neither's."""
+    words = (tmp_path, 2, 1, 0, -1, 1, "none", 2)
+    command = [sys.executable, "-m", "tests.training.toy_task", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "not finite at step 2" in done.stderr
+    for index in (4, 5):
+        assert torch.equal(torch.load(tmp_path / f"bad_batch_{index}.pt"), Numbers()[index])
 
 
 def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:

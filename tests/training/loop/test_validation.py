@@ -16,6 +16,7 @@ from training.loop.validation import stays_below
 from training.loop_config import Optimisation
 from training.tasks.contact_sheet import draw_contact_sheet
 
+
 def run(task: Toy, config: Optimisation, folder: Path) -> None:
     train(task, config, folder, fabric=build_fabric(config.precision))
 
