@@ -18,8 +18,8 @@ from training.real.records import Split
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
 from training.real.zero_shot import LabelledPictures
-from training.step_size import batches_in_step
 from training.sources import VALIDATION_SEED, Composed, batches_of
+from training.step_size import batches_in_step
 from training.teachers.teacher_pair import Pair
 
 
