@@ -74,7 +74,10 @@ learning_rate = 1e-3
 workers = 0
 threads = 1
 multipliers = {{ clip_head = 1.0, image_encoder = 0.1, mask_decoder = 0.1 }}
-validation = {{ every_steps = 2, batches = 1, early_stop = {{ metric = "box_miou", at_least = 0.0, patience = 1 }} }}
+[stage2.optimisation.validation]
+every_steps = 2
+batches = 1
+early_stop = {{ metric = "box_miou", at_least = 0.0, patience = 1 }}
 
 [stage3]
 task = "distill"

@@ -1,6 +1,6 @@
-"""Large JSON files an entry at a time: of half a gigabyte of annotations only the text is in memory.
+"""Large JSON files an entry at a time: of half a gigabyte of annotations the text is in memory.
 
-As Python's objects it would be several times that.
+As Python's objects, which never are there all at once, it would be several times that.
 """
 
 from __future__ import annotations
