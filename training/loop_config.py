@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -60,6 +60,14 @@ class Optimisation(Settings):
     workers: int = Field(default=1, ge=0)
     threads: int = Field(default=2, gt=0)
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Reads what stages once wrote: one batch a step in each process had a name of its own."""
+        if isinstance(values, dict) and values.get("accumulate") == 1:
+            return {name: value for name, value in values.items() if name != "accumulate"}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Optimisation:

@@ -155,8 +155,8 @@ class Attention(nn.Module):
         logits = by_row + by_column
         if hidden is not None:
             logits = logits + hidden
-        heads = (-1, self.num_heads)
-        q, k, v, mask = (x.unflatten(0, heads) for x in (q, k, v, logits.flatten(-2).to(q.dtype)))
+        mask = logits.flatten(-2).to(q.dtype)
+        q, k, v, mask = (x.reshape(-1, self.num_heads, *x.shape[1:]) for x in (q, k, v, mask))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scale)
         return y.flatten(0, 1)
 

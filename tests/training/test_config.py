@@ -9,6 +9,7 @@ import pytest
 from samclip_sdk.modeling.config import PRESETS
 from training.config import (
     CalibrateConfig,
+    ClassifierClipConfig,
     ClipTeacherConfig,
     DistillConfig,
     PublishConfig,
@@ -136,6 +137,20 @@ def test_a_sam_teacher_has_one_start() -> None:
 def test_steps_or_epochs_and_not_both(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="either steps or epochs"):
         Optimisation.model_validate({"learning_rate": 1e-3} | values)
+
+
+def test_teachers_that_were_published_before_are_read() -> None:
+    """Their settings have `accumulate`, 1: a batch a process, as without `pictures_per_step`."""
+    for kind, path in (
+        (ClipTeacherConfig, "tiny/clip_teacher"),
+        (SamTeacherConfig, "tiny/sam_teacher"),
+        (ClassifierClipConfig, "mobile/classifier_clip"),
+    ):
+        written = CONFIGS.parent / "checkpoints" / path / "config.json"
+        settings = kind.model_validate_json(written.read_text(encoding="utf-8"))
+        assert settings.optimisation.pictures_per_step is None
+    with pytest.raises(TrainingError, match=r"there is no key optimisation\.accumulate"):
+        load_stage(TINY, "stage1", overrides=("optimisation.accumulate=4",))
 
 
 def test_stages_start_from_one_another() -> None:

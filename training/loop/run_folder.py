@@ -23,6 +23,7 @@ _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
     "optimisation.pictures_per_step",
+    "optimisation.accumulate",  # of runs that were begun before there was the setting above
     "optimisation.sharding",
 )
 
