@@ -179,7 +179,12 @@ class DistillConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> DistillConfig:
-        if self.scenes is None and (self.sam_weight or self.region_weight):
+        if isinstance(self.teachers, FoundationTeachers) and not isinstance(self.pictures, Shards):
+            raise ValueError(
+                "teachers of the kind foundation need pictures of the source shards: they would "
+                "embed the padding of others, too"
+            )
+        if self.scenes is None and self.asks_sam:
             raise ValueError(
                 "sam_weight and region_weight need scenes: give some, or set both to 0"
             )
@@ -191,6 +196,11 @@ class DistillConfig(Settings):
         if self.dense_weight and not self.region_weight:
             raise ValueError("dense_weight needs region_weight, too")
         return self
+
+    @property
+    def asks_sam(self) -> bool:
+        """Whether a loss is of scenes, about which the SAM teacher is asked."""
+        return bool(self.sam_weight or self.region_weight)
 
 
 class RefinementConfig(Settings):

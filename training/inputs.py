@@ -93,7 +93,9 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case TextEncoderTrainingConfig():
             _check_text_encoder(settings, runs=runs)
         case DistillConfig():
-            _check_teachers(settings.teachers, runs=runs)
+            _check_clip(settings.teachers, runs=runs)
+            if settings.starts_from == "teachers" or settings.asks_sam:
+                _check_sam(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
                 check_trained(start_folder(settings.starts_from, runs=runs))
             if isinstance(settings.pictures, Shards):
@@ -138,8 +140,7 @@ def _check_text_encoder(settings: TextEncoderTrainingConfig, *, runs: Path) -> N
         read_names(runs / TAUGHT_NAMES)
 
 
-def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
-    _check_clip(teachers, runs=runs)
+def _check_sam(teachers: Teachers, *, runs: Path) -> None:
     match teachers:
         case FoundationTeachers():
             check_segment_anything(teachers.sam, teachers.sam_checkpoint)

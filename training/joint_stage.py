@@ -18,6 +18,7 @@ from training.lexicon_stage import LEXICON
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.sources import VALIDATION_SEED
+from training.step_size import batches_in_step
 from training.tasks.joint import JointTask
 from training.teachers.efficientnet_lite import load_lite2
 from training.teachers.imagenet_classifier import ImageNetClassifier
@@ -58,12 +59,12 @@ def new_joint_task(
             "with clip_head.objects"
         )
     photographs, optimisation = settings.photographs, settings.optimisation
-    batches = optimisation.steps * optimisation.accumulate * processes
+    a_step = batches_in_step(settings, processes=processes) * processes
     train = JointBatches(
         Photographs(photographs, split="train"),
         photographs,
         seed=optimisation.seed,
-        late_from=round(optimisation.constant * batches),
+        late_from=round(optimisation.constant * optimisation.steps) * a_step,
     )
     validation = None
     if optimisation.validation is not None:

@@ -51,9 +51,10 @@ from training.sources import (
     batches_of,
     photograph_terms,
 )
+from training.step_size import Trained, batches_in_step
 from training.student_texts import embed_names
 from training.tasks.distill import DistillTask
-from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
+from training.tasks.tasks import ClipTeacherTask, SamTeacherTask, Task
 from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE, load_lite2
@@ -81,15 +82,6 @@ from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
-
-Trained = (
-    ClipTeacherConfig
-    | ClassifierClipConfig
-    | SamTeacherConfig
-    | DistillConfig
-    | JointConfig
-    | RefinementConfig
-)
 
 
 class Stages:
@@ -149,7 +141,7 @@ class Stages:
             text_only_steps=settings.text_only_steps,
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_teacher(clip, settings, run)
 
@@ -159,7 +151,7 @@ class Stages:
         """Trains the head of the CLIP teacher that knows photographs."""
         task = new_cell_task(settings, model=self.model, runs=self.runs)
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_settings(settings, run)
                 save_classifier_clip(task.clip, run / WEIGHTS_NAME)
@@ -183,7 +175,7 @@ class Stages:
             validation=held_out,
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_teacher(sam, settings, run)
 
@@ -237,7 +229,7 @@ class Stages:
             student,
             data.train,
             clip=pair.clip,
-            sam=pair.sam,
+            sam=pair.sam if settings.asks_sam else None,
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
             dense_weight=settings.dense_weight,
@@ -247,10 +239,10 @@ class Stages:
             if data.classes is None
             else embed_names(student, data.classes, folder=self._start(settings)),
         )
-        steps = {"steps": data.steps, "epochs": 0.0}
-        optimisation = settings.optimisation.model_copy(update=steps)
+        optimisation = settings.optimisation.with_steps(data.steps)
+        timed = settings.model_copy(update={"optimisation": optimisation})
         with self._claimed(run, settings, fabric):
-            train(task, optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, timed, run, fabric)
             if fabric.is_global_zero:
                 _write_student(student, run, start=self._start(settings), provenance=provenance)
 
@@ -273,7 +265,7 @@ class Stages:
             terms=photograph_terms(task.dataset),
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_student(student, run, start=text_encoder, provenance=provenance)
 
@@ -297,7 +289,7 @@ class Stages:
             terms=before.get("photographs", {}) | photograph_terms(task.dataset),
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 mix_weights(student, first, learned=settings.learned)
                 _write_student(student, run, start=start, provenance=provenance)
@@ -370,12 +362,23 @@ class Stages:
     def _teller(self, fabric: Fabric) -> OnProgress:
         return self.on_progress if fabric.is_global_zero else tell_nobody
 
+    def _train(self, task: Task, settings: Trained, run: Path, fabric: Fabric) -> None:
+        train(
+            task,
+            settings.optimisation,
+            run,
+            fabric=fabric,
+            accumulate=batches_in_step(settings, processes=fabric.world_size),
+            on_progress=self.on_progress,
+        )
+
     def _claimed(
         self, run: Path, settings: Trained, fabric: Fabric
     ) -> AbstractContextManager[None]:
         """Last of all, so that a run that was refused leaves nothing behind."""
         made_with: dict[str, Any] = {"model": self.model.model_dump(mode="json")}
-        made_with["batches_per_step"] = settings.optimisation.accumulate * fabric.world_size
+        batches = batches_in_step(settings, processes=fabric.world_size)
+        made_with["batches_per_step"] = batches * fabric.world_size
         made_with |= settings.model_dump(mode="json")
         return claimed_run(run, made_with, allow_changes=self.allow_changes, fabric=fabric)
 
