@@ -19,7 +19,7 @@ from benchmarks.command import ModelName, Output, Runtime, Write, measurement, o
 from benchmarks.pages import ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
-from benchmarks.quality.command import held_out, quality
+from benchmarks.quality.command import quality
 from benchmarks.record import read_record
 from benchmarks.reliability.command import reliability
 from benchmarks.serve.command import serve
@@ -115,7 +115,6 @@ def video(
 
 
 app.add_typer(reliability, name="reliability")
-app.command("held-out")(held_out)
 app.command()(tiles)
 app.command()(annotate)
 app.command()(serve)

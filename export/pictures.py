@@ -1,9 +1,8 @@
-"""The pictures of an export, none of which any training saw.
+"""The pictures of an export: drawn by rule, and photographs.
 
-Some are drawn by rule: inputs of the parity gate and of the goldens that need no photograph. Others
-were composed by `python -m benchmarks held-out`: some to calibrate artifacts on, some to accept
-them on, together with a few photographs. Nothing is measured against the truth here: only against
-what eager torch answers.
+What is drawn are inputs of the parity gate and of the goldens that need no photograph. Of the
+photographs, no training saw those that artifacts are accepted on; others, of training's own, give
+int8 its ranges. Nothing is measured against the truth here: only against what eager torch answers.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ from PIL import Image, ImageDraw
 from samclip_sdk.goldens.task_metrics import TaskPicture
 from samclip_sdk.image import load_image
 
-_HELD_OUT = Path(__file__).with_name("held_out")
-_PHOTOGRAPHS = Path(__file__).with_name("photographs")
+_HELD_OUT = Path(__file__).with_name("photographs")
 _CALIBRATION = Path(__file__).with_name("calibration_set")
 
 
@@ -29,15 +27,14 @@ def held_out_pictures() -> tuple[tuple[TaskPicture, ...], tuple[str, ...]]:
 
     Each is asked for the masks of what is in it, and of one word that is not.
     """
-    indices = {folder: _index(folder) for folder in (_PHOTOGRAPHS, _HELD_OUT)}
-    vocabulary = tuple(sorted({word for each in indices.values() for word in each["vocabulary"]}))
+    index = _index(_HELD_OUT)
+    vocabulary = tuple(index["vocabulary"])
     pictures = tuple(
         TaskPicture(
-            image=load_image(folder / entry["file"]),
+            image=load_image(_HELD_OUT / entry["file"]),
             boxes=np.array(entry["boxes"], dtype=np.float32),
             labels=(*entry["labels"], _absent(number, vocabulary, present=entry["labels"])),
         )
-        for folder, index in indices.items()
         for number, entry in enumerate(index["pictures"])
     )
     return pictures, vocabulary
@@ -46,9 +43,8 @@ def held_out_pictures() -> tuple[tuple[TaskPicture, ...], tuple[str, ...]]:
 def held_out_files() -> dict[str, bytes]:
     """Their files, by the paths that they have in a bundle, in order."""
     return {
-        f"golden/held_out/{entry['file']}": (folder / entry["file"]).read_bytes()
-        for folder in (_PHOTOGRAPHS, _HELD_OUT)
-        for entry in _index(folder)["pictures"]
+        f"golden/held_out/{entry['file']}": (_HELD_OUT / entry["file"]).read_bytes()
+        for entry in _index(_HELD_OUT)["pictures"]
     }
 
 

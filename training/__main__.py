@@ -21,6 +21,7 @@ from training.config import (
     ClipTeacherConfig,
     DistillConfig,
     EmbeddingsConfig,
+    JointConfig,
     PublishConfig,
     RefinementConfig,
     SamTeacherConfig,
@@ -34,6 +35,7 @@ from training.loop.train import build_fabric, leave_processes
 from training.loop_config import Optimisation, Precision, Sharding
 from training.publishing import publish_results
 from training.stages import Stages
+from training.step_size import Trained, batches_in_step
 from training.teachers.teacher_pair import SETTINGS_NAME
 from training.terminal import drawn_progress
 from training.text_config import (
@@ -116,8 +118,8 @@ class Launch:
         """Holds what was asked against the machine, and against the stage of a model.
 
         Raises:
-            TrainingError: the machine does not have that, the stage runs in one process only, or
-                it cannot be sharded.
+            TrainingError: the machine does not have that, the stage runs in one process only or on
+                one machine, its pictures cannot be shared out, or it cannot be sharded.
         """
         if self.accelerator not in _ACCELERATORS:
             known = ", ".join(_ACCELERATORS)
@@ -137,6 +139,13 @@ class Launch:
             raise TrainingError(
                 f"a stage of the task {settings.task} runs in one process: leave out --devices "
                 "and --nodes"
+            )
+        if isinstance(settings, Trained):
+            batches_in_step(settings, processes=self.devices * self.nodes)
+        if isinstance(settings, EmbeddingsConfig) and self.nodes > 1:
+            raise TrainingError(
+                f"a stage of the task {settings.task} runs on one machine, whose processes fill "
+                "its cache: leave out --nodes"
             )
         if _sharding(settings) != "none":
             self._check_sharding(settings, model)
@@ -209,6 +218,8 @@ def _run(
             result = settings.folder
         case DistillConfig():
             stages.distill(settings, run, fabric)
+        case JointConfig():
+            stages.train_jointly(settings, run, fabric)
         case RefinementConfig():
             stages.refine(settings, run, fabric)
         case PublishConfig():

@@ -13,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 PATCH_PX = 16
 
+CELL_PX = 4
+"""Of a low-resolution mask, and of the truth that it is held against."""
+
 _STREAM = 24  # keeps these draws apart from others of the same seed
 
 Batch = dict[str, Tensor]

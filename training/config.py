@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from training.data_config import (
     CaptionedPictures,
+    JointPhotographs,
     LabelledPhotographs,
     MixedPictures,
     MixedScenes,
@@ -178,7 +179,12 @@ class DistillConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> DistillConfig:
-        if self.scenes is None and (self.sam_weight or self.region_weight):
+        if isinstance(self.teachers, FoundationTeachers) and not isinstance(self.pictures, Shards):
+            raise ValueError(
+                "teachers of the kind foundation need pictures of the source shards: they would "
+                "embed the padding of others, too"
+            )
+        if self.scenes is None and self.asks_sam:
             raise ValueError(
                 "sam_weight and region_weight need scenes: give some, or set both to 0"
             )
@@ -190,6 +196,11 @@ class DistillConfig(Settings):
         if self.dense_weight and not self.region_weight:
             raise ValueError("dense_weight needs region_weight, too")
         return self
+
+    @property
+    def asks_sam(self) -> bool:
+        """Whether a loss is of scenes, about which the SAM teacher is asked."""
+        return bool(self.sam_weight or self.region_weight)
 
 
 class RefinementConfig(Settings):
@@ -209,6 +220,24 @@ class RefinementConfig(Settings):
     labels: int = Field(gt=1)
     learned: float = Field(default=1.0, gt=0, le=1)
     scenes: Annotated[Scenes | PhotographScenes | MixedScenes, Field(discriminator="source")]
+
+
+class JointConfig(Settings):
+    """One training of the backbone, the CLIP head and SAM's parts on photographs with labels.
+
+    It begins with EfficientNet-Lite2's published weights, and with the prompt encoder and the mask
+    decoder of the SAM teacher in the folder `prompts_from`, of the same sizes: a decoder answers
+    boxes with nothing for long if it learns everything anew. Names have the embeddings of the stage
+    lexicon; those of one thing, by `wordnet`, never compete. Labels are asked for by their score
+    maps after `labels_after` steps.
+    """
+
+    task: Literal["joint"]
+    prompts_from: Path
+    photographs: JointPhotographs
+    optimisation: Optimisation
+    labels_after: int = Field(default=0, ge=0)
+    wordnet: Path = Path("/usr/share/wordnet")
 
 
 def start_folder(starts_from: str, *, runs: Path) -> Path:
@@ -277,6 +306,7 @@ StageConfig = Annotated[
     | TextEncoderTrainingConfig
     | EmbeddingsConfig
     | DistillConfig
+    | JointConfig
     | RefinementConfig
     | PublishConfig
     | CalibrateConfig,

@@ -33,6 +33,7 @@ _TASKS = (
     "text_encoder",
     "embeddings",
     "distill",
+    "joint",
     "refinement",
     "publish",
     "calibrate",

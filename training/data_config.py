@@ -183,6 +183,23 @@ class LabelledPhotographs(Photographs):
     batch: int = Field(gt=0)
 
 
+class JointPhotographs(Photographs):
+    """Photographs with all that is known of them, for the joint training.
+
+    Of each of `batch` pictures up to `prompts` things are asked for by points and boxes, and up to
+    `labels` of its names by their score maps, with one name that it does not show. In a share
+    `paste` of the pictures, one to three named things cut out of others are pasted. Pictures have
+    `resolution`, and `late_resolution` once the learning rate falls.
+    """
+
+    resolution: int = Field(gt=0)
+    late_resolution: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    prompts: int = Field(gt=0)
+    labels: int = Field(gt=0)
+    paste: float = Field(default=0.0, ge=0, le=1)
+
+
 class CaptionedPictures(Settings):
     """So many pictures of shards with captions, which tell what is in a picture and not where.
 

@@ -13,6 +13,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    JointConfig,
     MergedTeachers,
     PhotographTeachers,
     PublishConfig,
@@ -32,6 +33,7 @@ from training.data_config import (
     Shards,
 )
 from training.errors import TrainingError
+from training.lexicon_stage import LEXICON
 from training.real.captioned_pictures import read_labels
 from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
@@ -91,7 +93,9 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case TextEncoderTrainingConfig():
             _check_text_encoder(settings, runs=runs)
         case DistillConfig():
-            _check_teachers(settings.teachers, runs=runs)
+            _check_clip(settings.teachers, runs=runs)
+            if settings.starts_from == "teachers" or settings.asks_sam:
+                _check_sam(settings.teachers, runs=runs)
             if settings.starts_from != "teachers":
                 check_trained(start_folder(settings.starts_from, runs=runs))
             if isinstance(settings.pictures, Shards):
@@ -99,6 +103,14 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if isinstance(settings.scenes, Sa1b):
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
             _check_photographs(settings.pictures, settings.scenes)
+        case JointConfig():
+            lite2_file()
+            check_wordnet(settings.wordnet)
+            check_trained(settings.prompts_from)
+            check_trained(runs / TEXT_TEACHER)
+            check_trained(runs / TEXT_ENCODER)
+            read_names(runs / LEXICON)
+            _check_photographs(settings.photographs)
         case RefinementConfig():
             check_trained(start_folder(settings.starts_from, runs=runs))
             read_calibration(start_folder(settings.starts_from, runs=runs))
@@ -128,8 +140,7 @@ def _check_text_encoder(settings: TextEncoderTrainingConfig, *, runs: Path) -> N
         read_names(runs / TAUGHT_NAMES)
 
 
-def _check_teachers(teachers: Teachers, *, runs: Path) -> None:
-    _check_clip(teachers, runs=runs)
+def _check_sam(teachers: Teachers, *, runs: Path) -> None:
     match teachers:
         case FoundationTeachers():
             check_segment_anything(teachers.sam, teachers.sam_checkpoint)

@@ -19,6 +19,7 @@ from training.real.sa1b import Sa1bBatches, Sa1bPairs
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
 from training.real.zero_shot import LabelledPictures
 from training.sources import VALIDATION_SEED, Composed, batches_of
+from training.step_size import batches_in_step
 from training.teachers.teacher_pair import Pair
 
 
@@ -58,7 +59,7 @@ class MergeData:
         self.composed = composed
         self.pair = pair
         self.on_progress = on_progress
-        self.batches_per_step = processes * settings.optimisation.accumulate
+        self.batches_per_step = processes * batches_in_step(settings, processes=processes)
         self.classes: list[str] | None = None
         self.faults: list[str] = []
         seed = settings.optimisation.seed + 1  # apart from the teachers' own training

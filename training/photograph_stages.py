@@ -12,7 +12,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.classifier_head import pool_unpadded
 from samclip_sdk.modeling.config import ModelConfig
-from training.batches import Joined
+from training.batches import CELL_PX, Joined
 from training.config import ClassifierClipConfig, RefinementConfig
 from training.data_config import LabelledPhotographs
 from training.real.labelled_cells import LabelledCells
@@ -21,7 +21,7 @@ from training.real.records import Split
 from training.sources import VALIDATION_SEED, Composed, batches_of
 from training.student_texts import embed_names
 from training.tasks.cells import CellTask
-from training.tasks.refinement import CELL_PX, RefinementTask
+from training.tasks.refinement import RefinementTask
 from training.teachers.classifier_clip import ClassifierClip, give_trained
 from training.teachers.text_teacher import TEXT_TEACHER, WEIGHTS_NAME, load_text_teacher
 from training.text.class_names import imagenet_lemmas

@@ -20,6 +20,7 @@ from training.data_config import (
     Scenes,
 )
 from training.real.coco_layout import PhotographSplit
+from training.real.joint_batches import JointBatches
 from training.real.labelled_cells import LabelledCells
 from training.real.photograph_batches import PhotographPictureBatches, PhotographSceneBatches
 from training.real.photographs import Photographs
@@ -101,7 +102,9 @@ def photograph_terms(dataset: Dataset[Any]) -> dict[str, str]:
             children = list(dataset.datasets.values())
         case Interleaved():
             children = dataset.datasets
-        case PhotographPictureBatches() | PhotographSceneBatches() | LabelledCells():
+        case (
+            PhotographPictureBatches() | PhotographSceneBatches() | LabelledCells() | JointBatches()
+        ):
             return {each.name: each.terms for each in dataset.photographs.sets}
         case _:
             return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,6 +26,7 @@ from training.config import (
     DistillConfig,
     EmbeddingsConfig,
     FoundationTeachers,
+    JointConfig,
     MergedTeachers,
     PhotographTeachers,
     RefinementConfig,
@@ -33,7 +35,8 @@ from training.config import (
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
-from training.lexicon_stage import make_lexicon
+from training.joint_stage import new_joint_task
+from training.lexicon_stage import LEXICON, make_lexicon
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
@@ -48,12 +51,13 @@ from training.sources import (
     batches_of,
     photograph_terms,
 )
+from training.step_size import Trained, batches_in_step
 from training.student_texts import embed_names
 from training.tasks.distill import DistillTask
-from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
+from training.tasks.tasks import ClipTeacherTask, SamTeacherTask, Task
 from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
-from training.teachers.efficientnet_lite import load_lite2
+from training.teachers.efficientnet_lite import LICENCE, load_lite2
 from training.teachers.merged_pair import MergedPair
 from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
 from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
@@ -66,6 +70,7 @@ from training.teachers.teacher_pair import (
     new_clip,
 )
 from training.teachers.text_encoder_file import copy_tokenizer
+from training.teachers.text_teacher import TEXT_TEACHER
 from training.teachers.weights import give_weights, read_weights
 from training.text_config import (
     LexiconConfig,
@@ -77,10 +82,6 @@ from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
-
-Trained = (
-    ClipTeacherConfig | ClassifierClipConfig | SamTeacherConfig | DistillConfig | RefinementConfig
-)
 
 
 class Stages:
@@ -140,7 +141,7 @@ class Stages:
             text_only_steps=settings.text_only_steps,
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_teacher(clip, settings, run)
 
@@ -150,7 +151,7 @@ class Stages:
         """Trains the head of the CLIP teacher that knows photographs."""
         task = new_cell_task(settings, model=self.model, runs=self.runs)
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_settings(settings, run)
                 save_classifier_clip(task.clip, run / WEIGHTS_NAME)
@@ -174,7 +175,7 @@ class Stages:
             validation=held_out,
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 _write_teacher(sam, settings, run)
 
@@ -228,7 +229,7 @@ class Stages:
             student,
             data.train,
             clip=pair.clip,
-            sam=pair.sam,
+            sam=pair.sam if settings.asks_sam else None,
             sam_weight=settings.sam_weight,
             region_weight=settings.region_weight,
             dense_weight=settings.dense_weight,
@@ -238,12 +239,35 @@ class Stages:
             if data.classes is None
             else embed_names(student, data.classes, folder=self._start(settings)),
         )
-        steps = {"steps": data.steps, "epochs": 0.0}
-        optimisation = settings.optimisation.model_copy(update=steps)
+        optimisation = settings.optimisation.with_steps(data.steps)
+        timed = settings.model_copy(update={"optimisation": optimisation})
         with self._claimed(run, settings, fabric):
-            train(task, optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, timed, run, fabric)
             if fabric.is_global_zero:
                 _write_student(student, run, start=self._start(settings), provenance=provenance)
+
+    def train_jointly(self, settings: JointConfig, run: Path, fabric: Fabric) -> None:
+        """Trains all parts but the text encoder on labelled photographs; writes a checkpoint."""
+        task = new_joint_task(
+            settings,
+            model=self.model,
+            runs=self.runs,
+            processes=fabric.world_size,
+            on_progress=self._teller(fabric),
+        )
+        student, text_encoder = task.student, self.runs / TEXT_ENCODER
+        path = text_encoder / WEIGHTS_NAME
+        give_weights(student.text_encoder, read_weights(path), path)
+        provenance = self._provenance(
+            settings,
+            stage=run.name,
+            licences={"sam": LICENCE, "clip": LICENCE},
+            terms=photograph_terms(task.dataset),
+        )
+        with self._claimed(run, settings, fabric):
+            self._train(task, settings, run, fabric)
+            if fabric.is_global_zero:
+                _write_student(student, run, start=text_encoder, provenance=provenance)
 
     def refine(self, settings: RefinementConfig, run: Path, fabric: Fabric) -> None:
         """Teaches a checkpoint's decoder to read its own score maps, and writes another."""
@@ -265,7 +289,7 @@ class Stages:
             terms=before.get("photographs", {}) | photograph_terms(task.dataset),
         )
         with self._claimed(run, settings, fabric):
-            train(task, settings.optimisation, run, fabric=fabric, on_progress=self.on_progress)
+            self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
                 mix_weights(student, first, learned=settings.learned)
                 _write_student(student, run, start=start, provenance=provenance)
@@ -338,18 +362,29 @@ class Stages:
     def _teller(self, fabric: Fabric) -> OnProgress:
         return self.on_progress if fabric.is_global_zero else tell_nobody
 
+    def _train(self, task: Task, settings: Trained, run: Path, fabric: Fabric) -> None:
+        train(
+            task,
+            settings.optimisation,
+            run,
+            fabric=fabric,
+            accumulate=batches_in_step(settings, processes=fabric.world_size),
+            on_progress=self.on_progress,
+        )
+
     def _claimed(
         self, run: Path, settings: Trained, fabric: Fabric
     ) -> AbstractContextManager[None]:
         """Last of all, so that a run that was refused leaves nothing behind."""
         made_with: dict[str, Any] = {"model": self.model.model_dump(mode="json")}
-        made_with["batches_per_step"] = settings.optimisation.accumulate * fabric.world_size
+        batches = batches_in_step(settings, processes=fabric.world_size)
+        made_with["batches_per_step"] = batches * fabric.world_size
         made_with |= settings.model_dump(mode="json")
         return claimed_run(run, made_with, allow_changes=self.allow_changes, fabric=fabric)
 
     def _provenance(
         self,
-        settings: DistillConfig | RefinementConfig,
+        settings: DistillConfig | RefinementConfig | JointConfig,
         *,
         stage: str,
         licences: dict[str, str],
@@ -360,7 +395,13 @@ class Stages:
 
         `nouns` counts those taught, `photographs` has the terms of each set.
         """
-        if settings.starts_from == "teachers" and pair is not None:
+        starts_from: Any
+        if isinstance(settings, JointConfig):
+            starts_from = {
+                name: json.loads((self.runs / name / SETTINGS_NAME).read_bytes())["provenance"]
+                for name in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)
+            }
+        elif settings.starts_from == "teachers" and pair is not None:
             starts_from = pair.provenance()
         else:
             starts_from = read_provenance(start_folder(settings.starts_from, runs=self.runs))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks quality`, and `held-out`, which writes pictures of the same drawings."""
+"""`python -m benchmarks quality`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from benchmarks.command import (
     Seed,
     Write,
     measurement,
-    one_line_errors,
 )
-from benchmarks.quality.drawings import load_drawings, write_held_out
+from benchmarks.quality.drawings import load_drawings
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
 from samclip_sdk import SamClip
@@ -99,13 +98,3 @@ def _on_drawings(
     found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
     record = Quality(**measured.run(samclip), **dict(found), settings=settings)
     measured.finish(record, render(record))
-
-
-def held_out(
-    folder: Annotated[Path, typer.Argument(help="where they go", exists=True, file_okay=False)],
-    pictures: Annotated[int, typer.Option(min=1)] = 8,
-    seed: Seed = 4,
-) -> None:
-    """Writes the pictures that exported artifacts are compared with torch on."""
-    with one_line_errors():
-        write_held_out(folder, nouns=_NOUNS, pictures=pictures, seed=seed)

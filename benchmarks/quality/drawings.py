@@ -1,29 +1,22 @@
 """Drawings and backgrounds that no training saw: quality is measured on them.
 
-Picture i of a split depends on the seed and i alone. Exported artifacts are compared on pictures of
-the first split.
+Picture i of a split depends on the seed and i alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.quality.record import HELDOUT, OPENMOJI, UNSEEN, Settings
-from samclip_sdk.atomic_file import atomic_file
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.scenes import Scene, clean_picture, compose_scene
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
 _SINGLES, _SCENES = 0, 1  # random streams
-_QUALITY = 90  # of JPEG
-_NARROW = 0.75  # of the long side; a square picture would hide a swapped axis and the padding
-_MIN_SIDE_PX = 12
 _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
 
 
@@ -129,28 +122,3 @@ def _thumbnails(corpus: Corpus) -> np.ndarray:
     """Every cut-out as a small clean picture, float32 [M,16*16*3]."""
     pictures = [clean_picture(corpus, index, size_px=16) for index in range(len(corpus.labels))]
     return np.stack(pictures).reshape(len(pictures), -1).astype(np.float32)
-
-
-def write_held_out(folder: Path, *, nouns: int, pictures: int, seed: int) -> None:
-    """Writes pictures as JPEG, and `index.json` with the boxes and nouns of what is in them.
-
-    Pictures are the tall, then the wide part of square scenes. The vocabulary is all nouns that
-    are in any of them.
-    """
-    settings = Settings(nouns=nouns, pictures=1, scenes=pictures, seed=seed)
-    (drawings, *_), _ = load_drawings(settings, openmoji=None)
-    short, entries = round(_NARROW * settings.size_px), []
-    for index, (scene, _) in enumerate(drawings.scenes()):
-        width, height = (settings.size_px, short) if index % 2 else (short, settings.size_px)
-        boxes = np.minimum(scene.boxes, [width, height, width, height])
-        seen = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= _MIN_SIDE_PX
-        labels = list(dict.fromkeys(drawings.nouns[label] for label in scene.labels[seen]))
-        name, picture = f"{index:02}.jpg", Image.fromarray(scene.image[:height, :width])
-        with atomic_file(folder / name) as file:
-            picture.save(file, "JPEG", quality=_QUALITY)
-        boxes_seen = boxes[seen].astype(int).tolist()
-        entries.append({"file": name, "boxes": boxes_seen, "labels": labels})
-    vocabulary = sorted({label for each in entries for label in each["labels"]})
-    content = {"vocabulary": vocabulary, "pictures": entries}
-    with atomic_file(folder / "index.json") as file:
-        file.write(f"{json.dumps(content)}\n".encode())

@@ -59,7 +59,7 @@ class TextToMask(nn.Module):
             mask_logits [K,S,S] in the model frame, scores [K], presence [K]; of a label that is
             absent the first two mean nothing.
         """
-        patches, _ = self.clip_head(image_tokens, self.mark_tokens(extent))
+        patches = self.clip_head(image_tokens, self.mark_tokens(extent))[0]
         *prompts, maps, presence = self.ask_labels(patches, extent, text_embeddings)
         low_res, iou = self.mask_decoder(image_embeddings, *self.prompt_encoder(*prompts))
         return (*self.draw_labels(low_res, iou, maps), presence)

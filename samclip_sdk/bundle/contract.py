@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import PATCH_OBJECTS, ModelConfig
 
 PER_RESOLUTION = ("image_encoder", "clip_head")
 """The graphs that exist at several resolutions."""
@@ -116,18 +116,18 @@ def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, Graph
     grid = resolution // model.image_encoder.patch_size
     patches = (grid // model.token_pooling(resolution)) ** 2
     tokens = _tensor("image_tokens", 1, model.image_encoder.token_dim, grid, grid)
-    embeddings = _tensor("image_embeddings", 1, model.mask_decoder.embed_dim, grid, grid)
+    embeddings = _tensor("image_embeddings", 1, model.mask_decoder.image_dim, grid, grid)
     encoder = GraphSpec(
         inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),
         outputs=(tokens, embeddings),
     )
-    head = GraphSpec(
-        inputs=(tokens, _tensor("token_mask", 1, grid, grid)),
-        outputs=(
-            _tensor("patch_embeddings", 1, patches, model.embed_dim),
-            _tensor("image_embedding", 1, model.embed_dim),
-        ),
-    )
+    seen = [
+        _tensor("patch_embeddings", 1, patches, model.embed_dim),
+        _tensor("image_embedding", 1, model.embed_dim),
+    ]
+    if model.tells_objects:
+        seen.append(_tensor("patch_objects", 1, patches, PATCH_OBJECTS))
+    head = GraphSpec(inputs=(tokens, _tensor("token_mask", 1, grid, grid)), outputs=tuple(seen))
     return encoder, head
 
 
@@ -150,7 +150,7 @@ def _mask_graphs(model: ModelConfig) -> dict[str, GraphSpec]:
         ),
         "mask_decoder": GraphSpec(
             inputs=(
-                _tensor("image_embeddings", 1, dim, grid, grid),
+                _tensor("image_embeddings", 1, model.mask_decoder.image_dim, grid, grid),
                 sparse,
                 sparse_mask,
                 dense,

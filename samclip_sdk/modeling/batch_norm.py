@@ -7,21 +7,29 @@ from torch import Tensor, nn
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
-    """Makes each BatchNorm's weight and bias buffers: no optimiser sees them, whatever it is told.
+    """Freezes each BatchNorm: its statistics, and its weight and bias, which become buffers.
 
-    The names in the state dict stay. Keeping the modules in eval mode is the owner's part.
+    No optimiser sees them, and no call of `train`, of a module around it or of one inside, puts one
+    into training. The names in the state dict stay.
     """
     for norm in _batch_norms(module):
         for name in ("weight", "bias"):
             values = getattr(norm, name).detach().clone()
             delattr(norm, name)
             norm.register_buffer(name, values)
-
-
-def keep_batch_statistics(module: nn.Module) -> None:
-    """Puts every BatchNorm into eval mode."""
-    for norm in _batch_norms(module):
+        # timm's BatchNorms have an activation within: each keeps the class that it has.
+        kind = type(norm)
+        norm.__class__ = type(f"Frozen{kind.__name__}", (_Frozen, kind), {})
         norm.eval()
+
+
+class _Frozen(nn.Module):
+    """A module that stays in eval mode."""
+
+    def train(self, mode: bool = True) -> _Frozen:
+        """Leaves it in eval mode, whatever is asked."""
+        super().train(False)
+        return self
 
 
 @torch.no_grad()

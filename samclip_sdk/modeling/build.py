@@ -17,6 +17,7 @@ from samclip_sdk.modeling.config import (
     ClassifierHeadConfig,
     ClipHeadConfig,
     ImageEncoderConfig,
+    MaskDecoderConfig,
     ModelConfig,
     PyramidConfig,
     TextEncoderConfig,
@@ -25,7 +26,7 @@ from samclip_sdk.modeling.config import (
 )
 from samclip_sdk.modeling.mask_decoder import LocalBlock, MaskDecoder
 from samclip_sdk.modeling.prompt_encoder import PromptEncoder
-from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
+from samclip_sdk.modeling.pyramid_encoder import HighResolution, PyramidEncoder
 from samclip_sdk.modeling.tiny_vit_encoder import TinyViTEncoder
 from samclip_sdk.modeling.vit_det_encoder import ViTDetEncoder
 
@@ -44,7 +45,7 @@ class SamClipModel(nn.Module):
         super().__init__()
         decoder = config.mask_decoder
         self.config = config
-        self.image_encoder = _image_encoder(config.image_encoder, out_chans=decoder.embed_dim)
+        self.image_encoder = _image_encoder(config.image_encoder, decoder)
         self.clip_head = _clip_head(config)
         self.prompt_encoder = PromptEncoder(
             decoder,
@@ -67,10 +68,12 @@ class SamClipModel(nn.Module):
                 block.load_state_dict(last)
 
 
-def _image_encoder(config: ImageEncoderConfig, *, out_chans: int) -> ImageEncoder:
+def _image_encoder(config: ImageEncoderConfig, decoder: MaskDecoderConfig) -> ImageEncoder:
+    out_chans = decoder.embed_dim
     match config:
         case PyramidConfig():
-            return PyramidEncoder(config, out_chans=out_chans)
+            finer = decoder.high_resolution
+            return PyramidEncoder(config, out_chans=out_chans, high_resolution=finer)
         case TinyViTConfig():
             return TinyViTEncoder(config, out_chans=out_chans)
         case ViTDetConfig():
@@ -99,8 +102,8 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
 
     Linear layers are drawn with a standard deviation of fan_in^-0.5, CLIP's rule, which keeps a
     narrow model's signal alive; positions and CLIP's token embedding as ViT and CLIP draw them;
-    all else keeps torch's default, as in SAM, and a timm backbone timm's. Local blocks are as they
-    start: no change.
+    all else keeps torch's default, as in SAM, and a timm backbone timm's. Local blocks and finer
+    features are as they start: no change.
 
     Raises:
         ValueError: a backbone that timm does not know, or whose strides do not fit.
@@ -115,7 +118,7 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for module in model.modules():
-            if isinstance(module, LocalBlock):
+            if isinstance(module, LocalBlock | HighResolution):
                 module.start()
         for name, parameter in model.named_parameters():
             if not name.startswith(_TIMM) and any(word in name for word in _POSITIONS):

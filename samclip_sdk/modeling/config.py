@@ -25,6 +25,10 @@ class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+PATCH_OBJECTS = 4
+"""Channels of patch_objects: how likely the centre of an object and a border are there, logits, and
+the way to the centre of the patch's own object, x and y in patches."""
+
 Stages: TypeAlias = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 Template: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")]
@@ -161,12 +165,13 @@ class ClassifierHeadConfig(_Config):
     """The CLIP head behind a convolutional encoder: an image classifier's last layers, corrected.
 
     `features` is the width of what the classifier pools, `hidden_dim` of what corrects each patch,
-    `mlp_dim` of the MLPs in that.
+    `mlp_dim` of the MLPs in that. With `objects` each patch tells where its object lies, too.
     """
 
     features: int = Field(gt=0)
     hidden_dim: int = Field(default=384, gt=0)
     mlp_dim: int = Field(default=768, gt=0)
+    objects: bool = False
 
 
 class MaskDecoderConfig(_Config):
@@ -181,6 +186,14 @@ class MaskDecoderConfig(_Config):
     local_blocks: int = Field(
         default=0, ge=0, description="ours: convolutions over the image's tokens, none in SAM"
     )
+    high_resolution: bool = Field(
+        default=False, description="features of strides 4 and 8 enter the upscaling, as in SAM 2"
+    )
+
+    @property
+    def image_dim(self) -> int:
+        """Width of image_embeddings."""
+        return self.embed_dim * (4 if self.high_resolution else 1)
 
 
 class ClipTextConfig(_Config):
@@ -252,6 +265,11 @@ class ModelConfig(_Config):
             )
         if not isinstance(encoder, PyramidConfig):
             widths.append(("image_encoder.embed_dim", encoder.embed_dim, encoder.num_heads))
+        if decoder.high_resolution and not isinstance(encoder, PyramidConfig):
+            raise ValueError(
+                f"mask_decoder.high_resolution needs an image encoder with features of strides 4 "
+                f"and 8, which {encoder.kind} has not"
+            )
         for what, width, heads in widths:
             if width % heads:
                 raise ValueError(f"{what} {width} is not a multiple of its heads ({heads})")
@@ -271,6 +289,11 @@ class ModelConfig(_Config):
         step = math.lcm(encoder.resolution_step, cell)
         if resolution <= 0 or resolution % step:
             raise ValueError(f"resolution {resolution} is not a positive multiple of {step} pixels")
+
+    @property
+    def tells_objects(self) -> bool:
+        """Whether the CLIP head tells of each patch where its object lies."""
+        return isinstance(self.clip_head, ClassifierHeadConfig) and self.clip_head.objects
 
     def token_pooling(self, resolution: int) -> int:
         """Side of the token pooling in front of the CLIP head at `resolution` (1 or 2)."""
@@ -331,8 +354,8 @@ MOBILE = ModelConfig(
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),
-    clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128),
-    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 1}),
+    clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128, objects=True),
+    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 1, "high_resolution": True}),
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 

@@ -23,6 +23,7 @@ class MaskDecoder(nn.Module):
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
         dim = config.embed_dim
+        self.high_resolution = config.high_resolution
         self.pe_layer = PositionEmbeddingRandom(dim // 2)
         self.transformer = TwoWayTransformer(
             dim, depth=config.depth, num_heads=config.num_heads, mlp_dim=config.mlp_dim
@@ -54,7 +55,8 @@ class MaskDecoder(nn.Module):
         """Decodes K prompts.
 
         Args:
-            image_embeddings: [1,D,g,g], or [K,D,g,g] where each prompt has its own image.
+            image_embeddings: [1,D,g,g], or [K,D,g,g] where each prompt has its own image. Of high
+                resolution 4 D channels, of which the last 3 D enter the upscaling.
             sparse_embeddings: [K,P,D].
             sparse_mask: float [K,P], 0 for filler that must not take part.
             dense_embeddings: [K,D,g,g].
@@ -68,35 +70,55 @@ class MaskDecoder(nn.Module):
         output_tokens = output_tokens.unsqueeze(0).expand(prompts, -1, -1)
         tokens = torch.cat([output_tokens, sparse_embeddings], dim=1)
         token_mask = torch.cat([torch.ones_like(output_tokens[..., 0]), sparse_mask], dim=1)
+        coarse, finer = image_embeddings, None
+        if self.high_resolution:
+            width = dense_embeddings.shape[1]
+            coarse, finer = image_embeddings[:, :width], image_embeddings[:, width:]
         queries, keys = self.transformer(
-            image_embeddings + dense_embeddings, self.pe_layer.dense(grid), tokens, token_mask
+            coarse + dense_embeddings, self.pe_layer.dense(grid), tokens, token_mask
         )
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
-        upscaled = self._upscale(self.local_blocks(keys)).transpose(1, 2)
+        upscaled = self._upscale(self.local_blocks(keys), finer).transpose(1, 2)
         masks = (hyper @ upscaled).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
         return masks, self.iou_prediction_head(queries[:, 0])
 
-    def _upscale(self, x: Tensor) -> Tensor:
+    def _upscale(self, x: Tensor, finer: Tensor | None) -> Tensor:
         """`output_upscaling` of tokens [K,g*g,D]: [K,4g*4g,D/8], row by row.
 
         A transposed convolution whose steps are as long as its kernel is a product of matrices.
         Tokens spare the norm, and the product with what the masks are made of, a transposition.
+
+        Args:
+            x: the tokens.
+            finer: [1,3D,g,g] or [K,3D,g,g], of `HighResolution`: what is added to the outcome of
+                the first layer, D of them, and of the second.
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
         assert isinstance(second, nn.ConvTranspose2d)
         assert isinstance(norm, LayerNorm2d)
-        x = F.layer_norm(_spread(x, first), norm.weight.shape, norm.weight, norm.bias, 1e-6)
-        return F.gelu(_spread(F.gelu(x), second))
+        stride_8, stride_4 = None, None
+        if finer is not None:
+            dim = 4 * first.out_channels
+            stride_8 = finer[:, :dim].flatten(2).transpose(1, 2)
+            stride_4 = F.pixel_shuffle(finer[:, dim:], 2).flatten(2).transpose(1, 2)
+        x = _spread(x, first, stride_8)
+        x = F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, 1e-6)
+        return F.gelu(_spread(F.gelu(x), second, stride_4))
 
 
-def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """Applies a layer of kernel and stride 2 to tokens [K,s*s,C]: [K,2s*2s,c], row by row."""
+def _spread(x: Tensor, layer: nn.ConvTranspose2d, finer: Tensor | None) -> Tensor:
+    """Applies a layer of kernel and stride 2 to tokens [K,s*s,C]: [K,2s*2s,c], row by row.
+
+    `finer` [K,s*s,4c], or [1,s*s,4c], is added: of each token the upper two, then the lower two.
+    """
     assert layer.bias is not None
     side, width = math.isqrt(x.shape[1]), layer.out_channels
     four = x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
+    if finer is not None:
+        four = four + finer
     # Of each token the upper two, then the lower two: a row of tokens becomes two rows.
     rows = four.reshape(-1, side, 2, 2 * width).transpose(1, 2)
     return rows.reshape(x.shape[0], -1, width)

@@ -13,15 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.modeling.batch_norm import (
-    fold_batch_norm,
-    freeze_batch_norm,
-    keep_batch_statistics,
-)
+from samclip_sdk.modeling.batch_norm import fold_batch_norm, freeze_batch_norm
 from samclip_sdk.modeling.config import PyramidConfig
 from samclip_sdk.modeling.neck import LayerNorm2d, build_neck
 
 STRIDES = (8, 16, 32)
+FINEST = 4
 
 
 class PyramidEncoder(nn.Module):
@@ -41,7 +38,9 @@ class PyramidEncoder(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, config: PyramidConfig, *, out_chans: int) -> None:
+    def __init__(
+        self, config: PyramidConfig, *, out_chans: int, high_resolution: bool = False
+    ) -> None:
         super().__init__()
         dim = config.embed_dim
         for name, values in (("pixel_mean", config.pixel_mean), ("pixel_std", config.pixel_std)):
@@ -69,6 +68,13 @@ class PyramidEncoder(nn.Module):
             nn.Conv2d(dim, dim, kernel_size=1),
         )
         self.neck = build_neck(dim, out_chans=out_chans)
+        self.high_resolution: nn.Module | None = None
+        if high_resolution:
+            if FINEST not in info.reduction():
+                raise ValueError(f"the backbone {config.backbone} has no features of stride 4")
+            self._finest = info.reduction().index(FINEST)
+            widths = info.channels()[self._finest], fine
+            self.high_resolution = HighResolution(*widths, out_chans=out_chans)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes letterboxed images.
@@ -78,12 +84,17 @@ class PyramidEncoder(nn.Module):
 
         Returns:
             image_tokens [B,C,g,g], C of all three strides, and image_embeddings
-            [B,out_chans,g,g], g = S / 16.
+            [B,out_chans,g,g], g = S / 16; of high resolution [B,4*out_chans,g,g], see
+            `HighResolution`.
         """
         x = (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         features = self.backbone(x)
         strides = [features[each] for each in self._places]
-        return join_strides(*strides), self.neck(self.fuse(*strides))
+        embeddings = self.neck(self.fuse(*strides))
+        if self.high_resolution is not None:
+            finer = self.high_resolution(features[self._finest], strides[0])
+            embeddings = torch.cat([embeddings, finer], dim=1)
+        return join_strides(*strides), embeddings
 
     def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Maps the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on, to one.
@@ -112,11 +123,32 @@ class PyramidEncoder(nn.Module):
         fold_batch_norm(folded.backbone, example=self.pixel_mean.new_zeros(1, 3, 64, 64))
         return folded
 
-    def train(self, mode: bool = True) -> PyramidEncoder:
-        """Leaves every BatchNorm in eval mode."""
-        super().train(mode)
-        keep_batch_statistics(self.backbone)
-        return self
+
+class HighResolution(nn.Module):
+    """Features of strides 4 and 8 for the mask decoder's two steps of upscaling, as in SAM 2; ours.
+
+    They lie at stride 16, what is beside one another there in channels behind one another, so that
+    an embedding stays one tensor. They begin as no change at all.
+    """
+
+    def __init__(self, finest: int, fine: int, *, out_chans: int) -> None:
+        super().__init__()
+        # As wide as what the decoder's steps make: a quarter of its width, and an eighth.
+        self.stride_4 = nn.Conv2d(finest, 4 * (out_chans // 8), kernel_size=2, stride=2)
+        self.stride_8 = nn.Conv2d(fine, 4 * (out_chans // 4), kernel_size=2, stride=2)
+        self.start()
+
+    def start(self) -> None:
+        """Makes it no change."""
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, finest: Tensor, fine: Tensor) -> Tensor:
+        """Maps features [B,c,S/4,S/4] and [B,C,S/8,S/8] to [B,3*out_chans,S/16,S/16].
+
+        The first `out_chans` channels are of stride 8.
+        """
+        return torch.cat([self.stride_8(fine), F.pixel_unshuffle(self.stride_4(finest), 2)], dim=1)
 
 
 def join_strides(fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:

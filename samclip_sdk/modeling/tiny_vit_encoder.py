@@ -14,11 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from samclip_sdk.modeling.attention import window_partition, window_unpartition
-from samclip_sdk.modeling.batch_norm import (
-    fold_batch_norm,
-    freeze_batch_norm,
-    keep_batch_statistics,
-)
+from samclip_sdk.modeling.batch_norm import fold_batch_norm, freeze_batch_norm
 from samclip_sdk.modeling.config import TinyViTConfig
 from samclip_sdk.modeling.neck import build_neck
 from samclip_sdk.modeling.vit_det_encoder import PIXEL_MEAN, PIXEL_STD
@@ -92,12 +88,6 @@ class TinyViTEncoder(nn.Module):
         folded = copy.deepcopy(self).eval()
         fold_batch_norm(folded, example=self.pixel_mean.new_zeros(1, 3, 64, 64))
         return folded
-
-    def train(self, mode: bool = True) -> TinyViTEncoder:
-        """Leaves every BatchNorm in eval mode."""
-        super().train(mode)
-        keep_batch_statistics(self)
-        return self
 
 
 class Stage(nn.Module):

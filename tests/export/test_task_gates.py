@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,9 @@ from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.session import Arrays
 from tests.fake_source import FakeSource, decode_masks
 
+EXPORT = Path(__file__).parents[2] / "export"
+FREE = {"public domain", "CC0-1.0"}  # what goes into bundles asks for nothing
+OPEN = {"photographs": FREE, "calibration_set": FREE | {"CC-BY-2.0", "CC-BY-SA-4.0"}}
 GRAPHS = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
 PICTURES = (
     TaskPicture(
@@ -76,6 +81,28 @@ def test_the_held_out_pictures_ask_something() -> None:
         assert (picture.boxes >= 0).all()
         assert (picture.boxes <= [width, height, width, height]).all()
         assert (picture.boxes[:, 2:] - picture.boxes[:, :2] >= 8).all()
+
+
+@pytest.mark.parametrize("folder", OPEN)
+def test_the_pictures_are_photographs_that_anybody_may_use(folder: str) -> None:
+    """Each of a source that is named; what is composed of drawings has none."""
+    rows = licences(folder)
+    pictures = {path.name for path in (EXPORT / folder).glob("*.jpg")}
+    index = json.loads((EXPORT / folder / "index.json").read_text(encoding="utf-8"))
+    assert len(pictures) >= 12
+    assert rows.keys() == pictures == {entry["file"] for entry in index["pictures"]}
+    assert {row["licence"] for row in rows.values()} <= OPEN[folder]
+    assert all(row["source"] and row["author"] for row in rows.values())
+
+
+def test_ranges_are_not_of_what_artifacts_are_accepted_on() -> None:
+    sources = [{row["source"] for row in licences(folder).values()} for folder in OPEN]
+    assert not sources[0] & sources[1]
+
+
+def licences(folder: str) -> dict[str, dict[str, str]]:
+    with (EXPORT / folder / "LICENSES.csv").open(encoding="utf-8", newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
 
 
 def test_calibration_sees_other_pictures() -> None:

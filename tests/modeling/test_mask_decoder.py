@@ -7,9 +7,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.mask_decoder import LocalBlock
+from samclip_sdk.modeling.config import MaskDecoderConfig
+from samclip_sdk.modeling.mask_decoder import LocalBlock, MaskDecoder
 
 GRID, SIDE = 8, 32
 
@@ -117,3 +119,41 @@ def test_local_blocks_leave_a_prompt_on_its_own(model: SamClipModel) -> None:
     for row, (kind, has_mask) in enumerate(asked):
         alone = decode(larger, image, feed([(kind, has_mask)], slots=len(kind), seed=1 + row))
         assert_close(tuple(part[row : row + 1] for part in together), alone)
+
+
+@torch.no_grad()
+def test_finer_features_enter_the_upscaling_as_in_sam_2() -> None:
+    """Against `output_upscaling` as it is written, with a feature map added after each layer."""
+    torch.manual_seed(0)
+    decoder = MaskDecoder(MaskDecoderConfig(embed_dim=32, num_heads=4, high_resolution=True))
+    keys, finer = torch.randn(3, GRID**2, 32), torch.randn(1, 96, GRID, GRID)
+    stride_8 = _spread_out(finer[:, :32])
+    stride_4 = _spread_out(F.pixel_shuffle(finer[:, 32:], 2))
+    first, norm, activation, second, last = decoder.output_upscaling
+    x = keys.transpose(1, 2).reshape(3, 32, GRID, GRID)
+    x = last(second(activation(norm(first(x) + stride_8))) + stride_4)
+    upscaled = decoder._upscale(keys, finer)
+    torch.testing.assert_close(upscaled, x.flatten(2).transpose(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def _spread_out(four: Tensor) -> Tensor:
+    """Maps [1,4c,s,s], of each cell the upper two, then the lower two, to [1,c,2s,2s]."""
+    _, channels, side, _ = four.shape
+    cells = four.reshape(1, 2, 2, channels // 4, side, side).permute(0, 3, 4, 1, 5, 2)
+    return cells.reshape(1, channels // 4, 2 * side, 2 * side)
+
+
+@torch.no_grad()
+def test_finer_features_change_the_mask_where_they_are() -> None:
+    torch.manual_seed(0)
+    decoder = MaskDecoder(MaskDecoderConfig(embed_dim=32, num_heads=4, high_resolution=True))
+    sparse, mask, dense = torch.randn(2, 3, 32), torch.ones(2, 3), torch.randn(2, 32, GRID, GRID)
+    image = torch.randn(1, 128, GRID, GRID)
+    changed = image.clone()
+    changed[:, 32:, 2, 5] += 3
+    before, iou = decoder(image, sparse, mask, dense)
+    after, other_iou = decoder(changed, sparse, mask, dense)
+    assert torch.equal(iou, other_iou)
+    moved = (after - before).abs().amax(dim=(0, 1)).nonzero()
+    assert moved.min(dim=0).values.tolist() == [8, 20]
+    assert moved.max(dim=0).values.tolist() == [11, 23]

@@ -231,3 +231,43 @@ def test_a_missing_timm_is_told() -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("samclip_sdk.errors.RuntimeMissingError: timm cannot be imported")
     assert last.endswith('pip install "samclip-sdk[torch]"')
+
+
+def test_finer_features_lie_behind_the_embeddings() -> None:
+    """A pixel of stride 4 or 8 moves its own four channels' cell, and nothing of the others."""
+    torch.manual_seed(0)
+    config = PyramidConfig(image_size_px=64, backbone=BACKBONE, widths=WIDTHS, embed_dim=32)
+    encoder = PyramidEncoder(config, out_chans=16, high_resolution=True).eval()
+    plain = encoder(image(64))[1]
+    assert plain.shape == (1, 4 * 16, 4, 4)
+    assert not plain[:, 16:].any(), "they begin as no change"
+    finer = encoder.high_resolution
+    assert finer is not None
+    for parameter in finer.parameters():
+        torch.nn.init.normal_(parameter)
+    finest, fine = (
+        torch.zeros(1, finer.stride_4.in_channels, 16, 16),
+        torch.zeros(1, WIDTHS[0], 8, 8),
+    )
+    before = finer(finest, fine)
+    fine[:, :, 5, 2] = 1
+    moved = (finer(finest, fine) - before).abs().amax(dim=(0, 1))
+    assert moved.nonzero().tolist() == [[2, 1]]
+    assert not (finer(finest, fine) - before)[:, 16:].any()
+    finest[:, :, 13, 6] = 1
+    assert (finer(finest, fine) - before)[:, 16:].abs().amax(dim=(0, 1)).nonzero().tolist() == [
+        [3, 1]
+    ]
+
+
+@pytest.mark.parametrize("inner", ["", "blocks", "blocks.2"])
+def test_no_call_of_train_wakes_a_batch_norm(inner: str) -> None:
+    """A stage whose multipliers name modules of the backbone called `train` around its owner."""
+    encoder = new_encoder()
+    before = {name: value.clone() for name, value in encoder.backbone.named_buffers()}
+    encoder.requires_grad_(True)
+    encoder.backbone.get_submodule(inner).train()
+    assert not any(norm.training for norm in batch_norms(encoder))
+    encoder(image(64))
+    after = dict(encoder.backbone.named_buffers())
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -23,17 +23,20 @@ CONFIG = small_config(image_size_px=64)
 SIZE = CONFIG.segmentation_resolution
 SETTINGS = Optimisation.model_validate(
     {
-        "steps": 4,
-        "accumulate": 2,
+        "epochs": 1,
         "learning_rate": 1e-3,
         "warmup_steps": 1,
         "workers": 0,
         "threads": 1,
         "multipliers": {"clip_head": 1.0, "image_encoder": 0.1, "mask_decoder": 0.1},
         # Three batches, so that one of two processes has none in the second round.
-        "validation": {"every_steps": 2, "batches": 3, "early_stop": {"metric": "box_miou"}},
+        "validation": {
+            "every_steps": 2,
+            "batches": 3,
+            "early_stop": {"metric": "box_miou", "at_least": 0.0, "patience": 1},
+        },
     }
-)
+).with_steps(4)
 
 
 class PicturesAndScenes(Dataset[dict[str, Any]]):
@@ -117,7 +120,7 @@ def merge(
     whole = sum(each.numel() for each in task.parameters())
     fabric = build_fabric(precision, devices=devices, accelerator=accelerator, sharding=sharding)
     fabric.launch()
-    train(task, SETTINGS, run, fabric=fabric)
+    train(task, SETTINGS, run, fabric=fabric, accumulate=2)
     kept = json.dumps({"kept": task.kept, "whole": whole})
     (run / f"rank{fabric.global_rank}.json").write_text(kept)
     if fabric.is_global_zero:

@@ -9,6 +9,7 @@ import pytest
 from samclip_sdk.modeling.config import PRESETS
 from training.config import (
     CalibrateConfig,
+    ClassifierClipConfig,
     ClipTeacherConfig,
     DistillConfig,
     PublishConfig,
@@ -19,6 +20,7 @@ from training.config_file import CONFIGS, find_config, load_model, load_stage, s
 from training.data_config import Pictures, Shards
 from training.errors import TrainingError
 from training.loop_config import Optimisation
+from training.step_size import batches_in_step
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,10 +70,9 @@ def test_vit_b_is_the_papers_recipe() -> None:
     assert (stages[0].sam_weight, stages[2].sam_weight) == (0.0, 0.0)
     assert not any(stage.region_weight or stage.dense_weight for stage in stages)
     assert joint.optimisation.validation.early_stop.metric == "box_miou"
-    processes = 32
-    assert joint.scenes.batch * processes == 32
+    assert {each.pictures_per_step for each in optimisation} == {2048}
+    assert joint.scenes.batch * batches_in_step(joint, processes=1) == 32
     assert joint.scenes.prompts == 32
-    assert joint.pictures.pixels_per_batch // 224**2 * processes == 2048
     assert joint.teachers.clip == "ViT-L-14"
     assert joint.teachers.pretrained == "datacomp_xl_s13b_b90k"
 
@@ -112,6 +113,21 @@ def test_weights_without_their_data_are_refused(stage: str, override: str, messa
         load_stage(TINY, stage, overrides=(override,))
 
 
+PADDED = (
+    'pictures={source="photographs",root="data",resolutions=[224],pixels_per_batch=50176}',
+    'pictures={source="composed",resolutions=[224],pixels_per_batch=50176}',
+    """pictures={source="mixed",parts=[
+        {of={source="photographs",root="data",resolutions=[224],pixels_per_batch=50176}}]}""",
+)
+
+
+@pytest.mark.parametrize("pictures", PADDED)
+def test_an_openclip_does_not_embed_the_padding_of_pictures(pictures: str) -> None:
+    """It has no mask of what is padding; pictures of shards are cropped."""
+    with pytest.raises(TrainingError, match="teachers of the kind foundation need pictures of the"):
+        load_stage(find_config("vit_b"), "stage1", overrides=(pictures,))
+
+
 def test_a_sam_teacher_has_one_start() -> None:
     with pytest.raises(TrainingError, match="starts_from brings all weights"):
         load_stage(find_config("mobile"), "sam_teacher", overrides=('starts_from="runs/other"',))
@@ -121,6 +137,20 @@ def test_a_sam_teacher_has_one_start() -> None:
 def test_steps_or_epochs_and_not_both(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="either steps or epochs"):
         Optimisation.model_validate({"learning_rate": 1e-3} | values)
+
+
+def test_teachers_that_were_published_before_are_read() -> None:
+    """Their settings have `accumulate`, 1: a batch a process, as without `pictures_per_step`."""
+    for kind, path in (
+        (ClipTeacherConfig, "tiny/clip_teacher"),
+        (SamTeacherConfig, "tiny/sam_teacher"),
+        (ClassifierClipConfig, "mobile/classifier_clip"),
+    ):
+        written = CONFIGS.parent / "checkpoints" / path / "config.json"
+        settings = kind.model_validate_json(written.read_text(encoding="utf-8"))
+        assert settings.optimisation.pictures_per_step is None
+    with pytest.raises(TrainingError, match=r"there is no key optimisation\.accumulate"):
+        load_stage(TINY, "stage1", overrides=("optimisation.accumulate=4",))
 
 
 def test_stages_start_from_one_another() -> None:

@@ -101,6 +101,11 @@ def test_a_merge_of_real_data_needs_its_files(tmp_path: Path) -> None:
         ("pictures__zero_shot", "there is no folder none: say where it is with pictures.zero_shot"),
     ):
         assert message in refused(real("stage1", tmp_path, **{setting: "none"}), tmp_path)
+    stage2, stage3 = (real(stage, tmp_path) for stage in ("stage2", "stage3"))
+    (tmp_path / "sam.pth").unlink()
+    trained(tmp_path / "stage2")
+    check_inputs(stage3, runs=tmp_path)  # it has no scenes to ask a SAM about
+    assert "there is no SAM checkpoint" in refused(stage2, tmp_path / "stage1")
     labels = real("calibrate", tmp_path, pictures__labels="none.txt")
     assert "the labels none.txt cannot be read" in refused(labels, tmp_path / "calibrate")
 

@@ -145,6 +145,14 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
             ["stage2", "--config", "mobile", "--devices", "2", "--set", SHARDED],
             "of the kind vit_det, and samclip-mobile has pyramid; or set it to",
         ),
+        (
+            ["stage2", "--config", "vit_b", "--nodes", "3"],
+            "optimisation.pictures_per_step is 2048: 3 processes with batches of 64 pictures take",
+        ),
+        (
+            ["embeddings", "--config", "vit_b", "--nodes", "2"],
+            "a stage of the task embeddings runs ",
+        ),
         (["stage1"], "clip_teacher has no model.safetensors: run the stage clip_teacher"),
         (["stage1", "--config", "vit_b"], "there is no SAM checkpoint data/sam_vit_b_01ec64.pth"),
     ],

@@ -69,12 +69,26 @@ starts_from = "stage1"
 grad_checkpointing = true
 scenes = {{ source = "sa1b", folder = "{data}", resolution = 64, batch = 1, prompts = 4 }}
 [stage2.optimisation]
-steps = 3
+epochs = 0.2
 learning_rate = 1e-3
 workers = 0
 threads = 1
 multipliers = {{ clip_head = 1.0, image_encoder = 0.1, mask_decoder = 0.1 }}
-validation = {{ every_steps = 2, batches = 1, early_stop = {{ metric = "box_miou" }} }}
+[stage2.optimisation.validation]
+every_steps = 2
+batches = 1
+early_stop = {{ metric = "box_miou", at_least = 0.0, patience = 1 }}
+
+[stage3]
+task = "distill"
+starts_from = "stage2"
+sam_weight = 0.0
+[stage3.optimisation]
+steps = 1
+learning_rate = 1e-3
+workers = 0
+threads = 1
+multipliers = {{ clip_head = 1.0 }}
 
 [calibrate]
 task = "calibrate"
@@ -170,8 +184,10 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
         assert all(torch.equal(one[name], other[name]) for name in one), part
 
     # The same step, shared out otherwise, goes on; another one does not.
-    accumulate = ("--set", "optimisation.accumulate=2")
-    assert "batches_per_step: 1 -> 2" in run(recipe, "stage1", *accumulate, exit_code=1)
+    pictures = "optimisation.pictures_per_step={}"
+    run(recipe, "stage1", "--set", pictures.format(32))
+    larger = run(recipe, "stage1", "--set", pictures.format(64), exit_code=1)
+    assert "batches_per_step: 1 -> 2" in larger
 
     lines = (runs / "stage2" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     first, validation, last = [json.loads(line) for line in lines]
@@ -180,6 +196,10 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     provenance = read_provenance(runs / "stage2")
     assert provenance["licences"] == {"sam": "not stated", "clip": "MIT-0"}
     assert provenance["starts_from"]["starts_from"]["clip"] == CONFIG.name
+    # Without scenes there is nothing to ask SAM.
+    (recipe.parent / "sam.pth").unlink()
+    run(recipe, "stage3")
+    assert read_provenance(runs / "stage3")["licences"] == provenance["licences"]
     _check_calibration(recipe, runs / "stage2")
     # One pass over 297 pictures (1 % is held out), of 32 or 8 a batch: of 20 in the mean.
     assert torch.load(runs / "stage1" / "last.pt")["step"] == 15

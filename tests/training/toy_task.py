@@ -97,8 +97,11 @@ def main(
     killed_at: str,
     nodes: str = "1",
     sharding: Sharding = "none",
+    spoiled_at: str = "-1",
 ) -> None:
     """Trains in fp32, in so many processes; saves each step, and is killed before one.
+
+    At the step `spoiled_at` the loss of every process is not finite.
 
     With workers, its whole process group is interrupted instead, as by Ctrl-C in a terminal. With
     nodes, the torchrun that started it is killed, too, as by a power cut.
@@ -106,6 +109,8 @@ def main(
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def before(step: int) -> None:
+        if step == int(spoiled_at):
+            task.truth.fill_(float("nan"))
         if step == int(killed_at) and int(workers):
             os.killpg(0, signal.SIGINT)
         elif step == int(killed_at):
@@ -115,7 +120,6 @@ def main(
 
     config = settings(
         precision="fp32",
-        accumulate=int(accumulate),
         workers=int(workers),
         checkpoint_minutes=1e-9,
     )
@@ -127,7 +131,8 @@ def main(
         sharding=sharding,
     )
     fabric.launch()
-    train(Toy(before=before), config, Path(run), fabric=fabric)
+    task = Toy(before=before)
+    train(task, config, Path(run), fabric=fabric, accumulate=int(accumulate))
     leave_processes()
 
 

@@ -80,9 +80,10 @@ def _kind(path: str, parameter: nn.Parameter, *, muon: bool) -> str:
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, settings: Optimisation, *, step: int
 ) -> float:
-    """Sets every group's rate for `step`: linear warm-up, then a cosine to nothing."""
+    """Sets every group's rate for `step`: linear warm-up, a constant, then a cosine to nothing."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    rate = settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    fallen = max(0.0, (step / settings.steps - settings.constant) / (1 - settings.constant))
+    rate = settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * fallen))
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate

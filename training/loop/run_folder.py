@@ -22,7 +22,8 @@ _LOCK_SECONDS = 10  # workers of a training that was killed hold the lock until 
 _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
-    "optimisation.accumulate",
+    "optimisation.pictures_per_step",
+    "optimisation.accumulate",  # of runs that were begun before there was the setting above
     "optimisation.sharding",
 )
 

@@ -15,7 +15,7 @@ from samclip_sdk.errors import StorageError, one_line
 from training.errors import TrainingError
 
 LAST_NAME = "last.pt"
-BEST_NAME = "best.pt"
+KEPT_NAME = "kept.pt"
 
 _KEYS = frozenset({"task", "optimizer", "step", "scores"})
 

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from training.batches import batches
+from training.loop.averaging import average_of, averaged
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
-from training.loop.run_state import BEST_NAME, LAST_NAME, WholeFiles, load_state, save_state
+from training.loop.run_state import KEPT_NAME, LAST_NAME, WholeFiles, load_state, save_state
 from training.loop.sharding import ShardedStrategy, make_whole, whole
-from training.loop.validation import check_validation, has_fallen, validate
+from training.loop.validation import check_validation, has_result, stays_below, validate
 from training.loop_config import Optimisation, Precision, Sharding
 from training.tasks.tasks import Task
 
@@ -116,6 +117,7 @@ def train(
     run: Path,
     *,
     fabric: Fabric,
+    accumulate: int = 1,
     on_progress: OnProgress = tell_nobody,
 ) -> None:
     """Trains `task` to the end, from wherever `run` stopped.
@@ -129,42 +131,50 @@ def train(
         task: model, data and losses.
         settings: how to step.
         run: folder of the run: `last.pt` (parts, optimizer, step; every few minutes, at the end
-            and when stopped), `best.pt` (parts, where training may stop early) and what `Log`
+            and when stopped), `kept.pt` (parts, where training may stop early) and what `Log`
             writes.
         fabric: launched; it decides on devices, processes and precision.
+        accumulate: batches of a step, in each process.
         on_progress: told in the first process what was logged last, and how many steps are done.
 
     Raises:
-        FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch.pt.
+        FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch_N.pt.
         SystemExit: SIGTERM or SIGINT came; the step in hand was finished, and saved.
-        TrainingError: `last.pt` cannot be gone on from.
+        TrainingError: `last.pt` cannot be gone on from, or no validation reached the floor of
+            `early_stop`.
     """
     state = _begin(task, settings, run, fabric)
     module, optimizer = state["task"], state["optimizer"]
     # Before the signals are held: a worker that inherited that could not be terminated.
-    source = _indexed_batches(task, settings, fabric, start=state["step"])
+    source = _indexed_batches(task, settings, fabric, accumulate, start=state["step"])
     log = Log(run, fabric)
     tell = on_progress if fabric.is_global_zero else tell_nobody
     saved = time.monotonic()
     with _held_signals() as signals:
         try:
-            while state["step"] < settings.steps and not has_fallen(state["scores"], settings):
+            while state["step"] < settings.steps and not stays_below(state["scores"], settings):
                 tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(optimizer, settings, step=state["step"])
-                values, bad = _backward(fabric, module, source, settings, log, step=state["step"])
+                values, bad = _backward(
+                    fabric, module, source, settings, log, accumulate, step=state["step"]
+                )
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
                 stop, failed, save = map(int, over_processes(fabric, flags, "max"))
                 if failed or not math.isfinite(values["gradient"]):
                     if bad is not None:
-                        torch.save(task.dataset[bad], run / "bad_batch.pt")
+                        torch.save(task.dataset[bad], run / f"bad_batch_{bad}.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
                 _update(fabric, module, optimizer, settings)
+                average = state.get("average")
+                if average is not None:
+                    average.update_parameters(task.parts)
                 state["step"] += 1
                 log.add(values, rate=rate, step=state["step"])
-                if validate(task, settings, fabric, log, state):
-                    save_state(fabric, run / BEST_NAME, {"task": module})
+                with averaged(task, average):
+                    if validate(task, settings, fabric, log, state):
+                        save_state(fabric, run / KEPT_NAME, {"task": module})
                 if stop:
                     log.flush(state["step"])
                     raise SystemExit(128 + stop)
@@ -178,7 +188,7 @@ def train(
             raise
         finally:
             log.close()
-    _end(task, run, fabric, state)
+    _end(task, settings, run, fabric, state)
 
 
 def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dict[str, Any]:
@@ -191,25 +201,31 @@ def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dic
     module = fabric.setup_module(task)
     optimizer = fabric.setup_optimizers(build_optimizer(parts, settings))
     state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
+    if (average := average_of(task, settings)) is not None:
+        state["average"] = average
     run.mkdir(parents=True, exist_ok=True)
     if (run / LAST_NAME).exists():
         load_state(fabric, run / LAST_NAME, state)
     return state
 
 
-def _end(task: Task, run: Path, fabric: Fabric, state: dict[str, Any]) -> None:
-    """Leaves the last state in `run`, and the best weights, or the last ones, in the task."""
+def _end(
+    task: Task, settings: Optimisation, run: Path, fabric: Fabric, state: dict[str, Any]
+) -> None:
+    """Leaves the last state in `run`, and the kept weights, or the last ones, in the task."""
     save_state(fabric, run / LAST_NAME, state)
-    if state["scores"]:
-        load_state(fabric, run / BEST_NAME, {"task": state["task"]})
+    if (average := state.get("average")) is not None:
+        task.parts.load_state_dict(average.module.state_dict())
+    if has_result(state["scores"], settings):
+        load_state(fabric, run / KEPT_NAME, {"task": state["task"]})
     make_whole(task, keep=fabric.is_global_zero)
 
 
 def _indexed_batches(
-    task: Task, settings: Optimisation, fabric: Fabric, *, start: int
+    task: Task, settings: Optimisation, fabric: Fabric, accumulate: int, *, start: int
 ) -> Iterator[tuple[int, Any]]:
     """This process's batches from step `start` on, each with its index."""
-    a_step = settings.accumulate * fabric.world_size
+    a_step = accumulate * fabric.world_size
     indices = range(start * a_step + fabric.global_rank, settings.steps * a_step, fabric.world_size)
     return zip(indices, batches(task.dataset, indices, workers=settings.workers), strict=True)
 
@@ -220,6 +236,7 @@ def _backward(
     source: Iterator[tuple[int, Any]],
     settings: Optimisation,
     log: Log,
+    accumulate: int,
     *,
     step: int,
 ) -> tuple[dict[str, float], int | None]:
@@ -232,15 +249,15 @@ def _backward(
         made a loss not finite, or None.
     """
     indices, losses = [], []
-    for part in range(settings.accumulate):
+    for part in range(accumulate):
         index, batch = next(source)
         log.count(images=module.count_images(batch), broken=module.count_broken(batch))
         batch = fabric.to_device(batch)
         torch.manual_seed(settings.seed * 1_000_003 + index)
         for name in module.losses:
-            last = part == settings.accumulate - 1 and name == module.losses[-1]
+            last = part == accumulate - 1 and name == module.losses[-1]
             with fabric.no_backward_sync(module, enabled=not last):
-                loss = module(batch, loss=name, step=step) / settings.accumulate
+                loss = module(batch, loss=name, step=step) / accumulate
                 fabric.backward(loss)
             indices.append(index)
             losses.append(loss.detach().float())
@@ -249,12 +266,12 @@ def _backward(
         for name, part in module.parts.items()
         if (gradients := [p.grad for p in part.parameters() if p.grad is not None])
     }
-    # The only wait for the device in a step: after each, it has no work until more is queued.
+    # Read all at once: after each read the device has no work until more is queued.
     numbers = torch.stack([*losses, *norms.values()]).tolist()
     values: dict[str, float] = dict.fromkeys(module.losses, 0.0)
-    for name, number in zip(settings.accumulate * module.losses, numbers, strict=False):
+    for name, number in zip(accumulate * module.losses, numbers, strict=False):
         values[name] += number
-    values |= dict(zip(norms, numbers[len(losses) :], strict=True))
+    values |= dict(zip(norms, numbers[len(losses) :], strict=True)) | module.details()
     values["gradient"] = math.hypot(*numbers[len(losses) :])
     bad = (i for i, number in zip(indices, numbers, strict=False) if not math.isfinite(number))
     return values, next(bad, None)

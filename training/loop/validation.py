@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def validate(
     """Validates where it is due, writes what was found, and notes the score in `state`.
 
     Returns:
-        Whether these are the best weights so far, by the metric of `early_stop`.
+        Whether these weights are to be kept: those of a run's last `True` are its result.
     """
     validation, metrics, held_out = settings.validation, task.metrics, task.validation
     if validation is None or held_out is None or state["step"] % validation.every_steps:
@@ -58,21 +59,40 @@ def validate(
     if validation.early_stop is None:
         return False
     state["scores"].append(means[validation.early_stop.metric])
-    return bool(state["scores"][-1] == max(state["scores"]))
+    return bool(state["scores"][-1] >= validation.early_stop.at_least)
 
 
-def has_fallen(scores: Sequence[float], settings: Optimisation) -> bool:
-    """Whether training is to stop early (paper section 4.1: when instance mAP starts to fall).
+def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
+    """Whether training is to stop early: for too long, more was forgotten than may be.
 
     Args:
         scores: of each validation so far, the higher the better.
-        settings: with the rule.
+        settings: with the rule, and with the steps of all epochs.
+    """
+    validation = settings.validation
+    rule = None if validation is None else validation.early_stop
+    if validation is None or rule is None:
+        return False
+    below = list(takewhile(lambda score: score < rule.at_least, reversed(scores)))
+    epochs = len(below) * validation.every_steps * settings.epochs / settings.steps
+    return bool(below) and epochs >= rule.patience
+
+
+def has_result(scores: Sequence[float], settings: Optimisation) -> bool:
+    """Whether a run's result is in its `kept.pt`; if not, it is the last weights.
+
+    Raises:
+        TrainingError: it has none, for no validation reached the floor.
     """
     rule = None if settings.validation is None else settings.validation.early_stop
-    if rule is None or len(scores) <= rule.patience:
+    if rule is None or not scores:
         return False
-    best = max(scores[: -rule.patience])
-    return all(score < best - rule.margin for score in scores[-rule.patience :])
+    if max(scores) < rule.at_least:
+        raise TrainingError(
+            f"{rule.metric} was {max(scores):.3g} at best, and early_stop.at_least is "
+            f"{rule.at_least:g}: lower it, or the learning rate, and remove the run to start over"
+        )
+    return True
 
 
 @contextmanager

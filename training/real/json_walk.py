@@ -1,4 +1,7 @@
-"""Large JSON files an entry at a time: half a gigabyte of annotations never stands in memory."""
+"""Large JSON files an entry at a time: of half a gigabyte of annotations the text is in memory.
+
+As Python's objects, which never are there all at once, it would be several times that.
+"""
 
 from __future__ import annotations
 

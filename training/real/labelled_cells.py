@@ -117,10 +117,10 @@ class LabelledCells(Dataset[Batch]):
         return {
             "images": stack_images([row.image for row in rows]),
             "token_mask": torch.from_numpy(np.stack([row.token_mask for row in rows])),
-            "names": _pad([row.names for row in rows], most, fill=-1),
-            "coverage": _pad([row.coverage for row in rows], most, fill=0),
-            "masked": _pad([row.masked for row in rows], most, fill=0),
-            "exhaustive": _pad([row.exhaustive for row in rows], most, fill=0),
+            "names": pad_rows([row.names for row in rows], most, fill=-1),
+            "coverage": pad_rows([row.coverage for row in rows], most, fill=0),
+            "masked": pad_rows([row.masked for row in rows], most, fill=0),
+            "exhaustive": pad_rows([row.exhaustive for row in rows], most, fill=0),
             "unnamed": torch.from_numpy(np.stack([row.unnamed for row in rows])),
             "present": torch.from_numpy(np.stack([row.present for row in rows])),
             "absent": torch.from_numpy(np.stack([row.absent for row in rows])),
@@ -188,7 +188,7 @@ def _locate(one: Photograph, view: View, broken: Counter[str]) -> dict[int, _Loc
     return found
 
 
-def _pad(rows: list[np.ndarray], most: int, *, fill: int) -> Tensor:
+def pad_rows(rows: list[np.ndarray], most: int, *, fill: int) -> Tensor:
     """Rows [n,...] of different lengths as one tensor [B,N,...]."""
     out = np.full((len(rows), most, *rows[0].shape[1:]), fill, rows[0].dtype)
     for padded, row in zip(out, rows, strict=True):

@@ -114,7 +114,7 @@ class CellTask(Task):
 
     def _cosines(self, tokens: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Of each picture, and of each cell, with each name: [B,N] and [B,n,N]."""
-        patches, pooled = self.clip.head(tokens, batch["token_mask"])
+        patches, pooled = self.clip.head(tokens, batch["token_mask"])[:2]
         return pooled @ self.names.T, patches @ self.names.T
 
 

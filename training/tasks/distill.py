@@ -40,7 +40,8 @@ class DistillTask(Task):
     Two losses a step, accumulated: pictures against CLIP's embeddings, then scenes against SAM's
     masks for the same prompts (and regions of them against CLIP, ours). The student's text
     encoder is no part: it stays the CLIP teacher's. `classes` [N,E] are text embeddings of the
-    nouns that validation pictures are of; they serve `measure` alone.
+    nouns that validation pictures are of; they serve `measure` alone. `sam` is None where neither
+    `sam_weight` nor `region_weight` asks for it.
 
     Raises:
         TrainingError: cells count, and the CLIP teacher is no `DenseClipTeacher`; or regions do,
@@ -48,6 +49,7 @@ class DistillTask(Task):
     """
 
     classes: Tensor
+    sam: SamTeacher
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class DistillTask(Task):
         dataset: Dataset[Any],
         *,
         clip: ClipTeacher,
-        sam: SamTeacher,
+        sam: SamTeacher | None,
         sam_weight: float,
         region_weight: float,
         dense_weight: float,
@@ -77,7 +79,8 @@ class DistillTask(Task):
         self.student = student
         self.student_sam = SmallSam(student)
         self.clip = clip
-        self.sam = sam
+        if sam is not None:
+            self.sam = sam
         self.sam_weight = sam_weight
         self.region_weight = region_weight
         self.dense_weight = dense_weight
@@ -132,7 +135,7 @@ class DistillTask(Task):
         """
         pictures, values = batch["pictures"], {}
         tokens, _ = self.student.image_encoder(pictures["images"])
-        _, embeddings = self.student.clip_head(tokens, pictures["token_mask"])
+        embeddings = self.student.clip_head(tokens, pictures["token_mask"])[1]
         target, _ = self._target(pictures)
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
         if "top1" in self.metrics:

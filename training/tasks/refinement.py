@@ -8,33 +8,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.image import Frame
-from samclip_sdk.label_parts import find_parts
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.prompts import text_prompts
-from samclip_sdk.text_to_mask import mask_prompt, points_and_box
-from training.batches import PATCH_PX
 from training.tasks.contact_sheet import draw_contact_sheet
+from training.tasks.label_prompts import ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.tasks.tasks import SHEET_ROWS, SamTeacherTask, Task, first_prompts
 from training.teachers.small import SmallSam
 
-CELL_PX = 4
-"""Of a low-resolution mask, and of the truth that it is held against."""
-
 _LEAST = 30.0  # squares of `CELL_PX` that a name must cover to be asked for
-_MOST_POINTS = 3
-_PART = 0.3  # of the labels are asked for by one of their parts alone
-_COARSE_GRID = 6  # cells of the noise that a whole region has in common
-_COARSE_NOISE, _FINE_NOISE, _SHIFT, _STEEPNESS = 2.0, 1.0, 1.5, (0.7, 1.3)  # in logits
 _AFTER_TOKENS = ("lateral_8", "lateral_16", "lateral_32", "mix", "neck")  # of image encoders
 
 
@@ -153,14 +140,13 @@ class RefinementTask(Task):
         """Mask logits [B*K,4,4g,4g] and predicted IoUs [B*K,4] of labels, and what was asked."""
         tokens, embeddings = self.student.image_encoder(named["images"])
         with torch.no_grad():
-            patches, _ = self.student.clip_head(tokens, named["token_mask"])
+            patches = self.student.clip_head(tokens, named["token_mask"])[0]
         asked = self._ask(named, patches.float(), disturb=disturb)
         masks, iou = self.sam.decode(embeddings, asked.coords, asked.labels, asked.mask_input)
         return masks, iou, asked
 
     def _ask(self, named: dict[str, Tensor], patches: Tensor, *, disturb: bool) -> _Asked:
         """Draws labels of each photograph and makes their prompts."""
-        coverage = named["coverage"]
         names, *truth = draw_labels(named, count=self.labels)
         side, size = patches.shape[1], named["images"].shape[-1]
         scores = self.calibration.scale * (
@@ -170,64 +156,12 @@ class RefinementTask(Task):
         maps = scores.view(-1, grid, grid)
         if disturb:
             maps = disturbed(maps)
-        points, corners, masks = [], [], []
-        frames = [_frame(mask, size) for mask in named["token_mask"].cpu().numpy()]
-        whole = (torch.rand(len(maps)) >= _PART).tolist()
-        side = coverage.shape[-1]
-        for place, score_map in enumerate(maps.float().cpu().numpy()):
-            frame = frames[place // self.labels]
-            cells = self._cells(score_map, frame=frame, whole=whole[place])
-            best, box = points_and_box(
-                score_map,
-                cells=cells,
-                frame=frame,
-                count=int(torch.randint(1, _MOST_POINTS + 1, ())),
-                threshold=self.calibration.mask_threshold_score,
-            )
-            points.append(best)
-            corners.append(box)
-            scale = self.calibration.prompt_scale
-            masks.append(mask_prompt(score_map, frame=frame, side=side, scale=scale))
-        prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
-        given = (prompts.point_coords, prompts.point_labels, prompts.mask_input)
-        coords, labels, mask_input = (torch.from_numpy(each).to(maps.device) for each in given)
+        frames = [frame_of(mask, size) for mask in named["token_mask"].cpu().numpy()]
+        every = [frame for frame in frames for _ in range(self.labels)]
         targets, shown, absent = (each.flatten(0, 1) for each in truth)
-        boxes = np.stack(corners).reshape(-1, 4) * (side / size)
-        targets = torch.stack(
-            [
-                target if all_of_it else touched(target, box)
-                for target, box, all_of_it in zip(targets, boxes, whole, strict=True)
-            ]
-        )
+        prompts, targets = ask_for_labels(maps, targets, frames=every, calibration=self.calibration)
         elsewhere = shown & ~targets.any(dim=2).any(dim=1)
-        return _Asked(coords, labels, mask_input, targets, shown & ~elsewhere, absent | elsewhere)
-
-    def _cells(self, score_map: np.ndarray, *, frame: Frame, whole: bool) -> np.ndarray:
-        """The cells [g,g] of all parts of a label, or of one of them."""
-        parts = find_parts(
-            score_map,
-            frame=frame,
-            threshold=self.calibration.mask_threshold_score,
-            presence_threshold=self.calibration.presence_threshold,
-        )
-        if whole:
-            return parts > 0
-        numbers = np.unique(parts[parts > 0])
-        return np.asarray(parts == numbers[int(torch.randint(len(numbers), ()))])
-
-
-def touched(target: Tensor, box: np.ndarray) -> Tensor:
-    """What is connected in a label's mask [h,h], as far as it reaches into a box.
-
-    Args:
-        target: 0..1, how much of each square the label covers.
-        box: [4], XYXY in squares.
-    """
-    _, pieces = cv2.connectedComponents((target.cpu().numpy() >= 0.5).astype(np.uint8))
-    left, top, right, bottom = np.round(box).astype(int)
-    inside = np.unique(pieces[top : max(bottom, top + 1), left : max(right, left + 1)])
-    kept = np.isin(pieces, inside[inside > 0])
-    return target * torch.from_numpy(kept).to(target.device)
+        return _Asked(*prompts, targets, shown & ~elsewhere, absent | elsewhere)
 
 
 def draw_labels(named: dict[str, Tensor], *, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -267,22 +201,3 @@ def _shuffled(flags: Tensor) -> Tensor:
     """The places of what is true among flags [N], in random order."""
     places = flags.nonzero().flatten()
     return places[torch.randperm(len(places))]
-
-
-def disturbed(maps: Tensor) -> Tensor:
-    """Score maps [K,g,g], each steeper or flatter, higher or lower, and noisy at two scales."""
-    count, grid = len(maps), maps.shape[-1]
-
-    def even(low: float, high: float) -> Tensor:
-        return torch.empty(count, 1, 1, device=maps.device).uniform_(low, high)
-
-    coarse = torch.randn(count, 1, _COARSE_GRID, _COARSE_GRID, device=maps.device)
-    coarse = F.interpolate(coarse, size=(grid, grid), mode="bilinear")[:, 0]
-    noise = even(0, _COARSE_NOISE) * coarse + even(0, _FINE_NOISE) * torch.randn_like(maps)
-    return even(*_STEEPNESS) * maps + even(-_SHIFT, _SHIFT) + noise
-
-
-def _frame(token_mask: np.ndarray, size: int) -> Frame:
-    """Where a picture lies in the model's input, to the cell, by a mask [g,g]."""
-    rows, columns = int(token_mask[:, 0].sum()), int(token_mask[0].sum())
-    return Frame.fit(rows * PATCH_PX, columns * PATCH_PX, resolution=size)

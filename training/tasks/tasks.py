@@ -61,6 +61,10 @@ class Task(nn.Module):
         """What a sharded run gathers one at a time: modules that are called, as a whole."""
         return find_units(self)
 
+    def details(self) -> dict[str, float]:
+        """What the last loss was made of, by name, for the log; nothing where it has no parts."""
+        return {}
+
     def count_images(self, batch: Any) -> int:
         """How many images a batch of `dataset` holds."""
         raise NotImplementedError

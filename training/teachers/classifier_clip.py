@@ -92,7 +92,7 @@ class ClassifierClip(nn.Module):
         Returns:
             Unit vectors [B,E] of the pictures without their padding, and [B,E,g,g] of the cells.
         """
-        patches, pooled = self.head(self.see(images), token_mask)
+        patches, pooled = self.head(self.see(images), token_mask)[:2]
         return pooled, patches.transpose(1, 2).unflatten(2, token_mask.shape[1:])
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ class MergedClip(nn.Module):
     def embed_with_cells(self, images: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeds letterboxed pictures [B,3,S,S] and their cells: [B,E] and [B,E,g,g]."""
         tokens, _ = self.image_encoder(images)
-        patches, pooled = self.clip_head(tokens, token_mask)
+        patches, pooled = self.clip_head(tokens, token_mask)[:2]
         side = int(patches.shape[1] ** 0.5)
         return pooled, patches.transpose(1, 2).unflatten(2, (side, side))
 

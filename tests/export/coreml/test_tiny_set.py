@@ -14,7 +14,8 @@ from export.coreml.artifacts import InterpretedSource
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
-from tests.export.test_main import ROOT, run_export, shown_commands
+from tests.drawings import TINY_BUNDLE
+from tests.export.test_main import run_export, shown_commands
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,7 @@ def test_core_ml_answers_as_onnx_does(out: Path) -> None:
     """The gates on whole tasks are passed; then one picture, from end to end."""
     bundle = open_bundle(out)
     assert list(artifact_sets(bundle)) == [("onnx", "fp32"), ("coreml", "fp16")]
-    picture, labels = ROOT / "export" / "held_out" / "03.jpg", ["tram", "banknote", "piano"]
+    picture, labels = TINY_BUNDLE / "golden" / "held_out" / "03.jpg", ["tram", "banknote", "piano"]
     with SamClip(InterpretedSource(bundle, precision="fp16")) as model:
         found = model.segment_text(picture, labels)
     with SamClip.load("onnx", model=out, precision="fp32") as model:

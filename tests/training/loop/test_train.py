@@ -25,8 +25,9 @@ from training.tasks.tasks import Task
 ROOT = Path(__file__).parents[3]
 
 
-def run(task: Task, config: Optimisation, folder: Path) -> None:
-    train(task, config, folder, fabric=build_fabric(config.precision))
+def run(task: Task, config: Optimisation, folder: Path, *, accumulate: int = 1) -> None:
+    fabric = build_fabric(config.precision)
+    train(task, config, folder, fabric=fabric, accumulate=accumulate)
 
 
 def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
@@ -107,7 +108,7 @@ def parts(folder: Path) -> dict[str, Tensor]:
 
 def run_here(folder: Path, *, accumulate: int = 1) -> dict[str, Tensor]:
     """The same training in this process, from wherever it stopped."""
-    run(Toy(), settings(precision="fp32", accumulate=accumulate), folder)
+    run(Toy(), settings(precision="fp32"), folder, accumulate=accumulate)
     return parts(folder)
 
 
@@ -249,10 +250,22 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(tmp_path: Path) -> 
     task.before = spoil
     with pytest.raises(FloatingPointError, match=r"not finite at step 2: .*main.: nan"):
         run(task, settings(), tmp_path)
-    assert torch.equal(torch.load(tmp_path / "bad_batch.pt"), Numbers()[2])
+    assert torch.equal(torch.load(tmp_path / "bad_batch_2.pt"), Numbers()[2])
     state = torch.load(tmp_path / "last.pt")
     assert state["step"] == 2
     assert same(weights(task), spoiled)
+
+
+@pytest.mark.slow
+def test_each_process_keeps_a_bad_batch_of_its_own(tmp_path: Path) -> None:
+    """Two that write one file at a time would leave neither's."""
+    words = (tmp_path, 2, 1, 0, -1, 1, "none", 2)
+    command = [sys.executable, "-m", "tests.training.toy_task", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "not finite at step 2" in done.stderr
+    for index in (4, 5):
+        assert torch.equal(torch.load(tmp_path / f"bad_batch_{index}.pt"), Numbers()[index])
 
 
 def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
@@ -362,6 +375,7 @@ def test_no_batch_of_a_step_waits_for_the_device(tmp_path: Path) -> None:
     counts = {}
     for accumulate in (1, 4):
         with Reads() as reads:
-            run(Quiet(), settings(steps=2, accumulate=accumulate), tmp_path / str(accumulate))
+            folder = tmp_path / str(accumulate)
+            run(Quiet(), settings(steps=2), folder, accumulate=accumulate)
         counts[accumulate] = reads.count
     assert counts[4] == counts[1]

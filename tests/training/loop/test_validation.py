@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from tests.training.toy_task import Toy, settings
 from training.errors import TrainingError
 from training.loop.train import build_fabric, train
-from training.loop.validation import has_fallen
+from training.loop.validation import stays_below
 from training.loop_config import Optimisation
 from training.tasks.contact_sheet import draw_contact_sheet
-
-STOP = {"metric": "nearness", "patience": 2}
 
 
 def run(task: Toy, config: Optimisation, folder: Path) -> None:
@@ -58,57 +56,101 @@ def test_the_contact_sheet_and_the_board_are_written(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
+def stopping(
+    steps: int, *, at_least: float, patience: float = 5.0, metric: str = "nearness"
+) -> Optimisation:
+    """Ten steps an epoch, and a validation after each step."""
+    rule = {"metric": metric, "at_least": at_least, "patience": patience}
+    validation = {"every_steps": 1, "batches": 2, "early_stop": rule}
+    return settings(steps=0, epochs=steps / 10, validation=validation).with_steps(steps)
+
+
+class Forgetful(Toy):
+    """Begins as the best that there is, as a student does that is its teacher, and forgets.
+
+    Its metric is `scores`, a validation each; `seen_weights` are those of each.
+    """
+
+    def __init__(self, *scores: float) -> None:
+        super().__init__()
+        self.scores = scores
+        self.measured = 0
+        self.seen_weights: list[Tensor] = []
+
+    def measure(self, batch: Tensor) -> dict[str, Tensor]:
+        score = self.scores[self.measured // 2]  # two batches a validation
+        self.measured += 1
+        return {"nearness": torch.full((4,), score), "luck": torch.zeros(0)}
+
+    def draw(self, batch: Tensor) -> np.ndarray:
+        self.seen_weights.append(weight_of(self))  # once a validation
+        return super().draw(batch)
+
+
+def weight_of(task: Toy) -> Tensor:
+    weight: Tensor = task.parts["body"][0].weight
+    return weight.detach().clone()
+
+
 @pytest.mark.parametrize(
-    ("scores", "fallen"),
+    ("scores", "below"),
     [
         ([], False),
-        ([0.5], False),
-        ([0.5, 0.4], False),
-        ([0.5, 0.4, 0.45], True),
-        ([0.5, 0.4, 0.49], False),  # within the margin
-        ([0.5, 0.4, 0.6, 0.55], False),
-        ([0.5, 0.4, 0.6, 0.55, 0.5], True),
+        ([1.0, 0.96, 0.9], False),  # a fall above the floor is none
+        ([1.0, 0.89, 0.85], False),
+        ([1.0, 0.89, 0.85, 0.8], True),
+        ([1.0, 0.89, 0.85, 0.91], False),  # it came back
+        ([0.8, 0.8, 0.8], True),  # it never was above
     ],
 )
-def test_a_fall_is_two_scores_in_a_row_below_the_best(scores: list[float], fallen: bool) -> None:
-    rule = {"every_steps": 1, "batches": 1, "early_stop": STOP | {"margin": 0.02}}
-    assert has_fallen(scores, settings(validation=rule)) is fallen
-    assert not has_fallen(scores, settings())
+def test_a_run_ends_once_the_metric_is_below_the_floor_for_so_many_epochs(
+    scores: list[float], below: bool
+) -> None:
+    """Three validations are 0.3 epochs."""
+    assert stays_below(scores, stopping(20, at_least=0.9, patience=0.3)) is below
+    assert not stays_below(scores, settings())
 
 
-def test_training_stops_early_with_the_best_weights(tmp_path: Path) -> None:
-    """A learning rate far too high makes the toy worse from some step on."""
-    rule = {"every_steps": 1, "batches": 2, "early_stop": {"metric": "nearness", "patience": 3}}
-    config = settings(steps=60, learning_rate=3.0, validation=rule, warmup_steps=50)
-    task = Toy()
+def test_the_last_weights_above_the_floor_are_the_result_not_the_first(tmp_path: Path) -> None:
+    """A student that is its SAM at the start is best before it has learned anything."""
+    task = Forgetful(1.0, 0.9, 0.8, 0.7, 0.5, 0.6, 0.5, 0.4, 0.3)
+    config = stopping(20, at_least=0.65, patience=0.5)
     run(task, config, tmp_path)
-    scores = [entry["validation/nearness"] for entry in found(tmp_path)]
-    assert 3 < len(scores) < 60
-    assert int(np.argmax(scores)) == len(scores) - 4
-    best = torch.load(tmp_path / "best.pt")["task"]
-    assert all(torch.equal(task.state_dict()[name], value) for name, value in best.items())
-    # Stopped is finished: it is not trained again, and keeps the best weights.
-    again = Toy()
+    assert len(task.seen_weights) == 9  # the last five are below
+    assert torch.equal(weight_of(task), task.seen_weights[3])
+    assert not torch.equal(weight_of(task), task.seen_weights[0])
+    # Stopped is finished: it is not trained again, and keeps the same weights.
+    again = Forgetful()
     run(again, config, tmp_path)
     assert again.seen == []
-    assert all(torch.equal(again.state_dict()[name], value) for name, value in best.items())
+    assert torch.equal(weight_of(again), weight_of(task))
 
 
-def test_the_best_weights_are_the_result_of_a_whole_run_too(tmp_path: Path) -> None:
-    rule = {"every_steps": 1, "batches": 2, "early_stop": {"metric": "nearness", "patience": 50}}
-    task = Toy()
-    run(task, settings(steps=12, learning_rate=3.0, warmup_steps=12, validation=rule), tmp_path)
-    scores = [entry["validation/nearness"] for entry in found(tmp_path)]
-    assert int(np.argmax(scores)) < 11
-    best = torch.load(tmp_path / "best.pt")["task"]
-    assert all(torch.equal(task.state_dict()[name], value) for name, value in best.items())
+def test_a_run_that_stays_above_the_floor_ends_with_its_last_weights(tmp_path: Path) -> None:
+    task = Forgetful(1.0, 0.9, 0.5, 0.8, 0.7)
+    run(task, stopping(5, at_least=0.65), tmp_path)
+    assert torch.equal(weight_of(task), task.seen_weights[-1])
+
+
+def test_a_run_that_never_is_above_the_floor_has_no_result(tmp_path: Path) -> None:
+    message = r"nearness was 0\.9 at best.*early_stop\.at_least is 0\.95: lower it, or"
+    with pytest.raises(TrainingError, match=message):
+        run(Forgetful(0.9, 0.8, 0.7), stopping(3, at_least=0.95), tmp_path)
+    assert torch.load(tmp_path / "last.pt")["step"] == 3
+    assert not (tmp_path / "kept.pt").exists()
+
+
+def test_patience_counts_epochs() -> None:
+    rule = {"metric": "nearness", "at_least": 0.9, "patience": 2.0}
+    with pytest.raises(ValueError, match=r"early_stop\.patience counts epochs"):
+        settings(validation={"every_steps": 1, "batches": 1, "early_stop": rule})
 
 
 def test_an_unknown_metric_is_refused_before_any_step(tmp_path: Path) -> None:
-    rule = {"every_steps": 1, "batches": 1, "early_stop": {"metric": "map"}}
+    config = stopping(8, at_least=0.5, metric="map")
     task = Toy()
     with pytest.raises(TrainingError, match="'map'; this stage measures nearness, luck"):
-        run(task, settings(validation=rule), tmp_path)
+        run(task, config, tmp_path)
     assert task.seen == []
     assert not list(tmp_path.iterdir())
 

@@ -16,6 +16,7 @@ from training.tasks.losses import (
     MultimaskLoss,
     RegionDistillation,
     mask_iou,
+    uncertain_points,
 )
 
 LN2 = math.log(2)
@@ -83,10 +84,10 @@ def test_losses_of_regions_reach_the_student_alone() -> None:
 @pytest.mark.parametrize(
     ("target", "focal", "dice"),
     [
-        (1.0, 0.25 * 0.5**2 * LN2, 1 - (2 * 0.5 + 1) / (0.5 + 1 + 1)),
-        (0.0, 0.75 * 0.5**2 * LN2, 1 - (0 + 1) / (0.5 + 0 + 1)),
-        (0.5, 0.0, 1 - (2 * 0.25 + 1) / (0.5 + 0.5 + 1)),
-        (0.25, 0.625 * 0.25**2 * LN2, 1 - (2 * 0.125 + 1) / (0.5 + 0.25 + 1)),
+        (1.0, 0.25 * 0.5**2 * LN2, 1 - (2 * 0.5 + 1) / (0.25 + 1 + 1)),
+        (0.0, 0.75 * 0.5**2 * LN2, 1 - (0 + 1) / (0.25 + 0 + 1)),
+        (0.5, 0.0, 0.0),
+        (0.25, 0.625 * 0.25**2 * LN2, 1 - (2 * 0.125 + 1) / (0.25 + 0.0625 + 1)),
     ],
 )
 def test_focal_and_dice_at_even_odds(target: float, focal: float, dice: float) -> None:
@@ -94,6 +95,41 @@ def test_focal_and_dice_at_even_odds(target: float, focal: float, dice: float) -
     assert loss == pytest.approx(20 * focal + dice, rel=1e-6)
     focal_only = FocalDice(focal_weight=1.0, dice_weight=0.0)
     assert focal_only(pixel(0.0), pixel(target)).item() == pytest.approx(focal, abs=1e-8)
+
+
+def test_a_student_that_is_its_teacher_is_at_the_minimum() -> None:
+    """Dice without squares pulled such a student to steeper edges and larger masks."""
+    generator = torch.Generator().manual_seed(0)
+    teacher = 3 * torch.randn(2, 4, 8, 8, generator=generator)
+    student = teacher.clone().requires_grad_()
+    loss = FocalDice()(student, teacher.sigmoid()).sum()
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    loss.backward()
+    assert student.grad is not None
+    assert student.grad.abs().max() < 1e-6
+    for change in (0.9, 1.1):
+        assert FocalDice()(change * teacher, teacher.sigmoid()).min() > 1e-4
+
+
+def test_uncertain_points_lie_near_the_edges() -> None:
+    """A disc whose logits fall by one a pixel: at random one pixel in eight is within two."""
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    logits = (16 - ((y - 32) ** 2 + (x - 32) ** 2).sqrt()).expand(2, 4, 64, 64)
+    places = uncertain_points(logits, count=400)
+    assert places.shape == (2, 4, 400)
+    near = (logits.flatten(2).gather(2, places).abs() < 2).float().mean().item()
+    assert 0.3 < near < 0.8
+    assert uncertain_points(logits[..., :8, :8], count=100).shape[-1] == 64, (
+        "no more than there are"
+    )
+
+
+def test_a_loss_of_points_is_that_of_all_where_these_are_few() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, iou = torch.randn(2, 4, 8, 8, generator=generator), torch.full((2, 4), 0.5)
+    target = (torch.rand(2, 8, 8, generator=generator) > 0.5).float()
+    every = MultimaskLoss()(logits, iou, target)
+    torch.testing.assert_close(MultimaskLoss(points=64)(logits, iou, target), every)
 
 
 def test_focal_of_hard_targets_is_the_published_one() -> None:

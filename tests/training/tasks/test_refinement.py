@@ -16,8 +16,9 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import FoundLabels, label_prompts, score_maps
-from training.tasks import refinement as refinement_module
-from training.tasks.refinement import RefinementTask, disturbed, draw_labels, touched
+from training.tasks import label_prompts as label_prompts_module
+from training.tasks.label_prompts import disturbed, touched
+from training.tasks.refinement import RefinementTask, draw_labels
 
 SIZE, GRID, LABELS = 64, 4, 3
 
@@ -177,7 +178,7 @@ def test_a_part_beside_its_label_teaches_the_predicted_iou_alone(
 
     Who asks for the whole label is still told all of it.
     """
-    monkeypatch.setattr(refinement_module, "_PART", parts)
+    monkeypatch.setattr(label_prompts_module, "_PART", parts)
     refinement, batch = task(student), named()
     batch["coverage"][:, 0] = 0
     batch["coverage"][:, 0, -4:] = 1  # in the padding, where no part can be

@@ -20,7 +20,6 @@ from training.errors import TrainingError
 from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
 from training.tasks.distill import DistillTask
-from training.tasks.losses import FocalDice
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.small import (
@@ -163,19 +162,12 @@ def test_distillation_reaches_exactly_what_is_trained(
         assert not any(p.requires_grad for p in frozen.parameters())
 
 
-def test_a_student_equal_to_its_sam_is_left_with_the_dice_of_soft_masks(
+def test_a_student_equal_to_its_sam_has_nothing_to_learn(
     student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
 ) -> None:
-    """Focal loss and IoU distance are nothing then; dice of a soft mask with itself is not."""
     task = distill(student_config, clip, sam_weight=3.0, region_weight=0.0)
     SmallSam(task.student).load_state_dict(task.sam.state_dict())
-    scenes = batch["scenes"]
-    coords, labels = scenes["point_coords"], scenes["point_labels"]
-    with torch.inference_mode():
-        masks, _ = task.sam.decode(task.sam.encode(scenes["images"]), coords, labels, None)
-        own_dice = FocalDice(focal_weight=0.0)(masks, masks.sigmoid()).mean()
-    loss = task(batch, loss="scenes", step=0)
-    assert loss.item() == pytest.approx(3.0 * own_dice.item(), rel=1e-5)
+    assert task(batch, loss="scenes", step=0).item() == pytest.approx(0, abs=1e-4)
 
 
 class Fixed(nn.Module):

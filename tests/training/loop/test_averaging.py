@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.toy_task import Toy, settings
+from training.loop.averaging import average_of, averaged
+from training.loop.optimizer import set_learning_rate
+from training.loop.train import build_fabric, train
+
+
+def weights(task: Toy) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in task.parts.state_dict().items()}
+
+
+def test_weights_are_averaged_over_the_steps() -> None:
+    task = Toy()
+    average = average_of(task, settings(averaging=0.75))
+    assert average is not None
+    bias = task.parts["alone"].bias
+    expected = None
+    for value in (4.0, 0.0, 8.0):
+        with torch.no_grad():
+            bias.fill_(value)
+        average.update_parameters(task.parts)
+        expected = value if expected is None else 0.75 * expected + 0.25 * value
+    with averaged(task, average):
+        assert bias[0].item() == pytest.approx(expected)
+    assert bias[0].item() == 8.0, "the steps go on where they were"
+    assert average_of(task, settings()) is None
+
+
+def test_the_result_is_the_average_and_a_resumed_run_has_the_same(tmp_path: Path) -> None:
+    config = settings(averaging=0.8, steps=8, validation={"every_steps": 2, "batches": 1})
+    fabric = build_fabric(config.precision)
+    whole, plain = Toy(), Toy()
+    train(whole, config, tmp_path / "whole", fabric=fabric)
+    train(plain, settings(steps=8), tmp_path / "plain", fabric=fabric)
+    last = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)
+    taken = {k.removeprefix("parts."): v for k, v in last["task"].items()}
+    assert all(torch.equal(taken[k], v) for k, v in weights(plain).items()), "it disturbs no step"
+    assert not torch.equal(weights(whole)["body.0.weight"], weights(plain)["body.0.weight"])
+
+    def stop(step: int) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    again = config.model_copy(update={"checkpoint_minutes": 1e-9})
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(before=stop), again, tmp_path / "cut", fabric=fabric)
+    resumed = Toy()
+    train(resumed, again, tmp_path / "cut", fabric=fabric)
+    assert all(torch.equal(weights(resumed)[k], v) for k, v in weights(whole).items())
+
+
+def test_averages_need_whole_weights() -> None:
+    with pytest.raises(ValueError, match="averaging needs whole weights"):
+        settings(averaging=0.9, sharding="full")
+
+
+def test_a_rate_is_constant_before_it_falls() -> None:
+    config = settings(steps=100, warmup_steps=10, constant=0.8)
+    optimizer = torch.optim.AdamW([{"params": [torch.zeros(1)], "factor": 1.0}])
+    rates = [set_learning_rate(optimizer, config, step=step) for step in range(100)]
+    assert rates[10:81] == pytest.approx([config.learning_rate] * 71)
+    assert rates[90] == pytest.approx(config.learning_rate / 2)
+    assert rates[99] < 0.01 * config.learning_rate

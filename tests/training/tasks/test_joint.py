@@ -1,0 +1,220 @@
+"""The joint task on a tiny student: what each loss sees, what competes, and that it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import ModelConfig
+from tests.student import PYRAMID_STUDENT
+from tests.training.photograph_files import annotation, encode, rectangle, write_set
+from training.data_config import JointPhotographs
+from training.loop.optimizer import build_optimizer, choose_trained
+from training.loop_config import Optimisation
+from training.real.joint_batches import JointBatches
+from training.real.photographs import Photographs
+from training.tasks.joint import JointTask, absent_names, cell_names, draw_cells, unmasked_names
+
+SIZE = 64
+MULTIPLIERS = {"image_encoder": 1.0, "clip_head": 1.0, "mask_decoder": 1.0, "presence": 1.0}
+
+
+def joint_student() -> ModelConfig:
+    head = PYRAMID_STUDENT.clip_head.model_copy(update={"objects": True})
+    decoder = PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True})
+    return PYRAMID_STUDENT.model_copy(update={"clip_head": head, "mask_decoder": decoder})
+
+
+class Certain(nn.Module):
+    """A classifier that says the same of every picture."""
+
+    def forward(self, images: Tensor, token_mask: Tensor) -> Tensor:
+        return F.one_hot(torch.zeros(len(images), dtype=torch.int64), 3).float()
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Red cats and green dogs on grey, in a set that labels all of both."""
+    pictures = []
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        pixels = np.full((96, 128, 3), 120, np.uint8)
+        left, top = rng.integers(0, (60, 40))
+        mask = rectangle(left, top, left + 56, top + 48)
+        pixels[mask] = ((220, 30, 30), (30, 200, 30))[number % 2]
+        pictures.append((encode(pixels), [annotation(1 + number % 2, mask)], {}))
+    write_set(tmp_path / "toys", pictures, info={"complete": True})
+    return tmp_path
+
+
+def joint(root: Path, *, kin: Tensor | None = None, labels_after: int = 0) -> JointTask:
+    config = JointPhotographs(
+        source="photographs",
+        root=root,
+        resolution=SIZE,
+        late_resolution=SIZE,
+        batch=4,
+        prompts=2,
+        labels=1,
+    )
+    data = JointBatches(Photographs(config, split="train"), config, seed=0, late_from=99)
+    student = build_model(joint_student(), seed=1)
+    names = F.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+    return JointTask(
+        student,
+        data,
+        classifier=Certain(),  # type: ignore[arg-type]
+        names=names,
+        classes=torch.tensor([2, 3, 4]),
+        kin=torch.eye(5, dtype=torch.bool) if kin is None else kin,
+        labels_after=labels_after,
+        validation=data,
+    )
+
+
+def test_every_loss_is_told_and_reaches_every_part(photographs: Path) -> None:
+    task = joint(photographs)
+    task.requires_grad_(True)
+    loss = task(task.dataset[0], loss="joint", step=0)
+    loss.backward()
+    told = task.details()
+    assert {name.removeprefix("joint/") for name in told} == {
+        "classes", "pictures", "cells", "presence", "somewhere", "objects", "prompts", "labels",
+    }  # fmt: skip
+    assert all(np.isfinite(value) for value in told.values())
+    for name in ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "presence"):
+        assert any(p.grad is not None and p.grad.any() for p in task.parts[name].parameters()), name
+    assert task.student.image_encoder.high_resolution.stride_4.weight.grad.any()  # type: ignore[union-attr]
+    assert task.student.clip_head.cells.objects.weight.grad.any()  # type: ignore[union-attr]
+
+
+def test_labels_are_asked_later(photographs: Path) -> None:
+    task = joint(photographs, labels_after=5)
+    batch = task.dataset[0]
+    task(batch, loss="joint", step=4)
+    assert "joint/labels" not in task.details()
+    task(batch, loss="joint", step=5)
+    assert "joint/labels" in task.details()
+
+
+def test_fifty_steps_teach_colours_and_masks(photographs: Path) -> None:
+    task = joint(photographs)
+    settings = Optimisation(
+        steps=50,
+        learning_rate=3e-3,
+        warmup_steps=5,
+        multipliers={**MULTIPLIERS, "prompt_encoder": 1.0},
+    )
+    parts = dict(task.parts.items())
+    choose_trained(parts, settings)
+    optimizer = build_optimizer(parts, settings)
+    torch.manual_seed(0)
+    losses = []
+    before = {k: v.mean().item() for k, v in _measure(task).items()}
+    for step in range(50):
+        loss = task(task.dataset[step], loss="joint", step=step)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    after = {k: v.mean().item() for k, v in _measure(task).items()}
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert after["cell_top1"] > max(0.8, before["cell_top1"])
+
+
+@torch.no_grad()
+def _measure(task: JointTask) -> dict[str, Tensor]:
+    task.eval()
+    torch.manual_seed(0)
+    found = task.measure(task.dataset[1000])
+    task.train()
+    return found
+
+
+def test_a_validation_measures_what_a_user_sees(photographs: Path) -> None:
+    task = joint(photographs)
+    found = _measure(task)
+    assert found.keys() == set(task.metrics)
+    assert all(((value >= 0) & (value <= 1)).all() for value in found.values())
+    with torch.no_grad():
+        sheet = task.draw(task.dataset[0])
+    assert sheet is not None
+    assert sheet.dtype == np.uint8
+
+
+@torch.no_grad()
+def test_pictures_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:
+    grey = encode(np.full((96, 128, 3), 120, np.uint8))
+    write_set(tmp_path / "toys", [(grey, [], {"labels": ["cat"]})] * 2)
+    task = joint(tmp_path)
+    task(task.dataset[0], loss="joint", step=9)
+    found = task.measure(task.dataset[0])
+    assert all(not len(values) for values in found.values())
+    assert task.draw(task.dataset[0]) is None
+
+
+def known(**changes: Tensor) -> dict[str, Tensor]:
+    """A picture of 2 x 2 cells; name 0 covers the upper ones, name 2 is promised absent."""
+    coverage = torch.zeros(1, 1, 2, 2)
+    coverage[0, 0, 0] = 1
+    batch = {
+        "token_mask": torch.ones(1, 2, 2),
+        "names": torch.tensor([[0]]),
+        "coverage": coverage,
+        "masked": torch.tensor([[True]]),
+        "exhaustive": torch.tensor([[True]]),
+        "unnamed": torch.zeros(1, 2, 2),
+        "present": torch.tensor([[True, False, False]]),
+        "absent": torch.tensor([[False, False, True]]),
+    }
+    return {**batch, **changes}
+
+
+EVERY = (torch.zeros(4, dtype=torch.int64), torch.arange(4))
+STRANGERS = torch.eye(3, dtype=torch.bool)
+
+
+def test_what_is_promised_absent_is_absent_in_every_cell() -> None:
+    absent = absent_names(known(), *EVERY, STRANGERS)
+    assert absent[:, 2].all()
+    assert absent[:, 0].tolist() == [False, False, True, True]
+    assert not absent[:, 1].any()
+
+
+def test_kin_of_what_is_shown_are_never_absent() -> None:
+    """A pug is pasted into a set that promises that there is no dog."""
+    kin = STRANGERS.clone()
+    kin[0, 2] = kin[2, 0] = True
+    assert not absent_names(known(), *EVERY, kin)[:, 2].any()
+
+
+def test_what_has_no_name_is_no_background() -> None:
+    unnamed = torch.zeros(1, 2, 2)
+    unnamed[0, 1, 1] = 1
+    absent = absent_names(known(unnamed=unnamed), *EVERY, STRANGERS)
+    assert absent.any(dim=1).tolist() == [True, True, True, False]
+    assert cell_names(known())[0].tolist() == [0, 0, -1, -1]
+    picture, cell = draw_cells(known(unnamed=unnamed), cell_names(known()))
+    assert sorted(cell.tolist()) == [0, 1, 2]
+    assert not picture.any()
+
+
+def test_cells_of_a_picture_that_promises_nothing_teach_their_names_alone() -> None:
+    nothing = {key: torch.zeros_like(known()[key]) for key in ("exhaustive", "absent")}
+    _, cell = draw_cells(known(**nothing), cell_names(known()))
+    assert sorted(cell.tolist()) == [0, 1]
+
+
+def test_a_name_without_a_mask_is_looked_for_in_its_box_or_anywhere() -> None:
+    batch = known(masked=torch.tensor([[False]]), present=torch.tensor([[True, True, False]]))
+    picture, name, places = unmasked_names(batch)
+    found = dict(zip(name.tolist(), places.tolist(), strict=True))
+    assert picture.tolist() == [0, 0]
+    assert found == {0: [True, True, False, False], 1: [True] * 4}
+    assert not len(unmasked_names(known())[0])

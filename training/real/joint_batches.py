@@ -1,0 +1,319 @@
+"""Photographs with all that is known of them, for the joint training: batch i by seed and i alone.
+
+One view of a photograph teaches what it is called, which of its cells show what, where its objects
+are, and what a prompt or a label asks the mask decoder for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from samclip_sdk.masks import mask_to_box
+from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
+from training.composed.prompts import prompt_objects
+from training.data_config import JointPhotographs
+from training.real.labelled_cells import pad_rows
+from training.real.photograph_batches import MIN_CELLS, check_resolution
+from training.real.photograph_draws import Drawn
+from training.real.photograph_masks import cell_coverage
+from training.real.photograph_views import View
+from training.real.photographs import Photographs
+from training.real.records import count_tensor
+from training.real.segments import NAMELESS, Segment, locate_segments, paste_segment
+
+_MIN_PX = MIN_CELLS * CELL_PX**2
+_STREAM = 25  # keeps these draws apart from others of a seed
+_LEAST_SPREAD, _SPREAD = 1.0, 0.15  # of a centre's heat: cells, and of the root of the area
+
+
+class _Seen(NamedTuple):
+    """What one picture brings to a batch, by the batch's keys; see `JointBatches`."""
+
+    images: np.ndarray
+    token_mask: np.ndarray
+    names: np.ndarray
+    coverage: np.ndarray
+    masked: np.ndarray
+    exhaustive: np.ndarray
+    unnamed: np.ndarray
+    present: np.ndarray
+    absent: np.ndarray
+    objects: np.ndarray
+    objects_known: np.ndarray
+    point_coords: np.ndarray
+    point_labels: np.ndarray
+    targets: np.ndarray
+    asked: np.ndarray
+    asked_targets: np.ndarray
+    asked_shown: np.ndarray
+
+
+class JointBatches(Dataset[Batch]):
+    """Batches of photographs for `JointTask`.
+
+    With V names, g = S / 16 cells a side, h = S / 4, and N the most names that a picture of the
+    batch has somewhere (1 at least):
+
+    * `images` uint8 [B,3,S,S] and `token_mask` float32 [B,g,g];
+    * `names`, `coverage` [B,N,g,g], `masked`, `exhaustive`, `unnamed`, `present`, `absent`: as of
+      `LabelledCells`;
+    * `objects` float32 [B,4,g,g]: how near an object's centre is, how near a border, 0 to 1, and
+      the way to the centre of the cell's own object, x and y in cells;
+    * `objects_known` bool [B,3,g,g]: where centre, border and way are known;
+    * `owners` int64 [M], the picture of each of M prompts, `point_coords` float32 [M,P,2],
+      `point_labels` int32 [M,P] and `targets` float16 [M,h,h], the share that the mask covers;
+    * `asked_owners` int64 [L], the picture of each of L labels that are asked for, `asked` int64
+      [L], their names, `asked_targets` float16 [L,h,h], the share that the name's masks cover, and
+      `asked_shown` bool [L], false of a name that the picture does not show, by its promise;
+    * `broken` int64, the records found broken, in the order of `records.KINDS`.
+
+    The resolution S is `resolution`, and `late_resolution` from the batch `late_from` on.
+
+    Args:
+        photographs: of which the batches are.
+        config: of the batches.
+        seed: of everything random.
+        augment: draw views, change colours and paste; else pictures are whole.
+        late_from: index of the first batch of the late resolution.
+
+    Attributes:
+        names: what indices stand for.
+    """
+
+    def __init__(
+        self,
+        photographs: Photographs,
+        config: JointPhotographs,
+        *,
+        seed: int,
+        augment: bool = True,
+        late_from: int = 0,
+    ) -> None:
+        for resolution in (config.resolution, config.late_resolution):
+            check_resolution(resolution)
+        self.photographs = photographs
+        self.config = config
+        self.augment = augment
+        self.late_from = late_from
+        self.names = photographs.names
+        every = np.arange(len(photographs))
+        concepts = [photographs.concepts(picture) for picture in range(len(every))]
+        self.drawn = Drawn(photographs, every, concepts, seed=seed, stream=_STREAM)
+        self._donors = _named_things(photographs)
+
+    def __getitem__(self, index: int) -> Batch:
+        late = index >= self.late_from
+        size = self.config.late_resolution if late else self.config.resolution
+        broken: Counter[str] = Counter()
+
+        def read(picture: int, rng: np.random.Generator) -> _Seen:
+            return self._see(picture, rng, size, broken)
+
+        rows = [self.drawn.read(index, row, read, broken) for row in range(self.config.batch)]
+        return {**_stack(rows), "broken": count_tensor(broken)}
+
+    def _see(
+        self, picture: int, rng: np.random.Generator, size: int, broken: Counter[str]
+    ) -> _Seen:
+        one = self.photographs[picture]
+        view = one.draw_view(rng, resolution=size, augment=self.augment)
+        image = one.recoloured(view, rng) if self.augment else one.image(view)
+        segments = locate_segments(one, view, broken)
+        absent = np.zeros(len(self.names), bool)
+        absent[self.photographs.absent(picture)] = True
+        if self.augment and rng.random() < self.config.paste:
+            self._paste(image, segments, view, rng, absent)
+        names = sorted({each.concept for each in segments} - {NAMELESS})
+        areas = {name: _union([x for x in segments if x.concept == name], size) for name in names}
+        present = np.zeros(len(self.names), bool)
+        present[[*names, *self.photographs.labels(picture)]] = True
+        absent &= ~present
+        own = {name: [each for each in segments if each.concept == name] for name in names}
+        coverage = [cell_coverage(areas[name], cell_px=PATCH_PX) for name in names]
+        unnamed = _union([each for each in segments if each.concept == NAMELESS], size)
+        objects, known = _objects(segments, view, complete=one.found.complete)
+        return _Seen(
+            images=image,
+            token_mask=view.token_mask(),
+            names=np.array(names, np.int64),
+            coverage=_stacked(coverage, size // PATCH_PX, np.float32),
+            masked=np.array([all(x.masked for x in own[name]) for name in names], bool),
+            exhaustive=np.array([all(x.exhaustive for x in own[name]) for name in names], bool),
+            unnamed=cell_coverage(unnamed, cell_px=PATCH_PX),
+            present=present,
+            absent=absent,
+            objects=objects,
+            objects_known=known,
+            **self._prompts(segments, view, rng),
+            **self._labels(own, areas, absent, rng, size),
+        )
+
+    def _paste(
+        self,
+        image: np.ndarray,
+        segments: list[Segment],
+        view: View,
+        rng: np.random.Generator,
+        absent: np.ndarray,
+    ) -> None:
+        """Pastes one to three named things of other pictures, in place."""
+        for _ in range(int(rng.integers(1, 4))):
+            picture = self.drawn.picture(rng)
+            numbers = self._donors.get(picture)
+            if numbers is None:
+                continue
+            number = int(numbers[int(rng.integers(len(numbers)))])
+            pasted = paste_segment(
+                image,
+                segments,
+                self.photographs[picture],
+                number,
+                rng,
+                frame=view.frame,
+                least_px=_MIN_PX,
+            )
+            if pasted is not None:
+                others = [each for each in segments if each.concept == pasted.concept]
+                promised = absent[pasted.concept] or any(each.exhaustive for each in others)
+                pasted.exhaustive = bool(promised)
+                absent[pasted.concept] = False
+                segments.append(pasted)
+
+    def _prompts(
+        self, segments: Sequence[Segment], view: View, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """A prompt for each of some single things, of which each concept is as likely."""
+        size = view.frame.resolution
+        single = [x for x in segments if x.single and np.count_nonzero(x.area) >= _MIN_PX]
+        counts = Counter(each.concept for each in single)
+        keys = [rng.random() ** counts[each.concept] for each in single]
+        chosen = np.argsort(keys)[::-1][: self.config.prompts].tolist()
+        masks = [single[place].area for place in chosen]
+        boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+        coords, labels = prompt_objects(masks, boxes, rng, size_px=size)
+        # A box's noise may lead into the padding, where no prompt of a user can be.
+        limits = view.frame.resized_width_px, view.frame.resized_height_px
+        targets = [cell_coverage(mask, cell_px=CELL_PX) for mask in masks]
+        return {
+            "point_coords": coords.clip(max=np.array(limits, np.float32)),
+            "point_labels": labels,
+            "targets": _stacked(targets, size // CELL_PX, np.float16),
+        }
+
+    def _labels(
+        self,
+        own: dict[int, list[Segment]],
+        areas: dict[int, np.ndarray],
+        absent: np.ndarray,
+        rng: np.random.Generator,
+        size: int,
+    ) -> dict[str, np.ndarray]:
+        """Names to ask for: some that the picture shows with masks, and one that it does not."""
+        there = [
+            name
+            for name, found in own.items()
+            if all(each.masked for each in found) and np.count_nonzero(areas[name]) >= _MIN_PX
+        ]
+        shown = rng.permutation(there)[: self.config.labels].astype(np.int64)
+        gone = np.flatnonzero(absent)
+        other = rng.choice(gone, size=min(1, len(gone))).astype(np.int64)
+        targets = [cell_coverage(areas[name], cell_px=CELL_PX) for name in shown.tolist()]
+        nothing = np.zeros((size // CELL_PX, size // CELL_PX), np.float32)
+        return {
+            "asked": np.concatenate([shown, other]),
+            "asked_targets": _stacked(
+                [*targets, *(nothing for _ in other)], size // CELL_PX, np.float16
+            ),
+            "asked_shown": np.arange(len(shown) + len(other)) < len(shown),
+        }
+
+
+def _named_things(photographs: Photographs) -> dict[int, np.ndarray]:
+    """Of each picture that has some, the annotations of single things that have a name."""
+    found = {}
+    for picture in range(len(photographs)):
+        one = photographs[picture]
+        numbers = one.numbers[one.found.table.promptable[one.numbers]]
+        named = numbers[one.concepts(numbers) >= 0]
+        if len(named):
+            found[picture] = named
+    return found
+
+
+def _union(segments: Sequence[Segment], size: int) -> np.ndarray:
+    """All of what segments hold: bool [S,S]."""
+    area = np.zeros((size, size), bool)
+    for each in segments:
+        area |= each.area
+    return area
+
+
+def _objects(
+    segments: Sequence[Segment], view: View, *, complete: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the objects of a view are: `objects` [4,g,g] and `objects_known` [3,g,g]."""
+    grid = view.frame.resolution // PATCH_PX
+    heat, border = np.zeros((2, grid, grid), np.float32)
+    way = np.zeros((2, grid, grid), np.float32)
+    most = np.zeros((grid, grid), np.float32)
+    crowded = np.zeros((grid, grid), bool)
+    rows, columns = np.indices((grid, grid), dtype=np.float32) + 0.5
+    for each in segments:
+        cells = cell_coverage(each.area, cell_px=PATCH_PX)
+        if each.concept == NAMELESS or (each.thing and not each.single):
+            crowded |= cells > 0  # who knows how many things there are
+            continue
+        if not each.thing:
+            continue
+        moments = cv2.moments(each.area.astype(np.uint8), binaryImage=True)
+        # A moment is of the pixels' numbers, which are half a pixel less than their middles.
+        x, y = ((moments[key] / moments["m00"] + 0.5) / PATCH_PX for key in ("m10", "m01"))
+        spread = max(_LEAST_SPREAD, _SPREAD * float(cells.sum()) ** 0.5)
+        distance = (columns - x) ** 2 + (rows - y) ** 2
+        heat = np.maximum(heat, np.exp(-distance / (2 * spread**2)))
+        border = np.maximum(border, 1 - np.abs(2 * cells - 1))
+        nearer = cells > np.maximum(most, 0.25)
+        way[:, nearer] = np.stack([x - columns, y - rows])[:, nearer]
+        most = np.maximum(most, cells)
+    inside = view.token_mask() > 0
+    known = inside & ~crowded & (complete | (most > 0))
+    return (
+        np.stack([heat, border, *way]),
+        np.stack([known, known, inside & (most > 0.25)]),
+    )
+
+
+def _stacked(maps: Sequence[np.ndarray], side: int, dtype: type) -> np.ndarray:
+    """Maps [side,side], of which there may be none, as one array."""
+    return np.array(maps, dtype).reshape(-1, side, side)
+
+
+def _stack(rows: Sequence[_Seen]) -> Batch:
+    """The rows of a batch together: by picture, or one after the other with their owners."""
+    most = max(1, *(len(row.names) for row in rows))
+    batch = {
+        "images": stack_images([row.images for row in rows]),
+        "names": pad_rows([row.names for row in rows], most, fill=-1),
+        "owners": _owners([len(row.targets) for row in rows]),
+        "asked_owners": _owners([len(row.asked) for row in rows]),
+    }
+    for key in ("coverage", "masked", "exhaustive"):
+        batch[key] = pad_rows([getattr(row, key) for row in rows], most, fill=0)
+    for key in ("token_mask", "unnamed", "present", "absent", "objects", "objects_known"):
+        batch[key] = torch.from_numpy(np.stack([getattr(row, key) for row in rows]))
+    prompts = ("point_coords", "point_labels", "targets", "asked", "asked_targets", "asked_shown")
+    for key in prompts:
+        batch[key] = torch.from_numpy(np.concatenate([getattr(row, key) for row in rows]))
+    return batch
+
+
+def _owners(counts: Sequence[int]) -> Tensor:
+    return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))

@@ -1,0 +1,103 @@
+"""Losses between cells or pictures and names, as pure modules that know no model.
+
+`kin` bool [N,N] says which names are of one thing, such as "pug" and "dog": they never compete.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_PRESENCE_SCALE, _PRESENCE_BIAS = 20.0, -8.0
+_HARDEST = 4  # absent names of a cell that count
+_CENTRE_FOCUS = 2.0
+
+
+class NamedCells(nn.Module):
+    """A cross-entropy over names, of cells that have one; a rare name's cells weigh more."""
+
+    def forward(self, logits: Tensor, targets: Tensor, kin: Tensor) -> Tensor:
+        """Maps logits [n,N] of cells and their names [n] to a scalar."""
+        if not len(targets):
+            return logits.sum() * 0
+        rivals = ~kin[targets]
+        rivals.scatter_(1, targets.unsqueeze(1), value=True)
+        entropy = F.cross_entropy(
+            logits.masked_fill(~rivals, -torch.inf), targets, reduction="none"
+        )
+        weights = torch.bincount(targets, minlength=len(kin))[targets].float().rsqrt()
+        return (entropy * weights).sum() / weights.sum()
+
+
+class NamedPictures(nn.Module):
+    """A cross-entropy over names of a whole picture, of which any that it shows is right."""
+
+    def forward(self, logits: Tensor, present: Tensor, kin: Tensor) -> Tensor:
+        """Maps logits [B,N] and the first V of N names that are there, bool [B,V], to a scalar."""
+        labelled = present.any(dim=1)
+        if not labelled.any():
+            return logits.sum() * 0
+        logits, present = logits[labelled], present[labelled]
+        rivals = present.float() @ kin[: present.shape[1]].float() == 0
+        right = logits[:, : present.shape[1]].masked_fill(~present, -torch.inf).logsumexp(dim=1)
+        wrong = logits.masked_fill(~rivals, -torch.inf).logsumexp(dim=1)
+        return F.softplus(wrong - right).mean()
+
+
+class PresentNames(nn.Module):
+    """A logistic regression of "this cell shows the name" on their cosine, and of its own scale.
+
+    Of the names that a cell does not show, those count that it looks most like.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(_PRESENCE_SCALE).log())
+        self.bias = nn.Parameter(torch.tensor(_PRESENCE_BIAS))
+
+    def forward(self, cosines: Tensor, targets: Tensor, absent: Tensor) -> Tensor:
+        """Maps cosines [n,V], names of cells [n], -1 for none, and bool [n,V] to a scalar."""
+        logits = self.logits(cosines)
+        named = targets >= 0
+        loss = logits.sum() * 0
+        if named.any():
+            own = logits[named].gather(1, targets[named].unsqueeze(1))
+            loss = loss + F.softplus(-own).mean()
+        judged = absent.any(dim=1)
+        if judged.any():
+            wrong = F.softplus(logits[judged].masked_fill(~absent[judged], -torch.inf))
+            hardest = wrong.topk(min(_HARDEST, wrong.shape[1]), dim=1).values
+            loss = loss + hardest.mean()
+        return loss
+
+    def logits(self, cosines: Tensor) -> Tensor:
+        """What cosines say as logits."""
+        return self.scale.exp() * cosines + self.bias
+
+
+class PatchObjects(nn.Module):
+    """Where objects are: a focal loss of centres, a cross-entropy of borders, the way in cells."""
+
+    def forward(self, found: Tensor, true: Tensor, known: Tensor) -> Tensor:
+        """Maps patch_objects [B,n,4] to a scalar.
+
+        Args:
+            found: logits of centre and border, and the way to the centre.
+            true: [B,4,g,g], as of `JointBatches`.
+            known: bool [B,3,g,g].
+        """
+        true, flags = true.flatten(2).transpose(1, 2), known.flatten(2).transpose(1, 2)
+        centre, border, way = flags.unbind(dim=2)
+        loss = found.sum() * 0
+        if centre.any():
+            heat, target = found[..., 0][centre], true[..., 0][centre]
+            focus = (target - heat.sigmoid()).abs().pow(_CENTRE_FOCUS)
+            entropy = F.binary_cross_entropy_with_logits(heat, target, reduction="none")
+            loss = loss + (focus * entropy).sum() / target.sum().clamp(min=1)
+        if border.any():
+            edges, target = found[..., 1][border], true[..., 1][border]
+            loss = loss + F.binary_cross_entropy_with_logits(edges, target)
+        if way.any():
+            loss = loss + 0.2 * F.smooth_l1_loss(found[..., 2:][way], true[..., 2:][way])
+        return loss

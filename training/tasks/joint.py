@@ -1,0 +1,399 @@
+"""One training of one backbone on true labels: names of cells, objects, and masks of any prompt.
+
+The paper merges two teachers by distillation. For photographs whose labels are at hand, both halves
+learn from these at once; of the teachers one is left, the classifier that the backbone was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.classifier_head import ClassifierHead
+from training.tasks.cell_losses import NamedCells, NamedPictures, PatchObjects, PresentNames
+from training.tasks.contact_sheet import draw_contact_sheet
+from training.tasks.corrections import correct
+from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
+from training.tasks.losses import MultimaskLoss, mask_iou
+from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
+from training.teachers.imagenet_classifier import ImageNetClassifier
+from training.teachers.small import coarse_mask_prompt
+
+_LOGIT_SCALE = 20.0  # of cosines among names
+_COVERED = 0.5  # share of a cell from which a mask's name is the cell's
+_CELLS = 160  # of a picture that are taught, those of each name as many
+_SOMEWHERE = 4  # names of a picture without a mask that are looked for
+_POINTS = 1024  # of a mask that the loss looks at
+_COARSE, _CORRECTED = 0.33, 0.33  # shares of prompts with a coarse mask, and asked again
+_PADDING = -20.0  # a score there, below all others
+_WEIGHTS = {
+    "classes": 1.0,
+    "pictures": 0.5,
+    "cells": 1.0,
+    "presence": 1.0,
+    "somewhere": 0.5,
+    "objects": 0.5,
+    "prompts": 1.0,
+    "labels": 1.0,
+}
+
+
+class JointTask(Task):
+    """All that a photograph teaches, in one pass of the backbone.
+
+    * `classes`: what the classifier says of the picture, so that no class is forgotten;
+    * `pictures`: the picture is nearest to its names;
+    * `cells`: a cell that a mask covers by half is nearest to the mask's name, of all names;
+    * `presence`: it shows that name, yes or no, and none that its set promises to be absent;
+    * `somewhere`: a name that is known without a mask is to be found, in its box if it has one;
+    * `objects`: where objects have their centres and their borders;
+    * `prompts`: SAM's training, by points, boxes and coarse masks, and asked again;
+    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on.
+
+    Args:
+        student: a merged model with a `ClassifierHead` that tells of objects.
+        dataset: of `JointBatches`.
+        classifier: what the backbone was.
+        names: float32 [N,E], unit vectors of the names that batches number, and after them of
+            others that a cell is to be told from.
+        classes: int64 [1000], which of them each class of the classifier has.
+        kin: bool [N,N], which of them are of one thing, and never compete.
+        labels_after: steps before labels are asked.
+        validation: likewise, never trained on.
+    """
+
+    losses = ("joint",)
+    metrics = ("cell_top1", "found", "false", "text_miou", "box_miou", "point_miou")
+    names: Tensor
+    classes: Tensor
+    kin: Tensor
+
+    def __init__(
+        self,
+        student: SamClipModel,
+        dataset: Dataset[Any],
+        *,
+        classifier: ImageNetClassifier,
+        names: Tensor,
+        classes: Tensor,
+        kin: Tensor,
+        labels_after: int,
+        validation: Dataset[Any] | None,
+    ) -> None:
+        presence = PresentNames()
+        parts: dict[str, nn.Module] = {
+            "image_encoder": student.image_encoder,
+            "clip_head": student.clip_head,
+            "prompt_encoder": student.prompt_encoder,
+            "mask_decoder": student.mask_decoder,
+            "presence": presence,
+        }
+        super().__init__(dataset, parts, validation=validation)
+        self.student = student
+        self.classifier = classifier
+        for key, value in (("names", names), ("classes", classes), ("kin", kin)):
+            self.register_buffer(key, value, persistent=False)
+        self.labels_after = labels_after
+        self.presence = presence
+        self.named_pictures = NamedPictures()
+        self.named_cells = NamedCells()
+        self.patch_objects = PatchObjects()
+        self.mask_loss = MultimaskLoss(points=_POINTS)
+        self._told: dict[str, Tensor] = {}
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """The sum of all losses.
+
+        Args:
+            batch: of `JointBatches`.
+            loss: `joint`.
+            step: tells whether labels are asked already.
+        """
+        tokens, embeddings = self.student.image_encoder(batch["images"])
+        patches, pooled, objects = self._head()(tokens, batch["token_mask"])
+        losses = self._names(batch, patches, pooled)
+        losses["objects"] = self.patch_objects(objects, batch["objects"], batch["objects_known"])
+        losses["prompts"] = self._prompts(batch, embeddings)
+        if step >= self.labels_after:
+            losses["labels"] = self._labels(batch, embeddings, patches)
+        self._told = {name: value.detach() for name, value in losses.items()}
+        return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+
+    def details(self) -> dict[str, float]:
+        """The parts of the last loss."""
+        return {f"joint/{name}": float(value) for name, value in self._told.items()}
+
+    def count_images(self, batch: dict[str, Tensor]) -> int:
+        """How many pictures a batch holds."""
+        return len(batch["images"])
+
+    def count_broken(self, batch: dict[str, Tensor]) -> int:
+        """How many records were broken."""
+        return int(batch["broken"].sum())
+
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a user would see, of names that masks and promises tell.
+
+        `cell_top1`: cells whose name is nearest, of all names that batches number. `found` and
+        `false`: names asked for, there and not, whose presence is one half or more. And the IoU of
+        single masks: of labels, boxes and points.
+        """
+        tokens, embeddings = self.student.image_encoder(batch["images"])
+        patches, _, _ = self._head()(tokens, batch["token_mask"])
+        targets = cell_names(batch)
+        named, known = targets >= 0, batch["present"].shape[1]
+        nearest = (patches[named] @ self.names[:known].T).argmax(dim=1)
+        maps = self._maps(batch, patches)
+        seen = (maps.flatten(1).amax(dim=1) > 0).float()
+        shown = batch["asked_shown"]
+        asked, label_targets = self._asked(batch, maps)
+        masks, _ = self._decode(embeddings, batch["asked_owners"], asked)
+        prompted, _ = self._decode(embeddings, batch["owners"], _plain(batch))
+        ious = mask_iou(prompted[:, 0], batch["targets"])
+        return {
+            "cell_top1": (nearest == targets[named]).float(),
+            "found": seen[shown],
+            "false": seen[~shown],
+            "text_miou": mask_iou(masks[:, 0], label_targets)[shown],
+            **iou_by_prompt(ious, batch["point_labels"]),
+        }
+
+    def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
+        """The first label of each picture: its points, the truth, its score map and the mask."""
+        tokens, embeddings = self.student.image_encoder(batch["images"])
+        patches, _, _ = self._head()(tokens, batch["token_mask"])
+        owners = batch["asked_owners"]
+        if not len(owners):
+            return None
+        asked, targets = self._asked(batch, self._maps(batch, patches))
+        masks, _ = self._decode(embeddings, owners, asked)
+        first = torch.cat([owners.new_ones(1, dtype=torch.bool), owners[1:] != owners[:-1]])
+        rows = first.nonzero().flatten()[:SHEET_ROWS]
+        columns = (targets.float() - 0.5, asked.mask_input[:, 0], masks[:, 0])
+        return draw_contact_sheet(
+            batch["images"][owners[rows]],
+            asked.coords[rows],
+            asked.labels[rows],
+            masks=[each[rows] for each in columns],
+        )
+
+    def calibration(self) -> Calibration:
+        """How cosines become scores, as far as the presence has learned it."""
+        scale = float(self.presence.scale.detach().exp())
+        bias = -float(self.presence.bias.detach()) / scale
+        return UNCALIBRATED.model_copy(update={"scale": scale, "bias": bias})
+
+    def _head(self) -> ClassifierHead:
+        head = self.student.clip_head
+        assert isinstance(head, ClassifierHead)
+        return head
+
+    def _names(
+        self, batch: dict[str, Tensor], patches: Tensor, pooled: Tensor
+    ) -> dict[str, Tensor]:
+        """What pictures and their cells are called."""
+        told = self.classifier(batch["images"], batch["token_mask"])
+        known = batch["present"].shape[1]
+        targets = cell_names(batch)
+        picture, cell = draw_cells(batch, targets)
+        taught = targets[picture, cell]
+        absent = absent_names(batch, picture, cell, self.kin[:known, :known])
+        named = taught >= 0
+        with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
+            pictures = _LOGIT_SCALE * pooled @ self.names.T
+            cosines = patches[picture, cell] @ self.names.T
+            return {
+                "classes": F.cross_entropy(pictures[:, self.classes], told),
+                "pictures": self.named_pictures(pictures, batch["present"], self.kin),
+                "cells": self.named_cells(_LOGIT_SCALE * cosines[named], taught[named], self.kin),
+                "presence": self.presence(cosines[:, :known], taught, absent),
+                "somewhere": self._somewhere(batch, patches),
+            }
+
+    def _somewhere(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
+        """Names that are there without a mask: what looks most like one is nearest to it."""
+        picture, name, places = unmasked_names(batch)
+        if not len(picture):
+            return patches.sum() * 0
+        vectors = self.names[name]
+        cosines = torch.einsum("pne,pe->pn", patches[picture], vectors)
+        shares = (_LOGIT_SCALE * cosines).masked_fill(~places, -torch.inf).softmax(dim=1)
+        seen = torch.einsum("pn,pne->pe", shares, patches[picture])
+        logits = _LOGIT_SCALE * seen @ self.names.T
+        rivals = batch["present"][picture].float() @ self.kin[: batch["present"].shape[1]].float()
+        own = F.one_hot(name, len(self.names)).bool()
+        logits = logits.masked_fill((rivals > 0) & ~own, -torch.inf)
+        yes = F.softplus(-self.presence.logits((seen * vectors).sum(dim=1))).mean()
+        return F.cross_entropy(logits, name) + yes
+
+    def _prompts(self, batch: dict[str, Tensor], embeddings: Tensor) -> Tensor:
+        """SAM's loss against the true masks; some prompts come with a coarse mask, or twice."""
+        owners, targets = batch["owners"], batch["targets"].float()
+        if not len(owners):
+            return embeddings.sum() * 0
+        plain = _plain(batch)
+        coarse = torch.rand(len(owners), device=targets.device) < _COARSE
+        mask_input = coarse_mask_prompt(torch.logit(targets, eps=1e-4))
+        asked = plain._replace(mask_input=mask_input)
+        masks, iou = self._decode(embeddings, owners, asked, has_mask=coarse)
+        loss: Tensor = self.mask_loss(masks, iou, targets)
+        again = (torch.rand(len(owners), device=targets.device) < _CORRECTED).nonzero().flatten()
+        if len(again):
+            corrected = correct(
+                plain.coords[again], plain.labels[again], masks[again, 0].detach(), targets[again]
+            )
+            masks, iou = self._decode(embeddings, owners[again], LabelPrompts(*corrected))
+            loss = loss + len(again) / len(owners) * self.mask_loss(masks, iou, targets[again])
+        return loss
+
+    def _labels(self, batch: dict[str, Tensor], embeddings: Tensor, patches: Tensor) -> Tensor:
+        """SAM's loss for labels that are there; a mask of another is worth nothing."""
+        owners = batch["asked_owners"]
+        if not len(owners):
+            return embeddings.sum() * 0
+        asked, targets = self._asked(batch, disturbed(self._maps(batch, patches)))
+        masks, iou = self._decode(embeddings, owners, asked)
+        there = batch["asked_shown"] & targets.any(dim=2).any(dim=1)
+        loss = (iou[~there] ** 2).sum() / iou.numel()
+        if there.any():
+            loss = loss + self.mask_loss(masks[there], iou[there], targets[there])
+        return loss
+
+    def _maps(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
+        """Score maps [L,g,g] of the labels that are asked for."""
+        vectors, owners = self.names[batch["asked"]], batch["asked_owners"]
+        cosines = torch.einsum("lne,le->ln", patches[owners].detach().float(), vectors)
+        scores = self.presence.logits(cosines).detach()
+        grid = batch["token_mask"].shape[-1]
+        padding = batch["token_mask"][owners] == 0
+        return scores.view(-1, grid, grid).masked_fill(padding, _PADDING)
+
+    def _asked(self, batch: dict[str, Tensor], maps: Tensor) -> tuple[LabelPrompts, Tensor]:
+        """The labels' prompts, and the masks [L,h,h] that they ask for."""
+        size = batch["images"].shape[-1]
+        frames = [frame_of(mask, size) for mask in batch["token_mask"].cpu().numpy()]
+        return ask_for_labels(
+            maps,
+            batch["asked_targets"].float(),
+            frames=[frames[owner] for owner in batch["asked_owners"].tolist()],
+            calibration=self.calibration(),
+        )
+
+    def _decode(
+        self,
+        embeddings: Tensor,
+        owners: Tensor,
+        asked: LabelPrompts,
+        *,
+        has_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Mask logits [M,4,4g,4g] and predicted IoUs [M,4] of prompts, each of its picture."""
+        if not len(owners):
+            side = asked.mask_input.shape[-1]
+            return embeddings.new_zeros(0, 4, side, side), embeddings.new_zeros(0, 4)
+        if has_mask is None:
+            has_mask = torch.ones(len(owners), device=owners.device)
+        prompts = self.student.prompt_encoder(*asked, has_mask.float())
+        masks, iou = self.student.mask_decoder(embeddings[owners], *prompts)
+        return masks.float(), iou.float()
+
+
+def _plain(batch: dict[str, Tensor]) -> LabelPrompts:
+    """The prompts of things, without a mask."""
+    coords, labels = batch["point_coords"], batch["point_labels"]
+    side = batch["targets"].shape[-1]
+    return LabelPrompts(coords, labels, coords.new_zeros(len(coords), 1, side, side))
+
+
+def cell_names(batch: dict[str, Tensor]) -> Tensor:
+    """The name of each cell, whose masks cover most of it and half at least: int64 [B,n], or -1."""
+    coverage = (batch["coverage"] * batch["masked"][:, :, None, None]).flatten(2)
+    most, place = coverage.max(dim=1)
+    return torch.where(most >= _COVERED, batch["names"].gather(1, place), -1)
+
+
+def judged_cells(batch: dict[str, Tensor]) -> Tensor:
+    """Which cells are told what they do not show: bool [B,n]; none of a mask without a name."""
+    return (batch["token_mask"].flatten(1) > 0) & (batch["unnamed"].flatten(1) < _COVERED)
+
+
+def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws up to `_CELLS` cells of each picture that teach something, each name as often.
+
+    Args:
+        batch: of `JointBatches`.
+        targets: of `cell_names`.
+
+    Returns:
+        The picture and the cell of each, int64 [m] both.
+    """
+    promises = batch["absent"].any(dim=1) | batch["exhaustive"].any(dim=1)
+    useful = (targets >= 0) | (judged_cells(batch) & promises.unsqueeze(1))
+    keys = torch.rand(targets.shape, device=targets.device)
+    for row, each in zip(targets, keys, strict=True):
+        _, which, counts = row.unique(return_inverse=True, return_counts=True)
+        each.pow_(counts[which].sqrt())
+    keys = keys.masked_fill(~useful, -1)
+    best, cells = keys.topk(min(_CELLS, keys.shape[1]), dim=1)
+    picture, place = (best >= 0).nonzero(as_tuple=True)
+    return picture, cells[picture, place]
+
+
+def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
+    """Which names each of m cells does not show, by what its set promises: bool [m,V].
+
+    What a picture does not show is in none of its cells, unless it is kin of what it shows; and of
+    a name that is there, all cells but its own do not show it.
+
+    Args:
+        batch: of `JointBatches`.
+        picture: int64 [m].
+        cell: int64 [m].
+        kin: bool [V,V].
+    """
+    related = batch["present"].float() @ kin.float() > 0
+    absent = (batch["absent"] & ~related)[picture]
+    outside = (batch["coverage"].flatten(2) == 0) & batch["exhaustive"].unsqueeze(2)
+    outside = outside[picture, :, cell]
+    names = batch["names"][picture]
+    # Of a cell's own name, no kin is told to be absent there: it may be what is seen.
+    own = cell_names(batch)[picture, cell]
+    absent = torch.cat([absent, absent[:, :1]], dim=1)  # a column for what is no name
+    absent = absent.scatter(1, torch.where(names >= 0, names, absent.shape[1] - 1), outside)
+    absent = absent[:, :-1] & judged_cells(batch)[picture, cell].unsqueeze(1)
+    return absent & ~(kin[own.clamp(min=0)] & (own >= 0).unsqueeze(1))
+
+
+def unmasked_names(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Names that pictures show without a mask, a few of each: where each of them may be.
+
+    In its boxes if there are any, else anywhere in the picture.
+
+    Returns:
+        The picture int64 [p] and the name int64 [p] of each, and the places bool [p,n].
+    """
+    masked = torch.zeros_like(batch["present"])
+    boxed: dict[tuple[int, int], Tensor] = {}
+    for row, column in (batch["names"] >= 0).nonzero().tolist():
+        known = int(batch["names"][row, column])
+        if batch["masked"][row, column]:
+            masked[row, known] = True
+        else:
+            boxed[row, known] = batch["coverage"][row, column].flatten() > 0
+    unpadded = batch["token_mask"].flatten(1) > 0
+    keys = torch.rand(masked.shape, device=masked.device) * (batch["present"] & ~masked)
+    best, name = keys.topk(min(_SOMEWHERE, keys.shape[1]), dim=1)
+    picture, place = (best > 0).nonzero(as_tuple=True)
+    name = name[picture, place]
+    places = [
+        boxed.get(pair, unpadded[pair[0]])
+        for pair in zip(picture.tolist(), name.tolist(), strict=True)
+    ]
+    return picture, name, torch.stack([*places, unpadded[0]])[: len(places)]
