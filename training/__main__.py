@@ -40,7 +40,6 @@ from training.teachers.teacher_pair import SETTINGS_NAME
 from training.terminal import drawn_progress
 from training.text_config import (
     LexiconConfig,
-    TaughtNamesConfig,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
 )
@@ -53,7 +52,6 @@ _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 _IN_ONE_PROCESS = (
     TextTeacherConfig,
     LexiconConfig,
-    TaughtNamesConfig,
     TextEncoderTrainingConfig,
     PublishConfig,
     CalibrateConfig,
@@ -209,7 +207,7 @@ def _run(
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
             stages.train_teacher(settings, run, fabric)
-        case TextTeacherConfig() | LexiconConfig() | TaughtNamesConfig():
+        case TextTeacherConfig() | LexiconConfig():
             stages.fit_words(settings, run)
         case TextEncoderTrainingConfig():
             stages.train_text_encoder(settings, run, fabric)
@@ -264,7 +262,7 @@ def _sharding(settings: StageConfig) -> Sharding:
 def _optimisation(settings: StageConfig) -> Optimisation | None:
     """How a stage steps, if the loop runs it."""
     match settings:
-        case TextTeacherConfig() | LexiconConfig() | TaughtNamesConfig():
+        case TextTeacherConfig() | LexiconConfig():
             return None
         case PublishConfig() | CalibrateConfig():
             return None

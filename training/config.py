@@ -25,7 +25,6 @@ from training.data_config import (
 from training.loop_config import Optimisation, Precision
 from training.text_config import (
     LexiconConfig,
-    TaughtNamesConfig,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
 )
@@ -301,7 +300,6 @@ StageConfig = Annotated[
     | SamTeacherConfig
     | TextTeacherConfig
     | LexiconConfig
-    | TaughtNamesConfig
     | ClassifierClipConfig
     | TextEncoderTrainingConfig
     | EmbeddingsConfig

@@ -28,7 +28,6 @@ _TASKS = (
     "sam_teacher",
     "text_teacher",
     "lexicon",
-    "taught_names",
     "classifier_clip",
     "text_encoder",
     "embeddings",

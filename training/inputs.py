@@ -33,21 +33,20 @@ from training.data_config import (
     Shards,
 )
 from training.errors import TrainingError
-from training.lexicon_stage import LEXICON
 from training.real.captioned_pictures import read_labels
 from training.real.photographs import find_sets
 from training.teachers.efficientnet_lite import lite2_file
 from training.teachers.photograph_pair import CLIP, SAM, TEXT_ENCODER
 from training.teachers.pretrained import check_open_clip, check_segment_anything
-from training.teachers.taught_names import TAUGHT_NAMES, read_names
+from training.teachers.taught_names import read_names
 from training.teachers.teacher_pair import WEIGHTS_NAME
 from training.teachers.text_teacher import TEXT_TEACHER
+from training.text.lexicon_file import LEXICON
 from training.text.phrases import read_captions
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import check_wordnet
 from training.text_config import (
     LexiconConfig,
-    TaughtNamesConfig,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
 )
@@ -78,10 +77,6 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case LexiconConfig():
             check_sentence_encoder()
             check_wordnet(settings.wordnet)
-            check_trained(runs / TEXT_TEACHER)
-            _check_photographs(settings.photographs)
-        case TaughtNamesConfig():
-            check_sentence_encoder()
             check_trained(runs / TEXT_TEACHER)
             _check_photographs(settings.photographs)
         case ClassifierClipConfig():
@@ -137,7 +132,7 @@ def _check_text_encoder(settings: TextEncoderTrainingConfig, *, runs: Path) -> N
         read_captions(corpus.captions)
     check_trained(runs / TEXT_TEACHER)
     if settings.names_share:
-        read_names(runs / TAUGHT_NAMES)
+        read_names(runs / LEXICON)
 
 
 def _check_sam(teachers: Teachers, *, runs: Path) -> None:

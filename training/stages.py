@@ -41,7 +41,6 @@ from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
 from training.mixed_weights import mix_weights
-from training.name_stage import teach_names
 from training.photograph_stages import new_cell_task, new_refinement_task
 from training.real.embedding_cache import fill_cache
 from training.resizing import resized
@@ -74,7 +73,6 @@ from training.teachers.text_teacher import TEXT_TEACHER
 from training.teachers.weights import give_weights, read_weights
 from training.text_config import (
     LexiconConfig,
-    TaughtNamesConfig,
     TextEncoderTrainingConfig,
     TextTeacherConfig,
 )
@@ -179,18 +177,13 @@ class Stages:
             if fabric.is_global_zero:
                 _write_teacher(sam, settings, run)
 
-    def fit_words(
-        self, settings: TextTeacherConfig | LexiconConfig | TaughtNamesConfig, run: Path
-    ) -> None:
-        """Fits the text teacher to a classifier, a lexicon to it, or names to what a model sees."""
-        match settings:
-            case TextTeacherConfig():
-                width = self.model.embed_dim
-                make_text_teacher(settings, run, embed_dim=width, on_progress=self.on_progress)
-            case LexiconConfig():
-                make_lexicon(settings, run, on_progress=self.on_progress)
-            case TaughtNamesConfig():
-                teach_names(settings, run, on_progress=self.on_progress)
+    def fit_words(self, settings: TextTeacherConfig | LexiconConfig, run: Path) -> None:
+        """Fits the text teacher to a classifier, or makes the lexicon of it."""
+        if isinstance(settings, LexiconConfig):
+            make_lexicon(settings, run, on_progress=self.on_progress)
+        else:
+            width = self.model.embed_dim
+            make_text_teacher(settings, run, embed_dim=width, on_progress=self.on_progress)
 
     def train_text_encoder(
         self, settings: TextEncoderTrainingConfig, run: Path, fabric: Fabric

@@ -35,30 +35,6 @@ class TextTeacherConfig(Settings):
     seed: int = 0
 
 
-class TaughtNamesConfig(Settings):
-    """Names whose embeddings fit what a finished model sees under them; no weight changes.
-
-    `model` is a bundle or a checkpoint, on `runtime`; it looks at `whole_per_name` labelled
-    pictures and `masked_per_name` pictures with masks of each name of `photographs`, or what there
-    are. A name begins where the text teacher has it in the words of `template`, with
-    `class_weight` of its class beside it, if it names one of ImageNet's. `keep` holds it there.
-    """
-
-    task: Literal["taught_names"]
-    model: str
-    runtime: str = "onnx"
-    photographs: Photographs
-    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
-    class_weight: float = Field(default=0.3, ge=0)
-    keep: float = Field(default=2.0, ge=0)
-    whole_per_name: int = Field(default=24, gt=0)
-    masked_per_name: int = Field(default=16, gt=0)
-    steps: int = Field(default=400, gt=0)
-    batch: int = Field(default=512, gt=0)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    seed: int = 0
-
-
 class LexiconConfig(Settings):
     """The words that a model is to know, with the embeddings that pictures and texts learn.
 
@@ -108,7 +84,7 @@ class TextEncoderTrainingConfig(Settings):
     It starts from those `layers` of MiniLM, or goes on from the folder `starts_from`, a text
     encoder's or a merged checkpoint's. It learns the teacher's embeddings of the corpus, `batch`
     texts at a time; `sentence_weight` is of MiniLM's own sentences beside them. With `names_share`,
-    such a share of what it learns is names, whose embeddings are those of the stage taught_names.
+    such a share of what it learns is words, whose embeddings are those of the stage lexicon.
     Of MiniLM's word pieces it keeps as many as the model's `vocab_size` says, those that the corpus
     uses first.
     """

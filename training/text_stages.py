@@ -24,7 +24,7 @@ from training.tasks.text_encoder import (
     measure_cosines,
 )
 from training.teachers.efficientnet_lite import LITE2, lite2_state
-from training.teachers.taught_names import TAUGHT_NAMES, read_name_provenance, read_names
+from training.teachers.taught_names import read_name_provenance, read_names
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.teachers.text_fit import collect_lessons, fit, measure_names
 from training.teachers.text_teacher import (
@@ -40,6 +40,7 @@ from training.teachers.weights import give_weights, read_weights
 from training.text.bert_weights import load_bert
 from training.text.class_names import imagenet_synsets, read_class_names
 from training.text.corpus import SENTENCES_NAME, read_corpus
+from training.text.lexicon_file import LEXICON
 from training.text.sentences import MINILM_LAYERS, WIDTH, sentence_folder
 from training.text.word_pieces import ids_of, read_pieces
 from training.text.wordnet import WordNet
@@ -129,7 +130,7 @@ def train_text_encoder(
 
     Raises:
         TrainingError: the model's text encoder is of another kind, or does not fit what the stages
-            text_teacher and taught_names left beside `run`.
+            text_teacher and lexicon left beside `run`.
     """
     teacher = load_text_teacher(run.parent / TEXT_TEACHER)
     config = model.text_encoder
@@ -168,7 +169,7 @@ def train_text_encoder(
                 "starts_from": read_text_teacher_provenance(run.parent / TEXT_TEACHER),
             }
             if settings.names_share:
-                provenance["names"] = read_name_provenance(run.parent / TAUGHT_NAMES)
+                provenance["names"] = read_name_provenance(run.parent / LEXICON)
             save_text_encoder(encoder.eval(), run, config=config, provenance=provenance)
     return encoder
 
@@ -190,8 +191,7 @@ def _read_texts(
         phrases.held_out, tokenizer, sentences=corpus.held_out, teacher=teacher
     )
     if settings.names_share:
-        names = read_names(run.parent / TAUGHT_NAMES)
-        learned = learned.and_names(names, tokenizer, teacher=teacher, on_progress=on_progress)
+        learned = learned.and_names(read_names(run.parent / LEXICON), tokenizer)
     return learned, held_out
 
 

@@ -20,13 +20,12 @@ from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, label_templates
 from samclip_sdk.text.vocabulary import read_vocabulary
 from training.errors import TrainingError
-from training.lexicon_stage import LEXICON
 from training.real.taught_nouns import taught_words
 from training.teachers.taught_names import read_names
 from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
 from training.teachers.weights import give_weights, read_weights
 from training.text.common_nouns import common_nouns
-from training.text.lexicon_file import read_lexicon
+from training.text.lexicon_file import LEXICON, read_lexicon
 from training.text.nearest_words import NearestWords, measure_nearest
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet

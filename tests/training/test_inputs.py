@@ -164,9 +164,9 @@ def test_words_need_wordnet_minilm_and_the_text_teacher(
     check_inputs(teacher, runs=tmp_path)
     assert "run the stage text_teacher to its end first" in refused(encoder, tmp_path)
     trained(tmp_path / "text_teacher")
-    assert "run the stage taught_names first" in refused(encoder, tmp_path)
-    (tmp_path / "taught_names").mkdir()
-    save_file({"dog": torch.zeros(4)}, tmp_path / "taught_names" / "names.safetensors")
+    assert "run the stage lexicon first" in refused(encoder, tmp_path)
+    (tmp_path / "lexicon").mkdir()
+    save_file({"dog": torch.zeros(4)}, tmp_path / "lexicon" / "names.safetensors")
     check_inputs(encoder, runs=tmp_path)
     captions = load(
         "mobile",

@@ -87,6 +87,15 @@ def class_numbers(senses: Senses) -> dict[str, tuple[int, ...]]:
     return {name: tuple(dict.fromkeys(numbers)) for name, numbers in found.items()}
 
 
+def class_names(senses: Senses) -> tuple[str, ...]:
+    """The first name of each of ImageNet's classes that `class_numbers` leaves it."""
+    first: dict[int, str] = {}
+    for name, numbers in class_numbers(senses).items():
+        for number in numbers:
+            first.setdefault(number, name)
+    return tuple(first[number] for number in sorted(first))
+
+
 def _count(senses: Senses, name: str) -> int:
     """How often a name means its commonest sense."""
     return max((senses.count(name, each) for each in senses.of(name)), default=0)

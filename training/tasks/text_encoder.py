@@ -1,4 +1,4 @@
-"""Distillation of the text teacher, and of taught names, into the text encoder that ships."""
+"""Distillation of the text teacher, and of the lexicon, into the text encoder that ships."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 from samclip_sdk.text.tokenizer import Tokenizer
 from training.tasks.tasks import Task
 from training.teachers.text_teacher import TextTeacher
@@ -30,15 +29,13 @@ class TaughtTexts:
 
     Attributes:
         ids: int32 [N,L], zeros behind each text.
-        sentences: float [N,384], unit length.
-        aims: float [N,E], unit length.
-        named: of how many, the last ones, the aims are those of taught names.
+        sentences: float [M,384], unit length, of all but the words of the lexicon.
+        aims: float [N,E], unit length; the last N - M are those of words of the lexicon.
     """
 
     ids: NDArray[np.int32]
     sentences: Tensor
     aims: Tensor
-    named: int = 0
 
     @classmethod
     @torch.no_grad()
@@ -49,24 +46,20 @@ class TaughtTexts:
         aims = [teacher(part.float()).half() for part in torch.split(sentences, _ROWS)]
         return cls(tokenizer.encode(texts).ids, sentences, torch.cat(aims))
 
-    def and_names(
-        self,
-        names: Mapping[str, Tensor],
-        tokenizer: Tokenizer,
-        *,
-        teacher: TextTeacher,
-        on_progress: OnProgress = tell_nobody,
-    ) -> TaughtTexts:
-        """These, and taught names [E] in every template of the corpus."""
+    def and_names(self, names: Mapping[str, Tensor], tokenizer: Tokenizer) -> TaughtTexts:
+        """These, and names [E] in every template of the corpus."""
         texts = [template.replace("{}", name) for template in TEMPLATES for name in names]
         aims = torch.stack([*names.values()]).half().repeat(len(TEMPLATES), 1)
-        sentences = teacher.sentences(texts, on_progress=on_progress)
         return TaughtTexts(
             np.concatenate([self.ids, tokenizer.encode(texts).ids]),
-            torch.cat([self.sentences, sentences.to(self.sentences)]),
+            self.sentences,
             torch.cat([self.aims, aims]),
-            named=len(texts),
         )
+
+    @property
+    def corpus(self) -> int:
+        """How many of the texts are no names."""
+        return len(self.sentences)
 
     def token_counts(self, vocab_size: int) -> Tensor:
         """How often each token is used, padding aside: float [V]."""
@@ -75,13 +68,20 @@ class TaughtTexts:
         return counts
 
     def rows(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Some texts, padded to the longest of them: `ids` [B,l], `sentences`, `aims` [B,E]."""
+        """Some texts, padded to the longest of them: `ids` [B,l], `sentences`, `aims` [B,E].
+
+        The sentences of names are zeros: what MiniLM makes of them does not matter.
+        """
         ids = self.ids[rows]
         longest = int((ids != 0).sum(axis=1).max())
+        chosen = torch.from_numpy(rows)
+        sentences = torch.zeros(len(rows), self.sentences.shape[1])
+        known = chosen < self.corpus
+        sentences[known] = self.sentences[chosen[known]].float()
         return {
             "ids": torch.from_numpy(ids[:, :longest].copy()),
-            "sentences": self.sentences[torch.from_numpy(rows)].float(),
-            "aims": self.aims[torch.from_numpy(rows)].float(),
+            "sentences": sentences,
+            "aims": self.aims[chosen].float(),
         }
 
 
@@ -99,10 +99,13 @@ class TextBatches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         pool, place = divmod(index, _POOL)
         rng = np.random.default_rng([self.seed, pool])
-        size, corpus = _POOL * self.batch, len(self.texts.ids) - self.texts.named
+        size, corpus = _POOL * self.batch, self.texts.corpus
         rows = rng.integers(corpus, size=size)
         if self.names_share:
-            names = corpus + rng.integers(self.texts.named, size=size)
+            weights = np.array(list(TEMPLATES.values())) / sum(TEMPLATES.values())
+            words = (len(self.texts.ids) - corpus) // len(TEMPLATES)
+            template = rng.choice(len(TEMPLATES), p=weights, size=size)
+            names = corpus + template * words + rng.integers(words, size=size)
             rows = np.where(rng.random(size) < self.names_share, names, rows)
         by_length = np.argsort((self.texts.ids[rows] != 0).sum(axis=1), kind="stable")
         turn = rng.permutation(_POOL)[place]
@@ -152,10 +155,11 @@ class TextEncoderTask(Task):
         sentences = self.encoder.sentences(batch["ids"]).float()
         embeddings = self.encoder.project(sentences)
         loss_ = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()
+        known = batch["sentences"].any(dim=1)
         apart: Tensor = 1 - F.cosine_similarity(
             self.teacher.centre(sentences), self.teacher.centre(batch["sentences"])
         )
-        total: Tensor = loss_ + self.sentence_weight * apart.mean()
+        total: Tensor = loss_ + self.sentence_weight * (apart * known).sum() / known.sum().clamp(1)
         return total
 
     def count_images(self, batch: dict[str, Tensor]) -> int:

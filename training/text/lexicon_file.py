@@ -12,6 +12,9 @@ from samclip_sdk.errors import one_line
 from training.errors import TrainingError
 from training.text.lexicon import Relation
 
+LEXICON = "lexicon"
+"""The stage that makes it, and its folder among the runs."""
+
 LEXICON_FILE = "lexicon.json"
 
 

@@ -4,48 +4,98 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.text.things import write_things
 from tests.training.text.wordnet_files import write_wordnet
+from training.data_config import Photographs as Settings
 from training.photographs import app
-from training.text.class_names import imagenet_lemmas
+from training.real.photographs import Photographs
+from training.real.taught_nouns import choose_taught, class_names, class_numbers
+from training.text.class_names import imagenet_lemmas, imagenet_synsets
+from training.text.relations import Relations
+from training.text.senses import Senses
+from training.text.wordnet import WordNet
 
 BOX = rectangle(10, 10, 60, 60)
 
 
-def test_visible_nouns_that_two_pictures_show_and_the_classes(tmp_path: Path) -> None:
-    """Joy is no thing, nobody knows "very nice", a chair is shown once, and val does not count."""
-    wordnet, target = write_wordnet(tmp_path / "wordnet"), tmp_path / "nouns.txt"
+def test_what_is_marked_twice_or_tagged_five_times(tmp_path: Path) -> None:
+    """A sign is nothing to see, a serviceman nobody in particular, and a bus is shown once."""
+    tags = {"split": "train", "labels": ["taxi", "sign", "serviceman", "very nice", "person"]}
     masks = [annotation(1, BOX), annotation(1, BOX), annotation(2, BOX)]
-    labels = {"split": "train", "labels": ["hound", "joy", "very nice"]}
     write_set(
         tmp_path / "sets" / "a",
         [
-            (picture(), masks, labels),
-            (picture(), masks[2:], labels),
-            (picture(), masks, {"split": "val", "labels": ["puppy"]}),
-            (picture(), [], {"split": "val", "labels": ["puppy"]}),
+            *((picture(), masks[2:], tags) for _ in range(3)),
+            (picture(), masks, tags | {"labels": [*tags["labels"], "bus"]}),
+            (picture(), [annotation(3, BOX)], tags | {"labels": [*tags["labels"], "cab"]}),
+            *((picture(), masks, {"split": "val", "labels": ["cab"]}) for _ in range(5)),
         ],
-        categories=["chair", "cat"],
+        categories=["cat", "odd-thing", "bus"],
     )
-    arguments = ["nouns", str(tmp_path / "sets"), str(target), "--wordnet", str(wordnet)]
+    settings = Settings(source="photographs", root=tmp_path / "sets")
+    relations = Relations(WordNet(write_things(tmp_path / "wordnet")))
+    found = choose_taught(
+        Photographs(settings, split="train"), relations=relations, least=2, least_tags=5
+    )
+    assert found == {"person": 5, "taxi": 5, "odd-thing": 4, "bus": 2}
+
+
+def test_a_class_leaves_names_that_mean_something_else_first(tmp_path: Path) -> None:
+    """The wagon of class 436 is a kind of beach wagon, and to all others another wagon."""
+    lemmas, offsets = imagenet_lemmas(), imagenet_synsets()
+    plane, wagon = lemmas.index(("plane", "carpenter's plane", "woodworking plane")), 436
+    assert "wagon" in lemmas[wagon]
+    nouns = {
+        1: (6, ("plane",), (), ""),
+        offsets[plane]: (6, ("carpenter's_plane", "plane", "woodworking_plane"), (), ""),
+        2: (6, ("wagon",), (), ""),
+        offsets[wagon]: (6, ("beach_wagon", "station_wagon", "wagon"), (), ""),
+    }
+    counts = {("plane", 1): 21, ("wagon", 1): 24}
+    senses = Senses(WordNet(write_wordnet(tmp_path, nouns, counts=counts)))
+    found = class_numbers(senses)
+    assert found["beach wagon"] == found["station wagon"] == (wagon,)
+    assert "wagon" not in found
+    assert "plane" not in found
+    assert found["crane"] == (134, 517)
+    names = class_names(senses)
+    assert len(names) == 1000
+    assert (names[plane], names[134], names[wagon]) == ("carpenter's plane", "crane", "beach wagon")
+    assert sum(name == every[0] for name, every in zip(names, lemmas, strict=True)) == 999
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """Of the command: hounds and whelps by their tags, cats and puppies by their masks."""
+    labels = {"split": "train", "labels": ["hound"]}
+    masks = [annotation(1, BOX), annotation(2, BOX)]
+    write_set(
+        tmp_path / "sets" / "a", [(picture(), masks, labels)] * 5, categories=["cat", "whelp"]
+    )
+    wordnet = write_wordnet(tmp_path / "wordnet")
+    target = tmp_path / "nouns.txt"
+    return ["nouns", str(tmp_path / "sets"), str(target), "--wordnet", str(wordnet)]
+
+
+def test_the_list_has_each_taught_word_once(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
+    found = Path(arguments[2]).read_text(encoding="utf-8").splitlines()
     classes = {lemmas[0] for lemmas in imagenet_lemmas()}
-    found = target.read_text(encoding="utf-8").splitlines()
-    assert found == sorted({"hound", "cat"} | classes)
+    assert {"hound", "cat", "whelp"} <= {*found}
+    assert len({*found} - classes) == 3
+    assert found == sorted({*found})
     assert f"holds {len(found)} nouns" in result.output
 
 
-def test_held_out_nouns_are_left_out(tmp_path: Path) -> None:
-    wordnet, target = write_wordnet(tmp_path / "wordnet"), tmp_path / "nouns.txt"
-    labels = {"split": "train", "labels": ["hound", "whelp"]}
-    write_set(tmp_path / "sets" / "a", [(picture(), [], labels), (picture(), [], labels)])
+def test_held_out_nouns_are_left_out(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "held_out.txt").write_text("whelp\n", encoding="utf-8")
-    arguments = ["nouns", str(tmp_path / "sets"), str(target), "--wordnet", str(wordnet)]
     result = CliRunner().invoke(app, [*arguments, "--held-out", str(tmp_path / "held_out.txt")])
     assert result.exit_code == 0, result.output
-    found = target.read_text(encoding="utf-8").splitlines()
+    found = Path(arguments[2]).read_text(encoding="utf-8").splitlines()
     assert "hound" in found
     assert "whelp" not in found

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
-from tests.training.text.random_sentences import RandomSentences
 from training.tasks.text_encoder import (
     HeldOutTexts,
     TaughtTexts,
@@ -126,20 +125,33 @@ def test_the_loss_is_nothing_where_it_is_the_teacher(texts: TaughtTexts) -> None
     assert abs(float(task(batch, loss="cosine", step=0).detach())) < 1e-5
 
 
+def test_a_name_has_no_sentence_to_be_like(texts: TaughtTexts) -> None:
+    """Of names only the aims count."""
+    task = new_task(texts)
+    batch = TextBatches(texts, batch=16, seed=0)[0]
+    names = batch | {"sentences": torch.zeros_like(batch["sentences"])}
+    half = batch | {"sentences": batch["sentences"].clone()}
+    half["sentences"][::2] = 0
+    losses = [float(task(each, loss="cosine", step=0).detach()) for each in (batch, half, names)]
+    aims = 1 - (task.encoder(batch["ids"]) * batch["aims"]).sum(dim=1).mean().item()
+    assert abs(losses[2] - aims) < 1e-5
+    assert losses[2] < losses[1]
+
+
 def test_a_share_of_a_batch_is_names(texts: TaughtTexts, tmp_path: Path) -> None:
-    teacher = new_teacher()
-    teacher.__dict__["sentences"] = RandomSentences()
     aim = F.normalize(torch.ones(EMBED_DIM), dim=0)
     config = CONFIG.model_copy(update={"vocab_size": 400})
     tokenizer = make_tokenizer(tmp_path, config, texts=["a photo of the dog."])
-    both = texts.and_names({"dog": aim, "cat": -aim}, tokenizer, teacher=teacher)
-    assert both.named == 2 * len(TEMPLATES)
+    both = texts.and_names({"dog": aim, "cat": -aim}, tokenizer)
+    assert len(both.ids) == both.corpus + 2 * len(TEMPLATES)
     assert both.ids[-2:].tolist() == tokenizer(["the dog", "the cat"]).tolist()
     torch.testing.assert_close(both.aims[-2:].float(), torch.stack([aim, -aim]), atol=1e-3, rtol=0)
     batches = TextBatches(both, batch=32, seed=0, names_share=0.25)
     aims = torch.cat([batches[index]["aims"] for index in range(32)])
     named = (aims.abs() - aim).abs().max(dim=1).values < 1e-3
     assert 0.2 < named.float().mean() < 0.3
+    sentences = torch.cat([batches[index]["sentences"] for index in range(32)])
+    assert torch.equal(sentences.any(dim=1), ~named)
     without = TextBatches(both, batch=32, seed=0)
     aims = torch.cat([without[index]["aims"] for index in range(32)])
     assert not ((aims.abs() - aim).abs().max(dim=1).values < 1e-3).any()

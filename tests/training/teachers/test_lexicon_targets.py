@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,8 +48,21 @@ def test_what_has_nothing_to_do_with_one_another_parts() -> None:
     free = neighbours.related.clone()
     free[4, 5] = free[5, 4] = True
     assert cosines[~free].max() < SETTINGS.apart + 0.02
-    assert cosines[2, 3] > SETTINGS.apart + 0.05
-    assert cosines[0, 1] > 0.5
+    assert cosines[0, 1] > 0.55
+
+
+def test_how_far_two_part_depends_on_what_they_are() -> None:
+    first = F.normalize(torch.tensor([[1.0, 0.5, 0.0], [1.0, -0.5, 0.0]]), dim=-1)
+    alone, both = torch.eye(2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.bool)
+    movable = torch.ones(2, dtype=torch.bool)
+    found = [
+        part_taught(first, Neighbours(kin, related), movable=movable, settings=SETTINGS)
+        for kin, related in ((alone, alone), (alone, both), (both, both))
+    ]
+    before = F.normalize(torch.tensor([[1.0, 0.2], [1.0, -0.2]]), dim=-1)
+    kin = part_taught(before, Neighbours(both, both), movable=movable, settings=SETTINGS)
+    cosines = [float(each[0] @ each[1]) for each in (*found, kin)]
+    assert cosines == pytest.approx([0.35, 0.6, 0.6, float(before[0] @ before[1])], abs=0.03)
 
 
 def test_what_is_apart_stays() -> None:

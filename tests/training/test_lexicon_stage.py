@@ -1,0 +1,106 @@
+"""The lexicon of a small WordNet, with a text teacher that knows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.text.random_sentences import RandomSentences
+from tests.training.text.things import write_things
+from training import lexicon_stage, words
+from training.data_config import Photographs
+from training.lexicon_stage import make_lexicon
+from training.teachers import text_teacher
+from training.teachers.taught_names import read_name_provenance, read_names
+from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
+from training.text.class_names import imagenet_lemmas
+from training.text.common_nouns import common_nouns
+from training.text.lexicon_file import LexiconWord, read_lexicon
+from training.text_config import LexiconConfig
+
+WIDTH = 48
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lexicon, made."""
+    torch.manual_seed(0)
+    space = ClassifierSpace.of(torch.randn(1000, WIDTH), embed_dim=WIDTH)
+    folder = tmp_path / "runs" / "mobile"
+    save_text_teacher(TextTeacher(space, hidden_dim=8), folder / "text_teacher", provenance={})
+    monkeypatch.setattr(text_teacher, "SentenceEncoder", RandomSentences)
+    counted = partial(common_nouns, pieces=lambda name: [len(name)])
+    monkeypatch.setattr(lexicon_stage, "common_nouns", counted)
+    monkeypatch.setattr(words, "common_nouns", counted)
+    write_set(
+        tmp_path / "sets" / "street",
+        [(picture(), [annotation(each, rectangle(1, 1, 90, 90)) for each in (1, 2, 3)], {})] * 2,
+        categories=["person", "truck", "wooden table"],
+    )
+    settings = LexiconConfig(
+        task="lexicon",
+        wordnet=write_things(tmp_path / "wordnet"),
+        photographs=Photographs(source="photographs", root=tmp_path / "sets"),
+        count=60,
+        words=("sofa",),
+        steps=5,
+    )
+    make_lexicon(settings, folder / "lexicon")
+    return folder / "lexicon"
+
+
+def test_what_words_are(run: Path) -> None:
+    found = read_lexicon(run)
+    assert found["person"] == LexiconWord("taught", ("person",), taught=True)
+    assert found["pug"] == LexiconWord("taught", ("pug",), taught=True)
+    assert found["sofa"] == LexiconWord("taught", ("sofa",))
+    assert found["man"] == LexiconWord("kind", ("person",))
+    assert found["men"] == LexiconWord("kind", ("person",), plural_of="man")
+    assert found["couch"].told_as == "sofa"
+    assert found["trucks"] == LexiconWord("taught", ("truck",), taught=True, plural_of="truck")
+    assert {lemmas[0] for lemmas in imagenet_lemmas()} <= {*found}
+
+
+def test_what_embeddings_words_have(run: Path) -> None:
+    names = read_names(run)
+    assert {*names} == {*read_lexicon(run)}
+    every = torch.stack([*names.values()])
+    torch.testing.assert_close(every.norm(dim=1), torch.ones(len(every)))
+    assert torch.equal(names["couch"], names["sofa"])
+    assert torch.equal(names["trucks"], names["truck"])
+    assert names["man"] @ names["person"] > 0.8
+    assert abs(names["person"] @ names["truck"]) < 0.8
+    provenance = read_name_provenance(run)
+    assert provenance["words"] == len(names)
+    assert provenance["settings"]["count"] == 60
+
+
+def embedded(found: dict[str, Tensor]) -> Callable[[Path, Sequence[str]], Tensor]:
+    """A text encoder that has each name where another has its opposite."""
+    return lambda folder, names: torch.stack([-found[name] for name in names])
+
+
+def test_the_command_measures_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--runs", str(run.parents[1]), "--count", "40"]
+    arguments += ["--wordnet", str(run.parents[2] / "wordnet")]
+    told = CliRunner().invoke(words.app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "40 nouns:" in told.output
+    assert "of the others it is 100.0%" in told.output
+    monkeypatch.setattr(words, "_embed", embedded(read_names(run)))
+    again = CliRunner().invoke(words.app, [*arguments, "--encoder", "anywhere"])
+    assert again.output == told.output  # all that is turned alike lies alike
+
+
+def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:
+    wordnet = write_things(tmp_path / "wordnet")
+    told = CliRunner().invoke(words.app, ["--runs", str(tmp_path), "--wordnet", str(wordnet)])
+    assert told.exit_code == 1
+    assert "run the stage lexicon first" in told.output

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from tests.training.text.things import write_things
+from training.text.lexicon import TaughtWord
+from training.text.nearest_words import measure_nearest
+from training.text.relations import Relations
+from training.text.wordnet import WordNet
+
+TAUGHT = (
+    TaughtWord(("person",), (200,)),
+    TaughtWord(("truck",), (304,)),
+    TaughtWord(("pug",), (102,), classes=(0,)),
+)
+
+
+def test_where_nouns_lie(tmp_path: Path) -> None:
+    """A man by a person, a bus by its sibling, a cat by a person, a cup by nothing much."""
+    relations = Relations(WordNet(write_things(tmp_path)))
+    table = torch.eye(3, 4)
+    at = {
+        "man": [1.0, 0.2, 0.0, 0.0],
+        "bus": [0.1, 1.0, 0.0, 0.0],
+        "cat": [1.0, 0.0, 0.2, 0.0],
+        "cup": [0.2, 0.1, 0.1, 1.0],
+        "truck": [0.0, 1.0, 0.0, 0.0],
+    }
+    embeddings = F.normalize(torch.tensor([*at.values()]), dim=-1)
+    found = measure_nearest(relations, [*at], embeddings, taught=TAUGHT, table=table)
+    assert found.right == {"man": True, "bus": True, "cat": False, "cup": False, "truck": True}
+    assert found.nearest["cat"][0] == "person"
+    # A cat and a pug share a grandparent.
+    assert found.has_relative == dict.fromkeys(at, True) | {"cup": False}
+    assert found.share() == 0.6
+    assert found.share_of_kindred() == 0.75
+    assert found.fallen() == ["cat"]
