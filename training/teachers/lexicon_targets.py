@@ -154,7 +154,7 @@ def place_words(
 def _push(words: Tensor, table: Tensor, *, free: Tensor, apart: float) -> Tensor:
     """Moves words [N,E] until no cosine with those of `table` that are not free exceeds `apart`."""
     moved = []
-    for rows in torch.arange(len(words)).split(_ROWS):
+    for rows in torch.split(torch.arange(len(words)), _ROWS):
         part, limit = words[rows], torch.where(free[rows], torch.inf, apart)
         for _ in range(_PUSHES):
             over = F.relu(part @ table.T - limit)
