@@ -155,10 +155,7 @@ def train(
             while state["step"] < settings.steps and not stays_below(state["scores"], settings):
                 tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(state["optimizer"], settings, step=state["step"])
-                step = state["step"]
-                values, bad = _backward(
-                    fabric, module, source, settings, log, accumulate, step=step
-                )
+                values, bad = _backward(fabric, state, source, settings, log, accumulate)
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
@@ -229,13 +226,11 @@ def _indexed_batches(
 
 def _backward(
     fabric: Fabric,
-    module: Any,
+    state: dict[str, Any],
     source: Iterator[tuple[int, Any]],
     settings: Optimisation,
     log: Log,
     accumulate: int,
-    *,
-    step: int,
 ) -> tuple[dict[str, float], int | None]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
@@ -245,6 +240,7 @@ def _backward(
         The losses and the gradient's norm, whole and of each part; and the index of a batch that
         made a loss not finite, or None.
     """
+    module, step = state["task"], state["step"]
     indices, losses = [], []
     for part in range(accumulate):
         index, batch = next(source)
