@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from samclip_sdk.atomic_folder import taking_turns
 from samclip_sdk.bundle.files import inside, size_bytes, verify_file
-from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, first_fault
+from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, check_values, first_fault
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -252,9 +252,11 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
         source: named in errors.
 
     Raises:
-        BundleSchemaError: no JSON, another schema version, or not what the schema says.
+        BundleSchemaError: no JSON, another schema version, too many values, or not what the schema
+            says.
     """
     try:
+        check_values(content)
         # The version first: all else may be different in another one.
         raw = TypeAdapter(dict[str, Any]).validate_json(content)
         version = raw.get("schema_version")
@@ -265,8 +267,8 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
                 "again"
             )
         return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        fault = first_fault(error)
+    except ValueError as error:
+        fault = first_fault(error) if isinstance(error, ValidationError) else error
         raise BundleSchemaError(f"{one_line(source)} is not a manifest: {fault}") from error
 
 

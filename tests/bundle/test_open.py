@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from samclip_sdk.bundle import open as bundle_module
+from samclip_sdk.bundle.graph_spec import MAX_VALUES
 from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
@@ -309,6 +310,8 @@ def test_a_source_that_no_file_can_be_called(source: str) -> None:
         (("licences", 0, "spdx"), "MIT\nand more"),
         (("x" * 60_000,), 1),
         (("graphs", "x" * 60_000), {"inputs": [], "outputs": []}),
+        (("graphs", f"image_encoder@1{'0' * 4000}"), {"inputs": [], "outputs": []}),
+        (("graphs", "image_encoder@32"), {"inputs": [], "outputs": []}),
         (("schema_version",), "x" * 60_000),
         (("image", "pad_colour"), [999, 0, 0]),
         (("image", "pad_colour"), [0, -1, 0]),
@@ -326,6 +329,33 @@ def test_absurd_values_are_refused_in_one_sane_line(
         open_bundle(write_bundle(tmp_path / "example", content))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize("kind", ["list", "lists in lists", "unknown keys", "graphs"])
+def test_more_values_than_any_manifest_has(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, as_zip: bool
+) -> None:
+    """Each that is wrong takes a kilobyte or two, so that nobody may begin to validate them."""
+    many = MAX_VALUES + 1
+    content: dict[str, Any] = {"schema_version": 1}
+    if kind == "list":
+        content["files"] = [0] * many
+    elif kind == "lists in lists":
+        content["licences"] = [[[]] * 100] * (many // 100 + 1)
+    elif kind == "unknown keys":
+        content |= {str(number): {} for number in range(many)}
+    else:
+        content["graphs"] = {str(number): {} for number in range(many)}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    monkeypatch.setattr(bundle_module, "TypeAdapter", lambda _: pytest.fail("it is validated"))
+    with pytest.raises(BundleSchemaError, match=f"it holds more than {MAX_VALUES} values"):
+        open_bundle(pack(folder) if as_zip else folder)
+
+
+def test_the_default_is_far_from_the_limit() -> None:
+    content = (bundle_module.ASSETS / "samclip-mobile" / "manifest.json").read_bytes()
+    assert content.count(b",") < MAX_VALUES / 5
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json"])
@@ -454,7 +484,7 @@ def test_a_compression_without_a_limit_is_refused(
     """Python's bzip2 and lzma give out all that a member expands to, whatever is asked for."""
     path = pack(folder, compression=compression)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("a member is read"))
-    with pytest.raises(BundleError, match="neither stored nor deflated: .*zip the folder again"):
+    with pytest.raises(BundleError, match=r"neither stored nor deflated: .*zip the folder again"):
         open_bundle(path)
 
 
