@@ -154,6 +154,13 @@ class Artifact(StoredFile):
     weights: tuple[StoredFile, ...] = ()
     parity: Parity
 
+    @model_validator(mode="after")
+    def _check(self) -> Artifact:
+        # By its name OpenVINO and onnxruntime would take a file for one of another format.
+        if self.runtime == "onnx" and not self.path.endswith(".onnx"):
+            raise ValueError(f"{one_line(self.path)} is an ONNX graph: its name must end in .onnx")
+        return self
+
 
 class Pin(Record):
     """An operation that a reduced-precision artifact computes in fp32.

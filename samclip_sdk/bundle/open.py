@@ -27,6 +27,7 @@ from samclip_sdk.bundle.manifest import (
     SIGNATURE_NAME,
     Manifest,
 )
+from samclip_sdk.bundle.onnx_files import check_named_files
 from samclip_sdk.bundle.signature import SIGNATURE_BYTES, PublicKey
 from samclip_sdk.bundle.zipped import ZippedBundle
 from samclip_sdk.errors import (
@@ -110,7 +111,8 @@ class Bundle:
             path: as in the manifest, `tokenizer.json` for instance.
 
         Raises:
-            BundleError: the manifest has no such file, it is missing, or a link leads outside.
+            BundleError: the manifest has no such file, it is missing, a link leads outside, or it
+                is an .onnx file that reads others than its weights.
             BundleTamperedError: its bytes are not those that the manifest states.
             StorageError: it comes from a hub, and cannot be written.
         """
@@ -126,6 +128,8 @@ class Bundle:
                 _remove(found)  # It was damaged here: it was whole when it came.
                 self.gather([path])
                 verify_file(found, stored=stored)
+            if isinstance(stored, Artifact) and stored.runtime == "onnx":
+                check_named_files(found, artifact=stored)
             self._verified.add(path)
         return found
 

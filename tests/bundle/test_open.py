@@ -22,7 +22,7 @@ from samclip_sdk.bundle.graph_spec import MAX_VALUES
 from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
-from tests.example_bundle import contents, manifest, write_files
+from tests.example_bundle import contents, manifest, onnx_file, write_files
 from tests.source_tree import ROOT
 
 
@@ -56,8 +56,8 @@ def pack(folder: Path, *, prefix: str = "", compression: int = zipfile.ZIP_DEFLA
 def test_opens_a_folder(folder: Path) -> None:
     bundle = open_bundle(folder)
     (found,) = bundle.graph_files("image_encoder@64", runtime="onnx")
-    assert found.path.read_bytes() == b"graph image_encoder@64"
-    assert found.sha256 == hashlib.sha256(b"graph image_encoder@64").hexdigest()
+    assert found.path.read_bytes() == onnx_file("graph image_encoder@64")
+    assert found.sha256 == hashlib.sha256(onnx_file("graph image_encoder@64")).hexdigest()
     assert bundle.graph_files("mask_decoder", runtime="onnx", precision="fp32")
     assert bundle.file("tokenizer.json").read_bytes() == b"{}"
     bundle.verify()
