@@ -197,7 +197,7 @@ def test_token_ids_that_are_too_many_or_too_large_fail(tmp_path: Path, source: F
 
 
 def test_a_text_that_is_cleaned_otherwise_fails(tmp_path: Path, source: FakeSource) -> None:
-    ids = Tokenizer(source.tokenizer_path)(["A  Dog"])[0]
+    ids = Tokenizer(source.tokenizer_path, context_length=77)(["A  Dog"])[0]
     texts = [{"text": "A  Dog", "cleaned": "a  dog", "input_ids": ids[ids > 0].tolist()}]
     bundle = bundle_with(tmp_path / "b", EMPTY | {"texts": texts}, tensors(source))
     (bundle.root / "tokenizer.json").write_bytes(source.tokenizer_path.read_bytes())
