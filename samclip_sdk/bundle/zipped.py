@@ -66,7 +66,7 @@ class ZippedBundle:
                 self.signature = _beginning(archive, signature, size=SIGNATURE_BYTES + 1)
 
     def unpack(self, target: Path, *, files: Sequence[StoredFile]) -> None:
-        """Unpacks the manifest and the files that it lists, and verifies them on the way.
+        """Unpacks the manifest, its signature and the files that it lists, verified on the way.
 
         Args:
             target: the folder to make. If another process makes it meanwhile, that one stays.
@@ -83,6 +83,8 @@ class ZippedBundle:
             for stored in files:
                 self._unpack(archive, stored=stored, path=folder / stored.path)
             (folder / MANIFEST_NAME).write_bytes(self.manifest)
+            if self.signature is not None:
+                (folder / SIGNATURE_NAME).write_bytes(self.signature)
             settle(folder, target)
 
     def _unpack(self, archive: zipfile.ZipFile, *, stored: StoredFile, path: Path) -> None:
