@@ -105,7 +105,7 @@ def _lying(files: dict[str, bytes], rng: Random) -> tuple[str, bytes]:
     size = rng.choice((0, 1, 100, len(files[name]), 2**24, 2**31, 2**32 - 1))
     expands = rng.random() < 0.5
     members = [
-        (each, bytes(20_000_000) if expands and each == name else data, 0)
+        (each, bytes(2_000_000) if expands and each == name else data, 0)
         for each, data in files.items()
     ]
     content = bytearray(_zipped(members, compression=rng.choice(WAYS)))
