@@ -32,6 +32,7 @@ from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.session import Arrays, run_graph
 from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import (
     Drafts,
@@ -82,7 +83,9 @@ class Engine:
         self._graphs = OpenGraphs(source)
         self.texts = TextEmbedder(
             lambda: self._graphs.session("text_encoder"),
-            tokenizer_path=lambda: source.tokenizer_path,
+            tokenizer=lambda: Tokenizer(
+                source.tokenizer_path, context_length=source.manifest.text.context_length
+            ),
             templates=source.manifest.text.templates,
             stored=stored_labels,
         )

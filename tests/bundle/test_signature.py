@@ -162,6 +162,33 @@ def test_the_command_line_refuses_first(folder: Path, keys: tuple[Path, Path]) -
     assert (code, "none" in said and "signed" not in said) == (1, True), said
 
 
+def test_the_command_line_takes_a_signed_zip(folder: Path, keys: tuple[Path, Path]) -> None:
+    """What is unpacked of it is opened once more: it must still be signed there."""
+    unsigned = zipped(folder).rename(folder.with_name("unsigned.zip"))
+    open_bundle(unsigned)  # the same files, in the cache from now on
+    asked = ("verify", "--key", keys[1], "--runtime", "onnx", "--precision", "none", "--model")
+    code, said = run(*asked, zipped(signed(folder, keys[0])))
+    assert (code, "none" in said and "signed" not in said) == (1, True), said
+    code, said = run(*asked, unsigned)
+    assert (code, "is not signed" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("before", [None, b"x", b"x" * 64])
+def test_what_is_unpacked_has_the_signature_of_its_zip(
+    folder: Path, keys: tuple[Path, Path], before: bytes | None
+) -> None:
+    source = zipped(signed(folder, keys[0]))
+    expected = (folder / "manifest.sig").read_bytes()
+    opened = open_bundle(source)
+    assert opened.signature() == expected
+    path = opened.root / "manifest.sig"
+    path.unlink()
+    if before is not None:
+        path.write_bytes(before)
+    assert open_bundle(source).signature() == path.read_bytes() == expected
+    assert open_bundle(opened.root, public_key=keys[1]).id == opened.id
+
+
 def test_loading(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(BundleSignatureError, match="is not signed"):
         SamClip.load("onnx", model=folder, public_key=keys[1])
