@@ -61,6 +61,13 @@ def serve(
     runtime: Annotated[
         str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
     ] = "auto",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="by which a server without API keys may be called, besides localhost and "
+            "addresses; repeatable"
+        ),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
@@ -102,3 +109,4 @@ def serve(
             limits=limited.limits(),
             log_level=log_level,
         )
+            names=name or (),

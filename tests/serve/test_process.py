@@ -78,6 +78,7 @@ def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals
         answers: list[httpx.Response] = []
         # Pillow warns of its metadata; what the server logs is lines of JSON all the same.
         assert httpx.post(f"{url}/v1/images", files={"image": odd_exif()}).status_code == 200
+        assert served.wait_for("opening")["api_keys"] == "not asked for"
 
         def ask() -> None:
             files = {"image": DOG.read_bytes()}
@@ -167,6 +168,11 @@ def test_what_is_wrong_is_said_in_one_line_before_a_model_is_opened() -> None:
     assert "key 0 of SAMCLIP_API_KEYS is shorter than 16 letters" in keys.stderr
 
 
+    for empty in ("", ",", "   ", ", ,"):
+        keys = CliRunner().invoke(app, ["serve", "--port", "0"], env={"SAMCLIP_API_KEYS": empty})
+        assert keys.exit_code == 1
+        assert keys.stderr.startswith("error: SAMCLIP_API_KEYS is set to '")
+        assert "and holds no key: make one with" in keys.stderr
 def test_a_model_that_is_not_there_is_said_in_one_line() -> None:
     result = CliRunner().invoke(
         app, ["serve", "no-such-bundle", "--port", "0", "--log-level=error"]
