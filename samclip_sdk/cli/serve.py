@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from samclip_sdk.cli.options import RunOptions, TextCache, grouped
+from samclip_sdk.cli.options import PublicKey, RunOptions, TextCache, grouped
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.serve.running import run_server
@@ -75,6 +75,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
     run: RunOptions,
     limited: LimitOptions,
+    key: PublicKey = None,
     text_cache: TextCache = True,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="of what is logged")
@@ -102,6 +103,7 @@ def serve(
         )
         display.progress.stop()  # from here on, logs tell
         run_server(
+            public_key=None if key is None else str(key),
             choice,
             host=host,
             port=port,

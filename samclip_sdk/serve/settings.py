@@ -21,6 +21,7 @@ class ModelChoice:
         compute_units: Core ML's.
         threads: of a worker; the runtime's own choice if 0.
         text_cache: whether embeddings of labels are kept in the user's cache folder.
+        public_key: path of the Ed25519 key that must have signed the bundle; any will do if None.
     """
 
     model: str
@@ -31,6 +32,7 @@ class ModelChoice:
     compute_units: str = "all"
     threads: int = 0
     text_cache: bool = True
+    public_key: str | None = None
 
 
 @dataclass(frozen=True)

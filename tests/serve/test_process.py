@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from samclip_sdk.cli.app import app
 from samclip_sdk.serve.running import bound_socket
+from tests.bundle.test_signature import write_keys
 from tests.drawings import TINY_BUNDLE
 from tests.serve.running import alive
 
@@ -179,3 +180,12 @@ def test_a_model_that_is_not_there_is_said_in_one_line() -> None:
     )
     assert result.exit_code == 1
     assert "error: there is no bundle no-such-bundle" in result.stderr
+
+
+def test_a_bundle_that_the_key_has_not_signed_is_not_served(tmp_path: Path) -> None:
+    _, public = write_keys(tmp_path, "ours")
+    result = CliRunner().invoke(
+        app, ["serve", str(TINY_BUNDLE), "--port", "0", "--log-level=error", "--key", str(public)]
+    )
+    assert result.exit_code == 1
+    assert "is not signed" in result.stderr
