@@ -22,6 +22,9 @@ class LimitOptions:
     """What a request may ask for, and what is kept; see `Limits`."""
 
     body_mb: Annotated[int, typer.Option(min=1, help="of a request")] = Limits.body_mb
+    question_kb: Annotated[
+        int, typer.Option(min=1, help="of a request's JSON, without the pictures in it")
+    ] = Limits.question_kb
     megapixels: Annotated[int, typer.Option(min=1, help="of a picture")] = Limits.megapixels
     images: Annotated[int, typer.Option(min=1, help="pictures of a request")] = Limits.images
     labels: Annotated[int, typer.Option(min=1, help="of a request")] = Limits.labels
@@ -58,9 +61,6 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="the address to listen at")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8080,
-    runtime: Annotated[
-        str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
-    ] = "auto",
     name: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,14 +68,17 @@ def serve(
             "addresses; repeatable"
         ),
     ] = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
+    ] = "auto",
     precision: Annotated[
         str | None,
         typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
     ] = None,
+    key: PublicKey = None,
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
     run: RunOptions,
     limited: LimitOptions,
-    key: PublicKey = None,
     text_cache: TextCache = True,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="of what is logged")
@@ -100,15 +103,15 @@ def serve(
             compute_units=options.compute_units,
             threads=threads,
             text_cache=text_cache,
+            public_key=None if key is None else str(key),
         )
         display.progress.stop()  # from here on, logs tell
         run_server(
-            public_key=None if key is None else str(key),
             choice,
             host=host,
             port=port,
+            names=name or (),
             workers=workers,
             limits=limited.limits(),
             log_level=log_level,
         )
-            names=name or (),

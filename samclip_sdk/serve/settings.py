@@ -41,6 +41,7 @@ class Limits:
 
     Attributes:
         body_mb: of a request, as it is sent; 10^6 bytes each.
+        question_kb: of the JSON of a request, without the pictures in it; 10^3 bytes each.
         megapixels: of a picture, looked at before it is decoded.
         images: pictures of a request.
         labels: of a request.
@@ -60,6 +61,7 @@ class Limits:
     """
 
     body_mb: int = 20
+    question_kb: int = 256
     megapixels: int = 50
     images: int = 16
     labels: int = 256
