@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
-from samclip_sdk.image import PICTURE_ENDINGS, ImageSource
+from samclip_sdk.image import PICTURE_ENDINGS, ImageSource, own_picture
 
 # OpenCV's FFmpeg would write what it thinks of a film to standard error. It looks here once, when
 # it first opens one.
@@ -102,7 +102,8 @@ def open_footage(source: VideoSource) -> Footage:
             f"pictures, not a {type(source).__name__}"
         )
     count = len(source) if isinstance(source, Sequence) else None
-    pictures = (NamedPicture(str(index), picture) for index, picture in enumerate(source))
+    lasting = source if isinstance(source, (list, tuple)) else map(own_picture, source)
+    pictures = (NamedPicture(str(index), picture) for index, picture in enumerate(lasting))
     return Footage("the video", pictures, count=count)
 
 
