@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias, TypeGuard, TypeVar
@@ -19,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.fork_safety import renew_in_children
+from samclip_sdk.picture_limits import MAX_PIXELS, check_decoding, check_header
 
 Given = TypeVar("Given")
 
@@ -39,10 +41,6 @@ PICTURE_ENDINGS = frozenset({
     ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".qoi",
 })  # fmt: skip
 """What names of pictures end in, whether this machine can read them or not."""
-
-MAX_PIXELS = 1 << 30
-"""Of a picture; a single mask of it takes a gigabyte."""
-
 
 
 class _PillowLocks:
@@ -85,12 +83,18 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
 
     Raises:
         Exception: whatever Pillow raises; `UnidentifiedImageError` for a format not listed here.
+        ValueError: a header without an end, or a pipe, which would be waited for without end.
     """
     Image.init()
     if isinstance(file, str | os.PathLike):
+        if stat.S_ISFIFO(os.stat(file).st_mode):
+            raise ValueError("it is a pipe; give its content as bytes")
         # Pillow leaves a file open whose first bytes cannot be read.
         with open(file, "rb") as readable:
-            readable.read(1)
+            check_header(readable)
+    else:
+        check_header(file)
+        file.seek(0)
     return Image.open(file, formats=[each for each in _FORMATS if each in Image.OPEN])
 
 
@@ -217,6 +221,7 @@ def _from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 def _from_pillow(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
     _check_size(image.height, image.width, name=name)
     try:
+        check_decoding(image)
         rgb = _to_rgb(image, name=name)
         turn = _turn(image)
         return np.array(rgb if turn is None else rgb.transpose(turn))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from samclip_sdk.atomic_file import atomic_file, check_suffix
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
-from samclip_sdk.image import MAX_PIXELS, Frame, Picture
+from samclip_sdk.image import Frame, Picture
+from samclip_sdk.picture_limits import MAX_PIXELS
 from samclip_sdk.results.frozen import Frozen, freeze_array
 from samclip_sdk.results.result_base import described
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.image import MAX_PIXELS, Frame
+from samclip_sdk.image import Frame
+from samclip_sdk.picture_limits import MAX_PIXELS
 from samclip_sdk.upscale import upscale_above
 
 _MOST_DIGITS = 7

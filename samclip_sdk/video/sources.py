@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -35,6 +36,11 @@ much, and by two frames."""
 
 
 _SILENT = 0  # OpenCV's level of logging
+
+_LISTS = (b"ffconcat", b"#EXTM3U")
+"""What text files begin with that FFmpeg would take for the films of which they have the names."""
+
+_MOST_CAMERAS = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _open_film(path: Path, *, name: str) -> Footage:
+    _check_film(path, name=name)
     capture = _capture(str(path))
     first = _read(capture)
     if first is None:
@@ -153,6 +160,23 @@ def _open_film(path: Path, *, name: str) -> Footage:
     )
 
 
+def _check_film(path: Path, *, name: str) -> None:
+    """Refuses what would be waited for without end, or would show other files than itself.
+
+    Raises:
+        ImageError: the reason.
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISFIFO(kind):
+        raise ImageError(f"{name} is a pipe: a film is a file")
+    if re.search("%[0-9]*d", str(path)):
+        raise ImageError(f"{name} stands for many pictures, by the % in it: rename it")
+    if stat.S_ISREG(kind):
+        with suppress(OSError), path.open("rb") as file:  # OpenCV tells what cannot be opened.
+            if file.read(8).startswith(_LISTS):
+                raise ImageError(f"{name} is a list of other files: give a film itself")
+
+
 def _film_frames(
     capture: cv2.VideoCapture, first: Pixels, *, name: str, count: int
 ) -> Iterator[NamedPicture]:
@@ -168,6 +192,8 @@ def _film_frames(
 def _open_camera(number: int) -> Footage:
     if number < 0:  # OpenCV would end the process.
         raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
+    if number >= _MOST_CAMERAS:
+        raise ImageError(f"camera {one_line(number)} is not there: that is no camera's number")
     capture = _capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # The newest frame counts, where drivers know this.
     first = _read(capture)
