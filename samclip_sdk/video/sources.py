@@ -40,7 +40,7 @@ _SILENT = 0  # OpenCV's level of logging
 _LISTS = (b"ffconcat", b"#EXTM3U")
 """What text files begin with that FFmpeg would take for the films of which they have the names."""
 
-_MOST_CAMERAS = 1 << 31
+_MOST_CAMERAS = 1 << 31  # An int of C++ holds their numbers.
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _open_camera(number: int) -> Footage:
     if number < 0:  # OpenCV would end the process.
         raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
     if number >= _MOST_CAMERAS:
-        raise ImageError(f"camera {one_line(number)} is not there: that is no camera's number")
+        raise ImageError(f"no camera has a number of {_MOST_CAMERAS} or more")
     capture = _capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # The newest frame counts, where drivers know this.
     first = _read(capture)
