@@ -16,6 +16,7 @@ from PIL import Image
 
 from samclip_sdk import SamClip
 from samclip_sdk.serve.running import check_installed
+from tests.costly_pictures import jpeg_of_scans, ppm_of_comments, tiff_of_one_tile
 from tests.serve.conftest import KEY
 from tests.serve.running import Running
 
@@ -213,6 +214,9 @@ def test_what_is_refused_says_why_in_one_line(
         ({"image": b""}, 422, "ImageError: what was given is empty"),
         ({"image": png(1001, 1000)}, 413, "has 1001 x 1000 pixels; this server takes 1 megapixels"),
         ({"image": png(2, 500_001)}, 413, "has 2 x 500001 pixels"),
+        ({"image": tiff_of_one_tile(1001, 1000)}, 413, "a tile of it, has 1001 x 1000 pixels"),
+        ({"image": jpeg_of_scans(101)}, 422, "it is a JPEG of more than 100 scans"),
+        ({"image": ppm_of_comments(1001)}, 422, "it has more than 1000 comments"),
         ({"picture": DOG}, 422, "there is a part 'picture'"),
         ([("image", DOG)] * 4, 422, "there are more than 3 pictures"),
     ],
