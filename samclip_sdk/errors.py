@@ -124,4 +124,12 @@ def one_line(text: object, *, limit: int = 300) -> str:
     shown = str(text)
     if len(shown) > limit:
         shown = f"{shown[: limit // 2]} ... {shown[-limit // 2 :]}"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
+    return printable(shown)
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere, of any length, in one line: for a sign that does more than be seen, such
+    as an escape, a line's end or a change of direction, stands its code."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 import typer
 from rich.console import Console
 
-from samclip_sdk.cli.terminal import Display, WrongUsageError, print_table, working
+from samclip_sdk.cli.terminal import Display, WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.errors import SamClipError
 
 
@@ -84,3 +85,38 @@ def test_markup_in_a_table_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[b]a[/b]" in printed
     assert "[red]x[/red]" in printed
     assert "y" * 300 in printed
+
+
+HOSTILE = "dog\x1b]0;owned\x07\x1b[2J\nrow :dog: \x9b31m \u202egpj.jpg"
+SHOWN = r"dog\x1b]0;owned\x07\x1b[2J\nrow :dog: \x9b31m \u202egpj.jpg"
+
+
+def test_a_terminal_obeys_nothing_that_a_name_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], display: Display
+) -> None:
+    """Of a terminal typer strips nothing, as it does of a file."""
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
+    print_table((HOSTILE, "b"), [(HOSTILE, "1"), ("cat", "2")])
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 6  # the lines of the box, the names of columns, and a line a row
+    assert [SHOWN in line for line in table] == [False, True, False, True, False, False]
+    print_line(HOSTILE)
+    assert capsys.readouterr().out == SHOWN + "\n"
+    display.show(HOSTILE, 0, 0)
+    assert "\x1b]0" not in shown(display)
+    with pytest.raises(typer.Exit), working("") as at_work:
+        at_work.say("opening")
+        raise SamClipError(HOSTILE)
+    assert capsys.readouterr().err == f"error: {SHOWN}\n".replace(r"\nrow", " row")
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\udcff", "\U000e0001", "\u200d", "é 🐕"])
+def test_json_is_the_same_content_without_a_sign_that_a_terminal_obeys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)
+    for content in ({"label": text}, json.dumps({"label": text}, ensure_ascii=False)):
+        print_json(content)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.isprintable()
+        assert json.loads(line) == {"label": text}
