@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.atomic_file import atomic_file, check_target
@@ -55,6 +55,38 @@ class AnnotationSettings(Record):
     refine: bool
     max_instances: int | None
     polygons: bool
+
+
+class _Rle(Record):
+    """A mask as COCO's compressed RLE."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class _Annotation(Record):
+    """A mask of a label, or of one of its objects; see `Annotator`."""
+
+    category_id: int = Field(ge=1)
+    bbox: tuple[float, float, float, float]
+    area: float = Field(ge=0)
+    segmentation: _Rle | tuple[tuple[float, ...], ...]
+    score: float
+    label_score: float | None = None
+    predicted_iou: float | None = None
+    stability_score: float | None = None
+    presence: float | None = None
+
+
+class _Line(Record):
+    """A picture that is done. What COCO JSON takes of it is what is there, and so is checked."""
+
+    file_name: str
+    size_bytes: int
+    modified_ns: int
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    annotations: tuple[_Annotation, ...]
 
 
 class AnnotationLog:
@@ -228,7 +260,7 @@ class AnnotationLog:
             self._file.write(_dump(content) + b"\n")
             self._file.flush()
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise StorageError(f"cannot write {one_line(self.path)}: {error.strerror}") from error
         return start
 
     def _read(self) -> None:
@@ -239,28 +271,35 @@ class AnnotationLog:
         self._file.seek(0)
         header = self._file.readline()
         if not header.startswith(_FIRST_BYTES) and not _FIRST_BYTES.startswith(header):
-            raise StorageError(f"{self.path} is no progress file: {_AFRESH}")
+            raise StorageError(f"{one_line(self.path)} is no progress file: {_AFRESH}")
         start, number = len(header), 2
         while line := self._file.readline():
             if not line.endswith(b"\n"):
                 self._file.truncate(start)
                 break
-            try:
-                entry = json.loads(line)
-                known = (start, entry["size_bytes"], entry["modified_ns"])
-                self._lines[entry["file_name"]] = known
-            except (ValueError, KeyError, TypeError) as error:
-                raise StorageError(f"line {number} of {self.path} is damaged: {_AFRESH}") from error
+            if number == 2:
+                self._compare(header)
+            entry = self._parse(line, number=number)
+            self._lines[entry.file_name] = (start, entry.size_bytes, entry.modified_ns)
             start, number = start + len(line), number + 1
-        if self._lines:
-            self._compare(header)
+
+    def _parse(self, line: bytes, *, number: int) -> _Line:
+        """A whole line, of which an edit or a bad disk may have left JSON of any kind."""
+        try:
+            entry = _Line.model_validate_json(line, strict=True)
+            if any(each.category_id > len(self._settings.labels) for each in entry.annotations):
+                raise ValueError("a category that is none of the labels")
+        except ValueError as error:
+            path = one_line(self.path)
+            raise StorageError(f"line {number} of {path} is damaged: {_AFRESH}") from error
+        return entry
 
     def _compare(self, header: bytes) -> None:
         try:
             begun = AnnotationSettings.model_validate_json(header)
         except ValidationError as error:
             raise StorageError(
-                f"{self.path} is no progress file of this version: {_AFRESH}"
+                f"{one_line(self.path)} is no progress file of this version: {_AFRESH}"
             ) from error
         differences = [
             f"{name}: {_shown(value)}, now {_shown(getattr(self._settings, name))}"
@@ -275,7 +314,7 @@ class AnnotationLog:
                 differences.append(f"{taught}: taught again since, or from another vocabulary")
         if differences:
             raise StorageError(
-                f"{self.path} was begun with other settings: {'; '.join(differences)}; give the "
+                f"{one_line(self.path)} was begun with other settings: {'; '.join(differences)}; give the "
                 f"same again to go on, {_AFRESH}"
             )
 
@@ -283,7 +322,7 @@ class AnnotationLog:
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise StorageError(f"another run is writing {self.path}: wait for it") from error
+            raise StorageError(f"another run is writing {one_line(self.path)}: wait for it") from error
         except OSError:  # Some network drives have no locks.
             return
 
