@@ -128,8 +128,11 @@ def one_line(text: object, *, limit: int = 300) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from elsewhere, of any length, in one line: for a sign that does more than be seen, such
-    as an escape, a line's end or a change of direction, stands its code."""
+    """Text from elsewhere, however long, in one line of signs that any terminal prints.
+
+    For a sign that does more than be seen (an escape, a line's end, a change of direction) stands
+    its code.
+    """
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

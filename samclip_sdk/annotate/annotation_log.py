@@ -314,15 +314,17 @@ class AnnotationLog:
                 differences.append(f"{taught}: taught again since, or from another vocabulary")
         if differences:
             raise StorageError(
-                f"{one_line(self.path)} was begun with other settings: {'; '.join(differences)}; give the "
-                f"same again to go on, {_AFRESH}"
+                f"{one_line(self.path)} was begun with other settings: {'; '.join(differences)}; "
+                f"give the same again to go on, {_AFRESH}"
             )
 
     def _take_lock(self) -> None:
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise StorageError(f"another run is writing {one_line(self.path)}: wait for it") from error
+            raise StorageError(
+                f"another run is writing {one_line(self.path)}: wait for it"
+            ) from error
         except OSError:  # Some network drives have no locks.
             return
 
