@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -163,19 +166,46 @@ def _say(console: Console, message: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Tells in one line why standard output cannot be written, a full disk for instance.
+
+    Raises:
+        OSError: nobody reads on, which typer ends without a word.
+        typer.Exit: otherwise.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        sys.stdout = io.StringIO()  # or Python writes what is left at its end, and fails again
+        _say(Console(stderr=True), f"error: cannot write the answer: {error.strerror}")
+        raise typer.Exit(FAILED) from error
+
+
+def _shown(text: str) -> str:
+    """One line of signs that standard output can hold; for each other one stands its code."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+@_answering()
 def print_line(text: str) -> None:
     """Prints one line of an answer, whatever is in it."""
-    typer.echo(printable(text))
+    typer.echo(_shown(text))
 
 
+@_answering()
 def print_json(content: dict[str, Any] | str) -> None:
     """Prints one line of JSON, of what is not JSON yet or is: a terminal obeys nothing in it."""
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+    if text != _shown(text):
+        text = "".join(each if " " <= each <= "~" else json.dumps(each)[1:-1] for each in text)
     typer.echo(text)
 
 
+@_answering()
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table of plain text, each cell in one line. Only a terminal wraps it."""
     console = Console()
@@ -190,4 +220,4 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _cell(text: str) -> Text:
     """Plain text: of a string rich takes markup and names of emoji for what they are not."""
-    return Text(printable(text))
+    return Text(_shown(text))
