@@ -24,7 +24,7 @@ from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.atomic_file import atomic_file, check_target
 from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.graph_spec import Record
-from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.errors import OptionError, StorageError, one_line
 
 _SHOWN_LETTERS = 60
 _AFRESH = "give another output, or start afresh with --restart (restart=True)"
@@ -100,11 +100,13 @@ class AnnotationLog:
     Raises:
         StorageError: the file is no progress file, was begun with other settings, is damaged, is
             being written by another run, or cannot be written.
+        OptionError: SOURCE_DATE_EPOCH is set, and no time.
     """
 
     def __init__(self, path: Path, *, settings: AnnotationSettings, restart: bool = False) -> None:
         self.path = path
         self._settings = settings
+        self._given_date = _given_date()
         self._lines: dict[str, tuple[int, int, int]] = {}
         check_target(path)
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
@@ -204,9 +206,10 @@ class AnnotationLog:
                     )
 
     def _info(self) -> dict[str, Any]:
+        date = self._given_date or datetime.now(timezone.utc)
         return {
             "description": "Text-to-mask by SAM-CLIP",
-            "date_created": _now().isoformat(timespec="seconds"),
+            "date_created": date.isoformat(timespec="seconds"),
             **self._settings.model_dump(mode="json", exclude={"schema_version"}),
         }
 
@@ -346,12 +349,22 @@ def shards_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.shards")
 
 
-def _now() -> datetime:
-    """Now, or the time of SOURCE_DATE_EPOCH, with which two runs write the same bytes."""
+def _given_date() -> datetime | None:
+    """The time of SOURCE_DATE_EPOCH, with which two runs write the same bytes.
+
+    Raises:
+        OptionError: it is set, and no time.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if given.isascii() and given.isdigit():
+    if not given:
+        return None
+    try:
         return datetime.fromtimestamp(int(given), timezone.utc)
-    return datetime.now(timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise OptionError(
+            f"SOURCE_DATE_EPOCH is {one_line(given, limit=_SHOWN_LETTERS)}: it must be a time in "
+            "seconds since 1970, or not be set"
+        ) from error
 
 
 def _dump(content: object) -> bytes:

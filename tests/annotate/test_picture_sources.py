@@ -365,6 +365,23 @@ def test_the_date_can_be_given(
     assert info["date_created"] == "1970-01-01T00:00:00+00:00"
 
 
+@pytest.mark.parametrize("given", ["nan", "1e9", "9" * 20, "9" * 5000, "soon\x1b[2J"])
+def test_a_date_that_is_none_is_refused_before_the_work(
+    sources: list[FakeSource],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    result = call(folder, "dog", "-o", tmp_path / "out.json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: SOURCE_DATE_EPOCH is ")
+    assert result.stderr.count("\n") == 1
+    assert not sources[0].runs("image_encoder@64")
+    assert not log_path(tmp_path / "out.json").exists()
+
+
 @pytest.mark.parametrize(
     ("code", "words", "told"),
     [
