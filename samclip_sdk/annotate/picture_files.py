@@ -71,8 +71,8 @@ def find_pictures(
         StorageError: there is no such folder.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise StorageError(f"{one_line(root)} is not a folder")
+    if not os.path.isdir(folder):  # Unlike Path.is_dir, whatever the name is: empty, or too long.
+        raise StorageError(f"{one_line(os.fspath(folder)) or repr('')} is not a folder")
     skipped: list[Skipped] = []
     found = _visible_files(root, skipped=skipped)
     return _picture_files(found, root=root, leave_out=leave_out, skipped=skipped), skipped

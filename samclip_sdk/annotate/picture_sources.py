@@ -85,7 +85,7 @@ def list_source(
     text = os.fspath(source)
     place = text if is_url(text) else os.path.abspath(text)
     named = text.partition(JOINT)[0] if is_url(text) else text
-    parquet = named.lower().endswith(ENDINGS) and not Path(text).is_dir()
+    parquet = named.lower().endswith(ENDINGS) and not os.path.isdir(text)
     for name, value in {"column": column, "folder": folder, "follow_urls": follow_urls}.items():
         if value not in (None, False) and not parquet:
             raise OptionError(f"{name} {value}: {one_line(text)} is no Parquet file")
@@ -98,11 +98,11 @@ def list_source(
     found: tuple[list[RemotePicture], list[Skipped]] | tuple[list[PictureFile], list[Skipped]]
     if is_url(text):
         found = find_remote(place)
-    elif has_magic(text) and not Path(text).is_dir():
+    elif has_magic(text) and not os.path.isdir(text):
         found = match_pictures(place, leave_out=leave_out)
-    elif not Path(text).is_dir():
+    elif not os.path.isdir(text):
         raise StorageError(
-            f"{one_line(text)} is not a folder, nor a pattern, a Parquet file or a URL"
+            f"{one_line(text) or repr('')} is not a folder, nor a pattern, a Parquet file or a URL"
         )
     else:
         found = find_pictures(place, leave_out=leave_out)
@@ -113,18 +113,18 @@ def _check_folder(folder: str | os.PathLike[str] | None) -> str | None:
     """A folder's absolute path, or its URL; refuses what is none."""
     if folder is None or is_url(folder):
         return None if folder is None else os.fspath(folder)
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise StorageError(f"{one_line(os.fspath(folder))} is not a folder")
     return os.path.abspath(folder)
 
 
 def _local_parquet(text: str) -> dict[str, str]:
     """The Parquet files that a path or a pattern stands for: name inside the source -> path."""
-    if has_magic(text) and not Path(text).exists():
+    if has_magic(text) and not os.path.exists(text):
         root, rest = split_pattern(text)
         found = {path.relative_to(root).as_posix(): str(path) for path in root.glob(rest)}
     else:
-        found = {Path(text).name: text} if Path(text).is_file() else {}
+        found = {Path(text).name: text} if os.path.isfile(text) else {}
     if not found:
         raise StorageError(f"{one_line(text)}: no such file")
     return dict(sorted(found.items()))

@@ -24,6 +24,7 @@ from samclip_sdk import (
     StorageError,
 )
 from samclip_sdk.annotate.annotation_log import log_path, shards_path
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import check_address, find_cluster
 from samclip_sdk.cli.app import app
@@ -34,6 +35,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 fsspec = pytest.importorskip("fsspec")
 pytestmark = pytest.mark.other_runtime
 
+LONG = "a" * 300  # most systems take 255
 NAMES = ["a.png", "b/1.jpg", "b/c/2.png", "d.png"]
 
 
@@ -458,6 +460,19 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         check_address("dog")
     with pytest.raises(ClusterError, match="ray start --head"):
         find_cluster("127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a" * 300, "a/" * 3000, "a\0b", "\ud800", "a" * 300 + "*.png"]
+)
+def test_a_source_that_no_system_could_have(name: str, tmp_path: Path) -> None:
+    """`samclip annotate "$FOLDER"`, with FOLDER not set, is not the folder that one is in."""
+    model, _ = fake_client(tmp_path)
+    with pytest.raises((StorageError, ImageError)) as error:
+        list_source(name).check()
+    assert str(error.value).isprintable()
+    with pytest.raises(StorageError, match="is not a folder"):
+        annotate_folder(Annotator(model, ["dog"]), name, "out.json")
 
 
 def test_a_source_that_is_nothing(tmp_path: Path) -> None:
