@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from samclip_sdk.atomic_file import atomic_file
@@ -39,6 +38,7 @@ from samclip_sdk.errors import (
     one_line,
 )
 from samclip_sdk.session import GraphFile
+from samclip_sdk.user_folders import user_cache
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -257,7 +257,7 @@ def embedded_bundles() -> tuple[str, ...]:
 
 def cache_folder() -> Path:
     """Where zipped bundles are unpacked."""
-    return platformdirs.user_cache_path("samclip-sdk") / "bundles"
+    return user_cache("bundles")
 
 
 def bundle_id(content: bytes) -> str:

@@ -18,7 +18,7 @@ from samclip_sdk.cli.options import (
     RunOptions,
     grouped,
 )
-from samclip_sdk.cli.terminal import Display, print_line, print_table, working
+from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.goldens.check import Check, describe_failures
@@ -56,7 +56,10 @@ def verify(
             if report.passed:
                 report.sign_off()
     for report in reports:
-        print_line(report.model_dump_json() if as_json else _verdict(report))
+        if as_json:
+            print_json(report.model_dump_json())
+        else:
+            print_line(_verdict(report))
     if not as_json:
         for report in reports:
             _print_checks(report, all_of_them=checks)

@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
-
 from samclip_sdk.hub.package import hub_is_off
+from samclip_sdk.user_folders import user_cache
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class HubOptions:
     def folder(self) -> Path:
         """Where bundles of hubs are kept."""
         if self.cache_dir is None:
-            return platformdirs.user_cache_path("samclip-sdk") / "hub"
+            return user_cache("hub")
         return Path(os.path.expanduser(self.cache_dir))
 
     @property

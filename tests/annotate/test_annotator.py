@@ -587,6 +587,59 @@ def test_a_damaged_progress_file_is_refused(run: Callable[..., Any], tmp_path: P
     assert run(restart=True)[0].pictures == 5
 
 
+DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a number for annotations": lambda line: line.update(annotations=5),
+    "no annotations": lambda line: line.pop("annotations"),
+    "no width": lambda line: line.pop("width"),
+    "a width of nothing": lambda line: line.update(width=0),
+    "a width in letters": lambda line: line.update(width="100"),
+    "a name that is none": lambda line: line.update(file_name=["a"]),
+    "half of a letter": lambda line: line.update(file_name="\ud800"),
+    "one key more": lambda line: line.update(more=1),
+    "no object": lambda line: line.update(annotations=[5]),
+    "an id of its own": lambda line: line["annotations"][0].update(id=1),
+    "no category": lambda line: line["annotations"][0].pop("category_id"),
+    "a foreign category": lambda line: line["annotations"][0].update(category_id=4),
+    "no number": lambda line: line["annotations"][0].update(score=float("nan")),
+    "half a box": lambda line: line["annotations"][0].update(bbox=[1, 2]),
+    "no mask": lambda line: line["annotations"][0].update(segmentation=None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_line_that_is_json_and_no_picture_is_refused_before_the_work(
+    run: Callable[..., Any], folder: Path, tmp_path: Path, damage: Callable[[Any], object]
+) -> None:
+    path = log_path(tmp_path / "out.json")
+    run()
+    write_picture(folder / "new.png")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    entry = json.loads(lines[2])
+    damage(entry)
+    lines[2] = json.dumps(entry) + "\n"
+    path.write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(StorageError, match=r"line 3 of .* is damaged: .* --restart"):
+        run()
+    assert path.read_text(encoding="utf-8") == "".join(lines)
+
+
+@pytest.mark.parametrize("asked", [{"polygons": True}, {"instances": False}])
+def test_lines_of_every_kind_are_read_back(run: Callable[..., Any], asked: dict[str, Any]) -> None:
+    assert run(**asked)[0].resumed == 0
+    assert run(**asked)[0].resumed == 5
+
+
+def test_a_line_of_brackets_without_an_end_is_damaged(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = log_path(tmp_path / "out.json")
+    run()
+    for line in (b"[" * 100_000, b"1" * 10_000, b"null", b"{}", b'"\xff"'):
+        path.write_bytes(path.read_bytes().splitlines(keepends=True)[0] + line + b"\n")
+        with pytest.raises(StorageError, match=r"line 2 of .* is damaged: "):
+            run()
+
+
 def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
     for resumed in (0, 5):
