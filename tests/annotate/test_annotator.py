@@ -25,6 +25,7 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from samclip_sdk.cli.app import app
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
+from tests.reader_threads import readers_end
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["zebra", "dog", "cat"]
@@ -470,7 +471,6 @@ def test_an_interrupt_keeps_what_is_done(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (folder, "dog", "-o", tmp_path / "out.json")
-    threads = threading.active_count()
     asked = []
 
     def interrupted(self: Annotator, image: object, plain: Any = Annotator.__call__) -> Any:
@@ -485,7 +485,7 @@ def test_an_interrupt_keeps_what_is_done(
     assert result.exit_code == 130
     assert result.stdout == ""
     assert "annotating, 2 of 5; the same command goes on from there" in result.stderr
-    assert threading.active_count() == threads
+    assert readers_end()
     assert not (tmp_path / "out.json").exists()
     assert answer(*arguments)["resumed"] == 2
 
