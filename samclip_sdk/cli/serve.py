@@ -18,6 +18,21 @@ _THREADED = ("onnx", "openvino")
 
 
 @dataclass(frozen=True)
+class AddressOptions:
+    """Where a server is found; see `run_server`."""
+
+    host: Annotated[str, typer.Option(help="the address to listen at")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8080
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="by which a server without API keys may be called, besides localhost and "
+            "addresses; repeatable"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class LimitOptions:
     """What a request may ask for, and what is kept; see `Limits`."""
 
@@ -59,15 +74,7 @@ def serve(
         str, typer.Argument(metavar="[MODEL]", help="a bundle's folder, .zip or name")
     ] = DEFAULT_MODEL,
     *,
-    host: Annotated[str, typer.Option(help="the address to listen at")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8080,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="by which a server without API keys may be called, besides localhost and "
-            "addresses; repeatable"
-        ),
-    ] = None,
+    address: AddressOptions,
     runtime: Annotated[
         str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
     ] = "auto",
@@ -108,9 +115,9 @@ def serve(
         display.progress.stop()  # from here on, logs tell
         run_server(
             choice,
-            host=host,
-            port=port,
-            names=name or (),
+            host=address.host,
+            port=address.port,
+            names=address.name or (),
             workers=workers,
             limits=limited.limits(),
             log_level=log_level,
