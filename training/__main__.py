@@ -23,7 +23,6 @@ from training.config import (
     EmbeddingsConfig,
     JointConfig,
     PublishConfig,
-    RefinementConfig,
     SamTeacherConfig,
     StageConfig,
 )
@@ -34,6 +33,7 @@ from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
 from training.loop_config import Optimisation, Precision, Sharding
 from training.publishing import publish_results
+from training.stage_order import note_done, stages_to_run
 from training.stages import Stages
 from training.step_size import Trained, batches_in_step
 from training.teachers.teacher_pair import SETTINGS_NAME
@@ -48,6 +48,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _CONFIG, _RUNS = "tiny", Path("runs")  # what is taken where nothing is said
 _PUBLISHED = Path(__file__).parent / "checkpoints"
+_ALL = "all"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 _IN_ONE_PROCESS = (
     TextTeacherConfig,
@@ -61,7 +62,7 @@ _SHARDED = (DistillConfig, SamTeacherConfig)
 
 @app.command()
 def main(
-    stage: Annotated[str, typer.Argument(help="a table of the config, such as stage2")],
+    stage: Annotated[str, typer.Argument(help="a table of the config, such as stage2, or all")],
     override: Annotated[
         list[str] | None, typer.Option("--set", help="dotted.key=value, overrides the config")
     ] = None,
@@ -76,25 +77,29 @@ def main(
         bool, typer.Option("--changed", help="resume although the settings have changed")
     ] = False,
 ) -> None:
-    """Runs STAGE, a table of the config.
+    """Runs STAGE, a table of the config, or all of them.
 
     Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, publish, calibrate.
     A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
-    calibrate, into the checkpoint's folder.
+    calibrate, into the checkpoint's folder. With "all", stages that are done are not run again, and
+    nothing is published.
     """
     try:
         with warnings_as_lines(partial(typer.echo, err=True)), drawn_progress() as on_progress:
-            told = _run(
-                stage,
-                tuple(override or ()),
+            run = partial(
+                _run,
                 config=config,
                 runs=runs,
                 launch=Launch(devices, nodes, accelerator),
                 changed=changed,
                 on_progress=on_progress,
             )
-        if told:
-            typer.echo(told)
+            stages: tuple[str, ...] = (stage,)
+            if stage == _ALL:
+                stages = stages_to_run(find_config(config), runs=runs, overrides=override)
+            for each in stages:
+                if told := run(each, tuple(override or ())):
+                    typer.echo(told)
         leave_processes()
     except SystemExit:  # stopped by a signal, which all processes heed at the same step
         leave_processes()
@@ -203,7 +208,22 @@ def _run(
         on_progress=on_progress,
     )
     fabric = launch(settings)
-    result, note = run, ""
+    result, note = _carry_out(settings, stages, run, fabric, published=_PUBLISHED / path.stem)
+    if not fabric.is_global_zero:
+        return ""
+    note_done(run, settings)
+    runs = _PUBLISHED if isinstance(settings, PublishConfig) else runs
+    return f"{_short(result)} is written{note}. Next: {_next(stage, path, runs=runs, last=result)}"
+
+
+def _carry_out(
+    settings: StageConfig, stages: Stages, run: Path, fabric: Fabric, *, published: Path
+) -> tuple[Path, str]:
+    """Does what a stage is for.
+
+    Returns:
+        Where the result is, and what else is to be told of it.
+    """
     match settings:
         case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
             stages.train_teacher(settings, run, fabric)
@@ -213,23 +233,19 @@ def _run(
             stages.train_text_encoder(settings, run, fabric)
         case EmbeddingsConfig():
             stages.embed(settings, fabric)
-            result = settings.folder
+            return settings.folder, ""
         case DistillConfig():
             stages.distill(settings, run, fabric)
         case JointConfig():
             stages.train_jointly(settings, run, fabric)
-        case RefinementConfig():
-            stages.refine(settings, run, fabric)
         case PublishConfig():
-            result, runs = _PUBLISHED / path.stem, _PUBLISHED
-            publish_results(settings, results=results, target=result)
+            publish_results(settings, results=run.parent, target=published)
+            return published, ""
         case CalibrateConfig():
-            result = results / settings.checkpoint
             kept = stages.calibrate(settings, fabric)
             note = f" ({' and '.join(kept)} at their defaults, for want of masks)" if kept else ""
-    if not fabric.is_global_zero:
-        return ""
-    return f"{_short(result)} is written{note}. Next: {_next(stage, path, runs=runs, last=result)}"
+            return run.parent / settings.checkpoint, note
+    return run, ""
 
 
 def _clip_settings(settings: StageConfig, path: Path, *, trained: Path) -> ClipTeacherConfig | None:

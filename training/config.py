@@ -134,15 +134,8 @@ class PhotographTeachers(Settings):
     kind: Literal["photographs"]
 
 
-class MergedTeachers(Settings):
-    """A merged model, `checkpoint`, as CLIP and as SAM: one of other sizes learns to be like it."""
-
-    kind: Literal["merged"]
-    checkpoint: Path
-
-
 Teachers = Annotated[
-    SmallTeachers | FoundationTeachers | PhotographTeachers | MergedTeachers,
+    SmallTeachers | FoundationTeachers | PhotographTeachers,
     Field(discriminator="kind"),
 ]
 
@@ -200,25 +193,6 @@ class DistillConfig(Settings):
     def asks_sam(self) -> bool:
         """Whether a loss is of scenes, about which the SAM teacher is asked."""
         return bool(self.sam_weight or self.region_weight)
-
-
-class RefinementConfig(Settings):
-    """Teaches the decoder of a calibrated checkpoint, `starts_from`, to read its own score maps.
-
-    That is an earlier stage by its name, or a checkpoint's folder by its path.
-    Each of `photographs` is asked for `labels` names with masks, or without any; `scenes` go on
-    with prompts of users. The CLIP head and the backbone stay as they are. What is written has the
-    weights that were learned to the share `learned`, and those that it started from to the rest:
-    between the two lie weights that forget less (Wise-FT, as in the paper's appendix D).
-    """
-
-    task: Literal["refinement"]
-    starts_from: str
-    optimisation: Optimisation
-    photographs: LabelledPhotographs
-    labels: int = Field(gt=1)
-    learned: float = Field(default=1.0, gt=0, le=1)
-    scenes: Annotated[Scenes | PhotographScenes | MixedScenes, Field(discriminator="source")]
 
 
 class JointConfig(Settings):
@@ -305,7 +279,6 @@ StageConfig = Annotated[
     | EmbeddingsConfig
     | DistillConfig
     | JointConfig
-    | RefinementConfig
     | PublishConfig
     | CalibrateConfig,
     Field(discriminator="task"),

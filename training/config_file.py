@@ -33,7 +33,6 @@ _TASKS = (
     "embeddings",
     "distill",
     "joint",
-    "refinement",
     "publish",
     "calibrate",
 )

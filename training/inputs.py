@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from training.calibrate import read_calibration
 from training.config import (
     CalibrateConfig,
     ClassifierClipConfig,
@@ -14,10 +13,8 @@ from training.config import (
     EmbeddingsConfig,
     FoundationTeachers,
     JointConfig,
-    MergedTeachers,
     PhotographTeachers,
     PublishConfig,
-    RefinementConfig,
     SamTeacherConfig,
     SmallTeachers,
     StageConfig,
@@ -99,17 +96,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
                 _check_folder(settings.scenes.folder, setting="scenes.folder")
             _check_photographs(settings.pictures, settings.scenes)
         case JointConfig():
-            lite2_file()
-            check_wordnet(settings.wordnet)
-            check_trained(settings.prompts_from)
-            check_trained(runs / TEXT_TEACHER)
-            check_trained(runs / TEXT_ENCODER)
-            read_names(runs / LEXICON)
-            _check_photographs(settings.photographs)
-        case RefinementConfig():
-            check_trained(start_folder(settings.starts_from, runs=runs))
-            read_calibration(start_folder(settings.starts_from, runs=runs))
-            _check_photographs(settings.photographs, settings.scenes)
+            _check_joint(settings, runs=runs)
         case EmbeddingsConfig():
             _check_clip(settings.teachers, runs=runs)
             _check_sources(settings.pictures)
@@ -121,6 +108,15 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
             if settings.pictures is not None:
                 _check_captioned(settings.pictures)
             _check_photographs(settings.photographs)
+
+
+def _check_joint(settings: JointConfig, *, runs: Path) -> None:
+    lite2_file()
+    check_wordnet(settings.wordnet)
+    for folder in (settings.prompts_from, runs / TEXT_TEACHER, runs / TEXT_ENCODER):
+        check_trained(folder)
+    read_names(runs / LEXICON)
+    _check_photographs(settings.photographs)
 
 
 def _check_text_encoder(settings: TextEncoderTrainingConfig, *, runs: Path) -> None:
@@ -144,8 +140,6 @@ def _check_sam(teachers: Teachers, *, runs: Path) -> None:
             check_trained(runs / TEXT_ENCODER)
         case SmallTeachers():
             check_trained(runs / "sam_teacher")
-        case MergedTeachers():
-            pass  # one checkpoint for both
 
 
 def _check_clip(teachers: Teachers, *, runs: Path) -> None:
@@ -157,8 +151,6 @@ def _check_clip(teachers: Teachers, *, runs: Path) -> None:
             check_trained(runs / CLIP)
         case SmallTeachers():
             check_trained(runs / "clip_teacher")
-        case MergedTeachers():
-            check_trained(teachers.checkpoint)
 
 
 def check_trained(folder: Path) -> None:

@@ -1,27 +1,20 @@
-"""What only photographs with names can teach: the CLIP teacher's head for cells, and refinement."""
+"""What only photographs with names can teach: the CLIP teacher's head for cells."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.classifier_head import pool_unpadded
 from samclip_sdk.modeling.config import ModelConfig
-from training.batches import CELL_PX, Joined
-from training.config import ClassifierClipConfig, RefinementConfig
+from training.config import ClassifierClipConfig
 from training.data_config import LabelledPhotographs
 from training.real.labelled_cells import LabelledCells
 from training.real.photographs import Photographs
-from training.real.records import Split
-from training.sources import VALIDATION_SEED, Composed, batches_of
-from training.student_texts import embed_names
+from training.sources import VALIDATION_SEED
 from training.tasks.cells import CellTask
-from training.tasks.refinement import RefinementTask
 from training.teachers.classifier_clip import ClassifierClip, give_trained
 from training.teachers.text_teacher import TEXT_TEACHER, WEIGHTS_NAME, load_text_teacher
 from training.text.class_names import imagenet_lemmas
@@ -62,51 +55,6 @@ def new_cell_task(settings: ClassifierClipConfig, *, model: ModelConfig, runs: P
         names=text.embed([settings.template.replace("{}", name) for name in names]),
         classes=torch.tensor([names.index(name) for name in classes]),
         validation=validation,
-    )
-
-
-def new_refinement_task(
-    settings: RefinementConfig,
-    *,
-    student: SamClipModel,
-    folder: Path,
-    calibration: Calibration,
-    composed: Composed,
-) -> RefinementTask:
-    """Builds what teaches a student's decoder to read the student's own score maps.
-
-    Raises:
-        TrainingError: a set of photographs is missing, or none of its masks has a name.
-    """
-    seed = settings.optimisation.seed
-
-    def join(split: Split, seed: int) -> Joined:
-        photographs = Photographs(
-            settings.photographs, split="train" if split == "train" else "calibration"
-        )
-        named = LabelledCells(
-            photographs,
-            settings.photographs,
-            seed=seed,
-            augment=split == "train",
-            cell_px=CELL_PX,
-            masked=True,
-        )
-        scenes = batches_of(settings.scenes, composed=composed, split=split, seed=seed)
-        return Joined({"named": named, "scenes": scenes})
-
-    train = join("train", seed)
-    held_out = None
-    if settings.optimisation.validation is not None:
-        held_out = join("validation", VALIDATION_SEED)
-    named = cast("LabelledCells", train.datasets["named"])
-    return RefinementTask(
-        student,
-        train,
-        names=embed_names(student, named.names, folder=folder),
-        calibration=calibration,
-        labels=settings.labels,
-        validation=held_out,
     )
 
 

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk import SamClip
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
 from training.data_config import Photographs as Settings
+from training.real.boxed_masks import Bars, mask_set
 from training.real.held_out_nouns import choose_held_out
 from training.real.photograph_zips import convert_zips
 from training.real.photographs import Photographs
@@ -40,6 +42,27 @@ def convert(
             on_progress=on_progress,
         )
     typer.echo(f"{target} has {len(names)} sets.")
+
+
+@app.command()
+def masks(
+    root: Annotated[Path, typer.Argument(help="folder of sets in COCO's layout")],
+    target: Annotated[Path, typer.Argument(help="gets a copy of each set that has boxes")],
+    sets: Annotated[str, typer.Option(help="their names, with commas between")],
+    model: Annotated[str, typer.Option(help="a bundle or a checkpoint")] = "samclip-mobile",
+    runtime: Annotated[str, typer.Option(help="that it runs on")] = "onnx",
+    least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = Bars.predicted_iou,
+) -> None:
+    """Draws masks for what SETS have in boxes only, by a model that was trained before."""
+    bars = Bars(predicted_iou=least_iou)
+    with (
+        _one_line_errors(),
+        drawn_progress() as on_progress,
+        SamClip.load(runtime, model=model) as drawing,
+    ):
+        for name in filter(None, sets.split(",")):
+            told = mask_set(root / name, target / name, drawing, bars=bars, on_progress=on_progress)
+            typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(told.items()))}")
 
 
 @app.command("held-out")

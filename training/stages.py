@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
-from torch import nn
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
-from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from training.calibrate import CALIBRATION_NAME, read_calibration
 from training.calibration_stage import calibrate_checkpoint
 from training.config import (
     CalibrateConfig,
@@ -27,29 +24,26 @@ from training.config import (
     EmbeddingsConfig,
     FoundationTeachers,
     JointConfig,
-    MergedTeachers,
     PhotographTeachers,
-    RefinementConfig,
     SamTeacherConfig,
     Teachers,
     start_folder,
 )
 from training.errors import TrainingError, TrainingWarning
 from training.joint_stage import new_joint_task
-from training.lexicon_stage import LEXICON, make_lexicon
+from training.lexicon_stage import make_lexicon
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
-from training.mixed_weights import mix_weights
-from training.photograph_stages import new_cell_task, new_refinement_task
+from training.photograph_stages import new_cell_task
 from training.real.embedding_cache import fill_cache
-from training.resizing import resized
 from training.sources import (
     VALIDATION_SEED,
     Composed,
     batches_of,
     photograph_terms,
 )
+from training.stage_files import go_on, write_settings, write_student, write_teacher
 from training.step_size import Trained, batches_in_step
 from training.student_texts import embed_names
 from training.tasks.distill import DistillTask
@@ -57,9 +51,8 @@ from training.tasks.tasks import ClipTeacherTask, SamTeacherTask, Task
 from training.teachers.captions import Captions
 from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE, load_lite2
-from training.teachers.merged_pair import MergedPair
 from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
-from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
+from training.teachers.small import SmallSam, load_prompt_parts
 from training.teachers.teacher_pair import (
     SETTINGS_NAME,
     WEIGHTS_NAME,
@@ -68,9 +61,9 @@ from training.teachers.teacher_pair import (
     SmallPair,
     new_clip,
 )
-from training.teachers.text_encoder_file import copy_tokenizer
 from training.teachers.text_teacher import TEXT_TEACHER
 from training.teachers.weights import give_weights, read_weights
+from training.text.lexicon_file import LEXICON
 from training.text_config import (
     LexiconConfig,
     TextEncoderTrainingConfig,
@@ -127,7 +120,7 @@ class Stages:
     def _train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
         clip = new_clip(self.model, settings)
-        _go_on(clip, settings.starts_from)
+        go_on(clip, settings.starts_from)
         seed = settings.optimisation.seed
         captions = Captions(self.composed.nouns, embed_dim=self.model.embed_dim)
         task = ClipTeacherTask(
@@ -141,7 +134,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
-                _write_teacher(clip, settings, run)
+                write_teacher(clip, settings, run)
 
     def _train_classifier_clip(
         self, settings: ClassifierClipConfig, run: Path, fabric: Fabric
@@ -151,7 +144,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
-                _write_settings(settings, run)
+                write_settings(settings, run)
                 save_classifier_clip(task.clip, run / WEIGHTS_NAME)
 
     def _train_sam_teacher(self, settings: SamTeacherConfig, run: Path, fabric: Fabric) -> None:
@@ -162,7 +155,7 @@ class Stages:
             load_lite2(sam.image_encoder)
         if settings.prompts_from is not None:
             load_prompt_parts(sam, settings.prompts_from / WEIGHTS_NAME)
-        _go_on(sam, settings.starts_from)
+        go_on(sam, settings.starts_from)
         scenes, composed = settings.scenes, self.composed
         held_out = None
         if settings.optimisation.validation is not None:
@@ -175,7 +168,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
-                _write_teacher(sam, settings, run)
+                write_teacher(sam, settings, run)
 
     def fit_words(self, settings: TextTeacherConfig | LexiconConfig, run: Path) -> None:
         """Fits the text teacher to a classifier, or makes the lexicon of it."""
@@ -237,7 +230,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             self._train(task, timed, run, fabric)
             if fabric.is_global_zero:
-                _write_student(student, run, start=self._start(settings), provenance=provenance)
+                write_student(student, run, start=self._start(settings), provenance=provenance)
 
     def train_jointly(self, settings: JointConfig, run: Path, fabric: Fabric) -> None:
         """Trains all parts but the text encoder on labelled photographs; writes a checkpoint."""
@@ -260,32 +253,7 @@ class Stages:
         with self._claimed(run, settings, fabric):
             self._train(task, settings, run, fabric)
             if fabric.is_global_zero:
-                _write_student(student, run, start=text_encoder, provenance=provenance)
-
-    def refine(self, settings: RefinementConfig, run: Path, fabric: Fabric) -> None:
-        """Teaches a checkpoint's decoder to read its own score maps, and writes another."""
-        start = start_folder(settings.starts_from, runs=self.runs)
-        student = self._load(start)
-        before = read_provenance(start)
-        first = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-        task = new_refinement_task(
-            settings,
-            student=student,
-            folder=start,
-            calibration=read_calibration(start),
-            composed=self.composed,
-        )
-        provenance = self._provenance(
-            settings,
-            stage=run.name,
-            licences=before.get("licences", {}),
-            terms=before.get("photographs", {}) | photograph_terms(task.dataset),
-        )
-        with self._claimed(run, settings, fabric):
-            self._train(task, settings, run, fabric)
-            if fabric.is_global_zero:
-                mix_weights(student, first, learned=settings.learned)
-                _write_student(student, run, start=start, provenance=provenance)
+                write_student(student, run, start=text_encoder, provenance=provenance)
 
     def calibrate(self, settings: CalibrateConfig, fabric: Fabric) -> tuple[str, ...]:
         """Writes a checkpoint's `calibration.json`, and into its provenance how it came about.
@@ -323,8 +291,6 @@ class Stages:
             return FoundationPair(self.model, teachers)
         if isinstance(teachers, PhotographTeachers):
             return PhotographPair(self.model, runs=self.runs)
-        if isinstance(teachers, MergedTeachers):
-            return MergedPair(self.model, teachers.checkpoint)
         if self.clip_settings is None:
             raise TrainingError("the config has no stage clip_teacher, and no other teachers")
         return SmallPair(self.model, self.clip_settings, runs=self.runs)
@@ -339,12 +305,10 @@ class Stages:
         """Where the student's text encoder comes from."""
         if settings.starts_from != "teachers":
             return start_folder(settings.starts_from, runs=self.runs)
-        if isinstance(settings.teachers, MergedTeachers):
-            return settings.teachers.checkpoint
         return self.runs / TEXT_ENCODER
 
     def _load(self, folder: Path) -> SamClipModel:
-        student = resized(load_checkpoint(folder), self.model)
+        student = load_checkpoint(folder)
         if student.config != self.model:
             raise TrainingError(
                 f"{folder} is of another model than {self.model.name}: its config.json differs "
@@ -377,7 +341,7 @@ class Stages:
 
     def _provenance(
         self,
-        settings: DistillConfig | RefinementConfig | JointConfig,
+        settings: DistillConfig | JointConfig,
         *,
         stage: str,
         licences: dict[str, str],
@@ -407,36 +371,3 @@ class Stages:
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "starts_from": starts_from,
         }
-
-
-def _write_student(
-    student: SamClipModel, run: Path, *, start: Path, provenance: dict[str, Any]
-) -> None:
-    """Writes a checkpoint; a calibration that is there was of other weights, and goes."""
-    (run / CALIBRATION_NAME).unlink(missing_ok=True)
-    save_checkpoint(student, run, provenance=provenance)
-    if isinstance(student.config.text_encoder, BertTextConfig):
-        copy_tokenizer(start, run)
-
-
-def _go_on(teacher: nn.Module, folder: Path | None) -> None:
-    """Gives a teacher in training the weights of one that was trained, alone or in a student."""
-    if folder is not None:
-        path = folder / WEIGHTS_NAME
-        parts = {key.partition(".")[0] for key in teacher.state_dict()}
-        state = read_weights(path)
-        own = {key: x for key, x in state.items() if key.partition(".")[0] in parts}
-        give_weights(teacher, own, path)
-
-
-def _write_teacher(
-    module: nn.Module, settings: ClipTeacherConfig | SamTeacherConfig, run: Path
-) -> None:
-    """Writes a teacher's weights, and the settings that say how to build it."""
-    _write_settings(settings, run)
-    save_teacher(module, run / WEIGHTS_NAME)
-
-
-def _write_settings(settings: Trained, run: Path) -> None:
-    with atomic_file(run / SETTINGS_NAME) as file:
-        file.write(settings.model_dump_json(indent=2).encode())

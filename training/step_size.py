@@ -7,7 +7,6 @@ from training.config import (
     ClipTeacherConfig,
     DistillConfig,
     JointConfig,
-    RefinementConfig,
     SamTeacherConfig,
 )
 from training.data_config import (
@@ -31,7 +30,6 @@ Trained = (
     | SamTeacherConfig
     | DistillConfig
     | JointConfig
-    | RefinementConfig
     | TextEncoderTrainingConfig
 )
 """The stages that step."""
@@ -82,7 +80,7 @@ def pictures_in_batch(settings: Trained) -> int:
             sizes = _sizes(settings.pictures)
         case SamTeacherConfig():
             sizes = _sizes(settings.scenes)
-        case ClassifierClipConfig() | JointConfig() | RefinementConfig():
+        case ClassifierClipConfig() | JointConfig():
             sizes = _sizes(settings.photographs)
         case _:
             raise TrainingError(

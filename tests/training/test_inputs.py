@@ -140,16 +140,22 @@ def test_photographs_to_calibrate_on_are_looked_for(tmp_path: Path) -> None:
     assert "there is no set of photographs below" in refused(settings, tmp_path)
 
 
-def test_teachers_of_photographs_need_the_ones_before(tmp_path: Path) -> None:
-    merge = load("mobile", "stage1", pictures__root=str(tmp_path / "none"))
-    clip = load("mobile", "classifier_clip")
-    assert "run the stage text_teacher to its end first" in refused(clip, tmp_path)
-    for name in ("classifier_clip", "sam_teacher", "text_encoder"):
-        assert f"run the stage {name} to its end first" in refused(merge, tmp_path)
+def test_the_joint_training_needs_the_stages_before(tmp_path: Path) -> None:
+    write_wordnet(tmp_path)
+    joint = load(
+        "mobile",
+        "joint",
+        wordnet=str(tmp_path),
+        prompts_from=str(tmp_path / "elsewhere"),
+        photographs__root=str(tmp_path / "none"),
+    )
+    for name in ("elsewhere", "text_teacher", "text_encoder"):
+        assert f"run the stage {name} to its end first" in refused(joint, tmp_path)
         trained(tmp_path / name)
-    assert "there is no set of photographs below" in refused(merge, tmp_path)
-    sam = load("mobile", "sam_teacher", prompts_from=str(tmp_path / "elsewhere"))
-    assert "run the stage elsewhere to its end first" in refused(sam, tmp_path)
+    assert "run the stage lexicon first" in refused(joint, tmp_path)
+    (tmp_path / "lexicon").mkdir()
+    save_file({"dog": torch.zeros(4)}, tmp_path / "lexicon" / "names.safetensors")
+    assert "there is no set of photographs below" in refused(joint, tmp_path)
 
 
 def test_words_need_wordnet_minilm_and_the_text_teacher(

@@ -132,6 +132,10 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
         (["sam_teacher", "--accelerator", "tpu"], "--accelerator tpu: give one of auto, cpu, cuda"),
         (["sam_teacher", "--accelerator", "cuda"], "--accelerator cuda: torch "),
         (["sam_teacher", "--accelerator", "mps"], "--accelerator mps: torch "),
+        (
+            ["all", "--set", "steps=2"],
+            "--set steps=2: it is for one stage; for all of them, change",
+        ),
         (["publish", "--devices", "2"], "a stage of the task publish runs in one process"),
         (
             ["stage2", "--config", "vit_l"],
@@ -142,8 +146,8 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
             "but a stage of the task clip_teacher cannot be; or set it to",
         ),
         (
-            ["stage2", "--config", "mobile", "--devices", "2", "--set", SHARDED],
-            "of the kind vit_det, and samclip-mobile has pyramid; or set it to",
+            ["stage2", "--config", "tiny_vit", "--devices", "2", "--set", SHARDED],
+            "of the kind vit_det, and samclip-tiny-vit has tiny_vit; or set it to",
         ),
         (
             ["stage2", "--config", "vit_b", "--nodes", "3"],

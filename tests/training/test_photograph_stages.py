@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import ClassifierHeadConfig, ModelConfig, PyramidConfig
@@ -17,22 +16,17 @@ from tests.training.photograph_files import annotation, picture, rectangle, writ
 from training.config import (
     ClassifierClipConfig,
     DistillConfig,
-    MergedTeachers,
     PhotographTeachers,
-    RefinementConfig,
     SamTeacherConfig,
 )
 from training.data_config import LabelledPhotographs, PhotographPictures, PhotographScenes
 from training.errors import TrainingError
-from training.inputs import check_inputs
 from training.loop.train import build_fabric
 from training.loop_config import Optimisation
-from training.mixed_weights import mix_weights
-from training.resizing import narrowed
 from training.stages import Stages
 from training.teachers.classifier_clip import load_classifier_clip
 from training.teachers.efficientnet_lite import lite2_state
-from training.teachers.photograph_pair import PhotographPair
+from training.teachers.photograph_pair import PhotographPair, narrowed
 from training.teachers.small import SmallSam, load_teacher, save_teacher
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 
@@ -129,57 +123,16 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
         scenes=PhotographScenes(**source, resolution=64, batch=1, prompts=2),
     )
     stages.distill(distill, runs / "stage1", fabric)
-    assert (runs / "stage1" / "model.safetensors").is_file()
-
-    refinement = RefinementConfig(
-        task="refinement",
-        starts_from="stage1",
-        labels=2,
-        optimisation=trained(neck=1.0, mask_decoder=1.0),
-        photographs=LabelledPhotographs(**source, resolution=64, batch=2),
-        scenes=PhotographScenes(**source, resolution=64, batch=1, prompts=2),
-    )
-    with pytest.raises(TrainingError, match="stage1 is not calibrated: do that first"):
-        check_inputs(refinement, runs=runs)
-    (runs / "stage1" / "calibration.json").write_text(UNCALIBRATED.model_dump_json())
-    stages.refine(refinement, runs / "refinement", fabric)
-    before, after = (load_checkpoint(runs / name).state_dict() for name in ("stage1", "refinement"))
-    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
-    assert changed
-    assert all(
-        name.startswith(
-            ("image_encoder.neck.", "image_encoder.mix.", "image_encoder.lateral_", "mask_decoder.")
-        )
-        for name in changed
-    )
-    again = distill.model_copy(
-        update={
-            "teachers": MergedTeachers(kind="merged", checkpoint=runs / "refinement"),
-            "starts_from": "refinement",
-            "sam_weight": 0.0,
-            "optimisation": trained(**{"clip_head.cells": 1.0}),
-        }
-    )
-    check_inputs(again, runs=runs)
-    smaller = ClassifierHeadConfig(features=1280, hidden_dim=16, mlp_dim=8)
-    narrow = config.model_copy(update={"clip_head": smaller})
-    Stages(narrow, clip=None, runs=runs).distill(again, runs / "again", fabric)
-    learned = load_checkpoint(runs / "again")
-    assert learned.config == narrow
-    same = [name for name in after if not name.startswith("clip_head.cells.")]
-    assert all(torch.equal(learned.state_dict()[name], after[name]) for name in same)
-
-    provenance = read_provenance(runs / "refinement")
-    assert provenance["stage"] == "refinement"
-    assert provenance["starts_from"]["stage"] == "stage1"
+    merged = load_checkpoint(runs / "stage1").state_dict()
+    provenance = read_provenance(runs / "stage1")
+    assert provenance["stage"] == "stage1"
     assert set(provenance["photographs"]) == {"pets"}
-    assert not (runs / "refinement" / "calibration.json").exists()
 
-    further = sam.model_copy(update={"backbone": None, "starts_from": runs / "refinement"})
+    further = sam.model_copy(update={"backbone": None, "starts_from": runs / "stage1"})
     stages.train_teacher(further, runs / "further", fabric)
     load_teacher(found := SmallSam(build_model(config)), runs / "further" / "model.safetensors")
     for name, value in found.image_encoder.state_dict().items():
-        torch.testing.assert_close(value, after[f"image_encoder.{name}"])
+        torch.testing.assert_close(value, merged[f"image_encoder.{name}"])
     go_on = clip.model_copy(update={"starts_from": runs / "classifier_clip"})
     stages.train_teacher(go_on, runs / "further_clip", fabric)
     further_clip = load_classifier_clip(
@@ -193,13 +146,11 @@ def test_from_photographs_to_a_student(runs: Path, photographs: Path, config: Mo
     ("teachers", "starts_from", "folder"),
     [
         (PhotographTeachers(kind="photographs"), "teachers", "runs/text_encoder"),
-        (MergedTeachers(kind="merged", checkpoint=Path("a/b")), "teachers", "a/b"),
-        (MergedTeachers(kind="merged", checkpoint=Path("a/b")), "stage1", "runs/stage1"),
         (PhotographTeachers(kind="photographs"), "checkpoints/one", "checkpoints/one"),
     ],
 )
 def test_where_a_student_has_its_text_encoder_from(
-    teachers: PhotographTeachers | MergedTeachers,
+    teachers: PhotographTeachers,
     starts_from: str,
     folder: str,
     config: ModelConfig,
@@ -215,15 +166,3 @@ def test_a_clip_teacher_of_another_stage_is_told(tmp_path: Path, config: ModelCo
     pair = PhotographPair(config, runs=tmp_path)
     with pytest.raises(TrainingError, match="not what the stage classifier_clip wrote"):
         _ = pair.clip
-
-
-def test_a_share_of_what_was_learned_is_kept() -> None:
-    layer = torch.nn.BatchNorm1d(3)
-    first = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
-    with torch.no_grad():
-        layer.weight.fill_(3.0)
-        layer.num_batches_tracked.fill_(8)
-    mix_weights(layer, first, learned=0.25)
-    torch.testing.assert_close(layer.weight, torch.full((3,), 1.5))
-    assert layer.num_batches_tracked == 8
-    torch.testing.assert_close(layer.bias, first["bias"])

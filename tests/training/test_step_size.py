@@ -51,8 +51,7 @@ def test_without_the_setting_each_process_takes_a_batch() -> None:
         ("tiny", "sam_teacher", "scenes.batch=7", 7),
         ("tiny", "stage2", "pictures.pixels_per_batch=50000", 5),
         ("vit_b", "stage1", "pictures.pixels_per_batch=6422528", 128),
-        ("mobile", "classifier_clip", "photographs.batch=5", 5),
-        ("mobile", "refinement", "photographs.batch=6", 6),
+        ("mobile", "joint", "photographs.batch=5", 5),
         ("tiny", "stage2", f'pictures={{source="mixed",parts=[{PART % 8192},{PART % 8200}]}}', 2),
     ],
 )

@@ -144,7 +144,7 @@ def train(
             `early_stop`.
     """
     state = _begin(task, settings, run, fabric)
-    module, optimizer = state["task"], state["optimizer"]
+    module = state["task"]
     # Before the signals are held: a worker that inherited that could not be terminated.
     source = _indexed_batches(task, settings, fabric, accumulate, start=state["step"])
     log = Log(run, fabric)
@@ -154,10 +154,8 @@ def train(
         try:
             while state["step"] < settings.steps and not stays_below(state["scores"], settings):
                 tell(log.message, state["step"], settings.steps)
-                rate = set_learning_rate(optimizer, settings, step=state["step"])
-                values, bad = _backward(
-                    fabric, module, source, settings, log, accumulate, step=state["step"]
-                )
+                rate = set_learning_rate(state["optimizer"], settings, step=state["step"])
+                values, bad = _backward(fabric, state, source, settings, log, accumulate)
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), bad is not None, due]
@@ -166,13 +164,9 @@ def train(
                     if bad is not None:
                         torch.save(task.dataset[bad], run / f"bad_batch_{bad}.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
-                _update(fabric, module, optimizer, settings)
-                average = state.get("average")
-                if average is not None:
-                    average.update_parameters(task.parts)
-                state["step"] += 1
+                _update(fabric, state, settings)
                 log.add(values, rate=rate, step=state["step"])
-                with averaged(task, average):
+                with averaged(task, state.get("average")):
                     if validate(task, settings, fabric, log, state):
                         save_state(fabric, run / KEPT_NAME, {"task": module})
                 if stop:
@@ -232,13 +226,11 @@ def _indexed_batches(
 
 def _backward(
     fabric: Fabric,
-    module: Any,
+    state: dict[str, Any],
     source: Iterator[tuple[int, Any]],
     settings: Optimisation,
     log: Log,
     accumulate: int,
-    *,
-    step: int,
 ) -> tuple[dict[str, float], int | None]:
     """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
 
@@ -248,6 +240,7 @@ def _backward(
         The losses and the gradient's norm, whole and of each part; and the index of a batch that
         made a loss not finite, or None.
     """
+    module, step = state["task"], state["step"]
     indices, losses = [], []
     for part in range(accumulate):
         index, batch = next(source)
@@ -277,11 +270,15 @@ def _backward(
     return values, next(bad, None)
 
 
-def _update(fabric: Fabric, module: Any, optimizer: Any, settings: Optimisation) -> None:
+def _update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> None:
     """Makes the optimizer's step with a gradient that is known to be finite."""
+    module, optimizer = state["task"], state["optimizer"]
     fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
     optimizer.step()
     optimizer.zero_grad()
+    if (average := state.get("average")) is not None:
+        average.update_parameters(module.parts)
+    state["step"] += 1
 
 
 @contextmanager

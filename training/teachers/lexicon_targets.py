@@ -158,7 +158,7 @@ def place_words(
 def _push(words: Tensor, table: Tensor, *, limits: Tensor) -> Tensor:
     """Moves words [N,E] until no cosine with those of `table` [G,E] exceeds its limit [N,G]."""
     moved = []
-    for rows in torch.arange(len(words)).split(_ROWS):  # type: ignore[no-untyped-call]
+    for rows in torch.split(torch.arange(len(words)), _ROWS):
         part, limit = words[rows], limits[rows]
         for _ in range(_PUSHES):
             over = F.relu(part @ table.T - limit)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
@@ -15,7 +17,6 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from training.config import ClassifierClipConfig
 from training.errors import TrainingError
-from training.resizing import narrowed
 from training.teachers.classifier_clip import ClassifierClip, load_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE
 from training.teachers.small import SmallSam, load_teacher
@@ -24,6 +25,8 @@ from training.teachers.weights import give_weights, read_weights
 
 CLIP, SAM, TEXT_ENCODER = PARTS = ("classifier_clip", "sam_teacher", "text_encoder")
 """The stages that make them."""
+
+_FIRST, _LAST = ".mlp.0.weight", ".mlp.2.weight"
 
 
 class PhotographPair:
@@ -97,3 +100,20 @@ class PhotographPair:
     def licences(self) -> dict[str, str]:
         """Those of what was trained before: the classifier and MiniLM. Sets have their terms."""
         return {"sam": LICENCE, "clip": LICENCE}
+
+
+def narrowed(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A state, of whose MLPs as many units are left as the module has.
+
+    The units of an MLP are `<name>.mlp.0.weight` [n,C,1,1], its bias [n] and the columns of
+    `<name>.mlp.2.weight` [C,n,1,1]. Those stay whose two lengths have the greatest product.
+    """
+    fitted, own = dict(state), module.state_dict()
+    for name in [name for name in own if name.endswith(_FIRST)]:
+        first, last = state[name], state[name.replace(_FIRST, _LAST)]
+        adds = first.flatten(1).norm(dim=1) * last.transpose(0, 1).flatten(1).norm(dim=1)
+        kept = adds.topk(len(own[name])).indices.sort().values
+        bias = name.replace("weight", "bias")
+        fitted |= {name: first[kept], bias: state[bias][kept]}
+        fitted[name.replace(_FIRST, _LAST)] = last[:, kept]
+    return fitted

@@ -15,7 +15,6 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
-from training.resizing import with_local_blocks
 from training.teachers.weights import give_weights, read_weights, save_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
@@ -165,6 +164,8 @@ def load_teacher(module: nn.Module, path: Path) -> None:
 def load_prompt_parts(sam: SmallSam, path: Path) -> None:
     """Gives a SAM the prompt encoder and the mask decoder of a teacher that `save_teacher` wrote.
 
+    Local blocks that the teacher lacks stay as they begin.
+
     Raises:
         TrainingError: the file is missing or damaged, or the parts are of other sizes.
     """
@@ -172,4 +173,5 @@ def load_prompt_parts(sam: SmallSam, path: Path) -> None:
     for name in ("prompt_encoder", "mask_decoder"):
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(name)}
         part = sam.get_submodule(name)
-        give_weights(part, with_local_blocks(own, part), path)
+        begun = {key: x for key, x in part.state_dict().items() if "local_blocks." in key}
+        give_weights(part, begun | own, path)

@@ -84,7 +84,8 @@ class Relations:
         meant = [self._meant(name) for name in names]
         upward = [self.upward(name) | own for name, own in zip(names, meant, strict=True)]
         below = _meet(upward, meant)
-        return np.logical_or(below, below.T)
+        kin: NDArray[np.bool_] = below | below.T
+        return kin
 
     def related(
         self,
@@ -125,7 +126,7 @@ class Relations:
             level = {up for each in level for up in self.wordnet.synsets[each].parents}
             around |= level
         low = frozenset(filter(self.is_low, around))
-        if senses.issuperset(self.senses.of(name)) or not senses:
+        if senses >= set(self.senses.of(name)) or not senses:
             meant = self._meant(name)
             return meant | senses, meant | senses | self.upward(name), low
         above = {up for each in senses for up in self.wordnet.above(each)}

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.config_file import load_stage
+from training.stage_order import note_done, stages_to_run
+
+CONFIG = """
+model = "tiny"
+[one]
+task = "text_teacher"
+[two]
+task = "text_teacher"
+steps = {steps}
+[keep]
+task = "publish"
+results = ["one"]
+[three]
+task = "calibrate"
+checkpoint = "two"
+scenes = 3
+"""
+
+
+def written(path: Path, *, steps: int = 5) -> Path:
+    path.write_text(CONFIG.format(steps=steps))
+    return path
+
+
+def test_stages_that_are_done_are_not_run_again(tmp_path: Path) -> None:
+    config, runs = written(tmp_path / "mine.toml"), tmp_path / "runs"
+    assert stages_to_run(config, runs=runs) == ("one", "two", "three"), "nothing is published"
+    for done, left in (("one", ("two", "three")), ("two", ("three",)), ("three", ())):
+        note_done(runs / "mine" / done, load_stage(config, done))
+        assert stages_to_run(config, runs=runs) == left
+
+
+def test_other_settings_run_a_stage_again_and_all_after_it(tmp_path: Path) -> None:
+    config, runs = written(tmp_path / "mine.toml"), tmp_path / "runs"
+    for name in ("one", "two", "three"):
+        note_done(runs / "mine" / name, load_stage(config, name))
+    assert stages_to_run(written(config, steps=6), runs=runs) == ("two", "three")
+    (runs / "mine" / "one" / "done.json").write_text("{")
+    assert stages_to_run(config, runs=runs) == ("one", "two", "three")

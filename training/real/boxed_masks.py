@@ -1,0 +1,190 @@
+"""Masks for things that a set has in boxes only, drawn by a model that was trained before.
+
+A mask is kept where three looks at the picture agree on it (as it is, mirrored, and smaller), where
+the model thinks well of it, and where it fills the box that it was asked by.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk import SamClip
+from samclip_sdk.atomic_folder import atomic_folder
+from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.masks import mask_to_box, mask_to_rle
+from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from training.errors import TrainingError
+from training.real.coco_layout import CAPTIONS_NAME, INSTANCES_NAME, PICTURES_FOLDER, find_file
+from training.real.records import BrokenRecord, decode_picture
+
+MADE = "made"
+"""Field of an annotation: the name of the model that drew its mask."""
+
+_SMALLER = 1.5  # the canvas of the third look, by the picture's sides
+_LEAST_PX = 8.0  # of a box's sides
+
+Masks = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a mask must reach to be kept.
+
+    Attributes:
+        predicted_iou: on average over the three looks.
+        agreement: IoU of each look's mask with what two of three say.
+        fills: IoU of the mask's own box with the one that it was asked by.
+    """
+
+    predicted_iou: float = 0.8
+    agreement: float = 0.85
+    fills: float = 0.7
+
+
+def draw_boxed(
+    model: SamClip, image: NDArray[np.uint8], boxes: Floats, *, bars: Bars
+) -> tuple[Masks, NDArray[np.bool_]]:
+    """Draws a mask for each box of a picture.
+
+    Args:
+        model: asked three times.
+        image: uint8 RGB [H,W,3].
+        boxes: float32 [K,4], XYXY in pixels.
+        bars: what is kept.
+
+    Returns:
+        Masks bool [K,H,W], what two looks of three say, and which of them are good, bool [K].
+    """
+    height, width = image.shape[:2]
+    plain = model.segment(image, boxes=boxes, multimask_output=False)
+    turned = boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
+    mirrored = model.segment(
+        np.ascontiguousarray(image[:, ::-1]), boxes=turned, multimask_output=False
+    )
+    canvas = np.empty((round(_SMALLER * height), round(_SMALLER * width), 3), np.uint8)
+    canvas[:] = PAD_COLOUR
+    canvas[:height, :width] = image
+    smaller = model.segment(canvas, boxes=boxes, multimask_output=False)
+    looks = np.stack(
+        [plain.masks, mirrored.masks[..., ::-1], smaller.masks[:, :height, :width]], axis=1
+    )
+    masks: Masks = looks.sum(axis=1) >= 2
+    agreed = np.stack([_iou(looks[:, each], masks) for each in range(3)], axis=1).min(axis=1)
+    scores = np.mean([plain.scores, mirrored.scores, smaller.scores], axis=0)
+    own = np.array([mask_to_box(mask) if mask.any() else np.zeros(4) for mask in masks])
+    good = (
+        (agreed >= bars.agreement)
+        & (scores >= bars.predicted_iou)
+        & (_box_iou(own, boxes) >= bars.fills)
+    )
+    return masks, good
+
+
+def mask_set(
+    folder: Path,
+    target: Path,
+    model: SamClip,
+    *,
+    bars: Bars,
+    on_progress: OnProgress = tell_nobody,
+) -> Counter[str]:
+    """Copies a set, with masks for what it has in boxes only, as far as they are good.
+
+    Each such annotation says which model drew its mask, in the field `MADE`.
+
+    Args:
+        folder: the set, in COCO's layout.
+        target: the copy; its pictures are links, where the drive has them.
+        model: draws the masks.
+        bars: what is kept.
+        on_progress: told the pictures that are done.
+
+    Returns:
+        How many masks are `kept` and `refused`, and how many pictures are `broken`.
+
+    Raises:
+        TrainingError: there is no such set, or its JSON file is damaged.
+    """
+    path = find_file(folder, INSTANCES_NAME)
+    told: Counter[str] = Counter()
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        images, boxed = content["images"], _boxed(content["annotations"])
+        with atomic_folder(target) as out:
+            for done, image in enumerate(images):
+                on_progress(f"drawing masks of {folder.name}", done, len(images))
+                if entries := boxed.get(image["id"]):
+                    told += _draw(model, folder, image["file_name"], entries, bars=bars)
+            (out / INSTANCES_NAME).write_text(json.dumps(content, separators=(",", ":")))
+            shutil.copytree(
+                folder / PICTURES_FOLDER, out / PICTURES_FOLDER, copy_function=_link_or_copy
+            )
+            if (folder / CAPTIONS_NAME).is_file():
+                shutil.copy(folder / CAPTIONS_NAME, out)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
+    on_progress(f"drawing masks of {folder.name}", len(images), len(images))
+    return told
+
+
+def _boxed(annotations: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
+    """Of each picture, the annotations of single things that have a box and no mask."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for each in annotations:
+        _, _, width, height = each["bbox"]
+        plain = not (each.get("segmentation") or each.get("iscrowd") or each.get("semantic"))
+        if plain and min(width, height) >= _LEAST_PX:
+            found.setdefault(each["image_id"], []).append(each)
+    return found
+
+
+def _draw(
+    model: SamClip, folder: Path, name: str, entries: list[dict[str, Any]], *, bars: Bars
+) -> Counter[str]:
+    """Gives the annotations of one picture their masks."""
+    try:
+        image = decode_picture((folder / PICTURES_FOLDER / name).read_bytes())
+    except (OSError, BrokenRecord):
+        return Counter(broken=1)
+    corners = np.array([each["bbox"] for each in entries], np.float32)
+    corners[:, 2:] += corners[:, :2]
+    limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+    masks, good = draw_boxed(model, image, corners.clip(0, limits), bars=bars)
+    for entry, mask, kept in zip(entries, masks, good.tolist(), strict=True):
+        if kept:
+            entry |= {"segmentation": mask_to_rle(mask), "area": int(mask.sum())}
+            entry[MADE] = model.manifest.name
+    return Counter(kept=int(good.sum()), refused=int((~good).sum()))
+
+
+def _iou(one: Masks, other: Masks) -> Floats:
+    """Of masks [K,H,W] with masks [K,H,W]: [K]."""
+    shared = (one & other).sum(axis=(1, 2))
+    found: Floats = (shared / np.maximum((one | other).sum(axis=(1, 2)), 1)).astype(np.float32)
+    return found
+
+
+def _box_iou(one: NDArray[np.floating[Any]], other: Floats) -> Floats:
+    """Of boxes [K,4] with boxes [K,4]: [K]."""
+    low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    areas = sum(np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (one, other))
+    found: Floats = (shared / np.maximum(areas - shared, 1e-6)).astype(np.float32)
+    return found
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
