@@ -304,7 +304,9 @@ class _Writer:
         eager = self._eager()
         embedder = TextEmbedder(
             lambda: eager.session("text_encoder"),
-            tokenizer_path=lambda: eager.tokenizer_path,
+            tokenizer=lambda: Tokenizer(
+                eager.tokenizer_path, context_length=self._info.text.context_length
+            ),
             templates=self._info.text.templates,
         )
         return embedder.embed_labels(labels, clock=Stopwatch())

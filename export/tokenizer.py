@@ -21,15 +21,13 @@ from samclip_sdk.goldens.schema import GoldenText
 from samclip_sdk.modeling.config import ClipTextConfig, TextEncoderConfig
 from samclip_sdk.runtimes.importing import import_runtime
 from samclip_sdk.text import tokenizer as text
+from samclip_sdk.text.tokenizer_file import CLIP_WORDS
 
 START, END = "<start_of_text>", "<end_of_text>"
 _REFERENCES = {"clip": "open_clip", "bert": "transformers"}
 _CLIP = ClipTextConfig()
 _WORD_END = "</w>"
 _MERGES = 49152 - 256 - 2
-# open_clip's pattern. It ignores case throughout, and so skips one mark: U+0345, the iota
-# subscript, is no letter but its capital is.
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+"
 
 
 def find_vocabulary() -> Path:
@@ -68,7 +66,7 @@ def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.Split(Regex(CLIP_WORDS), behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -119,7 +117,7 @@ def write_tokenizer(
     else:
         found = own or _find_minilm_tokenizer()
         path.write_text(text.cut_to_context(found, context_length=length), encoding="utf-8")
-    tokenizer = text.Tokenizer(path)
+    tokenizer = text.Tokenizer(path, context_length=length)
     goldens = golden_texts(text_encoder, path)
     for golden, ids in zip(goldens, golden_ids(tokenizer, goldens).tolist(), strict=True):
         if ids != [*golden.input_ids, *[0] * (length - len(golden.input_ids))]:

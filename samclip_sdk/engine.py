@@ -22,7 +22,7 @@ from samclip_sdk.image import (
 )
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import ImagePrompts
-from samclip_sdk.masks import binarize, mask_to_box
+from samclip_sdk.masks import blank_masks, draw_masks, mask_to_box
 from samclip_sdk.model_source import ModelSource
 from samclip_sdk.open_graphs import OpenGraphs
 from samclip_sdk.prompts import Prompts
@@ -32,6 +32,7 @@ from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.session import Arrays, run_graph
 from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text_options import Options
 from samclip_sdk.text_to_mask import (
     Drafts,
@@ -82,7 +83,9 @@ class Engine:
         self._graphs = OpenGraphs(source)
         self.texts = TextEmbedder(
             lambda: self._graphs.session("text_encoder"),
-            tokenizer_path=lambda: source.tokenizer_path,
+            tokenizer=lambda: Tokenizer(
+                source.tokenizer_path, context_length=source.manifest.text.context_length
+            ),
             templates=source.manifest.text.templates,
             stored=stored_labels,
         )
@@ -202,19 +205,21 @@ class Engine:
         """Draws the masks of prompts, one or three for each; see `encode`.
 
         Raises:
-            PromptError: a prompt does not fit the image; the backbone has not run then.
+            PromptError: a prompt does not fit the image, or all masks do not fit the memory; the
+                backbone has not run then.
         """
         task = self.manifest.tasks.segmentation
         admitted = self.admit(image, task=task, clock=clock)
         frame = admitted.frame
         asked = prompts.in_model(frame, mask_side=self.mask_side(frame))
-        embedding = self.encode(admitted, task=task, clock=clock)
         tokens = slice(1, 4) if multimask_output else slice(0, 1)
+        per_prompt = tokens.stop - tokens.start
+        masks = blank_masks(len(asked) * per_prompt, frame=frame)
+        embedding = self.encode(admitted, task=task, clock=clock)
         low_res, scores = self.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
-        per_prompt = low_res.shape[1]
         low_res = low_res.reshape(-1, *low_res.shape[2:])
         with clock.step("postprocess"):
-            masks = binarize(low_res, frame=frame, mask_threshold=mask_threshold)
+            draw_masks(low_res, masks=masks, frame=frame, mask_threshold=mask_threshold)
             boxes = np.stack([mask_to_box(mask) for mask in masks])
         return Masks(
             masks=masks,

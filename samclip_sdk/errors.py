@@ -124,4 +124,15 @@ def one_line(text: object, *, limit: int = 300) -> str:
     shown = str(text)
     if len(shown) > limit:
         shown = f"{shown[: limit // 2]} ... {shown[-limit // 2 :]}"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
+    return printable(shown)
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere, however long, in one line of signs that any terminal prints.
+
+    For a sign that does more than be seen (an escape, a line's end, a change of direction) stands
+    its code.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import io
 import os
+import stat
+import threading
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.fork_safety import renew_in_children
+from samclip_sdk.picture_limits import MAX_PIXELS, check_decoding, check_header
+
+Given = TypeVar("Given")
 
 Picture: TypeAlias = "str | bytes | Image.Image | NDArray[np.uint8]"
 """What an image can be read from any number of times."""
@@ -36,8 +42,26 @@ PICTURE_ENDINGS = frozenset({
 })  # fmt: skip
 """What names of pictures end in, whether this machine can read them or not."""
 
-MAX_PIXELS = 1 << 30
-"""Of a picture; a single mask of it takes a gigabyte."""
+
+class _PillowLocks:
+    """Pillow decodes an image at its first use, and more than one thread at once breaks it.
+
+    Of as many locks as these, two images seldom share one; a lock for each image would have to be
+    kept as long as the image.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        self._locks = [threading.RLock() for _ in range(61)]
+
+    def of(self, image: Image.Image) -> threading.RLock:
+        return self._locks[id(image) % len(self._locks)]
+
+
+_LOCKS = _PillowLocks()
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -59,12 +83,18 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
 
     Raises:
         Exception: whatever Pillow raises; `UnidentifiedImageError` for a format not listed here.
+        ValueError: a header without an end, or a pipe, which would be waited for without end.
     """
     Image.init()
     if isinstance(file, str | os.PathLike):
+        if stat.S_ISFIFO(os.stat(file).st_mode):
+            raise ValueError("it is a pipe; give its content as bytes")
         # Pillow leaves a file open whose first bytes cannot be read.
         with open(file, "rb") as readable:
-            readable.read(1)
+            check_header(readable)
+    else:
+        check_header(file)
+        file.seek(0)
     return Image.open(file, formats=[each for each in _FORMATS if each in Image.OPEN])
 
 
@@ -104,13 +134,14 @@ def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
         view.flags.writeable = False
         return pixels, view
     if isinstance(source, Image.Image):
-        return _from_pillow(source, name="the image"), source
+        with _LOCKS.of(source):
+            return _from_pillow(source, name="the image"), source
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
         return _from_file(path, name=one_line(path)), os.path.abspath(path)
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = bytes(source)
-    elif callable(getattr(source, "read", None)):
+    elif _is_file(source):
         content = _read(source)
     else:
         raise ImageError(
@@ -120,6 +151,27 @@ def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
     if not content:
         raise ImageError("what was given is empty: 0 bytes")
     return _from_file(io.BytesIO(content), name="what was given"), content
+
+
+def own_picture(source: Given) -> Given | Picture:
+    """What of a picture stays as it is, whatever its owner does next: an iterator may refill it.
+
+    Returns:
+        Of an array, or a PIL image, its pixels; of a file, its content. Paths, bytes, and what is
+        no picture, are given back as they are.
+
+    Raises:
+        ImageError: as `load_image`.
+    """
+    if isinstance(source, (np.ndarray, Image.Image)):
+        return np.array(load_image(source))
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    return _read(source) if _is_file(source) else source
+
+
+def _is_file(source: object) -> TypeGuard[BinaryIO]:
+    return callable(getattr(source, "read", None))
 
 
 def _read(file: BinaryIO) -> bytes:
@@ -169,6 +221,7 @@ def _from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 def _from_pillow(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
     _check_size(image.height, image.width, name=name)
     try:
+        check_decoding(image)
         rgb = _to_rgb(image, name=name)
         turn = _turn(image)
         return np.array(rgb if turn is None else rgb.transpose(turn))

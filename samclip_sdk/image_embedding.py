@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from samclip_sdk.atomic_file import atomic_file, check_suffix
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
-from samclip_sdk.image import MAX_PIXELS, Frame, Picture
+from samclip_sdk.image import Frame, Picture
+from samclip_sdk.picture_limits import MAX_PIXELS
 from samclip_sdk.results.frozen import Frozen, freeze_array
 from samclip_sdk.results.result_base import described
 
@@ -125,6 +127,7 @@ class ImageEmbedding(Frozen):
         name = one_line(path)
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                _check_stored(arrays.zip)
                 return cls(
                     image_tokens=_finite(arrays["image_tokens"]),
                     image_embeddings=_finite(arrays["image_embeddings"]),
@@ -135,6 +138,12 @@ class ImageEmbedding(Frozen):
             raise StorageError(f"{name}: no such file") from error
         except Exception as error:  # numpy and zipfile raise almost anything on damaged data.
             raise StorageError(f"{name} is not a saved image embedding") from error
+
+
+def _check_stored(file: ZipFile) -> None:
+    """Refuses what expands: `save` compresses nothing, and of zeros a thousandth is left."""
+    if any(each.compress_type != ZIP_STORED for each in file.infolist()):
+        raise ValueError("an array is compressed")
 
 
 def _finite(array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from samclip_sdk.prompts import (
     BOX_BOTTOM_RIGHT,
     BOX_TOP_LEFT,
     FILLER,
+    MAX_POINTS,
     Prompts,
     assemble_prompts,
 )
@@ -121,6 +122,11 @@ def _points(
     if coords.ndim not in (2, 3) or coords.shape[-1] != 2 or coords.size == 0:
         raise PromptError(
             f"points have shape {list(coords.shape)}; one prompt is [n,2], many are [K,n,2]"
+        )
+    if coords.shape[-2] > MAX_POINTS:
+        raise PromptError(
+            f"a prompt has {coords.shape[-2]} points; {MAX_POINTS} are the most: give fewer, or "
+            "the masks of an earlier result as mask_input"
         )
     kinds = np.ones(coords.shape[:-1], dtype=np.int32)
     if point_labels is not None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.engine import AnyImage
-from samclip_sdk.image import ImageSource
+from samclip_sdk.image import ImageSource, own_picture
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.model_source import ModelSource
@@ -292,7 +292,7 @@ class PictureVerbs:
             return list(self._answers(image, answer, task=task))
         # An open file is an iterator too, of lines.
         if isinstance(image, Iterator) and not hasattr(image, "read"):
-            return self._answers(image, answer, task=task)
+            return self._answers(map(own_picture, image), answer, task=task)
         return answer(image, clock=Stopwatch())
 
     def _answers(

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = 2, 3
 NOT_A_POINT, FILLER = -1, -2
 
+MAX_POINTS = 1000
+"""Of a prompt, and of all in one run of the decoder, whose memory grows with their square."""
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -37,7 +40,8 @@ class Prompts:
         return len(self.point_labels)
 
     def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """Yields the inputs of at most `size` prompts at a time, by name."""
+        """Yields the inputs of at most `size` prompts at a time, by name; of fewer if long."""
+        size = max(1, min(size, MAX_POINTS // self.point_labels.shape[1]))
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             yield {

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import platformdirs
-
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import StorageError
+from samclip_sdk.user_folders import user_data
 
 
 class SignOffKey(Record):
@@ -37,7 +36,7 @@ class SignOffKey(Record):
     def path(self) -> Path:
         """Where the report lies, once it has passed."""
         digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
-        folder = platformdirs.user_data_path("samclip-sdk") / "verified"
+        folder = user_data("verified")
         return folder / f"{self.bundle_id}-{self.runtime}-{self.precision}-{digest}.json"
 
     def __str__(self) -> str:

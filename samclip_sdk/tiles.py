@@ -113,40 +113,41 @@ class Tiling:
         """
         picture = f"the picture of {width_px} x {height_px} pixels"
         if isinstance(self.tiles, (tuple, list)):
-            down = _even(height_px, count=self.tiles[0], overlap=self.overlap)
-            across = _even(width_px, count=self.tiles[1], overlap=self.overlap)
+            rows, columns = self.tiles
+            height = _side(height_px, count=rows, overlap=self.overlap)
+            width = _side(width_px, count=columns, overlap=self.overlap)
         else:
             if self.tiles >= max(height_px, width_px):
                 raise PromptError(
                     f"tiles of {self.tiles} pixels are as large as {picture}, or larger: give "
                     "smaller ones, or leave tiles out"
                 )
-            down = _sized(height_px, side=self.tiles, overlap=self.overlap)
-            across = _sized(width_px, side=self.tiles, overlap=self.overlap)
-        tiles = [Window(rows, columns) for rows in down for columns in across]
-        height, width = tiles[0].size
+            height, width = min(self.tiles, height_px), min(self.tiles, width_px)
+            rows = _count(height_px, side=height, overlap=self.overlap)
+            columns = _count(width_px, side=width, overlap=self.overlap)
         # A row of tiles is as low as the picture is.
         if height < min(LEAST_TILE_PX, height_px) or width < min(LEAST_TILE_PX, width_px):
             raise PromptError(
                 f"tiles is {one_line(repr(self.tiles))}: each would have {width} x {height} pixels "
                 f"of {picture}; {LEAST_TILE_PX} x {LEAST_TILE_PX} are the least"
             )
-        return tiles
+        down = _spread(height_px, side=height, count=rows)
+        across = _spread(width_px, side=width, count=columns)
+        return [Window(rows, columns) for rows in down for columns in across]
 
 
-def _even(length: int, *, count: int, overlap: float) -> list[slice]:
-    """`count` ranges of one size over 0..length."""
-    return _spread(length, side=math.ceil(length / (count - (count - 1) * overlap)), count=count)
+def _side(length: int, *, count: int, overlap: float) -> int:
+    """How long each of `count` ranges over 0..length is; 0 if there are more than pixels."""
+    return 0 if count > length else math.ceil(length / (count - (count - 1) * overlap))
 
 
-def _sized(length: int, *, side: int, overlap: float) -> list[slice]:
-    """As few ranges of one size, `side` at most, over 0..length as there can be."""
-    side = min(side, length)
-    step = max(1, math.floor(side * (1 - overlap)))
-    return _spread(length, side=side, count=1 + math.ceil((length - side) / step))
+def _count(length: int, *, side: int, overlap: float) -> int:
+    """As few ranges of a size over 0..length as there can be."""
+    return 1 + math.ceil((length - side) / max(1, math.floor(side * (1 - overlap))))
 
 
 def _spread(length: int, *, side: int, count: int) -> list[slice]:
+    """`count` ranges of one size over 0..length."""
     starts = np.linspace(0, length - side, count).astype(int).tolist()
     return [slice(start, start + side) for start in starts]
 

@@ -47,10 +47,15 @@ def stored(path: str, content: bytes) -> dict[str, Any]:
     return {"path": path, "sha256": sha256, "size_bytes": len(content)}
 
 
+def onnx_file(note: str) -> bytes:
+    """An ONNX file that holds a note of its producer, and no graph."""
+    return bytes([0x12, len(note)]) + note.encode()
+
+
 def contents() -> dict[str, bytes]:
     """Path -> bytes of all files but the manifest."""
     graphs = contract_graphs(CONFIG, resolutions=[32, 64])
-    files = {f"onnx/{file_stem(name)}.onnx": f"graph {name}".encode() for name in graphs}
+    files = {f"onnx/{file_stem(name)}.onnx": onnx_file(f"graph {name}") for name in graphs}
     files["onnx/image_encoder.weights"] = bytes(range(256))
     files["tokenizer.json"] = b"{}"
     return files

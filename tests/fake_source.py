@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.manifest import Calibration, ImageSpec, ModelInfo, Task, Tasks, TextSpec
@@ -87,7 +87,7 @@ class FakeSource:
         }
 
     def vector(self, label: str) -> np.ndarray:
-        tokenize = text.Tokenizer(self.tokenizer_path)
+        tokenize = text.Tokenizer(self.tokenizer_path, context_length=77)
         return text_vectors(tokenize([TEMPLATE.replace("{}", label)]))[0]
 
 
@@ -112,7 +112,7 @@ def write_tokenizer(path: Path) -> None:
     letters = [chr(code) for code in range(32, 127) if chr(code) != "?"]
     vocab = {token: index for index, token in enumerate(["?", "<start>", "<end>", *letters])}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", behavior="isolated")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
     )

@@ -56,7 +56,15 @@ ROOMS: dict[str, set[str]] = {
 }
 # The floors of the wheel, the lowest first: a module imports from its own floor and from below.
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "hardware", "timing", "fork_safety", "reading_ahead"},
+    {
+        "errors",
+        "hardware",
+        "timing",
+        "fork_safety",
+        "reading_ahead",
+        "picture_limits",
+        "user_folders",
+    },
     {"partial_file", "atomic_file", "atomic_folder"},
     {"bundle", "session", "modeling"},
     {"image", "text", "text_options", "sign_off", "prompts"},

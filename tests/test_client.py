@@ -28,6 +28,7 @@ from samclip_sdk import (
 )
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.image import Frame
+from samclip_sdk.masks import blank_masks
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
@@ -316,6 +317,20 @@ def test_prompts_are_checked_before_the_backbone_runs(both: tuple[SamClip, FakeS
     for prompt in ({"points": [[100, 20]]}, {"boxes": [200, 0, 300, 50]}, {"points": [[1, 2, 3]]}):
         with pytest.raises(PromptError):
             model.segment(picture(), **prompt)
+    assert not source.sessions
+
+
+def test_masks_that_no_memory_holds_are_refused_before_the_backbone_runs(
+    both: tuple[SamClip, FakeSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, source = both
+    large = Frame.fit(2**15, 2**15, resolution=64)
+    monkeypatch.setattr(
+        "samclip_sdk.engine.blank_masks",
+        lambda count, *, frame: blank_masks(count * 10**6, frame=large),
+    )
+    with pytest.raises(PromptError, match=r"^6000000 masks of .* take 6442450.9 GB, .* at once$"):
+        model.segment(picture(), boxes=[[5, 5, 25, 25], [1, 1, 9, 9]])
     assert not source.sessions
 
 

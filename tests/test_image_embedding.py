@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import astuple, replace
@@ -111,13 +112,31 @@ def damaged_lzma(path: Path) -> bytes:
     return bytes(content)
 
 
+def arrays_of(path: Path) -> dict[str, Any]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
 def edited(path: Path, **changes: object) -> Path:
     """A saved embedding with other arrays."""
     embedding().save(path)
-    with np.load(path) as arrays:
-        content = dict(arrays) | changes
-    np.savez(path, **content)
+    np.savez(path, **arrays_of(path) | changes)
     return path
+
+
+def test_nothing_expands_before_it_is_refused(tmp_path: Path) -> None:
+    """A thousandth of what was compressed could take all memory."""
+    path = tmp_path / "a.npz"
+    embedding().save(path)
+    content = arrays_of(path) | {"image_tokens": np.zeros((1, 1, 3000, 3000), np.float32)}
+    np.savez_compressed(path, **content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(StorageError, match=r"a\.npz is not a saved image embedding"):
+            ImageEmbedding.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 FRAME = np.array(astuple(embedding().frame))
@@ -168,6 +187,7 @@ def test_what_is_no_embedding_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.zeros(3))
     np.savez(tmp_path / "objects.npz", image_tokens=np.array([{}], dtype=object))
     np.savez(tmp_path / "other.npz", masks=np.zeros(3))
+    np.savez_compressed(tmp_path / "compressed.npz", **arrays_of(path))
     contents = [b"", b"hello", whole[:200], whole[: len(whole) // 2], damaged_lzma(path)]
     contents += [each.read_bytes() for each in tmp_path.iterdir() if each != path]
     for content in contents:

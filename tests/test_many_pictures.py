@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from PIL import Image
 
 from samclip_sdk import ImageError, PromptError, SamClip, TextError
 from tests.fake_source import FakeSource, HeadsDiffer, picture
+from tests.reader_threads import readers_end
 
 SIZES = [(50, 100), (60, 90), (70, 30), (40, 40), (33, 90)]
 Verb = Callable[[SamClip, Any], Any]
@@ -59,10 +59,6 @@ def same(found: Any, expected: Any) -> bool:
     return type(found) is type(expected) and all(np.array_equal(*pair) for pair in pairs)
 
 
-def reading() -> bool:
-    return any(each.name.startswith("samclip-reader") for each in threading.enumerate())
-
-
 @every_verb
 @pytest.mark.parametrize("kind", [list, tuple, iter])
 def test_answers_are_those_of_one_at_a_time(model: SamClip, verb: Verb, kind: Any) -> None:
@@ -73,7 +69,7 @@ def test_answers_are_those_of_one_at_a_time(model: SamClip, verb: Verb, kind: An
     assert len(found) == len(expected)
     assert all(map(same, found, expected))
     assert not any(same(found[0], other) for other in expected[1:])
-    assert not reading()
+    assert readers_end()
 
 
 @every_verb
@@ -121,7 +117,7 @@ def test_a_stream_may_have_no_end(model: SamClip, verb: Verb) -> None:
     expected = [verb(model, picture(20 + place, 30 + place)) for place in range(3)]
     assert all(same(next(answers), each) for each in expected)
     answers.close()
-    assert not reading()
+    assert readers_end()
 
 
 def test_a_broken_picture_is_told_of_at_its_place(model: SamClip, tmp_path: Path) -> None:
@@ -134,7 +130,7 @@ def test_a_broken_picture_is_told_of_at_its_place(model: SamClip, tmp_path: Path
     assert list(answers) == []
     with pytest.raises(ImageError, match=r"torn\.png"):
         model.classify(pictures, ["dog"])
-    assert not reading()
+    assert readers_end()
 
 
 def test_an_interruption_ends_the_threads(model: SamClip) -> None:
@@ -145,7 +141,7 @@ def test_an_interruption_ends_the_threads(model: SamClip) -> None:
     answers = model.classify(pictures(), ["dog"])
     with pytest.raises(KeyboardInterrupt):
         list(answers)
-    assert not reading()
+    assert readers_end()
 
 
 def test_what_was_asked_is_checked_at_once(model: SamClip) -> None:

@@ -71,6 +71,15 @@ def test_many_boxes_take_no_memory_for_masks() -> None:
     assert max(sizes) == 64
 
 
+def test_many_points_are_decoded_in_smaller_batches() -> None:
+    """The memory of attention grows with their square."""
+    for points, at_once in ((1, 64), (9, 64), (99, 10), (400, 2), (1000, 1)):
+        found = prompts(np.ones((70, points, 2)))
+        sizes = [len(batch["point_labels"]) for batch in found.batches(64)]
+        assert sum(sizes) == 70
+        assert max(sizes) == at_once
+
+
 def test_what_of_a_box_is_outside_is_cut_off() -> None:
     found = prompts(boxes=[[-0.4, -3, 100.4, 50.4], [40, 20, 1e6, 30]])
     whole = prompts(boxes=[[0, 0, 100, 50], [40, 20, 100, 30]])
@@ -103,6 +112,7 @@ def test_text_prompts_even_out_with_filler() -> None:
         ({"points": [[1, np.nan]]}, "NaN"),
         ({"points": [[100, 20]]}, r"point \(100, 20\) is outside the image of 100 x 50"),
         ({"points": [[-0.5, 20]]}, "outside"),
+        ({"points": [[1, 1]] * 1001}, "a prompt has 1001 points; 1000 are the most: give fewer"),
         ({"points": [[1, 1]], "labels": [7]}, "point label 7 means nothing"),
         ({"points": [[1, 1]], "labels": [-2]}, "point label -2 means nothing"),
         ({"points": [[1, 1]], "labels": [1, 0]}, r"point_labels have shape \[2\].*must be \[1\]"),

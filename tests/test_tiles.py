@@ -129,8 +129,14 @@ class TestPlaces:
         with pytest.raises(PromptError, match="tiles of 640 pixels are as large as the picture of"):
             Tiling(640).place(480, 640)
         assert len(Tiling(500).place(480, 640)) == 2
-        with pytest.raises(PromptError, match="each would have 1 x 2 pixels of the picture of 640"):
+        with pytest.raises(PromptError, match="each would have 0 x 2 pixels of the picture of 640"):
             Tiling((400, 900)).place(480, 640)
+        for tiles in ((10**9, 1), (1, 10**30), (10**400, 10**400), (10**9, 2)):
+            with pytest.raises(PromptError, match=r"tiles is \(1.*: each would have"):
+                Tiling(tiles).place(480, 640)
+            with pytest.raises(PromptError, match=r"tiles is \(1.*: each would have"):
+                Tiling(tiles).place(1, 640)
+        assert len(Tiling(64).place(1, 640)) == 13
         assert Tiling.asked(None, overlap=None) is None
         assert Tiling.asked((2, 3), overlap=None) == Tiling((2, 3), 0.25)
 

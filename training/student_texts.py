@@ -29,7 +29,8 @@ def embed_names(student: SamClipModel, names: Sequence[str], *, folder: Path) ->
     config = student.config.text_encoder
     if isinstance(config, BertTextConfig):
         texts = [config.templates[0].replace("{}", name) for name in names]
-        ids = torch.from_numpy(Tokenizer(folder / TOKENIZER_NAME)(texts))
+        read = Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
+        ids = torch.from_numpy(read(texts))
     else:
         ids = tokenize([f"a photo of a {name}." for name in names])
     return torch.cat([student.text_encoder(part) for part in torch.split(ids, _BATCH)])

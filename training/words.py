@@ -116,7 +116,8 @@ def _embed(folder: Path, names: Sequence[str]) -> Tensor:
         raise TrainingError(f"{folder} is no text encoder: {error}") from error
     give_weights(encoder, read_weights(folder / WEIGHTS_NAME), folder / WEIGHTS_NAME)
     texts = [config.templates[0].replace("{}", name) for name in names]
-    ids = torch.from_numpy(Tokenizer(folder / TOKENIZER_NAME)(texts))
+    tokenizer = Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
+    ids = torch.from_numpy(tokenizer(texts))
     parts = [encoder.eval()(part) for part in torch.split(ids, _BATCH)]
     return F.normalize(torch.cat(parts), dim=-1)
 

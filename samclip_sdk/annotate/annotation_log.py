@@ -18,13 +18,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.atomic_file import atomic_file, check_target
 from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.graph_spec import Record
-from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.errors import OptionError, StorageError, one_line
 
 _SHOWN_LETTERS = 60
 _AFRESH = "give another output, or start afresh with --restart (restart=True)"
@@ -57,6 +57,38 @@ class AnnotationSettings(Record):
     polygons: bool
 
 
+class _Rle(Record):
+    """A mask as COCO's compressed RLE."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class _Annotation(Record):
+    """A mask of a label, or of one of its objects; see `Annotator`."""
+
+    category_id: int = Field(ge=1)
+    bbox: tuple[float, float, float, float]
+    area: float = Field(ge=0)
+    segmentation: _Rle | tuple[tuple[float, ...], ...]
+    score: float
+    label_score: float | None = None
+    predicted_iou: float | None = None
+    stability_score: float | None = None
+    presence: float | None = None
+
+
+class _Line(Record):
+    """A picture that is done. What COCO JSON takes of it is what is there, and so is checked."""
+
+    file_name: str
+    size_bytes: int
+    modified_ns: int
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    annotations: tuple[_Annotation, ...]
+
+
 class AnnotationLog:
     """The progress file of an output. A context manager; one run at a time.
 
@@ -68,11 +100,13 @@ class AnnotationLog:
     Raises:
         StorageError: the file is no progress file, was begun with other settings, is damaged, is
             being written by another run, or cannot be written.
+        OptionError: SOURCE_DATE_EPOCH is set, and no time.
     """
 
     def __init__(self, path: Path, *, settings: AnnotationSettings, restart: bool = False) -> None:
         self.path = path
         self._settings = settings
+        self._given_date = _given_date()
         self._lines: dict[str, tuple[int, int, int]] = {}
         check_target(path)
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
@@ -172,9 +206,10 @@ class AnnotationLog:
                     )
 
     def _info(self) -> dict[str, Any]:
+        date = self._given_date or datetime.now(timezone.utc)
         return {
             "description": "Text-to-mask by SAM-CLIP",
-            "date_created": _now().isoformat(timespec="seconds"),
+            "date_created": date.isoformat(timespec="seconds"),
             **self._settings.model_dump(mode="json", exclude={"schema_version"}),
         }
 
@@ -228,7 +263,7 @@ class AnnotationLog:
             self._file.write(_dump(content) + b"\n")
             self._file.flush()
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise StorageError(f"cannot write {one_line(self.path)}: {error.strerror}") from error
         return start
 
     def _read(self) -> None:
@@ -239,28 +274,35 @@ class AnnotationLog:
         self._file.seek(0)
         header = self._file.readline()
         if not header.startswith(_FIRST_BYTES) and not _FIRST_BYTES.startswith(header):
-            raise StorageError(f"{self.path} is no progress file: {_AFRESH}")
+            raise StorageError(f"{one_line(self.path)} is no progress file: {_AFRESH}")
         start, number = len(header), 2
         while line := self._file.readline():
             if not line.endswith(b"\n"):
                 self._file.truncate(start)
                 break
-            try:
-                entry = json.loads(line)
-                known = (start, entry["size_bytes"], entry["modified_ns"])
-                self._lines[entry["file_name"]] = known
-            except (ValueError, KeyError, TypeError) as error:
-                raise StorageError(f"line {number} of {self.path} is damaged: {_AFRESH}") from error
+            if number == 2:
+                self._compare(header)
+            entry = self._parse(line, number=number)
+            self._lines[entry.file_name] = (start, entry.size_bytes, entry.modified_ns)
             start, number = start + len(line), number + 1
-        if self._lines:
-            self._compare(header)
+
+    def _parse(self, line: bytes, *, number: int) -> _Line:
+        """A whole line, of which an edit or a bad disk may have left JSON of any kind."""
+        try:
+            entry = _Line.model_validate_json(line, strict=True)
+            if any(each.category_id > len(self._settings.labels) for each in entry.annotations):
+                raise ValueError("a category that is none of the labels")
+        except ValueError as error:
+            path = one_line(self.path)
+            raise StorageError(f"line {number} of {path} is damaged: {_AFRESH}") from error
+        return entry
 
     def _compare(self, header: bytes) -> None:
         try:
             begun = AnnotationSettings.model_validate_json(header)
         except ValidationError as error:
             raise StorageError(
-                f"{self.path} is no progress file of this version: {_AFRESH}"
+                f"{one_line(self.path)} is no progress file of this version: {_AFRESH}"
             ) from error
         differences = [
             f"{name}: {_shown(value)}, now {_shown(getattr(self._settings, name))}"
@@ -275,15 +317,17 @@ class AnnotationLog:
                 differences.append(f"{taught}: taught again since, or from another vocabulary")
         if differences:
             raise StorageError(
-                f"{self.path} was begun with other settings: {'; '.join(differences)}; give the "
-                f"same again to go on, {_AFRESH}"
+                f"{one_line(self.path)} was begun with other settings: {'; '.join(differences)}; "
+                f"give the same again to go on, {_AFRESH}"
             )
 
     def _take_lock(self) -> None:
         try:
             self._lock.acquire(blocking=False)
         except Timeout as error:
-            raise StorageError(f"another run is writing {self.path}: wait for it") from error
+            raise StorageError(
+                f"another run is writing {one_line(self.path)}: wait for it"
+            ) from error
         except OSError:  # Some network drives have no locks.
             return
 
@@ -305,12 +349,22 @@ def shards_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.shards")
 
 
-def _now() -> datetime:
-    """Now, or the time of SOURCE_DATE_EPOCH, with which two runs write the same bytes."""
+def _given_date() -> datetime | None:
+    """The time of SOURCE_DATE_EPOCH, with which two runs write the same bytes.
+
+    Raises:
+        OptionError: it is set, and no time.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if given.isascii() and given.isdigit():
+    if not given:
+        return None
+    try:
         return datetime.fromtimestamp(int(given), timezone.utc)
-    return datetime.now(timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise OptionError(
+            f"SOURCE_DATE_EPOCH is {one_line(given, limit=_SHOWN_LETTERS)}: it must be a time in "
+            "seconds since 1970, or not be set"
+        ) from error
 
 
 def _dump(content: object) -> bytes:

@@ -20,7 +20,7 @@ from samclip_sdk.annotate.picture_files import GIVEN, PictureFile, Skipped
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.atomic_file import check_target
 from samclip_sdk.bundle.graph_spec import Record
-from samclip_sdk.errors import ImageError, StorageError
+from samclip_sdk.errors import ImageError, StorageError, one_line
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 
 Answered: TypeAlias = "Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]"
@@ -143,10 +143,10 @@ def check_output(output: Path, *, overwrite: bool, sharded: bool = False) -> Non
 
 def _reason(error: ImageError, *, picture: SourcePicture) -> str:
     """The message without the path, which the list of skipped files has already."""
-    shown = str(picture.path) if isinstance(picture, PictureFile) else GIVEN
+    shown = one_line(picture.path) if isinstance(picture, PictureFile) else GIVEN
     return str(error).removeprefix(shown).lstrip(": ")
 
 
 def _nothing_read(source: str, *, skipped: Sequence[Skipped]) -> ImageError:
-    first = f"the first is {skipped[0].name}: {skipped[0].reason}"
-    return ImageError(f"none of {len(skipped)} pictures in {source} can be read; {first}")
+    first = f"the first is {one_line(skipped[0].name)}: {skipped[0].reason}"
+    return ImageError(f"none of {len(skipped)} pictures in {one_line(source)} can be read; {first}")

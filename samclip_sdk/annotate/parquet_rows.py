@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from samclip_sdk.annotate.picture_files import PictureFile, Skipped
 from samclip_sdk.annotate.remote_files import (
+    HOLDS_JOINT,
+    JOINT,
     RemotePicture,
     is_url,
     list_files,
@@ -67,16 +72,23 @@ class ParquetPicture:
 
 
 def find_rows(
-    files: Mapping[str, str], *, column: str | None
+    files: Mapping[str, str],
+    *,
+    column: str | None,
+    folder: str | None = None,
+    follow_urls: bool = False,
 ) -> tuple[list[ParquetPicture | PictureFile | RemotePicture], list[Skipped]]:
     """Lists the pictures of Parquet files, in the order of their rows; reads no picture.
 
     A column of bytes, or of Hugging Face's structs with `bytes`, holds the pictures themselves. A
-    column of texts holds paths, from the Parquet file's folder on, or URLs.
+    column of texts holds paths, or URLs. Whoever made the file may be a stranger: a path that leads
+    out of the folder is skipped, by whatever way, and so is a URL that nobody asked to follow.
 
     Args:
         files: name inside the source -> path or URL.
         column: which one; if None, the first of `COLUMNS` that is there.
+        folder: that paths begin in and stay below, or a URL of one; by default that of each file.
+        follow_urls: fetch what rows name by URL, wherever it is.
 
     Raises:
         RuntimeMissingError: pyarrow or fsspec is missing.
@@ -92,8 +104,10 @@ def find_rows(
                 pictures += _rows(parquet, found, file=file, name=name)
                 continue
             values = parquet.read(columns=[found]).column(0).to_pylist()
+        base = folder or _folder_of(file)
         for row, value in enumerate(values):
-            picture = _picture_at(value, file=file, row=f"{name}#{row}", seen=seen)
+            where = f"{name}#{row}"
+            picture = _picture_at(value, base=base, row=where, seen=seen, follow_urls=follow_urls)
             (skipped if isinstance(picture, Skipped) else pictures).append(picture)  # type: ignore[arg-type]
     return pictures, skipped
 
@@ -108,7 +122,7 @@ def _rows(parquet: Any, column: str, *, file: str, name: str) -> Iterator[Parque
 
 
 def _picture_at(
-    value: str | None, *, file: str, row: str, seen: set[str]
+    value: str | None, *, base: str, row: str, seen: set[str], follow_urls: bool
 ) -> PictureFile | RemotePicture | Skipped:
     """The picture that a row names; a name that came before is left out, as it has its answer."""
     if value is None:
@@ -116,17 +130,65 @@ def _picture_at(
     if value in seen:
         return Skipped(name=row, reason=f"{one_line(value)} is named by an earlier row, too")
     seen.add(value)
+    if is_url(value) and not follow_urls:
+        reason = "it is a URL: give --follow-urls (follow_urls=True) to fetch what the rows name"
+        return Skipped(name=value, reason=reason)
     try:
-        if is_url(value) or is_url(file):
-            url = value if is_url(value) else f"{file.rpartition('/')[0]}/{value}"
+        url = value if is_url(value) else _url_below(base, value) if is_url(base) else None
+        if url is not None:
             files, path = open_store(url)
             return RemotePicture(url, value, files.info(path)["size"] or 0, modified_ns(url))
-        where = Path(file).parent / value
+        where = _path_below(base, value)
         found = where.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return Skipped(name=value, reason="it is no file")
         return PictureFile(where, value, found.st_size, found.st_mtime_ns)
     except Exception as error:  # Each store has errors of its own.
         reason = getattr(error, "strerror", None) or one_line(error)
         return Skipped(name=value, reason=reason)
+
+
+def _folder_of(file: str) -> str:
+    """The folder of a path or URL, in the same store."""
+    if not is_url(file):
+        return os.path.dirname(file)
+    path, joint, outer = file.partition(JOINT)
+    return f"{path.rpartition('/')[0]}{joint}{outer}"
+
+
+def _path_below(folder: str, path: str) -> Path:
+    """Where a path leads.
+
+    Raises:
+        ImageError: out of the folder, by itself or by a link.
+    """
+    inside = os.path.realpath(folder)
+    meant = Path(os.path.abspath(os.path.join(folder, path)))
+    # What leads out by its own words is not even looked for: on Windows it may be another machine.
+    if any(meant.is_relative_to(each) for each in (os.path.abspath(folder), inside)):
+        found = Path(os.path.realpath(meant))
+        if found.is_relative_to(inside):
+            return found
+    raise _outside(folder)
+
+
+def _url_below(folder: str, path: str) -> str:
+    """The URL of a path in a folder of a store.
+
+    Raises:
+        ImageError: it leads out of the folder, or into another store.
+    """
+    if JOINT in path or ".." in re.split(r"[/\\]", unquote(path)):
+        raise _outside(folder)
+    inside, joint, outer = folder.partition(JOINT)
+    return f"{inside.rstrip('/')}/{path}{joint}{outer}"
+
+
+def _outside(folder: str) -> ImageError:
+    return ImageError(
+        f"it lies outside {one_line(folder)}: give the folder of the pictures, with --folder "
+        "(folder=)"
+    )
 
 
 def _column(schema: Any, asked: str | None, *, file: str) -> str:
@@ -200,9 +262,15 @@ def _stat(file: str) -> tuple[int, int]:
 
 
 def parquet_files(source: str) -> dict[str, str]:
-    """The Parquet files that a URL stands for: name inside the source -> URL."""
-    return {
-        name: place
-        for name, (place, _) in list_files(source).items()
-        if name.lower().endswith(ENDINGS)
-    }
+    """The Parquet files that a URL stands for: name inside the source -> URL.
+
+    Raises:
+        StorageError: see `list_files`; or a name would be another URL.
+    """
+    found = {}
+    for name, (place, _) in list_files(source).items():
+        if name.lower().endswith(ENDINGS):
+            if JOINT in name:
+                raise StorageError(f"{one_line(name)}: {HOLDS_JOINT}")
+            found[name] = place
+    return found

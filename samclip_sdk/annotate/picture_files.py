@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from samclip_sdk.bundle.graph_spec import Record
-from samclip_sdk.errors import ImageError, StorageError
+from samclip_sdk.errors import ImageError, StorageError, one_line
 from samclip_sdk.image import PICTURE_ENDINGS, open_image
 
 GIVEN = "what was given"
@@ -71,8 +71,8 @@ def find_pictures(
         StorageError: there is no such folder.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise StorageError(f"{root} is not a folder")
+    if not os.path.isdir(folder):  # Unlike Path.is_dir, whatever the name is: empty, or too long.
+        raise StorageError(f"{one_line(os.fspath(folder)) or repr('')} is not a folder")
     skipped: list[Skipped] = []
     found = _visible_files(root, skipped=skipped)
     return _picture_files(found, root=root, leave_out=leave_out, skipped=skipped), skipped
@@ -117,6 +117,16 @@ def is_picture_name(name: str) -> bool:
     return last.suffix.lower() in PICTURE_ENDINGS and not last.name.startswith(".")
 
 
+def not_utf8(name: str) -> Skipped | None:
+    """A picture whose name no JSON can hold, with the reason; None if it can."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = name.encode("utf-8", "replace").decode()
+        return Skipped(name=shown, reason="its name is not valid UTF-8: rename it")
+    return None
+
+
 def _picture_files(
     paths: Iterable[Path], *, root: Path, leave_out: tuple[Path, ...], skipped: list[Skipped]
 ) -> list[PictureFile]:
@@ -127,13 +137,11 @@ def _picture_files(
         if os.path.realpath(path) in own:
             continue
         name = path.relative_to(root).as_posix()
+        if (unfit := not_utf8(name)) is not None:
+            skipped.append(unfit)
+            continue
         try:
-            name.encode("utf-8")
             found = path.stat()
-        except UnicodeEncodeError:
-            shown = name.encode("utf-8", "replace").decode()
-            reason = "its name is not valid UTF-8: rename it"
-            skipped.append(Skipped(name=shown, reason=reason))
         except OSError as error:
             skipped.append(Skipped(name=name, reason=error.strerror or str(error)))
         else:
@@ -150,7 +158,7 @@ def check_still(source: Path | bytes) -> None:
     Raises:
         ImageError: the reason.
     """
-    name = GIVEN if isinstance(source, bytes) else str(source)
+    name = GIVEN if isinstance(source, bytes) else one_line(source)
     with suppress(OSError):  # Who reads the picture tells what is wrong with it.
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise ImageError(f"{name} is empty: 0 bytes")

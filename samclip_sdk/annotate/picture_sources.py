@@ -18,7 +18,7 @@ from samclip_sdk.annotate.picture_files import (
     match_pictures,
     split_pattern,
 )
-from samclip_sdk.annotate.remote_files import RemotePicture, find_remote, is_url
+from samclip_sdk.annotate.remote_files import JOINT, RemotePicture, find_remote, is_url
 from samclip_sdk.errors import ImageError, OptionError, StorageError, one_line
 
 SourcePicture: TypeAlias = PictureFile | RemotePicture | ParquetPicture
@@ -60,6 +60,8 @@ def list_source(
     source: str | os.PathLike[str],
     *,
     column: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    follow_urls: bool = False,
     leave_out: tuple[Path, ...] = (),
 ) -> Listing:
     """Lists the pictures of a source, and reads none of them.
@@ -70,43 +72,59 @@ def list_source(
         source: a folder; a pattern, `photos/**/*.jpg`; a Parquet file or a pattern of them; or a
             URL of any of these.
         column: of Parquet files: which holds the pictures' bytes or paths; see `find_rows`.
+        folder: of Parquet files: that their paths begin in and stay below, or a URL of one; by
+            default that of each file.
+        follow_urls: of Parquet files: fetch what their rows name by URL, wherever it is.
         leave_out: files of our own that may lie in a folder.
 
     Raises:
         StorageError: nothing is there, it cannot be listed, or a Parquet file has no such column.
-        OptionError: a column of what is not Parquet.
+        OptionError: a column, a folder or URLs of what is not Parquet.
         RuntimeMissingError: a package for such a source is missing.
     """
     text = os.fspath(source)
     place = text if is_url(text) else os.path.abspath(text)
-    parquet = text.lower().endswith(ENDINGS) and not Path(text).is_dir()
-    if column is not None and not parquet:
-        raise OptionError(f"column {column}: {one_line(text)} is no Parquet file")
+    named = text.partition(JOINT)[0] if is_url(text) else text
+    parquet = named.lower().endswith(ENDINGS) and not os.path.isdir(text)
+    for name, value in {"column": column, "folder": folder, "follow_urls": follow_urls}.items():
+        if value not in (None, False) and not parquet:
+            raise OptionError(f"{name} {value}: {one_line(text)} is no Parquet file")
     if parquet:
         files = parquet_files(place) if is_url(text) else _local_parquet(place)
-        pictures, skipped = find_rows(files, column=column)
+        pictures, skipped = find_rows(
+            files, column=column, folder=_check_folder(folder), follow_urls=follow_urls
+        )
         return Listing(text, tuple(pictures), tuple(skipped))
     found: tuple[list[RemotePicture], list[Skipped]] | tuple[list[PictureFile], list[Skipped]]
     if is_url(text):
         found = find_remote(place)
-    elif has_magic(text) and not Path(text).is_dir():
+    elif has_magic(text) and not os.path.isdir(text):
         found = match_pictures(place, leave_out=leave_out)
-    elif not Path(text).is_dir():
+    elif not os.path.isdir(text):
         raise StorageError(
-            f"{one_line(text)} is not a folder, nor a pattern, a Parquet file or a URL"
+            f"{one_line(text) or repr('')} is not a folder, nor a pattern, a Parquet file or a URL"
         )
     else:
         found = find_pictures(place, leave_out=leave_out)
     return Listing(text, tuple(found[0]), tuple(found[1]))
 
 
+def _check_folder(folder: str | os.PathLike[str] | None) -> str | None:
+    """A folder's absolute path, or its URL; refuses what is none."""
+    if folder is None or is_url(folder):
+        return None if folder is None else os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise StorageError(f"{one_line(os.fspath(folder))} is not a folder")
+    return os.path.abspath(folder)
+
+
 def _local_parquet(text: str) -> dict[str, str]:
     """The Parquet files that a path or a pattern stands for: name inside the source -> path."""
-    if has_magic(text) and not Path(text).exists():
+    if has_magic(text) and not os.path.exists(text):
         root, rest = split_pattern(text)
         found = {path.relative_to(root).as_posix(): str(path) for path in root.glob(rest)}
     else:
-        found = {Path(text).name: text} if Path(text).is_file() else {}
+        found = {Path(text).name: text} if os.path.isfile(text) else {}
     if not found:
         raise StorageError(f"{one_line(text)}: no such file")
     return dict(sorted(found.items()))

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from samclip_sdk.annotate.picture_files import Skipped, has_magic, is_picture_name
+from samclip_sdk.annotate.picture_files import Skipped, has_magic, is_picture_name, not_utf8
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
 from samclip_sdk.runtimes.importing import import_runtime
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+JOINT = "::"
+"""Of URLs: `zip://a.png::https://host/all.zip`. In the name of a file it would lead elsewhere."""
+
+HOLDS_JOINT = f"its name holds {JOINT}, which joins URLs: rename it"
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ def list_files(url: str) -> dict[str, tuple[str, int]]:
             found, root = files.find(path, detail=True), path
     if not found:
         raise StorageError(f"{one_line(url)}: nothing is there")
-    outer = url.partition("::")[2]
+    outer = url.partition(JOINT)[2]
     names = {}
     for each, info in found.items():
         if info["type"] == "file":
-            place = files.unstrip_protocol(each) + (f"::{outer}" if outer else "")
+            place = files.unstrip_protocol(each) + (f"{JOINT}{outer}" if outer else "")
             name = each if each == root else each.removeprefix(root).lstrip("/")
             names[PurePosixPath(name).name if each == root else name] = (place, info["size"] or 0)
     return dict(sorted(names.items()))
@@ -100,18 +105,25 @@ def list_files(url: str) -> dict[str, tuple[str, int]]:
 def find_remote(url: str) -> tuple[list[RemotePicture], list[Skipped]]:
     """Lists the pictures of a folder in a store, or those that match a pattern; reads none.
 
-    What is called like a picture, and is not hidden, counts.
+    What is called like a picture, and is not hidden, counts. A name that would be another URL, or
+    that COCO JSON cannot hold, is skipped.
 
     Raises:
         RuntimeMissingError: see `open_store`.
         StorageError: it cannot be listed, or nothing is there.
     """
-    pictures = []
+    pictures, skipped = [], []
     for name, (place, size) in list_files(url).items():
         hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
-        if is_picture_name(name) and not hidden:
+        if not is_picture_name(name) or hidden:
+            continue
+        if JOINT in name:
+            skipped.append(Skipped(name=name, reason=HOLDS_JOINT))
+        elif (unfit := not_utf8(name)) is not None:
+            skipped.append(unfit)
+        else:
             pictures.append(RemotePicture(place, name, size, modified_ns(place)))
-    return pictures, []
+    return pictures, skipped
 
 
 def modified_ns(url: str) -> int:

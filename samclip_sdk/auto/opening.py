@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from samclip_sdk.auto.choice import AUTO
 from samclip_sdk.auto.selection import select
@@ -81,4 +80,5 @@ def open_source(
 
 
 def _is_checkpoint(model: str | os.PathLike[str]) -> bool:
-    return Path(model, "model.safetensors").is_file() and not Path(model, MANIFEST_NAME).is_file()
+    weights, manifest = (os.path.join(model, name) for name in ("model.safetensors", MANIFEST_NAME))
+    return os.path.isfile(weights) and not os.path.isfile(manifest)

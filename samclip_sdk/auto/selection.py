@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import platformdirs
 from pydantic import ValidationError
 
 from samclip_sdk.atomic_file import atomic_file
@@ -34,6 +33,7 @@ from samclip_sdk.hardware import cpu_name, gpu_name
 from samclip_sdk.runtimes.availability import why_not_installed
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.user_folders import user_data
 
 
 def select(
@@ -123,7 +123,7 @@ def find_candidates(
 def selection_path(bundle: Bundle, *, request: Request) -> Path:
     """Where the choice for a request is remembered."""
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:8]
-    folder = platformdirs.user_data_path("samclip-sdk") / "selected"
+    folder = user_data("selected")
     return folder / f"{bundle.id}-{digest}.json"
 
 

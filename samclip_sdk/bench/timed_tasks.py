@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from samclip_sdk.image_embedding import ImageEmbedding
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
-from samclip_sdk.session import Session
 from samclip_sdk.text.embedder import TextEmbedder
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.vocabulary import encode_vocabulary
@@ -188,13 +188,11 @@ def give_embeddings(
 
 def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:
     """Takes a label from the disk; a fresh embedder has none in memory."""
-    embedder = TextEmbedder(
-        _no_session, tokenizer_path=lambda: "", templates=templates, stored=stored
-    )
+    embedder = TextEmbedder(_not_needed, tokenizer=_not_needed, templates=templates, stored=stored)
     return embedder.embed_labels(PRESENT[:1], clock=Stopwatch())
 
 
-def _no_session() -> Session:
+def _not_needed() -> NoReturn:
     raise AssertionError("a label that is on the disk needs no text encoder")
 
 

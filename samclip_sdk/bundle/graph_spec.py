@@ -56,11 +56,31 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+MAX_VALUES = 25_000
+"""How many values a manifest may hold, in lists and under keys, at any depth: seven times those
+of the default model."""
+
+_LONGEST_FAULT = 500  # letters
+
+
+def check_values(content: bytes) -> None:
+    """Refuses a file of JSON with more than `MAX_VALUES` values.
+
+    Validation goes on after a fault, and keeps a kilobyte or two of each: one million numbers where
+    there must be objects, two megabytes, would take as many gigabytes.
+
+    Raises:
+        ValueError: it has more.
+    """
+    if content.count(b",") >= MAX_VALUES:  # without one, they lie in each other
+        raise ValueError(f"it holds more than {MAX_VALUES} values")
+
+
 def first_fault(error: ValidationError) -> str:
     """What is wrong first in a file of JSON, and where in it: on one line, of a sane length."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
+    message = one_line(fault["msg"].removeprefix("Value error, "), limit=_LONGEST_FAULT)
     return f"{one_line(where)}: {message}" if where else message
 
 
@@ -133,6 +153,13 @@ class Artifact(StoredFile):
     axes: dict[str, Annotated[int, Field(gt=0)]] = {}
     weights: tuple[StoredFile, ...] = ()
     parity: Parity
+
+    @model_validator(mode="after")
+    def _check(self) -> Artifact:
+        # By its name OpenVINO and onnxruntime would take a file for one of another format.
+        if self.runtime == "onnx" and not self.path.endswith(".onnx"):
+            raise ValueError(f"{one_line(self.path)} is an ONNX graph: its name must end in .onnx")
+        return self
 
 
 class Pin(Record):

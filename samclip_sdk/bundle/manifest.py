@@ -293,7 +293,9 @@ class Manifest(ModelInfo):
             for side in ("inputs", "outputs"):
                 found, wanted = getattr(graph, side), getattr(expected, side)
                 if found != wanted:
-                    raise ValueError(f"the {side} of {name} are not the contract's: {wanted}")
+                    raise ValueError(
+                        f"the {side} of {name} are not the contract's: {one_line(wanted)}"
+                    )
             if not graph.artifacts:
                 raise ValueError(f"the graph {name} has no artifact")
 
@@ -308,4 +310,4 @@ class Manifest(ModelInfo):
                 raise ValueError(f"two files of the bundle are called {one_line(path)}")
 
 
-_KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]*$")
+_KEY = re.compile(r"^(?:image_encoder|clip_head)@[1-9][0-9]{0,4}$")

@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
+from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.atomic_folder import taking_turns
 from samclip_sdk.bundle.files import inside, size_bytes, verify_file
-from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, first_fault
+from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, check_values, first_fault
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -27,6 +27,7 @@ from samclip_sdk.bundle.manifest import (
     SIGNATURE_NAME,
     Manifest,
 )
+from samclip_sdk.bundle.onnx_files import check_named_files
 from samclip_sdk.bundle.signature import SIGNATURE_BYTES, PublicKey
 from samclip_sdk.bundle.zipped import ZippedBundle
 from samclip_sdk.errors import (
@@ -37,6 +38,7 @@ from samclip_sdk.errors import (
     one_line,
 )
 from samclip_sdk.session import GraphFile
+from samclip_sdk.user_folders import user_cache
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -53,6 +55,13 @@ class Origin(Protocol):
 
         Raises:
             SamClipError: it cannot be done; nothing that is half written is in the folder.
+        """
+
+    def signature(self) -> bytes | None:
+        """What is in its manifest.sig, which no manifest lists; None if it has none.
+
+        Raises:
+            SamClipError: it does not say.
         """
 
 
@@ -110,7 +119,8 @@ class Bundle:
             path: as in the manifest, `tokenizer.json` for instance.
 
         Raises:
-            BundleError: the manifest has no such file, it is missing, or a link leads outside.
+            BundleError: the manifest has no such file, it is missing, a link leads outside, or it
+                is an .onnx file that reads others than its weights.
             BundleTamperedError: its bytes are not those that the manifest states.
             StorageError: it comes from a hub, and cannot be written.
         """
@@ -126,6 +136,8 @@ class Bundle:
                 _remove(found)  # It was damaged here: it was whole when it came.
                 self.gather([path])
                 verify_file(found, stored=stored)
+            if isinstance(stored, Artifact) and stored.runtime == "onnx":
+                check_named_files(found, artifact=stored)
             self._verified.add(path)
         return found
 
@@ -137,6 +149,15 @@ class Bundle:
         for path in self._files:
             if self._origin is None or os.path.lexists(self.root / path):
                 self.file(path)
+
+    def signature(self) -> bytes | None:
+        """What is in manifest.sig, for who passes the bundle on; None if it is not signed.
+
+        Raises:
+            BundleError: it cannot be read, or the bundle's origin does not say.
+        """
+        found = _signature(self.root)
+        return found if found or self._origin is None else self._origin.signature()
 
     def _stored(self, path: str) -> StoredFile:
         stored = self._files.get(path)
@@ -236,7 +257,7 @@ def embedded_bundles() -> tuple[str, ...]:
 
 def cache_folder() -> Path:
     """Where zipped bundles are unpacked."""
-    return platformdirs.user_cache_path("samclip-sdk") / "bundles"
+    return user_cache("bundles")
 
 
 def bundle_id(content: bytes) -> str:
@@ -252,9 +273,11 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
         source: named in errors.
 
     Raises:
-        BundleSchemaError: no JSON, another schema version, or not what the schema says.
+        BundleSchemaError: no JSON, another schema version, too many values, or not what the schema
+            says.
     """
     try:
+        check_values(content)
         # The version first: all else may be different in another one.
         raw = TypeAdapter(dict[str, Any]).validate_json(content)
         version = raw.get("schema_version")
@@ -265,8 +288,8 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
                 "again"
             )
         return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        fault = first_fault(error)
+    except ValueError as error:
+        fault = first_fault(error) if isinstance(error, ValidationError) else error
         raise BundleSchemaError(f"{one_line(source)} is not a manifest: {fault}") from error
 
 
@@ -303,7 +326,11 @@ def open_folder(
 
 
 def _signature(root: Path) -> bytes | None:
-    """What is in a folder's manifest.sig; None where there is none."""
+    """What is in a folder's manifest.sig; None where there is none.
+
+    Raises:
+        BundleError: it cannot be read, or is a link that leads out.
+    """
     path = inside(Path(os.path.realpath(root)), SIGNATURE_NAME)
     try:
         size_bytes(path)
@@ -311,6 +338,8 @@ def _signature(root: Path) -> bytes | None:
             return file.read(SIGNATURE_BYTES + 1)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _open_zip(path: Path, *, key: PublicKey | None) -> Bundle:
@@ -319,12 +348,12 @@ def _open_zip(path: Path, *, key: PublicKey | None) -> Bundle:
         key.check(zipped.manifest, signature=zipped.signature, source=one_line(path))
     manifest = parse_manifest(zipped.manifest, source=path)
     target = cache_folder() / bundle_id(zipped.manifest)
-    cached = _open_whole(target, content=zipped.manifest)
+    cached = _open_whole(target, zipped=zipped)
     if cached is not None:
         return cached
     with taking_turns(path):
         # Another process may have unpacked it meanwhile, and be using it.
-        cached = _open_whole(target, content=zipped.manifest)
+        cached = _open_whole(target, zipped=zipped)
         if cached is not None:
             return cached
         _remove(target)
@@ -338,14 +367,18 @@ def _open_zip(path: Path, *, key: PublicKey | None) -> Bundle:
     return Bundle(target, content=zipped.manifest)
 
 
-def _open_whole(root: Path, *, content: bytes) -> Bundle | None:
+def _open_whole(root: Path, *, zipped: ZippedBundle) -> Bundle | None:
     """A bundle in the cache, if it is there and nothing of it was damaged since.
 
-    It is held to a manifest from elsewhere: whoever can write there could have changed its own.
+    It is held to a manifest from elsewhere: whoever can write there could have changed its own. The
+    same files may have come without a signature, or with another's.
     """
     with suppress(BundleError):
-        cached = Bundle(root, content=content)
+        cached = Bundle(root, content=zipped.manifest)
         cached.verify()
+        if zipped.signature not in (None, _signature(root)):
+            with suppress(StorageError), atomic_file(root / SIGNATURE_NAME) as file:
+                file.write(zipped.signature or b"")
         return cached
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import stat
 import zipfile
 import zlib
@@ -19,12 +18,13 @@ from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
 
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of these alone `read(n)` expands no more than n bytes, whatever the headers say."""
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a compression that Python does not know
+    NotImplementedError,  # a version of the format that Python does not know
     ValueError,  # a name that is not UTF-8, or places before the beginning
 )
 
@@ -41,7 +41,7 @@ class ZippedBundle:
 
     Raises:
         BundleError: it is no zip file, is damaged, has no manifest, or has a member that is a link,
-            encrypted, there twice, or leads out of the folder.
+            encrypted, there twice, neither stored nor deflated, or leads out of the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,18 +56,17 @@ class ZippedBundle:
             found = [n for n in members if n.split("/")[-1] == MANIFEST_NAME and n.count("/") < 2]
             if len(found) != 1:
                 raise BundleError(f"{path} is not a bundle: it has no {MANIFEST_NAME} at its top")
-            if members[found[0]].file_size > MAX_MANIFEST_BYTES:
-                raise BundleError(f"{path} is not a bundle: its {MANIFEST_NAME} is too large")
             self._prefix = found[0].removesuffix(MANIFEST_NAME)
-            self.manifest = archive.read(found[0])
-            signature = members.get(self._prefix + SIGNATURE_NAME)
+            self.manifest = _beginning(archive, found[0], size=MAX_MANIFEST_BYTES + 1)
+            if len(self.manifest) > MAX_MANIFEST_BYTES:
+                raise BundleError(f"{path} is not a bundle: its {MANIFEST_NAME} is too large")
+            signature = self._prefix + SIGNATURE_NAME
             self.signature: bytes | None = None
-            if signature is not None:
-                with archive.open(signature) as file:
-                    self.signature = file.read(SIGNATURE_BYTES + 1)
+            if signature in members:
+                self.signature = _beginning(archive, signature, size=SIGNATURE_BYTES + 1)
 
     def unpack(self, target: Path, *, files: Sequence[StoredFile]) -> None:
-        """Unpacks the manifest and the files that it lists, and verifies them on the way.
+        """Unpacks the manifest, its signature and the files that it lists, verified on the way.
 
         Args:
             target: the folder to make. If another process makes it meanwhile, that one stays.
@@ -84,6 +83,8 @@ class ZippedBundle:
             for stored in files:
                 self._unpack(archive, stored=stored, path=folder / stored.path)
             (folder / MANIFEST_NAME).write_bytes(self.manifest)
+            if self.signature is not None:
+                (folder / SIGNATURE_NAME).write_bytes(self.signature)
             settle(folder, target)
 
     def _unpack(self, archive: zipfile.ZipFile, *, stored: StoredFile, path: Path) -> None:
@@ -103,6 +104,12 @@ class ZippedBundle:
             raise BundleTamperedError(
                 f"{stored.path} in {self._path} was changed: its sha256 is not the manifest's"
             )
+
+
+def _beginning(archive: zipfile.ZipFile, name: str, *, size: int) -> bytes:
+    """The first bytes of a member, so many at most."""
+    with archive.open(name) as file:
+        return file.read(size)
 
 
 def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -126,6 +133,10 @@ def _check_member(info: zipfile.ZipInfo, *, path: Path) -> None:
         raise BundleError(f"{path} has a member that is a link or a device: {name}")
     if info.flag_bits & _ENCRYPTED:
         raise BundleError(f"{path} is encrypted")
+    if info.compress_type not in _COMPRESSIONS:
+        raise BundleError(
+            f"{path} has a member that is neither stored nor deflated: {name}; zip the folder again"
+        )
 
 
 @contextmanager
@@ -136,5 +147,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except _DAMAGE as error:
         raise BundleError(f"{path} is not a .zip file, or damaged: {one_line(error)}") from error
+    except MemoryError as error:
+        raise BundleError(
+            f"{path} is refused: opening it takes more memory than there is"
+        ) from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
-from samclip_sdk.annotate.picture_sources import list_source
+from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.cli.cluster import AskedOfAll, ClusterOptions, Opening
 from samclip_sdk.cli.options import (
     AsJson,
@@ -37,10 +38,6 @@ Source = Annotated[
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
-Column = Annotated[
-    str | None,
-    typer.Option(help="of Parquet: the pictures' bytes or paths; by default image, bytes or path"),
-]
 Instances = Annotated[
     bool, typer.Option(help="an annotation for each object, or one for each label")
 ]
@@ -59,6 +56,37 @@ Overwrite = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class ParquetOptions:
+    """What is taken of Parquet files; see `list_source`."""
+
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="of Parquet: the pictures' bytes or paths; by default image, bytes or path"
+        ),
+    ] = None
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            help="of Parquet: where its paths begin, and what they stay below; by default its own"
+        ),
+    ] = None
+    follow_urls: Annotated[
+        bool, typer.Option("--follow-urls", help="of Parquet: fetch what its rows name by URL")
+    ] = False
+
+    def list_source(self, source: str, *, leave_out: tuple[Path, ...]) -> Listing:
+        """Lists the pictures; raises what `list_source` raises."""
+        return list_source(
+            source,
+            column=self.column,
+            folder=self.folder,
+            follow_urls=self.follow_urls,
+            leave_out=leave_out,
+        )
+
+
 @grouped
 def annotate(
     source: Source,
@@ -71,7 +99,7 @@ def annotate(
     instances: Instances = True,
     max_instances: MaxInstances = None,
     polygons: Polygons = False,
-    column: Column = None,
+    parquet: ParquetOptions,
     output: Output = Path("annotations.json"),
     shard_size: ShardSize = None,
     readers: Readers = READERS,
@@ -92,7 +120,7 @@ def annotate(
         check_ending(output, endings=(".json",))
         check_output(output, overwrite=overwrite, sharded=shard_size is not None)
         cluster.check()
-        listing = list_source(source, column=column, leave_out=(output, log_path(output)))
+        listing = parquet.list_source(source, leave_out=(output, log_path(output)))
         listing.check()
         every = AskedOfAll(tuple(names), vocabulary, asked, instances, max_instances, polygons)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:

@@ -16,7 +16,7 @@ from samclip_sdk.cli.options import (
     check_picture,
     grouped,
 )
-from samclip_sdk.cli.terminal import print_line, print_table, working
+from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.timing import Timing
 
 _MEGA = 1e6
@@ -62,7 +62,7 @@ def bench(
             on_progress=display.show,
         )
     if as_json:
-        print_line(report.model_dump_json())
+        print_json(report.model_dump_json())
     else:
         _print_report(report)
 

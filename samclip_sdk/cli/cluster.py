@@ -137,12 +137,13 @@ class Opening:
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
         """The same for another working folder, with the runtime that was chosen here."""
-        model, vocabulary = self.opened.model, self.every.vocabulary
+        model, key, vocabulary = self.opened.model, self.opened.key, self.every.vocabulary
         opened = replace(
             self.opened,
             model=os.path.abspath(model) if Path(model).exists() else model,
             runtime=settings.runtime,
             precision=settings.precision,
+            key=key and key.absolute(),
         )
         every = replace(self.every, vocabulary=vocabulary and vocabulary.absolute())
         return replace(self, every=every, opened=opened, run=replace(self.run, threads=threads))

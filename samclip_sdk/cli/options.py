@@ -45,6 +45,10 @@ BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
     str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
 ]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option(help="refuse a bundle that this Ed25519 public key (.pem) has not signed"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
 
@@ -95,6 +99,7 @@ class ModelOptions:
         str | None,
         typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
     ] = None
+    key: PublicKey = None
 
     def load(
         self, run: RunOptions, *, display: Display | None = None, text_cache: bool = False
@@ -110,6 +115,7 @@ class ModelOptions:
             compute_units=options.compute_units,
             threads=options.threads,
             text_cache=text_cache,
+            public_key=self.key,
             on_progress=options.on_progress,
         )
 

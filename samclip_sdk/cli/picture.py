@@ -306,7 +306,7 @@ def _print(
     rows: Sequence[Sequence[str]],
 ) -> None:
     if as_json:
-        print_line(result.to_json())
+        print_json(result.to_json())
     else:
         print_table(columns, rows)
         print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from samclip_sdk.cli.options import RunOptions, TextCache, grouped
+from samclip_sdk.cli.options import PublicKey, RunOptions, TextCache, grouped
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.serve.running import run_server
@@ -22,6 +22,9 @@ class LimitOptions:
     """What a request may ask for, and what is kept; see `Limits`."""
 
     body_mb: Annotated[int, typer.Option(min=1, help="of a request")] = Limits.body_mb
+    question_kb: Annotated[
+        int, typer.Option(min=1, help="of a request's JSON, without the pictures in it")
+    ] = Limits.question_kb
     megapixels: Annotated[int, typer.Option(min=1, help="of a picture")] = Limits.megapixels
     images: Annotated[int, typer.Option(min=1, help="pictures of a request")] = Limits.images
     labels: Annotated[int, typer.Option(min=1, help="of a request")] = Limits.labels
@@ -58,6 +61,13 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="the address to listen at")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8080,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="by which a server without API keys may be called, besides localhost and "
+            "addresses; repeatable"
+        ),
+    ] = None,
     runtime: Annotated[
         str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
     ] = "auto",
@@ -65,6 +75,7 @@ def serve(
         str | None,
         typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
     ] = None,
+    key: PublicKey = None,
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
     run: RunOptions,
     limited: LimitOptions,
@@ -92,12 +103,14 @@ def serve(
             compute_units=options.compute_units,
             threads=threads,
             text_cache=text_cache,
+            public_key=None if key is None else str(key),
         )
         display.progress.stop()  # from here on, logs tell
         run_server(
             choice,
             host=host,
             port=port,
+            names=name or (),
             workers=workers,
             limits=limited.limits(),
             log_level=log_level,

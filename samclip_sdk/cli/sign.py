@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def sign(
     carries the signature.
     """
     with working("checking the files"):
-        if bundle.is_file():
+        if os.path.isfile(bundle):
             raise BundleError(f"{one_line(bundle)} is no folder: sign the folder, and zip that")
         opened = open_bundle(bundle)
         opened.verify()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,7 +14,6 @@ from typing import Any, TextIO
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,7 +28,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from samclip_sdk.errors import SamClipError, SamClipWarning
+from samclip_sdk.errors import SamClipError, SamClipWarning, printable
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -64,11 +66,13 @@ class Display:
 
     def say(self, doing: str) -> None:
         """Tells in words what is being done now, of which no one knows how long it takes."""
+        doing = printable(doing)
         self._doing, self._done, self._total = doing, 0, 0
         self.progress.update(self._task, description=doing, completed=0, total=None)
 
     def show(self, message: str, done: int, total: int) -> None:
         """Tells what a long step is at: an `on_progress` callback."""
+        message = printable(message)
         if total == self._total and done >= self._done:
             if message != self._doing:
                 self.progress.update(self._task, description=message, even=False)
@@ -158,26 +162,62 @@ def warnings_as_lines(say: Callable[[str], None]) -> Iterator[None]:
 
 def _say(console: Console, message: str) -> None:
     """Prints one line, however long, whatever is in it."""
-    console.print(" ".join(message.split()), markup=False, highlight=False, soft_wrap=True)
+    text = Text(printable(" ".join(message.split())))
+    console.print(text, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Tells in one line why standard output cannot be written, a full disk for instance.
+
+    Raises:
+        OSError: nobody reads on, which typer ends without a word.
+        typer.Exit: otherwise.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        sys.stdout = io.StringIO()  # or Python writes what is left at its end, and fails again
+        _say(Console(stderr=True), f"error: cannot write the answer: {error.strerror}")
+        raise typer.Exit(FAILED) from error
+
+
+def _shown(text: str) -> str:
+    """One line of signs that standard output can hold; for each other one stands its code."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+@_answering()
 def print_line(text: str) -> None:
-    """Prints a line of an answer as it is."""
+    """Prints one line of an answer, whatever is in it."""
+    typer.echo(_shown(text))
+
+
+@_answering()
+def print_json(content: dict[str, Any] | str) -> None:
+    """Prints one line of JSON, of what is not JSON yet or is: a terminal obeys nothing in it."""
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    if text != _shown(text):
+        text = "".join(each if " " <= each <= "~" else json.dumps(each)[1:-1] for each in text)
     typer.echo(text)
 
 
-def print_json(content: dict[str, Any]) -> None:
-    """Prints one line of JSON."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
-
-
+@_answering()
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table of plain text. Only a terminal wraps its cells."""
+    """Prints a table of plain text, each cell in one line. Only a terminal wraps it."""
     console = Console()
     if not console.is_terminal:
         console.width = _WIDEST
     # By default rich cuts the words that are longer than their column, a pip command for instance.
-    table = Table(*(Column(escape(name), overflow="fold") for name in columns))
+    table = Table(*(Column(_cell(name), overflow="fold") for name in columns))
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*map(_cell, row))
     console.print(table)
+
+
+def _cell(text: str) -> Text:
+    """Plain text: of a string rich takes markup and names of emoji for what they are not."""
+    return Text(_shown(text))

@@ -6,7 +6,7 @@ from samclip_sdk.auto.choice import AUTO, Selection, Trial
 from samclip_sdk.auto.selection import choose_again, find_candidates, remembered
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
-from samclip_sdk.cli.terminal import print_line, print_table, working
+from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
@@ -23,7 +23,7 @@ def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> N
             options=run.for_runtime(display),
         )
     if as_json:
-        print_line(selection.model_dump_json())
+        print_json(selection.model_dump_json())
     else:
         print_selection(selection)
 

@@ -10,8 +10,15 @@ import typer
 
 from samclip_sdk.bundle.artifact_sets import runtime_sets
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel, RunOptions, grouped
-from samclip_sdk.cli.terminal import Display, print_line, print_table, working
+from samclip_sdk.cli.options import (
+    AnyPrecision,
+    AsJson,
+    BundleModel,
+    PublicKey,
+    RunOptions,
+    grouped,
+)
+from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.goldens.check import Check, describe_failures
@@ -30,10 +37,7 @@ def verify(
         typer.Option(help="onnx, openvino, coreml or tensorrt; by default all but the last"),
     ] = None,
     precision: AnyPrecision = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="refuse a bundle that this Ed25519 public key (.pem) has not signed"),
-    ] = None,
+    key: PublicKey = None,
     checks: Annotated[
         bool, typer.Option("--checks", help="list every check, not only those that failed")
     ] = False,
@@ -52,7 +56,10 @@ def verify(
             if report.passed:
                 report.sign_off()
     for report in reports:
-        print_line(report.model_dump_json() if as_json else _verdict(report))
+        if as_json:
+            print_json(report.model_dump_json())
+        else:
+            print_line(_verdict(report))
     if not as_json:
         for report in reports:
             _print_checks(report, all_of_them=checks)

@@ -135,7 +135,9 @@ def _run(
 def _preprocessing(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Iterator[Check]:
     """Token ids, and the letterbox."""
     if index.texts:
-        tokenizer = Tokenizer(bundle.file(TOKENIZER_NAME))
+        tokenizer = Tokenizer(
+            bundle.file(TOKENIZER_NAME), context_length=bundle.manifest.text.context_length
+        )
         wrong = sum(clean_text(golden.text) != golden.cleaned for golden in index.texts)
         yield Check(name=f"{len(index.texts)} texts, cleaned", error=wrong, bound=0)
         wrong = sum(not _same_tokens(golden, tokenizer=tokenizer) for golden in index.texts)

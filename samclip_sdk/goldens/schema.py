@@ -20,7 +20,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from samclip_sdk.bundle.graph_spec import Record, RelativePath, first_fault
+from samclip_sdk.bundle.graph_spec import Record, RelativePath, check_values, first_fault
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.goldens.tasks import GoldenTasks
@@ -241,7 +241,9 @@ def read_goldens(
     """
     root = Path(folder)
     try:
-        index = GoldenIndex.model_validate_json((root / GOLDEN_INDEX).read_bytes())
+        content = (root / GOLDEN_INDEX).read_bytes()
+        check_values(content)
+        index = GoldenIndex.model_validate_json(content)
         stored = safetensors.numpy.load((root / GOLDEN_TENSORS).read_bytes())
         tensors = {
             name: array.astype(np.float32) if array.dtype == np.float16 else array

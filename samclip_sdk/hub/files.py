@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 
 from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.bundle.graph_spec import StoredFile
+from samclip_sdk.bundle.manifest import SIGNATURE_NAME
+from samclip_sdk.bundle.signature import SIGNATURE_BYTES
 from samclip_sdk.errors import (
     BundleTamperedError,
     HubError,
@@ -84,6 +86,16 @@ class HubFiles:
             for stored in missing:
                 self._bring(stored, tell=self._teller(done, total))
                 done += stored.size_bytes
+
+    def signature(self) -> bytes | None:
+        """What signs the bundle's manifest on the hub; None if nothing does.
+
+        Raises:
+            HubError: the hub does not say, or may not be asked.
+        """
+        if self._asks_nobody:
+            raise HubError(f"whether {self.name} is signed is not known, and no hub may be asked")
+        return self._remote.optional(SIGNATURE_NAME, commit=self._commit, limit=SIGNATURE_BYTES)
 
     def _missing(self, files: Sequence[StoredFile]) -> list[StoredFile]:
         return [each for each in files if not os.path.lexists(self._folder / each.path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME
@@ -26,9 +27,9 @@ from samclip_sdk.errors import (
 from samclip_sdk.hub.cache import HubCache, Ref
 from samclip_sdk.hub.files import HubFiles
 from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
-from samclip_sdk.hub.package import hub_endpoint, import_hub
+from samclip_sdk.hub.package import hub_endpoint, hub_module, import_hub
 from samclip_sdk.hub.remote import BUNDLE_FOLDER, Remote
-from samclip_sdk.hub.repository import Repository, is_repository_name
+from samclip_sdk.hub.repository import DEFAULT_REVISION, Repository, is_repository_name
 from samclip_sdk.runtimes.options import OnProgress, tell_nobody
 
 
@@ -45,7 +46,8 @@ def open_named_bundle(
 
     Args:
         model: an embedded bundle's name, a folder, a .zip, or `org/name` or `org/name@revision` of
-            a hub. What is on this disk under that very name wins.
+            a hub. What is on this disk under that very name wins. Where `org` is a folder here,
+            `org/name` is a path in it.
         public_key: that must have signed it, see `open_bundle`; any will do if None.
         hub: how it is taken from a hub.
         on_progress: told of downloads.
@@ -63,13 +65,39 @@ def open_named_bundle(
     if is_repository_name(model) and not _is_here(model):
         repository = Repository.parse(model, revision=hub.revision)
         key = None if public_key is None else PublicKey(public_key)
-        return _Opening(repository, key=key, hub=hub, on_progress=on_progress).bundle()
+        if hub.is_repository or "@" in os.fspath(model):
+            return _Opening(repository, key=key, hub=hub, on_progress=on_progress).bundle()
+        return _guess(repository, key=key, hub=hub, on_progress=on_progress)
     if hub.revision is not None:
         raise OptionError(
             f"revision is {one_line(hub.revision)}, and only repositories of a hub have such, "
             f"org/name: {one_line(os.fspath(model))} is none, or is on this disk"
         )
     return open_bundle(model, public_key=public_key)
+
+
+def _guess(
+    repository: Repository, *, key: PublicKey | None, hub: HubOptions, on_progress: OnProgress
+) -> Bundle:
+    """Opens what may be a repository of a hub, or the path of a folder that is missing.
+
+    Nobody is asked where the path begins with a folder that is here, and nobody is told the user's
+    own token.
+    """
+    first, meant = repository.id.partition("/")[0], repository.at(DEFAULT_REVISION)
+    if os.path.isdir(first):
+        raise BundleError(
+            f"the folder {first} has no bundle {repository.id.partition('/')[2]}: see to the path; "
+            f"if a repository of a hub is meant, say {meant}"
+        )
+    if hub.token is None:
+        hub = replace(hub, token=False)
+    try:
+        return _Opening(repository, key=key, hub=hub, on_progress=on_progress).bundle()
+    except HubError as error:
+        if not isinstance(error.__cause__, hub_module("errors").RepositoryNotFoundError):
+            raise
+        raise HubError(f"{error}; your token goes along if you say {meant}") from error.__cause__
 
 
 def _is_here(model: str | os.PathLike[str]) -> bool:

@@ -88,6 +88,7 @@ def push_bundle(
     paths = [each.path for each in bundle.manifest.stored_files()]
     bundle.gather(paths)
     bundle.verify()
+    signature = bundle.signature()
     card = hub_card(
         bundle.manifest,
         card=bundle.file(_CARD).read_text(encoding="utf-8") if _CARD in paths else "",
@@ -100,7 +101,7 @@ def push_bundle(
         api.create_repo(target.id, private=private or None, exist_ok=True)
         if target.revision != DEFAULT_REVISION:
             api.create_branch(target.id, branch=target.revision, exist_ok=True)
-        operations = _operations(bundle, paths=paths, card=card)
+        operations = _operations(bundle, paths=paths, card=card, signature=signature)
         _upload(api, operations, target=target, on_progress=on_progress)
         gone = _left_over(api, operations, target=target)
         commit = api.create_commit(
@@ -112,14 +113,17 @@ def push_bundle(
     return PushedBundle(target.id, commit.oid, f"{endpoint}/{target.id}", bundle.id)
 
 
-def _operations(bundle: Bundle, *, paths: Sequence[str], card: str) -> list[Any]:
+def _operations(
+    bundle: Bundle, *, paths: Sequence[str], card: str, signature: bytes | None
+) -> list[Any]:
     add = import_hub().CommitOperationAdd
-    signature = [SIGNATURE_NAME] if (bundle.root / SIGNATURE_NAME).is_file() else []
+    signed = [add(f"{BUNDLE_FOLDER}/{SIGNATURE_NAME}", signature)] if signature else []
     return [
         add(_CARD, card.encode()),
+        *signed,
         *(
             add(f"{BUNDLE_FOLDER}/{path}", str(bundle.root / path))
-            for path in (MANIFEST_NAME, *signature, *paths)
+            for path in (MANIFEST_NAME, *paths)
         ),
     ]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +24,7 @@ from samclip_sdk.runtimes.coreml_package import (
     import_coremltools,
     read_tensors,
 )
+from samclip_sdk.user_folders import user_cache
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def load_on_mac(package: Path, compute_units: str) -> MacProgram:
 
 def cache_folder() -> Path:
     """Where compiled models are kept."""
-    return platformdirs.user_cache_path("samclip-sdk") / "coreml"
+    return user_cache("coreml")
 
 
 def compiled_model(package: Path, *, coremltools: Any) -> tuple[Path, bool]:

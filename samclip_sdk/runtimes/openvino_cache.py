@@ -12,10 +12,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
+from samclip_sdk.user_folders import user_cache
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class CompiledKey:
 
 def cache_folder() -> Path:
     """Where compiled models are kept."""
-    return platformdirs.user_cache_path("samclip-sdk") / "openvino"
+    return user_cache("openvino")
 
 
 def read_compiled(name: str, *, key: CompiledKey) -> bytes | None:

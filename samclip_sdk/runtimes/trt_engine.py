@@ -22,7 +22,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-import platformdirs
 from filelock import BaseFileLock, FileLock, Timeout
 
 from samclip_sdk.atomic_file import atomic_file
@@ -43,6 +42,7 @@ from samclip_sdk.runtimes.trt_network import (
 )
 from samclip_sdk.runtimes.trt_progress import PERCENT, progress_monitor
 from samclip_sdk.session import GraphFile
+from samclip_sdk.user_folders import user_cache
 
 WAITING = "waiting for another process that builds it"
 
@@ -97,7 +97,7 @@ class CompiledEngine:
 
 def engine_cache() -> Path:
     """The folder of cached engines."""
-    return platformdirs.user_cache_path("samclip-sdk") / "tensorrt"
+    return user_cache("tensorrt")
 
 
 def describe_tensorrt() -> str:

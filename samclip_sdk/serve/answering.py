@@ -23,6 +23,7 @@ from samclip_sdk.errors import SamClipError
 from samclip_sdk.image import Frame, load_image, open_image
 from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.image_prompts import ImagePrompts, image_prompts
+from samclip_sdk.picture_limits import decoded_size
 from samclip_sdk.prompts import FILLER
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
@@ -260,12 +261,12 @@ def check_pixels(content: bytes, *, most: int) -> None:
     try:
         with warnings.catch_warnings(), open_image(io.BytesIO(content)) as image:
             warnings.simplefilter("ignore")  # Pillow's own limit warns, and is another one
-            width, height = image.size
+            width, height = decoded_size(image)
     except Exception:  # Of what is no picture, reading it tells more.
         return
     if width * height > most:
         raise RefusedError(
-            f"the picture has {width} x {height} pixels; this server takes "
+            f"the picture, or a tile of it, has {width} x {height} pixels; this server takes "
             f"{most // 1_000_000} megapixels at most",
             status=413,
         )

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from samclip_sdk.serve.door import Door, problem, refusal
+from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.house import NDJSON, House
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
@@ -55,7 +56,8 @@ _REASONS = {
     404: "a picture that is not kept here",
     408: "the body did not arrive in time",
     413: "too many bytes or pixels",
-    415: "another content type",
+    415: "another content type or charset",
+    421: "a name of the server that it does not know",
     422: "a value that cannot be, or too many of them",
     429: "too many wait already; Retry-After tells when to try again",
     500: "a fault of the server",
@@ -69,13 +71,16 @@ _OR_LINES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(pool: Pool, *, limits: Limits, keys: Keys, metrics: Metrics) -> FastAPI:
+def create_app(
+    pool: Pool, *, limits: Limits, keys: Keys, hosts: Hosts, metrics: Metrics
+) -> FastAPI:
     """Puts a server together.
 
     Args:
         pool: of workers; whoever calls this starts and closes it.
         limits: of requests.
         keys: who may ask.
+        hosts: how those without a key may call it.
         metrics: of this server; the pool has its `note_batch`.
     """
     # The pages of docs would load scripts from elsewhere; redirects name a request's own host.
@@ -90,6 +95,7 @@ def create_app(pool: Pool, *, limits: Limits, keys: Keys, metrics: Metrics) -> F
     app.add_middleware(
         Door,
         keys=keys,
+        hosts=hosts,
         queue=limits.queue,
         retry_after_s=pool.retry_after_s,
         metrics=metrics,
@@ -128,7 +134,9 @@ def _add_questions(app: FastAPI, house: House) -> None:
 def _add_state(app: FastAPI, house: House, *, limits: Limits, metrics: Metrics) -> None:
     pool = house.pool
 
-    @app.get("/health", responses={503: {"model": Health, "description": "no worker is ready"}})
+    not_ready = {"model": Health, "description": "no worker is ready"}
+
+    @app.get("/health", responses={421: _PROBLEMS[421], 503: not_ready})
     async def health() -> Health:
         """Tell whether requests would be answered now; it needs no key."""
         found = Health(
@@ -150,7 +158,7 @@ def _add_state(app: FastAPI, house: House, *, limits: Limits, metrics: Metrics) 
         )
         return Response(content, media_type="text/plain; version=0.0.4")
 
-    @app.get("/v1/models", responses={401: _PROBLEMS[401], 429: _PROBLEMS[429]})
+    @app.get("/v1/models", responses={each: _PROBLEMS[each] for each in (401, 421, 429)})
     async def models() -> Models:
         """Tell which model answers, and the limits of this server."""
         told = next((slot.told for slot in pool.slots if slot.told), None)

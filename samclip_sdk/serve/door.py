@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
 from samclip_sdk.serve.refusal import RefusedError, name_of
@@ -41,6 +42,7 @@ class Door:
     Args:
         app: what is behind it.
         keys: who may enter.
+        hosts: the names that those without a key may call the server by.
         queue: how many requests may be inside.
         retry_after_s: tells in how many seconds there may be room.
         metrics: told of each request.
@@ -52,12 +54,13 @@ class Door:
         app: ASGIApp,
         *,
         keys: Keys,
+        hosts: Hosts,
         queue: int,
         retry_after_s: Callable[[], int],
         metrics: Metrics,
         routes: frozenset[str],
     ) -> None:
-        self._app, self._keys, self._queue = app, keys, queue
+        self._app, self._keys, self._hosts, self._queue = app, keys, hosts, queue
         self._retry_after_s, self._metrics, self._routes = retry_after_s, metrics, routes
         self._inside = 0
 
@@ -78,6 +81,8 @@ class Door:
                 status = message["status"]
                 out = MutableHeaders(scope=message)
                 out[REQUEST_ID] = request_id
+                if "content-length" in headers and "transfer-encoding" in headers:
+                    out["Connection"] = "close"  # a proxy may see another end of this request
                 for name, value in _HEADERS.items():
                     out.setdefault(name, value)
             await send(message)
@@ -96,14 +101,17 @@ class Door:
             self._note(scope, headers, request_id, status or 499, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, *, headers: Headers) -> None:
-        """Passes a request on, if it brings a key and there is room."""
-        if not scope["path"].startswith(GUARDED):
-            await self._app(scope, receive, send)
-            return
-        refused = self._refusal(headers)
+        """Passes a request on, if it may enter and there is room."""
+        guarded = scope["path"].startswith(GUARDED)
+        refused = None if self._keys.asked else self._hosts.refusal(headers)
+        if guarded and refused is None:
+            refused = self._refusal(headers)
         if refused is not None:
             answer = refusal(refused, request_id=scope["state"]["request_id"])
             await answer(scope, receive, send)
+            return
+        if not guarded:
+            await self._app(scope, receive, send)
             return
         self._inside += 1
         try:

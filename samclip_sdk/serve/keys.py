@@ -6,23 +6,34 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from samclip_sdk.errors import OptionError
+from samclip_sdk.errors import OptionError, one_line
 
 LEAST_LETTERS = 16
 
 
 class Keys:
-    """The keys of which a request must bring one; without any, every request may enter.
+    """The keys of which a request must bring one.
 
     Args:
-        given: separated by commas, as in the environment's SAMCLIP_API_KEYS.
+        given: separated by commas, as in the environment's SAMCLIP_API_KEYS; None if it is not
+            set: every request may enter then.
 
     Raises:
-        OptionError: one is shorter than 16 letters or cannot stand in a header; it is not shown.
+        OptionError: there is none, or one is shorter than 16 letters or cannot stand in a header;
+            it is not shown.
+
+    Attributes:
+        asked: whether a request must bring one.
     """
 
-    def __init__(self, given: str) -> None:
-        keys = [each.strip() for each in given.split(",") if each.strip()]
+    def __init__(self, given: str | None) -> None:
+        self.asked = given is not None
+        keys = [each.strip() for each in (given or "").split(",") if each.strip()]
+        if self.asked and not keys:
+            raise OptionError(
+                f"SAMCLIP_API_KEYS is set to {one_line(given, limit=40)!r} and holds no key: make "
+                "one with `openssl rand -hex 32`, or unset it to let everyone in"
+            )
         for place, key in enumerate(keys):
             if len(key) < LEAST_LETTERS or not (key.isascii() and key.isprintable()):
                 raise OptionError(
@@ -36,7 +47,7 @@ class Keys:
 
         It takes the same time for any key that is wrong.
         """
-        if not self._digests:
+        if not self.asked:
             return True
         scheme, _, token = headers.get("authorization", "").partition(" ")
         brought = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")

@@ -6,10 +6,26 @@ import logging
 import signal
 import socket
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger(__name__)
+
+
+class Connection(H11Protocol):
+    """A connection, which ends when what comes over it is no HTTP any more."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Says so, unless an answer has begun; the request, if there is one, has no client left."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -33,6 +49,7 @@ def configured(app: ASGIApp, *, stop_s: int) -> uvicorn.Config:
     """
     return uvicorn.Config(
         app,
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,

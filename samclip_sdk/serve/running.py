@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from samclip_sdk.errors import OptionError, RuntimeMissingError
@@ -18,7 +18,14 @@ log = logging.getLogger(__name__)
 
 
 def run_server(
-    choice: ModelChoice, *, host: str, port: int, workers: int, limits: Limits, log_level: str
+    choice: ModelChoice,
+    *,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    workers: int,
+    limits: Limits,
+    log_level: str,
 ) -> None:
     """Opens a model in worker processes and answers HTTP, until SIGTERM or Ctrl-C.
 
@@ -29,6 +36,8 @@ def run_server(
         choice: which model.
         host: the address to listen at.
         port: any free one if 0.
+        names: by which a server without API keys may be called, besides `host`, localhost and
+            addresses.
         workers: processes with a model each.
         limits: of requests.
         log_level: "debug", "info", "warning" or "error".
@@ -43,7 +52,8 @@ def run_server(
         raise OptionError(f"workers is {workers}; it must be 1 or more")
     log_as_json(log_level)
     with bound_socket(host, port) as taken:
-        asyncio.run(_serve(choice, taken, workers=workers, limits=limits))
+        called = (host, *names)
+        asyncio.run(_serve(choice, taken, names=called, workers=workers, limits=limits))
 
 
 def check_installed() -> None:
@@ -87,19 +97,26 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 
 
 async def _serve(
-    choice: ModelChoice, taken: socket.socket, *, workers: int, limits: Limits
+    choice: ModelChoice,
+    taken: socket.socket,
+    *,
+    names: Sequence[str],
+    workers: int,
+    limits: Limits,
 ) -> None:
     # Only here: they are of the extra.
     from samclip_sdk.serve.app import create_app
+    from samclip_sdk.serve.hosts import Hosts
     from samclip_sdk.serve.keys import Keys
     from samclip_sdk.serve.listening import listen
     from samclip_sdk.serve.metrics import Metrics
     from samclip_sdk.serve.pool import Pool
 
-    keys, metrics = Keys(os.environ.get(KEYS_VARIABLE, "")), Metrics()
+    keys, metrics = Keys(os.environ.get(KEYS_VARIABLE)), Metrics()
     pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
-    app = create_app(pool, limits=limits, keys=keys, metrics=metrics)
-    log.info("opening", extra={"model": choice.model, "workers": workers})
+    app = create_app(pool, limits=limits, keys=keys, hosts=Hosts(names), metrics=metrics)
+    asked = "asked for" if keys.asked else "not asked for"
+    log.info("opening", extra={"model": choice.model, "workers": workers, "api_keys": asked})
     await pool.start()
     try:
         await listen(app, taken, stop_s=limits.stop_s)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from samclip_sdk.everything import MOST_POINTS_PER_SIDE
 
+Item = TypeVar("Item")
+Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
+"""A list that is refused at its first wrong item: to tell of all would take kilobytes for each."""
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=1, le=8)]
-Point: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
-Box: TypeAlias = Annotated[list[Number], Field(min_length=4, max_length=4)]
+Point: TypeAlias = Annotated[Listed[Number], Field(min_length=2, max_length=2)]
+Box: TypeAlias = Annotated[Listed[Number], Field(min_length=4, max_length=4)]
 PointLabel = Annotated[int, Field(ge=-1, le=3)]
-Labels: TypeAlias = Annotated[list[str], Field(min_length=1)]
+Labels: TypeAlias = Annotated[Listed[str], Field(min_length=1)]
+Tiles: TypeAlias = Annotated[Listed[Side], Field(min_length=2, max_length=2)]
 Form: TypeAlias = Literal["rle", "polygon", "png"]
 
 
@@ -39,7 +44,7 @@ class ImageContent(Asked):
 class ImagesAsked(Asked):
     """Which pictures. In `multipart/form-data` they are the parts `image`, as files."""
 
-    images: list[ImageById | ImageContent] = Field(
+    images: Listed[ImageById | ImageContent] = Field(
         default=[], description="one or more pictures; each gets an answer, in their order"
     )
 
@@ -53,13 +58,13 @@ class ClassifyAsked(ImagesAsked):
 class SegmentAsked(ImagesAsked):
     """See `SamClip.segment`: points, boxes, or one of each for every prompt."""
 
-    points: list[Point] | list[list[Point]] | None = Field(
+    points: Listed[Point] | Listed[Listed[Point]] | None = Field(
         default=None, description="[n,2] for one prompt, [K,n,2] for many: (x, y) in pixels"
     )
-    point_labels: list[PointLabel] | list[list[PointLabel]] | None = Field(
+    point_labels: Listed[PointLabel] | Listed[Listed[PointLabel]] | None = Field(
         default=None, description="as many as points: 1 foreground, 0 background, -1 no point"
     )
-    boxes: Box | list[Box] | None = Field(
+    boxes: Box | Listed[Box] | None = Field(
         default=None, description="[4] for one prompt, [K,4] for many: x0, y0, x1, y1 in pixels"
     )
     multimask_output: bool = Field(default=True, description="three masks a prompt, or one")
@@ -79,9 +84,7 @@ class TextAsked(ImagesAsked):
     max_instances: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None, description="with `instances`: at most, the best ones; by default 50"
     )
-    tiles: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, description="rows and columns to look into too"
-    )
+    tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
     format: Form = Field(default="rle", description="of each `segmentation`")
     stream: bool = Field(
@@ -98,9 +101,7 @@ class EverythingAsked(ImagesAsked):
     stability_score_thresh: Share | None = None
     stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0
     box_nms_thresh: Share = 0.7
-    tiles: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, description="rows and columns to look into too"
-    )
+    tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
     format: Form = Field(default="rle", description="of each `segmentation`")
     stream: bool = Field(

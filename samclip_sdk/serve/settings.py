@@ -21,6 +21,7 @@ class ModelChoice:
         compute_units: Core ML's.
         threads: of a worker; the runtime's own choice if 0.
         text_cache: whether embeddings of labels are kept in the user's cache folder.
+        public_key: path of the Ed25519 key that must have signed the bundle; any will do if None.
     """
 
     model: str
@@ -31,6 +32,7 @@ class ModelChoice:
     compute_units: str = "all"
     threads: int = 0
     text_cache: bool = True
+    public_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Limits:
 
     Attributes:
         body_mb: of a request, as it is sent; 10^6 bytes each.
+        question_kb: of the JSON of a request, without the pictures in it; 10^3 bytes each.
         megapixels: of a picture, looked at before it is decoded.
         images: pictures of a request.
         labels: of a request.
@@ -58,6 +61,7 @@ class Limits:
     """
 
     body_mb: int = 20
+    question_kb: int = 256
     megapixels: int = 50
     images: int = 16
     labels: int = 256

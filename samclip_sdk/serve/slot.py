@@ -204,7 +204,8 @@ class Slot:
         """Writes without waiting: of two batches at most, and of a dead worker `_listen` hears."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.writelines(pack_frame(header, content))
+        for piece in pack_frame(header, content):  # writelines would copy the picture to join it
+            self._process.stdin.write(piece)
 
     async def _end(self) -> None:
         """Ends the process, if need be by force."""

@@ -71,6 +71,7 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
             compute_units=chosen["compute_units"],
             threads=chosen["threads"],
             text_cache=chosen["text_cache"],
+            public_key=chosen["public_key"],
         )
         warm_up(model)
     manifest, source = model.manifest, model.source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -29,7 +28,7 @@ class TextEmbedder:
 
     Args:
         session: opens the text_encoder, or returns it; not called before it has to run.
-        tokenizer_path: the same bundle's.
+        tokenizer: opens the same model's; not called before there is a text to read.
         templates: prompts of a label, {} in place of it.
         stored: where the embeddings of labels outlive the process; nowhere if None.
     """
@@ -38,12 +37,12 @@ class TextEmbedder:
         self,
         session: Callable[[], Session],
         *,
-        tokenizer_path: Callable[[], str | os.PathLike[str]],
+        tokenizer: Callable[[], Tokenizer],
         templates: Sequence[str],
         stored: StoredLabels | None = None,
     ) -> None:
         self._session = session
-        self._tokenizer_path = tokenizer_path
+        self._open_tokenizer = tokenizer
         self._templates = tuple(templates)
         self._stored = stored
         self._given: dict[str, Array] = {}
@@ -168,7 +167,7 @@ class TextEmbedder:
     @property
     def _tokenizer(self) -> Tokenizer:
         if self._opened_tokenizer is None:
-            self._opened_tokenizer = Tokenizer(self._tokenizer_path())
+            self._opened_tokenizer = self._open_tokenizer()
         return self._opened_tokenizer
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.errors import PromptError
+from samclip_sdk.errors import PromptError, one_line
 from samclip_sdk.text.tokenizer import normalize
 
 Array = NDArray[np.float32]
@@ -91,8 +91,10 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
     """
     try:
         rows = np.asarray(regions, dtype=np.float32)
-    except (ValueError, TypeError) as error:  # rows of different lengths, or no numbers
-        raise PromptError(f"the {name} regions are not one array of embeddings: {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:  # of different lengths, or no numbers
+        raise PromptError(
+            f"the {name} regions are not one array of embeddings: {one_line(error)}"
+        ) from error
     if rows.size == 0:
         return np.zeros((0, embed_dim), dtype=np.float32)
     if rows.ndim not in (1, 2) or rows.shape[-1] != embed_dim:

@@ -15,13 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
 from samclip_sdk.fork_safety import renew_in_children
 from samclip_sdk.partial_file import PARTIAL_ENDING, remove_if_dead
+from samclip_sdk.user_folders import user_cache
 
 Array = NDArray[np.float32]
 
@@ -158,7 +158,7 @@ class StoredLabels:
 
 def text_cache_folder() -> Path:
     """Where the embeddings of labels are kept; it may be removed at any time."""
-    return platformdirs.user_cache_path("samclip-sdk") / "text"
+    return user_cache("text")
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning, one_line
 from samclip_sdk.modeling.config import BertTextConfig, TextEncoderConfig
+from samclip_sdk.text.tokenizer_file import is_refusal, open_tokenizer
 
 TEMPLATES = Path(__file__).parents[1] / "assets" / "openai_templates.json"
 
@@ -26,6 +27,7 @@ tokens, and the longest of its vocabulary has 24 letters."""
 
 _SHORT, _CACHED_SHORT = 256, 8192  # letters, and texts of so many: 16 MB at most
 _SHOWN_LETTERS = 40
+_LARGEST_ID = np.iinfo(np.int32).max
 
 
 def label_templates(text_encoder: TextEncoderConfig) -> tuple[str, ...]:
@@ -89,20 +91,18 @@ class Tokenizer:
 
     Args:
         path: of the file.
+        context_length: of the model that it belongs to.
+
+    Attributes:
+        context_length: as given.
 
     Raises:
-        BundleError: it is missing, damaged, or has no fixed length.
+        BundleError: it is missing or damaged, or is not held to its limits, see `open_tokenizer`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-        except Exception as error:  # `tokenizers` raises bare Exceptions.
-            raise BundleError(f"the tokenizer {os.fspath(path)} cannot be read: {error}") from error
-        truncation, padding = self._tokenizer.truncation, self._tokenizer.padding
-        if not truncation or not padding or truncation["max_length"] != padding["length"]:
-            raise BundleError(f"{os.fspath(path)} does not pad and truncate to a context length")
-        self.context_length: int = truncation["max_length"]
+    def __init__(self, path: str | os.PathLike[str], *, context_length: int) -> None:
+        self._tokenizer = open_tokenizer(path, context_length=context_length)
+        self.context_length = context_length
         self._path = path
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int32]:
@@ -118,7 +118,8 @@ class Tokenizer:
             int32 [K,L], L the context length, zeros behind the last token.
 
         Raises:
-            BundleError: the file has no token for a text, nor one for what is unknown.
+            BundleError: the file has no token for a text, nor one for what is unknown, or one
+                beyond int32.
         """
         encoded = self.encode(texts)
         for text, cut in zip(texts, encoded.cut, strict=True):
@@ -129,9 +130,8 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> TokenIds:
         """Tokenizes K texts without a warning; raises as a call does."""
         found = [self._encode(text) for text in texts]
-        ids = np.array([each.ids for each in found], dtype=np.int32)
         return TokenIds(
-            ids.reshape(len(found), self.context_length),
+            np.array([each.ids for each in found], np.int32).reshape(-1, self.context_length),
             lengths=np.array([sum(each.attention_mask) for each in found], dtype=np.int64),
             cut=np.array(
                 [
@@ -143,14 +143,20 @@ class Tokenizer:
         )
 
     def _encode(self, text: str) -> tokenizers.Encoding:
+        """What the file makes of a text; it may load, and still know no unknown word."""
         cleaned = clean_text(text)
         try:
-            return self._tokenizer.encode(cleaned)
-        except Exception as error:  # bare again: a file may load, and still know no unknown word
-            name = os.fspath(self._path)
+            encoding = self._tokenizer.encode(cleaned)
+            if max(encoding.ids) > _LARGEST_ID:
+                raise ValueError(f"the id {max(encoding.ids)} is beyond int32")
+        except BaseException as error:
+            if not is_refusal(error):
+                raise
+            name = one_line(os.fspath(self._path))
             raise BundleError(
                 f"the tokenizer {name} cannot read {_shown(text)}: {one_line(error)}"
             ) from error
+        return encoding
 
     def warn_of_cut(self, text: str) -> None:
         """Warns that a text is longer than the context length."""

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import safetensors
@@ -29,13 +29,15 @@ _FORMAT = "samclip labels"
 _TENSOR = "embeddings"
 _DTYPES = (np.float32, np.int8)
 _STORED_DTYPES = ("F32", "I8")
+_MAX_HEADER_BYTES = 16 << 20  # 700,000 labels of 20 letters
 _LENGTH_TOLERANCE = 1e-3
 
 
 class PackMetadata(BaseModel):
     """The file's metadata. `model` and `revision` say whose text encoder made the embeddings.
 
-    Not the bundle's id: the bundle of an app without a text encoder has another.
+    Not the bundle's id: the bundle of an app without a text encoder has another. That each label is
+    a text `Vocabulary` looks at, for pydantic keeps a kilobyte of each that is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +46,7 @@ class PackMetadata(BaseModel):
     schema_version: Literal["1"]
     model: str
     revision: str
-    labels: Json[tuple[str, ...]] = Field(min_length=1)
+    labels: Json[tuple[Any, ...]] = Field(min_length=1)
 
 
 class Vocabulary:
@@ -61,8 +63,8 @@ class Vocabulary:
         matrix: their embeddings, float32 [K,E], unit length.
 
     Raises:
-        ValueError: the embeddings are not those of as many labels, or not of unit length, or two
-            labels are the same.
+        ValueError: the embeddings are not those of as many labels, or not of unit length.
+        TextError: a label is no text, or two are the same.
     """
 
     def __init__(self, metadata: PackMetadata, stored: NDArray[np.generic]) -> None:
@@ -130,10 +132,16 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
     """
     name = one_line(path)
     try:
-        Path(path).open("rb").close()
+        with Path(path).open("rb") as stream:
+            header_bytes = int.from_bytes(stream.read(8), "little")
     except (OSError, ValueError, TypeError) as error:  # a path with a NUL, or none at all
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
+    if header_bytes > _MAX_HEADER_BYTES:
+        raise BundleError(
+            f"{name} is not a vocabulary pack: its header has {header_bytes} bytes, and such have "
+            f"{_MAX_HEADER_BYTES} at most"
+        )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = PackMetadata.model_validate(file.metadata() or {})

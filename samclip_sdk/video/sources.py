@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
-from samclip_sdk.image import PICTURE_ENDINGS, ImageSource
+from samclip_sdk.image import PICTURE_ENDINGS, ImageSource, own_picture
 
 # OpenCV's FFmpeg would write what it thinks of a film to standard error. It looks here once, when
 # it first opens one.
@@ -35,6 +36,11 @@ much, and by two frames."""
 
 
 _SILENT = 0  # OpenCV's level of logging
+
+_LISTS = (b"ffconcat", b"#EXTM3U")
+"""What text files begin with that FFmpeg would take for the films of which they have the names."""
+
+_MOST_CAMERAS = 1 << 31  # An int of C++ holds their numbers.
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,8 @@ def open_footage(source: VideoSource) -> Footage:
             f"pictures, not a {type(source).__name__}"
         )
     count = len(source) if isinstance(source, Sequence) else None
-    pictures = (NamedPicture(str(index), picture) for index, picture in enumerate(source))
+    lasting = source if isinstance(source, (list, tuple)) else map(own_picture, source)
+    pictures = (NamedPicture(str(index), picture) for index, picture in enumerate(lasting))
     return Footage("the video", pictures, count=count)
 
 
@@ -131,6 +138,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _open_film(path: Path, *, name: str) -> Footage:
+    _check_film(path, name=name)
     capture = _capture(str(path))
     first = _read(capture)
     if first is None:
@@ -152,6 +160,23 @@ def _open_film(path: Path, *, name: str) -> Footage:
     )
 
 
+def _check_film(path: Path, *, name: str) -> None:
+    """Refuses what would be waited for without end, or would show other files than itself.
+
+    Raises:
+        ImageError: the reason.
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISFIFO(kind):
+        raise ImageError(f"{name} is a pipe: a film is a file")
+    if re.search("%[0-9]*d", str(path)):
+        raise ImageError(f"{name} stands for many pictures, by the % in it: rename it")
+    if stat.S_ISREG(kind):
+        with suppress(OSError), path.open("rb") as file:  # OpenCV tells what cannot be opened.
+            if file.read(8).startswith(_LISTS):
+                raise ImageError(f"{name} is a list of other files: give a film itself")
+
+
 def _film_frames(
     capture: cv2.VideoCapture, first: Pixels, *, name: str, count: int
 ) -> Iterator[NamedPicture]:
@@ -167,6 +192,8 @@ def _film_frames(
 def _open_camera(number: int) -> Footage:
     if number < 0:  # OpenCV would end the process.
         raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
+    if number >= _MOST_CAMERAS:
+        raise ImageError(f"no camera has a number of {_MOST_CAMERAS} or more")
     capture = _capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # The newest frame counts, where drivers know this.
     first = _read(capture)

@@ -25,6 +25,7 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from samclip_sdk.cli.app import app
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
+from tests.reader_threads import readers_end
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["zebra", "dog", "cat"]
@@ -470,7 +471,6 @@ def test_an_interrupt_keeps_what_is_done(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (folder, "dog", "-o", tmp_path / "out.json")
-    threads = threading.active_count()
     asked = []
 
     def interrupted(self: Annotator, image: object, plain: Any = Annotator.__call__) -> Any:
@@ -485,7 +485,7 @@ def test_an_interrupt_keeps_what_is_done(
     assert result.exit_code == 130
     assert result.stdout == ""
     assert "annotating, 2 of 5; the same command goes on from there" in result.stderr
-    assert threading.active_count() == threads
+    assert readers_end()
     assert not (tmp_path / "out.json").exists()
     assert answer(*arguments)["resumed"] == 2
 
@@ -585,6 +585,59 @@ def test_a_damaged_progress_file_is_refused(run: Callable[..., Any], tmp_path: P
     with pytest.raises(StorageError, match="no progress file of this version"):
         run()
     assert run(restart=True)[0].pictures == 5
+
+
+DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a number for annotations": lambda line: line.update(annotations=5),
+    "no annotations": lambda line: line.pop("annotations"),
+    "no width": lambda line: line.pop("width"),
+    "a width of nothing": lambda line: line.update(width=0),
+    "a width in letters": lambda line: line.update(width="100"),
+    "a name that is none": lambda line: line.update(file_name=["a"]),
+    "half of a letter": lambda line: line.update(file_name="\ud800"),
+    "one key more": lambda line: line.update(more=1),
+    "no object": lambda line: line.update(annotations=[5]),
+    "an id of its own": lambda line: line["annotations"][0].update(id=1),
+    "no category": lambda line: line["annotations"][0].pop("category_id"),
+    "a foreign category": lambda line: line["annotations"][0].update(category_id=4),
+    "no number": lambda line: line["annotations"][0].update(score=float("nan")),
+    "half a box": lambda line: line["annotations"][0].update(bbox=[1, 2]),
+    "no mask": lambda line: line["annotations"][0].update(segmentation=None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_line_that_is_json_and_no_picture_is_refused_before_the_work(
+    run: Callable[..., Any], folder: Path, tmp_path: Path, damage: Callable[[Any], object]
+) -> None:
+    path = log_path(tmp_path / "out.json")
+    run()
+    write_picture(folder / "new.png")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    entry = json.loads(lines[2])
+    damage(entry)
+    lines[2] = json.dumps(entry) + "\n"
+    path.write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(StorageError, match=r"line 3 of .* is damaged: .* --restart"):
+        run()
+    assert path.read_text(encoding="utf-8") == "".join(lines)
+
+
+@pytest.mark.parametrize("asked", [{"polygons": True}, {"instances": False}])
+def test_lines_of_every_kind_are_read_back(run: Callable[..., Any], asked: dict[str, Any]) -> None:
+    assert run(**asked)[0].resumed == 0
+    assert run(**asked)[0].resumed == 5
+
+
+def test_a_line_of_brackets_without_an_end_is_damaged(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = log_path(tmp_path / "out.json")
+    run()
+    for line in (b"[" * 100_000, b"1" * 10_000, b"null", b"{}", b'"\xff"'):
+        path.write_bytes(path.read_bytes().splitlines(keepends=True)[0] + line + b"\n")
+        with pytest.raises(StorageError, match=r"line 2 of .* is damaged: "):
+            run()
 
 
 def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_path: Path) -> None:

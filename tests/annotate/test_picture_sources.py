@@ -24,6 +24,7 @@ from samclip_sdk import (
     StorageError,
 )
 from samclip_sdk.annotate.annotation_log import log_path, shards_path
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import check_address, find_cluster
 from samclip_sdk.cli.app import app
@@ -34,6 +35,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 fsspec = pytest.importorskip("fsspec")
 pytestmark = pytest.mark.other_runtime
 
+LONG = "a" * 300  # most systems take 255
 NAMES = ["a.png", "b/1.jpg", "b/c/2.png", "d.png"]
 
 
@@ -171,8 +173,7 @@ def test_columns_of_parquet(folder: Path, tmp_path: Path, kind: str) -> None:
     expected = annotated(tmp_path, folder)
     if kind == "path":
         assert [each["file_name"] for each in found["images"]] == NAMES[:3]
-        skipped = {each.name: each.reason for each in list_source(folder / "p.parquet").skipped}
-        assert skipped == {
+        assert skipped(list_source(folder / "p.parquet")) == {
             "p.parquet#3": "a.png is named by an earlier row, too",
             "p.parquet#4": "there is no path in this row",
             "gone.png": "No such file or directory",
@@ -184,6 +185,134 @@ def test_columns_of_parquet(folder: Path, tmp_path: Path, kind: str) -> None:
         assert [each["file_name"] for each in found["images"]] == [
             f"p.parquet#{row}" for row in range(4)
         ]
+
+
+def skipped(listing: Listing) -> dict[str, str]:
+    return {each.name: each.reason for each in listing.skipped}
+
+
+def rows(path: Path, *values: str) -> Path:
+    parquet.write_table(pa.table({"path": list(values)}), path)
+    return path
+
+
+def test_a_strangers_parquet_names_only_what_is_below_its_folder(
+    folder: Path, tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(content())
+    (folder / "link.png").symlink_to(secret)
+    (folder / "out").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.png")
+    store.pipe("/bucket/a.png", content())
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "samclip_sdk.annotate.parquet_rows.open_store", lambda url: asked.append(url)
+    )
+    inside = ["a.png", "./b/1.jpg", "b/../d.png", str(folder / "b/c/2.png")]
+    outside = [
+        "../secret.png",
+        str(secret),
+        "link.png",
+        "out/secret.png",
+        "/etc/passwd",
+        "/dev/zero",
+    ]
+    outside += ["..", "b/../../secret.png", f"../{folder.name}x/a.png", "/"]
+    urls = [
+        f"file://{secret}",
+        "memory://bucket/a.png",
+        "zip://a.png::memory://b.zip",
+        "HTTP://a/b",
+    ]
+    other = ["simplecache::memory://bucket/a.png", "pipe.png", "b", "nul\0.png"]
+    listing = list_source(rows(folder / "t.parquet", *inside, *outside, *urls, *other))
+    assert names(listing) == inside
+    assert not asked
+    told = skipped(listing)
+    assert all(told[each].startswith(f"it lies outside {folder}: ") for each in outside)
+    assert all("--folder (folder=)" in told[each] for each in outside)
+    assert all("--follow-urls (follow_urls=True)" in told[each] for each in urls)
+    assert told["pipe.png"] == told["b"] == "it is no file"
+    assert told.keys() == {*outside, *urls, *other}
+
+
+def test_the_folder_of_a_parquet_and_its_urls_can_be_given(
+    folder: Path, tmp_path: Path, store: Any
+) -> None:
+    store.pipe("/bucket/a.png", content())
+    table = rows(tmp_path / "t.parquet", "a.png", "memory://bucket/a.png", "../photos/a.png")
+    assert names(list_source(table, folder=folder)) == ["a.png", "../photos/a.png"]
+    assert names(list_source(table, folder=folder, follow_urls=True)) == [
+        "a.png",
+        "memory://bucket/a.png",
+        "../photos/a.png",
+    ]
+    (found,) = list_source(table, folder="memory://bucket").pictures
+    assert found.content() == content()
+    with pytest.raises(StorageError, match="nowhere is not a folder"):
+        list_source(table, folder="nowhere")
+    for options in ({"folder": folder}, {"follow_urls": True}):
+        with pytest.raises(OptionError, match="is no Parquet file"):
+            list_source(folder, **options)  # type: ignore[arg-type]
+
+
+def test_the_command_takes_a_folder_and_urls(
+    sources: list[FakeSource], folder: Path, tmp_path: Path, store: Any
+) -> None:
+    store.pipe("/bucket/a.png", content())
+    table = rows(tmp_path / "t.parquet", "a.png", "memory://bucket/a.png")
+    result = call(table, "dog", "-o", tmp_path / "out.json")
+    assert result.exit_code == 1
+    assert "the first is a.png: No such file" in " ".join(result.stderr.split())
+    found = annotated(tmp_path, table, "--folder", str(folder), "--follow-urls")
+    assert [each["file_name"] for each in found["images"]] == ["a.png", "memory://bucket/a.png"]
+
+
+def test_a_parquet_in_a_store_names_only_what_is_below_its_folder(store: Any) -> None:
+    for name in ("in/a.png", "in/b/c.png", "secret.png"):
+        store.pipe(f"/bucket/{name}", content())
+    table = io.BytesIO()
+    inside = ["a.png", "b/c.png"]
+    outside = ["../secret.png", "b/../../secret.png", "%2e%2e/secret.png", "..\\secret.png"]
+    outside.append("x::memory://bucket/secret.png")
+    parquet.write_table(pa.table({"path": [*inside, *outside]}), table)
+    store.pipe("/bucket/in/t.parquet", table.getvalue())
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, body in (("in/t.parquet", table.getvalue()), ("in/a.png", content())):
+            file.writestr(name, body)
+    store.pipe("/all.zip", archive.getvalue())
+    for source, found in (
+        ("memory://bucket/in/t.parquet", inside),
+        ("zip://in/t.parquet::memory://all.zip", inside[:1]),
+    ):
+        listing = list_source(source)
+        assert names(listing) == found
+        assert all(each.content() == content() for each in listing.pictures)  # type: ignore[comparison-overlap]
+        told = skipped(listing)
+        assert all(told[each].startswith("it lies outside ") for each in outside)
+
+
+def test_names_in_a_store_that_would_be_another_url(store: Any, tmp_path: Path) -> None:
+    """A stranger's archive may call a member anything; its name must not ask another host."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.png", content())
+        file.writestr("x.png::memory://bucket/secret.png", content())
+    store.pipe("/all.zip", archive.getvalue())
+    store.pipe("/bucket/secret.png", content())
+    listing = list_source("zip://::memory://all.zip")
+    assert names(listing) == ["a.png"]
+    told = {"x.png::memory://bucket/secret.png": "its name holds ::, which joins URLs: rename it"}
+    assert skipped(listing) == told
+    store.pipe("/rows/x::y.parquet", b"")
+    with pytest.raises(StorageError, match=r"x::y\.parquet: its name holds ::"):
+        list_source("memory://rows/*.parquet")
+    (tmp_path / os.fsdecode(b"latin\xff.png")).write_bytes(content())
+    assert skipped(list_source(f"file://{tmp_path}")) == {
+        "latin?.png": "its name is not valid UTF-8: rename it"
+    }
 
 
 @pytest.mark.usefixtures("sources")
@@ -236,6 +365,23 @@ def test_the_date_can_be_given(
     call(folder, "dog", "-o", tmp_path / "out.json")
     info = json.loads((tmp_path / "out.json").read_text())["info"]
     assert info["date_created"] == "1970-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("given", ["nan", "1e9", "9" * 20, "9" * 5000, "soon\x1b[2J"])
+def test_a_date_that_is_none_is_refused_before_the_work(
+    sources: list[FakeSource],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    result = call(folder, "dog", "-o", tmp_path / "out.json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: SOURCE_DATE_EPOCH is ")
+    assert result.stderr.count("\n") == 1
+    assert not sources[0].runs("image_encoder@64")
+    assert not log_path(tmp_path / "out.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -314,6 +460,19 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         check_address("dog")
     with pytest.raises(ClusterError, match="ray start --head"):
         find_cluster("127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a" * 300, "a/" * 3000, "a\0b", "\ud800", "a" * 300 + "*.png"]
+)
+def test_a_source_that_no_system_could_have(name: str, tmp_path: Path) -> None:
+    """`samclip annotate "$FOLDER"`, with FOLDER not set, is not the folder that one is in."""
+    model, _ = fake_client(tmp_path)
+    with pytest.raises((StorageError, ImageError)) as error:
+        list_source(name).check()
+    assert str(error.value).isprintable()
+    with pytest.raises(StorageError, match="is not a folder"):
+        annotate_folder(Annotator(model, ["dog"]), name, "out.json")
 
 
 def test_a_source_that_is_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from PIL import Image
 from typer.testing import CliRunner
 
 from samclip_sdk import SamClip
@@ -162,6 +163,33 @@ def test_the_command_line_refuses_first(folder: Path, keys: tuple[Path, Path]) -
     assert (code, "none" in said and "signed" not in said) == (1, True), said
 
 
+def test_the_command_line_takes_a_signed_zip(folder: Path, keys: tuple[Path, Path]) -> None:
+    """What is unpacked of it is opened once more: it must still be signed there."""
+    unsigned = zipped(folder).rename(folder.with_name("unsigned.zip"))
+    open_bundle(unsigned)  # the same files, in the cache from now on
+    asked = ("verify", "--key", keys[1], "--runtime", "onnx", "--precision", "none", "--model")
+    code, said = run(*asked, zipped(signed(folder, keys[0])))
+    assert (code, "none" in said and "signed" not in said) == (1, True), said
+    code, said = run(*asked, unsigned)
+    assert (code, "is not signed" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("before", [None, b"x", b"x" * 64])
+def test_what_is_unpacked_has_the_signature_of_its_zip(
+    folder: Path, keys: tuple[Path, Path], before: bytes | None
+) -> None:
+    source = zipped(signed(folder, keys[0]))
+    expected = (folder / "manifest.sig").read_bytes()
+    opened = open_bundle(source)
+    assert opened.signature() == expected
+    path = opened.root / "manifest.sig"
+    path.unlink()
+    if before is not None:
+        path.write_bytes(before)
+    assert open_bundle(source).signature() == path.read_bytes() == expected
+    assert open_bundle(opened.root, public_key=keys[1]).id == opened.id
+
+
 def test_loading(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(BundleSignatureError, match="is not signed"):
         SamClip.load("onnx", model=folder, public_key=keys[1])
@@ -230,3 +258,20 @@ def test_without_cryptography(
     with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[signing\]"'):
         open_bundle(folder, public_key=keys[1])
     open_bundle(folder)  # who asks for no signature needs no package
+
+
+@pytest.mark.parametrize("command", ["annotate", "text", "classify"])
+def test_commands_that_open_a_model_refuse_what_the_key_has_not_signed(
+    folder: Path, keys: tuple[Path, Path], tmp_path: Path, command: str
+) -> None:
+    picture = tmp_path / "photos" / "grey.png"
+    picture.parent.mkdir()
+    Image.new("RGB", (32, 24)).save(picture)
+    source = picture.parent if command == "annotate" else picture
+    output = ("--output", tmp_path / "found.json") if command != "classify" else ()
+    opened = ("--model", folder, "--key", keys[1], "--runtime", "onnx")
+    code, said = run(command, source, "dog", *opened, *output)
+    assert code == 1
+    assert said.startswith("error: ")
+    assert "not signed" in said
+    assert not (tmp_path / "found.json").exists()

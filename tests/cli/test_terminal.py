@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
+import sys
+from collections.abc import Callable
 
 import pytest
 import typer
 from rich.console import Console
 
-from samclip_sdk.cli.terminal import Display, WrongUsageError, print_table, working
+from samclip_sdk.cli.terminal import (
+    Display,
+    WrongUsageError,
+    print_json,
+    print_line,
+    print_table,
+    working,
+)
 from samclip_sdk.errors import SamClipError
 
 
@@ -60,6 +71,7 @@ def test_parts_of_several_kinds_give_no_estimate(display: Display) -> None:
     ("error", "code", "line"),
     [
         (SamClipError("it is\nbroken"), 1, "error: it is broken\n"),
+        (SamClipError("dog\x1b[2J :dog:"), 1, "error: dog\\x1b[2J :dog:\n"),
         (WrongUsageError("give a picture"), 2, "error: give a picture\n"),
         (KeyboardInterrupt(), 130, "interrupted: counting, 3 of 9; nothing is lost\n"),
     ],
@@ -84,3 +96,68 @@ def test_markup_in_a_table_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[b]a[/b]" in printed
     assert "[red]x[/red]" in printed
     assert "y" * 300 in printed
+
+
+HOSTILE = "dog\x1b]0;owned\x07\x1b[2J\nrow :dog: \x9b31m \u202egpj.jpg"
+SHOWN = r"dog\x1b]0;owned\x07\x1b[2J\nrow :dog: \x9b31m \u202egpj.jpg"
+
+
+def test_a_terminal_obeys_nothing_that_a_name_says(
+    capsys: pytest.CaptureFixture[str], display: Display
+) -> None:
+    print_table((HOSTILE, "b"), [(HOSTILE, "1"), ("cat", "2")])
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 6  # the lines of the box, the names of columns, and a line a row
+    assert [SHOWN in line for line in table] == [False, True, False, True, False, False]
+    print_line(HOSTILE)
+    assert capsys.readouterr().out == SHOWN + "\n"
+    display.show(HOSTILE, 0, 0)
+    assert "\x1b]0" not in shown(display)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\udcff", "\U000e0001", "\u200d", "é 🐕"])
+def test_json_is_the_same_content_without_a_sign_that_a_terminal_obeys(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    for content in ({"label": text}, json.dumps({"label": text}, ensure_ascii=False)):
+        print_json(content)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.isprintable()
+        assert json.loads(line) == {"label": text}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_signs_that_standard_output_has_not_are_shown_by_their_codes(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """As of a pipe on Windows, or with PYTHONIOENCODING."""
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    print_table(("label",), [("dög 犬",)])
+    print_line("dög 犬")
+    print_json({"label": "dög 犬"})
+    sys.stdout.flush()
+    *table, line, found = sys.stdout.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+    shown = {"ascii": r"d\xf6g \u72ac", "cp1252": r"dög \u72ac", "utf-8": "dög 犬"}[encoding]
+    assert line == shown
+    assert shown in table[3]
+    assert json.loads(found) == {"label": "dög 犬"}
+
+
+@pytest.mark.parametrize(
+    "printing", [print_line, print_json, lambda text: print_table((text,), [])]
+)
+def test_an_answer_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    printing: Callable[[str], None],
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", Full())
+        with pytest.raises(typer.Exit) as left:
+            printing("{}")
+    assert left.value.exit_code == 1
+    assert capsys.readouterr().err == "error: cannot write the answer: No space left on device\n"

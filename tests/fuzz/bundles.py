@@ -41,8 +41,21 @@ LEAVES: tuple[object, ...] = (
 )
 RAW = (
     *(b"", b"{}", b"[]", b"null", b"1", b"{" * 100_000, b"[" * 100_000, b'{"a":' * 50_000),
+    *(b'{"schema_version": 1, "%s": [%s0]}' % (key, b"0," * 10**6) for key in (b"files", b"x")),
+    b'{"schema_version": 1, "graphs": {%s}}' % b",".join(b'"%d":{}' % i for i in range(10**5)),
     *(b'{"schema_version": NaN}', b'{"schema_version": 1e999}', b'{"schema_version": true}'),
     *(b"\xff\xfe{}", b"\xef\xbb\xbf{}", b'{"schema_version": 1, "schema_version": 2}'),
+)
+HOSTILE_PARTS: tuple[dict[str, object], ...] = (
+    {"type": "Replace", "pattern": {"String": "d"}, "content": "d" * 10**6},
+    {"type": "Replace", "pattern": {"Regex": "(.*)*x"}, "content": ""},
+    {"type": "Prepend", "prepend": "d" * 10**6},
+    {
+        "type": "Split",
+        "pattern": {"Regex": "(.+)+$x"},
+        "behavior": "Isolated",
+        "invert": False,
+    },
 )
 Files = dict[str, bytes | str | None]
 """Path -> bytes; a link's target, or "" for a folder; None for a file that is gone."""
@@ -198,11 +211,22 @@ def _records(node: Any) -> Iterator[dict[str, Any]]:
 
 def _edited_tokenizer(content: bytes, rng: Random) -> tuple[str, bytes]:
     tokenizer = json.loads(content)
+    if rng.random() < 0.2:
+        part = rng.choice(HOSTILE_PARTS)
+        place = "pre_tokenizer" if part["type"] == "Split" else "normalizer"
+        parts, key = [part] * rng.randrange(1, 4), f"{place}s".replace("_", "")
+        tokenizer[place] = {"type": "Sequence", key: parts}
+        return f"{len(parts)} times {part['type']}", json.dumps(tokenizer).encode()
+    if rng.random() < 0.2:
+        length = rng.choice((0, 1, 2, 76, 78, 2**31, 2**40, 2**60, 2**62))
+        tokenizer["truncation"]["max_length"] = length
+        tokenizer["padding"]["strategy"] = {"Fixed": length}
+        return f"a context of {length}", json.dumps(tokenizer).encode()
     name = rng.choice(list(tokenizer))
     node = tokenizer[name]
     if isinstance(node, dict) and node and rng.random() < 0.7:
         key = rng.choice(list(node))
-        node[key] = rng.choice(({}, [], 5, "x", None, -1, 2**40))
+        node[key] = rng.choice(({}, [], 5, "x", None, -1, 2**32 - 1, 2**40, 2**60))
         return f"{name}.{key} is {shown(node[key])}", json.dumps(tokenizer).encode()
     tokenizer[name] = rng.choice((None, {}, [], 5, "x", {"type": "x"}))
     return f"{name} is {shown(tokenizer[name])}", json.dumps(tokenizer).encode()

@@ -63,7 +63,11 @@ POINTS = (
         "20,20,1,1",
     ),
 )
-IMAGES = (*("p.jpg",) * 12, "bad.jpg", "e.jpg", "d", "none.jpg", "", "\0", "/dev/null")
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\n\u202e :dog: [red].jpg"
+IMAGES = (
+    *(*("p.jpg",) * 12, "bad.jpg", "e.jpg", "d", "none.jpg", "", "\0", "/dev/null"),
+    *("x" * 300, ESCAPES),
+)
 OUTPUTS = (
     *("out.png", "out.json", "out.npz", "out.npy", "out.mp4", "out.safetensors", "out.jpg", ""),
     *("none/out.png", "d", "\0.json", ".png", "/proc/x.json", "x" * 300 + ".json", "out.PNG"),
@@ -97,6 +101,7 @@ CHOICES = {
     "--tiles": ("1x2", "30", "0x1", "x", "2x", "1x2x3", "99x99", "-1", ""),
     "--labels-file": FILES,
     "--vocabulary": FILES,
+    "--folder": ("d", "none", "", "x" * 300),
     "--output": OUTPUTS,
     "--point": POINTS,
     "--box": POINTS,
@@ -114,7 +119,10 @@ def subject(world: World) -> Callable[[Random], Case]:
     _write_files(world)
     root = get_command(app)
     assert isinstance(root, TyperGroup)
-    models = (*[str(world.bundle)] * 8, "none", "d", "p.jpg", "", ".", "\0", "../none", "bad.jpg")
+    models = (
+        *([str(world.bundle)] * 8),
+        *("none", "d", "p.jpg", "", ".", "\0", "../none", "bad.jpg", "x" * 300, ESCAPES),
+    )
 
     def draw(rng: Random) -> Case:
         name = rng.choice(sorted(root.commands))
@@ -142,11 +150,13 @@ def _write_files(world: World) -> None:
         "latin.txt": b"\xff\xfe\x00",
         "twice.txt": b"dog\ndog\n",
         "blank.txt": b"\n\n",
+        ESCAPES: b"x",
     }
     for name, content in contents.items():
         (work / name).write_bytes(content)
     (work / "d").mkdir()
     Image.fromarray(pixels(Random(1), 20, 30)).save(work / "d" / "a.png")
+    (work / "d" / ESCAPES).write_bytes(b"x")
     world.model.save_vocabulary(work / "pack.safetensors", ["dog", "zebra"])
 
 
@@ -158,7 +168,7 @@ def _arguments(name: str, rng: Random) -> list[str]:
         case "classify" | "text":
             return [image, *texts]
         case "annotate" | "video":
-            return [rng.choice(("d", "d", "d", image, ".", "none")), *texts]
+            return [rng.choice(("d", "d", "d", image, ".", "none", f"{ESCAPES}*")), *texts]
         case "segment" | "everything":
             return [image]
         case "embed":
@@ -193,6 +203,7 @@ def _run(line: list[str]) -> None:
     if error is not None and not isinstance(error, SystemExit):
         raise error
     assert result.exit_code in (0, 1, 2), f"exit code {result.exit_code}"
+    assert all(line.isprintable() for line in result.stdout.split("\n")), result.stdout
     if result.exit_code == 1:
         *told, last = result.stderr.strip().splitlines()
         assert all(each.startswith(("warning: ", "error: ")) for each in told), result.stderr

@@ -17,7 +17,19 @@ TEXT: dict[str, tuple[object, ...]] = {
     "refine": (True, False),
     "instances": (True, False),
     "max_instances": (None, 1, 50),
-    "tiles": (None, (1, 2), 100, (2, 1), (1, 1), [1, 2], (0, 1), (99, 99), 3),
+    "tiles": (
+        None,
+        (1, 2),
+        100,
+        (2, 1),
+        (1, 1),
+        [1, 2],
+        (0, 1),
+        (99, 99),
+        3,
+        (10**9, 1),
+        (1, 10**30),
+    ),
     "tile_overlap": (None, 0.1, 0.5, 0.25),
 }
 GRID: dict[str, tuple[object, ...]] = {

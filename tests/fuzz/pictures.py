@@ -12,6 +12,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from tests.costly_pictures import jpeg_of_scans, ppm_of_comments, tiff_of_one_tile
 from tests.fuzz.damage import damaged
 from tests.fuzz.oracle import Case, holds
 from tests.fuzz.values import THINGS, pixels, shown
@@ -156,6 +157,11 @@ def files() -> dict[str, bytes]:
         "rgb.bmp": _encoded(rgb, "BMP"),
         "rgb.ico": _encoded(rgb, "ICO"),
         "rgb.ppm": _encoded(rgb, "PPM"),
+        "plain.ppm": ppm_of_comments(3),
+        "comments.ppm": ppm_of_comments(200_000),
+        "scans.jpg": jpeg_of_scans(3000, side=900),
+        "tile.tif": tiff_of_one_tile(128, 64),
+        "large tile.tif": tiff_of_one_tile(26_000, 26_000),
         "rgba.tga": _encoded(rgba, "TGA"),
         "program.eps": _encoded(rgb, "EPS"),
         "page.pdf": _encoded(rgb, "PDF"),

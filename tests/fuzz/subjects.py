@@ -12,6 +12,7 @@ from tests.fuzz import (
     commands,
     embeddings,
     goldens,
+    iterators,
     options,
     packs,
     pictures,
@@ -38,6 +39,7 @@ SUBJECTS: dict[str, Subject] = {
     "packs": packs.subject,
     "embeddings": embeddings.subject,
     "videos": videos.subject,
+    "iterators": iterators.subject,
     "commands": commands.subject,
     "http": http.subject,
 }
@@ -53,6 +55,7 @@ SHARES = {
     "packs": 2,
     "embeddings": 2,
     "videos": 0.25,
+    "iterators": 0.25,
     "commands": 0.5,
     "http": 2.5,
 }

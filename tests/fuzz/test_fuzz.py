@@ -21,7 +21,7 @@ from tests.fuzz.subjects import SUBJECTS, shares
 from tests.fuzz.world import World, new_world
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = {"commands": 5, "videos": 8, "texts": 15, "http": 20}
+EXAMPLES = {"commands": 5, "videos": 8, "iterators": 8, "texts": 15, "http": 20}
 """Fewer of what takes long; of all others 30."""
 
 

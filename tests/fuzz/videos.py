@@ -18,7 +18,7 @@ from tests.fuzz.world import World
 
 FRAME = (40, 64)
 FILMS = {"film.mp4": "mp4v", "film.avi": "MJPG"}
-ENDINGS = (".mp4", ".avi", ".mkv", ".gif", ".jpg", ".txt", "")
+ENDINGS = (".mp4", ".avi", ".mkv", ".gif", ".jpg", "%03d.png", ".txt", "")
 
 
 def subject(world: World) -> Callable[[Random], Case]:
@@ -37,7 +37,7 @@ def subject(world: World) -> Callable[[Random], Case]:
             source = _folder(rng, world)
             said = "a folder"
         else:
-            source = rng.choice((*PATHS, *THINGS, -1, 10**9, 2**31, 2**63))
+            source = rng.choice((*PATHS, *THINGS, -1, 10**9, 2**31, 2**63, 10**11))
             said = shown(source)
         every = rng.choice((1, 2))
         return Case(

@@ -1,4 +1,4 @@
-"""Zipped bundles: members that lead out, links, two of one name, bombs, bytes damaged."""
+"""Zipped bundles: members that lead out, links, two of one name, bombs, lies, bytes damaged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def subject(world: World) -> Callable[[Random], Case]:
     files |= example_bundle.contents()
 
     def draw(rng: Random) -> Case:
-        said, content = rng.choice((_members, _damaged, _damaged))(files, rng)
+        said, content = rng.choice((_members, _lying, _damaged, _damaged))(files, rng)
         path = world.work / "case.zip"
         path.write_bytes(content)
         # What is unpacked into the cache stays there, and is whole.
@@ -97,6 +97,25 @@ def _members(files: dict[str, bytes], rng: Random) -> tuple[str, bytes]:
     elif kind == "bomb":
         members[place] = (name, bytes(20_000_000), 0)
     return f"{kind}, {name}", _zipped(members, compression=rng.choice(WAYS))
+
+
+def _lying(files: dict[str, bytes], rng: Random) -> tuple[str, bytes]:
+    """A .zip whose headers say another size of a member, which may be one that expands."""
+    name = rng.choice(("manifest.json", *files))
+    size = rng.choice((0, 1, 100, len(files[name]), 2**24, 2**31, 2**32 - 1))
+    expands = rng.random() < 0.5
+    members = [
+        (each, bytes(2_000_000) if expands and each == name else data, 0)
+        for each, data in files.items()
+    ]
+    content = bytearray(_zipped(members, compression=rng.choice(WAYS)))
+    central = content.rindex(name.encode()) - 46
+    local = int.from_bytes(content[central + 42 : central + 46], "little")
+    for place in (local + 22, central + 24):
+        content[place : place + 4] = size.to_bytes(4, "little")
+    return f"{name}, which {'expands' if expands else 'is'}, has {size} bytes, it says", bytes(
+        content
+    )
 
 
 def _damaged(files: dict[str, bytes], rng: Random) -> tuple[str, bytes]:

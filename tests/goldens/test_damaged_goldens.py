@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from samclip_sdk.bundle.graph_spec import MAX_VALUES
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.engine import Engine
 from samclip_sdk.errors import BundleError
@@ -196,7 +197,7 @@ def test_token_ids_that_are_too_many_or_too_large_fail(tmp_path: Path, source: F
 
 
 def test_a_text_that_is_cleaned_otherwise_fails(tmp_path: Path, source: FakeSource) -> None:
-    ids = Tokenizer(source.tokenizer_path)(["A  Dog"])[0]
+    ids = Tokenizer(source.tokenizer_path, context_length=77)(["A  Dog"])[0]
     texts = [{"text": "A  Dog", "cleaned": "a  dog", "input_ids": ids[ids > 0].tolist()}]
     bundle = bundle_with(tmp_path / "b", EMPTY | {"texts": texts}, tensors(source))
     (bundle.root / "tokenizer.json").write_bytes(source.tokenizer_path.read_bytes())
@@ -231,6 +232,7 @@ def test_damaged_tensors(tmp_path: Path, source: FakeSource, damage: str) -> Non
         (b"[]", "Input should be an object"),
         (b'{"texts": 3}', "texts: Input should be a valid"),
         (b"\xff\xfe", "Invalid JSON"),
+        (b'{"texts": [0' + b",0" * MAX_VALUES + b"]}", f"it holds more than {MAX_VALUES} values"),
     ],
 )
 def test_a_damaged_index(tmp_path: Path, source: FakeSource, damage: bytes, told: str) -> None:

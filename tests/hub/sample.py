@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 
-from tests.example_bundle import contents, manifest, stored
+from tests.example_bundle import contents, manifest, onnx_file, stored
 
 WEIGHTS = "onnx/image_encoder.weights"
 CARD = "# example\n\n## Quality\n\n| | % |\n|---|---:|\n| top-1 | 50 |\n"
@@ -30,7 +30,7 @@ def sample_bundle(revision: str = "1") -> dict[str, bytes]:
     for name, graph in own["graphs"].items():
         first = graph["artifacts"][0]
         path = first["path"].replace(".onnx", ".int8.onnx")
-        files[path] = f"int8 {name}".encode()
+        files[path] = onnx_file(f"int8 {name}")
         if first["weights"]:
             first["weights"] = [stored(WEIGHTS, files[WEIGHTS])]
         second = {**first, **stored(path, files[path]), "precision": "int8", "weights": []}

@@ -30,6 +30,40 @@ def load(precision: str = "fp32", **options: object) -> SamClip:
     )
 
 
+class TestNamesThatMayBePaths:
+    def test_no_token_is_sent_for_what_may_be_a_missing_folder(
+        self, sample: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        SamClip.load("onnx", model="org/sample")
+        assert {each.token for each in sample.log} == {""}
+        sample.log.clear()
+        SamClip.load("onnx", model="org/sample@main")
+        load()
+        assert {each.token for each in sample.log} == {TOKEN}
+
+    def test_what_is_private_is_asked_for_by_its_revision(
+        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub.commit("org/sample", in_repository(sample_bundle()), private=True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        with pytest.raises(HubError, match=r"no repository org/sample, .*say org/sample@main"):
+            SamClip.load("onnx", model="org/sample")
+        SamClip.load("onnx", model="org/sample@main")
+
+    def test_in_a_folder_that_is_here_a_name_is_a_path(
+        self, sample: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A volume that is not mounted, say: a stranger's bundle must not take its place."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "org").mkdir()
+        with pytest.raises(BundleError, match=r"the folder org has no bundle sample: .*@main"):
+            SamClip.load("onnx", model="org/sample")
+        assert sample.log == []
+        SamClip.load("onnx", model="org/sample@main")
+        load()
+
+
 class TestRequests:
     def test_only_what_the_runtime_reads_and_the_manifest_first(self, sample: HubServer) -> None:
         load("int8")

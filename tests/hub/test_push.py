@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,9 +94,23 @@ class TestPush:
         with pytest.raises(HubError, match="a private one"):
             SamClip.load("onnx", model="org/new")
 
+    @pytest.mark.parametrize("kind", ["folder", "zip", "hub"])
+    def test_a_signature_goes_with_it(self, hub: HubServer, folder: Path, kind: str) -> None:
+        model: object = folder
+        (folder / "manifest.sig").write_bytes(b"s" * 64)
+        if kind == "zip":
+            model = shutil.make_archive(str(folder), "zip", folder)
+        elif kind == "hub":
+            signed = in_repository({**FILES, "manifest.sig": b"s" * 64})
+            hub.commit("org/signed", signed)
+            model = "org/signed"
+        push_bundle(model, "org/new", token=TOKEN)  # type: ignore[arg-type]
+        assert hub.files("org/new")["bundle/manifest.sig"] == b"s" * 64
+
     def test_from_one_repository_to_another(self, sample: HubServer) -> None:
         push_bundle("org/sample", "org/new", token=TOKEN)
         assert set(in_repository(FILES)) < set(sample.files("org/new"))
+        assert "bundle/manifest.sig" not in sample.files("org/new")
 
 
 class TestRefusals:

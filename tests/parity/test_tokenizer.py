@@ -61,7 +61,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer(path: Path) -> Tokenizer:
-    return Tokenizer(path)
+    return Tokenizer(path, context_length=77)
 
 
 @pytest.fixture(scope="module")
@@ -161,4 +161,5 @@ def test_a_planted_fault_is_seen(
         )
     faulty = tmp_path / "tokenizer.json"
     faulty.write_text(json.dumps(content), encoding="utf-8")
-    assert differing(["two dogs, 42 cats"], tokenizer=Tokenizer(faulty), reference=reference)
+    tokenizer = Tokenizer(faulty, context_length=77)
+    assert differing(["two dogs, 42 cats"], tokenizer=tokenizer, reference=reference)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import uvicorn
 
 from samclip_sdk.serve.app import create_app
+from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.listening import configured
 from samclip_sdk.serve.metrics import Metrics
@@ -46,7 +47,11 @@ class Running:
 
 @contextmanager
 def running(
-    *, workers: int = 1, limits: Limits | None = None, keys: str = "", choice: ModelChoice = TINY
+    *,
+    workers: int = 1,
+    limits: Limits | None = None,
+    keys: str | None = None,
+    choice: ModelChoice = TINY,
 ) -> Iterator[Running]:
     limits = limits or Limits()
     metrics, ready, stop = Metrics(), threading.Event(), threading.Event()
@@ -54,7 +59,7 @@ def running(
 
     async def serve(port: Any) -> None:
         pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
-        app = create_app(pool, limits=limits, keys=Keys(keys), metrics=metrics)
+        app = create_app(pool, limits=limits, keys=Keys(keys), hosts=Hosts(()), metrics=metrics)
         server = uvicorn.Server(configured(app, stop_s=limits.stop_s))
         await pool.start()
         task = asyncio.create_task(server.serve(sockets=[port]))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from samclip_sdk import SamClip
 from samclip_sdk.serve.running import check_installed
+from tests.costly_pictures import jpeg_of_scans, ppm_of_comments, tiff_of_one_tile
 from tests.serve.conftest import KEY
 from tests.serve.running import Running
 
@@ -159,7 +160,12 @@ LABEL = {"images": [IN_BASE64], "labels": ["dog"]}
         ("text", {**LABEL, "images": ["/etc/passwd"]}, 422, "images.0"),
         ("text", {**LABEL, "images": [{"path": "/etc/passwd"}]}, 422, "images.0"),
         ("text", {**LABEL, "images": []}, 422, "there are 0 pictures; give 1 to 3"),
-        ("text", {**LABEL, "images": [IN_BASE64] * 4}, 422, "there are 4 pictures; give 1 to 3"),
+        ("text", {**LABEL, "images": [IN_BASE64] * 4}, 422, "there are more than 3 pictures"),
+        ("text", {**LABEL, "images": [{"id": "0" * 64}] * 4}, 422, "there are 4 pictures; give 1"),
+        ("text", {**LABEL, "images": [{"base64": "AAAA\n"}]}, 422, "images.0: it is no base64"),
+        ("text", {**LABEL, "images": [{"base64": "\\/"}]}, 422, "images.0: it is no base64"),
+        ("text", {**LABEL, "images": [{"base64": ""}]}, 422, "images.0"),
+        ("text", {**LABEL, "labels": ["x" * 256_000]}, 413, "has more than 256 kB"),
         ("text", {**LABEL, "images": [{"base64": "§"}]}, 422, "images.0: it is no base64"),
         ("text", {**LABEL, "images": [{"id": "0" * 64}]}, 404, "upload it to /v1/images"),
         ("text", {**LABEL, "tiles": [8, 9]}, 422, "tiles.1"),
@@ -208,8 +214,11 @@ def test_what_is_refused_says_why_in_one_line(
         ({"image": b""}, 422, "ImageError: what was given is empty"),
         ({"image": png(1001, 1000)}, 413, "has 1001 x 1000 pixels; this server takes 1 megapixels"),
         ({"image": png(2, 500_001)}, 413, "has 2 x 500001 pixels"),
+        ({"image": tiff_of_one_tile(1001, 1000)}, 413, "a tile of it, has 1001 x 1000 pixels"),
+        ({"image": jpeg_of_scans(101)}, 422, "it is a JPEG of more than 100 scans"),
+        ({"image": ppm_of_comments(1001)}, 422, "it has more than 1000 comments"),
         ({"picture": DOG}, 422, "there is a part 'picture'"),
-        ([("image", DOG)] * 4, 422, "Too many files"),
+        ([("image", DOG)] * 4, 422, "there are more than 3 pictures"),
     ],
 )
 def test_uploads_that_are_refused(client: httpx.Client, files: Any, status: int, said: str) -> None:
@@ -230,17 +239,72 @@ def test_a_form_that_ends_early_is_refused(client: httpx.Client, end: int) -> No
     assert "the form cannot be read: it ends early" in response.json()["message"]
 
 
-@pytest.mark.parametrize(
-    ("charset", "content"),
-    [("utf-7", b'{"labels": ["+2AA-"]}'), ("unicode_escape", b'{"labels": ["\\ud800"]}')],
-)
-def test_half_a_character_is_no_label(client: httpx.Client, charset: str, content: bytes) -> None:
-    disposition = b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
+def form(*parts: tuple[str, bytes]) -> bytes:
+    """A form whose boundary is b: of each part its Content-Disposition, and its content."""
+    heads = [(f"--b\r\nContent-Disposition: form-data; {said}\r\n\r\n", it) for said, it in parts]
+    return b"".join(head.encode() + content + b"\r\n" for head, content in heads) + b"--b--\r\n"
+
+
+REQUEST = 'name="request"'
+
+
+@pytest.mark.parametrize("charset", ["punycode", "utf-7", "latin-1", "unicode_escape", '""', "x"])
+def test_another_charset_than_utf_8_is_refused(client: httpx.Client, charset: str) -> None:
+    """Decoding punycode takes a time that goes by the square: 35 s for a megabyte."""
+    letters = b"a" * 400_000
+    for kind, body in (
+        ("multipart/form-data; boundary=b", form((REQUEST, letters + b"-" + letters))),
+        ("application/json", b"{}"),
+    ):
+        headers = {"Content-Type": f"{kind}; charset={charset}"}
+        response = client.post("/v1/text", content=body, headers=headers, timeout=5)
+        assert response.status_code == 415, response.text
+        shown = charset.strip('"')
+        assert response.json()["message"] == f"the charset is {shown!r}; send utf-8"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "us-ascii"])
+def test_utf_8_may_be_told(client: httpx.Client, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
-    body = disposition + content + b"\r\n--b--"
-    response = client.post("/v1/text", content=body, headers=headers)
+    body = form(('name="image"; filename="x"', DOG), (REQUEST, '{"labels": ["ö"]}'.encode()))
+    assert client.post("/v1/classify", content=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("content", [b'{"labels": ["\\ud800"]}', b'{"labels": ["\xed\xa0\x80"]}'])
+def test_half_a_character_is_no_label(client: httpx.Client, content: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = client.post("/v1/text", content=form((REQUEST, content)), headers=headers)
     assert response.status_code == 422, response.text
     assert "Invalid JSON" in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "said"),
+    [
+        ([(REQUEST, b"{}")] * 2, 422, "there are two parts called request"),
+        ([(REQUEST, b" " * 256_001)], 413, "has more than 256 kB"),
+        ([('name="image"', DOG)], 422, "there is a part 'image'"),
+        ([('name="\x1b"', DOG)], 422, "there is a part '"),
+        ([("", DOG)], 422, "there is a part ''"),
+        ([(REQUEST + "\r\nX: y" * 4000, b"{}")], 422, "the form cannot be read: "),
+        ([(f'{REQUEST}; filename="{"x" * 99_000}"', b"{}")], 422, "the form cannot be read: "),
+    ],
+)
+def test_forms_that_are_refused(client: httpx.Client, parts: Any, status: int, said: str) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = client.post("/v1/text", content=form(*parts), headers=headers)
+    assert response.status_code == status, response.text
+    assert said in response.json()["message"]
+
+
+def test_a_slash_in_base64_may_be_escaped(client: httpx.Client) -> None:
+    """As PHP does it; and what looks like a picture within a label is one no more than before."""
+    label = '"base64": "AAAA"'
+    body = json.dumps({"images": [IN_BASE64], "labels": [label, "dog"]}).replace("/", r"\/")
+    assert r"\/" in body
+    headers = {"Content-Type": "application/json"}
+    found = client.post("/v1/classify", content=body.encode(), headers=headers).json()
+    assert found["answers"][0]["labels"] == [label, "dog"]
 
 
 def test_other_bodies_are_refused(client: httpx.Client) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from samclip_sdk.serve.app import PAGE, PAGE_FILES, create_app
+from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
 from samclip_sdk.serve.pool import Pool
@@ -26,7 +27,8 @@ def app() -> Any:
     """An app whose workers were never started."""
     metrics = Metrics()
     pool = Pool(ModelChoice("none"), workers=1, limits=Limits(), on_batch=metrics.note_batch)
-    return create_app(pool, limits=Limits(), keys=Keys(""), metrics=metrics)
+    limits, keys, hosts = Limits(), Keys(None), Hosts(("test",))
+    return create_app(pool, limits=limits, keys=keys, hosts=hosts, metrics=metrics)
 
 
 def test_the_committed_document_is_what_the_app_says() -> None:

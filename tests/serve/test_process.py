@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from samclip_sdk.cli.app import app
 from samclip_sdk.serve.running import bound_socket
+from tests.bundle.test_signature import write_keys
 from tests.drawings import TINY_BUNDLE
 from tests.serve.running import alive
 
@@ -46,10 +47,14 @@ class Served:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[Served]:
+def serving(*options: str, env: dict[str, str] | None = None) -> Iterator[Served]:
     command = [sys.executable, "-m", "samclip_sdk", "serve", str(TINY_BUNDLE), "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--runtime", "onnx", *options], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [*command, "--runtime", "onnx", *options],
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield Served(process)
@@ -73,6 +78,7 @@ def odd_exif() -> bytes:
 )
 def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals) -> None:
     with serving() as served:
+        assert served.wait_for("opening")["api_keys"] == "not asked for"
         worker = served.wait_for("worker ready")["worker"]
         url = served.wait_for("serving")["address"]
         answers: list[httpx.Response] = []
@@ -162,6 +168,11 @@ def test_what_is_wrong_is_said_in_one_line_before_a_model_is_opened() -> None:
     assert in_use.stderr.startswith(f"error: port {port} of 127.0.0.1 cannot be had: ")
     small = CliRunner().invoke(app, ["serve", "--queue", "2"])
     assert small.stderr == "error: queue is 2; it must be images or more, which is 16\n"
+    for empty in ("", ",", "   ", ", ,"):
+        keys = CliRunner().invoke(app, ["serve", "--port", "0"], env={"SAMCLIP_API_KEYS": empty})
+        assert keys.exit_code == 1
+        assert keys.stderr.startswith("error: SAMCLIP_API_KEYS is set to '")
+        assert "and holds no key: make one with" in keys.stderr
     keys = CliRunner().invoke(app, ["serve", "--port", "0"], env={"SAMCLIP_API_KEYS": "short"})
     assert "short" not in keys.stderr.replace("shorter", "")
     assert "key 0 of SAMCLIP_API_KEYS is shorter than 16 letters" in keys.stderr
@@ -173,3 +184,12 @@ def test_a_model_that_is_not_there_is_said_in_one_line() -> None:
     )
     assert result.exit_code == 1
     assert "error: there is no bundle no-such-bundle" in result.stderr
+
+
+def test_a_bundle_that_the_key_has_not_signed_is_not_served(tmp_path: Path) -> None:
+    _, public = write_keys(tmp_path, "ours")
+    result = CliRunner().invoke(
+        app, ["serve", str(TINY_BUNDLE), "--port", "0", "--log-level=error", "--key", str(public)]
+    )
+    assert result.exit_code == 1
+    assert "is not signed" in result.stderr

@@ -24,7 +24,7 @@ EMBED_DIM, CONTEXT = 24, 77
 
 @pytest.fixture(scope="module")
 def tokenizer(tokenizer_path: Path) -> Tokenizer:
-    return Tokenizer(tokenizer_path)
+    return Tokenizer(tokenizer_path, context_length=CONTEXT)
 
 
 def embed(feed: Arrays) -> Arrays:
@@ -54,7 +54,7 @@ def make(tokenizer_path: Path) -> Callable[..., TextEmbedder]:
     def make(session: FakeSession, stored: StoredLabels | None = None) -> TextEmbedder:
         return TextEmbedder(
             lambda: session,
-            tokenizer_path=lambda: tokenizer_path,
+            tokenizer=lambda: Tokenizer(tokenizer_path, context_length=CONTEXT),
             templates=TEMPLATES,
             stored=stored,
         )
@@ -157,7 +157,7 @@ def test_prompts_of_one_length_run_together(tokenizer_path: Path) -> None:
     trimming = text_encoder("num_tokens")
     embedder = TextEmbedder(
         lambda: trimming,
-        tokenizer_path=lambda: tokenizer_path,
+        tokenizer=lambda: Tokenizer(tokenizer_path, context_length=CONTEXT),
         templates=("a {}", "a big {}", "the {}"),
     )
     labels(embedder, "dog")

@@ -123,6 +123,7 @@ def test_none_that_fits_as_well_is_nearer_to_the_word(seed: int, negative: bool)
         ([[[1, 0, 0]]], r"have the shape \[1, 1, 3\]"),
         ([[1, 0, 0], [1, 0]], "not one array of embeddings"),
         ("mug.jpg", "not one array of embeddings"),
+        ([10**400, 0, 0], "not one array of embeddings: int too large"),
         ([2, 0, 0], "length 2 where it must be 1"),
         ([[1, 0, 0], [np.nan, 0, 0]], "length nan where"),
     ],

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors
+import safetensors.numpy
 
-from samclip_sdk.errors import BundleError
+from samclip_sdk.errors import BundleError, TextError
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from tests.fake_source import FakeSource
 
@@ -102,3 +103,33 @@ def pack(folder: Path) -> bytes:
     rows = np.eye(2, 256, dtype=np.float32)
     manifest = FakeSource(folder).manifest
     return encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest)
+
+
+def with_labels(folder: Path, labels: str) -> Path:
+    """A pack whose labels are this JSON, with as many embeddings."""
+    rows = np.tile(np.eye(1, 4, dtype=np.float32), (labels.count(",") + 1, 1))
+    path = folder / "labels.safetensors"
+    metadata = {"format": "samclip labels", "schema_version": "1", "model": "x", "revision": "1"}
+    content = safetensors.numpy.save({"embeddings": rows}, metadata={**metadata, "labels": labels})
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("wrong", ["0", "null", "[]", '{"a":"b"}', "[[[]]]"])
+def test_the_first_label_that_is_no_text_ends_it(tmp_path: Path, wrong: str) -> None:
+    """Pydantic would keep a kilobyte of each of them: of two million, gigabytes."""
+    path = with_labels(tmp_path, f'["a",{",".join([wrong] * 1000)}]')
+    with pytest.raises(BundleError, match="is not a vocabulary pack: text 1 is a") as caught:
+        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
+    assert isinstance(caught.value.__cause__, TextError)
+
+
+def test_a_header_beyond_all_measure_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_labels(tmp_path, f'["{"x" * (16 << 20)}"]')
+    monkeypatch.setattr(safetensors, "safe_open", lambda *_, **__: pytest.fail("it is opened"))
+    with pytest.raises(
+        BundleError, match=r"its header has \d+ bytes, and such have 16777216 at most"
+    ):
+        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -118,6 +119,14 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no frames": (lambda at: write_film(at / "a.mp4", 0), "a.mp4 is no video, cut off"),
     "no pictures": (lambda at: write_folder(at / "f", 0), "f holds no pictures: nothing there"),
     "no camera": (lambda at: 97, "camera 97 is not there"),
+    "too many cameras": (lambda at: 10**11, "no camera has a number of 2147483648 or more"),
+    "pipe": (lambda at: make_pipe(at / "a.mp4"), "a.mp4 is a pipe: a film is a file"),
+    "many": (lambda at: write_bytes(at / "a%03d.png", b""), "a%03d.png stands for many pictures"),
+    "list": (
+        lambda at: write_bytes(at / "a.mp4", b"ffconcat version 1.0\nfile 'ok.mp4'\n"),
+        "a.mp4 is a list of other files: give a film itself",
+    ),
+    "playlist": (lambda at: write_bytes(at / "a.mp4", b"#EXTM3U\n"), "a.mp4 is a list of other"),
     "below 0": (lambda at: -1, "camera -1 cannot be: cameras are counted from 0"),
     "picture": (lambda at: picture(), "an iterator of pictures, not a ndarray"),
     "pillow": (lambda at: Image.fromarray(picture()), "not a Image"),
@@ -129,6 +138,13 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 def write_bytes(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
+    return path
+
+
+def make_pipe(path: Path) -> Path:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes in folders")
+    os.mkfifo(path)
     return path
 
 
@@ -177,3 +193,9 @@ def test_nothing_of_a_damaged_film_is_printed_by_a_fresh_process(tmp_path: Path)
     )
     assert done.stderr == ""
     assert "cut off" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["50% off.avi", "a%s.avi"])
+def test_a_percent_sign_alone_is_no_fault(tmp_path: Path, name: str) -> None:
+    path = write_film(tmp_path / "a.avi", 3, codec="MJPG").rename(tmp_path / name)
+    assert open_footage(path).count == 3

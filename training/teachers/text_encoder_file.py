@@ -49,7 +49,7 @@ def make_tokenizer(folder: Path, config: BertTextConfig, *, texts: Sequence[str]
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / TOKENIZER_NAME) as file:
         file.write(shrink_tokenizer(content, pieces).encode())
-    return Tokenizer(folder / TOKENIZER_NAME)
+    return Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_clip_teacher_ranks_by_its_two_towers(
     teachers: Teachers, clip: SmallClip, tokenizer_path: Path
 ) -> None:
     scores = teachers.rank(["cat", "fire engine"])(PICTURE)
-    tokenize = Tokenizer(tokenizer_path)
+    tokenize = Tokenizer(tokenizer_path, context_length=77)
     with torch.inference_mode():
         image = clip.embed_images(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])[0]
         for noun, score in zip(["cat", "fire engine"], scores, strict=True):

@@ -41,6 +41,12 @@ RAW = (
     *(b"x" * 1_000_001, b'{"labels": ["' + b"a" * 900_000 + b'"]}', b"\x1f\x8b\x08\0" + b"\0" * 20),
 )
 
+ITEMS = (
+    *(b"0", b"null", b"[]", b"{}", b'""', b'"a"', b"[1]", b"[1,2]", b"[[1,2]]", b"[1,2,3,4]"),
+    *(b'{"id":""}', b'{"base64":"AA"}', b'{"base64":0}', b'{"":0}', b"[[[[[[]]]]]]", b"1e9"),
+)
+"""Of lists that are as long as a body may be."""
+
 
 def edited(rng: Random, question: Question, site: Site) -> tuple[str, bytes]:
     """A question in which a value somewhere is another, gone, or has a name that is not known."""
@@ -88,6 +94,20 @@ def raw(rng: Random, question: Question, site: Site) -> tuple[str, bytes]:
             way, content = "utf-16", whole.decode().encode("utf-16")
         return f"{question.verb}, JSON, {way}", post(question.verb, content)
     return f"{question.verb}, a body {shown(content[:40])}", post(question.verb, content)
+
+
+def many(rng: Random, question: Question, site: Site) -> tuple[str, bytes]:
+    """A list of very many items, or as many names; most are not what they are to be."""
+    item, size = rng.choice(ITEMS), rng.choice((1_000, 200_000, 250_000, 900_000))
+    name = rng.choice(("images", "labels", "points", "point_labels", "boxes", "tiles", "x"))
+    body = to_body(rng, question, site)
+    body.pop(name, None)
+    if rng.random() < 0.2:
+        items = b",".join(b'"%x":%b' % (number, item) for number in range(size // (len(item) + 8)))
+    else:
+        items = b'"%b":[%b]' % (name.encode(), b",".join([item] * (size // (len(item) + 1))))
+    content = json.dumps(body).encode()[:-1] + b"," + items + b"}"
+    return f"{question.verb}, {name} of {size} bytes of {shown(item)}", post(question.verb, content)
 
 
 def picture(rng: Random, question: Question, site: Site) -> tuple[str, bytes]:

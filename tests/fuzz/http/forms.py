@@ -93,7 +93,9 @@ def _kind(rng: Random, parts: list[tuple[bytes, bytes]]) -> tuple[str, str, byte
 
 def _charset(rng: Random, parts: list[tuple[bytes, bytes]]) -> tuple[str, str, bytes]:
     charset = rng.choice(CHARSETS)
-    parts[-1] = (b'name="request"', rng.choice((*REQUESTS, parts[-1][1])))
+    long = b"a" * rng.choice((1_000, 100_000))
+    wanted = (*REQUESTS, parts[-1][1], long + b"-" + long, b'{"labels": ["%b"]}' % long)
+    parts[-1] = (b'name="request"', rng.choice(wanted))
     if rng.random() < 0.3:
         parts[-1] = (f'name="{rng.choice(TEXTS)}"'.encode("utf-8", "replace"), parts[-1][1])
     return f"in {shown(charset)}", f"{form_kind()}; charset={charset}", to_form(parts)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from random import Random
 
 from samclip_sdk import SamClipError
+from samclip_sdk.timing import peak_rss_bytes
 from tests.fuzz.http import bodies, forms, heads
 from tests.fuzz.http.answers import check_reply
 from tests.fuzz.http.questions import Question, draw_question, to_body, to_request
@@ -21,6 +22,7 @@ KINDS = {
     "good": 20,
     "edited": 22,
     "raw": 8,
+    "many": 4,
     "picture": 12,
     "form": 13,
     "lines": 9,
@@ -38,12 +40,16 @@ KINDS = {
 _BODIES = {
     "edited": bodies.edited,
     "raw": bodies.raw,
+    "many": bodies.many,
     "picture": bodies.picture,
     "form": forms.form,
 }
 _HEADS = {"lines": heads.lines, "damage": heads.damage, "target": heads.target}
 _AT_ONCE = 8
 """Twice as many as may be in the house."""
+
+_MEMORY_BYTES = 100_000_000
+"""By how much a case may raise the peak of this process, whose bodies have a megabyte at most."""
 
 
 def subject(world: World) -> Callable[[Random], Case]:
@@ -78,7 +84,10 @@ def _case(said: str, site: Site, ask: Callable[[], list[str]]) -> Case:
 
     def run() -> None:
         site.errors.clear()  # those of a case that has failed are its own
+        before = peak_rss_bytes() or 0
         refused = ask()
+        grown = (peak_rss_bytes() or 0) - before
+        assert grown < _MEMORY_BYTES, f"its memory has grown by {grown} bytes"
         site.check_health()
         if refused:
             raise SamClipError(refused[0])

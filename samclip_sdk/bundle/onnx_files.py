@@ -1,0 +1,129 @@
+"""The files that an .onnx file names: what lies beside it, as its external data.
+
+onnxruntime, OpenVINO and TensorRT open them by themselves. So what is named must be known before,
+and without the package onnx: the file is a protobuf message, and a few of its fields lead to the
+names.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from samclip_sdk.bundle.graph_spec import Artifact
+from samclip_sdk.errors import BundleError, one_line
+
+_VARINT, _BYTES = 0, 2
+_WIDTHS = {1: 8, 5: 4}
+_KEY, _VALUE = 1, 2  # of StringStringEntryProto
+_LOCATION = b"location"
+_LAST_FIELD = (1 << 29) - 1  # of a larger one, protobuf may drop the first bits
+_MOST_VARINT_BITS = 64
+_MOST_NESTED = 100  # as protobuf itself
+
+# Kind of message -> field -> kind of the messages in it: all ways that lead to a TensorProto's
+# external_data, in onnx.proto of ONNX 1.19. What is not listed holds no tensor.
+_WAYS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "entry"},
+}
+
+
+def check_named_files(path: Path, *, artifact: Artifact) -> None:
+    """Holds an .onnx file to its manifest: what it reads besides itself are its weights.
+
+    Args:
+        path: of the file.
+        artifact: what the manifest says of it.
+
+    Raises:
+        BundleError: it names another file, is no ONNX file, or cannot be read.
+    """
+    listed = {weights.path for weights in artifact.weights}
+    folder = PurePosixPath(artifact.path).parent
+    for name in sorted(named_files(path)):
+        if str(folder / name) not in listed:
+            raise BundleError(
+                f"{path} reads {one_line(name)}, which the manifest does not list among its "
+                "weights: nothing vouches for that file; export the bundle again"
+            )
+
+
+def named_files(path: Path) -> frozenset[str]:
+    """The places of all external data in an .onnx file, as it spells them: relative to itself.
+
+    Args:
+        path: of the file; it is walked, and weights in it are skipped.
+
+    Raises:
+        BundleError: it is no ONNX file, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return frozenset(place.decode("utf-8") for place in _locations(data))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # an empty one, too, and a place that is no UTF-8
+        raise BundleError(f"{path} is no ONNX file: {error}") from error
+
+
+def _locations(data: mmap.mmap) -> Iterator[bytes]:
+    """What stands behind each key `location` of external data.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    open_messages = [("model", _fields(data, 0, len(data)))]
+    while open_messages:
+        kind, fields = open_messages[-1]
+        field, start, end = next(fields, (0, 0, 0))
+        inner = _WAYS[kind].get(field)
+        if inner == "entry":
+            entry = {field: data[first:last] for field, first, last in _fields(data, start, end)}
+            if entry.get(_KEY) == _LOCATION:
+                yield entry.get(_VALUE, b"")
+        elif inner is not None:
+            open_messages.append((inner, _fields(data, start, end)))
+            if len(open_messages) > _MOST_NESTED:
+                raise ValueError(f"it has more than {_MOST_NESTED} messages in each other")
+        elif not field:
+            open_messages.pop()
+
+
+def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """The fields of a message that hold bytes: number, and where they begin and end."""
+    while place < end:
+        tag, place = _varint(data, place, end)
+        field, kind, start = tag >> 3, tag & 7, place
+        if kind == _BYTES:
+            size, start = _varint(data, place, end)
+            place = start + size
+        elif kind == _VARINT:
+            _, place = _varint(data, place, end)
+        elif kind in _WIDTHS:
+            place += _WIDTHS[kind]
+        else:
+            raise ValueError(f"a field of the type {kind} before byte {place}")
+        if place > end or not 0 < field <= _LAST_FIELD:
+            raise ValueError(f"a field {field} that cannot be, before byte {start}")
+        if kind == _BYTES:
+            yield field, start, place
+
+
+def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
+    """A number, and the place behind it."""
+    value = shift = 0
+    while place < end and shift < _MOST_VARINT_BITS:
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return value, place
+    raise ValueError(f"a number without an end before byte {place}")

@@ -1,0 +1,149 @@
+"""The body of a request: read within limits, and taken apart before any of it is parsed.
+
+A JSON document may take a hundred times its length once it is parsed. So pictures, which are long,
+are taken out of it as they are, and what is left, the question, must be short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from samclip_sdk.errors import one_line
+from samclip_sdk.serve.forms import Form, check_question
+from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.settings import Limits
+
+Value = TypeVar("Value")
+
+_JSON, _FORM = b"application/json", b"multipart/form-data"
+_CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
+
+# An unescaped quote stands nowhere in a string, so this is found where a key begins or ends, and
+# nowhere within a text. Some encoders write / as \/.
+_BASE64 = re.compile(rb'("base64"\s*:\s*)"([A-Za-z0-9+/=\\]+)(?<!\\)"')
+
+
+@dataclass(frozen=True)
+class Body:
+    """A body that was taken apart.
+
+    Attributes:
+        question: JSON; a picture in it is a key of `encoded` instead of base64.
+        encoded: the base64 of each picture in JSON.
+        files: the pictures of a form.
+    """
+
+    question: bytes
+    encoded: Mapping[str, bytes] = field(default_factory=dict)
+    files: Sequence[bytes] = ()
+
+
+async def read_body(request: Request, *, limits: Limits) -> Body:
+    """Reads the body of a request, and takes it apart.
+
+    Args:
+        request: with a body of JSON or multipart/form-data, in UTF-8.
+        limits: of its size and time.
+
+    Raises:
+        RefusedError: it is of another type, too large, too slow, or no form.
+    """
+    kind, said = parse_options_header(request.headers.get("content-type"))
+    if kind not in (_JSON, _FORM):
+        raise RefusedError(
+            f"the content type is {_shown(kind)!r}; send application/json or multipart/form-data",
+            status=415,
+        )
+    charset = said.get(b"charset", b"utf-8")
+    if charset.lower() not in _CHARSETS:
+        raise RefusedError(f"the charset is {_shown(charset)!r}; send utf-8", status=415)
+    content = await _receive(request, limits=limits)
+    apart = partial(_of_form, boundary=said.get(b"boundary", b"")) if kind == _FORM else _of_json
+    return await off_loop(partial(apart, content, limits=limits), limits=limits)
+
+
+async def off_loop(work: Callable[[], Value], *, limits: Limits) -> Value:
+    """Does what may take long in a thread, so that others are answered meanwhile.
+
+    Raises:
+        RefusedError: it takes longer than a body may; or what `work` raises.
+    """
+    late = f"the body could not be read within {limits.body_s} s"
+    return await _in_time(asyncio.to_thread(work), limit_s=limits.body_s, late=late)
+
+
+async def _in_time(work: Awaitable[Value], *, limit_s: int, late: str) -> Value:
+    # Not wait_for: there an error and the frame that has raised it hold each other, and with them
+    # the body, until garbage is collected.
+    task = asyncio.ensure_future(work)
+    try:
+        if not (await asyncio.wait((task,), timeout=limit_s))[0]:
+            raise RefusedError(late, status=408)
+        return task.result()
+    finally:
+        task.cancel()
+        del task
+
+
+async def _receive(request: Request, *, limits: Limits) -> bytes:
+    most = limits.body_mb * 1_000_000
+    told = request.headers.get("content-length", "")
+    received = io.BytesIO()
+
+    async def receive() -> None:
+        async for piece in request.stream():
+            received.write(piece)
+            if received.tell() > most:
+                raise _too_large(limits)
+
+    if told.isascii() and told.isdecimal() and int(told) > most:
+        raise _too_large(limits)
+    late = f"the body did not arrive within {limits.body_s} s"
+    try:
+        await _in_time(receive(), limit_s=limits.body_s, late=late)
+    except ClientDisconnect as error:
+        raise RefusedError("the body ended early", status=400) from error
+    return received.getvalue()
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(
+        f"the body has more than {limits.body_mb} MB, which this server takes at most", status=413
+    )
+
+
+def _of_form(content: bytes, *, boundary: bytes, limits: Limits) -> Body:
+    question_bytes = 1000 * limits.question_kb
+    form = Form(content, boundary=boundary, most=limits.images, question_bytes=question_bytes)
+    return Body(b"{}" if form.question is None else form.question, files=form.pictures)
+
+
+def _of_json(content: bytes, *, limits: Limits) -> Body:
+    encoded: dict[str, bytes] = {}
+
+    def take(found: re.Match[bytes]) -> bytes:
+        if len(encoded) == limits.images:
+            raise RefusedError(
+                f"there are more than {limits.images} pictures, which this server takes at most",
+                status=422,
+            )
+        key = str(len(encoded))
+        encoded[key] = found[2]
+        return b'%b"%b"' % (found[1], key.encode())
+
+    question = _BASE64.sub(take, content)
+    check_question(len(question), most=1000 * limits.question_kb)
+    return Body(question, encoded=encoded)
+
+
+def _shown(value: bytes) -> str:
+    return one_line(value.decode("latin-1"), limit=40)

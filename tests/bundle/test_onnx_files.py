@@ -1,0 +1,231 @@
+"""What an .onnx file reads besides itself is what the manifest lists, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from onnx import helper
+from typer.testing import CliRunner
+
+from samclip_sdk.bundle.onnx_files import named_files
+from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.cli.app import app
+from samclip_sdk.errors import BundleError, BundleSchemaError
+from tests.drawings import TINY_BUNDLE
+from tests.example_bundle import contents, manifest, onnx_file, write_files
+
+GRAPH = "onnx/mask_decoder.onnx"
+
+
+def external(name: str, *, place: str = "unlisted.bin") -> onnx.TensorProto:
+    """A tensor whose numbers lie in another file."""
+    tensor = onnx.TensorProto(name=name, dims=[1], data_type=onnx.TensorProto.FLOAT)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("offset", "0"), ("location", place), ("length", "4")):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def in_initializer(graph: onnx.GraphProto) -> None:
+    graph.initializer.append(external("w"))
+
+
+def in_sparse_initializer(graph: onnx.GraphProto) -> None:
+    graph.sparse_initializer.add().values.CopyFrom(external("w"))
+
+
+def in_constant(graph: onnx.GraphProto) -> None:
+    graph.node.append(helper.make_node("Constant", [], ["c"], value=external("c")))
+
+
+def in_several(graph: onnx.GraphProto) -> None:
+    node = graph.node.add(op_type="X")
+    node.attribute.add(name="many").tensors.append(external("c"))
+
+
+def in_branch(graph: onnx.GraphProto) -> None:
+    inner = onnx.GraphProto()
+    in_constant(inner)
+    outer = onnx.GraphProto()
+    outer.node.append(helper.make_node("If", ["c"], ["y"], then_branch=inner))
+    graph.node.append(helper.make_node("Loop", [], [], body=outer))
+
+
+PLACES = [in_initializer, in_sparse_initializer, in_constant, in_several, in_branch]
+
+
+def model_with(change: Callable[[onnx.GraphProto], None]) -> onnx.ModelProto:
+    model = onnx.ModelProto(ir_version=10, producer_name="a test")
+    model.graph.initializer.add(name="inside", raw_data=b"location" * 10)
+    change(model.graph)
+    return model
+
+
+def write(path: Path, model: onnx.ModelProto) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("change", PLACES)
+def test_finds_external_data_wherever_a_graph_holds_it(
+    tmp_path: Path, change: Callable[[onnx.GraphProto], None]
+) -> None:
+    assert named_files(write(tmp_path / "a.onnx", model_with(change))) == {"unlisted.bin"}
+
+
+def test_finds_external_data_in_functions_and_training(tmp_path: Path) -> None:
+    model = model_with(lambda graph: None)
+    function, training = onnx.GraphProto(), onnx.GraphProto()
+    function.node.append(helper.make_node("Constant", [], ["c"], value=external("c", place="f")))
+    model.functions.add(name="f", node=function.node)
+    model.functions[0].attribute_proto.add(name="a").t.CopyFrom(external("c", place="d"))
+    training.initializer.append(external("w", place="t"))
+    model.training_info.add().algorithm.CopyFrom(training)
+    assert named_files(write(tmp_path / "a.onnx", model)) == {"f", "d", "t"}
+
+
+def test_the_tables_of_onnx_know_no_other_way() -> None:
+    """Whatever message holds a tensor, at any depth, is one that the walk goes into."""
+    found: dict[str, set[str]] = {}
+    waiting = [onnx.ModelProto.DESCRIPTOR]
+    while waiting:
+        message = waiting.pop()
+        if message.name not in found:
+            inner = [each.message_type for each in message.fields if each.message_type]
+            found[message.name] = {each.name for each in inner}
+            waiting += inner
+    holding = {"TensorProto"}
+    while more := {name for name, inner in found.items() if inner & holding} - holding:
+        holding |= more
+    # A ValueInfoProto's types hold no tensor: only these do.
+    assert holding == {
+        *("ModelProto", "TrainingInfoProto", "FunctionProto", "GraphProto", "NodeProto"),
+        *("AttributeProto", "SparseTensorProto", "TensorProto"),
+    }
+
+
+@pytest.mark.parametrize("precision", ["", ".fp16", ".int8"])
+def test_agrees_with_onnx_on_real_graphs(precision: str) -> None:
+    path = TINY_BUNDLE / "onnx" / f"text_encoder{precision}.onnx"
+    model = onnx.load(path, load_external_data=False)
+    places = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    assert places
+    assert named_files(path) == places
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"<?xml version='1.0'?><net/>", b"\x1c\0\0\0TFL3", b"\x00\x00", b"\x0b\x0c"),
+        *(b"\x3a\x05abc", b"\x3a\xff\xff\xff", b"\x08" + b"\xff" * 20, b"\x3d\0\0"),
+        model_with(in_branch).SerializeToString()[:-3],
+        b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        b"\xba\x80\x80\x80\x10\x00",  # the graph's field, and 2**32 more
+    ],
+)
+def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match=r"a\.onnx is no ONNX file: ") as caught:
+        named_files(tmp_path / "a.onnx")
+    assert str(caught.value).isprintable()
+
+
+def test_graphs_in_each_other_without_end(tmp_path: Path) -> None:
+    content = b""
+    for _ in range(100):  # a graph, its node, that one's attribute
+        for tag in (0x32, 0x2A, 0x0A):
+            content = onnx_message(tag, content)
+    (tmp_path / "a.onnx").write_bytes(onnx_message(0x3A, content))
+    with pytest.raises(BundleError, match="more than 100 messages in each other"):
+        named_files(tmp_path / "a.onnx")
+
+
+def onnx_message(tag: int, content: bytes) -> bytes:
+    size, sizes = len(content), []
+    while size > 0x7F:
+        sizes.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([tag, *sizes, size]) + content
+
+
+def write_bundle(folder: Path, *, place: str, listed: bool = False) -> Path:
+    """A bundle one graph of which reads another file, whose sha256 is right where it is listed."""
+    files, content = contents(), manifest()
+    files[GRAPH] = model_with(
+        lambda g: g.initializer.append(external("w", place=place))
+    ).SerializeToString()
+    (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
+    artifact |= stored(GRAPH, files[GRAPH])
+    if listed:
+        files[f"onnx/{place}"] = b"1234"
+        artifact["weights"] = [stored(f"onnx/{place}", b"1234")]
+    write_files(folder, {**files, "manifest.json": json.dumps(content).encode()})
+    return folder
+
+
+def stored(path: str, content: bytes) -> dict[str, Any]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"path": path, "sha256": sha256, "size_bytes": len(content)}
+
+
+def test_what_is_listed_opens(tmp_path: Path) -> None:
+    bundle = open_bundle(write_bundle(tmp_path / "bundle", place="weights.bin", listed=True))
+    bundle.verify()
+    assert bundle.graph_files("mask_decoder", runtime="onnx")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("unlisted.bin", "../unlisted.bin", "/etc/hostname", "image_encoder.weights", ""),
+        *("*/_ORT_MEM_ADDR_/*", "..\\unlisted.bin", "two\nlines", "x" * 60_000),
+    ],
+)
+def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
+    """As is the weights file of another graph: this one's manifest entry does not name it."""
+    folder = write_bundle(tmp_path / "bundle", place=place)
+    (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
+    told = r"mask_decoder\.onnx reads .*, which the manifest does not list among its weights"
+    for attempt in range(2):
+        bundle = open_bundle(folder)
+        with pytest.raises(BundleError, match=told) as caught:
+            bundle.verify() if attempt else bundle.graph_files("mask_decoder", runtime="onnx")
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 800
+
+
+def test_it_is_not_signed(tmp_path: Path) -> None:
+    folder, key = write_bundle(tmp_path / "bundle", place="unlisted.bin"), tmp_path / "key.pem"
+    (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
+    private = Ed25519PrivateKey.generate()
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    result = CliRunner().invoke(app, ["sign", str(folder), "--key", str(key)])
+    assert (result.exit_code, "does not list among its weights" in result.stderr) == (1, True)
+    assert not (folder / "manifest.sig").exists()
+
+
+def test_a_graph_is_called_onnx(tmp_path: Path) -> None:
+    """By another name a runtime takes it for something else, with other files beside it."""
+    content = manifest()
+    (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
+    artifact["path"] = "onnx/mask_decoder.xml"
+    write_files(tmp_path, {**contents(), "manifest.json": json.dumps(content).encode()})
+    with pytest.raises(BundleSchemaError, match=r"mask_decoder\.xml is an ONNX graph: its name"):
+        open_bundle(tmp_path)
+
+
+def test_the_example_is_one() -> None:
+    assert onnx.ModelProto.FromString(onnx_file("a note")).producer_name == "a note"
