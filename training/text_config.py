@@ -84,7 +84,8 @@ class TextEncoderTrainingConfig(Settings):
     It starts from those `layers` of MiniLM, or goes on from the folder `starts_from`, a text
     encoder's or a merged checkpoint's. It learns the teacher's embeddings of the corpus, `batch`
     texts at a time; `sentence_weight` is of MiniLM's own sentences beside them. With `names_share`,
-    such a share of what it learns is words, whose embeddings are those of the stage lexicon.
+    such a share of what it learns is words, whose embeddings are those of the stage lexicon; texts
+    of the corpus that are no more than such a word have these, too.
     Of MiniLM's word pieces it keeps as many as the model's `vocab_size` says, those that the corpus
     uses first.
     """

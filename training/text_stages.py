@@ -191,7 +191,9 @@ def _read_texts(
         phrases.held_out, tokenizer, sentences=corpus.held_out, teacher=teacher
     )
     if settings.names_share:
-        learned = learned.and_names(read_names(run.parent / LEXICON), tokenizer)
+        names = read_names(run.parent / LEXICON)
+        held_out = held_out.with_names(phrases.held_out, names)
+        learned = learned.with_names(phrases.learned, names).and_names(names, tokenizer)
     return learned, held_out
 
 

@@ -62,11 +62,11 @@ def _is_thing(name: str, relations: Relations) -> bool:
     """Whether a tag is a noun of something that can be seen, and of nobody in particular."""
     if name == _PERSON:
         return True
-    if relations.senses.uses(name)[1] < _SEEN_SHARE:
+    seen, share, _ = relations.senses.uses(name)
+    if share < _SEEN_SHARE and seen / share > _MEANT_OFTEN:
         return False
-    person = relations.senses.of(_PERSON)[:1]
-    above = relations.wordnet.above
-    return any(not {each, *above(each)}.issuperset(person) for each in relations.senses.shown(name))
+    people, above = set(relations.senses.of(_PERSON)[:1]), relations.wordnet.above
+    return any(people.isdisjoint({each, *above(each)}) for each in relations.senses.shown(name))
 
 
 def class_numbers(senses: Senses) -> dict[str, tuple[int, ...]]:

@@ -16,9 +16,10 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.text.tokenizer import Tokenizer
 from training.tasks.tasks import Task
 from training.teachers.text_teacher import TextTeacher
-from training.text.phrases import TEMPLATES
+from training.text.phrases import TEMPLATES, named_in
 
 GOOD_COSINE = 0.95
+_QUALITY = 0.5  # of what the teacher makes of a name with a quality, beside the name's own
 _POOL = 8  # batches whose texts are sorted by length together
 _ROWS = 8192  # sentences that the teacher maps at a time
 
@@ -55,6 +56,18 @@ class TaughtTexts:
             self.sentences,
             torch.cat([self.aims, aims]),
         )
+
+    def with_names(self, texts: Sequence[str], names: Mapping[str, Tensor]) -> TaughtTexts:
+        """These, as `texts`, with the aims [E] of names where they are of one.
+
+        Where a quality stands before the name, some of what the teacher has remains.
+        """
+        aims = self.aims.float().clone()
+        for row, text in enumerate(texts):
+            if (found := named_in(text, names)) is not None:
+                name, has_quality = found
+                aims[row] = names[name] + (_QUALITY * aims[row] if has_quality else 0)
+        return TaughtTexts(self.ids, self.sentences, F.normalize(aims, dim=-1).half())
 
     @property
     def corpus(self) -> int:

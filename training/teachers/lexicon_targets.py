@@ -16,7 +16,7 @@ from training.text_config import LexiconConfig
 _OWN = {"kind": 0.25, "hypernym": 0.4, "near": 0.7, "alone": 1.0}
 """Share of a word's own meaning in what it begins with; the rest is what it stands beside."""
 _SMALLER = (0.5, 0.25, 0.1, 0.0)  # parts of that share, tried where it is too much
-_PUSHES, _PUSH = 30, 0.5  # how often, and how much of an excess at a time
+_PUSHES = 60  # at most, until nothing is too near
 _SLACK = 5e-3  # of a cosine above the bound
 _ROWS = 1024  # words at a time
 
@@ -138,28 +138,35 @@ def place_words(
             allowed[row] = False
         allowed[row, words] = True
     anchors = F.normalize(anchors, dim=-1)
+    # What a word stands beside may itself be nearer to others: a rocket to a car, as a vehicle is.
+    stands = torch.tensor([[bool(place.words)] for place in chosen])
+    limits = torch.where(stands, (anchors @ table.T).clamp(min=apart), apart)
+    limits[allowed | related] = torch.inf
     found = anchors.clone()
     wrong = torch.ones(len(own), dtype=torch.bool)
     for part in (1.0, *_SMALLER):
         rows = wrong.nonzero().squeeze(1)
         share = part * shares[rows]
         begin = F.normalize(share * own[rows] + (1 - share) * anchors[rows], dim=-1)
-        found[rows] = _push(begin, table, free=allowed[rows] | related[rows], apart=apart)
+        found[rows] = _push(begin, table, limits=limits[rows])
         nearest = (found[rows] @ table.T).argmax(dim=1)
         right = allowed[rows].gather(1, nearest[:, None]).squeeze(1) | ~allowed[rows].any(dim=1)
         wrong[rows[right]] = False
     return found
 
 
-def _push(words: Tensor, table: Tensor, *, free: Tensor, apart: float) -> Tensor:
-    """Moves words [N,E] until no cosine with those of `table` that are not free exceeds `apart`."""
+def _push(words: Tensor, table: Tensor, *, limits: Tensor) -> Tensor:
+    """Moves words [N,E] until no cosine with those of `table` [G,E] exceeds its limit [N,G]."""
     moved = []
     for rows in torch.split(torch.arange(len(words)), _ROWS):
-        part, limit = words[rows], torch.where(free[rows], torch.inf, apart)
+        part, limit = words[rows], limits[rows]
         for _ in range(_PUSHES):
             over = F.relu(part @ table.T - limit)
-            if not (over >= _SLACK).any():
+            excess = over > _SLACK
+            if not excess.any():
                 break
-            part = F.normalize(part - _PUSH * over @ table, dim=-1)
+            # Many that are alike must not push as often as they are.
+            many = excess.sum(dim=1, keepdim=True).clamp(min=1)
+            part = F.normalize(part - over @ table / many, dim=-1)
         moved.append(part)
     return torch.cat(moved)

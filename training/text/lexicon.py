@@ -8,7 +8,7 @@ from typing import Literal
 
 from training.text.relations import Relations
 
-_FEW = 3  # kinds, of fewer a word that is a kind of something itself is no mean
+_FEW = 3  # kinds, of fewer a word is no mean
 
 Relation = Literal["taught", "synonym", "hypernym", "kind", "near", "alone"]
 
@@ -35,8 +35,8 @@ class Place:
     """Where a word, or one of its senses, stands beside the taught words.
 
     Attributes:
-        relation: "synonym"; "hypernym", if those are kinds of it; "kind", if it is one of theirs
-            and not told apart from them; "near", if it is related to one otherwise.
+        relation: "synonym"; "hypernym", if those are kinds of it, three or more; "kind", if it is
+            one of theirs and not told apart from them; "near", if it is related to one otherwise.
         words: the taught words, by their numbers; none, if it is "alone".
     """
 
@@ -139,9 +139,9 @@ class Places:
         if sense in self._at:
             return Place("synonym", tuple(self._at[sense]))
         place, kinds = self._unknown(above), tuple(self._below.get(sense, ()))
-        if len(kinds) >= _FEW or (kinds and place.relation != "kind"):
+        if len(kinds) >= _FEW:
             return Place("hypernym", kinds)
-        return place
+        return Place("near", kinds) if kinds and place.relation != "kind" else place
 
     def _unknown(self, above: Iterable[int]) -> Place:
         """A kind of the nearest taught word above, if there is one that tells something."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from samclip_sdk.text.tokenizer import clean_text
 from training.errors import TrainingError
 from training.text.held_out import is_held_out
 from training.text.wordnet import WordNet
@@ -21,6 +22,7 @@ round square flat old new young broken dirty clean wet dry empty full open close
 ripe cooked sliced folded parked flying sleeping running standing sitting modern antique rusty
 furry fluffy smooth rough toy wild
 """
+_EVERY_QUALITY = frozenset(_QUALITIES.split())
 _PLACES = ("on", "in", "under", "beside", "behind", "above", "near", "with", "inside", "without")
 _DEEDS = ("holding", "wearing", "riding", "eating", "carrying", "watching", "using", "touching")
 _PEOPLE = ("man", "woman", "person", "child", "boy", "girl")
@@ -76,6 +78,28 @@ def draw_phrases(
         if len(learned) == count and len(others) == held_out:
             break
     return Phrases(tuple(learned), tuple(others))
+
+
+def named_in(text: str, names: Container[str]) -> tuple[str, bool] | None:
+    """The name that a drawn text is of, in whatever template, and whether a quality stands before.
+
+    Args:
+        text: of `draw_phrases`.
+        names: cleaned.
+
+    Returns:
+        "dog", False of "a photo of a dog."; "dog", True of "a wet dog"; None of what is else.
+    """
+    for template in TEMPLATES:
+        before, after = template.split("{}")
+        if text.startswith(before) and text.endswith(after):
+            phrase = clean_text(text[len(before) : len(text) - len(after)])
+            if phrase in names:
+                return phrase, False
+            quality, _, noun = phrase.partition(" ")
+            if quality in _EVERY_QUALITY and noun in names:
+                return noun, True
+    return None
 
 
 def read_captions(path: Path) -> tuple[str, ...]:

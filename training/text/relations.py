@@ -92,7 +92,7 @@ class Relations:
         names: Sequence[str],
         others: Sequence[str],
         *,
-        senses: Sequence[Set[int]] | None = None,
+        senses: Sequence[frozenset[int]] | None = None,
     ) -> NDArray[np.bool_]:
         """Which names are kin of others, or have a parent or a grandparent in common: bool [N,M].
 
@@ -118,7 +118,7 @@ class Relations:
         return self.wordnet.synsets[offset].names[0] not in _TOO_HIGH
 
     def _all_of(
-        self, name: str, senses: Set[int] = frozenset()
+        self, name: str, senses: frozenset[int] = frozenset()
     ) -> tuple[frozenset[Key], frozenset[Key], frozenset[Key]]:
         """What a name means, what is upward of it, itself too, and what is just above it."""
         level, around = set(senses or self.head_or_self(name)), set[int]()

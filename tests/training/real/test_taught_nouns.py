@@ -59,13 +59,13 @@ def test_a_class_leaves_names_that_mean_something_else_first(tmp_path: Path) -> 
     senses = Senses(WordNet(write_wordnet(tmp_path, nouns, counts=counts)))
     found = class_numbers(senses)
     assert found["beach wagon"] == found["station wagon"] == (wagon,)
-    assert "wagon" not in found
+    assert wagon not in found["wagon"]  # another class of the name has no sense here
     assert "plane" not in found
     assert found["crane"] == (134, 517)
     names = class_names(senses)
     assert len(names) == 1000
     assert (names[plane], names[134], names[wagon]) == ("carpenter's plane", "crane", "beach wagon")
-    assert sum(name == every[0] for name, every in zip(names, lemmas, strict=True)) == 999
+    assert all(name in every for name, every in zip(names, lemmas, strict=True))
 
 
 @pytest.fixture
@@ -85,9 +85,8 @@ def test_the_list_has_each_taught_word_once(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     found = Path(arguments[2]).read_text(encoding="utf-8").splitlines()
-    classes = {lemmas[0] for lemmas in imagenet_lemmas()}
-    assert {"hound", "cat", "whelp"} <= {*found}
-    assert len({*found} - classes) == 3
+    classes = {lemma for lemmas in imagenet_lemmas() for lemma in lemmas}
+    assert {*found} - classes == {"hound", "cat", "whelp"}
     assert found == sorted({*found})
     assert f"holds {len(found)} nouns" in result.output
 

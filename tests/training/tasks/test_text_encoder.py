@@ -138,6 +138,17 @@ def test_a_name_has_no_sentence_to_be_like(texts: TaughtTexts) -> None:
     assert losses[2] < losses[1]
 
 
+def test_texts_of_the_corpus_that_are_names_have_their_aims(texts: TaughtTexts) -> None:
+    aim = F.normalize(torch.ones(EMBED_DIM), dim=0)
+    said = ["a photo of a dog.", "a wet dog", "the dog on the mat", *["else"] * (TEXTS - 3)]
+    found = texts.with_names(said, {"dog": aim})
+    torch.testing.assert_close(found.aims[0].float(), aim, atol=1e-3, rtol=0)
+    mixed = F.normalize(aim + 0.5 * texts.aims[1].float(), dim=0)
+    torch.testing.assert_close(found.aims[1].float(), mixed, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.aims[2:].float(), texts.aims[2:].float(), atol=1e-3, rtol=0)
+    assert found.sentences is texts.sentences
+
+
 def test_a_share_of_a_batch_is_names(texts: TaughtTexts, tmp_path: Path) -> None:
     aim = F.normalize(torch.ones(EMBED_DIM), dim=0)
     config = CONFIG.model_copy(update={"vocab_size": 400})

@@ -111,3 +111,19 @@ def test_where_words_come_to_lie() -> None:
     assert cosines.argmax(dim=1)[2] in (0, 1)
     assert cosines[1, 1] > 0.8
     assert cosines[1:, 3].max() < 0.37
+
+
+def test_a_kind_of_what_is_near_to_many_stays_beside_it() -> None:
+    """A vehicle is near to its twenty kinds, which a rocket has nothing to do with."""
+    vehicle = unit(1, seed=5)
+    table = F.normalize(torch.cat([vehicle, vehicle + 0.1 * unit(20, seed=6)]), dim=-1)
+    found = place_words(
+        unit(1, seed=7),
+        [Place("kind", (0,))],
+        table,
+        related=torch.zeros(1, 21, dtype=torch.bool),
+        apart=0.35,
+    )
+    cosines = (found @ table.T)[0]
+    assert cosines.argmax() == 0
+    assert cosines[0] > 0.8

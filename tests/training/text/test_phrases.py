@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.text.wordnet_files import write_wordnet
 from training.errors import TrainingError
-from training.text.phrases import TEMPLATES, Phrases, draw_phrases, read_captions
+from training.text.phrases import TEMPLATES, Phrases, draw_phrases, named_in, read_captions
 from training.text.wordnet import WordNet
 
 COMMON = frozenset(("dog", "cat", "chair", "puppy", "animal", "crane"))
@@ -31,6 +31,23 @@ def bare(text: str) -> str:
         if text.startswith(before) and text.endswith(after):
             return text[len(before) : len(text) - len(after)]
     return text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("dog", ("dog", False)),
+        ("a photo of a Dog House.", ("dog house", False)),
+        ("the dog", ("dog", False)),
+        ("a photo of the wet dog.", ("dog", True)),
+        ("rusty dog house", ("dog house", True)),
+        ("a very wet dog", None),
+        ("the dog on the dog house", None),
+        ("cat", None),
+    ],
+)
+def test_which_name_a_text_is_of(text: str, found: tuple[str, bool] | None) -> None:
+    assert named_in(text, {"dog", "dog house"}) == found
 
 
 def test_as_many_as_asked_and_each_once(wordnet: WordNet) -> None:

@@ -71,7 +71,8 @@ _COUNTS = {
 }
 
 
-def write_things(folder: Path) -> Path:
-    """Writes it."""
+def write_things(folder: Path, more: Nouns | None = None) -> Path:
+    """Writes it, with more nouns if they are given."""
     plurals = {"men": "man", "women": "woman"}
-    return write_wordnet(folder, _NOUNS, counts=_COUNTS, irregular=plurals)
+    nouns = {**_NOUNS, **(more or {})}
+    return write_wordnet(folder, nouns, counts=_COUNTS, irregular=plurals)
