@@ -24,7 +24,7 @@ from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.batches import PATCH_PX, stack_images
 from training.config import ClipTeacherConfig
-from training.config_file import find_config, load_model, stage_names
+from training.config_file import find_config, load_model
 from training.teachers.photograph_pair import CLIP as CLASSIFIER_CLIP
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import ClipTeacher, DenseClipTeacher
@@ -93,10 +93,10 @@ class Teachers:
 
 
 def find_teachers(run: Path) -> SmallPair | PhotographPair:
-    """The teachers of RUNS/CONFIG, of the kind that its config trains."""
+    """The teachers of RUNS/CONFIG, of the kind whose runs are there."""
     path = find_config(run.name)
     model = load_model(path)
-    if CLASSIFIER_CLIP in stage_names(path):
+    if (run / CLASSIFIER_CLIP).is_dir():
         return PhotographPair(model, runs=run)
     settings = (run / "clip_teacher" / SETTINGS_NAME).read_text(encoding="utf-8")
     return SmallPair(model, ClipTeacherConfig.model_validate_json(settings), runs=run)

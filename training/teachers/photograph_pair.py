@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.checkpoint import load_checkpoint
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
 from samclip_sdk.modeling.config import ModelConfig
 from training.config import ClassifierClipConfig
 from training.errors import TrainingError
@@ -33,14 +33,14 @@ class PhotographPair:
     """A `ClassifierClip` and a small SAM, as earlier runs left them, and a text encoder.
 
     Args:
-        model: the student's, and the SAM's.
+        model: the student's, and the SAM's; that of `merged`, if there is one.
         runs: folder of the runs, one a stage: those of `PARTS`.
         merged: the stage whose merged model stands for the SAM and the text encoder, if it is all
             that was kept of them.
     """
 
     def __init__(self, model: ModelConfig, *, runs: Path, merged: str | None = None) -> None:
-        self.model = model
+        self.model = model if merged is None else read_config(runs / merged)
         self.runs = runs
         self.merged = merged
 
@@ -85,7 +85,9 @@ class PhotographPair:
         else:
             path = self.runs / TEXT_ENCODER / WEIGHTS_NAME
             give_weights(student.text_encoder, read_weights(path), path)
-        student.clip_head.load_state_dict(narrowed(self.clip.head.state_dict(), student.clip_head))
+        head = student.clip_head
+        begun = {key: x for key, x in head.state_dict().items() if ".objects." in key}
+        head.load_state_dict(begun | narrowed(self.clip.head.state_dict(), head))
         with torch.no_grad():
             student.logit_scale.copy_(self.clip.logit_scale)
         return student

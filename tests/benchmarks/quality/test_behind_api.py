@@ -88,7 +88,7 @@ def test_runs_of_no_config(tmp_path: Path) -> None:
         find_teachers(tmp_path)
 
 
-def test_teachers_are_those_that_the_config_merges() -> None:
+def test_teachers_are_those_that_were_trained() -> None:
     checkpoints = ROOT / "training" / "checkpoints"
     assert isinstance(find_teachers(checkpoints / "mobile"), PhotographPair)
     assert isinstance(find_teachers(checkpoints / "tiny"), SmallPair)
