@@ -56,7 +56,7 @@ from training.teachers.classifier_clip import save_classifier_clip
 from training.teachers.efficientnet_lite import load_lite2
 from training.teachers.merged_pair import MergedPair
 from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
-from training.teachers.small import SmallSam, load_prompt_parts, save_teacher
+from training.teachers.small import SmallSam, go_on, load_prompt_parts, save_teacher
 from training.teachers.teacher_pair import (
     SETTINGS_NAME,
     WEIGHTS_NAME,
@@ -66,7 +66,6 @@ from training.teachers.teacher_pair import (
     new_clip,
 )
 from training.teachers.text_encoder_file import copy_tokenizer
-from training.teachers.weights import give_weights, read_weights
 from training.text_config import TaughtNamesConfig, TextEncoderTrainingConfig, TextTeacherConfig
 from training.text_stages import make_text_teacher, train_text_encoder
 
@@ -119,7 +118,8 @@ class Stages:
     def _train_clip_teacher(self, settings: ClipTeacherConfig, run: Path, fabric: Fabric) -> None:
         """Trains the small CLIP."""
         clip = new_clip(self.model, settings)
-        _go_on(clip, settings.starts_from)
+        if settings.starts_from is not None:
+            go_on(clip, settings.starts_from / WEIGHTS_NAME)
         seed = settings.optimisation.seed
         captions = Captions(self.composed.nouns, embed_dim=self.model.embed_dim)
         task = ClipTeacherTask(
@@ -154,7 +154,8 @@ class Stages:
             load_lite2(sam.image_encoder)
         if settings.prompts_from is not None:
             load_prompt_parts(sam, settings.prompts_from / WEIGHTS_NAME)
-        _go_on(sam, settings.starts_from)
+        if settings.starts_from is not None:
+            go_on(sam, settings.starts_from / WEIGHTS_NAME)
         scenes, composed = settings.scenes, self.composed
         held_out = None
         if settings.optimisation.validation is not None:
@@ -380,16 +381,6 @@ def _write_student(
     save_checkpoint(student, run, provenance=provenance)
     if isinstance(student.config.text_encoder, BertTextConfig):
         copy_tokenizer(start, run)
-
-
-def _go_on(teacher: nn.Module, folder: Path | None) -> None:
-    """Gives a teacher in training the weights of one that was trained, alone or in a student."""
-    if folder is not None:
-        path = folder / WEIGHTS_NAME
-        parts = {key.partition(".")[0] for key in teacher.state_dict()}
-        state = read_weights(path)
-        own = {key: x for key, x in state.items() if key.partition(".")[0] in parts}
-        give_weights(teacher, own, path)
 
 
 def _write_teacher(

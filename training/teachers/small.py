@@ -162,6 +162,17 @@ def load_teacher(module: nn.Module, path: Path) -> None:
     module.eval().requires_grad_(False)
 
 
+def go_on(teacher: nn.Module, path: Path) -> None:
+    """Gives a teacher in training the weights of one that was trained, alone or in a student.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or of another teacher.
+    """
+    parts = {key.partition(".")[0] for key in teacher.state_dict()}
+    own = {key: x for key, x in read_weights(path).items() if key.partition(".")[0] in parts}
+    give_weights(teacher, own, path)
+
+
 def load_prompt_parts(sam: SmallSam, path: Path) -> None:
     """Gives a SAM the prompt encoder and the mask decoder of a teacher that `save_teacher` wrote.
 
