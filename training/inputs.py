@@ -85,16 +85,7 @@ def check_inputs(settings: StageConfig, *, runs: Path) -> None:
         case TextEncoderTrainingConfig():
             _check_text_encoder(settings, runs=runs)
         case DistillConfig():
-            _check_clip(settings.teachers, runs=runs)
-            if settings.starts_from == "teachers" or settings.asks_sam:
-                _check_sam(settings.teachers, runs=runs)
-            if settings.starts_from != "teachers":
-                check_trained(start_folder(settings.starts_from, runs=runs))
-            if isinstance(settings.pictures, Shards):
-                _check_shards(settings.pictures)
-            if isinstance(settings.scenes, Sa1b):
-                _check_folder(settings.scenes.folder, setting="scenes.folder")
-            _check_photographs(settings.pictures, settings.scenes)
+            _check_merge(settings, runs=runs)
         case JointConfig():
             _check_joint(settings, runs=runs)
         case EmbeddingsConfig():
@@ -117,6 +108,19 @@ def _check_joint(settings: JointConfig, *, runs: Path) -> None:
         check_trained(folder)
     read_names(runs / LEXICON)
     _check_photographs(settings.photographs)
+
+
+def _check_merge(settings: DistillConfig, *, runs: Path) -> None:
+    _check_clip(settings.teachers, runs=runs)
+    if settings.starts_from == "teachers" or settings.asks_sam:
+        _check_sam(settings.teachers, runs=runs)
+    if settings.starts_from != "teachers":
+        check_trained(start_folder(settings.starts_from, runs=runs))
+    if isinstance(settings.pictures, Shards):
+        _check_shards(settings.pictures)
+    if isinstance(settings.scenes, Sa1b):
+        _check_folder(settings.scenes.folder, setting="scenes.folder")
+    _check_photographs(settings.pictures, settings.scenes)
 
 
 def _check_text_encoder(settings: TextEncoderTrainingConfig, *, runs: Path) -> None:

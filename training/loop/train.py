@@ -161,8 +161,7 @@ def train(
                 flags = [max(signals, default=0), bad is not None, due]
                 stop, failed, save = map(int, over_processes(fabric, flags, "max"))
                 if failed or not math.isfinite(values["gradient"]):
-                    if bad is not None:
-                        torch.save(task.dataset[bad], run / f"bad_batch_{bad}.pt")
+                    _keep_batch(task, bad, run)
                     raise FloatingPointError(f"not finite at step {state['step']}: {values}")
                 _update(fabric, state, settings)
                 log.add(values, rate=rate, step=state["step"])
@@ -268,6 +267,12 @@ def _backward(
     values["gradient"] = math.hypot(*numbers[len(losses) :])
     bad = (i for i, number in zip(indices, numbers, strict=False) if not math.isfinite(number))
     return values, next(bad, None)
+
+
+def _keep_batch(task: Task, index: int | None, run: Path) -> None:
+    """Keeps a bad batch, if this process had one; no other has one of that index."""
+    if index is not None:
+        torch.save(task.dataset[index], run / f"bad_batch_{index}.pt")
 
 
 def _update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> None:
