@@ -14,6 +14,7 @@ from benchmarks.command import Measurement
 from benchmarks.photographs import figures
 from benchmarks.photographs.held_out_record import (
     GroupQuality,
+    HeldOutFigures,
     HeldOutQuality,
     HeldOutSettings,
     NameQuality,
@@ -49,15 +50,21 @@ def measure_held_out_sets(
     chosen = choose_held_out(root, read_list(), limit=limit, seed=seed)
     counts = Counter(each.name for each in chosen.sets.values())
     settings = HeldOutSettings(pictures=dict(sorted(counts.items())), limit=limit, seed=seed)
+    found = measure_pictures(model, chosen, settings=settings)
+    record = HeldOutQuality(**measured.run(model), **dict(found), settings=settings)
+    measured.finish(record, join_tables(render(record)))
+
+
+def measure_pictures(
+    model: SamClip, chosen: HeldOutPictures, *, settings: HeldOutSettings
+) -> HeldOutFigures:
+    """Asks a model for texts and objects by group, and for names; broken pictures are counted."""
     answers = _ask(model, chosen)
-    record = HeldOutQuality(
-        **measured.run(model),
-        settings=settings,
+    return HeldOutFigures(
         groups=tuple(_groups(model, chosen, answers, settings=settings)),
         names=tuple(_names(model, chosen, settings=settings, broken=answers.broken)),
         broken=dict(answers.broken),
     )
-    measured.finish(record, join_tables(render(record)))
 
 
 def _ask(model: SamClip, chosen: HeldOutPictures) -> _Answers:
@@ -97,7 +104,7 @@ def _groups(
     of_picture = {picture: each.group for picture, each in chosen.sets.items()}
     table = np.array(answers.texts, figures.TEXT_ROW)
     pairs, objects = answers.pairs, answers.objects
-    for group in (*dict.fromkeys(each.group for each in read_list()), ALL):
+    for group in (*chosen.groups, ALL):
         own = {picture for picture, name in of_picture.items() if group in (name, ALL)}
         sets = [group] * len(chosen.photographs)
         rows = table[np.isin(table["owner"], list(own))]

@@ -59,14 +59,19 @@ class NameQuality(Record):
     top5: Estimate
 
 
-class HeldOutQuality(Run):
+class HeldOutFigures(Record):
+    """What was found; `broken` counts the pictures that could not be read, by kind."""
+
+    groups: tuple[GroupQuality, ...]
+    names: tuple[NameQuality, ...]
+    broken: dict[str, int]
+
+
+class HeldOutQuality(Run, HeldOutFigures):
     """The whole of held_out_sets.json."""
 
     model: Model
     settings: HeldOutSettings
-    groups: tuple[GroupQuality, ...]
-    names: tuple[NameQuality, ...]
-    broken: dict[str, int]
 
 
 _AMONG = {

@@ -50,10 +50,14 @@ class HeldOutSet(Record):
 
 @dataclass(frozen=True)
 class HeldOutPictures:
-    """The pictures to ask, by their number in `photographs`, each with its set of the list."""
+    """The pictures to ask, by their number in `photographs`, each with its set of the list.
+
+    `groups` are in the order of the list.
+    """
 
     photographs: Photographs
     sets: dict[int, HeldOutSet]
+    groups: tuple[str, ...]
     asked: AskedPhotographs
 
     def question(self, picture: int) -> AskedPicture | None:
@@ -120,7 +124,8 @@ def choose_held_out(
                 "that the list was made of"
             )
         chosen |= dict.fromkeys(kept[:limit], own)
-    return HeldOutPictures(photographs, chosen, AskedPhotographs(photographs, seed=seed))
+    groups = tuple(dict.fromkeys(each.group for each in sets))
+    return HeldOutPictures(photographs, chosen, groups, AskedPhotographs(photographs, seed=seed))
 
 
 def digest_of(names: Sequence[str]) -> str:
