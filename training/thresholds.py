@@ -78,11 +78,13 @@ def choose_presence(
 ) -> float:
     """The threshold that finds most present labels, per present label or false alarm.
 
-    Every set weighs alike, however many labels it was asked for: else the one threshold there is
-    would be that of the largest set, or of the one with the most false alarms. Of those that are about as good, the highest: the curve is flat, and a false mask is
-    worse than a missed one. With `most_false`, it is instead the one that finds most present labels
-    while at most that share of the absent ones, of all sets together, is taken for present; 1.0,
-    which finds nothing, if there is no other.
+    Every set weighs alike, however many labels it was asked for: else the largest set, or the one
+    with the most false alarms, would choose for all. Of thresholds that are about as good, it is
+    the highest: the curve is flat, and a false mask is worse than a missed one.
+
+    With `most_false`, it is instead the one that finds most present labels while at most that share
+    of the absent ones, of all sets together, is taken for present; 1.0, which finds nothing, if
+    there is no other.
 
     Args:
         odds: how likely each label is there, [N]; 0 for one that no threshold finds.

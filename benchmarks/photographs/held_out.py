@@ -98,14 +98,31 @@ def _ask(model: SamClip, chosen: HeldOutPictures) -> _Answers:
 def _groups(
     model: SamClip, chosen: HeldOutPictures, answers: _Answers, *, settings: HeldOutSettings
 ) -> Iterator[GroupQuality]:
-    """The figures of each group, in the order of the list, and of all."""
+    """The figures of each group and of all; if some are seen, again of the fresh pictures alone."""
+    fresh = {picture: chosen.fresh(picture) for picture in chosen.sets}
+    yield from _rows(model, chosen, answers, settings=settings, of=set(fresh), fresh=False)
+    if not all(fresh.values()):
+        own = {picture for picture, is_fresh in fresh.items() if is_fresh}
+        yield from _rows(model, chosen, answers, settings=settings, of=own, fresh=True)
+
+
+def _rows(
+    model: SamClip,
+    chosen: HeldOutPictures,
+    answers: _Answers,
+    *,
+    settings: HeldOutSettings,
+    of: set[int],
+    fresh: bool,
+) -> Iterator[GroupQuality]:
+    """The figures of each group in the order of the list, and of all, over some pictures."""
     bootstrap = figures.Bootstrap(settings.resamples, settings.seed)
     threshold = model.manifest.calibration.presence_threshold
     of_picture = {picture: each.group for picture, each in chosen.sets.items()}
     table = np.array(answers.texts, figures.TEXT_ROW)
     pairs, objects = answers.pairs, answers.objects
     for group in (*chosen.groups, ALL):
-        own = {picture for picture, name in of_picture.items() if group in (name, ALL)}
+        own = {each for each in of if group in (of_picture[each], ALL)}
         sets = [group] * len(chosen.photographs)
         rows = table[np.isin(table["owner"], list(own))]
         owners, there = rows["owner"], rows["present"]
@@ -119,6 +136,8 @@ def _groups(
         counts = there.astype(np.float64)
         yield GroupQuality(
             of=group,
+            fresh=fresh,
+            pictures=len(own),
             texts=next(texts, None),
             ungated=bootstrap.estimate(figures.ratio(worth, counts), owners=owners),
             il_mcc=bootstrap.estimate(figures.matthews(found, there), owners=owners),
@@ -162,8 +181,7 @@ def _names(
         for name, part in parts.items():
             owners, before = np.array([*part]), np.array([*part.values()])
             top1, top5 = (
-                bootstrap.estimate(figures.mean(before < first), owners=owners)
-                for first in (1, 5)
+                bootstrap.estimate(figures.mean(before < first), owners=owners) for first in (1, 5)
             )
             offered = labels.get((among, name), 0)
             counts = {"pictures": len(part), "labels": offered}

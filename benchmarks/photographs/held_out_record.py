@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -31,12 +31,15 @@ class HeldOutSettings(Record):
 class GroupQuality(Record):
     """The figures of a group of sets; a part that its sets cannot answer is null.
 
+    If `fresh`, they are of those of its pictures that no training of an earlier model saw, either.
     `texts` are at the model's own thresholds; `ungated` is the mean IoU of the present labels
     whatever their presence. `il_mcc` is the correlation of what was found with what is there, and
     SA-Co's IL_FPR is `texts.false`.
     """
 
     of: str
+    fresh: bool
+    pictures: int
     texts: TextToMask | None
     ungated: Estimate | None
     il_mcc: Estimate | None
@@ -97,6 +100,7 @@ _FIGURES: dict[str, Callable[[GroupQuality], Estimate | None]] = {
     "mIoU of one point, mean over objects": lambda row: row.prompts and row.prompts.point,
 }
 _COUNTS: dict[str, Callable[[GroupQuality], str]] = {
+    "pictures": lambda row: str(row.pictures),
     "labels, present / absent": lambda row: (
         f"{row.texts.present} / {row.texts.absent}" if row.texts else NONE
     ),
@@ -114,12 +118,18 @@ _NAMES: dict[str, Callable[[NameQuality], str]] = {
 
 def render(record: HeldOutQuality) -> dict[str, str]:
     """Name -> table: figures by group, names, and how it was made."""
-    names = {"names": columns(record.names, _NAMES, words=2)} if record.names else {}
-    return {"groups": _by_group(record), **names, "made": _footnote(record)}
+    fresh = [row for row in record.groups if row.fresh]
+    tables = {"all_pictures": _by_group([row for row in record.groups if not row.fresh])}
+    if fresh:
+        tables["fresh_pictures"] = _by_group(fresh)
+    if record.names:
+        tables["names"] = columns(record.names, _NAMES, words=2)
+    return {**tables, "made": _footnote(record)}
 
 
 def render_summary(record: HeldOutQuality) -> str:
-    """The figures by group and the names over all sets in one table, and how it was made."""
+    """The figures of fresh pictures by group, the names over all sets, and how it was made."""
+    fresh = [row for row in record.groups if row.fresh] or record.groups
     names = [
         f"top-1 / top-5 among {_AMONG[row.among].replace('the set', 'a set')} names, "
         f"{row.pictures} pictures: {with_interval(row.top1)} / {with_interval(row.top5)} %"
@@ -127,28 +137,27 @@ def render_summary(record: HeldOutQuality) -> str:
         if row.of == ALL
     ]
     lines = "".join(f"* {line}\n" for line in names)
-    return f"{_by_group(record)}\n\n{lines}\n{_footnote(record)}\n"
+    return f"{_by_group(fresh)}\n\n{lines}\n{_footnote(record)}\n"
 
 
-def _by_group(record: HeldOutQuality) -> str:
+def _by_group(groups: Sequence[GroupQuality]) -> str:
+    rows = [row for row in groups if row.pictures]
     figures = [
-        (name, *(with_interval(figure(row)) for row in record.groups))
-        for name, figure in _FIGURES.items()
+        (name, *(with_interval(figure(row)) for row in rows)) for name, figure in _FIGURES.items()
     ]
-    counts = [(name, *map(cell, record.groups)) for name, cell in _COUNTS.items()]
-    return table(("%", *(row.of for row in record.groups)), [*figures, *counts])
+    counts = [(name, *map(cell, rows)) for name, cell in _COUNTS.items()]
+    return table(("%", *(row.of for row in rows)), [*figures, *counts])
 
 
 def _footnote(record: HeldOutQuality) -> str:
     settings, made = record.settings, record.environment
     limit = f", {settings.limit} pictures a set at most" if settings.limit else ""
     broken = "".join(f", {kind} broken: {count}" for kind, count in sorted(record.broken.items()))
-    versions = ", ".join(
-        f"{name} {made.versions[name]}" for name in ("python", "onnxruntime") if name in made.versions
-    )
+    run_by = [name for name in ("python", "onnxruntime") if name in made.versions]
+    versions = ", ".join(f"{name} {made.versions[name]}" for name in run_by)
     return (
         f"{record.model.text} on {record.model.runtime}, {record.model.precision}; "
-        f"{len(settings.pictures)} sets, {sum(settings.pictures.values())} pictures{limit}{broken}; "
-        f"in brackets, 95 % of {settings.resamples} resamples of the pictures, seed "
+        f"{len(settings.pictures)} sets, {sum(settings.pictures.values())} pictures{limit}"
+        f"{broken}; in brackets, 95 % of {settings.resamples} resamples of the pictures, seed "
         f"{settings.seed}; {made.system}, {versions}; {made.footnote}"
     )

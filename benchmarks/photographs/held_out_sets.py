@@ -5,13 +5,12 @@ The list is committed (`held_out_sets.json`), so that anyone who has the sets ge
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from benchmarks.public.files import DatasetError
 from benchmarks.record import Record
@@ -30,21 +29,21 @@ _ABSENT_STREAM = 16  # keeps these draws apart from others of the same seed
 class HeldOutSet(Record):
     """One set of the list.
 
-    `every` n-th of its pictures is asked, in the order of their file names: `pictures` in number,
-    whose names have the `digest`. A set that labels everything says itself what is absent; of
-    another, `absent` are names that none of its pictures shows, and without these it is not asked
-    for texts. `named` sets are asked for the names of whole pictures. A name in `aliases` stands
-    for another; those in `unasked` are neither right nor wrong.
+    Its pictures `files` are asked, by file name. Those `seen` were in the training of an earlier
+    model, or look like ones that were: on the others two models are compared evenly. A set that
+    labels everything says itself what is absent; of another, `absent` are names that none of its
+    pictures shows, and without these it is not asked for texts. `named` sets are asked for the
+    names of whole pictures. A name in `aliases` stands for another; those in `unasked` are neither
+    right nor wrong.
     """
 
     name: str
     group: str
-    pictures: int
-    digest: str
-    every: int = 1
+    files: tuple[str, ...]
+    seen: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     named: bool = False
-    aliases: dict[str, str] = {}
+    aliases: dict[str, str] = Field(default_factory=dict)
     unasked: tuple[str, ...] = ()
 
 
@@ -76,6 +75,11 @@ class HeldOutPictures:
         absent = [own.absent[each] for each in rng.permutation(len(own.absent))[:ABSENT]]
         return replace(asked, present=present, masks=masks, absent=tuple(absent))
 
+    def fresh(self, picture: int) -> bool:
+        """Whether no training of an earlier model saw a picture, either."""
+        one = self.photographs[picture]
+        return one.found.file_names[one.row] not in self.sets[picture].seen
+
     def absent(self, picture: int) -> list[str]:
         """All that a picture does not show, as its set promises or the list says."""
         own, found = self.sets[picture], self.photographs[picture].found
@@ -102,7 +106,7 @@ def choose_held_out(
 
     Raises:
         TrainingError: a set is missing or damaged.
-        DatasetError: a set has other pictures than the list says.
+        DatasetError: a set lacks pictures of the list.
     """
     listed = {each.name: each for each in sets}
     settings = SetSettings(source="photographs", root=root)
@@ -114,20 +118,12 @@ def choose_held_out(
     for number, found in enumerate(photographs.sets):
         own = listed[found.name]
         pictures = np.flatnonzero(photographs.owners == number).tolist()
-        names = {each: found.file_names[photographs.rows[each]] for each in pictures}
-        kept = sorted(pictures, key=names.__getitem__)[:: own.every]
-        digest = digest_of([names[each] for each in kept])
-        if (len(kept), digest) != (own.pictures, own.digest):
+        numbers = {found.file_names[photographs.rows[each]]: each for each in pictures}
+        if missing := [name for name in own.files if name not in numbers]:
             raise DatasetError(
-                f"the set {own.name} below {root} gives {len(kept)} pictures with the digest "
-                f"{digest}, and the list says {own.pictures} with {own.digest}: get the pictures "
-                "that the list was made of"
+                f"the set {own.name} below {root} lacks {len(missing)} of the {len(own.files)} "
+                f"pictures that are asked, the first is {missing[0]}"
             )
-        chosen |= dict.fromkeys(kept[:limit], own)
+        chosen |= {numbers[name]: own for name in own.files[:limit]}
     groups = tuple(dict.fromkeys(each.group for each in sets))
     return HeldOutPictures(photographs, chosen, groups, AskedPhotographs(photographs, seed=seed))
-
-
-def digest_of(names: Sequence[str]) -> str:
-    """The first 16 hex digits of the SHA-256 of file names, a line each."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]

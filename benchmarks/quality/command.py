@@ -46,7 +46,9 @@ def quality(
     ] = None,
     held_out_sets: Annotated[
         Path | None,
-        typer.Option(help="the sets of benchmarks/photographs/held_out_sets.json: measure on these"),
+        typer.Option(
+            help="the sets of benchmarks/photographs/held_out_sets.json: measure on these"
+        ),
     ] = None,
     held_out: Annotated[
         Path | None, typer.Option(help="the nouns that training left out, a line each")

@@ -1,4 +1,4 @@
-"""Whole sets that no training saw: which pictures are asked, what they are asked, and the figures."""
+"""Whole sets that no training saw: which pictures are asked for what, and the figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from benchmarks.photographs.held_out_sets import (
     HeldOutPictures,
     HeldOutSet,
     choose_held_out,
-    digest_of,
     read_list,
 )
 from benchmarks.public.files import DatasetError
@@ -39,18 +38,17 @@ SETTINGS = HeldOutSettings(pictures={}, limit=None, resamples=20)
 
 
 def listed(name: str, group: str, *files: str, **more: Any) -> HeldOutSet:
-    return HeldOutSet(name=name, group=group, pictures=len(files), digest=digest_of(files), **more)
+    return HeldOutSet(name=name, group=group, files=files, **more)
 
 
 SETS = (
-    listed("rooms", "everyday", "1.jpg", "2.jpg"),
+    listed("rooms", "everyday", "1.jpg", "2.jpg", seen=frozenset(["2.jpg"])),
     listed("zoo", "animals", "1.jpg", absent=("blue", "grey"), unasked=("green",)),
     listed(
         "names",
         "animals",
         "1.jpg",
         "3.jpg",
-        every=2,
         named=True,
         aliases={"verdant": "green"},
         unasked=("red",),
@@ -60,7 +58,7 @@ SETS = (
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A complete set; one of a kind of thing each; names of whole pictures; one that is not listed."""
+    """A complete set, one that is not, names of whole pictures, and one that is not listed."""
     root = tmp_path / "sets"
     both = [annotation(1, LEFT), annotation(2, RIGHT)]
     write_set(
@@ -80,10 +78,7 @@ def root(tmp_path: Path) -> Path:
     shown = [("verdant", "red"), ("blue",), ("green",)]
     write_set(
         root / "names",
-        [
-            (painted(green=LEFT, red=SMALL), [], VAL | {"labels": list(labels)})
-            for labels in shown
-        ],
+        [(painted(green=LEFT, red=SMALL), [], VAL | {"labels": list(labels)}) for labels in shown],
     )
     write_set(root / "other", [(picture(), [], VAL)])
     return root
@@ -97,7 +92,7 @@ def of_set(chosen: HeldOutPictures, name: str) -> list[int]:
     return [picture for picture, each in chosen.sets.items() if each.name == name]
 
 
-def test_each_nth_picture_of_the_listed_sets_is_asked(root: Path) -> None:
+def test_the_listed_pictures_of_the_listed_sets_are_asked(root: Path) -> None:
     chosen = choose(root)
     counts = {name: len(of_set(chosen, name)) for name in ("rooms", "zoo", "names", "other")}
     assert counts == {"rooms": 2, "zoo": 1, "names": 2, "other": 0}
@@ -105,11 +100,11 @@ def test_each_nth_picture_of_the_listed_sets_is_asked(root: Path) -> None:
     assert len(choose(root, limit=1).sets) == 3
 
 
-def test_other_pictures_than_those_of_the_list_are_refused(root: Path) -> None:
+def test_a_set_that_lacks_a_listed_picture_is_refused(root: Path) -> None:
     (root / "names" / "images" / "1.jpg").rename(root / "names" / "images" / "0.jpg")
     path = root / "names" / "instances.json"
     path.write_text(path.read_text().replace('"1.jpg"', '"0.jpg"'))
-    with pytest.raises(DatasetError, match=r"the set names .* gives 2 pictures with the digest"):
+    with pytest.raises(DatasetError, match=r"names below .* lacks 1 of the 2 .* first is 1.jpg"):
         choose(root)
 
 
@@ -141,14 +136,14 @@ def found(root: Path) -> HeldOutFigures:
     return measure_pictures(FakeSamClip(), choose(root), settings=SETTINGS)
 
 
-def group(found: HeldOutFigures, name: str) -> GroupQuality:
-    (row,) = (row for row in found.groups if row.of == name)
+def group(found: HeldOutFigures, name: str, *, fresh: bool = False) -> GroupQuality:
+    (row,) = (row for row in found.groups if (row.of, row.fresh) == (name, fresh))
     return row
 
 
 def test_figures_by_group(found: HeldOutFigures) -> None:
     """As of `test_measure`: red, green are found, blue is not where red is; red is a false mask."""
-    assert [row.of for row in found.groups] == ["everyday", "animals", "all"]
+    assert [row.of for row in found.groups] == 2 * ["everyday", "animals", "all"]
     everyday, animals = group(found, "everyday"), group(found, "animals")
     assert everyday.texts is not None
     assert (everyday.texts.present, everyday.texts.absent) == (3, 5)
@@ -168,6 +163,16 @@ def test_figures_by_group(found: HeldOutFigures) -> None:
     assert every.texts is not None
     assert (every.texts.present, every.texts.absent) == (4, 7)
     assert every.presence is not None
+
+
+def test_pictures_that_an_earlier_training_saw_are_left_out_of_the_fresh_ones(
+    found: HeldOutFigures,
+) -> None:
+    everyday, animals = (group(found, name, fresh=True) for name in ("everyday", "animals"))
+    assert (everyday.pictures, animals.pictures) == (1, 3)
+    assert everyday.texts is not None
+    assert (everyday.texts.present, everyday.texts.miou.value) == (2, 1.0)
+    assert everyday.texts.absent == 2
 
 
 def test_a_gate_that_shuts_all_out_leaves_what_is_behind_it(root: Path) -> None:
@@ -212,7 +217,14 @@ def test_the_command_writes_the_record(
     assert done.exit_code == 0, done.output
     record = read_record(HeldOutQuality, place)
     assert record.settings.pictures == {"names": 2, "rooms": 2, "zoo": 1}
-    for words_in_page in ("## groups", "everyday", "il_mcc", "## names", "top-5"):
+    for words_in_page in (
+        "## all pictures",
+        "## fresh pictures",
+        "everyday",
+        "il_mcc",
+        "## names",
+        "top-5",
+    ):
         assert words_in_page in done.output
     done = CliRunner().invoke(app, [*words, "--photographs", str(root)])
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
@@ -223,11 +235,11 @@ def test_the_committed_list_is_told_with_its_sources() -> None:
     assert len({each.name for each in sets}) == len(sets) == 12
     page = (ROOT / RECORDS / "held_out_sets.md").read_text(encoding="utf-8")
     for each in sets:
-        row = f"| `{each.name}` | {each.group} | {each.pictures}"
+        row = f"| `{each.name}` | {each.group} | {len(each.files)}"
         assert row in page, row
 
 
 def test_the_committed_record_is_of_the_whole_list() -> None:
     record = read_record(HeldOutQuality, ROOT / RECORDS / "held_out_sets.json")
-    assert record.settings.pictures == {each.name: each.pictures for each in read_list()}
-    assert set(render(record)) == {"groups", "names", "made"}
+    assert record.settings.pictures == {each.name: len(each.files) for each in read_list()}
+    assert set(render(record)) == {"all_pictures", "fresh_pictures", "names", "made"}
