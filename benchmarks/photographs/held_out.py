@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.command import Measurement
 from benchmarks.photographs import figures
 from benchmarks.photographs.held_out_record import (
+    Among,
     GroupQuality,
     HeldOutFigures,
     HeldOutQuality,
@@ -29,8 +30,6 @@ from samclip_sdk import SamClip
 from samclip_sdk.model_source import BundleSource
 from training.real.photograph_questions import objects_of, read_photograph
 from training.real.records import BrokenRecord
-
-_HEADS = "both_heads"
 
 
 @dataclass
@@ -129,7 +128,7 @@ def _rows(
         found = rows["mask"] & (rows["presence"] >= threshold)
         worth = rows["iou"] * (rows["mask"] & there)
         texts = figures.text_to_mask_rows(
-            rows, bootstrap, heads=_HEADS, threshold=threshold, sets=sets
+            rows, bootstrap, heads="both_heads", threshold=threshold, sets=sets
         )
         asked = [row for row in pairs if row[0] in own]
         prompted = [row for row in objects if row[0] in own]
@@ -152,13 +151,9 @@ def _names(
     """Names of whole pictures, of each set that has them and of all."""
     right = {picture: chosen.names(picture) for picture in chosen.sets}
     right = {p: names for p, names in right.items() if chosen.sets[p].named and names}
-    own: dict[str, set[str]] = {}
-    for picture, names in right.items():
-        own.setdefault(chosen.sets[picture].name, set()).update(names)
-    taught, classes = _taught_names(model), imagenet_names()[0]
-    every = sorted({*taught, *classes}.union(*own.values()))
-    ranks: dict[str, dict[str, dict[int, int]]] = {"own": {}, "taught": {}, "imagenet": {}}
-    labels: dict[tuple[str, str], int] = {}
+    lists = _lists(model, chosen, right)
+    every = sorted(set().union(*(names for of_set in lists.values() for names in of_set.values())))
+    ranks: dict[Among, dict[str, dict[int, int]]] = {"own": {}, "taught": {}, "imagenet": {}}
     for picture, names in track(right.items(), "names of held-out sets", total=len(right)):
         try:
             image = read_photograph(chosen.photographs, picture)
@@ -167,25 +162,37 @@ def _names(
             continue
         of = chosen.sets[picture]
         scores = dict(zip(every, model.classify(image, every).logits.tolist(), strict=True))
-        lists = {"own": own[of.name], "taught": own[of.name].union(taught)}
-        if own[of.name] <= set(classes):
-            lists["imagenet"] = set(classes)
-        for among, offered in lists.items():
+        for among, offered in lists[of.name].items():
             rank = _rank(scores, offered=sorted(offered), right=names, neither=of.unasked)
             ranks[among].setdefault(of.name, {})[picture] = rank
-            labels[among, of.name] = len(offered)
     bootstrap = figures.Bootstrap(settings.resamples, settings.seed)
     for among, by_set in ranks.items():
-        every_rank = {picture: rank for each in by_set.values() for picture, rank in each.items()}
-        parts = {**by_set, ALL: every_rank} if len(by_set) > 1 else by_set
+        pooled = {picture: rank for each in by_set.values() for picture, rank in each.items()}
+        parts = {**by_set, ALL: pooled} if len(by_set) > 1 else by_set
         for name, part in parts.items():
             owners, before = np.array([*part]), np.array([*part.values()])
             top1, top5 = (
                 bootstrap.estimate(figures.mean(before < first), owners=owners) for first in (1, 5)
             )
-            offered = labels.get((among, name), 0)
-            counts = {"pictures": len(part), "labels": offered}
+            labels = 0 if name == ALL else len(lists[name][among])
+            counts = {"pictures": len(part), "labels": labels}
             yield NameQuality(of=name, among=among, top1=top1, top5=top5, **counts)
+
+
+def _lists(
+    model: SamClip, chosen: HeldOutPictures, right: Mapping[int, frozenset[str]]
+) -> dict[str, dict[Among, set[str]]]:
+    """The names that pictures of each set are told apart by."""
+    own: dict[str, set[str]] = {}
+    for picture, names in right.items():
+        own.setdefault(chosen.sets[picture].name, set()).update(names)
+    taught, classes = _taught_names(model), set(imagenet_names()[0])
+    lists: dict[str, dict[Among, set[str]]] = {}
+    for name, names_of in own.items():
+        lists[name] = {"own": names_of, "taught": names_of.union(taught)}
+        if names_of <= classes:
+            lists[name]["imagenet"] = classes
+    return lists
 
 
 def _rank(

@@ -18,6 +18,8 @@ from benchmarks.photographs.record import (
 from benchmarks.record import Model, Record, Run
 from benchmarks.report import NONE, columns, table
 
+Among = Literal["own", "taught", "imagenet"]
+
 
 class HeldOutSettings(Record):
     """What was asked of a run: how many pictures of each set, and how figures were resampled."""
@@ -55,7 +57,7 @@ class NameQuality(Record):
     """
 
     of: str
-    among: Literal["own", "taught", "imagenet"]
+    among: Among
     pictures: int
     labels: int
     top1: Estimate
@@ -77,7 +79,7 @@ class HeldOutQuality(Run, HeldOutFigures):
     settings: HeldOutSettings
 
 
-_AMONG = {
+_AMONG: dict[Among, str] = {
     "own": "the set's own",
     "taught": "all that it was taught, and the set's own",
     "imagenet": "ImageNet's classes",
@@ -85,7 +87,7 @@ _AMONG = {
 
 
 def _of_texts(field: str) -> Callable[[GroupQuality], Estimate | None]:
-    return lambda row: row.texts and getattr(row.texts, field)
+    return lambda row: getattr(row.texts, field) if row.texts else None
 
 
 _FIGURES: dict[str, Callable[[GroupQuality], Estimate | None]] = {
@@ -95,9 +97,9 @@ _FIGURES: dict[str, Callable[[GroupQuality], Estimate | None]] = {
     "present labels found": _of_texts("found"),
     "absent labels that get a mask (il_fpr)": _of_texts("false"),
     "found against present, correlation (il_mcc)": lambda row: row.il_mcc,
-    "presence, area under the curve": lambda row: row.presence and row.presence.auc,
-    "mIoU of a box, mean over objects": lambda row: row.prompts and row.prompts.box,
-    "mIoU of one point, mean over objects": lambda row: row.prompts and row.prompts.point,
+    "presence, area under the curve": lambda row: row.presence.auc if row.presence else None,
+    "mIoU of a box, mean over objects": lambda row: row.prompts.box if row.prompts else None,
+    "mIoU of one point, mean over objects": lambda row: row.prompts.point if row.prompts else None,
 }
 _COUNTS: dict[str, Callable[[GroupQuality], str]] = {
     "pictures": lambda row: str(row.pictures),
