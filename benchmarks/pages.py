@@ -13,6 +13,7 @@ from benchmarks import costs
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
+from benchmarks.photographs import held_out_record
 from benchmarks.photographs import record as photographs_report
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
@@ -44,6 +45,7 @@ def render_pages(root: Path) -> dict[str, str]:
     photographs = read(PhotographQuality, "quality_photographs")
     seen = join_tables(photographs_report.render(photographs))
     taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
+    unseen = read(held_out_record.HeldOutQuality, "held_out_sets")
     chart = "![Present labels found against false ones](images/quality_photographs.svg)"
     summary = {"quality_photographs": photographs_report.render_summary(photographs)}
     artifacts = artifacts_record.render(read(artifacts_record.Artifacts, "artifacts"))
@@ -53,12 +55,18 @@ def render_pages(root: Path) -> dict[str, str]:
     serving = serve_report.render(read(serve_report.Serving, "serve"))
     held = reliability_record.render(read(reliability_record.Reliability, "reliability"))
     tables = {
-        "README.md": summary | {"speed": speed_report.render_summary(speed)},
+        "README.md": {
+            "held_out_sets": held_out_record.render_summary(unseen),
+            "speed": speed_report.render_summary(speed),
+        },
         "docs/performance.md": {"encoders": encoders},
         "docs/reliability.md": held,
         "docs/results.md": _with_charts(read(Results, "paper_photographs")),
         "docs/how-to/many-machines.md": annotating,
         f"{RECORDS}/quality.md": drawn,
+        f"{RECORDS}/held_out_sets.md": {
+            "held_out_sets": f"{join_tables(held_out_record.render(unseen))}\n"
+        },
         f"{RECORDS}/quality_photographs.md": {
             "quality_photographs": f"{seen}\n\n{chart}\n",
             "held_out": taught,

@@ -25,12 +25,14 @@ class AskedPicture:
         present: P labels that it shows.
         masks: bool [P,H,W], where each of them is.
         absent: labels that it does not show.
+        of: the set that it is of; calibration lets every set weigh alike.
     """
 
     image: np.ndarray
     present: tuple[str, ...]
     masks: np.ndarray
     absent: tuple[str, ...]
+    of: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 A model is asked for labels that pictures show and for labels that they do not, alike. Composed
 scenes and photographs of complete sets say where their labels are; captioned pictures only which
-ones they show, so that the thresholds of masks cannot be chosen on them. Whatever is tried is tried
-in memory: no file of a checkpoint changes.
+ones they show, so that the thresholds of masks cannot be chosen on them. Every set of photographs
+weighs alike. Whatever is tried is tried in memory: no file of a checkpoint changes.
 """
 
 from __future__ import annotations
@@ -252,7 +252,10 @@ def _calibrate(
             odds += _odds(model, asked)
     on_progress(_DOING, whole, whole)
     present = np.array([each.present for each in answers])
-    chosen["presence_threshold"] = choose_presence(np.array(odds), present, most_false=most_false)
+    sets = [each.of for each in answers]
+    chosen["presence_threshold"] = choose_presence(
+        np.array(odds), present, sets=sets, most_false=most_false
+    )
     return Calibration(**chosen)
 
 
@@ -277,7 +280,7 @@ def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
     masks = [*asked.masks, *(~everything for _ in asked.absent)]
     for cosines, mask in zip(_cosines(maps), masks, strict=True):
         coverage = cell_coverage(view.mask(mask), cell_px=cell_px)[:rows, :columns] / extent
-        yield Answer(cosines[:rows, :columns], coverage)
+        yield Answer(cosines[:rows, :columns], coverage, of=asked.of)
 
 
 def _cosines(maps: np.ndarray) -> np.ndarray:

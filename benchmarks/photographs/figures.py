@@ -109,6 +109,18 @@ def area_under_curve(scores: np.ndarray, present: np.ndarray) -> Statistic:
     return statistic
 
 
+def matthews(found: np.ndarray, present: np.ndarray) -> Statistic:
+    """The correlation of what was found with what is there, bool [M] both, of -1 to 1."""
+
+    def statistic(weights: np.ndarray) -> float | None:
+        both, neither = (float(weights @ each) for each in (found & present, ~found & ~present))
+        false, missed = (float(weights @ each) for each in (found & ~present, ~found & present))
+        sides = (both + false) * (both + missed) * (neither + false) * (neither + missed)
+        return (both * neither - false * missed) / sides**0.5 if sides else None
+
+    return statistic
+
+
 def judge_texts(
     owner: int, asked: AskedPicture, *, masks: Sequence[np.ndarray], presence: np.ndarray
 ) -> Iterator[tuple[object, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -29,12 +29,18 @@ which a pretrained backbone may know; `near` are siblings or kinds of a taught n
 ALL = "all"
 
 
-class Estimate(Record):
-    """A figure, and between which values 95 % of its bootstrap resamples of pictures lie."""
+Correlation = Annotated[float, Field(ge=-1, le=1)]
 
-    value: Share
-    low: Share
-    high: Share
+
+class Estimate(Record):
+    """A figure, and between which values 95 % of its bootstrap resamples of pictures lie.
+
+    It is a share; of a correlation alone it may be below 0.
+    """
+
+    value: Correlation
+    low: Correlation
+    high: Correlation
 
 
 class PhotographSettings(Record):

@@ -43,6 +43,12 @@ def quality(
     photographs: Annotated[
         Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
     ] = None,
+    held_out_sets: Annotated[
+        Path | None,
+        typer.Option(
+            help="the sets of benchmarks/photographs/held_out_sets.json: measure on these"
+        ),
+    ] = None,
     held_out: Annotated[
         Path | None, typer.Option(help="the nouns that training left out, a line each")
     ] = None,
@@ -60,11 +66,22 @@ def quality(
 ) -> None:
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw.
 
-    With --photographs, on photographs that no training saw, each figure with an interval.
+    With --photographs, on photographs that no training saw, each figure with an interval; with
+    --held-out-sets, on whole sets of which no training saw a picture.
     """
+    if photographs is not None and held_out_sets is not None:
+        with one_line_errors():
+            raise ValueError("--photographs and --held-out-sets are two measurements: give one")
     record = "quality" if photographs is None else "quality_photographs"
+    record = record if held_out_sets is None else "held_out_sets"
     with measurement(record, output=output, write=write) as measured:
         samclip = SamClip.load(runtime, model=model)
+        if held_out_sets is not None:
+            # Only here: photographs are read with torch, which drawings do not need.
+            from benchmarks.photographs.held_out import measure_held_out_sets
+
+            measure_held_out_sets(samclip, measured, root=held_out_sets, limit=limit, seed=seed)
+            return
         if photographs is None:
             # A bundle quotes the provenance of the checkpoint that it was exported from.
             provenance = samclip.manifest.provenance
@@ -72,7 +89,6 @@ def quality(
             settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
             return
-        # Only here: photographs are read with torch, which drawings do not need.
         from benchmarks.photographs.command import measure_quality_on_photographs as measure
 
         named = {"held_out": held_out, "wordnet": wordnet, "folder": folder, "sheet": sheet}

@@ -111,6 +111,25 @@ def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Pa
     assert np.count_nonzero(drawn) <= 2
 
 
+def test_a_set_that_is_ten_times_larger_weighs_no_more(folder: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
+    upper = np.zeros((96, 96), bool)
+    upper[:48] = True
+    few = [(encode(pixels[0]), [annotation(1, upper)], CALIBRATION)]
+    many = [(encode(pixels[1]), [annotation(2, ~upper)], CALIBRATION)]
+    found = []
+    for times in (1, 4):
+        root = tmp_path / str(times)
+        for name, pictures in (("few", few), ("many", many * times)):
+            info = {"complete": True}
+            write_set(root / name, pictures, categories=["sky", "tree", "dog"], info=info)
+        asked = load_photographs(root)
+        assert {each.of for each in asked.ask(Counter())} == {"few", "many"}
+        found.append(calibrate_on_photographs(Checkpoint(folder), asked, broken=Counter()))
+    assert found[0].scale == pytest.approx(found[1].scale, rel=1e-4)
+    assert found[0].bias == pytest.approx(found[1].bias, rel=1e-4)
+
+
 def test_photographs_that_show_nothing_are_no_answer(folder: Path, tmp_path: Path) -> None:
     write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
     with pytest.raises(TrainingError, match="of 1 pictures to calibrate on, none shows what"):

@@ -99,6 +99,62 @@ def test_presence_finds_most_with_at_most_so_many_false(most_false: float, cosin
     assert found == pytest.approx(1 / (1 + np.exp(-20 * (cosine - 0.2))))
 
 
+def test_each_set_weighs_alike_in_the_fit_of_patches() -> None:
+    """A set that comes ten times over changes nothing; of one set alone, it would be the same."""
+    rng = np.random.default_rng(0)
+
+    def of(name: str, bias: float) -> Answer:
+        covered = rng.random((20, 20)) < 0.5
+        cosines = rng.normal(np.where(covered, bias + 0.1, bias - 0.1), 0.1).astype(np.float32)
+        return Answer(cosines, covered.astype(np.float32), of=name)
+
+    few, many = of("few", 0.0), of("many", 0.3)
+    evenly = fit_patches([few, many])
+    assert fit_patches([few, *[many] * 10]) == pytest.approx(evenly)
+    alike = [Answer(each.cosines, each.coverage) for each in (few, *[many] * 10)]
+    assert fit_patches(alike)[1] > evenly[1] + 0.05
+
+
+def test_a_set_without_a_sure_patch_teaches_nothing() -> None:
+    rng = np.random.default_rng(0)
+    covered = rng.random((10, 10)) < 0.5
+    cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
+    sure = Answer(cosines, covered.astype(np.float32), of="a")
+    unsure = Answer(np.full((10, 10), 0.9, np.float32), np.full((10, 10), 0.3, np.float32), of="b")
+    assert fit_patches([sure, unsure]) == pytest.approx(fit_patches([sure]))
+
+
+def test_each_set_weighs_alike_in_the_choice_of_presence() -> None:
+    """Streets are full of sure false alarms; there are ten times as many as everyday scenes.
+
+    Counted by answers they shut the threshold above .7, where everyday scenes find nothing.
+    """
+    everyday = [(0.6, True), (0.5, True), (0.4, True), (0.1, False), (0.2, False), (0.3, False)]
+    streets = [(0.9, True), (0.8, True), (0.8, True), (0.6, False), (0.5, False), (0.45, False)]
+    rows = [("everyday", *each) for each in everyday]
+    rows += [("streets", *each) for each in streets * 10]
+    sets = [name for name, _, _ in rows]
+    likely, present = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
+    assert choose_presence(likely, present) == pytest.approx(0.8)
+    assert choose_presence(likely, present, sets=sets) == pytest.approx(0.4)
+    once = rows[:12]
+    assert choose_presence(
+        np.array([row[1] for row in once]),
+        np.array([row[2] for row in once]),
+        sets=[row[0] for row in once],
+    ) == pytest.approx(0.4)
+
+
+def test_most_false_is_a_share_of_all_absent_labels() -> None:
+    """Whatever set they are of: it is a promise to who asks, and no trade."""
+    likely = np.array([0.9, 0.2, 0.8, 0.7, 0.6, 0.1])
+    present = np.array([True, True, False, False, False, False])
+    sets = ["a", "b", "a", "b", "b", "b"]
+    for most_false in (0.0, 0.5, 0.75, 1.0):
+        found = choose_presence(likely, present, sets=sets, most_false=most_false)
+        assert found == choose_presence(likely, present, most_false=most_false)
+
+
 def test_presence_finds_nothing_where_an_absent_label_is_surest() -> None:
     peaks, present = np.array([0.3, 0.4]), np.array([True, False])
     assert choose_presence(odds(peaks), present, most_false=0.1) == 1.0

@@ -96,6 +96,7 @@ class AskedPhotographs:
             present=tuple(masks),
             masks=np.stack([*masks.values(), np.zeros((height, width), bool)])[: len(masks)],
             absent=tuple(names[number] for number in rng.permutation(absent)[:ABSENT]),
+            of=one.found.name,
         )
 
 

@@ -1,0 +1,129 @@
+"""A model that is consistently worse does not ship: floors of the embedded bundle's quality.
+
+Twelve photographs that no training saw are asked for what they show and for what they do not. They
+are few: a floor is below what the bundle reached by more than a harmless change moves it. How good
+the model is, `python -m benchmarks quality` tells.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from samclip_sdk import SamClip
+from samclip_sdk.image import load_image
+from samclip_sdk.masks import mask_to_box, rle_to_mask
+
+FOLDER = Path(__file__).with_name("quality_floor")
+ASKED = json.loads((FOLDER / "asked.json").read_text(encoding="utf-8"))
+WORDS = ("building", "window", "balcony", "car", "cat", "dog", "mushroom")
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a model reached, as the benchmarks count it.
+
+    `miou` is over present labels, an absent one that got a mask counts as one more of 0; `found`
+    and `false` are the shares of present and of absent labels that got a mask; `box` is the mean
+    IoU over objects.
+    """
+
+    miou: float
+    found: float
+    false: float
+    box: float
+
+
+FLOOR = Quality(miou=0.50, found=0.80, false=0.12, box=0.77)
+"""Below what 7d47dbf226a4e36f reached in fp32: .545, .889 (16 of 18), .067 (4 of 60) and .810."""
+
+
+def iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    return float((mask & truth).sum() / max(1, (mask | truth).sum()))
+
+
+def measure(model: SamClip, *, see: Change = lambda image: image, call: int = 0) -> Quality:
+    """Asks all photographs, each seen through `see`; a label is called by the `call`-th after."""
+    ious: list[float] = []
+    found: list[bool] = []
+    false: list[bool] = []
+    boxes: list[float] = []
+    for asked in ASKED:
+        image = model.encode_image(see(load_image(FOLDER / asked["file"])))
+        words = [WORDS[(WORDS.index(label) + call) % len(WORDS)] for label in asked["present"]]
+        answer, others = (model.segment_text(image, each) for each in (words, asked["absent"]))
+        for word, truth in zip(words, asked["present"].values(), strict=True):
+            mask = answer.masks[answer.labels.index(word)]
+            ious.append(iou(mask, rle_to_mask(truth)))
+            found.append(bool(mask.any()))
+        false += [bool(mask.any()) for mask in others.masks]
+        objects = [rle_to_mask(each) for each in asked["objects"]]
+        prompts = np.stack([mask_to_box(each) for each in objects])
+        drawn = model.segment(image, boxes=prompts, multimask_output=False).masks
+        boxes += [iou(mask, truth) for mask, truth in zip(drawn, objects, strict=True)]
+    return Quality(
+        miou=sum(ious) / (len(ious) + sum(false)),
+        found=float(np.mean(found)),
+        false=float(np.mean(false)),
+        box=float(np.mean(boxes)),
+    )
+
+
+def below(quality: Quality) -> set[str]:
+    """What is worse than its floor."""
+    worse = {
+        name for name in ("miou", "found", "box") if getattr(quality, name) < getattr(FLOOR, name)
+    }
+    return worse | ({"false"} if quality.false > FLOOR.false else set())
+
+
+@pytest.fixture(scope="module")
+def model() -> SamClip:
+    return SamClip.load("onnx")
+
+
+def test_the_embedded_bundle_is_above_the_floor(model: SamClip) -> None:
+    quality = measure(model)
+    assert below(quality) == set(), quality
+
+
+def blur(image: np.ndarray) -> np.ndarray:
+    """What an encoder that has lost its detail would see."""
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (width // 16, height // 16), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def shift(image: np.ndarray) -> np.ndarray:
+    """What a fault of geometry would do."""
+    return np.roll(image, (24, 24), axis=(0, 1))
+
+
+def test_a_model_that_calls_things_by_other_names_is_below(model: SamClip) -> None:
+    assert {"miou", "found"} <= below(measure(model, call=1))
+
+
+@pytest.mark.parametrize(
+    ("see", "worse"), [(blur, {"miou", "found", "box"}), (shift, {"miou", "box"})]
+)
+def test_a_model_that_sees_worse_is_below(model: SamClip, see: Change, worse: set[str]) -> None:
+    assert worse <= below(measure(model, see=see))
+
+
+def test_every_photograph_has_a_licence_and_is_small() -> None:
+    with (FOLDER / "LICENSES.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    files = [each["file"] for each in ASKED]
+    assert [row["file"] for row in rows] == files
+    assert sorted(files) == sorted(path.name for path in FOLDER.glob("*.jpg"))
+    assert all(row["licence"] in ("public domain", "CC-BY-4.0", "CC-BY-SA-4.0") for row in rows)
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 700_000
