@@ -34,6 +34,9 @@ CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 checksum, so that only an export of the checkpoint may write it."""
 
 
+_CHART = "\n\n![Present labels found against false ones](images/quality_photographs.svg)\n"
+
+
 def render_pages(root: Path) -> dict[str, str]:
     """Address -> text, of every page and file that is made of the records under `root`."""
 
@@ -43,10 +46,8 @@ def render_pages(root: Path) -> dict[str, str]:
     speed, vit_b = (read(Speed, name) for name in SPEEDS)
     drawn = {"quality": quality_record.render(read(quality_record.Quality, "quality"))}
     photographs = read(PhotographQuality, "quality_photographs")
-    seen = join_tables(photographs_report.render(photographs))
     taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
     unseen = read(held_out_record.HeldOutQuality, "held_out_sets")
-    chart = "![Present labels found against false ones](images/quality_photographs.svg)"
     summary = {"quality_photographs": photographs_report.render_summary(photographs)}
     artifacts = artifacts_record.render(read(artifacts_record.Artifacts, "artifacts"))
     training = costs.render_training(read(costs.TrainingCost, "training_cost"))
@@ -68,7 +69,7 @@ def render_pages(root: Path) -> dict[str, str]:
             "held_out_sets": f"{join_tables(held_out_record.render(unseen))}\n"
         },
         f"{RECORDS}/quality_photographs.md": {
-            "quality_photographs": f"{seen}\n\n{chart}\n",
+            "quality_photographs": f"{join_tables(photographs_report.render(photographs))}{_CHART}",
             "held_out": taught,
         },
         f"{RECORDS}/speed.md": speed_report.render_default(speed),

@@ -15,6 +15,7 @@ from benchmarks.command import (
     Seed,
     Write,
     measurement,
+    one_line_errors,
 )
 from benchmarks.quality.drawings import load_drawings
 from benchmarks.quality.measure import measure_quality
@@ -22,6 +23,11 @@ from benchmarks.quality.record import Quality, Settings, render
 from samclip_sdk import SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from training.text.wordnet import WORDNET
+
+HeldOutSets = Annotated[
+    Path | None,
+    typer.Option(help="the sets of benchmarks/photographs/held_out_sets.json: measure on these"),
+]
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
 
@@ -43,12 +49,7 @@ def quality(
     photographs: Annotated[
         Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
     ] = None,
-    held_out_sets: Annotated[
-        Path | None,
-        typer.Option(
-            help="the sets of benchmarks/photographs/held_out_sets.json: measure on these"
-        ),
-    ] = None,
+    held_out_sets: HeldOutSets = None,
     held_out: Annotated[
         Path | None, typer.Option(help="the nouns that training left out, a line each")
     ] = None,
@@ -69,31 +70,39 @@ def quality(
     With --photographs, on photographs that no training saw, each figure with an interval; with
     --held-out-sets, on whole sets of which no training saw a picture.
     """
-    if photographs is not None and held_out_sets is not None:
-        with one_line_errors():
-            raise ValueError("--photographs and --held-out-sets are two measurements: give one")
-    record = "quality" if photographs is None else "quality_photographs"
-    record = record if held_out_sets is None else "held_out_sets"
-    with measurement(record, output=output, write=write) as measured:
+    with measurement(_record(photographs, held_out_sets), output=output, write=write) as measured:
         samclip = SamClip.load(runtime, model=model)
         if held_out_sets is not None:
             # Only here: photographs are read with torch, which drawings do not need.
-            from benchmarks.photographs.held_out import measure_held_out_sets
+            from benchmarks.photographs.held_out import measure_held_out_sets as measure_sets
 
-            measure_held_out_sets(samclip, measured, root=held_out_sets, limit=limit, seed=seed)
-            return
-        if photographs is None:
-            # A bundle quotes the provenance of the checkpoint that it was exported from.
-            provenance = samclip.manifest.provenance
-            taught = nouns or provenance.get("checkpoint", provenance).get("nouns", _NOUNS)
+            measure_sets(samclip, measured, root=held_out_sets, limit=limit, seed=seed)
+        elif photographs is not None:
+            from benchmarks.photographs.command import measure_quality_on_photographs as measure
+
+            more = {"wordnet": wordnet, "folder": folder, "sheet": sheet, "teachers": teachers}
+            more |= {"held_out": held_out, "limit": limit, "seed": seed}
+            measure(samclip, measured, root=photographs, **more)
+        else:
+            taught = nouns or _taught(samclip)
             settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
             _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
-            return
-        from benchmarks.photographs.command import measure_quality_on_photographs as measure
 
-        named = {"held_out": held_out, "wordnet": wordnet, "folder": folder, "sheet": sheet}
-        asked = {"teachers": teachers, "limit": limit, "seed": seed}
-        measure(samclip, measured, root=photographs, **named, **asked)
+
+def _record(photographs: Path | None, held_out_sets: Path | None) -> str:
+    """The name of the record of what is asked for."""
+    with one_line_errors():
+        if photographs is not None and held_out_sets is not None:
+            raise ValueError("--photographs and --held-out-sets are two measurements: give one")
+    if held_out_sets is not None:
+        return "held_out_sets"
+    return "quality" if photographs is None else "quality_photographs"
+
+
+def _taught(samclip: SamClip) -> int:
+    """How many nouns a bundle was taught; it quotes the checkpoint that it was exported from."""
+    provenance = samclip.manifest.provenance
+    return int(provenance.get("checkpoint", provenance).get("nouns", _NOUNS))
 
 
 def _on_drawings(
