@@ -76,12 +76,13 @@ def test_what_looks_like_comments_in_the_pixels_of_a_ppm() -> None:
     np.testing.assert_array_equal(load_image(content.getvalue()), hashes)
 
 
-@pytest.mark.parametrize("kind", [b"P3", b"P6", b"P5", b"P4"])
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [(kind, place) for kind in (b"P3", b"P6", b"P5") for place in range(3)]
+    + [(b"P4", place) for place in range(2)],  # a bitmap has no third number
+)
 def test_a_header_without_an_end(kind: bytes, place: int, tmp_path: Path) -> None:
     numbers = [b"9", b"9", b"255"][: 2 if kind == b"P4" else 3]
-    if place >= len(numbers):
-        pytest.skip("it has no third number")
     fits = [*numbers[:place], b"#" + b"a" * 1000 + b"\n" + numbers[place], *numbers[place + 1 :]]
     pixels = b"7 " * 243
     assert load_image(b"\n".join([kind, *fits, pixels])).shape == (9, 9, 3)
