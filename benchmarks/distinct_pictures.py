@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.pages import ROOT
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 
 LONG_SIDE_PX = 1024
 

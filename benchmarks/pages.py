@@ -23,12 +23,12 @@ from benchmarks.report import insert_tables, join_tables
 from benchmarks.serve import record as serve_report
 from benchmarks.speed import report as speed_report
 from benchmarks.speed.record import Speed
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.system.atomic_file import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
 SPEEDS = ("speed", "speed_vit_b")
-CARD = "samclip_sdk/assets/samclip-mobile/README.md"
+CARD = "samclip_sdk/bundle/embedded/samclip-mobile/README.md"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""

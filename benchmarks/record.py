@@ -17,12 +17,13 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.bundle.graph_spec import Record, first_fault
 from samclip_sdk.bundle.manifest import ModelInfo
-from samclip_sdk.hardware import cpu_name
-from samclip_sdk.model_source import ModelSource
-from samclip_sdk.runtimes.versions import installed_versions, version_of
+from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.hardware import cpu_name
+from samclip_sdk.system.packages import package_version
+from samclip_sdk.system.records import Record, first_fault
 
 _MORE_PACKAGES = ("opencv-python-headless", "timm")
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")
@@ -105,7 +106,7 @@ def describe_environment(arguments: Sequence[str] | None = None) -> Environment:
     """Describes this machine and this moment; `arguments` are this process's own if None."""
     given = sys.argv[1:] if arguments is None else arguments
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    more = {package: version for package in _MORE_PACKAGES if (version := version_of(package))}
+    more = {package: version for package in _MORE_PACKAGES if (version := package_version(package))}
     commit = None  # outside of git; marked if files differ from it
     with suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip, SamClipError
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 from samclip_sdk.results.items import MaskItem
 
 PICTURES = Path(__file__).parent / "images"

@@ -37,7 +37,6 @@ from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
 from export.tokenizer import golden_ids, golden_texts, write_tokenizer
 from export.weight_rounding import round_weights
-from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.graph_spec import GraphSpec, Pin
@@ -49,14 +48,15 @@ from samclip_sdk.bundle.manifest import (
     TextToMaskSpec,
 )
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.engine import Engine
-from samclip_sdk.model_source import BundleSource, ModelSource
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from samclip_sdk.text.embedder import TextEmbedder
+from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.texts import TextEmbedder
+from samclip_sdk.runtimes.source import BundleSource, ModelSource
+from samclip_sdk.system.atomic_folder import atomic_folder
+from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.vocabulary import encode_vocabulary
-from samclip_sdk.timing import Stopwatch
-from samclip_sdk.verify.verify import verify_bundle
 
 AUTHOR = "the authors of samclip-sdk"
 
@@ -68,7 +68,7 @@ def write_bundle(
     out: Path,
     *,
     options: ExportOptions,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Manifest:
     """Exports, checks and writes a bundle; an older bundle at `out` is replaced.
 

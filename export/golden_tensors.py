@@ -6,7 +6,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from samclip_sdk.goldens.schema import Expected, Sampled
+from samclip_sdk.device.goldens.schema import Expected, Sampled
 
 _MAX_VALUES = 2048
 

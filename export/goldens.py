@@ -17,7 +17,7 @@ from export.probes import PICTURES, Probe
 from export.task_gates import TaskGate
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ModelInfo
-from samclip_sdk.goldens.schema import (
+from samclip_sdk.device.goldens.schema import (
     GoldenClassEmbeddings,
     GoldenGraph,
     GoldenImageEmbedding,
@@ -25,9 +25,9 @@ from samclip_sdk.goldens.schema import (
     GoldenSegment,
     GoldenText,
 )
-from samclip_sdk.goldens.tasks import GoldenPicture, GoldenTasks
-from samclip_sdk.image import Frame
-from samclip_sdk.image_prompts import image_prompts
+from samclip_sdk.device.goldens.tasks import GoldenPicture, GoldenTasks
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.image_prompts import image_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 

@@ -24,8 +24,8 @@ from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.prompt_encoder import PromptEncoder
-from samclip_sdk.runtimes.importing import import_onnxruntime
-from samclip_sdk.runtimes.ort import OrtSession
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.system.packages import import_onnxruntime
 
 INT8_COSINE = {"image_encoder": 0.9999, "text_encoder": 0.999}
 INT8_GOAL = 0.9995

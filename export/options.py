@@ -14,7 +14,7 @@ from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
 from samclip_sdk.errors import SamClipError, StorageError, one_line
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.coreml_package import import_coremltools
+from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 WeightPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
 

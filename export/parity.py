@@ -14,9 +14,9 @@ from export.graphs import Arrays, Graph
 from export.options import WeightPrecision
 from export.probes import Probe
 from samclip_sdk.bundle.graph_spec import Measurement, Parity, Precision
+from samclip_sdk.device.goldens.schema import golden_error, min_cosine
 from samclip_sdk.errors import SamClipError, VerificationError
-from samclip_sdk.goldens.schema import golden_error, min_cosine
-from samclip_sdk.session import Session
+from samclip_sdk.runtimes.session import Session
 
 Pair: TypeAlias = "tuple[NDArray[np.generic], NDArray[np.generic]]"
 
@@ -63,7 +63,7 @@ BOUNDS: dict[Precision, Bounds] = {
     "palette6": Bounds(max_error=None, cosine=0.98, iou=0.97),
 }
 """Of graphs that compute, or hold their weights, in less. Whole tasks have bounds of their own: see
-`samclip_sdk.goldens.task_metrics`."""
+`samclip_sdk.device.goldens.task_metrics`."""
 
 
 @dataclass(frozen=True)

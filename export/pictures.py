@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from samclip_sdk.goldens.task_metrics import TaskPicture
-from samclip_sdk.image import load_image
+from samclip_sdk.device.goldens.task_metrics import TaskPicture
+from samclip_sdk.picture.image import load_image
 
 _HELD_OUT = Path(__file__).with_name("photographs")
 _CALIBRATION = Path(__file__).with_name("calibration_set")

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from samclip_sdk.bundle.files import file_sha256
-from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.bundle.manifest import NOT_STATED, TOKENIZER_NAME, Calibration, Licence
 from samclip_sdk.errors import BundleError, TextError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
+from samclip_sdk.system.records import first_fault
 from samclip_sdk.text.tokenizer import check_labels
 
 TOKENIZER_LICENCES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.options import ExportOptions
-from samclip_sdk.runtimes.options import OnProgress
+from samclip_sdk.system.progress import OnProgress
 
 
 class Steps:

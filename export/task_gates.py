@@ -13,12 +13,17 @@ from export.graphs import Graph
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.client import SamClip
+from samclip_sdk.device.goldens.task_metrics import (
+    TASK_BOUNDS,
+    TaskAnswers,
+    TaskPicture,
+    compare_answers,
+)
+from samclip_sdk.device.task_answers import answer_tasks
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, TaskAnswers, TaskPicture, compare_answers
-from samclip_sdk.model_source import ModelSource
-from samclip_sdk.runtimes.pytorch import TorchSession
-from samclip_sdk.session import Session
-from samclip_sdk.verify.task_answers import answer_tasks
+from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.runtimes.torch.session import TorchSession
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
+from samclip_sdk.device.goldens.schema import GoldenText
 from samclip_sdk.errors import RuntimeMissingError, TextTruncatedWarning, VerificationError
-from samclip_sdk.goldens.schema import GoldenText
 from samclip_sdk.modeling.config import ClipTextConfig, TextEncoderConfig
-from samclip_sdk.runtimes.importing import import_runtime
+from samclip_sdk.system.packages import import_runtime
 from samclip_sdk.text import tokenizer as text
 from samclip_sdk.text.tokenizer_file import CLIP_WORDS
 

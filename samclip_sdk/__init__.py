@@ -1,6 +1,7 @@
 """One merged SAM + CLIP model: one backbone pass, three skills, any edge runtime."""
 
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.video.sources import VideoSource
 from samclip_sdk.errors import (
     BundleError,
     BundleSchemaError,
@@ -24,15 +25,15 @@ from samclip_sdk.errors import (
     VerificationError,
     VideoCutShortWarning,
 )
-from samclip_sdk.image import Frame, ImageSource
-from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
-from samclip_sdk.video.sources import VideoSource
 
 __version__ = "0.1.0"
 

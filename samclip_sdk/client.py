@@ -10,19 +10,20 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.auto.opening import open_source
+from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
+from samclip_sdk.device.opening import open_source
 from samclip_sdk.errors import OptionError, PromptError, one_line
-from samclip_sdk.hub.options import DEFAULT_HUB, HubOptions
-from samclip_sdk.model_source import ModelSource
 from samclip_sdk.object_verbs import ObjectVerbs
-from samclip_sdk.runtimes.options import OnProgress, RuntimeOptions, tell_nobody
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.system.arguments import finite_number
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.learned_label import check_regions, learn_embedding
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels, check_texts
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
-from samclip_sdk.text_options import finite_number
-from samclip_sdk.timing import Stopwatch
 
 DEFAULT_MODEL = "samclip-mobile"
 
@@ -124,7 +125,7 @@ class SamClip(ObjectVerbs):
             providers=providers,
             compute_units=compute_units,
             threads=threads,
-            on_progress=on_progress or tell_nobody,
+            on_progress=on_progress or no_progress,
         )
         return cls._open(
             runtime,
@@ -194,7 +195,7 @@ class SamClip(ObjectVerbs):
             providers=providers,
             compute_units=compute_units,
             threads=threads,
-            on_progress=on_progress or tell_nobody,
+            on_progress=on_progress or no_progress,
         )
         hub = HubOptions(
             revision=revision,

@@ -6,18 +6,19 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Literal, overload
 
-from samclip_sdk.engine import AnyImage
-from samclip_sdk.everything import EverythingOptions
+from samclip_sdk.engine.engine import AnyImage
+from samclip_sdk.engine.everything import EverythingOptions
+from samclip_sdk.engine.options import MAX_INSTANCES, Options, instance_limit
+from samclip_sdk.engine.text_to_mask import MAX_LABELS
+from samclip_sdk.engine.video.sources import VideoSource, open_footage
+from samclip_sdk.engine.video.stream import Stream, follow_footage
+from samclip_sdk.picture.tiles import Tiling
 from samclip_sdk.picture_verbs import Answers, Images, Labels, OneImage, PictureVerbs, Several
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstances
+from samclip_sdk.system.arguments import check_integer
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text_options import MAX_INSTANCES, Options, check_integer, instance_limit
-from samclip_sdk.text_to_mask import MAX_LABELS
-from samclip_sdk.tiles import Tiling
-from samclip_sdk.video.sources import VideoSource, open_footage
-from samclip_sdk.video.stream import Stream, follow_footage
 
 
 class ObjectVerbs(PictureVerbs):

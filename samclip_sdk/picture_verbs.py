@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Task
-from samclip_sdk.engine import AnyImage
-from samclip_sdk.image import ImageSource, own_picture
-from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.image_prompts import image_prompts
-from samclip_sdk.model_source import ModelSource
-from samclip_sdk.object_engine import ObjectEngine
-from samclip_sdk.reading_ahead import read_ahead
-from samclip_sdk.regions import one_region
+from samclip_sdk.engine.engine import AnyImage
+from samclip_sdk.engine.object_engine import ObjectEngine
+from samclip_sdk.engine.regions import one_region
+from samclip_sdk.picture.image import ImageSource, own_picture
+from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.system.arguments import check_flag, finite_number
+from samclip_sdk.system.reading_ahead import read_ahead
+from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text_options import check_flag, finite_number
-from samclip_sdk.timing import Stopwatch
 
 Array = NDArray[np.float32]
 Labels: TypeAlias = "str | Sequence[str]"

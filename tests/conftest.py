@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from samclip_sdk.bundle.open import ASSETS
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.text.tokenizer import CLIP_TOKENIZER
 from tests.disk_cache import fill
 from tests.tiny_config import ONE_RESOLUTION, TINY
 
@@ -59,7 +59,7 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def tokenizer_path() -> Path:
     """CLIP's tokenizer, as the package holds it."""
-    return ASSETS / "clip_tokenizer.json"
+    return CLIP_TOKENIZER
 
 
 @pytest.fixture(scope="session")

@@ -28,11 +28,11 @@ from export.graphs import Graph, build_graphs
 from export.precision.mixed_precision import contract_operations, halve
 from export.probes import Probe, probe_graphs
 from export.program import export_program
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.runtimes.coreml import CoreMLSession
-from samclip_sdk.session import GraphFile
+from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from tests.disk_cache import fill
 from tests.tiny_config import ONE_RESOLUTION
 

@@ -17,7 +17,7 @@ from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.manifest import Calibration, ImageSpec, ModelInfo, Task, Tasks, TextSpec
 from samclip_sdk.client import SamClip
 from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.session import Arrays
+from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text import tokenizer as text
 from tests.example_bundle import CONFIG
 

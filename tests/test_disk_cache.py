@@ -82,7 +82,7 @@ def test_the_key_holds_the_code_that_makes_it_and_no_other(
     found = {str(path.relative_to(ROOT)) for path in code_of(ROOT / "tests/conftest.py")}
     assert {"samclip_sdk/__init__.py", "samclip_sdk/modeling/build.py"} <= found
     assert {"export/bundle_writer.py", "export/coreml/mil_operations.py"} <= found
-    assert {"samclip_sdk/verify/verify.py", "samclip_sdk/runtimes/ort.py"} <= found
+    assert {"samclip_sdk/device/verify.py", "samclip_sdk/runtimes/onnx/session.py"} <= found
     assert not found & {"samclip_sdk/cli/app.py", "export/__main__.py"}
     traced = {
         str(path.relative_to(ROOT)) for path in code_of(ROOT / "tests/export/tiny_programs.py")

@@ -1,8 +1,8 @@
 """One suite for every runtime that runs here, in every precision, with the same goldens.
 
 Core ML's programs run in the interpreter that stands in for a Mac. TensorRT needs a GPU: see
-tests/runtimes/test_trt_on_gpu.py. All of it is slow, since the export in six precisions is; what
-each runtime computes of each graph is tested in tests/runtimes and tests/export as well.
+tests/runtimes/tensorrt/test_on_gpu.py. All of it is slow, since the export in six precisions is;
+what each runtime computes of each graph is tested in tests/runtimes and tests/export as well.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from export.coreml.artifacts import InterpretedSource
 from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.client import SamClip
+from samclip_sdk.device.goldens.schema import min_cosine
+from samclip_sdk.device.task_checks import golden_checks
 from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
-from samclip_sdk.goldens.schema import min_cosine
-from samclip_sdk.model_source import BundleSource, ModelSource
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.runtimes.source import BundleSource, ModelSource
+from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.text.tokenizer import Tokenizer
-from samclip_sdk.verify.task_checks import golden_checks
 from tests.processor import openvino_in_int8
 from tests.tiny_config import ONE_RESOLUTION
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from samclip_sdk import SamClip
-from samclip_sdk.image import load_image
-from samclip_sdk.masks import mask_to_box, rle_to_mask
+from samclip_sdk.picture.image import load_image
+from samclip_sdk.picture.masks import mask_to_box, rle_to_mask
 
 FOLDER = Path(__file__).with_name("quality_floor")
 ASKED = json.loads((FOLDER / "asked.json").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samclip_sdk import SamClip
-from samclip_sdk.image import load_image, own_picture
+from samclip_sdk.picture.image import load_image, own_picture
 from tests.fake_source import HeadsDiffer
 from tests.reused_pictures import REUSED, encoded
 

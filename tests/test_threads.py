@@ -18,9 +18,9 @@ import pytest
 
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.model_source import BundleSource
 from samclip_sdk.runtimes.options import RuntimeOptions
-from samclip_sdk.session import Session
+from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
 from tests.fake_source import FakeSource, HeadsDiffer, picture
 
@@ -40,7 +40,7 @@ def test_no_picture_gets_the_answer_of_another(
                 interrupt.pop()()
             return super().__call__()
 
-    monkeypatch.setattr("samclip_sdk.engine.weakref.ref", Interrupted)
+    monkeypatch.setattr("samclip_sdk.engine.engine.weakref.ref", Interrupted)
     model = SamClip(HeadsDiffer(tmp_path))
     image, other = model.encode_image([picture(50, 100), picture(60, 90)])
     expected = model.embed_image(image)

@@ -14,7 +14,7 @@ import pytest
 from samclip_sdk.client import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
-ASSETS = Path("samclip_sdk/assets")
+EMBEDDED = Path("samclip_sdk/bundle/embedded")
 
 pytestmark = pytest.mark.slow
 
@@ -43,8 +43,8 @@ def test_holds_the_package_only(wheel: zipfile.ZipFile) -> None:
 
 
 def test_holds_the_embedded_bundles_byte_for_byte(wheel: zipfile.ZipFile) -> None:
-    files = [path for path in (ROOT / ASSETS).rglob("*") if path.is_file()]
-    assert ROOT / ASSETS / DEFAULT_MODEL / "manifest.json" in files
+    files = [path for path in (ROOT / EMBEDDED).rglob("*") if path.is_file()]
+    assert ROOT / EMBEDDED / DEFAULT_MODEL / "manifest.json" in files
     assert any(path.suffix == ".onnx" for path in files)
     for path in files:
         packed = wheel.read(path.relative_to(ROOT).as_posix())

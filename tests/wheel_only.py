@@ -27,7 +27,7 @@ MODULES = frozenset(
     {
         "samclip_sdk.modeling.build",
         "samclip_sdk.modeling.checkpoint",
-        "samclip_sdk.runtimes.pytorch",
+        "samclip_sdk.runtimes.torch.session",
         "samclip_sdk.serve.app",
     }
 )

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from samclip_sdk.cli.terminal import warnings_as_lines
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.options import OnProgress
+from samclip_sdk.system.progress import OnProgress
 from training.config import (
     CalibrateConfig,
     ClassifierClipConfig,

@@ -21,10 +21,11 @@ import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from samclip_sdk.engine.label_parts import sigmoid
 from samclip_sdk.errors import TextTruncatedWarning
-from samclip_sdk.label_parts import covered_cells, sigmoid
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
-from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.picture.frame import covered_cells
+from samclip_sdk.runtimes.torch.session import Checkpoint
+from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.text.stored_labels import StoredLabels
 from training.asked_pictures import AskedPicture, ask_scenes, scene_things
 from training.composed.corpus import Corpus
@@ -77,7 +78,7 @@ def calibrate_on_scenes(
     scenes: int,
     seed: int,
     most_false: float | None = None,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Calibration:
     """Chooses scores and all thresholds on composed scenes, of the segmentation resolution.
 
@@ -110,7 +111,7 @@ def calibrate_on_photographs(
     *,
     most_false: float | None = None,
     broken: Counter[str],
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Calibration:
     """Chooses scores and all thresholds on photographs of complete sets.
 
@@ -144,7 +145,7 @@ def calibrate_on_captions(
     *,
     count: int,
     most_false: float | None = None,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Calibration:
     """Chooses scores and the presence threshold on pictures of which only captions tell.
 

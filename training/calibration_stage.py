@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.runtimes.options import OnProgress
-from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.runtimes.torch.session import Checkpoint
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress
 from training.calibrate import (
     CALIBRATION_NAME,
     NEED_MASKS,

@@ -10,7 +10,7 @@ from torch import Tensor
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.classifier_head import ClassifierHead, pool_unpadded
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.text.tokenizer import clean_text
 from training.config import JointConfig
 from training.errors import TrainingError
@@ -38,7 +38,7 @@ def new_joint_task(
     model: ModelConfig,
     runs: Path,
     processes: int,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> JointTask:
     """Builds a student as it is before the joint training, and what teaches it.
 

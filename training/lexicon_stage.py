@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.text.tokenizer import clean_text
 from training.loop.train import computes_in_bf16
 from training.real.photographs import Photographs
@@ -41,7 +41,7 @@ _FEW_CLASSES = 5  # below a word, of fewer it does not take the mean
 
 
 def make_lexicon(
-    settings: LexiconConfig, run: Path, *, on_progress: OnProgress = tell_nobody
+    settings: LexiconConfig, run: Path, *, on_progress: OnProgress = no_progress
 ) -> None:
     """Makes the lexicon's embeddings and writes them into `run`, with what each word is.
 

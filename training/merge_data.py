@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import Joined
 from training.config import DistillConfig, EmbeddingsConfig
 from training.data_config import CaptionedPictures, Pictures, Sa1b, Shards
@@ -53,7 +53,7 @@ class MergeData:
         composed: Composed,
         pair: Pair,
         processes: int,
-        on_progress: OnProgress = tell_nobody,
+        on_progress: OnProgress = no_progress,
     ) -> None:
         self.settings = settings
         self.composed = composed

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from samclip_sdk import SamClip
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import SamClipError
+from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as Settings
 from training.real.boxed_masks import Bars, mask_set
 from training.real.held_out_nouns import choose_held_out

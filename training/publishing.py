@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.system.atomic_file import atomic_file
 from training.calibrate import CALIBRATION_NAME
 from training.config import PublishConfig
 from training.errors import TrainingError

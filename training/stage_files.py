@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.system.atomic_file import atomic_file
 from training.calibrate import CALIBRATION_NAME
 from training.config import ClipTeacherConfig, SamTeacherConfig
 from training.step_size import Trained

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.system.atomic_file import atomic_file
 from training.config import PublishConfig, StageConfig
 from training.config_file import load_stage, stage_names
 from training.errors import TrainingError

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.calibration_stage import calibrate_checkpoint
 from training.config import (
     CalibrateConfig,
@@ -93,7 +93,7 @@ class Stages:
         clip: ClipTeacherConfig | None,
         runs: Path,
         allow_changes: bool = False,
-        on_progress: OnProgress = tell_nobody,
+        on_progress: OnProgress = no_progress,
     ) -> None:
         self.model = model
         self.clip_settings = clip
@@ -317,7 +317,7 @@ class Stages:
         return student
 
     def _teller(self, fabric: Fabric) -> OnProgress:
-        return self.on_progress if fabric.is_global_zero else tell_nobody
+        return self.on_progress if fabric.is_global_zero else no_progress
 
     def _train(self, task: Task, settings: Trained, run: Path, fabric: Fabric) -> None:
         train(

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from samclip_sdk.runtimes.options import OnProgress
+from samclip_sdk.system.progress import OnProgress
 
 
 @contextmanager

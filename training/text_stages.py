@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
@@ -56,7 +56,7 @@ def make_text_teacher(
     run: Path,
     *,
     embed_dim: int,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> TextTeacher:
     """Fits the text teacher and writes it into `run`, with what it can do in its provenance.
 
@@ -114,7 +114,7 @@ def train_text_encoder(
     model: ModelConfig,
     fabric: Fabric,
     allow_changes: bool = False,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> BertTextEncoder:
     """Distils the text teacher into the model's text encoder; writes that and its tokenizer.
 

@@ -21,9 +21,9 @@ from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.trt_cuda import Gpu
-from samclip_sdk.runtimes.trt_engine import build_engine
-from samclip_sdk.runtimes.trt_network import import_tensorrt
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from samclip_sdk.runtimes.tensorrt.engine import build_engine
+from samclip_sdk.runtimes.tensorrt.network import import_tensorrt
 
 
 def measure_artifacts(

@@ -27,7 +27,7 @@ from benchmarks.quality.record import PromptIou
 from benchmarks.quality.scores import PromptTally, rank_of_truth
 from benchmarks.report import track
 from samclip_sdk import SamClip
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 from samclip_sdk.text.tokenizer import clean_text
 from training.asked_pictures import AskedPicture
 from training.composed.scenes import Scene

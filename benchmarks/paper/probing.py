@@ -20,7 +20,7 @@ from benchmarks.paper.inputs import Inputs, ProbeData
 from benchmarks.paper.record import Probe, Probing
 from benchmarks.quality.scores import Confusion, mean_iou
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import letterbox
+from samclip_sdk.picture.frame import letterbox
 from training.composed.scenes import Scene
 from training.teachers.classifier_clip import ClassifierClip
 

@@ -31,7 +31,7 @@ from benchmarks.quality.scores import HEADS, TextTally
 from benchmarks.record import timed
 from benchmarks.report import track
 from samclip_sdk import SamClip
-from samclip_sdk.bench.timed_tasks import give_embeddings
+from samclip_sdk.device.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
 from samclip_sdk.results.prompt_masks import Masks
 from training.asked_pictures import AskedPicture

@@ -22,7 +22,7 @@ from benchmarks.public.files import by_turns
 from benchmarks.quality.behind_api import find_teachers, open_teachers
 from benchmarks.report import encode_figure, join_tables, new_figure
 from samclip_sdk import SamClip
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as SetSettings
 from training.real.captioned_pictures import read_labels
 from training.real.coco_layout import clean_name

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.photographs import record
 from benchmarks.quality.scores import iou, ious_of_prompts
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 from training.asked_pictures import AskedPicture
 from training.real.captioned_pictures import named_labels
 from training.text.class_names import imagenet_lemmas

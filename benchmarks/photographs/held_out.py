@@ -27,7 +27,7 @@ from benchmarks.photographs.record import ALL
 from benchmarks.quality.scores import rank_of_truth
 from benchmarks.report import join_tables, track
 from samclip_sdk import SamClip
-from samclip_sdk.model_source import BundleSource
+from samclip_sdk.runtimes.source import BundleSource
 from training.real.photograph_questions import objects_of, read_photograph
 from training.real.records import BrokenRecord
 

@@ -21,9 +21,9 @@ from benchmarks.quality.scores import HEADS
 from benchmarks.report import track
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.image import load_image
-from samclip_sdk.masks import binarize
-from samclip_sdk.model_source import BundleSource
+from samclip_sdk.picture.image import load_image
+from samclip_sdk.picture.masks import binarize
+from samclip_sdk.runtimes.source import BundleSource
 from training.asked_pictures import AskedPicture
 from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
 from training.real.photographs import Photographs

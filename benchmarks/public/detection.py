@@ -28,9 +28,9 @@ from benchmarks.public.record import AveragePrecision, Detections, Instances
 from benchmarks.record import timed
 from benchmarks.report import track
 from samclip_sdk import SamClip
-from samclip_sdk.image_embedding import ImageEmbedding
-from samclip_sdk.masks import mask_to_rle
-from samclip_sdk.packed_masks import PackedMask
+from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.result_base import coco_annotation
 
 Results = list[dict[str, Any]]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from samclip_sdk.bundle.graph_spec import first_fault
-from samclip_sdk.image import open_image
+from samclip_sdk.picture.image import open_image
+from samclip_sdk.system.records import first_fault
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.public.files import DatasetError
-from samclip_sdk.packed_masks import PackedMask
+from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.results.result_base import coco_annotation
 from training.data_config import Photographs as Settings
 from training.real.photograph import Photograph

@@ -21,10 +21,10 @@ from benchmarks.public.record import ClassIou, Segmentation
 from benchmarks.quality.scores import Confusion, mean_iou
 from benchmarks.report import track
 from samclip_sdk import SamClip
-from samclip_sdk.auto.opening import open_source
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Manifest
-from samclip_sdk.model_source import ModelSource
+from samclip_sdk.device.opening import open_source
+from samclip_sdk.runtimes.source import ModelSource
 
 Truth = NDArray[np.int16]
 Pairs = tuple[tuple[Path, Path], ...]

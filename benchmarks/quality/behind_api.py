@@ -18,10 +18,10 @@ from benchmarks.quality.ranking import Rank, embed_nouns
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import PAD_COLOUR, TOKENIZER_NAME
-from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
+from samclip_sdk.picture.frame import letterbox
 from training.batches import PATCH_PX, stack_images
 from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_model

@@ -17,7 +17,7 @@ from benchmarks.quality.record import UNSEEN, TopK
 from benchmarks.quality.scores import rank_of_truth, share_within
 from benchmarks.report import track
 from samclip_sdk import SamClip
-from samclip_sdk.text.tokenizer import normalize
+from samclip_sdk.text.unit_length import normalize
 
 Rank = Callable[[np.ndarray], np.ndarray]
 """A picture, uint8 RGB [H,W,3], to a score for each noun, float [K]; only the order counts."""

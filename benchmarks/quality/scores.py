@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.quality.record import PromptIou, TextToMask
 from samclip_sdk import SamClip
-from samclip_sdk.image_embedding import ImageEmbedding
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.prompt_masks import Masks
 
 HEADS: dict[Literal["clip_head", "both_heads"], bool] = {"clip_head": False, "both_heads": True}

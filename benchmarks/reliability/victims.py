@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.pages import ROOT
 from benchmarks.reliability.kills import Victim
 from benchmarks.reliability.questions import LABELS, make_picture, write_pictures
-from samclip_sdk.video.film_writer import FilmWriter
+from samclip_sdk.engine.video.film_writer import FilmWriter
 
 TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
 SEED = 0

@@ -21,8 +21,8 @@ import psutil
 from benchmarks.record import publishable
 from benchmarks.speed import record
 from benchmarks.speed.subject import serve
-from samclip_sdk.hardware import ask_program, cpu_name, read_file
-from samclip_sdk.timing import PeakMemory, Timing, WorkloadRuns, time_workload
+from samclip_sdk.system.hardware import ask_program, cpu_name, read_file
+from samclip_sdk.system.timing import PeakMemory, Timing, WorkloadRuns, time_workload
 
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 # Name -> a file, or a command, that tells of limits, clocks, GPUs, a Jetson or a Mac.

@@ -16,9 +16,9 @@ from typing import Any
 from benchmarks.record import publishable
 from benchmarks.speed import record
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError, VerificationError
-from samclip_sdk.runtimes.openvino import computes_bf16
-from samclip_sdk.verify.verify import VerificationReport, verify_bundle
+from samclip_sdk.runtimes.openvino.session import computes_bf16
 
 DEFAULT_ONNX = f"{DEFAULT_MODEL}-onnx-fp32"
 YOLOE = "yoloe-11s-seg-k10"
@@ -58,7 +58,7 @@ import sys
 from samclip_sdk import SamClip
 model = SamClip.load("onnx", text_cache=False)
 model.segment_text(sys.argv[1], ["dog", "cat", "boat"])
-from samclip_sdk.timing import peak_rss_bytes
+from samclip_sdk.system.timing import peak_rss_bytes
 print(peak_rss_bytes() or "")
 """
 

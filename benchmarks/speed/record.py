@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from benchmarks.record import Record, Run
-from samclip_sdk.timing import Timing
+from samclip_sdk.system.timing import Timing
 
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 """Of one parameter, by precision."""

@@ -11,12 +11,12 @@ import numpy as np
 
 from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.bench.bench import OpenedModel, open_model
-from samclip_sdk.bench.timed_tasks import Workloads, steps_ms
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.device.bench import OpenedModel, open_model
+from samclip_sdk.device.timed_tasks import Workloads, steps_ms
 from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.versions import PACKAGES_OF
-from samclip_sdk.session import Session
 
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
@@ -27,7 +27,7 @@ _ALWAYS = ("samclip-sdk", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class SdkSubject:
-    """The SDK on a model. See `samclip_sdk.bench.timed_tasks` for what it does.
+    """The SDK on a model. See `samclip_sdk.device.timed_tasks` for what it does.
 
     Attributes:
         model: a bundle's folder, .zip or name, or a checkpoint folder.

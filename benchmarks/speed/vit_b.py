@@ -35,9 +35,9 @@ from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.importing import import_onnxruntime, import_openvino
-from samclip_sdk.runtimes.openvino import DEVICE, computes_bf16, openvino_core
-from samclip_sdk.timing import elapsed_ms
+from samclip_sdk.runtimes.openvino.session import DEVICE, computes_bf16, openvino_core
+from samclip_sdk.system.packages import import_onnxruntime, import_openvino
+from samclip_sdk.system.timing import elapsed_ms
 
 Task = Callable[[], object]
 

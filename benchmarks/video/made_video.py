@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 
 FRAMES = 120
 HEIGHT_PX, WIDTH_PX = 360, 600

@@ -10,7 +10,8 @@ In a program of your own:
 
 Each row gets `objects`, a list of {label, score, bbox, segmentation}: boxes are [x, y, width,
 height] in pixels of the upright picture, masks COCO's compressed RLE, as pycocotools and
-`samclip_sdk.masks.rle_to_mask` read it. With `num_proc`, each process loads a model of its own.
+`samclip_sdk.picture.masks.rle_to_mask` read it. With `num_proc`, each process loads a model of its
+own.
 """
 
 from __future__ import annotations

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from export.golden_tensors import GoldenTensors, storable, widened
 from export.probes import PICTURES, Probe, disc_logits
 from samclip_sdk.bundle.manifest import GOLDEN_LABELS, ModelInfo
-from samclip_sdk.goldens.app_checks import masks_of_logits
-from samclip_sdk.goldens.formula import formula_picture
-from samclip_sdk.goldens.schema import (
+from samclip_sdk.device.goldens.app_checks import masks_of_logits
+from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.device.goldens.schema import (
     GoldenLetterbox,
     GoldenMask,
     GoldenScoreMap,
     GoldenTextToMask,
 )
-from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.masks import binarize
-from samclip_sdk.text_options import POINTS_PER_CLASS
-from samclip_sdk.text_to_mask import best_points, mask_prompt, presence_of
+from samclip_sdk.engine.options import POINTS_PER_CLASS
+from samclip_sdk.engine.text_to_mask import best_points, mask_prompt, presence_of
+from samclip_sdk.picture.frame import Frame, letterbox
+from samclip_sdk.picture.masks import binarize
 
 PICTURE = "picture"
 

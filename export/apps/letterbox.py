@@ -1,4 +1,4 @@
-"""`letterbox@S`: a picture to the model's input, as `samclip_sdk.image.letterbox` fits it."""
+"""`letterbox@S`: a picture to the model's input, as `picture.frame.letterbox` fits it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`text_to_mask@S`: from what the backbone gave to the masks of texts, in one graph.
 
-Each step is the one of `samclip_sdk.text_to_mask`, in operators that every runtime has, but for the
-last: specks and small holes stay (the edition "one_prompt").
+Each step is the one of `samclip_sdk.engine.text_to_mask`, in operators that every runtime has, but
+for the last: specks and small holes stay (the edition "one_prompt").
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.engine.options import POINTS_PER_CLASS
+from samclip_sdk.engine.text_to_mask import MASK_PROMPT_LIMIT
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
-from samclip_sdk.text_options import POINTS_PER_CLASS
-from samclip_sdk.text_to_mask import MASK_PROMPT_LIMIT
+from samclip_sdk.picture.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 
 _FOREGROUND = 1
 _NOWHERE = -1e4  # a score below all others

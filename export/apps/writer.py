@@ -34,12 +34,12 @@ from samclip_sdk.bundle.graph_spec import (
     Precision,
 )
 from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.device.goldens.formula import formula_picture
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.goldens.formula import formula_picture
-from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.runtimes.importing import import_onnxruntime
-from samclip_sdk.runtimes.ort import OrtSession
+from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.system.packages import import_onnxruntime
 
 Artifacts = Mapping[str, Sequence[Artifact]]
 Asked = tuple[NDArray[np.uint8], NDArray[np.float32]]

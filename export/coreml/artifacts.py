@@ -22,12 +22,13 @@ from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.mixed_precision import halve
 from export.program import export_program
 from samclip_sdk.bundle.contract import file_stem
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, Parity, Precision
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.runtimes.coreml import CoreMLSession
-from samclip_sdk.session import GraphFile, Session
+from samclip_sdk.runtimes.coreml.session import CoreMLSession
+from samclip_sdk.runtimes.session import Session
 
 MANIFEST = "Manifest.json"
 

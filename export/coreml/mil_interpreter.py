@@ -25,8 +25,8 @@ from torch import Tensor
 from export.coreml.mil_operations import OPERATIONS, Result
 from export.coreml.mil_types import DTYPES, UnknownOperationError
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.coreml_loader import LoadTimes, Placement
-from samclip_sdk.runtimes.coreml_package import (
+from samclip_sdk.runtimes.coreml.loader import LoadTimes, Placement
+from samclip_sdk.runtimes.coreml.package import (
     ProgramTensor,
     first_line,
     import_coremltools,

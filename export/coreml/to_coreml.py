@@ -30,7 +30,7 @@ from export.coreml.program import prepare_program
 from export.graphs import Graph
 from export.precision.mixed_precision import operation_of
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.runtimes.coreml_package import import_coremltools
+from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 Weights = Literal["as_is", "int8", "palette6"]
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from export.graphs import Arrays
-from samclip_sdk.runtimes.importing import import_onnxruntime
+from samclip_sdk.system.packages import import_onnxruntime
 
 _LOWEST, _HIGHEST, _SUM = "_lowest", "_highest", "_sum"
 

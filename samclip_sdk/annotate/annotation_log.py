@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, ValidationError
 
 from samclip_sdk.annotate.picture_sources import SourcePicture
-from samclip_sdk.atomic_file import atomic_file, check_target
-from samclip_sdk.atomic_folder import atomic_folder
-from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import OptionError, StorageError, one_line
+from samclip_sdk.system.atomic_file import atomic_file, check_target
+from samclip_sdk.system.atomic_folder import atomic_folder
+from samclip_sdk.system.records import Record
 
 _SHOWN_LETTERS = 60
 _AFRESH = "give another output, or start afresh with --restart (restart=True)"

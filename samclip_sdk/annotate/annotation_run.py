@@ -18,10 +18,10 @@ from samclip_sdk.annotate.annotation_log import (
 )
 from samclip_sdk.annotate.picture_files import GIVEN, PictureFile, Skipped
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
-from samclip_sdk.atomic_file import check_target
-from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import ImageError, StorageError, one_line
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.atomic_file import check_target
+from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.records import Record
 
 Answered: TypeAlias = "Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]"
 """Pictures in any order, each once, with its answer or with the reason why it cannot be read."""
@@ -64,7 +64,7 @@ def annotate_listing(
     shard_size: int | None = None,
     restart: bool = False,
     overwrite: bool = False,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
     """Writes COCO JSON of all pictures of a source; only this process writes.
 

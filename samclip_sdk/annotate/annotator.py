@@ -14,14 +14,15 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.picture_files import check_still, find_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.options import Options, instance_limit
 from samclip_sdk.errors import ImageError
-from samclip_sdk.image import ImageSource
-from samclip_sdk.image_embedding import PreparedImage
-from samclip_sdk.reading_ahead import READERS, read_ahead
+from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.results.image_embedding import PreparedImage
 from samclip_sdk.results.result_base import coco_annotation
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.arguments import check_flag
+from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.reading_ahead import READERS, read_ahead
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text_options import Options, check_flag, instance_limit
 
 
 class Annotator:
@@ -211,7 +212,7 @@ def annotate_folder(
     readers: int = READERS,
     restart: bool = False,
     overwrite: bool = False,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
     """Writes COCO JSON of all pictures of a folder and the folders below it.
 

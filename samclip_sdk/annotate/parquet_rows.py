@@ -24,7 +24,7 @@ from samclip_sdk.annotate.remote_files import (
     open_store,
 )
 from samclip_sdk.errors import ImageError, StorageError, one_line
-from samclip_sdk.runtimes.importing import import_runtime
+from samclip_sdk.system.packages import import_runtime
 
 ENDINGS = (".parquet", ".parq")
 COLUMNS = ("image", "bytes", "path")

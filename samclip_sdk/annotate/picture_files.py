@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import ImageError, StorageError, one_line
-from samclip_sdk.image import PICTURE_ENDINGS, open_image
+from samclip_sdk.picture.image import PICTURE_ENDINGS, open_image
+from samclip_sdk.system.records import Record
 
 GIVEN = "what was given"
-"""What errors call a picture that came as bytes, as in `samclip_sdk.image`."""
+"""What errors call a picture that came as bytes, as in `samclip_sdk.picture.image`."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from samclip_sdk.annotate.annotation_log import AnnotationSettings
 from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import PICTURES, SourcePicture
 from samclip_sdk.errors import ClusterError, ImageError, OptionError, SamClipError, one_line
-from samclip_sdk.reading_ahead import READERS
-from samclip_sdk.runtimes.importing import import_runtime
+from samclip_sdk.system.packages import import_runtime
+from samclip_sdk.system.reading_ahead import READERS
 
 HERE = "local"
 """The address that stands for a cluster of this machine alone, which ends with the run."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from samclip_sdk.annotate.picture_files import Skipped, has_magic, is_picture_name, not_utf8
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
-from samclip_sdk.runtimes.importing import import_runtime
+from samclip_sdk.system.packages import import_runtime
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 

@@ -6,10 +6,15 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from samclip_sdk.bundle.graph_spec import StoredFile
-from samclip_sdk.errors import BundleError, BundleTamperedError
+from samclip_sdk.errors import (
+    BundleError,
+    BundleTamperedError,
+)
 
 _CHUNK_BYTES = 1 << 20
 
@@ -62,3 +67,24 @@ def verify_file(path: Path, *, stored: StoredFile) -> None:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
     if not same:
         raise BundleTamperedError(f"{path} was changed: its sha256 is not the manifest's")
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """An artifact of a graph on the disk, verified.
+
+    Attributes:
+        path: what the runtime is pointed at; of a Core ML package its Manifest.json.
+        sha256: of that file.
+        weights_sha256: of the further files that it refers to, in the manifest's order.
+        precision: "fp32", "fp16", "int8" or "palette6"; "bf16" if an fp32 file is to run so.
+        axes: symbolic axis -> its one length in this file; empty where it takes any.
+        proven: whether it was compared with eager torch on the runtime that it is for.
+    """
+
+    path: Path
+    sha256: str = ""
+    weights_sha256: tuple[str, ...] = ()
+    precision: str = "fp32"
+    axes: Mapping[str, int] = field(default_factory=dict)
+    proven: bool = True

@@ -2,86 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
-    StringConstraints,
-    ValidationError,
     model_validator,
 )
 
 from samclip_sdk.errors import one_line
+from samclip_sdk.system.records import Line, Record, RelativePath, Sha256
 
 Runtime = Literal["onnx", "openvino", "coreml", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8", "palette6"]
 DType = Literal["uint8", "int32", "float32"]
-
-
-def check_relative_path(path: str) -> str:
-    """Returns `path` if it is relative, with forward slashes, and stays inside its folder.
-
-    Raises:
-        ValueError: it is absolute, climbs out, cannot be printed, or means different things on
-            different systems.
-    """
-    climbs = any(part in ("", ".", "..") for part in path.split("/"))
-    if climbs or not path.isprintable() or re.search(r"[\\:]", path):
-        raise ValueError(f"{one_line(path)!r} is not a plain relative path inside the bundle")
-    return path
-
-
-def _check_printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("it must be one line of letters that can be printed")
-    return text
-
-
-Line = Annotated[
-    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_check_printable)
-]
-"""A name or a note, which tables and messages show as it is."""
-
-RelativePath = Annotated[str, AfterValidator(check_relative_path)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Record(BaseModel):
-    """A part of a manifest or of a report: unknown keys are refused, and it does not change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-MAX_VALUES = 25_000
-"""How many values a manifest may hold, in lists and under keys, at any depth: seven times those
-of the default model."""
-
-_LONGEST_FAULT = 500  # letters
-
-
-def check_values(content: bytes) -> None:
-    """Refuses a file of JSON with more than `MAX_VALUES` values.
-
-    Validation goes on after a fault, and keeps a kilobyte or two of each: one million numbers where
-    there must be objects, two megabytes, would take as many gigabytes.
-
-    Raises:
-        ValueError: it has more.
-    """
-    if content.count(b",") >= MAX_VALUES:  # without one, they lie in each other
-        raise ValueError(f"it holds more than {MAX_VALUES} values")
-
-
-def first_fault(error: ValidationError) -> str:
-    """What is wrong first in a file of JSON, and where in it: on one line, of a sane length."""
-    fault = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    message = one_line(fault["msg"].removeprefix("Value error, "), limit=_LONGEST_FAULT)
-    return f"{one_line(where)}: {message}" if where else message
 
 
 class StoredFile(Record):
@@ -150,7 +83,7 @@ class Artifact(StoredFile):
     runtime: Runtime
     precision: Precision
     target: Line = "any"
-    axes: dict[str, Annotated[int, Field(gt=0)]] = {}
+    axes: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     weights: tuple[StoredFile, ...] = ()
     parity: Parity
 

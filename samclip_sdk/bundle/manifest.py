@@ -21,9 +21,10 @@ from samclip_sdk.bundle.contract import (
     contract_graphs,
     graph_key,
 )
-from samclip_sdk.bundle.graph_spec import GraphSpec, Line, Pin, Record, StoredFile
+from samclip_sdk.bundle.graph_spec import GraphSpec, Pin, StoredFile
 from samclip_sdk.errors import one_line
 from samclip_sdk.modeling.config import ModelConfig, Template
+from samclip_sdk.system.records import Line, Record
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"

@@ -1,7 +1,7 @@
 """Opens a bundle that is on this disk: a folder, a .zip of one, or the name of an embedded one.
 
-`samclip_sdk.hub` opens those of a hub. Nothing of a bundle is used before its bytes have the sha256
-that the manifest states, and no path, symbolic link or zip member leads out of it.
+`samclip_sdk.bundle.hub` opens those of a hub. Nothing of a bundle is used before its bytes have the
+sha256 that the manifest states, and no path, symbolic link or zip member leads out of it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.atomic_folder import taking_turns
-from samclip_sdk.bundle.files import inside, size_bytes, verify_file
-from samclip_sdk.bundle.graph_spec import Artifact, StoredFile, check_values, first_fault
+from samclip_sdk.bundle.files import GraphFile, inside, size_bytes, verify_file
+from samclip_sdk.bundle.graph_spec import Artifact, StoredFile
 from samclip_sdk.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -37,10 +35,12 @@ from samclip_sdk.errors import (
     StorageError,
     one_line,
 )
-from samclip_sdk.session import GraphFile
-from samclip_sdk.user_folders import user_cache
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.atomic_folder import taking_turns
+from samclip_sdk.system.records import check_values, first_fault
+from samclip_sdk.system.user_folders import user_cache
 
-ASSETS = Path(__file__).parents[1] / "assets"
+EMBEDDED = Path(__file__).with_name("embedded")
 
 
 class Origin(Protocol):
@@ -236,7 +236,7 @@ def open_bundle(
     """
     key = None if public_key is None else PublicKey(public_key)
     if isinstance(source, str) and source in embedded_bundles():
-        return open_folder(ASSETS / source, key=key)
+        return open_folder(EMBEDDED / source, key=key)
     path = Path(source)
     # Not pathlib's, which raise where a name is too long or a folder above is closed to us.
     if os.path.isdir(path):
@@ -252,7 +252,7 @@ def open_bundle(
 
 def embedded_bundles() -> tuple[str, ...]:
     """The names of the bundles inside the package."""
-    return tuple(sorted(path.parent.name for path in ASSETS.glob(f"*/{MANIFEST_NAME}")))
+    return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{MANIFEST_NAME}")))
 
 
 def cache_folder() -> Path:

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from samclip_sdk.atomic_folder import scratch_folder, settle
-from samclip_sdk.bundle.graph_spec import StoredFile, check_relative_path
+from samclip_sdk.bundle.graph_spec import StoredFile
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME
 from samclip_sdk.bundle.signature import SIGNATURE_BYTES
 from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
+from samclip_sdk.system.atomic_folder import scratch_folder, settle
+from samclip_sdk.system.records import check_relative_path
 
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1

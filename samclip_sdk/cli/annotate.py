@@ -28,7 +28,7 @@ from samclip_sdk.cli.options import (
     read_labels,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
-from samclip_sdk.reading_ahead import READERS
+from samclip_sdk.system.reading_ahead import READERS
 
 Source = Annotated[
     str,

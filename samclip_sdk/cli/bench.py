@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.bench.bench import BenchReport, bench_model
-from samclip_sdk.bench.timed_tasks import MAX_LABELS, PRESENT
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
@@ -17,7 +15,9 @@ from samclip_sdk.cli.options import (
     grouped,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
-from samclip_sdk.timing import Timing
+from samclip_sdk.device.bench import BenchReport, bench_model
+from samclip_sdk.device.timed_tasks import MAX_LABELS, PRESENT
+from samclip_sdk.system.timing import Timing
 
 _MEGA = 1e6
 

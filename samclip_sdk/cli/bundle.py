@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from samclip_sdk.bundle.artifact_sets import artifact_sets
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec
+from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.availability import runtime_states
-from samclip_sdk.session import GraphFile
 
 _MEGA = 1e6
 
@@ -53,8 +53,8 @@ def compile_engines(
     *, model: BundleModel = DEFAULT_MODEL, precision: AnyPrecision = None, as_json: AsJson = False
 ) -> None:
     """Build TensorRT engines for this machine's GPU now, instead of at first use."""
-    from samclip_sdk.runtimes.trt_cuda import current_gpu
-    from samclip_sdk.runtimes.trt_engine import compile_engine
+    from samclip_sdk.runtimes.tensorrt.cuda import current_gpu
+    from samclip_sdk.runtimes.tensorrt.engine import compile_engine
 
     rows = []
     with working("asking for the GPU") as display:

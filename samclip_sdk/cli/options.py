@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from samclip_sdk.atomic_file import check_target
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
+from samclip_sdk.engine.options import MAX_INSTANCES
 from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
-from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, tell_nobody
-from samclip_sdk.text_options import MAX_INSTANCES
-from samclip_sdk.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+from samclip_sdk.system.atomic_file import check_target
+from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
@@ -83,7 +84,7 @@ class RunOptions:
             providers=self.provider or (),
             compute_units=self.compute_units or COMPUTE_UNITS[0],
             threads=self.threads,
-            on_progress=tell_nobody if display is None else display.show,
+            on_progress=no_progress if display is None else display.show,
         )
 
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.cli.options import (
     AsJson,
     GridOptions,
@@ -38,6 +37,7 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.system.atomic_file import atomic_file
 
 Outputs = Annotated[
     list[Path] | None,

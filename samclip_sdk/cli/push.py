@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.bundle.hub.push import push_bundle
 from samclip_sdk.cli.options import AsJson
 from samclip_sdk.cli.terminal import print_json, print_line, working
-from samclip_sdk.hub.push import push_bundle
 
 
 def push(

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from samclip_sdk.bundle.open import bundle_id, open_bundle
 from samclip_sdk.bundle.signature import sign as sign_manifest
 from samclip_sdk.cli.options import AsJson
 from samclip_sdk.cli.terminal import print_json, print_line, working
 from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
+from samclip_sdk.system.atomic_file import atomic_file
 
 
 def sign(

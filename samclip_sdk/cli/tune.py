@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from samclip_sdk.auto.choice import AUTO, Selection, Trial
-from samclip_sdk.auto.selection import choose_again, find_candidates, remembered
+from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
+from samclip_sdk.device.choice import AUTO, Selection, Trial
+from samclip_sdk.device.selection import choose_again, find_candidates, remembered
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
 
 

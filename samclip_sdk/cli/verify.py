@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from samclip_sdk.bundle.artifact_sets import runtime_sets
+from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import (
     AnyPrecision,
@@ -20,12 +21,11 @@ from samclip_sdk.cli.options import (
 )
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.device.goldens.check import Check, describe_failures
+from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.goldens.check import Check, describe_failures
-from samclip_sdk.hub.opening import open_named_bundle
 from samclip_sdk.runtimes.availability import check_runtime, runtime_states
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, check_options, why_refused
-from samclip_sdk.verify.verify import VerificationReport, verify_bundle
 
 
 @grouped

@@ -35,10 +35,10 @@ from samclip_sdk.cli.terminal import (
     print_table,
     working,
 )
+from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.film_writer import DEFAULT_FPS, FilmWriter
+from samclip_sdk.engine.video.sources import Footage, VideoSource, open_footage
 from samclip_sdk.results.tracked import TrackedInstances
-from samclip_sdk.video.coco_video import CocoVideoWriter
-from samclip_sdk.video.film_writer import DEFAULT_FPS, FilmWriter
-from samclip_sdk.video.sources import Footage, VideoSource, open_footage
 
 Outputs = Annotated[
     list[Path] | None,

@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.errors import BundleError, StorageError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.records import first_fault
 
 _SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 # MobileSAM's files also hold a classifier for ImageNet, which its encoder never calls.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.image import Picture
+from samclip_sdk.picture.image import Picture
 from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.items import LabelProb
 from samclip_sdk.results.overlay import COLOURS, draw_captions

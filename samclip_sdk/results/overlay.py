@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from samclip_sdk.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
     (255, 77, 77), (51, 145, 255), (255, 200, 33), (56, 193, 114), (186, 104, 240),

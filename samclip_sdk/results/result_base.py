@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
-from samclip_sdk.atomic_file import atomic_file, check_suffix, check_target
 from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
-from samclip_sdk.image import ImageSource, Picture, load_image
-from samclip_sdk.masks import mask_to_polygons
-from samclip_sdk.packed_masks import PackedMask
+from samclip_sdk.picture.image import ImageSource, Picture, load_image
+from samclip_sdk.picture.masks import mask_to_polygons
+from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.results.frozen import Frozen
 from samclip_sdk.results.items import MaskItem
+from samclip_sdk.system.atomic_file import atomic_file, check_suffix, check_target
 
 Item = TypeVar("Item", covariant=True)
 MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)

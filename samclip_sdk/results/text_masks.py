@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.image import Picture
-from samclip_sdk.packed_masks import EMPTY, PackedMasks
+from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.packed_masks import EMPTY, PackedMasks
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.items import TextMask
 from samclip_sdk.results.overlay import draw_overlay

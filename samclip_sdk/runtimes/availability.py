@@ -11,18 +11,18 @@ import platform
 
 from pydantic import computed_field
 
-from samclip_sdk.bundle.graph_spec import Record
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.importing import import_runtime
-from samclip_sdk.runtimes.options import RuntimeOptions
-from samclip_sdk.runtimes.ort_providers import (
+from samclip_sdk.runtimes.onnx.providers import (
     IDENTITY,
     TWO_ONNXRUNTIMES,
     check_providers,
     usable_providers,
 )
-from samclip_sdk.runtimes.trt_network import FLAVOURS, TENSORRT_WAY_OUT
-from samclip_sdk.runtimes.versions import has_two_onnxruntimes, version_of
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.tensorrt.network import FLAVOURS, TENSORRT_WAY_OUT
+from samclip_sdk.runtimes.versions import has_two_onnxruntimes
+from samclip_sdk.system.packages import import_runtime, package_version
+from samclip_sdk.system.records import Record
 
 _MODULES = {
     "onnx": ("onnxruntime",),
@@ -100,7 +100,7 @@ def runtime_states() -> tuple[RuntimeState, ...]:
 
 
 def _onnx() -> list[RuntimeState]:
-    version = version_of("onnxruntime") or version_of("onnxruntime-gpu")
+    version = package_version("onnxruntime") or package_version("onnxruntime-gpu")
     try:
         providers = usable_providers()
     except RuntimeMissingError as error:
@@ -120,9 +120,9 @@ def _onnx() -> list[RuntimeState]:
 
 def _openvino() -> list[RuntimeState]:
     """OpenVINO, and its bf16, which few CPUs compute in."""
-    from samclip_sdk.runtimes.openvino import DEVICE, check_precision, openvino_core
+    from samclip_sdk.runtimes.openvino.session import DEVICE, check_precision, openvino_core
 
-    version = version_of("openvino")
+    version = package_version("openvino")
     try:
         openvino_core().compile_model(openvino_core().read_model(IDENTITY), DEVICE)
     except (RuntimeMissingError, RuntimeError) as error:
@@ -139,17 +139,17 @@ def _openvino() -> list[RuntimeState]:
 
 def _coreml() -> RuntimeState:
     return RuntimeState(
-        name="coreml", version=version_of("coremltools"), reason=why_not_installed("coreml")
+        name="coreml", version=package_version("coremltools"), reason=why_not_installed("coreml")
     )
 
 
 def _tensorrt() -> RuntimeState:
-    from samclip_sdk.runtimes.trt_engine import describe_tensorrt
+    from samclip_sdk.runtimes.tensorrt.engine import describe_tensorrt
 
     try:
         return RuntimeState(name="tensorrt", version=describe_tensorrt())
     except RuntimeMissingError as error:
-        version = version_of("tensorrt") or version_of("tensorrt-rtx-cu13")
+        version = package_version("tensorrt") or package_version("tensorrt-rtx-cu13")
         return RuntimeState(name="tensorrt", version=version, reason=str(error))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError
-from samclip_sdk.session import Arrays
+from samclip_sdk.runtimes.session import Arrays
 
 
 def file_tensor(

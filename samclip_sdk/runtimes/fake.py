@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.runtimes.base import check_feed, check_outputs
-from samclip_sdk.session import Arrays
+from samclip_sdk.runtimes.session import Arrays
 
 
 class FakeSession:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.availability import check_runtime
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
-from samclip_sdk.session import GraphFile, Session
+from samclip_sdk.runtimes.session import Session
 
 
 def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptions) -> None:
@@ -30,15 +31,15 @@ def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptio
     check_options(runtime, options=options)
     match runtime:
         case "onnx" if options.device or options.providers:
-            from samclip_sdk.runtimes.ort_providers import check_providers
+            from samclip_sdk.runtimes.onnx.providers import check_providers
 
             check_providers(options)
         case "openvino" if precision is not None:
-            from samclip_sdk.runtimes.openvino import check_precision
+            from samclip_sdk.runtimes.openvino.session import check_precision
 
             check_precision(precision)
         case "tensorrt":
-            from samclip_sdk.runtimes.trt_engine import describe_tensorrt
+            from samclip_sdk.runtimes.tensorrt.engine import describe_tensorrt
 
             describe_tensorrt()
 
@@ -65,15 +66,15 @@ def open_session(
     """
     match runtime:
         case "onnx":
-            from samclip_sdk.runtimes.ort import OrtSession
+            from samclip_sdk.runtimes.onnx.session import OrtSession
 
             return OrtSession(files[0].path, spec=spec, options=options)
         case "openvino":
-            from samclip_sdk.runtimes.openvino import OpenVINOSession
+            from samclip_sdk.runtimes.openvino.session import OpenVINOSession
 
             return OpenVINOSession(files[0], spec=spec, options=options)
         case "coreml":
-            from samclip_sdk.runtimes.coreml import CoreMLSession
+            from samclip_sdk.runtimes.coreml.session import CoreMLSession
 
             return CoreMLSession(
                 files,
@@ -82,7 +83,7 @@ def open_session(
                 on_progress=options.on_progress,
             )
         case "tensorrt":
-            from samclip_sdk.runtimes.trt import open_trt_session
+            from samclip_sdk.runtimes.tensorrt.session import open_trt_session
 
             return open_trt_session(files[0], spec=spec, on_progress=options.on_progress)
         case _:

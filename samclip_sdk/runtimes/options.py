@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from samclip_sdk.errors import OptionError
-
-OnProgress: TypeAlias = Callable[[str, int, int], None]
-"""Told a message, how many parts of the work are done, and how many it has."""
+from samclip_sdk.system.progress import OnProgress, no_progress
 
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
 """Where Core ML may run."""
@@ -42,10 +39,6 @@ _WAYS_OUT: Mapping[tuple[str, str], str] = {
     ("tensorrt", "device"): "it runs on cuda, the first GPU that CUDA_VISIBLE_DEVICES shows",
     ("torch", "threads"): "call torch.set_num_threads",
 }
-
-
-def tell_nobody(message: str, done: int, total: int) -> None:
-    """Shows no progress."""
 
 
 def _matches(pattern: str, value: object) -> bool:
@@ -95,7 +88,7 @@ class RuntimeOptions:
     compute_units: str = "all"
     threads: int = 0
     keep_compiled: bool = True
-    on_progress: OnProgress = tell_nobody
+    on_progress: OnProgress = no_progress
 
     def __post_init__(self) -> None:
         if self.device is not None and not _matches(r"[a-z]+(:[0-9]+)?", self.device):

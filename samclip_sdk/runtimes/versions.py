@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
+
+from samclip_sdk.system.packages import package_version
 
 _PACKAGES = (
     "samclip-sdk",
@@ -30,7 +31,7 @@ PACKAGES_OF = {
 
 def installed_versions() -> dict[str, str]:
     """Package -> version, of this one and of what its results depend on."""
-    return {name: version for name in _PACKAGES if (version := version_of(name))}
+    return {name: version for name in _PACKAGES if (version := package_version(name))}
 
 
 def runtime_version(runtime: str) -> str:
@@ -38,20 +39,14 @@ def runtime_version(runtime: str) -> str:
 
     Core ML is a part of macOS, whose version is in it too.
     """
-    parts = [f"{name} {version}" for name in PACKAGES_OF[runtime] if (version := version_of(name))]
+    parts = [
+        f"{name} {version}" for name in PACKAGES_OF[runtime] if (version := package_version(name))
+    ]
     if runtime == "coreml":
         parts.append(f"macOS {platform.mac_ver()[0]}")
     return ", ".join(parts)
 
 
-def version_of(package: str) -> str:
-    """A package's version; empty where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def has_two_onnxruntimes() -> bool:
     """Whether onnxruntime and onnxruntime-gpu are both installed, and overwrite one another."""
-    return all(map(version_of, PACKAGES_OF["onnx"]))
+    return all(map(package_version, PACKAGES_OF["onnx"]))

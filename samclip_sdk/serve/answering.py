@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.image import Frame, load_image, open_image
-from samclip_sdk.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.image_prompts import ImagePrompts, image_prompts
-from samclip_sdk.picture_limits import decoded_size
-from samclip_sdk.prompts import FILLER
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.image import load_image, open_image
+from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
+from samclip_sdk.picture.limits import decoded_size
+from samclip_sdk.picture.prompts import FILLER
+from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.serve.answers import Form, result_to_dict, to_line, to_lines
-from samclip_sdk.serve.recent import Recent
 from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.system.recent import Recent
 
 Ask: TypeAlias = "Mapping[str, Any]"
 """A verb under "verb", and what it was asked under its names in `schema`."""

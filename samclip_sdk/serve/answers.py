@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
-from samclip_sdk.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.result_base import coco_annotation

@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from samclip_sdk.bundle.graph_spec import first_fault
 from samclip_sdk.errors import one_line
 from samclip_sdk.serve.bodies import Body, off_loop, read_body
-from samclip_sdk.serve.recent import Recent
 from samclip_sdk.serve.refusal import RefusedError
 from samclip_sdk.serve.schema import ImageById, ImagesAsked
 from samclip_sdk.serve.settings import Limits
+from samclip_sdk.system.recent import Recent
+from samclip_sdk.system.records import first_fault
 
 Kind = TypeVar("Kind", bound=ImagesAsked)
 Picture = tuple[str, bytes]

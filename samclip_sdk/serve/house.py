@@ -13,7 +13,6 @@ from samclip_sdk.serve.answers import to_line
 from samclip_sdk.serve.calls import Call, read_call
 from samclip_sdk.serve.door import problem
 from samclip_sdk.serve.pool import Pool
-from samclip_sdk.serve.recent import Recent
 from samclip_sdk.serve.refusal import RefusedError
 from samclip_sdk.serve.schema import (
     ClassifyAsked,
@@ -24,6 +23,7 @@ from samclip_sdk.serve.schema import (
 )
 from samclip_sdk.serve.settings import Limits
 from samclip_sdk.serve.slot import Answer
+from samclip_sdk.system.recent import Recent
 
 NDJSON = "application/x-ndjson"
 

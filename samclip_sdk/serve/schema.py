@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samclip_sdk.everything import MOST_POINTS_PER_SIDE
+from samclip_sdk.engine.everything import MOST_POINTS_PER_SIDE
 
 Item = TypeVar("Item")
 Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]

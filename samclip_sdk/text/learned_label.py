@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError, one_line
-from samclip_sdk.text.tokenizer import normalize
+from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
 

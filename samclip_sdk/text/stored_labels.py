@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError
-from samclip_sdk.fork_safety import renew_in_children
-from samclip_sdk.partial_file import PARTIAL_ENDING, remove_if_dead
-from samclip_sdk.user_folders import user_cache
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.fork_safety import renew_in_children
+from samclip_sdk.system.partial_file import PARTIAL_ENDING, remove_if_dead
+from samclip_sdk.system.user_folders import user_cache
 
 Array = NDArray[np.float32]
 

@@ -19,7 +19,8 @@ from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning, one
 from samclip_sdk.modeling.config import BertTextConfig, TextEncoderConfig
 from samclip_sdk.text.tokenizer_file import is_refusal, open_tokenizer
 
-TEMPLATES = Path(__file__).parents[1] / "assets" / "openai_templates.json"
+CLIP_TOKENIZER = Path(__file__).with_name("clip_tokenizer.json")
+TEMPLATES = Path(__file__).with_name("openai_templates.json")
 
 MAX_LETTERS = 4096
 """What is behind them is cut off before anything else is done with a text. CLIP's context holds 75
@@ -234,13 +235,6 @@ def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> 
         if first != place:
             raise TextError(_twice(checked[first], label))
     return checked
-
-
-def normalize(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scales embeddings [...,E] to unit length; a length below 1e-6 counts as 1e-6."""
-    length = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    unit: NDArray[np.float32] = (embeddings / np.maximum(length, 1e-6)).astype(np.float32)
-    return unit
 
 
 def _problem(text: str) -> str:

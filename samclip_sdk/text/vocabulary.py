@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
-from samclip_sdk.text.tokenizer import check_labels, normalize
+from samclip_sdk.text.tokenizer import check_labels
+from samclip_sdk.text.unit_length import normalize
 
 PackedAs: TypeAlias = Literal["float32", "int8"]
 

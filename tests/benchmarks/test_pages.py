@@ -20,7 +20,7 @@ from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
 from benchmarks.speed.record import Speed
-from samclip_sdk.bundle.open import ASSETS
+from samclip_sdk.bundle.open import EMBEDDED
 from samclip_sdk.client import DEFAULT_MODEL
 from tests.drawings import TINY_BUNDLE
 
@@ -66,7 +66,7 @@ CHARTS = (
     ("bundle", "record", "kind"),
     [
         (TINY_BUNDLE, "quality.json", Quality),
-        (ASSETS / DEFAULT_MODEL, "quality_photographs.json", PhotographQuality),
+        (EMBEDDED / DEFAULT_MODEL, "quality_photographs.json", PhotographQuality),
     ],
 )
 def test_what_was_measured_is_what_is_kept(bundle: Path, record: str, kind: Any) -> None:

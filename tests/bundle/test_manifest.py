@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from samclip_sdk.bundle.contract import contract_graphs, graph_key
-from samclip_sdk.bundle.graph_spec import Measurement, check_relative_path
+from samclip_sdk.bundle.graph_spec import Measurement
 from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.modeling.config import VIT_B, ClipHeadConfig
+from samclip_sdk.system.records import check_relative_path
 from tests.example_bundle import CONFIG, manifest
 
 

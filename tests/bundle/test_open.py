@@ -18,10 +18,10 @@ from urllib.parse import quote
 import pytest
 
 from samclip_sdk.bundle import open as bundle_module
-from samclip_sdk.bundle.graph_spec import MAX_VALUES
 from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
+from samclip_sdk.system.records import MAX_VALUES
 from tests.example_bundle import contents, manifest, onnx_file, write_files
 from tests.source_tree import ROOT
 
@@ -354,7 +354,7 @@ def test_more_values_than_any_manifest_has(
 
 
 def test_the_default_is_far_from_the_limit() -> None:
-    content = (bundle_module.ASSETS / "samclip-mobile" / "manifest.json").read_bytes()
+    content = (bundle_module.EMBEDDED / "samclip-mobile" / "manifest.json").read_bytes()
     assert content.count(b",") < MAX_VALUES / 5
 
 
@@ -594,7 +594,7 @@ def test_says_what_was_never_compared_on_its_runtime(
 def test_opens_an_embedded_bundle(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_module, "ASSETS", tmp_path)
+    monkeypatch.setattr(bundle_module, "EMBEDDED", tmp_path)
     assert embedded_bundles() == ("example",)
     assert open_bundle("example").root == folder.resolve()
     with pytest.raises(BundleError, match=r"embedded bundle's name \(example\)"):

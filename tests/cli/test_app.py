@@ -23,7 +23,7 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.cli.app import app
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.masks import rle_to_mask
+from samclip_sdk.picture.masks import rle_to_mask
 from tests.drawings import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
@@ -320,7 +320,7 @@ class TestErrors:
         def no_gpu() -> None:
             raise RuntimeMissingError("there is no GPU")
 
-        monkeypatch.setattr("samclip_sdk.runtimes.trt_cuda.current_gpu", no_gpu)
+        monkeypatch.setattr("samclip_sdk.runtimes.tensorrt.cuda.current_gpu", no_gpu)
         assert "there is no GPU" in fails("compile")
 
 

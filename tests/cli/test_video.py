@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from samclip_sdk.cli.app import app
-from samclip_sdk.image import load_image
-from samclip_sdk.video.coco_video import CocoVideoWriter
-from samclip_sdk.video.sources import open_footage
-from tests.video.made_films import write_film
+from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.sources import open_footage
+from samclip_sdk.picture.image import load_image
+from tests.engine.video.made_films import write_film
 
 DOG = Path(__file__).parents[2] / "examples" / "images" / "dog.jpg"
 ONNX = ("--runtime", "onnx", "--threads", "1")

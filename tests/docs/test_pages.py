@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import ASSETS
+from samclip_sdk.bundle.open import EMBEDDED
 from samclip_sdk.cli.app import app
 from samclip_sdk.client import DEFAULT_MODEL
 from tests.docs.pages import PAGES, ROOT, Block, blocks, inline_commands
@@ -44,7 +44,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built = shutil.ignore_patterns("node_modules", "dist", "build", ".build", ".gradle")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=built)
     shutil.copytree(ROOT / "examples" / "images", tmp_path / "photos")
-    shutil.copytree(ASSETS / DEFAULT_MODEL, tmp_path / "my-bundle")
+    shutil.copytree(EMBEDDED / DEFAULT_MODEL, tmp_path / "my-bundle")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -23,15 +23,16 @@ from export.program import export_program
 from export.source import random_source
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk import SamClip
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import BertTextConfig
-from samclip_sdk.runtimes.coreml import CoreMLSession
-from samclip_sdk.runtimes.openvino import OpenVINOSession
-from samclip_sdk.runtimes.ort import OrtSession
-from samclip_sdk.runtimes.trt_cuda import Gpu
-from samclip_sdk.runtimes.trt_engine import build_engine
-from samclip_sdk.session import GraphFile, Session
-from samclip_sdk.verify.verify import verify_bundle
+from samclip_sdk.runtimes.coreml.session import CoreMLSession
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.runtimes.openvino.session import OpenVINOSession
+from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from samclip_sdk.runtimes.tensorrt.engine import build_engine
 from tests.coreml_packages import METADATA, error
 from tests.processor import openvino_in_int8
 from tests.tiny_config import TINY

@@ -27,10 +27,10 @@ from samclip_sdk.bundle import open as bundle_module
 from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs, file_stem
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import StorageError
-from samclip_sdk.model_source import BundleSource
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.text.vocabulary import read_vocabulary
 
 ROOT = Path(__file__).parents[2]

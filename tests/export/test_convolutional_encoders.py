@@ -22,13 +22,14 @@ from export.precision.mixed_precision import contract_operations, halve
 from export.precision.quantized_layers import insert_pairs
 from export.program import export_program
 from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.config import PRESETS
-from samclip_sdk.runtimes.openvino import OpenVINOSession
-from samclip_sdk.runtimes.ort import OrtSession
-from samclip_sdk.runtimes.trt_cuda import Gpu
-from samclip_sdk.runtimes.trt_engine import build_engine
-from samclip_sdk.session import GraphFile, Session
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.runtimes.openvino.session import OpenVINOSession
+from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from samclip_sdk.runtimes.tensorrt.engine import build_engine
 from tests.batch_norms import batch_norms, draw_batch_norms
 from tests.coreml_packages import METADATA, error
 from tests.student import PYRAMID_STUDENT, STUDENT

@@ -10,12 +10,13 @@ import open_clip
 import pytest
 
 from export.tokenizer import golden_texts
+from samclip_sdk.bundle.manifest import GOLDEN_TENSORS
 from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.device.goldens.schema import golden_error, read_goldens
 from samclip_sdk.errors import BundleError
-from samclip_sdk.goldens.formula import formula_picture
-from samclip_sdk.goldens.schema import GOLDEN_TENSORS, golden_error, read_goldens
-from samclip_sdk.image import letterbox
 from samclip_sdk.modeling.config import ClipTextConfig
+from samclip_sdk.picture.frame import letterbox
 
 
 def test_golden_texts_are_open_clips() -> None:

@@ -13,7 +13,7 @@ from export.probes import Probe
 from export.steps import Steps
 from export.to_onnx import to_onnx
 from samclip_sdk.bundle.graph_spec import Pin
-from samclip_sdk.runtimes.options import tell_nobody
+from samclip_sdk.system.progress import no_progress
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 
@@ -35,7 +35,7 @@ def test_int8_is_judged_as_it_will_be_stored(
         probes={graph.name: [Probe(feed, graph.reference(feed))]},
         plan={},
         random_weights=True,
-        steps=Steps(tell_nobody, total=1),
+        steps=Steps(no_progress, total=1),
     )
     writer = OnnxWriter(draft, programs={}, calibration={}, weights=weights)
     path = tmp_path / "judged.onnx"
@@ -58,7 +58,7 @@ def test_layers_that_the_plan_keeps_in_fp32_are_stored_as_asked(
         probes={},
         plan={name: [kept]},
         random_weights=True,
-        steps=Steps(tell_nobody, total=1),
+        steps=Steps(no_progress, total=1),
     )
     writer = OnnxWriter(draft, programs={name: program}, calibration={}, weights=weights)
     with WeightFiles(tmp_path, part="clip_head") as store:

@@ -13,13 +13,13 @@ from export.probes import Probe, probe_graphs, prompt_feeds
 from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.image import Frame
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.runtimes.ort import OrtSession
-from samclip_sdk.session import Session
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.runtimes.session import Session
 
 
 def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:

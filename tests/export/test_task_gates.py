@@ -13,10 +13,10 @@ import pytest
 
 from export.pictures import calibration_pictures, held_out_files, held_out_pictures
 from export.task_gates import TaskGate
+from samclip_sdk.device.goldens.task_metrics import TASK_BOUNDS, TaskPicture
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.goldens.task_metrics import TASK_BOUNDS, TaskPicture
 from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.session import Arrays
+from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, decode_masks
 
 EXPORT = Path(__file__).parents[2] / "export"

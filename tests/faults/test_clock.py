@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.system.timing import Stopwatch, repeat
 from samclip_sdk.text.stored_labels import StoredLabels
-from samclip_sdk.timing import Stopwatch, repeat
-from samclip_sdk.video.coco_video import CocoVideoWriter
 from tests.fake_source import fake_client, picture
 
 HOURS = 3600.0

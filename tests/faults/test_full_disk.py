@@ -16,10 +16,11 @@ from PIL import Image
 
 from samclip_sdk import ImageEmbedding, SamClip, SamClipError, StorageError
 from samclip_sdk.annotate.annotation_log import log_path
-from samclip_sdk.annotate.annotator import AnnotationReport, Annotator, annotate_folder
-from samclip_sdk.video.coco_video import CocoVideoWriter
-from samclip_sdk.video.film_writer import FilmWriter
-from samclip_sdk.video.sources import open_footage
+from samclip_sdk.annotate.annotation_run import AnnotationReport
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.film_writer import FilmWriter
+from samclip_sdk.engine.video.sources import open_footage
 from tests.fake_source import fake_client, picture
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
-from samclip_sdk.goldens.schema import read_goldens
+from samclip_sdk.device.goldens.schema import read_goldens
 from tests.fuzz.damage import damaged
 from tests.fuzz.oracle import Case
 from tests.fuzz.safetensors_files import lying

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 from tests.fuzz.oracle import Case
 from tests.fuzz.values import pixels
 from tests.fuzz.world import World

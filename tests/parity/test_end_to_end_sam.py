@@ -18,12 +18,12 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.image_prompts import image_prompts
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
 from samclip_sdk.modeling.vit_det_encoder import PIXEL_MEAN, PIXEL_STD
-from samclip_sdk.upscale import upscale_above
+from samclip_sdk.picture.frame import Frame, letterbox
+from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.picture.upscale import upscale_above
 from tests.parity.reference import (
     build_clip,
     build_sam,

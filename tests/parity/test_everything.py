@@ -20,10 +20,10 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
 from samclip_sdk import Instances, SamClip, object_engine
-from samclip_sdk.everything import grid_prompts
+from samclip_sdk.engine.everything import grid_prompts
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.prompts import Prompts
+from samclip_sdk.picture.prompts import Prompts
 from tests.parity.reference import build_clip, build_sam, convert, small_config
 from tests.parity.test_end_to_end_sam import picture
 

@@ -11,7 +11,7 @@ from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 from torchvision import transforms
 
-from samclip_sdk.image import Frame, center_crop, letterbox
+from samclip_sdk.picture.frame import Frame, center_crop, letterbox
 
 SIDES = st.integers(1, 5000)
 RESOLUTIONS = st.sampled_from([64, 128, 224, 256, 336, 448, 1024])

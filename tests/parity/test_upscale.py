@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from samclip_sdk.image import Frame
-from samclip_sdk.masks import binarize
-from samclip_sdk.upscale import upscale_above
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import binarize
+from samclip_sdk.picture.upscale import upscale_above
 
 
 @pytest.mark.parametrize(

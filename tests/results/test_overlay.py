@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.results.overlay import COLOURS, draw_captions, draw_overlay
-from tests.test_masks import disk
+from tests.picture.test_masks import disk
 
 
 def test_colours_differ() -> None:

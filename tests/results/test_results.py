@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageShow
 
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
-from samclip_sdk.masks import rle_to_mask
+from samclip_sdk.picture.masks import rle_to_mask
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks

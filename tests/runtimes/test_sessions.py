@@ -20,19 +20,20 @@ from torch import Tensor, nn
 
 from export.coreml.mil_interpreter import MilInterpreter
 from samclip_sdk.bundle.contract import contract_graphs, take_short_texts
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.base import file_tensor
-from samclip_sdk.runtimes.coreml import CoreMLSession
+from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from samclip_sdk.runtimes.fake import FakeSession
+from samclip_sdk.runtimes.onnx.device import DEVICES
+from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
-from samclip_sdk.runtimes.ort_device import DEVICES
-from samclip_sdk.runtimes.ort_providers import CPU_PROVIDER
-from samclip_sdk.runtimes.pytorch import Checkpoint, TorchSession
-from samclip_sdk.session import Arrays, GraphFile, Session
+from samclip_sdk.runtimes.session import Arrays, Session
+from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
 

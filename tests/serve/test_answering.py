@@ -13,8 +13,8 @@ from samclip_sdk import SamClip
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.serve import answering
 from samclip_sdk.serve.answering import Answerer
-from samclip_sdk.serve.recent import Recent
 from samclip_sdk.serve.schema import ClassifyAsked, ImagesAsked, SegmentAsked, TextAsked
+from samclip_sdk.system.recent import Recent
 
 DOG = (Path(__file__).parents[2] / "examples" / "images" / "dog.jpg").read_bytes()
 

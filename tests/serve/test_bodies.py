@@ -19,7 +19,7 @@ from samclip_sdk.serve import bodies
 from samclip_sdk.serve.bodies import read_body
 from samclip_sdk.serve.refusal import RefusedError
 from samclip_sdk.serve.settings import Limits
-from samclip_sdk.timing import peak_rss_bytes
+from samclip_sdk.system.timing import peak_rss_bytes
 from tests.serve.test_process import Served, serving
 
 JSON, FORM = "application/json", "multipart/form-data; boundary=b"

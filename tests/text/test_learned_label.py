@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.errors import PromptError
 from samclip_sdk.text.learned_label import check_regions, learn_embedding
-from samclip_sdk.text.tokenizer import normalize
+from samclip_sdk.text.unit_length import normalize
 
 # At a score of 0.9, positives have the cosine 0.6 and negatives 0.2.
 CALIBRATION = Calibration(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from samclip_sdk import SamClip
-from samclip_sdk.partial_file import PartialFile
+from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.system.partial_file import PartialFile
 from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels, text_cache_folder
-from samclip_sdk.verify.verify import verify_bundle
 from tests.fake_source import picture
 
 PICTURE = picture()

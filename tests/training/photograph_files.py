@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from samclip_sdk.masks import mask_to_box, mask_to_rle
+from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
 
 HEIGHT, WIDTH = 96, 128
 

@@ -10,7 +10,7 @@ import pytest
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
-from samclip_sdk.runtimes.pytorch import Checkpoint
+from samclip_sdk.runtimes.torch.session import Checkpoint
 from tests.training.photograph_files import annotation, encode, picture, write_set
 from training.asked_pictures import ask_scenes
 from training.calibrate import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 from training.composed.backdrops import draw_backdrop, finish
 from training.composed.corpus import Corpus
 from training.composed.cutouts import paint_over, warp

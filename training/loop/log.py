@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.system.atomic_file import atomic_file
 
 _EVERY = 50  # steps a line
 

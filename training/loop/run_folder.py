@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
-from samclip_sdk.atomic_file import atomic_file
+from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 from training.loop.log import over_processes
 

@@ -10,8 +10,8 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import TorchCheckpointIO
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 
 LAST_NAME = "last.pt"

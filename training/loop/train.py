@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import batches
 from training.loop.averaging import average_of, averaged
 from training.loop.log import Log, over_processes
@@ -118,7 +118,7 @@ def train(
     *,
     fabric: Fabric,
     accumulate: int = 1,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> None:
     """Trains `task` to the end, from wherever `run` stopped.
 
@@ -148,7 +148,7 @@ def train(
     # Before the signals are held: a worker that inherited that could not be terminated.
     source = _indexed_batches(task, settings, fabric, accumulate, start=state["step"])
     log = Log(run, fabric)
-    tell = on_progress if fabric.is_global_zero else tell_nobody
+    tell = on_progress if fabric.is_global_zero else no_progress
     saved = time.monotonic()
     with _held_signals() as signals:
         try:

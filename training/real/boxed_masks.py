@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk import SamClip
-from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.masks import mask_to_box, mask_to_rle
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
+from samclip_sdk.system.atomic_folder import atomic_folder
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.real.coco_layout import CAPTIONS_NAME, INSTANCES_NAME, PICTURES_FOLDER, find_file
 from training.real.records import BrokenRecord, decode_picture
@@ -96,7 +96,7 @@ def mask_set(
     model: SamClip,
     *,
     bars: Bars,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Counter[str]:
     """Copies a set, with masks for what it has in boxes only, as far as they are good.
 

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import Batch, batches
 from training.errors import TrainingError
 from training.teachers.small import ClipTeacher
@@ -131,7 +131,7 @@ def fill_cache(
     batch: int,
     workers: int,
     fabric: Fabric,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> None:
     """Writes a cache, or the rest of one; each process takes every W-th block.
 
@@ -158,7 +158,7 @@ def fill_cache(
     per_block = _BLOCK // batch
     wanted = {b: range(b * per_block, min((b + 1) * per_block, items)) for b in todo}
     source = batches(crops, [item for each in wanted.values() for item in each], workers=workers)
-    tell = on_progress if fabric.is_global_zero else tell_nobody
+    tell = on_progress if fabric.is_global_zero else no_progress
     for done, (block, each) in enumerate(wanted.items(), len(mine) - len(todo)):
         tell("embedding", done, len(mine))
         with fabric.autocast():

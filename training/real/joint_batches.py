@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
 from training.composed.prompts import prompt_objects
 from training.data_config import JointPhotographs

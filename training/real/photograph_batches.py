@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 from training.batches import PATCH_PX, Batch, stack_images
 from training.composed.prompts import prompt_objects, sample_regions
 from training.data_config import PhotographPictures, PhotographScenes

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from samclip_sdk.masks import rle_to_mask
+from samclip_sdk.picture.masks import rle_to_mask
 from training.real.records import BrokenRecord
 
 _TRIANGLE = 6  # numbers: fewer than three points fill nothing

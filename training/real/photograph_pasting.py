@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from samclip_sdk.image import Frame
+from samclip_sdk.picture.frame import Frame
 from training.composed.cutouts import paint_over, warp
 from training.real.annotation_table import Annotation
 from training.real.photograph import Photograph

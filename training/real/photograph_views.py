@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import Frame, load_image, open_image
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.image import load_image, open_image
 from training.batches import PATCH_PX
 from training.real.crops import random_crop_box
 from training.real.records import BrokenRecord

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from samclip_sdk.atomic_folder import atomic_folder
 from samclip_sdk.errors import one_line
-from samclip_sdk.image import open_image
-from samclip_sdk.masks import mask_to_rle
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.picture.image import open_image
+from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.system.atomic_folder import atomic_folder
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.real.coco_layout import CAPTIONS_NAME, INSTANCES_NAME, PICTURES_FOLDER
 from training.real.records import key_hash
@@ -63,7 +63,7 @@ def convert_zips(
     target: Path,
     *,
     complete: Collection[str] = (),
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> list[str]:
     """Turns every zip of a folder into a set of the same name below `target`.
 

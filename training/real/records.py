@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from samclip_sdk.errors import ImageError
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 from training.errors import TrainingError
 
 Split = Literal["train", "validation"]

@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.masks import mask_to_box, rle_to_mask
+from samclip_sdk.picture.frame import Frame, letterbox
+from samclip_sdk.picture.masks import mask_to_box, rle_to_mask
 from training.batches import PATCH_PX, Batch
 from training.composed.prompts import prompt_objects
 from training.errors import TrainingError

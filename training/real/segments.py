@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samclip_sdk.image import Frame
+from samclip_sdk.picture.frame import Frame
 from training.real.photograph import Photograph
 from training.real.photograph_pasting import cut_out, paste
 from training.real.photograph_views import View

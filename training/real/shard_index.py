@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from webdataset.tariterators import base_plus_ext
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.real.records import BrokenRecord, Split, explain_lack, in_split, key_hash
 
@@ -67,7 +67,7 @@ class ShardIndex:
         *,
         cache: Path,
         split: Split,
-        on_progress: OnProgress = tell_nobody,
+        on_progress: OnProgress = no_progress,
     ) -> None:
         self.shards = list(shards)
         self.split: Split = split

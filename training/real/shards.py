@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import PATCH_PX, Batch
 from training.errors import TrainingError
 from training.real import crops
@@ -70,7 +70,7 @@ class ShardPictures:
         *,
         cache: Path,
         split: Split,
-        on_progress: OnProgress = tell_nobody,
+        on_progress: OnProgress = no_progress,
     ) -> None:
         if not sources:
             raise TrainingError("there are no sources of pictures")

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import letterbox, load_image
+from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.picture.image import load_image
 from training.batches import PATCH_PX, Batch
 from training.errors import TrainingError
 

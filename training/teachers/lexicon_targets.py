@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.text.lexicon import Place
 from training.text_config import LexiconConfig
 
@@ -40,7 +40,7 @@ def part_taught(
     *,
     movable: Tensor,
     settings: LexiconConfig,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Tensor:
     """Moves taught words apart from those that they have nothing to do with; kin stay near.
 

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
+from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 from training.teachers.text_teacher import SETTINGS_NAME
 from training.teachers.weights import save_weights

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.tokenizer import Tokenizer, cut_to_context
 from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
 from training.teachers.weights import save_weights

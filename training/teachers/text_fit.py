@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.teachers.text_teacher import TextTeacher
 from training.text.class_names import ClassNames
 from training.text_config import TextTeacherConfig
@@ -41,7 +41,7 @@ def collect_lessons(
     *,
     nouns: Sequence[str],
     templates: Sequence[str],
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> Lessons:
     """Embeds names and nouns with MiniLM, and gives the teacher the mean to take off.
 
@@ -71,7 +71,7 @@ def fit(
     lessons: Lessons,
     settings: TextTeacherConfig,
     *,
-    on_progress: OnProgress = tell_nobody,
+    on_progress: OnProgress = no_progress,
 ) -> None:
     """Trains the teacher's map.
 

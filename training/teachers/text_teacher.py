@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.teachers.weights import save_weights
 from training.text.sentences import WIDTH, SentenceEncoder
@@ -100,7 +100,7 @@ class TextTeacher(nn.Module):
         """MiniLM, loaded when it is first asked for; it is in no file of the teacher's."""
         return SentenceEncoder()
 
-    def embed(self, texts: Sequence[str], *, on_progress: OnProgress = tell_nobody) -> Tensor:
+    def embed(self, texts: Sequence[str], *, on_progress: OnProgress = no_progress) -> Tensor:
         """Embeds N texts, without a gradient: float32 [N,E], unit length, on the CPU.
 
         Raises:

@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
+from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 
 

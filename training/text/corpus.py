@@ -12,8 +12,8 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from samclip_sdk.atomic_file import atomic_file
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.loop.train import computes_in_bf16
 from training.text.phrases import Phrases, draw_phrases, read_captions
 from training.text.sentences import SentenceEncoder, sentence_folder
@@ -35,7 +35,7 @@ class TaughtPhrases:
 
 
 def read_corpus(
-    settings: Corpus, stored: Path, *, on_progress: OnProgress = tell_nobody
+    settings: Corpus, stored: Path, *, on_progress: OnProgress = no_progress
 ) -> TaughtPhrases:
     """Draws the texts; their sentences come from `stored`, or are computed and kept there.
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from samclip_sdk.atomic_file import atomic_file
 from samclip_sdk.errors import one_line
+from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 from training.text.lexicon import Relation
 

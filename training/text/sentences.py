@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 
 WIDTH, MINILM_LAYERS = 384, 6
@@ -75,7 +75,7 @@ class SentenceEncoder:
         return self._transformers.AutoTokenizer.from_pretrained(str(self._folder))
 
     @torch.no_grad()
-    def __call__(self, texts: Sequence[str], *, on_progress: OnProgress = tell_nobody) -> Tensor:
+    def __call__(self, texts: Sequence[str], *, on_progress: OnProgress = no_progress) -> Tensor:
         """Embeds N texts of any length; what is behind the 64th token has no influence.
 
         Returns:

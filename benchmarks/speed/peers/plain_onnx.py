@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed.peers.sam_onnx import OPSET
 from benchmarks.speed.peers.sam_openclip import build_sam, load_clip
-from samclip_sdk.atomic_folder import atomic_folder
+from samclip_sdk.system.atomic_folder import atomic_folder
 
 GraphParts = tuple[str, nn.Module, dict[str, Tensor], list[str], dict[str, dict[int, str]]]
 

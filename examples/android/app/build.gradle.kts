@@ -29,7 +29,7 @@ android {
 
 // What text-to-mask reads of the bundle, in fp32: no goldens, no other precision, no graph of other skills.
 val bundle by tasks.registering(Sync::class) {
-    from("../../../samclip_sdk/assets/samclip-mobile") {
+    from("../../../samclip_sdk/bundle/embedded/samclip-mobile") {
         include("manifest.json", "NOTICE", "tokenizer.json", "nouns.safetensors")
         include("onnx/letterbox_512.onnx", "onnx/image_encoder_512.onnx", "onnx/text_to_mask_512.onnx")
         include("onnx/text_encoder.onnx", "onnx/*fp32*.weights")

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const bundle = process.env.SAMCLIP_BUNDLE ?? here("../../../samclip_sdk/assets/samclip-mobile");
+const bundle = process.env.SAMCLIP_BUNDLE ?? here("../../../samclip_sdk/bundle/embedded/samclip-mobile");
 
 // WebAssembly has threads only on pages with these headers.
 const headers = {

@@ -20,7 +20,7 @@ from benchmarks.paper.text_to_mask import (
     name_segments,
 )
 from samclip_sdk.errors import BundleError
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 from training.asked_pictures import AskedPicture
 
 RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)

@@ -19,7 +19,7 @@ from benchmarks.photographs.record import PhotographFigures, PhotographQuality, 
 from benchmarks.public.files import DatasetError, evenly
 from benchmarks.record import read_record
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 from tests.training.photograph_files import (
     HEIGHT,
     WIDTH,

@@ -101,7 +101,7 @@ def test_the_difference_of_two_folders_is_told() -> None:
 def test_a_killed_command_ends_as_if_nothing_had_happened(command: Victim, tmp_path: Path) -> None:
     """Twice each; `python -m benchmarks reliability kills` does so more often, export too."""
     if command.name == "download":
-        pytest.importorskip("samclip_sdk.hub")
+        pytest.importorskip("samclip_sdk.bundle.hub")
     *_, faults = kill_often(
         command, tmp_path / "work", kills=2, seed=3, on_progress=lambda done, total: None
     )

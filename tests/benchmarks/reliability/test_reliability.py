@@ -33,7 +33,7 @@ from benchmarks.reliability.record import Reliability, render
 from benchmarks.reliability.serving import run_serve
 from benchmarks.reliability.threads import MIX, PICTURES, plan_calls, run_threads
 from samclip_sdk import SamClip
-from samclip_sdk.timing import Stopwatch
+from samclip_sdk.system.timing import Stopwatch
 from tests.drawings import TINY_BUNDLE
 from tests.fake_source import HeadsDiffer, fake_client, picture
 

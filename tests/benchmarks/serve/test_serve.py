@@ -21,7 +21,7 @@ from benchmarks.record import Model, describe_environment, read_record
 from benchmarks.serve.command import compare
 from benchmarks.serve.load import as_new, boxes_of, send_all, upload
 from benchmarks.serve.record import Killed, Load, Serving, Workload, render
-from samclip_sdk.image import load_image
+from samclip_sdk.picture.image import load_image
 from tests.drawings import TINY_BUNDLE
 
 

@@ -30,7 +30,7 @@ from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
 from benchmarks.speed.peers.small import ClipSeg, MobileSam
 from benchmarks.speed.subject import WORKLOADS, Opened, Worker, noise_picture
-from samclip_sdk.runtimes.versions import version_of
+from samclip_sdk.system.packages import package_version
 
 ROOT = Path(__file__).parents[3]
 SIZE = (683, 1024)
@@ -128,7 +128,7 @@ def cache(small_clip: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check_contract(opened: Opened, *, skills: set[str]) -> None:
     assert set(opened.workloads) == skills <= set(WORKLOADS)
     assert opened.artifact_bytes > 0
-    assert all(map(version_of, opened.packages))
+    assert all(map(package_version, opened.packages))
     assert "random weights" in opened.notes
 
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.video.made_video import FRAMES, HEIGHT_PX, WIDTH_PX, actors, labels_of, make_frames
 from benchmarks.video.measure import score_answers
 from samclip_sdk import TrackedInstances
-from samclip_sdk.masks import mask_to_box
+from samclip_sdk.picture.masks import mask_to_box
 
 CAST = actors()
 NAMES = labels_of(CAST)

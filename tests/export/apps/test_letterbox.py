@@ -9,8 +9,8 @@ import pytest
 
 from export.apps.letterbox import letterbox_graph
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.goldens.formula import formula_picture
-from samclip_sdk.image import letterbox
+from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.picture.frame import letterbox
 
 SIDE = 128
 

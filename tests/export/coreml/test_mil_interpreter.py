@@ -18,7 +18,7 @@ from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.mil_operations import OPERATIONS
 from export.coreml.mil_types import UnknownOperationError
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.coreml_package import import_coremltools
+from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 Array = NDArray[np.generic]
 rng = np.random.default_rng(0)

@@ -27,11 +27,11 @@ from export.graphs import Graph, build_graphs
 from export.precision.mixed_precision import contract_operations, halve
 from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.runtimes.coreml import CoreMLSession
-from samclip_sdk.runtimes.coreml_package import import_coremltools, read_tensors
-from samclip_sdk.session import GraphFile
+from samclip_sdk.runtimes.coreml.package import import_coremltools, read_tensors
+from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from tests.coreml_packages import (
     METADATA,
     error,

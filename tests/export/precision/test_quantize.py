@@ -20,7 +20,7 @@ from export.precision.activation_ranges import collect_ranges, find_layers, with
 from export.precision.quantize import KeptInFloat, quantize
 from export.precision.quantized_layers import insert_pairs, round_weight
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.runtimes.ort import EXACT_INT8
+from samclip_sdk.runtimes.onnx.session import EXACT_INT8
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 WEIGHT = np.array([[127, 1, 0], [-64, -0.5, 0]], dtype=np.float32)

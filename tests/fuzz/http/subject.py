@@ -9,7 +9,7 @@ from itertools import pairwise
 from random import Random
 
 from samclip_sdk import SamClipError
-from samclip_sdk.timing import peak_rss_bytes
+from samclip_sdk.system.timing import peak_rss_bytes
 from tests.fuzz.http import bodies, forms, heads
 from tests.fuzz.http.answers import check_reply
 from tests.fuzz.http.questions import Question, draw_question, to_body, to_request

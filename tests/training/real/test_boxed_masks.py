@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from samclip_sdk.masks import rle_to_mask
+from samclip_sdk.picture.masks import rle_to_mask
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.errors import TrainingError
 from training.real.boxed_masks import MADE, Bars, draw_boxed, mask_set

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from samclip_sdk.masks import mask_to_polygons, mask_to_rle
+from samclip_sdk.picture.masks import mask_to_polygons, mask_to_rle
 from training.real.photograph_masks import cell_coverage, decode_mask
 from training.real.records import BrokenRecord
 

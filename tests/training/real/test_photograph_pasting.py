@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samclip_sdk.image import Frame
+from samclip_sdk.picture.frame import Frame
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.real.photograph import Photograph
 from training.real.photograph_pasting import MIN_VISIBLE, cut_out, paste

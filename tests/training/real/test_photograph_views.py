@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import letterbox
+from samclip_sdk.picture.frame import letterbox
 from training.real.photograph_views import (
     draw_view,
     part_view,

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.image import Frame, letterbox
-from samclip_sdk.masks import rle_to_mask
+from samclip_sdk.picture.frame import Frame, letterbox
+from samclip_sdk.picture.masks import rle_to_mask
 from training.batches import Batch, batches
 from training.composed.prompts import MAX_POINTS
 from training.errors import TrainingError

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.runtimes.options import OnProgress, tell_nobody
+from samclip_sdk.system.progress import OnProgress, no_progress
 
 
 class RandomSentences:
     """Each text has a direction of its own."""
 
-    def __call__(self, texts: Sequence[str], *, on_progress: OnProgress = tell_nobody) -> Tensor:
+    def __call__(self, texts: Sequence[str], *, on_progress: OnProgress = no_progress) -> Tensor:
         rows = []
         for text in texts:
             generator = torch.Generator().manual_seed(sum(map(ord, text)))

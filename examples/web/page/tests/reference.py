@@ -15,10 +15,11 @@ import numpy as np
 
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.goldens.app_checks import masks_of_logits
-from samclip_sdk.image import Frame, load_image
-from samclip_sdk.runtimes.ort import OrtSession
-from samclip_sdk.session import Arrays
+from samclip_sdk.device.goldens.app_checks import masks_of_logits
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.image import load_image
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text.vocabulary import read_vocabulary
 
 

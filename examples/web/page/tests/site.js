@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 import { preview } from "vite";
 
 export const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-export const bundle = process.env.SAMCLIP_BUNDLE ?? here("../../../../samclip_sdk/assets/samclip-mobile");
+export const bundle = process.env.SAMCLIP_BUNDLE ?? here("../../../../samclip_sdk/bundle/embedded/samclip-mobile");
 export const images = here("../../../images/");
 
 export async function serve() {

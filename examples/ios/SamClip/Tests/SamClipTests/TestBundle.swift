@@ -21,7 +21,7 @@ let repository = URL(fileURLWithPath: #filePath).appendingPathComponent("../../.
     .standardizedFileURL
 
 /// The bundle that SAMCLIP_BUNDLE names, or the repository's own.
-let bundleFolder = folder(of: "SAMCLIP_BUNDLE", or: "samclip_sdk/assets/samclip-mobile")
+let bundleFolder = folder(of: "SAMCLIP_BUNDLE", or: "samclip_sdk/bundle/embedded/samclip-mobile")
 
 /// One with CLIP's tokenizer.
 let clipFolder = folder(of: "SAMCLIP_CLIP_BUNDLE", or: "tests/bundles/samclip-tiny")

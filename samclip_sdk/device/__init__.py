@@ -1,0 +1,1 @@
+"""Is it right here, what is fastest here, and how fast is it: verify, choice, bench."""

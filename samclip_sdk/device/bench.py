@@ -1,0 +1,315 @@
+"""How fast is a model on this device, and how much memory does it take? See `samclip bench`."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import platform
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.artifact_sets import runtime_sets
+from samclip_sdk.client import SamClip
+from samclip_sdk.device.opening import open_source
+from samclip_sdk.device.timed_tasks import PRESENT, Workloads, check_label_count, steps_ms
+from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
+from samclip_sdk.picture.image import ImageSource, load_image
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.source import BundleSource
+from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.system.hardware import cpu_name
+from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.records import Record
+from samclip_sdk.system.timing import (
+    PeakMemory,
+    Timing,
+    elapsed_ms,
+    repeat,
+    summarize_steps,
+    time_workload,
+)
+
+_MORE = 2  # parts of a benchmark after the workloads: the steps, the texts
+_FEWEST_TEXTS = 10
+_FEWEST_LABELS = 3  # a real text tower takes seconds for one
+
+PICTURE_PX = (1024, 683)
+"""Width and height of the picture that is made where none is given."""
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that is ready to be measured.
+
+    Attributes:
+        samclip: the model.
+        verified: whether `samclip verify` has passed for these artifacts on this device; True of a
+            checkpoint, which is what artifacts are compared with.
+        has_text_encoder: whether it can embed texts.
+        artifact_bytes: of all files that it is loaded from, each once.
+    """
+
+    samclip: SamClip
+    verified: bool
+    has_text_encoder: bool
+    artifact_bytes: int
+
+
+class WorkloadTiming(Record):
+    """A workload's times.
+
+    Attributes:
+        first_ms: of the first run, which opens the graphs that nothing before it has needed.
+        images_per_s: one at a time; 1000 by the mean.
+        warm: the runs after the warm-up.
+        peak_rss_bytes: the most memory that the process held during these; None where the system
+            does not tell.
+    """
+
+    first_ms: float
+    images_per_s: float
+    warm: Timing
+    peak_rss_bytes: int | None
+
+
+class BenchReport(Record):
+    """What `bench_model` measured.
+
+    Attributes:
+        name: of the model.
+        revision: of its weights.
+        random_weights: whether these mean nothing.
+        runtime: on which it ran.
+        precision: of its artifacts.
+        verified: whether this device was found to compute what the reference does.
+        artifact_bytes: of the files that were loaded.
+        picture_px: width and height of the picture.
+        label_count: how many text-to-mask was asked for; three were present.
+        device: the system and its processor.
+        threads: that the runtime was told to use; 0 leaves it to the runtime.
+        versions: package -> version.
+        date: ISO 8601, UTC.
+        load_ms: opening and verifying the files, which the system may have held in its cache; of
+            "auto", choosing too.
+        workloads: by name.
+        steps: of `three_ways`, by name; the embeddings of its labels are there already.
+        texts: what those cost before: a `text` as it is; a label put into the model's templates,
+            `label computed`; and `label cached`, from the disk as in a later process. Empty of a
+            model without a text encoder.
+        peak_rss_bytes: the most memory that the process held, loading included.
+    """
+
+    name: str
+    revision: str
+    random_weights: bool
+    runtime: str
+    precision: str
+    verified: bool
+    artifact_bytes: int
+    picture_px: tuple[int, int]
+    label_count: int
+    device: str
+    threads: int
+    versions: dict[str, str]
+    date: str
+    load_ms: float
+    workloads: dict[str, WorkloadTiming]
+    steps: dict[str, Timing]
+    texts: dict[str, Timing]
+    peak_rss_bytes: int | None
+
+
+def open_model(
+    model: str | os.PathLike[str],
+    *,
+    runtime: str = "auto",
+    precision: str | None = None,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
+    unverified: bool = False,
+) -> OpenedModel:
+    """Opens a model that may be timed: fast and wrong is not fast.
+
+    Args:
+        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
+        runtime: as for `SamClip.load`.
+        precision: of the artifacts; the bundle's preferred ones if None.
+        options: of the runtime.
+        unverified: open it even if `samclip verify` has not passed for these artifacts here.
+
+    Raises:
+        VerificationError: it has not passed, and `unverified` is not set.
+        RuntimeMissingError: the runtime is not installed.
+        BundleError: the model cannot be opened.
+    """
+    with warnings.catch_warnings():
+        # What it says is decided, and stated, here.
+        warnings.simplefilter("ignore", UnverifiedArtifactWarning)
+        source = open_source(runtime, model=model, precision=precision, options=options)
+    if not isinstance(source, BundleSource):
+        return OpenedModel(
+            SamClip(source),
+            verified=True,
+            has_text_encoder=True,
+            artifact_bytes=_checkpoint_bytes(Path(model)),
+        )
+    verified = source.verified
+    if not verified and not unverified:
+        raise VerificationError(
+            f"{source.runtime} {source.precision} of {source.manifest.name} was never verified on "
+            f"this device: run `{source.verify_command}` first, or time it unverified"
+        )
+    return OpenedModel(
+        samclip=SamClip(source),
+        verified=verified,
+        has_text_encoder="text_encoder" in source.bundle.manifest.graphs,
+        artifact_bytes=_artifact_bytes(source),
+    )
+
+
+def bench_model(
+    model: str | os.PathLike[str],
+    *,
+    runtime: str = "auto",
+    precision: str | None = None,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
+    image: ImageSource | None = None,
+    label_count: int = len(PRESENT),
+    seconds: float = 3.0,
+    unverified: bool = False,
+    on_progress: OnProgress = no_progress,
+) -> BenchReport:
+    """Times a model in this process; in a fresh one, first runs and peaks are those of an app.
+
+    Args:
+        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
+        runtime: as for `SamClip.load`.
+        precision: of the artifacts; the bundle's preferred ones if None.
+        options: of the runtime.
+        image: what it sees, a path for reading and decoding to be timed too; noise of `PICTURE_PX`
+            if None.
+        label_count: how many text-to-mask is asked for; three are present.
+        seconds: for how long each workload is timed, after a warm-up; three runs at least.
+        unverified: time artifacts for which `samclip verify` has not passed here.
+        on_progress: told of each workload before it runs, and of the steps.
+
+    Raises:
+        VerificationError: the artifacts are not verified here, and `unverified` is not set.
+        ImageError: the image cannot be used.
+        OptionError: a number of labels or seconds that cannot be, or an option that the runtime
+            does not take.
+        RuntimeMissingError: the runtime is not installed.
+        BundleError: the model cannot be opened.
+    """
+    _check(label_count, seconds=seconds)
+    picture = _noise() if image is None else image
+    height_px, width_px = load_image(picture).shape[:2]
+    memory, start = PeakMemory(), time.perf_counter()
+    opened = open_model(
+        model, runtime=runtime, precision=precision, options=options, unverified=unverified
+    )
+    load_ms = 1000 * (time.perf_counter() - start)
+    with opened.samclip as samclip:
+        workloads = Workloads(
+            samclip, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
+        )
+        timed = _time_workloads(workloads, memory=memory, seconds=seconds, on_progress=on_progress)
+        on_progress("timing the steps", len(timed), len(timed) + _MORE)
+        steps = summarize_steps(repeat(partial(steps_ms, workloads), seconds=seconds))
+        on_progress("timing texts", len(timed) + 1, len(timed) + _MORE)
+        texts = _time_texts(workloads, seconds=seconds) if opened.has_text_encoder else {}
+    manifest = samclip.manifest
+    return BenchReport(
+        name=manifest.name,
+        revision=manifest.revision,
+        random_weights=manifest.random_weights,
+        runtime=samclip.source.runtime,
+        precision=samclip.source.precision,
+        verified=opened.verified,
+        artifact_bytes=opened.artifact_bytes,
+        picture_px=(width_px, height_px),
+        label_count=label_count,
+        device=f"{platform.platform()}, {cpu_name()}",
+        threads=options.threads,
+        versions=installed_versions(),
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        load_ms=round(load_ms, 3),
+        workloads=timed,
+        steps=steps,
+        texts=texts,
+        peak_rss_bytes=memory.overall_bytes(),
+    )
+
+
+def _check(label_count: int, *, seconds: float) -> None:
+    check_label_count(label_count)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise OptionError(f"seconds is {seconds}; give a number from 0")
+
+
+def _noise() -> NDArray[np.uint8]:
+    width_px, height_px = PICTURE_PX
+    return np.random.default_rng(0).integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
+
+
+def _time_workloads(
+    workloads: Workloads,
+    *,
+    memory: PeakMemory,
+    seconds: float,
+    on_progress: OnProgress,
+) -> dict[str, WorkloadTiming]:
+    timed = {}
+    named = workloads.by_name()
+    for index, (name, workload) in enumerate(named.items()):
+        on_progress(f"timing {name}", index, len(named) + _MORE)
+        run = partial(elapsed_ms, workload)
+        runs = time_workload(run, memory=memory, seconds=seconds)
+        warm = Timing.of(runs.samples_ms)
+        timed[name] = WorkloadTiming(
+            first_ms=runs.first_ms,
+            images_per_s=round(1000 / warm.mean_ms, 3),
+            warm=warm,
+            peak_rss_bytes=runs.peak_rss_bytes,
+        )
+    return timed
+
+
+def _time_texts(workloads: Workloads, *, seconds: float) -> dict[str, Timing]:
+    new_text = partial(elapsed_ms, workloads.new_text)
+    samples = {
+        "text": repeat(new_text, seconds=seconds, at_least=_FEWEST_TEXTS),
+        "label computed": repeat(workloads.new_label_ms, seconds=seconds, at_least=_FEWEST_LABELS),
+    }
+    with workloads.stored_label() as read:
+        cached = partial(elapsed_ms, read)
+        samples["label cached"] = repeat(cached, seconds=seconds, at_least=_FEWEST_TEXTS)
+    return {name: Timing.of(each) for name, each in samples.items()}
+
+
+def _checkpoint_bytes(folder: Path) -> int:
+    return (folder / "model.safetensors").stat().st_size
+
+
+def _artifact_bytes(source: BundleSource) -> int:
+    """Of the files that a bundle's graphs are loaded from on this runtime."""
+    own = next(
+        each
+        for each in runtime_sets(source.bundle)
+        if (each.runtime, each.precision) == (source.runtime, source.precision)
+    )
+    kind = (own.artifact_runtime, own.artifact_precision)
+    artifacts = [
+        each
+        for graph in source.bundle.manifest.model_graphs.values()
+        for each in graph.artifacts
+        if (each.runtime, each.precision) == kind
+    ]
+    files = {file.path: file.size_bytes for each in artifacts for file in (each, *each.weights)}
+    return sum(files.values())

@@ -1,0 +1,84 @@
+"""Opens a model by the names that a caller gives: a runtime or "auto", a model, a precision."""
+
+from __future__ import annotations
+
+import os
+
+from samclip_sdk.bundle.hub.opening import open_named_bundle
+from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.device.choice import AUTO
+from samclip_sdk.device.selection import select
+from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError
+from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
+from samclip_sdk.runtimes.opening import check_openable
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
+from samclip_sdk.runtimes.source import BundleSource, OpenedSource
+
+RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
+
+
+def open_source(
+    runtime: str,
+    *,
+    model: str | os.PathLike[str],
+    precision: str | None,
+    public_key: str | os.PathLike[str] | None = None,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
+    hub: HubOptions = DEFAULT_HUB,
+) -> OpenedSource:
+    """Opens a model on a runtime.
+
+    Args:
+        runtime: "onnx", "openvino", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint
+            folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
+        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
+        precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
+        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
+        options: of the runtime.
+        hub: how a repository is taken from its hub.
+
+    Raises:
+        OptionError: the runtime does not take one of the options, or a checkpoint a key.
+        RuntimeMissingError: there is no such runtime, it is not installed, or its device or a
+            provider is not there.
+        BundleError: the model cannot be opened, or not with this runtime; HubError if it is a hub
+            that does not give it.
+        VerificationError: "auto" found nothing that computes what it should.
+    """
+    if runtime not in RUNTIMES:
+        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
+    if runtime == AUTO and _is_checkpoint(model):
+        runtime = "torch"
+    if runtime != AUTO:
+        check_options(runtime, options=options)
+    if runtime == "torch":
+        if public_key is not None:
+            raise OptionError(
+                "a checkpoint has no signature: export it, sign the bundle, and load that"
+            )
+        if precision not in (None, AUTO, "fp32"):
+            raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
+        from samclip_sdk.runtimes.torch.session import Checkpoint
+
+        return Checkpoint(model, device=options.device or "cpu")
+    if runtime == AUTO:
+        check_any_runtime()
+    else:
+        check_runtime(runtime)
+    if _is_checkpoint(model):
+        raise BundleError(f'{os.fspath(model)} is a checkpoint: load it with "torch", or export it')
+    bundle, warn = (
+        open_named_bundle(model, public_key=public_key, hub=hub, on_progress=options.on_progress),
+        True,
+    )
+    if AUTO in (runtime, precision):
+        chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
+        runtime, precision, warn = chosen.runtime, chosen.precision, not compared
+    check_openable(runtime, precision=precision, options=options)
+    return BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=warn)
+
+
+def _is_checkpoint(model: str | os.PathLike[str]) -> bool:
+    weights, manifest = (os.path.join(model, name) for name in ("model.safetensors", MANIFEST_NAME))
+    return os.path.isfile(weights) and not os.path.isfile(manifest)

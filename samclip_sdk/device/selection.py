@@ -1,0 +1,228 @@
+"""Which runtime and precision run a bundle on this device: measured once, then remembered.
+
+A way to run a bundle is a candidate if its runtime is installed. One candidate is taken as it is.
+Several are tried: those whose goldens keep their bounds are timed, and the fastest is taken. The
+choice holds until the bundle, a package, the processor or what was asked for changes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from samclip_sdk.bundle.artifact_sets import RuntimeSet, artifact_sets, runtime_sets, set_paths
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.device.choice import AUTO, Device, Request, Selection
+from samclip_sdk.device.trials import try_candidates
+from samclip_sdk.errors import (
+    BundleError,
+    RuntimeMissingError,
+    SamClipWarning,
+    StorageError,
+    VerificationError,
+)
+from samclip_sdk.runtimes.availability import why_not_installed
+from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
+from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.hardware import cpu_name, gpu_name
+from samclip_sdk.system.user_folders import user_data
+
+
+def select(
+    bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
+) -> tuple[RuntimeSet, bool]:
+    """Chooses how to run a bundle here; tries the candidates if no choice is remembered.
+
+    Args:
+        bundle: to be run.
+        runtime: one of its runtimes, or "auto".
+        precision: "auto"; or None, the one that the bundle lists first of those that run here.
+        options: of the runtime. What does not take all of them is no candidate: with execution
+            providers, for instance, onnxruntime alone is one.
+
+    Returns:
+        The choice, and whether it was compared with the goldens here. It was not if it is the only
+        candidate, or if the bundle has no goldens: then it is the one that the bundle lists first.
+
+    Raises:
+        BundleError: the bundle has no artifacts of that kind.
+        RuntimeMissingError: nothing that runs them is installed.
+        VerificationError: no candidate keeps the bounds.
+    """
+    candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
+    if len(candidates) == 1 or not _has_goldens(bundle):
+        return candidates[0], False
+    request = _request(runtime, precision, options)
+    known = _read(bundle, request=request, candidates=candidates)
+    chosen = known or _try(bundle, request=request, candidates=candidates, options=options)
+    kind = (chosen.runtime, chosen.precision)
+    return next(each for each in candidates if (each.runtime, each.precision) == kind), True
+
+
+def remembered(
+    bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
+) -> Selection | None:
+    """The choice that `select` would take without trying anything, if there is one."""
+    candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
+    request = _request(runtime, precision, options)
+    return _read(bundle, request=request, candidates=candidates)
+
+
+def choose_again(
+    bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
+) -> Selection:
+    """Tries the candidates, even a single one, whatever is remembered, and remembers the choice.
+
+    Args and errors are those of `select`.
+
+    Raises:
+        BundleError: also if the bundle has no goldens.
+    """
+    candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
+    bundle.file(GOLDEN_INDEX)
+    request = _request(runtime, precision, options)
+    return _try(bundle, request=request, candidates=candidates, options=options)
+
+
+def find_candidates(
+    bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
+) -> tuple[RuntimeSet, ...]:
+    """The ways to run a bundle whose runtimes are installed here, in the bundle's order.
+
+    Args and errors are those of `select`.
+    """
+    asked = [
+        each
+        for each in runtime_sets(bundle)
+        if runtime in (AUTO, each.runtime) and precision in (None, AUTO, each.precision)
+    ]
+    if not asked:
+        held = ", ".join(f"{kind} {each}" for kind, each in artifact_sets(bundle))
+        raise BundleError(
+            f"the bundle {bundle.manifest.name} has files for {held}: nothing runs them as "
+            f"{runtime} {precision}"
+        )
+    reasons = {each: _why_not(each.runtime, options=options) for each in asked}
+    candidates = [each for each in asked if not reasons[each]]
+    if not candidates:
+        every_reason = "; ".join(dict.fromkeys(reasons.values()))
+        raise RuntimeMissingError(f"{bundle.manifest.name} does not run here: {every_reason}")
+    if precision is None:
+        candidates = [each for each in candidates if each.precision == candidates[0].precision]
+    return tuple(candidates)
+
+
+def selection_path(bundle: Bundle, *, request: Request) -> Path:
+    """Where the choice for a request is remembered."""
+    digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:8]
+    folder = user_data("selected")
+    return folder / f"{bundle.id}-{digest}.json"
+
+
+def _why_not(runtime: str, *, options: RuntimeOptions) -> str:
+    """Why a runtime is no candidate here, found out without importing it; empty if it is one."""
+    reason = why_refused(runtime, options=options) or why_not_installed(runtime)
+    if reason or runtime != "tensorrt":
+        return reason
+    from samclip_sdk.runtimes.tensorrt.engine import engine_cache
+
+    if any(engine_cache().glob("*.engine")):
+        return ""
+    return "TensorRT has no engines yet: run `samclip compile`"
+
+
+def _request(runtime: str, precision: str | None, options: RuntimeOptions) -> Request:
+    return Request(
+        runtime=runtime,
+        precision=precision,
+        device=options.device,
+        providers=tuple(options.providers),
+        compute_units=options.compute_units,
+        threads=options.threads,
+    )
+
+
+def _device() -> Device:
+    return Device(
+        cpu=cpu_name(), cores=os.cpu_count() or 0, gpu=gpu_name(), versions=installed_versions()
+    )
+
+
+def _has_goldens(bundle: Bundle) -> bool:
+    return GOLDEN_INDEX in {stored.path for stored in bundle.manifest.files}
+
+
+def _read(
+    bundle: Bundle, *, request: Request, candidates: Sequence[RuntimeSet]
+) -> Selection | None:
+    """The remembered choice, if it was made of these candidates on this device as it is."""
+    try:
+        content = selection_path(bundle, request=request).read_bytes()
+        known = Selection.model_validate_json(content)
+    except (OSError, ValidationError):
+        return None
+    same = (
+        (known.bundle_id, known.request) == (bundle.id, request)
+        and {(each.runtime, each.precision) for each in known.trials}
+        == {(each.runtime, each.precision) for each in candidates}
+        and known.device == _device()
+    )
+    return known if same else None
+
+
+def _try(
+    bundle: Bundle,
+    *,
+    request: Request,
+    candidates: Sequence[RuntimeSet],
+    options: RuntimeOptions,
+) -> Selection:
+    """Tries every candidate and remembers the fastest."""
+    # A candidate is refused whatever goes wrong with it, which a cut connection must not do.
+    goldens = [
+        each.path for each in bundle.manifest.files if each.path in (GOLDEN_INDEX, GOLDEN_TENSORS)
+    ]
+    sets = [path for each in candidates for path in set_paths(bundle.manifest, runtime_set=each)]
+    bundle.gather(dict.fromkeys([*sets, *goldens]))
+    trials = try_candidates(bundle, candidates=candidates, options=options)
+    timed = [(each.median_ms, each) for each in trials if each.median_ms is not None]
+    if not timed:
+        reasons = "; ".join(f"{each.name}: {each.refused}" for each in trials)
+        raise VerificationError(f"nothing runs {bundle.manifest.name} as it should here: {reasons}")
+    timed.sort(key=lambda pair: pair[0])
+    best = timed[0][1]
+    times = ", before ".join(f"{each.name} with {ms:.1f} ms" for ms, each in timed)
+    selection = Selection(
+        bundle_id=bundle.id,
+        request=request,
+        device=_device(),
+        runtime=best.runtime,
+        precision=best.precision,
+        reason=f"the fastest of those that keep their bounds: {times}",
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        trials=trials,
+    )
+    _remember(selection, path=selection_path(bundle, request=request))
+    return selection
+
+
+def _remember(selection: Selection, *, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write(f"{selection.model_dump_json()}\n".encode())
+    except (OSError, StorageError) as error:
+        warnings.warn(
+            f"{selection.runtime} {selection.precision} was chosen for now; the choice cannot be "
+            f"kept, so the next start tries all of them again: {error}",
+            SamClipWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,207 @@
+"""What a benchmark asks a model for: the image encoder, each of the three skills, and all of them.
+
+What a skill costs must not depend on what is in the picture, so the labels to be found are made
+present by the threshold of presence, and masks fill the picture by that of masks: the most that
+bringing them to its size can cost.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.client import SamClip
+from samclip_sdk.engine.texts import TextEmbedder
+from samclip_sdk.errors import OptionError
+from samclip_sdk.picture.image import ImageSource, load_image
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.system.timing import Stopwatch, elapsed_ms
+from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.vocabulary import encode_vocabulary
+
+CLASSES = 1000
+PRESENT = ("dog", "grass", "sky")
+MAX_LABELS = 150
+
+_ALL_ABOVE = -1e6  # a mask threshold, in logits
+
+
+def check_label_count(count: int) -> None:
+    """Refuses a number of labels that the workloads do not have.
+
+    Raises:
+        OptionError: which, and the limits.
+    """
+    if not len(PRESENT) <= count <= MAX_LABELS:
+        raise OptionError(f"label_count is {count}; it must be from {len(PRESENT)} to {MAX_LABELS}")
+
+
+class Workloads:
+    """The workloads on one picture; each runs as often as it is called.
+
+    `encode` leaves its embedding to `classify`, `point` and `text3`. The text encoder
+    runs for the three labels of `PRESENT` alone, at their first use; the embeddings of all other
+    labels are given, as by a vocabulary pack, and are random. A model without a text encoder is
+    given all of them.
+
+    Args:
+        samclip: the model.
+        picture: what it sees.
+        label_count: how many text-to-mask is asked for, from 3 to `MAX_LABELS`; 3 are present. For
+            more than 3, the first `text3` also looks up the presence that the third has.
+        text_encoder: whether the model has one.
+
+    Raises:
+        OptionError: a number of labels that cannot be.
+        ImageError: the picture cannot be used.
+    """
+
+    def __init__(
+        self,
+        samclip: SamClip,
+        *,
+        picture: ImageSource,
+        label_count: int = len(PRESENT),
+        text_encoder: bool = True,
+    ) -> None:
+        check_label_count(label_count)
+        self._samclip = samclip
+        self._picture = picture
+        self._classes = (*PRESENT, *(f"label {index}" for index in range(len(PRESENT), CLASSES)))
+        self._labels = self._classes[:label_count]
+        self._image: ImageEmbedding | None = None
+        self._new_texts = count()
+        height, width = load_image(picture).shape[:2]
+        self._point = [[width / 2, height / 2]]
+        self._give_texts(self._classes[len(PRESENT) if text_encoder else 0 :])
+
+    def by_name(self) -> Mapping[str, Callable[[], object]]:
+        """The workloads, in the order in which they should first run."""
+        return {
+            "encode": self.encode,
+            "classify": self.classify,
+            "point": self.point,
+            "text3": self.text3,
+            "three_ways": self.three_ways,
+        }
+
+    def encode(self) -> ImageEmbedding:
+        """Runs the image encoder on the picture, preprocessing included."""
+        self._image = self._samclip.encode_image(self._picture)
+        return self._image
+
+    def classify(self) -> Classification:
+        """Tells 1,000 labels apart in the encoded picture."""
+        return self._samclip.classify(self._encoded, self._classes)
+
+    def point(self) -> Masks:
+        """Segments what lies in the middle of the encoded picture: one point, one mask."""
+        return self._segment(self._encoded)
+
+    def text3(self) -> TextMasks:
+        """Segments the labels in the encoded picture; three are present."""
+        return self._segment_text(self._encoded)
+
+    def three_ways(self) -> tuple[ImageEmbedding, Classification, Masks, TextMasks]:
+        """Encodes the picture once, then does all three."""
+        image = self.encode()
+        return (
+            image,
+            self._samclip.classify(image, self._classes),
+            self._segment(image),
+            self._segment_text(image),
+        )
+
+    def new_text(self) -> NDArray[np.float32]:
+        """Embeds a text that was not asked before: the text encoder runs, once."""
+        return self._samclip.embed_text(f"a photo of object {next(self._new_texts)}")
+
+    def new_label_ms(self) -> float:
+        """Milliseconds of the text encoder for a label that was not asked before."""
+        label = f"object {next(self._new_texts)}"
+        return self._samclip.classify(self._encoded, label).speed["text_encoder"]
+
+    @contextmanager
+    def stored_label(self) -> Iterator[Callable[[], object]]:
+        """Keeps a label on the disk; what it yields reads it as a new process would."""
+        manifest = self._samclip.manifest
+        embedding = np.zeros(manifest.model.embed_dim, dtype=np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            stored = StoredLabels((), folder=Path(folder))
+            stored.put(PRESENT[0], embedding)
+            yield lambda: _read_label(stored, templates=manifest.text.templates)
+
+    @property
+    def _encoded(self) -> ImageEmbedding:
+        """The encoded picture, as if it were new: the model keeps what the CLIP head gave of it."""
+        return replace(self._image or self.encode())
+
+    @cached_property
+    def _threshold(self) -> float:
+        """The presence from which on three labels are present."""
+        if len(self._labels) == len(PRESENT):
+            return 0.0
+        found = self._samclip.segment_text(self._encoded, self._labels, threshold=1, refine=False)
+        return float(np.sort(found.presence)[-len(PRESENT)])
+
+    def _segment(self, image: ImageEmbedding) -> Masks:
+        return self._samclip.segment(
+            image, points=self._point, multimask_output=False, mask_threshold=_ALL_ABOVE
+        )
+
+    def _segment_text(self, image: ImageEmbedding) -> TextMasks:
+        return self._samclip.segment_text(
+            image, self._labels, threshold=self._threshold, mask_threshold=_ALL_ABOVE
+        )
+
+    def _give_texts(self, labels: tuple[str, ...]) -> None:
+        manifest = self._samclip.manifest
+        embeddings = np.random.default_rng(0).standard_normal(
+            (len(labels), manifest.model.embed_dim), dtype=np.float32
+        )
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        give_embeddings(self._samclip, labels, embeddings)
+
+
+def give_embeddings(
+    samclip: SamClip, labels: Sequence[str], embeddings: NDArray[np.float32]
+) -> None:
+    """Gives a model the embeddings [K,E] of K labels, so that its text encoder need not run."""
+    content = encode_vocabulary(labels, embeddings=embeddings, manifest=samclip.manifest)
+    with tempfile.TemporaryDirectory() as folder:
+        pack = Path(folder) / "vocabulary.safetensors"
+        pack.write_bytes(content)
+        samclip.load_vocabulary(pack)
+
+
+def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:
+    """Takes a label from the disk; a fresh embedder has none in memory."""
+    embedder = TextEmbedder(_not_needed, tokenizer=_not_needed, templates=templates, stored=stored)
+    return embedder.embed_labels(PRESENT[:1], clock=Stopwatch())
+
+
+def _not_needed() -> NoReturn:
+    raise AssertionError("a label that is on the disk needs no text encoder")
+
+
+def steps_ms(workloads: Workloads) -> dict[str, float]:
+    """Runs `three_ways` once; milliseconds by step, `other` being what no step names."""
+    results: list[ImageEmbedding | Classification | Masks | TextMasks] = []
+    total = elapsed_ms(lambda: results.extend(workloads.three_ways()))
+    steps: dict[str, float] = {}
+    for result in results:
+        for step, ms in result.speed.items():
+            steps[step] = steps.get(step, 0.0) + ms
+    return {**steps, "other": total - sum(steps.values())}

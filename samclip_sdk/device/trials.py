@@ -1,0 +1,135 @@
+"""Tries ways to run a bundle: do they keep the goldens' bounds, and how fast are they?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+
+from samclip_sdk.bundle.artifact_sets import RuntimeSet
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.device.choice import GoldenError, Trial
+from samclip_sdk.device.goldens.check import Check, describe_failures
+from samclip_sdk.device.goldens.graph_checks import graph_checks
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.options import Options
+from samclip_sdk.errors import BundleError
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.source import BundleSource
+from samclip_sdk.system.progress import no_progress
+from samclip_sdk.system.timing import Stopwatch, elapsed_ms, repeat
+from samclip_sdk.text.unit_length import normalize
+
+SECONDS = 0.5
+"""How long a candidate's passes are timed for, unless the least number of them takes longer."""
+
+_PASSES = (3, 15)
+_PICTURE = (480, 640, 3)
+_LABELS = ("dog", "grass", "sky")
+
+
+def try_candidates(
+    bundle: Bundle,
+    *,
+    candidates: Sequence[RuntimeSet],
+    options: RuntimeOptions,
+    seconds: float = SECONDS,
+) -> tuple[Trial, ...]:
+    """Tries each candidate by itself, so that no two models are in memory.
+
+    Args:
+        bundle: to be run.
+        candidates: the ways to run it.
+        options: of the runtimes; `on_progress` is told of each candidate.
+        seconds: for the timed passes of each.
+    """
+    trials = []
+    for index, candidate in enumerate(candidates):
+        message = f"trying {bundle.manifest.name} on {candidate}"
+        options.on_progress(message, index, len(candidates))
+        trials.append(_try(bundle, candidate=candidate, options=options, seconds=seconds))
+    return tuple(trials)
+
+
+def _try(
+    bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions, seconds: float
+) -> Trial:
+    """Tries one candidate; whatever goes wrong refuses it."""
+    checks: list[Check] = []
+    median_ms: float | None = None
+    try:
+        _check_engines(bundle, candidate=candidate)
+        source = BundleSource(
+            bundle,
+            runtime=candidate.runtime,
+            precision=candidate.precision,
+            # What is not chosen shall not fill the disk; and `on_progress` counts the candidates.
+            options=replace(options, keep_compiled=False, on_progress=no_progress),
+            warn=False,
+        )
+        with closing(Engine(source)) as engine:
+            checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
+            refused = describe_failures(checks, subject=str(candidate))
+            median_ms = None if refused else _median_ms(engine, seconds=seconds)
+    except Exception as error:  # a runtime that loads badly, or not at all, raises what it likes
+        refused = " ".join(str(error).split()) or type(error).__name__
+    return Trial(
+        runtime=candidate.runtime,
+        precision=candidate.precision,
+        refused=refused,
+        goldens=tuple(
+            GoldenError(
+                name=check.name,
+                error=check.error if math.isfinite(check.error) else None,
+                bound=check.bound,
+            )
+            for check in checks
+        ),
+        median_ms=median_ms,
+    )
+
+
+def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
+    """Refuses a TensorRT that would first have to build engines, for minutes.
+
+    Raises:
+        BundleError: an engine is not there.
+        RuntimeMissingError: TensorRT or a GPU is not there.
+    """
+    if candidate.runtime != "tensorrt":
+        return
+    from samclip_sdk.runtimes.tensorrt.cuda import current_gpu
+    from samclip_sdk.runtimes.tensorrt.engine import is_compiled
+
+    gpu = current_gpu()
+    for graph, spec in bundle.manifest.model_graphs.items():
+        (file,) = bundle.graph_files(graph, runtime="onnx", precision=candidate.artifact_precision)
+        if not is_compiled(file, spec=spec, gpu=gpu):
+            raise BundleError(
+                f"{file.path.name} has no engine for {gpu.name} yet: run `samclip compile`"
+            )
+
+
+def _median_ms(engine: Engine, *, seconds: float) -> float:
+    """Times passes of what a user asks for: encode a picture, find labels in it."""
+    manifest = engine.manifest
+    options = Options.from_manifest(
+        manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True
+    )
+    # Noise: what is in the picture, or meant by the texts, does not matter to the time.
+    generator = np.random.default_rng(0)
+    picture = generator.integers(0, 256, _PICTURE, dtype=np.uint8)
+    texts = generator.standard_normal((len(_LABELS), manifest.model.embed_dim), dtype=np.float32)
+    engine.texts.learn(_LABELS, normalize(texts))
+
+    def run() -> None:
+        engine.segment_text(picture, labels=_LABELS, options=options, clock=Stopwatch())
+
+    run()
+    least, most = _PASSES
+    passes = repeat(lambda: elapsed_ms(run), seconds=seconds, at_least=least, at_most=most)
+    return round(median(passes), 3)

@@ -1,0 +1,110 @@
+"""Does this device compute what eager torch computed? Re-runs a bundle's goldens, and signs off."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Callable
+
+from pydantic import computed_field
+
+from samclip_sdk.bundle.hub.opening import open_named_bundle
+from samclip_sdk.device.goldens.check import Check, describe_failures
+from samclip_sdk.device.task_checks import golden_checks
+from samclip_sdk.errors import VerificationError
+from samclip_sdk.runtimes.opening import check_openable
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.sign_off import SignOffKey, write_sign_off
+from samclip_sdk.runtimes.source import BundleSource
+from samclip_sdk.runtimes.versions import installed_versions
+from samclip_sdk.system.records import Record
+
+
+class VerificationReport(Record):
+    """What `verify_bundle` found.
+
+    Attributes:
+        name: of the model.
+        key: what it vouches for: the bundle, the runtime, the device and so on.
+        system: that it ran on.
+        versions: package -> version, of this one and the runtimes.
+        date: ISO 8601, UTC.
+        checks: in the order they were made.
+        passed: whether every check passed.
+    """
+
+    name: str
+    key: SignOffKey
+    system: str
+    versions: dict[str, str]
+    date: str
+    checks: tuple[Check, ...]
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
+    @property
+    def passed(self) -> bool:
+        """See above."""
+        return all(check.passed for check in self.checks)
+
+    def raise_if_failed(self) -> None:
+        """Raises VerificationError, naming the checks that failed, if any did."""
+        failures = describe_failures(self.checks, subject=str(self.key))
+        if failures:
+            raise VerificationError(failures)
+
+    def sign_off(self) -> None:
+        """Keeps the report, so that loading these artifacts here no longer warns.
+
+        Raises:
+            VerificationError: a check failed.
+            StorageError: it cannot be written.
+        """
+        self.raise_if_failed()
+        write_sign_off(self.key.path, report=self.model_dump_json())
+
+
+def verify_bundle(
+    model: str | os.PathLike[str],
+    *,
+    runtime: str = "onnx",
+    precision: str | None = None,
+    public_key: str | os.PathLike[str] | None = None,
+    options: RuntimeOptions = DEFAULT_OPTIONS,
+    on_check: Callable[[Check], None] = lambda check: None,
+) -> VerificationReport:
+    """Verifies every file's sha256, then re-runs every golden.
+
+    Args:
+        model: a bundle's folder, .zip or name, or a repository of a hub. Of the last one only the
+            files are downloaded that are run or compared.
+        runtime: "onnx", "openvino", "coreml" or "tensorrt".
+        precision: of the artifacts; the bundle's preferred ones if None.
+        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
+        options: of the runtime.
+        on_check: told of each check as soon as it is made.
+
+    Returns:
+        The report; whether it passed is for the caller to ask.
+
+    Raises:
+        BundleError: the bundle cannot be opened, a file of it was changed, or it has no goldens.
+        OptionError: the runtime does not take one of the options.
+        RuntimeMissingError: the runtime is not installed, or its device or a provider is not there.
+    """
+    check_openable(runtime, precision=precision, options=options)
+    bundle = open_named_bundle(model, public_key=public_key, on_progress=options.on_progress)
+    bundle.verify()
+    source = BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=False)
+    checks = []
+    for check in golden_checks(bundle, source=source, precision=source.precision):
+        checks.append(check)
+        on_check(check)
+    return VerificationReport(
+        name=bundle.manifest.name,
+        key=source.sign_off_key,
+        system=platform.platform(),
+        versions=installed_versions(),
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        checks=tuple(checks),
+    )

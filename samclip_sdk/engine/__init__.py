@@ -1,0 +1,1 @@
+"""The graphs, and what is done with them: each skill is one module."""

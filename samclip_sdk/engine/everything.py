@@ -1,0 +1,239 @@
+"""Everything in a picture: a grid of points, three masks for each, and those that are good.
+
+The parameters and what they mean are those of segment-anything's SamAutomaticMaskGenerator, with
+one crop, the picture. Pure functions of numpy arrays; the engine calls them in this order, a batch
+of prompts at a time, so that the logits of one batch are alive and, of what was good, bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.engine.found_objects import FoundObject
+from samclip_sdk.engine.mask_pooling import pool_over_mask, score_labels
+from samclip_sdk.engine.mask_selection import distinct_boxes, in_image, pack_mask
+from samclip_sdk.errors import PromptError
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.prompts import Prompts, assemble_prompts
+from samclip_sdk.picture.tiles import Window, is_cut
+from samclip_sdk.system.arguments import check_integer, finite_number
+
+Array = NDArray[np.float32]
+
+MOST_POINTS_PER_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class EverythingOptions:
+    """Where to look, and which masks are good; see `SamClip.segment_everything`.
+
+    Attributes:
+        points_per_side: of the grid; from 1 to 1024.
+        pred_iou_thresh: what a mask's predicted IoU must exceed; 0 asks nothing.
+        stability_score_thresh: what a mask's stability must reach; 0 asks nothing.
+        stability_score_offset: by how much the threshold is moved for that, a logit.
+        box_nms_thresh: the IoU with a better mask's box above which a mask is dropped.
+
+    Raises:
+        PromptError: a value that cannot be.
+    """
+
+    points_per_side: int
+    pred_iou_thresh: float
+    stability_score_thresh: float
+    stability_score_offset: float
+    box_nms_thresh: float
+
+    def __post_init__(self) -> None:
+        check_integer(self.points_per_side, name="points_per_side", least=1)
+        if self.points_per_side > MOST_POINTS_PER_SIDE:
+            raise PromptError(
+                f"points_per_side is {self.points_per_side}; it must be {MOST_POINTS_PER_SIDE} "
+                "or less"
+            )
+        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh"):
+            value = finite_number(getattr(self, name), name=name)
+            if not 0 <= value <= 1:
+                raise PromptError(f"{name} is {value:g}; it must be from 0 to 1")
+        offset = finite_number(self.stability_score_offset, name="stability_score_offset")
+        if offset < 0:
+            raise PromptError(f"stability_score_offset is {offset:g}; it must be 0 or more")
+
+    @classmethod
+    def from_calibration(
+        cls,
+        own: Calibration,
+        *,
+        points_per_side: int,
+        pred_iou_thresh: float | None,
+        stability_score_thresh: float | None,
+        stability_score_offset: float,
+        box_nms_thresh: float,
+    ) -> EverythingOptions:
+        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        return cls(
+            points_per_side=points_per_side,
+            pred_iou_thresh=own.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
+            stability_score_thresh=own.stability_score_thresh
+            if stability_score_thresh is None
+            else stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+        )
+
+
+@dataclass(frozen=True)
+class GoodMask:
+    """A mask that is good by itself.
+
+    Attributes:
+        mask: in the image; it is not empty.
+        predicted_iou: above the threshold.
+        stability_score: 0..1; see `pack_mask`.
+        embedding: float32 [E], pooled over it, unit length; None if no one asks for its name.
+        from_tile: whether a tile of the image shows it.
+    """
+
+    mask: PackedMask
+    predicted_iou: float
+    stability_score: float
+    embedding: Array | None
+    from_tile: bool = False
+
+
+def grid_prompts(*, points_per_side: int, frame: Frame, mask_side: int) -> Prompts:
+    """One foreground point a prompt, evenly over the image, row by row.
+
+    Args:
+        points_per_side: n; there are n * n points.
+        frame: of the image.
+        mask_side: 4g.
+    """
+    along = (np.arange(points_per_side) + 0.5) / points_per_side
+    x, y = np.meshgrid(along * frame.width_px, along * frame.height_px)
+    points = frame.to_model(np.stack([x.ravel(), y.ravel()], axis=-1)).astype(np.float32)
+    return assemble_prompts(
+        points[:, None],
+        np.ones((len(points), 1), dtype=np.int32),
+        corners=None,
+        # One zero, seen by all: a thousand points need no thousand empty masks.
+        mask_input=np.broadcast_to(np.float32(0), (len(points), 1, mask_side, mask_side)),
+        has_mask=False,
+    )
+
+
+def good_masks(
+    low_res: Array,
+    *,
+    iou_predictions: Array,
+    patch_embeddings: Array | None,
+    frame: Frame,
+    mask_threshold: float,
+    options: EverythingOptions,
+) -> list[GoodMask]:
+    """The masks of a batch of prompts that are good by themselves, in their order.
+
+    One mask is at the image's size at a time.
+
+    Args:
+        low_res: logits [K,T,4g,4g].
+        iou_predictions: [K,T].
+        patch_embeddings: [1,h*h,E] of the image; None if no one asks for names.
+        frame: of the image.
+        mask_threshold: the logit that a pixel must exceed.
+        options: which are good.
+    """
+    logits = low_res.reshape(-1, *low_res.shape[2:])
+    predicted = iou_predictions.reshape(-1)
+    found = []
+    for place in np.flatnonzero(predicted > (options.pred_iou_thresh or -np.inf)).tolist():
+        packed, stability = pack_mask(
+            logits[place],
+            frame=frame,
+            mask_threshold=mask_threshold,
+            stability_offset=options.stability_score_offset,
+        )
+        if packed.empty or stability < options.stability_score_thresh:
+            continue
+        embedding = None
+        if patch_embeddings is not None:
+            small = in_image(logits[place], frame=frame, mask_threshold=mask_threshold)
+            embedding = pool_over_mask(patch_embeddings, mask=small)
+        found.append(GoodMask(packed, float(predicted[place]), stability, embedding))
+    return found
+
+
+def clear_in_tile(
+    found: Sequence[GoodMask], *, view: Window, size: tuple[int, int]
+) -> list[GoodMask]:
+    """The masks of a tile that it does not cut, in the whole image.
+
+    What is cut, another tile or the whole image shows: segment-anything's crops do likewise.
+
+    Args:
+        found: in the tile.
+        view: where the tile lies in the image.
+        size: height and width of the image.
+    """
+    moved = [
+        replace(each, mask=each.mask.moved(top=view.rows.start, left=view.columns.start))
+        for each in found
+    ]
+    return [
+        replace(each, from_tile=True)
+        for each in moved
+        if not is_cut(each.mask, view=view, size=size)
+    ]
+
+
+def distinct_things(
+    found: Sequence[GoodMask],
+    *,
+    texts: Array | None,
+    calibration: Calibration,
+    box_nms_thresh: float,
+) -> list[FoundObject]:
+    """Keeps one of the masks that show the same, a tile's if there is one, and names it.
+
+    Args:
+        found: of all prompts, in their order.
+        texts: [K,E], unit length; None without labels.
+        calibration: of the scores.
+        box_nms_thresh: see `EverythingOptions`.
+
+    Returns:
+        The best first, by predicted IoU.
+    """
+    if not found:
+        return []
+    order = sorted(
+        range(len(found)), key=lambda i: (not found[i].from_tile, -found[i].predicted_iou)
+    )
+    ranks = np.empty(len(found), dtype=np.float32)
+    ranks[order] = np.arange(len(found), 0, -1)
+    kept = distinct_boxes(
+        # segment-anything's boxes end at the last pixel, not behind it, and so does its IoU.
+        np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32),
+        scores=ranks,
+        iou_threshold=box_nms_thresh,
+    )
+    best = sorted((found[place] for place in kept.tolist()), key=lambda each: -each.predicted_iou)
+    return [_named(each, texts=texts, calibration=calibration) for each in best]
+
+
+def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) -> FoundObject:
+    score = found.predicted_iou
+    thing = FoundObject(
+        found.mask, score=score, predicted_iou=score, stability_score=found.stability_score
+    )
+    if texts is None or found.embedding is None:
+        return thing
+    fits = score_labels(found.embedding, texts=texts, calibration=calibration)
+    best = int(fits.argmax())
+    return replace(thing, label_index=best, label_score=float(fits[best]))

@@ -1,0 +1,98 @@
+"""What a caller may choose about text-to-mask, checked; the model's calibration fills the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.errors import PromptError, one_line
+from samclip_sdk.system.arguments import check_flag, check_integer, finite_number
+
+MAX_INSTANCES = 50
+"""How many objects of a picture are told, if the caller does not say."""
+
+POINTS_PER_CLASS = 3
+"""How many points the mask decoder is given for a label, if the caller does not say."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How score maps become masks.
+
+    Attributes:
+        presence_threshold: 0..1, the presence from which on a label is in the image.
+        mask_threshold: the logit a pixel must exceed.
+        points_per_class: how many points a label gets, at most.
+        refine: let the mask decoder draw the masks, or the CLIP head alone.
+
+    Raises:
+        PromptError: a value that cannot be.
+    """
+
+    presence_threshold: float
+    mask_threshold: float
+    points_per_class: int
+    refine: bool
+
+    def __post_init__(self) -> None:
+        presence = finite_number(self.presence_threshold, name="threshold")
+        if not 0 <= presence <= 1:
+            raise PromptError(f"threshold is {presence:g}; it must be from 0 to 1")
+        finite_number(self.mask_threshold, name="mask_threshold")
+        check_integer(self.points_per_class, name="points_per_class", least=1)
+        check_flag(self.refine, name="refine")
+
+    @classmethod
+    def from_manifest(
+        cls,
+        manifest: ModelInfo,
+        *,
+        threshold: float | None,
+        mask_threshold: float | None,
+        points_per_class: int | None,
+        refine: bool,
+    ) -> Options:
+        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        check_flag(refine, name="refine")
+        own = manifest.calibration
+        by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
+        return cls(
+            presence_threshold=own.presence_threshold if threshold is None else threshold,
+            mask_threshold=by_default if mask_threshold is None else mask_threshold,
+            points_per_class=POINTS_PER_CLASS if points_per_class is None else points_per_class,
+            refine=refine,
+        )
+
+
+def instance_limit(
+    instances: bool, *, max_instances: int | None, points_per_class: int | None, refine: bool
+) -> int | None:
+    """How many objects are wanted at most; None if labels are wanted, and not their objects.
+
+    Raises:
+        PromptError: a value that cannot be, or one that makes no sense beside another.
+    """
+    check_flag(instances, name="instances")
+    if not instances:
+        if max_instances is not None:
+            raise PromptError(
+                f"max_instances is {one_line(repr(max_instances))}; it needs instances=True"
+            )
+        return None
+    if not refine:
+        raise PromptError("refine is False; with instances=True, the mask decoder draws the masks")
+    if points_per_class is not None:
+        raise PromptError(
+            f"points_per_class is {points_per_class}; with instances=True, each object has a point "
+            "of its own"
+        )
+    if max_instances is None:
+        return MAX_INSTANCES
+    check_integer(max_instances, name="max_instances", least=1)
+    return int(max_instances)
+
+
+def _logit(probability: float) -> float:
+    """The inverse of the sigmoid."""
+    return math.log(probability / (1 - probability))

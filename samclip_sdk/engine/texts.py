@@ -1,0 +1,192 @@
+"""Texts and labels -> embeddings of unit length, each computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.runtimes.session import Session, run_graph
+from samclip_sdk.system.fork_safety import renew_in_children
+from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels
+from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text
+from samclip_sdk.text.unit_length import normalize
+
+Array = NDArray[np.float32]
+
+
+class TextEmbedder:
+    """Runs the text encoder, on what was not embedded before.
+
+    A text or label goes through it on its own, so that its embedding never depends, to the last
+    bit, on which others were asked or had been asked before; and as CLIP cleans it, so that two
+    spellings of one label have one embedding. Any number of threads may ask; one at a time
+    computes.
+
+    Args:
+        session: opens the text_encoder, or returns it; not called before it has to run.
+        tokenizer: opens the same model's; not called before there is a text to read.
+        templates: prompts of a label, {} in place of it.
+        stored: where the embeddings of labels outlive the process; nowhere if None.
+    """
+
+    def __init__(
+        self,
+        session: Callable[[], Session],
+        *,
+        tokenizer: Callable[[], Tokenizer],
+        templates: Sequence[str],
+        stored: StoredLabels | None = None,
+    ) -> None:
+        self._session = session
+        self._open_tokenizer = tokenizer
+        self._templates = tuple(templates)
+        self._stored = stored
+        self._given: dict[str, Array] = {}
+        self._texts, self._labels = RecentEmbeddings(), RecentEmbeddings()
+        self._opened_tokenizer: Tokenizer | None = None
+        self._turn = threading.Lock()
+        renew_in_children(self)
+
+    def learn(self, labels: Sequence[str], embeddings: Array) -> None:
+        """Takes the embeddings [K,E] of labels as given: they need no text encoder any more."""
+        cleaned = [clean_text(label) for label in labels]
+        # A new dictionary, since other threads may be reading the one that was there.
+        self._given = {**self._given, **dict(zip(cleaned, embeddings, strict=True))}
+
+    def given_digests(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """For each label 16 hex digits of the embedding that was given; "" where none was."""
+        given = (self._given.get(clean_text(label)) for label in labels)
+        return tuple(
+            "" if row is None else hashlib.sha256(row.astype("<f4").tobytes()).hexdigest()[:16]
+            for row in given
+        )
+
+    def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> Array:
+        """Embeds labels: the mean of the normalised embeddings over the templates, renormalised.
+
+        Args:
+            labels: K names of classes, from `check_texts`.
+            clock: told how long the text encoder ran, if it did.
+
+        Returns:
+            float32 [K,E], unit length.
+        """
+        given = self._given
+        rows = []
+        for label in labels:
+            cleaned = clean_text(label)
+            known = given.get(cleaned)
+            if known is None:
+                known = self._labels.get(cleaned)
+            if known is None:
+                known = self._compute(
+                    label, recent=self._labels, compute=self._embed_label, clock=clock
+                )
+            rows.append(known)
+        return np.stack(rows)
+
+    def embed_texts(self, texts: Sequence[str], *, clock: Stopwatch) -> Array:
+        """Embeds texts as they are: captions, queries.
+
+        Args:
+            texts: K of them, from `check_texts`.
+            clock: told how long the text encoder ran, if it did.
+
+        Returns:
+            float32 [K,E], unit length.
+        """
+        rows = []
+        for text in texts:
+            known = self._texts.get(clean_text(text))
+            if known is None:
+                known = self._compute(
+                    text, recent=self._texts, compute=self._embed_text, clock=clock
+                )
+            rows.append(known)
+        return np.stack(rows)
+
+    def renew(self) -> None:
+        """Starts over in a forked child; see `fork_safety`."""
+        self._turn = threading.Lock()
+
+    def _compute(
+        self,
+        text: str,
+        *,
+        recent: RecentEmbeddings,
+        compute: Callable[[str, Stopwatch], Array],
+        clock: Stopwatch,
+    ) -> Array:
+        """Computes what is not known, one thread at a time."""
+        cleaned = clean_text(text)
+        with self._turn:
+            known = recent.get(cleaned)  # Another thread may have computed it meanwhile.
+            if known is None:
+                known = compute(text, clock)
+                recent.put(cleaned, known)
+            return known
+
+    def _embed_text(self, text: str, clock: Stopwatch) -> Array:
+        embeddings, cut = self._run([text], clock=clock)
+        if cut:
+            self._tokenizer.warn_of_cut(text)
+        embedding: Array = embeddings[0]
+        return embedding
+
+    def _embed_label(self, label: str, clock: Stopwatch) -> Array:
+        cleaned = clean_text(label)
+        stored = self._stored.get(cleaned) if self._stored else None
+        if stored is not None:
+            return stored
+        prompts = [template.replace("{}", cleaned) for template in self._templates]
+        embeddings, cut = self._run(prompts, clock=clock)
+        embedding = normalize(embeddings.mean(axis=0))
+        if cut or len(label) > MAX_LETTERS:
+            # Not stored, so that every process warns of it.
+            self._tokenizer.warn_of_cut(label)
+        elif self._stored:
+            self._stored.put(cleaned, embedding)
+        return embedding
+
+    def _run(self, texts: Sequence[str], *, clock: Stopwatch) -> tuple[Array, bool]:
+        """The embeddings [K,E] of texts, and whether any was cut."""
+        session, tokenizer = self._session(), self._tokenizer
+        with clock.step("text_encoder"):
+            encoded = tokenizer.encode(texts)
+            (spec,) = session.inputs
+            if isinstance(spec.shape[1], int):
+                embeddings = _text_embeddings(session, encoded.ids)
+            else:
+                embeddings = _trimmed_embeddings(session, encoded)
+        return embeddings, bool(encoded.cut.any())
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        if self._opened_tokenizer is None:
+            self._opened_tokenizer = self._open_tokenizer()
+        return self._opened_tokenizer
+
+
+def _trimmed_embeddings(session: Session, encoded: TokenIds) -> Array:
+    """Runs texts of one length together, without the zeros behind them.
+
+    They do not change an embedding, but cost as much as the text itself.
+    """
+    lengths = np.unique(encoded.lengths).tolist()
+    groups = [np.flatnonzero(encoded.lengths == length) for length in lengths]
+    found = [
+        _text_embeddings(session, np.ascontiguousarray(encoded.ids[group, :length]))
+        for group, length in zip(groups, lengths, strict=True)
+    ]
+    order = np.argsort(np.concatenate(groups))
+    in_order: Array = np.concatenate(found)[order]
+    return in_order
+
+
+def _text_embeddings(session: Session, ids: NDArray[np.int32]) -> Array:
+    return run_graph(session, {"input_ids": ids}, graph="text_encoder")["text_embeddings"]

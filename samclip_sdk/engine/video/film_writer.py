@@ -1,0 +1,122 @@
+"""Films of drawn frames, by OpenCV."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.engine.video.sources import quiet_opencv
+from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.system.atomic_file import check_suffix, check_target
+from samclip_sdk.system.partial_file import PartialFile
+
+CODEC = "mp4v"
+"""MPEG-4 part 2: OpenCV's wheels can write it on every system. Browsers do not play it."""
+
+DEFAULT_FPS = 25.0
+"""Where nobody knows how many frames a second has."""
+
+
+class FilmWriter:
+    """Writes an .mp4. A context manager: whatever ends it, what was added can be played.
+
+    The film is written beside its place, under a hidden name, and put there at the end. It never
+    appears if no frame was added. A killed process leaves the hidden file, which cannot be played,
+    and which goes when the same film is next written.
+
+    Args:
+        path: ends in .mp4.
+        fps: frames a second.
+
+    Raises:
+        StorageError: another ending, or the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, fps: float = DEFAULT_FPS) -> None:
+        check_suffix(path, ".mp4")
+        self._target, self._fps = check_target(path), fps
+        self._partial: PartialFile | None = None
+        self._writer: cv2.VideoWriter | None = None
+        self._count = 0
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(self, pixels: NDArray[np.uint8]) -> None:
+        """Adds a frame, uint8 [H,W,3], RGB, of the same size each time.
+
+        A last row or column that would make an odd number of them is left out: the codec has none.
+
+        Raises:
+            StorageError: OpenCV cannot write films here.
+        """
+        height, width = (max(2, side - side % 2) for side in pixels.shape[:2])
+        if self._writer is None:
+            self._writer = self._open(width, height)
+        self._writer.write(cv2.cvtColor(pixels[:height, :width], cv2.COLOR_RGB2BGR))
+        self._count += 1
+
+    def close(self) -> None:
+        """Ends the film and puts it in its place.
+
+        Raises:
+            StorageError: not all of it could be written: the disk may be full.
+        """
+        if self._writer is None or self._partial is None:
+            return
+        self._writer.release()
+        self._writer = None
+        try:
+            there = _count_frames(self._partial.path)
+            if there < self._count:
+                raise StorageError(
+                    f"cannot write {one_line(self._target)}: {there} of {self._count} frames are "
+                    "in it; is the disk full?"
+                )
+            self._partial.settle()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            self._partial.close()
+
+    def _open(self, width: int, height: int) -> cv2.VideoWriter:
+        codec = cv2.VideoWriter.fourcc(*CODEC)
+        try:
+            self._partial = PartialFile(self._target, ending=".mp4")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with quiet_opencv():
+            path = str(self._partial.path)
+            writer = cv2.VideoWriter(path, codec, self._fps, (width, height))
+        if not writer.isOpened():
+            self._partial.close()
+            raise StorageError(
+                f"cannot write {one_line(self._target)}: OpenCV was built without FFmpeg here; "
+                "write .json alone, or install opencv-python-headless"
+            )
+        return writer
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot write {one_line(self._target)}: {error.strerror or error}")
+
+
+def _count_frames(path: Path) -> int:
+    """How many frames a film has by its table; 0 if it has none, or is no film."""
+    with quiet_opencv():
+        capture = cv2.VideoCapture(str(path))
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+    return count

@@ -1,0 +1,311 @@
+"""The walk from frame to frame: what is looked at afresh, what is moved along, and what is kept.
+
+This is not SAM 2's memory: no graph sees another frame than its own. What is carried from frame to
+frame are score maps, masks, which are prompts of the next frame, and one embedding for each object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.engine.found_objects import Sighting, compose_instances
+from samclip_sdk.engine.instances import CONTAINED_SHARE, SAME_IOU, STABILITY_OFFSET, Candidates
+from samclip_sdk.engine.label_parts import sigmoid
+from samclip_sdk.engine.mask_selection import distinct_masks, in_image, pack_mask
+from samclip_sdk.engine.object_engine import ObjectEngine
+from samclip_sdk.engine.options import Options
+from samclip_sdk.engine.text_to_mask import cell_points, presence_of, score_maps
+from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
+from samclip_sdk.engine.video.sources import Footage, NamedPicture
+from samclip_sdk.engine.video.tracks import SAME_OBJECT_IOU, Look, Track, Tracks, mask_ious
+from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.prompts import assemble_prompts
+from samclip_sdk.results.image_embedding import PreparedImage
+from samclip_sdk.results.tracked import TrackedInstances
+from samclip_sdk.system.reading_ahead import read_ahead
+from samclip_sdk.system.timing import Stopwatch
+
+Array = NDArray[np.float32]
+
+NEWEST = 0.6
+"""The weight of a frame's own score maps, against those of the frames before it."""
+
+
+@dataclass(frozen=True)
+class ReadFrame:
+    """A frame that is ready for the backbone, and small enough to see motion in it."""
+
+    name: str
+    prepared: PreparedImage
+    grey: Grey
+    clock: Stopwatch
+
+
+class Stream:
+    """Follows the objects of labels through frames; what it keeps does not grow with them.
+
+    Args:
+        engine: runs the graphs.
+        labels: from `check_labels`.
+        options: how score maps become masks.
+        max_instances: how many objects of a frame are told, at most.
+        encode_every: 1 for each frame, 2 for every other one, ...: how often the model looks. In
+            between, masks move as the picture moves. After a cut it looks at once.
+    """
+
+    def __init__(
+        self,
+        engine: ObjectEngine,
+        *,
+        labels: Sequence[str],
+        options: Options,
+        max_instances: int,
+        encode_every: int,
+    ) -> None:
+        self._engine, self._labels, self._options = engine, labels, options
+        self._max_instances, self._encode_every = max_instances, encode_every
+        self._text = engine.texts.embed_labels(labels, clock=Stopwatch())
+        self._tracks = Tracks()
+        self._maps: Array | None = None  # of the frame where the model last looked
+        self._motion: Motion | None = None  # since then
+        self._last: ReadFrame | None = None
+        self._index, self._looked = 0, -encode_every
+
+    def read(self, named: NamedPicture) -> ReadFrame:
+        """Reads a frame; any thread may do so.
+
+        Raises:
+            ImageError: it cannot be read or used.
+        """
+        clock = Stopwatch()
+        task = self._engine.manifest.tasks.segmentation
+        prepared = self._engine.prepare(named.picture, task=task, clock=clock)
+        return ReadFrame(named.name, prepared, small_grey(prepared.square), clock)
+
+    def follow(self, read: ReadFrame) -> TrackedInstances:
+        """What is in the next frame.
+
+        Raises:
+            ImageError: it has another size than the frame before it.
+        """
+        clock, index = read.clock, self._index
+        self._check_size(read)
+        with clock.step("motion"):
+            self._see_motion(read)
+        encoded = index - self._looked >= self._encode_every
+        if encoded:
+            self._look(read.prepared, index=index, clock=clock)
+        with clock.step("postprocess"):
+            tracks = self._tracks.in_sight if encoded else self._moved(read.prepared.frame)
+            tracks = sorted(tracks, key=lambda each: -each.found.score)
+            found = compose_instances(
+                [each.found for each in tracks],
+                labels=self._labels,
+                size=(read.prepared.frame.height_px, read.prepared.frame.width_px),
+            )
+        self._index, self._last = index + 1, read
+        given = {each.name: getattr(found, each.name) for each in fields(found)}
+        return TrackedInstances(
+            **given | {"speed": clock.ms, "picture": read.prepared.picture},
+            ids=np.array([each.id for each in tracks], dtype=np.int32),
+            frame_index=index,
+            frame_name=read.name,
+            encoded=encoded,
+        )
+
+    def _check_size(self, read: ReadFrame) -> None:
+        if self._last is None:
+            return
+        frames = (read.prepared.frame, self._last.prepared.frame)
+        now, before = ((each.width_px, each.height_px) for each in frames)
+        if now != before:
+            raise ImageError(
+                f"frame {one_line(read.name)} has {now[0]} x {now[1]} pixels, the frames before "
+                f"it {before[0]} x {before[1]}: a video has one size"
+            )
+
+    def _see_motion(self, read: ReadFrame) -> None:
+        """Notes how the picture moved since the model last looked; after a cut it must look."""
+        if self._last is None:
+            return
+        step = find_motion(read.grey, self._last.grey)
+        self._motion = step if self._motion is None else step.after(self._motion)
+        if step.cut:
+            self._tracks.forget_places()
+            self._maps, self._looked = None, -self._encode_every
+
+    def _look(self, prepared: PreparedImage, *, index: int, clock: Stopwatch) -> None:
+        """Runs the graphs on a frame, and tells which of what they find is known."""
+        engine, options, frame = self._engine, self._options, prepared.frame
+        embedding = engine.encode(prepared, task=engine.manifest.tasks.segmentation, clock=clock)
+        patches = engine.patch_embeddings(embedding, clock=clock)
+        with clock.step("postprocess"):
+            maps = self._averaged(
+                score_maps(
+                    patches,
+                    text_embeddings=self._text,
+                    calibration=engine.manifest.calibration,
+                )
+            )
+            expected = self._expected(side=engine.mask_side(frame))
+        small = self._small(expected, frame=frame)
+        presence = presence_of(maps, frame=frame)
+        seen: list[Sighting] = []
+        for label in np.flatnonzero(presence >= options.presence_threshold).tolist():
+            draw = partial(
+                engine.objects_of,
+                embedding=embedding,
+                patches=patches,
+                text_embedding=self._text[label],
+                label_index=label,
+                mask_threshold=options.mask_threshold,
+                clock=clock,
+            )
+            scores = maps[label]
+            fresh = draw(engine.candidates(scores, frame=frame, options=options, clock=clock))
+            with clock.step("prompts"):
+                own = self._tracks.of_label(label)
+                missed = _missed(small[own], self._small_of(fresh, frame=frame))
+                known = known_candidates(
+                    expected[own][missed], score_map=scores, frame=frame, options=options
+                )
+            again = [] if known is None else draw(known)
+            seen += self._distinct([*fresh, *again], frame=frame)
+        seen.sort(key=lambda each: (-each.found.score, each.found.label_index))
+        seen = seen[: self._max_instances]
+        self._tracks.update(self._as_look(seen, expected=small, index=index, frame=frame))
+        self._maps, self._motion, self._looked = maps, None, index
+
+    def _as_look(
+        self,
+        seen: Sequence[Sighting],
+        *,
+        expected: NDArray[np.bool_],
+        index: int,
+        frame: Frame,
+    ) -> Look:
+        """What was found in a frame, with its masks and how they moved."""
+        masks = self._small_of(seen, frame=frame)
+        moved = np.zeros((len(seen), 2), dtype=np.float32)
+        if self._motion is not None:
+            for place, mask in enumerate(masks):
+                moved[place] = self._motion.speed(mask) / (index - self._looked)
+        return Look(seen, masks=masks, moved=moved, expected=expected, index=index)
+
+    def _distinct(self, seen: Sequence[Sighting], *, frame: Frame) -> list[Sighting]:
+        """Without what shows the same as one before it."""
+        kept = distinct_masks(
+            self._small_of(seen, frame=frame),
+            scores=-np.arange(len(seen), dtype=np.float32),
+            iou_threshold=SAME_IOU,
+            contained_share=CONTAINED_SHARE,
+        )
+        return [seen[place] for place in kept.tolist()]
+
+    def _small(self, low_res: Array, *, frame: Frame) -> NDArray[np.bool_]:
+        """The masks of logits [n,4g,4g], at that size."""
+        return in_image(low_res, frame=frame, mask_threshold=self._options.mask_threshold)
+
+    def _small_of(self, seen: Sequence[Sighting], *, frame: Frame) -> NDArray[np.bool_]:
+        side = self._engine.mask_side(frame)
+        low_res = np.array([each.low_res for each in seen], dtype=np.float32)
+        return self._small(low_res.reshape(-1, side, side), frame=frame)
+
+    def _averaged(self, maps: Array) -> Array:
+        """Score maps [K,h,h] of a frame, and of those before it, moved to where it has them."""
+        if self._maps is None or self._motion is None:
+            return maps
+        return NEWEST * maps + (1 - NEWEST) * self._motion.move(self._maps)
+
+    def _expected(self, *, side: int) -> Array:
+        """The masks in sight, moved from where the model last looked: logits [n,side,side]."""
+        masks = np.array([each.low_res for each in self._tracks.in_sight], dtype=np.float32)
+        masks = masks.reshape(-1, side, side)
+        return masks if self._motion is None else self._motion.move(masks)
+
+    def _moved(self, frame: Frame) -> list[Track]:
+        """The tracks in sight, with their masks moved to this frame; without those that left it."""
+        threshold = self._options.mask_threshold
+        expected = self._expected(side=self._engine.mask_side(frame))
+        moved = []
+        for track, logits in zip(self._tracks.in_sight, expected, strict=True):
+            mask, stability = pack_mask(
+                logits, frame=frame, mask_threshold=threshold, stability_offset=STABILITY_OFFSET
+            )
+            if not mask.empty:
+                found = replace(track.found, mask=mask, stability_score=stability)
+                moved.append(replace(track, found=found))
+        return moved
+
+
+def _missed(expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of n masks none of m others overlaps: bool [n]."""
+    missed: NDArray[np.bool_] = np.all(mask_ious(expected, found) < SAME_OBJECT_IOU, axis=1)
+    return missed
+
+
+def known_candidates(
+    expected: Array, *, score_map: Array, frame: Frame, options: Options
+) -> Candidates | None:
+    """What the mask decoder is asked for objects of a label that it was not found to have any more.
+
+    The mask, moved to where it is expected, is the mask prompt, and the cell inside it that scores
+    best is a foreground point. It is not asked for an object where the label is no longer: behind
+    something else, for instance.
+
+    Args:
+        expected: logits [n,4g,4g].
+        score_map: of the label, [h,h].
+        frame: where the image lies.
+        options: what a score must reach.
+
+    Returns:
+        None if there is nothing to ask.
+    """
+    side = score_map.shape[-1]
+    points, masks = [], []
+    inside = in_image(expected, frame=frame, mask_threshold=options.mask_threshold)
+    for logits, mask in zip(expected, inside, strict=True):
+        shares = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+        scores = np.where(shares >= min(0.5, shares.max()), sigmoid(score_map), -1)
+        row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        if mask.any() and scores[row, column] >= options.presence_threshold:
+            cell = (np.array([row]), np.array([column]))
+            points.append(cell_points(*cell, frame=frame, side=side))
+            masks.append(logits)
+    if not points:
+        return None
+    maps = np.stack(masks)
+    prompts = assemble_prompts(
+        np.stack(points),
+        np.ones((len(points), 1), dtype=np.int32),
+        corners=None,
+        mask_input=maps[:, None],
+        has_mask=True,
+    )
+    return Candidates(prompts, maps)
+
+
+def follow_footage(stream: Stream, footage: Footage) -> Generator[TrackedInstances, None, None]:
+    """What is in each frame, in their order, while the next ones are read.
+
+    Nothing of a camera is read ahead: it would be old when its turn comes.
+
+    Raises:
+        ImageError: a frame cannot be read, or has another size than the first.
+    """
+    if footage.live:
+        for named in footage.frames:
+            yield stream.follow(stream.read(named))
+        return
+    with closing(read_ahead(footage.frames, stream.read)) as ahead:
+        for read in ahead:
+            yield stream.follow(read)

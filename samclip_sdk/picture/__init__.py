@@ -1,0 +1,1 @@
+"""Pixels and geometry in pure numpy: images, frames, prompts, masks."""

@@ -1,0 +1,147 @@
+"""Image geometry: the model's square input, and the way there and back for coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where an image lies in the model's input: at the top left, scaled to fit.
+
+    Attributes:
+        height_px: of the upright original.
+        width_px: of the upright original.
+        resolution: S, the side of the model's input.
+        resized_height_px: rows of the input that the image fills.
+        resized_width_px: columns of the input that the image fills.
+    """
+
+    height_px: int
+    width_px: int
+    resolution: int
+    resized_height_px: int
+    resized_width_px: int
+
+    def __post_init__(self) -> None:
+        if min(self.height_px, self.width_px, self.resized_height_px, self.resized_width_px) < 1:
+            raise ValueError(f"a size is below 1 pixel: {self}")
+        if max(self.resized_height_px, self.resized_width_px) > self.resolution:
+            raise ValueError(f"the image leaves the model's input: {self}")
+
+    @classmethod
+    def fit(cls, height_px: int, width_px: int, *, resolution: int) -> Frame:
+        """Scales the longer side to `resolution`, as SAM does; the shorter is 1 pixel at least."""
+        scale = resolution * 1.0 / max(height_px, width_px)
+        return cls(
+            height_px=height_px,
+            width_px=width_px,
+            resolution=resolution,
+            resized_height_px=max(1, int(height_px * scale + 0.5)),
+            resized_width_px=max(1, int(width_px * scale + 0.5)),
+        )
+
+    def to_model(self, coords: ArrayLike) -> NDArray[np.float64]:
+        """Image pixels -> model pixels, for coordinates (x, y) in float [..., 2]."""
+        return np.asarray(coords, dtype=np.float64) * self._scale()
+
+    def to_image(self, coords: ArrayLike) -> NDArray[np.float64]:
+        """Model pixels -> image pixels, for coordinates (x, y) in float [..., 2]."""
+        return np.asarray(coords, dtype=np.float64) / self._scale()
+
+    def extent(self) -> NDArray[np.float32]:
+        """The rows and columns of the model's input that the image covers, float32 [2]."""
+        return np.array([self.resized_height_px, self.resized_width_px], dtype=np.float32)
+
+    def token_mask(self, *, patch_size: int) -> NDArray[np.float32]:
+        """Tells the patches that hold any image pixel from those that hold padding only.
+
+        Args:
+            patch_size: side of a patch; it must divide the resolution.
+
+        Returns:
+            float32 [1,g,g] of ones and zeros, g = resolution / patch_size.
+        """
+        if self.resolution % patch_size:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of {patch_size}")
+        grid = self.resolution // patch_size
+        mask = np.zeros((1, grid, grid), dtype=np.float32)
+        rows = -(-self.resized_height_px // patch_size)
+        columns = -(-self.resized_width_px // patch_size)
+        mask[:, :rows, :columns] = 1
+        return mask
+
+    def _scale(self) -> NDArray[np.float64]:
+        """The factors of x and y. They differ by the rounding of the shorter side."""
+        return np.array(
+            [self.resized_width_px / self.width_px, self.resized_height_px / self.height_px]
+        )
+
+
+def letterbox(
+    image: NDArray[np.uint8], *, resolution: int, pad_colour: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], Frame]:
+    """Fits the whole image into a square, at the top left, and fills the rest.
+
+    Args:
+        image: uint8 [H,W,3], RGB.
+        resolution: S.
+        pad_colour: RGB of the padding, 0..255.
+
+    Returns:
+        uint8 [1,3,S,S], bilinear and antialiased as SAM's, and the frame.
+    """
+    frame = Frame.fit(*image.shape[:2], resolution=resolution)
+    resized = Image.fromarray(image).resize(
+        (frame.resized_width_px, frame.resized_height_px), Image.Resampling.BILINEAR
+    )
+    square = np.empty((resolution, resolution, 3), dtype=np.uint8)
+    square[:] = pad_colour
+    square[: frame.resized_height_px, : frame.resized_width_px] = np.asarray(resized)
+    return _planar(square), frame
+
+
+def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint8]:
+    """CLIP's preprocessing: the shorter side to S, bicubic and antialiased, then the centre square.
+
+    Args:
+        image: uint8 [H,W,3], RGB.
+        resolution: S.
+
+    Returns:
+        uint8 [1,3,S,S].
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    box = []
+    for side in (width, height):
+        resized = int(resolution * side / short)
+        offset = round((resized - resolution) / 2)
+        box.append((offset * side / resized, min(side, (offset + resolution) * side / resized)))
+    (left, right), (top, bottom) = box
+    # Only the square is computed: a 20,000 x 10 image would first grow to hundreds of megabytes.
+    # Same kernel, same places; Pillow may take the two passes in the other order, so that at hard
+    # edges, where bicubic overshoots and each pass clips, a few values differ from resize-and-crop.
+    square = Image.fromarray(image).resize(
+        (resolution, resolution), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
+    )
+    return _planar(np.asarray(square))
+
+
+def _planar(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[S,S,3] -> contiguous [1,3,S,S]."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+
+
+def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
+    """Rows and columns that hold any image pixel, in a map of side x side over the model's input.
+
+    The same rule as the token mask's, at any side; the image is at the top left.
+    """
+    rows = -(-frame.resized_height_px * side // frame.resolution)
+    columns = -(-frame.resized_width_px * side // frame.resolution)
+    return rows, columns

@@ -1,0 +1,261 @@
+"""Anything that is an image -> RGB uint8 -> the model's input, and the way back for coordinates.
+
+The only home of image geometry. Three frames: *image pixels* are those of the upright original;
+*model pixels* are those of the S x S input; *tokens* are the g x g patches of it. Coordinates are
+(x, y), sizes are (height, width), arrays are [rows, columns].
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+from typing import BinaryIO, TypeAlias, TypeGuard, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.picture.limits import MAX_PIXELS, check_decoding, check_header
+from samclip_sdk.system.fork_safety import renew_in_children
+
+Given = TypeVar("Given")
+
+Picture: TypeAlias = "str | bytes | Image.Image | NDArray[np.uint8]"
+"""What an image can be read from any number of times."""
+
+ImageSource: TypeAlias = "Picture | os.PathLike[str] | BinaryIO"
+
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO",
+    "TGA", "QOI",
+)  # fmt: skip
+"""Pillow's names. Its JPEG reads MPO too; HEIF is there once pillow-heif is registered."""
+
+PICTURE_ENDINGS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
+    ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".qoi",
+})  # fmt: skip
+"""What names of pictures end in, whether this machine can read them or not."""
+
+
+class _PillowLocks:
+    """Pillow decodes an image at its first use, and more than one thread at once breaks it.
+
+    Of as many locks as these, two images seldom share one; a lock for each image would have to be
+    kept as long as the image.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        self._locks = [threading.RLock() for _ in range(61)]
+
+    def of(self, image: Image.Image) -> threading.RLock:
+        return self._locks[id(image) % len(self._locks)]
+
+
+_LOCKS = _PillowLocks()
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Opens a picture file as `PIL.Image.open` does, if it is of a raster format.
+
+    Whatever a file is called, Pillow goes by its content, and some of the formats that it knows are
+    programs: a PostScript file called holiday.jpg would start Ghostscript.
+
+    Raises:
+        Exception: whatever Pillow raises; `UnidentifiedImageError` for a format not listed here.
+        ValueError: a header without an end, or a pipe, which would be waited for without end.
+    """
+    Image.init()
+    if isinstance(file, str | os.PathLike):
+        if stat.S_ISFIFO(os.stat(file).st_mode):
+            raise ValueError("it is a pipe; give its content as bytes")
+        # Pillow leaves a file open whose first bytes cannot be read.
+        with open(file, "rb") as readable:
+            check_header(readable)
+    else:
+        check_header(file)
+        file.seek(0)
+    return Image.open(file, formats=[each for each in _FORMATS if each in Image.OPEN])
+
+
+def load_image(source: ImageSource) -> NDArray[np.uint8]:
+    """Reads an image and turns it upright.
+
+    Grey, palette, CMYK and 16-bit images become RGB (16-bit ones by their full range; mode "I"
+    counts as 16-bit). Transparency is composited over white: colours under transparent pixels are
+    arbitrary, often black, and white is what a page shows behind such a picture. Of an animation,
+    the first frame counts. Colour profiles are ignored, as SAM and CLIP do.
+
+    Args:
+        source: a path, a PIL image, the content of a picture file (bytes, or a file opened in
+            binary mode, which is read to its end), or a uint8 array [H,W,3] (RGB), [H,W,4] (RGBA),
+            [H,W] or [H,W,1] (grey). An array is taken as upright.
+
+    Returns:
+        uint8 [H,W,3], RGB, 0..255, contiguous. It may be the given array itself.
+
+    Raises:
+        ImageError: no such file, not an image, damaged, empty, a single pixel, or an array of
+            another dtype or shape.
+    """
+    return load_picture(source)[0]
+
+
+def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
+    """Reads an image as `load_image` does, and tells what it can be read from again.
+
+    Returns:
+        The pixels, and: of a path the absolute one, of a file its content, of an array a read-only
+        view, else `source` itself.
+    """
+    if isinstance(source, np.ndarray):
+        pixels = _from_array(source)
+        view = np.asarray(source).view()
+        view.flags.writeable = False
+        return pixels, view
+    if isinstance(source, Image.Image):
+        with _LOCKS.of(source):
+            return _from_pillow(source, name="the image"), source
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        return _from_file(path, name=one_line(path)), os.path.abspath(path)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        content = bytes(source)
+    elif _is_file(source):
+        content = _read(source)
+    else:
+        raise ImageError(
+            "an image is a path, a PIL image, a uint8 array, bytes or an open file, "
+            f"not a {type(source).__name__}"
+        )
+    if not content:
+        raise ImageError("what was given is empty: 0 bytes")
+    return _from_file(io.BytesIO(content), name="what was given"), content
+
+
+def own_picture(source: Given) -> Given | Picture:
+    """What of a picture stays as it is, whatever its owner does next: an iterator may refill it.
+
+    Returns:
+        Of an array, or a PIL image, its pixels; of a file, its content. Paths, bytes, and what is
+        no picture, are given back as they are.
+
+    Raises:
+        ImageError: as `load_image`.
+    """
+    if isinstance(source, (np.ndarray, Image.Image)):
+        return np.array(load_image(source))
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    return _read(source) if _is_file(source) else source
+
+
+def _is_file(source: object) -> TypeGuard[BinaryIO]:
+    return callable(getattr(source, "read", None))
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        content = file.read()
+    except Exception as error:  # Any class may stand behind `read`.
+        raise ImageError(f"what was given cannot be read: {one_line(error)}") from error
+    if not isinstance(content, bytes):
+        raise ImageError('the file is not open in binary mode: open(path, "rb")')
+    return content
+
+
+def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
+    try:
+        with open_image(file) as image:
+            return _from_pillow(image, name=name)
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not an image, or of a format that cannot be read") from error
+    except Exception as error:  # A damaged header can raise almost anything in Pillow.
+        reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
+        raise ImageError(f"{name} cannot be read: {reason}") from error
+
+
+def _from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        raise ImageError(f"the image array has dtype {array.dtype}; it must be uint8, 0 to 255")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise ImageError(
+            f"the image array has shape {list(array.shape)}; it must be [height, width, 3]"
+        )
+    height, width = array.shape[:2]
+    _check_size(height, width, name="the image array")
+    pixels: NDArray[np.uint8] = np.ascontiguousarray(array, dtype=np.uint8)
+    if channels == 3:
+        return pixels
+    return _from_pillow(
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels),
+        name="the image array",
+    )
+
+
+def _from_pillow(image: Image.Image, *, name: str) -> NDArray[np.uint8]:
+    _check_size(image.height, image.width, name=name)
+    try:
+        check_decoding(image)
+        rgb = _to_rgb(image, name=name)
+        turn = _turn(image)
+        return np.array(rgb if turn is None else rgb.transpose(turn))
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data.
+        raise ImageError(f"{name} cannot be read: {one_line(error)}") from error
+
+
+def _to_rgb(image: Image.Image, *, name: str) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError(f"{name} holds floating-point pixels; convert it to 8 bits first")
+    if image.mode.startswith("I"):  # "I;16", its byte orders, and "I" as older Pillows read them
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"{name} holds 32-bit pixels; convert it to 8 bits first")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns the image upright. Damaged EXIF data does not cost the picture: none, then."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # As wide as what Pillow raises here.
+        return None
+
+
+def _check_size(height: int, width: int, *, name: str) -> None:
+    if height < 1 or width < 1:
+        raise ImageError(f"{name} is empty: {width} x {height} pixels")
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"{name} has {width} x {height} pixels; {MAX_PIXELS} are the most")
+    if height * width == 1:
+        raise ImageError(f"{name} is a single pixel: there is nothing to find in it")

@@ -1,0 +1,212 @@
+"""Masks in the image, a bit a pixel and no more of each than its box.
+
+Fifty objects of a picture of 96 megapixels would take five gigabytes as arrays. Here they take what
+is in them, and become arrays one at a time, where someone looks at them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from samclip_sdk.picture.masks import runs_to_rle
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMask:
+    """A mask in an image.
+
+    Attributes:
+        rows: of the image that its tight box has; none for an empty mask.
+        columns: likewise.
+        bits: uint8 [h,ceil(w/8)], eight pixels of a row in each; read-only.
+    """
+
+    rows: slice
+    columns: slice
+    bits: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        bits = self.bits.view()
+        bits.flags.writeable = False
+        object.__setattr__(self, "bits", bits)
+
+    @classmethod
+    def pack(cls, part: NDArray[np.bool_], *, top: int = 0, left: int = 0) -> PackedMask:
+        """Packs a part [h,w] of a mask, whose first pixel is at (`left`, `top`) of the image."""
+        rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+        if not len(rows):
+            return EMPTY
+        own = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        bits = np.packbits(part[own], axis=1)
+        return cls(bits=bits, rows=own[0], columns=own[1]).moved(top=top, left=left)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pixel is in the mask."""
+        return not self.bits.size
+
+    @property
+    def box(self) -> NDArray[np.float32]:
+        """The tight box: float32 [4], XYXY, far edges exclusive, zeros for an empty mask."""
+        edges = (self.columns.start, self.rows.start, self.columns.stop, self.rows.stop)
+        return np.array(edges, dtype=np.float32)
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """The first column and row of the box."""
+        return self.columns.start, self.rows.start
+
+    @cached_property
+    def area(self) -> int:
+        """How many pixels the mask has."""
+        return int(np.unpackbits(self.bits).sum(dtype=np.int64))  # what fills a byte is 0
+
+    def moved(self, *, top: int, left: int) -> PackedMask:
+        """The same mask, further down and to the right in a larger image."""
+        rows, columns = self.rows, self.columns
+        return PackedMask(
+            slice(rows.start + top, rows.stop + top),
+            slice(columns.start + left, columns.stop + left),
+            self.bits,
+        )
+
+    def inside(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """The mask in a part of its own box: bool [h,w]."""
+        width = self.columns.stop - self.columns.start
+        bits = self.bits[rows.start - self.rows.start : rows.stop - self.rows.start]
+        part = np.unpackbits(bits, axis=1, count=width).view(bool)
+        return part[:, columns.start - self.columns.start : columns.stop - self.columns.start]
+
+    def part(self) -> NDArray[np.bool_]:
+        """The mask in its box: bool [h,w]."""
+        return self.inside(self.rows, self.columns)
+
+    def draw(self, canvas: NDArray[np.bool_]) -> None:
+        """Adds the mask to those in an image, bool [H,W]."""
+        if not self.empty:
+            canvas[self.rows, self.columns] |= self.part()
+
+    def to_rle(self, size: tuple[int, int]) -> dict[str, list[int] | str]:
+        """The mask as COCO's compressed RLE; equal to `mask_to_rle` of the array.
+
+        Args:
+            size: height and width of the image.
+        """
+        height, width = size
+        # Down the columns of the box, each with a pixel below it that is in no mask.
+        part = np.pad(self.part(), ((0, 1), (0, 0))) if not self.empty else np.zeros((1, 0), bool)
+        flat = np.concatenate([[False], part.ravel(order="F")])
+        column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), len(part))
+        edges = (self.columns.start + column) * height + self.rows.start + row
+        # Of a column that is full to the image's edge, the next one goes on: there is no edge.
+        edges, counts = np.unique(edges, return_counts=True)
+        runs = np.diff(edges[counts == 1], prepend=0, append=height * width)
+        return runs_to_rle(runs[: len(runs) - (runs[-1] == 0)], size=size)
+
+
+EMPTY = PackedMask(slice(0, 0), slice(0, 0), np.zeros((0, 0), np.uint8))
+"""The mask that no pixel is in."""
+
+
+def shared_area(first: PackedMask, second: PackedMask) -> int:
+    """How many pixels two masks of an image share."""
+    rows, columns = overlap(first.rows, second.rows), overlap(first.columns, second.columns)
+    if not (rows and columns):
+        return 0
+    return int(np.count_nonzero(first.inside(rows, columns) & second.inside(rows, columns)))
+
+
+def overlap(first: slice, second: slice) -> slice | None:
+    """What two ranges share; None if that is nothing."""
+    start, stop = max(first.start, second.start), min(first.stop, second.stop)
+    return slice(start, stop) if start < stop else None
+
+
+def union(masks: Sequence[PackedMask]) -> PackedMask:
+    """The pixels that are in any of an image's masks, of which there is one at least."""
+    filled = [each for each in masks if not each.empty]
+    if len(filled) < 2:
+        return filled[0] if filled else EMPTY
+    top, left = (min(each.rows.start for each in filled), min(e.columns.start for e in filled))
+    bottom, right = (max(each.rows.stop for each in filled), max(e.columns.stop for e in filled))
+    canvas = np.zeros((bottom - top, right - left), dtype=bool)
+    for each in filled:
+        each.moved(top=-top, left=-left).draw(canvas)
+    return PackedMask.pack(canvas, top=top, left=left)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMasks(Sequence[NDArray[np.bool_]]):
+    """N masks of an image; a sequence of arrays bool [H,W], each made when it is asked for.
+
+    `np.asarray(masks)` is all of them at once, bool [N,H,W]. A slice, or an array of places, takes
+    some, packed as they are.
+
+    Attributes:
+        size: height and width of the image.
+        packed: the masks.
+    """
+
+    size: tuple[int, int]
+    packed: tuple[PackedMask, ...]
+
+    @classmethod
+    def of(cls, masks: PackedMasks | NDArray[np.bool_]) -> PackedMasks:
+        """Packs masks bool [N,H,W], unless they are."""
+        if isinstance(masks, PackedMasks):
+            return masks
+        height, width = masks.shape[1:]
+        return cls((height, width), tuple(map(PackedMask.pack, masks)))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the array that they would be: N, H and W."""
+        return (len(self.packed), *self.size)
+
+    @property
+    def dtype(self) -> np.dtype[np.bool_]:
+        """Of the array that they would be."""
+        return np.dtype(bool)
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return sum(each.bits.nbytes for each in self.packed)
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> NDArray[np.bool_]: ...  # type: ignore[overload-overlap]  # an array of one place too
+    @overload
+    def __getitem__(self, index: slice | list[int] | NDArray[np.generic]) -> PackedMasks: ...
+    def __getitem__(
+        self, index: SupportsIndex | slice | list[int] | NDArray[np.generic]
+    ) -> NDArray[np.bool_] | PackedMasks:
+        if isinstance(index, (slice, list)) or (isinstance(index, np.ndarray) and index.ndim):
+            places = np.arange(len(self))[index].tolist()
+            return PackedMasks(self.size, tuple(self.packed[place] for place in places))
+        packed = self.packed[operator.index(index)]
+        if packed.empty:
+            return np.broadcast_to(np.False_, self.size)  # it takes no memory
+        mask = np.zeros(self.size, dtype=bool)
+        packed.draw(mask)
+        mask.flags.writeable = False
+        return mask
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[np.generic]:
+        if copy is False:
+            raise ValueError("packed masks become an array by a copy only")
+        masks = np.zeros(self.shape, dtype=bool)
+        for each, mask in zip(self.packed, masks, strict=True):
+            each.draw(mask)
+        return masks if dtype is None else masks.astype(dtype, copy=False)

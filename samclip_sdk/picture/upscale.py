@@ -1,0 +1,66 @@
+"""Low-resolution logits -> logits in the image, by SAM's two steps, and only where they matter.
+
+First to the model's input, then, the padding cut off, to the image: both bilinear with half-pixel
+centres, without antialias. A bilinear value never exceeds its neighbours, so that the model's input
+tells where no pixel of the image can be above a threshold.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.picture.frame import Frame
+
+Array = NDArray[np.float32]
+
+
+def upscale_above(
+    low_res: Array, *, frame: Frame, threshold: float
+) -> tuple[tuple[slice, slice], Array]:
+    """Upscales a part of a map that holds every pixel above a threshold.
+
+    Args:
+        low_res: logits [s,s] in the model frame.
+        frame: of the image.
+        threshold: what no pixel outside the part exceeds.
+
+    Returns:
+        The part's rows and columns in the image, and its logits, float32 [h,w].
+    """
+    model = _in_model(low_res, frame=frame)
+    above = model > threshold
+    from_rows, rows = _reached(np.logical_or.reduce(above, axis=1), full=frame.height_px)
+    from_columns, columns = _reached(np.logical_or.reduce(above, axis=0), full=frame.width_px)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    if not all(size):
+        return (rows, columns), np.zeros((size[1], size[0]), dtype=np.float32)
+    part = cv2.resize(model[from_rows, from_columns], size, interpolation=cv2.INTER_LINEAR)
+    return (rows, columns), part  # type: ignore[return-value]  # cv2 types any array
+
+
+def _in_model(low_res: Array, *, frame: Frame) -> Array:
+    """A map [s,s] at the size of the model's input, without the padding."""
+    square = (frame.resolution, frame.resolution)
+    model = cv2.resize(low_res.astype(np.float32), square, interpolation=cv2.INTER_LINEAR)
+    return model[: frame.resized_height_px, : frame.resized_width_px]  # type: ignore[return-value]  # cv2
+
+
+def _reached(above: NDArray[np.bool_], *, full: int) -> tuple[slice, slice]:
+    """The pixels of one axis that `above` reaches: of the model's input, and of the image.
+
+    Both are whole multiples of the shortest piece that has whole pixels in both sizes, so that
+    the part's own half-pixel centres are the whole's.
+    """
+    pieces = math.gcd(len(above), full)
+    source, target = len(above) // pieces, full // pieces
+    hit = np.flatnonzero(above)
+    if not len(hit):
+        return slice(0, 0), slice(0, 0)
+    # A pixel depends on its two neighbours: one more on either side.
+    first = max(0, int(hit[0]) - 1) // source
+    stop = min(pieces, -(-(int(hit[-1]) + 2) // source))
+    return slice(first * source, stop * source), slice(first * target, stop * target)

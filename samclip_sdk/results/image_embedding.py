@@ -1,0 +1,169 @@
+"""A picture on its way through the backbone: as it goes in, and as it comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.limits import MAX_PIXELS
+from samclip_sdk.results.frozen import Frozen, freeze_array
+from samclip_sdk.results.result_base import described
+from samclip_sdk.system.atomic_file import atomic_file, check_suffix
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PreparedImage(Frozen):
+    """A picture as a model's image encoder takes it; see `SamClip.prepare_image`.
+
+    Attributes:
+        square: uint8 [1,3,S,S], RGB.
+        frame: where the picture lies in it.
+        bundle_id: of the model that it was prepared for.
+        picture: what it was read from.
+    """
+
+    square: NDArray[np.uint8]
+    frame: Frame
+    bundle_id: str
+    picture: Picture | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        side = self.frame.resolution
+        freeze_array(self, "square", dtype="uint8", shape=(1, 3, side, side))
+
+    def __repr__(self) -> str:
+        return f"PreparedImage({_size(self.frame)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageEmbedding(Frozen):
+    """One image after the backbone: every skill continues from here, any number of times.
+
+    Attributes:
+        image_tokens: float32 [1,C,g,g], what the CLIP head reads.
+        image_embeddings: float32 [1,D,g,g], after the neck; D is 256 in SAM.
+        frame: where the image lies in the model's input.
+        bundle_id: of the bundle that made it; no other bundle can read it.
+        speed: milliseconds by step; not saved.
+        picture: what the image was read from, for the results that are drawn over it; not saved.
+    """
+
+    image_tokens: NDArray[np.float32]
+    image_embeddings: NDArray[np.float32]
+    frame: Frame
+    bundle_id: str
+    speed: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        shape = freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, None, None))
+        grid = shape[2]
+        freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, grid, grid))
+        freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, grid, grid))
+        if not grid or self.frame.resolution % grid:
+            raise ValueError(f"{self.frame.resolution} px have no grid of {grid} x {grid} patches")
+
+    def __repr__(self) -> str:
+        grid = self.image_tokens.shape[-1]
+        said = f"{_size(self.frame)}, grid {grid} x {grid}"
+        return described("ImageEmbedding", said, one_line(self.bundle_id), speed=self.speed)
+
+    def check_model(self, model_id: str, *, encoder: GraphSpec) -> None:
+        """Refuses what another model made, or what no file of this one can hold.
+
+        Args:
+            model_id: of the model that is to read it.
+            encoder: its image_encoder, at the resolution of segmentation.
+
+        Raises:
+            EmbeddingMismatchError: the model is another, or the shapes are not what it makes.
+        """
+        if self.bundle_id != model_id:
+            raise EmbeddingMismatchError(
+                f"the image embedding was made by model {one_line(self.bundle_id)}, this is model "
+                f"{model_id}: encode the image again"
+            )
+        resolution = encoder.inputs[0].shape[-1]
+        shapes = {each.name: each.shape for each in encoder.outputs}
+        own = {name: getattr(self, name).shape for name in shapes}
+        if (self.frame.resolution, own) != (resolution, shapes):
+            raise EmbeddingMismatchError(
+                f"the image embedding is of {self.frame.resolution} px with {own}, this model has "
+                f"{resolution} px with {shapes}: encode the image again"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an .npz file, whole or not at all.
+
+        Raises:
+            StorageError: another suffix, no path, or the file cannot be written.
+        """
+        check_suffix(path, ".npz")
+        with atomic_file(path) as file:
+            np.savez(
+                file,
+                image_tokens=self.image_tokens,
+                image_embeddings=self.image_embeddings,
+                frame=np.array(astuple(self.frame), dtype=np.int64),
+                bundle_id=np.array(self.bundle_id),
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ImageEmbedding:
+        """Reads what `save` wrote.
+
+        Raises:
+            StorageError: the file is missing, damaged, or no saved ImageEmbedding.
+        """
+        name = one_line(path)
+        try:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                _check_stored(arrays.zip)
+                return cls(
+                    image_tokens=_finite(arrays["image_tokens"]),
+                    image_embeddings=_finite(arrays["image_embeddings"]),
+                    frame=_frame(arrays["frame"]),
+                    bundle_id=str(arrays["bundle_id"]),
+                )
+        except FileNotFoundError as error:
+            raise StorageError(f"{name}: no such file") from error
+        except Exception as error:  # numpy and zipfile raise almost anything on damaged data.
+            raise StorageError(f"{name} is not a saved image embedding") from error
+
+
+def _check_stored(file: ZipFile) -> None:
+    """Refuses what expands: `save` compresses nothing, and of zeros a thousandth is left."""
+    if any(each.compress_type != ZIP_STORED for each in file.infolist()):
+        raise ValueError("an array is compressed")
+
+
+def _finite(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(array).all():
+        raise ValueError("a value is not finite")
+    return array
+
+
+def _frame(numbers: NDArray[np.int64]) -> Frame:
+    """The frame of a picture that can be, from its five numbers."""
+    if numbers.dtype.kind != "i" or numbers.shape != (5,):
+        raise ValueError("a frame is five whole numbers")
+    frame = Frame(*numbers.tolist())
+    if frame.height_px * frame.width_px > MAX_PIXELS:
+        raise ValueError(f"no picture is as large as this: {frame}")
+    if frame != Frame.fit(frame.height_px, frame.width_px, resolution=frame.resolution):
+        raise ValueError(f"no picture lies like this: {frame}")
+    return frame
+
+
+def _size(frame: Frame) -> str:
+    return f"{frame.width_px} x {frame.height_px} at {frame.resolution} px"

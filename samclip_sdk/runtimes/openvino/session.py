@@ -1,0 +1,183 @@
+"""ONNX graphs on OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.runtimes.base import check_feed, check_outputs, file_tensor
+from samclip_sdk.runtimes.openvino.cache import CompiledKey, read_compiled, write_compiled
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.system.packages import import_openvino
+
+DEVICE = "CPU"
+
+_EXACT_INPUT = "point_coords"
+"""A graph with this input computes in fp32: by contract coordinates are exact, and OpenVINO does
+not promise which operations keep out of a reduced precision."""
+
+_TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32", "f16": "float16"}
+
+
+class OpenVINOSession:
+    """An .onnx file in OpenVINO.
+
+    Threads take turns.
+
+    Args:
+        file: its external weights lie beside it. `precision` is what it runs in: "fp32"; "bf16", of
+            an fp32 file; or "int8", of a file with QuantizeLinear, where the CPU computes what is
+            left in float in bf16 if it can. The graph that takes coordinates computes in fp32.
+        spec: the graph's contract; the file must keep it.
+        options: how many threads, OpenVINO's choice if 0; and whether what OpenVINO made of the
+            file is kept in the user's cache, where that can be written and the file's sha256 is
+            known. Making it is told to `on_progress`.
+
+    Raises:
+        RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
+        BundleError: the file cannot be loaded or has other inputs or outputs.
+    """
+
+    def __init__(
+        self, file: GraphFile, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
+    ) -> None:
+        core = openvino_core()
+        check_precision(file.precision)
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            # Never the CPU's own choice, which is a reduced one where it has any.
+            "INFERENCE_PRECISION_HINT": _hint(file.precision, spec=spec),
+            "INFERENCE_NUM_THREADS": options.threads,
+        }
+        try:
+            model = _load(core, file, config=config, options=options)
+        except RuntimeError as error:
+            raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
+        self.inputs = _check_ports(model.inputs, specs=spec.inputs, file=file, are_inputs=True)
+        self.outputs = _check_ports(model.outputs, specs=spec.outputs, file=file, are_inputs=False)
+        self._ports = {name: port for port in model.outputs for name in port.get_names()}
+        self._request: Any = model.create_infer_request()
+        self._turn = threading.Lock()
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph; see `Session.run`."""
+        axes = check_feed(feed, inputs=self.inputs)
+        own = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        with self._turn:
+            if self._request is None:
+                raise ValueError("the session is closed")
+            # The inputs are read where they lie; the outputs are copies, since the next run
+            # overwrites the request's own.
+            found = self._request.infer(own, share_inputs=True, share_outputs=False)
+            results = {spec.name: found[self._ports[spec.name]] for spec in self.outputs}
+        return check_outputs(results, specs=self.outputs, axes=axes)
+
+    def close(self) -> None:
+        """Frees the graph."""
+        with self._turn:
+            self._request = None
+            self._ports = {}
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO, of which a process needs one.
+
+    Nobody makes a second: each gives the thread that makes it a stack for signals. Of two that end
+    in the order they were made, the thread is left with the first one's, which is unmapped, and the
+    next signal that Python handles ends the process.
+
+    Raises:
+        RuntimeMissingError: it is not installed.
+    """
+    return import_openvino().Core()
+
+
+def check_precision(precision: str) -> None:
+    """Refuses what OpenVINO does not run here.
+
+    Raises:
+        RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
+        BundleError: OpenVINO has no such precision.
+    """
+    if precision not in ("fp32", "bf16", "int8"):
+        raise BundleError(f"OpenVINO runs in fp32, bf16 or int8, not in {precision}")
+    if precision == "bf16" and not computes_bf16():
+        name = openvino_core().get_property(DEVICE, "FULL_DEVICE_NAME")
+        raise RuntimeMissingError(
+            f"OpenVINO does not compute in bf16 on this CPU ({name}): take fp32 or int8"
+        )
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this CPU; what int8 leaves in float is bf16 then."""
+    return "BF16" in openvino_core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+
+
+def _hint(precision: str, *, spec: GraphSpec) -> str:
+    if precision == "fp32" or _EXACT_INPUT in {each.name for each in spec.inputs}:
+        return "f32"
+    return "bf16" if computes_bf16() else "f32"
+
+
+def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: RuntimeOptions) -> Any:
+    """The compiled model from the cache, or the file compiled, and kept if it is to be."""
+    if not file.sha256:
+        return core.compile_model(str(file.path), DEVICE, config)
+    key = CompiledKey(
+        sha256=file.sha256,
+        weights_sha256=file.weights_sha256,
+        precision_hint=config["INFERENCE_PRECISION_HINT"],
+        cpu=core.get_property(DEVICE, "FULL_DEVICE_NAME"),
+        version=import_openvino().__version__,
+    )
+    name = file.path.stem
+    data = read_compiled(name, key=key)
+    if data is not None:
+        return core.import_model(data, DEVICE, config)
+    options.on_progress(f"compiling {name} for this CPU", 0, 1)
+    model = core.compile_model(str(file.path), DEVICE, config)
+    if options.keep_compiled:
+        write_compiled(name, key=key, data=model.export_model().getvalue())
+    return model
+
+
+def _reason(error: RuntimeError) -> str:
+    """The line of an exception that says what is wrong; those before it say where it was raised."""
+    return [line for line in str(error).splitlines() if line.strip()][-1]
+
+
+def _check_ports(
+    ports: Sequence[Any], *, specs: Sequence[TensorSpec], file: GraphFile, are_inputs: bool
+) -> tuple[TensorSpec, ...]:
+    """Checks names, types and axes of a file's inputs or outputs; returns them as the file has."""
+    by_name = {name: port for port in ports for name in port.get_names()}
+    wanted = {spec.name for spec in specs}
+    if not wanted <= set(by_name) or len(ports) != len(specs):
+        raise BundleError(
+            f"{file.path.name} has the tensors {sorted(by_name)}, the manifest says "
+            f"{sorted(wanted)}"
+        )
+    own = []
+    for spec in specs:
+        port = by_name[spec.name]
+        kind = port.get_element_type().get_type_name()
+        dtype = _TYPES.get(kind, kind)
+        axes = [axis.get_length() if axis.is_static else None for axis in port.get_partial_shape()]
+        tensor = file_tensor(spec, axes=axes, is_input=are_inputs)
+        if dtype != spec.dtype or tensor is None:
+            raise BundleError(
+                f"{file.path.name}: {spec.name} is {dtype}{axes}, the manifest says "
+                f"{spec.dtype}{list(spec.shape)}"
+            )
+        own.append(tensor)
+    return tuple(own)

@@ -1,0 +1,212 @@
+"""Where a model's graphs come from: a bundle on a runtime, or a checkpoint in eager torch."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from samclip_sdk.bundle.artifact_sets import find_set, set_paths
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, ModelInfo
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
+from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, wanted_providers
+from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
+from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.sign_off import SignOffKey
+from samclip_sdk.runtimes.versions import runtime_version
+from samclip_sdk.system.hardware import cpu_name, gpu_name
+
+_OF_OTHERS_FILES = ("openvino", "tensorrt")
+"""Runtimes that read ONNX files, whose parity was measured on onnxruntime."""
+
+
+class ModelSource(Protocol):
+    """Where the graphs come from: a bundle on some runtime, or a checkpoint in eager torch."""
+
+    @property
+    def id(self) -> str:
+        """Changes with anything that changes an output."""
+
+    @property
+    def runtime(self) -> str:
+        """What runs the graphs: "onnx", "openvino", "coreml", "tensorrt" or "torch"."""
+
+    @property
+    def precision(self) -> str:
+        """Of the graphs."""
+
+    @property
+    def manifest(self) -> ModelInfo:
+        """Sizes, tasks, templates, thresholds."""
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The model's tokenizer.json."""
+
+    @property
+    def nouns_path(self) -> Path | None:
+        """A vocabulary pack of what things are called, if the model brings one."""
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key, such as `image_encoder@256`."""
+
+
+class OpenedSource(ModelSource, Protocol):
+    """A source that was opened by name, whose answers may be kept for later processes."""
+
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """All that decides an answer: the model, what runs it, on which device, and its version."""
+
+
+class BundleSource:
+    """A bundle on a runtime. All that it will run is verified here; sessions are opened later.
+
+    Warns with UnverifiedArtifactWarning of artifacts that were never compared with eager torch on
+    the runtime and the kind of device that they are to run on, until `samclip verify` has passed
+    here for this runtime, provider and device, and for the version that is installed.
+
+    Args:
+        bundle: where the artifacts are.
+        runtime: "onnx", "openvino", "coreml" or "tensorrt"; OpenVINO reads the ONNX files, and
+            TensorRT builds its engines from them.
+        precision: that it runs in; the bundle's preferred one if None.
+        options: of the runtime.
+        warn: False for who is about to verify them.
+
+    Attributes:
+        bundle: as given.
+        id: of the bundle.
+        manifest: of the bundle.
+        runtime: as given.
+        precision: that it runs in.
+
+    Raises:
+        BundleError: a graph has no such artifact, or a file is missing.
+        BundleTamperedError: a file was changed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        runtime: str,
+        precision: str | None,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
+        warn: bool = True,
+    ) -> None:
+        self.bundle = bundle
+        self.id = bundle.id
+        self.manifest: ModelInfo = bundle.manifest
+        self.runtime = runtime
+        self._options = options
+        found = find_set(bundle, runtime=runtime, precision=precision)
+        self.precision = found.precision
+        self._set = found
+        bundle.gather(set_paths(bundle.manifest, runtime_set=found))
+        self._files = {graph: self._graph_files(graph) for graph in bundle.manifest.model_graphs}
+        if warn and not self.proven and not self.verified:
+            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=5)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the export compared all of it on such a runtime: of ONNX files, on the CPU."""
+        compared = all(file.proven for files in self._files.values() for file in files)
+        return compared and self.runtime not in _OF_OTHERS_FILES and not self._on_gpu
+
+    @property
+    def verified(self) -> bool:
+        """Whether `samclip verify` has passed here for all that an answer depends on."""
+        return self.sign_off_key.path.is_file()
+
+    @property
+    def sign_off_key(self) -> SignOffKey:
+        """What a report of this source vouches for."""
+        options, on_onnx = self._options, self.runtime == "onnx"
+        device = (gpu_name() if self._on_gpu else "") or cpu_name()
+        index = device_index(options.device or "")
+        return SignOffKey(
+            bundle_id=self.id,
+            runtime=self.runtime,
+            precision=self.precision,
+            providers=wanted_providers(options) if on_onnx else (),
+            compute_units=options.compute_units,
+            device=f"{device}, number {index}" if index else device,
+            version=runtime_version(self.runtime),
+        )
+
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """All that decides an answer."""
+        return tuple(str(each) for each in self.sign_off_key.model_dump().values())
+
+    @property
+    def verify_command(self) -> str:
+        """What to type for its report."""
+        options = self._options
+        chosen = {
+            "--precision": (self.precision,),
+            "--device": (options.device,) if options.device else (),
+            "--provider": options.providers,
+            "--compute-units": (options.compute_units,) if self.runtime == "coreml" else (),
+        }
+        arguments = [f"{name} {value}" for name, values in chosen.items() for value in values]
+        model = f"--model {shlex.quote(self.bundle.name)} --runtime {self.runtime}"
+        return " ".join(("samclip verify", model, *arguments))
+
+    @property
+    def _on_gpu(self) -> bool:
+        if self.runtime == "onnx":
+            return wanted_providers(self._options) != (CPU_PROVIDER,)
+        return self.runtime == "tensorrt"
+
+    def _warning(self) -> str:
+        key = self.sign_off_key
+        return (
+            f"the graphs of {self.manifest.name} were never compared with their reference on "
+            f"{key} here ({key.device}, {key.version}): run `{self.verify_command}`"
+        )
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The bundle's tokenizer.json, verified."""
+        return self.bundle.file(TOKENIZER_NAME)
+
+    @property
+    def nouns_path(self) -> Path | None:
+        """The bundle's nouns.safetensors, verified; None in a bundle without."""
+        named = any(each.path == NOUNS_NAME for each in self.bundle.manifest.files)
+        return self.bundle.file(NOUNS_NAME) if named else None
+
+    def session(self, graph: str) -> Session:
+        """Opens a graph by its key.
+
+        Raises:
+            BundleError: there is no text_encoder.
+        """
+        if graph not in self.bundle.manifest.graphs:
+            # The manifest guarantees every other graph that the client runs.
+            raise BundleError(
+                f"the bundle {self.manifest.name} has no {graph}: it knows the labels of its "
+                "vocabulary packs only, see load_vocabulary"
+            )
+        return open_session(
+            self.runtime,
+            files=self._files.get(graph) or self._graph_files(graph),
+            spec=self.bundle.manifest.graphs[graph],
+            options=self._options,
+        )
+
+    def _graph_files(self, graph: str) -> tuple[GraphFile, ...]:
+        """The artifacts of this set, verified."""
+        files = self.bundle.graph_files(
+            graph,
+            runtime=self._set.artifact_runtime,
+            precision=self._set.artifact_precision,
+        )
+        return tuple(replace(file, precision=self.precision) for file in files)

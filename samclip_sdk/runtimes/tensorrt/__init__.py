@@ -1,0 +1,1 @@
+"""TensorRT: engines are built on the device."""

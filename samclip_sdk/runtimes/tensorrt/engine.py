@@ -1,0 +1,322 @@
+"""TensorRT engines: built on the device from the bundle's ONNX files, and kept in a cache.
+
+An engine fits one GPU and one version of TensorRT, so bundles ship none. A cached one is used only
+if its header names exactly what is needed and its bytes have the sha256 that the header states;
+otherwise it is built again. A new version of TensorRT replaces the engines of the old one.
+
+Two processes never build one engine: the second waits for the first and takes what it built. Each
+engine appears by a rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from samclip_sdk.bundle.files import GraphFile, file_sha256
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.errors import BundleError, StorageError
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu, current_gpu
+from samclip_sdk.runtimes.tensorrt.network import (
+    PROFILE,
+    Profile,
+    aim_at,
+    axis_lengths,
+    builder_config,
+    import_tensorrt,
+    parse_network,
+    tensorrt_log,
+)
+from samclip_sdk.runtimes.tensorrt.progress import PERCENT, progress_monitor
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.user_folders import user_cache
+
+WAITING = "waiting for another process that builds it"
+
+_FORMAT = 1
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_Event: TypeAlias = "tuple[str, int, int] | None"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """What an engine was built from and for; any difference makes it another engine.
+
+    Attributes:
+        onnx_sha256: of the ONNX file.
+        weights_sha256: of its external weights, which the former does not cover.
+        precision: of the artifact.
+        axes: symbolic axis -> smallest, usual and greatest length.
+        gpu: that it runs on.
+        flavour: "tensorrt" or "tensorrt_rtx".
+        version: of TensorRT.
+    """
+
+    onnx_sha256: str
+    weights_sha256: tuple[str, ...]
+    precision: str
+    axes: dict[str, tuple[int, int, int]]
+    gpu: Gpu
+    flavour: str
+    version: str
+
+    def file_name(self, graph: str) -> str:
+        """The engine's place in the cache, which all versions of TensorRT share."""
+        content = json.dumps({**asdict(self), "version": None}, sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        return f"{graph}-{digest}.engine"
+
+
+@dataclass(frozen=True)
+class CompiledEngine:
+    """An engine in the cache.
+
+    Attributes:
+        path: of its file, a header and the engine.
+        data: what TensorRT deserialises.
+        built: whether it was built just now.
+    """
+
+    path: Path
+    data: bytes
+    built: bool
+
+
+def engine_cache() -> Path:
+    """The folder of cached engines."""
+    return user_cache("tensorrt")
+
+
+def describe_tensorrt() -> str:
+    """The TensorRT and the GPU that sessions would use, in a few words.
+
+    Raises:
+        RuntimeMissingError: TensorRT, cuda-python or an NVIDIA GPU is not there.
+    """
+    trt = import_tensorrt()
+    gpu = current_gpu()
+    return f"{trt.__name__} {trt.__version__} on {gpu.name} ({gpu.compute_capability})"
+
+
+def compile_engine(
+    file: GraphFile,
+    *,
+    spec: GraphSpec,
+    gpu: Gpu,
+    cache: Path | None = None,
+    profile: Profile = PROFILE,
+    on_progress: OnProgress = no_progress,
+) -> CompiledEngine:
+    """Takes a graph's engine from the cache, or builds it, for seconds to minutes, and keeps it.
+
+    Args:
+        file: the graph's ONNX artifact.
+        spec: the graph's contract.
+        gpu: that the engine is for.
+        cache: the folder; `engine_cache()` if None.
+        profile: the lengths of the symbolic axes.
+        on_progress: told what the build is at, and how much of it is done, of 100; called in this
+            thread. Whatever it raises, as whatever else interrupts this thread (Ctrl-C), cancels
+            the build.
+
+    Raises:
+        RuntimeMissingError: TensorRT is not there or does not know such GPUs.
+        BundleError: TensorRT cannot parse or build the graph.
+        VerificationError: the graph is not one that may be built.
+        StorageError: the cache cannot be written.
+        ValueError: the graph has an axis that the profile does not know.
+    """
+    key = _key(file, spec=spec, gpu=gpu, profile=profile)
+    folder = engine_cache() if cache is None else cache
+    path = folder / key.file_name(file.path.stem)
+    data = _read_engine(path, key=key)
+    if data is not None:
+        return CompiledEngine(path, data=data, built=False)
+    with _locked(path, on_progress=on_progress):
+        data = _read_engine(path, key=key)  # another process may have built it meanwhile
+        if data is not None:
+            return CompiledEngine(path, data=data, built=False)
+        data = build_engine(file.path, spec=spec, gpu=gpu, profile=profile, on_progress=on_progress)
+        _write_engine(path, data=data, key=key)
+        return CompiledEngine(path, data=data, built=True)
+
+
+def is_compiled(
+    file: GraphFile,
+    *,
+    spec: GraphSpec,
+    gpu: Gpu,
+    cache: Path | None = None,
+    profile: Profile = PROFILE,
+) -> bool:
+    """Whether `compile_engine`, with the same arguments, would take the engine from the cache.
+
+    Raises:
+        RuntimeMissingError: TensorRT is not there.
+        ValueError: the graph has an axis that the profile does not know.
+    """
+    key = _key(file, spec=spec, gpu=gpu, profile=profile)
+    folder = engine_cache() if cache is None else cache
+    return _read_engine(folder / key.file_name(file.path.stem), key=key) is not None
+
+
+def discard_engine(path: Path) -> None:
+    """Removes an engine from the cache.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path.parent, reason=error.strerror or str(error)) from error
+
+
+def build_engine(
+    path: Path,
+    *,
+    spec: GraphSpec,
+    gpu: Gpu,
+    profile: Profile = PROFILE,
+    on_progress: OnProgress = no_progress,
+) -> bytes:
+    """Builds an engine; the arguments and errors are those of `compile_engine`.
+
+    Returns:
+        The serialised engine.
+    """
+    trt = import_tensorrt()
+    parsed = parse_network(path, spec=spec, trt=trt)
+    config = builder_config(parsed, spec=spec, profile=profile, trt=trt)
+    aim_at(config, gpu=gpu, trt=trt)
+    log = tensorrt_log(trt)
+    log.messages.clear()
+    events: SimpleQueue[_Event] = SimpleQueue()
+    cancelled = threading.Event()
+
+    def tell(phase: str, percent: int) -> None:
+        events.put((f"building the engine of {path.stem}: {phase}", percent, PERCENT))
+
+    monitor = progress_monitor(trt, tell=tell, cancelled=cancelled.is_set)
+    config.progress_monitor = monitor
+
+    def work() -> Any:
+        return parsed.builder.build_serialized_network(parsed.network, config)
+
+    built = _watch(work, events=events, cancelled=cancelled, on_progress=on_progress)
+    if built is None:
+        raise BundleError(f"TensorRT {trt.__version__} cannot build {path}: {log.reason()}")
+    return bytes(built)
+
+
+def _watch(
+    work: Callable[[], Any],
+    *,
+    events: SimpleQueue[_Event],
+    cancelled: threading.Event,
+    on_progress: OnProgress,
+) -> Any:
+    """Runs the build in a thread of its own, so that this one can be interrupted in the meantime.
+
+    An exception that passes through TensorRT's own frames, as that of Ctrl-C would in a callback,
+    is not something that TensorRT promises to survive.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tensorrt-build") as pool:
+        try:
+            future = pool.submit(work)
+            future.add_done_callback(lambda _: events.put(None))
+            while (event := events.get()) is not None:
+                on_progress(*event)
+        except BaseException:
+            cancelled.set()
+            raise
+    return future.result()
+
+
+def _key(file: GraphFile, *, spec: GraphSpec, gpu: Gpu, profile: Profile) -> EngineKey:
+    trt = import_tensorrt()
+    return EngineKey(
+        onnx_sha256=file.sha256 or file_sha256(file.path),
+        weights_sha256=file.weights_sha256,
+        precision=file.precision,
+        axes=axis_lengths(spec, profile=profile),
+        gpu=gpu,
+        flavour=trt.__name__,
+        version=trt.__version__,
+    )
+
+
+def _read_engine(path: Path, *, key: EngineKey) -> bytes | None:
+    """The engine in a file, or None if there is none, it is for something else, or damaged."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.readline())
+            data = file.read()
+    except (OSError, ValueError):
+        return None
+    return data if header == _header(key, data=data) else None
+
+
+def _write_engine(path: Path, *, data: bytes, key: EngineKey) -> None:
+    try:
+        with atomic_file(path) as file:
+            file.write(json.dumps(_header(key, data=data)).encode() + b"\n")
+            file.write(data)
+    except StorageError as error:
+        raise _unwritable(path.parent, reason=str(error)) from error
+
+
+def _header(key: EngineKey, *, data: bytes) -> dict[str, Any]:
+    """What stands before an engine, as JSON reads it back: lists, no tuples."""
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(key)))
+    return {"format": _FORMAT, "key": fields, "engine_sha256": hashlib.sha256(data).hexdigest()}
+
+
+@contextmanager
+def _locked(path: Path, *, on_progress: OnProgress) -> Iterator[None]:
+    """Keeps other processes from building the same engine; makes the cache's folder.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _acquire(lock, on_progress=on_progress)
+    except OSError as error:
+        raise _unwritable(path.parent, reason=error.strerror or str(error)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, *, on_progress: OnProgress) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_progress(WAITING, 0, 1)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        # On a drive without locks two processes may build one engine: that costs time only.
+        if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+            raise
+
+
+def _unwritable(folder: Path, *, reason: str) -> StorageError:
+    return StorageError(
+        f"the cache of TensorRT engines {folder} cannot be written ({reason}): free space there or "
+        "make it writable, or set XDG_CACHE_HOME to a folder that is"
+    )

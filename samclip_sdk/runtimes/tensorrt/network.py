@@ -1,0 +1,267 @@
+"""ONNX files as TensorRT networks: parsed, held to the contract, with a profile for their axes.
+
+One code path for classic TensorRT 10 (`tensorrt`: JetPack's own, servers) and TensorRT for RTX
+(`tensorrt_rtx`): only what both have is used. Networks are strongly typed, so that precision lives
+in the graph and an engine computes what the ONNX file says.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+
+RTX = "tensorrt_rtx"
+FLAVOURS = ("tensorrt", RTX)
+TENSORRT_WAY_OUT = (
+    "on a Jetson use JetPack's own (6.1 or newer), from a venv made with --system-site-packages, "
+    "and never pip-install another one over it; elsewhere: "
+    'pip install "samclip-sdk[tensorrt-rtx]"'
+)
+
+Profile: TypeAlias = "Mapping[str, tuple[int, int, int]]"
+"""Symbolic axis -> its smallest, its usual and its greatest length."""
+
+PROFILE: Profile = {"num_texts": (1, 4, 16), "num_prompts": (1, 4, 16), "num_points": (1, 4, 16)}
+"""An engine reserves memory for the greatest lengths and is tuned for the usual ones.
+
+More texts and prompts than 16 run in several calls. A prompt has at most 16 points, of which SAM's
+padding and the corners of a box are some; the usual 4 are the three that text-to-mask draws for a
+label, and the padding.
+"""
+
+DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "UINT8": "uint8"}
+"""TensorRT's names of the dtypes that inputs and outputs may have."""
+
+_OLDEST = 10  # the first with strongly typed networks on every platform; JetPack 6.1 has 10.3
+_KEPT_MESSAGES = 20
+# Shapes or control flow that depend on values, and OneHot, on which decoder builds fail.
+_FORBIDDEN = frozenset(
+    {
+        *("ONE_HOT", "NON_ZERO", "NMS"),
+        *("TRIP_LIMIT", "RECURRENCE", "ITERATOR", "LOOP_OUTPUT"),
+        *("CONDITION", "CONDITIONAL_INPUT", "CONDITIONAL_OUTPUT"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ParsedNetwork:
+    """A network and what must live as long as it does: TensorRT's objects refer to one another."""
+
+    builder: Any
+    network: Any
+    parser: Any
+
+
+def import_tensorrt() -> Any:
+    """Imports the TensorRT that is here, the classic one if both are.
+
+    Raises:
+        RuntimeMissingError: there is none, or only one older than 10.
+    """
+    reasons = []
+    for flavour in FLAVOURS:
+        try:
+            module = importlib.import_module(flavour)
+        except (ImportError, OSError) as error:  # OSError: its libraries do not load
+            reasons.append(f"{flavour}: {error}")
+            continue
+        # TensorRT for RTX counts its versions anew.
+        if flavour == RTX or int(module.__version__.partition(".")[0]) >= _OLDEST:
+            return module
+        reasons.append(f"{flavour} {module.__version__} is older than {_OLDEST}")
+    raise RuntimeMissingError(
+        f"there is no TensorRT here ({'; '.join(reasons)}): {TENSORRT_WAY_OUT}"
+    )
+
+
+@functools.cache
+def tensorrt_log(trt: Any) -> Any:
+    """The logger of a TensorRT module: one for the process, since TensorRT keeps the first it sees.
+
+    It prints nothing. `log.reason()` is TensorRT's last errors, each once.
+    """
+
+    class Log(trt.ILogger):  # type: ignore[misc]  # trt is Any
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.messages.append(" ".join(message.split()))
+
+        def reason(self) -> str:
+            found = "; ".join(dict.fromkeys(self.messages))
+            self.messages.clear()
+            return found or "TensorRT gave no reason"
+
+    return Log()
+
+
+def parse_network(path: Path, *, spec: GraphSpec, trt: Any) -> ParsedNetwork:
+    """Parses an ONNX file, whose external weights lie beside it, and checks the network.
+
+    Args:
+        path: of the file.
+        spec: the graph's contract.
+        trt: from `import_tensorrt`.
+
+    Raises:
+        BundleError: TensorRT cannot parse it.
+        VerificationError: it is parsed and breaks a rule of `check_network`.
+    """
+    log = tensorrt_log(trt)
+    builder = trt.Builder(log)
+    # TensorRT for RTX knows no other networks and takes the same flag.
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(path)):
+        errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
+        reason = " ".join(errors[0].split()) if errors else log.reason()
+        log.messages.clear()
+        raise BundleError(f"TensorRT {trt.__version__} cannot parse {path}: {reason}")
+    check_network(network, spec=spec, name=path.name)
+    return ParsedNetwork(builder=builder, network=network, parser=parser)
+
+
+def check_network(network: Any, *, spec: GraphSpec, name: str) -> None:
+    """Checks a network: what TensorRT would build, or run wrongly, and we do not want.
+
+    Args:
+        network: an INetworkDefinition.
+        spec: the graph's contract; fp16 may stand for fp32.
+        name: of the file, for errors.
+
+    Raises:
+        VerificationError: a layer has a data-dependent shape or control flow, an input decides on a
+            shape, or the inputs and outputs are not the contract's. It names the layer or tensor.
+    """
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type.name in _FORBIDDEN:
+            raise VerificationError(
+                f"{name}: the layer {layer.name} is a {layer.type.name}; no layer may depend on "
+                "values in its shape or control flow, nor be a OneHot"
+            )
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    _check_tensors(inputs, specs=spec.inputs, name=name)
+    _check_tensors(outputs, specs=spec.outputs, name=name)
+    for tensor in inputs:
+        if tensor.is_shape_tensor:
+            consumer = _consumer(network, tensor=tensor.name)
+            raise VerificationError(
+                f"{name}: the input {tensor.name} of the layer {consumer} decides on a shape; "
+                "shapes may follow from shapes only"
+            )
+
+
+def _check_tensors(tensors: Sequence[Any], *, specs: Sequence[TensorSpec], name: str) -> None:
+    by_name = {tensor.name: tensor for tensor in tensors}
+    if set(by_name) != {spec.name for spec in specs}:
+        raise VerificationError(
+            f"{name} has the tensors {sorted(by_name)}, the contract says "
+            f"{sorted(spec.name for spec in specs)}"
+        )
+    for spec in specs:
+        tensor = by_name[spec.name]
+        problem = tensor_problem(spec, dtype=tensor.dtype.name, shape=tuple(tensor.shape))
+        if problem:
+            raise VerificationError(f"{name}: {problem}")
+
+
+def tensor_problem(spec: TensorSpec, *, dtype: str, shape: Sequence[int]) -> str:
+    """What is wrong with a tensor of a network or an engine, or nothing.
+
+    Args:
+        spec: the contract's tensor.
+        dtype: TensorRT's name of the dtype.
+        shape: -1 for an axis that any length fits.
+    """
+    found = DTYPES.get(dtype, dtype.lower())
+    same_type = found == spec.dtype or (found, spec.dtype) == ("float16", "float32")
+    wanted = [-1 if isinstance(axis, str) else axis for axis in spec.shape]
+    # What a file leaves open the profile fixes at the contract's length.
+    same_axes = len(shape) == len(wanted) and all(
+        found in (-1, axis) for found, axis in zip(shape, wanted, strict=True)
+    )
+    if same_type and same_axes:
+        return ""
+    return f"{spec.name} is {found}{list(shape)}, the contract says {spec.dtype}{list(spec.shape)}"
+
+
+def _consumer(network: Any, *, tensor: str) -> str:
+    """The first layer that reads a tensor."""
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        read = [layer.get_input(place) for place in range(layer.num_inputs)]
+        if any(each is not None and each.name == tensor for each in read):
+            return str(layer.name)
+    return "(none)"
+
+
+def axis_lengths(spec: GraphSpec, *, profile: Profile) -> dict[str, tuple[int, int, int]]:
+    """The part of a profile that a graph needs.
+
+    Raises:
+        ValueError: it has an axis that the profile does not know.
+    """
+    axes = {axis for each in spec.inputs for axis in each.shape if isinstance(axis, str)}
+    unknown = axes - set(profile)
+    if unknown:
+        raise ValueError(f"the profile has no lengths for {', '.join(sorted(unknown))}")
+    return {axis: profile[axis] for axis in sorted(axes)}
+
+
+def builder_config(parsed: ParsedNetwork, *, spec: GraphSpec, profile: Profile, trt: Any) -> Any:
+    """The builder's settings: lengths of the axes, and fp32 that is fp32.
+
+    Raises:
+        ValueError: the graph has an axis that the profile does not know.
+    """
+    config = parsed.builder.create_builder_config()
+    # On by default: products of ten-bit mantissas, at which a coordinate above 512 px is off by
+    # half a pixel. Whoever wants speed takes a graph of lower precision, which was proven.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    lengths = axis_lengths(spec, profile=profile)
+    if lengths:
+        ranges = parsed.builder.create_optimization_profile()
+        for tensor in spec.inputs:
+            shapes = [
+                [lengths[axis][place] if isinstance(axis, str) else axis for axis in tensor.shape]
+                for place in range(3)
+            ]
+            ranges.set_shape(tensor.name, *shapes)
+        config.add_optimization_profile(ranges)
+    return config
+
+
+def aim_at(config: Any, *, gpu: Gpu, trt: Any) -> None:
+    """Makes TensorRT for RTX build for one kind of GPU; the classic one builds for that it is on.
+
+    Raises:
+        RuntimeMissingError: TensorRT for RTX does not know such GPUs.
+    """
+    if trt.__name__ != RTX:
+        return
+    known = trt.ComputeCapability.__members__
+    target = known.get(f"SM{gpu.compute_capability.replace('.', '')}")
+    if target is None:
+        names = ", ".join(name for name in known if name.startswith("SM"))
+        raise RuntimeMissingError(
+            f"TensorRT for RTX {trt.__version__} builds for {names}, not for the compute "
+            f"capability {gpu.compute_capability} of {gpu.name}: use NVIDIA's classic TensorRT"
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(target, 0)

@@ -1,0 +1,304 @@
+"""Graphs on NVIDIA GPUs, through TensorRT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.errors import BundleError, PromptError, SamClipError
+from samclip_sdk.runtimes.base import check_feed, check_outputs
+from samclip_sdk.runtimes.device_copies import seal
+from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine, compile_engine, discard_engine
+from samclip_sdk.runtimes.tensorrt.memory import DeviceBuffer, DeviceMemory, shared_memory
+from samclip_sdk.runtimes.tensorrt.network import (
+    DTYPES,
+    PROFILE,
+    Profile,
+    import_tensorrt,
+    tensor_problem,
+    tensorrt_log,
+)
+from samclip_sdk.system.progress import OnProgress, no_progress
+
+
+class EngineRefusedError(BundleError):
+    """TensorRT does not take an engine: another GPU or version made it."""
+
+
+class TrtSession:
+    """An engine, ready to run. It splits what has more rows than the engine takes in one call.
+
+    The arrays that it returns are read-only; fed to a session with the same memory they are not
+    copied to the GPU again.
+
+    Args:
+        engine: an ICudaEngine with one optimisation profile, or none if all its shapes are fixed.
+        spec: the graph's contract; the engine must keep it, an fp16 tensor for an fp32 one aside.
+        memory: shared with the sessions of the same model; it orders their runs.
+        reason: tells why TensorRT failed last.
+
+    Raises:
+        BundleError: the engine has other inputs or outputs.
+        SamClipError: the GPU's memory does not suffice.
+    """
+
+    def __init__(
+        self, engine: Any, *, spec: GraphSpec, memory: DeviceMemory, reason: Callable[[], str]
+    ) -> None:
+        self.inputs, self.outputs = spec.inputs, spec.outputs
+        self._dtypes = _check_engine(engine, spec=spec)
+        self._limits = _axis_limits(engine, inputs=spec.inputs)
+        self._batch_axis = _batch_axis(spec.outputs)
+        self._memory, self._reason = memory, reason
+        context = engine.create_execution_context()
+        self._require(context is not None, doing="reserve the GPU memory of a run")
+        self._engine, self._context = engine, context
+        memory.attach()
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph; see `Session.run`.
+
+        Raises:
+            PromptError: an axis is longer than the engine takes, more points in a prompt for
+                instance, and cannot be split.
+            SamClipError: CUDA or TensorRT failed.
+        """
+        axes = check_feed(feed, inputs=self.inputs)
+        self._check_lengths(axes)
+        with self._memory.lock:
+            if self._context is None:
+                raise ValueError("the session is closed")
+            parts = [self._execute(part) for part in self._split(feed, axes=axes)]
+        results = parts[0] if len(parts) == 1 else _concatenate(parts)
+        return check_outputs(results, specs=self.outputs, axes=axes)
+
+    def close(self) -> None:
+        """Frees the engine, and with the memory's last session all that is on the GPU."""
+        with self._memory.lock:
+            if self._context is None:
+                return
+            self._context = self._engine = None
+            self._memory.detach()
+
+    def _check_lengths(self, axes: Mapping[str, int]) -> None:
+        for axis, length in axes.items():
+            shortest, longest = self._limits[axis]
+            if length < shortest or (length > longest and axis != self._batch_axis):
+                raise PromptError(
+                    f"{axis} is {length}, the engine takes {shortest} to {longest}; another range "
+                    "needs an engine built with another profile"
+                )
+
+    def _split(self, feed: Arrays, *, axes: Mapping[str, int]) -> Iterator[Arrays]:
+        """Feeds that the engine takes; rows do not depend on one another."""
+        axis = self._batch_axis
+        if axis is None or axes[axis] <= self._limits[axis][1]:
+            yield feed
+            return
+        rows = self._limits[axis][1]
+        batched = {spec.name for spec in self.inputs if spec.shape[0] == axis}
+        for start in range(0, axes[axis], rows):
+            part = slice(start, start + rows)
+            yield {name: feed[name][part] if name in batched else feed[name] for name in feed}
+
+    def _execute(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs one batch."""
+        memory = self._memory
+        taken: list[DeviceBuffer] = []
+        try:
+            sources = self._bind_inputs(feed, taken=taken)
+            targets = self._bind_outputs(taken=taken)
+            self._require(self._context.execute_async_v3(memory.stream), doing="run the graph")
+            arrays = {
+                name: memory.download(buffer, dtype=self._dtypes[name], shape=shape)
+                for name, (buffer, shape) in targets.items()
+            }
+            memory.synchronize()
+            del sources  # read until here
+            results = {}
+            for spec in self.outputs:
+                array = arrays.pop(spec.name).astype(spec.dtype, copy=False)
+                results[spec.name] = seal(array)
+                buffer, _ = targets[spec.name]
+                taken.remove(buffer)
+                memory.remember(results[spec.name], buffer=buffer, dtype=self._dtypes[spec.name])
+            return results
+        finally:
+            for buffer in taken:
+                memory.give(buffer)
+
+    def _bind_inputs(self, feed: Arrays, *, taken: list[DeviceBuffer]) -> list[NDArray[np.generic]]:
+        """Uploads what is not on the GPU yet; returns what must live until it is uploaded."""
+        sources = []
+        for spec in self.inputs:
+            array, dtype = feed[spec.name], self._dtypes[spec.name]
+            buffer = self._memory.find(array, dtype=dtype)
+            if buffer is None:
+                source = np.ascontiguousarray(array, dtype=dtype)
+                buffer = self._memory.upload(source)
+                sources.append(source)
+                taken.append(buffer)
+            self._require(
+                self._context.set_input_shape(spec.name, array.shape)
+                and self._context.set_tensor_address(spec.name, buffer.address),
+                doing=f"take {spec.name}{list(array.shape)}",
+            )
+        return sources
+
+    def _bind_outputs(
+        self, *, taken: list[DeviceBuffer]
+    ) -> dict[str, tuple[DeviceBuffer, tuple[int, ...]]]:
+        """Makes room for the outputs, whose shapes follow from the inputs' once they are set."""
+        targets = {}
+        for spec in self.outputs:
+            shape = tuple(self._context.get_tensor_shape(spec.name))
+            if min(shape) < 1:
+                raise BundleError(f"the engine broke its contract: {spec.name} is {list(shape)}")
+            buffer = self._memory.take(self._dtypes[spec.name].itemsize * math.prod(shape))
+            taken.append(buffer)
+            self._require(
+                self._context.set_tensor_address(spec.name, buffer.address),
+                doing=f"return {spec.name}",
+            )
+            targets[spec.name] = (buffer, shape)
+        return targets
+
+    def _require(self, succeeded: bool, *, doing: str) -> None:
+        if not succeeded:
+            raise SamClipError(f"TensorRT could not {doing}: {self._reason()}")
+
+
+def open_trt_session(
+    file: GraphFile,
+    *,
+    spec: GraphSpec,
+    memory: DeviceMemory | None = None,
+    cache: Path | None = None,
+    profile: Profile = PROFILE,
+    on_progress: OnProgress = no_progress,
+) -> TrtSession:
+    """Opens a graph of a bundle on this machine's GPU; builds its engine if the cache has none.
+
+    Args:
+        file: the graph's ONNX artifact.
+        spec: the graph's contract.
+        memory: shared with the other sessions of the model; the process's own if None.
+        cache: the folder of engines; `trt_engine.engine_cache()` if None.
+        profile: the lengths of the symbolic axes.
+        on_progress: told how far a build is; see `compile_engine`.
+
+    Raises:
+        RuntimeMissingError: TensorRT, cuda-python or an NVIDIA GPU is not there.
+        BundleError: TensorRT cannot parse or build the graph, or refuses even a fresh engine.
+        VerificationError: the graph is not one that may be built.
+        StorageError: the cache cannot be written.
+    """
+    log = tensorrt_log(import_tensorrt())
+    shared = shared_memory() if memory is None else memory
+
+    def compile_() -> CompiledEngine:
+        return compile_engine(
+            file,
+            spec=spec,
+            gpu=shared.cuda.gpu,
+            cache=cache,
+            profile=profile,
+            on_progress=on_progress,
+        )
+
+    engine = load_or_rebuild(compile_, deserialize=deserialize_engine)
+    return TrtSession(engine, spec=spec, memory=shared, reason=log.reason)
+
+
+def load_or_rebuild(
+    compile_: Callable[[], CompiledEngine], *, deserialize: Callable[[bytes], Any]
+) -> Any:
+    """Deserialises an engine; one from the cache that TensorRT refuses is built again, once.
+
+    Args:
+        compile_: takes the engine from the cache or builds it.
+        deserialize: raises EngineRefusedError.
+
+    Returns:
+        An ICudaEngine.
+
+    Raises:
+        EngineRefusedError: TensorRT refuses an engine that was built just now.
+    """
+    compiled = compile_()
+    try:
+        return deserialize(compiled.data)
+    except EngineRefusedError:
+        if compiled.built:
+            raise
+    discard_engine(compiled.path)
+    return deserialize(compile_().data)
+
+
+def deserialize_engine(data: bytes) -> Any:
+    """Makes an ICudaEngine of its bytes.
+
+    Raises:
+        RuntimeMissingError: TensorRT is not there.
+        EngineRefusedError: TensorRT does not take it, for instance because it is for another GPU.
+    """
+    trt = import_tensorrt()
+    log = tensorrt_log(trt)
+    log.messages.clear()
+    try:
+        engine = trt.Runtime(log).deserialize_cuda_engine(data)
+    except Exception as error:  # which one is nowhere documented
+        raise EngineRefusedError(f"TensorRT refuses the engine: {error}") from error
+    if engine is None:
+        raise EngineRefusedError(f"TensorRT refuses the engine: {log.reason()}")
+    return engine
+
+
+def _check_engine(engine: Any, *, spec: GraphSpec) -> dict[str, np.dtype[Any]]:
+    """Checks names, dtypes and axes of an engine; returns its own dtypes."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    modes = {name: engine.get_tensor_mode(name).name for name in names}
+    wanted = dict.fromkeys((each.name for each in spec.inputs), "INPUT")
+    wanted |= dict.fromkeys((each.name for each in spec.outputs), "OUTPUT")
+    if modes != wanted:
+        raise BundleError(f"the engine has the tensors {modes}, the manifest says {wanted}")
+    dtypes = {}
+    for tensor in (*spec.inputs, *spec.outputs):
+        dtype = engine.get_tensor_dtype(tensor.name).name
+        problem = tensor_problem(
+            tensor, dtype=dtype, shape=tuple(engine.get_tensor_shape(tensor.name))
+        )
+        if problem:
+            raise BundleError(f"the engine breaks the contract: {problem}")
+        dtypes[tensor.name] = np.dtype(DTYPES[dtype])
+    return dtypes
+
+
+def _axis_limits(engine: Any, *, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, int]]:
+    """Symbolic axis -> the least and the greatest length that the engine takes."""
+    limits: dict[str, tuple[int, int]] = {}
+    for spec in inputs:
+        places = {axis: i for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        if places:
+            least, _, greatest = engine.get_tensor_profile_shape(spec.name, 0)
+            limits |= {axis: (least[i], greatest[i]) for axis, i in places.items()}
+    return limits
+
+
+def _batch_axis(outputs: Sequence[TensorSpec]) -> str | None:
+    """The symbolic axis that leads every output, if there is one: its rows are independent."""
+    first = {spec.shape[0] for spec in outputs}
+    axis = first.pop() if len(first) == 1 else None
+    return axis if isinstance(axis, str) else None
+
+
+def _concatenate(parts: Sequence[Arrays]) -> dict[str, NDArray[np.generic]]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

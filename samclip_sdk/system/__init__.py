@@ -1,0 +1,1 @@
+"""What the machine gives: files that are whole or absent, clocks, hardware, packages, arguments."""

@@ -1,0 +1,114 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.system.partial_file import PartialFile
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file for writing that replaces `path` only once all of it is on the disk.
+
+    The data goes to a temporary file beside the target, so that the final rename never crosses
+    file systems. After any error the temporary file is gone and an older `path` is untouched.
+    What a killed process leaves is gone when `path` is next written; see `PartialFile`.
+
+    Args:
+        path: where the file goes; its folder must exist. A symbolic link is written through.
+
+    Yields:
+        The open binary file.
+
+    Raises:
+        StorageError: `check_target` refuses the path, or the file cannot be written, for instance
+            because the disk is full, or too many processes write it at once.
+    """
+    target = check_target(path)
+    partial: PartialFile | None = None
+    try:
+        # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
+        partial = PartialFile(target)
+        yield partial.file
+        partial.file.flush()
+        os.fsync(partial.file.fileno())
+        partial.settle()
+    except OSError as error:
+        raise StorageError(f"cannot write {one_line(path)}: {error.strerror or error}") from error
+    finally:
+        if partial is not None:
+            partial.close()
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Says where `atomic_file` would put a file, before any work is done for it.
+
+    A rename puts a file into the place of whatever is there, of a device or a pipe too: a program
+    that runs as root and writes to /dev/null would replace it for the whole machine.
+
+    Args:
+        path: where the file is to go.
+
+    Returns:
+        The path with its symbolic links resolved.
+
+    Raises:
+        StorageError: something other than a regular file is there, the folder is missing or cannot
+            be written, no file can have such a name, or it is no path.
+    """
+    _check_path(path)
+    try:
+        target = Path(os.path.realpath(path))
+        kind = _kind(path)
+    except (OSError, ValueError) as error:  # ValueError: NUL, or what no file system can encode.
+        raise _refused(path, getattr(error, "strerror", None) or str(error)) from error
+    if kind == stat.S_IFDIR:
+        raise _refused(path, "it is a folder")
+    if kind not in (None, stat.S_IFREG):
+        raise _refused(path, "it is a device or a pipe; give the name of a file")
+    if not target.parent.is_dir():
+        raise _refused(path, f"there is no folder {one_line(target.parent)}")
+    if not os.access(target.parent, os.W_OK):
+        raise _refused(path, f"the folder {one_line(target.parent)} cannot be written")
+    return target
+
+
+def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> str:
+    """The suffix that says how to write a file, in lower case, of those that there are.
+
+    Raises:
+        StorageError: it has another one, or it is no path.
+    """
+    _check_path(path)
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        *others, last = suffixes
+        known = f"{', '.join(others)} or {last}" if others else last
+        raise _refused(path, f"it must end in {known}")
+    return suffix
+
+
+def _check_path(path: object) -> None:
+    # A number would be taken for an open file, and nothing at all for a mistake of ours.
+    if not isinstance(path, (str, os.PathLike)):
+        kind = type(path).__name__
+        raise _refused(path, f"a file's path is text or a Path, not {kind}")
+
+
+def _kind(path: str | os.PathLike[str]) -> int | None:
+    """What is at `path`, links followed; None where nothing is."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _refused(path: object, reason: str) -> StorageError:
+    return StorageError(f"cannot write {one_line(path)}: {reason}")

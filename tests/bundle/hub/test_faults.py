@@ -1,0 +1,266 @@
+"""Downloads that go wrong: what is gone on with, what is refused, and that no rest of it counts."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from samclip_sdk.bundle.hub.opening import open_named_bundle
+from samclip_sdk.bundle.hub.options import HubOptions
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.errors import (
+    BundleError,
+    BundleTamperedError,
+    HubError,
+    HubUnreachableError,
+    StorageError,
+)
+from tests.bundle.hub.sample import WEIGHTS, id_of, in_repository, sample_bundle
+from tests.bundle.hub.server import HubServer
+from tests.source_tree import ROOT
+
+FILES = sample_bundle()
+CONTENT = FILES[WEIGHTS]
+PATH = f"bundle/{WEIGHTS}"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def opened(cache: Path) -> Bundle:
+    return open_named_bundle("org/sample", hub=HubOptions(cache_dir=cache))
+
+
+def ranges(hub: HubServer) -> list[str]:
+    """The ranges that were asked for of the weights; "" for the whole file."""
+    return [each.headers.get("range", "") for each in hub.log if each.path == PATH]
+
+
+def rests(cache: Path) -> list[Path]:
+    """Files of which only a part may be there."""
+    return list(cache.glob(f"bundles/{id_of(FILES)}.partial/*"))
+
+
+def of_bundle(cache: Path) -> set[str]:
+    folder = cache / "bundles" / id_of(FILES)
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestCutConnections:
+    def test_a_cut_connection_is_gone_on_with(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.cut_after[PATH] = [40_000, 1, 30_000]
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        assert ranges(sample) == ["", "bytes=40000-", "bytes=40001-", "bytes=70001-"]
+        assert not list(cache.rglob("*.partial"))
+
+    def test_a_later_load_goes_on_with_it(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.cut_after[PATH] = [60_000, *[0] * 9]
+        with pytest.raises(HubUnreachableError, match=r"is not in .* as a whole: load it again"):
+            opened(cache).file(WEIGHTS)
+        assert [path.stat().st_size for path in rests(cache)] == [60_000]
+        assert of_bundle(cache) == {"manifest.json"}
+        sample.faults.cut_after.clear()
+        sample.log.clear()
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        assert ranges(sample) == ["bytes=60000-"]
+        assert not list(cache.rglob("*.partial"))
+
+    def test_a_hub_that_cannot_begin_in_the_middle(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.cut_after[PATH] = [60_000]
+        sample.faults.no_ranges = True
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+
+    def test_a_cut_that_looks_like_an_end(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.cut_after[PATH] = [60_000]
+        sample.faults.no_length = True
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        assert ranges(sample) == ["", "bytes=60000-"]
+
+    def test_a_stall_ends(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.stall_after[PATH] = 50_000
+        threading.Timer(1.0, sample.release).start()
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        assert ranges(sample)[:2] == ["", "bytes=50000-"]
+
+    def test_a_hub_that_is_too_busy_for_a_while(self, sample: HubServer, cache: Path) -> None:
+        bundle = opened(cache)
+        sample.faults.status[PATH] = [503, 429]
+        assert bundle.file(WEIGHTS).read_bytes() == CONTENT
+
+    def test_a_manifest_that_is_cut(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.cut_after["bundle/manifest.json"] = [100]
+        assert opened(cache).id == id_of(FILES)
+        assert of_bundle(cache) == {"manifest.json"}
+
+    def test_a_killed_process(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.stall_after[PATH] = 50_000
+        code = (
+            "import sys; from samclip_sdk.bundle.hub.opening import open_named_bundle\n"
+            "from samclip_sdk.bundle.hub.options import HubOptions\n"
+            "open_named_bundle('org/sample', hub=HubOptions(cache_dir=sys.argv[1]))"
+            f".file({WEIGHTS!r})"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code, str(cache)], cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in rests(cache)):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        begun = rests(cache)[0].stat().st_size
+        sample.release()
+        sample.log.clear()
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        assert ranges(sample) == [f"bytes={begun}-"]
+        assert not list(cache.rglob("*.partial"))
+
+
+class TestLies:
+    @pytest.mark.parametrize(
+        ("lie", "reason"),
+        [
+            (CONTENT[:-1] + b"x", "its sha256 is not the manifest's"),
+            (CONTENT + b"x", "it is longer than the manifest says"),
+            (CONTENT * 100, "it is longer than the manifest says"),
+            (CONTENT[:-1], "it is shorter than the manifest says"),
+            (b"", "it is shorter than the manifest says"),
+        ],
+    )
+    def test_other_bytes_than_the_manifest_states(
+        self, sample: HubServer, cache: Path, lie: bytes, reason: str
+    ) -> None:
+        sample.faults.lies[PATH] = lie
+        with pytest.raises(BundleTamperedError, match=f"{WEIGHTS} of org/sample@.*{reason}"):
+            opened(cache).file(WEIGHTS)
+        assert of_bundle(cache) == {"manifest.json"}
+        assert not list(cache.rglob("*.partial"))
+        sample.faults.lies.clear()
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+
+    def test_a_lie_after_a_cut(self, sample: HubServer, cache: Path) -> None:
+        """Of one file the beginning is right and the rest is not: it is begun anew, once."""
+        sample.faults.cut_after[PATH] = [40_000]
+        sample.faults.lies[PATH] = bytes(len(CONTENT))
+        with pytest.raises(BundleTamperedError, match="its sha256 is not the manifest's"):
+            opened(cache).file(WEIGHTS)
+        assert not list(cache.rglob("*.partial"))
+
+    @pytest.mark.parametrize("rest", [bytes(70_000), bytes(len(CONTENT)), bytes(200_000)])
+    def test_a_rest_that_is_damaged(self, sample: HubServer, cache: Path, rest: bytes) -> None:
+        bundle = opened(cache)
+        partial = bundle.root.with_name(f"{bundle.id}.partial")
+        partial.mkdir()
+        stored = {each.path: each for each in bundle.manifest.stored_files()}[WEIGHTS]
+        (partial / stored.sha256).write_bytes(rest)
+        assert bundle.file(WEIGHTS).read_bytes() == CONTENT
+        assert not list(cache.rglob("*.partial"))
+
+
+class TestCache:
+    def test_a_file_that_was_damaged_here_comes_again(self, sample: HubServer, cache: Path) -> None:
+        opened(cache).file(WEIGHTS).write_bytes(b"damaged")
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+
+    def test_a_manifest_that_was_damaged_here_comes_again(
+        self, sample: HubServer, cache: Path
+    ) -> None:
+        opened(cache)
+        path = cache / "bundles" / id_of(FILES) / "manifest.json"
+        for content in (b"damaged", FILES["manifest.json"] + b" "):
+            path.write_bytes(content)
+            with pytest.raises(HubError, match="is not in"):
+                open_named_bundle(
+                    "org/sample", hub=HubOptions(cache_dir=cache, local_files_only=True)
+                )
+            assert opened(cache).id == id_of(FILES)
+
+    @pytest.mark.parametrize("content", [b"", b"{}", b"\xff"])
+    def test_a_note_that_was_damaged_is_made_again(
+        self, sample: HubServer, cache: Path, content: bytes
+    ) -> None:
+        opened(cache)
+        for path in (cache / "refs").iterdir():
+            path.write_bytes(content)
+        assert opened(cache).id == id_of(FILES)
+        open_named_bundle("org/sample", hub=HubOptions(cache_dir=cache, local_files_only=True))
+
+    def test_a_link_that_leads_out_of_the_bundle(
+        self, sample: HubServer, cache: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (opened(cache).root / "onnx").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(BundleError, match="leads out of the bundle"):
+            opened(cache).file(WEIGHTS)
+        with pytest.raises(BundleError, match="leads out of the bundle"):
+            opened(cache).gather([WEIGHTS])
+        assert not list((tmp_path / "elsewhere").iterdir())
+
+    def test_no_room(self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        bundle = opened(cache)
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6, 1000))
+        with pytest.raises(StorageError, match=r"needs 0 MB.*0 MB free: make room, or give"):
+            bundle.file(WEIGHTS)
+        assert ranges(sample) == []
+
+    def test_a_place_that_cannot_be_written(self, sample: HubServer, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        for place in (tmp_path / "file", tmp_path / "a\0b"):
+            with pytest.raises(StorageError, match="give a cache_dir elsewhere"):
+                opened(place)
+
+    def test_a_drive_without_locks(
+        self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(lock: FileLock, **options: object) -> None:
+            raise NotImplementedError("no locks here")
+
+        opened(cache).file("tokenizer.json")
+        monkeypatch.setattr(FileLock, "acquire", refuse)
+        with pytest.raises(StorageError, match="no locks here; give a cache_dir elsewhere"):
+            opened(cache).file(WEIGHTS)
+        assert opened(cache).file("tokenizer.json").is_file()
+
+    def test_a_cache_that_is_complete_needs_no_writing(
+        self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not by the folder's mode, which root does not heed."""
+        opened(cache).file(WEIGHTS)
+        sample.commit("org/sample", {"README.md": b"edited"})
+
+        def refuse(path: Path) -> None:
+            raise StorageError(f"cannot write {path}: read-only")
+
+        monkeypatch.setattr("samclip_sdk.bundle.hub.cache.scratch_folder", refuse)
+        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
+        sample.commit("org/sample", in_repository(sample_bundle("2")))
+        with pytest.raises(StorageError, match="read-only"):
+            opened(cache)
+
+    def test_many_at_once_download_a_file_once(self, sample: HubServer, cache: Path) -> None:
+        sample.faults.slow_s = 0.02
+        contents: list[bytes] = []
+        threads = [
+            threading.Thread(
+                target=lambda: contents.append(opened(cache).file(WEIGHTS).read_bytes())
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert contents == [CONTENT] * 4
+        assert ranges(sample) == [""]

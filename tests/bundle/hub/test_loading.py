@@ -1,0 +1,381 @@
+"""Models of a hub: what is asked of it, when, with which token, and that it is the same model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from samclip_sdk import HubError, HubUnreachableError, OptionError, RuntimeMissingError, SamClip
+from samclip_sdk.cli.app import app
+from samclip_sdk.errors import BundleError, BundleSchemaError
+from samclip_sdk.runtimes.source import BundleSource
+from tests.bundle.hub.sample import id_of, in_repository, paths_of, sample_bundle
+from tests.bundle.hub.server import HubServer
+from tests.bundle.hub.state import TOKEN
+from tests.drawings import TINY_BUNDLE
+from tests.source_tree import ROOT
+
+DOG = ROOT / "examples" / "images" / "dog.jpg"
+
+
+def load(precision: str = "fp32", **options: object) -> SamClip:
+    return SamClip.from_pretrained(
+        "org/sample", runtime="onnx", precision=precision, threads=1, **options
+    )
+
+
+class TestNamesThatMayBePaths:
+    def test_no_token_is_sent_for_what_may_be_a_missing_folder(
+        self, sample: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        SamClip.load("onnx", model="org/sample")
+        assert {each.token for each in sample.log} == {""}
+        sample.log.clear()
+        SamClip.load("onnx", model="org/sample@main")
+        load()
+        assert {each.token for each in sample.log} == {TOKEN}
+
+    def test_what_is_private_is_asked_for_by_its_revision(
+        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub.commit("org/sample", in_repository(sample_bundle()), private=True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        with pytest.raises(HubError, match=r"no repository org/sample, .*say org/sample@main"):
+            SamClip.load("onnx", model="org/sample")
+        SamClip.load("onnx", model="org/sample@main")
+
+    def test_in_a_folder_that_is_here_a_name_is_a_path(
+        self, sample: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A volume that is not mounted, say: a stranger's bundle must not take its place."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "org").mkdir()
+        with pytest.raises(BundleError, match=r"the folder org has no bundle sample: .*@main"):
+            SamClip.load("onnx", model="org/sample")
+        assert sample.log == []
+        SamClip.load("onnx", model="org/sample@main")
+        load()
+
+
+class TestRequests:
+    def test_only_what_the_runtime_reads_and_the_manifest_first(self, sample: HubServer) -> None:
+        load("int8")
+        first, *others = sample.paths()
+        assert first == "bundle/manifest.json"
+        assert len(others) == len(set(others))
+        assert set(others) == paths_of("int8")
+
+    def test_another_precision_brings_what_is_missing(self, sample: HubServer) -> None:
+        load("int8")
+        sample.log.clear()
+        load("fp32")
+        assert set(sample.paths()) == paths_of("fp32") - paths_of("int8")
+        assert len(sample.paths("HEAD")) == 1
+
+    def test_a_second_load_asks_for_the_commit_alone(self, sample: HubServer) -> None:
+        load()
+        sample.log.clear()
+        load()
+        assert (sample.paths("HEAD"), sample.paths()) == (["bundle/manifest.json"], [])
+
+    def test_a_commit_is_asked_for_once(self, sample: HubServer) -> None:
+        commit = sample.repositories["org/sample"].refs["main"]
+        load(revision=commit)
+        sample.log.clear()
+        load(revision=commit)
+        SamClip.load("onnx", model=f"org/sample@{commit}")
+        assert sample.log == []
+
+    def test_an_edited_model_card_brings_nothing(self, sample: HubServer) -> None:
+        load()
+        sample.log.clear()
+        sample.commit("org/sample", {"README.md": b"edited"})
+        load()
+        assert sample.paths() == ["bundle/manifest.json"]
+
+    def test_a_new_bundle_is_another_model(self, sample: HubServer) -> None:
+        old, commit = load().source.id, sample.repositories["org/sample"].refs["main"]
+        sample.commit("org/sample", in_repository(sample_bundle(revision="2")))
+        assert load().source.id != old
+        assert load(revision=commit).source.id == old
+
+    def test_revisions_are_branches_too(self, sample: HubServer) -> None:
+        sample.commit("org/sample", in_repository(sample_bundle()), branch="refs/pr/1")
+        assert load(revision="refs/pr/1").source.id == load().source.id
+
+    def test_who_asks_says_who_it_is_and_nothing_else(self, sample: HubServer) -> None:
+        load()
+        assert {each.headers["user-agent"].partition("/")[0] for each in sample.log} == {
+            "samclip-sdk"
+        }
+        assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+    def test_progress_is_told_and_nothing_is_printed(
+        self, sample: HubServer, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        told: list[tuple[str, int, int]] = []
+        load(on_progress=lambda *each: told.append(each))
+        messages = [each for each in told if each[0] == "downloading org/sample (MB)"]
+        assert messages
+        assert [done for _, done, _ in messages] == sorted(done for _, done, _ in messages)
+        assert capfd.readouterr() == ("", "")
+
+    def test_files_may_come_from_elsewhere_which_never_sees_the_token(
+        self, sample: HubServer
+    ) -> None:
+        sample.faults.redirect = True
+        load("int8", token=TOKEN)
+        elsewhere = [each for each in sample.log if each.route.startswith("/cdn/")]
+        assert len(elsewhere) == len(paths_of("int8")) + 1
+        assert {each.token for each in elsewhere} == {""}
+        assert {each.token for each in sample.log if each not in elsewhere} == {TOKEN}
+
+
+class TestOffline:
+    def test_what_is_here_is_enough(
+        self, sample: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load()
+        sample.faults.down = True
+        asked = len(sample.log)
+        load()
+        assert len(sample.log) == asked + 1
+        load(local_files_only=True)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        load()
+        assert len(sample.log) == asked + 1
+
+    def test_what_was_never_loaded(self, sample: HubServer, tmp_path: Path) -> None:
+        with pytest.raises(HubError, match=r"org/sample at main is not in .*once without"):
+            load(local_files_only=True)
+        sample.faults.down = True
+        with pytest.raises(
+            HubUnreachableError,
+            match=r"cannot be reached.*org/sample at main was never loaded into",
+        ):
+            load()
+        assert not list(tmp_path.rglob("*.json"))
+
+    def test_another_precision_that_was_never_loaded(self, sample: HubServer) -> None:
+        load("int8")
+        with pytest.raises(HubError, match=r"weights of org/sample@.* is not in .*once without"):
+            load("fp32", local_files_only=True)
+        sample.faults.down = True
+        with pytest.raises(HubUnreachableError, match="load it again with a network"):
+            load("fp32")
+
+    def test_a_hub_with_a_fault_is_no_hindrance(self, sample: HubServer) -> None:
+        load()
+        sample.faults.status["bundle/manifest.json"] = [503]
+        load()
+
+    def test_each_cache_is_its_own(self, sample: HubServer, tmp_path: Path) -> None:
+        load(cache_dir=tmp_path / "elsewhere")
+        assert list((tmp_path / "elsewhere" / "bundles").iterdir())
+        with pytest.raises(HubError, match="is not in"):
+            load(local_files_only=True)
+
+
+class TestRefusals:
+    def test_no_such_repository(self, hub: HubServer) -> None:
+        with pytest.raises(HubError, match=r"no repository org/none, or a private one.*HF_TOKEN"):
+            SamClip.load("org/none")
+
+    def test_no_such_revision(self, sample: HubServer) -> None:
+        with pytest.raises(
+            HubError, match="org/sample has no revision v9: give one of the branches"
+        ):
+            load(revision="v9")
+        assert sample.paths() == []
+
+    def test_a_private_repository(self, hub: HubServer) -> None:
+        hub.commit("org/sample", in_repository(sample_bundle()), private=True)
+        with pytest.raises(HubError, match=r"no repository org/sample, or a private one.*log in"):
+            load()
+        with pytest.raises(HubError, match="does not take the token") as error:
+            load(token="hf_wrong")
+        assert "hf_wrong" not in str(error.value)
+        assert load("int8", token=TOKEN).source.precision == "int8"
+
+    def test_who_is_logged_in_may_read_it(
+        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub.commit("org/sample", in_repository(sample_bundle()), private=True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        with pytest.raises(HubError, match="a private one"):
+            load("int8", token=False)
+        load("int8")
+        assert {each.token for each in hub.log} == {"", TOKEN}
+
+    def test_a_gated_repository(self, hub: HubServer) -> None:
+        hub.commit("org/sample", in_repository(sample_bundle()), gated=True)
+        with pytest.raises(HubError, match="org/sample is gated: ask for access at http"):
+            load()
+
+    def test_no_bundle(self, hub: HubServer) -> None:
+        hub.commit("org/sample", {"model.safetensors": b""})
+        with pytest.raises(HubError, match=r"no bundle: at main it has no bundle/manifest.json"):
+            load()
+
+    def test_a_file_that_is_not_there(self, hub: HubServer) -> None:
+        files = in_repository(sample_bundle())
+        del files["bundle/onnx/mask_decoder.onnx"]
+        hub.commit("org/sample", files)
+        with pytest.raises(HubError, match=r"has no bundle/onnx/mask_decoder.onnx"):
+            load()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"{}", "schema version None"),
+            (b"not json", "is not a manifest"),
+            (b" " * (17 << 20), "manifest.json is too large"),
+        ],
+    )
+    def test_no_manifest(
+        self, hub: HubServer, content: bytes, message: str, tmp_path: Path
+    ) -> None:
+        hub.commit("org/sample", {"bundle/manifest.json": content})
+        with pytest.raises((BundleSchemaError, HubError), match=message):
+            load()
+        assert not list(tmp_path.rglob("*.json"))
+
+    def test_a_path_that_leads_out(self, hub: HubServer, tmp_path: Path) -> None:
+        text = sample_bundle()["manifest.json"].replace(b"tokenizer.json", b"../../tokenizer.json")
+        hub.commit("org/sample", {"bundle/manifest.json": text})
+        with pytest.raises(BundleError, match="not a plain relative path"):
+            load()
+
+    def test_an_address_that_is_no_hub(
+        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", f"{hub.url}/api")
+        with pytest.raises(HubError, match="HTTP 404"):
+            load()
+        monkeypatch.setenv("HF_ENDPOINT", "nonsense")
+        with pytest.raises(HubUnreachableError, match="nonsense cannot be reached"):
+            load()
+
+    @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "é"])
+    def test_what_is_no_token(self, sample: HubServer, token: str) -> None:
+        with pytest.raises(OptionError, match="the token is none"):
+            load(token=token)
+        assert sample.log == []
+
+    def test_nobody_is_logged_in(self, sample: HubServer) -> None:
+        with pytest.raises(HubError, match="nobody is logged in"):
+            load(token=True)
+
+    def test_a_missing_package(self, sample: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        message = r'no folder or .zip org/sample here.*pip install "samclip-sdk\[hub\]"'
+        with pytest.raises(RuntimeMissingError, match=message):
+            load()
+        assert sample.log == []
+
+    def test_an_old_package(self, sample: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.__version__", "0.36.2")
+        with pytest.raises(RuntimeMissingError, match=r"huggingface_hub 0.36.2 is too old: pip"):
+            load()
+        assert sample.log == []
+
+    def test_what_is_here_needs_no_package(
+        self, sample: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load()
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        load(local_files_only=True)
+        load(revision=sample.repositories["org/sample"].refs["main"])
+
+    def test_a_file_that_may_not_be_read(self, sample: HubServer) -> None:
+        sample.faults.status["bundle/tokenizer.json"] = [403]
+        with pytest.raises(HubError, match=r"does not allow this with org/sample \(HTTP 403\)"):
+            load()
+        sample.faults.status["bundle/tokenizer.json"] = [400]
+        with pytest.raises(HubError, match=r"refuses what org/sample was asked for \(HTTP 400\)"):
+            load()
+
+
+class TestNames:
+    def test_a_folder_here_wins(
+        self, sample: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "org").mkdir()
+        (tmp_path / "org" / "sample").symlink_to(TINY_BUNDLE)
+        monkeypatch.chdir(tmp_path)
+        SamClip.load("onnx", model="org/sample")
+        assert sample.log == []
+
+    def test_what_holds_a_slash_is_a_model(self, sample: HubServer) -> None:
+        with pytest.raises(
+            OptionError, match="org/sample is a model, and model=other is given too"
+        ):
+            SamClip.load("org/sample", model="other")
+        with pytest.raises(HubError, match="no repository org/other"):
+            SamClip.load("org/other")
+
+    def test_it_can_be_named_again(self, sample: HubServer) -> None:
+        source = load().source
+        commit = sample.repositories["org/sample"].refs["main"]
+        assert isinstance(source, BundleSource)
+        assert source.bundle.name == f"org/sample@{commit}"
+        assert f"samclip verify --model org/sample@{commit} " in source.verify_command
+
+    def test_bundles_here_need_no_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        SamClip.load("onnx", model=TINY_BUNDLE)
+
+
+class TestCommands:
+    def test_info_asks_for_the_manifest_alone(self, sample: HubServer) -> None:
+        result = CliRunner().invoke(app, ["info", "--model", "org/sample", "--json"])
+        assert json.loads(result.stdout)["id"] == id_of(sample_bundle())
+        assert sample.paths() == ["bundle/manifest.json"]
+
+    def test_an_error_is_one_line(self, sample: HubServer) -> None:
+        arguments = ["classify", str(DOG), "dog", "--model", "org/sample@v9", "--runtime", "onnx"]
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+        assert "error: org/sample has no revision v9" in result.stderr
+
+
+class TestARealModel:
+    def test_it_answers_as_the_bundle_here_does(self, tiny: HubServer) -> None:
+        options = {"runtime": "onnx", "precision": "int8", "threads": 1}
+        SamClip.from_pretrained("org/tiny", **options)
+        tiny.faults.down = True
+        found, expected = (
+            SamClip.from_pretrained(model, **options).classify(DOG, ["dog", "cat"])
+            for model in ("org/tiny", TINY_BUNDLE)
+        )
+        assert np.array_equal(found.probs, expected.probs)
+
+    @pytest.mark.slow
+    @pytest.mark.other_runtime
+    def test_auto_brings_goldens_to_choose_and_remembers(self, tiny: HubServer) -> None:
+        """Among onnxruntime and OpenVINO, which read the same files."""
+        SamClip.load("org/tiny", precision="fp32", threads=1)
+        goldens = {"bundle/golden/index.json", "bundle/golden/tensors.safetensors"}
+        assert goldens < set(tiny.paths())
+        assert not {each for each in tiny.paths() if ".int8.onnx" in each or "held_out" in each}
+        tiny.faults.down = True
+        asked = len(tiny.log)
+        SamClip.load("org/tiny", precision="fp32", threads=1)
+        assert len(tiny.log) == asked + 1
+
+    @pytest.mark.slow
+    def test_verify_brings_what_it_compares(self, tiny: HubServer) -> None:
+        kind = ("--runtime", "onnx", "--precision", "fp32", "--threads", "1")
+        result = CliRunner().invoke(app, ["verify", "--model", "org/tiny", *kind])
+        assert result.exit_code == 0, result.output
+        asked = set(tiny.paths())
+        assert "bundle/golden/held_out/cat.jpg" in asked
+        assert "bundle/onnx/text_to_mask_256.onnx" in asked
+        assert not {each for each in asked if ".fp16.onnx" in each or ".int8.onnx" in each}

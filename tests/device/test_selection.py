@@ -1,0 +1,443 @@
+"""What "auto" takes: measured once, remembered while it fits, never what breaks its bounds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from samclip_sdk import SamClip, SamClipError
+from samclip_sdk.bundle.artifact_sets import RuntimeSet
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX
+from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.cli.app import app
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.device import selection
+from samclip_sdk.device.choice import AUTO, Selection, Trial
+from samclip_sdk.device.selection import choose_again, find_candidates, remembered, select
+from samclip_sdk.device.trials import try_candidates
+from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
+from samclip_sdk.runtimes.options import RuntimeOptions
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from tests.drawings import TINY_BUNDLE
+from tests.example_bundle import contents, manifest, onnx_file, stored, write_files
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = RuntimeOptions()
+TIMES = {"onnx fp32": 30.0, "openvino fp32": 20.0, "openvino bf16": 15.0, "onnx int8": 10.0}
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user with nothing remembered, compiled or installed but onnxruntime and OpenVINO."""
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path / "data")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
+    install(monkeypatch, "onnxruntime", "openvino")
+    return tmp_path / "data"
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in modules or None)
+
+
+def write_bundle(folder: Path, *kinds: tuple[str, str], goldens: bool = True) -> Bundle:
+    """A bundle that lists artifacts of these runtimes and precisions; nothing runs them."""
+    files, content = contents(), manifest()
+    for name, graph in content["graphs"].items():
+        (first,) = graph["artifacts"]
+        graph["artifacts"] = []
+        for runtime, precision in kinds:
+            path = f"{runtime}/{precision}/{name}.onnx"
+            files[path] = onnx_file(path)
+            graph["artifacts"].append(
+                {
+                    **first,
+                    **stored(path, files[path]),
+                    "runtime": runtime,
+                    "precision": precision,
+                    "weights": [],
+                }
+            )
+    if goldens:
+        files[GOLDEN_INDEX] = b"{}"
+        content["files"].append(stored(GOLDEN_INDEX, files[GOLDEN_INDEX]))
+    write_files(folder, files)
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return open_bundle(folder)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_bundle(tmp_path / "bundle", ("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"))
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stands in for the trials; holds which candidates were tried, each time."""
+    calls: list[list[str]] = []
+
+    def try_candidates(
+        bundle: Bundle, *, candidates: Sequence[RuntimeSet], options: RuntimeOptions
+    ) -> tuple[Trial, ...]:
+        calls.append([str(each) for each in candidates])
+        return tuple(
+            Trial(
+                runtime=each.runtime,
+                precision=each.precision,
+                refused="" if str(each) in TIMES else "it is out",
+                median_ms=TIMES.get(str(each)),
+            )
+            for each in candidates
+        )
+
+    monkeypatch.setattr(selection, "try_candidates", try_candidates)
+    return calls
+
+
+def candidates(bundle: Bundle, runtime: str = AUTO, precision: str | None = None) -> list[str]:
+    found = find_candidates(bundle, runtime=runtime, precision=precision, options=DEFAULT)
+    return [str(each) for each in found]
+
+
+def chosen(bundle: Bundle, **options: Any) -> str:
+    asked: dict[str, Any] = {"runtime": AUTO, "precision": None, "options": DEFAULT}
+    return str(select(bundle, **asked | options)[0])
+
+
+class TestCandidates:
+    def test_the_precision_stays_unless_it_is_to_vary(self, bundle: Bundle) -> None:
+        assert candidates(bundle) == ["onnx fp32", "openvino fp32"]
+        assert candidates(bundle, precision=AUTO) == [
+            "onnx fp32",
+            "openvino fp32",
+            "openvino bf16",
+            "onnx fp16",
+            "onnx int8",
+            "openvino int8",
+        ]
+        assert candidates(bundle, precision="fp16") == ["onnx fp16"]
+        assert candidates(bundle, precision="bf16") == ["openvino bf16"]
+        assert candidates(bundle, "openvino", AUTO) == [
+            "openvino fp32",
+            "openvino bf16",
+            "openvino int8",
+        ]
+
+    def test_only_what_is_installed(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        install(monkeypatch, "openvino")
+        assert candidates(bundle) == ["openvino fp32"]
+        install(monkeypatch, "coremltools")
+        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[onnx\]".*openvi'):
+            candidates(bundle)
+
+    def test_execution_providers_are_onnxruntimes(self, bundle: Bundle) -> None:
+        options = RuntimeOptions(providers=("CUDAExecutionProvider",))
+        found = find_candidates(bundle, runtime=AUTO, precision=None, options=options)
+        assert [str(each) for each in found] == ["onnx fp32"]
+
+    @pytest.mark.parametrize(
+        ("system", "found"), [("Linux", ["onnx fp16"]), ("Darwin", ["coreml fp16", "onnx fp16"])]
+    )
+    def test_core_ml_on_a_mac_only(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, found: list[str]
+    ) -> None:
+        install(monkeypatch, "onnxruntime", "coremltools")
+        monkeypatch.setattr("platform.system", lambda: system)
+        both = write_bundle(tmp_path / "both", ("coreml", "fp16"), ("onnx", "fp16"))
+        assert candidates(both) == found
+
+    def test_tensorrt_only_once_engines_are_compiled(
+        self, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        install(monkeypatch, "onnxruntime", "tensorrt")
+        assert candidates(bundle) == ["onnx fp32"]
+        write_files(tmp_path / "cache" / "tensorrt", {"a.engine": b""})
+        assert candidates(bundle) == ["onnx fp32", "tensorrt fp32"]
+
+    def test_the_first_precision_that_runs_here(self, tmp_path: Path) -> None:
+        mac = write_bundle(tmp_path / "mac", ("coreml", "fp16"), ("onnx", "int8"))
+        assert candidates(mac) == ["onnx int8", "openvino int8"]
+
+    def test_what_the_bundle_has_not(self, bundle: Bundle) -> None:
+        with pytest.raises(BundleError, match="onnx int8: nothing runs them as auto palette6"):
+            candidates(bundle, precision="palette6")
+
+
+class TestChoice:
+    def test_one_candidate_is_taken_as_it_is(self, bundle: Bundle, tried: list[Any]) -> None:
+        asked = {"runtime": AUTO, "precision": "fp16", "options": DEFAULT}
+        assert select(bundle, **asked)[1] is False
+        assert chosen(bundle, precision="fp16") == "onnx fp16"
+        assert not tried
+
+    def test_without_goldens_nothing_can_be_compared(
+        self, tmp_path: Path, tried: list[Any]
+    ) -> None:
+        bare = write_bundle(tmp_path / "bare", ("onnx", "fp32"), goldens=False)
+        assert chosen(bare) == "onnx fp32"
+        assert not tried
+        with pytest.raises(BundleError, match="has no golden"):
+            choose_again(bare, runtime=AUTO, precision=None, options=DEFAULT)
+
+    def test_the_fastest_is_taken_and_remembered(
+        self, bundle: Bundle, tried: list[list[str]], data_folder: Path
+    ) -> None:
+        for _ in range(3):
+            assert chosen(bundle) == "openvino fp32"
+        assert tried == [["onnx fp32", "openvino fp32"]]
+        (kept,) = (data_folder / "selected").iterdir()
+        content = Selection.model_validate_json(kept.read_bytes())
+        assert content.reason.endswith("openvino fp32 with 20.0 ms, before onnx fp32 with 30.0 ms")
+        assert [each.median_ms for each in content.trials] == [30.0, 20.0]
+
+    def test_what_was_refused_is_remembered_with_its_reason(
+        self, bundle: Bundle, tried: list[Any]
+    ) -> None:
+        assert chosen(bundle, precision=AUTO) == "onnx int8"
+        known = remembered(bundle, runtime=AUTO, precision=AUTO, options=DEFAULT)
+        assert known is not None
+        refused = {each.name: each.refused for each in known.trials if each.refused}
+        assert refused == {"onnx fp16": "it is out", "openvino int8": "it is out"}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda patch: patch.setattr(selection, "installed_versions", lambda: {"numpy": "9"}),
+            lambda patch: patch.setattr(selection, "cpu_name", lambda: "another"),
+            lambda patch: patch.setattr("os.cpu_count", lambda: 77),
+            lambda patch: install(patch, "onnxruntime", "openvino", "tensorrt"),
+        ],
+        ids=["versions", "processor", "cores", "candidates"],
+    )
+    def test_a_change_of_the_device_makes_it_try_again(
+        self,
+        bundle: Bundle,
+        tried: list[Any],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        change: Callable[[pytest.MonkeyPatch], None],
+    ) -> None:
+        write_files(tmp_path / "cache" / "tensorrt", {"a.engine": b""})
+        chosen(bundle)
+        with monkeypatch.context() as patch:
+            change(patch)
+            chosen(bundle)
+            chosen(bundle)
+        assert len(tried) == 2
+
+    def test_each_request_and_each_bundle_has_its_own(
+        self, bundle: Bundle, tried: list[Any], tmp_path: Path
+    ) -> None:
+        other = write_bundle(tmp_path / "other", ("onnx", "fp32"))
+        for _ in range(2):
+            chosen(bundle)
+            chosen(bundle, options=RuntimeOptions(threads=2))
+            chosen(bundle, precision="int8")
+            chosen(other)
+        assert len(tried) == 4
+
+    @pytest.mark.parametrize("content", [b"", b"{}", b"\xff"])
+    def test_a_damaged_record_is_made_again(
+        self, bundle: Bundle, tried: list[Any], data_folder: Path, content: bytes
+    ) -> None:
+        chosen(bundle)
+        (kept,) = (data_folder / "selected").iterdir()
+        kept.write_bytes(content)
+        assert chosen(bundle) == "openvino fp32"
+        assert len(tried) == 2
+        Selection.model_validate_json(kept.read_bytes())
+
+    def test_a_folder_that_cannot_be_written(
+        self, bundle: Bundle, tried: list[Any], data_folder: Path
+    ) -> None:
+        data_folder.write_bytes(b"")
+        with pytest.warns(SamClipWarning, match="openvino fp32 was chosen for now; .*cannot be"):
+            assert chosen(bundle) == "openvino fp32"
+
+    def test_nothing_that_keeps_its_bounds(
+        self, bundle: Bundle, tried: list[Any], data_folder: Path
+    ) -> None:
+        options = {"runtime": AUTO, "precision": "fp16", "options": DEFAULT}
+        with pytest.raises(VerificationError, match=r"nothing runs example .*fp16: it is out"):
+            choose_again(bundle, **options)
+        assert not data_folder.exists()
+
+    def test_choosing_again_tries_whatever_is_remembered(
+        self, bundle: Bundle, tried: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chosen(bundle)
+        monkeypatch.setitem(TIMES, "onnx fp32", 1.0)
+        again = choose_again(bundle, runtime=AUTO, precision=None, options=DEFAULT)
+        assert again.runtime == chosen(bundle).split()[0] == "onnx"
+        assert len(tried) == 2
+
+
+def tiny_copy(folder: Path, changes: dict[str, bytes]) -> Bundle:
+    """samclip-tiny with some files changed, as a faulty exporter would: it accounts for them."""
+    shutil.copytree(TINY_BUNDLE, folder)
+    write_files(folder, changes)
+    content = json.loads((folder / "manifest.json").read_text())
+    for graph in content["graphs"].values():
+        for artifact in graph["artifacts"]:
+            for each in (artifact, *artifact["weights"]):
+                if each["path"] in changes:
+                    each |= stored(each["path"], changes[each["path"]])
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return open_bundle(folder)
+
+
+class TestTrials:
+    """The real runtimes on the embedded bundle."""
+
+    @pytest.mark.other_runtime
+    def test_loading_takes_the_fastest_and_does_not_warn(self, tmp_path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with SamClip.load() as model:
+                taken = (model.source.runtime, model.source.precision)
+        known = remembered(
+            open_bundle(DEFAULT_MODEL), runtime=AUTO, precision=None, options=DEFAULT
+        )
+        assert known is not None
+        assert [each.name for each in known.trials] == ["onnx fp32", "openvino fp32"]
+        fastest = min(known.trials, key=lambda each: each.median_ms or math.inf)
+        assert taken == (fastest.runtime, fastest.precision) == (known.runtime, known.precision)
+        for trial in known.trials:
+            assert trial.median_ms is not None
+            assert trial.median_ms > 0
+            assert len(trial.goldens) > 20
+            assert all(each.error is not None for each in trial.goldens)
+            assert all(each.error <= each.bound for each in trial.goldens if each.error)
+        assert not (tmp_path / "cache" / "samclip-sdk" / "openvino").exists()
+
+    @pytest.mark.parametrize(
+        ("path", "reason"),
+        [
+            ("onnx/mask_decoder.int8.weights", "checks failed on onnx int8: "),
+            ("onnx/mask_decoder.int8.onnx", "is no ONNX file: "),
+        ],
+        ids=["computes something else", "does not load"],
+    )
+    def test_what_is_faulty_is_out(self, tmp_path: Path, path: str, reason: str) -> None:
+        size = (TINY_BUNDLE / path).stat().st_size
+        faulty = tiny_copy(tmp_path / "faulty", {path: bytes(size)})
+        tried = choose_again(
+            faulty, runtime="onnx", precision=AUTO, options=RuntimeOptions(threads=1)
+        )
+        refused = {each.name: each for each in tried.trials if each.refused}
+        assert list(refused) == ["onnx int8"]
+        assert reason in refused["onnx int8"].refused
+        assert refused["onnx int8"].median_ms is None
+        assert tried.precision in ("fp32", "fp16")
+
+    def test_tells_each_candidate(self) -> None:
+        told: list[tuple[str, int, int]] = []
+        (trial,) = try_candidates(
+            open_bundle(TINY_BUNDLE),
+            candidates=[RuntimeSet("onnx", "fp32", "fp32")],
+            options=RuntimeOptions(on_progress=lambda *each: told.append(each)),
+            seconds=0,
+        )
+        assert trial.median_ms is not None
+        assert told == [("trying samclip-tiny on onnx fp32", 0, 1)]
+
+    @pytest.mark.parametrize(
+        ("compiled", "reason"),
+        [
+            (False, "has no engine for Pretend yet: run `samclip"),
+            pytest.param(True, "no NVIDIA GPU is visible", marks=pytest.mark.other_runtime),
+        ],
+    )
+    def test_tensorrt_builds_no_engine_on_trial(
+        self, monkeypatch: pytest.MonkeyPatch, compiled: bool, reason: str
+    ) -> None:
+        """The GPU is pretended; with engines for it, opening them says that it is not there."""
+        gpu = Gpu(name="Pretend", compute_capability="8.9")
+        monkeypatch.setattr("samclip_sdk.runtimes.tensorrt.cuda.current_gpu", lambda: gpu)
+        monkeypatch.setattr(
+            "samclip_sdk.runtimes.tensorrt.engine.is_compiled", lambda *_, **options: compiled
+        )
+        (trial,) = try_candidates(
+            open_bundle(TINY_BUNDLE),
+            candidates=[RuntimeSet("tensorrt", "fp32", "fp32")],
+            options=DEFAULT,
+        )
+        assert reason in trial.refused
+
+
+def test_a_remembered_choice_costs_no_import(data_folder: Path, tried: list[Any]) -> None:
+    """Loading stays quick: runtimes and the command line's packages are not touched."""
+    chosen(open_bundle(DEFAULT_MODEL))
+    program = f"""
+import importlib.util, pathlib, sys, platformdirs
+platformdirs.user_data_path = lambda *_: pathlib.Path({str(data_folder)!r})
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: name in ("onnxruntime", "openvino") or None
+from samclip_sdk import SamClip
+assert SamClip.load().source.runtime == "openvino"
+print(*{{"onnxruntime", "openvino", "torch", "rich"}} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+class TestCommandLine:
+    def run(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def test_tune(self, bundle: Bundle, tried: list[Any]) -> None:
+        found = json.loads(
+            self.run("tune", "--model", str(bundle.root), "--precision", "auto", "--json")
+        )
+        assert (found["runtime"], found["precision"]) == ("onnx", "int8")
+        table = self.run("tune", "--model", str(bundle.root))
+        assert "chosen" in table
+        assert "20.0 ms" in table
+
+    def test_info_tells_what_auto_takes(self, bundle: Bundle, tried: list[Any]) -> None:
+        def auto() -> Any:
+            return json.loads(
+                self.run("info", "--model", str(bundle.root), "--runtimes", "--json")
+            )["auto"]
+
+        assert auto() == (
+            "auto will try onnx fp32, openvino fp32 at the first load; `samclip tune` does it now"
+        )
+        chosen(bundle)
+        assert auto()["runtime"] == "openvino"
+        assert "chosen on" in self.run("info", "--model", str(bundle.root), "--runtimes")
+
+    def test_info_with_one_candidate(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        install(monkeypatch, "onnxruntime")
+        found = json.loads(self.run("info", "--model", str(bundle.root), "--runtimes", "--json"))
+        assert found["auto"] == "auto runs example on onnx fp32: nothing else is installed"
+
+
+def test_naming_runtime_and_precision_overrules(bundle: Bundle, tried: list[Any]) -> None:
+    for runtime, precision in (("onnx", None), ("onnx", "fp32"), ("onnx", "fp16")):
+        source = SamClip.load(runtime, model=bundle.root, precision=precision).source
+        assert (source.runtime, source.precision) == ("onnx", precision or "fp32")
+    assert not tried
+    assert SamClip.load("onnx", model=bundle.root, precision=AUTO).source.precision == "int8"
+    assert tried == [["onnx fp32", "onnx fp16", "onnx int8"]]
+    with pytest.raises(SamClipError, match="not for onnx palette6"):
+        SamClip.load("onnx", model=bundle.root, precision="palette6")

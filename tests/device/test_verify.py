@@ -1,0 +1,185 @@
+"""`samclip verify` passes on a sound bundle and fails on each planted fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from typer.testing import CliRunner
+
+from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
+from samclip_sdk.cli.app import app
+from samclip_sdk.device.goldens import graph_checks as golden_checks
+from samclip_sdk.device.goldens.check import Check
+from samclip_sdk.device.verify import VerificationReport, verify_bundle
+from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationError
+from samclip_sdk.picture.image_prompts import ImagePrompts
+from samclip_sdk.picture.prompts import FILLER, NOT_A_POINT, Prompts
+from samclip_sdk.runtimes.sign_off import SignOffKey
+from samclip_sdk.text.tokenizer import Tokenizer
+
+KEY = SignOffKey(
+    bundle_id="i",
+    runtime="onnx",
+    precision="fp32",
+    providers=("CPUExecutionProvider",),
+    compute_units="all",
+    device="d",
+    version="onnxruntime 1",
+)
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle, to be changed."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def replace_file(bundle: Path, path: str, content: bytes) -> None:
+    """Changes a file and the manifest's account of it, as a faulty exporter would."""
+    (bundle / path).write_bytes(content)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["path"] == path:
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+            entry["size_bytes"] = len(content)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def failed(report: VerificationReport) -> list[str]:
+    return [check.name for check in report.checks if not check.passed]
+
+
+def test_a_sound_bundle_passes(tiny_bundle: Path) -> None:
+    seen: list[Check] = []
+    report = verify_bundle(tiny_bundle, on_check=seen.append)
+    assert failed(report) == []
+    report.raise_if_failed()
+    assert tuple(seen) == report.checks
+    names = " | ".join(check.name for check in report.checks)
+    for part in (
+        "token ids",
+        "letterbox of 1021 x 1533 to 64 px",
+        "letterbox of 1537 x 611 to 32 px by letterbox@32",
+        "image_encoder@32 image_tokens",
+        "text_encoder text_embeddings",
+        "prompt_encoder dense_embeddings",
+        "picture and point to low_res_masks",
+        "picture and box to iou_predictions",
+        "picture to image embedding",
+        "class embeddings",
+        "score map of 96 x 62 to points",
+        "score map of 62 x 96 to mask prompt",
+        "logits to a mask of 700 x 310",
+    ):
+        assert part in names
+
+
+def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
+    index = json.loads((bundle / GOLDEN_INDEX).read_text())
+    golden = next(each for each in index["graphs"] if each["graph"] == "prompt_encoder")
+    key = golden["outputs"]["dense_embeddings"]["tensor"]
+    stored = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
+    tensors = {**stored, key: stored[key] * np.float16(1.05)}
+    replace_file(bundle, GOLDEN_TENSORS, safetensors.numpy.save(tensors))
+    report = verify_bundle(bundle)
+    assert failed(report) == ["prompt_encoder dense_embeddings"]
+    with pytest.raises(VerificationError, match=r"1 of .* on onnx fp32: prompt_encoder dense"):
+        report.raise_if_failed()
+    result = CliRunner().invoke(app, ["verify", "--model", str(bundle), "--runtime", "onnx"])
+    assert result.exit_code == 1
+    assert result.stdout.startswith("FAILED: 1 of ")
+    assert result.stdout.count("prompt_encoder dense_embeddings") == 2  # the verdict, and its check
+    assert result.stderr.startswith("error: 1 of ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_another_mask_or_letterbox_than_the_golden_fails(bundle: Path) -> None:
+    index = json.loads((bundle / GOLDEN_INDEX).read_text())
+    tensors = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
+    mask = next(each for each in index["masks"] if each["size"] == [90, 70])["mask"]
+    tensors[mask] = np.roll(tensors[mask], 1)
+    drawn = next(each for each in index["letterbox"] if each["size"] == [1537, 611])
+    tensors[drawn["output"]["tensor"]] = tensors[drawn["output"]["tensor"]] // 2
+    replace_file(bundle, GOLDEN_TENSORS, safetensors.numpy.save(tensors))
+    side = drawn["resolution"]
+    assert sorted(failed(verify_bundle(bundle))) == [
+        f"letterbox of 1537 x 611 to {side} px",
+        f"letterbox of 1537 x 611 to {side} px by letterbox@{side}",
+        "logits to a mask of 90 x 70",
+    ]
+
+
+def test_a_missing_padding_token_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_model = ImagePrompts.in_model
+
+    def without_padding(*arguments: Any, **options: Any) -> Prompts:
+        prompts = in_model(*arguments, **options)
+        labels = prompts.point_labels
+        return dataclasses.replace(
+            prompts, point_labels=np.where(labels == NOT_A_POINT, FILLER, labels).astype(np.int32)
+        )
+
+    monkeypatch.setattr(ImagePrompts, "in_model", without_padding)
+    found = failed(verify_bundle(tiny_bundle))
+    assert "picture and point to low_res_masks" in found
+    assert not any("box" in name for name in found)
+
+
+def test_another_tokenizer_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneOff(Tokenizer):
+        def __call__(self, texts: Any) -> Any:
+            ids = super().__call__(texts)
+            return np.where(ids == 320, 321, ids)  # 320 is "a"
+
+    monkeypatch.setattr(golden_checks, "Tokenizer", OneOff)
+    assert any("token ids" in name for name in failed(verify_bundle(tiny_bundle)))
+
+
+def test_a_changed_byte_is_an_error(bundle: Path) -> None:
+    with (bundle / "onnx" / "mask_decoder.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(BundleTamperedError, match="mask_decoder"):
+        verify_bundle(bundle)
+
+
+def test_a_bundle_without_goldens_is_an_error(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"] = [f for f in manifest["files"] if not f["path"].startswith("golden/")]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="has no golden"):
+        verify_bundle(bundle)
+
+
+def test_a_vocabulary_only_bundle_passes(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["graphs"]["text_encoder"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    report = verify_bundle(bundle)
+    assert report.passed
+    assert not any("text" in check.name.partition(" ")[0] for check in report.checks)
+
+
+def test_a_report_is_json_even_where_an_output_is_not_a_number() -> None:
+    checks = (
+        Check(name="a", error=float("inf"), bound=0.1),
+        Check(name="b", error=0, bound=0),
+    )
+    report = VerificationReport(
+        name="n",
+        key=KEY,
+        system="s",
+        versions={},
+        date="2026-01-01T00:00:00+00:00",
+        checks=checks,
+    )
+    content = json.loads(report.model_dump_json())
+    assert content["passed"] is False
+    assert [each["error"] for each in content["checks"]] == [None, 0]

@@ -1,0 +1,424 @@
+"""Components, peaks, prompts and objects of score maps by hand; then the verb on known answers."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samclip_sdk import Instances, PromptError, SamClip, TextMasks, instances
+from samclip_sdk.engine.found_objects import FoundObject
+from samclip_sdk.engine.instances import (
+    MAX_CANDIDATES,
+    MAX_POINTS,
+    PROMINENCE,
+    best_objects,
+    chosen_masks,
+    find_candidates,
+    find_peaks,
+)
+from samclip_sdk.engine.label_parts import find_parts
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.packed_masks import EMPTY
+from samclip_sdk.runtimes.session import Arrays
+from tests.fake_source import FakeSource, fake_client, picture
+
+SIDE = 8
+SQUARE = Frame.fit(64, 64, resolution=64)
+WIDE = Frame.fit(40, 64, resolution=64)  # rows 0 to 4 of 8 hold the picture
+LABELS = ["zebra", "dog", "cat"]
+
+
+def score_map(text: str) -> np.ndarray:
+    """A map [8,8] out of digits, row by row; a dot is -9, and what is missing too."""
+    found = np.full((SIDE, SIDE), -9, dtype=np.float32)
+    for row, line in enumerate(text.split()):
+        for column, digit in enumerate(line):
+            found[row, column] = -9 if digit == "." else int(digit)
+    return found
+
+
+def components_of(scores: np.ndarray, *, frame: Frame = SQUARE, **asked: Any) -> np.ndarray:
+    return find_parts(scores, frame=frame, **{"threshold": 0.6, "presence_threshold": 0.9} | asked)
+
+
+def peaks_of(scores: np.ndarray, *, frame: Frame = SQUARE) -> list[list[int]]:
+    components = components_of(scores, frame=frame)
+    found: list[list[int]] = find_peaks(scores, components=components, frame=frame).tolist()
+    return found
+
+
+class TestComponents:
+    def test_neighbours_by_a_corner_are_connected(self) -> None:
+        found = components_of(score_map("33.....  ..3....  .......4  4......4"))
+        assert found[0, 0] == found[0, 1] == found[1, 2] > 0
+        assert found[2, 7] == found[3, 7] > 0
+        assert len(np.unique(found)) == 4  # none, and three of them
+        assert (found > 0).sum() == 6
+
+    def test_each_must_be_sure_of_itself_somewhere(self) -> None:
+        scores = score_map("13......  ....1...")  # sigmoids 0.73, 0.95 and 0.73
+        assert (components_of(scores) > 0).sum() == 2
+        assert (components_of(scores, presence_threshold=0.7) > 0).sum() == 3
+
+    def test_the_best_cell_where_none_exceeds(self) -> None:
+        scores = score_map("0.......  ........  .....1..")
+        for presence_threshold in (0.7, 1):
+            found = components_of(scores, threshold=0.8, presence_threshold=presence_threshold)
+            assert np.argwhere(found).tolist() == [[2, 5]]
+
+    def test_padding_holds_nothing(self) -> None:
+        scores = np.full((SIDE, SIDE), 5, dtype=np.float32)
+        found = components_of(scores, frame=WIDE)
+        assert (found[:5] == 1).all()
+        assert not found[5:].any()
+
+
+class TestPeaks:
+    def test_a_dip_between_two_tells_them_apart(self) -> None:
+        apart = score_map("........ .999.999 .999.999 .999.999")
+        apart[2, 4] = 3  # a narrow bridge
+        assert sorted(peaks_of(apart)) == [[2, 2], [2, 6]]
+        level = score_map("........ .9999999 .9999999 .9999999")
+        assert len(peaks_of(level)) == 1
+
+    def test_a_shallow_dip_is_none(self) -> None:
+        def two(dip: float) -> list[list[int]]:
+            scores = np.full((SIDE, SIDE), 6, dtype=np.float32)
+            scores[:, 3:5] -= np.float32(dip)  # two columns: smoothed less than away
+            return peaks_of(scores)
+
+        # Of two equal columns a fourth of the difference is smoothed away.
+        assert len(two(PROMINENCE)) == 1
+        assert len(two(1.5 * PROMINENCE)) == 2
+
+    def test_the_highest_comes_first(self) -> None:
+        scores = score_map("5......7  ........  ........  3.......")
+        assert peaks_of(scores) == [[0, 7], [0, 0], [3, 0]]
+
+    def test_each_component_has_one_whatever_is_beside_it(self) -> None:
+        scores = score_map("9.3.....")
+        scores[0, 1] = 0.3  # below the threshold, and smoothed above what is behind it
+        assert peaks_of(scores) == [[0, 0], [0, 2]]
+
+    @given(seed=st.integers(0, 2**32), height=st.integers(1, 64), spread=st.floats(0.1, 9))
+    @settings(max_examples=60)
+    def test_of_any_map(self, seed: int, height: int, spread: float) -> None:
+        frame = Frame.fit(height, 64, resolution=64)
+        generator = np.random.default_rng(seed)
+        scores = (spread * generator.normal(size=(24, 24))).astype(np.float32)
+        components = find_parts(scores, frame=frame, threshold=0.4, presence_threshold=0.5)
+        assert components.any()
+        peaks = find_peaks(scores, components=components, frame=frame)
+        own = components[peaks[:, 0], peaks[:, 1]]
+        assert (own > 0).all()
+        assert len(np.unique(peaks, axis=0)) == len(peaks) <= MAX_CANDIDATES
+        if len(peaks) < MAX_CANDIDATES:
+            assert set(own.tolist()) == set(np.unique(components).tolist()) - {0}
+        again = find_peaks(scores.copy(), components=components.copy(), frame=frame)
+        np.testing.assert_array_equal(again, peaks)
+
+    @given(seed=st.integers(0, 2**32))
+    @settings(max_examples=8)
+    def test_summits_are_those_of_sinking_water(self, seed: int) -> None:
+        """Against the definition, level by level: islands at every height."""
+        scores = np.random.default_rng(seed).normal(scale=4, size=(SIDE, SIDE)).astype(np.float32)
+        components = np.ones((SIDE, SIDE), dtype=np.int32)
+        found = {tuple(each) for each in find_peaks(scores, components=components, frame=SQUARE)}
+        smooth = cv2.GaussianBlur(scores, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
+        expected = set()
+        for cell in np.ndindex(SIDE, SIDE):
+            # Of all levels on which the cell is its island's highest, the lowest.
+            levels = [
+                level
+                for level in np.unique(smooth[smooth <= smooth[cell]])
+                if smooth[island(smooth >= level, cell)].max() == smooth[cell]
+            ]
+            if not levels:
+                continue
+            below = smooth[smooth < levels[0]]
+            saddle = below.max() if below.size else -np.inf
+            if smooth[cell] - saddle >= PROMINENCE:
+                expected.add(cell)
+        assert found == expected
+
+
+def island(above: np.ndarray, cell: tuple[int, ...]) -> np.ndarray:
+    _, parts = cv2.connectedComponents(above.astype(np.uint8), connectivity=8)
+    return parts == parts[cell]
+
+
+class TestCandidates:
+    def candidates(self, scores: np.ndarray, *, frame: Frame = SQUARE) -> Any:
+        return find_candidates(
+            scores, frame=frame, threshold=0.6, presence_threshold=0.9, mask_side=16
+        )
+
+    def test_one_alone_has_no_other_points(self) -> None:
+        found = self.candidates(score_map("........ ..9....."))
+        assert found.prompts.point_labels.tolist() == [[1, -1]]
+        # The middle of the third cell of 8 pixels, less SAM's half pixel.
+        assert found.prompts.point_coords[0, 0].tolist() == [19.5, 11.5]
+        assert found.prompts.has_mask_input.tolist() == [1]
+
+    def test_of_several_each_is_asked_alone_and_among_the_others(self) -> None:
+        found = self.candidates(score_map("9......7  ........  ........  3......."))
+        labels = found.prompts.point_labels
+        assert labels.tolist() == [[1, -2, -2, -1]] * 3 + [[1, 0, 0, -1]] * 3
+        coords = found.prompts.point_coords
+        assert coords[:, 0].tolist() == [[3.5, 3.5], [59.5, 3.5], [3.5, 27.5]] * 2
+        assert coords[3, 1:3].tolist() == [[3.5, 27.5], [59.5, 3.5]]  # the nearest first
+
+    def test_other_components_are_at_the_low_bound_of_the_mask(self) -> None:
+        found = self.candidates(score_map("99....99 99....99"))
+        left, right = found.maps[0], found.maps[1]
+        assert left[:3, :3].min() > 8
+        assert (left[:3, 13:] == -10).all()
+        assert (right[:3, :3] == -10).all()
+        assert right[:3, 13:].min() > 8
+        np.testing.assert_array_equal(found.prompts.mask_input[:, 0], found.maps)
+        np.testing.assert_array_equal(found.maps[:2], found.maps[2:])
+
+    def test_of_many_peaks_the_nearest_are_given_and_the_highest_followed(self) -> None:
+        scores = np.full((24, 24), -9, dtype=np.float32)
+        scores[::2, ::2] = np.arange(144).reshape(12, 12) / 20 + 3
+        found = find_candidates(
+            scores, frame=SQUARE, threshold=0.6, presence_threshold=0.9, mask_side=96
+        )
+        assert len(found.prompts) == 2 * MAX_CANDIDATES
+        assert found.prompts.point_labels.shape[1] == MAX_POINTS + 1 == 16
+        first = found.prompts.point_coords[MAX_CANDIDATES]
+        distances = np.linalg.norm(first[1:MAX_POINTS] - first[0], axis=1)
+        assert (np.diff(distances) > -1e-4).all()
+
+    def test_points_lie_in_the_image(self) -> None:
+        found = self.candidates(
+            np.full((SIDE, SIDE), 5, np.float32), frame=Frame.fit(1, 64, resolution=64)
+        )
+        assert (found.prompts.point_coords[:, 0, 1] <= 0).all()
+
+
+def test_the_mask_that_is_sure_and_fits_the_component() -> None:
+    maps = np.full((2, 16, 16), -10, dtype=np.float32)
+    maps[:, :8, :8] = 10
+    low_res = np.full((2, 4, 16, 16), -10, dtype=np.float32)
+    low_res[:, 0, :4, :8] = 10  # half of it
+    low_res[:, 1, :8, :8] = 10  # all of it
+    low_res[:, 2] = 10  # four times as much
+    sure = np.array([[0.8, 0.5, 0.9, 1], [0.8, 0.3, 0.9, -3]], dtype=np.float32)
+    masks, predicted = chosen_masks(low_res, sure, maps=maps, frame=SQUARE)
+    assert predicted.tolist() == pytest.approx([0.5, 0.8])
+    np.testing.assert_array_equal(masks, [low_res[0, 1], low_res[1, 0]])
+    # What is drawn into the padding does not count.
+    low_res[:, 1, 10:] = 10
+    _, again = chosen_masks(low_res, sure, maps=maps, frame=WIDE)
+    assert again.tolist() == predicted.tolist()
+
+
+def test_the_best_objects_of_all_labels() -> None:
+    found = [
+        FoundObject(EMPTY, score, 1, 1, index) for score, index in ((0.5, 2), (0.9, 1), (0.5, 0))
+    ]
+    best = best_objects(found, at_most=2)
+    assert [(each.score, each.label_index) for each in best] == [(0.9, 1), (0.5, 0)]
+
+
+# --- the verb ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> SamClip:
+    return fake_client(tmp_path)[0]
+
+
+class TwoDogs(FakeSource):
+    """A dog at the left, one at the right, and a cat in the middle of the lowest row."""
+
+    def _clip_head(self, feed: Arrays) -> Arrays:
+        grid = feed["token_mask"].shape[-1]
+        patches = np.tile(self.vector("nothing at all"), (grid, grid, 1))
+        patches[:2, 0] = patches[:1, 3] = self.vector("dog")
+        patches[2, 1:3] = self.vector("cat")
+        return {**super()._clip_head(feed), "patch_embeddings": patches.reshape(1, -1, 256)}
+
+
+def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
+    source = TwoDogs(tmp_path)
+    found = SamClip(source).segment_text(picture(100, 100), LABELS, instances=True)
+    assert isinstance(found, Instances)
+    assert sorted(found.labels) == ["cat", "dog", "dog"]
+    assert found.label_index.tolist() == [LABELS.index(label) for label in found.labels]
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.scores == pytest.approx(
+        found.label_scores * found.predicted_ious.clip(0, 1) * found.stability_scores
+    )
+    dogs = sorted((item for item in found if item.label == "dog"), key=lambda item: item.box[0])
+    assert [item.box[0] > 50 for item in dogs] == [False, True]
+    assert dogs[0].mask[:40, :20].mean() > 0.9
+    assert not dogs[0].mask[:, 50:].any()
+    assert dogs[1].mask[:15, 85:].mean() > 0.9
+    assert not (dogs[0].mask & dogs[1].mask).any()
+    assert found.label_scores.min() > 0.9
+    assert {"prompts", "mask_decoder", "postprocess"} <= set(found.speed)
+    # One call for each label that is there.
+    assert source.runs("mask_decoder") == 2
+
+
+def test_without_instances_nothing_has_changed(model: SamClip) -> None:
+    found = model.segment_text(picture(), LABELS, instances=False)
+    assert isinstance(found, TextMasks)
+    plain = model.segment_text(picture(), LABELS)
+    np.testing.assert_array_equal(found.class_map, plain.class_map)
+
+
+def test_nothing_found_is_a_result(tmp_path: Path) -> None:
+    model, source = fake_client(tmp_path)
+    found = model.segment_text(picture(), "zebra", instances=True)
+    assert (len(found), found.masks.shape, found.boxes.shape) == (0, (0, 50, 100), (0, 4))
+    assert "mask_decoder" not in source.sessions
+    found.save(tmp_path / "none.png")
+
+
+def test_a_decoder_that_draws_nothing_finds_nothing(tmp_path: Path) -> None:
+    found = SamClip(DrawsNothing(tmp_path)).segment_text(picture(), LABELS, instances=True)
+    assert len(found) == 0
+
+
+class DrawsNothing(FakeSource):
+    def session(self, graph: str) -> Any:
+        session = super().session(graph)
+        if graph == "mask_decoder":
+            session._answer = lambda feed: {
+                "low_res_masks": np.full((len(feed["sparse_mask"]), 4, 16, 16), -5, np.float32),
+                "iou_predictions": np.ones((len(feed["sparse_mask"]), 4), np.float32),
+            }
+        return session
+
+
+@given(others=st.lists(st.sampled_from(["cat", "zebra", "a", "b", "c"]), unique=True))
+@settings(max_examples=8)
+def test_a_label_is_answered_as_if_alone(
+    others: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = SamClip(TwoDogs(tmp_path_factory.mktemp("model")))
+    image = model.encode_image(picture(100, 100))
+    alone = model.segment_text(image, ["dog"], instances=True, threshold=0)
+    beside = model.segment_text(image, [*others, "dog"], instances=True, threshold=0)
+    rows = [place for place, label in enumerate(beside.labels) if label == "dog"]
+    assert len(rows) == len(alone) > 0
+    for name in ("masks", "scores", "boxes", "label_scores", "predicted_ious", "stability_scores"):
+        np.testing.assert_array_equal(getattr(beside, name)[rows], getattr(alone, name))
+
+
+def test_at_most_so_many_the_best(tmp_path: Path) -> None:
+    model = SamClip(TwoDogs(tmp_path))
+    image = model.encode_image(picture(100, 100))
+    every = model.segment_text(image, LABELS, instances=True)
+    for count in (1, 2, np.int64(3), 9):
+        some = model.segment_text(image, LABELS, instances=True, max_instances=count)  # type: ignore[arg-type]
+        assert len(some) == min(count, 3)
+        np.testing.assert_array_equal(some.masks, every.masks[:count])
+
+
+def test_the_mask_threshold(tmp_path: Path) -> None:
+    model = SamClip(TwoDogs(tmp_path))
+    low, high = (
+        model.segment_text(picture(100, 100), "cat", instances=True, mask_threshold=threshold)
+        for threshold in (-4, 4)
+    )
+    assert low.areas.sum() > high.areas.sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"max_instances": 3}, "max_instances is 3; it needs instances=True"),
+        ({"instances": False, "max_instances": 3}, "it needs instances=True"),
+        ({"instances": True, "max_instances": 0}, "max_instances is 0; it must be 1 or more"),
+        ({"instances": True, "max_instances": 2.0}, "max_instances is 2.0; it must be a whole"),
+        ({"instances": True, "max_instances": True}, "max_instances is True; it must be a whole"),
+        ({"instances": True, "max_instances": "5"}, "max_instances is '5'; it must be a whole"),
+        ({"instances": "yes"}, "instances is 'yes'; it must be True or False"),
+        ({"instances": True, "refine": False}, "refine is False; with instances=True"),
+        ({"instances": True, "threshold": 2}, "threshold is 2"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, asked: dict[str, Any], message: str
+) -> None:
+    model, source = fake_client(tmp_path)
+    with pytest.raises(PromptError, match=message):
+        model.segment_text(picture(), "dog", **asked)
+    assert not source.sessions
+
+
+def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
+    model: SamClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "LEAST_SHARE", 0)
+    image = picture(1500, 2000)
+    labels = [*LABELS, *(f"noun {index}" for index in range(7))]
+    everywhere: dict[str, float] = {"threshold": 0, "mask_threshold": -11}
+    tracemalloc.start()
+    found = model.segment_text(image, labels, instances=True, max_instances=5, **everywhere)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 5
+    assert np.asarray(found.masks).all()
+    assert peak < found.masks.nbytes + 60e6
+    assert found.masks.nbytes == 5 * 1500 * 2000 / 8
+
+
+@pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])
+def test_extreme_shapes_are_images(model: SamClip, size: tuple[int, int]) -> None:
+    found = model.segment_text(picture(*size), LABELS, instances=True, threshold=0)
+    assert found.masks.shape[1:] == size
+
+
+def test_on_a_real_runtime(tiny_bundle: Path) -> None:
+    """To the last bit: each label goes through the decoder on its own."""
+    with SamClip.load("onnx", model=tiny_bundle, threads=1) as model:
+        image = model.encode_image(picture())
+        every = model.segment_text(image, LABELS, instances=True, threshold=0, mask_threshold=-9)
+        again = model.segment_text(image, LABELS, instances=True, threshold=0, mask_threshold=-9)
+        np.testing.assert_array_equal(every.masks, again.masks)
+        np.testing.assert_array_equal(every.scores, again.scores)
+        assert set(every.labels) == set(LABELS)
+        for label in LABELS:
+            alone = model.segment_text(image, label, instances=True, threshold=0, mask_threshold=-9)
+            rows = [place for place, each in enumerate(every.labels) if each == label]
+            np.testing.assert_array_equal(alone.masks, every.masks[rows])
+            np.testing.assert_array_equal(alone.scores, every.scores[rows])
+
+
+def test_a_type_checker_knows_which_result_comes_back(model: SamClip) -> None:
+    """These annotations are what the overloads say: mypy refuses any other."""
+    labels: TextMasks = model.segment_text(picture(), "dog")
+    objects: Instances = model.segment_text(picture(), "dog", instances=True, max_instances=1)
+    several: list[Instances] = model.segment_text([picture()], "dog", instances=True)
+    stream: Iterator[Instances] = model.segment_text(iter([picture()]), "dog", instances=True)
+    things: list[Instances] = model.segment_everything([picture()], points_per_side=1)
+    assert (len(labels), len(objects), len(several), len(list(stream)), len(things)) == (
+        *(1, 1),
+        *(1, 1),
+        1,
+    )
+
+
+def test_what_scores_little_beside_the_best_of_its_label_is_no_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SamClip(TwoDogs(tmp_path))
+    image = model.encode_image(picture(100, 100))
+    best, other = model.segment_text(image, "dog", instances=True).scores.tolist()
+    assert best > other
+    for share, left in ((0.99 * other / best, [best, other]), (1.01 * other / best, [best])):
+        monkeypatch.setattr(instances, "LEAST_SHARE", share)
+        assert model.segment_text(image, "dog", instances=True).scores.tolist() == left

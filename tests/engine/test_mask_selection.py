@@ -1,0 +1,182 @@
+"""Which masks stay, on masks whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samclip_sdk.engine.mask_selection import distinct_boxes, distinct_masks, in_image, pack_mask
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import binarize, mask_to_box
+
+seeds = st.integers(0, 2**32)
+frames = st.builds(
+    lambda height, width: Frame.fit(height, width, resolution=64),
+    st.integers(1, 150),
+    st.integers(1, 150),
+)
+
+
+def squares(*places: tuple[int, int, int, int]) -> np.ndarray:
+    """Masks [N,10,10] of boxes XYXY."""
+    masks = np.zeros((len(places), 10, 10), dtype=bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, places, strict=True):
+        mask[y0:y1, x0:x1] = True
+    return masks
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+class TestPackMask:
+    @given(frame=frames, seed=seeds, threshold=st.floats(-1, 1))
+    @settings(max_examples=50)
+    def test_it_is_the_mask_and_its_box(self, frame: Frame, seed: int, threshold: float) -> None:
+        logits = np.random.default_rng(seed).normal(size=(16, 16)).astype(np.float32)
+        (expected,) = binarize(logits[None], frame=frame, mask_threshold=threshold)
+        packed, stability = pack_mask(
+            logits, frame=frame, mask_threshold=threshold, stability_offset=0
+        )
+        drawn = np.zeros_like(expected)
+        packed.draw(drawn)
+        np.testing.assert_array_equal(drawn, expected)
+        np.testing.assert_array_equal(packed.box, mask_to_box(expected))
+        assert packed.empty == (not expected.any())
+        assert stability == (0 if packed.empty else 1)
+
+    @given(frame=frames, seed=seeds, offset=st.floats(0.01, 2))
+    @settings(max_examples=50)
+    def test_stability_is_the_iou_of_two_thresholds(
+        self, frame: Frame, seed: int, offset: float
+    ) -> None:
+        logits = np.random.default_rng(seed).normal(size=(16, 16)).astype(np.float32)
+        _, stability = pack_mask(logits, frame=frame, mask_threshold=0.2, stability_offset=offset)
+        ((high,), (low,)) = (
+            binarize(logits[None], frame=frame, mask_threshold=0.2 + sign * offset)
+            for sign in (1, -1)
+        )
+        if low.any():
+            # Parts of a picture are upscaled alone, to the last bit but one.
+            assert stability == pytest.approx(high.sum() / low.sum(), abs=1e-2)
+
+    def test_what_is_empty_may_be_unstable_or_stable(self) -> None:
+        frame = Frame.fit(20, 20, resolution=64)
+        for logit in (-9, -0.5):
+            logits = np.full((16, 16), logit, dtype=np.float32)
+            packed, stability = pack_mask(logits, frame=frame, mask_threshold=0, stability_offset=1)
+            assert packed.empty
+            assert stability == 0
+            assert packed.box.tolist() == [0, 0, 0, 0]
+
+
+class TestInImage:
+    def test_padding_is_none_of_it(self) -> None:
+        masks = in_image(
+            np.ones((2, 16, 16), np.float32),
+            frame=Frame.fit(50, 100, resolution=64),
+            mask_threshold=0,
+        )
+        assert masks[:, :8].all()
+        assert not masks[:, 8:].any()
+
+
+class TestDistinctBoxes:
+    def test_by_hand(self) -> None:
+        boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10], [0, 0, 10, 5]], float)
+        # The IoU of the second with the first is 0.8, of the fourth 0.5 and with the second 0.625.
+        for threshold, kept in ((0.7, [2, 1, 3]), (0.6, [2, 1]), (0.85, [2, 1, 0, 3])):
+            found = distinct_boxes(
+                boxes, scores=scores(0.6, 0.8, 0.9, 0.5), iou_threshold=threshold
+            )
+            assert found.tolist() == kept
+
+    def test_at_the_threshold_a_box_stays(self) -> None:
+        boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5]], float)
+        assert len(distinct_boxes(boxes, scores=scores(1, 0), iou_threshold=0.5)) == 2
+        assert len(distinct_boxes(boxes, scores=scores(1, 0), iou_threshold=0.49)) == 1
+
+    def test_of_equal_ones_the_first_stays(self) -> None:
+        boxes = np.tile([0.0, 0, 5, 5], (3, 1))
+        assert distinct_boxes(boxes, scores=scores(1, 1, 1), iou_threshold=0.5).tolist() == [0]
+
+    def test_without_an_area_nothing_overlaps(self) -> None:
+        boxes = np.tile([3.0, 3, 3, 3], (2, 1))
+        assert len(distinct_boxes(boxes, scores=scores(1, 2), iou_threshold=0.5)) == 2
+        assert len(distinct_boxes(np.zeros((0, 4)), scores=scores(), iou_threshold=0.5)) == 0
+
+    @given(seed=seeds, count=st.integers(1, 30), threshold=st.floats(0, 1))
+    def test_none_that_stays_overlaps_another_and_none_goes_without_a_better_one(
+        self, seed: int, count: int, threshold: float
+    ) -> None:
+        generator = np.random.default_rng(seed)
+        corners = generator.integers(0, 12, size=(count, 2, 2))
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1) + 1], axis=1).astype(float)
+        sure = generator.integers(0, 4, size=count).astype(np.float32)
+        kept = distinct_boxes(boxes, scores=sure, iou_threshold=threshold).tolist()
+        places = sorted(kept, key=lambda place: (-sure[place], place))
+        assert kept == places
+        for place in range(count):
+            overlaps = [
+                box_iou(boxes[place], boxes[other]) > threshold
+                for other in kept
+                if (-sure[other], other) < (-sure[place], place)
+            ]
+            assert any(overlaps) == (place not in kept)
+
+
+def box_iou(first: np.ndarray, second: np.ndarray) -> float:
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    shared = np.maximum(sides, 0).prod()
+    areas = [(box[2:] - box[:2]).prod() for box in (first, second)]
+    return float(shared / (sum(areas) - shared))
+
+
+class TestDistinctMasks:
+    def kept(self, masks: np.ndarray, *values: float) -> list[int]:
+        return distinct_masks(
+            masks, scores=scores(*values), iou_threshold=0.5, contained_share=0.8
+        ).tolist()
+
+    def test_the_better_of_two_that_overlap_stays(self) -> None:
+        masks = squares((0, 0, 10, 6), (0, 2, 10, 8), (0, 8, 10, 10))  # IoU 0.5, then apart
+        assert self.kept(masks, 0.5, 0.9, 0.1) == [1, 0, 2]
+        masks = squares((0, 0, 10, 6), (0, 1, 10, 7))  # IoU 5 / 7
+        assert self.kept(masks, 0.5, 0.9) == [1]
+        assert self.kept(masks, 0.9, 0.9) == [0]
+
+    def test_a_part_of_a_better_one_goes_and_a_better_part_stays(self) -> None:
+        masks = squares((0, 0, 10, 10), (0, 0, 4, 4), (9, 0, 10, 5))
+        assert self.kept(masks, 0.9, 0.5, 0.4) == [0]
+        assert self.kept(masks, 0.5, 0.9, 0.4) == [1, 0]
+        # Four fifths inside are a part, less is none.
+        inside = squares((0, 0, 8, 10), (4, 0, 9, 2))
+        assert self.kept(inside, 0.9, 0.5) == [0]
+        assert self.kept(squares((0, 0, 8, 10), (5, 0, 9, 2)), 0.9, 0.5) == [0, 1]
+
+    def test_what_better_ones_cover_together_is_none_of_its_own(self) -> None:
+        both = squares((0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 10, 10))
+        assert self.kept(both, 0.9, 0.8, 0.7) == [0, 1]
+        assert self.kept(both, 0.7, 0.6, 0.9) == [2]
+
+    def test_none(self) -> None:
+        assert self.kept(squares()) == []
+
+    @given(seed=seeds, count=st.integers(0, 12))
+    def test_those_that_stay_differ(self, seed: int, count: int) -> None:
+        generator = np.random.default_rng(seed)
+        masks = generator.random((count, 6, 6)) < generator.random((count, 1, 1))
+        sure = generator.integers(0, 3, size=count).astype(np.float32)
+        kept = distinct_masks(masks, scores=sure, iou_threshold=0.5, contained_share=0.8).tolist()
+        assert len(set(kept)) == len(kept)
+        assert (count == 0) == (not kept)
+        assert kept == sorted(kept, key=lambda place: (-sure[place], place))
+        for rank, place in enumerate(kept):
+            better = masks[kept[:rank]]
+            for other in better:
+                assert (other & masks[place]).sum() <= 0.5 * (other | masks[place]).sum()
+            if rank:
+                covered = (better.any(axis=0) & masks[place]).sum()
+                assert covered < 0.8 * masks[place].sum()

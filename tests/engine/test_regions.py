@@ -1,0 +1,200 @@
+"""Regions and labels taught by them: against a source whose answers are known, and a tiny model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samclip_sdk import EmbeddingMismatchError, PromptError, SamClip, TextError
+from samclip_sdk.engine.mask_pooling import pool_over_mask
+from samclip_sdk.engine.regions import one_region
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.system.timing import Stopwatch
+from tests.fake_source import FakeSource, fake_client, picture
+
+# In a picture of 50 x 100 pixels, a patch of the fake's has 25 x 25.
+DOG: dict[str, Any] = {"box": [0, 0, 50, 50]}
+CAT: dict[str, Any] = {"box": [50, 0, 100, 25]}
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
+    return fake_client(tmp_path)
+
+
+@pytest.fixture
+def model(both: tuple[SamClip, FakeSource]) -> SamClip:
+    return both[0]
+
+
+def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros((50, 100), dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def test_a_region_is_what_is_in_it(both: tuple[SamClip, FakeSource]) -> None:
+    model, source = both
+    image = model.encode_image(picture())
+    dog, cat = source.vector("dog"), source.vector("cat")
+    for region in (DOG, {"point": (25, 25)}, {"mask": rectangle(0, 0, 50, 50)}):
+        found = model.embed_region(image, **region)
+        assert (found.dtype, found.shape) == (np.float32, (256,))
+        np.testing.assert_allclose(found, dog, atol=1e-5)
+    np.testing.assert_allclose(model.embed_region(image, **CAT), cat, atol=1e-5)
+    halves = model.embed_region(image, mask=rectangle(25, 0, 75, 25))
+    np.testing.assert_allclose(halves, (dog + cat) / np.linalg.norm(dog + cat), atol=1e-5)
+    assert source.runs("image_encoder@64") == source.runs("clip_head@64") == 1
+    assert source.runs("mask_decoder") == 3
+    assert len(source.sessions["mask_decoder"].feeds[0]["sparse_mask"]) == 1
+
+
+def test_of_any_stage_of_an_image(model: SamClip) -> None:
+    expected = model.embed_region(picture(), **CAT)
+    for image in (model.prepare_image(picture()), model.encode_image(picture())):
+        np.testing.assert_array_equal(model.embed_region(image, **CAT), expected)
+
+
+def test_a_mask_in_the_model() -> None:
+    frame = Frame.fit(50, 100, resolution=64)
+    shares = mask_to_model(rectangle(0, 0, 50, 50), frame=frame)
+    assert shares.dtype == np.float32
+    np.testing.assert_array_equal(np.flatnonzero(shares.any(axis=0)), range(32))
+    np.testing.assert_array_equal(np.flatnonzero(shares.any(axis=1)), range(32))
+    # A pixel of a picture of 100 million is still a region.
+    large = Frame.fit(10_000, 10_000, resolution=64)
+    speck = np.zeros((10_000, 10_000), dtype=bool)
+    speck[5000, 2000] = True
+    shares = mask_to_model(speck, frame=large)
+    assert shares[32, 12] == shares.sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ({}, "one of the three, not nothing"),
+        ({"box": [1, 1, 9, 9], "point": [1, 1]}, "one of the three, not box and point"),
+        ({"box": [1, 1, 9]}, r"boxes have shape \[3\]"),
+        ({"box": [[1, 1, 9, 9]]}, r"shape \[1, 4\], it must be \[4\]; ask once for each region"),
+        ({"box": [9, 1, 1, 9]}, "empty or reversed"),
+        ({"box": [200, 1, 209, 9]}, "outside the image of 100 x 50"),
+        ({"point": [1, 1, 1]}, "points have shape"),
+        ({"point": [[1, 1]]}, r"shape \[1, 2\], it must be \[2\]"),
+        ({"point": [100, 1]}, r"point \(100, 1\) is outside the image"),
+        ({"mask": np.ones((50, 100), np.uint8)}, r"the mask is uint8 \[50, 100\]; it must be bool"),
+        ({"mask": np.ones((1, 50, 100), bool)}, r"the mask is bool \[1, 50, 100\]"),
+        ({"mask": np.zeros((50, 100), bool)}, "the mask is empty"),
+        ({"mask": np.ones((100, 50), bool)}, r"\[100, 50\]; of this image it must be \[50, 100\]"),
+    ],
+)
+def test_what_is_no_region(
+    both: tuple[SamClip, FakeSource], region: dict[str, Any], message: str
+) -> None:
+    model, source = both
+    with pytest.raises(PromptError, match=message):
+        model.embed_region(picture(), **region)
+    assert not source.sessions
+
+
+def test_nothing_is_drawn(model: SamClip) -> None:
+    with pytest.raises(PromptError, match="draws nothing there"):
+        model.embed_region(picture(), box=[1, 1, 1.5, 1.5])
+
+
+def test_an_image_of_another_model(model: SamClip, tmp_path: Path) -> None:
+    other, _ = fake_client(tmp_path, model_id="other")
+    with pytest.raises(EmbeddingMismatchError):
+        model.embed_region(other.encode_image(picture()), **DOG)
+
+
+def test_a_taught_label_is_found(model: SamClip) -> None:
+    image = model.encode_image(picture())
+    assert not model.segment_text(image, "pet").present
+    learned = model.learn_label("pet", model.embed_region(image, **DOG))
+    found = model.segment_text(image, ["pet", "dog"])
+    assert found.presence[0] == pytest.approx(0.95, abs=1e-3)
+    assert found.masks[0].any()
+    np.testing.assert_allclose(np.linalg.norm(learned), 1, atol=1e-6)
+    learned[:] = 0  # the caller's own
+    assert model.segment_text(image, " Pet ").presence[0] == found.presence[0]
+    assert model.classify(image, ["boat", "pet"]).top(1)[0][0] == "pet"
+    things = model.segment_everything(
+        image, "pet", points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0
+    )
+    assert max(things.label_scores) == pytest.approx(0.95, abs=1e-3)
+
+
+def test_negatives_and_a_score(model: SamClip) -> None:
+    image = model.encode_image(picture())
+    dog, cat = (model.embed_region(image, **each) for each in (DOG, CAT))
+    animals = model.embed_region(image, mask=rectangle(25, 0, 75, 25))
+    model.learn_label("animal", [animals], score=0.999)
+    both = model.segment_text(image, "animal", threshold=0).score_maps[0]
+    assert both[0, 0] > 0 < both[0, 2]
+    model.learn_label("animal", animals, negatives=[cat], score=0.9)
+    apart = model.segment_text(image, "animal", threshold=0).score_maps[0]
+    assert apart[0, 0] > 0 > apart[0, 2]
+    assert 1 / (1 + np.exp(-apart[0, 2])) <= 0.1 + 1e-3
+    assert dog @ cat < 0.5
+
+
+def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> None:
+    model.learn_label("pet", model.embed_region(picture(), **DOG))
+    model.save_vocabulary(tmp_path / "pets.safetensors", ["cat", "pet"])
+    expected = model.segment_text(picture(), ["cat", "pet"])
+    user, source = fake_client(tmp_path)
+    assert user.load_vocabulary(tmp_path / "pets.safetensors") == ("cat", "pet")
+    found = user.segment_text(picture(), ["cat", "pet"])
+    np.testing.assert_array_equal(found.score_maps, expected.score_maps)
+    assert "text_encoder" not in source.sessions
+    # In a pack without the text encoder, it is taught further.
+    user.learn_label("pet", user.embed_region(picture(), **CAT))
+    assert user.segment_text(picture(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"positives": []}, PromptError, "no positive region: give at least one"),
+        ({"positives": np.ones(256)}, PromptError, "positive regions has the length 16"),
+        ({"negatives": np.ones(3)}, PromptError, r"negative regions have the shape \[3\]"),
+        ({"score": 0.5}, PromptError, r"score is 0\.5; it must be above 0\.5 and below 1"),
+        ({"score": "high"}, PromptError, "score is 'high'; it must be a number"),
+        ({"label": " "}, TextError, "text 0 is empty"),
+        ({"label": ["pet"]}, TextError, "text 0 is a list, not a string"),
+    ],
+)
+def test_what_cannot_be_taught(
+    both: tuple[SamClip, FakeSource], asked: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    model, source = both
+    region = np.eye(256, dtype=np.float32)[0]
+    with pytest.raises(error, match=message):
+        model.learn_label(**{"label": "pet", "positives": region, **asked})
+    assert not source.sessions
+
+
+def test_on_a_real_runtime(tiny_bundle: Path) -> None:
+    with SamClip.load("onnx", model=tiny_bundle, threads=1, text_cache=False) as model:
+        image = model.encode_image(picture())
+        masks = model.segment(image, boxes=[20, 5, 80, 45], multimask_output=False)
+        patches = model._engine._clip_head(image, clock=Stopwatch()).patch_embeddings
+        by_hand = pool_over_mask(patches, mask=mask_to_model(masks.masks[0], frame=image.frame))
+        region = model.embed_region(image, mask=masks.masks[0])
+        np.testing.assert_array_equal(region, by_hand)
+        # The mask decoder's own mask has a quarter of the side: the edge differs, and little else.
+        assert model.embed_region(image, box=[20, 5, 80, 45]) @ region > 0.99
+        learned = model.learn_label("my mug", region)
+        found = model.segment_text(image, "my mug", threshold=0)
+        patch = (patches[0] @ learned).reshape(found.score_maps[0].shape)
+        scale, bias = model.manifest.calibration.scale, model.manifest.calibration.bias
+        np.testing.assert_allclose(found.score_maps[0], scale * (patch - bias), atol=1e-4)
+
+
+def test_a_mask_of_ragged_rows_is_refused() -> None:
+    with pytest.raises(PromptError, match=r"the mask is no bool array \[H,W\]: "):
+        one_region(box=None, mask=[[1, 2], [3]], point=None)

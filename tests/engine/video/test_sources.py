@@ -1,0 +1,201 @@
+"""Where frames come from, and what is said where none come."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from samclip_sdk import ImageError, VideoCutShortWarning
+from samclip_sdk.engine.video.sources import Footage, open_footage
+from samclip_sdk.picture.image import load_image
+from tests.engine.video.made_films import moving, write_film, write_folder
+from tests.fake_source import picture
+
+
+def test_a_film(tmp_path: Path) -> None:
+    footage = open_footage(write_film(tmp_path / "a.mp4", 14))
+    assert (footage.count, footage.fps, footage.live) == (14, 12.5, False)
+    frames = list(footage.frames)
+    assert [each.name for each in frames] == [str(index) for index in range(14)]
+    first = load_image(frames[0].picture)
+    assert first.shape == (50, 100, 3)
+    bgr = moving(14)[0].astype(float)
+    assert np.abs(first - bgr[..., ::-1]).mean() < np.abs(first - bgr).mean()
+    assert open_footage(footage) is footage
+
+
+def test_a_folder_goes_by_the_numbers_in_names(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "frames", 12)
+    (folder / ".hidden.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no picture")
+    footage = open_footage(str(folder))
+    assert [each.name for each in footage.frames] == [f"frame {n}.png" for n in range(12)]
+    assert footage.count == 12
+
+
+def test_pictures_one_after_the_other() -> None:
+    taken = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index in range(3):
+            taken.append(index)
+            yield picture()
+
+    footage = open_footage(pictures())
+    assert footage.count is None
+    assert taken == []
+    assert next(footage.frames).name == "0"
+    assert taken == [0]
+    assert open_footage([picture()] * 3).count == 3
+
+
+class Camera:
+    """Stands in for `cv2.VideoCapture`: so many frames, then none."""
+
+    def __init__(self, frames: int) -> None:
+        self.left, self.released = frames, False
+
+    def __call__(self, number: int) -> Camera:
+        assert number == 3
+        return self
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, picture()) if self.left >= 0 else (False, None)
+
+    def get(self, asked: int) -> float:
+        return 30.0
+
+    def set(self, asked: int, value: float) -> bool:
+        return asked == cv2.CAP_PROP_BUFFERSIZE
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = Camera(5)
+    monkeypatch.setattr(cv2, "VideoCapture", camera)
+    footage = open_footage(3)
+    assert (footage.live, footage.count, footage.fps) == (True, None, 30)
+    frames = footage.frames
+    assert [next(frames).name for _ in range(5)] == list("01234")
+    with pytest.raises(ImageError, match="camera 3 gives no pictures any more, after 5"):
+        next(frames)
+    assert camera.released
+
+
+def test_a_camera_is_let_go_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = Camera(5)
+    monkeypatch.setattr(cv2, "VideoCapture", camera)
+    frames: Any = open_footage(3).frames
+    next(frames)
+    frames.close()
+    assert camera.released
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (lambda at: at / "none.mp4", "none.mp4: no such file"),
+    "nul": (lambda at: "a\0b", r"a\\x00b: no such file"),
+    "empty": (lambda at: write_bytes(at / "a.mp4", b""), "a.mp4 is empty: 0 bytes"),
+    "text": (lambda at: write_bytes(at / "a.mp4", b"none" * 99), "a.mp4 is no video, cut off"),
+    "cut": (lambda at: cut(write_film(at / "a.mp4", 30), 0.6), "a.mp4 is no video, cut off"),
+    "no frames": (lambda at: write_film(at / "a.mp4", 0), "a.mp4 is no video, cut off"),
+    "no pictures": (lambda at: write_folder(at / "f", 0), "f holds no pictures: nothing there"),
+    "no camera": (lambda at: 97, "camera 97 is not there"),
+    "too many cameras": (lambda at: 10**11, "no camera has a number of 2147483648 or more"),
+    "pipe": (lambda at: make_pipe(at / "a.mp4"), "a.mp4 is a pipe: a film is a file"),
+    "many": (lambda at: write_bytes(at / "a%03d.png", b""), "a%03d.png stands for many pictures"),
+    "list": (
+        lambda at: write_bytes(at / "a.mp4", b"ffconcat version 1.0\nfile 'ok.mp4'\n"),
+        "a.mp4 is a list of other files: give a film itself",
+    ),
+    "playlist": (lambda at: write_bytes(at / "a.mp4", b"#EXTM3U\n"), "a.mp4 is a list of other"),
+    "below 0": (lambda at: -1, "camera -1 cannot be: cameras are counted from 0"),
+    "picture": (lambda at: picture(), "an iterator of pictures, not a ndarray"),
+    "pillow": (lambda at: Image.fromarray(picture()), "not a Image"),
+    "bytes": (lambda at: b"film", "not a bytes"),
+    "nothing": (lambda at: None, "not a NoneType"),
+    "true": (lambda at: True, "not a bool"),
+}
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def make_pipe(path: Path) -> Path:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes in folders")
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(("make", "said"), BAD.values(), ids=BAD)
+def test_what_gives_no_frames_is_told_in_one_line(
+    make: Callable[[Path], Any], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = make(tmp_path)
+    capfd.readouterr()
+    with pytest.raises(ImageError, match=said) as error:
+        open_footage(source)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MJPG"), ("a.mkv", "mp4v")])
+def test_a_film_that_ends_early_warns_after_its_last_frame(
+    name: str, codec: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = cut(write_film(tmp_path / name, 40, codec=codec), 0.6)
+    capfd.readouterr()
+    footage = open_footage(path)
+    with pytest.warns(VideoCutShortWarning, match=f"{name} is cut off: it has 40 frames") as told:
+        frames = list(footage.frames)
+    assert 10 < len(frames) < 38
+    assert f"and {len(frames)} could be read" in str(told[0].message)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_whole_film_does_not_warn(tmp_path: Path) -> None:
+    footage: Footage = open_footage(write_film(tmp_path / "a.avi", 40, codec="MJPG"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(footage.frames)) == 40
+
+
+def test_nothing_of_a_damaged_film_is_printed_by_a_fresh_process(tmp_path: Path) -> None:
+    """FFmpeg reads how much it may say once, at its first film; here others came before."""
+    path = cut(write_film(tmp_path / "a.mp4", 30), 0.6)
+    program = (
+        "import sys; from samclip_sdk.engine.video.sources import open_footage\n"
+        "try: open_footage(sys.argv[1])\nexcept Exception as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert "cut off" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["50% off.avi", "a%s.avi"])
+def test_a_percent_sign_alone_is_no_fault(tmp_path: Path, name: str) -> None:
+    path = write_film(tmp_path / "a.avi", 3, codec="MJPG").rename(tmp_path / name)
+    assert open_footage(path).count == 3

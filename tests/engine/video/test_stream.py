@@ -1,0 +1,187 @@
+"""Frames through a model whose answers are known; then what is in memory after thousands."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samclip_sdk import ImageError, PromptError, SamClip, TextError, TrackedInstances
+from samclip_sdk.engine.options import Options
+from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.stream import known_candidates
+from samclip_sdk.picture.frame import Frame
+from tests.engine.video.made_films import moving, write_film, write_folder
+from tests.fake_source import FakeSource, fake_client, picture
+
+LABELS = ["zebra", "dog", "cat"]
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
+    return fake_client(tmp_path)
+
+
+def test_objects_are_those_of_segment_text_and_keep_their_ids(
+    both: tuple[SamClip, FakeSource],
+) -> None:
+    model, _ = both
+    frames = list(model.stream([picture()] * 4, LABELS))
+    alone = model.segment_text(picture(), LABELS, instances=True)
+    for index, found in enumerate(frames):
+        assert isinstance(found, TrackedInstances)
+        assert (found.frame_index, found.frame_name, found.encoded) == (index, str(index), True)
+        assert sorted(found.labels) == sorted(alone.labels) == ["cat", "dog"]
+        assert found.ids.tolist() == frames[0].ids.tolist()
+        order = [found.labels.index(label) for label in alone.labels]
+        assert np.array_equal(found.masks[order], alone.masks)
+        assert found.scores[order] == pytest.approx(alone.scores, rel=1e-5)
+    assert sorted(frames[0].ids.tolist()) == [1, 2]
+
+
+def test_what_a_frame_can_do(both: tuple[SamClip, FakeSource]) -> None:
+    model, _ = both
+    first, *_ = model.stream([picture()] * 2, LABELS)
+    assert first[0].id == first.ids[0]
+    content = json.loads(first.to_json())
+    assert content["frame_name"] == "0"
+    assert [each["id"] for each in content["annotations"]] == first.ids.tolist()
+    assert first.plot().shape == picture().shape
+    assert repr(first).startswith("TrackedInstances(frame 0; 2 objects: ")
+    assert "'dog' " in repr(first[first.labels.index("dog")])
+
+
+@pytest.mark.parametrize(("every", "looks"), [(1, 7), (2, 4), (3, 3), (9, 1)])
+def test_the_model_looks_at_every_nth_frame(
+    both: tuple[SamClip, FakeSource], every: int, looks: int
+) -> None:
+    model, source = both
+    frames = list(model.stream(moving(7), LABELS, encode_every=every))
+    assert source.runs("image_encoder@64") == source.runs("clip_head@64") == looks
+    assert [each.encoded for each in frames] == [index % every == 0 for index in range(7)]
+    assert all(each.ids.tolist() == frames[0].ids.tolist() for each in frames)
+
+
+def test_masks_move_with_the_picture(both: tuple[SamClip, FakeSource]) -> None:
+    """The picture goes to the left by a pixel a frame, and the cat with it."""
+    model, _ = both
+    frames = list(model.stream(moving(13), ["cat"], encode_every=13))
+    lefts = [each.boxes[0, 0] for each in frames]
+    assert lefts[0] - lefts[12] == pytest.approx(12, abs=3)
+    assert all(after <= before for before, after in pairwise(lefts))
+
+
+def test_after_a_cut_the_model_looks_at_once(both: tuple[SamClip, FakeSource]) -> None:
+    model, _ = both
+    other = np.full((50, 100, 3), 255, dtype=np.uint8)
+    other[::2, 40:] = 0
+    frames = [*moving(3), other, other]
+    assert [each.encoded for each in model.stream(frames, LABELS, encode_every=9)] == [
+        *(True, False, False),
+        *(True, False),
+    ]
+
+
+def test_sources(both: tuple[SamClip, FakeSource], tmp_path: Path) -> None:
+    model, _ = both
+    film = model.stream(str(write_film(tmp_path / "a.mp4", 5)), LABELS)
+    assert [each.frame_name for each in film] == list("01234")
+    folder = model.stream(write_folder(tmp_path / "f", 2), LABELS)
+    assert [each.frame_name for each in folder] == ["frame 0.png", "frame 1.png"]
+    assert list(model.stream([], LABELS)) == []
+
+
+def test_an_endless_iterator_is_taken_as_it_is_asked_for(
+    both: tuple[SamClip, FakeSource],
+) -> None:
+    model, _ = both
+    taken = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            taken.append(1)
+            yield picture()
+
+    frames = model.stream(endless(), LABELS)
+    assert not taken
+    assert [next(frames).frame_index for _ in range(3)] == [0, 1, 2]
+    assert len(taken) < 12
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"encode_every": 0}, PromptError, "encode_every is 0; it must be 1 or more"),
+        ({"encode_every": 1.5}, PromptError, "must be a whole number"),
+        ({"max_instances": 0}, PromptError, "max_instances is 0"),
+        ({"threshold": 2}, PromptError, "threshold is 2"),
+        ({"labels": []}, TextError, "label"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_opened(
+    both: tuple[SamClip, FakeSource], asked: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    model, _ = both
+    with pytest.raises(error, match=said):
+        model.stream("there is no such film.mp4", **{"labels": LABELS} | asked)
+
+
+def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
+    both: tuple[SamClip, FakeSource], tmp_path: Path
+) -> None:
+    model, _ = both
+    with pytest.raises(ImageError, match="no such file"):
+        model.stream(tmp_path / "none.mp4", LABELS)
+    frames = model.stream([picture(), picture(40, 100)], LABELS)
+    next(frames)
+    with pytest.raises(ImageError, match="frame 1 has 100 x 40 pixels, the frames before it 100 x"):
+        next(frames)
+
+
+def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
+    frame = Frame.fit(64, 64, resolution=64)
+    options = Options(0.5, 0.0, 1, True)
+    scores = np.full((4, 4), -9, dtype=np.float32)
+    scores[1, 1], scores[3, 3] = 2, 3
+    masks = np.full((2, 16, 16), -5, dtype=np.float32)
+    masks[0, 2:8, 2:8] = masks[1, 0:8, 8:16] = 5
+    found = known_candidates(masks, score_map=scores, frame=frame, options=options)
+    assert found is not None
+    assert len(found.prompts) == 1
+    assert found.prompts.point_coords[0, 0].tolist() == [23.5, 23.5]
+    assert np.array_equal(found.prompts.mask_input[0, 0], masks[0])
+    assert known_candidates(masks[1:], score_map=scores, frame=frame, options=options) is None
+    assert known_candidates(masks[:0], score_map=scores, frame=frame, options=options) is None
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_memory_does_not_grow_with_the_frames(
+    both: tuple[SamClip, FakeSource], tmp_path: Path, count: int
+) -> None:
+    """Also what is written waits on the disk; the fake sessions alone note all that they saw."""
+    model, source = both
+    few = moving(8)
+
+    def frames() -> Iterator[np.ndarray]:
+        return (few[min(index % 14, 14 - index % 14)].copy() for index in range(count))
+
+    grown = []
+    with CocoVideoWriter(tmp_path / "a.json", labels=LABELS, name="a") as writer:
+        for found in model.stream(frames(), LABELS, encode_every=20):
+            writer.add(found)
+            for session in source.sessions.values():
+                session.feeds.clear()
+            if found.frame_index == count // 2:
+                tracemalloc.start()
+        grown.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert grown[0] < 500_000
+    coco = json.loads((tmp_path / "a.json").read_text())
+    assert coco["videos"][0]["length"] == count
+    assert [sum(map(bool, each["areas"])) for each in coco["annotations"]] == [count] * 2

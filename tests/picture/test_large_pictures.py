@@ -1,0 +1,202 @@
+"""Tiles through the verbs, with a model that knows colours, and what a large picture takes."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samclip_sdk import ImageEmbedding, ImageError, Instances, PromptError, SamClip, TextMasks
+from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.runtimes.session import Arrays
+from tests.fake_source import FakeSource, fake_client, picture
+
+LABELS = ["zebra", "dog", "cat"]
+RED, GREEN = (220, 0, 0), (0, 220, 0)
+
+
+class SeesColours(FakeSource):
+    """Of 4 x 4 patches, a red one is a dog, and a green one a cat: of most of its pixels."""
+
+    def session(self, graph: str) -> Any:
+        session = super().session(graph)
+        if graph == "image_encoder@64":
+            session._answer = self._encode
+        return session
+
+    def _encode(self, feed: Arrays) -> Arrays:
+        tokens = np.zeros(self._specs["image_encoder@64"].outputs[0].shape, np.float32)
+        mean = feed["image"].reshape(3, 4, 16, 4, 16).mean(axis=(2, 4))
+        tokens[0, :3] = mean
+        return {"image_tokens": tokens}
+
+    def _clip_head(self, feed: Arrays) -> Arrays:
+        red, green, blue = feed["image_tokens"][0, :3]
+        patches = np.tile(self.vector("nothing at all"), (*red.shape, 1))
+        patches[(red > 140) & (green < 110) & (blue < 110)] = self.vector("dog")
+        patches[(green > 140) & (red < 110) & (blue < 110)] = self.vector("cat")
+        return {**super()._clip_head(feed), "patch_embeddings": patches.reshape(1, -1, 256)}
+
+
+def paint(*things: tuple[tuple[int, int, int, int], tuple[int, int, int]]) -> np.ndarray:
+    """A blue picture of 400 x 400 with boxes XYXY in colours."""
+    image = np.full((400, 400, 3), (0, 0, 120), dtype=np.uint8)
+    for (x0, y0, x1, y1), colour in things:
+        image[y0:y1, x0:x1] = colour
+    return image
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> SamClip:
+    return SamClip(SeesColours(tmp_path))
+
+
+SMALL = paint(((20, 30, 60, 70), RED), ((330, 330, 380, 380), GREEN))
+AT_THE_SEAM = paint(((150, 20, 250, 60), RED))
+LARGE = paint(((0, 100, 400, 300), RED))
+
+
+def test_small_things_are_found_in_tiles(model: SamClip) -> None:
+    plain = model.segment_text(SMALL, LABELS)
+    assert plain.present == ()
+    found = model.segment_text(SMALL, LABELS, tiles=(4, 4))
+    assert isinstance(found, TextMasks)
+    assert found.present == ("dog", "cat")
+    assert found.mask("dog")[40:54, 40:54].all()
+    assert not found.mask("dog")[:, 120:].any()
+    assert found.class_map[50, 40] == 1
+    assert found.class_map[355, 355] == 2
+    assert (found.class_map[found.mask("dog")] == 1).all()
+    np.testing.assert_array_equal(found.score_maps, plain.score_maps)
+    assert (found.presence >= plain.presence).all()
+    points = found.points[2]
+    assert ((points > 300) & (points < 400)).all()
+    assert 0 < found.scores[1] < 1
+    objects = model.segment_text(SMALL, LABELS, instances=True, tiles=(4, 4))
+    assert isinstance(objects, Instances)
+    assert sorted(objects.labels) == ["cat", "dog"]
+    assert objects.scores == pytest.approx(
+        objects.label_scores * objects.predicted_ious * objects.stability_scores
+    )
+
+
+def test_an_object_at_a_seam_is_one(model: SamClip) -> None:
+    found = model.segment_text(AT_THE_SEAM, ["dog"], instances=True, tiles=(4, 4))
+    (dog,) = found
+    assert dog.mask[40:54, 165:235].all()
+    assert not dog.mask[:, :110].any()
+    label = model.segment_text(AT_THE_SEAM, ["dog"], tiles=(4, 4))
+    assert label.mask("dog")[40:54, 165:235].all()
+
+
+def test_what_fills_several_tiles_is_as_the_whole_picture_shows_it(model: SamClip) -> None:
+    plain = model.segment_text(LARGE, ["dog"], instances=True)
+    tiled = model.segment_text(LARGE, ["dog"], instances=True, tiles=(2, 3))
+    assert len(plain) == len(tiled) == 1
+    np.testing.assert_array_equal(tiled.masks[0], plain.masks[0])
+    assert tiled.scores[0] == plain.scores[0]
+
+
+def test_a_label_is_answered_as_if_alone(model: SamClip) -> None:
+    for asked in ({}, {"instances": True}):
+        alone: Any = model.segment_text(SMALL, ["dog"], tiles=(4, 4), **asked)  # type: ignore[call-overload]
+        beside: Any = model.segment_text(SMALL, LABELS, tiles=(4, 4), **asked)  # type: ignore[call-overload]
+        row = list(beside.labels).index("dog")
+        np.testing.assert_array_equal(beside.masks[row], alone.masks[0])
+        assert beside.scores[row] == alone.scores[0]
+
+
+def test_many_pictures_and_embeddings_are_answered_alike(model: SamClip, tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    Image.fromarray(SMALL).save(path)
+    expected = model.segment_text(SMALL, LABELS, tiles=250)
+    embedding, prepared = model.encode_image(path), model.prepare_image(path)
+    several = model.segment_text([path, embedding, prepared, SMALL], LABELS, tiles=250)
+    assert len(several) == 4
+    for found in (*several, *model.segment_text(iter([path]), LABELS, tiles=250)):
+        np.testing.assert_array_equal(found.class_map, expected.class_map)
+        np.testing.assert_array_equal(found.presence, expected.presence)
+    # An embedding saves the backbone pass of the whole picture.
+    assert "load_image" in several[1].speed
+
+
+def test_an_embedding_that_does_not_know_its_picture(model: SamClip, tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    Image.fromarray(SMALL).save(path)
+    embedding = model.encode_image(path)
+    embedding.save(tmp_path / "small.npz")
+    with pytest.raises(ImageError, match="does not know its own: give the picture itself"):
+        model.segment_text(ImageEmbedding.load(tmp_path / "small.npz"), "dog", tiles=(2, 2))
+    Image.fromarray(SMALL[:200]).save(path)
+    with pytest.raises(ImageError, match="has 400 x 200 pixels now, and had 400 x 400"):
+        model.segment_text(embedding, "dog", tiles=(2, 2))
+
+
+def test_everything_in_tiles(tmp_path: Path) -> None:
+    model, source = fake_client(tmp_path)
+    asked: dict[str, Any] = {"points_per_side": 4, "pred_iou_thresh": 0.75}
+    asked |= {"stability_score_thresh": 0.5, "box_nms_thresh": 0.1}
+    plain = model.segment_everything(picture(100, 100), **asked)
+    found = model.segment_everything(picture(100, 100), LABELS, tiles=(2, 2), **asked)
+    assert source.runs("image_encoder@64") == 1 + 5
+    assert len(found) > len(plain)
+    assert (np.diff(found.scores) <= 0).all()
+    # A disc of a tile is smaller than one of the whole picture, and stays in its place.
+    assert found.areas.min() < plain.areas.min()
+    assert found.masks.shape == (len(found), 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"tiles": (0, 2)}, "rows in tiles is 0"),
+        ({"tiles": (2, 2), "tile_overlap": 0.9}, "tile_overlap is 0.9"),
+        ({"tile_overlap": 0.2}, "it needs tiles"),
+        ({"tiles": 100}, "as large as the picture of 100 x 50 pixels, or larger"),
+        ({"tiles": (9, 9)}, "each would have 15 x 8 pixels"),
+        ({"instances": True, "points_per_class": 3}, "points_per_class is 3; with instances=True"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, asked: dict[str, Any], message: str
+) -> None:
+    model, source = fake_client(tmp_path)
+    with pytest.raises(PromptError, match=message):
+        model.segment_text(picture(), "dog", **asked)
+    assert source.runs("image_encoder@64") == 0
+    if "tiles" in asked and "instances" not in asked:
+        with pytest.raises(PromptError, match=message):
+            model.segment_everything(picture(), **asked)
+        assert source.runs("image_encoder@64") == 0
+
+
+def test_12000_x_8000_pixels_in_bounded_memory(model: SamClip) -> None:
+    """96 megapixels: an array of each mask would be 96 MB, and there are 6 objects."""
+    image = np.zeros((8000, 12_000, 3), dtype=np.uint8)
+    corners = [(y, x) for y in (1000, 5000) for x in (1000, 5000, 9000)]
+    for y, x in corners:
+        image[y : y + 2000, x : x + 2000, 0] = 220
+    tracemalloc.start()
+    found = model.segment_text(image, LABELS, instances=True, tiles=(3, 4), max_instances=100)
+    kept, peak = tracemalloc.get_traced_memory()
+    assert set(found.labels) == {"dog"}
+    for y, x in corners:
+        assert any(
+            y < each[1::2].mean() < y + 2000 and x < each[::2].mean() < x + 2000
+            for each in found.boxes
+        )
+    assert found.masks.nbytes < kept < 5e6
+    # A tile's logits, and nothing of the whole picture's size.
+    assert peak < 96e6
+    tracemalloc.reset_peak()
+    total = sum(item["area"] for item in found.to_dict()["annotations"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert total == found.areas.sum()
+    assert peak < 96e6
+    first = found.masks.packed[0].to_rle(found.size)
+    assert first == mask_to_rle(found.masks[0])

@@ -1,0 +1,111 @@
+"""What a few bytes can ask for is counted before a picture is decoded."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from samclip_sdk.errors import ImageError
+from samclip_sdk.picture.image import load_image
+from samclip_sdk.picture.limits import MAX_COMMENTS, MAX_HEADER_BYTES, MAX_SCANS
+from tests.costly_pictures import jpeg_of_scans, ppm_of_comments, segment, tiff_of_one_tile
+
+THUMBNAIL = segment(0xE1, b"Exif\0\0" + b"\xff\xda" * 2 * MAX_SCANS)
+
+
+def refused(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why a picture is refused: of a file, of bytes, of what Pillow has opened; undecoded."""
+    path = tmp_path / "picture"
+    path.write_bytes(content)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("it is decoded"))
+    messages = set()
+    for name, source in {
+        str(path): path,
+        "what was given": content,
+        "the image": Image.open(io.BytesIO(content)),
+    }.items():
+        with pytest.raises(ImageError) as caught:
+            load_image(source)
+        messages.add(str(caught.value).removeprefix(f"{name} cannot be read: "))
+    (message,) = messages
+    return message
+
+
+@pytest.mark.parametrize("before", [b"", THUMBNAIL, segment(0xFE, bytes(65_000)) * 20])
+def test_scans_of_a_jpeg(before: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_image(jpeg_of_scans(MAX_SCANS, before=before)).shape == (40, 40, 3)
+    said = refused(jpeg_of_scans(MAX_SCANS + 1, before=before), tmp_path, monkeypatch)
+    assert said == ("it is a JPEG of more than 100 scans, which would take minutes: save it anew")
+
+
+def test_what_follows_a_jpeg_is_no_part_of_it() -> None:
+    """Phones put a second picture there, or a film."""
+    content = jpeg_of_scans(8)
+    expected = load_image(content)
+    np.testing.assert_array_equal(load_image(content + b"\xff\xda\0\2" * 2 * MAX_SCANS), expected)
+
+
+@pytest.mark.parametrize("where", range(-6, 6))
+def test_scans_are_counted_wherever_blocks_end(where: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for scans in (MAX_SCANS, MAX_SCANS + 1):
+        content = jpeg_of_scans(scans)
+        block = content.index(b"\xff\xda") + where
+        monkeypatch.setattr("samclip_sdk.picture.limits._BLOCK", block)
+        if scans == MAX_SCANS:
+            load_image(content)
+        else:
+            with pytest.raises(ImageError, match="100 scans"):
+                load_image(content)
+
+
+def test_comments_of_a_ppm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_image(ppm_of_comments(MAX_COMMENTS)).max() == 7
+    said = refused(ppm_of_comments(MAX_COMMENTS + 1), tmp_path, monkeypatch)
+    assert said == "it has more than 1000 comments: leave them out"
+
+
+def test_what_looks_like_comments_in_the_pixels_of_a_ppm() -> None:
+    hashes = np.full((90, 90, 3), ord("#"), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(hashes).save(content, "PPM")
+    np.testing.assert_array_equal(load_image(content.getvalue()), hashes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [(kind, place) for kind in (b"P3", b"P6", b"P5") for place in range(3)]
+    + [(b"P4", place) for place in range(2)],  # a bitmap has no third number
+)
+def test_a_header_without_an_end(kind: bytes, place: int, tmp_path: Path) -> None:
+    numbers = [b"9", b"9", b"255"][: 2 if kind == b"P4" else 3]
+    fits = [*numbers[:place], b"#" + b"a" * 1000 + b"\n" + numbers[place], *numbers[place + 1 :]]
+    pixels = b"7 " * 243
+    assert load_image(b"\n".join([kind, *fits, pixels])).shape == (9, 9, 3)
+    long = b"#" + b"a" * MAX_HEADER_BYTES + b"\n"
+    content = b"\n".join([kind, *numbers[:place], long + numbers[place], *numbers[place + 1 :]])
+    (tmp_path / "a.ppm").write_bytes(content + b"\n" + pixels)
+    for source in (tmp_path / "a.ppm", content + b"\n" + pixels):
+        with pytest.raises(ImageError, match="header of a PPM must end within 65536 bytes: leave"):
+            load_image(source)
+
+
+def test_tiles_of_a_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile may be larger than the picture, but not than any picture may be."""
+    assert load_image(tiff_of_one_tile(512, 256)).shape == (64, 64, 3)
+    said = refused(tiff_of_one_tile(26_000, 26_000), tmp_path, monkeypatch)
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    assert said == (
+        f"its tiles have 26000 x 26000 pixels, and {most} are the most: save it with smaller ones"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be read: it is a pipe; give its content"):
+        load_image(tmp_path / "a.jpg")

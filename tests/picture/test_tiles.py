@@ -1,0 +1,247 @@
+"""Where tiles lie, and what is one object where they meet: on pictures of rectangles."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samclip_sdk import PromptError
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.tiles import (
+    LEAST_OVERLAP,
+    LEAST_TILE_PX,
+    MOST_OVERLAP,
+    SEAM_SHARE,
+    Sight,
+    Sighted,
+    Tiling,
+    Window,
+    is_cut,
+    merge_sights,
+)
+
+sides = st.integers(200, 900)
+shares = st.floats(LEAST_OVERLAP, MOST_OVERLAP)
+SIZE = (300, 400)
+WHOLE = Window(slice(0, 300), slice(0, 400))
+Box = tuple[int, int, int, int]
+
+
+def along(tiles: list[Window], axis: str) -> list[slice]:
+    ranges = {(each.start, each.stop) for each in (getattr(tile, axis) for tile in tiles)}
+    return [slice(*each) for each in sorted(ranges)]
+
+
+class TestPlaces:
+    @given(
+        height=sides,
+        width=sides,
+        tiles=st.one_of(
+            st.tuples(st.integers(1, 5), st.integers(2, 5)), st.integers(LEAST_TILE_PX, 99)
+        ),
+        overlap=shares,
+    )
+    @settings(max_examples=150)
+    def test_of_any_picture(
+        self, height: int, width: int, tiles: tuple[int, int] | int, overlap: float
+    ) -> None:
+        found = Tiling(tiles, overlap).place(height, width)
+        assert len({each.size for each in found}) == 1
+        covered = np.zeros((height, width), dtype=bool)
+        for each in found:
+            assert 0 <= each.rows.start < each.rows.stop <= height
+            assert 0 <= each.columns.start < each.columns.stop <= width
+            covered[each.rows, each.columns] = True
+        assert covered.all()
+        down, across = along(found, "rows"), along(found, "columns")
+        assert len(found) == len(down) * len(across)
+        for ranges in (down, across):
+            for first, second in itertools.pairwise(ranges):
+                side = first.stop - first.start
+                # What they share is whole pixels, and so is where they begin.
+                assert first.stop - second.start >= overlap * side - 1
+        if isinstance(tiles, tuple):
+            assert (len(down), len(across)) == tiles
+        else:
+            assert max(found[0].size) <= tiles
+
+    @given(height=sides, width=sides, overlap=shares, start=st.floats(0, 1))
+    @settings(max_examples=60)
+    def test_what_fits_into_an_overlap_is_whole_in_a_tile(
+        self, height: int, width: int, overlap: float, start: float
+    ) -> None:
+        tiles = Tiling((3, 2), overlap).place(height, width)
+        box = []
+        for full, side in zip((height, width), tiles[0].size, strict=True):
+            length = max(1, int(overlap * side - 2 * (side * SEAM_SHARE + 1) - 1))
+            first = int(start * (full - length))
+            box.append(slice(first, first + length))
+        mask = PackedMask.pack(np.ones([each.stop - each.start for each in box], dtype=bool))
+        mask = mask.moved(top=box[0].start, left=box[1].start)
+        inside = [
+            tile
+            for tile in tiles
+            if tile.rows.start <= mask.rows.start
+            and mask.rows.stop <= tile.rows.stop
+            and tile.columns.start <= mask.columns.start
+            and mask.columns.stop <= tile.columns.stop
+        ]
+        assert any(not is_cut(mask, view=tile, size=(height, width)) for tile in inside)
+
+    def test_by_hand(self) -> None:
+        tiles = Tiling((1, 2), 0.5).place(100, 300)
+        assert [(each.columns.start, each.columns.stop) for each in tiles] == [(0, 200), (100, 300)]
+        tiles = Tiling(100, 0.25).place(80, 250)
+        assert {each.size for each in tiles} == {(80, 100)}
+        assert [each.columns.start for each in tiles] == [0, 75, 150]
+
+    def test_12000_x_8000(self) -> None:
+        assert len(Tiling((4, 6)).place(8000, 12_000)) == 24
+        assert len(Tiling(3000).place(8000, 12_000)) == 4 * 5
+
+    @pytest.mark.parametrize(
+        ("tiles", "overlap", "message"),
+        [
+            ((0, 2), 0.25, "the number of rows in tiles is 0; it must be 1 or more"),
+            ((2, -1), 0.25, "the number of columns in tiles is -1"),
+            ((2, 2.0), 0.25, "columns in tiles is 2.0; it must be a whole number"),
+            ((2, 2, 2), 0.25, r"tiles is \(2, 2, 2\); it must be \(rows, columns\)"),
+            ((1, 1), 0.25, r"tiles is \(1, 1\): that is the whole picture; leave it out"),
+            ("2x2", 0.25, "tiles is '2x2'; it must be a whole number"),
+            (0, 0.25, "tiles is 0; it must be 32 or more"),
+            (True, 0.25, "tiles is True; it must be a whole number"),
+            ((2, 2), 0.6, "tile_overlap is 0.6; it must be from 0.1 to 0.5"),
+            ((2, 2), 0, "tile_overlap is 0; it must be from 0.1 to 0.5"),
+            ((2, 2), float("nan"), "tile_overlap is nan; it must be finite"),
+            (None, 0.3, "tile_overlap is 0.3; it needs tiles"),
+        ],
+    )
+    def test_what_cannot_be(self, tiles: Any, overlap: Any, message: str) -> None:
+        with pytest.raises(PromptError, match=message):
+            Tiling.asked(tiles, overlap=overlap)
+
+    def test_tiles_and_pictures_that_do_not_fit(self) -> None:
+        with pytest.raises(PromptError, match="tiles of 640 pixels are as large as the picture of"):
+            Tiling(640).place(480, 640)
+        assert len(Tiling(500).place(480, 640)) == 2
+        with pytest.raises(PromptError, match="each would have 0 x 2 pixels of the picture of 640"):
+            Tiling((400, 900)).place(480, 640)
+        for tiles in ((10**9, 1), (1, 10**30), (10**400, 10**400), (10**9, 2)):
+            with pytest.raises(PromptError, match=r"tiles is \(1.*: each would have"):
+                Tiling(tiles).place(480, 640)
+            with pytest.raises(PromptError, match=r"tiles is \(1.*: each would have"):
+                Tiling(tiles).place(1, 640)
+        assert len(Tiling(64).place(1, 640)) == 13
+        assert Tiling.asked(None, overlap=None) is None
+        assert Tiling.asked((2, 3), overlap=None) == Tiling((2, 3), 0.25)
+
+
+# --- what is one object ------------------------------------------------------------------------
+
+
+def box_mask(box: Box) -> PackedMask:
+    x0, y0, x1, y1 = box
+    return PackedMask.pack(np.ones((y1 - y0, x1 - x0), dtype=bool), top=y0, left=x0)
+
+
+def seen(box: Box, view: Window, *, score: float = 0.5) -> list[Sight]:
+    """What a view that sees everything shows of a rectangle: its part inside, if there is one."""
+    x0, y0, x1, y1 = box
+    x0, x1 = max(x0, view.columns.start), min(x1, view.columns.stop)
+    y0, y1 = max(y0, view.rows.start), min(y1, view.rows.stop)
+    return [Sight(box_mask((x0, y0, x1, y1)), score, view)] if x0 < x1 and y0 < y1 else []
+
+
+def boxes(found: list[Sighted]) -> list[Box]:
+    return sorted(tuple(each.mask.box.astype(int).tolist()) for each in found)
+
+
+@st.composite
+def apart(draw: st.DrawFn) -> list[Box]:
+    """Rectangles that do not touch: one at most in each cell of a grid of cells of any size."""
+    rows = sorted(draw(st.sets(st.integers(1, 29), min_size=1, max_size=2)))
+    columns = sorted(draw(st.sets(st.integers(1, 39), min_size=1, max_size=2)))
+    found = []
+    for top, bottom in itertools.pairwise([0, *(10 * each for each in rows), SIZE[0]]):
+        for left, right in itertools.pairwise([0, *(10 * each for each in columns), SIZE[1]]):
+            if draw(st.booleans()):
+                found.append((left + 2, top + 2, right - 2, bottom - 2))
+    return sorted(found)
+
+
+class TestMerging:
+    @given(things=apart(), grid=st.tuples(st.integers(1, 4), st.integers(2, 4)), overlap=shares)
+    @settings(max_examples=50)
+    def test_each_thing_is_found_once_and_whole(
+        self, things: list[Box], grid: tuple[int, int], overlap: float
+    ) -> None:
+        """By tiles that see everything; the whole picture shows it too, or nothing."""
+        views = Tiling(grid, overlap).place(*SIZE)
+        for all_views in (views, [WHOLE, *views]):
+            sights = [each for view in all_views for box in things for each in seen(box, view)]
+            assert boxes(merge_sights(sights, size=SIZE)) == things
+
+    @given(things=apart(), seed=st.integers(0, 99))
+    @settings(max_examples=15)
+    def test_the_order_of_the_views_does_not_matter(self, things: list[Box], seed: int) -> None:
+        views = [WHOLE, *Tiling((2, 3), 0.3).place(*SIZE)]
+        sights = [each for view in views for box in things for each in seen(box, view)]
+        shuffled = [sights[i] for i in np.random.default_rng(seed).permutation(len(sights))]
+        assert boxes(merge_sights(shuffled, size=SIZE)) == things
+
+    def test_what_no_tile_can_hold_is_as_the_whole_picture_shows_it(self) -> None:
+        views = Tiling((1, 2), 0.2).place(*SIZE)
+        rough = seen((10, 10, 390, 200), WHOLE, score=0.1)
+        parts = [each for view in views for each in seen((0, 0, 400, 210), view, score=0.9)]
+        assert boxes(merge_sights([*parts, *rough], size=SIZE)) == [(10, 10, 390, 200)]
+        # Without it, the parts are the object.
+        assert boxes(merge_sights(parts, size=SIZE)) == [(0, 0, 400, 210)]
+
+    def test_what_both_show_is_as_the_tile_shows_it(self) -> None:
+        view = Tiling((1, 2), 0.2).place(*SIZE)[0]
+        fine, rough = seen((50, 50, 90, 90), view, score=0.3), seen((48, 48, 96, 96), WHOLE)
+        (found,) = merge_sights([*rough, *fine], size=SIZE)
+        assert boxes([found]) == [(50, 50, 90, 90)]
+        assert (found.score, found.place) == (0.3, 1)
+
+    def test_parts_that_disagree_where_tiles_overlap_are_two(self) -> None:
+        left, right = Tiling((1, 2), 0.2).place(*SIZE)
+        upper = seen((150, 10, 400, 60), left)
+        lower = seen((150, 200, 300, 260), right)
+        assert len(merge_sights([*upper, *lower], size=SIZE)) == 2
+
+    def test_a_part_of_a_better_one_goes_and_several_taken_for_one_too(self) -> None:
+        view = Tiling((1, 2), 0.2).place(*SIZE)[0]
+        small = [each for box in ((10, 10, 30, 50), (30, 10, 50, 50)) for each in seen(box, view)]
+        group = seen((10, 10, 50, 50), WHOLE, score=0.4)
+        assert len(merge_sights([*group, *small], size=SIZE)) == 2
+        group = seen((10, 10, 50, 50), WHOLE, score=0.6)
+        assert boxes(merge_sights([*small, *group], size=SIZE)) == [(10, 10, 50, 50)]
+
+    def test_what_is_cut_and_alone_comes_last(self) -> None:
+        left = Tiling((1, 2), 0.2).place(*SIZE)[0]
+        half = seen((200, 10, 260, 60), left, score=0.9)
+        clear = seen((10, 10, 60, 60), left, score=0.1)
+        assert [each.score for each in merge_sights([*half, *clear], size=SIZE)] == [0.1, 0.9]
+        # It is no object of its own beside the whole one, whatever its score.
+        whole = seen((200, 10, 260, 60), WHOLE, score=0.1)
+        assert len(merge_sights([*half, *whole], size=SIZE)) == 1
+
+    def test_nothing(self) -> None:
+        assert merge_sights([], size=SIZE) == []
+
+
+def test_at_the_pictures_edge_nothing_is_cut() -> None:
+    left, right = Tiling((1, 2), 0.2).place(*SIZE)
+    at_the_border, at_the_seam = box_mask((0, 0, 50, 300)), box_mask((100, 5, 220, 60))
+    assert not is_cut(at_the_border, view=left, size=SIZE)
+    assert is_cut(at_the_seam, view=left, size=SIZE)
+    assert is_cut(box_mask((right.columns.start, 5, 250, 60)), view=right, size=SIZE)
+    near = box_mask((50, 5, left.columns.stop - 3, 60))
+    assert is_cut(near, view=left, size=SIZE)
+    assert not is_cut(at_the_border, view=WHOLE, size=SIZE)

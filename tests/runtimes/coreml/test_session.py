@@ -1,0 +1,366 @@
+"""The Core ML session in the interpreter, and the Mac's loader on a stand-in of Core ML."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.coreml.mil_interpreter import MilInterpreter
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.errors import BundleError, PromptError, RuntimeMissingError, StorageError
+from samclip_sdk.runtimes.coreml import loader
+from samclip_sdk.runtimes.coreml.package import ProgramTensor, import_coremltools
+from samclip_sdk.runtimes.coreml.session import CoreMLSession
+from tests.coreml_packages import error, graphs, open_session, package
+
+
+def files(part: str, *, buckets: tuple[int, ...] = (0, 1)) -> list[GraphFile]:
+    names = [axis for spec in graphs()[part].inputs for axis in spec.shape if isinstance(axis, str)]
+    return [
+        GraphFile(
+            package(part, bucket=bucket, precision="fp32", weights="as_is") / "Manifest.json",
+            axes={name: 16 if name == "num_points" else (1, 8)[bucket] for name in names},
+        )
+        for bucket in buckets
+    ]
+
+
+def prompts(count: int, points: int) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(100 * count + points)
+    return {
+        "point_coords": rng.uniform(0, 64, (count, points, 2)).astype(np.float32),
+        "point_labels": rng.integers(-2, 4, (count, points)).astype(np.int32),
+        "mask_input": rng.normal(size=(count, 1, 32, 32)).astype(np.float32),
+        "has_mask_input": rng.integers(0, 2, count).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def decoding() -> tuple[CoreMLSession, CoreMLSession]:
+    return open_session("prompt_encoder"), open_session("mask_decoder")
+
+
+@settings(max_examples=15)
+@given(count=st.integers(1, 18), points=st.integers(1, 16))
+def test_any_number_of_prompts_and_points(
+    decoding: tuple[CoreMLSession, CoreMLSession], count: int, points: int
+) -> None:
+    """Buckets, padding and cutting never show: the answer is eager torch's."""
+    feed = prompts(count, points)
+    encoded = decoding[0].run(feed)
+    expected = graphs()["prompt_encoder"].reference(feed)
+    assert error(encoded, expected=expected) < 1e-5
+    embeddings = np.random.default_rng(1).normal(size=(1, 32, 8, 8)).astype(np.float32)
+    given = {"image_embeddings": embeddings, **expected}
+    wanted = graphs()["mask_decoder"].reference(given)
+    assert error(decoding[1].run(given), expected=wanted) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("count", "calls"), [(0, [1]), (1, [1]), (2, [8]), (8, [8]), (9, [8, 1]), (19, [8, 8, 8])]
+)
+def test_a_tail_goes_into_the_smallest_bucket(count: int, calls: list[int]) -> None:
+    seen = []
+
+    class Spy(MilInterpreter):
+        def predict(self, feed: dict[str, Any]) -> Mapping[str, NDArray[np.generic]]:
+            seen.append(len(feed["input_ids"]))
+            return super().predict(feed)
+
+    spec = graphs()["text_encoder"].contract()
+    session = CoreMLSession(files("text_encoder"), spec=spec, load=lambda path, _: Spy(path))
+    ids = np.random.default_rng(0).integers(1, 49408, (count, 77)).astype(np.int32)
+    found = session.run({"input_ids": ids})
+    assert found["text_embeddings"].shape == (count, 16)
+    assert seen == calls
+
+
+def test_one_bucket_is_enough() -> None:
+    spec = graphs()["text_encoder"].contract()
+    session = CoreMLSession(
+        files("text_encoder", buckets=(0,)), spec=spec, load=MilInterpreter.load
+    )
+    ids = np.random.default_rng(0).integers(1, 49408, (3, 77)).astype(np.int32)
+    expected = graphs()["text_encoder"].reference({"input_ids": ids})
+    assert error(session.run({"input_ids": ids}), expected=expected) < 1e-5
+
+
+def test_too_many_points(decoding: tuple[CoreMLSession, CoreMLSession]) -> None:
+    with pytest.raises(PromptError, match=r"num_points is 17, .* at most 16"):
+        decoding[0].run(prompts(2, 17))
+
+
+def test_an_image_becomes_a_picture() -> None:
+    seen = []
+
+    class Spy(MilInterpreter):
+        def predict(self, feed: dict[str, Any]) -> Mapping[str, NDArray[np.generic]]:
+            seen.append(feed["image"])
+            return super().predict(feed)
+
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
+    session = CoreMLSession(
+        files("image_encoder", buckets=(0,)),
+        spec=graphs()["image_encoder"].contract(),
+        load=lambda path, _: Spy(path),
+    )
+    found = session.run({"image": image})
+    assert isinstance(seen[0], Image.Image)
+    np.testing.assert_array_equal(np.asarray(seen[0]), image[0].transpose(1, 2, 0))
+    expected = graphs()["image_encoder"].reference({"image": image})
+    assert error(found, expected=expected) < 1e-5
+
+
+class Halves:
+    """A program whose tensors are fp16, as Core ML may give them."""
+
+    def __init__(self, shape: tuple[int, ...] = (1, 77)) -> None:
+        self.inputs = (ProgramTensor("input_ids", dtype="int32", shape=shape),)
+        self.outputs = (ProgramTensor("text_embeddings", dtype="float16", shape=(1, 16)),)
+        self.load_times = loader.LoadTimes(cold=True, load_ms=2.0, prewarm_ms=1.0)
+
+    def predict(self, feed: dict[str, Any]) -> Mapping[str, NDArray[np.generic]]:
+        return {"text_embeddings": np.full((1, 16), 0.1, dtype=np.float16)}
+
+    def placement(self) -> tuple[loader.Placement, ...]:
+        return (loader.Placement("text", operation="a", kind="linear", device="CPU"),)
+
+
+class TestContract:
+    spec = property(lambda self: graphs()["text_encoder"].contract())
+
+    def open(self, program: Any, **axes: int) -> CoreMLSession:
+        path = Path("text.mlpackage") / "Manifest.json"
+        file = GraphFile(path, axes=axes or {"num_texts": 1})
+        return CoreMLSession([file], spec=self.spec, load=lambda *_: program)
+
+    def test_gives_the_contracts_dtypes(self) -> None:
+        session = self.open(Halves())
+        found = session.run({"input_ids": np.zeros((2, 77), dtype=np.int32)})
+        assert found["text_embeddings"].dtype == np.float32
+        assert found["text_embeddings"].shape == (2, 16)
+        assert session.load_times == loader.LoadTimes(cold=True, load_ms=2.0, prewarm_ms=1.0)
+        assert session.placement()[0].device == "CPU"
+
+    def test_refuses_other_tensors(self) -> None:
+        with pytest.raises(BundleError, match=r"input_ids is int32\[1, 78\]"):
+            self.open(Halves(shape=(1, 78)))
+        other = Halves()
+        other.outputs = (ProgramTensor("other", dtype="float32", shape=(1, 16)),)
+        with pytest.raises(BundleError, match="'other'"):
+            self.open(other)
+
+    def test_refuses_other_axes(self) -> None:
+        with pytest.raises(BundleError, match=r"text\.mlpackage has fixed lengths of \['rows'\]"):
+            self.open(Halves(), rows=1)
+
+    def test_closes(self) -> None:
+        session = self.open(Halves())
+        session.close()
+        session.close()
+        with pytest.raises(ValueError, match="closed"):
+            session.run({"input_ids": np.zeros((2, 77), dtype=np.int32)})
+
+    def test_whatever_core_ml_raises(self) -> None:
+        def load(path: Path, units: str) -> Any:
+            raise RuntimeError("Error in declaring network.\nmore")
+
+        file = GraphFile(Path("text.mlpackage") / "Manifest.json", axes={"num_texts": 1})
+        with pytest.raises(BundleError, match=r"cannot load text\.mlpackage: Error in .*\.$"):
+            CoreMLSession([file], spec=self.spec, load=load)
+
+    def test_coremltools_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = files("text_encoder")
+        monkeypatch.setitem(sys.modules, "coremltools", None)
+        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[coreml\]"'):
+            CoreMLSession(found, spec=self.spec, load=MilInterpreter.load)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML predicts here")
+def test_not_a_mac() -> None:
+    spec = graphs()["text_encoder"].contract()
+    with pytest.raises(RuntimeMissingError, match=r'on a Mac only.*"onnx".*samclip-sdk\[onnx\]'):
+        CoreMLSession(files("text_encoder"), spec=spec)
+
+
+class Mac:
+    """What the loader uses of coremltools and of the system, on a computer of any kind.
+
+    A compiled model is a copy of the package; the interpreter predicts.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        self.version = "15.2"
+        self.compiled: list[str] = []
+        self.fails: list[Exception] = []
+        real = import_coremltools()
+        fake = types.SimpleNamespace(
+            __version__=real.__version__,
+            ComputeUnit=real.ComputeUnit,
+            utils=real.utils,
+            proto=real.proto,
+            models=types.SimpleNamespace(
+                CompiledMLModel=self.open,
+                utils=types.SimpleNamespace(compile_model=self.compile_model),
+                compute_plan=types.SimpleNamespace(
+                    MLComputePlan=types.SimpleNamespace(load_from_path=self.plan)
+                ),
+            ),
+        )
+        for module in ("loader", "package"):
+            monkeypatch.setattr(
+                f"samclip_sdk.runtimes.coreml.{module}.import_coremltools", lambda: fake
+            )
+        mac = types.SimpleNamespace(
+            system=lambda: "Darwin", mac_ver=lambda: (self.version, ("", "", ""), "")
+        )
+        monkeypatch.setattr(loader, "platform", mac)
+        monkeypatch.setattr(loader, "cache_folder", lambda: cache)
+
+    def compile_model(self, package: str, target: str) -> str:
+        if self.fails:
+            raise self.fails.pop()
+        self.compiled.append(package)
+        assert target.endswith(".mlmodelc")
+        shutil.copytree(package, target)
+        return target
+
+    def open(self, path: str, *, compute_units: Any) -> MilInterpreter:
+        if not (Path(path) / "Manifest.json").is_file():
+            raise RuntimeError("not a compiled model")
+        self.units = compute_units
+        return MilInterpreter(Path(path))
+
+    def plan(self, path: str, *, compute_units: Any) -> Any:
+        class MLNeuralEngineComputeDevice:
+            pass
+
+        named = types.SimpleNamespace(name="x")
+        operations = [
+            types.SimpleNamespace(operator_name=kind, outputs=[named])
+            for kind in ("const", "linear")
+        ]
+        usage = types.SimpleNamespace(preferred_compute_device=MLNeuralEngineComputeDevice())
+        block = types.SimpleNamespace(block=types.SimpleNamespace(operations=operations))
+        program = types.SimpleNamespace(functions={"main": block})
+        return types.SimpleNamespace(
+            model_structure=types.SimpleNamespace(program=program),
+            get_compute_device_usage_for_mlprogram_operation=lambda each: (
+                None if each.operator_name == "const" else usage
+            ),
+        )
+
+
+class TestMac:
+    @pytest.fixture
+    def cache(self, tmp_path: Path) -> Path:
+        return tmp_path / "cache" / "coreml"
+
+    @pytest.fixture
+    def mac(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Mac:
+        self.files = files("text_encoder")
+        self.spec = graphs()["text_encoder"].contract()
+        # What the interpreter imports is the real one, and was imported before.
+        open_session("text_encoder")
+        return Mac(monkeypatch, cache)
+
+    def open(self, **options: str) -> CoreMLSession:
+        return CoreMLSession(self.files, spec=self.spec, **options)
+
+    def test_compiles_once(self, mac: Mac, cache: Path) -> None:
+        cold = self.open(compute_units="cpu_and_ne")
+        assert mac.units.name == "CPU_AND_NE"
+        assert cold.load_times.cold
+        assert min(cold.load_times.load_ms, cold.load_times.prewarm_ms) > 0
+        assert len(mac.compiled) == 2
+        warm = self.open()
+        assert not warm.load_times.cold
+        assert len(mac.compiled) == 2
+        assert len(list(cache.iterdir())) == 2
+        ids = np.random.default_rng(0).integers(1, 49408, (9, 77)).astype(np.int32)
+        expected = graphs()["text_encoder"].reference({"input_ids": ids})
+        for session in (cold, warm):
+            assert error(session.run({"input_ids": ids}), expected=expected) < 1e-5
+
+    def test_another_system_compiles_anew(self, mac: Mac) -> None:
+        self.open()
+        mac.version = "26.0"
+        assert self.open().load_times.cold
+
+    def test_a_damaged_copy_is_compiled_anew(self, mac: Mac, cache: Path) -> None:
+        self.open()
+        for compiled in cache.iterdir():
+            (compiled / "Manifest.json").unlink()
+        assert self.open().load_times.cold
+        assert not self.open().load_times.cold
+
+    def test_two_at_once(self, mac: Mac, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The other process finishes while this one compiles: its model stays, and is used."""
+        compile_model = mac.compile_model
+
+        def race(package: str, target: str) -> str:
+            monkeypatch.setattr(mac, "compile_model", compile_model)
+            loader.import_coremltools().models.utils.compile_model = compile_model
+            loader.compiled_model(Path(package), coremltools=loader.import_coremltools())
+            return compile_model(package, target)
+
+        loader.import_coremltools().models.utils.compile_model = race
+        self.open()
+        assert sorted(path.suffix for path in cache.iterdir()) == [".mlmodelc"] * 2
+        assert not [path for path in cache.iterdir() if path.name.startswith(".")]
+
+    def test_a_link_in_the_cache_that_leads_nowhere_makes_room(self, mac: Mac, cache: Path) -> None:
+        self.open()
+        compiled = sorted(cache.iterdir())
+        for each in compiled:
+            shutil.rmtree(each)
+            each.symlink_to("nowhere")
+        assert self.open().load_times.cold
+        assert sorted(cache.iterdir()) == compiled
+        assert not any(each.is_symlink() for each in compiled)
+
+    def test_a_cache_that_cannot_be_written(self, mac: Mac, cache: Path) -> None:
+        cache.parent.mkdir()
+        cache.write_text("a file")
+        with pytest.raises(StorageError, match=r"cannot write .*\.mlmodelc"):
+            self.open()
+
+    def test_a_full_disk(self, mac: Mac, cache: Path) -> None:
+        mac.fails = [OSError(28, "No space left on device")]
+        with pytest.raises(StorageError, match="No space left"):
+            self.open()
+        assert not list(cache.iterdir())
+
+    def test_a_package_that_core_ml_refuses(self, mac: Mac, cache: Path) -> None:
+        mac.fails = [RuntimeError("compiler error: unknown opset\nmore")]
+        with pytest.raises(BundleError, match=r"cannot compile .*unknown opset$"):
+            self.open()
+        assert not list(cache.iterdir())
+
+    def test_placement(self, mac: Mac) -> None:
+        placed = self.open().placement()
+        assert [(each.kind, each.device) for each in placed] == [("linear", "NeuralEngine")] * 2
+
+
+@pytest.mark.parametrize("name", ["Manifest.json", "Data/com.apple.CoreML/model.mlmodel"])
+def test_a_truncated_package(tmp_path: Path, name: str) -> None:
+    source = package("text_encoder", bucket=0, precision="fp32", weights="as_is")
+    path = tmp_path / "cut.mlpackage"
+    shutil.copytree(source, path)
+    (path / name).write_bytes((path / name).read_bytes()[:40])
+    spec: GraphSpec = graphs()["text_encoder"].contract()
+    file = GraphFile(path / "Manifest.json", axes={"num_texts": 1})
+    with pytest.raises(BundleError, match="cut"):
+        CoreMLSession([file], spec=spec, load=MilInterpreter.load)

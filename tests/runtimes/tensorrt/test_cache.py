@@ -1,0 +1,172 @@
+"""Engines kept on the disk: built once, and again for whatever changed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.errors import StorageError, VerificationError
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from samclip_sdk.runtimes.tensorrt.engine import WAITING, compile_engine, engine_cache, is_compiled
+from tests.runtimes.tensorrt.test_engine import GPU, ROWS, compile_in
+from tests.runtimes.test_sessions import SPEC, write_onnx
+
+ROOT = Path(__file__).parents[3]
+
+
+class TestCache:
+    def test_builds_once(self, tmp_path: Path) -> None:
+        first, second = compile_in(tmp_path), compile_in(tmp_path)
+        assert (first.built, second.built) == (True, False)
+        assert (first.path, first.data) == (second.path, second.data)
+        assert first.path.name.startswith("graph-")
+
+    def test_tells_whether_it_is_compiled(self, tmp_path: Path) -> None:
+        file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
+        cache = tmp_path / "cache" / "engines"
+
+        def compiled(gpu: Gpu) -> bool:
+            return is_compiled(file, spec=SPEC, gpu=gpu, cache=cache, profile=ROWS)
+
+        assert not compiled(GPU)
+        compile_in(tmp_path)
+        assert compiled(GPU)
+        assert not compiled(Gpu(name="another", compute_capability="9.0"))
+
+    def test_anything_else_is_another_engine(self, tmp_path: Path) -> None:
+        compile_in(tmp_path)
+        for other in (
+            {"gpu": Gpu("NVIDIA Pretend 4080", "8.9")},
+            {"gpu": Gpu(GPU.name, "8.6")},
+            {"profile": {"rows": (1, 4, 8)}},
+            {"weights_sha256": ("0" * 64,)},
+            {"weights_sha256": ("1" * 64,)},
+            {"onnx_sha256": "2" * 64},
+        ):
+            assert compile_in(tmp_path, **other).built
+        engines = list((tmp_path / "cache" / "engines").glob("*.engine"))
+        assert len(engines) == 7
+        assert not compile_in(tmp_path).built
+
+    def test_another_version_of_tensorrt_takes_the_place(self, tmp_path: Path) -> None:
+        path = compile_in(tmp_path).path
+        header, _, data = path.read_bytes().partition(b"\n")
+        version = json.loads(header)["key"]["version"]
+        path.write_bytes(header.replace(version.encode(), b"1.0.0") + b"\n" + data)
+        again = compile_in(tmp_path)
+        assert (again.built, again.path) == (True, path)
+        assert not compile_in(tmp_path).built
+
+    @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "header", "list", "folder"])
+    def test_a_damaged_engine_is_built_again(self, tmp_path: Path, damage: str) -> None:
+        first = compile_in(tmp_path)
+        content = first.path.read_bytes()
+        damaged = {
+            "empty": b"",
+            "cut": content[: len(content) // 2],
+            "flipped": content[:-1] + bytes([content[-1] ^ 1]),
+            "header": b"\xff" + content,
+            "list": b"[]\n" + content,
+        }
+        first.path.unlink()
+        if damage == "folder":
+            first.path.mkdir()
+            with pytest.raises(StorageError, match="engines cannot be written"):
+                compile_in(tmp_path)
+            return
+        first.path.write_bytes(damaged[damage])
+        again = compile_in(tmp_path)
+        assert again.built
+        assert not compile_in(tmp_path).built
+        assert not list(again.path.parent.glob(".*"))
+
+    def test_a_cache_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "cache").write_text("a file where the folder should be")
+        with pytest.raises(StorageError, match=rf"{tmp_path}.*set XDG_CACHE_HOME"):
+            compile_in(tmp_path)
+
+    def test_a_cache_that_can_only_be_read(self, tmp_path: Path) -> None:
+        """A device whose image was made with its engines in it: no lock is taken."""
+        first = compile_in(tmp_path)
+        lock = first.path.with_suffix(".lock")
+        lock.unlink()
+        lock.mkdir()
+        assert not compile_in(tmp_path).built
+
+    def test_a_drive_without_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Engines are built and kept there all the same; another fault of the lock is told."""
+
+        def refuse(number: int) -> None:
+            def acquire(self: FileLock, *arguments: object, **options: object) -> None:
+                raise OSError(number, os.strerror(number))
+
+            monkeypatch.setattr(FileLock, "acquire", acquire)
+
+        refuse(errno.ENOLCK)
+        assert [compile_in(tmp_path).built for _ in range(2)] == [True, False]
+        refuse(errno.EACCES)
+        with pytest.raises(StorageError, match="engines cannot be written"):
+            compile_in(tmp_path, onnx_sha256="2" * 64)
+
+    def test_lies_in_the_users_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert engine_cache().name == "tensorrt"
+        path = write_onnx(tmp_path / "graph.onnx")
+        compiled = compile_engine(GraphFile(path), spec=SPEC, gpu=GPU, profile=ROWS)
+        assert compiled.path.parent == engine_cache()
+
+    def test_a_graph_that_is_refused_leaves_nothing(self, tmp_path: Path) -> None:
+        write_onnx(tmp_path / "graph.onnx", width=4)
+        with pytest.raises(VerificationError):
+            compile_in(tmp_path)
+        assert not list((tmp_path / "cache" / "engines").glob("*.engine"))
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there are no locks there: both build")
+    def test_two_processes_build_one_engine(self, tmp_path: Path) -> None:
+        """Both wait for this one, which holds the lock; then one builds and the other takes it."""
+        import fcntl
+
+        path = compile_in(tmp_path).path
+        path.unlink()
+        program = f"""
+from pathlib import Path
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.runtimes.session import GraphFile
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from samclip_sdk.runtimes.tensorrt.engine import compile_engine
+
+compiled = compile_engine(
+    GraphFile(Path({str(tmp_path / "graph.onnx")!r})),
+    spec=GraphSpec.model_validate_json({SPEC.model_dump_json()!r}),
+    gpu={GPU!r},
+    cache=Path({str(path.parent)!r}),
+    profile={ROWS!r},
+    on_progress=lambda phase, step, steps: print(phase, flush=True),
+)
+print("built" if compiled.built else "taken")
+"""
+        with path.with_suffix(".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            processes = [
+                subprocess.Popen(
+                    [sys.executable, "-c", program],
+                    cwd=ROOT,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                for _ in range(2)
+            ]
+            for process in processes:
+                assert process.stdout is not None
+                assert process.stdout.readline().strip() == WAITING
+        answers = [process.communicate(timeout=60)[0].split()[-1] for process in processes]
+        assert sorted(answers) == ["built", "taken"]
+        assert not compile_in(tmp_path).built

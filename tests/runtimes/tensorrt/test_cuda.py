@@ -1,0 +1,138 @@
+"""What CUDA is asked for, and that the real binding takes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samclip_sdk.errors import RuntimeMissingError, SamClipError
+from samclip_sdk.runtimes.tensorrt.cuda import CudaRuntime, DeviceMemoryError, Gpu, import_cudart
+from tests.runtimes.tensorrt.fake_tensorrt import FakeCudart
+
+
+class TestCuda:
+    def test_tells_the_gpu(self) -> None:
+        assert CudaRuntime(FakeCudart()).gpu == Gpu("NVIDIA Pretend 4090", "8.9")
+
+    def test_calls(self) -> None:
+        cudart = FakeCudart()
+        cuda = CudaRuntime(cudart)
+        cudart.calls.clear()
+        array = np.zeros(3, np.float32)
+        host = array.ctypes.data
+        assert (cuda.allocate(12), cuda.create_stream()) == (4096, 7)
+        cuda.upload(array, address=4096, stream=7)
+        cuda.download(array, address=4096, stream=7)
+        cuda.synchronize(7)
+        cuda.destroy_stream(7)
+        cuda.free(4096)
+        assert cudart.calls == [
+            ("cudaMalloc", 12),
+            ("cudaStreamCreate",),
+            ("cudaMemcpyAsync", 4096, host, 12, 1, 7),
+            ("cudaMemcpyAsync", host, 4096, 12, 2, 7),
+            ("cudaStreamSynchronize", 7),
+            ("cudaStreamDestroy", 7),
+            ("cudaFree", 4096),
+        ]
+
+    @pytest.mark.other_runtime
+    def test_the_real_binding_has_these_calls(self) -> None:
+        """No GPU is needed to look them up."""
+        cudart = import_cudart()
+        for function in (
+            *("cudaGetDeviceCount", "cudaGetDeviceProperties", "cudaGetErrorString"),
+            *("cudaMalloc", "cudaFree", "cudaMemcpyAsync"),
+            *("cudaStreamCreate", "cudaStreamSynchronize", "cudaStreamDestroy"),
+        ):
+            assert callable(getattr(cudart, function))
+        kinds = cudart.cudaMemcpyKind
+        assert (kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost) == (1, 2)
+
+    @pytest.mark.parametrize(
+        "cudart", [FakeCudart(count=0), FakeCudart(codes={"cudaGetDeviceCount": 35})]
+    )
+    def test_no_gpu(self, cudart: FakeCudart) -> None:
+        with pytest.raises(RuntimeMissingError, match=r"no NVIDIA GPU is visible: .*nvidia-smi"):
+            CudaRuntime(cudart)
+
+    def test_faults(self) -> None:
+        cuda = CudaRuntime(FakeCudart(codes={"cudaMalloc": 2, "cudaStreamSynchronize": 700}))
+        with pytest.raises(DeviceMemoryError, match=r"memory is full \(cudaMalloc: it is broken\)"):
+            cuda.allocate(1)
+        with pytest.raises(SamClipError, match=r"it is broken \(CUDA error 700\)"):
+            cuda.synchronize(0)
+
+    def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+        monkeypatch.setitem(sys.modules, "cuda.cudart", None)
+        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[tensorrt\]"'):
+            import_cudart()
+
+    @pytest.mark.other_runtime
+    def test_the_real_binding_takes_these_arguments(self) -> None:
+        """With every GPU hidden each call fails for want of one, and none for its arguments."""
+        program = """
+import numpy as np
+from samclip_sdk.errors import SamClipError
+from samclip_sdk.runtimes.tensorrt.cuda import CudaRuntime, import_cudart
+from tests.runtimes.tensorrt.fake_tensorrt import FakeCudart
+
+class Binding:
+    real, fake = import_cudart(), FakeCudart()
+
+    def __getattr__(self, name):
+        return getattr(self.fake if name.startswith("cudaGetDevice") else self.real, name)
+
+cuda, array = CudaRuntime(Binding()), np.zeros(3, np.float32)
+for call in (
+    lambda: cuda.allocate(12),
+    lambda: cuda.free(4096),
+    lambda: cuda.create_stream(),
+    lambda: cuda.upload(array, address=4096, stream=7),
+    lambda: cuda.download(array, address=4096, stream=7),
+    lambda: cuda.synchronize(7),
+    lambda: cuda.destroy_stream(7),
+):
+    try:
+        call()
+    except SamClipError as error:
+        print(error)
+"""
+        lines = run_without_gpu(program).splitlines()
+        assert len(lines) == 7
+        assert all("(CUDA error" in line for line in lines)
+
+    @pytest.mark.other_runtime
+    def test_opening_a_bundle_without_a_gpu(self) -> None:
+        program = """
+from pathlib import Path
+from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.runtimes.session import GraphFile
+from samclip_sdk.runtimes.tensorrt.session import open_trt_session
+
+try:
+    open_trt_session(GraphFile(Path("g")), spec=GraphSpec(inputs=(), outputs=()))
+except RuntimeMissingError as error:
+    print(error)
+"""
+        assert run_without_gpu(program).startswith("no NVIDIA GPU is visible: ")
+
+
+def run_without_gpu(program: str) -> str:
+    """Runs a program from which every GPU is hidden; returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={"CUDA_VISIBLE_DEVICES": "-1"},
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout

@@ -1,0 +1,354 @@
+"""TensorRT engines, parsed, checked and built by TensorRT for RTX for a GPU that need not be here.
+
+That an engine is built says nothing of what it computes: for that see `test_trt_on_gpu.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from torch.export import ExportedProgram
+
+from export.external_weights import WeightFiles, halve_weights
+from export.graphs import Graph, build_graphs
+from export.precision.activation_ranges import find_layers
+from export.precision.mixed_precision import contract_operations, halve
+from export.precision.quantized_layers import insert_pairs
+from export.to_onnx import to_onnx
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.runtimes.tensorrt.cuda import Gpu
+from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine, build_engine, compile_engine
+from samclip_sdk.runtimes.tensorrt.network import PROFILE, import_tensorrt
+from tests.drawings import TINY_BUNDLE
+from tests.full_size import FEW_LAYERS
+from tests.runtimes.test_sessions import SPEC, write_onnx
+
+GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
+ROWS = {"rows": (1, 4, 16)}
+TINY = open_bundle(TINY_BUNDLE)
+# Every ONNX artifact of the trained bundle, of whichever precisions it has.
+ARTIFACTS = [
+    (graph, artifact.precision)
+    for graph, spec in TINY.manifest.graphs.items()
+    for artifact in spec.artifacts
+    if artifact.runtime == "onnx" and not graph.startswith("letterbox@")
+]
+
+Nodes = Sequence[onnx.NodeProto]
+Tensors = Sequence[onnx.TensorProto]
+
+
+def write_graph(
+    path: Path,
+    nodes: Nodes,
+    *,
+    inputs: dict[str, tuple[int, list[int | str]]],
+    outputs: dict[str, tuple[int, list[int | str] | None]],
+    initializers: Tensors = (),
+) -> Path:
+    graph = helper.make_graph(
+        list(nodes),
+        "graph",
+        [helper.make_tensor_value_info(name, *each) for name, each in inputs.items()],
+        [helper.make_tensor_value_info(name, *each) for name, each in outputs.items()],
+        list(initializers),
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def spec_of(x: tuple[int | str, ...], y: tuple[int | str, ...], *, dtype: Any = "float32") -> Any:
+    """A graph x -> y."""
+    return GraphSpec(
+        inputs=(TensorSpec(name="x", dtype=dtype, shape=x),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=y),),
+    )
+
+
+@pytest.fixture(scope="module")
+def programs() -> list[tuple[Graph, ExportedProgram]]:
+    """ViT-B's graphs as the exporters start from them."""
+    model = build_model(FEW_LAYERS, seed=0)
+    sizes = (FEW_LAYERS.classification_resolution, FEW_LAYERS.segmentation_resolution)
+    return [(graph, graph.trace()) for graph in build_graphs(model, resolutions=sizes)]
+
+
+def convert(program: ExportedProgram, *, graph: Graph, precision: str) -> ir.Model:
+    """As a bundle's, with no more fp32 than the contract asks for, and all that can be in int8."""
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    model = to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
+    if precision == "int8":
+        names = [layer.name for layer in find_layers(model)]
+        model = insert_pairs(model, layers=names, ranges=dict.fromkeys(names, 8.0))
+    if precision != "fp16":
+        halve_weights(model)
+    return model
+
+
+def compile_in(
+    folder: Path,
+    *,
+    weights_sha256: tuple[str, ...] = (),
+    gpu: Gpu = GPU,
+    profile: dict[str, tuple[int, int, int]] | None = None,
+    onnx_sha256: str = "",
+) -> CompiledEngine:
+    path = folder / "graph.onnx"
+    if not path.exists():
+        write_onnx(path)
+    return compile_engine(
+        GraphFile(path, sha256=onnx_sha256, weights_sha256=weights_sha256),
+        spec=SPEC,
+        gpu=gpu,
+        cache=folder / "cache" / "engines",
+        profile=profile or ROWS,
+    )
+
+
+def write_qdq(path: Path, *, dtype: type[np.signedinteger[Any] | np.unsignedinteger[Any]]) -> Path:
+    """A linear layer whose operands are quantized, [n,16] to [n,32]."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 127, size=(16, 32)).astype(dtype)
+    initializers = [
+        numpy_helper.from_array(np.float32(0.1), "scale"),
+        numpy_helper.from_array(dtype(0), "zero"),
+        numpy_helper.from_array(weights, "w8"),
+        numpy_helper.from_array(np.full(32, 0.01, np.float32), "w_scale"),
+        numpy_helper.from_array(np.zeros(32, dtype), "w_zero"),
+        numpy_helper.from_array(np.ones(32, np.float32), "bias"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["x8"]),
+        helper.make_node("DequantizeLinear", ["x8", "scale", "zero"], ["x32"]),
+        helper.make_node("DequantizeLinear", ["w8", "w_scale", "w_zero"], ["w32"], axis=1),
+        helper.make_node("MatMul", ["x32", "w32"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["y"]),
+    ]
+    return write_graph(
+        path,
+        nodes,
+        inputs={"x": (TensorProto.FLOAT, ["num_texts", 16])},
+        outputs={"y": (TensorProto.FLOAT, ["num_texts", 32])},
+        initializers=initializers,
+    )
+
+
+class TestBuild:
+    @pytest.mark.parametrize(
+        ("graph", "precision"),
+        [
+            pytest.param(*each, marks=() if each[1] == "int8" else pytest.mark.slow)
+            for each in ARTIFACTS
+        ],
+    )
+    def test_every_graph_of_the_tiny_bundle(self, graph: str, precision: str) -> None:
+        """Their weights are external, stored in fp16 and cast; what int8 leaves is in fp32."""
+        (file,) = TINY.graph_files(graph, runtime="onnx", precision=precision)
+        engine = build_engine(file.path, spec=TINY.manifest.graphs[graph], gpu=GPU)
+        assert len(engine) > 100_000
+
+    @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+    def test_weights_in_bytes(self, precision: str) -> None:
+        """Of the embedded bundle: TensorRT folds what turns them back into numbers."""
+        bundle = open_bundle(DEFAULT_MODEL)
+        (file,) = bundle.graph_files("text_encoder", runtime="onnx", precision=precision)
+        stored = sum(
+            path.stat().st_size for path in file.path.parent.glob("text_encoder.*.weights")
+        )
+        engine = build_engine(file.path, spec=bundle.manifest.graphs["text_encoder"], gpu=GPU)
+        assert len(engine) > 2 * stored
+
+    @pytest.mark.parametrize("capability", ["7.5", "12.0"])
+    def test_for_other_gpus(self, tmp_path: Path, capability: str) -> None:
+        path = write_onnx(tmp_path / "graph.onnx")
+        gpu = Gpu("another", capability)
+        assert build_engine(path, spec=SPEC, gpu=gpu, profile=ROWS)
+
+    @pytest.mark.parametrize("capability", ["8.7", "5.0"])
+    def test_a_gpu_that_tensorrt_rtx_does_not_know(self, tmp_path: Path, capability: str) -> None:
+        path = write_onnx(tmp_path / "graph.onnx")
+        gpu = Gpu("Orin", capability)
+        with pytest.raises(RuntimeMissingError, match=r"SM89.*of Orin: use NVIDIA's classic"):
+            build_engine(path, spec=SPEC, gpu=gpu, profile=ROWS)
+
+    def test_an_axis_that_no_profile_knows(self, tmp_path: Path) -> None:
+        path = write_onnx(tmp_path / "graph.onnx")
+        with pytest.raises(ValueError, match="no lengths for rows"):
+            build_engine(path, spec=SPEC, gpu=GPU, profile=PROFILE)
+
+    def test_typed_fp16(self, tmp_path: Path) -> None:
+        """fp16 products, LayerNorm in fp32 between casts, fp16 inputs and outputs."""
+        rng = np.random.default_rng(0)
+        half, full = TensorProto.FLOAT16, TensorProto.FLOAT
+        nodes = [
+            helper.make_node("MatMul", ["x", "w"], ["product"]),
+            helper.make_node("Cast", ["product"], ["wide"], to=full),
+            helper.make_node("LayerNormalization", ["wide", "scale", "bias"], ["normal"], axis=-1),
+            helper.make_node("Cast", ["normal"], ["narrow"], to=half),
+            helper.make_node("Softmax", ["narrow"], ["y"], axis=-1),
+        ]
+        weights = [
+            numpy_helper.from_array(rng.normal(size=(8, 16)).astype(np.float16), "w"),
+            numpy_helper.from_array(np.ones(16, np.float32), "scale"),
+            numpy_helper.from_array(np.zeros(16, np.float32), "bias"),
+        ]
+        path = write_graph(
+            tmp_path / "half.onnx",
+            nodes,
+            inputs={"x": (half, ["num_texts", 8])},
+            outputs={"y": (half, ["num_texts", 16])},
+            initializers=weights,
+        )
+        spec = spec_of(("num_texts", 8), ("num_texts", 16))
+        assert build_engine(path, spec=spec, gpu=GPU)
+
+    def test_int8_of_quantize_and_dequantize(self, tmp_path: Path) -> None:
+        """Symmetric int8, weights by channel, bias in fp32."""
+        path = write_qdq(tmp_path / "int8.onnx", dtype=np.int8)
+        spec = spec_of(("num_texts", 16), ("num_texts", 32))
+        assert build_engine(path, spec=spec, gpu=GPU)
+
+    def test_refuses_unsigned_int8(self, tmp_path: Path) -> None:
+        """The default of onnxruntime's quantizer."""
+        path = write_qdq(tmp_path / "uint8.onnx", dtype=np.uint8)
+        spec = spec_of(("num_texts", 16), ("num_texts", 32))
+        with pytest.raises(BundleError, match=r"TensorRT .* cannot (parse|build) .*uint8\.onnx: "):
+            build_engine(path, spec=spec, gpu=GPU)
+
+    def test_through_what_classic_tensorrt_has(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The names alone: classic TensorRT does not run on every machine that tests this."""
+        import tensorrt_rtx
+
+        classic = ModuleType("tensorrt")
+        for name in (
+            *("Builder", "OnnxParser", "ILogger", "IProgressMonitor", "Runtime"),
+            *("NetworkDefinitionCreationFlag", "BuilderFlag"),
+        ):
+            setattr(classic, name, getattr(tensorrt_rtx, name))
+        classic.__dict__["__version__"] = "10.3.0"
+        monkeypatch.setitem(sys.modules, "tensorrt", classic)
+        assert import_tensorrt() is classic
+        compiled = compile_in(tmp_path)
+        header = json.loads(compiled.path.read_bytes().partition(b"\n")[0])
+        assert (header["key"]["flavour"], header["key"]["version"]) == ("tensorrt", "10.3.0")
+
+    @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
+    def test_a_damaged_file(self, tmp_path: Path, content: bytes | None) -> None:
+        path = tmp_path / "graph.onnx"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises((BundleError, VerificationError), match=r"graph\.onnx") as caught:
+            build_engine(path, spec=SPEC, gpu=GPU, profile=ROWS)
+        assert "\n" not in str(caught.value)
+
+    def test_weights_that_are_missing(self, tmp_path: Path) -> None:
+        (file,) = TINY.graph_files("text_encoder", runtime="onnx", precision=ARTIFACTS[0][1])
+        path = tmp_path / "text_encoder.onnx"
+        path.write_bytes(file.path.read_bytes())
+        with pytest.raises(BundleError, match="cannot parse"):
+            build_engine(path, spec=TINY.manifest.graphs["text_encoder"], gpu=GPU)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+    def test_every_graph_at_full_size(
+        self,
+        programs: list[tuple[Graph, ExportedProgram]],
+        tmp_path: Path,
+        precision: str,
+    ) -> None:
+        for graph, program in programs:
+            model = convert(program, graph=graph, precision=precision)
+            path = tmp_path / f"{graph.name}.onnx"
+            with WeightFiles(tmp_path, part=graph.name) as store:
+                store.add(model, name=path.name, precision=precision)
+                weights = store.write()[path.name]
+            assert len(build_engine(path, spec=graph.contract(), gpu=GPU)) > 100_000
+            # Gigabytes, and pytest keeps the last three runs.
+            for written in (path, *(tmp_path / name for name in weights)):
+                written.unlink()
+
+
+class TestProgress:
+    def test_tells_how_much_is_done(self, tmp_path: Path) -> None:
+        events: list[tuple[str, int, int]] = []
+        threads = set()
+
+        def note(message: str, done: int, total: int) -> None:
+            threads.add(threading.current_thread())
+            events.append((message, done, total))
+
+        path = write_onnx(tmp_path / "graph.onnx")
+        build_engine(path, spec=SPEC, gpu=GPU, profile=ROWS, on_progress=note)
+        assert events[0] == ("building the engine of graph: Building engine", 0, 100)
+        assert events[-1] == ("building the engine of graph: Building engine", 100, 100)
+        percents = [done for _, done, _ in events]
+        assert percents == sorted(percents)
+        assert len(set(percents)) > 5
+        assert len({message for message, _, _ in events}) > 3
+        # TensorRT's own thread never runs the caller's code.
+        assert threads == {threading.main_thread()}
+
+    def test_ctrl_c_cancels_the_build(self, tmp_path: Path) -> None:
+        """As a terminal sends it, while this thread waits for the builder's."""
+        (file,) = TINY.graph_files("image_encoder@256", runtime="onnx")
+        steps: list[float] = []
+        interrupters: list[threading.Thread] = []
+
+        def interrupt_once(phase: str, step: int, count: int) -> None:
+            steps.append(time.perf_counter())
+            if not interrupters:
+                thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+                interrupters.append(thread)
+                thread.start()
+
+        with pytest.raises(KeyboardInterrupt):
+            compile_engine(
+                file,
+                spec=TINY.manifest.graphs["image_encoder@256"],
+                gpu=GPU,
+                cache=tmp_path,
+                on_progress=interrupt_once,
+            )
+        interrupters[0].join()
+        assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
+        assert "tensorrt-build" not in {each.name[:14] for each in threading.enumerate()}
+        compile_in(tmp_path)  # TensorRT is none the worse for it
+
+    def test_what_the_callback_raises_cancels_the_build(self, tmp_path: Path) -> None:
+        path = write_onnx(tmp_path / "graph.onnx")
+
+        def fail(phase: str, step: int, steps: int) -> None:
+            raise RuntimeError("the window was closed")
+
+        with pytest.raises(RuntimeError, match="the window was closed"):
+            build_engine(path, spec=SPEC, gpu=GPU, profile=ROWS, on_progress=fail)
+
+
+def test_tensorrt_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "graph.onnx").write_bytes(b"not a graph")
+    with pytest.raises(BundleError):
+        build_engine(tmp_path / "graph.onnx", spec=SPEC, gpu=GPU, profile=ROWS)
+    assert capfd.readouterr() == ("", "")

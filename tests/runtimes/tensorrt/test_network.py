@@ -1,0 +1,142 @@
+"""Networks as TensorRT parses them: what is refused, and which TensorRT does it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
+from samclip_sdk.runtimes.tensorrt.engine import describe_tensorrt
+from samclip_sdk.runtimes.tensorrt.network import (
+    check_network,
+    import_tensorrt,
+    parse_network,
+    tensorrt_log,
+)
+from tests.runtimes.tensorrt.test_engine import spec_of, write_graph
+from tests.runtimes.test_sessions import SPEC, write_onnx
+
+
+class TestCheck:
+    """What TensorRT would build, or has parsed, and we refuse."""
+
+    def parse(self, path: Path, *, spec: GraphSpec) -> None:
+        parse_network(path, spec=spec, trt=import_tensorrt())
+
+    def test_one_hot(self, tmp_path: Path) -> None:
+        path = write_graph(
+            tmp_path / "graph.onnx",
+            [helper.make_node("OneHot", ["x", "depth", "values"], ["y"], name="labels/OneHot")],
+            inputs={"x": (TensorProto.INT32, ["num_texts"])},
+            outputs={"y": (TensorProto.FLOAT, ["num_texts", 5])},
+            initializers=[
+                numpy_helper.from_array(np.array(5, dtype=np.int64), "depth"),
+                numpy_helper.from_array(np.array([0, 1], dtype=np.float32), "values"),
+            ],
+        )
+        spec = spec_of(("num_texts",), ("num_texts", 5), dtype="int32")
+        with pytest.raises(VerificationError, match=r"labels/OneHot is a ONE_HOT"):
+            self.parse(path, spec=spec)
+
+    def test_non_zero(self) -> None:
+        """Made by hand: TensorRT for RTX parses no NonZero, the classic one does."""
+        trt = import_tensorrt()
+        builder = trt.Builder(tensorrt_log(trt))
+        network = builder.create_network(1)
+        x = network.add_input("x", trt.DataType.FLOAT, (3, 4))
+        layer = network.add_non_zero(x, trt.DataType.INT64)
+        layer.name = "where/NonZero"
+        network.mark_output(layer.get_output(0))
+        spec = spec_of((3, 4), (2, "n"))
+        with pytest.raises(VerificationError, match="where/NonZero is a NON_ZERO"):
+            check_network(network, spec=spec, name="graph.onnx")
+
+    def test_a_non_zero_that_is_not_even_parsed(self, tmp_path: Path) -> None:
+        path = write_graph(
+            tmp_path / "graph.onnx",
+            [helper.make_node("NonZero", ["x"], ["y"], name="where/NonZero")],
+            inputs={"x": (TensorProto.FLOAT, [3, 4])},
+            outputs={"y": (TensorProto.INT64, [2, "n"])},
+        )
+        with pytest.raises(BundleError, match=r"cannot parse .*where/NonZero"):
+            self.parse(path, spec=spec_of((3, 4), (2, "n")))
+
+    def test_an_input_that_is_a_shape(self, tmp_path: Path) -> None:
+        """As `orig_im_size` of SAM's own export."""
+        path = write_graph(
+            tmp_path / "graph.onnx",
+            [
+                helper.make_node("Cast", ["size"], ["wide"], to=TensorProto.INT64, name="widen"),
+                helper.make_node("Expand", ["x", "wide"], ["y"], name="expand"),
+            ],
+            inputs={"x": (TensorProto.FLOAT, [1, 4]), "size": (TensorProto.INT32, [2])},
+            outputs={"y": (TensorProto.FLOAT, ["height", "width"])},
+        )
+        spec = GraphSpec(
+            inputs=(
+                TensorSpec(name="x", dtype="float32", shape=(1, 4)),
+                TensorSpec(name="size", dtype="int32", shape=(2,)),
+            ),
+            outputs=(TensorSpec(name="y", dtype="float32", shape=("height", "width")),),
+        )
+        with pytest.raises(VerificationError, match=r"the input size of the layer .*widen"):
+            self.parse(path, spec=spec)
+
+    def test_int64_ids(self, tmp_path: Path) -> None:
+        path = write_graph(
+            tmp_path / "graph.onnx",
+            [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
+            inputs={"x": (TensorProto.INT64, ["num_texts", 7])},
+            outputs={"y": (TensorProto.FLOAT, ["num_texts", 7])},
+        )
+        spec = spec_of(("num_texts", 7), ("num_texts", 7), dtype="int32")
+        with pytest.raises(
+            VerificationError, match=r"x is int64\[-1, 7\], the contract says int32"
+        ):
+            self.parse(path, spec=spec)
+
+    def test_other_tensors_than_the_contract(self, tmp_path: Path) -> None:
+        for path, message in (
+            (write_onnx(tmp_path / "a.onnx", width=4), r"left is float32\[-1, 4\]"),
+            (write_onnx(tmp_path / "b.onnx", rows=2), r"left is float32\[2, 3\]"),
+            (write_onnx(tmp_path / "c.onnx", count_name="number"), "'number'"),
+        ):
+            with pytest.raises(VerificationError, match=message):
+                self.parse(path, spec=SPEC)
+
+
+class TestImport:
+    def test_the_classic_one_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        classic = ModuleType("tensorrt")
+        classic.__dict__["__version__"] = "10.3.0"
+        monkeypatch.setitem(sys.modules, "tensorrt", classic)
+        assert import_tensorrt() is classic
+
+    def test_one_that_is_too_old_does_not_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """JetPack 6.0 has 8.6."""
+        old = ModuleType("tensorrt")
+        old.__dict__["__version__"] = "8.6.2"
+        monkeypatch.setitem(sys.modules, "tensorrt", old)
+        assert import_tensorrt().__name__ == "tensorrt_rtx"
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+        with pytest.raises(RuntimeMissingError, match=r"8\.6\.2 is older than 10.*JetPack"):
+            import_tensorrt()
+
+    def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+        with pytest.raises(RuntimeMissingError) as caught:
+            import_tensorrt()
+        for part in ("JetPack's own", "--system-site-packages", "never pip-install"):
+            assert part in str(caught.value)
+        assert 'pip install "samclip-sdk[tensorrt-rtx]"' in str(caught.value)
+
+    @pytest.mark.gpu
+    def test_describes_itself(self) -> None:
+        assert "tensorrt" in describe_tensorrt()

@@ -1,0 +1,196 @@
+"""A folder takes its place whole, or what was there stays, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from samclip_sdk.errors import StorageError
+from samclip_sdk.system.atomic_folder import atomic_folder, scratch_folder
+from tests.half_written import writing
+
+WRITES = """
+import sys
+from pathlib import Path
+from samclip_sdk.system.atomic_folder import atomic_folder
+
+with atomic_folder(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("half")
+    print("half is written", flush=True)
+    sys.stdin.read()
+"""
+DIES_BETWEEN_THE_RENAMES = """
+import os, signal, sys
+from pathlib import Path
+from samclip_sdk.system.atomic_folder import atomic_folder
+
+rename = os.rename
+
+def die_before_the_second(source, target):
+    if Path(source).name == "new":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+os.rename = die_before_the_second
+with atomic_folder(Path(sys.argv[1])):
+    pass
+"""
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and links of POSIX")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def replace(out: Path, content: str) -> None:
+    with atomic_folder(out) as folder:
+        (folder / content).write_text(content)
+
+
+def test_an_older_folder_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    for content in ("old", "new"):
+        replace(out, content)
+    assert names(out) == ["new"]
+    assert names(out.parent) == ["out"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_after_an_error_the_older_folder_stays(tmp_path: Path, error: BaseException) -> None:
+    out = tmp_path / "out"
+    replace(out, "old")
+    expected = StorageError if isinstance(error, OSError) else KeyboardInterrupt
+
+    def work() -> None:
+        with atomic_folder(out) as folder:
+            (folder / "new").write_text("new")
+            raise error
+
+    with pytest.raises(expected):
+        work()
+    assert names(tmp_path) == ["out"]
+    assert names(out) == ["old"]
+
+
+def test_a_failed_rename_puts_the_older_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    replace(out, "old")
+    rename = os.rename
+
+    def fail_for_new(source: Path, target: Path) -> None:
+        if source.name == "new":
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_for_new)
+    with pytest.raises(StorageError, match="Input/output error"), atomic_folder(out):
+        pass
+    assert names(tmp_path) == ["out"]
+    assert names(out) == ["old"]
+
+
+def test_what_cannot_be_put_back_is_not_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    replace(out, "old")
+    rename = os.rename
+
+    def fail_towards_out(source: Path, target: Path) -> None:
+        if target == out:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail_towards_out)
+        with pytest.raises(StorageError), atomic_folder(out):
+            pass
+    with scratch_folder(tmp_path / "other"):
+        assert names(out) == ["old"]
+
+
+@posix
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    replace(tmp_path / "elsewhere", "precious")
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    replace(tmp_path / "out", "new")
+    assert not (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "elsewhere") == ["precious"]
+    assert names(tmp_path) == ["elsewhere", "out"]
+
+
+@posix
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    with writing(WRITES, tmp_path / "out"):
+        pass
+    assert len(names(tmp_path)) == 2  # its folder and its lock
+    replace(tmp_path / "another", "new")
+    assert names(tmp_path) == ["another"]
+
+
+@posix
+def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
+    with writing(WRITES, tmp_path / "out") as process:
+        replace(tmp_path / "out", "ours")
+        assert process.stdin is not None
+        process.stdin.close()  # it goes on, and finishes
+        assert process.wait() == 0
+    assert names(tmp_path / "out") == ["half"]
+    assert names(tmp_path) == ["out"]
+
+
+@posix
+def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    replace(out, "old")
+    done = subprocess.run([sys.executable, "-c", DIES_BETWEEN_THE_RENAMES, out], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not out.exists()
+    with scratch_folder(tmp_path / "another"):
+        assert names(out) == ["old"]
+    assert names(tmp_path) == ["out"]
+
+
+@posix
+def test_on_a_drive_without_locks_it_still_writes_and_removes_nothing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(WRITES, tmp_path / "out"):
+        pass
+
+    def no_locks(self: object, *args: object, **kwargs: object) -> None:
+        raise NotImplementedError("no flock here")
+
+    before = names(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", no_locks)
+        replace(tmp_path / "out", "new")
+    assert names(tmp_path) == sorted([*before, "out"])
+
+
+def test_folders_that_only_look_like_ours_stay(tmp_path: Path) -> None:
+    for name in ("photos.partial", ".photos.partial", ".photos.0123456789abcdeg.partial"):
+        (tmp_path / name).mkdir()
+    before = names(tmp_path)
+    replace(tmp_path / "out", "new")
+    assert names(tmp_path) == sorted([*before, "out"])
+
+
+@posix
+def test_a_lock_without_a_folder_goes_too(tmp_path: Path) -> None:
+    """A process is killed after it took its lock and before it made its folder."""
+    abandoned = tmp_path / ".out.0123456789abcdef.lock"
+    held, foreign = (tmp_path / f".{name}.0123456789abcde0.lock" for name in ("held", "foreign"))
+    abandoned.touch()
+    foreign.write_text("not ours, for ours are empty")
+    with FileLock(held):
+        replace(tmp_path / "another", "new")
+        assert names(tmp_path) == sorted(["another", held.name, foreign.name])

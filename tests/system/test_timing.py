@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import time
+
+import pytest
+
+from samclip_sdk.system.timing import (
+    PeakMemory,
+    Timing,
+    elapsed_ms,
+    parse_peak_rss,
+    peak_rss_bytes,
+    repeat,
+    summarize_steps,
+    time_workload,
+)
+
+STATUS = "Name:\tpython\nVmPeak:\t  200000 kB\nVmHWM:\t   76304 kB\nVmRSS:\t   70000 kB\n"
+
+
+def test_percentiles() -> None:
+    found = Timing.of([float(ms) for ms in range(1, 102)])
+    assert found == Timing(n=101, mean_ms=51, min_ms=1, p50_ms=51, p90_ms=91, p99_ms=100)
+    assert Timing.of([2.0]) == Timing(n=1, mean_ms=2, min_ms=2, p50_ms=2, p90_ms=None, p99_ms=None)
+    with pytest.raises(ValueError, match="no run"):
+        Timing.of([])
+
+
+@pytest.mark.parametrize(("runs", "known"), [(19, False), (20, True)])
+def test_few_runs_have_no_tail(runs: int, known: bool) -> None:
+    found = Timing.of([1.0] * runs)
+    assert (found.p90_ms is not None, found.p99_ms is not None) == (known, known)
+
+
+def test_elapsed_is_no_less_than_a_sleep() -> None:
+    assert elapsed_ms(lambda: time.sleep(0.003)) >= 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at_least", "at_most", "runs"),
+    [(0, 3, 9, 3), (1, 3, 9, 9), (0.45, 1, 9, 5), (0.45, 7, 9, 7)],
+)
+def test_a_budget_is_spent(
+    seconds: float, at_least: int, at_most: int, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def run() -> float:
+        nonlocal now
+        now += 0.1
+        return now
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    assert len(repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)) == runs
+
+
+def test_the_first_run_and_the_warm_up_do_not_count() -> None:
+    times = iter(range(100))
+    runs = time_workload(lambda: float(next(times)), memory=PeakMemory(), seconds=0)
+    assert runs.first_ms == 0
+    assert runs.samples_ms == [*range(2, 12)]
+
+
+@pytest.mark.parametrize(("ms", "runs"), [(999.0, 10), (1000.0, 3)])
+def test_what_takes_less_than_a_second_runs_ten_times(ms: float, runs: int) -> None:
+    timed = time_workload(lambda: ms, memory=PeakMemory(), seconds=0)
+    assert timed.samples_ms == [ms] * runs
+
+
+def test_steps_are_summarized_by_name() -> None:
+    found = summarize_steps([{"a": 1.0, "b": 2.0}, {"a": 3.0}])
+    assert list(found) == ["a", "b"]
+    assert (found["a"].mean_ms, found["a"].n, found["b"].n) == (2, 2, 1)
+
+
+def test_the_peak_is_read_from_what_linux_says() -> None:
+    assert parse_peak_rss(STATUS) == 76304 * 1024
+    assert parse_peak_rss("Name:\tpython\nState:\tZ (zombie)\n") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets the peak start anew")
+def test_a_peak_is_seen_and_passes() -> None:
+    memory = PeakMemory(os.getpid())
+    assert memory.restart() is None
+    quiet = memory.restart()
+    with mmap.mmap(-1, 60_000_000) as pages:  # the allocator may keep what an array gives back
+        for page in range(0, len(pages), mmap.PAGESIZE):
+            pages[page] = 1
+    high, after = memory.restart(), memory.restart()
+    assert quiet is not None
+    assert high is not None
+    assert after is not None
+    assert high - quiet >= 45_000_000
+    assert high - after >= 45_000_000
+    overall = memory.overall_bytes()
+    assert overall is not None
+    assert overall >= high
+    assert peak_rss_bytes(2**22 + 1) is None  # beyond any pid of Linux

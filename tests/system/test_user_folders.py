@@ -1,0 +1,43 @@
+"""Where caches and what was found out lie, for users with a home and for those without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samclip_sdk.errors import StorageError
+from samclip_sdk.runtimes.sign_off import write_sign_off
+from samclip_sdk.system.user_folders import user_cache, user_data
+from samclip_sdk.text.stored_labels import StoredLabels, text_cache_folder
+
+
+def test_a_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path / "data")
+    assert user_cache("text") == tmp_path / "cache" / "text"
+    assert user_data("verified") == tmp_path / "data" / "verified"
+    assert not list(tmp_path.iterdir())
+
+
+def no_home(*_: object) -> Path:
+    raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+
+@pytest.mark.parametrize("found", [no_home, lambda *_: Path("~/.cache/samclip-sdk")])
+def test_without_a_home_nothing_is_kept_and_all_else_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: object
+) -> None:
+    """As of a container's user that no list of users has, with HOME unset."""
+    monkeypatch.setattr("platformdirs.user_cache_path", found)
+    monkeypatch.setattr("platformdirs.user_data_path", found)
+    monkeypatch.chdir(tmp_path)
+    assert text_cache_folder() == Path(os.devnull) / "text"
+    labels = StoredLabels(["a model"])
+    labels.put("dog", np.zeros(4, np.float32))
+    assert labels.get("dog") is None
+    with pytest.raises(StorageError, match="cannot write"):
+        write_sign_off(user_data("verified") / "a.json", report="{}")
+    assert not list(tmp_path.iterdir())
