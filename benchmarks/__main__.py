@@ -28,7 +28,7 @@ from benchmarks.tiles import tiles
 from benchmarks.video import measure as following
 from benchmarks.video.made_video import FRAMES, actors, labels_of, make_frames
 from samclip_sdk import SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
 Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; repeatable")]

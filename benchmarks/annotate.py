@@ -26,7 +26,7 @@ from samclip_sdk.annotate.annotation_run import Answered, annotate_listing
 from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture, list_source
 from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 
 def open_annotator(model: str, labels: Sequence[str]) -> Annotator:

@@ -22,8 +22,8 @@ from benchmarks.quality.scores import iou
 from benchmarks.record import Model, Record, Run, timed
 from benchmarks.report import columns, track
 from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import TileOptions
-from samclip_sdk.client import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from training.real.photographs import Photographs
@@ -139,9 +139,7 @@ def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, float]:
     model.segment_text(large.image, names)  # embeds the labels, which is not timed
     answer, text_ms = timed(lambda: model.segment_text(large.image, names, tiles=tiles))
     rows, instances_ms = timed(
-        lambda: model.segment_text(
-            large.image, names, instances=True, max_instances=1000, tiles=tiles
-        )
+        lambda: model.segment_instances(large.image, names, max_instances=1000, tiles=tiles)
     )
     found = list(zip(rows.labels, rows.masks, strict=True))
     return {

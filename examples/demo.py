@@ -81,7 +81,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     model = SamClip.load(runtime) if bundle is None else SamClip.load(runtime, model=bundle)
     # The first call pays for what later ones find done: sessions, buffers, text embeddings.
     model.segment_text(IMAGES / next(iter(asked)), every_label)
-    model.segment_text(IMAGES / next(iter(asked)), every_label, instances=True)
+    model.segment_instances(IMAGES / next(iter(asked)), every_label)
     cold_ms = 1e3 * (perf_counter() - started)
     output.mkdir(parents=True, exist_ok=True)
     answers = []
@@ -121,7 +121,7 @@ def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) ->
     asked = row["present"] + row["absent"]
     masks = model.segment_text(image, asked)
     clock.append(perf_counter())
-    objects = model.segment_text(image, asked, instances=True, max_instances=MOST_OBJECTS)
+    objects = model.segment_instances(image, asked, max_instances=MOST_OBJECTS)
     clock.append(perf_counter())
     return Answer(
         name=name,

@@ -18,7 +18,7 @@ import gradio as gr
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip, SamClipError
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.picture.image import load_image
 from samclip_sdk.results.items import MaskItem
 
@@ -50,7 +50,7 @@ class Finder:
         labels = list(dict.fromkeys(each.strip() for each in texts.split(",") if each.strip()))
         with told_on_the_page():
             if apart:
-                objects = self.model.segment_text(image, labels, instances=True)
+                objects = self.model.segment_instances(image, labels)
                 return overlay(pixels, objects, lambda each: f"{each.label} {each.score:.2f}")
             masks = self.model.segment_text(image, labels)
             return overlay(pixels, masks, lambda each: f"{each.label} {each.presence:.2f}")

@@ -49,6 +49,7 @@ from samclip_sdk.bundle.manifest import (
 )
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
@@ -156,7 +157,7 @@ class _Writer:
             texts=texts,
             templates=self._info.text.templates,
             tokenize=tokenizer,
-            image_embedding=Engine(self._eager()).embed_image(PICTURES[0], clock=Stopwatch()),
+            image_embedding=embed_image(Engine(self._eager()), PICTURES[0], clock=Stopwatch()),
             tasks=gate,
             asked=asked,
         )

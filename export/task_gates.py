@@ -6,20 +6,21 @@ Of trained weights only: random ones answer nothing of meaning.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from export.graphs import Graph
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
-from samclip_sdk.client import SamClip
 from samclip_sdk.device.goldens.task_metrics import (
     TASK_BOUNDS,
     TaskAnswers,
     TaskPicture,
     compare_answers,
 )
-from samclip_sdk.device.task_answers import answer_tasks
+from samclip_sdk.device.verify_tasks import answer_tasks
+from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.source import ModelSource
@@ -143,8 +144,8 @@ class TaskGate:
         return compare_answers(self._answer(source), reference=self.reference)
 
     def _answer(self, source: ModelSource) -> TaskAnswers:
-        with SamClip(source) as model:
-            return answer_tasks(model, self.pictures, vocabulary=self.vocabulary)
+        with closing(Engine(source)) as engine:
+            return answer_tasks(engine, self.pictures, vocabulary=self.vocabulary)
 
 
 def add_measurements(

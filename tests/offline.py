@@ -51,13 +51,14 @@ def run_verbs(folder: Path) -> None:
             "classify": lambda: model.classify(picture, ["dog", "cat"]),
             "segment": lambda: model.segment(picture, points=[[5, 5]]),
             "segment_text": lambda: model.segment_text(picture, ["dog"], threshold=0.0),
+            "segment_instances": lambda: model.segment_instances(picture, ["dog"], threshold=0.0),
             "segment_everything": lambda: model.segment_everything(picture, points_per_side=2),
             "stream": lambda: list(model.stream([picture, picture], ["dog"])),
             "learn_label": lambda: model.learn_label("my mug", region),
             "label_digests": lambda: model.label_digests(["my mug"]),
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
-            "from_pretrained": lambda: SamClip.from_pretrained(TINY_BUNDLE, runtime="onnx").close(),
+            "embed_labels": lambda: model.embed_labels(["dog"]),
         }
         for call in calls.values():
             call()

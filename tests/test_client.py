@@ -326,7 +326,7 @@ def test_masks_that_no_memory_holds_are_refused_before_the_backbone_runs(
     model, source = both
     large = Frame.fit(2**15, 2**15, resolution=64)
     monkeypatch.setattr(
-        "samclip_sdk.engine.engine.blank_masks",
+        "samclip_sdk.engine.segment.blank_masks",
         lambda count, *, frame: blank_masks(count * 10**6, frame=large),
     )
     with pytest.raises(PromptError, match=r"^6000000 masks of .* take 6442450.9 GB, .* at once$"):
@@ -384,7 +384,7 @@ def test_another_models_embedding_is_refused(model: SamClip, tmp_path: Path) -> 
         lambda: model.classify(image, "dog"),
         lambda: model.segment(image, points=[[1, 1]]),
         lambda: model.segment_text(image, "dog"),
-        lambda: model.segment_text(image, "dog", instances=True),
+        lambda: model.segment_instances(image, "dog"),
         lambda: model.segment_everything(image),
         lambda: model.embed_image(image),
     ):

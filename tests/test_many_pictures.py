@@ -25,7 +25,7 @@ VERBS: dict[str, Verb] = {
     "classify": lambda model, image: model.classify(image, ["dog", "cat"]),
     "segment": lambda model, image: model.segment(image, boxes=[5, 5, 25, 25]),
     "segment_text": lambda model, image: model.segment_text(image, ["dog", "cat"]),
-    "instances": lambda model, image: model.segment_text(image, ["dog", "cat"], instances=True),
+    "instances": lambda model, image: model.segment_instances(image, ["dog", "cat"]),
     "segment_everything": lambda model, image: model.segment_everything(
         image, ["dog", "cat"], points_per_side=3, pred_iou_thresh=0.5, stability_score_thresh=0.5
     ),

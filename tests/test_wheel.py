@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
 EMBEDDED = Path("samclip_sdk/bundle/embedded")

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from samclip_sdk import SamClip
-from samclip_sdk.engine.mask_selection import distinct_boxes
+from samclip_sdk.engine.objects import distinct_boxes
 from samclip_sdk.system.progress import OnProgress
 from training.real.photograph_questions import Thing
 

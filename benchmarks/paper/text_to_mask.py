@@ -23,6 +23,7 @@ from segment_anything.utils.amg import build_point_grid, calculate_stability_sco
 from torch import Tensor
 from torchvision.ops import nms, roi_align
 
+from benchmarks.given_embeddings import give_embeddings
 from benchmarks.paper.inputs import Inputs
 from benchmarks.paper.record import Everything, Method, TextToMasks
 from benchmarks.public.detection import Detect, Found
@@ -31,7 +32,6 @@ from benchmarks.quality.scores import HEADS, TextTally
 from benchmarks.record import timed
 from benchmarks.report import track
 from samclip_sdk import SamClip
-from samclip_sdk.device.timed_tasks import give_embeddings
 from samclip_sdk.errors import BundleError
 from samclip_sdk.results.prompt_masks import Masks
 from training.asked_pictures import AskedPicture

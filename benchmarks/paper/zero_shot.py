@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.given_embeddings import give_embeddings
 from benchmarks.paper import record
 from benchmarks.paper.inputs import Inputs
 from benchmarks.quality.behind_api import behind_api
 from benchmarks.quality.ranking import by_logits
 from samclip_sdk import SamClip
-from samclip_sdk.device.timed_tasks import give_embeddings
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from training.config import DistillConfig

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.engine.label_parts import sigmoid
-from samclip_sdk.engine.text_to_mask import cell_points, mask_prompt
+from samclip_sdk.engine.label_prompts import cell_points, mask_prompt, sigmoid
 from samclip_sdk.picture.frame import Frame, covered_cells
 
 _POINTS = 3

@@ -16,7 +16,7 @@ from benchmarks.public.files import take
 from benchmarks.public.record import Evaluation, Figures, render
 from benchmarks.public.segmentation import SEMANTIC, load_at, measure_segmentation
 from samclip_sdk import SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 SETS: dict[str, Any] = {
     **whole_pictures.CLASSIFICATION,

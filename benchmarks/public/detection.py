@@ -187,9 +187,7 @@ def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: 
     model.segment_text(blank, names, threshold=1.0, refine=False)
 
     def detect(pixels: Pixels, asked: Sequence[str]) -> list[Found]:
-        found = model.segment_text(
-            pixels, asked, threshold=threshold, instances=True, max_instances=most
-        )
+        found = model.segment_instances(pixels, asked, threshold=threshold, max_instances=most)
         places, scores = found.label_index.tolist(), found.scores.tolist()
         return list(zip(places, scores, found.masks, strict=True))
 

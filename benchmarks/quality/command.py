@@ -21,7 +21,7 @@ from benchmarks.quality.drawings import load_drawings
 from benchmarks.quality.measure import measure_quality
 from benchmarks.quality.record import Quality, Settings, render
 from samclip_sdk import SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from training.text.wordnet import WORDNET
 
 HeldOutSets = Annotated[

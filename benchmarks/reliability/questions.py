@@ -18,7 +18,6 @@ VERBS = (
     *("classify", "embed_image", "embed_region", "embed_text", "segment"),
     *("segment_text", "instances", "segment_everything", "stream"),
 )
-"""`instances` is `segment_text(..., instances=True)`."""
 
 LABELS = ("dog", "apple", "sky")
 _SHAPES = 6
@@ -88,7 +87,7 @@ def ask(model: SamClip, verb: str, subject: Subject) -> Any:
         case "segment_text":
             return model.segment_text(image, LABELS, threshold=0)
         case "instances":
-            return model.segment_text(image, LABELS, threshold=0, instances=True, max_instances=8)
+            return model.segment_instances(image, LABELS, threshold=0, max_instances=8)
         case "segment_everything":
             return model.segment_everything(image, points_per_side=2)
         case "stream":

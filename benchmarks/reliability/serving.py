@@ -79,5 +79,5 @@ def _request(index: int, *, labels: tuple[str, ...], seed: int) -> Request:
     buffer = io.BytesIO()
     make_picture(index, seed=seed).save(buffer, "PNG")
     picture = {"base64": base64.b64encode(buffer.getvalue()).decode()}
-    asked = {"images": [picture], "labels": labels, "threshold": 0, "instances": True}
-    return "/v1/text", "application/json", json.dumps(asked).encode()
+    asked = {"images": [picture], "labels": labels, "threshold": 0}
+    return "/v1/instances", "application/json", json.dumps(asked).encode()

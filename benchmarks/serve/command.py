@@ -20,7 +20,7 @@ from benchmarks.report import track
 from benchmarks.serve import load
 from benchmarks.serve.record import Killed, Load, Serving, Workload, render
 from samclip_sdk import SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 LABELS = ["dog", "cat", "person"]
 

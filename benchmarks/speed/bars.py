@@ -14,7 +14,7 @@ from typing import NamedTuple
 from benchmarks.report import NONE, table, three_digits
 from benchmarks.speed import published
 from benchmarks.speed.record import Speed, Spread, SubjectRow
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 TO_MASKS = "picture_to_masks"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.record import publishable
 from benchmarks.speed import record
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.openvino.session import computes_bf16

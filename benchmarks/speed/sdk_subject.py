@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
-from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk import ImageEmbedding
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.bench import OpenedModel, open_model
 from samclip_sdk.device.timed_tasks import Workloads, steps_ms
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.segment import segment
+from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.versions import PACKAGES_OF
+from samclip_sdk.system.timing import Stopwatch
 
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
@@ -72,7 +77,7 @@ class SdkSubject:
             options=RuntimeOptions(threads=self.threads),
             unverified=self.unverified,
         )
-        manifest, source = opened.samclip.manifest, opened.samclip.source
+        manifest, source = opened.engine.manifest, opened.engine.source
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
             packages=(*_ALWAYS, *PACKAGES_OF[source.runtime]),
@@ -83,7 +88,7 @@ class SdkSubject:
         )
 
     def _notes(self, opened: OpenedModel) -> list[str]:
-        manifest = opened.samclip.manifest
+        manifest = opened.engine.manifest
         width, height = PICTURE_PX
         whole = [
             f"{width}x{height} px picture seen at {manifest.tasks.segmentation.resolution} px",
@@ -97,16 +102,16 @@ class SdkSubject:
         return notes + ([] if opened.verified else ["NOT VERIFIED on this device"])
 
     def _workloads(self, opened: OpenedModel) -> dict[str, Workload]:
-        samclip, picture = opened.samclip, noise_picture()
+        engine, picture = opened.engine, noise_picture()
         if self.skill == "encoder":
-            session = lru_cache(maxsize=1)(samclip.source.session)  # one graph at a time
+            session = lru_cache(maxsize=1)(engine.source.session)  # one graph at a time
             graphs = [f"image_encoder@{size}" for size in str(self.resolutions).split("+")]
             return {graph: partial(_encode, session, graph) for graph in graphs}
         if self.skill == "boxes":
-            ask = partial(_segment_boxes, samclip, samclip.encode_image(picture))
+            ask = partial(_segment_boxes, engine, _encode_image(engine, picture))
             return {f"boxes@{count}": partial(ask, count) for count in PROMPTS}
         tasks = Workloads(
-            samclip,
+            engine,
             picture=picture,
             label_count=self.labels,
             text_encoder=opened.has_text_encoder,
@@ -116,9 +121,20 @@ class SdkSubject:
         return {**tasks.by_name(), "three_ways": steps, "picture_to_masks": to_masks}
 
 
-def _segment_boxes(samclip: SamClip, image: ImageEmbedding, count: int) -> object:
+def _encode_image(engine: Engine, picture: ImageSource) -> ImageEmbedding:
+    return engine.encode(picture, task=engine.manifest.tasks.segmentation, clock=Stopwatch())
+
+
+def _segment_boxes(engine: Engine, image: ImageEmbedding, count: int) -> object:
     boxes = [[index, index, index + 300, index + 200] for index in range(count)]
-    return samclip.segment(image, boxes=boxes, multimask_output=False)
+    return segment(
+        engine,
+        image,
+        prompts=image_prompts(boxes=boxes),
+        multimask_output=False,
+        mask_threshold=engine.manifest.masks.mask_threshold,
+        clock=Stopwatch(),
+    )
 
 
 def _picture_to_masks(tasks: Workloads) -> object:

@@ -94,7 +94,7 @@ def measure_ways(
     def follow(encode_every: int) -> list[Instances]:
         if encode_every:
             return list(model.stream(iter(pixels), LABELS, encode_every=encode_every))
-        return list(model.segment_text(iter(pixels), LABELS, instances=True))
+        return list(model.segment_instances(iter(pixels), LABELS))
 
     follow(0)  # what is opened and embedded at first use is not timed
     took: dict[int, list[float]] = {0: [], **{each: [] for each in every}}

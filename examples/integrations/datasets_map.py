@@ -24,7 +24,7 @@ from typing import Any
 from datasets import Dataset, Features, List, Value, load_dataset
 
 from samclip_sdk import SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 OBJECT = {
     "label": Value("string"),
@@ -64,7 +64,7 @@ class FindObjects:
         if picture is None:
             return {"objects": []}
         model = load_model(self.runtime, self.model)
-        found = model.segment_text(picture, self.labels, instances=True).to_dict()
+        found = model.segment_instances(picture, self.labels).to_dict()
         return {"objects": [{name: each[name] for name in OBJECT} for each in found["annotations"]]}
 
     def features(self, dataset: Dataset) -> Features:

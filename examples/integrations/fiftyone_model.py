@@ -20,7 +20,7 @@ import fiftyone as fo
 import numpy as np
 
 from samclip_sdk import SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.results.result_base import MaskResult
 from samclip_sdk.results.text_masks import TextMasks
 
@@ -45,7 +45,7 @@ class SamClipDetector(fo.Model):
         Args:
             arg: uint8 [H,W,3], RGB, as FiftyOne reads pictures; grey ones are [H,W] or [H,W,1].
         """
-        return to_detections(self.model.segment_text(arg, self.labels, instances=True))
+        return to_detections(self.model.segment_instances(arg, self.labels))
 
 
 def to_detections(result: MaskResult) -> fo.Detections:

@@ -30,7 +30,7 @@ from label_studio_sdk._extensions.label_studio_tools.core.utils.io import get_lo
 from label_studio_sdk.converter.brush import mask2rle
 
 from samclip_sdk import ImageEmbedding, ImageError, SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.results.items import MaskItem
 
 OUTPUTS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
@@ -95,7 +95,7 @@ def segment_labels(image: ImageEmbedding, control: dict[str, Any]) -> list[tuple
         for label, tag in control["labels_attrs"].items()
         for text in (tag.get("predicted_values") or tag.get("value") or label).split(",")
     }
-    found = load_model().segment_text(image, list(labels), instances=True)
+    found = load_model().segment_instances(image, list(labels))
     return [(each, labels[each.label]) for each in found]
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from osam.types import Annotation, BoundingBox, GenerateRequest, GenerateResponse, Prompt
 
 from samclip_sdk import Frame, ImageEmbedding, SamClip, SamClipError
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.results.items import MaskItem
 
 BOX_CORNERS = (2, 3)
@@ -104,7 +104,7 @@ class SamClipOsam(osam.types.Model):
         """The objects of texts, each with the text as it was given: labelme looks it up."""
         given = {text.strip(): text for text in prompt.texts or []}
         most = {} if prompt.max_annotations is None else {"max_instances": prompt.max_annotations}
-        found = self.model.segment_text(image, list(given), instances=True, **most)
+        found = self.model.segment_instances(image, list(given), **most)
         least = prompt.score_threshold or 0.0
         return [
             to_annotation(each, text=given[each.label]) for each in found if each.score >= least

@@ -19,8 +19,8 @@ from samclip_sdk.device.goldens.schema import (
     GoldenScoreMap,
     GoldenTextToMask,
 )
+from samclip_sdk.engine.label_prompts import best_points, mask_prompt, presence_of
 from samclip_sdk.engine.options import POINTS_PER_CLASS
-from samclip_sdk.engine.text_to_mask import best_points, mask_prompt, presence_of
 from samclip_sdk.picture.frame import Frame, letterbox
 from samclip_sdk.picture.masks import binarize
 

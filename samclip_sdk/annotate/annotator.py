@@ -14,12 +14,12 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.picture_files import check_still, find_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
-from samclip_sdk.engine.options import Options, instance_limit
-from samclip_sdk.errors import ImageError
+from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions
+from samclip_sdk.errors import ImageError, PromptError
 from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.results.image_embedding import PreparedImage
 from samclip_sdk.results.result_base import coco_annotation
-from samclip_sdk.system.arguments import check_flag
+from samclip_sdk.system.arguments import check_flag, check_integer
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.reading_ahead import READERS, read_ahead
 from samclip_sdk.text.tokenizer import check_labels
@@ -65,12 +65,24 @@ class Annotator:
         max_instances: int | None = None,
         polygons: bool = False,
     ) -> None:
-        options = Options.from_manifest(
-            model.manifest,
-            threshold=threshold,
-            mask_threshold=mask_threshold,
-            points_per_class=points_per_class,
-            refine=refine,
+        check_flag(instances, name="instances")
+        if instances and not refine:
+            raise PromptError("refine is False; the mask decoder draws the masks of instances")
+        options = (
+            TextToMaskOptions.of_objects(
+                model.manifest,
+                threshold=threshold,
+                mask_threshold=mask_threshold,
+                points_per_class=points_per_class,
+            )
+            if instances
+            else TextToMaskOptions.of_text(
+                model.manifest,
+                threshold=threshold,
+                mask_threshold=mask_threshold,
+                points_per_class=points_per_class,
+                refine=refine,
+            )
         )
         check_flag(polygons, name="polygons")
         names = check_labels(labels)
@@ -87,12 +99,7 @@ class Annotator:
             mask_threshold=options.mask_threshold,
             points_per_class=options.points_per_class,
             refine=refine,
-            max_instances=instance_limit(
-                instances,
-                max_instances=max_instances,
-                refine=refine,
-                points_per_class=points_per_class,
-            ),
+            max_instances=_most_objects(instances, max_instances=max_instances),
             polygons=polygons,
         )
 
@@ -126,12 +133,12 @@ class Annotator:
 
     def _objects(self, image: ImageSource | PreparedImage, *, max_instances: int) -> dict[str, Any]:
         settings = self.settings
-        found = self._model.segment_text(
+        found = self._model.segment_instances(
             image,
             settings.labels,
             threshold=settings.threshold,
             mask_threshold=settings.mask_threshold,
-            instances=True,
+            points_per_class=settings.points_per_class,
             max_instances=max_instances,
         )
         annotations = [
@@ -247,3 +254,19 @@ def annotate_folder(
         overwrite=overwrite,
         on_progress=on_progress,
     )
+
+
+def _most_objects(instances: bool, *, max_instances: int | None) -> int | None:
+    """How many objects of a picture are told; None where each label has one annotation.
+
+    Raises:
+        PromptError: a number that cannot be, or one without `instances`.
+    """
+    if not instances:
+        if max_instances is not None:
+            raise PromptError(f"max_instances is {max_instances!r}; it needs instances=True")
+        return None
+    if max_instances is None:
+        return MAX_INSTANCES
+    check_integer(max_instances, name="max_instances", least=1)
+    return int(max_instances)

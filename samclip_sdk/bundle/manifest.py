@@ -166,6 +166,10 @@ class ModelInfo(Record):
     masks: MaskSpec = MaskSpec()
     provenance: dict[str, JsonValue]
 
+    def mask_side(self, resolution: int) -> int:
+        """4g: the side of mask prompts and of low-resolution masks at a resolution S = 16 g."""
+        return 4 * resolution // self.image.patch_size
+
     @classmethod
     def of_checkpoint(
         cls,

@@ -41,6 +41,7 @@ from samclip_sdk.system.records import check_values, first_fault
 from samclip_sdk.system.user_folders import user_cache
 
 EMBEDDED = Path(__file__).with_name("embedded")
+DEFAULT_MODEL = "samclip-mobile"
 
 
 class Origin(Protocol):

@@ -21,7 +21,7 @@ from samclip_sdk.cli.options import (
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.client import Array, SamClip
-from samclip_sdk.engine.mask_pooling import score_labels
+from samclip_sdk.engine.regions import score_labels
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.text.tokenizer import check_labels, clean_text
 

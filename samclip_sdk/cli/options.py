@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.terminal import Display, WrongUsageError
-from samclip_sdk.client import DEFAULT_MODEL, SamClip
+from samclip_sdk.client import SamClip
 from samclip_sdk.engine.options import MAX_INSTANCES
 from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling

@@ -34,6 +34,7 @@ from samclip_sdk.cli.options import (
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.options import MAX_INSTANCES
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.results.text_masks import TextMasks
@@ -254,13 +255,13 @@ def _find_objects(
     cut: TileOptions,
     max_instances: int | None,
 ) -> Instances:
-    return samclip.segment_text(
+    return samclip.segment_instances(
         image,
         labels,
         threshold=asked.threshold,
         mask_threshold=asked.mask_threshold,
-        instances=True,
-        max_instances=max_instances,
+        points_per_class=asked.points_per_class,
+        max_instances=MAX_INSTANCES if max_instances is None else max_instances,
         tiles=cut.read(),
         tile_overlap=cut.tile_overlap,
     )

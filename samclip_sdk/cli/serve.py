@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import PublicKey, RunOptions, TextCache, grouped
 from samclip_sdk.cli.terminal import working
-from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.serve.running import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
 

@@ -10,7 +10,7 @@ import typer
 
 from samclip_sdk.bundle.artifact_sets import runtime_sets
 from samclip_sdk.bundle.hub.opening import open_named_bundle
-from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle
 from samclip_sdk.cli.options import (
     AnyPrecision,
     AsJson,
@@ -20,7 +20,6 @@ from samclip_sdk.cli.options import (
     grouped,
 )
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
-from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.device.goldens.check import Check, describe_failures
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.artifact_sets import runtime_sets
-from samclip_sdk.client import SamClip
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.device.timed_tasks import PRESENT, Workloads, check_label_count, steps_ms
+from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
 from samclip_sdk.picture.image import ImageSource, load_image
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
@@ -49,14 +50,14 @@ class OpenedModel:
     """A model that is ready to be measured.
 
     Attributes:
-        samclip: the model.
+        engine: of the model.
         verified: whether `samclip verify` has passed for these artifacts on this device; True of a
             checkpoint, which is what artifacts are compared with.
         has_text_encoder: whether it can embed texts.
         artifact_bytes: of all files that it is loaded from, each once.
     """
 
-    samclip: SamClip
+    engine: Engine
     verified: bool
     has_text_encoder: bool
     artifact_bytes: int
@@ -154,7 +155,7 @@ def open_model(
         source = open_source(runtime, model=model, precision=precision, options=options)
     if not isinstance(source, BundleSource):
         return OpenedModel(
-            SamClip(source),
+            Engine(source),
             verified=True,
             has_text_encoder=True,
             artifact_bytes=_checkpoint_bytes(Path(model)),
@@ -166,7 +167,7 @@ def open_model(
             f"this device: run `{source.verify_command}` first, or time it unverified"
         )
     return OpenedModel(
-        samclip=SamClip(source),
+        engine=Engine(source),
         verified=verified,
         has_text_encoder="text_encoder" in source.bundle.manifest.graphs,
         artifact_bytes=_artifact_bytes(source),
@@ -215,22 +216,22 @@ def bench_model(
         model, runtime=runtime, precision=precision, options=options, unverified=unverified
     )
     load_ms = 1000 * (time.perf_counter() - start)
-    with opened.samclip as samclip:
+    with closing(opened.engine) as engine:
         workloads = Workloads(
-            samclip, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
+            engine, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
         )
         timed = _time_workloads(workloads, memory=memory, seconds=seconds, on_progress=on_progress)
         on_progress("timing the steps", len(timed), len(timed) + _MORE)
         steps = summarize_steps(repeat(partial(steps_ms, workloads), seconds=seconds))
         on_progress("timing texts", len(timed) + 1, len(timed) + _MORE)
         texts = _time_texts(workloads, seconds=seconds) if opened.has_text_encoder else {}
-    manifest = samclip.manifest
+    manifest = engine.manifest
     return BenchReport(
         name=manifest.name,
         revision=manifest.revision,
         random_weights=manifest.random_weights,
-        runtime=samclip.source.runtime,
-        precision=samclip.source.precision,
+        runtime=engine.source.runtime,
+        precision=engine.source.precision,
         verified=opened.verified,
         artifact_bytes=opened.artifact_bytes,
         picture_px=(width_px, height_px),

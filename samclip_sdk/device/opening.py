@@ -7,15 +7,37 @@ import os
 from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.choice import AUTO
 from samclip_sdk.device.selection import select
-from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 from samclip_sdk.runtimes.source import BundleSource, OpenedSource
 
 RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
+
+
+def split_name(
+    name: str | os.PathLike[str], *, model: str | os.PathLike[str] | None
+) -> tuple[str, str | os.PathLike[str]]:
+    """The runtime and the model that a caller means by a name, and perhaps a model beside it.
+
+    Returns:
+        A runtime's name and the default model, or "auto" and a model.
+
+    Raises:
+        OptionError: a model is given, and the name is no runtime.
+    """
+    if name in RUNTIMES:
+        return str(name), DEFAULT_MODEL if model is None else model
+    if model is None:
+        return AUTO, name
+    raise OptionError(
+        f"{one_line(os.fspath(name))} is no runtime, and model={one_line(os.fspath(model))} is "
+        f"given beside it: give one model, or one of the runtimes {', '.join(RUNTIMES)} first"
+    )
 
 
 def open_source(

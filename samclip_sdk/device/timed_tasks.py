@@ -19,17 +19,19 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.client import SamClip
+from samclip_sdk.engine import classify, segment, text_to_mask
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import OptionError
 from samclip_sdk.picture.image import ImageSource, load_image
+from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.timing import Stopwatch, elapsed_ms
 from samclip_sdk.text.stored_labels import StoredLabels
-from samclip_sdk.text.vocabulary import encode_vocabulary
 
 CLASSES = 1000
 PRESENT = ("dog", "grass", "sky")
@@ -57,7 +59,7 @@ class Workloads:
     given all of them.
 
     Args:
-        samclip: the model.
+        engine: of the model.
         picture: what it sees.
         label_count: how many text-to-mask is asked for, from 3 to `MAX_LABELS`; 3 are present. For
             more than 3, the first `text3` also looks up the presence that the third has.
@@ -70,21 +72,21 @@ class Workloads:
 
     def __init__(
         self,
-        samclip: SamClip,
+        engine: Engine,
         *,
         picture: ImageSource,
         label_count: int = len(PRESENT),
         text_encoder: bool = True,
     ) -> None:
         check_label_count(label_count)
-        self._samclip = samclip
+        self._engine = engine
         self._picture = picture
         self._classes = (*PRESENT, *(f"label {index}" for index in range(len(PRESENT), CLASSES)))
         self._labels = self._classes[:label_count]
         self._image: ImageEmbedding | None = None
         self._new_texts = count()
         height, width = load_image(picture).shape[:2]
-        self._point = [[width / 2, height / 2]]
+        self._point = image_prompts([[width / 2, height / 2]])
         self._give_texts(self._classes[len(PRESENT) if text_encoder else 0 :])
 
     def by_name(self) -> Mapping[str, Callable[[], object]]:
@@ -99,12 +101,14 @@ class Workloads:
 
     def encode(self) -> ImageEmbedding:
         """Runs the image encoder on the picture, preprocessing included."""
-        self._image = self._samclip.encode_image(self._picture)
+        self._image = self._engine.encode(
+            self._picture, task=self._engine.manifest.tasks.segmentation, clock=Stopwatch()
+        )
         return self._image
 
     def classify(self) -> Classification:
         """Tells 1,000 labels apart in the encoded picture."""
-        return self._samclip.classify(self._encoded, self._classes)
+        return self._classify(self._encoded, self._classes)
 
     def point(self) -> Masks:
         """Segments what lies in the middle of the encoded picture: one point, one mask."""
@@ -112,31 +116,33 @@ class Workloads:
 
     def text3(self) -> TextMasks:
         """Segments the labels in the encoded picture; three are present."""
-        return self._segment_text(self._encoded)
+        return self._segment_text(self._encoded, threshold=self._threshold)
 
     def three_ways(self) -> tuple[ImageEmbedding, Classification, Masks, TextMasks]:
         """Encodes the picture once, then does all three."""
         image = self.encode()
         return (
             image,
-            self._samclip.classify(image, self._classes),
+            self._classify(image, self._classes),
             self._segment(image),
-            self._segment_text(image),
+            self._segment_text(image, threshold=self._threshold),
         )
 
     def new_text(self) -> NDArray[np.float32]:
         """Embeds a text that was not asked before: the text encoder runs, once."""
-        return self._samclip.embed_text(f"a photo of object {next(self._new_texts)}")
+        return self._engine.texts.embed_texts(
+            [f"a photo of object {next(self._new_texts)}"], clock=Stopwatch()
+        )
 
     def new_label_ms(self) -> float:
         """Milliseconds of the text encoder for a label that was not asked before."""
         label = f"object {next(self._new_texts)}"
-        return self._samclip.classify(self._encoded, label).speed["text_encoder"]
+        return self._classify(self._encoded, [label]).speed["text_encoder"]
 
     @contextmanager
     def stored_label(self) -> Iterator[Callable[[], object]]:
         """Keeps a label on the disk; what it yields reads it as a new process would."""
-        manifest = self._samclip.manifest
+        manifest = self._engine.manifest
         embedding = np.zeros(manifest.model.embed_dim, dtype=np.float32)
         with tempfile.TemporaryDirectory() as folder:
             stored = StoredLabels((), folder=Path(folder))
@@ -153,37 +159,43 @@ class Workloads:
         """The presence from which on three labels are present."""
         if len(self._labels) == len(PRESENT):
             return 0.0
-        found = self._samclip.segment_text(self._encoded, self._labels, threshold=1, refine=False)
+        found = self._segment_text(self._encoded, threshold=1.0, refine=False)
         return float(np.sort(found.presence)[-len(PRESENT)])
 
+    def _classify(self, image: ImageEmbedding, labels: Sequence[str]) -> Classification:
+        return classify.classify(self._engine, image, labels=labels, clock=Stopwatch())
+
     def _segment(self, image: ImageEmbedding) -> Masks:
-        return self._samclip.segment(
-            image, points=self._point, multimask_output=False, mask_threshold=_ALL_ABOVE
+        return segment.segment(
+            self._engine,
+            image,
+            prompts=self._point,
+            multimask_output=False,
+            mask_threshold=_ALL_ABOVE,
+            clock=Stopwatch(),
         )
 
-    def _segment_text(self, image: ImageEmbedding) -> TextMasks:
-        return self._samclip.segment_text(
-            image, self._labels, threshold=self._threshold, mask_threshold=_ALL_ABOVE
+    def _segment_text(
+        self, image: ImageEmbedding, *, threshold: float, refine: bool = True
+    ) -> TextMasks:
+        options = TextToMaskOptions.of_text(
+            self._engine.manifest,
+            threshold=threshold,
+            mask_threshold=_ALL_ABOVE,
+            points_per_class=None,
+            refine=refine,
+        )
+        return text_to_mask.segment_text(
+            self._engine, image, labels=self._labels, options=options, clock=Stopwatch()
         )
 
     def _give_texts(self, labels: tuple[str, ...]) -> None:
-        manifest = self._samclip.manifest
+        manifest = self._engine.manifest
         embeddings = np.random.default_rng(0).standard_normal(
             (len(labels), manifest.model.embed_dim), dtype=np.float32
         )
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        give_embeddings(self._samclip, labels, embeddings)
-
-
-def give_embeddings(
-    samclip: SamClip, labels: Sequence[str], embeddings: NDArray[np.float32]
-) -> None:
-    """Gives a model the embeddings [K,E] of K labels, so that its text encoder need not run."""
-    content = encode_vocabulary(labels, embeddings=embeddings, manifest=samclip.manifest)
-    with tempfile.TemporaryDirectory() as folder:
-        pack = Path(folder) / "vocabulary.safetensors"
-        pack.write_bytes(content)
-        samclip.load_vocabulary(pack)
+        self._engine.texts.learn(labels, embeddings)
 
 
 def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:

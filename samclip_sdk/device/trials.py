@@ -16,7 +16,8 @@ from samclip_sdk.device.choice import GoldenError, Trial
 from samclip_sdk.device.goldens.check import Check, describe_failures
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.options import Options
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.text_to_mask import segment_text
 from samclip_sdk.errors import BundleError
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
@@ -117,7 +118,7 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
 def _median_ms(engine: Engine, *, seconds: float) -> float:
     """Times passes of what a user asks for: encode a picture, find labels in it."""
     manifest = engine.manifest
-    options = Options.from_manifest(
+    options = TextToMaskOptions.of_text(
         manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True
     )
     # Noise: what is in the picture, or meant by the texts, does not matter to the time.
@@ -127,7 +128,7 @@ def _median_ms(engine: Engine, *, seconds: float) -> float:
     engine.texts.learn(_LABELS, normalize(texts))
 
     def run() -> None:
-        engine.segment_text(picture, labels=_LABELS, options=options, clock=Stopwatch())
+        segment_text(engine, picture, labels=_LABELS, options=options, clock=Stopwatch())
 
     run()
     least, most = _PASSES

@@ -14,15 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.found_objects import FoundObject
-from samclip_sdk.engine.mask_pooling import pool_over_mask, score_labels
-from samclip_sdk.engine.mask_selection import distinct_boxes, in_image, pack_mask
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.objects import (
+    FoundObject,
+    compose_instances,
+    distinct_boxes,
+    model_masks,
+    upscale_and_pack,
+)
+from samclip_sdk.engine.regions import pool_over_mask, score_labels
+from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.picture.prompts import Prompts, assemble_prompts
-from samclip_sdk.picture.tiles import Window, is_cut
+from samclip_sdk.picture.tiles import Tiling, Window, is_cut
+from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.results.instances import Instances
 from samclip_sdk.system.arguments import check_integer, finite_number
+from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
@@ -95,7 +105,7 @@ class GoodMask:
     Attributes:
         mask: in the image; it is not empty.
         predicted_iou: above the threshold.
-        stability_score: 0..1; see `pack_mask`.
+        stability_score: 0..1; see `upscale_and_pack`.
         embedding: float32 [E], pooled over it, unit length; None if no one asks for its name.
         from_tile: whether a tile of the image shows it.
     """
@@ -153,7 +163,7 @@ def good_masks(
     predicted = iou_predictions.reshape(-1)
     found = []
     for place in np.flatnonzero(predicted > (options.pred_iou_thresh or -np.inf)).tolist():
-        packed, stability = pack_mask(
+        packed, stability = upscale_and_pack(
             logits[place],
             frame=frame,
             mask_threshold=mask_threshold,
@@ -163,13 +173,13 @@ def good_masks(
             continue
         embedding = None
         if patch_embeddings is not None:
-            small = in_image(logits[place], frame=frame, mask_threshold=mask_threshold)
+            small = model_masks(logits[place], frame=frame, mask_threshold=mask_threshold)
             embedding = pool_over_mask(patch_embeddings, mask=small)
         found.append(GoodMask(packed, float(predicted[place]), stability, embedding))
     return found
 
 
-def clear_in_tile(
+def uncut_masks(
     found: Sequence[GoodMask], *, view: Window, size: tuple[int, int]
 ) -> list[GoodMask]:
     """The masks of a tile that it does not cut, in the whole image.
@@ -192,7 +202,7 @@ def clear_in_tile(
     ]
 
 
-def distinct_things(
+def distinct_good_masks(
     found: Sequence[GoodMask],
     *,
     texts: Array | None,
@@ -237,3 +247,67 @@ def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) ->
     fits = score_labels(found.embedding, texts=texts, calibration=calibration)
     best = int(fits.argmax())
     return replace(thing, label_index=best, label_score=float(fits[best]))
+
+
+def segment_everything(
+    engine: Engine,
+    image: AnyImage,
+    *,
+    labels: Sequence[str] | None,
+    options: EverythingOptions,
+    tiling: Tiling | None,
+    clock: Stopwatch,
+) -> Instances:
+    """Finds what there is, and names it by labels, from `check_labels`.
+
+    Without labels they are the model's own nouns; without these, nothing has a name.
+    """
+    text: Array | None
+    if labels is None:
+        labels, text = engine.nouns
+    else:
+        text = engine.texts.embed_labels(labels, clock=clock)
+    views = open_views(engine, image, tiling=tiling, clock=clock)
+    found: list[GoodMask] = []
+    for view, embedding in encode_views(engine, views, clock=clock):
+        good = _good_masks(engine, embedding, named=text is not None, options=options, clock=clock)
+        found += good if view.size == views.size else uncut_masks(good, view=view, size=views.size)
+    with clock.step("postprocess"):
+        things = distinct_good_masks(
+            found,
+            texts=text,
+            calibration=engine.manifest.calibration,
+            box_nms_thresh=options.box_nms_thresh,
+        )
+        result = compose_instances(things, labels=labels, size=views.size)
+    return replace(result, speed=clock.ms, picture=views.whole.picture)
+
+
+def _good_masks(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    *,
+    named: bool,
+    options: EverythingOptions,
+    clock: Stopwatch,
+) -> list[GoodMask]:
+    """The masks of a grid of points over an image that are good by themselves."""
+    frame = embedding.frame
+    patches = engine.clip_head(embedding, clock=clock).patch_embeddings if named else None
+    prompts = grid_prompts(
+        points_per_side=options.points_per_side,
+        frame=frame,
+        mask_side=engine.mask_side(frame),
+    )
+    found: list[GoodMask] = []
+    for low_res, iou_predictions in engine.decode_in_turn(embedding, prompts, clock=clock):
+        with clock.step("postprocess"):
+            found += good_masks(
+                low_res[:, 1:],
+                iou_predictions=iou_predictions[:, 1:],
+                patch_embeddings=patches,
+                frame=frame,
+                mask_threshold=engine.manifest.masks.mask_threshold,
+                options=options,
+            )
+    return found

@@ -7,27 +7,45 @@ labels meet only where the picture's best objects are taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.found_objects import FoundObject, Sighting
-from samclip_sdk.engine.label_parts import Parts, find_parts, sigmoid
-from samclip_sdk.engine.mask_pooling import pool_over_mask, score_labels
-from samclip_sdk.engine.mask_selection import distinct_masks, in_image, pack_mask
-from samclip_sdk.engine.text_to_mask import (
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.label_prompts import (
     MASK_PROMPT_LIMIT,
+    Parts,
     cell_points,
     extend_into_padding,
+    find_labels,
+    find_parts,
     mask_prompt,
+    sigmoid,
 )
+from samclip_sdk.engine.objects import (
+    Detection,
+    FoundObject,
+    compose_instances,
+    distinct_masks,
+    in_whole_image,
+    merge_objects,
+    model_masks,
+    upscale_and_pack,
+)
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.regions import pool_over_mask, score_labels
+from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.prompts import FILLER, Prompts, assemble_prompts
+from samclip_sdk.picture.tiles import Tiling, Window
+from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.results.instances import Instances
+from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
@@ -130,19 +148,22 @@ def find_candidates(
     frame: Frame,
     threshold: float,
     presence_threshold: float,
+    points_per_class: int,
     mask_side: int,
 ) -> Candidates:
-    """What the mask decoder is asked for each peak of a label that is in the image.
+    """Prompts for the mask decoder, of each peak of a label that is in the image.
 
     The peak is a foreground point, and the scores are the mask prompt, without those of other
-    components. If there are other peaks it is asked twice, since nobody knows yet whether they are
-    other objects: without them, and with those nearest to it as background points.
+    components. If there are other peaks the decoder is asked twice, since nobody knows yet whether
+    they are other objects: without them, and with those nearest to it as background points.
 
     Args:
         score_map: [h,h], logits.
         frame: where the image lies.
         threshold: 0..1, the score above which a cell may belong to an object.
         presence_threshold: 0..1, the score that an object must reach somewhere.
+        points_per_class: how many foreground points a peak has, at most: itself, and the best cells
+            of its component that are nearer to it than to other peaks.
         mask_side: 4g.
     """
     components = find_parts(
@@ -158,8 +179,10 @@ def find_candidates(
         )
         for each in np.unique(own).tolist()
     }
-    points = cell_points(peaks[:, 0], peaks[:, 1], frame=frame, side=score_map.shape[-1])
-    coords, kinds = _points_of_each(points)
+    cells = _own_cells(score_map, components=components, peaks=peaks, count=points_per_class)
+    rows, columns = np.moveaxis(np.maximum(cells, 0), -1, 0)
+    points = cell_points(rows, columns, frame=frame, side=score_map.shape[-1])
+    coords, kinds = _points_of_each(points, given=cells[..., 0] >= 0)
     by_candidate = np.stack([maps[each] for each in own.tolist()] * (len(kinds) // len(peaks)))
     prompts = assemble_prompts(
         coords, kinds, corners=None, mask_input=by_candidate[:, None], has_mask=True
@@ -167,21 +190,52 @@ def find_candidates(
     return Candidates(prompts, by_candidate)
 
 
-def _points_of_each(points: Array) -> tuple[Array, NDArray[np.int32]]:
-    """For each of n points itself, then for each itself and the nearest others.
+def _own_cells(
+    score_map: Array, *, components: Parts, peaks: NDArray[np.intp], count: int
+) -> NDArray[np.intp]:
+    """The cells of each peak's foreground points: itself, then the best that are nearest to it.
 
     Returns:
-        Coordinates [2n,P,2] and labels [2n,P]; [1,1,2] and [1,1] of a point without others.
+        [n,m,2], (row, column), m <= count; -1 where a peak has fewer.
     """
-    distances = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
+    own = np.full((len(peaks), min(count, MAX_POINTS), 2), -1, dtype=np.intp)
+    own[:, 0] = peaks
+    if own.shape[1] == 1:
+        return own
+    cells = np.argwhere(components > 0)
+    distances = ((cells[:, None] - peaks[None]) ** 2).sum(axis=-1).astype(np.float32)
+    component = components[cells[:, 0], cells[:, 1]]
+    distances[component[:, None] != components[peaks[:, 0], peaks[:, 1]]] = np.inf
+    nearest = np.where(np.isfinite(distances).any(axis=1), distances.argmin(axis=1), -1)
+    for place, peak in enumerate(peaks):
+        others = cells[(nearest == place) & (cells != peak).any(axis=1)]
+        order = np.argsort(-score_map[others[:, 0], others[:, 1]], kind="stable")
+        best = others[order[: own.shape[1] - 1]]
+        own[place, 1 : 1 + len(best)] = best
+    return own
+
+
+def _points_of_each(points: Array, *, given: NDArray[np.bool_]) -> tuple[Array, NDArray[np.int32]]:
+    """For each of n peaks its own points, then for each its own and the nearest other peaks.
+
+    Args:
+        points: [n,m,2], each peak first.
+        given: [n,m], whether there is a point.
+
+    Returns:
+        Coordinates [2n,P,2] and labels [2n,P]; [1,m,2] and [1,m] of a peak without others.
+    """
+    peaks = points[:, 0]
+    distances = ((peaks[:, None] - peaks[None]) ** 2).sum(axis=-1)
     np.fill_diagonal(distances, -1)
-    order = np.argsort(distances, axis=1, kind="stable")[:, :MAX_POINTS]
-    kinds = np.zeros((2, *order.shape), dtype=np.int32)
-    kinds[0] = FILLER
-    kinds[:, :, 0] = 1
-    asked = slice(0, 1 if len(points) == 1 else 2)
-    coords = np.where(kinds[..., None] == FILLER, 0, points[order])
-    return np.concatenate(coords[asked]), np.concatenate(kinds[asked])
+    order = np.argsort(distances, axis=1, kind="stable")[:, 1 : 1 + MAX_POINTS - points.shape[1]]
+    own = np.where(given, 1, FILLER).astype(np.int32)
+    alone = np.concatenate([own, np.full(order.shape, FILLER, dtype=np.int32)], axis=1)
+    beside = np.concatenate([own, np.zeros(order.shape, dtype=np.int32)], axis=1)
+    kinds = np.stack([alone] if len(peaks) == 1 else [alone, beside])
+    every = np.concatenate([points, peaks[order]], axis=1)
+    coords = np.where(kinds[..., None] == FILLER, 0, every[None])
+    return np.concatenate(coords), np.concatenate(kinds)
 
 
 def chosen_masks(
@@ -221,7 +275,7 @@ def distinct_objects(
     frame: Frame,
     calibration: Calibration,
     mask_threshold: float,
-) -> list[Sighting]:
+) -> list[Detection]:
     """Scores the masks of a label's candidates, and keeps one of each object.
 
     Args:
@@ -239,17 +293,17 @@ def distinct_objects(
     """
     clean = [without_specks(each, mask_threshold=mask_threshold) for each in low_res]
     low_res = np.array(clean, np.float32).reshape(low_res.shape)
-    small = in_image(low_res, frame=frame, mask_threshold=mask_threshold)
+    small = model_masks(low_res, frame=frame, mask_threshold=mask_threshold)
     found = []
     for logits, mask, predicted in zip(low_res, small, predicted_ious.tolist(), strict=True):
         pooled = pool_over_mask(patch_embeddings, mask=mask)
         (fits,) = score_labels(pooled, texts=text_embedding[None], calibration=calibration).tolist()
-        packed, stability = pack_mask(
+        packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
         score = fits * min(max(predicted, 0.0), 1.0) * stability
         shown = FoundObject(packed, score, predicted, stability, label_index, fits)
-        found.append(Sighting(shown, logits, pooled))
+        found.append(Detection(shown, logits, pooled))
     least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
     kept = [
         place
@@ -268,3 +322,120 @@ def distinct_objects(
 def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:
     """The best objects of all labels, the best first; of equal ones, the first label's."""
     return sorted(found, key=lambda each: (-each.score, each.label_index))[:at_most]
+
+
+def segment_instances(
+    engine: Engine,
+    image: AnyImage,
+    *,
+    labels: Sequence[str],
+    options: TextToMaskOptions,
+    max_instances: int,
+    tiling: Tiling | None,
+    clock: Stopwatch,
+) -> Instances:
+    """Finds the objects of labels, from `check_labels`, in the whole image and in its tiles."""
+    text = engine.texts.embed_labels(labels, clock=clock)
+    views = open_views(engine, image, tiling=tiling, clock=clock)
+    found: list[list[tuple[FoundObject, Window]]] = [[] for _ in labels]
+    best = list[FoundObject]()
+    for view, embedding in encode_views(engine, views, clock=clock):
+        own = views.options_in(view, options)
+        for objects in _objects(engine, embedding, text=text, options=own, clock=clock):
+            if tiling is None:
+                best = best_objects([*best, *objects], at_most=max_instances)
+            for each in objects if tiling else ():
+                found[each.label_index].append((in_whole_image(each, view=view), view))
+    with clock.step("postprocess"):
+        for of_label in found:
+            merged = merge_objects(of_label, size=views.size)
+            best = best_objects([*best, *merged], at_most=max_instances)
+        result = compose_instances(best, labels=labels, size=views.size)
+    return replace(result, speed=clock.ms, picture=views.whole.picture)
+
+
+def _objects(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    *,
+    text: Array,
+    options: TextToMaskOptions,
+    clock: Stopwatch,
+) -> Iterator[list[FoundObject]]:
+    """The objects of each label that is in an image, one label after the other.
+
+    The mask decoder is not asked about two labels at once: its last bits may depend on that.
+    """
+    patches = engine.patch_embeddings(embedding, clock=clock)
+    found = find_labels(
+        patches,
+        text_embeddings=text,
+        frame=embedding.frame,
+        calibration=engine.manifest.calibration,
+        threshold=options.presence_threshold,
+    )
+    for index in found.present.tolist():
+        seen = draw_objects(
+            engine,
+            label_candidates(
+                engine, found.score_maps[index], frame=embedding.frame, options=options, clock=clock
+            ),
+            embedding=embedding,
+            patches=patches,
+            text_embedding=text[index],
+            label_index=index,
+            mask_threshold=options.mask_threshold,
+            clock=clock,
+        )
+        yield [each.found for each in seen]
+
+
+def label_candidates(
+    engine: Engine, score_map: Array, *, frame: Frame, options: TextToMaskOptions, clock: Stopwatch
+) -> Candidates:
+    """Where a label that is in the image may have objects: in its score map [h,h]."""
+    with clock.step("prompts"):
+        return find_candidates(
+            score_map,
+            frame=frame,
+            threshold=engine.manifest.calibration.head_only_threshold,
+            presence_threshold=options.presence_threshold,
+            points_per_class=options.points_per_class,
+            mask_side=engine.mask_side(frame),
+        )
+
+
+def draw_objects(
+    engine: Engine,
+    candidates: Candidates,
+    *,
+    embedding: ImageEmbedding,
+    patches: Array,
+    text_embedding: Array,
+    label_index: int,
+    mask_threshold: float,
+    clock: Stopwatch,
+) -> list[Detection]:
+    """Draws the masks of a label's candidates, and keeps one of each object, the best first.
+
+    Args:
+        engine: runs the mask decoder.
+        candidates: of the label.
+        embedding: of the image.
+        patches: of the image, from `patch_embeddings`.
+        text_embedding: of the label, [E].
+        label_index: the place of the label among those asked.
+        mask_threshold: the logit that a pixel must exceed.
+        clock: told how long each step took.
+    """
+    decoded = engine.decode(embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock)
+    with clock.step("postprocess"):
+        return distinct_objects(
+            *chosen_masks(*decoded, maps=candidates.maps, frame=embedding.frame),
+            patch_embeddings=patches,
+            text_embedding=text_embedding,
+            label_index=label_index,
+            frame=embedding.frame,
+            calibration=engine.manifest.calibration,
+            mask_threshold=mask_threshold,
+        )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from samclip_sdk.bundle.manifest import ModelInfo
-from samclip_sdk.errors import PromptError, one_line
+from samclip_sdk.errors import PromptError
 from samclip_sdk.system.arguments import check_flag, check_integer, finite_number
 
 MAX_INSTANCES = 50
@@ -17,7 +17,7 @@ POINTS_PER_CLASS = 3
 
 
 @dataclass(frozen=True)
-class Options:
+class TextToMaskOptions:
     """How score maps become masks.
 
     Attributes:
@@ -44,7 +44,7 @@ class Options:
         check_flag(self.refine, name="refine")
 
     @classmethod
-    def from_manifest(
+    def of_text(
         cls,
         manifest: ModelInfo,
         *,
@@ -52,7 +52,7 @@ class Options:
         mask_threshold: float | None,
         points_per_class: int | None,
         refine: bool,
-    ) -> Options:
+    ) -> TextToMaskOptions:
         """Fills what the caller left open (None) with the model's calibrated thresholds."""
         check_flag(refine, name="refine")
         own = manifest.calibration
@@ -64,33 +64,23 @@ class Options:
             refine=refine,
         )
 
-
-def instance_limit(
-    instances: bool, *, max_instances: int | None, points_per_class: int | None, refine: bool
-) -> int | None:
-    """How many objects are wanted at most; None if labels are wanted, and not their objects.
-
-    Raises:
-        PromptError: a value that cannot be, or one that makes no sense beside another.
-    """
-    check_flag(instances, name="instances")
-    if not instances:
-        if max_instances is not None:
-            raise PromptError(
-                f"max_instances is {one_line(repr(max_instances))}; it needs instances=True"
-            )
-        return None
-    if not refine:
-        raise PromptError("refine is False; with instances=True, the mask decoder draws the masks")
-    if points_per_class is not None:
-        raise PromptError(
-            f"points_per_class is {points_per_class}; with instances=True, each object has a point "
-            "of its own"
+    @classmethod
+    def of_objects(
+        cls,
+        manifest: ModelInfo,
+        *,
+        threshold: float | None,
+        mask_threshold: float | None,
+        points_per_class: int | None,
+    ) -> TextToMaskOptions:
+        """As `of_text`, for the objects of labels: the mask decoder draws each, of one point."""
+        return cls.of_text(
+            manifest,
+            threshold=threshold,
+            mask_threshold=mask_threshold,
+            points_per_class=1 if points_per_class is None else points_per_class,
+            refine=True,
         )
-    if max_instances is None:
-        return MAX_INSTANCES
-    check_integer(max_instances, name="max_instances", least=1)
-    return int(max_instances)
 
 
 def _logit(probability: float) -> float:

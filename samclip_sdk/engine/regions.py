@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.engine.engine import AnyImage, Array, Engine
+from samclip_sdk.engine.label_prompts import score_maps, sigmoid
+from samclip_sdk.engine.objects import model_masks
 from samclip_sdk.errors import PromptError, one_line
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
+from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.picture.prompts import Prompts
+from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.unit_length import normalize
 
 
 @dataclass(frozen=True)
@@ -82,3 +93,79 @@ def _mask(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
     if not mask.any():
         raise PromptError("the mask is empty: a region has one pixel at least")
     return mask.astype(bool)
+
+
+def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) -> Array:
+    """The mean of the patches under a mask, each by the share of it that the mask covers.
+
+    Args:
+        patch_embeddings: [1,h*h,E], unit length.
+        mask: bool [s,s] in the model frame, s a multiple of h, or float32, the share of each of
+            its pixels; none of it in the padding.
+
+    Returns:
+        float32 [E], unit length; zeros for an empty mask.
+    """
+    patches = patch_embeddings[0]
+    side = math.isqrt(len(patches))
+    shares = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return normalize((shares.ravel() @ patches).astype(np.float32))
+
+
+def score_labels(embedding: Array, *, texts: Array, calibration: Calibration) -> Array:
+    """How well each label fits what was pooled.
+
+    Args:
+        embedding: [E], unit length.
+        texts: [K,E], unit length.
+        calibration: of the scores.
+
+    Returns:
+        float32 [K], 0..1: the sigmoid of the calibrated cosine.
+    """
+    maps = score_maps(embedding[None, None], text_embeddings=texts, calibration=calibration)
+    return sigmoid(maps.ravel())
+
+
+def embed_region(engine: Engine, image: AnyImage, *, region: Region, clock: Stopwatch) -> Array:
+    """What is in a region, in CLIP's joint space: [E], of unit length; see `encode`.
+
+    Raises:
+        PromptError: the region does not fit the image, and the backbone has not run then; or
+            the mask decoder draws nothing for its prompt.
+    """
+    task = engine.manifest.tasks.segmentation
+    prepared = engine.to_prepared(image, task=task, clock=clock)
+    frame = prepared.frame
+    region.check_size(frame)
+    mask: NDArray[np.bool_] | Array
+    if isinstance(region.asked, ImagePrompts):
+        prompts = region.asked.in_model(frame, mask_side=engine.mask_side(frame))
+        embedding = engine.encode(prepared, task=task, clock=clock)
+        mask = _draw(engine, embedding, prompts, ambiguous=region.ambiguous, clock=clock)
+    else:
+        embedding = engine.encode(prepared, task=task, clock=clock)
+        mask = mask_to_model(region.asked, frame=frame)
+    patches = engine.clip_head(embedding, clock=clock).patch_embeddings
+    return pool_over_mask(patches, mask=mask)
+
+
+def _draw(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    prompts: Prompts,
+    *,
+    ambiguous: bool,
+    clock: Stopwatch,
+) -> NDArray[np.bool_]:
+    """The mask [4g,4g] of one prompt: of an ambiguous one, the best of three."""
+    tokens = slice(1, 4) if ambiguous else slice(0, 1)
+    low_res, scores = engine.decode(embedding, prompts=prompts, tokens=tokens, clock=clock)
+    mask = model_masks(
+        low_res[0, int(scores[0].argmax())],
+        frame=embedding.frame,
+        mask_threshold=engine.manifest.masks.mask_threshold,
+    )
+    if not mask.any():
+        raise PromptError("the mask decoder draws nothing there: give another box, or a mask")
+    return mask

@@ -9,24 +9,30 @@ for, by its box and its best cells.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.label_parts import find_parts, part_corners, sigmoid
-from samclip_sdk.engine.options import Options
-from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.label_prompts import (
+    FoundLabels,
+    LabelPrompts,
+    extend_into_padding,
+    find_labels,
+    label_prompts,
+)
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import Picture
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.picture.prompts import Prompts, text_prompts
 from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
@@ -35,39 +41,6 @@ BACKGROUND = -1
 
 MAX_LABELS = int(np.iinfo(np.int16).max)
 """How many labels a class map can tell apart."""
-
-MASK_PROMPT_LIMIT = 10.0
-"""Bound of the mask prompt's logits; the padding holds its negative."""
-
-
-@dataclass(frozen=True)
-class FoundLabels:
-    """Where K labels are in an image.
-
-    Attributes:
-        score_maps: float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
-        presence: float32 [K], 0..1, the probability that each label is in the image.
-        present: int32 [P], ascending, the places of those that are.
-    """
-
-    score_maps: Array
-    presence: Array
-    present: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class LabelPrompts:
-    """What the mask decoder is asked for the P labels that are in the image.
-
-    Attributes:
-        prompts: P of them.
-        points: P arrays float32 [n,2], the points of each in model pixels.
-        maps: float32 [P,4g,4g], the labels' scores.
-    """
-
-    prompts: Prompts
-    points: Sequence[Array]
-    maps: Array
 
 
 @dataclass(frozen=True)
@@ -83,195 +56,6 @@ class Drafts:
     low_res: Array
     scores: Array
     points: Sequence[Array]
-
-
-def find_labels(
-    patch_embeddings: Array,
-    *,
-    text_embeddings: Array,
-    frame: Frame,
-    calibration: Calibration,
-    threshold: float,
-) -> FoundLabels:
-    """Looks for labels in the patches of an image.
-
-    Args:
-        patch_embeddings: [1,h*h,E], unit length.
-        text_embeddings: [K,E], unit length.
-        frame: where the image lies in the model's input.
-        calibration: of the scores.
-        threshold: 0..1, the presence from which on a label is in the image.
-    """
-    maps = score_maps(patch_embeddings, text_embeddings=text_embeddings, calibration=calibration)
-    presence = presence_of(maps, frame=frame)
-    return FoundLabels(maps, presence, np.flatnonzero(presence >= threshold).astype(np.int32))
-
-
-def score_maps(
-    patch_embeddings: Array, *, text_embeddings: Array, calibration: Calibration
-) -> Array:
-    """Scores every patch against every label: s = scale * (cos - bias).
-
-    Args:
-        patch_embeddings: [1,h*h,E], unit length.
-        text_embeddings: [K,E], unit length.
-        calibration: its scale and bias.
-
-    Returns:
-        float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
-    """
-    patches = patch_embeddings[0]
-    side = math.isqrt(len(patches))
-    # One product for each label: in a single matrix product the last bits of a label's scores
-    # would depend on how many labels stand beside it.
-    cosines = np.stack([patches @ embedding for embedding in text_embeddings])
-    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
-    maps: Array = (scale * (cosines - bias)).astype(np.float32)
-    return maps.reshape(-1, side, side)
-
-
-def presence_of(maps: Array, *, frame: Frame) -> Array:
-    """The probability that each label is in the image: the highest score outside the padding.
-
-    Args:
-        maps: score maps [K,h,h].
-        frame: where the image lies in the model's input.
-
-    Returns:
-        float32 [K], 0..1.
-    """
-    rows, columns = covered_cells(frame, side=maps.shape[-1])
-    return sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
-
-
-def best_points(score_map: Array, *, frame: Frame, count: int, threshold: float) -> Array:
-    """The cells that score best, of those above a threshold; the best alone where none is.
-
-    Of equal ones, the first from the top left, row by row.
-
-    Args:
-        score_map: [h,h].
-        frame: where the image lies; no point falls in its padding.
-        count: how many points at most.
-        threshold: 0..1, what a cell's sigmoid(s) must exceed.
-
-    Returns:
-        float32 [n,2], 1 <= n <= count, (x, y) in model pixels: centres of cells.
-    """
-    side = score_map.shape[-1]
-    rows, columns = covered_cells(frame, side=side)
-    scores = score_map[:rows, :columns].ravel()
-    best = np.argsort(-scores, kind="stable")[:count]
-    kept = max(1, int((sigmoid(scores[best]) > threshold).sum()))
-    y, x = np.divmod(best[:kept], columns)
-    return cell_points(y, x, frame=frame, side=side)
-
-
-def cell_points(
-    rows: NDArray[np.intp], columns: NDArray[np.intp], *, frame: Frame, side: int
-) -> Array:
-    """The centres of cells of a map of side x side, inside the image.
-
-    Returns:
-        float32 [n,2], (x, y) in model pixels.
-    """
-    # SAM's coordinates name a pixel's corner; the graph adds the half pixel to its centre.
-    centres = (np.stack([columns, rows], axis=-1) + 0.5) * (frame.resolution / side) - 0.5
-    limit = (frame.resized_width_px - 1, frame.resized_height_px - 1)
-    points: Array = np.minimum(centres, limit).astype(np.float32)
-    return points
-
-
-def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0) -> Array:
-    """Turns a score map into SAM's mask prompt.
-
-    Args:
-        score_map: [h,h].
-        frame: where the image lies in the model's input.
-        side: 4g, the side of the prompt.
-        scale: of the scores.
-
-    Returns:
-        float32 [side,side]: the scaled scores clipped to +-10, bilinear (half-pixel), -10 in the
-        padding.
-    """
-    clipped = np.clip(np.float32(scale) * score_map, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
-    prompt: Array = cv2.resize(  # type: ignore[assignment]  # cv2 types any array
-        extend_into_padding(clipped, frame=frame), (side, side), interpolation=cv2.INTER_LINEAR
-    )
-    rows, columns = covered_cells(frame, side=side)
-    prompt[rows:] = -MASK_PROMPT_LIMIT
-    prompt[:, columns:] = -MASK_PROMPT_LIMIT
-    return prompt
-
-
-def extend_into_padding(maps: Array, *, frame: Frame) -> Array:
-    """Repeats the image's last row and column of scores [...,h,h] into the padding.
-
-    What the model says about padding means nothing; left there, interpolation would carry it
-    across the image's edge.
-    """
-    side = maps.shape[-1]
-    rows, columns = covered_cells(frame, side=side)
-    row, column = (np.minimum(np.arange(side), last - 1) for last in (rows, columns))
-    return maps[..., row[:, None], column]
-
-
-def label_prompts(
-    found: FoundLabels,
-    *,
-    frame: Frame,
-    options: Options,
-    calibration: Calibration,
-    mask_side: int,
-) -> LabelPrompts:
-    """What the mask decoder is asked for each label that is there.
-
-    The box around all of its parts, their best cells as points, and the label's scores as a mask.
-
-    Args:
-        found: where the labels are.
-        frame: where the image lies in the model's input.
-        options: how many points.
-        calibration: which cells belong to a part, and how a score map becomes a mask prompt.
-        mask_side: 4g.
-    """
-    threshold = calibration.mask_threshold_score
-    points, corners, masks, maps = [], [], [], []
-    for score_map in found.score_maps[found.present]:
-        parts = find_parts(
-            score_map,
-            frame=frame,
-            threshold=threshold,
-            presence_threshold=calibration.presence_threshold,
-        )
-        best, box = points_and_box(
-            score_map,
-            cells=parts > 0,
-            frame=frame,
-            count=options.points_per_class,
-            threshold=threshold,
-        )
-        points.append(best)
-        corners.append(box)
-        scale = calibration.prompt_scale
-        masks.append(mask_prompt(score_map, frame=frame, side=mask_side, scale=scale))
-        maps.append(mask_prompt(score_map, frame=frame, side=mask_side))
-    prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
-    return LabelPrompts(prompts, points, np.stack(maps))
-
-
-def points_and_box(
-    score_map: Array, *, cells: NDArray[np.bool_], frame: Frame, count: int, threshold: float
-) -> tuple[Array, Array]:
-    """The best of some cells [h,h], as `best_points` has them, and the corners of the box around.
-
-    Returns:
-        Points float32 [n,2] and corners float32 [2,2], in model pixels.
-    """
-    own = np.where(cells, score_map, -np.inf)
-    points = best_points(own, frame=frame, count=count, threshold=threshold)
-    return points, part_corners(cells, frame=frame)
 
 
 def refined(
@@ -361,4 +145,67 @@ def compose(
         class_map=class_map,
         speed=speed,
         picture=picture,
+    )
+
+
+def segment_text(
+    engine: Engine,
+    image: AnyImage,
+    *,
+    labels: Sequence[str],
+    options: TextToMaskOptions,
+    clock: Stopwatch,
+) -> TextMasks:
+    """Finds labels, from `check_labels`, and draws their masks; see `encode`."""
+    text = engine.texts.embed_labels(labels, clock=clock)
+    embedding = engine.encode(image, task=engine.manifest.tasks.segmentation, clock=clock)
+    found, drafts = draft_masks(engine, embedding, text=text, options=options, clock=clock)
+    with clock.step("postprocess"):
+        result = compose(
+            drafts,
+            found=found,
+            labels=labels,
+            frame=embedding.frame,
+            mask_threshold=options.mask_threshold,
+            speed=clock.ms,
+            picture=embedding.picture,
+        )
+    return result
+
+
+def draft_masks(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    *,
+    text: Array,
+    options: TextToMaskOptions,
+    clock: Stopwatch,
+) -> tuple[FoundLabels, Drafts]:
+    """Where labels are, by their embeddings [K,E], and the masks of those that are there."""
+    head, frame = engine.clip_head(embedding, clock=clock), embedding.frame
+    calibration = engine.manifest.calibration
+    found = find_labels(
+        head.patch_embeddings,
+        text_embeddings=text,
+        frame=frame,
+        calibration=calibration,
+        threshold=options.presence_threshold,
+    )
+    if not (options.refine and len(found.present)):
+        return found, head_only(found, frame=frame)
+    with clock.step("prompts"):
+        asked = label_prompts(
+            found,
+            frame=frame,
+            options=options,
+            calibration=calibration,
+            mask_side=engine.mask_side(frame),
+        )
+    decoded = engine.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
+    return found, refined(
+        *decoded,
+        asked=asked,
+        frame=frame,
+        calibration=calibration,
+        mask_threshold=options.mask_threshold,
     )

@@ -9,26 +9,30 @@ of itself than in the whole picture: by the root of n, in odds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, FoundLabels
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.label_prompts import FoundLabels
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, draft_masks
+from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
-from samclip_sdk.picture.tiles import Sight, Sighted, Window, merge_sights
+from samclip_sdk.picture.tiles import MergedMask, TileMask, Tiling, Window, merge_tile_masks
 from samclip_sdk.picture.upscale import upscale_above
 from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class SeenLabel:
+class TileLabel:
     """What one view shows of a label that is in it.
 
     Attributes:
@@ -46,28 +50,7 @@ class SeenLabel:
     parts: Sequence[PackedMask]
 
 
-def threshold_in_tile(threshold: float, *, tiles: int) -> float:
-    """The presence, 0..1, that a label must have in one of n tiles to be in the picture.
-
-    Args:
-        threshold: 0..1, of the whole picture.
-        tiles: n.
-    """
-    factor = math.sqrt(tiles)
-    return factor * threshold / (factor * threshold + (1 - threshold))
-
-
-def presence_in_tile(presence: Array, *, tiles: int) -> Array:
-    """What the presence of labels in one of n tiles, [K], is worth in the whole picture.
-
-    The other way round than `threshold_in_tile`: float32 [K], to be compared with the threshold of
-    the whole picture.
-    """
-    worth = presence / (presence + math.sqrt(tiles) * (1 - presence))
-    return np.asarray(worth, dtype=np.float32)
-
-
-def see_labels(
+def labels_in_view(
     drafts: Drafts,
     *,
     found: FoundLabels,
@@ -75,7 +58,7 @@ def see_labels(
     frame: Frame,
     view: Window,
     mask_threshold: float,
-) -> dict[int, SeenLabel]:
+) -> dict[int, TileLabel]:
     """Cuts the masks of the labels that a view shows into parts.
 
     Args:
@@ -91,7 +74,7 @@ def see_labels(
     """
     corner = np.array([view.columns.start, view.rows.start], dtype=np.float32)
     return {
-        index: SeenLabel(
+        index: TileLabel(
             view=view,
             presence=float(presence[index]),
             score=float(drafts.scores[place]),
@@ -122,8 +105,8 @@ def _parts(
     return found
 
 
-def compose_seen(
-    seen: Sequence[Sequence[SeenLabel]],
+def compose_tiled(
+    seen: Sequence[Sequence[TileLabel]],
     *,
     presence: Array,
     score_maps: Array,
@@ -146,8 +129,10 @@ def compose_seen(
     for index in present:
         views = seen[index]
         owners = [each for each in views for _ in each.parts]
-        sights = [Sight(part, each.presence, each.view) for each in views for part in each.parts]
-        merged = merge_sights(sights, size=size)
+        tile_masks = [
+            TileMask(part, each.presence, each.view) for each in views for part in each.parts
+        ]
+        merged = merge_tile_masks(tile_masks, size=size)
         masks.append(union([each.mask for each in merged]))
         claims += [(each.score, index, each.mask) for each in merged]
         scores[index] = _mean_score(merged, owners=owners)
@@ -167,9 +152,50 @@ def compose_seen(
     )
 
 
-def _mean_score(merged: Sequence[Sighted], *, owners: Sequence[SeenLabel]) -> float:
+def _mean_score(merged: Sequence[MergedMask], *, owners: Sequence[TileLabel]) -> float:
     """The score of a mask that several views show: their mean, each by the area that it shows."""
     areas = [each.mask.area for each in merged]
     if not areas:
         return 0.0
     return float(np.average([owners[each.place].score for each in merged], weights=areas))
+
+
+def segment_tiled_text(
+    engine: Engine,
+    image: AnyImage,
+    *,
+    labels: Sequence[str],
+    options: TextToMaskOptions,
+    tiling: Tiling,
+    clock: Stopwatch,
+) -> TextMasks:
+    """Finds labels, from `check_labels`, and their masks, in the whole image and its tiles."""
+    text = engine.texts.embed_labels(labels, clock=clock)
+    views = open_views(engine, image, tiling=tiling, clock=clock)
+    seen: list[list[TileLabel]] = [[] for _ in labels]
+    presence, score_maps = list[Array](), list[Array]()
+    for view, embedding in encode_views(engine, views, clock=clock):
+        own = views.options_in(view, options)
+        found, drafts = draft_masks(engine, embedding, text=text, options=own, clock=clock)
+        presence.append(views.presence_in(view, found.presence))
+        score_maps = score_maps or [found.score_maps]  # of the whole image, the first view
+        with clock.step("postprocess"):
+            parts = labels_in_view(
+                drafts,
+                found=found,
+                presence=presence[-1],
+                frame=embedding.frame,
+                view=view,
+                mask_threshold=options.mask_threshold,
+            )
+        for index, each in parts.items():
+            seen[index].append(each)
+    with clock.step("postprocess"):
+        result = compose_tiled(
+            seen,
+            presence=np.max(presence, axis=0),
+            score_maps=score_maps[0],
+            labels=labels,
+            size=views.size,
+        )
+    return replace(result, speed=clock.ms, picture=views.whole.picture)

@@ -39,6 +39,12 @@ class ImagePrompts:
     def __len__(self) -> int:
         return len(self.point_labels)
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether each prompt is one point alone, which may mean a thing or a part of it."""
+        one_point = np.count_nonzero(self.point_labels >= 0, axis=1) == 1
+        return bool(one_point.all()) and self.boxes is None and self.mask_input is None
+
     def in_model(self, frame: Frame, *, mask_side: int) -> Prompts:
         """Moves the prompts to the model frame.
 

@@ -153,7 +153,7 @@ def _spread(length: int, *, side: int, count: int) -> list[slice]:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class TileMask:
     """A mask that one view of an image shows.
 
     Attributes:
@@ -168,7 +168,7 @@ class Sight:
 
 
 @dataclass(frozen=True, eq=False)
-class Sighted:
+class MergedMask:
     """An object, from what the views show of it.
 
     Attributes:
@@ -182,7 +182,7 @@ class Sighted:
     place: int
 
 
-def merge_sights(sights: Sequence[Sight], *, size: tuple[int, int]) -> list[Sighted]:
+def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -> list[MergedMask]:
     """Which objects of one kind there are, by what a whole image and its tiles show of them.
 
     * What no tile can hold is as the whole image shows it.
@@ -193,33 +193,33 @@ def merge_sights(sights: Sequence[Sight], *, size: tuple[int, int]) -> list[Sigh
       was cut and not joined comes last.
 
     Args:
-        sights: of all views. Those of the whole image have a view of its size.
+        tile_masks: of all views. Those of the whole image have a view of its size.
         size: height and width of the image.
 
     Returns:
         The objects, those that no tile can hold first, then the best first.
     """
-    kept = [place for place, each in enumerate(sights) if not each.mask.empty]
-    whole = [place for place in kept if sights[place].view.size == size]
-    cut = [place for place in kept if _is_cut(sights[place], size=size)]
+    kept = [place for place, each in enumerate(tile_masks) if not each.mask.empty]
+    whole = [place for place in kept if tile_masks[place].view.size == size]
+    cut = [place for place in kept if _is_cut(tile_masks[place], size=size)]
     clear = [place for place in kept if place not in {*whole, *cut}]
-    tile = next((sights[place].view.size for place in kept if place not in whole), size)
+    tile = next((tile_masks[place].view.size for place in kept if place not in whole), size)
     cut = [
         place
         for place in cut
-        if not any(_explains(sights[other].mask, part=sights[place]) for other in clear)
+        if not any(_explains(tile_masks[other].mask, part=tile_masks[place]) for other in clear)
     ]
-    groups = _joined(cut, sights=sights)
-    found = [_put_together(group, sights=sights) for group in groups if len(group) > 1]
-    found += [_put_together([place], sights=sights) for place in clear]
-    large, small = list[Sighted](), list[Sighted]()
-    for each in (_put_together([place], sights=sights) for place in whole):
+    groups = _joined(cut, tile_masks=tile_masks)
+    found = [_put_together(group, tile_masks=tile_masks) for group in groups if len(group) > 1]
+    found += [_put_together([place], tile_masks=tile_masks) for place in clear]
+    large, small = list[MergedMask](), list[MergedMask]()
+    for each in (_put_together([place], tile_masks=tile_masks) for place in whole):
         if not _fits(each.mask, tile=tile):
             large.append(each)
         elif not any(_is_same(each.mask, finer.mask) for finer in found):
             small.append(each)
     found += small
-    rest = [_put_together(group, sights=sights) for group in groups if len(group) == 1]
+    rest = [_put_together(group, tile_masks=tile_masks) for group in groups if len(group) == 1]
     return _distinct([*_best_first(large), *_best_first(found), *_best_first(rest)])
 
 
@@ -237,7 +237,7 @@ def is_cut(mask: PackedMask, *, view: Window, size: tuple[int, int]) -> bool:
     return False
 
 
-def _is_cut(sight: Sight, *, size: tuple[int, int]) -> bool:
+def _is_cut(sight: TileMask, *, size: tuple[int, int]) -> bool:
     return is_cut(sight.mask, view=sight.view, size=size)
 
 
@@ -246,36 +246,36 @@ def _fits(mask: PackedMask, *, tile: tuple[int, int]) -> bool:
     return bool(height <= tile[0] and width <= tile[1])
 
 
-def _best_first(found: Iterable[Sighted]) -> list[Sighted]:
+def _best_first(found: Iterable[MergedMask]) -> list[MergedMask]:
     return sorted(found, key=lambda each: -each.score)
 
 
-def _put_together(places: Sequence[int], *, sights: Sequence[Sight]) -> Sighted:
-    """One object of several sights, as good as the largest of them."""
-    largest = max(places, key=lambda place: sights[place].mask.area)
-    mask = union([sights[place].mask for place in places])
-    return Sighted(mask, sights[largest].score, largest)
+def _put_together(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> MergedMask:
+    """One object of several tile_masks, as good as the largest of them."""
+    largest = max(places, key=lambda place: tile_masks[place].mask.area)
+    mask = union([tile_masks[place].mask for place in places])
+    return MergedMask(mask, tile_masks[largest].score, largest)
 
 
-def _joined(places: Sequence[int], *, sights: Sequence[Sight]) -> list[list[int]]:
+def _joined(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> list[list[int]]:
     """Groups of parts that are one object, in the order of their first ones."""
     group = {place: [place] for place in places}
     for first, second in combinations(places, 2):
-        if group[first] is not group[second] and _agree(sights[first], sights[second]):
+        if group[first] is not group[second] and _agree(tile_masks[first], tile_masks[second]):
             group[first] += group[second]
             for place in group[second]:
                 group[place] = group[first]
     return [sorted(each) for each in {id(each): each for each in group.values()}.values()]
 
 
-def _explains(mask: PackedMask, *, part: Sight) -> bool:
+def _explains(mask: PackedMask, *, part: TileMask) -> bool:
     """Whether a part is what its view shows of a mask that goes on outside of it."""
     shared = shared_area(mask, part.mask)
     either = part.mask.area + _area_within(mask, part.view.rows, part.view.columns) - shared
     return shared > SAME_IOU * either
 
 
-def _agree(first: Sight, second: Sight) -> bool:
+def _agree(first: TileMask, second: TileMask) -> bool:
     """Whether two parts show the same where both of their views see it."""
     rows = overlap(first.view.rows, second.view.rows)
     columns = overlap(first.view.columns, second.view.columns)
@@ -298,9 +298,9 @@ def _is_same(first: PackedMask, second: PackedMask) -> bool:
     return shared > SAME_IOU * (first.area + second.area - shared)
 
 
-def _distinct(ranked: Sequence[Sighted]) -> list[Sighted]:
+def _distinct(ranked: Sequence[MergedMask]) -> list[MergedMask]:
     """Drops what is the same as something before it, or lies in it."""
-    kept: list[Sighted] = []
+    kept: list[MergedMask] = []
     for each in ranked:
         covered = np.zeros_like(each.mask.part())
         for other in kept:

@@ -26,8 +26,6 @@ from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
 from samclip_sdk.picture.limits import decoded_size
 from samclip_sdk.picture.prompts import FILLER
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.serve.answers import Form, result_to_dict, to_line, to_lines
 from samclip_sdk.serve.refusal import RefusedError
 from samclip_sdk.system.recent import Recent
@@ -131,19 +129,34 @@ class Answerer:
         if ask["verb"] == "images":
             frame = image.frame
             return to_line({"id": picture.key, "width": frame.width_px, "height": frame.height_px})
-        found = self._text(image, ask) if ask["verb"] == "text" else self._everything(image, ask)
+        answer = {
+            "text": self._text,
+            "instances": self._instances,
+            "everything": self._everything,
+        }[ask["verb"]]
+        found = answer(image, ask)
         return to_lines(found, image_index=ask["index"]) if ask["stream"] else to_line(found)
 
     def _text(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
-        # What makes no sense beside instances, or without, the model itself refuses.
-        found: TextMasks | Instances = self._model.segment_text(  # type: ignore[call-overload]
+        found = self._model.segment_text(
             image,
             ask["labels"],
             threshold=ask["threshold"],
             mask_threshold=ask["mask_threshold"],
             points_per_class=ask["points_per_class"],
             refine=ask["refine"],
-            instances=ask["instances"],
+            tiles=_tiles(ask),
+            tile_overlap=ask["tile_overlap"],
+        )
+        return result_to_dict(found, form=ask["format"])
+
+    def _instances(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
+        found = self._model.segment_instances(
+            image,
+            ask["labels"],
+            threshold=ask["threshold"],
+            mask_threshold=ask["mask_threshold"],
+            points_per_class=ask["points_per_class"],
             max_instances=ask["max_instances"],
             tiles=_tiles(ask),
             tile_overlap=ask["tile_overlap"],
@@ -184,7 +197,11 @@ class Answerer:
             kind = Kind(
                 points=prompts.points.shape[1],
                 boxes=prompts.boxes is not None,
-                multimask_output=ask["multimask_output"],
+                multimask_output=(
+                    prompts.ambiguous
+                    if ask["multimask_output"] is None
+                    else ask["multimask_output"]
+                ),
                 mask_threshold=ask["mask_threshold"],
                 form=ask["format"],
             )
@@ -233,8 +250,7 @@ class Answerer:
             PromptError: they do not.
         """
         prompts = image_prompts(ask["points"], point_labels=ask["point_labels"], boxes=ask["boxes"])
-        side = 4 * frame.resolution // self._model.manifest.image.patch_size
-        prompts.in_model(frame, mask_side=side)
+        prompts.in_model(frame, mask_side=self._model.manifest.mask_side(frame.resolution))
         return prompts
 
     def _at_once(self, kind: Kind, *, frame: Frame) -> int:

@@ -25,6 +25,7 @@ from samclip_sdk.serve.schema import (
     EverythingAsked,
     Health,
     ImagesAsked,
+    InstancesAsked,
     MaskedImages,
     Model,
     Models,
@@ -48,6 +49,7 @@ BODIES: dict[str, type[ImagesAsked]] = {
     "/v1/classify": ClassifyAsked,
     "/v1/segment": SegmentAsked,
     "/v1/text": TextAsked,
+    "/v1/instances": InstancesAsked,
     "/v1/everything": EverythingAsked,
 }
 _REASONS = {
@@ -122,8 +124,13 @@ def _add_questions(app: FastAPI, house: House) -> None:
 
     @app.post("/v1/text", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def text(request: Request) -> Response:
-        """Find labels in a picture, or the objects of labels."""
+        """Find labels in a picture."""
         return await house.answer(request, "text", TextAsked)
+
+    @app.post("/v1/instances", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
+    async def instances(request: Request) -> Response:
+        """Find the objects of labels in a picture."""
+        return await house.answer(request, "instances", InstancesAsked)
 
     @app.post("/v1/everything", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def everything(request: Request) -> Response:

@@ -18,6 +18,7 @@ from samclip_sdk.serve.schema import (
     ClassifyAsked,
     EverythingAsked,
     ImagesAsked,
+    InstancesAsked,
     SegmentAsked,
     TextAsked,
 )
@@ -58,7 +59,10 @@ class House:
         check_limits(call.asked, limits=self._limits)
         answers = self.pool.put(verb, call.pictures, call.asked.model_dump(exclude={"images"}))
         request_id: str = request.state.request_id
-        stream = isinstance(call.asked, (TextAsked, EverythingAsked)) and call.asked.stream
+        stream = (
+            isinstance(call.asked, (TextAsked, InstancesAsked, EverythingAsked))
+            and call.asked.stream
+        )
         first = asyncio.gather(*(answers[:1] if stream else answers))
         try:
             found = await asyncio.wait_for(first, self._limits.answer_s)
@@ -117,7 +121,10 @@ def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
     Raises:
         RefusedError: of what, and how much this server takes.
     """
-    if isinstance(asked, (ClassifyAsked, TextAsked, EverythingAsked)) and asked.labels:
+    if (
+        isinstance(asked, (ClassifyAsked, TextAsked, InstancesAsked, EverythingAsked))
+        and asked.labels
+    ):
         _at_most(len(asked.labels), limits.labels, "labels")
         longest = max(asked.labels, key=len)
         if len(longest) > limits.letters:

@@ -67,7 +67,9 @@ class SegmentAsked(ImagesAsked):
     boxes: Box | Listed[Box] | None = Field(
         default=None, description="[4] for one prompt, [K,4] for many: x0, y0, x1, y1 in pixels"
     )
-    multimask_output: bool = Field(default=True, description="three masks a prompt, or one")
+    multimask_output: bool | None = Field(
+        default=None, description="three masks a prompt, or one; by default three of a lone point"
+    )
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     format: Form = Field(default="rle", description="of each `segmentation`")
 
@@ -80,9 +82,23 @@ class TextAsked(ImagesAsked):
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
     refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
-    instances: bool = Field(default=False, description="an annotation for each object of a label")
-    max_instances: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        default=None, description="with `instances`: at most, the best ones; by default 50"
+    tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
+    tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
+    format: Form = Field(default="rle", description="of each `segmentation`")
+    stream: bool = Field(
+        default=False, description="answer in NDJSON: a line an annotation, picture by picture"
+    )
+
+
+class InstancesAsked(ImagesAsked):
+    """See `SamClip.segment_instances`."""
+
+    labels: Labels = Field(description="nouns such as `dog`")
+    threshold: Share | None = Field(default=None, description="presence below which one is absent")
+    mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
+    points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
+    max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=50, description="how many objects are told at most, the best ones"
     )
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None

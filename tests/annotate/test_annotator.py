@@ -143,7 +143,7 @@ def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygo
     read = COCO(str(output))
     model, _ = fake_client(tmp_path)
     for image in read.imgs.values():
-        expected = model.segment_text(folder / image["file_name"], LABELS, instances=True)
+        expected = model.segment_instances(folder / image["file_name"], LABELS)
         found = read.loadAnns(read.getAnnIds(imgIds=image["id"]))
         assert len(found) == len(expected) >= 2
         for annotation, item in zip(found, expected, strict=True):

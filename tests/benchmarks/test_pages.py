@@ -20,8 +20,7 @@ from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 from benchmarks.report import insert_tables
 from benchmarks.speed.record import Speed
-from samclip_sdk.bundle.open import EMBEDDED
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED
 from tests.drawings import TINY_BUNDLE
 
 START, END = "<!-- quality -->", "<!-- /quality -->"

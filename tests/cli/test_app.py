@@ -19,9 +19,8 @@ from typer.testing import CliRunner, Result
 
 from samclip_sdk import __version__
 from samclip_sdk.bundle.manifest import UNCALIBRATED
-from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.cli.app import app
-from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.picture.masks import rle_to_mask
 from tests.drawings import TINY_BUNDLE

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from samclip_sdk import OptionError, SamClip, VerificationError
+from samclip_sdk import OptionError, VerificationError
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.app import app
-from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.device.bench import bench_model, open_model
 from samclip_sdk.device.timed_tasks import CLASSES, PRESENT, Workloads, steps_ms
+from samclip_sdk.engine.engine import Engine
 from samclip_sdk.runtimes.sign_off import write_sign_off
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
@@ -40,7 +41,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def test_workloads_do_what_they_say(source: FakeSource) -> None:
-    workloads = Workloads(SamClip(source), picture=picture())
+    workloads = Workloads(Engine(source), picture=picture())
     assert list(workloads.by_name()) == NAMES
     image = workloads.encode()
     assert source.runs("image_encoder@64") == 1
@@ -67,7 +68,7 @@ def test_three_labels_are_present_whatever_is_asked(
     source: FakeSource, labels: int, text_encoder: bool
 ) -> None:
     workloads = Workloads(
-        SamClip(source), picture=picture(), label_count=labels, text_encoder=text_encoder
+        Engine(source), picture=picture(), label_count=labels, text_encoder=text_encoder
     )
     found = workloads.text3()
     assert len(found.labels) == labels
@@ -78,18 +79,18 @@ def test_three_labels_are_present_whatever_is_asked(
 @pytest.mark.parametrize("labels", [2, 151])
 def test_a_number_of_labels_that_cannot_be(source: FakeSource, labels: int) -> None:
     with pytest.raises(OptionError, match=r"label_count is .* must be from 3 to 150"):
-        Workloads(SamClip(source), picture=picture(), label_count=labels)
+        Workloads(Engine(source), picture=picture(), label_count=labels)
 
 
 def test_a_new_text_is_encoded_each_time(source: FakeSource) -> None:
-    workloads = Workloads(SamClip(source), picture=picture())
+    workloads = Workloads(Engine(source), picture=picture())
     for _ in range(3):
         workloads.new_text()
     assert source.runs("text_encoder") == 3
 
 
 def test_steps_add_up(source: FakeSource) -> None:
-    workloads = Workloads(SamClip(source), picture=picture())
+    workloads = Workloads(Engine(source), picture=picture())
     steps = steps_ms(workloads)
     assert list(steps)[-1] == "other"
     assert {"load_image", "preprocess", "image_encoder", "clip_head", "prompt_encoder"} < set(steps)
@@ -135,7 +136,7 @@ def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: onnx fp32 of {DEFAULT_MODEL} was never verified")
     assert open_model(TINY_BUNDLE, runtime="onnx", unverified=True).verified is False
-    source = open_model(TINY_BUNDLE, runtime="onnx", unverified=True).samclip.source
+    source = open_model(TINY_BUNDLE, runtime="onnx", unverified=True).engine.source
     assert isinstance(source, BundleSource)
     write_sign_off(source.sign_off_key.path, report="{}")
     opened = open_model(TINY_BUNDLE, runtime="onnx")
@@ -174,5 +175,5 @@ def test_the_command(no_sign_off: Path) -> None:
 def test_a_checkpoint_needs_no_verification(tiny_checkpoint: Path) -> None:
     opened = open_model(tiny_checkpoint)
     assert opened.verified
-    assert opened.samclip.source.runtime == "torch"
+    assert opened.engine.source.runtime == "torch"
     assert opened.artifact_bytes == (tiny_checkpoint / "model.safetensors").stat().st_size

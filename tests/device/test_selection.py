@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 from samclip_sdk import SamClip, SamClipError
 from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, open_bundle
 from samclip_sdk.cli.app import app
-from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.device import selection
 from samclip_sdk.device.choice import AUTO, Selection, Trial
 from samclip_sdk.device.selection import choose_again, find_candidates, remembered, select

@@ -18,9 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import EMBEDDED
+from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED
 from samclip_sdk.cli.app import app
-from samclip_sdk.client import DEFAULT_MODEL
 from tests.docs.pages import PAGES, ROOT, Block, blocks, inline_commands
 from tests.docs.usage import usage_problem
 from tests.test_architecture import ROOMS

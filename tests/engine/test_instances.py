@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk import Instances, PromptError, SamClip, TextMasks, instances
-from samclip_sdk.engine.found_objects import FoundObject
+from samclip_sdk import Instances, PromptError, SamClip
+from samclip_sdk.engine import instances
 from samclip_sdk.engine.instances import (
     MAX_CANDIDATES,
     MAX_POINTS,
@@ -24,9 +24,11 @@ from samclip_sdk.engine.instances import (
     find_candidates,
     find_peaks,
 )
-from samclip_sdk.engine.label_parts import find_parts
+from samclip_sdk.engine.label_prompts import find_parts
+from samclip_sdk.engine.objects import FoundObject
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import EMPTY
+from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
 
@@ -156,9 +158,16 @@ def island(above: np.ndarray, cell: tuple[int, ...]) -> np.ndarray:
 
 
 class TestCandidates:
-    def candidates(self, scores: np.ndarray, *, frame: Frame = SQUARE) -> Any:
+    def candidates(
+        self, scores: np.ndarray, *, frame: Frame = SQUARE, points_per_class: int = 1
+    ) -> Any:
         return find_candidates(
-            scores, frame=frame, threshold=0.6, presence_threshold=0.9, mask_side=16
+            scores,
+            frame=frame,
+            threshold=0.6,
+            presence_threshold=0.9,
+            points_per_class=points_per_class,
+            mask_side=16,
         )
 
     def test_one_alone_has_no_other_points(self) -> None:
@@ -176,6 +185,21 @@ class TestCandidates:
         assert coords[:, 0].tolist() == [[3.5, 3.5], [59.5, 3.5], [3.5, 27.5]] * 2
         assert coords[3, 1:3].tolist() == [[3.5, 27.5], [59.5, 3.5]]  # the nearest first
 
+    def test_more_points_are_the_best_cells_that_are_nearest(self) -> None:
+        found = self.candidates(
+            score_map("98......  ........  ........  3......."), points_per_class=3
+        )
+        labels = found.prompts.point_labels
+        assert labels.tolist() == [
+            [1, 1, -2, -2, -1],
+            [1, -2, -2, -2, -1],
+            [1, 1, -2, 0, -1],
+            [1, -2, -2, 0, -1],
+        ]
+        coords = found.prompts.point_coords
+        assert coords[2, :2].tolist() == [[3.5, 3.5], [11.5, 3.5]]
+        assert coords[2, 3].tolist() == [3.5, 27.5]
+
     def test_other_components_are_at_the_low_bound_of_the_mask(self) -> None:
         found = self.candidates(score_map("99....99 99....99"))
         left, right = found.maps[0], found.maps[1]
@@ -190,7 +214,12 @@ class TestCandidates:
         scores = np.full((24, 24), -9, dtype=np.float32)
         scores[::2, ::2] = np.arange(144).reshape(12, 12) / 20 + 3
         found = find_candidates(
-            scores, frame=SQUARE, threshold=0.6, presence_threshold=0.9, mask_side=96
+            scores,
+            frame=SQUARE,
+            threshold=0.6,
+            presence_threshold=0.9,
+            points_per_class=1,
+            mask_side=96,
         )
         assert len(found.prompts) == 2 * MAX_CANDIDATES
         assert found.prompts.point_labels.shape[1] == MAX_POINTS + 1 == 16
@@ -251,7 +280,7 @@ class TwoDogs(FakeSource):
 
 def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
     source = TwoDogs(tmp_path)
-    found = SamClip(source).segment_text(picture(100, 100), LABELS, instances=True)
+    found = SamClip(source).segment_instances(picture(100, 100), LABELS)
     assert isinstance(found, Instances)
     assert sorted(found.labels) == ["cat", "dog", "dog"]
     assert found.label_index.tolist() == [LABELS.index(label) for label in found.labels]
@@ -271,23 +300,16 @@ def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
     assert source.runs("mask_decoder") == 2
 
 
-def test_without_instances_nothing_has_changed(model: SamClip) -> None:
-    found = model.segment_text(picture(), LABELS, instances=False)
-    assert isinstance(found, TextMasks)
-    plain = model.segment_text(picture(), LABELS)
-    np.testing.assert_array_equal(found.class_map, plain.class_map)
-
-
 def test_nothing_found_is_a_result(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
-    found = model.segment_text(picture(), "zebra", instances=True)
+    found = model.segment_instances(picture(), "zebra")
     assert (len(found), found.masks.shape, found.boxes.shape) == (0, (0, 50, 100), (0, 4))
     assert "mask_decoder" not in source.sessions
     found.save(tmp_path / "none.png")
 
 
 def test_a_decoder_that_draws_nothing_finds_nothing(tmp_path: Path) -> None:
-    found = SamClip(DrawsNothing(tmp_path)).segment_text(picture(), LABELS, instances=True)
+    found = SamClip(DrawsNothing(tmp_path)).segment_instances(picture(), LABELS)
     assert len(found) == 0
 
 
@@ -309,8 +331,8 @@ def test_a_label_is_answered_as_if_alone(
 ) -> None:
     model = SamClip(TwoDogs(tmp_path_factory.mktemp("model")))
     image = model.encode_image(picture(100, 100))
-    alone = model.segment_text(image, ["dog"], instances=True, threshold=0)
-    beside = model.segment_text(image, [*others, "dog"], instances=True, threshold=0)
+    alone = model.segment_instances(image, ["dog"], threshold=0)
+    beside = model.segment_instances(image, [*others, "dog"], threshold=0)
     rows = [place for place, label in enumerate(beside.labels) if label == "dog"]
     assert len(rows) == len(alone) > 0
     for name in ("masks", "scores", "boxes", "label_scores", "predicted_ious", "stability_scores"):
@@ -320,9 +342,9 @@ def test_a_label_is_answered_as_if_alone(
 def test_at_most_so_many_the_best(tmp_path: Path) -> None:
     model = SamClip(TwoDogs(tmp_path))
     image = model.encode_image(picture(100, 100))
-    every = model.segment_text(image, LABELS, instances=True)
+    every = model.segment_instances(image, LABELS)
     for count in (1, 2, np.int64(3), 9):
-        some = model.segment_text(image, LABELS, instances=True, max_instances=count)  # type: ignore[arg-type]
+        some = model.segment_instances(image, LABELS, max_instances=count)  # type: ignore[arg-type]
         assert len(some) == min(count, 3)
         np.testing.assert_array_equal(some.masks, every.masks[:count])
 
@@ -330,7 +352,7 @@ def test_at_most_so_many_the_best(tmp_path: Path) -> None:
 def test_the_mask_threshold(tmp_path: Path) -> None:
     model = SamClip(TwoDogs(tmp_path))
     low, high = (
-        model.segment_text(picture(100, 100), "cat", instances=True, mask_threshold=threshold)
+        model.segment_instances(picture(100, 100), "cat", mask_threshold=threshold)
         for threshold in (-4, 4)
     )
     assert low.areas.sum() > high.areas.sum() > 0
@@ -339,15 +361,12 @@ def test_the_mask_threshold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"max_instances": 3}, "max_instances is 3; it needs instances=True"),
-        ({"instances": False, "max_instances": 3}, "it needs instances=True"),
-        ({"instances": True, "max_instances": 0}, "max_instances is 0; it must be 1 or more"),
-        ({"instances": True, "max_instances": 2.0}, "max_instances is 2.0; it must be a whole"),
-        ({"instances": True, "max_instances": True}, "max_instances is True; it must be a whole"),
-        ({"instances": True, "max_instances": "5"}, "max_instances is '5'; it must be a whole"),
-        ({"instances": "yes"}, "instances is 'yes'; it must be True or False"),
-        ({"instances": True, "refine": False}, "refine is False; with instances=True"),
-        ({"instances": True, "threshold": 2}, "threshold is 2"),
+        ({"max_instances": 0}, "max_instances is 0; it must be 1 or more"),
+        ({"max_instances": 2.0}, "max_instances is 2.0; it must be a whole"),
+        ({"max_instances": True}, "max_instances is True; it must be a whole"),
+        ({"max_instances": "5"}, "max_instances is '5'; it must be a whole"),
+        ({"points_per_class": 0}, "points_per_class is 0; it must be 1 or more"),
+        ({"threshold": 2}, "threshold is 2"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(
@@ -355,7 +374,7 @@ def test_what_cannot_be_is_refused_before_any_work(
 ) -> None:
     model, source = fake_client(tmp_path)
     with pytest.raises(PromptError, match=message):
-        model.segment_text(picture(), "dog", **asked)
+        model.segment_instances(picture(), "dog", **asked)
     assert not source.sessions
 
 
@@ -367,7 +386,7 @@ def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
     labels = [*LABELS, *(f"noun {index}" for index in range(7))]
     everywhere: dict[str, float] = {"threshold": 0, "mask_threshold": -11}
     tracemalloc.start()
-    found = model.segment_text(image, labels, instances=True, max_instances=5, **everywhere)
+    found = model.segment_instances(image, labels, max_instances=5, **everywhere)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(found) == 5
@@ -378,7 +397,7 @@ def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
 
 @pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])
 def test_extreme_shapes_are_images(model: SamClip, size: tuple[int, int]) -> None:
-    found = model.segment_text(picture(*size), LABELS, instances=True, threshold=0)
+    found = model.segment_instances(picture(*size), LABELS, threshold=0)
     assert found.masks.shape[1:] == size
 
 
@@ -386,13 +405,13 @@ def test_on_a_real_runtime(tiny_bundle: Path) -> None:
     """To the last bit: each label goes through the decoder on its own."""
     with SamClip.load("onnx", model=tiny_bundle, threads=1) as model:
         image = model.encode_image(picture())
-        every = model.segment_text(image, LABELS, instances=True, threshold=0, mask_threshold=-9)
-        again = model.segment_text(image, LABELS, instances=True, threshold=0, mask_threshold=-9)
+        every = model.segment_instances(image, LABELS, threshold=0, mask_threshold=-9)
+        again = model.segment_instances(image, LABELS, threshold=0, mask_threshold=-9)
         np.testing.assert_array_equal(every.masks, again.masks)
         np.testing.assert_array_equal(every.scores, again.scores)
         assert set(every.labels) == set(LABELS)
         for label in LABELS:
-            alone = model.segment_text(image, label, instances=True, threshold=0, mask_threshold=-9)
+            alone = model.segment_instances(image, label, threshold=0, mask_threshold=-9)
             rows = [place for place, each in enumerate(every.labels) if each == label]
             np.testing.assert_array_equal(alone.masks, every.masks[rows])
             np.testing.assert_array_equal(alone.scores, every.scores[rows])
@@ -401,9 +420,9 @@ def test_on_a_real_runtime(tiny_bundle: Path) -> None:
 def test_a_type_checker_knows_which_result_comes_back(model: SamClip) -> None:
     """These annotations are what the overloads say: mypy refuses any other."""
     labels: TextMasks = model.segment_text(picture(), "dog")
-    objects: Instances = model.segment_text(picture(), "dog", instances=True, max_instances=1)
-    several: list[Instances] = model.segment_text([picture()], "dog", instances=True)
-    stream: Iterator[Instances] = model.segment_text(iter([picture()]), "dog", instances=True)
+    objects: Instances = model.segment_instances(picture(), "dog", max_instances=1)
+    several: list[Instances] = model.segment_instances([picture()], "dog")
+    stream: Iterator[Instances] = model.segment_instances(iter([picture()]), "dog")
     things: list[Instances] = model.segment_everything([picture()], points_per_side=1)
     assert (len(labels), len(objects), len(several), len(list(stream)), len(things)) == (
         *(1, 1),
@@ -417,8 +436,8 @@ def test_what_scores_little_beside_the_best_of_its_label_is_no_object(
 ) -> None:
     model = SamClip(TwoDogs(tmp_path))
     image = model.encode_image(picture(100, 100))
-    best, other = model.segment_text(image, "dog", instances=True).scores.tolist()
+    best, other = model.segment_instances(image, "dog").scores.tolist()
     assert best > other
     for share, left in ((0.99 * other / best, [best, other]), (1.01 * other / best, [best])):
         monkeypatch.setattr(instances, "LEAST_SHARE", share)
-        assert model.segment_text(image, "dog", instances=True).scores.tolist() == left
+        assert model.segment_instances(image, "dog").scores.tolist() == left

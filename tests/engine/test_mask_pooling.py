@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.mask_pooling import pool_over_mask, score_labels
+from samclip_sdk.engine.regions import pool_over_mask, score_labels
 
 CALIBRATION = Calibration(
     scale=10, bias=0.5, mask_threshold_score=0.5, presence_threshold=0.5, head_only_threshold=0.5

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk.engine.mask_selection import distinct_boxes, distinct_masks, in_image, pack_mask
+from samclip_sdk.engine.objects import distinct_boxes, distinct_masks, model_masks, upscale_and_pack
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import binarize, mask_to_box
 
@@ -37,7 +37,7 @@ class TestPackMask:
     def test_it_is_the_mask_and_its_box(self, frame: Frame, seed: int, threshold: float) -> None:
         logits = np.random.default_rng(seed).normal(size=(16, 16)).astype(np.float32)
         (expected,) = binarize(logits[None], frame=frame, mask_threshold=threshold)
-        packed, stability = pack_mask(
+        packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=threshold, stability_offset=0
         )
         drawn = np.zeros_like(expected)
@@ -53,7 +53,9 @@ class TestPackMask:
         self, frame: Frame, seed: int, offset: float
     ) -> None:
         logits = np.random.default_rng(seed).normal(size=(16, 16)).astype(np.float32)
-        _, stability = pack_mask(logits, frame=frame, mask_threshold=0.2, stability_offset=offset)
+        _, stability = upscale_and_pack(
+            logits, frame=frame, mask_threshold=0.2, stability_offset=offset
+        )
         ((high,), (low,)) = (
             binarize(logits[None], frame=frame, mask_threshold=0.2 + sign * offset)
             for sign in (1, -1)
@@ -66,7 +68,9 @@ class TestPackMask:
         frame = Frame.fit(20, 20, resolution=64)
         for logit in (-9, -0.5):
             logits = np.full((16, 16), logit, dtype=np.float32)
-            packed, stability = pack_mask(logits, frame=frame, mask_threshold=0, stability_offset=1)
+            packed, stability = upscale_and_pack(
+                logits, frame=frame, mask_threshold=0, stability_offset=1
+            )
             assert packed.empty
             assert stability == 0
             assert packed.box.tolist() == [0, 0, 0, 0]
@@ -74,7 +78,7 @@ class TestPackMask:
 
 class TestInImage:
     def test_padding_is_none_of_it(self) -> None:
-        masks = in_image(
+        masks = model_masks(
             np.ones((2, 16, 16), np.float32),
             frame=Frame.fit(50, 100, resolution=64),
             mask_threshold=0,

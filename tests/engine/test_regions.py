@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk import EmbeddingMismatchError, PromptError, SamClip, TextError
-from samclip_sdk.engine.mask_pooling import pool_over_mask
-from samclip_sdk.engine.regions import one_region
+from samclip_sdk.engine.regions import one_region, pool_over_mask
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.system.timing import Stopwatch
@@ -182,7 +181,7 @@ def test_on_a_real_runtime(tiny_bundle: Path) -> None:
     with SamClip.load("onnx", model=tiny_bundle, threads=1, text_cache=False) as model:
         image = model.encode_image(picture())
         masks = model.segment(image, boxes=[20, 5, 80, 45], multimask_output=False)
-        patches = model._engine._clip_head(image, clock=Stopwatch()).patch_embeddings
+        patches = model._engine.clip_head(image, clock=Stopwatch()).patch_embeddings
         by_hand = pool_over_mask(patches, mask=mask_to_model(masks.masks[0], frame=image.frame))
         region = model.embed_region(image, mask=masks.masks[0])
         np.testing.assert_array_equal(region, by_hand)

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine import label_parts, text_to_mask
-from samclip_sdk.engine.options import Options
-from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, FoundLabels
+from samclip_sdk.engine import label_prompts, text_to_mask
+from samclip_sdk.engine.label_prompts import FoundLabels
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts
 from samclip_sdk.errors import PromptError
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.results.text_masks import TextMasks
 
 SIDE = 8
@@ -40,7 +41,7 @@ def calibration(scale: float, bias: float) -> Calibration:
     )
 
 
-OPTIONS = Options(
+OPTIONS = TextToMaskOptions(
     presence_threshold=0.5,
     mask_threshold=0,
     points_per_class=3,
@@ -52,7 +53,9 @@ def test_scores_are_calibrated_cosines() -> None:
     patches = np.zeros((1, 4, 2), np.float32)
     patches[0, :, 0] = [1, 0, -1, 0.5]
     text = np.array([[1, 0]], np.float32)
-    maps = text_to_mask.score_maps(patches, text_embeddings=text, calibration=calibration(10, 0.25))
+    maps = label_prompts.score_maps(
+        patches, text_embeddings=text, calibration=calibration(10, 0.25)
+    )
     np.testing.assert_allclose(maps, [[[7.5, -2.5], [-12.5, 2.5]]])
     assert maps.dtype == np.float32
 
@@ -65,14 +68,14 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
     text = generator.standard_normal((7, 48)).astype(np.float32)
 
     def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
-        found = text_to_mask.find_labels(
+        found = label_prompts.find_labels(
             patches,
             text_embeddings=text[chosen],
             frame=frame,
             calibration=calibration(0.5, 0.1),
             threshold=0,
         )
-        asked = text_to_mask.label_prompts(
+        asked = label_prompts.label_prompts(
             found,
             frame=frame,
             options=OPTIONS,
@@ -102,10 +105,10 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
 @settings(max_examples=100, deadline=None)
 def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold: float) -> None:
     score_map = random_maps(1, seed=seed)[0]
-    rows, columns = label_parts.covered_cells(frame, side=SIDE)
+    rows, columns = covered_cells(frame, side=SIDE)
     score_map[rows:] = 50
     score_map[:, columns:] = 50
-    points = text_to_mask.best_points(score_map, frame=frame, count=count, threshold=threshold)
+    points = label_prompts.best_points(score_map, frame=frame, count=count, threshold=threshold)
     assert 1 <= len(points) <= count
     assert points.dtype == np.float32
     assert (points >= 0).all()
@@ -124,7 +127,7 @@ def test_points_are_the_best_cells_and_of_equal_ones_the_first() -> None:
     score_map[7, 7], score_map[0, 3], score_map[2, 1], score_map[2, 0] = 3, 1, 1, -1
 
     def points(count: int) -> list[list[float]]:
-        found = text_to_mask.best_points(score_map, frame=frame, count=count, threshold=0.5)
+        found = label_prompts.best_points(score_map, frame=frame, count=count, threshold=0.5)
         return ((found + 0.5) * SIDE / 64 - 0.5).tolist()
 
     assert points(1) == [[7, 7]]
@@ -135,8 +138,8 @@ def test_points_are_the_best_cells_and_of_equal_ones_the_first() -> None:
 def test_the_scores_are_added_to_the_decoders_logits() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.stack([np.full((SIDE, SIDE), score, np.float32) for score in (4, -30)])
-    found = text_to_mask.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
-    asked = text_to_mask.label_prompts(
+    found = label_prompts.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
+    asked = label_prompts.label_prompts(
         found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
     )
     low_res = np.ones((2, 1, 16, 16), np.float32)
@@ -162,8 +165,8 @@ def test_a_label_is_asked_for_by_the_box_around_its_parts_and_their_best_cells()
     frame = Frame.fit(64, 64, resolution=64)
     score_map = np.full((SIDE, SIDE), -5, np.float32)
     score_map[1:3, 0:2], score_map[6, 5:7], score_map[4, 7] = 2, 3, 0.45  # the last has no peak
-    found = text_to_mask.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
-    asked = text_to_mask.label_prompts(
+    found = label_prompts.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
+    asked = label_prompts.label_prompts(
         found,
         frame=frame,
         options=OPTIONS,
@@ -194,11 +197,11 @@ def test_a_label_is_asked_for_by_the_box_around_its_parts_and_their_best_cells()
 def test_the_box_of_a_label_is_around_its_points_in_the_image(
     frame: Frame, seed: int, threshold: float
 ) -> None:
-    found = text_to_mask.FoundLabels(
+    found = label_prompts.FoundLabels(
         random_maps(1, seed=seed), np.ones(1, np.float32), np.array([0])
     )
     own = calibration(1, 0).model_copy(update={"mask_threshold_score": threshold})
-    asked = text_to_mask.label_prompts(
+    asked = label_prompts.label_prompts(
         found, frame=frame, options=OPTIONS, calibration=own, mask_side=16
     )
     for coords, kinds, points in zip(
@@ -215,15 +218,15 @@ def test_presence_ignores_the_padding() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.full((1, SIDE, SIDE), -2, np.float32)
     maps[0, 4:] = 30
-    np.testing.assert_allclose(text_to_mask.presence_of(maps, frame=frame), [0.1192029], rtol=1e-5)
+    np.testing.assert_allclose(label_prompts.presence_of(maps, frame=frame), [0.1192029], rtol=1e-5)
     maps[0, 3, 7] = 2
-    np.testing.assert_allclose(text_to_mask.presence_of(maps, frame=frame), [0.8807971], rtol=1e-5)
+    np.testing.assert_allclose(label_prompts.presence_of(maps, frame=frame), [0.8807971], rtol=1e-5)
 
 
 @given(frame=frames)
 @settings(max_examples=50, deadline=None)
 def test_covered_cells_are_the_token_mask(frame: Frame) -> None:
-    rows, columns = label_parts.covered_cells(frame, side=16)
+    rows, columns = covered_cells(frame, side=16)
     expected = np.zeros((1, 16, 16))
     expected[:, :rows, :columns] = 1
     np.testing.assert_array_equal(frame.token_mask(patch_size=4), expected)
@@ -233,7 +236,7 @@ def test_mask_prompt_is_clipped_bilinear_and_minus_ten_in_the_padding() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     score_map = np.tile(np.arange(SIDE, dtype=np.float32) * 4 - 14, (SIDE, 1))
     score_map[4:] = 99
-    prompt = text_to_mask.mask_prompt(score_map, frame=frame, side=16)
+    prompt = label_prompts.mask_prompt(score_map, frame=frame, side=16)
     assert (prompt[8:] == -10).all()
     clipped = np.clip(np.arange(SIDE) * 4 - 14, -10, 10)
     expected = np.interp((np.arange(16) + 0.5) / 2 - 0.5, np.arange(SIDE), clipped)
@@ -290,7 +293,7 @@ def test_nothing_present_is_all_background() -> None:
 def test_padding_takes_the_edge_of_the_image() -> None:
     maps = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
     wide = Frame.fit(32, 64, resolution=64)
-    extended = text_to_mask.extend_into_padding(maps, frame=wide)
+    extended = label_prompts.extend_into_padding(maps, frame=wide)
     assert extended[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7], [4, 5, 6, 7]]
 
 

@@ -7,12 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk.engine.tiled_labels import (
-    SeenLabel,
-    compose_seen,
-    presence_in_tile,
-    threshold_in_tile,
-)
+from samclip_sdk.engine.tiled_labels import TileLabel, compose_tiled
+from samclip_sdk.engine.views import presence_in_tile, threshold_in_tile
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.picture.tiles import Tiling, Window
 
@@ -42,13 +38,13 @@ def test_the_odds_are_divided_by_the_root_of_the_tiles() -> None:
 
 
 def test_labels_meet_in_the_class_map_only() -> None:
-    def seen(view: Window, presence: float, x0: int, x1: int) -> SeenLabel:
+    def seen(view: Window, presence: float, x0: int, x1: int) -> TileLabel:
         part = PackedMask.pack(np.ones((50, x1 - x0), dtype=bool), top=20, left=x0)
-        return SeenLabel(view, presence, presence / 2, np.array([[x0, 30.0]], np.float32), [part])
+        return TileLabel(view, presence, presence / 2, np.array([[x0, 30.0]], np.float32), [part])
 
     dog = [seen(LEFT, 0.8, 60, 112), seen(RIGHT, 0.6, 89, 140)]  # cut at both sides of the seam
     cat = [seen(WHOLE, 0.7, 100, 190)]
-    found = compose_seen(
+    found = compose_tiled(
         [dog, [], cat],
         presence=np.array([0.8, 0.1, 0.7], np.float32),
         score_maps=np.zeros((3, 4, 4), np.float32),

@@ -58,7 +58,7 @@ def ask(model: SamClip, verb: str) -> Any:
     """From the picture on, so that every graph that the verb needs is run."""
     match verb:
         case "instances":
-            return model.segment_text(PICTURE, LABELS, threshold=0, instances=True)
+            return model.segment_instances(PICTURE, LABELS, threshold=0)
         case "segment_text":
             return model.segment_text(PICTURE, LABELS, threshold=0)
         case "segment_everything":

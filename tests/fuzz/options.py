@@ -15,8 +15,6 @@ TEXT: dict[str, tuple[object, ...]] = {
     "mask_threshold": (None, 0, -5, 5.5),
     "points_per_class": (None, 1, 3, 1000),
     "refine": (True, False),
-    "instances": (True, False),
-    "max_instances": (None, 1, 50),
     "tiles": (
         None,
         (1, 2),
@@ -60,12 +58,16 @@ def subject(world: World) -> Callable[[Random], Case]:
 
 def _text(rng: Random, world: World) -> Case:
     options = _some(rng, TEXT)
+    verb = rng.choice(("segment_text", "segment_instances"))
+    if verb == "segment_instances":
+        options.pop("refine", None)
+        options |= _some(rng, {"max_instances": (1, 50)})
     # Tiles need the picture itself.
     image = world.picture if options.get("tiles") is not None else world.image
     names = rng.sample(WORDS, rng.randrange(1, 4))
     return Case(
-        f"segment_text {names} {shown(options)}",
-        lambda: world.model.segment_text(image, names, **options),
+        f"{verb} {names} {shown(options)}",
+        lambda: getattr(world.model, verb)(image, names, **options),
         check=lambda answer: holds(answer, size=SIZE),
     )
 

@@ -76,7 +76,7 @@ def test_small_things_are_found_in_tiles(model: SamClip) -> None:
     points = found.points[2]
     assert ((points > 300) & (points < 400)).all()
     assert 0 < found.scores[1] < 1
-    objects = model.segment_text(SMALL, LABELS, instances=True, tiles=(4, 4))
+    objects = model.segment_instances(SMALL, LABELS, tiles=(4, 4))
     assert isinstance(objects, Instances)
     assert sorted(objects.labels) == ["cat", "dog"]
     assert objects.scores == pytest.approx(
@@ -85,7 +85,7 @@ def test_small_things_are_found_in_tiles(model: SamClip) -> None:
 
 
 def test_an_object_at_a_seam_is_one(model: SamClip) -> None:
-    found = model.segment_text(AT_THE_SEAM, ["dog"], instances=True, tiles=(4, 4))
+    found = model.segment_instances(AT_THE_SEAM, ["dog"], tiles=(4, 4))
     (dog,) = found
     assert dog.mask[40:54, 165:235].all()
     assert not dog.mask[:, :110].any()
@@ -94,17 +94,17 @@ def test_an_object_at_a_seam_is_one(model: SamClip) -> None:
 
 
 def test_what_fills_several_tiles_is_as_the_whole_picture_shows_it(model: SamClip) -> None:
-    plain = model.segment_text(LARGE, ["dog"], instances=True)
-    tiled = model.segment_text(LARGE, ["dog"], instances=True, tiles=(2, 3))
+    plain = model.segment_instances(LARGE, ["dog"])
+    tiled = model.segment_instances(LARGE, ["dog"], tiles=(2, 3))
     assert len(plain) == len(tiled) == 1
     np.testing.assert_array_equal(tiled.masks[0], plain.masks[0])
     assert tiled.scores[0] == plain.scores[0]
 
 
 def test_a_label_is_answered_as_if_alone(model: SamClip) -> None:
-    for asked in ({}, {"instances": True}):
-        alone: Any = model.segment_text(SMALL, ["dog"], tiles=(4, 4), **asked)  # type: ignore[call-overload]
-        beside: Any = model.segment_text(SMALL, LABELS, tiles=(4, 4), **asked)  # type: ignore[call-overload]
+    for verb in (model.segment_text, model.segment_instances):
+        alone: Any = verb(SMALL, ["dog"], tiles=(4, 4))
+        beside: Any = verb(SMALL, LABELS, tiles=(4, 4))
         row = list(beside.labels).index("dog")
         np.testing.assert_array_equal(beside.masks[row], alone.masks[0])
         assert beside.scores[row] == alone.scores[0]
@@ -158,7 +158,6 @@ def test_everything_in_tiles(tmp_path: Path) -> None:
         ({"tile_overlap": 0.2}, "it needs tiles"),
         ({"tiles": 100}, "as large as the picture of 100 x 50 pixels, or larger"),
         ({"tiles": (9, 9)}, "each would have 15 x 8 pixels"),
-        ({"instances": True, "points_per_class": 3}, "points_per_class is 3; with instances=True"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(
@@ -168,10 +167,9 @@ def test_what_cannot_be_is_refused_before_any_work(
     with pytest.raises(PromptError, match=message):
         model.segment_text(picture(), "dog", **asked)
     assert source.runs("image_encoder@64") == 0
-    if "tiles" in asked and "instances" not in asked:
-        with pytest.raises(PromptError, match=message):
-            model.segment_everything(picture(), **asked)
-        assert source.runs("image_encoder@64") == 0
+    with pytest.raises(PromptError, match=message):
+        model.segment_everything(picture(), **asked)
+    assert source.runs("image_encoder@64") == 0
 
 
 def test_12000_x_8000_pixels_in_bounded_memory(model: SamClip) -> None:
@@ -181,7 +179,7 @@ def test_12000_x_8000_pixels_in_bounded_memory(model: SamClip) -> None:
     for y, x in corners:
         image[y : y + 2000, x : x + 2000, 0] = 220
     tracemalloc.start()
-    found = model.segment_text(image, LABELS, instances=True, tiles=(3, 4), max_instances=100)
+    found = model.segment_instances(image, LABELS, tiles=(3, 4), max_instances=100)
     kept, peak = tracemalloc.get_traced_memory()
     assert set(found.labels) == {"dog"}
     for y, x in corners:

@@ -17,12 +17,12 @@ from samclip_sdk.picture.tiles import (
     LEAST_TILE_PX,
     MOST_OVERLAP,
     SEAM_SHARE,
-    Sight,
-    Sighted,
+    MergedMask,
+    TileMask,
     Tiling,
     Window,
     is_cut,
-    merge_sights,
+    merge_tile_masks,
 )
 
 sides = st.integers(200, 900)
@@ -149,15 +149,15 @@ def box_mask(box: Box) -> PackedMask:
     return PackedMask.pack(np.ones((y1 - y0, x1 - x0), dtype=bool), top=y0, left=x0)
 
 
-def seen(box: Box, view: Window, *, score: float = 0.5) -> list[Sight]:
+def seen(box: Box, view: Window, *, score: float = 0.5) -> list[TileMask]:
     """What a view that sees everything shows of a rectangle: its part inside, if there is one."""
     x0, y0, x1, y1 = box
     x0, x1 = max(x0, view.columns.start), min(x1, view.columns.stop)
     y0, y1 = max(y0, view.rows.start), min(y1, view.rows.stop)
-    return [Sight(box_mask((x0, y0, x1, y1)), score, view)] if x0 < x1 and y0 < y1 else []
+    return [TileMask(box_mask((x0, y0, x1, y1)), score, view)] if x0 < x1 and y0 < y1 else []
 
 
-def boxes(found: list[Sighted]) -> list[Box]:
+def boxes(found: list[MergedMask]) -> list[Box]:
     return sorted(tuple(each.mask.box.astype(int).tolist()) for each in found)
 
 
@@ -183,29 +183,29 @@ class TestMerging:
         """By tiles that see everything; the whole picture shows it too, or nothing."""
         views = Tiling(grid, overlap).place(*SIZE)
         for all_views in (views, [WHOLE, *views]):
-            sights = [each for view in all_views for box in things for each in seen(box, view)]
-            assert boxes(merge_sights(sights, size=SIZE)) == things
+            tile_masks = [each for view in all_views for box in things for each in seen(box, view)]
+            assert boxes(merge_tile_masks(tile_masks, size=SIZE)) == things
 
     @given(things=apart(), seed=st.integers(0, 99))
     @settings(max_examples=15)
     def test_the_order_of_the_views_does_not_matter(self, things: list[Box], seed: int) -> None:
         views = [WHOLE, *Tiling((2, 3), 0.3).place(*SIZE)]
-        sights = [each for view in views for box in things for each in seen(box, view)]
-        shuffled = [sights[i] for i in np.random.default_rng(seed).permutation(len(sights))]
-        assert boxes(merge_sights(shuffled, size=SIZE)) == things
+        tile_masks = [each for view in views for box in things for each in seen(box, view)]
+        shuffled = [tile_masks[i] for i in np.random.default_rng(seed).permutation(len(tile_masks))]
+        assert boxes(merge_tile_masks(shuffled, size=SIZE)) == things
 
     def test_what_no_tile_can_hold_is_as_the_whole_picture_shows_it(self) -> None:
         views = Tiling((1, 2), 0.2).place(*SIZE)
         rough = seen((10, 10, 390, 200), WHOLE, score=0.1)
         parts = [each for view in views for each in seen((0, 0, 400, 210), view, score=0.9)]
-        assert boxes(merge_sights([*parts, *rough], size=SIZE)) == [(10, 10, 390, 200)]
+        assert boxes(merge_tile_masks([*parts, *rough], size=SIZE)) == [(10, 10, 390, 200)]
         # Without it, the parts are the object.
-        assert boxes(merge_sights(parts, size=SIZE)) == [(0, 0, 400, 210)]
+        assert boxes(merge_tile_masks(parts, size=SIZE)) == [(0, 0, 400, 210)]
 
     def test_what_both_show_is_as_the_tile_shows_it(self) -> None:
         view = Tiling((1, 2), 0.2).place(*SIZE)[0]
         fine, rough = seen((50, 50, 90, 90), view, score=0.3), seen((48, 48, 96, 96), WHOLE)
-        (found,) = merge_sights([*rough, *fine], size=SIZE)
+        (found,) = merge_tile_masks([*rough, *fine], size=SIZE)
         assert boxes([found]) == [(50, 50, 90, 90)]
         assert (found.score, found.place) == (0.3, 1)
 
@@ -213,27 +213,27 @@ class TestMerging:
         left, right = Tiling((1, 2), 0.2).place(*SIZE)
         upper = seen((150, 10, 400, 60), left)
         lower = seen((150, 200, 300, 260), right)
-        assert len(merge_sights([*upper, *lower], size=SIZE)) == 2
+        assert len(merge_tile_masks([*upper, *lower], size=SIZE)) == 2
 
     def test_a_part_of_a_better_one_goes_and_several_taken_for_one_too(self) -> None:
         view = Tiling((1, 2), 0.2).place(*SIZE)[0]
         small = [each for box in ((10, 10, 30, 50), (30, 10, 50, 50)) for each in seen(box, view)]
         group = seen((10, 10, 50, 50), WHOLE, score=0.4)
-        assert len(merge_sights([*group, *small], size=SIZE)) == 2
+        assert len(merge_tile_masks([*group, *small], size=SIZE)) == 2
         group = seen((10, 10, 50, 50), WHOLE, score=0.6)
-        assert boxes(merge_sights([*small, *group], size=SIZE)) == [(10, 10, 50, 50)]
+        assert boxes(merge_tile_masks([*small, *group], size=SIZE)) == [(10, 10, 50, 50)]
 
     def test_what_is_cut_and_alone_comes_last(self) -> None:
         left = Tiling((1, 2), 0.2).place(*SIZE)[0]
         half = seen((200, 10, 260, 60), left, score=0.9)
         clear = seen((10, 10, 60, 60), left, score=0.1)
-        assert [each.score for each in merge_sights([*half, *clear], size=SIZE)] == [0.1, 0.9]
+        assert [each.score for each in merge_tile_masks([*half, *clear], size=SIZE)] == [0.1, 0.9]
         # It is no object of its own beside the whole one, whatever its score.
         whole = seen((200, 10, 260, 60), WHOLE, score=0.1)
-        assert len(merge_sights([*half, *whole], size=SIZE)) == 1
+        assert len(merge_tile_masks([*half, *whole], size=SIZE)) == 1
 
     def test_nothing(self) -> None:
-        assert merge_sights([], size=SIZE) == []
+        assert merge_tile_masks([], size=SIZE) == []
 
 
 def test_at_the_pictures_edge_nothing_is_cut() -> None:

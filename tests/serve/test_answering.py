@@ -13,7 +13,13 @@ from samclip_sdk import SamClip
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.serve import answering
 from samclip_sdk.serve.answering import Answerer
-from samclip_sdk.serve.schema import ClassifyAsked, ImagesAsked, SegmentAsked, TextAsked
+from samclip_sdk.serve.schema import (
+    ClassifyAsked,
+    ImagesAsked,
+    InstancesAsked,
+    SegmentAsked,
+    TextAsked,
+)
 from samclip_sdk.system.recent import Recent
 
 DOG = (Path(__file__).parents[2] / "examples" / "images" / "dog.jpg").read_bytes()
@@ -35,7 +41,7 @@ ASKS = [
     ask(SegmentAsked(points=[[9, 9]], boxes=[1, 1, 90, 90]), "segment"),
     ask(ClassifyAsked(labels=["dog", "cat"]), "classify"),
     ask(TextAsked(labels=["dog", "dog"]), "text"),
-    ask(TextAsked(labels=["dog"], instances=True), "text"),
+    ask(InstancesAsked(labels=["dog"]), "instances"),
     *[ask(SegmentAsked(boxes=[k, k, 200, 300]), "segment") for k in range(20)],
 ]
 

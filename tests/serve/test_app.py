@@ -44,8 +44,8 @@ def test_text_is_the_sdks(client: httpx.Client, model: SamClip) -> None:
 
 
 def test_instances_are_the_sdks(client: httpx.Client, model: SamClip) -> None:
-    (found,) = ask(client, "text", labels=["dog", "cat"], instances=True, max_instances=3)
-    expected = model.segment_text(DOG, ["dog", "cat"], instances=True, max_instances=3)
+    (found,) = ask(client, "instances", labels=["dog", "cat"], max_instances=3)
+    expected = model.segment_instances(DOG, ["dog", "cat"], max_instances=3)
     assert plain(found) == plain(expected.to_dict())
     assert found["annotations"]
 
@@ -123,9 +123,9 @@ def test_masks_come_in_three_forms_of_the_same(client: httpx.Client, model: SamC
 
 def test_a_stream_has_a_line_for_each_object(client: httpx.Client) -> None:
     images = [IN_BASE64, {"base64": base64.b64encode(CAT).decode()}]
-    asked = {"images": images, "labels": ["dog", "cat"], "instances": True}
-    whole = client.post("/v1/text", json=asked).json()["answers"]
-    response = client.post("/v1/text", json={**asked, "stream": True})
+    asked = {"images": images, "labels": ["dog", "cat"]}
+    whole = client.post("/v1/instances", json=asked).json()["answers"]
+    response = client.post("/v1/instances", json={**asked, "stream": True})
     assert response.headers["content-type"] == "application/x-ndjson"
     lines = [json.loads(line) for line in response.text.splitlines()]
     for place, answer in enumerate(whole):
@@ -133,7 +133,8 @@ def test_a_stream_has_a_line_for_each_object(client: httpx.Client) -> None:
         assert rows == [{"image_index": place, **each} for each in answer["annotations"]]
         assert (end["found"], end["size"]) == (len(rows), answer["size"])
     bad = {"base64": base64.b64encode(b"no picture").decode()}
-    response = client.post("/v1/text", json={**asked, "images": [IN_BASE64, bad], "stream": True})
+    asked |= {"images": [IN_BASE64, bad], "stream": True}
+    response = client.post("/v1/instances", json=asked)
     last = json.loads(response.text.splitlines()[-1])
     assert (last["image_index"], last["error"]) == (1, "ImageError")
 
@@ -156,7 +157,7 @@ LABEL = {"images": [IN_BASE64], "labels": ["dog"]}
         ("text", {**LABEL, "labels": ["x" * 21]}, 422, "has 21 letters; this server takes 20"),
         ("text", {**LABEL, "labls": ["a"]}, 422, "labls: Extra inputs"),
         ("text", {**LABEL, "threshold": 2}, 422, "threshold: Input should be less"),
-        ("text", {**LABEL, "max_instances": 2}, 422, "PromptError: max_instances is 2"),
+        ("text", {**LABEL, "max_instances": 2}, 422, "max_instances: Extra inputs"),
         ("text", {**LABEL, "images": ["/etc/passwd"]}, 422, "images.0"),
         ("text", {**LABEL, "images": [{"path": "/etc/passwd"}]}, 422, "images.0"),
         ("text", {**LABEL, "images": []}, 422, "there are 0 pictures; give 1 to 3"),

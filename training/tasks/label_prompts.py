@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.label_parts import find_parts
-from samclip_sdk.engine.text_to_mask import mask_prompt, points_and_box
+from samclip_sdk.engine.label_prompts import find_parts, mask_prompt, points_and_box
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.prompts import text_prompts
 from training.batches import CELL_PX, PATCH_PX

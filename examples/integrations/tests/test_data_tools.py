@@ -43,7 +43,7 @@ def test_fiftyone_s_model(
     with Image.open(dog) as picture:
         found = detector.predict(np.asarray(picture))
     (detection,) = found.detections
-    expected = model.segment_text(dog, ["dog"], instances=True)[0]
+    expected = model.segment_instances(dog, ["dog"])[0]
     assert detection.label == "dog"
     assert detection.confidence == pytest.approx(expected.score)
     np.testing.assert_array_equal(whole(detection), expected.mask)
@@ -87,7 +87,7 @@ def test_datasets_map(pictures: dict[str, Path], model: SamClip) -> None:
     nothing, upright, turned, grey = found["objects"]
     assert nothing == []
     for (each,), name in ((upright, "upright"), (turned, "upright"), (grey, "grey")):
-        expected = model.segment_text(pictures[name], ["dog"], instances=True)[0]
+        expected = model.segment_instances(pictures[name], ["dog"])[0]
         assert each["label"] == "dog"
         assert each["score"] == pytest.approx(expected.score)
         x0, y0, x1, y1 = expected.box.tolist()

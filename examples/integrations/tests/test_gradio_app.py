@@ -44,7 +44,7 @@ def test_texts(finder: gradio_app.Finder, opened: Any, model: SamClip, dog: Path
     assert caption == f"dog {expected.presence[0]:.2f}"
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     _, objects = finder.find_texts(opened, "dog", True)
-    expected = model.segment_text(dog, ["dog"], instances=True)
+    expected = model.segment_instances(dog, ["dog"])
     assert [text for _, text in objects] == [f"dog {expected[0].score:.2f}"]
 
 

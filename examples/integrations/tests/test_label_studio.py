@@ -105,7 +105,7 @@ def results(answer: Any) -> list[dict[str, Any]]:
 
 def test_labels_become_brushed_objects(ask: Any, model: SamClip, dog: Path) -> None:
     (prediction,) = results(ask(config("BrushLabels"), ["upright"]))
-    expected = model.segment_text(dog, ["Dog", "Boat"], instances=True)
+    expected = model.segment_instances(dog, ["Dog", "Boat"])
     assert len(prediction["result"]) == len(expected) == 1
     region = prediction["result"][0]
     np.testing.assert_array_equal(brushed(region), expected[0].mask)
@@ -129,7 +129,7 @@ def test_label_studio_accepts_the_predictions(ask: Any, output: str) -> None:
 
 def test_polygons_are_in_per_cent(ask: Any, model: SamClip, dog: Path) -> None:
     (prediction,) = results(ask(config("PolygonLabels"), ["upright"]))
-    expected = model.segment_text(dog, ["Dog"], instances=True)[0].mask
+    expected = model.segment_instances(dog, ["Dog"])[0].mask
     canvas = np.zeros((4 * HEIGHT, 4 * WIDTH), dtype=np.uint8)
     for region in prediction["result"]:
         assert region["type"] == "polygonlabels"
@@ -146,7 +146,7 @@ def test_without_brush_and_polygons_boxes_come_back(ask: Any, model: SamClip, do
     (region,) = prediction["result"]
     value = region["value"]
     sides = np.array([value["x"], value["y"], value["width"], value["height"]])
-    x0, y0, x1, y1 = model.segment_text(dog, ["Dog"], instances=True)[0].box
+    x0, y0, x1, y1 = model.segment_instances(dog, ["Dog"])[0].box
     expected = (x0 / WIDTH, y0 / HEIGHT, (x1 - x0) / WIDTH, (y1 - y0) / HEIGHT)
     assert sides / 100 == pytest.approx(expected, abs=1e-6)
     assert value["rectanglelabels"] == ["Dog"]

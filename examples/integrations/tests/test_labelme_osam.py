@@ -52,7 +52,7 @@ def generate(pixels: np.ndarray, **prompt: Any) -> list[Annotation]:
 
 def test_texts(pixels: np.ndarray, model: SamClip) -> None:
     (found,) = generate(pixels, texts=["boat", " dog"])
-    expected = model.segment_text(pixels, ["dog"], instances=True)[0]
+    expected = model.segment_instances(pixels, ["dog"])[0]
     assert found.text == " dog", "labelme looks the text up among those that it gave"
     assert found.score == pytest.approx(expected.score)
     np.testing.assert_array_equal(whole(found), expected.mask)
@@ -192,9 +192,9 @@ def test_labelme_annotates_texts(
     window._ai_text._text_input.setText("boat, dog")
     window._submit_ai_prompt(False)
     assert [shape.label for shape in window._canvas_widgets.canvas.shapes] == [" dog"]
-    expected = model.segment_text(shown(window), ["dog"], instances=True)[0].mask
+    expected = model.segment_instances(shown(window), ["dog"])[0].mask
     assert iou(masked(window), expected) > 0.9999
-    own = model.segment_text(pictures[name], ["dog"], instances=True)[0].mask
+    own = model.segment_instances(pictures[name], ["dog"])[0].mask
     assert iou(expected, own) > 0.9
 
 

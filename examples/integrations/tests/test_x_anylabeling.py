@@ -141,7 +141,7 @@ def test_the_yaml_file_keeps_the_server_s_rules() -> None:
 
 
 def test_texts(server: Any, image: np.ndarray, model: SamClip, dog: Path) -> None:
-    expected = model.segment_text(dog, ["dog"], instances=True)[0]
+    expected = model.segment_instances(dog, ["dog"])[0]
     for text in ("dog", "boat, dog", "boat.dog.dog"):
         shapes = ask(server, image, text_prompt=text)
         assert {shape.label for shape in shapes} == {"dog"}
@@ -189,7 +189,7 @@ def test_boxes_are_drawn_if_the_parameters_say_so(
     server: Any, image: np.ndarray, model: SamClip, dog: Path
 ) -> None:
     (shape,) = ask(server, image, text_prompt="dog", show_masks=False, show_boxes=True)
-    x0, y0, x1, y1 = model.segment_text(dog, ["dog"], instances=True)[0].box.tolist()
+    x0, y0, x1, y1 = model.segment_instances(dog, ["dog"])[0].box.tolist()
     assert shape.shape_type == "rectangle"
     assert shape.points == [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
     assert ask(server, image, text_prompt="dog", conf_threshold=0.999) == []

@@ -24,7 +24,7 @@ from app.models import BaseModel
 from app.schemas.shape import Shape
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.results.items import MaskItem
 
 KEPT_PICTURES = 8
@@ -61,7 +61,7 @@ class SamClipModel(BaseModel):
             found = [(each, UNNAMED) for each in self._marked(encoded, options["marks"])]
         elif (options.get("text_prompt") or "").strip():
             labels = split_texts(options["text_prompt"])
-            objects = self.model.segment_text(encoded, labels, instances=True)
+            objects = self.model.segment_instances(encoded, labels)
             found = [(each, each.label) for each in objects]
         else:
             side = int(options.get("points_per_side", 32))

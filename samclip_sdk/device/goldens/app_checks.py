@@ -21,8 +21,8 @@ from samclip_sdk.device.goldens.schema import (
 )
 from samclip_sdk.device.goldens.tasks import unpack_masks
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.label_prompts import best_points, mask_prompt, presence_of
 from samclip_sdk.engine.options import POINTS_PER_CLASS
-from samclip_sdk.engine.text_to_mask import best_points, mask_prompt, presence_of
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import binarize
 from samclip_sdk.runtimes.onnx.session import OrtSession

@@ -24,6 +24,7 @@ from samclip_sdk.device.goldens.schema import (
     min_cosine,
     read_goldens,
 )
+from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
 from samclip_sdk.picture.frame import letterbox
@@ -104,7 +105,7 @@ def _graphs(
         yield from _segment(prompt, engine=engine, judge=judge)
     for embedded in index.image_embeddings:
         picture = judge.tensors[embedded.image].astype(np.uint8)
-        embedding = engine.embed_image(picture, clock=Stopwatch())
+        embedding = embed_image(engine, picture, clock=Stopwatch())
         yield judge.compare(
             "picture to image embedding", embedding, expected=embedded.expected, chained=True
         )

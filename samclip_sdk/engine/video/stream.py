@@ -15,16 +15,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.found_objects import Sighting, compose_instances
-from samclip_sdk.engine.instances import CONTAINED_SHARE, SAME_IOU, STABILITY_OFFSET, Candidates
-from samclip_sdk.engine.label_parts import sigmoid
-from samclip_sdk.engine.mask_selection import distinct_masks, in_image, pack_mask
-from samclip_sdk.engine.object_engine import ObjectEngine
-from samclip_sdk.engine.options import Options
-from samclip_sdk.engine.text_to_mask import cell_points, presence_of, score_maps
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.instances import (
+    CONTAINED_SHARE,
+    SAME_IOU,
+    STABILITY_OFFSET,
+    Candidates,
+    draw_objects,
+    label_candidates,
+)
+from samclip_sdk.engine.label_prompts import cell_points, presence_of, score_maps, sigmoid
+from samclip_sdk.engine.objects import (
+    Detection,
+    compose_instances,
+    distinct_masks,
+    model_masks,
+    upscale_and_pack,
+)
+from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
 from samclip_sdk.engine.video.sources import Footage, NamedPicture
-from samclip_sdk.engine.video.tracks import SAME_OBJECT_IOU, Look, Track, Tracks, mask_ious
+from samclip_sdk.engine.video.tracks import (
+    SAME_OBJECT_IOU,
+    FrameDetections,
+    Track,
+    Tracks,
+    mask_ious,
+)
 from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.prompts import assemble_prompts
@@ -63,10 +80,10 @@ class Stream:
 
     def __init__(
         self,
-        engine: ObjectEngine,
+        engine: Engine,
         *,
         labels: Sequence[str],
-        options: Options,
+        options: TextToMaskOptions,
         max_instances: int,
         encode_every: int,
     ) -> None:
@@ -158,10 +175,11 @@ class Stream:
             expected = self._expected(side=engine.mask_side(frame))
         small = self._small(expected, frame=frame)
         presence = presence_of(maps, frame=frame)
-        seen: list[Sighting] = []
+        seen: list[Detection] = []
         for label in np.flatnonzero(presence >= options.presence_threshold).tolist():
             draw = partial(
-                engine.objects_of,
+                draw_objects,
+                engine,
                 embedding=embedding,
                 patches=patches,
                 text_embedding=self._text[label],
@@ -170,14 +188,18 @@ class Stream:
                 clock=clock,
             )
             scores = maps[label]
-            fresh = draw(engine.candidates(scores, frame=frame, options=options, clock=clock))
+            fresh = draw(
+                candidates=label_candidates(
+                    engine, scores, frame=frame, options=options, clock=clock
+                )
+            )
             with clock.step("prompts"):
                 own = self._tracks.of_label(label)
                 missed = _missed(small[own], self._small_of(fresh, frame=frame))
                 known = known_candidates(
                     expected[own][missed], score_map=scores, frame=frame, options=options
                 )
-            again = [] if known is None else draw(known)
+            again = [] if known is None else draw(candidates=known)
             seen += self._distinct([*fresh, *again], frame=frame)
         seen.sort(key=lambda each: (-each.found.score, each.found.label_index))
         seen = seen[: self._max_instances]
@@ -186,21 +208,21 @@ class Stream:
 
     def _as_look(
         self,
-        seen: Sequence[Sighting],
+        seen: Sequence[Detection],
         *,
         expected: NDArray[np.bool_],
         index: int,
         frame: Frame,
-    ) -> Look:
+    ) -> FrameDetections:
         """What was found in a frame, with its masks and how they moved."""
         masks = self._small_of(seen, frame=frame)
         moved = np.zeros((len(seen), 2), dtype=np.float32)
         if self._motion is not None:
             for place, mask in enumerate(masks):
                 moved[place] = self._motion.speed(mask) / (index - self._looked)
-        return Look(seen, masks=masks, moved=moved, expected=expected, index=index)
+        return FrameDetections(seen, masks=masks, moved=moved, expected=expected, index=index)
 
-    def _distinct(self, seen: Sequence[Sighting], *, frame: Frame) -> list[Sighting]:
+    def _distinct(self, seen: Sequence[Detection], *, frame: Frame) -> list[Detection]:
         """Without what shows the same as one before it."""
         kept = distinct_masks(
             self._small_of(seen, frame=frame),
@@ -212,9 +234,9 @@ class Stream:
 
     def _small(self, low_res: Array, *, frame: Frame) -> NDArray[np.bool_]:
         """The masks of logits [n,4g,4g], at that size."""
-        return in_image(low_res, frame=frame, mask_threshold=self._options.mask_threshold)
+        return model_masks(low_res, frame=frame, mask_threshold=self._options.mask_threshold)
 
-    def _small_of(self, seen: Sequence[Sighting], *, frame: Frame) -> NDArray[np.bool_]:
+    def _small_of(self, seen: Sequence[Detection], *, frame: Frame) -> NDArray[np.bool_]:
         side = self._engine.mask_side(frame)
         low_res = np.array([each.low_res for each in seen], dtype=np.float32)
         return self._small(low_res.reshape(-1, side, side), frame=frame)
@@ -237,7 +259,7 @@ class Stream:
         expected = self._expected(side=self._engine.mask_side(frame))
         moved = []
         for track, logits in zip(self._tracks.in_sight, expected, strict=True):
-            mask, stability = pack_mask(
+            mask, stability = upscale_and_pack(
                 logits, frame=frame, mask_threshold=threshold, stability_offset=STABILITY_OFFSET
             )
             if not mask.empty:
@@ -253,7 +275,7 @@ def _missed(expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> NDArray[np
 
 
 def known_candidates(
-    expected: Array, *, score_map: Array, frame: Frame, options: Options
+    expected: Array, *, score_map: Array, frame: Frame, options: TextToMaskOptions
 ) -> Candidates | None:
     """What the mask decoder is asked for objects of a label that it was not found to have any more.
 
@@ -272,7 +294,7 @@ def known_candidates(
     """
     side = score_map.shape[-1]
     points, masks = [], []
-    inside = in_image(expected, frame=frame, mask_threshold=options.mask_threshold)
+    inside = model_masks(expected, frame=frame, mask_threshold=options.mask_threshold)
     for logits, mask in zip(expected, inside, strict=True):
         shares = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
         scores = np.where(shares >= min(0.5, shares.max()), sigmoid(score_map), -1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.found_objects import FoundObject, Sighting
+from samclip_sdk.engine.objects import Detection, FoundObject
 from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
@@ -37,7 +37,7 @@ FARNESS = 0.5
 
 
 @dataclass(frozen=True)
-class Look:
+class FrameDetections:
     """What the model found in a frame, in the model frame.
 
     Attributes:
@@ -49,7 +49,7 @@ class Look:
         index: the number of the frame.
     """
 
-    sightings: Sequence[Sighting]
+    sightings: Sequence[Detection]
     masks: NDArray[np.bool_]
     moved: Array
     expected: NDArray[np.bool_]
@@ -109,7 +109,7 @@ class Tracks:
         """After a cut: objects may come back, but no longer where they were."""
         self.lost, self.in_sight = [*self.lost, *self.in_sight], []
 
-    def update(self, look: Look) -> None:
+    def update(self, look: FrameDetections) -> None:
         """Tells which of what was found is which of what is known, and what is new.
 
         First the masks that overlap, then, of those that are left, what looks the same; of several
@@ -128,7 +128,7 @@ class Tracks:
         self.lost = lost[-MAX_LOST:]
         self.in_sight = now
 
-    def _seen(self, look: Look, place: int, track: Track | None) -> Track:
+    def _seen(self, look: FrameDetections, place: int, track: Track | None) -> Track:
         """A track as it is seen now, or a new one."""
         sighting, speed = look.sightings[place], look.moved[place]
         embedding = sighting.embedding
@@ -148,7 +148,7 @@ class Tracks:
         )
 
 
-def _pair(look: Look, known: Sequence[Track]) -> dict[int, int]:
+def _pair(look: FrameDetections, known: Sequence[Track]) -> dict[int, int]:
     """The place of a sighting -> that of the track which it is; `known` begins with `expected`."""
     seen = look.sightings
     shape = (len(known), len(seen))
@@ -196,7 +196,7 @@ def mask_ious(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Array:
     return ious
 
 
-def _labels(objects: Sequence[Track] | Sequence[Sighting]) -> NDArray[np.int32]:
+def _labels(objects: Sequence[Track] | Sequence[Detection]) -> NDArray[np.int32]:
     return np.array([each.found.label_index for each in objects], dtype=np.int32)
 
 

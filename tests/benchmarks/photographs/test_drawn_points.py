@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.photographs import drawn_points
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.engine.text_to_mask import mask_prompt
+from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.picture.frame import Frame
 
 LABELS = ["cat", "guitar", "a word that nothing is"]

@@ -18,7 +18,7 @@ from benchmarks.photographs.naming import of_folder, of_imagenet
 from benchmarks.photographs.record import PhotographFigures, PhotographQuality, PhotographSettings
 from benchmarks.public.files import DatasetError, evenly
 from benchmarks.record import read_record
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.picture.image import load_image
 from tests.training.photograph_files import (
     HEIGHT,

@@ -159,7 +159,7 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
     detect = by_one_model(model, ["zebra", "dog", "cat"], most=5, threshold=0.5)
     texts = source.runs("text_encoder")
     pixels = np.zeros((96, 128, 3), np.uint8)
-    expected = model.segment_text(pixels, ["dog", "cat"], instances=True, max_instances=5)
+    expected = model.segment_instances(pixels, ["dog", "cat"], max_instances=5)
     found = detect(pixels, ["dog", "cat"])
     assert [place for place, _, _ in found] == expected.label_index.tolist()
     assert [score for _, score, _ in found] == expected.scores.tolist()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.given_embeddings import give_embeddings
 from benchmarks.quality.behind_api import Teachers, behind_api, find_teachers, open_teachers
-from samclip_sdk.device.timed_tasks import give_embeddings
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates

@@ -33,7 +33,7 @@ from benchmarks.speed.record import (
     SubjectRow,
     WorkloadRow,
 )
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 DEVICE = Device(
     system="Linux",

@@ -12,7 +12,7 @@ from benchmarks.record import read_record
 from benchmarks.speed import published
 from benchmarks.speed.record import Speed, Startup
 from benchmarks.speed.subject import WORKLOADS
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 FAKE = "tests.benchmarks.speed.fake_subject:Fake"
 QUICK = ("--rounds", "1", "--seconds", "0", "--at-least", "1")

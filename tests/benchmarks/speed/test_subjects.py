@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks.speed.sdk_subject import PROMPTS, SdkSubject
 from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject, timed_imports
-from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 
 
 def test_a_spec_gives_name_and_arguments() -> None:

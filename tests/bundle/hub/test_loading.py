@@ -25,9 +25,7 @@ DOG = ROOT / "examples" / "images" / "dog.jpg"
 
 
 def load(precision: str = "fp32", **options: object) -> SamClip:
-    return SamClip.from_pretrained(
-        "org/sample", runtime="onnx", precision=precision, threads=1, **options
-    )
+    return SamClip.load("onnx", model="org/sample", precision=precision, threads=1, **options)
 
 
 class TestNamesThatMayBePaths:
@@ -349,10 +347,10 @@ class TestCommands:
 class TestARealModel:
     def test_it_answers_as_the_bundle_here_does(self, tiny: HubServer) -> None:
         options = {"runtime": "onnx", "precision": "int8", "threads": 1}
-        SamClip.from_pretrained("org/tiny", **options)
+        SamClip.load("org/tiny", **options)
         tiny.faults.down = True
         found, expected = (
-            SamClip.from_pretrained(model, **options).classify(DOG, ["dog", "cat"])
+            SamClip.load(model, **options).classify(DOG, ["dog", "cat"])
             for model in ("org/tiny", TINY_BUNDLE)
         )
         assert np.array_equal(found.probs, expected.probs)

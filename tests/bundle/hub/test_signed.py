@@ -33,7 +33,7 @@ def key(hub: HubServer, tmp_path: Path) -> Path:
 
 
 def load(name: str, key: Path | None, **options: bool) -> SamClip:
-    return SamClip.from_pretrained(name, runtime="onnx", public_key=key, **options)
+    return SamClip.load("onnx", model=name, public_key=key, **options)
 
 
 def test_what_the_key_signed_is_loaded(hub: HubServer, key: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from samclip_sdk.client import SamClip
 from samclip_sdk.device.goldens.task_metrics import (
     BOX_MASK_IOU,
     EMBEDDING_COSINE,
@@ -19,7 +19,8 @@ from samclip_sdk.device.goldens.task_metrics import (
     TaskPicture,
     compare_answers,
 )
-from samclip_sdk.device.task_answers import answer_tasks
+from samclip_sdk.device.verify_tasks import answer_tasks
+from samclip_sdk.engine.engine import Engine
 from tests.fake_source import FakeSource
 
 
@@ -33,8 +34,8 @@ def picture() -> TaskPicture:
 
 @pytest.fixture
 def answers(tmp_path: Path) -> TaskAnswers:
-    with SamClip(FakeSource(tmp_path)) as model:
-        return answer_tasks(model, [picture()], vocabulary=("cat", "dog"))
+    with closing(Engine(FakeSource(tmp_path))) as engine:
+        return answer_tasks(engine, [picture()], vocabulary=("cat", "dog"))
 
 
 def test_asks_everything(answers: TaskAnswers) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk import ImageError, PromptError, SamClip, TextError, TrackedInstances
-from samclip_sdk.engine.options import Options
+from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.stream import known_candidates
 from samclip_sdk.picture.frame import Frame
@@ -33,7 +33,7 @@ def test_objects_are_those_of_segment_text_and_keep_their_ids(
 ) -> None:
     model, _ = both
     frames = list(model.stream([picture()] * 4, LABELS))
-    alone = model.segment_text(picture(), LABELS, instances=True)
+    alone = model.segment_instances(picture(), LABELS)
     for index, found in enumerate(frames):
         assert isinstance(found, TrackedInstances)
         assert (found.frame_index, found.frame_name, found.encoded) == (index, str(index), True)
@@ -146,7 +146,7 @@ def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
 
 def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
     frame = Frame.fit(64, 64, resolution=64)
-    options = Options(0.5, 0.0, 1, True)
+    options = TextToMaskOptions(0.5, 0.0, 1, True)
     scores = np.full((4, 4), -9, dtype=np.float32)
     scores[1, 1], scores[3, 3] = 2, 3
     masks = np.full((2, 16, 16), -5, dtype=np.float32)

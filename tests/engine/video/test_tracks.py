@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samclip_sdk.engine.found_objects import FoundObject, Sighting
+from samclip_sdk.engine.objects import Detection, FoundObject
 from samclip_sdk.engine.video.tracks import (
     NEW_SCORE,
     PATIENCE,
-    Look,
+    FrameDetections,
     Tracks,
     best_pairs,
     mask_ious,
@@ -25,13 +25,13 @@ Seen = tuple[int, int, np.ndarray]  # column and row of a mask of 4 x 4, and wha
 A, B = np.eye(4, dtype=np.float32)[:2]
 
 
-def sighting(seen: Seen, *, score: float = 0.5, label: int = 0) -> tuple[Sighting, np.ndarray]:
+def sighting(seen: Seen, *, score: float = 0.5, label: int = 0) -> tuple[Detection, np.ndarray]:
     x, y, embedding = seen
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[y : y + 4, x : x + 4] = True
     low_res = np.where(mask, 5, -5).astype(np.float32)
     packed = PackedMask.pack(np.ones((1, 1), bool))
-    return Sighting(FoundObject(packed, score, 0.9, 1.0, label, score), low_res, embedding), mask
+    return Detection(FoundObject(packed, score, 0.9, 1.0, label, score), low_res, embedding), mask
 
 
 def look(
@@ -47,7 +47,7 @@ def look(
     shape = (-1, SIDE, SIDE)
     expected = np.array([each.low_res > 0 for each in tracks.in_sight], dtype=bool).reshape(shape)
     tracks.update(
-        Look(
+        FrameDetections(
             [each for each, _ in pairs],
             masks=np.array([mask for _, mask in pairs], dtype=bool).reshape(shape),
             moved=np.tile(np.float32(moved), (len(seen), 1)).reshape(-1, 2),

@@ -18,8 +18,13 @@ from export.source import random_source
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.engine.label_parts import find_parts, part_corners
-from samclip_sdk.engine.text_to_mask import best_points, mask_prompt, presence_of
+from samclip_sdk.engine.label_prompts import (
+    best_points,
+    find_parts,
+    mask_prompt,
+    part_corners,
+    presence_of,
+)
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.picture.frame import Frame

@@ -12,7 +12,7 @@ from typing import Any
 from tests.fuzz.http.site import SIZES, Site, post
 from tests.fuzz.values import WORDS
 
-VERBS = ("images", "classify", "segment", "text", "everything")
+VERBS = ("images", "classify", "segment", "text", "instances", "everything")
 FORMS = ("rle", "polygon", "png")
 BOUNDARY = b"----a-boundary-that-is-in-no-picture"
 
@@ -42,19 +42,21 @@ def draw_question(rng: Random, *, verb: str = "") -> Question:
     verb = verb or rng.choice(VERBS)
     places = [rng.randrange(len(SIZES)) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
     asked: dict[str, Any] = {}
-    if verb in ("classify", "text", "everything"):
+    if verb in ("classify", "text", "instances", "everything"):
         asked["labels"] = rng.sample(WORDS, rng.randrange(1, 4))
     if verb == "segment":
         asked |= _prompts(rng, sizes=[SIZES[place] for place in places])
-    if verb == "text":
+    if verb in ("text", "instances"):
         asked |= _some(rng, threshold=rng.choice((0, 0.0, 0.5, 1)), mask_threshold=-1.5)
-        objects = {"instances": True, "max_instances": rng.choice((1, 7))}
-        maps = {"points_per_class": rng.choice((1, 15)), "refine": rng.random() < 0.5}
-        asked |= _some(rng, **rng.choice((objects, maps)), needs="instances")
+        asked |= _some(rng, points_per_class=rng.choice((1, 15)))
+    if verb == "text":
+        asked |= _some(rng, refine=rng.random() < 0.5)
+    if verb == "instances":
+        asked |= _some(rng, max_instances=rng.choice((1, 7)))
     if verb == "everything":
         asked["points_per_side"] = rng.randrange(1, 4)
         asked |= _some(rng, pred_iou_thresh=0.0, stability_score_thresh=0, box_nms_thresh=1)
-    if verb in ("text", "everything"):
+    if verb in ("text", "instances", "everything"):
         asked |= _some(rng, stream=rng.random() < 0.5)
         if rng.random() < 0.1:
             places = [len(SIZES) - 1]  # the others are too small
@@ -64,10 +66,9 @@ def draw_question(rng: Random, *, verb: str = "") -> Question:
     return Question(verb, asked, places)
 
 
-def _some(rng: Random, *, needs: str = "", **options: Any) -> dict[str, Any]:
-    """Some of the options; none without the one that the others need."""
-    found = {name: value for name, value in options.items() if rng.random() < 0.5}
-    return found if needs not in options or needs in found else {}
+def _some(rng: Random, **options: Any) -> dict[str, Any]:
+    """Some of the options."""
+    return {name: value for name, value in options.items() if rng.random() < 0.5}
 
 
 def _prompts(rng: Random, *, sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:

@@ -31,8 +31,7 @@ from export.precision.quantized_layers import insert_pairs
 from export.to_onnx import to_onnx
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu

@@ -1,22 +1,111 @@
-"""Which of many masks stay: how stable each is, and which of them show the same.
-
-Pure functions of numpy arrays. Masks that are compared with one another are small ones, in the
-model frame; a mask in the image is alive alone, and then kept in bits.
-"""
+"""Objects that were found in an image, on their way into `Instances`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.engine.engine import Array
 from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
 from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.results.instances import Instances
 
-Array = NDArray[np.float32]
+NO_LABEL = -1
+"""In the place of a label's, where there are no labels."""
 
 
-def pack_mask(
+@dataclass(frozen=True)
+class FoundObject:
+    """One row of `Instances`; see there.
+
+    Attributes:
+        mask: in the image.
+        score: how good the object is.
+        predicted_iou: of the mask.
+        stability_score: of the mask.
+        label_index: the place of its label among those asked.
+        label_score: how well that fits.
+    """
+
+    mask: PackedMask
+    score: float
+    predicted_iou: float
+    stability_score: float
+    label_index: int = NO_LABEL
+    label_score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object of a label, and what tells it in another image.
+
+    Attributes:
+        found: the object.
+        low_res: float32 [4g,4g], the logits of its mask in the model frame.
+        embedding: float32 [E], what is inside the mask, of unit length.
+    """
+
+    found: FoundObject
+    low_res: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+def in_whole_image(found: FoundObject, *, view: Window) -> FoundObject:
+    """The same object in the image that it was seen in a part of."""
+    return replace(found, mask=found.mask.moved(top=view.rows.start, left=view.columns.start))
+
+
+def merge_objects(
+    found: Sequence[tuple[FoundObject, Window]], *, size: tuple[int, int]
+) -> list[FoundObject]:
+    """The objects of one label, from those that the whole image and its tiles show.
+
+    Args:
+        found: each in the whole image, with where it was seen.
+        size: height and width of the image.
+
+    Returns:
+        What `merge_tile_masks` keeps, with the numbers of its largest part.
+    """
+    tile_masks = [TileMask(each.mask, each.score, view) for each, view in found]
+    return [
+        replace(found[each.place][0], mask=each.mask)
+        for each in merge_tile_masks(tile_masks, size=size)
+    ]
+
+
+def compose_instances(
+    found: Sequence[FoundObject], *, labels: Sequence[str], size: tuple[int, int]
+) -> Instances:
+    """Makes a row of each object, in the order given.
+
+    Args:
+        found: none of them empty.
+        labels: all that were asked.
+        size: height and width of the image.
+    """
+    return Instances(
+        labels=["" if each.label_index == NO_LABEL else labels[each.label_index] for each in found],
+        scores=_floats([each.score for each in found]),
+        boxes=_floats([each.mask.box for each in found]).reshape(-1, 4),
+        masks=PackedMasks(size, tuple(each.mask for each in found)),
+        label_index=np.array([each.label_index for each in found], dtype=np.int32),
+        label_scores=_floats([each.label_score for each in found]),
+        predicted_ious=_floats([each.predicted_iou for each in found]),
+        stability_scores=_floats([each.stability_score for each in found]),
+    )
+
+
+def _floats(values: Sequence[object]) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
+def upscale_and_pack(
     low_res: Array, *, frame: Frame, mask_threshold: float, stability_offset: float
 ) -> tuple[PackedMask, float]:
     """Upscales a mask's logits to the image, thresholds them, and tells how stable the mask is.
@@ -38,7 +127,7 @@ def pack_mask(
     return PackedMask.pack(inside, top=rows.start, left=columns.start), stability
 
 
-def in_image(low_res: Array, *, frame: Frame, mask_threshold: float) -> NDArray[np.bool_]:
+def model_masks(low_res: Array, *, frame: Frame, mask_threshold: float) -> NDArray[np.bool_]:
     """Masks of logits [...,s,s] at their own size, with nothing in the padding."""
     rows, columns = covered_cells(frame, side=low_res.shape[-1])
     masks: NDArray[np.bool_] = low_res > np.float32(mask_threshold)

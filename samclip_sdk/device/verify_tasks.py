@@ -1,0 +1,115 @@
+"""Every golden of a bundle: single graphs first, then whole tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import numpy as np
+
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.device.goldens.app_checks import app_checks
+from samclip_sdk.device.goldens.check import Check, Tensors
+from samclip_sdk.device.goldens.graph_checks import graph_checks, read_verified_goldens
+from samclip_sdk.device.goldens.task_metrics import (
+    TASK_BOUNDS,
+    TaskAnswers,
+    TaskPicture,
+    compare_answers,
+)
+from samclip_sdk.device.goldens.tasks import GoldenTasks
+from samclip_sdk.engine.classify import classify, embed_image
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.segment import segment
+from samclip_sdk.engine.text_to_mask import segment_text
+from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.tokenizer import check_labels
+
+
+def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Iterator[Check]:
+    """Runs a bundle's goldens: `graph_checks`, `app_checks`, then whole tasks on pictures.
+
+    Args:
+        bundle: whose goldens they are.
+        source: its graphs, as they are to be judged.
+        precision: of these graphs; decides how they are compared, and the bounds.
+
+    Yields:
+        Each check, as soon as it is made.
+
+    Raises:
+        BundleError: the bundle has no goldens, or they are damaged.
+    """
+    engine = Engine(source)
+    try:
+        yield from graph_checks(bundle, engine=engine, precision=precision)
+        index, tensors = read_verified_goldens(bundle)
+        yield from app_checks(bundle, index, tensors=tensors, engine=engine)
+    finally:
+        engine.close()
+    if index.tasks is not None and "text_encoder" in bundle.manifest.graphs:
+        yield from _tasks(
+            index.tasks, bundle=bundle, source=source, tensors=tensors, precision=precision
+        )
+
+
+def _tasks(
+    golden: GoldenTasks,
+    *,
+    bundle: Bundle,
+    source: ModelSource,
+    tensors: Tensors,
+    precision: str,
+) -> Iterator[Check]:
+    """Whole tasks on pictures; an error is what is missing to agreement in all of them."""
+    for picture in golden.pictures:
+        bundle.file(picture.path)
+    questions = golden.questions(bundle.root)
+    reference = golden.answers(questions, tensors=tensors)
+    with closing(Engine(source)) as engine:
+        answers = answer_tasks(engine, questions, vocabulary=golden.vocabulary)
+    for metric, value in compare_answers(answers, reference=reference).items():
+        bound = 1 - TASK_BOUNDS[precision][metric]
+        yield Check(name=f"1 - {metric}", error=1 - value, bound=bound)
+
+
+def answer_tasks(
+    engine: Engine, pictures: Sequence[TaskPicture], *, vocabulary: Sequence[str]
+) -> TaskAnswers:
+    """Asks a model everything about every picture, as `SamClip` does."""
+    manifest = engine.manifest
+    views = [view for picture in pictures for view in picture.views()]
+    names = check_labels(vocabulary)
+    logits = [classify(engine, view, labels=names, clock=Stopwatch()).logits for view in views]
+    options = TextToMaskOptions.of_text(
+        manifest, threshold=None, mask_threshold=None, points_per_class=None, refine=True
+    )
+    box_masks, text_masks = [], []
+    for picture in pictures:
+        encoded = engine.encode(picture.image, task=manifest.tasks.segmentation, clock=Stopwatch())
+        drawn = segment(
+            engine,
+            encoded,
+            prompts=image_prompts(boxes=picture.boxes),
+            multimask_output=False,
+            mask_threshold=manifest.masks.mask_threshold,
+            clock=Stopwatch(),
+        )
+        found = segment_text(
+            engine,
+            encoded,
+            labels=check_labels(picture.labels),
+            options=options,
+            clock=Stopwatch(),
+        )
+        box_masks.append(np.asarray(drawn.masks))
+        text_masks.append(np.asarray(found.masks))
+    return TaskAnswers(
+        embeddings=np.stack([embed_image(engine, view, clock=Stopwatch()) for view in views]),
+        logits=np.stack(logits),
+        box_masks=tuple(box_masks),
+        text_masks=tuple(text_masks),
+    )

@@ -1,0 +1,35 @@
+"""Classification (paper section 4.3): how well each label describes an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from samclip_sdk.engine.engine import AnyImage, Array, Engine
+from samclip_sdk.results.classification import Classification
+from samclip_sdk.system.timing import Stopwatch
+
+
+def embed_image(engine: Engine, image: AnyImage, *, clock: Stopwatch) -> Array:
+    """The image in CLIP's joint space, [E]; see `encode`."""
+    embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
+    return np.array(engine.clip_head(embedding, clock=clock).image_embedding[0])
+
+
+def classify(
+    engine: Engine, image: AnyImage, *, labels: Sequence[str], clock: Stopwatch
+) -> Classification:
+    """Compares an image with labels, from `check_labels`; see `encode`."""
+    text = engine.texts.embed_labels(labels, clock=clock)
+    embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
+    cosines = text @ engine.clip_head(embedding, clock=clock).image_embedding[0]
+    logits = (engine.manifest.text.logit_scale * cosines).astype(np.float32)
+    odds = np.exp(logits - logits.max())
+    return Classification(
+        labels=labels,
+        probs=odds / odds.sum(),
+        logits=logits,
+        speed=clock.ms,
+        picture=embedding.picture,
+    )

@@ -1,0 +1,92 @@
+"""One image or many: a verb is written for one, and answers a list or an iterator likewise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
+
+from samclip_sdk.bundle.manifest import Task
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.picture.image import own_picture
+from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
+from samclip_sdk.system.reading_ahead import read_ahead
+from samclip_sdk.system.timing import Stopwatch
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+OneImage = TypeVar("OneImage", bound=AnyImage)
+
+Several: TypeAlias = "list[OneImage] | tuple[OneImage, ...]"
+
+
+class BoundVerb(Protocol[P, Answer]):
+    """The types of a verb: one image gives an answer, several a list, an iterator an iterator."""
+
+    # An open file is an image, and an iterator too. It counts as an image.
+    @overload
+    def __call__(self, image: AnyImage, *args: P.args, **kwargs: P.kwargs) -> Answer: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(
+        self, image: Several[OneImage], *args: P.args, **kwargs: P.kwargs
+    ) -> list[Answer]: ...
+    @overload
+    def __call__(
+        self, image: Iterator[AnyImage], *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[Answer]: ...
+
+
+class Verb(Protocol[P, Answer]):
+    """A method of those types."""
+
+    def __get__(self, model: object, owner: type) -> BoundVerb[P, Answer]:
+        """The method of a model."""
+
+
+def takes_many(verb: Callable[Concatenate[Any, AnyImage, P], Answer]) -> Verb[P, Answer]:
+    """Types a method that `answer_each` answers; the method itself stays as it is."""
+    return cast("Verb[P, Answer]", verb)
+
+
+def answer_each(
+    engine: Engine,
+    image: AnyImage | Several[AnyImage] | Iterator[AnyImage],
+    answer: Callable[[AnyImage, Stopwatch], Answer],
+    *,
+    task: Task,
+) -> Answer:
+    """Answers one image, or many, of which the next ones are read while the model runs.
+
+    Args:
+        engine: reads the images.
+        image: one, a list or tuple of them, or an iterator.
+        answer: the walk from an image to its answer.
+        task: decides how raw images are read.
+
+    Returns:
+        The answer of one image; of a list or tuple a list of them, and of an iterator an iterator.
+        It is typed as one answer, for `takes_many` types the verb.
+    """
+    if isinstance(image, (list, tuple)):
+        return cast("Answer", list(_answers(engine, image, answer, task=task)))
+    # An open file is an iterator too, of lines.
+    if isinstance(image, Iterator) and not hasattr(image, "read"):
+        owned = map(own_picture, image)
+        return cast("Answer", _answers(engine, owned, answer, task=task))
+    return answer(cast("AnyImage", image), Stopwatch())
+
+
+def _answers(
+    engine: Engine,
+    images: Iterable[AnyImage],
+    answer: Callable[[AnyImage, Stopwatch], Answer],
+    *,
+    task: Task,
+) -> Iterator[Answer]:
+    def read(image: AnyImage) -> tuple[PreparedImage | ImageEmbedding, Stopwatch]:
+        clock = Stopwatch()
+        return engine.to_prepared(image, task=task, clock=clock), clock
+
+    with closing(read_ahead(images, read)) as ahead:
+        for image, clock in ahead:
+            yield answer(image, clock)

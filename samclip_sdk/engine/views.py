@@ -1,0 +1,129 @@
+"""Views of an image: the whole of it, and its tiles; each is as large to the model as the whole is.
+
+Each of n tiles is one more chance to see what is not there. So a label's presence must be higher in
+a tile than in the whole image, by the root of n in odds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.errors import ImageError
+from samclip_sdk.picture.image import load_image, load_picture
+from samclip_sdk.picture.tiles import Tiling, Window
+from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
+from samclip_sdk.system.timing import Stopwatch
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """An image on its way through the backbone, and the tiles that go after it.
+
+    Attributes:
+        whole: the picture.
+        pixels: uint8 [H,W,3] of the picture that tiles are cut from; none without tiles.
+        tiles: where they lie in it.
+    """
+
+    whole: PreparedImage | ImageEmbedding
+    pixels: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+    tiles: Sequence[Window] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.whole.frame.height_px, self.whole.frame.width_px
+
+    def options_in(self, view: Window, options: TextToMaskOptions) -> TextToMaskOptions:
+        """The same for a view: in a tile, a label must be surer of itself."""
+        if view.size == self.size:
+            return options
+        threshold = threshold_in_tile(options.presence_threshold, tiles=len(self.tiles))
+        return replace(options, presence_threshold=threshold)
+
+    def presence_in(self, view: Window, presence: Array) -> Array:
+        """What the presence of labels [K] in a view is worth in the picture."""
+        if view.size == self.size:
+            return presence
+        return presence_in_tile(presence, tiles=len(self.tiles))
+
+
+def threshold_in_tile(threshold: float, *, tiles: int) -> float:
+    """The presence, 0..1, that a label must have in one of n tiles to be in the picture.
+
+    Args:
+        threshold: 0..1, of the whole picture.
+        tiles: n.
+    """
+    factor = math.sqrt(tiles)
+    return factor * threshold / (factor * threshold + (1 - threshold))
+
+
+def presence_in_tile(presence: Array, *, tiles: int) -> Array:
+    """What the presence of labels in one of n tiles, [K], is worth in the whole picture.
+
+    The other way round than `threshold_in_tile`: float32 [K], to be compared with the threshold of
+    the whole picture.
+    """
+    worth = presence / (presence + math.sqrt(tiles) * (1 - presence))
+    return np.asarray(worth, dtype=np.float32)
+
+
+def open_views(
+    engine: Engine, image: AnyImage, *, tiling: Tiling | None, clock: Stopwatch
+) -> Views:
+    """Admits an image, with the pixels of its tiles if there are to be any.
+
+    Raises:
+        PromptError: the tiles do not fit the image.
+        ImageError: of an image that was prepared or encoded before, the picture that the tiles
+            are cut from is not known, cannot be read any more, or has another size now.
+    """
+    task = engine.manifest.tasks.segmentation
+    if tiling is None:
+        return Views(engine.to_prepared(image, task=task, clock=clock))
+    if isinstance(image, (PreparedImage, ImageEmbedding)):
+        whole = engine.to_prepared(image, task=task, clock=clock)
+        tiles = tiling.place(whole.frame.height_px, whole.frame.width_px)
+        if whole.picture is None:
+            raise ImageError(
+                "tiles are cut from the picture, and this embedding or prepared image does not "
+                "know its own: give the picture itself"
+            )
+        with clock.step("load_image"):
+            pixels = load_image(whole.picture)
+        height, width = pixels.shape[:2]
+        if (height, width) != (whole.frame.height_px, whole.frame.width_px):
+            raise ImageError(
+                f"the picture has {width} x {height} pixels now, and had "
+                f"{whole.frame.width_px} x {whole.frame.height_px}: encode it again"
+            )
+        return Views(whole, pixels, tiles)
+    with clock.step("load_image"):
+        pixels, picture = load_picture(image)
+    tiles = tiling.place(*pixels.shape[:2])
+    whole = engine.preprocess(pixels, picture=picture, task=task, clock=clock)
+    return Views(whole, pixels, tiles)
+
+
+def encode_views(
+    engine: Engine, views: Views, *, clock: Stopwatch
+) -> Iterator[tuple[Window, ImageEmbedding]]:
+    """The whole image, then each tile; one embedding is alive at a time."""
+    task, (height, width) = engine.manifest.tasks.segmentation, views.size
+    yield (
+        Window(slice(0, height), slice(0, width)),
+        engine.encode(views.whole, task=task, clock=clock),
+    )
+    for tile in views.tiles:
+        fitted = engine.preprocess(tile.of(views.pixels), picture=None, task=task, clock=clock)
+        yield tile, engine.encode(fitted, task=task, clock=clock)
