@@ -91,7 +91,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         for kind, result in (("masks", answer.masks), ("objects", answer.objects)):
             result.save(overlay(output, name, kind))
         answers.append(answer)
-    wrong = [each for each in answers if set(each.masks.present) != set(each.present)]
+    wrong = [each for each in answers if set(each.masks.labels) != set(each.present)]
     for sheet, shown in (("contact_sheet.png", answers), ("failures.png", wrong)):
         contact_sheet(shown, folder=output).save(output / sheet)
     console.print(table(answers))
@@ -147,8 +147,8 @@ def table(answers: list[Answer]) -> Table:
     for answer in answers:
         found: list[str] = []
         other: list[str] = []
-        for label in answer.masks.labels:
-            (found if label in answer.masks.present else other).append(verdict(answer, label))
+        for label in answer.masks.asked.labels:
+            (found if label in answer.masks else other).append(verdict(answer, label))
         times = [*answer.ms.values(), sum(answer.ms.values())]
         result.add_row(
             Path(answer.name).stem,
@@ -165,9 +165,9 @@ def table(answers: list[Answer]) -> Table:
 
 def verdict(answer: Answer, label: str) -> str:
     """The label, its presence, and whether that is right."""
-    masks = answer.masks
-    text = f"{label} {masks.presence[masks.labels.index(label)]:.2f}"
-    match label in answer.present, label in masks.present:
+    asked = answer.masks.asked
+    text = f"{label} {asked.presence[asked.labels.index(label)]:.2f}"
+    match label in answer.present, label in answer.masks:
         case True, True:
             return f"[green]{text}[/]"
         case True, False:
@@ -180,8 +180,8 @@ def verdict(answer: Answer, label: str) -> str:
 
 def summary(answers: list[Answer]) -> str:
     """How many of the labels that are there were found, and how many of the others."""
-    present = [label in each.masks.present for each in answers for label in each.present]
-    absent = [label in each.masks.present for each in answers for label in each.absent]
+    present = [label in each.masks for each in answers for label in each.present]
+    absent = [label in each.masks for each in answers for label in each.absent]
     return (
         f"{sum(present)} of {len(present)} labels found, "
         f"{sum(absent)} of {len(absent)} that are not there found too."

@@ -28,6 +28,8 @@ def main() -> None:
     for found in result:
         share = found.mask.mean()
         print(f"{found.label}: presence {found.presence:.2f}, {share:.1%} of the picture")
+    for label, presence in result.absent.items():
+        print(f"{label}: absent, presence {presence:.2f}")
     stem = options.output / Path(options.image).stem
     result.save(stem.with_suffix(".png"))
     result.save(stem.with_suffix(".json"))

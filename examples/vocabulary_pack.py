@@ -33,8 +33,8 @@ def main() -> None:
         classes = model.classify(image, labels)
         masks = model.segment_text(image, labels)
     print(f"{options.pack} holds {len(labels)} labels in {options.pack.stat().st_size} bytes")
-    for index, label in enumerate(labels):
-        print(f"{label}: {classes.probs[index]:.1%}, presence {masks.presence[index]:.2f}")
+    for label, prob, presence in zip(labels, classes.probs, masks.asked.presence, strict=True):
+        print(f"{label}: {prob:.1%}, presence {presence:.2f}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from samclip_sdk import (
 )
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import blank_masks
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
@@ -214,10 +213,10 @@ def test_text_finds_what_is_there_and_nothing_else(
 ) -> None:
     model, source = both
     result = model.segment_text(picture(), LABELS, refine=refine)
-    assert result.present == ("dog", "cat")
-    assert (result.presence[[1, 3]] < 0.1).all()
-    assert (result.presence[[0, 2]] > 0.9).all()
-    assert (result.scores[[1, 3]] == 0).all()
+    assert result.labels == ("dog", "cat")
+    assert (result.asked.presence[[1, 3]] < 0.1).all()
+    assert set(result.absent) == {"zebra", "green frog"}
+    assert (result.presence > 0.9).all()
     assert result.mask("dog")[:45, :45].mean() > 0.9
     assert not result.mask("dog")[:, 60:].any()
     assert result.mask("cat")[:20, 60:].mean() > 0.9
@@ -227,22 +226,22 @@ def test_text_finds_what_is_there_and_nothing_else(
     assert result.class_map[45, 95] == -1
     # One call for both present labels, none where the CLIP head is alone.
     assert source.runs("mask_decoder") == int(refine)
-    assert [len(each) for each in result.points] == ([3, 0, 2, 0] if refine else [0] * 4)
+    assert [len(each) for each in result.points] == ([3, 2] if refine else [0] * 2)
     assert all((each >= 0).all() and (each < (100, 50)).all() for each in result.points)
 
 
 def test_nothing_found_is_a_result(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     result = model.segment_text(picture(), "zebra")
-    assert result.present == ()
-    assert not result.masks[0].any()
+    assert len(result) == len(result.masks) == 0
+    assert not result.mask("zebra").any()
     assert (result.class_map == -1).all()
     assert source.runs("mask_decoder") == 0
 
 
 def test_threshold_decides_who_is_present(model: SamClip) -> None:
-    assert model.segment_text(picture(), LABELS, threshold=0).present == tuple(LABELS)
-    assert model.segment_text(picture(), LABELS, threshold=1).present == ()
+    assert model.segment_text(picture(), LABELS, threshold=0).labels == tuple(LABELS)
+    assert model.segment_text(picture(), LABELS, threshold=1).labels == ()
     with pytest.raises(PromptError, match=r"threshold is 1\.5"):
         model.segment_text(picture(), LABELS, threshold=1.5)
 
@@ -255,11 +254,10 @@ def test_a_label_is_answered_as_if_alone(
     image = model.encode_image(picture())
     alone = model.segment_text(image, ["dog"], points_per_class=2)
     beside = model.segment_text(image, [*others, "dog"], points_per_class=2)
-    place = len(others)
-    np.testing.assert_array_equal(beside.masks[place], alone.masks[0])
-    np.testing.assert_array_equal(beside.score_maps[place], alone.score_maps[0])
-    np.testing.assert_array_equal(beside.points[place], alone.points[0])
-    assert beside.presence[place] == alone.presence[0]
+    np.testing.assert_array_equal(beside.mask("dog"), alone.masks[0])
+    np.testing.assert_array_equal(beside.asked.score_maps[-1], alone.asked.score_maps[0])
+    np.testing.assert_array_equal(beside["dog"].points[0], alone.points[0])
+    assert beside["dog"].presence == alone.presence
 
 
 def test_the_calibrated_weight_of_the_scores_reaches_the_masks(tmp_path: Path) -> None:
@@ -281,7 +279,7 @@ def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
     result = model.segment_text(image, labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(result.masks) == 150
+    assert len(result.asked.labels) == 150
     assert peak < 400e6
 
 
@@ -320,18 +318,12 @@ def test_prompts_are_checked_before_the_backbone_runs(both: tuple[SamClip, FakeS
     assert not source.sessions
 
 
-def test_masks_that_no_memory_holds_are_refused_before_the_backbone_runs(
-    both: tuple[SamClip, FakeSource], monkeypatch: pytest.MonkeyPatch
+def test_masks_that_no_memory_holds_are_refused(
+    model: SamClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, source = both
-    large = Frame.fit(2**15, 2**15, resolution=64)
-    monkeypatch.setattr(
-        "samclip_sdk.engine.segment.blank_masks",
-        lambda count, *, frame: blank_masks(count * 10**6, frame=large),
-    )
-    with pytest.raises(PromptError, match=r"^6000000 masks of .* take 6442450.9 GB, .* at once$"):
+    monkeypatch.setattr(type(model.manifest), "mask_side", lambda self, resolution: 2**24)
+    with pytest.raises(PromptError, match="of 2 prompts take more memory than there is: give few"):
         model.segment(picture(), boxes=[[5, 5, 25, 25], [1, 1, 9, 9]])
-    assert not source.sessions
 
 
 def test_a_box_that_overshoots_is_cut(model: SamClip) -> None:
@@ -436,7 +428,7 @@ def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
     user, source = fake_client(tmp_path, model_id="same weights, no text encoder")
     assert user.load_vocabulary(path) == tuple(LABELS)
     found = user.segment_text(picture(), LABELS)
-    np.testing.assert_array_equal(found.score_maps, expected.score_maps)
+    np.testing.assert_array_equal(found.asked.score_maps, expected.asked.score_maps)
     user.classify(picture(), ["cat", "dog"])
     assert "text_encoder" not in source.sessions
     user.classify(picture(), ["cat", "frog"])
@@ -549,11 +541,11 @@ def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path
         )
         text = onnx.segment_text(a, LABELS, threshold=0)
         np.testing.assert_allclose(
-            text.score_maps, torch.segment_text(b, LABELS).score_maps, atol=1e-3
+            text.asked.score_maps, torch.segment_text(b, LABELS).asked.score_maps, atol=1e-3
         )
         # Exact, on a real runtime: a label alone is the label among others.
         alone = onnx.segment_text(a, LABELS[2], threshold=0)
-        np.testing.assert_array_equal(alone.score_maps[0], text.score_maps[2])
+        np.testing.assert_array_equal(alone.asked.score_maps[0], text.asked.score_maps[2])
         np.testing.assert_array_equal(alone.points[0], text.points[2])
         np.testing.assert_allclose(alone.scores[0], text.scores[2], atol=1e-5)
 

@@ -78,7 +78,7 @@ def test_eight_threads_get_what_one_gets() -> None:
         texts = model.segment_text(encoded, LABELS, threshold=0)
         masks = model.segment(encoded, points=[[20, 20]])
         answers = [model.classify(encoded, LABELS).logits, model.embed_image(encoded)]
-        return [*answers, texts.score_maps, texts.class_map, masks.low_res_masks, masks.masks]
+        return [*answers, texts.asked.score_maps, texts.class_map, masks.low_res_masks, masks.masks]
 
     with SamClip(Counting()) as alone:
         expected = [ask(alone, image) for image in pictures]

@@ -167,7 +167,7 @@ def calibrate_on_captions(
             on_progress(_DOING, done, count)
             image = model.encode_image(picture.image)
             texts = (*picture.present, *picture.absent)
-            maps = model.segment_text(image, texts, threshold=1.0, refine=False).score_maps
+            maps = model.segment_text(image, texts, threshold=1.0, refine=False).asked.score_maps
             rows, columns = covered_cells(image.frame, side=maps.shape[-1])
             peaks += _cosines(maps)[:, :rows, :columns].max(axis=(1, 2)).tolist()
             present += [text in picture.present for text in texts]
@@ -271,7 +271,7 @@ def _choose(answers: list[Answer]) -> dict[str, float]:
 def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
     """What an uncalibrated model says of each label of a picture, without the padding."""
     image = model.encode_image(asked.image)
-    maps = model.segment_text(image, asked.labels, threshold=1.0, refine=False).score_maps
+    maps = model.segment_text(image, asked.labels, threshold=1.0, refine=False).asked.score_maps
     side, height_px, width_px = maps.shape[-1], *asked.image.shape[:2]
     rows, columns = covered_cells(image.frame, side=side)
     view = whole_view(height_px, width_px, resolution=image.frame.resolution)
@@ -292,9 +292,9 @@ def _cosines(maps: np.ndarray) -> np.ndarray:
 def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) -> Iterator[float]:
     """The IoU of both heads' mask of each present label, of those that score one half or more."""
     result = model.segment_text(image, asked.labels)
-    for index in result.present_index.tolist():
+    for index, mask in zip(result.label_index.tolist(), result.masks, strict=True):
         if index < len(asked.present):
-            truth, mask = asked.masks[index], result.masks[index]
+            truth = asked.masks[index]
             yield float((mask & truth).sum() / (mask | truth).sum())
 
 

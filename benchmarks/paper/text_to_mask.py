@@ -90,7 +90,7 @@ def ask_student(student: SamClip, image: np.ndarray, names: Sequence[str]) -> It
     embedding, encoding = timed(lambda: student.encode_image(image))
     for heads, refine in HEADS.items():
         found, ms = timed(lambda on=refine: student.segment_text(embedding, names, refine=on))
-        yield heads, found.masks, (0, encoding + ms)
+        yield heads, [*map(found.mask, names)], (0, encoding + ms)
 
 
 class Candidates:

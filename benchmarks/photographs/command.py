@@ -101,7 +101,7 @@ def write_sheet(path: Path, model: SamClip, photographs: Photographs, *, seed: i
         names = sorted(right_names(photographs, picture))[:_MOST_NAMES]
         answer = model.segment_text(image, names)
         missed = ", ".join(name for name in names if name not in answer)
-        lines = [photographs[picture].found.name, f"found: {', '.join(answer.present)}"]
+        lines = [photographs[picture].found.name, f"found: {', '.join(answer.labels)}"]
         title = "\n".join(line[:60] for line in (*lines, f"missed: {missed}"))
         axes.imshow(answer.plot(image))
         axes.set_title(title, fontsize=6, loc="left")

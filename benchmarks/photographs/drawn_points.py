@@ -24,7 +24,7 @@ def by_drawn_points(
     A label's score map is the mask prompt, with three of its cells as points; what the decoder
     answers is the mask. A draw depends on the seed and the label alone.
     """
-    found = model.segment_text(image, labels, threshold=1.0, refine=False)
+    found = model.segment_text(image, labels, threshold=1.0, refine=False).asked
     frame, side = image.frame, 4 * image.image_embeddings.shape[-1]
     drawn = [
         _draw(score_map, frame=frame, rng=np.random.default_rng([seed, zlib.crc32(label.encode())]))

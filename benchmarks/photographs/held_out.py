@@ -85,10 +85,10 @@ def _ask(model: SamClip, chosen: HeldOutPictures) -> _Answers:
                 picture, asked, masks=answer.masks, presence=answer.presence
             )
             names = [*asked.present, *chosen.absent(picture)]
-            presence = model.segment_text(image, names, threshold=1.0, refine=False).presence
+            every = model.segment_text(image, names, threshold=1.0, refine=False).asked
             for place, name in enumerate(names):
                 present = place < len(asked.present)
-                found.pairs.append((picture, name, present, presence[place]))
+                found.pairs.append((picture, name, present, every.presence[place]))
         except BrokenRecord as error:
             found.broken[error.kind] += 1
     return found

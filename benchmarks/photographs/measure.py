@@ -195,7 +195,7 @@ def _presence(
     absent = [photographs.names[each] for each in photographs.absent(picture)]
     names = [*asked.present, *absent]
     if names:
-        answer = model.segment_text(image, names, threshold=1.0, refine=False)
+        answer = model.segment_text(image, names, threshold=1.0, refine=False).asked
         for place, name in enumerate(names):
             yield picture, name, place < len(asked.present), answer.presence[place]
 

@@ -254,7 +254,7 @@ def ask_clip_head(
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
         squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
         # The highest threshold: no label's own mask is needed, only the maps are.
-        maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).score_maps
+        maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).asked.score_maps
         answer = np.full(pixels.shape[:2], len(labels), np.int16)
         best = np.full(pixels.shape[:2], lowest, np.float32)
         for index, scores in enumerate(maps):

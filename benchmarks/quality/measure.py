@@ -71,8 +71,8 @@ def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | 
         embedding = model.encode_image(scene.image)
         prompts.add(model, embedding, masks=scene.masks)
         for heads, refine in HEADS.items():
-            masks = model.segment_text(embedding, asked.labels, refine=refine).masks
-            texts[heads].add(masks, truth=asked.masks)
+            found = model.segment_text(embedding, asked.labels, refine=refine)
+            texts[heads].add([*map(found.mask, asked.labels)], truth=asked.masks)
     yield prompts.row(who="model", split=drawings.split)
     for heads, tally in texts.items():
         yield tally.row(heads=heads, split=drawings.split)

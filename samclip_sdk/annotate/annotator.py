@@ -170,12 +170,12 @@ class Annotator:
         height, width = result.size
         annotations = [
             {
-                "category_id": int(index) + 1,
+                "category_id": int(result.label_index[row]) + 1,
                 **coco_annotation(mask, size=result.size, polygons=settings.polygons),
-                "score": float(result.scores[index]),
-                "presence": float(result.presence[index]),
+                "score": float(result.scores[row]),
+                "presence": float(result.presence[row]),
             }
-            for index, mask in zip(result.present_index, result.present_masks.packed, strict=True)
+            for row, mask in enumerate(result.masks.packed)
             if not mask.empty
         ]
         return {"width": width, "height": height, "annotations": annotations}

@@ -314,9 +314,11 @@ def _print(
 
 
 def _print_labels(result: TextMasks, *, as_json: bool) -> None:
+    height, width = result.size
+    shares = dict(zip(result.labels, result.masks.areas / (height * width), strict=True))
     rows = [
-        (label, f"{presence:.3f}", f"{mask.mean():.1%}" if label in result.present else "absent")
-        for label, presence, mask in zip(result.labels, result.presence, result.masks, strict=True)
+        (label, f"{presence:.3f}", f"{shares[label]:.1%}" if label in result else "absent")
+        for label, presence in zip(result.asked.labels, result.asked.presence, strict=True)
     ]
     _print(result, as_json=as_json, columns=("label", "presence", "of the picture"), rows=rows)
 

@@ -160,7 +160,7 @@ class Workloads:
         if len(self._labels) == len(PRESENT):
             return 0.0
         found = self._segment_text(self._encoded, threshold=1.0, refine=False)
-        return float(np.sort(found.presence)[-len(PRESENT)])
+        return float(np.sort(found.asked.presence)[-len(PRESENT)])
 
     def _classify(self, image: ImageEmbedding, labels: Sequence[str]) -> Classification:
         return classify.classify(self._engine, image, labels=labels, clock=Stopwatch())

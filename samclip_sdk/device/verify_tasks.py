@@ -105,8 +105,8 @@ def answer_tasks(
             options=options,
             clock=Stopwatch(),
         )
-        box_masks.append(np.asarray(drawn.masks))
-        text_masks.append(np.asarray(found.masks))
+        box_masks.append(drawn.masks.astype(bool))
+        text_masks.append(np.stack([found.mask(label) for label in picture.labels]))
     return TaskAnswers(
         embeddings=np.stack([embed_image(engine, view, clock=Stopwatch()) for view in views]),
         logits=np.stack(logits),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from samclip_sdk.engine.engine import AnyImage, Array, Engine
+from samclip_sdk.engine.label_prompts import highest_presence
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.system.timing import Stopwatch
 
@@ -23,13 +24,20 @@ def classify(
     """Compares an image with labels, from `check_labels`; see `encode`."""
     text = engine.texts.embed_labels(labels, clock=clock)
     embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
-    cosines = text @ engine.clip_head(embedding, clock=clock).image_embedding[0]
+    head = engine.clip_head(embedding, clock=clock)
+    cosines = text @ head.image_embedding[0]
     logits = (engine.manifest.text.logit_scale * cosines).astype(np.float32)
     odds = np.exp(logits - logits.max())
     return Classification(
         labels=labels,
         probs=odds / odds.sum(),
         logits=logits,
+        presence=highest_presence(
+            head.patch_embeddings,
+            text_embeddings=text,
+            frame=embedding.frame,
+            calibration=engine.manifest.calibration,
+        ),
         speed=clock.ms,
         picture=embedding.picture,
     )

@@ -14,7 +14,7 @@ from samclip_sdk.bundle.contract import contract_graphs, graph_key
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.engine.graphs import OpenGraphs
 from samclip_sdk.engine.texts import TextEmbedder
-from samclip_sdk.errors import EmbeddingMismatchError
+from samclip_sdk.errors import EmbeddingMismatchError, PromptError
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
 from samclip_sdk.picture.image import ImageSource, Picture, load_picture
 from samclip_sdk.picture.prompts import Prompts
@@ -189,13 +189,25 @@ class Engine:
 
         Returns:
             low_res_masks [K,T,4g,4g] and iou_predictions [K,T] of the T tokens.
+
+        Raises:
+            PromptError: there is no memory for the masks of so many prompts.
         """
-        masks, scores = [], []
+        side, per_prompt = self.mask_side(embedding.frame), len(range(4)[tokens])
+        try:
+            masks = np.empty((len(prompts), per_prompt, side, side), dtype=np.float32)
+        except MemoryError as error:
+            raise PromptError(
+                f"the masks of {len(prompts)} prompts take more memory than there is: give fewer "
+                "prompts at once"
+            ) from error
+        scores = np.empty((len(prompts), per_prompt), dtype=np.float32)
+        done = 0
         for low_res, iou_predictions in self.decode_in_turn(embedding, prompts, clock=clock):
-            # A copy of what is kept: a view would hold all four tokens of a thousand prompts.
-            masks.append(np.ascontiguousarray(low_res[:, tokens]))
-            scores.append(iou_predictions[:, tokens])
-        return np.concatenate(masks), np.concatenate(scores)
+            own = slice(done, done + len(low_res))
+            masks[own], scores[own] = low_res[:, tokens], iou_predictions[:, tokens]
+            done = own.stop
+        return masks, scores
 
     def decode_in_turn(
         self, embedding: ImageEmbedding, prompts: Prompts, *, clock: Stopwatch

@@ -165,6 +165,24 @@ def presence_of(maps: Array, *, frame: Frame) -> Array:
     return sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
 
 
+def highest_presence(
+    patch_embeddings: Array, *, text_embeddings: Array, frame: Frame, calibration: Calibration
+) -> Array:
+    """As `presence_of` the labels' score maps, of thousands of labels in one matrix product.
+
+    Its last bits may depend on how many labels are asked.
+
+    Returns:
+        float32 [K], 0..1.
+    """
+    patches = patch_embeddings[0]
+    side = math.isqrt(len(patches))
+    rows, columns = covered_cells(frame, side=side)
+    inside = patches.reshape(side, side, -1)[:rows, :columns].reshape(rows * columns, -1)
+    best = (text_embeddings @ inside.T).max(axis=1)
+    return sigmoid(np.float32(calibration.scale) * (best - np.float32(calibration.bias)))
+
+
 def best_points(score_map: Array, *, frame: Frame, count: int, threshold: float) -> Array:
     """The cells that score best, of those above a threshold; the best alone where none is.
 

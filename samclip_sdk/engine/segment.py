@@ -6,7 +6,7 @@ import numpy as np
 
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.picture.image_prompts import ImagePrompts
-from samclip_sdk.picture.masks import blank_masks, draw_masks, mask_to_box
+from samclip_sdk.picture.packed_masks import PackedMasks, pack_logits
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.system.timing import Stopwatch
 
@@ -23,8 +23,7 @@ def segment(
     """Draws the masks of prompts, one or three for each; see `encode`.
 
     Raises:
-        PromptError: a prompt does not fit the image, or all masks do not fit the memory; the
-            backbone has not run then.
+        PromptError: a prompt does not fit the image; the backbone has not run then.
     """
     task = engine.manifest.tasks.segmentation
     prepared = engine.to_prepared(image, task=task, clock=clock)
@@ -32,18 +31,21 @@ def segment(
     asked = prompts.in_model(frame, mask_side=engine.mask_side(frame))
     tokens = slice(1, 4) if multimask_output else slice(0, 1)
     per_prompt = tokens.stop - tokens.start
-    masks = blank_masks(len(asked) * per_prompt, frame=frame)
     embedding = engine.encode(prepared, task=task, clock=clock)
     low_res, scores = engine.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
     low_res = low_res.reshape(-1, *low_res.shape[2:])
     with clock.step("postprocess"):
-        draw_masks(low_res, masks=masks, frame=frame, mask_threshold=mask_threshold)
-        boxes = np.stack([mask_to_box(mask) for mask in masks])
+        masks = PackedMasks(
+            (frame.height_px, frame.width_px),
+            tuple(
+                pack_logits(each, frame=frame, mask_threshold=mask_threshold) for each in low_res
+            ),
+        )
     return Masks(
         masks=masks,
         scores=scores.reshape(-1),
         low_res_masks=low_res,
-        boxes=boxes,
+        boxes=masks.boxes,
         prompt_index=np.repeat(np.arange(len(asked), dtype=np.int32), per_prompt),
         speed=clock.ms,
         picture=embedding.picture,

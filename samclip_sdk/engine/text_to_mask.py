@@ -9,8 +9,8 @@ for, by its box and its best cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,11 @@ from samclip_sdk.engine.label_prompts import (
 )
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import Picture
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.picture.upscale import upscale_above
 from samclip_sdk.results.image_embedding import ImageEmbedding
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
@@ -104,8 +103,6 @@ def compose(
     labels: Sequence[str],
     frame: Frame,
     mask_threshold: float,
-    speed: Mapping[str, float],
-    picture: Picture | None,
 ) -> TextMasks:
     """Thresholds each present label's logits, and gives every pixel to its highest label.
 
@@ -117,15 +114,11 @@ def compose(
         labels: all K that were asked.
         frame: of the image.
         mask_threshold: the logit a pixel must exceed.
-        speed: milliseconds by step, of a clock that may still run.
-        picture: what the image was read from.
     """
     size = (frame.height_px, frame.width_px)
     masks = []
     class_map = np.full(size, BACKGROUND, dtype=np.int16)
     best = np.full(size, mask_threshold, dtype=np.float32)
-    scores = np.zeros(len(labels), dtype=np.float32)
-    points = [np.zeros((0, 2), dtype=np.float32)] * len(labels)
     for place, index in enumerate(found.present.tolist()):
         part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
         inside = logits > np.float32(mask_threshold)
@@ -133,18 +126,15 @@ def compose(
         highest = logits > best[part] if place else inside  # the first has no rival
         class_map[part][highest] = index
         np.maximum(best[part], logits, out=best[part])
-        scores[index], points[index] = drafts.scores[place], drafts.points[place]
     return TextMasks(
-        labels=labels,
-        presence=found.presence,
-        scores=scores,
-        score_maps=found.score_maps,
-        points=points,
-        present_index=found.present,
-        present_masks=PackedMasks(size, tuple(masks)),
+        labels=[labels[index] for index in found.present],
+        presence=found.presence[found.present],
+        scores=drafts.scores,
+        masks=PackedMasks(size, tuple(masks)),
+        points=drafts.points,
+        label_index=found.present,
+        asked=AskedLabels(labels, found.presence, found.score_maps),
         class_map=class_map,
-        speed=speed,
-        picture=picture,
     )
 
 
@@ -167,10 +157,8 @@ def segment_text(
             labels=labels,
             frame=embedding.frame,
             mask_threshold=options.mask_threshold,
-            speed=clock.ms,
-            picture=embedding.picture,
         )
-    return result
+    return replace(result, speed=clock.ms, picture=embedding.picture)
 
 
 def draft_masks(

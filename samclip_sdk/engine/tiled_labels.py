@@ -25,7 +25,7 @@ from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
 from samclip_sdk.picture.tiles import MergedMask, TileMask, Tiling, Window, merge_tile_masks
 from samclip_sdk.picture.upscale import upscale_above
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
@@ -123,9 +123,7 @@ def compose_tiled(
         size: height and width of the image.
     """
     present = [index for index, views in enumerate(seen) if views]
-    masks, claims = [], []
-    scores = np.zeros(len(labels), dtype=np.float32)
-    points = [np.zeros((0, 2), dtype=np.float32)] * len(labels)
+    masks, claims, scores, points = [], [], [], []
     for index in present:
         views = seen[index]
         owners = [each for each in views for _ in each.parts]
@@ -135,19 +133,19 @@ def compose_tiled(
         merged = merge_tile_masks(tile_masks, size=size)
         masks.append(union([each.mask for each in merged]))
         claims += [(each.score, index, each.mask) for each in merged]
-        scores[index] = _mean_score(merged, owners=owners)
-        points[index] = np.concatenate([each.points for each in views])
+        scores.append(_mean_score(merged, owners=owners))
+        points.append(np.concatenate([each.points for each in views]))
     class_map = np.full(size, BACKGROUND, dtype=np.int16)
     for _, index, mask in sorted(claims, key=lambda claim: (claim[0], -claim[1])):
         class_map[mask.rows, mask.columns][mask.part()] = index
     return TextMasks(
-        labels=labels,
-        presence=presence,
-        scores=scores,
-        score_maps=score_maps,
+        labels=[labels[index] for index in present],
+        presence=presence[present],
+        scores=np.array(scores, dtype=np.float32),
+        masks=PackedMasks(size, tuple(masks)),
         points=points,
-        present_index=np.array(present, dtype=np.int32),
-        present_masks=PackedMasks(size, tuple(masks)),
+        label_index=np.array(present, dtype=np.int32),
+        asked=AskedLabels(labels, presence, score_maps),
         class_map=class_map,
     )
 

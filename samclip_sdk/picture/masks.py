@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.limits import MAX_PIXELS
 from samclip_sdk.picture.upscale import upscale_above
@@ -30,38 +29,11 @@ def binarize(
     Returns:
         bool [N,H,W], true where the logit exceeds `mask_threshold`.
     """
-    masks = blank_masks(len(low_res), frame=frame)
-    draw_masks(low_res, masks=masks, frame=frame, mask_threshold=mask_threshold)
-    return masks
-
-
-def blank_masks(count: int, *, frame: Frame) -> NDArray[np.bool_]:
-    """Masks [N,H,W] of nothing.
-
-    Raises:
-        PromptError: there is no memory for so many of an image of this size.
-    """
-    height, width = frame.height_px, frame.width_px
-    try:
-        return np.zeros((count, height, width), dtype=bool)
-    except MemoryError as error:
-        raise PromptError(
-            f"{count} masks of {width} x {height} pixels take {count * height * width / 1e9:.1f} "
-            "GB, more memory than there is: give fewer prompts at once"
-        ) from error
-
-
-def draw_masks(
-    low_res: NDArray[np.float32],
-    *,
-    masks: NDArray[np.bool_],
-    frame: Frame,
-    mask_threshold: float,
-) -> None:
-    """Draws into blank masks [N,H,W] what `binarize` returns."""
+    masks = np.zeros((len(low_res), frame.height_px, frame.width_px), dtype=bool)
     for source, mask in zip(low_res, masks, strict=True):
         part, logits = upscale_above(source, frame=frame, threshold=mask_threshold)
         np.greater(logits, np.float32(mask_threshold), out=mask[part])
+    return masks
 
 
 def without_specks(low_res: NDArray[np.float32], *, mask_threshold: float) -> NDArray[np.float32]:

@@ -7,15 +7,18 @@ is in them, and become arrays one at a time, where someone looks at them.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import SupportsIndex, overload
+from typing import Any, overload
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import runs_to_rle
+from samclip_sdk.picture.upscale import upscale_above
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,13 @@ EMPTY = PackedMask(slice(0, 0), slice(0, 0), np.zeros((0, 0), np.uint8))
 """The mask that no pixel is in."""
 
 
+def pack_logits(low_res: NDArray[np.float32], *, frame: Frame, mask_threshold: float) -> PackedMask:
+    """The mask in the image of logits [s,s] in the model frame: those above a threshold."""
+    (rows, columns), logits = upscale_above(low_res, frame=frame, threshold=mask_threshold)
+    inside = logits > np.float32(mask_threshold)
+    return PackedMask.pack(inside, top=rows.start, left=columns.start)
+
+
 def shared_area(first: PackedMask, second: PackedMask) -> int:
     """How many pixels two masks of an image share."""
     rows, columns = overlap(first.rows, second.rows), overlap(first.columns, second.columns)
@@ -143,18 +153,19 @@ def union(masks: Sequence[PackedMask]) -> PackedMask:
 
 
 @dataclass(frozen=True, eq=False)
-class PackedMasks(Sequence[NDArray[np.bool_]]):
-    """N masks of an image; a sequence of arrays bool [H,W], each made when it is asked for.
+class PackedMasks(NDArrayOperatorsMixin):
+    """N masks of an image, which behave as an array bool [N,H,W] and take a fraction of its memory.
 
-    `np.asarray(masks)` is all of them at once, bool [N,H,W]. A slice, or an array of places, takes
-    some, packed as they are.
+    A mask, `masks[0]`, is an array [H,W], made when it is asked for; `masks[0, y, x]` is a pixel. A
+    slice, or an array of places or of flags, takes some masks, packed as they are. Operators and
+    NumPy's functions work on all of them at once, `np.asarray(masks)`.
 
     Attributes:
-        size: height and width of the image.
+        image_size: height and width of the image.
         packed: the masks.
     """
 
-    size: tuple[int, int]
+    image_size: tuple[int, int]
     packed: tuple[PackedMask, ...]
 
     @classmethod
@@ -168,7 +179,12 @@ class PackedMasks(Sequence[NDArray[np.bool_]]):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of the array that they would be: N, H and W."""
-        return (len(self.packed), *self.size)
+        return (len(self.packed), *self.image_size)
+
+    @property
+    def ndim(self) -> int:
+        """Of the array that they would be."""
+        return 3
 
     @property
     def dtype(self) -> np.dtype[np.bool_]:
@@ -180,23 +196,44 @@ class PackedMasks(Sequence[NDArray[np.bool_]]):
         """How much memory they take."""
         return sum(each.bits.nbytes for each in self.packed)
 
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """How many pixels each mask has, int64 [N]."""
+        return np.array([each.area for each in self.packed], dtype=np.int64)
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """The tight box of each mask, float32 [N,4], XYXY; zeros for an empty one."""
+        boxes = np.array([each.box for each in self.packed], dtype=np.float32)
+        return boxes.reshape(-1, 4)
+
     def __len__(self) -> int:
         return len(self.packed)
 
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> NDArray[np.bool_]: ...  # type: ignore[overload-overlap]  # an array of one place too
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        return (self[place] for place in range(len(self)))
+
     @overload
     def __getitem__(self, index: slice | list[int] | NDArray[np.generic]) -> PackedMasks: ...
+    @overload
+    def __getitem__(self, index: tuple[Any, ...]) -> Any: ...
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> NDArray[np.bool_]: ...
     def __getitem__(
-        self, index: SupportsIndex | slice | list[int] | NDArray[np.generic]
-    ) -> NDArray[np.bool_] | PackedMasks:
+        self,
+        index: int | np.integer[Any] | slice | list[int] | NDArray[np.generic] | tuple[Any, ...],
+    ) -> Any:
+        if isinstance(index, tuple):
+            part = self[index[0]]
+            some = (slice(None),) if isinstance(part, PackedMasks) else ()
+            return np.asarray(part)[some + index[1:]]
         if isinstance(index, (slice, list)) or (isinstance(index, np.ndarray) and index.ndim):
             places = np.arange(len(self))[index].tolist()
-            return PackedMasks(self.size, tuple(self.packed[place] for place in places))
+            return PackedMasks(self.image_size, tuple(self.packed[place] for place in places))
         packed = self.packed[operator.index(index)]
         if packed.empty:
-            return np.broadcast_to(np.False_, self.size)  # it takes no memory
-        mask = np.zeros(self.size, dtype=bool)
+            return np.broadcast_to(np.False_, self.image_size)  # it takes no memory
+        mask = np.zeros(self.image_size, dtype=bool)
         packed.draw(mask)
         mask.flags.writeable = False
         return mask
@@ -210,3 +247,34 @@ class PackedMasks(Sequence[NDArray[np.bool_]]):
         for each, mask in zip(self.packed, masks, strict=True):
             each.draw(mask)
         return masks if dtype is None else masks.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = [np.asarray(each) if isinstance(each, PackedMasks) else each for each in inputs]
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
+        """As an array's `sum`; of each mask, `axis=(1, 2)`, without making arrays."""
+        if axis == (1, 2) and not options:
+            return self.areas
+        if axis is None and not options:
+            return self.areas.sum()
+        return self._array_method("sum", axis=axis, **options)
+
+    def any(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
+        """As an array's `any`."""
+        return self._array_method("any", axis=axis, **options)
+
+    def all(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
+        """As an array's `all`."""
+        return self._array_method("all", axis=axis, **options)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
+        """As an array's `mean`."""
+        return self._array_method("mean", axis=axis, **options)
+
+    def astype(self, dtype: DTypeLike) -> NDArray[Any]:
+        """All masks as an array of another type."""
+        return np.asarray(self).astype(dtype)
+
+    def _array_method(self, name: str, **options: Any) -> Any:
+        return getattr(np.asarray(self), name)(**options)

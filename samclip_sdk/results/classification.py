@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.items import LabelProb
 from samclip_sdk.results.overlay import COLOURS, draw_captions
 from samclip_sdk.results.result_base import (
-    Result,
+    Labelled,
     counted,
     described,
     import_supervision,
@@ -26,26 +26,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Classification(Result[LabelProb]):
+class Classification(Labelled[LabelProb]):
     """How well each label describes the image; an item for each label, in the order asked.
 
     Attributes:
         labels: K texts.
         probs: float32 [K], the softmax over the labels asked: with one label it is always 1.
         logits: float32 [K], cosine times the logit scale.
+        presence: float32 [K], 0..1: whether each label is in the image at all, whatever the others.
         speed: milliseconds by step.
         picture: what the image was read from.
     """
 
+    ROWS: ClassVar[tuple[str, ...]] = ("labels", "probs", "logits", "presence")
+
     labels: Sequence[str]
     probs: NDArray[np.float32]
     logits: NDArray[np.float32]
+    presence: NDArray[np.float32]
     speed: Mapping[str, float] = field(default_factory=dict)
     picture: Picture | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "labels", tuple(self.labels))
-        for name in ("probs", "logits"):
+        for name in ("probs", "logits", "presence"):
             freeze_array(self, name, dtype="float32", shape=(len(self.labels),))
 
     def __len__(self) -> int:
@@ -62,11 +67,12 @@ class Classification(Result[LabelProb]):
         return [(self.labels[index], float(self.probs[index])) for index in order]
 
     def to_dict(self) -> dict[str, Any]:
-        """The labels with their probs and logits, in the order asked."""
+        """The labels with their probs, logits and presence, in the order asked."""
         return {
             "labels": list(self.labels),
             "probs": self.probs.tolist(),
             "logits": self.logits.tolist(),
+            "presence": self.presence.tolist(),
             "speed": dict(self.speed),
         }
 
@@ -79,7 +85,12 @@ class Classification(Result[LabelProb]):
         return result
 
     def _item(self, place: int) -> LabelProb:
-        return LabelProb(self.labels[place], float(self.probs[place]), float(self.logits[place]))
+        numbers = (self.probs, self.logits, self.presence)
+        return LabelProb(self.labels[place], *(float(each[place]) for each in numbers))
+
+    def _check_label(self, label: str) -> None:
+        if label not in self.labels:
+            raise KeyError(label)
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Writes the five likeliest labels into the top left corner."""

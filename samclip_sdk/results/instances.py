@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.items import Instance
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
+    Labelled,
     MaskResult,
     coco_annotation,
     counted,
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Instances(MaskResult[Instance]):
+class Instances(Labelled[Instance], MaskResult[Instance]):
     """Objects; an item for each, the best first.
 
-    `"dog" in result` tells whether one of them is a dog.
+    `"dog" in result` tells whether one of them is a dog, and `result["dog"]` gives all that are.
 
     Attributes:
         labels: N texts, what each object is; "" where nobody asked what things are called.
-        scores: float32 [N], descending. Of `segment_text` 0..1, the product of the three below; of
-            `segment_everything` the predicted IoU.
+        scores: float32 [N], descending. Of `segment_instances` 0..1, the product of the three
+            below; of `segment_everything` the predicted IoU.
         boxes: float32 [N,4], XYXY in pixels of the upright image, tight, far edges exclusive.
         masks: N masks bool [H,W], in the upright image, none of them empty; each is an array once
             it is asked for, and `np.asarray(masks)` is all of them, bool [N,H,W].
@@ -48,6 +49,11 @@ class Instances(MaskResult[Instance]):
         speed: milliseconds by step.
         picture: what the image was read from.
     """
+
+    ROWS: ClassVar[tuple[str, ...]] = (
+        *("labels", "scores", "boxes", "masks", "label_index", "label_scores"),
+        *("predicted_ious", "stability_scores"),
+    )
 
     labels: Sequence[str]
     scores: NDArray[np.float32]
@@ -61,6 +67,7 @@ class Instances(MaskResult[Instance]):
     picture: Picture | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "labels", tuple(self.labels))
         count = len(self.labels)
         freeze_masks(self, "masks", shape=(count, None, None))
@@ -72,9 +79,6 @@ class Instances(MaskResult[Instance]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __contains__(self, label: object) -> bool:
-        return label in self.labels
-
     def __repr__(self) -> str:
         said = counted(len(self), "object")
         names = named(zip(self.labels, self.scores, strict=True))
@@ -84,7 +88,7 @@ class Instances(MaskResult[Instance]):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image and of every mask, in pixels."""
-        return self.masks.size
+        return self.masks.image_size
 
     @property
     def xyxy(self) -> NDArray[np.float32]:
@@ -94,7 +98,7 @@ class Instances(MaskResult[Instance]):
     @property
     def areas(self) -> NDArray[np.int64]:
         """How many pixels each mask has, int64 [N]."""
-        return np.array([each.area for each in self.masks.packed], dtype=np.int64)
+        return self.masks.areas
 
     def to_dict(self) -> dict[str, Any]:
         """One annotation (COCO) for each object, with its label and scores."""

@@ -19,11 +19,13 @@ class LabelProb:
         label: its text.
         prob: the softmax over the labels that were asked.
         logit: cosine times the logit scale.
+        presence: 0..1, whether the label is in the image at all.
     """
 
     label: str
     prob: float
     logit: float
+    presence: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,18 +91,16 @@ class Mask(MaskItem):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TextMask(MaskItem):
-    """One label of `TextMasks`, whether it is in the image or not.
+    """A label of `TextMasks`.
 
     Attributes:
         label: its text.
         presence: 0..1, whether the label is in the image at all.
-        present: whether that is enough; otherwise the mask is empty, and the score 0.
         points: float32 [n,2], the points drawn for it, (x, y) in image pixels.
     """
 
     label: str
     presence: float
-    present: bool
     points: NDArray[np.float32]
 
     def __post_init__(self) -> None:
@@ -108,8 +108,7 @@ class TextMask(MaskItem):
         freeze_array(self, "points", dtype="float32", shape=(None, 2))
 
     def __repr__(self) -> str:
-        said = self._numbers() if self.present else "absent"
-        return f"TextMask({self.label!r}: presence {self.presence:.2f}; {said})"
+        return f"TextMask({self.label!r}: presence {self.presence:.2f}; {self._numbers()})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +116,7 @@ class Instance(MaskItem):
     """One object of `Instances`.
 
     Attributes:
-        score: of `segment_text` the product of the three below; of `segment_everything` the
+        score: of `segment_instances` the product of the three below; of `segment_everything` the
             predicted IoU.
         label: what it is; "" where nobody asked what things are called.
         label_score: 0..1, how well the label fits what is inside the mask; 0 without a label.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.picture.image import Picture
 from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.results.frozen import freeze_array
+from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.items import Mask
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -32,7 +32,7 @@ class Masks(MaskResult[Mask]):
     """Masks of geometric prompts, one or three a prompt; an item for each mask.
 
     Attributes:
-        masks: bool [N,H,W], in the upright image.
+        masks: N masks bool [H,W], in the upright image, packed; `np.asarray(masks)` is an array.
         scores: float32 [N], the predicted IoU.
         low_res_masks: float32 [N,4g,4g], logits in the model frame; fit to be a `mask_input`.
         boxes: float32 [N,4], the tight box of each mask; zeros for an empty one.
@@ -41,7 +41,9 @@ class Masks(MaskResult[Mask]):
         picture: what the image was read from.
     """
 
-    masks: NDArray[np.bool_]
+    ROWS: ClassVar[tuple[str, ...]] = ("masks", "scores", "low_res_masks", "boxes", "prompt_index")
+
+    masks: PackedMasks
     scores: NDArray[np.float32]
     low_res_masks: NDArray[np.float32]
     boxes: NDArray[np.float32]
@@ -50,7 +52,9 @@ class Masks(MaskResult[Mask]):
     picture: Picture | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        count = freeze_array(self, "masks", dtype="bool", shape=(None, None, None))[0]
+        super().__post_init__()
+        freeze_masks(self, "masks", shape=(None, None, None))
+        count = len(self.masks)
         freeze_array(self, "scores", dtype="float32", shape=(count,))
         freeze_array(self, "low_res_masks", dtype="float32", shape=(count, None, None))
         freeze_array(self, "boxes", dtype="float32", shape=(count, 4))
@@ -68,8 +72,13 @@ class Masks(MaskResult[Mask]):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image and of every mask, in pixels."""
-        height, width = self.masks.shape[1:]
-        return height, width
+        return self.masks.image_size
+
+    def best(self) -> Masks:
+        """The mask of each prompt that is thought to be the best, in the order of the prompts."""
+        order = np.lexsort((-self.scores, self.prompt_index))
+        first = np.unique(self.prompt_index[order], return_index=True)[1]
+        return self[order[first]]
 
     @property
     def xyxy(self) -> NDArray[np.float32]:
@@ -79,13 +88,13 @@ class Masks(MaskResult[Mask]):
     def to_dict(self) -> dict[str, Any]:
         """One annotation for each mask: prompt_index, score, bbox, area, segmentation (RLE)."""
         rows = zip(
-            PackedMasks.of(self.masks).packed,
+            self.masks.packed,
             self.scores.tolist(),
             self.prompt_index.tolist(),
             strict=True,
         )
         return {
-            "size": list(self.masks.shape[1:]),
+            "size": list(self.size),
             "annotations": [
                 {"prompt_index": prompt, "score": score, **coco_annotation(mask, size=self.size)}
                 for mask, score, prompt in rows
@@ -97,7 +106,7 @@ class Masks(MaskResult[Mask]):
         """As supervision's `Detections`; `class_id` and `data["prompt_index"]` are the prompt."""
         result: supervision.Detections = import_supervision().Detections(
             xyxy=self.boxes.copy(),
-            mask=self.masks.copy(),
+            mask=np.asarray(self.masks),
             confidence=self.scores.copy(),
             class_id=self.prompt_index.copy(),
             data={"prompt_index": self.prompt_index.copy()},

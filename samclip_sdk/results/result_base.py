@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import operator
 import os
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar, overload
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from samclip_sdk.results.frozen import Frozen
 from samclip_sdk.results.items import MaskItem
 from samclip_sdk.system.atomic_file import atomic_file, check_suffix, check_target
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Item = TypeVar("Item", covariant=True)
 MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
 
@@ -33,23 +37,48 @@ _NOTEBOOK_PX = 1280
 _NAMED = 5
 
 
-class Result(Frozen, Sequence[Item]):
-    """Base of the results: frozen dataclasses of arrays, and sequences of one item a row.
+class Result(Frozen, ABC, Generic[Item]):
+    """Base of the results: frozen dataclasses of arrays, with one item a row to go through.
 
-    A slice is a tuple of items. The picture is what the caller gave: a path costs nothing, an array
-    lives as long as the result; `dataclasses.replace(result, picture=None)` lets go of it.
+    `result[0]` is an item. A slice, an array of places or of flags gives a result of those rows:
+    `found[found.scores > 0.5].save("photo.png")`.
+
+    The picture is what the caller gave: a path costs nothing, an array lives as long as the result;
+    `dataclasses.replace(result, picture=None)` lets go of it.
     """
+
+    ROWS: ClassVar[tuple[str, ...]]
+    """The fields that have one entry a row."""
 
     speed: Mapping[str, float]
     picture: Picture | None
 
+    def __post_init__(self) -> None:
+        # A copy: the clock that it comes from may run on.
+        object.__setattr__(self, "speed", dict(self.speed))
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._item, range(len(self)))
+
     @overload
-    def __getitem__(self, index: int) -> Item: ...
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[np.generic]) -> Self: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
-    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
-        places = range(len(self))[index]
-        return self._item(places) if isinstance(places, int) else tuple(map(self._item, places))
+    def __getitem__(self, index: int | np.integer[Any]) -> Item: ...
+    def __getitem__(
+        self, index: int | np.integer[Any] | slice | Sequence[int] | NDArray[np.generic]
+    ) -> Item | Self:
+        if isinstance(index, (slice, list, tuple)) or np.ndim(index):
+            return self._rows(np.arange(len(self))[_as_index(index)])
+        return self._item(range(len(self))[operator.index(index)])  # type: ignore[arg-type]
+
+    def _rows(self, places: NDArray[np.intp]) -> Self:
+        """A result of some rows, in the order of their places [n]."""
+        taken = {name: _take(getattr(self, name), places) for name in self.ROWS}
+        return replace(self, **taken)  # type: ignore[type-var]  # subclasses are dataclasses
 
     def plot(self, image: ImageSource | None = None) -> NDArray[np.uint8]:
         """Draws the result over its image: uint8 [H,W,3], RGB, a new array.
@@ -174,6 +203,33 @@ class MaskResult(Result[MaskRow]):
             )
 
 
+class Labelled(Result[Item]):
+    """Base of the results whose rows have labels.
+
+    `"dog" in result` tells whether a row has that label, and `result["dog"]` gives its rows.
+    """
+
+    labels: Sequence[str]
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.labels
+
+    @overload
+    def __getitem__(self, index: str | slice | Sequence[int] | NDArray[np.generic]) -> Self: ...
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> Item: ...
+    def __getitem__(
+        self, index: int | np.integer[Any] | str | slice | Sequence[int] | NDArray[np.generic]
+    ) -> Item | Self:
+        if isinstance(index, str):
+            self._check_label(index)
+            return self._rows(np.flatnonzero([label == index for label in self.labels]))
+        return super().__getitem__(index)
+
+    def _check_label(self, label: str) -> None:
+        """Raises KeyError for a label that was not asked, where that is known."""
+
+
 def coco_annotation(
     mask: PackedMask, *, size: tuple[int, int], polygons: bool = False
 ) -> dict[str, Any]:
@@ -222,6 +278,18 @@ def import_supervision() -> Any:
             "supervision is not installed: pip install supervision"
         ) from error
     return supervision
+
+
+def _as_index(index: Any) -> Any:
+    """What NumPy indexes rows by: an empty list would be one of floats."""
+    if isinstance(index, slice):
+        return index
+    array = np.asarray(index)
+    return array if array.size else array.astype(np.intp)
+
+
+def _take(values: Any, places: NDArray[np.intp]) -> Any:
+    return tuple(values[place] for place in places) if isinstance(values, tuple) else values[places]
 
 
 def _encoded(picture: Image.Image, kind: str) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from samclip_sdk.results.result_base import counted, described, named
 
 if TYPE_CHECKING:
     import supervision
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +47,8 @@ class TrackedInstances(Instances):
         frame_name: of a folder the picture's name, else the frame's number.
         encoded: whether the model looked at this frame.
     """
+
+    ROWS: ClassVar[tuple[str, ...]] = (*Instances.ROWS, "ids")
 
     ids: NDArray[np.int32] = field(kw_only=True)
     frame_index: int = field(kw_only=True)
@@ -77,12 +80,13 @@ class TrackedInstances(Instances):
         found.tracker_id = np.array(self.ids)
         return found
 
-    @overload
-    def __getitem__(self, index: int) -> TrackedInstance: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[TrackedInstance, ...]: ...
-    def __getitem__(self, index: int | slice) -> TrackedInstance | tuple[TrackedInstance, ...]:
-        return cast("TrackedInstance | tuple[TrackedInstance, ...]", super().__getitem__(index))
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: str | slice | Sequence[int] | NDArray[np.generic]) -> Self: ...
+        @overload
+        def __getitem__(self, index: int | np.integer[Any]) -> TrackedInstance: ...
+        def __getitem__(self, index: Any) -> Any: ...
 
     def __iter__(self) -> Iterator[TrackedInstance]:
         return map(self._item, range(len(self)))

@@ -48,9 +48,7 @@ def to_lines(found: dict[str, Any], *, image_index: int) -> bytes:
 
 
 def _packed(result: Masks | TextMasks | Instances) -> tuple[PackedMask, ...]:
-    if isinstance(result, TextMasks):
-        return result.present_masks.packed
-    return PackedMasks.of(result.masks).packed
+    return result.masks.packed
 
 
 def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: Form) -> Any:

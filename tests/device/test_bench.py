@@ -49,7 +49,7 @@ def test_workloads_do_what_they_say(source: FakeSource) -> None:
     masks = workloads.point()
     assert masks.masks.shape == (1, 50, 100)
     found = workloads.text3()
-    assert tuple(found.present) == found.labels == PRESENT
+    assert found.labels == PRESENT
     assert masks.masks.all()
     assert all(mask.all() for mask in found.masks)
     # All of it on the embedding of the first call, and with the text encoder run for three labels.
@@ -59,7 +59,7 @@ def test_workloads_do_what_they_say(source: FakeSource) -> None:
     assert source.runs("image_encoder@64") == 2
     np.testing.assert_array_equal(again.image_tokens, image.image_tokens)
     assert (len(ranked.labels), len(pointed.masks)) == (CLASSES, 1)
-    assert tuple(texts.present) == PRESENT
+    assert texts.labels == PRESENT
 
 
 @pytest.mark.parametrize("labels", [3, 20, 150])
@@ -71,8 +71,8 @@ def test_three_labels_are_present_whatever_is_asked(
         Engine(source), picture=picture(), label_count=labels, text_encoder=text_encoder
     )
     found = workloads.text3()
-    assert len(found.labels) == labels
-    assert len(found.present) == 3
+    assert len(found.asked.labels) == labels
+    assert len(found) == 3
     assert source.runs("text_encoder") == (3 if text_encoder else 0)
 
 

@@ -112,7 +112,7 @@ def test_an_image_of_another_model(model: SamClip, tmp_path: Path) -> None:
 
 def test_a_taught_label_is_found(model: SamClip) -> None:
     image = model.encode_image(picture())
-    assert not model.segment_text(image, "pet").present
+    assert not model.segment_text(image, "pet").labels
     learned = model.learn_label("pet", model.embed_region(image, **DOG))
     found = model.segment_text(image, ["pet", "dog"])
     assert found.presence[0] == pytest.approx(0.95, abs=1e-3)
@@ -132,10 +132,10 @@ def test_negatives_and_a_score(model: SamClip) -> None:
     dog, cat = (model.embed_region(image, **each) for each in (DOG, CAT))
     animals = model.embed_region(image, mask=rectangle(25, 0, 75, 25))
     model.learn_label("animal", [animals], score=0.999)
-    both = model.segment_text(image, "animal", threshold=0).score_maps[0]
+    both = model.segment_text(image, "animal", threshold=0).asked.score_maps[0]
     assert both[0, 0] > 0 < both[0, 2]
     model.learn_label("animal", animals, negatives=[cat], score=0.9)
-    apart = model.segment_text(image, "animal", threshold=0).score_maps[0]
+    apart = model.segment_text(image, "animal", threshold=0).asked.score_maps[0]
     assert apart[0, 0] > 0 > apart[0, 2]
     assert 1 / (1 + np.exp(-apart[0, 2])) <= 0.1 + 1e-3
     assert dog @ cat < 0.5
@@ -148,7 +148,7 @@ def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> Non
     user, source = fake_client(tmp_path)
     assert user.load_vocabulary(tmp_path / "pets.safetensors") == ("cat", "pet")
     found = user.segment_text(picture(), ["cat", "pet"])
-    np.testing.assert_array_equal(found.score_maps, expected.score_maps)
+    np.testing.assert_array_equal(found.asked.score_maps, expected.asked.score_maps)
     assert "text_encoder" not in source.sessions
     # In a pack without the text encoder, it is taught further.
     user.learn_label("pet", user.embed_region(picture(), **CAT))
@@ -189,9 +189,9 @@ def test_on_a_real_runtime(tiny_bundle: Path) -> None:
         assert model.embed_region(image, box=[20, 5, 80, 45]) @ region > 0.99
         learned = model.learn_label("my mug", region)
         found = model.segment_text(image, "my mug", threshold=0)
-        patch = (patches[0] @ learned).reshape(found.score_maps[0].shape)
+        patch = (patches[0] @ learned).reshape(found.asked.score_maps[0].shape)
         scale, bias = model.manifest.calibration.scale, model.manifest.calibration.bias
-        np.testing.assert_allclose(found.score_maps[0], scale * (patch - bias), atol=1e-4)
+        np.testing.assert_allclose(found.asked.score_maps[0], scale * (patch - bias), atol=1e-4)
 
 
 def test_a_mask_of_ragged_rows_is_refused() -> None:

@@ -259,8 +259,6 @@ def compose(low_res: np.ndarray, *, present: list[int], frame: Frame) -> TextMas
         labels=[f"label {index}" for index in range(8)],
         frame=frame,
         mask_threshold=0,
-        speed={},
-        picture=None,
     )
 
 
@@ -268,26 +266,18 @@ def test_every_pixel_takes_its_highest_label_or_none() -> None:
     logits = np.array([[[1, 2, -1, 0]] * 4, [[3, 1, -2, 0]] * 4, [[3, 9, 5, 0]] * 4], np.float32)
     result = compose(logits, present=[0, 4, 7], frame=Frame.fit(4, 4, resolution=4))
     assert result.class_map.tolist() == [[4, 7, 7, BACKGROUND]] * 4
-    np.testing.assert_array_equal(result.present_masks, logits > 0)
-    assert result.scores[[0, 4, 7]] == pytest.approx([0, 0.1, 0.2])
-    assert [each.tolist() for each in result.points] == [
-        [[0, 0]],
-        [],
-        [],
-        [],
-        [[1, 1]],
-        [],
-        [],
-        [[2, 2]],
-    ]
+    np.testing.assert_array_equal(result.masks, logits > 0)
+    assert result.labels == ("label 0", "label 4", "label 7")
+    assert result.scores == pytest.approx([0, 0.1, 0.2])
+    assert [each.tolist() for each in result.points] == [[[0, 0]], [[1, 1]], [[2, 2]]]
 
 
 def test_nothing_present_is_all_background() -> None:
     frame = Frame.fit(2, 3, resolution=4)
     result = compose(np.zeros((0, 4, 4), np.float32), present=[], frame=frame)
-    assert result.present_masks.shape == (0, 2, 3)
+    assert result.masks.shape == (0, 2, 3)
     assert (result.class_map == BACKGROUND).all()
-    assert not result.scores.any()
+    assert len(result) == 0
 
 
 def test_padding_takes_the_edge_of_the_image() -> None:

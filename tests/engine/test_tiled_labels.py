@@ -51,11 +51,11 @@ def test_labels_meet_in_the_class_map_only() -> None:
         labels=["dog", "bird", "cat"],
         size=SIZE,
     )
-    assert found.present == ("dog", "cat")
-    assert found.xyxy.tolist() == [[60, 20, 140, 70], [0, 0, 0, 0], [100, 20, 190, 70]]
+    assert found.labels == ("dog", "cat")
+    assert found.xyxy.tolist() == [[60, 20, 140, 70], [100, 20, 190, 70]]
     # The dog's parts are one, as good as the larger of them, and better than the cat.
     assert found.class_map[30, 60] == found.class_map[30, 139] == 0
     assert found.class_map[30, 140] == 2
     assert found.class_map[0, 0] == -1
-    assert found.scores.tolist() == pytest.approx([0.4, 0, 0.35])
+    assert found.scores.tolist() == pytest.approx([0.4, 0.35])
     assert found.points[0].tolist() == [[60, 30], [89, 30]]

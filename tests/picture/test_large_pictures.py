@@ -62,20 +62,20 @@ LARGE = paint(((0, 100, 400, 300), RED))
 
 def test_small_things_are_found_in_tiles(model: SamClip) -> None:
     plain = model.segment_text(SMALL, LABELS)
-    assert plain.present == ()
+    assert plain.labels == ()
     found = model.segment_text(SMALL, LABELS, tiles=(4, 4))
     assert isinstance(found, TextMasks)
-    assert found.present == ("dog", "cat")
+    assert found.labels == ("dog", "cat")
     assert found.mask("dog")[40:54, 40:54].all()
     assert not found.mask("dog")[:, 120:].any()
     assert found.class_map[50, 40] == 1
     assert found.class_map[355, 355] == 2
     assert (found.class_map[found.mask("dog")] == 1).all()
-    np.testing.assert_array_equal(found.score_maps, plain.score_maps)
-    assert (found.presence >= plain.presence).all()
-    points = found.points[2]
+    np.testing.assert_array_equal(found.asked.score_maps, plain.asked.score_maps)
+    assert (found.asked.presence >= plain.asked.presence).all()
+    points = found.points[1]
     assert ((points > 300) & (points < 400)).all()
-    assert 0 < found.scores[1] < 1
+    assert 0 < found.scores[0] < 1
     objects = model.segment_instances(SMALL, LABELS, tiles=(4, 4))
     assert isinstance(objects, Instances)
     assert sorted(objects.labels) == ["cat", "dog"]

@@ -94,8 +94,23 @@ class TestPackedMasks:
             assert not mask.flags.writeable
         with pytest.raises(IndexError):
             masks[4]
-        with pytest.raises(TypeError):
-            masks[0, 3]  # type: ignore[call-overload]
+
+    def test_they_behave_as_an_array(self) -> None:
+        masks, planes = PackedMasks.of(self.planes), self.planes
+        for index in ((0, 3, 4), (-1, slice(2, 5)), (slice(1, 3), 4), ([0, 2], 1, 2)):
+            np.testing.assert_array_equal(masks[index], planes[index])
+        for axis in (None, 0, (1, 2)):
+            for name in ("sum", "any", "all", "mean"):
+                expected = getattr(planes, name)(axis=axis)
+                np.testing.assert_array_equal(getattr(masks, name)(axis=axis), expected)
+                np.testing.assert_array_equal(getattr(np, name)(masks, axis=axis), expected)
+        for other in (masks, planes, True):
+            np.testing.assert_array_equal(masks | other, planes | np.asarray(other))
+            np.testing.assert_array_equal(other & masks, np.asarray(other) & planes)
+        np.testing.assert_array_equal(~masks, ~planes)
+        np.testing.assert_array_equal(masks.astype(np.uint8), planes.astype(np.uint8))
+        np.testing.assert_array_equal(np.logical_or.reduce(masks), planes.any(axis=0))
+        assert masks.boxes.tolist() == [mask_to_box(plane).tolist() for plane in planes]
 
     def test_some_of_them_stay_packed(self) -> None:
         masks = PackedMasks.of(self.planes)

@@ -7,7 +7,6 @@ import json
 import pickle
 import sys
 import tracemalloc
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from samclip_sdk.picture.masks import rle_to_mask
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
 HEIGHT, WIDTH = 60, 80
 PICTURE = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
@@ -29,7 +28,8 @@ PICTURE = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
 def classification() -> Classification:
     logits = np.array([1.0, 3.0, 2.0], dtype=np.float32)
     probs = np.exp(logits) / np.exp(logits).sum()
-    return Classification(["dog", "größe", "cat"], probs, logits, {"encode_ms": 1.5})
+    presence = np.array([0.2, 0.9, 0.6], dtype=np.float32)
+    return Classification(["dog", "größe", "cat"], probs, logits, presence, {"encode_ms": 1.5})
 
 
 def masks() -> Masks:
@@ -52,16 +52,18 @@ def text_masks() -> TextMasks:
     planes[1, 30:, :] = True
     class_map = np.full((HEIGHT, WIDTH), -1, dtype=np.int16)
     class_map[planes[0]], class_map[planes[1]] = 1, 3
-    points = [np.zeros((0, 2), np.float32)] * 4
-    points[1], points[3] = np.array([[40.0, 15.0]]), np.array([[10.0, 35.0], [70.0, 50.0]])
     return TextMasks(
-        labels=["cat", "dog", "sofa", "grass"],
-        presence=np.array([0.1, 0.9, 0.2, 0.7], dtype=np.float32),
-        scores=np.array([0, 0.8, 0, 0.6], dtype=np.float32),
-        score_maps=np.zeros((4, 8, 8), dtype=np.float32),
-        points=points,
-        present_index=np.array([1, 3]),
-        present_masks=planes,
+        labels=["dog", "grass"],
+        presence=np.array([0.9, 0.7], dtype=np.float32),
+        scores=np.array([0.8, 0.6], dtype=np.float32),
+        masks=planes,
+        points=[np.array([[40.0, 15.0]]), np.array([[10.0, 35.0], [70.0, 50.0]])],
+        label_index=np.array([1, 3]),
+        asked=AskedLabels(
+            ["cat", "dog", "sofa", "grass"],
+            np.array([0.1, 0.9, 0.2, 0.7], dtype=np.float32),
+            np.zeros((4, 8, 8), dtype=np.float32),
+        ),
         class_map=class_map,
     )
 
@@ -108,11 +110,10 @@ ALL = [classification, masks, text_masks, instances, nameless]
         (masks, "scores", np.zeros(2, np.float32), r"Masks.scores must be float32 \[3\]"),
         (masks, "boxes", np.zeros((3, 2, 2), np.float32), r"boxes must be float32 \[3, 4\]"),
         (masks, "prompt_index", np.zeros(3), "prompt_index must be int32"),
-        (text_masks, "presence", np.zeros(5, np.float32), r"float32 \[4\], not float32 \[5\]"),
-        (text_masks, "present_masks", np.zeros((2, 80, 60), bool), r"bool \[2, 60, 80\]"),
-        (text_masks, "present_index", np.array([3, 1]), r"must ascend within 0\.\.3"),
-        (text_masks, "present_index", np.array([1, 4]), r"must ascend within 0\.\.3"),
-        (text_masks, "points", [np.zeros((0, 2))] * 3, r"must be 4 arrays \[n, 2\]"),
+        (text_masks, "presence", np.zeros(5, np.float32), r"float32 \[2\], not float32 \[5\]"),
+        (text_masks, "masks", np.zeros((2, 80, 60), bool), r"bool \[2, 60, 80\]"),
+        (text_masks, "label_index", np.array([3, 1]), r"those at label_index, \['grass', 'dog'\]"),
+        (text_masks, "points", [np.zeros((0, 2))] * 3, r"must be 2 arrays \[n, 2\]"),
         (text_masks, "class_map", np.zeros((60, 80)), "class_map must be int16"),
         (instances, "labels", ["dog"], r"Instances.masks must be bool \[1, any, any\]"),
         (instances, "scores", np.zeros(2, np.float32), r"Instances.scores must be float32 \[3\]"),
@@ -145,12 +146,12 @@ def test_results_are_immutable_however_they_travel(make: Any, travel: Any) -> No
 
 def test_a_result_does_not_freeze_the_callers_array() -> None:
     probs = np.array([1.0], dtype=np.float32)
-    Classification(["dog"], probs, probs)
+    Classification(["dog"], probs, probs, probs)
     probs[0] = 0.5
 
 
 def test_other_widths_are_converted() -> None:
-    result = Classification(["dog"], np.array([1.0]), np.array([3], dtype=np.int64))
+    result = Classification(["dog"], np.array([1.0]), np.array([3], np.int64), np.array([0.5]))
     assert (result.probs.dtype, result.logits.dtype) == (np.float32, np.float32)
 
 
@@ -164,10 +165,8 @@ def test_results_print_one_short_line() -> None:
     assert repr(masks()) == "Masks(3 masks of 2 prompts: 0.90, 0.80, 0.10; 80 x 60; 2.0 ms)"
     assert repr(text_masks()) == "TextMasks(2 of 4 labels found: dog 0.90, grass 0.70; 80 x 60)"
     assert repr(nothing_present()) == "TextMasks(0 of 4 labels found; 80 x 60)"
-    assert [repr(each) for each in text_masks()[:2]] == [
-        "TextMask('cat': presence 0.10; absent)",
-        "TextMask('dog': presence 0.90; score 0.80; box 30 10 50 20; 200 px)",
-    ]
+    dog = "TextMask('dog': presence 0.90; score 0.80; box 30 10 50 20; 200 px)"
+    assert repr(text_masks()[0]) == dog
     assert repr(instances()) == (
         "Instances(3 objects: dog 0.50, grass 0.40, dog 0.25; 80 x 60; 3.0 ms)"
     )
@@ -180,16 +179,22 @@ def test_results_print_one_short_line() -> None:
 def test_a_line_stays_short_whatever_was_asked() -> None:
     labels = ["two\nlines " * 50, *(f"label {index}" for index in range(999))]
     even = np.full(1000, 0.001, dtype=np.float32)
-    said = repr(Classification(labels, even, even, {"a": 1200.4, "b": 34.0}))
+    said = repr(Classification(labels, even, even, even, {"a": 1200.4, "b": 34.0}))
     assert said.startswith("Classification(1000 labels: two\\nlines")
     assert said.endswith("label 3 0.00, and 995 more; 1234 ms)")
     assert len(said) < 200
 
 
+def test_a_result_keeps_the_times_that_it_was_given() -> None:
+    clock = {"encode_ms": 1.5}
+    result = dataclasses.replace(masks(), speed=clock)
+    clock["postprocess"] = 9.0
+    assert result.speed == {"encode_ms": 1.5}
+
+
 @pytest.mark.parametrize("make", ALL)
-def test_results_are_sequences(make: Any) -> None:
+def test_rows_are_items_and_some_rows_are_a_result(make: Any, tmp_path: Path) -> None:
     result = make()
-    assert isinstance(result, Sequence)
     count = len(result)
     rows = [vars(each) for each in result]
     assert len(rows) == count
@@ -198,11 +203,38 @@ def test_results_are_sequences(make: Any) -> None:
     for index in (count, -count - 1):
         with pytest.raises(IndexError):
             result[index]
-    with pytest.raises(TypeError):
-        result["dog"]
     for part in (slice(1, None), slice(None, None, -1), slice(5, 9)):
-        np.testing.assert_equal([vars(each) for each in result[part]], rows[part])
+        some = result[part]
+        assert type(some) is type(result)
+        np.testing.assert_equal([vars(each) for each in some], rows[part])
+    flags = np.arange(count) > 0
+    for chosen in (flags, flags.tolist(), np.flatnonzero(flags), [*range(1, count)]):
+        np.testing.assert_equal([vars(each) for each in result[chosen]], rows[1:])
+    assert len(result[[]]) == len(result[np.zeros(count, bool)]) == 0
+    with pytest.raises(IndexError, match="boolean"):
+        result[np.ones(count + 1, bool)]
+    result[flags].save(tmp_path / "some.png", image=PICTURE)
     np.testing.assert_equal([vars(each) for each in reversed(result)], rows[::-1])
+
+
+def test_rows_by_their_label() -> None:
+    assert [each.score for each in instances()["dog"]] == pytest.approx([0.5, 0.25])
+    assert len(instances()["horse"]) == 0  # whether it was asked, objects do not tell
+    assert text_masks()["dog"].xyxy.tolist() == [[30, 10, 50, 20]]
+    assert len(text_masks()["cat"]) == 0
+    assert classification()["cat"].logits.tolist() == [2.0]
+    for result in (text_masks(), classification()):
+        with pytest.raises(KeyError, match="horse"):
+            result["horse"]
+    with pytest.raises((TypeError, IndexError)):
+        masks()["dog"]  # type: ignore[call-overload]
+
+
+def test_the_best_mask_of_each_prompt() -> None:
+    best = masks().best()
+    assert isinstance(best, Masks)
+    assert best.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert best.prompt_index.tolist() == [0, 1]
 
 
 def test_an_item_of_a_classification() -> None:
@@ -220,13 +252,10 @@ def test_items_of_masks() -> None:
     assert sorted(map(tuple, second.polygon().tolist())) == [(5, 5), (5, 40), (60, 5), (60, 40)]
 
 
-def test_items_of_text_masks_are_the_labels_asked() -> None:
-    cat, dog, sofa, grass = text_masks()
-    assert [each.label for each in (cat, dog, sofa, grass)] == ["cat", "dog", "sofa", "grass"]
-    assert [each.present for each in (cat, dog, sofa, grass)] == [False, True, False, True]
+def test_items_of_text_masks_are_the_labels_found() -> None:
+    dog, grass = text_masks()
+    assert (dog.label, grass.label) == ("dog", "grass")
     assert (dog.presence, dog.score) == (pytest.approx(0.9), pytest.approx(0.8))
-    assert (cat.area, cat.box.tolist(), cat.polygons()) == (0, [0, 0, 0, 0], [])
-    assert (cat.mask.shape, cat.polygon().shape) == ((HEIGHT, WIDTH), (0, 2))
     assert grass.box.tolist() == [0, 30, 80, 60]
     assert grass.points.tolist() == [[10, 35], [70, 50]]
 
@@ -244,12 +273,12 @@ def test_items_of_instances() -> None:
 
 def test_boxes_and_polygons_of_all_rows() -> None:
     assert masks().xyxy.tolist() == masks().boxes.tolist()
-    assert text_masks().xyxy.tolist() == [[0] * 4, [30, 10, 50, 20], [0] * 4, [0, 30, 80, 60]]
+    assert text_masks().xyxy.tolist() == [[30, 10, 50, 20], [0, 30, 80, 60]]
     assert instances().xyxy.tolist() == instances().boxes.tolist()
     assert [len(each) for each in masks().polygons()] == [1, 1, 0]
     assert [len(each) for each in instances().polygons()] == [1, 1, 1]
-    assert [len(each) for each in text_masks().polygons()] == [0, 1, 0, 1]
-    dog = text_masks().polygons(tolerance_px=1)[1][0]
+    assert [len(each) for each in text_masks().polygons()] == [1, 1]
+    dog = text_masks().polygons(tolerance_px=1)[0][0]
     assert sorted(map(tuple, dog.tolist())) == [(30, 10), (30, 20), (50, 10), (50, 20)]
 
 
@@ -352,14 +381,15 @@ def test_the_masks_of_one_prompt_differ_in_colour_and_prompts_do() -> None:
 # --- text masks --------------------------------------------------------------------------------
 
 
-def test_absent_labels_have_empty_masks() -> None:
+def test_absent_labels_stand_apart() -> None:
     result = text_masks()
-    assert len(result) == len(result.masks) == 4
-    assert result.present == ("dog", "grass")
-    assert [int(mask.sum()) for mask in result.masks] == [0, 200, 0, 2400]
-    np.testing.assert_array_equal(result.mask("dog"), result.present_masks[0])
+    assert len(result) == len(result.masks) == 2
+    assert result.asked.labels == ("cat", "dog", "sofa", "grass")
+    assert result.absent == pytest.approx({"cat": 0.1, "sofa": 0.2})
+    assert result.masks.sum(axis=(1, 2)).tolist() == [200, 2400]
+    np.testing.assert_array_equal(result.mask("dog"), result.masks[0])
     assert result.mask("cat").shape == (HEIGHT, WIDTH)
-    assert np.stack(result.masks).shape == (4, HEIGHT, WIDTH)
+    assert not result.mask("cat").any()
     with pytest.raises(KeyError, match="horse"):
         result.mask("horse")
 
@@ -369,17 +399,20 @@ def test_150_labels_on_12_megapixels_cost_what_is_present() -> None:
     present, class_map = np.zeros((3, *size), dtype=bool), np.full(size, -1, dtype=np.int16)
     tracemalloc.start()
     result = TextMasks(
-        labels=[f"label {i}" for i in range(150)],
-        presence=np.zeros(150, np.float32),
-        scores=np.zeros(150, np.float32),
-        score_maps=np.zeros((150, 28, 28), np.float32),
-        points=[np.zeros((0, 2), np.float32)] * 150,
-        present_index=np.array([3, 70, 149]),
-        present_masks=present,
+        labels=["label 3", "label 70", "label 149"],
+        presence=np.zeros(3, np.float32),
+        scores=np.zeros(3, np.float32),
+        masks=present,
+        points=[np.zeros((0, 2), np.float32)] * 3,
+        label_index=np.array([3, 70, 149]),
+        asked=AskedLabels(
+            [f"label {i}" for i in range(150)],
+            np.zeros(150, np.float32),
+            np.zeros((150, 28, 28), np.float32),
+        ),
         class_map=class_map,
     )
-    assert len(result.masks) == 150
-    assert sum(mask.any() for mask in result.masks[:20]) == 0
+    assert sum(result.mask(f"label {i}").any() for i in range(20)) == 0
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20e6
@@ -388,16 +421,13 @@ def test_150_labels_on_12_megapixels_cost_what_is_present() -> None:
 
 
 def nothing_present() -> TextMasks:
-    return dataclasses.replace(
-        text_masks(),
-        present_index=np.zeros(0, np.int32),
-        present_masks=np.zeros((0, HEIGHT, WIDTH), bool),
-    )
+    return text_masks()[[]]
 
 
 def test_nothing_present(tmp_path: Path) -> None:
     result = nothing_present()
-    assert result.present == ()
+    assert result.labels == ()
+    assert set(result.absent) == {"cat", "dog", "sofa", "grass"}
     assert result.to_dict()["annotations"] == []
     np.testing.assert_array_equal(result.plot(PICTURE), PICTURE)
     result.save(tmp_path / "a.npz")
@@ -482,7 +512,9 @@ def test_json_and_npz_files(make: Any, tmp_path: Path) -> None:
             if hasattr(result, name) and name != "points":
                 np.testing.assert_array_equal(arrays[name], getattr(result, name))
         saved = set(arrays.files) - {"points_per_label"}
-    assert saved == {each.name for each in dataclasses.fields(result)} - {"speed", "picture"}
+    own = {each.name for each in dataclasses.fields(result)} - {"speed", "picture", "asked"}
+    asked = {"asked_labels", "asked_presence", "score_maps"} if "asked" in vars(result) else set()
+    assert saved == own | asked
 
 
 def test_points_of_an_npz_can_be_told_apart(tmp_path: Path) -> None:
