@@ -132,8 +132,9 @@ class SamClip:
             revision: of a hub's model: a branch, a tag or a commit; "main" if None.
             cache_dir: where a hub's model is kept; `samclip-sdk/hub` in the user's cache if None.
             local_files_only: take what is kept of a hub's model, and ask nobody.
-            token: with which the hub is asked; None takes the one of `hf auth login` or HF_TOKEN,
-                if there is one, and False none.
+            token: with which the hub is asked; False is none. None takes the one of `hf auth login`
+                or HF_TOKEN where a revision is named: a bare `org/name` may be a missing folder's
+                path, which is nobody's business.
             text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
                 that a later process with the same model need not run the text encoder for them.
             public_key: path of a PEM file with an Ed25519 key: a bundle that is not signed with it,
@@ -170,6 +171,7 @@ class SamClip:
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
                 token=token,
+                is_repository=revision is not None or bool(token),
             ),
         )
         return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)

@@ -62,10 +62,10 @@ def measure(model: SamClip, *, see: Change = lambda image: image, call: int = 0)
         words = [WORDS[(WORDS.index(label) + call) % len(WORDS)] for label in asked["present"]]
         answer, others = (model.segment_text(image, each) for each in (words, asked["absent"]))
         for word, truth in zip(words, asked["present"].values(), strict=True):
-            mask = answer.masks[answer.labels.index(word)]
+            mask = answer.mask(word)
             ious.append(iou(mask, rle_to_mask(truth)))
             found.append(bool(mask.any()))
-        false += [bool(mask.any()) for mask in others.masks]
+        false += [bool(others.mask(label).any()) for label in asked["absent"]]
         objects = [rle_to_mask(each) for each in asked["objects"]]
         prompts = np.stack([mask_to_box(each) for each in objects])
         drawn = model.segment(image, boxes=prompts, multimask_output=False).masks

@@ -6,8 +6,9 @@ import os
 
 from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
+from samclip_sdk.bundle.hub.repository import is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles
 from samclip_sdk.device.choice import AUTO
 from samclip_sdk.device.selection import select
 from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
@@ -28,16 +29,24 @@ def split_name(
         A runtime's name and the default model, or "auto" and a model.
 
     Raises:
-        OptionError: a model is given, and the name is no runtime.
+        RuntimeMissingError: the name is no runtime, and a model is given beside it.
+        BundleError: the name is neither a runtime nor a model.
     """
     if name in RUNTIMES:
         return str(name), DEFAULT_MODEL if model is None else model
-    if model is None:
-        return AUTO, name
-    raise OptionError(
-        f"{one_line(os.fspath(name))} is no runtime, and model={one_line(os.fspath(model))} is "
-        f"given beside it: give one model, or one of the runtimes {', '.join(RUNTIMES)} first"
-    )
+    known = ", ".join(RUNTIMES)
+    if model is not None:
+        raise RuntimeMissingError(
+            f"there is no runtime {one_line(os.fspath(name))!r}: use {known}; a model is given as "
+            f"{one_line(os.fspath(model))} already"
+        )
+    if not (os.path.exists(name) or is_repository_name(name) or name in embedded_bundles()):
+        raise BundleError(
+            f"{one_line(os.fspath(name))} is no runtime ({known}), and no model: there is no such "
+            f"folder or .zip, embedded are {', '.join(embedded_bundles())}, and a repository of a "
+            "hub is called org/name"
+        )
+    return AUTO, name
 
 
 def open_source(

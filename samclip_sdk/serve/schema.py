@@ -151,6 +151,7 @@ class Classified(Told):
     labels: list[str]
     probs: list[float] = Field(description="the softmax over the labels")
     logits: list[float]
+    presence: list[float]
     speed: dict[str, float] = Field(description="milliseconds by step")
 
 

@@ -125,8 +125,8 @@ def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path
             assert annotation["area"] == mask.sum() > 0
             x, y, width, height = map(int, annotation["bbox"])
             assert mask[y : y + height, x : x + width].sum() == mask.sum()
-            assert annotation["score"] == expected.scores[LABELS.index(label)]
-            assert annotation["presence"] == expected.presence[LABELS.index(label)]
+            (found,) = expected[label]
+            assert (annotation["score"], annotation["presence"]) == (found.score, found.presence)
             assert annotation["iscrowd"] == 0
     info = read.dataset["info"]
     assert info["labels"] == LABELS
@@ -169,7 +169,7 @@ def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
     annotator = Annotator(model, LABELS, mask_threshold=1e6, instances=False)
     assert annotator(picture()) == {"width": 100, "height": 50, "annotations": []}
-    assert model.segment_text(picture(), LABELS).present == ("dog", "cat")
+    assert model.segment_text(picture(), LABELS).labels == ("dog", "cat")
 
 
 @pytest.mark.usefixtures("sources")

@@ -169,6 +169,7 @@ def _check_result(answer: Any, *, size: tuple[int, int] | None) -> None:
     json.loads(answer.to_json(), parse_constant=_refuse_constant)
     if isinstance(answer, Classification):
         assert abs(float(answer.probs.sum()) - 1) < UNIT_TOLERANCE, answer.probs
+        assert ((answer.presence >= 0) & (answer.presence <= 1)).all(), answer.presence
         return
     assert size in (None, answer.size), f"size {answer.size} of a picture {size}"
     height, width = answer.size
@@ -176,8 +177,9 @@ def _check_result(answer: Any, *, size: tuple[int, int] | None) -> None:
     assert (boxes >= 0).all(), boxes
     assert (boxes <= np.array([width, height, width, height])).all(), boxes
     if isinstance(answer, TextMasks):
-        assert ((answer.presence >= 0) & (answer.presence <= 1)).all(), answer.presence
-        assert -1 <= answer.class_map.min() <= answer.class_map.max() < len(answer.labels)
+        presence = answer.asked.presence
+        assert ((presence >= 0) & (presence <= 1)).all(), presence
+        assert -1 <= answer.class_map.min() <= answer.class_map.max() < len(answer.asked.labels)
     if isinstance(answer, Instances):
         assert not any(each.empty for each in answer.masks.packed)
 

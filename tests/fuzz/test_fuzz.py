@@ -126,6 +126,6 @@ class TestOracle:
     @pytest.mark.parametrize("probs", [[0.5, 0.4], [np.nan, 1.0]])
     def test_answers_that_do_not_hold(self, tmp_path: Path, probs: list[float]) -> None:
         array = np.array(probs, dtype=np.float32)
-        answer = Classification(labels=["a", "b"], probs=array, logits=np.zeros(2, np.float32))
+        answer = Classification(["a", "b"], array, np.zeros(2), np.zeros(2))
         case = Case("it", lambda: answer, check=holds)
         assert judge(case, folder=tmp_path).kind == "failure"

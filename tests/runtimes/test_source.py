@@ -47,10 +47,10 @@ def test_a_bundle_opens_on_onnx(tmp_path: Path, runtime: str) -> None:
 
 
 def test_unknown_runtimes_and_precisions(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(
-        RuntimeMissingError,
-        match="no runtime 'tpu': use auto, onnx, openvino, coreml, tensorrt, torch",
-    ):
+    known = "auto, onnx, openvino, coreml, tensorrt, torch"
+    with pytest.raises(RuntimeMissingError, match=f"no runtime 'tpu': use {known}; a model is"):
+        SamClip.load("tpu", model=checkpoint)
+    with pytest.raises(BundleError, match=rf"^tpu is no runtime \({known}\), and no model: there"):
         SamClip.load("tpu")
     with pytest.raises(BundleError, match="is a checkpoint"):
         SamClip.load("onnx", model=checkpoint)

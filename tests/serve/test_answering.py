@@ -79,7 +79,7 @@ def test_prompts_of_many_questions_are_drawn_in_one_batch(
     whole = answers(model, asks)
     assert batches == [16, 4]
     batches.clear()
-    monkeypatch.setattr(answering, "MASK_BYTES", 3 * 288 * 384 * 5)
+    monkeypatch.setattr(answering, "MASK_BYTES", 288 * 384 * 5)
     assert answers(model, asks) == whole
     assert batches == [5, 5, 5, 5]
 

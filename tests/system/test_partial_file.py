@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from samclip_sdk import StorageError, partial_file
+from samclip_sdk import StorageError
+from samclip_sdk.system import partial_file
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.partial_file import SLOTS, PartialFile
 from tests.half_written import writing

@@ -24,6 +24,7 @@ _KINDS: dict[str, type[Told]] = {
     "classify": ClassifiedImages,
     "segment": MaskedImages,
     "text": MaskedImages,
+    "instances": MaskedImages,
     "everything": MaskedImages,
 }
 _PASSWORDS = b"root:x:0:0:"

@@ -21,8 +21,8 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
-from samclip_sdk.runtimes import openvino as module
 from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.runtimes.openvino import session as module
 from samclip_sdk.runtimes.openvino.cache import cache_folder
 from samclip_sdk.runtimes.openvino.session import OpenVINOSession, openvino_core
 from samclip_sdk.runtimes.options import RuntimeOptions

@@ -139,7 +139,7 @@ class TestCache:
         program = f"""
 from pathlib import Path
 from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.runtimes.session import GraphFile
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import compile_engine
 
