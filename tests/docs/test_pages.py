@@ -161,7 +161,8 @@ def test_make_targets_exist() -> None:
 def test_the_rooms_are_those_of_the_architecture() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rooms = {room for rooms in ROOMS.values() for room in rooms}
-    assert not {room for room in rooms if f" {room}/" not in page}
+    missing = {room for room in rooms if f" {room}/" not in page and f" {room}.py" not in page}
+    assert missing <= {"__main__"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -210,7 +210,7 @@ class TestRefusals:
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         with pytest.raises(HubError, match="a private one"):
             load("int8", token=False)
-        load("int8")
+        load("int8", token=True)
         assert {each.token for each in hub.log} == {"", TOKEN}
 
     def test_a_gated_repository(self, hub: HubServer) -> None:
@@ -347,11 +347,11 @@ class TestCommands:
 
 class TestARealModel:
     def test_it_answers_as_the_bundle_here_does(self, tiny: HubServer) -> None:
-        options = {"runtime": "onnx", "precision": "int8", "threads": 1}
-        SamClip.load("org/tiny", **options)
+        options = {"precision": "int8", "threads": 1}
+        SamClip.load("onnx", model="org/tiny", **options)
         tiny.faults.down = True
         found, expected = (
-            SamClip.load(model, **options).classify(DOG, ["dog", "cat"])
+            SamClip.load("onnx", model=model, **options).classify(DOG, ["dog", "cat"])
             for model in ("org/tiny", TINY_BUNDLE)
         )
         assert np.array_equal(found.probs, expected.probs)
