@@ -308,7 +308,8 @@ def distinct_objects(
     kept = [
         place
         for place, each in enumerate(found)
-        if not each.found.mask.empty and each.found.score >= least
+        # A mask that is in the padding alone may leak a few pixels into the image.
+        if not each.found.mask.empty and small[place].any() and each.found.score >= least
     ]
     distinct = distinct_masks(
         small[kept],

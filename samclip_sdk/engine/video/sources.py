@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,10 +21,6 @@ from PIL import Image
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
 from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_picture
 
-# OpenCV's FFmpeg would write what it thinks of a film to standard error. It looks here once, when
-# it first opens one.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 VideoSource: TypeAlias = "str | os.PathLike[str] | int | Iterable[ImageSource] | Footage"
 """A film's file, a folder of pictures, a camera's number, pictures one after the other, or what
 `open_footage` made of one of them."""
@@ -36,6 +33,7 @@ much, and by two frames."""
 
 
 _SILENT = 0  # OpenCV's level of logging
+_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 
 _LISTS = (b"ffconcat", b"#EXTM3U")
 """What text files begin with that FFmpeg would take for the films of which they have the names."""
@@ -246,12 +244,51 @@ def _read(capture: cv2.VideoCapture) -> Pixels | None:
     return cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
+class _QuietOpenCV:
+    """What OpenCV and FFmpeg say, which the whole process shares, while any thread wants silence.
+
+    FFmpeg looks for its level once: where OpenCV first opens or writes a film. If the program did
+    that before, FFmpeg's remarks are as the program has them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted_by = 0
+        self._before = _SILENT
+        self._sets_ffmpeg = False
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._wanted_by:
+                self._before = _opencv_logging().setLogLevel(_SILENT)
+                self._sets_ffmpeg = _FFMPEG_LEVEL not in os.environ
+                os.environ.setdefault(_FFMPEG_LEVEL, "-8")
+            self._wanted_by += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._wanted_by -= 1
+            if not self._wanted_by:
+                _opencv_logging().setLogLevel(self._before)
+                if self._sets_ffmpeg:
+                    os.environ.pop(_FFMPEG_LEVEL, None)
+
+
+_QUIET = _QuietOpenCV()
+
+
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps what OpenCV thinks of a file or camera off standard error; this package says it."""
-    logging: Any = getattr(cv2.utils, "logging", cv2)  # old versions have it at the top
-    before = logging.setLogLevel(_SILENT)
+    """Keeps OpenCV's remarks about a file or camera off standard error; this package says it.
+
+    Any number of threads may be inside; the last one to leave sets the level back.
+    """
+    _QUIET.enter()
     try:
         yield
     finally:
-        logging.setLogLevel(before)
+        _QUIET.leave()
+
+
+def _opencv_logging() -> Any:
+    return getattr(cv2.utils, "logging", cv2)  # old versions have it at the top

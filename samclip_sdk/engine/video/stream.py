@@ -157,7 +157,7 @@ class Stream:
         self._motion = step if self._motion is None else step.after(self._motion)
         if step.cut:
             self._tracks.forget_places()
-            self._maps, self._looked = None, -self._encode_every
+            self._maps, self._motion, self._looked = None, None, -self._encode_every
 
     def _look(self, prepared: PreparedImage, *, index: int, clock: Stopwatch) -> None:
         """Runs the graphs on a frame, and tells which of what they find is known."""

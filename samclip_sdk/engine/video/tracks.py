@@ -206,7 +206,9 @@ def _mixed(before: Array, newest: Array) -> Array:
 
 
 def _middle(mask: NDArray[np.bool_]) -> Array:
-    """The mean place of a mask's pixels, (x, y) in its sides."""
+    """The mean place of a mask's pixels, (x, y) in its sides; of an empty mask the centre."""
     rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return np.full(2, 0.5, dtype=np.float32)
     middle = (np.array([columns.mean(), rows.mean()]) + 0.5) / len(mask)
     return middle.astype(np.float32)

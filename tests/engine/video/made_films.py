@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from samclip_sdk.engine.video.sources import quiet_opencv
 from tests.fake_source import picture
 
 
@@ -19,7 +20,8 @@ def moving(count: int) -> list[np.ndarray]:
 
 
 def write_film(path: Path, count: int, *, codec: str = "mp4v", fps: float = 12.5) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (100, 50))
+    with quiet_opencv():  # FFmpeg looks for its level when the first film is written
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (100, 50))
     assert writer.isOpened()
     for pixels in moving(count):
         writer.write(pixels)

@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from samclip_sdk import ImageError, VideoCutShortWarning
-from samclip_sdk.engine.video.sources import Footage, open_footage
+from samclip_sdk.engine.video.sources import Footage, open_footage, quiet_opencv
 from samclip_sdk.picture.image import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
 from tests.fake_source import picture
+from tests.source_tree import ROOT
 
 
 def test_a_film(tmp_path: Path) -> None:
@@ -102,6 +103,31 @@ def test_a_camera_is_let_go_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -
     next(frames)
     frames.close()
     assert camera.released
+
+
+def test_opencv_speaks_again_once_nobody_keeps_it_quiet() -> None:
+    logging: Any = getattr(cv2.utils, "logging", cv2)
+    before = logging.getLogLevel()
+    first, second = quiet_opencv(), quiet_opencv()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.getLogLevel() == 0
+    second.__exit__(None, None, None)
+    assert logging.getLogLevel() == before
+
+
+def test_the_environment_of_the_process_is_left_alone() -> None:
+    code = (
+        "import os, cv2; before = dict(os.environ); import samclip_sdk\n"
+        "from samclip_sdk import ImageError\n"
+        "from samclip_sdk.engine.video.sources import open_footage\n"
+        "try: open_footage('README.md')\n"
+        "except ImageError: pass\n"
+        "assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def cut(path: Path, share: float) -> Path:

@@ -143,3 +143,22 @@ def test_ious() -> None:
     masks[0, :2], masks[1, 1:3] = True, True
     assert mask_ious(masks, masks[:2]) == pytest.approx(np.array([[1, 1 / 3], [1 / 3, 1], [0, 0]]))
     assert mask_ious(masks[:0], masks).shape == (0, 3)
+
+
+def test_a_mask_that_is_empty_at_the_models_size_ends_no_pairing() -> None:
+    tracks = Tracks()
+    (first,) = look(tracks, (2, 2, A), index=0)
+    empty, _ = sighting((0, 0, B))
+    found, mask = sighting((12, 12, A))
+    tracks.update(
+        FrameDetections(
+            [empty, found],
+            masks=np.stack([np.zeros_like(mask), mask]),
+            moved=np.zeros((2, 2), np.float32),
+            expected=np.stack([tracks.in_sight[0].low_res > 0]),
+            index=1,
+        )
+    )
+    assert all(np.isfinite(each.place).all() for each in tracks.in_sight)
+    assert first in [each.id for each in tracks.in_sight]
+    assert look(tracks, (12, 12, A), index=2) == [first]
