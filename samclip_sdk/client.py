@@ -599,14 +599,16 @@ class SamClip:
         mask_threshold: float | None = None,
         max_instances: int = MAX_INSTANCES,
         encode_every: int = 1,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> Generator[TrackedInstances, None, None]:
         """Finds the objects of labels in each frame of a video, and tells which is which.
 
-        As `segment_instances`, with what the frames before can tell: score maps are
-        averaged over time, the mask that an object had is a prompt for the one that it has, and
-        objects keep their ids by the IoU of their masks and by what is inside them, also through a
-        time in which they are hidden. It is not SAM 2's memory: no frame's pixels are seen by the
-        model together with another's.
+        As `segment_instances`, with what the frames before can tell: score maps are averaged over
+        time, the mask that an object had is a prompt for the one that it has, and objects keep
+        their ids by the IoU of their masks and by what is inside them, also through a time in which
+        they are hidden. With `tiles`, the frames before tell nothing but the ids. It is not SAM 2's
+        memory: no frame's pixels are seen by the model together with another's.
 
         What is in memory does not grow with the number of frames. A few of them are read ahead, of
         a camera none.
@@ -621,6 +623,8 @@ class SamClip:
             encode_every: 1 to look at each frame, 2 at every other one, and so on. In between,
                 masks move as the picture moves, which takes next to no time; a new object is found
                 at the next look. After a cut the model looks at once.
+            tiles: as for `segment_text`.
+            tile_overlap: likewise.
 
         Returns:
             What is in each frame, in their order. Closing it, if it is not taken to its end, closes
@@ -630,7 +634,8 @@ class SamClip:
             ImageError: no such file or camera, a film without a frame, or a folder without
                 pictures; later, a frame that cannot be read or has another size than the first.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
-            PromptError: a threshold or number that cannot be.
+            PromptError: a threshold or number that cannot be; tiles that are none; or, at the first
+                frame, larger than the picture.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
         options = TextToMaskOptions.of_objects(
@@ -639,6 +644,7 @@ class SamClip:
             mask_threshold=mask_threshold,
             points_per_class=None,
         )
+        tiling = Tiling.asked(tiles, overlap=tile_overlap)
         check_integer(max_instances, name="max_instances", least=1)
         check_integer(encode_every, name="encode_every", least=1)
         footage = open_footage(source)
@@ -648,6 +654,7 @@ class SamClip:
             options=options,
             max_instances=int(max_instances),
             encode_every=int(encode_every),
+            tiling=tiling,
         )
         return follow_footage(stream, footage)
 

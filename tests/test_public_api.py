@@ -84,7 +84,7 @@ SIGNATURES = {
     ),
     "stream": (
         "(self, source, labels, *, threshold=None, mask_threshold=None, max_instances=50, "
-        "encode_every=1)"
+        "encode_every=1, tiles=None, tile_overlap=None)"
     ),
     "embed_text": "(self, texts)",
     "embed_labels": "(self, labels)",

@@ -38,7 +38,7 @@ from samclip_sdk.engine.objects import (
 )
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
-from samclip_sdk.engine.views import encode_views, open_views
+from samclip_sdk.engine.views import Views, encode_views, open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.prompts import FILLER, Prompts, assemble_prompts
@@ -338,21 +338,38 @@ def segment_instances(
     """Finds the objects of labels, from `check_labels`, in the whole image and in its tiles."""
     text = engine.texts.embed_labels(labels, clock=clock)
     views = open_views(engine, image, tiling=tiling, clock=clock)
-    found: list[list[tuple[FoundObject, Window]]] = [[] for _ in labels]
+    best = find_objects(
+        engine, views, text=text, options=options, max_instances=max_instances, clock=clock
+    )
+    with clock.step("postprocess"):
+        result = compose_instances(best, labels=labels, size=views.size)
+    return replace(result, speed=clock.ms, picture=views.whole.picture)
+
+
+def find_objects(
+    engine: Engine,
+    views: Views,
+    *,
+    text: Array,
+    options: TextToMaskOptions,
+    max_instances: int,
+    clock: Stopwatch,
+) -> list[FoundObject]:
+    """Finds the objects of labels, by their embeddings [K,E]: the best of them, in the image."""
+    found: list[list[tuple[FoundObject, Window]]] = [[] for _ in text]
     best = list[FoundObject]()
     for view, embedding in encode_views(engine, views, clock=clock):
         own = views.options_in(view, options)
         for objects in _objects(engine, embedding, text=text, options=own, clock=clock):
-            if tiling is None:
+            if not views.tiles:
                 best = best_objects([*best, *objects], at_most=max_instances)
-            for each in objects if tiling else ():
+            for each in objects if views.tiles else ():
                 found[each.label_index].append((in_whole_image(each, view=view), view))
     with clock.step("postprocess"):
         for of_label in found:
             merged = merge_objects(of_label, size=views.size)
             best = best_objects([*best, *merged], at_most=max_instances)
-        result = compose_instances(best, labels=labels, size=views.size)
-    return replace(result, speed=clock.ms, picture=views.whole.picture)
+    return best
 
 
 def _objects(

@@ -93,6 +93,17 @@ def test_an_object_at_a_seam_is_one(model: SamClip) -> None:
     assert label.mask("dog")[40:54, 165:235].all()
 
 
+def test_a_stream_looks_into_tiles_and_keeps_ids(model: SamClip) -> None:
+    plain, *_ = model.stream([SMALL], LABELS)
+    assert len(plain) == 0
+    frames = list(model.stream([SMALL] * 3, LABELS, tiles=(4, 4)))
+    expected = model.segment_instances(SMALL, LABELS, tiles=(4, 4))
+    for found in frames:
+        assert found.labels == expected.labels
+        np.testing.assert_array_equal(found.masks, expected.masks)
+        assert found.ids.tolist() == frames[0].ids.tolist() == [1, 2]
+
+
 def test_what_fills_several_tiles_is_as_the_whole_picture_shows_it(model: SamClip) -> None:
     plain = model.segment_instances(LARGE, ["dog"])
     tiled = model.segment_instances(LARGE, ["dog"], tiles=(2, 3))

@@ -22,6 +22,7 @@ from samclip_sdk.engine.instances import (
     STABILITY_OFFSET,
     Candidates,
     draw_objects,
+    find_objects,
     label_candidates,
 )
 from samclip_sdk.engine.label_prompts import cell_points, presence_of, score_maps, sigmoid
@@ -33,6 +34,7 @@ from samclip_sdk.engine.objects import (
     upscale_and_pack,
 )
 from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.regions import pool_over_mask
 from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
 from samclip_sdk.engine.video.sources import Footage, NamedPicture
 from samclip_sdk.engine.video.tracks import (
@@ -42,10 +44,14 @@ from samclip_sdk.engine.video.tracks import (
     Tracks,
     mask_ious,
 )
+from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.prompts import assemble_prompts
-from samclip_sdk.results.image_embedding import PreparedImage
+from samclip_sdk.picture.tiles import Tiling
+from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead
 from samclip_sdk.system.timing import Stopwatch
@@ -54,6 +60,9 @@ Array = NDArray[np.float32]
 
 NEWEST = 0.6
 """The weight of a frame's own score maps, against those of the frames before it."""
+
+SURENESS = 20.0
+"""From what is outside of a mask to what is inside, in logits, where the decoder gave none."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class Stream:
         max_instances: how many objects of a frame are told, at most.
         encode_every: 1 for each frame, 2 for every other one, ...: how often the model looks. In
             between, masks move as the picture moves. After a cut it looks at once.
+        tiling: how frames are cut, if objects are looked for in tiles of them too.
     """
 
     def __init__(
@@ -86,9 +96,11 @@ class Stream:
         options: TextToMaskOptions,
         max_instances: int,
         encode_every: int,
+        tiling: Tiling | None = None,
     ) -> None:
         self._engine, self._labels, self._options = engine, labels, options
         self._max_instances, self._encode_every = max_instances, encode_every
+        self._tiling = tiling
         self._text = engine.texts.embed_labels(labels, clock=Stopwatch())
         self._tracks = Tracks()
         self._maps: Array | None = None  # of the frame where the model last looked
@@ -161,8 +173,28 @@ class Stream:
 
     def _look(self, prepared: PreparedImage, *, index: int, clock: Stopwatch) -> None:
         """Runs the graphs on a frame, and tells which of what they find is known."""
-        engine, options, frame = self._engine, self._options, prepared.frame
+        engine, frame = self._engine, prepared.frame
         embedding = engine.encode(prepared, task=engine.manifest.tasks.segmentation, clock=clock)
+        expected = self._expected(side=engine.mask_side(frame))
+        if self._tiling is None:
+            seen = self._detect(embedding, expected=expected, clock=clock)
+        else:
+            seen = self._detect_in_tiles(embedding, tiling=self._tiling, clock=clock)
+        small = self._small(expected, frame=frame)
+        self._tracks.update(self._as_look(seen, expected=small, index=index, frame=frame))
+        self._motion, self._looked = None, index
+
+    def _detect(
+        self, embedding: ImageEmbedding, *, expected: Array, clock: Stopwatch
+    ) -> list[Detection]:
+        """The best objects in a frame, by its score maps and those of the frames before it.
+
+        Args:
+            embedding: of the frame.
+            expected: the masks in sight, moved to this frame, logits [n,4g,4g].
+            clock: told how long each step took.
+        """
+        engine, options, frame = self._engine, self._options, embedding.frame
         patches = engine.patch_embeddings(embedding, clock=clock)
         with clock.step("postprocess"):
             maps = self._averaged(
@@ -172,7 +204,6 @@ class Stream:
                     calibration=engine.manifest.calibration,
                 )
             )
-            expected = self._expected(side=engine.mask_side(frame))
         small = self._small(expected, frame=frame)
         presence = presence_of(maps, frame=frame)
         seen: list[Detection] = []
@@ -201,10 +232,35 @@ class Stream:
                 )
             again = [] if known is None else draw(candidates=known)
             seen += self._distinct([*fresh, *again], frame=frame)
+        self._maps = maps
         seen.sort(key=lambda each: (-each.found.score, each.found.label_index))
-        seen = seen[: self._max_instances]
-        self._tracks.update(self._as_look(seen, expected=small, index=index, frame=frame))
-        self._maps, self._motion, self._looked = maps, None, index
+        return seen[: self._max_instances]
+
+    def _detect_in_tiles(
+        self, embedding: ImageEmbedding, *, tiling: Tiling, clock: Stopwatch
+    ) -> list[Detection]:
+        """The best objects in a frame and its tiles, as `segment_instances` finds them."""
+        engine, frame = self._engine, embedding.frame
+        found = find_objects(
+            engine,
+            open_views(engine, embedding, tiling=tiling, clock=clock),
+            text=self._text,
+            options=self._options,
+            max_instances=self._max_instances,
+            clock=clock,
+        )
+        patches = engine.patch_embeddings(embedding, clock=clock)
+        side = engine.mask_side(frame)
+        masks = PackedMasks((frame.height_px, frame.width_px), tuple(each.mask for each in found))
+        seen = []
+        with clock.step("postprocess"):
+            for each, mask in zip(found, masks, strict=True):
+                shares = mask_to_model(mask, frame=frame)
+                inside = cv2.resize(shares, (side, side), interpolation=cv2.INTER_AREA)
+                logits = self._options.mask_threshold + SURENESS * (inside / inside.max() - 0.5)
+                pooled = pool_over_mask(patches, mask=shares)
+                seen.append(Detection(each, logits.astype(np.float32), pooled))
+        return seen
 
     def _as_look(
         self,
