@@ -96,6 +96,7 @@ def _score_map(size: tuple[int, int], *, tensors: GoldenTensors, info: ModelInfo
     score_map = widened(storable(_hill(cells))).astype(np.float32)
     frame = Frame.fit(*size, resolution=side)
     threshold = info.calibration.mask_threshold_score
+    # The points of the rule `points_and_box`.
     points = best_points(score_map, frame=frame, count=POINTS_PER_CLASS, threshold=threshold)
     scale = info.calibration.prompt_scale
     prompt = mask_prompt(score_map, frame=frame, side=4 * grid, scale=scale)

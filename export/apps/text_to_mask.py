@@ -153,7 +153,10 @@ class AskLabels(nn.Module):
         return reached.flatten(1)
 
     def _points(self, seen: Tensor, parts: Tensor, extent: Tensor) -> tuple[Tensor, Tensor]:
-        """The best cells of the parts, the first of equal ones: [K,3,2] and their kinds [K,3]."""
+        """The best cells of the parts, the first of equal ones: [K,3,2] and their kinds [K,3].
+
+        The rule is `points_and_box` of `samclip_sdk/engine/label_prompts.py`.
+        """
         left = torch.where(parts > 0, seen, torch.full_like(seen, _NOWHERE))
         points, kinds = [], []
         for _ in range(POINTS_PER_CLASS):

@@ -303,7 +303,25 @@ def label_prompts(
 def points_and_box(
     score_map: Array, *, cells: NDArray[np.bool_], frame: Frame, count: int, threshold: float
 ) -> tuple[Array, Array]:
-    """The best of some cells [h,h], as `best_points` has them, and the corners of the box around.
+    """The points and the box that the mask decoder is given for a label: the rule of points.
+
+    Points are the best of some cells, as `best_points` has them; the box is the one around all of
+    them. The rule is written again, or relied on, in these places, which change with it:
+
+    * `export/apps/text_to_mask.py`, in torch: the graph that phones run. A change is another
+      edition of `bundle.manifest.TextToMaskSpec`.
+    * `export/apps/goldens.py` and `samclip_sdk/device/goldens/app_checks.py`: every bundle pins its
+      points to 1e-3 px, so that those exported before a change fail `samclip verify`.
+    * `training/tasks/label_prompts.py`: the decoder is trained on these prompts.
+    * `examples/ios/SamClip/Sources/SamClip/ScoreMap.swift` and
+      `examples/android/samclip-core/src/main/kotlin/samclip/ScoreMap.kt`.
+
+    Args:
+        score_map: [h,h], logits.
+        cells: bool [h,h], those of the label's parts.
+        frame: where the image lies.
+        count: how many points at most.
+        threshold: 0..1, what the sigmoid of a point's score must exceed, but for the best one.
 
     Returns:
         Points float32 [n,2] and corners float32 [2,2], in model pixels.

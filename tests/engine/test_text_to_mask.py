@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.results.text_masks import TextMasks
+from tests.source_tree import FOLDERS, ROOT
 
 SIDE = 8
 frames = st.builds(
@@ -278,6 +280,25 @@ def test_nothing_present_is_all_background() -> None:
     assert result.masks.shape == (0, 2, 3)
     assert (result.class_map == BACKGROUND).all()
     assert len(result) == 0
+
+
+def test_the_rule_of_points_names_every_place_that_changes_with_it() -> None:
+    suffixes = {".py", ".swift", ".kt", ".js", ".ts", ".c"}
+    home = "samclip_sdk/engine/label_prompts.py"
+    told = set(re.findall(r"`([\w./-]+/[\w./-]+)`", label_prompts.points_and_box.__doc__ or ""))
+    files = [
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in suffixes
+        and not {"node_modules", "build", ".build", "tests"} & set(path.relative_to(ROOT).parts)
+    ]
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if path.is_file() and "points_and_box" in path.read_text(encoding="utf-8")
+    }
+    assert found - {home} == told
 
 
 def test_padding_takes_the_edge_of_the_image() -> None:

@@ -95,6 +95,7 @@ def _score_map(golden: GoldenScoreMap, *, tensors: Tensors, info: ModelInfo) -> 
     presence = float(presence_of(score_map[None], frame=frame)[0])
     off = abs(presence - golden.presence)
     yield Check(name=f"{name} to presence", error=off, bound=_ROUNDING)
+    # The points of the rule `points_and_box`.
     points = best_points(
         score_map, frame=frame, count=POINTS_PER_CLASS, threshold=own.mask_threshold_score
     )

@@ -17,7 +17,11 @@ class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val f
     /** 0..1: the highest score outside the padding. */
     val presence: Float get() = sigmoid(cells.maxOf { logits[it] })
 
-    /** The best cells whose score is above a threshold, the very best in any case, as (x, y) in model pixels. */
+    /**
+     * The best cells whose score is above a threshold, the very best in any case, as (x, y) in model pixels.
+     *
+     * The rule is `points_and_box` of `samclip_sdk/engine/label_prompts.py`.
+     */
     fun points(count: Int, threshold: Float): List<Point> {
         val best = cells.sortedByDescending { logits[it] }.take(count)
         val kept = best.filterIndexed { place, cell -> place == 0 || sigmoid(logits[cell]) > threshold }
