@@ -42,7 +42,7 @@ from samclip_sdk.engine.views import Views, encode_views, open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.prompts import FILLER, Prompts, assemble_prompts
-from samclip_sdk.picture.tiles import Tiling, Window
+from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling, Window
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.system.timing import Stopwatch
@@ -57,12 +57,6 @@ PROMINENCE = 1.0
 
 MAX_POINTS = 15
 """How many points a prompt has: with SAM's padding token it fits the largest bucket, of 16."""
-
-SAME_IOU = 0.5
-"""Two masks of a label that overlap more than this are one object."""
-
-CONTAINED_SHARE = 0.8
-"""A mask of which as much lies in better ones of its label is a part of one, or some in one."""
 
 LEAST_SHARE = 0.05
 """What scores less than this share of its label's best object is no object, but a fragment."""
@@ -113,8 +107,9 @@ def find_peaks(score_map: Array, *, components: Parts, frame: Frame) -> NDArray[
 def _summits(cells: NDArray[np.intp], *, heights: Array) -> list[int]:
     """The places of summits among the cells [n,2] of a map, which are given from the highest down.
 
-    The water sinks: each cell that comes out of it joins the islands beside it, and of islands that
-    become one, those whose summits are lower have lost them, if they were hardly out of the water.
+    A union-find from the top down, as in watershed segmentation: each cell joins the regions beside
+    it. Where regions meet, only the highest summit stays, and each of the others that rises above
+    the meeting cell by `PROMINENCE` or more.
     """
     place_of = {cell: place for place, cell in enumerate(map(tuple, cells.tolist()))}
     island: list[int] = []  # the place of a cell that is nearer to the island's summit, or itself

@@ -29,10 +29,11 @@ LEAST_TILE_PX = 32
 """There is nothing to find in less."""
 
 SAME_IOU = 0.5
-"""Two masks that overlap more than this are one object."""
+"""Two masks whose IoU is above this are one object."""
 
 CONTAINED_SHARE = 0.8
-"""A mask of which as much lies in better ones is a part of one, or some in one."""
+"""A mask is no object of its own if better masks cover this share of its area, or more: it is a
+part of an object, or several objects taken for one."""
 
 SEAM_SHARE = 1 / 64
 """A mask that ends as near to a tile's edge, of its side, is cut there: decoders stop short."""
@@ -201,8 +202,13 @@ def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -
     """
     kept = [place for place, each in enumerate(tile_masks) if not each.mask.empty]
     whole = [place for place in kept if tile_masks[place].view.size == size]
-    cut = [place for place in kept if _is_cut(tile_masks[place], size=size)]
-    clear = [place for place in kept if place not in {*whole, *cut}]
+    cut = [
+        place
+        for place in kept
+        if is_cut(tile_masks[place].mask, view=tile_masks[place].view, size=size)
+    ]
+    taken = {*whole, *cut}
+    clear = [place for place in kept if place not in taken]
     tile = next((tile_masks[place].view.size for place in kept if place not in whole), size)
     cut = [
         place
@@ -235,10 +241,6 @@ def is_cut(mask: PackedMask, *, view: Window, size: tuple[int, int]) -> bool:
         ):
             return True
     return False
-
-
-def _is_cut(sight: TileMask, *, size: tuple[int, int]) -> bool:
-    return is_cut(sight.mask, view=sight.view, size=size)
 
 
 def _fits(mask: PackedMask, *, tile: tuple[int, int]) -> bool:

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.instances import (
-    CONTAINED_SHARE,
-    SAME_IOU,
     STABILITY_OFFSET,
     Candidates,
     draw_objects,
@@ -50,7 +48,7 @@ from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.prompts import assemble_prompts
-from samclip_sdk.picture.tiles import Tiling
+from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead
