@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.runtimes.session import Session, run_graph
-from samclip_sdk.system.fork_safety import renew_in_children
+from samclip_sdk.system.own_process import OwnProcess
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels
 from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text
@@ -50,7 +50,7 @@ class TextEmbedder:
         self._texts, self._labels = RecentEmbeddings(), RecentEmbeddings()
         self._opened_tokenizer: Tokenizer | None = None
         self._turn = threading.Lock()
-        renew_in_children(self)
+        self._process = OwnProcess()
 
     def learn(self, labels: Sequence[str], embeddings: Array) -> None:
         """Takes the embeddings [K,E] of labels as given: they need no text encoder any more."""
@@ -75,7 +75,11 @@ class TextEmbedder:
 
         Returns:
             float32 [K,E], unit length.
+
+        Raises:
+            SamClipError: this process was forked from the one that loaded the model.
         """
+        self._process.check()
         given = self._given
         rows = []
         for label in labels:
@@ -99,7 +103,11 @@ class TextEmbedder:
 
         Returns:
             float32 [K,E], unit length.
+
+        Raises:
+            SamClipError: as `embed_labels`.
         """
+        self._process.check()
         rows = []
         for text in texts:
             known = self._texts.get(clean_text(text))
@@ -109,10 +117,6 @@ class TextEmbedder:
                 )
             rows.append(known)
         return np.stack(rows)
-
-    def renew(self) -> None:
-        """Starts over in a forked child; see `fork_safety`."""
-        self._turn = threading.Lock()
 
     def _compute(
         self,

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_file import atomic_file
-from samclip_sdk.system.fork_safety import renew_in_children
 from samclip_sdk.system.partial_file import PARTIAL_ENDING, remove_if_dead
 from samclip_sdk.system.user_folders import user_cache
 
@@ -49,7 +48,6 @@ class RecentEmbeddings:
         self._entries: OrderedDict[str, Array] = OrderedDict()
         self._held_bytes = 0
         self._lock = threading.Lock()
-        renew_in_children(self)
 
     def get(self, text: str) -> Array | None:
         """The embedding [E] of a text, if it is there."""
@@ -67,11 +65,6 @@ class RecentEmbeddings:
             self._entries.move_to_end(text)
             while self._held_bytes > self._limit_bytes:
                 self._held_bytes -= _size_bytes(*self._entries.popitem(last=False))
-
-    def renew(self) -> None:
-        """Starts over in a forked child; see `fork_safety`."""
-        self._lock = threading.Lock()
-        self._entries, self._held_bytes = OrderedDict(), 0
 
 
 class StoredLabels:
