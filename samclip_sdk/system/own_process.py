@@ -1,4 +1,4 @@
-"""What one process uses alone: a child that is forked from it has its locks, and not its threads."""
+"""What one process uses alone: a child that is forked from it has none of its threads."""
 
 from __future__ import annotations
 
