@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.contract import takes_coordinates
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
 from samclip_sdk.runtimes.base import FileTensor, check_feed, check_outputs, check_tensors
-from samclip_sdk.runtimes.openvino.cache import CompiledKey, read_compiled, write_compiled
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.system.keyed_file import KeyedFile
 from samclip_sdk.system.packages import import_openvino
+from samclip_sdk.system.user_folders import user_cache
 
 DEVICE = "CPU"
 
@@ -132,25 +135,35 @@ def _hint(precision: str, *, spec: GraphSpec) -> str:
     return "bf16" if computes_bf16() else "f32"
 
 
+def cache_folder() -> Path:
+    """Where compiled models are kept."""
+    return user_cache("openvino")
+
+
 def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: RuntimeOptions) -> Any:
-    """The compiled model from the cache, or the file compiled, and kept if it is to be."""
+    """The compiled model from the cache, or the file compiled, and kept if it is to be.
+
+    A cache that cannot be read or written, or whose model OpenVINO refuses, costs time only.
+    """
     if not file.sha256:
         return core.compile_model(str(file.path), DEVICE, config)
-    key = CompiledKey(
-        sha256=file.sha256,
-        weights_sha256=file.weights_sha256,
-        precision_hint=config["INFERENCE_PRECISION_HINT"],
-        cpu=core.get_property(DEVICE, "FULL_DEVICE_NAME"),
-        version=import_openvino().__version__,
-    )
-    name = file.path.stem
-    data = read_compiled(name, key=key)
-    if data is not None:
-        return core.import_model(data, DEVICE, config)
-    options.on_progress(f"compiling {name} for this CPU", 0, 1)
+    key = {
+        "sha256": file.sha256,
+        "weights_sha256": file.weights_sha256,
+        "precision_hint": config["INFERENCE_PRECISION_HINT"],
+        "cpu": core.get_property(DEVICE, "FULL_DEVICE_NAME"),
+        "version": import_openvino().__version__,
+    }
+    kept = KeyedFile(cache_folder(), name=f"{file.path.stem}.blob", key=key)
+    content = kept.read()
+    if content is not None:
+        with suppress(RuntimeError):
+            return core.import_model(content, DEVICE, config)
+    options.on_progress(f"compiling {file.path.stem} for this CPU", 0, 1)
     model = core.compile_model(str(file.path), DEVICE, config)
     if options.keep_compiled:
-        write_compiled(name, key=key, data=model.export_model().getvalue())
+        with suppress(StorageError):
+            kept.write(model.export_model().getvalue())
     return model
 
 

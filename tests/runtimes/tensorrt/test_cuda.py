@@ -113,7 +113,7 @@ for call in (
 from pathlib import Path
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.runtimes.session import GraphFile
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.runtimes.tensorrt.session import open_trt_session
 
 try:

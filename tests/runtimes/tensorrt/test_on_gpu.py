@@ -108,8 +108,8 @@ class TestOnGpu:
         (path,) = (tmp_path / "cache").glob("*.engine")
         header = json.loads(path.read_bytes().partition(b"\n")[0])
         junk = b"an engine of another version"
-        header["engine_sha256"] = hashlib.sha256(junk).hexdigest()
-        path.write_bytes(json.dumps(header).encode() + b"\n" + junk)
+        header["content_sha256"] = hashlib.sha256(junk).hexdigest()
+        path.write_bytes(json.dumps(header, sort_keys=True).encode() + b"\n" + junk)
         session = open_on_gpu(tmp_path)
         check(session, feed())
         session.close()
