@@ -14,9 +14,9 @@ from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.device.bench import OpenedModel, open_model
 from samclip_sdk.device.timed_tasks import Workloads, steps_ms
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
-from samclip_sdk.runtimes.versions import PACKAGES_OF
 
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
@@ -75,7 +75,7 @@ class SdkSubject:
         manifest, source = opened.samclip.manifest, opened.samclip.source
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
-            packages=(*_ALWAYS, *PACKAGES_OF[source.runtime]),
+            packages=(*_ALWAYS, *RUNTIMES[source.runtime].packages),
             precision=source.precision,
             notes="; ".join(self._notes(opened)),
             artifact_bytes=opened.artifact_bytes,

@@ -17,6 +17,7 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
 from samclip_sdk.runtimes.base import FileTensor, check_feed, check_outputs, check_tensors
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.system.keyed_file import KeyedFile
@@ -115,8 +116,9 @@ def check_precision(precision: str) -> None:
         RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
         BundleError: OpenVINO has no such precision.
     """
-    if precision not in ("fp32", "bf16", "int8"):
-        raise BundleError(f"OpenVINO runs in fp32, bf16 or int8, not in {precision}")
+    known = RUNTIMES["openvino"].precisions
+    if precision not in known:
+        raise BundleError(f"OpenVINO runs in {', '.join(known)}, not in {precision}")
     if precision == "bf16" and not computes_bf16():
         name = openvino_core().get_property(DEVICE, "FULL_DEVICE_NAME")
         raise RuntimeMissingError(

@@ -18,15 +18,10 @@ from typing import Any, TypeAlias
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.base import FileTensor, check_tensors
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 
 RTX = "tensorrt_rtx"
-FLAVOURS = ("tensorrt", RTX)
-TENSORRT_WAY_OUT = (
-    "on a Jetson use JetPack's own (6.1 or newer), from a venv made with --system-site-packages, "
-    "and never pip-install another one over it; elsewhere: "
-    'pip install "samclip-sdk[tensorrt-rtx]"'
-)
 
 Profile: TypeAlias = "Mapping[str, tuple[int, int, int]]"
 """Symbolic axis -> its smallest, its usual and its greatest length."""
@@ -69,8 +64,8 @@ def import_tensorrt() -> Any:
     Raises:
         RuntimeMissingError: there is none, or only one older than 10.
     """
-    reasons = []
-    for flavour in FLAVOURS:
+    reasons, known = [], RUNTIMES["tensorrt"]
+    for flavour in known.modules:
         try:
             module = importlib.import_module(flavour)
         except (ImportError, OSError) as error:  # OSError: its libraries do not load
@@ -80,9 +75,7 @@ def import_tensorrt() -> Any:
         if flavour == RTX or int(module.__version__.partition(".")[0]) >= _OLDEST:
             return module
         reasons.append(f"{flavour} {module.__version__} is older than {_OLDEST}")
-    raise RuntimeMissingError(
-        f"there is no TensorRT here ({'; '.join(reasons)}): {TENSORRT_WAY_OUT}"
-    )
+    raise RuntimeMissingError(f"there is no TensorRT here ({'; '.join(reasons)}): {known.install}")
 
 
 @functools.cache

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from samclip_sdk.bundle.artifact_sets import find_set, runtime_sets
 from samclip_sdk.bundle.files import GraphFile, file_sha256
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
+from samclip_sdk.runtimes.artifact_sets import find_set, runtime_sets
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino import session as module
 from samclip_sdk.runtimes.openvino.session import OpenVINOSession, cache_folder, openvino_core
