@@ -160,7 +160,7 @@ def open_trt_session(
         file: the graph's ONNX artifact.
         spec: the graph's contract.
         memory: shared with the other sessions of the model; the process's own if None.
-        cache: the folder of engines; `trt_engine.engine_cache()` if None.
+        cache: the folder of engines; `engine.engine_cache()` if None.
         profile: the lengths of the symbolic axes.
         on_progress: told how far a build is; see `compile_engine`.
 
