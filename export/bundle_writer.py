@@ -37,7 +37,6 @@ from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
 from export.tokenizer import golden_ids, golden_texts, write_tokenizer
 from export.weight_rounding import round_weights
-from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.graph_spec import GraphSpec, Pin
 from samclip_sdk.bundle.manifest import (
@@ -52,6 +51,7 @@ from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.texts import TextEmbedder
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.progress import OnProgress, no_progress

@@ -68,9 +68,8 @@ class SamClip:
     opened once, every text embedded once. OpenVINO, Core ML and TensorRT run one call of a graph at
     a time, onnxruntime and torch as many as are asked. Call `close` when no thread uses it.
 
-    Processes: load a model in each. In a forked child, a model that its parent has used opens its
-    graphs again if it runs in onnxruntime on the CPU; on anything else its first use raises a
-    SamClipError, because nothing else survives a fork.
+    Processes: load a model in each. In a forked child, a model that its parent loaded raises a
+    SamClipError, because runtimes do not survive a fork.
 
     Args:
         source: where the graphs come from.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from samclip_sdk.runtimes.known import RUNTIMES
 from tests.source_tree import (
     ROOT,
     import_graph,
@@ -49,8 +50,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = (
-    *("torch", "onnxruntime", "openvino", "coremltools", "tensorrt", "tensorrt_rtx", "cuda"),
-    *("fastapi", "starlette", "uvicorn", "prometheus_client", "huggingface_hub"),
+    *(module for known in RUNTIMES.values() for module in known.modules),
+    *("cuda", "fastapi", "starlette", "uvicorn", "prometheus_client", "huggingface_hub"),
 )
 PRINTING = {"print", "sys.stdout.write", "sys.stderr.write", "traceback.print_exc"}
 NO_CODE = {

@@ -17,7 +17,6 @@ import onnx
 import pytest
 
 from export.coreml.artifacts import InterpretedSource
-from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.device.goldens.schema import min_cosine
@@ -25,6 +24,7 @@ from samclip_sdk.device.verify_tasks import golden_checks
 from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.text.tokenizer import Tokenizer

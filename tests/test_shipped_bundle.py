@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
 from tests.processor import openvino_in_int8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk import ImageEmbedding, SamClip, SamClipError
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
@@ -113,25 +114,73 @@ def test_a_model_is_not_pickled(tmp_path: Path) -> None:
         pickle.dumps(SamClip(FakeSource(tmp_path)))
 
 
+IN_ANOTHER_PROCESS = (
+    "the model was loaded before this process was forked, and does not survive that: load the "
+    'model in each process, which multiprocessing starts by "spawn"'
+)
+
+
+class Onnx(HeadsDiffer):
+    """Looks like onnxruntime, on the CPU or on a GPU."""
+
+    runtime = "onnx"
+
+
+@pytest.mark.parametrize("source", [HeadsDiffer, Onnx])
+def test_a_model_of_another_process_says_what_to_do(
+    source: type[FakeSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was used there or not, and whatever is known already."""
+    used, unused = SamClip(source(tmp_path)), SamClip(source(tmp_path))
+    image = used.encode_image(picture())
+    used.segment_text(image, ["dog"])
+    used.embed_text("dog")
+    child = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
+    for model in (used, unused):
+        for ask in (
+            lambda model=model: model.encode_image(picture()),
+            lambda model=model: model.classify(image, ["dog"]),
+            lambda model=model: model.segment(image, boxes=[8, 8, 40, 40]),
+            lambda model=model: model.segment_text(image, ["dog"]),
+            lambda model=model: model.embed_text("dog"),
+        ):
+            with pytest.raises(SamClipError, match=re.escape(IN_ANOTHER_PROCESS)):
+                ask()
+        model.close()
+
+
 FORK = """
 import multiprocessing, os, sys, threading
 import numpy as np
 from samclip_sdk import SamClip, SamClipError
 
 picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-model = SamClip.load({runtime!r}, precision="fp32", threads=2, text_cache=False)
-ask = lambda: model.segment_text(picture, ["dog"], threshold=0).scores
-expected, go_on = ask(), True
+
+def load():
+    return SamClip.load({runtime!r}, precision="fp32", threads=2, text_cache=False)
+
+def ask(model):
+    return model.segment_text(picture, ["dog"], threshold=0).scores
+
+def same(model):
+    return "same" if np.allclose(ask(model), expected, atol=1e-4) else "other"
+
+model = load()
+expected, go_on = ask(model), True
 
 def work():
     while go_on:
-        ask()
+        ask(model)
 
 def child(queue):
     try:
-        queue.put("same" if np.allclose(ask(), expected, atol=1e-4) else "other")
+        with model:
+            ask(model)
     except SamClipError as error:
         queue.put(str(error))
+    if {anew}:
+        queue.put(same(load()))
 
 busy = threading.Thread(target=work)  # holds locks, and the runtime's threads, as others fork
 busy.start()
@@ -142,20 +191,48 @@ for _ in range({children}):
     process.start()
     process.join(60)
     print(queue.get() if process.exitcode == 0 else "hangs", flush=True)
+    print(queue.get() if {anew} and process.exitcode == 0 else "", flush=True)
     process.kill()
-if not os.fork():
-    sys.exit()  # which frees the model: nothing may wait for threads that stayed behind
-print("exit", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 go_on = False
 busy.join()
-print("parent", "same" if np.allclose(ask(), expected, atol=1e-4) else "other")
+for end in (sys.exit, lambda: (model.close(), os._exit(0))):
+    child = os.fork()
+    if not child:
+        end()  # which frees the model: nothing may wait for threads that stayed behind
+    print("exit", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+print("parent", same(model))
+"""
+
+
+READING = """
+import os, signal, threading
+from PIL import Image
+from samclip_sdk.picture.image import load_image
+
+image, forked, started = Image.new("RGB", (8, 6)), threading.Event(), threading.Event()
+
+def wait():
+    started.set()
+    forked.wait()
+
+image.load = wait
+threading.Thread(target=load_image, args=(image,)).start()
+started.wait()
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    del image.load
+    print(load_image(image).shape, flush=True)
+    os._exit(0)
+print("exit", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 class TestFork:
-    def run(self, runtime: str, *, children: int) -> list[str]:
-        code = FORK.format(runtime=runtime, children=children)
+    def run(self, runtime: str, *, children: int, anew: bool) -> list[str]:
+        code = FORK.format(runtime=runtime, children=children, anew=anew)
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
             capture_output=True,
@@ -165,13 +242,23 @@ class TestFork:
         )
         return done.stdout.splitlines()
 
-    def test_onnxruntime_starts_anew_in_the_child(self) -> None:
-        assert self.run("onnx", children=3) == [*["same"] * 3, "exit 0", "parent same"]
+    def test_a_child_loads_a_model_of_its_own(self) -> None:
+        """On onnxruntime, which starts anew beside the parent's."""
+        said = self.run("onnx", children=3, anew=True)
+        assert said == [*[IN_ANOTHER_PROCESS, "same"] * 3, "exit 0", "exit 0", "parent same"]
 
     @pytest.mark.other_runtime
-    def test_others_say_what_to_do(self) -> None:
-        said = (
-            "the model was in use before this process was forked, and openvino does not survive "
-            'that: load the model in the child, which multiprocessing starts by "spawn"'
+    def test_openvino_says_what_to_do(self) -> None:
+        said = self.run("openvino", children=1, anew=False)
+        assert said == [IN_ANOTHER_PROCESS, "", "exit 0", "exit 0", "parent same"]
+
+    def test_a_picture_that_another_thread_was_reading(self) -> None:
+        """Pillow's images are read by one thread at a time: in the child, nobody holds the lock."""
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", READING],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
-        assert self.run("openvino", children=1) == [said, "exit 0", "parent same"]
+        assert done.stdout == "(6, 8, 3)\nexit 0\n"

@@ -17,10 +17,10 @@ from benchmarks.record import describe_environment, describe_model
 from export.bundle_writer import write_bundle
 from export.options import ExportOptions
 from export.source import find_source
-from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import build_engine
 from samclip_sdk.runtimes.tensorrt.network import import_tensorrt

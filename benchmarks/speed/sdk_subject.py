@@ -18,9 +18,9 @@ from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.segment import segment
 from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
-from samclip_sdk.runtimes.versions import PACKAGES_OF
 from samclip_sdk.system.timing import Stopwatch
 
 PROMPTS = (1, 8, 16, 50, 150)
@@ -80,7 +80,7 @@ class SdkSubject:
         manifest, source = opened.engine.manifest, opened.engine.source
         return Opened(
             name=f"{manifest.name} on {source.runtime}",
-            packages=(*_ALWAYS, *PACKAGES_OF[source.runtime]),
+            packages=(*_ALWAYS, *RUNTIMES[source.runtime].packages),
             precision=source.precision,
             notes="; ".join(self._notes(opened)),
             artifact_bytes=opened.artifact_bytes,

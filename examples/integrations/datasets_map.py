@@ -17,6 +17,7 @@ own.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,8 +36,8 @@ OBJECT = {
 
 
 @lru_cache(maxsize=1)
-def load_model(runtime: str, model: str) -> SamClip:
-    """The model of this process."""
+def load_model(runtime: str, model: str, process: int) -> SamClip:
+    """The model of a process: one that was forked has its parent's in its cache, for no use."""
     return SamClip.load(runtime, model=model)
 
 
@@ -63,7 +64,7 @@ class FindObjects:
         picture = row[self.column]
         if picture is None:
             return {"objects": []}
-        model = load_model(self.runtime, self.model)
+        model = load_model(self.runtime, self.model, os.getpid())
         found = model.segment_instances(picture, self.labels).to_dict()
         return {"objects": [{name: each[name] for name in OBJECT} for each in found["annotations"]]}
 

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
 from samclip_sdk.modeling.config import PATCH_OBJECTS, ModelConfig
+from samclip_sdk.picture.prompts import FILLER
 
 PER_RESOLUTION = ("image_encoder", "clip_head")
 """The graphs that exist at several resolutions."""
 
+PADDING = {"point_labels": FILLER}
+"""What an input is padded with where a graph has fixed lengths; zero where it is not named. Filler
+makes every padded token one that the model masks out, and a padded prompt one without a point."""
 
 APP_GRAPHS = ("letterbox", "text_to_mask")
 """The graphs that spare apps the steps between the others; a bundle may lack them."""
@@ -93,6 +97,15 @@ def contract_app_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> di
         ),
     )
     return graphs
+
+
+def takes_coordinates(graph: GraphSpec) -> bool:
+    """Whether a graph reads coordinates, which are exact by contract: it computes in fp32.
+
+    A runtime that lowers the precision of whole graphs leaves it alone, since none promises which
+    operations keep out of a reduced one.
+    """
+    return any(each.name == "point_coords" for each in graph.inputs)
 
 
 def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec
 from samclip_sdk.bundle.hub.opening import open_named_bundle
@@ -16,7 +15,8 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
-from samclip_sdk.runtimes.availability import runtime_states
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
+from samclip_sdk.runtimes.opening import runtime_states
 
 _MEGA = 1e6
 

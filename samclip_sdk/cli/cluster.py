@@ -23,6 +23,7 @@ from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_clu
 from samclip_sdk.cli.options import ModelOptions, RunOptions, TextOptions, known_labels
 from samclip_sdk.cli.terminal import WrongUsageError
 from samclip_sdk.client import SamClip
+from samclip_sdk.runtimes.known import RUNTIMES
 
 WORKERS = 2
 _OPTION = "--ray"
@@ -87,7 +88,7 @@ class ClusterOptions:
             settings=settings,
             workers=self.workers or WORKERS,
             cpus=threads,
-            gpus=int(on_gpu or settings.runtime.startswith("tensorrt")),
+            gpus=int(on_gpu or RUNTIMES[settings.runtime].on_gpu),
             readers=readers,
             address=self.ray,
         )

@@ -13,9 +13,11 @@ import typer
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
+from samclip_sdk.device.choice import AUTO
 from samclip_sdk.engine.options import MAX_INSTANCES
 from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.runtimes.known import PRECISIONS, RUNTIMES
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
 from samclip_sdk.system.atomic_file import check_target
 from samclip_sdk.system.progress import no_progress
@@ -47,10 +49,16 @@ BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
     str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
 ]
+AnyRuntime = Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)} or {AUTO}")]
+RunPrecision = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(PRECISIONS)} or {AUTO}; by default the bundle's own choice"),
+]
 PublicKey = Annotated[
     Path | None,
     typer.Option(help="refuse a bundle that this Ed25519 public key (.pem) has not signed"),
 ]
+_THREADED = [each.name for each in RUNTIMES.values() if "threads" in each.options]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
 
@@ -72,7 +80,7 @@ class RunOptions:
     compute_units: Annotated[
         str | None, typer.Option(help=f"of coreml: {', '.join(COMPUTE_UNITS)}")
     ] = None
-    threads: Annotated[int, typer.Option(help="of onnx and openvino; 0: their choice")] = 0
+    threads: Annotated[int, typer.Option(help=f"of {' and '.join(_THREADED)}; 0: their choice")] = 0
 
     def for_runtime(self, display: Display | None) -> RuntimeOptions:
         """The same as the SDK takes it; what takes long is shown, if there is a display.
@@ -94,13 +102,8 @@ class ModelOptions:
     """Which model is opened, and on what."""
 
     model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
-    runtime: Annotated[
-        str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
-    ] = "auto"
-    precision: Annotated[
-        str | None,
-        typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
-    ] = None
+    runtime: AnyRuntime = AUTO
+    precision: RunPrecision = None
     key: PublicKey = None
 
     def load(

@@ -9,12 +9,19 @@ from typing import Annotated, Literal
 import typer
 
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.cli.options import PublicKey, RunOptions, TextCache, grouped
+from samclip_sdk.cli.options import (
+    AnyRuntime,
+    PublicKey,
+    RunOptions,
+    RunPrecision,
+    TextCache,
+    grouped,
+)
 from samclip_sdk.cli.terminal import working
+from samclip_sdk.device.choice import AUTO
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.serve.running import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
-
-_THREADED = ("onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -75,13 +82,8 @@ def serve(
     ] = DEFAULT_MODEL,
     *,
     address: AddressOptions,
-    runtime: Annotated[
-        str, typer.Option(help="onnx, openvino, coreml, tensorrt, torch or auto")
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(help="fp32, fp16, bf16, int8 or auto; by default the bundle's own choice"),
-    ] = None,
+    runtime: AnyRuntime = AUTO,
+    precision: RunPrecision = None,
     key: PublicKey = None,
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
     run: RunOptions,
@@ -99,7 +101,8 @@ def serve(
     with working("serving") as display:
         options = run.for_runtime(display)
         threads = options.threads
-        if not threads and workers > 1 and runtime in _THREADED:
+        takes_threads = runtime in RUNTIMES and "threads" in RUNTIMES[runtime].options
+        if not threads and workers > 1 and takes_threads:
             threads = max(1, (os.cpu_count() or 1) // workers)
         choice = ModelChoice(
             model=model,

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.bundle.artifact_sets import runtime_sets
 from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle
 from samclip_sdk.cli.options import (
@@ -23,8 +22,13 @@ from samclip_sdk.cli.terminal import Display, print_json, print_line, print_tabl
 from samclip_sdk.device.goldens.check import Check, describe_failures
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.availability import check_runtime, runtime_states
+from samclip_sdk.runtimes.artifact_sets import runtime_sets
+from samclip_sdk.runtimes.availability import check_runtime
+from samclip_sdk.runtimes.known import OF_BUNDLES, RUNTIMES
+from samclip_sdk.runtimes.opening import runtime_states
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, check_options, why_refused
+
+_NAMED_ONLY = {name for name in OF_BUNDLES if RUNTIMES[name].builds}
 
 
 @grouped
@@ -33,7 +37,7 @@ def verify(
     model: BundleModel = DEFAULT_MODEL,
     runtime: Annotated[
         str | None,
-        typer.Option(help="onnx, openvino, coreml or tensorrt; by default all but the last"),
+        typer.Option(help=f"{', '.join(OF_BUNDLES)}; by default all but {', '.join(_NAMED_ONLY)}"),
     ] = None,
     precision: AnyPrecision = None,
     key: PublicKey = None,
@@ -108,7 +112,7 @@ def _verify_all(
 
 
 def _units(runtime: str, *, asked: str | None, options: RuntimeOptions) -> tuple[str, ...]:
-    each_in_turn = runtime == "coreml" and asked is None
+    each_in_turn = "compute_units" in RUNTIMES[runtime].options and asked is None
     return COMPUTE_UNITS if each_in_turn else (options.compute_units,)
 
 
@@ -121,7 +125,7 @@ def _choose(
         RuntimeMissingError: there is none.
     """
     # TensorRT would build the engines of every precision, for minutes: one at a time.
-    if runtime is not None and (precision is not None or runtime == "tensorrt"):
+    if runtime is not None and (precision is not None or runtime in _NAMED_ONLY):
         return [(runtime, precision)]
     asked = [
         each
@@ -129,9 +133,9 @@ def _choose(
         if runtime in (None, each.runtime) and precision in (None, each.precision)
     ]
     if not asked:
-        return [(runtime or "onnx", precision)]  # verifying it says what there is instead
+        return [(runtime or OF_BUNDLES[0], precision)]  # verifying it says what there is instead
     states = runtime_states()
-    loading = {state.name.partition(" ")[0] for state in states if state.loads} - {"tensorrt"}
+    loading = {state.name.partition(" ")[0] for state in states if state.loads} - _NAMED_ONLY
     failing = {state.name for state in states if not state.loads}
     chosen: list[tuple[str, str | None]] = [
         (each.runtime, each.precision)

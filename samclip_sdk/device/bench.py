@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.artifact_sets import runtime_sets
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.device.timed_tasks import PRESENT, Workloads, check_label_count, steps_ms
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
 from samclip_sdk.picture.image import ImageSource, load_image
+from samclip_sdk.runtimes.artifact_sets import runtime_sets
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.runtimes.versions import installed_versions

@@ -13,11 +13,13 @@ from samclip_sdk.device.choice import AUTO
 from samclip_sdk.device.selection import select
 from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 from samclip_sdk.runtimes.source import BundleSource, OpenedSource
 
-RUNTIMES = ("auto", "onnx", "openvino", "coreml", "tensorrt", "torch")
+NAMES = (AUTO, *RUNTIMES)
+"""What `SamClip.load` takes for a runtime; all else is a model."""
 
 
 def split_name(
@@ -32,9 +34,9 @@ def split_name(
         RuntimeMissingError: the name is no runtime, and a model is given beside it.
         BundleError: the name is neither a runtime nor a model.
     """
-    if name in RUNTIMES:
+    if name in NAMES:
         return str(name), DEFAULT_MODEL if model is None else model
-    known = ", ".join(RUNTIMES)
+    known = ", ".join(NAMES)
     if model is not None:
         raise RuntimeMissingError(
             f"there is no runtime {one_line(os.fspath(name))!r}: use {known}; a model is given as "
@@ -61,8 +63,8 @@ def open_source(
     """Opens a model on a runtime.
 
     Args:
-        runtime: "onnx", "openvino", "coreml" and "tensorrt" read bundles, "torch" reads checkpoint
-            folders, "auto" takes what is fastest here, see `selection`; of a checkpoint, "torch".
+        runtime: a name of `known`: "torch" reads checkpoint folders, all others bundles. "auto"
+            takes what is fastest here, see `selection`; of a checkpoint, "torch".
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
         public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
@@ -77,8 +79,9 @@ def open_source(
             that does not give it.
         VerificationError: "auto" found nothing that computes what it should.
     """
-    if runtime not in RUNTIMES:
-        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {', '.join(RUNTIMES)}")
+    if runtime not in NAMES:
+        names = ", ".join(NAMES)
+        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {names}")
     if runtime == AUTO and _is_checkpoint(model):
         runtime = "torch"
     if runtime != AUTO:

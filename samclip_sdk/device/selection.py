@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from samclip_sdk.bundle.artifact_sets import RuntimeSet, artifact_sets, runtime_sets, set_paths
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.choice import AUTO, Device, Request, Selection
@@ -28,6 +27,7 @@ from samclip_sdk.errors import (
     StorageError,
     VerificationError,
 )
+from samclip_sdk.runtimes.artifact_sets import RuntimeSet, artifact_sets, runtime_sets, set_paths
 from samclip_sdk.runtimes.availability import why_not_installed
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.runtimes.versions import installed_versions

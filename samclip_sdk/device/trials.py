@@ -10,7 +10,6 @@ from statistics import median
 
 import numpy as np
 
-from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.choice import GoldenError, Trial
 from samclip_sdk.device.goldens.check import Check, describe_failures
@@ -19,6 +18,7 @@ from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.text_to_mask import segment_text
 from samclip_sdk.errors import BundleError
+from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.progress import no_progress

@@ -19,7 +19,6 @@ from PIL import Image, UnidentifiedImageError
 
 from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.picture.limits import MAX_PIXELS, check_decoding, check_header
-from samclip_sdk.system.fork_safety import renew_in_children
 
 Given = TypeVar("Given")
 
@@ -51,7 +50,9 @@ class _PillowLocks:
 
     def __init__(self) -> None:
         self.renew()
-        renew_in_children(self)
+        if hasattr(os, "register_at_fork"):  # Windows has no fork.
+            # In a child, nobody would release what another thread of the parent held.
+            os.register_at_fork(after_in_child=self.renew)
 
     def renew(self) -> None:
         self._locks = [threading.RLock() for _ in range(61)]

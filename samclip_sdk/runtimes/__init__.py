@@ -1,5 +1,5 @@
-"""Runtimes: one file (or few) for each, behind the Protocol of `session`.
+"""Runtimes: a folder for each, behind the Protocol of `session`; `known` is the table of them.
 
-They run graphs, and know nothing of pictures, prompts or texts. None is imported before it is
-asked for: see `opening`.
+They run graphs. What a graph's tensors mean the contract alone knows. No runtime is imported before
+it is asked for: see `opening`.
 """

@@ -1,43 +1,94 @@
-"""The checks that every session makes of what it is fed and of what it returns."""
+"""The checks that every session makes: of its artifact, of what it is fed and what it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import TensorSpec
-from samclip_sdk.errors import BundleError
+from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.runtimes.session import Arrays
 
+HALF = {"float16": "float32"}
+"""A tensor in less than the contract's precision, which sessions cast."""
 
-def file_tensor(
-    spec: TensorSpec, *, axes: Sequence[int | None], is_input: bool
-) -> TensorSpec | None:
-    """A tensor as a file has it.
 
-    A file may leave an axis of an input open that the contract fixes: a text encoder that takes
-    texts shorter than its context has a fraction of the work.
+@dataclass(frozen=True)
+class FileTensor:
+    """An input or output as an artifact declares it.
+
+    Attributes:
+        name: bound by it.
+        dtype: numpy's name of it, or the runtime's own where numpy has none.
+        axes: lengths; a name or None for one that any length fits.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[int | str | None, ...]
+
+
+def check_tensors(
+    found: Iterable[FileTensor],
+    *,
+    specs: Sequence[TensorSpec],
+    where: str,
+    stands_for: Mapping[str, str] = HALF,
+    open_axes: bool = False,
+) -> tuple[TensorSpec, ...]:
+    """Holds the inputs or the outputs of an artifact to the contract.
 
     Args:
-        spec: the contract's.
-        axes: the file's; None for one that any length fits.
-        is_input: or an output, all of whose axes must be the contract's.
+        found: all of them, in any order.
+        specs: the contract's.
+        where: what holds them, for messages.
+        stands_for: dtype of the artifact -> that of the contract, in whose place it may be.
+        open_axes: whether an axis may be open that the contract fixes, as an input's: a text
+            encoder that takes texts shorter than its context has a fraction of the work.
 
     Returns:
-        The tensor with a name for each axis that the file leaves open; None if the file does not
-        keep the contract.
+        The tensors in the contract's order, with a name for each axis that the artifact alone
+        leaves open.
+
+    Raises:
+        BundleError: a name, dtype or axis differs.
     """
+    by_name = {tensor.name: tensor for tensor in found}
+    if set(by_name) != {spec.name for spec in specs}:
+        raise BundleError(
+            f"{where} has the tensors {one_line(sorted(by_name))}, the manifest says "
+            f"{sorted(spec.name for spec in specs)}"
+        )
+    own = []
+    for spec in specs:
+        tensor = by_name[spec.name]
+        shape = _own_shape(spec, axes=tensor.axes, open_axes=open_axes)
+        if stands_for.get(tensor.dtype, tensor.dtype) != spec.dtype or shape is None:
+            raise BundleError(
+                f"{where}: {spec.name} is {tensor.dtype}{one_line(list(tensor.axes))}, the "
+                f"manifest says {spec.dtype}{list(spec.shape)}"
+            )
+        own.append(spec.model_copy(update={"shape": shape}))
+    return tuple(own)
+
+
+def _own_shape(
+    spec: TensorSpec, *, axes: Sequence[int | str | None], open_axes: bool
+) -> tuple[int | str, ...] | None:
+    """The shape that a tensor has in its artifact; None if it is not the contract's."""
     if len(axes) != len(spec.shape):
         return None
     shape = list(spec.shape)
-    for place, (axis, found) in enumerate(zip(spec.shape, axes, strict=True)):
-        if found is None and isinstance(axis, int) and is_input:
+    for place, (axis, length) in enumerate(zip(spec.shape, axes, strict=True)):
+        is_open = not isinstance(length, int)
+        if is_open and isinstance(axis, int) and open_axes:
             shape[place] = f"{spec.name}[{place}]"
-        elif found != (axis if isinstance(axis, int) else None):
+        elif is_open != isinstance(axis, str) or (not is_open and length != axis):
             return None
-    return spec.model_copy(update={"shape": tuple(shape)})
+    return tuple(shape)
 
 
 def check_feed(feed: Arrays, *, inputs: Sequence[TensorSpec]) -> dict[str, int]:

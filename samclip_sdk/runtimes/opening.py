@@ -3,13 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.availability import check_runtime
+from samclip_sdk.runtimes.availability import RuntimeState, check_runtime
+from samclip_sdk.runtimes.known import OF_BUNDLES
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 from samclip_sdk.runtimes.session import Session
+from samclip_sdk.system.packages import import_runtime
+
+
+class RuntimeModule(Protocol):
+    """What the module `runtime` of a runtime's folder holds. Importing it imports no runtime."""
+
+    def check(self, *, precision: str | None, options: RuntimeOptions) -> None:
+        """Refuses what `open_files` would refuse whatever the graph; see `check_openable`."""
+
+    def open_files(
+        self, files: Sequence[GraphFile], *, spec: GraphSpec, options: RuntimeOptions
+    ) -> Session:
+        """Opens a graph; see `open_session`."""
+
+    def states(self) -> Sequence[RuntimeState]:
+        """What loads here, found out by trying it."""
+
+
+def runtime_module(runtime: str) -> RuntimeModule:
+    """The module of a runtime of bundles, by the runtime's name.
+
+    Raises:
+        RuntimeMissingError: this version has no such runtime.
+    """
+    match runtime:
+        case "onnx":
+            from samclip_sdk.runtimes.onnx import runtime as onnx
+
+            return onnx
+        case "openvino":
+            from samclip_sdk.runtimes.openvino import runtime as openvino
+
+            return openvino
+        case "coreml":
+            from samclip_sdk.runtimes.coreml import runtime as coreml
+
+            return coreml
+        case "tensorrt":
+            from samclip_sdk.runtimes.tensorrt import runtime as tensorrt
+
+            return tensorrt
+        case _:
+            raise RuntimeMissingError(
+                f'this version of samclip-sdk does not run bundles on {runtime!r}; use "onnx": '
+                'pip install "samclip-sdk[onnx]"'
+            )
 
 
 def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptions) -> None:
@@ -18,7 +66,7 @@ def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptio
     That would else show at the first inference. With default options nothing is imported for it.
 
     Args:
-        runtime: "onnx", "openvino", "coreml" or "tensorrt".
+        runtime: one of `OF_BUNDLES`.
         precision: that the bundle is to run in; the one that it lists first if None.
         options: of the runtime.
 
@@ -29,19 +77,7 @@ def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptio
     """
     check_runtime(runtime)
     check_options(runtime, options=options)
-    match runtime:
-        case "onnx" if options.device or options.providers:
-            from samclip_sdk.runtimes.onnx.providers import check_providers
-
-            check_providers(options)
-        case "openvino" if precision is not None:
-            from samclip_sdk.runtimes.openvino.session import check_precision
-
-            check_precision(precision)
-        case "tensorrt":
-            from samclip_sdk.runtimes.tensorrt.engine import describe_tensorrt
-
-            describe_tensorrt()
+    runtime_module(runtime).check(precision=precision, options=options)
 
 
 def open_session(
@@ -51,11 +87,10 @@ def open_session(
     spec: GraphSpec,
     options: RuntimeOptions = DEFAULT_OPTIONS,
 ) -> Session:
-    """Opens one graph of a bundle; for a checkpoint's graphs see `runtimes.pytorch`.
+    """Opens one graph of a bundle; for a checkpoint's graphs see `runtimes.torch`.
 
     Args:
-        runtime: "onnx", "openvino", "coreml", or "tensorrt", whose engines are built where the
-            cache has none.
+        runtime: one of `OF_BUNDLES`. TensorRT's engines are built where the cache has none.
         files: the graph's artifacts for it; more than one only where each has fixed axes.
         spec: the graph's contract, which the artifacts must keep.
         options: of the runtime.
@@ -64,30 +99,18 @@ def open_session(
         RuntimeMissingError: the runtime is not installed, or this version has no such runtime.
         BundleError: an artifact cannot be loaded or breaks the contract.
     """
-    match runtime:
-        case "onnx":
-            from samclip_sdk.runtimes.onnx.session import OrtSession
+    return runtime_module(runtime).open_files(files, spec=spec, options=options)
 
-            return OrtSession(files[0].path, spec=spec, options=options)
-        case "openvino":
-            from samclip_sdk.runtimes.openvino.session import OpenVINOSession
 
-            return OpenVINOSession(files[0], spec=spec, options=options)
-        case "coreml":
-            from samclip_sdk.runtimes.coreml.session import CoreMLSession
+def runtime_states() -> tuple[RuntimeState, ...]:
+    """Tries every runtime."""
+    of_bundles = (state for name in OF_BUNDLES for state in runtime_module(name).states())
+    return (*of_bundles, _torch_state())
 
-            return CoreMLSession(
-                files,
-                spec=spec,
-                compute_units=options.compute_units,
-                on_progress=options.on_progress,
-            )
-        case "tensorrt":
-            from samclip_sdk.runtimes.tensorrt.session import open_trt_session
 
-            return open_trt_session(files[0], spec=spec, on_progress=options.on_progress)
-        case _:
-            raise RuntimeMissingError(
-                f'this version of samclip-sdk does not run bundles on {runtime!r}; use "onnx": '
-                'pip install "samclip-sdk[onnx]"'
-            )
+def _torch_state() -> RuntimeState:
+    try:
+        torch = import_runtime("torch", extra="torch")
+    except RuntimeMissingError as error:
+        return RuntimeState(name="torch", version="", reason=str(error))
+    return RuntimeState(name="torch", version=torch.__version__)

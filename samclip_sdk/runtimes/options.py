@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from samclip_sdk.errors import OptionError
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.system.progress import OnProgress, no_progress
 
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
 """Where Core ML may run."""
 
 MAX_THREADS = 1024
-
-_TAKEN: Mapping[str, tuple[str, ...]] = {
-    "onnx": ("device", "providers", "threads"),
-    "openvino": ("device", "threads"),
-    "coreml": ("compute_units",),
-    "tensorrt": ("device",),
-    "torch": ("device",),
-}
-"""The options that each runtime takes."""
-
-_DEVICES: Mapping[str, str] = {
-    "onnx": r"cpu|cuda(:[0-9]+)?",
-    "openvino": r"cpu",
-    "tensorrt": r"cuda(:0)?",
-    "torch": r"[a-z]+(:[0-9]+)?",
-}
-"""The devices that each of them may be asked for; whether it is there shows when it is opened."""
-
-_WAYS_OUT: Mapping[tuple[str, str], str] = {
-    ("onnx", "device"): "it takes cpu, cuda, cuda:1 and so on; all else is one of its providers",
-    ("openvino", "device"): "it runs on the CPU here",
-    ("coreml", "device"): "name its compute_units",
-    ("tensorrt", "device"): "it runs on cuda, the first GPU that CUDA_VISIBLE_DEVICES shows",
-    ("torch", "threads"): "call torch.set_num_threads",
-}
 
 
 def _matches(pattern: str, value: object) -> bool:
@@ -135,12 +111,12 @@ def check_options(runtime: str, *, options: RuntimeOptions) -> None:
 
 def why_refused(runtime: str, *, options: RuntimeOptions) -> str:
     """Why a runtime does not take these options; empty if it does."""
+    known = RUNTIMES[runtime]
     for name in options.given():
         value = getattr(options, name)
-        taken = name in _TAKEN[runtime]
-        if taken and (name != "device" or _matches(_DEVICES[runtime], value)):
+        if name in known.options and (name != "device" or _matches(known.devices, value)):
             continue
-        way_out = _WAYS_OUT.get((runtime, name), f"it takes {', '.join(_TAKEN[runtime])}")
+        way_out = known.instead.get(name, f"it takes {', '.join(known.options)}")
         shown = f"{name}={value!r}"
         return f"{runtime} does not take {shown}: {way_out}"
     return ""

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from samclip_sdk.bundle.artifact_sets import find_set, set_paths
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
+from samclip_sdk.runtimes.artifact_sets import find_set, set_paths
+from samclip_sdk.runtimes.known import RUNTIMES, Runtime
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, wanted_providers
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
@@ -20,9 +21,6 @@ from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.sign_off import SignOffKey
 from samclip_sdk.runtimes.versions import runtime_version
 from samclip_sdk.system.hardware import cpu_name, gpu_name
-
-_OF_OTHERS_FILES = ("openvino", "tensorrt")
-"""Runtimes that read ONNX files, whose parity was measured on onnxruntime."""
 
 
 class ModelSource(Protocol):
@@ -34,7 +32,7 @@ class ModelSource(Protocol):
 
     @property
     def runtime(self) -> str:
-        """What runs the graphs: "onnx", "openvino", "coreml", "tensorrt" or "torch"."""
+        """The name of what runs the graphs; see `known`."""
 
     @property
     def precision(self) -> str:
@@ -73,8 +71,7 @@ class BundleSource:
 
     Args:
         bundle: where the artifacts are.
-        runtime: "onnx", "openvino", "coreml" or "tensorrt"; OpenVINO reads the ONNX files, and
-            TensorRT builds its engines from them.
+        runtime: that runs it, one of `OF_BUNDLES`.
         precision: that it runs in; the bundle's preferred one if None.
         options: of the runtime.
         warn: False for who is about to verify them.
@@ -117,7 +114,7 @@ class BundleSource:
     def proven(self) -> bool:
         """Whether the export compared all of it on such a runtime: of ONNX files, on the CPU."""
         compared = all(file.proven for files in self._files.values() for file in files)
-        return compared and self.runtime not in _OF_OTHERS_FILES and not self._on_gpu
+        return compared and self._known.reads == self.runtime and not self._on_gpu
 
     @property
     def verified(self) -> bool:
@@ -127,14 +124,14 @@ class BundleSource:
     @property
     def sign_off_key(self) -> SignOffKey:
         """What a report of this source vouches for."""
-        options, on_onnx = self._options, self.runtime == "onnx"
+        options = self._options
         device = (gpu_name() if self._on_gpu else "") or cpu_name()
         index = device_index(options.device or "")
         return SignOffKey(
             bundle_id=self.id,
             runtime=self.runtime,
             precision=self.precision,
-            providers=wanted_providers(options) if on_onnx else (),
+            providers=wanted_providers(options) if "providers" in self._known.options else (),
             compute_units=options.compute_units,
             device=f"{device}, number {index}" if index else device,
             version=runtime_version(self.runtime),
@@ -153,17 +150,22 @@ class BundleSource:
             "--precision": (self.precision,),
             "--device": (options.device,) if options.device else (),
             "--provider": options.providers,
-            "--compute-units": (options.compute_units,) if self.runtime == "coreml" else (),
         }
+        if "compute_units" in self._known.options:
+            chosen["--compute-units"] = (options.compute_units,)
         arguments = [f"{name} {value}" for name, values in chosen.items() for value in values]
         model = f"--model {shlex.quote(self.bundle.name)} --runtime {self.runtime}"
         return " ".join(("samclip verify", model, *arguments))
 
     @property
     def _on_gpu(self) -> bool:
-        if self.runtime == "onnx":
+        if "providers" in self._known.options:
             return wanted_providers(self._options) != (CPU_PROVIDER,)
-        return self.runtime == "tensorrt"
+        return self._known.on_gpu
+
+    @property
+    def _known(self) -> Runtime:
+        return RUNTIMES[self.runtime]
 
     def _warning(self) -> str:
         key = self.sign_off_key

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import platform
 
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.system.packages import package_version
 
 _PACKAGES = (
-    "samclip-sdk",
-    "numpy",
-    "pillow",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "coremltools",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-    "cuda-python",
-    "torch",
+    *("samclip-sdk", "numpy", "pillow", "cuda-python"),
+    *(package for known in RUNTIMES.values() for package in known.packages),
 )
-PACKAGES_OF = {
-    "onnx": ("onnxruntime", "onnxruntime-gpu"),
-    "openvino": ("openvino",),
-    "coreml": ("coremltools",),
-    "tensorrt": ("tensorrt", "tensorrt-rtx-cu13"),
-    "torch": ("torch",),
-}
-"""Which packages run a runtime's graphs."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -39,14 +23,13 @@ def runtime_version(runtime: str) -> str:
 
     Core ML is a part of macOS, whose version is in it too.
     """
-    parts = [
-        f"{name} {version}" for name in PACKAGES_OF[runtime] if (version := package_version(name))
-    ]
-    if runtime == "coreml":
+    known = RUNTIMES[runtime]
+    parts = [f"{name} {version}" for name in known.packages if (version := package_version(name))]
+    if known.system == "Darwin":
         parts.append(f"macOS {platform.mac_ver()[0]}")
     return ", ".join(parts)
 
 
 def has_two_onnxruntimes() -> bool:
     """Whether onnxruntime and onnxruntime-gpu are both installed, and overwrite one another."""
-    return all(map(package_version, PACKAGES_OF["onnx"]))
+    return all(map(package_version, RUNTIMES["onnx"].packages))

@@ -17,7 +17,6 @@ import pytest
 from typer.testing import CliRunner
 
 from samclip_sdk import SamClip, SamClipError
-from samclip_sdk.bundle.artifact_sets import RuntimeSet
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX
 from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, open_bundle
 from samclip_sdk.cli.app import app
@@ -26,6 +25,7 @@ from samclip_sdk.device.choice import AUTO, Selection, Trial
 from samclip_sdk.device.selection import choose_again, find_candidates, remembered, select
 from samclip_sdk.device.trials import try_candidates
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
+from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from tests.drawings import TINY_BUNDLE

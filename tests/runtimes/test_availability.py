@@ -11,7 +11,9 @@ import onnxruntime
 import pytest
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime, runtime_states
+from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
+from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.opening import runtime_states
 from samclip_sdk.runtimes.versions import installed_versions
 
 
@@ -24,13 +26,7 @@ def test_the_cpu_loads() -> None:
 
 def test_every_runtime_is_there_with_a_reason_if_it_does_not_load() -> None:
     states = runtime_states()
-    assert {each.name.partition(" ")[0] for each in states} == {
-        "onnx",
-        "openvino",
-        "coreml",
-        "tensorrt",
-        "torch",
-    }
+    assert {each.name.partition(" ")[0] for each in states} == set(RUNTIMES)
     assert all(each.loads != bool(each.reason) for each in states)
 
 

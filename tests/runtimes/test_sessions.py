@@ -25,11 +25,9 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.runtimes.base import file_tensor
+from samclip_sdk.runtimes.base import FileTensor, check_tensors
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from samclip_sdk.runtimes.fake import FakeSession
-from samclip_sdk.runtimes.onnx.device import DEVICES
-from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, Session
@@ -128,19 +126,12 @@ def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
 
-def open_onnx_bound(folder: Path) -> Session:
-    """As on a GPU, but with tensors bound to the CPU's own memory."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DEVICES, CPU_PROVIDER, "cpu")
-        return open_onnx(folder)
-
-
 Opener = Callable[[Path], Session]
 
 
 @pytest.fixture(
     scope="module",
-    params=[open_onnx, open_onnx_bound, open_openvino, open_torch, open_coreml, open_fake],
+    params=[open_onnx, open_openvino, open_torch, open_coreml, open_fake],
 )
 def opener(request: pytest.FixtureRequest) -> Opener:
     found: Opener = request.param
@@ -233,20 +224,26 @@ def test_refuses_a_feed_that_lacks_an_input(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "of_input", "of_output"),
+    ("axes", "opened", "held"),
     [
         ((None, 77), ("rows", 77), ("rows", 77)),
-        ((None, None), ("rows", "x[1]"), None),  # an input may take more than it must
+        (("n", 77), ("rows", 77), ("rows", 77)),
+        ((None, None), ("rows", "x[1]"), None),  # it may take more than it must
         ((None, 78), None, None),
         ((3, 77), None, None),
         ((None, 77, 1), None, None),
     ],
 )
-def test_what_a_file_leaves_open(axes: Any, of_input: Any, of_output: Any) -> None:
-    spec = TensorSpec(name="x", dtype="int32", shape=("rows", 77))
-    for is_input, shape in ((True, of_input), (False, of_output)):
-        found = file_tensor(spec, axes=axes, is_input=is_input)
-        assert (found and found.shape) == shape
+def test_what_a_file_leaves_open(axes: Any, opened: Any, held: Any) -> None:
+    specs = [TensorSpec(name="x", dtype="int32", shape=("rows", 77))]
+    found = [FileTensor("x", "int32", axes)]
+    for open_axes, shape in ((True, opened), (False, held)):
+        if shape is None:
+            with pytest.raises(BundleError, match=r"x is int32.*the manifest says int32"):
+                check_tensors(found, specs=specs, where="a file", open_axes=open_axes)
+        else:
+            (own,) = check_tensors(found, specs=specs, where="a file", open_axes=open_axes)
+            assert own.shape == shape
 
 
 def test_closes(opener: Opener, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ class TestWarnings:
         arguments: str,
     ) -> None:
         """CUDA is not there; that it loads is for others to say."""
-        monkeypatch.setattr("samclip_sdk.runtimes.onnx.providers.check_providers", lambda _: None)
+        monkeypatch.setattr("samclip_sdk.runtimes.onnx.runtime.check_providers", lambda _: None)
         folder = write_bundle(tmp_path / "bundle")
         sign_off(folder, "onnx")
         (message,) = warned("onnx", folder, **options)

@@ -23,6 +23,7 @@ from samclip_sdk.runtimes.coreml.package import (
     import_coremltools,
     read_tensors,
 )
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.system.atomic_folder import scratch_folder, settle
 from samclip_sdk.system.user_folders import user_cache
 
@@ -140,11 +141,9 @@ def load_on_mac(package: Path, compute_units: str) -> MacProgram:
         BundleError: the package is damaged.
         StorageError: the cache cannot be written.
     """
-    if platform.system() != "Darwin":
-        raise RuntimeMissingError(
-            "Core ML predicts on a Mac only (and in apps on iPhone and iPad); use "
-            '"onnx" here: pip install "samclip-sdk[onnx]"'
-        )
+    known = RUNTIMES["coreml"]
+    if platform.system() != known.system:
+        raise RuntimeMissingError(known.elsewhere)
     started = time.perf_counter()
     coremltools = import_coremltools()
     units = getattr(coremltools.ComputeUnit, compute_units.upper())

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
-from samclip_sdk.runtimes.base import check_feed, check_outputs, file_tensor
-from samclip_sdk.runtimes.onnx.device import DEVICES, DeviceRunner
-from samclip_sdk.runtimes.onnx.freed_memory import return_freed_memory
+from samclip_sdk.runtimes.base import FileTensor, check_feed, check_outputs, check_tensors
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, open_graph, wanted_providers
-from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, run_failure
 from samclip_sdk.system.packages import import_onnxruntime
 
@@ -65,8 +66,7 @@ class OrtSession:
         # its own: on two busy cores a pass of a small model took 200 ms, not 31; on idle ones 28.
         settings.add_session_config_entry(_SPINNING, "0")
         settings.add_session_config_entry(EXACT_INT8, "1")
-        first = wanted_providers(options)[0]
-        if first == CPU_PROVIDER:
+        if wanted_providers(options)[0] == CPU_PROVIDER:
             settings.add_session_config_entry(_WITHOUT, _FUSED_NORM)
         settings.log_severity_level = _ERRORS_ONLY
         settings.intra_op_num_threads = options.threads
@@ -76,32 +76,24 @@ class OrtSession:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own.
             raise BundleError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
-        return_freed_memory()
+        trim_heap()
         self._path = path
-        self.inputs, self._dtypes = _check_tensors(
-            session.get_inputs(), specs=spec.inputs, path=path, are_inputs=True
+        own = _file_tensors(session.get_inputs())
+        self.inputs = check_tensors(own, specs=spec.inputs, where=path.name, open_axes=True)
+        self.outputs = check_tensors(
+            _file_tensors(session.get_outputs()), specs=spec.outputs, where=path.name
         )
-        self.outputs, _ = _check_tensors(
-            session.get_outputs(), specs=spec.outputs, path=path, are_inputs=False
-        )
+        self._dtypes = {tensor.name: np.dtype(tensor.dtype) for tensor in own}
         self._session: Any = session
-        kind = DEVICES.get(first)
-        self._on_device = kind and DeviceRunner(
-            ort,
-            session,
-            device=(kind, device_index(options.device or "")),
-            dtypes=self._dtypes,
-            outputs=spec.outputs,
-        )
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`."""
-        session, on_device = self._session, self._on_device  # one look: a thread may close it
+        session = self._session  # one look: another thread may close it
         if session is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
         try:
-            outputs = on_device.run(feed) if on_device else self._run(session, feed)
+            outputs = self._run(session, feed)
         except Exception as error:  # A file may load, and still hold what no input fits.
             raise run_failure(f"{self._path} in onnxruntime", error) from error
         return check_outputs(outputs, specs=self.outputs, axes=axes)
@@ -116,35 +108,22 @@ class OrtSession:
 
     def close(self) -> None:
         """Frees the graph."""
-        self._session = self._on_device = None
+        self._session = None
 
 
-def _check_tensors(
-    nodes: Sequence[Any], *, specs: Sequence[TensorSpec], path: Path, are_inputs: bool
-) -> tuple[tuple[TensorSpec, ...], dict[str, np.dtype[Any]]]:
-    """Checks names, types and axes of a file's inputs or outputs.
+def _file_tensors(nodes: Iterable[Any]) -> list[FileTensor]:
+    """The inputs or outputs as onnxruntime tells them."""
+    return [
+        FileTensor(node.name, _TYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes
+    ]
 
-    Returns:
-        The tensors as the file has them, and its own dtypes.
+
+def trim_heap() -> None:
+    """Has glibc return to the system what was freed between blocks that are still in use.
+
+    A runtime takes several times a graph's weights while it opens it, most of which glibc keeps
+    for later: 75 MB of an image encoder's 110. Other systems and libraries do without.
     """
-    by_name = {node.name: node for node in nodes}
-    if set(by_name) != {spec.name for spec in specs}:
-        raise BundleError(
-            f"{path.name} has the tensors {one_line(sorted(by_name))}, the manifest says "
-            f"{sorted(spec.name for spec in specs)}"
-        )
-    own, dtypes = [], {}
-    for spec in specs:
-        node = by_name[spec.name]
-        dtype = _TYPES.get(node.type, node.type)
-        same_type = dtype == spec.dtype or (dtype, spec.dtype) == ("float16", "float32")
-        axes = [axis if isinstance(axis, int) else None for axis in node.shape]
-        tensor = file_tensor(spec, axes=axes, is_input=are_inputs)
-        if not same_type or tensor is None:
-            raise BundleError(
-                f"{path.name}: {spec.name} is {dtype}{one_line(node.shape)}, the manifest says "
-                f"{spec.dtype}{list(spec.shape)}"
-            )
-        own.append(tensor)
-        dtypes[spec.name] = np.dtype(dtype)
-    return tuple(own), dtypes
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

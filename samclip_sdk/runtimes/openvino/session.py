@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.contract import takes_coordinates
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.base import check_feed, check_outputs, file_tensor
-from samclip_sdk.runtimes.openvino.cache import CompiledKey, read_compiled, write_compiled
+from samclip_sdk.bundle.graph_spec import GraphSpec
+from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
+from samclip_sdk.runtimes.base import FileTensor, check_feed, check_outputs, check_tensors
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.system.keyed_file import KeyedFile
 from samclip_sdk.system.packages import import_openvino
+from samclip_sdk.system.user_folders import user_cache
 
 DEVICE = "CPU"
-
-_EXACT_INPUT = "point_coords"
-"""A graph with this input computes in fp32: by contract coordinates are exact, and OpenVINO does
-not promise which operations keep out of a reduced precision."""
 
 _TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32", "f16": "float16"}
 
@@ -62,8 +63,14 @@ class OpenVINOSession:
             model = _load(core, file, config=config, options=options)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
-        self.inputs = _check_ports(model.inputs, specs=spec.inputs, file=file, are_inputs=True)
-        self.outputs = _check_ports(model.outputs, specs=spec.outputs, file=file, are_inputs=False)
+        inputs = _file_tensors(model.inputs, names=(each.name for each in spec.inputs))
+        outputs = _file_tensors(model.outputs, names=(each.name for each in spec.outputs))
+        self.inputs = check_tensors(
+            inputs, specs=spec.inputs, where=file.path.name, stands_for={}, open_axes=True
+        )
+        self.outputs = check_tensors(
+            outputs, specs=spec.outputs, where=file.path.name, stands_for={}
+        )
         self._ports = {name: port for port in model.outputs for name in port.get_names()}
         self._request: Any = model.create_infer_request()
         self._turn = threading.Lock()
@@ -109,8 +116,9 @@ def check_precision(precision: str) -> None:
         RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
         BundleError: OpenVINO has no such precision.
     """
-    if precision not in ("fp32", "bf16", "int8"):
-        raise BundleError(f"OpenVINO runs in fp32, bf16 or int8, not in {precision}")
+    known = RUNTIMES["openvino"].precisions
+    if precision not in known:
+        raise BundleError(f"OpenVINO runs in {', '.join(known)}, not in {precision}")
     if precision == "bf16" and not computes_bf16():
         name = openvino_core().get_property(DEVICE, "FULL_DEVICE_NAME")
         raise RuntimeMissingError(
@@ -124,30 +132,40 @@ def computes_bf16() -> bool:
 
 
 def _hint(precision: str, *, spec: GraphSpec) -> str:
-    if precision == "fp32" or _EXACT_INPUT in {each.name for each in spec.inputs}:
+    if precision == "fp32" or takes_coordinates(spec):
         return "f32"
     return "bf16" if computes_bf16() else "f32"
 
 
+def cache_folder() -> Path:
+    """Where compiled models are kept."""
+    return user_cache("openvino")
+
+
 def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: RuntimeOptions) -> Any:
-    """The compiled model from the cache, or the file compiled, and kept if it is to be."""
+    """The compiled model from the cache, or the file compiled, and kept if it is to be.
+
+    A cache that cannot be read or written, or whose model OpenVINO refuses, costs time only.
+    """
     if not file.sha256:
         return core.compile_model(str(file.path), DEVICE, config)
-    key = CompiledKey(
-        sha256=file.sha256,
-        weights_sha256=file.weights_sha256,
-        precision_hint=config["INFERENCE_PRECISION_HINT"],
-        cpu=core.get_property(DEVICE, "FULL_DEVICE_NAME"),
-        version=import_openvino().__version__,
-    )
-    name = file.path.stem
-    data = read_compiled(name, key=key)
-    if data is not None:
-        return core.import_model(data, DEVICE, config)
-    options.on_progress(f"compiling {name} for this CPU", 0, 1)
+    key = {
+        "sha256": file.sha256,
+        "weights_sha256": file.weights_sha256,
+        "precision_hint": config["INFERENCE_PRECISION_HINT"],
+        "cpu": core.get_property(DEVICE, "FULL_DEVICE_NAME"),
+        "version": import_openvino().__version__,
+    }
+    kept = KeyedFile(cache_folder(), name=f"{file.path.stem}.blob", key=key)
+    content = kept.read()
+    if content is not None:
+        with suppress(RuntimeError):
+            return core.import_model(content, DEVICE, config)
+    options.on_progress(f"compiling {file.path.stem} for this CPU", 0, 1)
     model = core.compile_model(str(file.path), DEVICE, config)
     if options.keep_compiled:
-        write_compiled(name, key=key, data=model.export_model().getvalue())
+        with suppress(StorageError):
+            kept.write(model.export_model().getvalue())
     return model
 
 
@@ -156,28 +174,16 @@ def _reason(error: RuntimeError) -> str:
     return [line for line in str(error).splitlines() if line.strip()][-1]
 
 
-def _check_ports(
-    ports: Sequence[Any], *, specs: Sequence[TensorSpec], file: GraphFile, are_inputs: bool
-) -> tuple[TensorSpec, ...]:
-    """Checks names, types and axes of a file's inputs or outputs; returns them as the file has."""
-    by_name = {name: port for port in ports for name in port.get_names()}
-    wanted = {spec.name for spec in specs}
-    if not wanted <= set(by_name) or len(ports) != len(specs):
-        raise BundleError(
-            f"{file.path.name} has the tensors {sorted(by_name)}, the manifest says "
-            f"{sorted(wanted)}"
+def _file_tensors(ports: Sequence[Any], *, names: Iterable[str]) -> list[FileTensor]:
+    """The inputs or outputs as OpenVINO tells them; of a port's names, that of the contract."""
+    wanted = set(names)
+    return [
+        FileTensor(
+            name=min(port.get_names() & wanted or port.get_names(), default=""),
+            dtype=_TYPES.get(kind := port.get_element_type().get_type_name(), kind),
+            axes=tuple(
+                axis.get_length() if axis.is_static else None for axis in port.get_partial_shape()
+            ),
         )
-    own = []
-    for spec in specs:
-        port = by_name[spec.name]
-        kind = port.get_element_type().get_type_name()
-        dtype = _TYPES.get(kind, kind)
-        axes = [axis.get_length() if axis.is_static else None for axis in port.get_partial_shape()]
-        tensor = file_tensor(spec, axes=axes, is_input=are_inputs)
-        if dtype != spec.dtype or tensor is None:
-            raise BundleError(
-                f"{file.path.name}: {spec.name} is {dtype}{axes}, the manifest says "
-                f"{spec.dtype}{list(spec.shape)}"
-            )
-        own.append(tensor)
-    return tuple(own)
+        for port in ports
+    ]

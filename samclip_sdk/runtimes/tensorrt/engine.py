@@ -1,8 +1,7 @@
 """TensorRT engines: built on the device from the bundle's ONNX files, and kept in a cache.
 
-An engine fits one GPU and one version of TensorRT, so bundles ship none. A cached one is used only
-if its header names exactly what is needed and its bytes have the sha256 that the header states;
-otherwise it is built again. A new version of TensorRT replaces the engines of the old one.
+An engine fits one GPU and one version of TensorRT, so bundles ship none. Where the cache has none
+that fits and is whole, it is built. A new version of TensorRT replaces the engines of the old one.
 
 Two processes never build one engine: the second waits for the first and takes what it built. Each
 engine appears by a rename.
@@ -11,8 +10,6 @@ engine appears by a rename.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,44 +36,14 @@ from samclip_sdk.runtimes.tensorrt.network import (
     tensorrt_log,
 )
 from samclip_sdk.runtimes.tensorrt.progress import PERCENT, progress_monitor
-from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.keyed_file import KeyedFile
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.user_folders import user_cache
 
 WAITING = "waiting for another process that builds it"
 
-_FORMAT = 1
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _Event: TypeAlias = "tuple[str, int, int] | None"
-
-
-@dataclass(frozen=True)
-class EngineKey:
-    """What an engine was built from and for; any difference makes it another engine.
-
-    Attributes:
-        onnx_sha256: of the ONNX file.
-        weights_sha256: of its external weights, which the former does not cover.
-        precision: of the artifact.
-        axes: symbolic axis -> smallest, usual and greatest length.
-        gpu: that it runs on.
-        flavour: "tensorrt" or "tensorrt_rtx".
-        version: of TensorRT.
-    """
-
-    onnx_sha256: str
-    weights_sha256: tuple[str, ...]
-    precision: str
-    axes: dict[str, tuple[int, int, int]]
-    gpu: Gpu
-    flavour: str
-    version: str
-
-    def file_name(self, graph: str) -> str:
-        """The engine's place in the cache, which all versions of TensorRT share."""
-        content = json.dumps({**asdict(self), "version": None}, sort_keys=True)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-        return f"{graph}-{digest}.engine"
 
 
 @dataclass(frozen=True)
@@ -138,19 +105,20 @@ def compile_engine(
         StorageError: the cache cannot be written.
         ValueError: the graph has an axis that the profile does not know.
     """
-    key = _key(file, spec=spec, gpu=gpu, profile=profile)
-    folder = engine_cache() if cache is None else cache
-    path = folder / key.file_name(file.path.stem)
-    data = _read_engine(path, key=key)
+    kept = _kept_engine(file, spec=spec, gpu=gpu, cache=cache, profile=profile)
+    data = kept.read()
     if data is not None:
-        return CompiledEngine(path, data=data, built=False)
-    with _locked(path, on_progress=on_progress):
-        data = _read_engine(path, key=key)  # another process may have built it meanwhile
+        return CompiledEngine(kept.path, data=data, built=False)
+    with _locked(kept.path, on_progress=on_progress):
+        data = kept.read()  # another process may have built it meanwhile
         if data is not None:
-            return CompiledEngine(path, data=data, built=False)
+            return CompiledEngine(kept.path, data=data, built=False)
         data = build_engine(file.path, spec=spec, gpu=gpu, profile=profile, on_progress=on_progress)
-        _write_engine(path, data=data, key=key)
-        return CompiledEngine(path, data=data, built=True)
+        try:
+            kept.write(data)
+        except StorageError as error:
+            raise _unwritable(kept.path.parent, reason=str(error)) from error
+        return CompiledEngine(kept.path, data=data, built=True)
 
 
 def is_compiled(
@@ -167,9 +135,8 @@ def is_compiled(
         RuntimeMissingError: TensorRT is not there.
         ValueError: the graph has an axis that the profile does not know.
     """
-    key = _key(file, spec=spec, gpu=gpu, profile=profile)
-    folder = engine_cache() if cache is None else cache
-    return _read_engine(folder / key.file_name(file.path.stem), key=key) is not None
+    kept = _kept_engine(file, spec=spec, gpu=gpu, cache=cache, profile=profile)
+    return kept.read() is not None
 
 
 def discard_engine(path: Path) -> None:
@@ -245,43 +212,21 @@ def _watch(
     return future.result()
 
 
-def _key(file: GraphFile, *, spec: GraphSpec, gpu: Gpu, profile: Profile) -> EngineKey:
+def _kept_engine(
+    file: GraphFile, *, spec: GraphSpec, gpu: Gpu, cache: Path | None, profile: Profile
+) -> KeyedFile:
+    """The place of an engine in the cache."""
     trt = import_tensorrt()
-    return EngineKey(
-        onnx_sha256=file.sha256 or file_sha256(file.path),
-        weights_sha256=file.weights_sha256,
-        precision=file.precision,
-        axes=axis_lengths(spec, profile=profile),
-        gpu=gpu,
-        flavour=trt.__name__,
-        version=trt.__version__,
-    )
-
-
-def _read_engine(path: Path, *, key: EngineKey) -> bytes | None:
-    """The engine in a file, or None if there is none, it is for something else, or damaged."""
-    try:
-        with path.open("rb") as file:
-            header = json.loads(file.readline())
-            data = file.read()
-    except (OSError, ValueError):
-        return None
-    return data if header == _header(key, data=data) else None
-
-
-def _write_engine(path: Path, *, data: bytes, key: EngineKey) -> None:
-    try:
-        with atomic_file(path) as file:
-            file.write(json.dumps(_header(key, data=data)).encode() + b"\n")
-            file.write(data)
-    except StorageError as error:
-        raise _unwritable(path.parent, reason=str(error)) from error
-
-
-def _header(key: EngineKey, *, data: bytes) -> dict[str, Any]:
-    """What stands before an engine, as JSON reads it back: lists, no tuples."""
-    fields: dict[str, Any] = json.loads(json.dumps(asdict(key)))
-    return {"format": _FORMAT, "key": fields, "engine_sha256": hashlib.sha256(data).hexdigest()}
+    key = {
+        "onnx_sha256": file.sha256 or file_sha256(file.path),
+        "weights_sha256": file.weights_sha256,
+        "precision": file.precision,
+        "axes": axis_lengths(spec, profile=profile),
+        "gpu": asdict(gpu),
+        "flavour": trt.__name__,
+        "version": trt.__version__,
+    }
+    return KeyedFile(cache or engine_cache(), name=f"{file.path.stem}.engine", key=key)
 
 
 @contextmanager

@@ -15,17 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
+from samclip_sdk.runtimes.base import FileTensor, check_tensors
+from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 
 RTX = "tensorrt_rtx"
-FLAVOURS = ("tensorrt", RTX)
-TENSORRT_WAY_OUT = (
-    "on a Jetson use JetPack's own (6.1 or newer), from a venv made with --system-site-packages, "
-    "and never pip-install another one over it; elsewhere: "
-    'pip install "samclip-sdk[tensorrt-rtx]"'
-)
 
 Profile: TypeAlias = "Mapping[str, tuple[int, int, int]]"
 """Symbolic axis -> its smallest, its usual and its greatest length."""
@@ -68,8 +64,8 @@ def import_tensorrt() -> Any:
     Raises:
         RuntimeMissingError: there is none, or only one older than 10.
     """
-    reasons = []
-    for flavour in FLAVOURS:
+    reasons, known = [], RUNTIMES["tensorrt"]
+    for flavour in known.modules:
         try:
             module = importlib.import_module(flavour)
         except (ImportError, OSError) as error:  # OSError: its libraries do not load
@@ -79,9 +75,7 @@ def import_tensorrt() -> Any:
         if flavour == RTX or int(module.__version__.partition(".")[0]) >= _OLDEST:
             return module
         reasons.append(f"{flavour} {module.__version__} is older than {_OLDEST}")
-    raise RuntimeMissingError(
-        f"there is no TensorRT here ({'; '.join(reasons)}): {TENSORRT_WAY_OUT}"
-    )
+    raise RuntimeMissingError(f"there is no TensorRT here ({'; '.join(reasons)}): {known.install}")
 
 
 @functools.cache
@@ -117,7 +111,7 @@ def parse_network(path: Path, *, spec: GraphSpec, trt: Any) -> ParsedNetwork:
         trt: from `import_tensorrt`.
 
     Raises:
-        BundleError: TensorRT cannot parse it.
+        BundleError: TensorRT cannot parse it, or it has other inputs or outputs.
         VerificationError: it is parsed and breaks a rule of `check_network`.
     """
     log = tensorrt_log(trt)
@@ -144,8 +138,9 @@ def check_network(network: Any, *, spec: GraphSpec, name: str) -> None:
         name: of the file, for errors.
 
     Raises:
-        VerificationError: a layer has a data-dependent shape or control flow, an input decides on a
-            shape, or the inputs and outputs are not the contract's. It names the layer or tensor.
+        VerificationError: a layer has a data-dependent shape or control flow, or an input decides
+            on a shape. It names the layer or tensor.
+        BundleError: the inputs and outputs are not the contract's.
     """
     for index in range(network.num_layers):
         layer = network.get_layer(index)
@@ -156,8 +151,12 @@ def check_network(network: Any, *, spec: GraphSpec, name: str) -> None:
             )
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
-    _check_tensors(inputs, specs=spec.inputs, name=name)
-    _check_tensors(outputs, specs=spec.outputs, name=name)
+    for tensors, specs in ((inputs, spec.inputs), (outputs, spec.outputs)):
+        own = [
+            file_tensor(each.name, dtype=each.dtype.name, shape=tuple(each.shape))
+            for each in tensors
+        ]
+        check_tensors(own, specs=specs, where=name, open_axes=True)
     for tensor in inputs:
         if tensor.is_shape_tensor:
             consumer = _consumer(network, tensor=tensor.name)
@@ -167,38 +166,17 @@ def check_network(network: Any, *, spec: GraphSpec, name: str) -> None:
             )
 
 
-def _check_tensors(tensors: Sequence[Any], *, specs: Sequence[TensorSpec], name: str) -> None:
-    by_name = {tensor.name: tensor for tensor in tensors}
-    if set(by_name) != {spec.name for spec in specs}:
-        raise VerificationError(
-            f"{name} has the tensors {sorted(by_name)}, the contract says "
-            f"{sorted(spec.name for spec in specs)}"
-        )
-    for spec in specs:
-        tensor = by_name[spec.name]
-        problem = tensor_problem(spec, dtype=tensor.dtype.name, shape=tuple(tensor.shape))
-        if problem:
-            raise VerificationError(f"{name}: {problem}")
-
-
-def tensor_problem(spec: TensorSpec, *, dtype: str, shape: Sequence[int]) -> str:
-    """What is wrong with a tensor of a network or an engine, or nothing.
+def file_tensor(name: str, *, dtype: str, shape: Sequence[int]) -> FileTensor:
+    """A tensor of a network or an engine as the contract's check takes it.
 
     Args:
-        spec: the contract's tensor.
-        dtype: TensorRT's name of the dtype.
-        shape: -1 for an axis that any length fits.
+        name: of the tensor.
+        dtype: TensorRT's name of it.
+        shape: -1 for an axis that any length fits. The profile fixes it at the contract's length
+            where that has one.
     """
-    found = DTYPES.get(dtype, dtype.lower())
-    same_type = found == spec.dtype or (found, spec.dtype) == ("float16", "float32")
-    wanted = [-1 if isinstance(axis, str) else axis for axis in spec.shape]
-    # What a file leaves open the profile fixes at the contract's length.
-    same_axes = len(shape) == len(wanted) and all(
-        found in (-1, axis) for found, axis in zip(shape, wanted, strict=True)
-    )
-    if same_type and same_axes:
-        return ""
-    return f"{spec.name} is {found}{list(shape)}, the contract says {spec.dtype}{list(spec.shape)}"
+    axes = tuple(None if length < 0 else length for length in shape)
+    return FileTensor(name, DTYPES.get(dtype, dtype.lower()), axes)
 
 
 def _consumer(network: Any, *, tensor: str) -> str:

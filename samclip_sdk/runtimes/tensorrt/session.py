@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
-from samclip_sdk.runtimes.base import check_feed, check_outputs
-from samclip_sdk.runtimes.device_copies import seal
+from samclip_sdk.runtimes.base import check_feed, check_outputs, check_tensors
+from samclip_sdk.runtimes.buckets import Buckets, join
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine, compile_engine, discard_engine
 from samclip_sdk.runtimes.tensorrt.memory import DeviceBuffer, DeviceMemory, shared_memory
 from samclip_sdk.runtimes.tensorrt.network import (
-    DTYPES,
     PROFILE,
     Profile,
+    file_tensor,
     import_tensorrt,
-    tensor_problem,
     tensorrt_log,
 )
 from samclip_sdk.system.progress import OnProgress, no_progress
@@ -35,9 +34,6 @@ class EngineRefusedError(BundleError):
 
 class TrtSession:
     """An engine, ready to run. It splits what has more rows than the engine takes in one call.
-
-    The arrays that it returns are read-only; fed to a session with the same memory they are not
-    copied to the GPU again.
 
     Args:
         engine: an ICudaEngine with one optimisation profile, or none if all its shapes are fixed.
@@ -55,8 +51,8 @@ class TrtSession:
     ) -> None:
         self.inputs, self.outputs = spec.inputs, spec.outputs
         self._dtypes = _check_engine(engine, spec=spec)
-        self._limits = _axis_limits(engine, inputs=spec.inputs)
-        self._batch_axis = _batch_axis(spec.outputs)
+        self._least, greatest = _axis_limits(engine, inputs=spec.inputs)
+        self._buckets = Buckets(spec, lengths=[greatest], where="this engine")
         self._memory, self._reason = memory, reason
         context = engine.create_execution_context()
         self._require(context is not None, doing="reserve the GPU memory of a run")
@@ -72,12 +68,16 @@ class TrtSession:
             SamClipError: CUDA or TensorRT failed.
         """
         axes = check_feed(feed, inputs=self.inputs)
-        self._check_lengths(axes)
+        for axis, least in self._least.items():
+            if axes[axis] < least:
+                raise PromptError(
+                    f"{axis} is {axes[axis]}, and this engine takes at least {least}; give more"
+                )
         with self._memory.lock:
             if self._context is None:
                 raise ValueError("the session is closed")
-            parts = [self._execute(part) for part in self._split(feed, axes=axes)]
-        results = parts[0] if len(parts) == 1 else _concatenate(parts)
+            calls = self._buckets.calls(feed, axes=axes)
+            results = join([self._execute(call.feed) for call in calls])
         return check_outputs(results, specs=self.outputs, axes=axes)
 
     def close(self) -> None:
@@ -88,29 +88,8 @@ class TrtSession:
             self._context = self._engine = None
             self._memory.detach()
 
-    def _check_lengths(self, axes: Mapping[str, int]) -> None:
-        for axis, length in axes.items():
-            shortest, longest = self._limits[axis]
-            if length < shortest or (length > longest and axis != self._batch_axis):
-                raise PromptError(
-                    f"{axis} is {length}, the engine takes {shortest} to {longest}; another range "
-                    "needs an engine built with another profile"
-                )
-
-    def _split(self, feed: Arrays, *, axes: Mapping[str, int]) -> Iterator[Arrays]:
-        """Feeds that the engine takes; rows do not depend on one another."""
-        axis = self._batch_axis
-        if axis is None or axes[axis] <= self._limits[axis][1]:
-            yield feed
-            return
-        rows = self._limits[axis][1]
-        batched = {spec.name for spec in self.inputs if spec.shape[0] == axis}
-        for start in range(0, axes[axis], rows):
-            part = slice(start, start + rows)
-            yield {name: feed[name][part] if name in batched else feed[name] for name in feed}
-
     def _execute(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Runs one batch."""
+        """Runs one call."""
         memory = self._memory
         taken: list[DeviceBuffer] = []
         try:
@@ -123,33 +102,23 @@ class TrtSession:
             }
             memory.synchronize()
             del sources  # read until here
-            results = {}
-            for spec in self.outputs:
-                array = arrays.pop(spec.name).astype(spec.dtype, copy=False)
-                results[spec.name] = seal(array)
-                buffer, _ = targets[spec.name]
-                taken.remove(buffer)
-                memory.remember(results[spec.name], buffer=buffer, dtype=self._dtypes[spec.name])
-            return results
+            return arrays
         finally:
             for buffer in taken:
                 memory.give(buffer)
 
     def _bind_inputs(self, feed: Arrays, *, taken: list[DeviceBuffer]) -> list[NDArray[np.generic]]:
-        """Uploads what is not on the GPU yet; returns what must live until it is uploaded."""
+        """Uploads the inputs; returns what must live until they are."""
         sources = []
         for spec in self.inputs:
-            array, dtype = feed[spec.name], self._dtypes[spec.name]
-            buffer = self._memory.find(array, dtype=dtype)
-            if buffer is None:
-                source = np.ascontiguousarray(array, dtype=dtype)
-                buffer = self._memory.upload(source)
-                sources.append(source)
-                taken.append(buffer)
+            source = np.ascontiguousarray(feed[spec.name], dtype=self._dtypes[spec.name])
+            buffer = self._memory.upload(source)
+            sources.append(source)
+            taken.append(buffer)
             self._require(
-                self._context.set_input_shape(spec.name, array.shape)
+                self._context.set_input_shape(spec.name, source.shape)
                 and self._context.set_tensor_address(spec.name, buffer.address),
-                doing=f"take {spec.name}{list(array.shape)}",
+                doing=f"take {spec.name}{list(source.shape)}",
             )
         return sources
 
@@ -191,7 +160,7 @@ def open_trt_session(
         file: the graph's ONNX artifact.
         spec: the graph's contract.
         memory: shared with the other sessions of the model; the process's own if None.
-        cache: the folder of engines; `trt_engine.engine_cache()` if None.
+        cache: the folder of engines; `engine.engine_cache()` if None.
         profile: the lengths of the symbolic axes.
         on_progress: told how far a build is; see `compile_engine`.
 
@@ -264,41 +233,33 @@ def deserialize_engine(data: bytes) -> Any:
 
 def _check_engine(engine: Any, *, spec: GraphSpec) -> dict[str, np.dtype[Any]]:
     """Checks names, dtypes and axes of an engine; returns its own dtypes."""
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    modes = {name: engine.get_tensor_mode(name).name for name in names}
-    wanted = dict.fromkeys((each.name for each in spec.inputs), "INPUT")
-    wanted |= dict.fromkeys((each.name for each in spec.outputs), "OUTPUT")
-    if modes != wanted:
-        raise BundleError(f"the engine has the tensors {modes}, the manifest says {wanted}")
-    dtypes = {}
-    for tensor in (*spec.inputs, *spec.outputs):
-        dtype = engine.get_tensor_dtype(tensor.name).name
-        problem = tensor_problem(
-            tensor, dtype=dtype, shape=tuple(engine.get_tensor_shape(tensor.name))
-        )
-        if problem:
-            raise BundleError(f"the engine breaks the contract: {problem}")
-        dtypes[tensor.name] = np.dtype(DTYPES[dtype])
+    dtypes: dict[str, np.dtype[Any]] = {}
+    for mode, specs in (("INPUT", spec.inputs), ("OUTPUT", spec.outputs)):
+        names = (engine.get_tensor_name(index) for index in range(engine.num_io_tensors))
+        own = [
+            file_tensor(
+                name,
+                dtype=engine.get_tensor_dtype(name).name,
+                shape=tuple(engine.get_tensor_shape(name)),
+            )
+            for name in names
+            if engine.get_tensor_mode(name).name == mode
+        ]
+        check_tensors(own, specs=specs, where="the engine", open_axes=True)
+        dtypes |= {tensor.name: np.dtype(tensor.dtype) for tensor in own}
     return dtypes
 
 
-def _axis_limits(engine: Any, *, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, int]]:
-    """Symbolic axis -> the least and the greatest length that the engine takes."""
-    limits: dict[str, tuple[int, int]] = {}
+def _axis_limits(
+    engine: Any, *, inputs: Sequence[TensorSpec]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Symbolic axis -> the least, and the greatest length that the engine takes."""
+    least: dict[str, int] = {}
+    greatest: dict[str, int] = {}
     for spec in inputs:
         places = {axis: i for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
         if places:
-            least, _, greatest = engine.get_tensor_profile_shape(spec.name, 0)
-            limits |= {axis: (least[i], greatest[i]) for axis, i in places.items()}
-    return limits
-
-
-def _batch_axis(outputs: Sequence[TensorSpec]) -> str | None:
-    """The symbolic axis that leads every output, if there is one: its rows are independent."""
-    first = {spec.shape[0] for spec in outputs}
-    axis = first.pop() if len(first) == 1 else None
-    return axis if isinstance(axis, str) else None
-
-
-def _concatenate(parts: Sequence[Arrays]) -> dict[str, NDArray[np.generic]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            shortest, _, longest = engine.get_tensor_profile_shape(spec.name, 0)
+            least |= {axis: shortest[i] for axis, i in places.items()}
+            greatest |= {axis: longest[i] for axis, i in places.items()}
+    return least, greatest

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from export.coreml.artifacts import InterpretedSource
-from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from tests.drawings import TINY_BUNDLE
 from tests.export.test_main import run_export, shown_commands
 

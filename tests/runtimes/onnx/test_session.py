@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RunError, RuntimeMissingError
-from samclip_sdk.runtimes.onnx.device import DEVICES
-from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER
-from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.runtimes.onnx.session import OrtSession, trim_heap
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import RuntimeOptions
 from tests.runtimes.test_sessions import (
@@ -25,7 +26,6 @@ from tests.runtimes.test_sessions import (
     expected,
     feed,
     open_onnx,
-    open_onnx_bound,
     open_onnx_file,
     write_onnx,
 )
@@ -125,61 +125,6 @@ def test_external_weights(tmp_path: Path) -> None:
         open_onnx_file(path, spec=spec)
 
 
-def test_what_a_session_made_is_not_uploaded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import onnxruntime
-
-    first, second = open_onnx_bound(tmp_path), open_onnx_bound(tmp_path)
-    uploaded = []
-    real = onnxruntime.OrtValue.ortvalue_from_numpy
-
-    def spy(array: np.ndarray[Any, Any], device: str, index: int) -> Any:
-        uploaded.append(array.shape)
-        return real(array, device, index)
-
-    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", spy)
-    made = first.run(feed(5))
-    assert len(uploaded) == 3
-    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
-        made["product"].flags.writeable = True
-    given = {"left": made["product"], "right": made["difference"][1:], "count": feed()["count"]}
-    given["right"] = np.concatenate([given["right"], given["right"][:1]])
-    check(second, given)
-    assert len(uploaded) == 5
-    check(second, {**feed(4), "left": made["product"][1:]})
-    assert len(uploaded) == 8
-
-
-def test_an_fp16_tensor_is_handed_on_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In its own type on the device, in the contract's as an array."""
-    import onnxruntime
-
-    half, single = (
-        write_onnx(tmp_path / f"{kind}.onnx", float_type=kind)
-        for kind in (TensorProto.FLOAT16, TensorProto.FLOAT)
-    )
-    monkeypatch.setitem(DEVICES, CPU_PROVIDER, "cpu")
-    made = open_onnx_file(half).run(feed(3))
-    uploaded = []
-    real = onnxruntime.OrtValue.ortvalue_from_numpy
-
-    def spy(array: np.ndarray[Any, Any], device: str, index: int) -> Any:
-        uploaded.append(array.dtype.name)
-        return real(array, device, index)
-
-    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", spy)
-    given = {"left": made["product"], "right": made["difference"], "count": feed()["count"]}
-    found = open_onnx_file(half).run(given)
-    assert uploaded == ["int32"]
-    for name, wanted in expected(given).items():
-        np.testing.assert_allclose(found[name], wanted, atol=2e-2)
-    check(open_onnx_file(single), given)
-    assert uploaded == ["int32", "float32", "float32", "int32"]
-
-
 def test_plans_no_memory_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would keep every attention map of a 1024-px encoder alive, and reuse some of them."""
     import onnxruntime
@@ -243,3 +188,27 @@ def test_a_cpu_adds_before_it_norms(
             seen[0].get_session_config_entry(entry)
     else:
         assert seen[0].get_session_config_entry(entry) == without
+
+
+BLOCKS, SIZE = 2000, 50_000  # 100 MB, of blocks that malloc gives out of its heap
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a way to be asked")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident_bytes() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    blocks = [libc.malloc(SIZE) for _ in range(BLOCKS)]
+    for block in blocks:
+        ctypes.memset(block, 1, SIZE)
+    for block in blocks[:-1]:  # The last holds the heap up: free alone gives nothing back.
+        libc.free(block)
+    before = resident_bytes()
+    trim_heap()
+    given_back = before - resident_bytes()
+    libc.free(blocks[-1])
+    assert given_back > BLOCKS * SIZE / 2

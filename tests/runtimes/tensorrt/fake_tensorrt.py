@@ -33,7 +33,6 @@ class FakeCuda:
     Attributes:
         blocks: address -> the bytes there.
         streams: those that live.
-        uploaded: the bytes of each upload.
         capacity_bytes: how much memory there is.
         allocations: how many there have been.
     """
@@ -43,7 +42,6 @@ class FakeCuda:
     def __init__(self, *, capacity_bytes: int = 1 << 30) -> None:
         self.blocks: dict[int, bytearray] = {}
         self.streams: set[int] = set()
-        self.uploaded: list[bytes] = []
         self.capacity_bytes = capacity_bytes
         self.allocations = 0
         self._queue: list[Callable[[], None]] = []
@@ -69,7 +67,6 @@ class FakeCuda:
 
     def upload(self, array: np.ndarray[Any, Any], *, address: int, stream: int) -> None:
         assert array.flags.c_contiguous
-        self.uploaded.append(array.tobytes())
 
         def copy() -> None:
             self.blocks[address][: array.nbytes] = array.tobytes()

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.errors import StorageError, VerificationError
+from samclip_sdk.errors import BundleError, StorageError
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import WAITING, compile_engine, engine_cache, is_compiled
 from tests.runtimes.tensorrt.test_engine import GPU, ROWS, compile_in
@@ -59,7 +59,7 @@ class TestCache:
     def test_another_version_of_tensorrt_takes_the_place(self, tmp_path: Path) -> None:
         path = compile_in(tmp_path).path
         header, _, data = path.read_bytes().partition(b"\n")
-        version = json.loads(header)["key"]["version"]
+        version = json.loads(header)["version"]
         path.write_bytes(header.replace(version.encode(), b"1.0.0") + b"\n" + data)
         again = compile_in(tmp_path)
         assert (again.built, again.path) == (True, path)
@@ -125,7 +125,7 @@ class TestCache:
 
     def test_a_graph_that_is_refused_leaves_nothing(self, tmp_path: Path) -> None:
         write_onnx(tmp_path / "graph.onnx", width=4)
-        with pytest.raises(VerificationError):
+        with pytest.raises(BundleError):
             compile_in(tmp_path)
         assert not list((tmp_path / "cache" / "engines").glob("*.engine"))
 

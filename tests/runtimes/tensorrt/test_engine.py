@@ -252,7 +252,7 @@ class TestBuild:
         assert import_tensorrt() is classic
         compiled = compile_in(tmp_path)
         header = json.loads(compiled.path.read_bytes().partition(b"\n")[0])
-        assert (header["key"]["flavour"], header["key"]["version"]) == ("tensorrt", "10.3.0")
+        assert (header["flavour"], header["version"]) == ("tensorrt", "10.3.0")
 
     @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
     def test_a_damaged_file(self, tmp_path: Path, content: bytes | None) -> None:

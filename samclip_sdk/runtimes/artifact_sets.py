@@ -1,7 +1,7 @@
 """The sets of artifacts in a bundle, and what may run them.
 
-A set is all graphs that the SDK runs in one precision. OpenVINO and TensorRT have no artifacts of
-their own: they read the ONNX files, and OpenVINO computes fp32 ones in bf16 where it is told to.
+A set is all graphs that the SDK runs in one precision. Some runtimes have no artifacts of their
+own and read the ONNX files; see `known`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError
-
-_READERS_OF_ONNX = ("onnx", "openvino", "tensorrt")
-_OPENVINO_READS = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}
+from samclip_sdk.runtimes.known import RUNTIMES
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class RuntimeSet:
     @property
     def artifact_runtime(self) -> str:
         """Whose files it reads."""
-        return "onnx" if self.runtime in _READERS_OF_ONNX else self.runtime
+        return RUNTIMES[self.runtime].reads
 
 
 def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
@@ -49,19 +47,13 @@ def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
 
 def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
     """Every way to run a bundle, on whatever machine; sets in the bundle's order."""
-    found = []
-    for runtime, precision in artifact_sets(bundle):
-        if runtime != "onnx":
-            found.append(RuntimeSet(runtime, precision, precision))
-            continue
-        found.append(RuntimeSet("onnx", precision, precision))
-        found += [
-            RuntimeSet("openvino", name, precision)
-            for name, reads in _OPENVINO_READS.items()
-            if reads == precision
-        ]
-        found.append(RuntimeSet("tensorrt", precision, precision))
-    return tuple(found)
+    return tuple(
+        RuntimeSet(known.name, name, reads)
+        for files, precision in artifact_sets(bundle)
+        for known in RUNTIMES.values()
+        for name, reads in known.precisions.items()
+        if (known.reads, reads) == (files, precision)
+    )
 
 
 def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:

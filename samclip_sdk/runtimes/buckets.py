@@ -1,0 +1,170 @@
+"""Any number of rows for graphs that take a few fixed numbers of them: cut, padded and trimmed.
+
+A bucket is an artifact with one length for each symbolic axis. The axis that leads every output,
+whose rows do not depend on one another, is cut into calls; any other is padded only. An answer does
+not depend on the buckets that computed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.contract import PADDING
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.errors import PromptError
+from samclip_sdk.runtimes.session import Arrays
+
+Lengths = Mapping[str, int]
+"""Symbolic axis -> its length."""
+
+
+@dataclass(frozen=True)
+class BucketCall:
+    """A part of a feed that one call computes.
+
+    Attributes:
+        bucket: its number.
+        feed: the part, not padded.
+        axes: its lengths.
+    """
+
+    bucket: int
+    feed: dict[str, NDArray[np.generic]]
+    axes: Lengths
+
+
+class Buckets:
+    """The buckets of one graph.
+
+    Args:
+        spec: the graph's contract.
+        lengths: of each bucket; the greatest ones, where it takes shorter feeds as well.
+        where: what holds them, for messages: "this engine".
+    """
+
+    def __init__(self, spec: GraphSpec, *, lengths: Sequence[Lengths], where: str) -> None:
+        self._spec, self._lengths, self._where = spec, lengths, where
+        self._cut_axis = _cut_axis(spec)
+
+    def run(
+        self, feed: Arrays, *, axes: Lengths, call: Callable[[int, Arrays], Arrays]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Runs a graph on a feed of any length.
+
+        Args:
+            feed: of the graph, checked.
+            axes: its lengths, from `check_feed`.
+            call: runs a bucket, by its number, on a feed of the very lengths that it has.
+
+        Returns:
+            The outputs, of the feed's own lengths.
+
+        Raises:
+            PromptError: an axis that is not cut is longer than in any bucket.
+        """
+        return join(
+            [
+                self._trimmed(call(part.bucket, self._padded(part)), axes=part.axes)
+                for part in self.calls(feed, axes=axes)
+            ]
+        )
+
+    def calls(self, feed: Arrays, *, axes: Lengths) -> Iterator[BucketCall]:
+        """Cuts a feed into calls; one at least, even of no rows.
+
+        Args:
+            feed: of the graph, checked.
+            axes: its lengths.
+
+        Raises:
+            PromptError: as `run`.
+        """
+        fitting = self._fitting(axes)
+        axis = self._cut_axis
+        if axis is None:
+            yield BucketCall(fitting[0], dict(feed), axes)
+            return
+        start, count = 0, axes[axis]
+        while True:
+            bucket = self._next(fitting, left=count - start)
+            rows = min(count - start, self._lengths[bucket][axis])
+            yield BucketCall(bucket, self._rows(feed, start, start + rows), {**axes, axis: rows})
+            start += rows
+            if start == count:
+                return
+
+    def _fitting(self, axes: Lengths) -> list[int]:
+        """The buckets whose uncut axes are long enough, the smallest first."""
+        uncut = {axis: length for axis, length in axes.items() if axis != self._cut_axis}
+        for axis, length in uncut.items():
+            longest = max(lengths[axis] for lengths in self._lengths)
+            if length > longest:
+                raise PromptError(
+                    f"{axis} is {length}, and {self._where} takes at most {longest}; give fewer"
+                )
+        fitting = [
+            bucket
+            for bucket, lengths in enumerate(self._lengths)
+            if all(lengths[axis] >= length for axis, length in uncut.items())
+        ]
+        return sorted(fitting, key=lambda bucket: sorted(self._lengths[bucket].items()))
+
+    def _next(self, fitting: Sequence[int], *, left: int) -> int:
+        """The smallest bucket that holds all that is left, or else the largest."""
+        assert self._cut_axis is not None
+        holding = (each for each in fitting if self._lengths[each][self._cut_axis] >= left)
+        return next(holding, fitting[-1])
+
+    def _rows(self, feed: Arrays, start: int, stop: int) -> dict[str, NDArray[np.generic]]:
+        return {
+            spec.name: feed[spec.name][start:stop]
+            if spec.shape[0] == self._cut_axis
+            else feed[spec.name]
+            for spec in self._spec.inputs
+        }
+
+    def _padded(self, part: BucketCall) -> dict[str, NDArray[np.generic]]:
+        lengths = self._lengths[part.bucket]
+        return {
+            spec.name: _pad(part.feed[spec.name], spec=spec, lengths=lengths)
+            for spec in self._spec.inputs
+        }
+
+    def _trimmed(self, outputs: Arrays, *, axes: Lengths) -> dict[str, NDArray[np.generic]]:
+        return {
+            spec.name: np.asarray(outputs[spec.name])[tuple(map(slice, fixed_shape(spec, axes)))]
+            for spec in self._spec.outputs
+        }
+
+
+def join(parts: Sequence[Arrays]) -> dict[str, NDArray[np.generic]]:
+    """The outputs of the calls of one feed, in order, as those of one."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def fixed_shape(spec: TensorSpec, axes: Lengths) -> tuple[int, ...]:
+    """A tensor's shape where its symbolic axes have these lengths."""
+    return tuple(axes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
+
+
+def _cut_axis(spec: GraphSpec) -> str | None:
+    """The symbolic axis that leads every output, if there is one."""
+    first = {each.shape[0] for each in spec.outputs}
+    axis = first.pop() if len(first) == 1 else None
+    return axis if isinstance(axis, str) else None
+
+
+def _pad(array: NDArray[np.generic], *, spec: TensorSpec, lengths: Lengths) -> NDArray[np.generic]:
+    """Fills a tensor up to the lengths that a bucket has."""
+    shape = fixed_shape(spec, lengths)
+    if array.shape == shape:
+        return array
+    padded = np.full(shape, PADDING.get(spec.name, 0), dtype=array.dtype)
+    padded[tuple(map(slice, array.shape))] = array
+    return padded
