@@ -11,7 +11,7 @@ import typer
 from samclip_sdk.cli.options import PublicKey, RunOptions, TextCache, grouped
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.client import DEFAULT_MODEL
-from samclip_sdk.serve.running import run_server
+from samclip_sdk.serve.server import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
 
 _THREADED = ("onnx", "openvino")
@@ -51,7 +51,7 @@ class LimitOptions:
         Limits.points_per_side
     )
     queue: Annotated[
-        int, typer.Option(min=1, help="requests in the house; more are answered 429")
+        int, typer.Option(min=1, help="requests in progress; more are answered 429")
     ] = Limits.queue
     pictures_mb: Annotated[int, typer.Option(min=1, help="of uploads kept for their ids")] = (
         Limits.pictures_mb
@@ -93,7 +93,7 @@ def serve(
 ) -> None:
     """Serve a model over HTTP; the page at / asks it. API keys come from SAMCLIP_API_KEYS.
 
-    Logs are lines of JSON on standard error. SIGTERM and Ctrl-C answer what is in the house first.
+    Logs are lines of JSON on standard error. SIGTERM and Ctrl-C answer what is in progress first.
     Several workers share the cores, unless --threads says how many each has.
     """
     with working("serving") as display:

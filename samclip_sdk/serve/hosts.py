@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.errors import RefusedError
 
 
 class Hosts:

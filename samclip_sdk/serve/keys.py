@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from samclip_sdk.errors import OptionError, one_line
 
+KEYS_VARIABLE = "SAMCLIP_API_KEYS"
 LEAST_LETTERS = 16
 
 
@@ -31,13 +32,13 @@ class Keys:
         keys = [each.strip() for each in (given or "").split(",") if each.strip()]
         if self.asked and not keys:
             raise OptionError(
-                f"SAMCLIP_API_KEYS is set to {one_line(given, limit=40)!r} and holds no key: make "
+                f"{KEYS_VARIABLE} is set to {one_line(given, limit=40)!r} and holds no key: make "
                 "one with `openssl rand -hex 32`, or unset it to let everyone in"
             )
         for place, key in enumerate(keys):
             if len(key) < LEAST_LETTERS or not (key.isascii() and key.isprintable()):
                 raise OptionError(
-                    f"key {place} of SAMCLIP_API_KEYS is shorter than {LEAST_LETTERS} letters, or "
+                    f"key {place} of {KEYS_VARIABLE} is shorter than {LEAST_LETTERS} letters, or "
                     "has others than ASCII's: make one with `openssl rand -hex 32`"
                 )
         self._digests = [_digest(key) for key in keys]

@@ -15,7 +15,7 @@ class Metrics:
         seconds: of requests, by route.
         pictures: answered, by whether they were encoded before.
         together: how many questions about a picture were answered at once.
-        in_house: requests that are being read or answered.
+        in_progress: requests that are being read or answered.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,9 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self._registry,
         )
-        self.in_house = self._gauge("samclip_requests_in_house", "Requests read or answered now")
+        self.in_progress = self._gauge(
+            "samclip_requests_in_progress", "Requests read or answered now"
+        )
         self._waiting = self._gauge("samclip_waiting_pictures", "Pictures that no worker has yet")
         self._ready = self._gauge("samclip_workers_ready", "Workers whose model is open")
         self._restarts = self._gauge("samclip_worker_restarts", "Workers that have died so far")

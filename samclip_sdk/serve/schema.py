@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from samclip_sdk.engine.everything import MOST_POINTS_PER_SIDE
+from samclip_sdk.serve.encoding import MaskFormat
 
 Item = TypeVar("Item")
 Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
@@ -20,28 +21,27 @@ Box: TypeAlias = Annotated[Listed[Number], Field(min_length=4, max_length=4)]
 PointLabel = Annotated[int, Field(ge=-1, le=3)]
 Labels: TypeAlias = Annotated[Listed[str], Field(min_length=1)]
 Tiles: TypeAlias = Annotated[Listed[Side], Field(min_length=2, max_length=2)]
-Form: TypeAlias = Literal["rle", "polygon", "png"]
 
 
-class Asked(BaseModel):
+class RequestModel(BaseModel):
     """A request: unknown names are refused, so that a misspelt option is not passed over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ImageById(Asked):
+class ImageById(RequestModel):
     """A picture that was uploaded to `/v1/images`."""
 
     id: str = Field(pattern="^[0-9a-f]{64}$", description="what `/v1/images` answered")
 
 
-class ImageContent(Asked):
+class ImageContent(RequestModel):
     """A picture in the request."""
 
     base64: str = Field(min_length=1, description="the content of a picture file")
 
 
-class ImagesAsked(Asked):
+class ImagesRequest(RequestModel):
     """Which pictures. In `multipart/form-data` they are the parts `image`, as files."""
 
     images: Listed[ImageById | ImageContent] = Field(
@@ -49,13 +49,13 @@ class ImagesAsked(Asked):
     )
 
 
-class ClassifyAsked(ImagesAsked):
+class ClassifyRequest(ImagesRequest):
     """See `SamClip.classify`."""
 
     labels: Labels = Field(description="nouns such as `dog`")
 
 
-class SegmentAsked(ImagesAsked):
+class SegmentRequest(ImagesRequest):
     """See `SamClip.segment`: points, boxes, or one of each for every prompt."""
 
     points: Listed[Point] | Listed[Listed[Point]] | None = Field(
@@ -69,10 +69,10 @@ class SegmentAsked(ImagesAsked):
     )
     multimask_output: bool = Field(default=True, description="three masks a prompt, or one")
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
 
 
-class TextAsked(ImagesAsked):
+class TextRequest(ImagesRequest):
     """See `SamClip.segment_text`."""
 
     labels: Labels = Field(description="nouns such as `dog`")
@@ -86,13 +86,13 @@ class TextAsked(ImagesAsked):
     )
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class EverythingAsked(ImagesAsked):
+class EverythingRequest(ImagesRequest):
     """See `SamClip.segment_everything`."""
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
@@ -103,19 +103,19 @@ class EverythingAsked(ImagesAsked):
     box_nms_thresh: Share = 0.7
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class Told(BaseModel):
+class ResponseModel(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StoredImage(Told):
+class StoredImage(ResponseModel):
     """A picture that later requests may name."""
 
     id: str = Field(description="the sha256 of its content")
@@ -123,13 +123,13 @@ class StoredImage(Told):
     height: int
 
 
-class StoredImages(Told):
+class StoredImages(ResponseModel):
     """In the order of the pictures."""
 
     answers: list[StoredImage]
 
 
-class Classified(Told):
+class Classified(ResponseModel):
     """How well each label describes a picture, in the order asked."""
 
     labels: list[str]
@@ -138,13 +138,13 @@ class Classified(Told):
     speed: dict[str, float] = Field(description="milliseconds by step")
 
 
-class ClassifiedImages(Told):
+class ClassifiedImages(ResponseModel):
     """In the order of the pictures."""
 
     answers: list[Classified]
 
 
-class Annotation(Told):
+class Annotation(ResponseModel):
     """A mask, as COCO writes it."""
 
     score: float
@@ -178,7 +178,7 @@ class ObjectAnnotation(Annotation):
     stability_score: float
 
 
-class Masks(Told):
+class Masks(ResponseModel):
     """The masks of a picture."""
 
     size: list[int] = Field(description="height and width of the picture")
@@ -188,13 +188,13 @@ class Masks(Told):
     presence: list[float] | None = Field(default=None, description="of each of the labels, 0..1")
 
 
-class MaskedImages(Told):
+class MaskedImages(ResponseModel):
     """In the order of the pictures."""
 
     answers: list[Masks]
 
 
-class Problem(Told):
+class Problem(ResponseModel):
     """Why a request was not answered."""
 
     error: str = Field(description="the class of the error")
@@ -202,7 +202,7 @@ class Problem(Told):
     request_id: str = Field(description="the same as in the header X-Request-ID and in the logs")
 
 
-class Health(Told):
+class Health(ResponseModel):
     """Whether requests would be answered now."""
 
     status: Literal["ready", "not ready"]
@@ -211,7 +211,7 @@ class Health(Told):
     waiting: int = Field(description="pictures that wait for a worker")
 
 
-class Model(Told):
+class Model(ResponseModel):
     """The model that answers, as its workers opened it."""
 
     name: str
@@ -223,7 +223,7 @@ class Model(Told):
     warnings: list[str] = Field(description="what opening it warned of")
 
 
-class Models(Told):
+class Models(ResponseModel):
     """There is one."""
 
     models: list[Model]

@@ -48,7 +48,7 @@ class Limits:
         letters: of a label.
         prompts: boxes and points of a request, all together.
         points_per_side: its square bounds the points of `/v1/everything`, those of tiles too.
-        queue: requests in the house, and pictures that wait for a worker; more are answered 429.
+        queue: requests in progress, and pictures that wait for a worker; more are answered 429.
         pictures_mb: of uploaded pictures that the front process keeps for their ids.
         embeddings_mb: of encoded pictures that each worker keeps.
         body_s: a request that has not arrived whole after so many seconds is answered 408.

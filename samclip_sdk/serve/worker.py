@@ -2,7 +2,7 @@
 
     python -m samclip_sdk.serve.worker
 
-The first frame says which model to open. One thread reads what is asked next and decodes its
+The first message says which model to open. One thread reads what is asked next and decodes its
 picture while the model runs. When the front process is gone, however it went, so is the worker.
 """
 
@@ -22,28 +22,28 @@ import numpy as np
 
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError, SamClipWarning
-from samclip_sdk.serve.answering import Answerer, Ask, Picture
-from samclip_sdk.serve.frames import read_frame, write_frame
-from samclip_sdk.serve.refusal import name_of, status_of
+from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedPicture
+from samclip_sdk.serve.errors import name_of, status_of
+from samclip_sdk.serve.wire import read_message, write_message
 
 
 def main() -> None:
     """Serves until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's, which then ends this
     inlet, outlet = _own_pipes()
-    opening = read_frame(inlet)
+    opening = read_message(inlet)
     if opening is None:
         return
     options = opening[0]
     try:
         model, told = open_model(options["model"])
     except SamClipError as error:
-        write_frame(outlet, {"failed": str(error)})
+        write_message(outlet, {"failed": str(error)})
         return
-    answerer = Answerer(
+    answerer = BatchAnswerer(
         model, megapixels=options["megapixels"], embeddings_mb=options["embeddings_mb"]
     )
-    write_frame(outlet, {"ready": told})
+    write_message(outlet, {"ready": told})
     read: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     threading.Thread(target=_read_on, args=(inlet, answerer, read), daemon=True).start()
     warnings.simplefilter("ignore", UserWarning)  # ours, and Pillow's of damaged metadata
@@ -105,12 +105,17 @@ class Batch:
     """
 
     def __init__(
-        self, numbers: list[int], asks: list[Ask], picture: Picture | Exception, *, cached: bool
+        self,
+        numbers: list[int],
+        asks: list[Ask],
+        picture: DecodedPicture | Exception,
+        *,
+        cached: bool,
     ) -> None:
         self.numbers, self.asks, self.picture, self.cached = numbers, asks, picture, cached
 
 
-def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
+def answer_batch(batch: Batch, answerer: BatchAnswerer, outlet: BinaryIO) -> None:
     """Answers all questions of a batch, whatever happens, and then says that it is done."""
     started, left = time.perf_counter(), dict(enumerate(batch.numbers))
     try:
@@ -121,7 +126,7 @@ def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
             if isinstance(answer, SamClipError):
                 _refuse(outlet, number, answer)
             else:
-                write_frame(outlet, {"job": number, "status": 200}, answer)
+                write_message(outlet, {"job": number, "status": 200}, answer)
     except SamClipError as error:
         for number in left.values():
             _refuse(outlet, number, error)
@@ -130,24 +135,24 @@ def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
     except Exception as error:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         for number in left.values():
-            write_frame(outlet, {"job": number, "status": 500, "trace": trace})
+            write_message(outlet, {"job": number, "status": 500, "trace": trace})
     took_s = time.perf_counter() - started
-    write_frame(outlet, {"done": batch.numbers, "seconds": took_s, "cached": batch.cached})
+    write_message(outlet, {"done": batch.numbers, "seconds": took_s, "cached": batch.cached})
 
 
 def _refuse(outlet: BinaryIO, number: int, error: SamClipError) -> None:
     header = {"job": number, "status": status_of(error), "error": name_of(error)}
-    write_frame(outlet, header, str(error).encode())
+    write_message(outlet, header, str(error).encode())
 
 
-def _read_on(inlet: BinaryIO, answerer: Answerer, read: queue.SimpleQueue[Batch]) -> None:
+def _read_on(inlet: BinaryIO, answerer: BatchAnswerer, read: queue.SimpleQueue[Batch]) -> None:
     """Decodes the picture of what is asked next; the two in a row are all that wait here."""
     while True:
-        frame = read_frame(inlet)
-        if frame is None:
+        message = read_message(inlet)
+        if message is None:
             os._exit(0)  # The front is gone: no one waits for what the model is at.
-        header, content = frame
-        picture: Picture | Exception
+        header, content = message
+        picture: DecodedPicture | Exception
         cached = answerer.knows(header["picture"])
         try:
             picture = answerer.prepare(header["picture"], content, asks=header["asks"])

@@ -21,10 +21,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from samclip_sdk.cli.app import app
-from samclip_sdk.serve.running import bound_socket
+from samclip_sdk.serve.server import bound_socket
 from tests.bundle.test_signature import write_keys
 from tests.drawings import TINY_BUNDLE
-from tests.serve.running import alive
+from tests.serve.running_server import alive
 
 ROOT = Path(__file__).parents[2]
 DOG = ROOT / "examples" / "images" / "dog.jpg"
@@ -94,7 +94,7 @@ def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while "samclip_requests_in_house 2.0" not in httpx.get(f"{url}/metrics").text:
+        while "samclip_requests_in_progress 2.0" not in httpx.get(f"{url}/metrics").text:
             time.sleep(0.01)
         served.process.send_signal(signum)
         asking.join()

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.serve.frames import pack_frame, receive_frame
+from samclip_sdk.serve.keys import KEYS_VARIABLE
 from samclip_sdk.serve.settings import Limits, ModelChoice
+from samclip_sdk.serve.wire import pack_message, receive_message
 
 log = logging.getLogger(__name__)
 
-KEYS_VARIABLE = "SAMCLIP_API_KEYS"
 WORKER = ("-m", "samclip_sdk.serve.worker")
 """What Python runs in a worker process."""
 
@@ -50,7 +50,7 @@ class Job:
     Attributes:
         key: the sha256 of the picture's content.
         content: of the picture's file.
-        ask: the question, as `answering` takes it.
+        ask: the question, as `batching` takes it.
         answer: where those who asked wait.
         deaths: how many workers have died while they had it.
     """
@@ -63,7 +63,7 @@ class Job:
 
 
 @dataclass(eq=False)
-class Slot:
+class WorkerProcess:
     """A worker process, or the time until there is one again.
 
     Args:
@@ -74,7 +74,7 @@ class Slot:
         on_batch: told of a batch that is done: how many jobs, seconds, whether it was cached.
 
     Attributes:
-        told: what the model is, once it is open.
+        model_info: what the model is, once it is open.
         batches: what it is at, the oldest first.
         restarts: how many workers have died.
     """
@@ -84,7 +84,7 @@ class Slot:
     on_free: Callable[[], None]
     on_lost: Callable[[Sequence[Job]], None]
     on_batch: Callable[[int, float, bool], None]
-    told: dict[str, Any] | None = None
+    model_info: dict[str, Any] | None = None
     batches: list[dict[int, Job]] = field(default_factory=list)
     restarts: int = 0
     _process: asyncio.subprocess.Process | None = None
@@ -94,12 +94,12 @@ class Slot:
     @property
     def pid(self) -> int | None:
         """Of the worker process, once its model is open."""
-        return self._process.pid if self._process and self.told else None
+        return self._process.pid if self._process and self.model_info else None
 
     @property
     def free(self) -> bool:
         """Whether it could take a batch now."""
-        return self.told is not None and len(self.batches) < DEPTH
+        return self.model_info is not None and len(self.batches) < DEPTH
 
     async def start(self) -> None:
         """Starts a worker, and waits until its model is open.
@@ -125,12 +125,12 @@ class Slot:
             }
         )
         assert self._process.stdout is not None
-        frame = await receive_frame(self._process.stdout)
-        if frame is None or "ready" not in frame[0]:
+        message = await receive_message(self._process.stdout)
+        if message is None or "ready" not in message[0]:
             await self._end()
-            said = "it ended before its model was open" if frame is None else frame[0]["failed"]
+            said = "it ended before its model was open" if message is None else message[0]["failed"]
             raise SamClipError(str(said))
-        self.told = frame[0]["ready"]
+        self.model_info = message[0]["ready"]
         log.info("worker ready", extra={"worker": self._process.pid})
         self.on_free()
 
@@ -144,7 +144,7 @@ class Slot:
             log.error("worker died", extra={"jobs": len(lost), "restarts": self.restarts})
             self.on_lost(lost)
             pause_s = 0.1
-            while self.told is None:
+            while self.model_info is None:
                 try:
                     await self.start()
                 except (SamClipError, OSError) as error:
@@ -170,8 +170,8 @@ class Slot:
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        while (frame := await receive_frame(process.stdout)) is not None:
-            header, content = frame
+        while (message := await receive_message(process.stdout)) is not None:
+            header, content = message
             if "done" in header:
                 self.batches.pop(0)
                 self.on_batch(len(header["done"]), header["seconds"], header["cached"])
@@ -204,12 +204,12 @@ class Slot:
         """Writes without waiting: of two batches at most, and of a dead worker `_listen` hears."""
         assert self._process is not None
         assert self._process.stdin is not None
-        for piece in pack_frame(header, content):  # writelines would copy the picture to join it
+        for piece in pack_message(header, content):  # writelines would copy the picture to join it
             self._process.stdin.write(piece)
 
     async def _end(self) -> None:
         """Ends the process, if need be by force."""
-        process, self.told = self._process, None
+        process, self.model_info = self._process, None
         if self._watch:
             self._watch.cancel()
         if process is None or process.stdin is None:

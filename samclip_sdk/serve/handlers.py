@@ -9,26 +9,26 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.serve.answers import to_line
-from samclip_sdk.serve.calls import Call, read_call
-from samclip_sdk.serve.door import problem
+from samclip_sdk.serve.encoding import to_line
+from samclip_sdk.serve.errors import RefusedError
+from samclip_sdk.serve.middleware import problem_response
 from samclip_sdk.serve.pool import Pool
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.request_body import Call, read_call
 from samclip_sdk.serve.schema import (
-    ClassifyAsked,
-    EverythingAsked,
-    ImagesAsked,
-    SegmentAsked,
-    TextAsked,
+    ClassifyRequest,
+    EverythingRequest,
+    ImagesRequest,
+    SegmentRequest,
+    TextRequest,
 )
 from samclip_sdk.serve.settings import Limits
-from samclip_sdk.serve.slot import Answer
+from samclip_sdk.serve.worker_process import Answer
 from samclip_sdk.system.recent import Recent
 
 NDJSON = "application/x-ndjson"
 
 
-class House:
+class RequestHandler:
     """Answers requests by a pool of workers.
 
     Args:
@@ -43,7 +43,7 @@ class House:
         self.pool, self._limits = pool, limits
         self.stored: Recent[bytes] = Recent(limit_bytes=limits.pictures_mb * 1_000_000)
 
-    async def answer(self, request: Request, verb: str, kind: type[ImagesAsked]) -> Response:
+    async def answer(self, request: Request, verb: str, kind: type[ImagesRequest]) -> Response:
         """Answers a request.
 
         Args:
@@ -58,7 +58,7 @@ class House:
         check_limits(call.asked, limits=self._limits)
         answers = self.pool.put(verb, call.pictures, call.asked.model_dump(exclude={"images"}))
         request_id: str = request.state.request_id
-        stream = isinstance(call.asked, (TextAsked, EverythingAsked)) and call.asked.stream
+        stream = isinstance(call.asked, (TextRequest, EverythingRequest)) and call.asked.stream
         first = asyncio.gather(*(answers[:1] if stream else answers))
         try:
             found = await asyncio.wait_for(first, self._limits.answer_s)
@@ -81,7 +81,7 @@ class House:
         joined = b",".join(each.content.rstrip() for each in found)
         return Response(b'{"answers":[%b]}' % joined, media_type="application/json")
 
-    def _store(self, call: Call[ImagesAsked]) -> None:
+    def _store(self, call: Call[ImagesRequest]) -> None:
         for key, content in call.pictures:
             self.stored.put(key, content, size_bytes=len(content))
 
@@ -111,13 +111,13 @@ class House:
             return Answer(503, "Refused", message.encode())
 
 
-def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
+def check_limits(asked: ImagesRequest, *, limits: Limits) -> None:
     """Refuses a question that asks for too much.
 
     Raises:
         RefusedError: of what, and how much this server takes.
     """
-    if isinstance(asked, (ClassifyAsked, TextAsked, EverythingAsked)) and asked.labels:
+    if isinstance(asked, (ClassifyRequest, TextRequest, EverythingRequest)) and asked.labels:
         _at_most(len(asked.labels), limits.labels, "labels")
         longest = max(asked.labels, key=len)
         if len(longest) > limits.letters:
@@ -126,11 +126,11 @@ def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
                 f"server takes {limits.letters} at most",
                 status=422,
             )
-    if isinstance(asked, SegmentAsked):
+    if isinstance(asked, SegmentRequest):
         points = sum(_count(each) for each in asked.points or ()) // 2
         boxes = sum(_count(each) for each in asked.boxes or ()) // 4
         _at_most(points + boxes, limits.prompts, "points and boxes")
-    if isinstance(asked, EverythingAsked):
+    if isinstance(asked, EverythingRequest):
         rows, columns = asked.tiles or (0, 0)
         points = asked.points_per_side**2 * (1 + rows * columns)
         _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
@@ -150,7 +150,7 @@ def _failed(answer: Answer, place: int, *, many: bool, request_id: str) -> Respo
     error, message = _told(answer)
     if many:
         message = f"images.{place}: {message}"
-    return problem(error, message, status=answer.status, request_id=request_id)
+    return problem_response(error, message, status=answer.status, request_id=request_id)
 
 
 def _told(answer: Answer) -> tuple[str, str]:

@@ -16,10 +16,10 @@ from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.result_base import coco_annotation
 from samclip_sdk.results.text_masks import TextMasks
 
-Form: TypeAlias = Literal["rle", "polygon", "png"]
+MaskFormat: TypeAlias = Literal["rle", "polygon", "png"]
 
 
-def result_to_dict(result: Masks | TextMasks | Instances, *, form: Form) -> dict[str, Any]:
+def result_to_dict(result: Masks | TextMasks | Instances, *, form: MaskFormat) -> dict[str, Any]:
     """What `to_dict` of a result says, with its masks in a form.
 
     Args:
@@ -53,7 +53,7 @@ def _packed(result: Masks | TextMasks | Instances) -> tuple[PackedMask, ...]:
     return PackedMasks.of(result.masks).packed
 
 
-def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: Form) -> Any:
+def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: MaskFormat) -> Any:
     if form == "polygon":
         return coco_annotation(mask, size=size, polygons=True)["segmentation"]
     content = io.BytesIO()

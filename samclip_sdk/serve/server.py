@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
 
 from samclip_sdk.errors import OptionError, RuntimeMissingError
-from samclip_sdk.serve.logs import log_as_json
+from samclip_sdk.serve.keys import KEYS_VARIABLE, Keys
 from samclip_sdk.serve.settings import Limits, ModelChoice
-from samclip_sdk.serve.slot import KEYS_VARIABLE
 
 log = logging.getLogger(__name__)
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "color_message", "taskName"}
 
 
 def run_server(
@@ -29,7 +33,7 @@ def run_server(
 ) -> None:
     """Opens a model in worker processes and answers HTTP, until SIGTERM or Ctrl-C.
 
-    Requests that are in the house are answered then; the port takes no new ones. Logs go to
+    Requests that are in progress are answered then; the port takes no new ones. Logs go to
     standard error, the address that it serves too. API keys are the environment's SAMCLIP_API_KEYS.
 
     Args:
@@ -107,10 +111,9 @@ async def _serve(
     # Only here: they are of the extra.
     from samclip_sdk.serve.app import create_app
     from samclip_sdk.serve.hosts import Hosts
-    from samclip_sdk.serve.keys import Keys
-    from samclip_sdk.serve.listening import listen
     from samclip_sdk.serve.metrics import Metrics
     from samclip_sdk.serve.pool import Pool
+    from samclip_sdk.serve.uvicorn_server import listen
 
     keys, metrics = Keys(os.environ.get(KEYS_VARIABLE)), Metrics()
     pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
@@ -123,3 +126,28 @@ async def _serve(
     finally:
         await pool.close()
         log.info("stopped")
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: when, how grave, what, and what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
+                timespec="milliseconds"
+            ),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _OWN}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def log_as_json(level: str) -> None:
+    """Has this process log that way, all libraries too, from a level on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -28,8 +28,8 @@ from samclip_sdk.picture.prompts import FILLER
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
-from samclip_sdk.serve.answers import Form, result_to_dict, to_line, to_lines
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.encoding import MaskFormat, result_to_dict, to_line, to_lines
+from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.system.recent import Recent
 
 Ask: TypeAlias = "Mapping[str, Any]"
@@ -39,14 +39,14 @@ MASK_BYTES = 256_000_000
 """What the masks of prompts may take as arrays, before they are packed."""
 
 
-class Kind(NamedTuple):
+class PromptKind(NamedTuple):
     """What prompts must have in common to be drawn in one batch."""
 
     points: int
     boxes: bool
     multimask_output: bool
     mask_threshold: float | None
-    form: Form
+    form: MaskFormat
 
 
 class PromptRow(NamedTuple):
@@ -58,7 +58,7 @@ class PromptRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedPicture:
     """A picture that questions are about.
 
     Attributes:
@@ -74,7 +74,7 @@ class Picture:
     prepared: PreparedImage | None
 
 
-class Answerer:
+class BatchAnswerer:
     """Answers questions by a model; one thread may prepare a picture while another answers.
 
     Args:
@@ -88,7 +88,7 @@ class Answerer:
         self._pixels = megapixels * 1_000_000
         self._embeddings: Recent[ImageEmbedding] = Recent(limit_bytes=embeddings_mb * 1_000_000)
 
-    def prepare(self, key: str, content: bytes, *, asks: Sequence[Ask]) -> Picture:
+    def prepare(self, key: str, content: bytes, *, asks: Sequence[Ask]) -> DecodedPicture:
         """Decodes a picture for what is asked about it.
 
         Raises:
@@ -101,14 +101,14 @@ class Answerer:
         prepared = None
         if verbs - {"classify"} and not self.knows(key):
             prepared = self._model.prepare_image(content)
-        return Picture(key, content, pixels, prepared)
+        return DecodedPicture(key, content, pixels, prepared)
 
     def knows(self, key: str) -> bool:
         """Whether a picture is encoded; it may be forgotten before it is asked about."""
         return self._embeddings.get(key) is not None
 
     def answer(
-        self, picture: Picture, asks: Sequence[Ask]
+        self, picture: DecodedPicture, asks: Sequence[Ask]
     ) -> Iterator[tuple[int, bytes | SamClipError]]:
         """Answers each question, or says why not: yields its place and a line of JSON, or lines."""
         segments = []
@@ -123,7 +123,7 @@ class Answerer:
         if segments:
             yield from self._segment(picture, {place: asks[place] for place in segments})
 
-    def _answer_one(self, picture: Picture, ask: Ask) -> bytes:
+    def _answer_one(self, picture: DecodedPicture, ask: Ask) -> bytes:
         if ask["verb"] == "classify":
             pixels = load_image(picture.content) if picture.pixels is None else picture.pixels
             return to_line(self._model.classify(pixels, ask["labels"]).to_dict())
@@ -165,7 +165,7 @@ class Answerer:
         return result_to_dict(found, form=ask["format"])
 
     def _segment(
-        self, picture: Picture, asks: Mapping[int, Ask]
+        self, picture: DecodedPicture, asks: Mapping[int, Ask]
     ) -> Iterator[tuple[int, bytes | SamClipError]]:
         """Draws the masks of all prompts, those of one kind together; yields place and answer."""
         try:
@@ -173,7 +173,7 @@ class Answerer:
         except SamClipError as error:
             yield from ((place, error) for place in asks)
             return
-        rows: dict[Kind, list[PromptRow]] = defaultdict(list)
+        rows: dict[PromptKind, list[PromptRow]] = defaultdict(list)
         answers: dict[int, dict[str, Any]] = {}
         for place, ask in asks.items():
             try:
@@ -181,7 +181,7 @@ class Answerer:
             except SamClipError as error:
                 yield place, error
                 continue
-            kind = Kind(
+            kind = PromptKind(
                 points=prompts.points.shape[1],
                 boxes=prompts.boxes is not None,
                 multimask_output=ask["multimask_output"],
@@ -202,7 +202,7 @@ class Answerer:
         image: ImageEmbedding,
         rows: Sequence[PromptRow],
         *,
-        kind: Kind,
+        kind: PromptKind,
         answers: Mapping[int, dict[str, Any]],
     ) -> None:
         """Draws the masks of prompts of one kind, and adds them to the answers."""
@@ -237,12 +237,12 @@ class Answerer:
         prompts.in_model(frame, mask_side=side)
         return prompts
 
-    def _at_once(self, kind: Kind, *, frame: Frame) -> int:
+    def _at_once(self, kind: PromptKind, *, frame: Frame) -> int:
         """How many prompts' masks may be arrays at a time."""
         bytes_each = frame.height_px * frame.width_px * (3 if kind.multimask_output else 1)
         return max(1, min(self._model.manifest.masks.max_prompts, MASK_BYTES // bytes_each))
 
-    def _embed(self, picture: Picture) -> ImageEmbedding:
+    def _embed(self, picture: DecodedPicture) -> ImageEmbedding:
         """The picture after the backbone, which runs unless it has run not long ago."""
         known = self._embeddings.get(picture.key)
         if known is not None:

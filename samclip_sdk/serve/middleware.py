@@ -1,4 +1,4 @@
-"""What every request passes, in and out: an id, keys, room in the house, logs, counts."""
+"""What every request passes, in and out: an id, keys, room in progress, logs, counts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from samclip_sdk.serve.errors import RefusedError, name_of
 from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
-from samclip_sdk.serve.refusal import RefusedError, name_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _HEADERS = {
 }
 
 
-class Door:
+class RequestMiddleware:
     """The outermost part of the app.
 
     Args:
@@ -87,17 +87,19 @@ class Door:
                     out.setdefault(name, value)
             await send(message)
 
-        self._metrics.in_house.inc()
+        self._metrics.in_progress.inc()
         try:
             await self._enter(scope, receive, send_out, headers=headers)
         except Exception:
             log.exception("unforeseen error", extra={"request_id": request_id})
             if not status:
                 message = "something went wrong here; the logs tell what, under this request_id"
-                answer = problem("InternalError", message, status=500, request_id=request_id)
+                answer = problem_response(
+                    "InternalError", message, status=500, request_id=request_id
+                )
                 await answer(scope, receive, send_out)
         finally:
-            self._metrics.in_house.dec()
+            self._metrics.in_progress.dec()
             self._note(scope, headers, request_id, status or 499, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, *, headers: Headers) -> None:
@@ -107,7 +109,7 @@ class Door:
         if guarded and refused is None:
             refused = self._refusal(headers)
         if refused is not None:
-            answer = refusal(refused, request_id=scope["state"]["request_id"])
+            answer = refusal_response(refused, request_id=scope["state"]["request_id"])
             await answer(scope, receive, send)
             return
         if not guarded:
@@ -126,7 +128,7 @@ class Door:
             )
         if self._inside >= self._queue:
             return RefusedError(
-                f"{self._inside} requests are in the house already; try again later",
+                f"{self._inside} requests are in progress already; try again later",
                 status=429,
                 retry_after_s=self._retry_after_s(),
             )
@@ -150,15 +152,17 @@ class Door:
         log.info("request", extra=told)
 
 
-def problem(error: str, message: str, *, status: int, request_id: str) -> Response:
+def problem_response(error: str, message: str, *, status: int, request_id: str) -> Response:
     """An answer that says what is wrong, as `schema.Problem`."""
     content = {"error": error, "message": message, "request_id": request_id}
     return Response(json.dumps(content, ensure_ascii=False), status, media_type="application/json")
 
 
-def refusal(error: RefusedError, *, request_id: str) -> Response:
+def refusal_response(error: RefusedError, *, request_id: str) -> Response:
     """The answer to a request that is refused."""
-    answer = problem(name_of(error), str(error), status=error.status, request_id=request_id)
+    answer = problem_response(
+        name_of(error), str(error), status=error.status, request_id=request_id
+    )
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:

@@ -8,13 +8,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.errors import RefusedError
 
 _HEAD_BYTES = 16_000
 """What a part may tell of itself: its name, the name of a file, a content type."""
 
 
-class Form:
+class MultipartForm:
     """A form's parts: files called `image`, and one called `request`.
 
     Args:
