@@ -14,8 +14,6 @@ from samclip_sdk.client import DEFAULT_MODEL
 from samclip_sdk.serve.server import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
 
-_THREADED = ("onnx", "openvino")
-
 
 @dataclass(frozen=True)
 class AddressOptions:
@@ -98,9 +96,6 @@ def serve(
     """
     with working("serving") as display:
         options = run.for_runtime(display)
-        threads = options.threads
-        if not threads and workers > 1 and runtime in _THREADED:
-            threads = max(1, (os.cpu_count() or 1) // workers)
         choice = ModelChoice(
             model=model,
             runtime=runtime,
@@ -108,7 +103,8 @@ def serve(
             device=options.device,
             providers=options.providers,
             compute_units=options.compute_units,
-            threads=threads,
+            threads=options.threads,
+            cores=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
             text_cache=text_cache,
             public_key=None if key is None else str(key),
         )

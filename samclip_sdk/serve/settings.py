@@ -19,7 +19,9 @@ class ModelChoice:
         device: None is the runtime's own.
         providers: onnxruntime's, instead of a device.
         compute_units: Core ML's.
-        threads: of a worker; the runtime's own choice if 0.
+        threads: how many threads a worker's runtime uses; 0 leaves it to the runtime.
+        cores: how many cores a worker may take where `threads` is 0 and its runtime takes a number
+            of threads; 0 stands for all.
         text_cache: whether embeddings of labels are kept in the user's cache folder.
         public_key: path of the Ed25519 key that must have signed the bundle; any will do if None.
     """
@@ -31,6 +33,7 @@ class ModelChoice:
     providers: Sequence[str] = ()
     compute_units: str = "all"
     threads: int = 0
+    cores: int = 0
     text_cache: bool = True
     public_key: str | None = None
 

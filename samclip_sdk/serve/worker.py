@@ -22,6 +22,7 @@ import numpy as np
 
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError, SamClipWarning
+from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedPicture
 from samclip_sdk.serve.errors import name_of, status_of
 from samclip_sdk.serve.wire import read_message, write_message
@@ -62,17 +63,7 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
     """
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", SamClipWarning)
-        model = SamClip.load(
-            chosen["runtime"],
-            model=chosen["model"],
-            precision=chosen["precision"],
-            device=chosen["device"],
-            providers=chosen["providers"],
-            compute_units=chosen["compute_units"],
-            threads=chosen["threads"],
-            text_cache=chosen["text_cache"],
-            public_key=chosen["public_key"],
-        )
+        model = _load(chosen)
         warm_up(model)
     manifest, source = model.manifest, model.source
     return model, {
@@ -84,6 +75,26 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
         "random_weights": manifest.random_weights,
         "warnings": [" ".join(str(each.message).split()) for each in warned],
     }
+
+
+def _load(chosen: dict[str, Any]) -> SamClip:
+    """Loads a model with this worker's share of the cores, whatever runtime "auto" takes.
+
+    The share is no `threads` at the first load: a runtime that takes no number of threads would
+    then be no candidate of "auto". Opening twice costs little, since graphs are opened later.
+    """
+    options = {name: value for name, value in chosen.items() if name != "cores"}
+    model = SamClip.load(**options)
+    source, cores = model.source, chosen["cores"]
+    if not cores or chosen["threads"]:
+        return model
+    if why_refused(source.runtime, options=RuntimeOptions(threads=cores)):
+        return model
+    model.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamClipWarning)  # The first load has warned already.
+        same = {"runtime": source.runtime, "precision": source.precision, "threads": cores}
+        return SamClip.load(**options | same)
 
 
 def warm_up(model: SamClip) -> None:
