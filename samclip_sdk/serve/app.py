@@ -39,6 +39,7 @@ PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
+    "/server.js": ("server.js", "text/javascript"),
     "/page.js": ("page.js", "text/javascript"),
     "/stage.js": ("stage.js", "text/javascript"),
     "/rle.js": ("rle.js", "text/javascript"),

@@ -68,11 +68,6 @@ def test_the_page_is_made_of_its_own_files_alone(client: httpx.Client) -> None:
         assert "https://" not in elsewhere
 
 
-def test_the_page_shares_the_style_of_the_web_example() -> None:
-    own = ROOT / "examples" / "web" / "page" / "src" / "style.css"
-    assert (PAGE / "style.css").read_bytes() == own.read_bytes()
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_the_document_allows_is_answered_as_it_says(
