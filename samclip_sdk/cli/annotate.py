@@ -11,21 +11,16 @@ import typer
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
 from samclip_sdk.annotate.picture_sources import Listing, list_source
-from samclip_sdk.cli.cluster import AskedOfAll, ClusterOptions, Opening
+from samclip_sdk.cli.checks import check_ending
+from samclip_sdk.cli.cluster import AnnotatorOptions, ClusterOptions, Opening
 from samclip_sdk.cli.options import (
     AsJson,
+    LabelOptions,
     Labels,
-    LabelsFile,
-    MaxInstances,
     ModelOptions,
     RunOptions,
-    TextCache,
-    TextOptions,
-    Vocabulary,
-    check_ending,
     check_instances,
     grouped,
-    read_labels,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.system.reading_ahead import READERS
@@ -38,10 +33,6 @@ Source = Annotated[
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
-Instances = Annotated[
-    bool, typer.Option(help="an annotation for each object, or one for each label")
-]
-Polygons = Annotated[bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
 ShardSize = Annotated[
     int | None,
@@ -92,13 +83,8 @@ def annotate(
     source: Source,
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
-    asked: TextOptions,
-    instances: Instances = True,
-    max_instances: MaxInstances = None,
-    polygons: Polygons = False,
+    given: LabelOptions,
+    asked: AnnotatorOptions,
     parquet: ParquetOptions,
     output: Output = Path("annotations.json"),
     shard_size: ShardSize = None,
@@ -115,17 +101,16 @@ def annotate(
     A run that was stopped goes on where it was; a later one adds the pictures that are new.
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        check_instances(instances, max_instances=max_instances, asked=asked)
+        names = given.read(labels)
+        check_instances(asked.instances, max_instances=asked.max_instances, asked=asked)
         check_ending(output, endings=(".json",))
         check_output(output, overwrite=overwrite, sharded=shard_size is not None)
         cluster.check()
         listing = parquet.list_source(source, leave_out=(output, log_path(output)))
         listing.check()
-        every = AskedOfAll(tuple(names), vocabulary, asked, instances, max_instances, polygons)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            annotator = every.annotator(samclip)
-            opening = Opening(every, opened, run, text_cache)
+        opening = Opening(tuple(names), given, asked, opened, run)
+        with opening.load(display) as samclip:
+            annotator = opening.annotator(samclip)
             with cluster.answering(annotator, opening, readers=readers) as answer:
                 report = annotate_listing(
                     annotator.settings,

@@ -14,13 +14,11 @@ import typer
 from samclip_sdk import __version__
 from samclip_sdk.cli.annotate import annotate
 from samclip_sdk.cli.bench import bench
-from samclip_sdk.cli.bundle import compile_engines, info
+from samclip_sdk.cli.bundle import compile_engines, info, push, sign
 from samclip_sdk.cli.cluster import AnnotateCommand
 from samclip_sdk.cli.learn import learn
 from samclip_sdk.cli.picture import classify, embed, everything, segment, text
-from samclip_sdk.cli.push import push
 from samclip_sdk.cli.serve import serve
-from samclip_sdk.cli.sign import sign
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.cli.checks import check_picture
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
     OtherPicture,
     RunOptions,
-    check_picture,
     grouped,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working

@@ -1,8 +1,11 @@
-"""The commands about a bundle and this device: `samclip info | compile`."""
+"""The commands about bundles: `samclip info | compile | sign | push`."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,13 +14,17 @@ from samclip_sdk.bundle.artifact_sets import artifact_sets
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec
 from samclip_sdk.bundle.hub.opening import open_named_bundle
-from samclip_sdk.bundle.manifest import Manifest
-from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.bundle.hub.push import push_bundle
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest
+from samclip_sdk.bundle.open import Bundle, bundle_id, open_bundle
+from samclip_sdk.bundle.signature import sign as sign_manifest
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
 from samclip_sdk.client import DEFAULT_MODEL
+from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
 from samclip_sdk.runtimes.availability import runtime_states
+from samclip_sdk.system.atomic_file import atomic_file
 
 _MEGA = 1e6
 
@@ -70,6 +77,79 @@ def compile_engines(
         print_json({"gpu": gpu.name, "engines": engines})
         return
     print_table(("file", f"engine for {gpu.name}", ""), rows)
+
+
+def sign(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="its folder")],
+    *,
+    key: Annotated[Path, typer.Option(help="an Ed25519 private key (.pem) without a password")],
+    as_json: AsJson = False,
+) -> None:
+    """Sign a bundle: write manifest.sig beside its manifest, once all files are found to be whole.
+
+    Who has the public key can hold the bundle to it: `samclip verify --key`. A .zip of the folder
+    carries the signature.
+    """
+    with working("checking the files"):
+        if os.path.isfile(bundle):
+            raise BundleError(f"{one_line(bundle)} is no folder: sign the folder, and zip that")
+        opened = open_bundle(bundle)
+        opened.verify()
+        # The bytes that were opened have this id: another manifest, put there since, is not signed.
+        content = (opened.root / MANIFEST_NAME).read_bytes()
+        if bundle_id(content) != opened.id:
+            raise BundleTamperedError(f"{one_line(bundle)} was changed while it was checked")
+        signature = sign_manifest(content, key=key)
+        path = opened.root / SIGNATURE_NAME
+        with atomic_file(path) as file:
+            file.write(signature)
+    if as_json:
+        print_json({"bundle": opened.id, "signature": str(path)})
+    else:
+        print_line(f"signed {opened.manifest.name} {opened.manifest.revision}: {path}")
+
+
+def push(
+    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="a bundle's folder, .zip or name")],
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORG/NAME", help="of the hub, made if it is not there; or org/name@branch"
+        ),
+    ],
+    *,
+    private: Annotated[
+        bool, typer.Option("--private", help="a new repository is for its owner alone")
+    ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", help="its name on the hub; by default what the manifest states"),
+    ] = None,
+    base_model: Annotated[
+        list[str] | None, typer.Option(help="a repository that it was made of; repeatable")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="of the model card; repeatable")] = None,
+    message: Annotated[str | None, typer.Option(help="of the commit")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a bundle, verified, with its model card. Log in before: `hf auth login`, HF_TOKEN."""
+    with working(
+        "opening", if_interrupted="nothing is seen of it; what was uploaded is not sent again"
+    ) as display:
+        pushed = push_bundle(
+            model,
+            repository,
+            private=private,
+            licence=licence,
+            base_models=base_model or (),
+            tags=tag or (),
+            message=message,
+            on_progress=display.show,
+        )
+    if as_json:
+        print_json(dataclasses.asdict(pushed))
+        return
+    print_line(f"{pushed.url} holds the bundle {pushed.bundle_id}, at {pushed.commit}")
 
 
 def _show_engine(display: Display, which: str, message: str, done: int, total: int) -> None:

@@ -20,8 +20,14 @@ from samclip_sdk.annotate.annotation_run import Answered
 from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
-from samclip_sdk.cli.options import ModelOptions, RunOptions, TextOptions, known_labels
-from samclip_sdk.cli.terminal import WrongUsageError
+from samclip_sdk.cli.options import (
+    LabelOptions,
+    MaxInstances,
+    ModelOptions,
+    RunOptions,
+    TextOptions,
+)
+from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
 
 WORKERS = 2
@@ -97,47 +103,52 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True)
-class AskedOfAll:
-    """What every picture is asked; see `Annotator`."""
+class AnnotatorOptions(TextOptions):
+    """How the labels of every picture become annotations; see `Annotator`."""
 
-    labels: tuple[str, ...]
-    vocabulary: Path | None
-    asked: TextOptions
-    instances: bool
-    max_instances: int | None
-    polygons: bool
-
-    def annotator(self, samclip: SamClip) -> Annotator:
-        """Embeds the labels; raises what `Annotator` raises."""
-        return Annotator(
-            samclip,
-            known_labels(samclip, self.labels, self.vocabulary),
-            threshold=self.asked.threshold,
-            mask_threshold=self.asked.mask_threshold,
-            points_per_class=self.asked.points_per_class,
-            refine=self.asked.refine,
-            instances=self.instances,
-            max_instances=self.max_instances,
-            polygons=self.polygons,
-        )
+    instances: Annotated[
+        bool, typer.Option(help="an annotation for each object, or one for each label")
+    ] = True
+    max_instances: MaxInstances = None
+    polygons: Annotated[
+        bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")
+    ] = False
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a worker calls once."""
+    """Opens an annotator; each worker calls it once.
 
-    every: AskedOfAll
+    Attributes:
+        labels: the labels of the command line; those of the vocabulary if there are none.
+        given: the vocabulary, and whether embeddings of labels are kept.
+        asked: how labels become annotations.
+        opened: the model.
+        run: where the model runs.
+    """
+
+    labels: tuple[str, ...]
+    given: LabelOptions
+    asked: AnnotatorOptions
     opened: ModelOptions
     run: RunOptions
-    text_cache: bool
 
     def __call__(self) -> Annotator:
-        """Opens a model, and embeds the labels."""
-        return self.every.annotator(self.opened.load(self.run, text_cache=self.text_cache))
+        """Opens the model, and embeds the labels."""
+        return self.annotator(self.load())
+
+    def load(self, display: Display | None = None) -> SamClip:
+        """Opens the model; raises what `SamClip.load` raises."""
+        return self.opened.load(self.run, display=display, text_cache=self.given.text_cache)
+
+    def annotator(self, samclip: SamClip) -> Annotator:
+        """Embeds the labels; raises what `Annotator` raises."""
+        labels = self.given.known(samclip, self.labels)
+        return Annotator(samclip, labels, **vars(self.asked))
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
         """The same for another working folder, with the runtime that was chosen here."""
-        model, key, vocabulary = self.opened.model, self.opened.key, self.every.vocabulary
+        model, key, vocabulary = self.opened.model, self.opened.key, self.given.vocabulary
         opened = replace(
             self.opened,
             model=os.path.abspath(model) if Path(model).exists() else model,
@@ -145,8 +156,8 @@ class Opening:
             precision=settings.precision,
             key=key and key.absolute(),
         )
-        every = replace(self.every, vocabulary=vocabulary and vocabulary.absolute())
-        return replace(self, every=every, opened=opened, run=replace(self.run, threads=threads))
+        given = replace(self.given, vocabulary=vocabulary and vocabulary.absolute())
+        return replace(self, given=given, opened=opened, run=replace(self.run, threads=threads))
 
 
 class AnnotateCommand(TyperCommand):

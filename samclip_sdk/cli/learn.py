@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
     RunOptions,
     TextCache,
     Vocabulary,
-    check_output,
-    check_picture,
     grouped,
-    read_numbers,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.client import Array, SamClip

@@ -6,17 +6,24 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from samclip_sdk.cli.terminal import Display, WrongUsageError
+from samclip_sdk.cli.checks import check_output, check_picture
+from samclip_sdk.cli.terminal import (
+    Display,
+    WrongUsageError,
+    print_json,
+    print_line,
+    print_table,
+)
 from samclip_sdk.client import DEFAULT_MODEL, SamClip
 from samclip_sdk.engine.options import MAX_INSTANCES
-from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
+from samclip_sdk.errors import PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
-from samclip_sdk.system.atomic_file import check_target
 from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
@@ -24,9 +31,6 @@ Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
 Labels = Annotated[
     list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog 'red car'")
-]
-LabelsFile = Annotated[
-    Path | None, typer.Option(help="instead of them a text file, with a label in each line")
 ]
 Vocabulary = Annotated[
     Path | None,
@@ -119,6 +123,87 @@ class ModelOptions:
             public_key=self.key,
             on_progress=options.on_progress,
         )
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Labels from a file or a vocabulary pack, beside those of the command line."""
+
+    labels_file: Annotated[
+        Path | None, typer.Option(help="instead of them a text file, with a label in each line")
+    ] = None
+    vocabulary: Vocabulary = None
+    text_cache: TextCache = True
+
+    def read(self, labels: Sequence[str] | None) -> list[str]:
+        """The labels that were given one way or the other; with a vocabulary there may be none.
+
+        Raises:
+            WrongUsageError: none was given, or both ways were taken.
+            TextError: the file is not text.
+        """
+        if not labels and self.labels_file is None and self.vocabulary is not None:
+            return []
+        if bool(labels) == (self.labels_file is not None):
+            raise WrongUsageError("give labels or --labels-file, one of the two")
+        if self.labels_file is None:
+            return list(labels or ())
+        try:
+            lines = self.labels_file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
+            reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+            raise TextError(
+                f"the labels in {one_line(self.labels_file)} cannot be read: {reason}"
+            ) from error
+        return [line.strip() for line in lines if line.strip()]
+
+    def known(self, samclip: SamClip, labels: Sequence[str]) -> Sequence[str]:
+        """Loads the vocabulary, if there is one; its labels stand in where none were given."""
+        packed = samclip.load_vocabulary(self.vocabulary) if self.vocabulary else ()
+        return labels or packed
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """Where the result for a picture goes."""
+
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="write an overlay (.png, .jpg), the result with COCO masks (.json) or arrays "
+            "(.npz); repeatable",
+        ),
+    ] = None
+    as_json: AsJson = False
+
+    def check(self, image: Path) -> None:
+        """Refuses files that cannot be read or written, before a model is opened for them.
+
+        Raises:
+            WrongUsageError: an output has another ending.
+            StorageError: an output cannot be written.
+            ImageError: there is no such picture.
+        """
+        for path in self.output or ():
+            check_output(path, endings=SUFFIXES)
+        check_picture(image)
+
+    def save(self, result: Result[object]) -> None:
+        """Writes the outputs."""
+        for path in self.output or ():
+            result.save(path)
+
+    def show(
+        self, result: Result[object], *, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """Prints the result: as JSON, or as a table and the times of its steps."""
+        if self.as_json:
+            print_json(result.to_json())
+            return
+        print_table(columns, rows)
+        print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))
 
 
 @dataclass(frozen=True)
@@ -230,7 +315,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Returns:
         The command as Typer is to see it.
     """
-    # Not get_type_hints: on Python 3.10 it hides what defaults to None in an Optional of its own.
+    # Not get_type_hints: on Python 3.10 it makes an Optional of a parameter that defaults to None.
     hints = inspect.get_annotations(command, eval_str=True)
     groups: dict[str, type[Any]] = {
         name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
@@ -238,7 +323,11 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
-            parameters += inspect.signature(groups[name], eval_str=True).parameters.values()
+            fields_of = get_type_hints(groups[name], include_extras=True)
+            parameters += [
+                each.replace(annotation=fields_of[each.name])
+                for each in inspect.signature(groups[name]).parameters.values()
+            ]
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
@@ -254,35 +343,6 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
-
-
-def read_labels(
-    labels: Sequence[str] | None, file: Path | None, *, vocabulary: Path | None = None
-) -> list[str]:
-    """The labels that were given one way or the other; with a vocabulary there may be none.
-
-    Raises:
-        WrongUsageError: none was given, or both ways were taken.
-        TextError: the file is not text.
-    """
-    if not labels and file is None and vocabulary is not None:
-        return []
-    if bool(labels) == (file is not None):
-        raise WrongUsageError("give labels or --labels-file, one of the two")
-    if file is None:
-        return list(labels or ())
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise TextError(f"the labels in {one_line(file)} cannot be read: {reason}") from error
-    return [line.strip() for line in lines if line.strip()]
-
-
-def known_labels(samclip: SamClip, labels: Sequence[str], vocabulary: Path | None) -> Sequence[str]:
-    """Loads the vocabulary, if there is one; its labels stand in where none were given."""
-    packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
-    return labels or packed
 
 
 def check_instances(instances: bool, *, max_instances: int | None, asked: TextOptions) -> None:
@@ -303,59 +363,3 @@ def check_instances(instances: bool, *, max_instances: int | None, asked: TextOp
             "--no-refine and --instances: the mask decoder draws the objects; leave one out, or "
             "give annotate --no-instances"
         )
-
-
-def check_output(path: Path, *, endings: Sequence[str]) -> None:
-    """Refuses an output that could not be written, before any work is done for it.
-
-    Raises:
-        WrongUsageError: its name ends in something else.
-        StorageError: it cannot be written there.
-    """
-    check_ending(path, endings=endings)
-    check_target(path)
-
-
-def check_ending(path: Path, *, endings: Sequence[str]) -> None:
-    """Refuses a file whose name does not tell what it is to hold.
-
-    Raises:
-        WrongUsageError: its name ends in something else.
-    """
-    if path.suffix.lower() not in endings:
-        raise WrongUsageError(f"{one_line(path)} must end in {_either(endings)}")
-
-
-def _either(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def check_picture(path: Path) -> None:
-    """Refuses a picture that is not there, before a model is opened for it.
-
-    Raises:
-        ImageError: there is no such file.
-    """
-    try:
-        there = path.exists()
-    except (OSError, ValueError):  # ValueError: NUL in the name
-        there = False
-    if not there:
-        raise ImageError(f"{one_line(path)}: no such file")
-
-
-def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:
-    """Reads "12,34" as numbers.
-
-    Raises:
-        WrongUsageError: it is something else, or their count is none of `counts`.
-    """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in counts:
-        wanted = " or ".join(str(count) for count in counts)
-        raise WrongUsageError(f"{option} {text!r} is not {wanted} numbers with commas between")
-    return numbers

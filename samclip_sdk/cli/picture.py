@@ -9,45 +9,29 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
     GridOptions,
+    LabelOptions,
     Labels,
-    LabelsFile,
     MaskThreshold,
     MaxInstances,
     ModelOptions,
     OtherPicture,
     Picture,
+    ResultOptions,
     RunOptions,
-    TextCache,
     TextOptions,
     TileOptions,
-    Vocabulary,
     check_instances,
-    check_output,
-    check_picture,
     grouped,
-    known_labels,
-    read_labels,
-    read_numbers,
 )
-from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
+from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_table, working
 from samclip_sdk.client import SamClip
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.atomic_file import atomic_file
-
-Outputs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="write an overlay (.png, .jpg), the result with COCO masks (.json) or arrays (.npz); "
-        "repeatable",
-    ),
-]
 
 
 @grouped
@@ -55,23 +39,20 @@ def classify(
     image: Picture,
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
-    output: Outputs = None,
+    given: LabelOptions,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
     """Tell which of the labels describes the picture best."""
     with working("classifying") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        _check(image, output)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            result = samclip.classify(image, known_labels(samclip, names, vocabulary))
-        _save(result, output)
+        names = given.read(labels)
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
+            result = samclip.classify(image, given.known(samclip, names))
+        answer.save(result)
     rows = [(label, f"{prob:.3f}") for label, prob in result.top(len(result.labels))]
-    _print(result, as_json=as_json, columns=("label", "probability"), rows=rows)
+    answer.show(result, columns=("label", "probability"), rows=rows)
 
 
 @grouped
@@ -89,10 +70,9 @@ def segment(
         bool, typer.Option(help="three masks a prompt, for an ambiguous one, or one")
     ] = True,
     mask_threshold: MaskThreshold = None,
-    output: Outputs = None,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
     """Segment what points and boxes, in pixels of the picture, point at."""
     with working("segmenting") as display:
@@ -101,7 +81,7 @@ def segment(
         boxes = [read_numbers(text, option="--box", counts=(4,)) for text in box or ()]
         if not points and not boxes:
             raise WrongUsageError("give --point or --box")
-        _check(image, output)
+        answer.check(image)
         with opened.load(run, display=display) as samclip:
             result = samclip.segment(
                 image,
@@ -111,7 +91,7 @@ def segment(
                 multimask_output=multimask,
                 mask_threshold=mask_threshold,
             )
-        _save(result, output)
+        answer.save(result)
     rows = [
         (
             str(item.prompt_index),
@@ -122,7 +102,7 @@ def segment(
         for item in result
     ]
     columns = ("prompt", "predicted IoU", "of the picture", "box")
-    _print(result, as_json=as_json, columns=columns, rows=rows)
+    answer.show(result, columns=columns, rows=rows)
 
 
 @grouped
@@ -130,26 +110,23 @@ def text(
     image: Picture,
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
+    given: LabelOptions,
     asked: TextOptions,
     cut: TileOptions,
     instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
     max_instances: MaxInstances = None,
-    output: Outputs = None,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
     """Find each label in the picture, and its mask if it is there; or its objects."""
     with working("segmenting") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
+        names = given.read(labels)
         check_instances(instances, max_instances=max_instances, asked=asked)
         cut.read()
-        _check(image, output)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            asked_for = known_labels(samclip, names, vocabulary)
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
+            asked_for = given.known(samclip, names)
             result = (
                 _find_objects(
                     samclip, image, asked_for, asked=asked, cut=cut, max_instances=max_instances
@@ -157,11 +134,11 @@ def text(
                 if instances
                 else _find_labels(samclip, image, asked_for, asked=asked, cut=cut)
             )
-        _save(result, output)
+        answer.save(result)
     if isinstance(result, Instances):
-        _print_objects(result, as_json=as_json)
+        _print_objects(result, answer=answer)
     else:
-        _print_labels(result, as_json=as_json)
+        _print_labels(result, answer=answer)
 
 
 @grouped
@@ -172,26 +149,22 @@ def everything(
         list[str] | None,
         typer.Option(help="what a mask may be called, such as dog; repeatable"),
     ] = None,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
+    given: LabelOptions,
     asked: GridOptions,
     cut: TileOptions,
-    output: Outputs = None,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
     """Segment everything that can be told apart, and name it: by the bundle's nouns, or yours."""
     with working("segmenting") as display:
-        some = labels or labels_file
-        names = read_labels(labels, labels_file) if some else []
+        names = given.read(labels) if labels or given.labels_file else []
         tiles = cut.read()
-        _check(image, output)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
             result = samclip.segment_everything(
                 image,
-                known_labels(samclip, names, vocabulary) or None,
+                given.known(samclip, names) or None,
                 points_per_side=asked.points_per_side,
                 pred_iou_thresh=asked.pred_iou_thresh,
                 stability_score_thresh=asked.stability_score_thresh,
@@ -200,8 +173,8 @@ def everything(
                 tiles=tiles,
                 tile_overlap=cut.tile_overlap,
             )
-        _save(result, output)
-    _print_objects(result, as_json=as_json)
+        answer.save(result)
+    _print_objects(result, answer=answer)
 
 
 @grouped
@@ -286,41 +259,15 @@ def _find_labels(
     )
 
 
-def _check(image: Path, outputs: Sequence[Path] | None) -> None:
-    """Refuses files that could not be read or written, before a model is opened for them."""
-    for output in outputs or ():
-        check_output(output, endings=SUFFIXES)
-    check_picture(image)
-
-
-def _save(result: Result[object], outputs: Sequence[Path] | None) -> None:
-    for path in outputs or ():
-        result.save(path)
-
-
-def _print(
-    result: Result[object],
-    *,
-    as_json: bool,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-) -> None:
-    if as_json:
-        print_json(result.to_json())
-    else:
-        print_table(columns, rows)
-        print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))
-
-
-def _print_labels(result: TextMasks, *, as_json: bool) -> None:
+def _print_labels(result: TextMasks, *, answer: ResultOptions) -> None:
     rows = [
         (label, f"{presence:.3f}", f"{mask.mean():.1%}" if label in result.present else "absent")
         for label, presence, mask in zip(result.labels, result.presence, result.masks, strict=True)
     ]
-    _print(result, as_json=as_json, columns=("label", "presence", "of the picture"), rows=rows)
+    answer.show(result, columns=("label", "presence", "of the picture"), rows=rows)
 
 
-def _print_objects(result: Instances, *, as_json: bool) -> None:
+def _print_objects(result: Instances, *, answer: ResultOptions) -> None:
     rows = [
         (
             item.label or "-",
@@ -337,7 +284,7 @@ def _print_objects(result: Instances, *, as_json: bool) -> None:
         *("label", "score", "label fits", "predicted IoU", "stability"),
         *("of the picture", "box"),
     )
-    _print(result, as_json=as_json, columns=columns, rows=rows)
+    answer.show(result, columns=columns, rows=rows)
 
 
 def _point_label(point: Sequence[float]) -> int:

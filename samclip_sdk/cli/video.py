@@ -14,19 +14,15 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.cli.checks import check_output
 from samclip_sdk.cli.options import (
     AsJson,
     FollowOptions,
+    LabelOptions,
     Labels,
-    LabelsFile,
     ModelOptions,
     RunOptions,
-    TextCache,
-    Vocabulary,
-    check_output,
     grouped,
-    known_labels,
-    read_labels,
 )
 from samclip_sdk.cli.terminal import (
     Display,
@@ -84,9 +80,7 @@ def video(
     ],
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
+    given: LabelOptions,
     asked: FollowOptions,
     frames: Annotated[
         int | None, typer.Option(min=1, help="stop after so many; by default at the end")
@@ -105,12 +99,15 @@ def video(
     Stopped with Ctrl-C, it leaves what was written whole up to the last frame.
     """
     with working("opening", if_interrupted="what it wrote is whole up to there") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
+        names = given.read(labels)
         for path in output or ():
             check_output(path, endings=(".mp4", ".json"))
         footage = open_footage(_source(source))
-        with opened.load(run, display=display, text_cache=text_cache) as samclip, ExitStack() as to:
-            wanted = known_labels(samclip, names, vocabulary)
+        with ExitStack() as to:
+            samclip = to.enter_context(
+                opened.load(run, display=display, text_cache=given.text_cache)
+            )
+            wanted = given.known(samclip, names)
             report = Report(wanted)
             found = samclip.stream(
                 footage,
