@@ -21,11 +21,18 @@ from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.public.files import read_labels
 from benchmarks.report import join_tables, track
 from samclip_sdk import SamClip
-from samclip_sdk.annotate.annotation_log import AnnotationSettings
-from samclip_sdk.annotate.annotation_run import Answered, annotate_listing
-from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
-from samclip_sdk.annotate.picture_sources import Listing, SourcePicture, list_source
-from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
+from samclip_sdk.annotate import (
+    AnnotationSettings,
+    Annotator,
+    Listing,
+    RayWorkers,
+    annotate_listing,
+    annotate_pictures,
+    list_source,
+)
+from samclip_sdk.annotate.annotation_run import Answered
+from samclip_sdk.annotate.picture_sources import SourcePicture
+from samclip_sdk.annotate.ray_workers import HERE
 from samclip_sdk.client import DEFAULT_MODEL
 
 

@@ -13,7 +13,7 @@ import psutil
 from benchmarks.record import Model, Record, Run
 from benchmarks.reliability.questions import ask, make_subjects
 from samclip_sdk import SamClip
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.annotate import Annotator, annotate_folder
 
 PICTURES = 4
 CALL_SAMPLES = 50

@@ -19,9 +19,9 @@ from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
 from samclip_sdk import ImageError, SamClip, StorageError, TextError
+from samclip_sdk.annotate import Annotator, annotate_folder, annotate_pictures
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_pictures
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from samclip_sdk.cli.app import app
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
@@ -427,7 +427,7 @@ def test_a_progress_file_cut_anywhere_goes_on(
 KILLED = """
 import sys
 from pathlib import Path
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.annotate import Annotator, annotate_folder
 from tests.fake_source import fake_client
 
 def stop(message, done, total):

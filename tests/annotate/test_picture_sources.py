@@ -23,8 +23,8 @@ from samclip_sdk import (
     SamClip,
     StorageError,
 )
+from samclip_sdk.annotate import Annotator, annotate_folder
 from samclip_sdk.annotate.annotation_log import log_path, shards_path
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import check_address, find_cluster
 from samclip_sdk.cli.app import app

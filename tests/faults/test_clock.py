@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.annotate import Annotator, annotate_folder
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.system.timing import Stopwatch, repeat
 from samclip_sdk.text.stored_labels import StoredLabels

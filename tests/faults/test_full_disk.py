@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from samclip_sdk import ImageEmbedding, SamClip, SamClipError, StorageError
+from samclip_sdk.annotate import Annotator, annotate_folder
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.film_writer import FilmWriter
 from samclip_sdk.engine.video.sources import open_footage
