@@ -1,4 +1,4 @@
-"""The routes."""
+"""The app: its routes, its page, and its middleware."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BODIES: dict[str, type[ImagesRequest]] = {
 _REASONS = {
     400: "the body ended early",
     401: "no API key, or a wrong one",
-    404: "a picture that is not kept here",
+    404: "a picture that the server does not have",
     408: "the body did not arrive in time",
     413: "too many bytes or pixels",
     415: "another content type or charset",
@@ -75,16 +75,16 @@ _OR_LINES: dict[int | str, dict[str, Any]] = {
 def create_app(
     pool: Pool, *, limits: Limits, keys: Keys, hosts: Hosts, metrics: Metrics
 ) -> FastAPI:
-    """Puts a server together.
+    """Builds the app of a server.
 
     Args:
-        pool: of workers; whoever calls this starts and closes it.
-        limits: of requests.
-        keys: who may ask.
-        hosts: how those without a key may call it.
-        metrics: of this server; the pool has its `note_batch`.
+        pool: the pool of workers; the caller starts and closes it.
+        limits: the limits of requests.
+        keys: the API keys.
+        hosts: the host names that requests may use where no key is asked for.
+        metrics: the metrics of this server; the pool calls its `note_batch`.
     """
-    # The pages of docs would load scripts from elsewhere; redirects name a request's own host.
+    # FastAPI's pages of docs load scripts from elsewhere; its redirects repeat the request's host.
     app = FastAPI(title="samclip", docs_url=None, redoc_url=None, redirect_slashes=False)
     handler = RequestHandler(pool, limits=limits)
     _add_questions(app, handler)
@@ -108,7 +108,7 @@ def create_app(
 def _add_questions(app: FastAPI, handler: RequestHandler) -> None:
     @app.post("/v1/images", response_model=StoredImages, responses=_PROBLEMS)
     async def images(request: Request) -> Response:
-        """Keep pictures and encode them, so that later requests name them and cost less."""
+        """Keep and encode pictures, so that later requests can name them and cost less."""
         return await handler.answer(request, "images", ImagesRequest)
 
     @app.post("/v1/classify", response_model=ClassifiedImages, responses=_PROBLEMS)
@@ -128,7 +128,7 @@ def _add_questions(app: FastAPI, handler: RequestHandler) -> None:
 
     @app.post("/v1/everything", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def everything(request: Request) -> Response:
-        """Find everything that can be told apart, and name it."""
+        """Segment everything in a picture, and name it."""
         return await handler.answer(request, "everything", EverythingRequest)
 
 
@@ -139,7 +139,7 @@ def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics
 
     @app.get("/health", responses={421: _PROBLEMS[421], 503: not_ready})
     async def health() -> Health:
-        """Tell whether requests would be answered now; it needs no key."""
+        """Tell whether the server can answer requests now; it needs no key."""
         found = Health(
             status="ready" if pool.ready else "not ready",
             workers_ready=pool.ready,
@@ -150,7 +150,7 @@ def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics
 
     @app.get("/metrics", response_class=Response, include_in_schema=False)
     async def read_metrics() -> Response:
-        """Tell Prometheus; it needs no key."""
+        """Give the metrics to Prometheus; it needs no key."""
         content = metrics.read(
             waiting=pool.waiting,
             ready=pool.ready,
@@ -161,7 +161,7 @@ def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics
 
     @app.get("/v1/models", responses={each: _PROBLEMS[each] for each in (401, 421, 429)})
     async def models() -> Models:
-        """Tell which model answers, and the limits of this server."""
+        """Tell the model and the limits of this server."""
         told = next((worker.model_info for worker in pool.workers if worker.model_info), None)
         found = [Model.model_validate(told)] if told else []
         return Models(models=found, limits=asdict(limits))
@@ -183,7 +183,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _refused_by_http(request: Request, error: Exception) -> Response:
-    """No such route, or no such method of it."""
+    """The answer where there is no such route, or no such method of it."""
     assert isinstance(error, HTTPException)
     answer = problem_response(
         "Refused", error.detail, status=error.status_code, request_id=request.state.request_id

@@ -1,4 +1,4 @@
-"""From a request to its answer: read, held against the limits, put to the workers, joined."""
+"""Handling of requests: read, checked against the limits, given to the workers, answered."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ NDJSON = "application/x-ndjson"
 
 
 class RequestHandler:
-    """Answers requests by a pool of workers.
+    """Answers requests with a pool of workers.
 
     Args:
-        pool: which is started.
-        limits: of requests.
+        pool: the pool, which the caller starts and closes.
+        limits: the limits of requests.
 
     Attributes:
-        stored: the pictures that requests may name.
+        stored: the uploaded pictures that requests may name by their ids.
     """
 
     def __init__(self, pool: Pool, *, limits: Limits) -> None:
@@ -47,12 +47,12 @@ class RequestHandler:
         """Answers a request.
 
         Args:
-            request: its body is read here.
-            verb: what is asked.
-            kind: of the question.
+            request: the request; its body is read here.
+            verb: the verb, such as "text".
+            kind: the model of the body.
 
         Raises:
-            RefusedError: it cannot be answered, or not now.
+            RefusedError: the request cannot be answered, or not now.
         """
         call = await read_call(request, kind, limits=self._limits, stored=self.stored)
         check_limits(call.asked, limits=self._limits)
@@ -88,18 +88,18 @@ class RequestHandler:
     async def _lines(
         self, answers: Sequence[asyncio.Future[Answer]], *, request_id: str
     ) -> AsyncIterator[bytes]:
-        """The lines of each picture as soon as they are there; of a failure, one that says so."""
+        """Yields the lines of each picture as soon as they are there; an error is the last line."""
         try:
             for place, each in enumerate(answers):
                 answer = await self._wait_for(each)
                 if answer.status == 200:
                     yield answer.content
                     continue
-                error, message = _told(answer)
-                told = {"image_index": place, "error": error, "message": message}
-                yield to_line({**told, "request_id": request_id})
+                error, message = _error_of(answer)
+                line = {"image_index": place, "error": error, "message": message}
+                yield to_line({**line, "request_id": request_id})
                 return
-        finally:  # after a failure, or when the client is gone, no one waits for the rest
+        finally:  # after an error, or when the client is gone, nobody waits for the rest
             for each in answers:
                 each.cancel()
 
@@ -112,10 +112,10 @@ class RequestHandler:
 
 
 def check_limits(asked: ImagesRequest, *, limits: Limits) -> None:
-    """Refuses a question that asks for too much.
+    """Refuses a request that asks for too much.
 
     Raises:
-        RefusedError: of what, and how much this server takes.
+        RefusedError: a count or a length is above its limit; the message names both.
     """
     if isinstance(asked, (ClassifyRequest, TextRequest, EverythingRequest)) and asked.labels:
         _at_most(len(asked.labels), limits.labels, "labels")
@@ -142,19 +142,19 @@ def _at_most(count: int, most: int, name: str) -> None:
 
 
 def _count(numbers: object) -> int:
-    """How many numbers there are in lists of lists."""
+    """The count of numbers in lists of lists."""
     return sum(map(_count, numbers)) if isinstance(numbers, list) else 1
 
 
 def _failed(answer: Answer, place: int, *, many: bool, request_id: str) -> Response:
-    error, message = _told(answer)
+    error, message = _error_of(answer)
     if many:
         message = f"images.{place}: {message}"
     return problem_response(error, message, status=answer.status, request_id=request_id)
 
 
-def _told(answer: Answer) -> tuple[str, str]:
-    """The class and the message of an error; what was not foreseen is told to the logs alone."""
+def _error_of(answer: Answer) -> tuple[str, str]:
+    """The class and the message of an error; an unforeseen one is described in the logs alone."""
     if not answer.error:
         return "InternalError", "something went wrong here; the logs tell what"
     return answer.error, answer.content.decode()

@@ -1,4 +1,4 @@
-"""What every request passes, in and out: an id, keys, room in progress, logs, counts."""
+"""Middleware around all routes: request ids, keys, the limit of requests, logs, metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 GUARDED = "/v1/"
-"""What needs a key, and is counted against the queue."""
+"""The paths that need a key and count against the limit of requests."""
 
 _SAFE_ID = re.compile(r"[\w.-]{1,64}", flags=re.ASCII)
 _HEADERS = {
@@ -37,15 +37,15 @@ _HEADERS = {
 
 
 class RequestMiddleware:
-    """The outermost part of the app.
+    """ASGI middleware: the outermost part of the app.
 
     Args:
-        app: what is behind it.
-        keys: who may enter.
-        hosts: the names that those without a key may call the server by.
-        queue: how many requests may be inside.
-        retry_after_s: tells in how many seconds there may be room.
-        metrics: told of each request.
+        app: the app behind it.
+        keys: the API keys.
+        hosts: the host names that requests may use where no key is asked for.
+        queue: the number of requests in progress, at most.
+        retry_after_s: estimates the seconds until there is room for another request.
+        metrics: counts each request.
         routes: the paths that are counted under their own names.
     """
 
@@ -65,7 +65,7 @@ class RequestMiddleware:
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request in, or not."""
+        """Handles a request, and logs and counts it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -82,7 +82,7 @@ class RequestMiddleware:
                 out = MutableHeaders(scope=message)
                 out[REQUEST_ID] = request_id
                 if "content-length" in headers and "transfer-encoding" in headers:
-                    out["Connection"] = "close"  # a proxy may see another end of this request
+                    out["Connection"] = "close"  # a proxy may end this request elsewhere
                 for name, value in _HEADERS.items():
                     out.setdefault(name, value)
             await send(message)
@@ -103,7 +103,7 @@ class RequestMiddleware:
             self._note(scope, headers, request_id, status or 499, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, *, headers: Headers) -> None:
-        """Passes a request on, if it may enter and there is room."""
+        """Passes a request on to the app, or refuses it."""
         guarded = scope["path"].startswith(GUARDED)
         refused = None if self._keys.asked else self._hosts.refusal(headers)
         if guarded and refused is None:
@@ -153,7 +153,7 @@ class RequestMiddleware:
 
 
 def problem_response(error: str, message: str, *, status: int, request_id: str) -> Response:
-    """An answer that says what is wrong, as `schema.Problem`."""
+    """The answer with an error, a `schema.Problem`."""
     content = {"error": error, "message": message, "request_id": request_id}
     return Response(json.dumps(content, ensure_ascii=False), status, media_type="application/json")
 

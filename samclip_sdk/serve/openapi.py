@@ -1,4 +1,4 @@
-"""The description of the routes: FastAPI's own, and the bodies, which it does not read itself."""
+"""The OpenAPI document: that of FastAPI, with the bodies, which FastAPI does not read here."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def describe(app: FastAPI, *, bodies: Mapping[str, type[ImagesRequest]]) -> dict
     """The OpenAPI document of an app.
 
     Args:
-        app: with its routes.
-        bodies: path of a POST route -> what its body holds.
+        app: the app with its routes.
+        bodies: path of a POST route -> the model of its body.
     """
     document = get_openapi(
         title="samclip", version=__version__, description=DESCRIPTION, routes=app.routes

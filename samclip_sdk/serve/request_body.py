@@ -1,7 +1,7 @@
-"""The body of a request: read within limits, and taken apart before any of it is parsed.
+"""The body of a request: read within limits, and split before any of it is parsed.
 
 A JSON document may take a hundred times its length once it is parsed. So pictures, which are long,
-are taken out of it as they are, and what is left, the question, must be short.
+are taken out of it unparsed, and the rest, the question, must be short. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from samclip_sdk.system.records import first_fault
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound=ImagesRequest)
 HashedPicture = tuple[str, bytes]
-"""The sha256 of a picture's content, and the content."""
+"""The sha256 of a picture file's content, and the content."""
 
 _JSON, _FORM = b"application/json", b"multipart/form-data"
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 
-# An unescaped quote stands nowhere in a string, so this is found where a key begins or ends, and
-# nowhere within a text. Some encoders write / as \/.
+# No string holds an unescaped quote, so this pattern matches where a key begins or ends, and never
+# inside a text. Some encoders write / as \/.
 _BASE64 = re.compile(rb'("base64"\s*:\s*)"([A-Za-z0-9+/=\\]+)(?<!\\)"')
 
 
 @dataclass(frozen=True)
 class Body:
-    """A body that was taken apart.
+    """A body in parts.
 
     Attributes:
-        question: JSON; a picture in it is a key of `encoded` instead of base64.
-        encoded: the base64 of each picture in JSON.
+        question: the JSON; in the place of a picture's base64 stands a key of `encoded`.
+        encoded: the base64 of each picture in the JSON.
         files: the pictures of a form.
     """
 
@@ -58,14 +58,14 @@ class Body:
 
 
 async def read_body(request: Request, *, limits: Limits) -> Body:
-    """Reads the body of a request, and takes it apart.
+    """Reads the body of a request and splits it.
 
     Args:
-        request: with a body of JSON or multipart/form-data, in UTF-8.
-        limits: of its size and time.
+        request: the request, whose body is JSON or multipart/form-data, in UTF-8.
+        limits: the limits of size and time.
 
     Raises:
-        RefusedError: it is of another type, too large, too slow, or no form.
+        RefusedError: the body has another type, is too large or too slow, or is no valid form.
     """
     kind, said = parse_options_header(request.headers.get("content-type"))
     if kind not in (_JSON, _FORM):
@@ -82,18 +82,18 @@ async def read_body(request: Request, *, limits: Limits) -> Body:
 
 
 async def off_loop(work: Callable[[], Value], *, limits: Limits) -> Value:
-    """Does what may take long in a thread, so that others are answered meanwhile.
+    """Does slow work in a thread, so that other requests are answered meanwhile.
 
     Raises:
-        RefusedError: it takes longer than a body may; or what `work` raises.
+        RefusedError: the work takes longer than a body may; or an error of `work`.
     """
     late = f"the body could not be read within {limits.body_s} s"
     return await _in_time(asyncio.to_thread(work), limit_s=limits.body_s, late=late)
 
 
 async def _in_time(work: Awaitable[Value], *, limit_s: int, late: str) -> Value:
-    # Not wait_for: there an error and the frame that has raised it hold each other, and with them
-    # the body, until garbage is collected.
+    # Not wait_for: its error and the frame that raised it refer to each other, and so keep the body
+    # in memory until garbage is collected.
     task = asyncio.ensure_future(work)
     try:
         if not (await asyncio.wait((task,), timeout=limit_s))[0]:
@@ -163,11 +163,11 @@ def _shown(value: bytes) -> str:
 
 @dataclass(frozen=True)
 class Call(Generic[Kind]):
-    """What a request asks.
+    """A request that was read.
 
     Attributes:
-        asked: the question; pictures in it are told by `pictures` alone.
-        pictures: which it is about.
+        asked: the question; its `images` are replaced by `pictures`.
+        pictures: the pictures that the question is about.
     """
 
     asked: Kind
@@ -177,16 +177,16 @@ class Call(Generic[Kind]):
 async def read_call(
     request: Request, kind: type[Kind], *, limits: Limits, stored: Recent[bytes]
 ) -> Call[Kind]:
-    """Reads a request.
+    """Reads and validates a request.
 
     Args:
-        request: with a body of JSON or multipart/form-data.
-        kind: what it is to hold.
-        limits: of its body and pictures.
-        stored: the pictures that it may name.
+        request: the request, whose body is JSON or multipart/form-data.
+        kind: the model of the body.
+        limits: the limits of the body and its pictures.
+        stored: the uploaded pictures that the request may name.
 
     Raises:
-        RefusedError: it is too large, too slow, of another type, or not what it is to be.
+        RefusedError: the body is too large or too slow, has another type, or does not validate.
     """
     body = await read_body(request, limits=limits)
     work = partial(_understand, body, kind, most=limits.images, stored=stored)
@@ -212,7 +212,7 @@ def _understand(body: Body, kind: type[Kind], *, most: int, stored: Recent[bytes
 
 
 def _open_all(asked: ImagesRequest, body: Body, stored: Recent[bytes]) -> list[HashedPicture]:
-    """The pictures that a question names or holds."""
+    """The pictures that a question names by id or holds in base64."""
     pictures = []
     for place, image in enumerate(asked.images):
         if isinstance(image, ImageById):

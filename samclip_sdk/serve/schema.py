@@ -1,4 +1,4 @@
-"""What requests and answers hold. The names, and what they mean, are those of `SamClip`'s verbs."""
+"""The fields of requests and answers, named as the arguments of `SamClip`'s verbs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from samclip_sdk.serve.encoding import MaskFormat
 
 Item = TypeVar("Item")
 Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
-"""A list that is refused at its first wrong item: to tell of all would take kilobytes for each."""
+"""A list that is refused at its first wrong item: each error takes kilobytes of memory."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,7 +24,7 @@ Tiles: TypeAlias = Annotated[Listed[Side], Field(min_length=2, max_length=2)]
 
 
 class RequestModel(BaseModel):
-    """A request: unknown names are refused, so that a misspelt option is not passed over."""
+    """A request. Unknown names are refused, so that a misspelt option is not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -32,7 +32,7 @@ class RequestModel(BaseModel):
 class ImageById(RequestModel):
     """A picture that was uploaded to `/v1/images`."""
 
-    id: str = Field(pattern="^[0-9a-f]{64}$", description="what `/v1/images` answered")
+    id: str = Field(pattern="^[0-9a-f]{64}$", description="the id that `/v1/images` answered")
 
 
 class ImageContent(RequestModel):
@@ -42,7 +42,7 @@ class ImageContent(RequestModel):
 
 
 class ImagesRequest(RequestModel):
-    """Which pictures. In `multipart/form-data` they are the parts `image`, as files."""
+    """The pictures. In `multipart/form-data` they are files in parts called `image`."""
 
     images: Listed[ImageById | ImageContent] = Field(
         default=[], description="one or more pictures; each gets an answer, in their order"
@@ -69,7 +69,7 @@ class SegmentRequest(ImagesRequest):
     )
     multimask_output: bool = Field(default=True, description="three masks a prompt, or one")
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
-    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
 
 
 class TextRequest(ImagesRequest):
@@ -116,10 +116,10 @@ class ResponseModel(BaseModel):
 
 
 class StoredImage(ResponseModel):
-    """A picture that later requests may name."""
+    """A picture that later requests may name by its id."""
 
-    id: str = Field(description="the sha256 of its content")
-    width: int = Field(description="of the upright picture, in pixels")
+    id: str = Field(description="the sha256 of the file's content")
+    width: int = Field(description="the width of the upright picture, in pixels")
     height: int
 
 
@@ -130,7 +130,7 @@ class StoredImages(ResponseModel):
 
 
 class Classified(ResponseModel):
-    """How well each label describes a picture, in the order asked."""
+    """How well each label describes a picture, in the order of the request."""
 
     labels: list[str]
     probs: list[float] = Field(description="the softmax over the labels")
@@ -145,11 +145,11 @@ class ClassifiedImages(ResponseModel):
 
 
 class Annotation(ResponseModel):
-    """A mask, as COCO writes it."""
+    """A mask, in the fields of COCO."""
 
     score: float
     bbox: list[float] = Field(description="x, y, width, height in pixels")
-    area: int = Field(description="in pixels")
+    area: int = Field(description="the number of pixels")
     segmentation: Any = Field(
         description="RLE `{size, counts}`; a list of polygons; or a PNG in base64"
     )
@@ -162,7 +162,7 @@ class PromptAnnotation(Annotation):
 
 
 class LabelAnnotation(Annotation):
-    """The mask of a label that is in the picture."""
+    """The mask of a label that is present in the picture."""
 
     label: str
     presence: float
@@ -184,8 +184,12 @@ class Masks(ResponseModel):
     size: list[int] = Field(description="height and width of the picture")
     annotations: list[PromptAnnotation | LabelAnnotation | ObjectAnnotation]
     speed: dict[str, float] = Field(description="milliseconds by step")
-    labels: list[str] | None = Field(default=None, description="of text without `instances`")
-    presence: list[float] | None = Field(default=None, description="of each of the labels, 0..1")
+    labels: list[str] | None = Field(
+        default=None, description="without `instances`: the labels of the request"
+    )
+    presence: list[float] | None = Field(
+        default=None, description="the presence of each label, 0..1"
+    )
 
 
 class MaskedImages(ResponseModel):
@@ -199,11 +203,11 @@ class Problem(ResponseModel):
 
     error: str = Field(description="the class of the error")
     message: str = Field(description="one line: which value was wrong, and what to do")
-    request_id: str = Field(description="the same as in the header X-Request-ID and in the logs")
+    request_id: str = Field(description="the id in the header X-Request-ID and in the logs")
 
 
 class Health(ResponseModel):
-    """Whether requests would be answered now."""
+    """Whether the server can answer requests now."""
 
     status: Literal["ready", "not ready"]
     workers_ready: int
@@ -212,19 +216,21 @@ class Health(ResponseModel):
 
 
 class Model(ResponseModel):
-    """The model that answers, as its workers opened it."""
+    """The model, as the workers opened it."""
 
     name: str
     revision: str
     runtime: str
     precision: str
-    resolution: int = Field(description="of segmentation, in pixels")
+    resolution: int = Field(description="the resolution of segmentation, in pixels")
     random_weights: bool
-    warnings: list[str] = Field(description="what opening it warned of")
+    warnings: list[str] = Field(description="the warnings when it was opened")
 
 
 class Models(ResponseModel):
-    """There is one."""
+    """The model of the server, in a list of one."""
 
     models: list[Model]
-    limits: dict[str, int] = Field(description="of this server, as `samclip serve --help` has them")
+    limits: dict[str, int] = Field(
+        description="the limits of this server, see `samclip serve --help`"
+    )

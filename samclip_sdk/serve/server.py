@@ -1,4 +1,4 @@
-"""Runs a server until it is told to stop."""
+"""Start and stop of a server, and its logs in JSON."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def run_server(
 ) -> None:
     """Opens a model in worker processes and answers HTTP, until SIGTERM or Ctrl-C.
 
-    Requests that are in progress are answered then; the port takes no new ones. Logs go to
-    standard error, the address that it serves too. API keys are the environment's SAMCLIP_API_KEYS.
+    On a signal, requests in progress are answered, and the port takes no new ones. Logs go to
+    standard error, with the server's address. API keys come from SAMCLIP_API_KEYS.
 
     Args:
-        choice: which model.
+        choice: the model.
         host: the address to listen at.
-        port: any free one if 0.
-        names: by which a server without API keys may be called, besides `host`, localhost and
-            addresses.
-        workers: processes with a model each.
-        limits: of requests.
+        port: the port; 0 stands for any free one.
+        names: the host names of the server besides `host`, localhost and addresses; without API
+            keys, requests by other names are refused.
+        workers: the number of processes, each with a model of its own.
+        limits: the limits of requests.
         log_level: "debug", "info", "warning" or "error".
 
     Raises:
-        RuntimeMissingError: the extra is not installed.
-        OptionError: the port cannot be had, or a key or number that cannot be.
+        RuntimeMissingError: the extra `serve` is not installed.
+        OptionError: the port is taken, or a key or a number is not valid.
         SamClipError: the model cannot be opened.
     """
     check_installed()
@@ -61,7 +61,7 @@ def run_server(
 
 
 def check_installed() -> None:
-    """Tells what to install, if it is not.
+    """Checks that the packages of the server are installed.
 
     Raises:
         RuntimeMissingError: the extra `serve` is not installed.
@@ -79,14 +79,14 @@ def check_installed() -> None:
 
 @contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """Takes a port before minutes are spent on opening a model; nobody can connect yet.
+    """Binds a port before a model is opened, which may take minutes; nobody can connect yet.
 
     Raises:
-        OptionError: it cannot be had.
+        OptionError: the host and port are no address, or the port is taken.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # By name: asyncio sends small answers at once (TCP_NODELAY) only where it reads this.
+        # With the protocol's name, or asyncio does not send small answers at once (TCP_NODELAY).
         taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, OverflowError) as error:
         raise OptionError(f"host {host!r}, port {port} is no address: {error}") from error
@@ -108,7 +108,7 @@ async def _serve(
     workers: int,
     limits: Limits,
 ) -> None:
-    # Only here: they are of the extra.
+    # Imported here, since they need the extra.
     from samclip_sdk.serve.app import create_app
     from samclip_sdk.serve.hosts import Hosts
     from samclip_sdk.serve.metrics import Metrics
@@ -129,10 +129,13 @@ async def _serve(
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: when, how grave, what, and what was given as `extra`."""
+    """A log record as one line of JSON: time, level, event, and the fields of `extra`.
+
+    No picture, label or key is logged.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
                 timespec="milliseconds"
@@ -147,7 +150,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_as_json(level: str) -> None:
-    """Has this process log that way, all libraries too, from a level on."""
+    """Makes this process and its libraries log lines of JSON, from a level on."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

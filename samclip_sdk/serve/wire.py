@@ -1,6 +1,6 @@
-"""How the front process and a worker talk: a line of JSON and some bytes, over two pipes.
+"""The protocol between the front process and a worker: JSON and bytes, over two pipes.
 
-Nothing is pickled, so that nothing that either says can run code in the other.
+Nothing is pickled, so no message can run code in the other process.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any, BinaryIO
 
 Message = tuple[dict[str, Any], bytes]
 
-_SIZES = struct.Struct("<IQ")  # of the JSON, and of the bytes
+_SIZES = struct.Struct("<IQ")  # the sizes of the JSON and of the bytes
 
 
 def pack_message(header: dict[str, Any], content: bytes = b"") -> tuple[bytes, bytes]:
-    """A message as two pieces, so that a picture's bytes are not copied."""
+    """A message in two pieces, so that the bytes of a picture are not copied."""
     text = json.dumps(header).encode()
     return _SIZES.pack(len(text), len(content)) + text, content
 
 
 def write_message(file: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:
-    """Writes a message at once."""
+    """Writes a message and flushes it."""
     file.writelines(pack_message(header, content))
     file.flush()
 
 
 def read_message(file: BinaryIO) -> Message | None:
-    """Reads a message; None if the other side is gone."""
+    """Reads a message; None if the other process is gone."""
     sizes = _read_all(file, _SIZES.size)
     if sizes is None:
         return None
@@ -38,7 +38,7 @@ def read_message(file: BinaryIO) -> Message | None:
 
 
 async def receive_message(reader: asyncio.StreamReader) -> Message | None:
-    """As `read_message`."""
+    """Reads a message without blocking the event loop; None if the other process is gone."""
     try:
         header_bytes, content_bytes = _SIZES.unpack(await reader.readexactly(_SIZES.size))
         header = await reader.readexactly(header_bytes)

@@ -2,8 +2,8 @@
 
     python -m samclip_sdk.serve.worker
 
-The first message says which model to open. One thread reads what is asked next and decodes its
-picture while the model runs. When the front process is gone, however it went, so is the worker.
+The first message names the model to open. One thread reads the next batch and decodes its picture
+while the model runs. The worker ends when the front process ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from samclip_sdk.serve.wire import read_message, write_message
 
 
 def main() -> None:
-    """Serves until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's, which then ends this
+    """Answers batches until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the front process ends this one
     inlet, outlet = _own_pipes()
     opening = read_message(inlet)
     if opening is None:
@@ -47,7 +47,7 @@ def main() -> None:
     write_message(outlet, {"ready": told})
     read: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     threading.Thread(target=_read_on, args=(inlet, answerer, read), daemon=True).start()
-    warnings.simplefilter("ignore", UserWarning)  # ours, and Pillow's of damaged metadata
+    warnings.simplefilter("ignore", UserWarning)  # this package's, and Pillow's of damaged metadata
     while True:
         try:
             answer_batch(read.get(), answerer, outlet)
@@ -56,10 +56,10 @@ def main() -> None:
 
 
 def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
-    """Opens a model, and tells what it is; what opening it warned of too.
+    """Opens a model; returns it, and the fields of `schema.Model` with the warnings.
 
     Raises:
-        SamClipError: what `SamClip.load` raises.
+        SamClipError: an error of `SamClip.load`.
     """
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", SamClipWarning)
@@ -80,8 +80,8 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
 def _load(chosen: dict[str, Any]) -> SamClip:
     """Loads a model with this worker's share of the cores, whatever runtime "auto" takes.
 
-    The share is no `threads` at the first load: a runtime that takes no number of threads would
-    then be no candidate of "auto". Opening twice costs little, since graphs are opened later.
+    The first load has no `threads`: with them, a runtime that takes no number of threads would be no
+    candidate of "auto". A second load costs little, since graphs are opened later.
     """
     options = {name: value for name, value in chosen.items() if name != "cores"}
     model = SamClip.load(**options)
@@ -98,7 +98,7 @@ def _load(chosen: dict[str, Any]) -> SamClip:
 
 
 def warm_up(model: SamClip) -> None:
-    """Opens all graphs, so that no request waits for that."""
+    """Opens all graphs, so that no request waits for them."""
     grey = np.full((48, 64, 3), 128, dtype=np.uint8)
     model.classify(grey, ["picture"])
     model.segment(grey, boxes=[8, 8, 40, 40])
@@ -106,13 +106,13 @@ def warm_up(model: SamClip) -> None:
 
 
 class Batch:
-    """Questions about one picture, which was decoded or could not be.
+    """Questions about one picture.
 
     Args:
-        numbers: of the questions, which their answers name.
+        numbers: the numbers of the jobs, which the answers carry.
         asks: the questions.
-        picture: or what is wrong with it.
-        cached: whether it was encoded already.
+        picture: the decoded picture, or the error of decoding it.
+        cached: whether the picture was encoded already.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Batch:
 
 
 def answer_batch(batch: Batch, answerer: BatchAnswerer, outlet: BinaryIO) -> None:
-    """Answers all questions of a batch, whatever happens, and then says that it is done."""
+    """Answers all questions of a batch, with an error if need be; then reports the batch done."""
     started, left = time.perf_counter(), dict(enumerate(batch.numbers))
     try:
         if isinstance(batch.picture, Exception):
@@ -157,23 +157,23 @@ def _refuse(outlet: BinaryIO, number: int, error: SamClipError) -> None:
 
 
 def _read_on(inlet: BinaryIO, answerer: BatchAnswerer, read: queue.SimpleQueue[Batch]) -> None:
-    """Decodes the picture of what is asked next; the two in a row are all that wait here."""
+    """Reads batches and decodes their pictures ahead; at most two batches are here at a time."""
     while True:
         message = read_message(inlet)
         if message is None:
-            os._exit(0)  # The front is gone: no one waits for what the model is at.
+            os._exit(0)  # The front process is gone: nobody waits for the running batch.
         header, content = message
         picture: DecodedPicture | Exception
         cached = answerer.knows(header["picture"])
         try:
             picture = answerer.prepare(header["picture"], content, asks=header["asks"])
-        except Exception as error:  # Raised where the answer is written.
+        except Exception as error:  # It is raised again where the answer is written.
             picture = error
         read.put(Batch(header["jobs"], header["asks"], picture, cached=cached))
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The two pipes, where nothing that prints can reach them: what does goes to standard error."""
+    """The two pipes, moved so that nothing else reads or prints there; prints go to standard error."""
     inlet, outlet = os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(os.devnull, "rb") as nothing:

@@ -1,4 +1,4 @@
-"""A place for a worker process: starts it, sends it jobs, and starts another when it dies."""
+"""One worker process: it is started, sent jobs, and replaced by a new process when it dies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from samclip_sdk.serve.wire import pack_message, receive_message
 log = logging.getLogger(__name__)
 
 WORKER = ("-m", "samclip_sdk.serve.worker")
-"""What Python runs in a worker process."""
+"""The arguments of Python in a worker process."""
 
 DEPTH = 2
-"""How many batches a worker has at a time: one that it computes, one whose picture it decodes."""
+"""The batches that a worker has at a time: it computes one and decodes the picture of the next."""
 
 _LONGEST_PAUSE_S = 10.0
 _END_S = 5.0
@@ -30,11 +30,11 @@ _END_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker said.
+    """The answer of a worker.
 
     Attributes:
-        status: of HTTP.
-        error: the class of the error; "" with the status 200.
+        status: the HTTP status.
+        error: the class of the error; empty if the status is 200, or the error was unforeseen.
         content: JSON, or the error's message.
     """
 
@@ -45,14 +45,14 @@ class Answer:
 
 @dataclass(eq=False)
 class Job:
-    """A question about a picture, on its way.
+    """A question about a picture.
 
     Attributes:
-        key: the sha256 of the picture's content.
-        content: of the picture's file.
+        key: the sha256 of the picture file's content.
+        content: the content of the picture file.
         ask: the question, as `batching` takes it.
-        answer: where those who asked wait.
-        deaths: how many workers have died while they had it.
+        answer: the future answer.
+        deaths: the number of workers that have died with this job.
     """
 
     key: str
@@ -64,19 +64,20 @@ class Job:
 
 @dataclass(eq=False)
 class WorkerProcess:
-    """A worker process, or the time until there is one again.
+    """A worker process; between a process that died and the next, it has none.
 
     Args:
-        choice: which model it opens.
-        limits: of pictures, of what it keeps, and of its time.
-        on_free: called when it could take more.
-        on_lost: given the jobs that it had when it died, the oldest first.
-        on_batch: told of a batch that is done: how many jobs, seconds, whether it was cached.
+        choice: the model that it opens.
+        limits: the limits of pictures, of memory and of time.
+        on_free: called when the worker can take more jobs.
+        on_lost: called with the jobs of a worker that died, the oldest first.
+        on_batch: called after a batch with the number of its jobs, its seconds, and whether its
+            picture was encoded already.
 
     Attributes:
-        model_info: what the model is, once it is open.
-        batches: what it is at, the oldest first.
-        restarts: how many workers have died.
+        model_info: the fields of `schema.Model`, once the model is open; else None.
+        batches: the batches that it works on, the oldest first.
+        restarts: the number of processes that have died.
     """
 
     choice: ModelChoice
@@ -93,19 +94,19 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the worker process, once its model is open."""
+        """The id of the process, once its model is open."""
         return self._process.pid if self._process and self.model_info else None
 
     @property
     def free(self) -> bool:
-        """Whether it could take a batch now."""
+        """Whether it can take a batch now."""
         return self.model_info is not None and len(self.batches) < DEPTH
 
     async def start(self) -> None:
-        """Starts a worker, and waits until its model is open.
+        """Starts the process, and waits until its model is open.
 
         Raises:
-            SamClipError: it cannot be opened; or the process has ended before it could tell.
+            SamClipError: the model cannot be opened, or the process has ended before.
         """
         environment = {name: value for name, value in os.environ.items() if name != KEYS_VARIABLE}
         environment["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
@@ -115,7 +116,7 @@ class WorkerProcess:
             stdout=asyncio.subprocess.PIPE,
             env=environment,
             limit=1 << 20,
-            start_new_session=True,  # a signal to the terminal's group is the front's
+            start_new_session=True,  # a terminal signals the front process alone
         )
         self._send(
             {
@@ -135,7 +136,7 @@ class WorkerProcess:
         self.on_free()
 
     async def run(self) -> None:
-        """Passes answers on for ever, by one worker after the other; `start` was called before."""
+        """Passes answers on for ever, and replaces dead processes; call `start` before."""
         while True:
             await self._listen()
             await self._end()
@@ -153,7 +154,7 @@ class WorkerProcess:
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def take(self, jobs: Sequence[Job]) -> None:
-        """Sends questions about one picture; `free` was true."""
+        """Sends questions about one picture; `free` must be true."""
         batch = {self._number + place: job for place, job in enumerate(jobs)}
         self._number += len(jobs)
         self.batches.append(batch)
@@ -162,11 +163,11 @@ class WorkerProcess:
         self._look_after()
 
     async def close(self) -> None:
-        """Ends the worker; what it was at is not answered."""
+        """Ends the process; its jobs get no answer."""
         await self._end()
 
     async def _listen(self) -> None:
-        """Passes on what the worker says until it has ended."""
+        """Passes the messages of the process on until it has ended."""
         process = self._process
         assert process is not None
         assert process.stdout is not None
@@ -186,7 +187,7 @@ class WorkerProcess:
             self._look_after()
 
     def _look_after(self) -> None:
-        """Gives the worker its time anew, as long as it is at something."""
+        """Restarts the timer of a silent worker, if the worker has a batch."""
         if self._watch:
             self._watch.cancel()
         self._watch = None
@@ -201,14 +202,14 @@ class WorkerProcess:
                 self._process.kill()
 
     def _send(self, header: dict[str, Any], content: bytes = b"") -> None:
-        """Writes without waiting: of two batches at most, and of a dead worker `_listen` hears."""
+        """Writes without waiting: two batches at most are in the pipe, and `_listen` sees a death."""
         assert self._process is not None
         assert self._process.stdin is not None
         for piece in pack_message(header, content):  # writelines would copy the picture to join it
             self._process.stdin.write(piece)
 
     async def _end(self) -> None:
-        """Ends the process, if need be by force."""
+        """Ends the process: closes its input, and kills it if it stays."""
         process, self.model_info = self._process, None
         if self._watch:
             self._watch.cancel()
