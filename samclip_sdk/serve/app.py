@@ -162,8 +162,8 @@ def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics
     @app.get("/v1/models", responses={each: _PROBLEMS[each] for each in (401, 421, 429)})
     async def models() -> Models:
         """Tell the model and the limits of this server."""
-        told = next((worker.model_info for worker in pool.workers if worker.model_info), None)
-        found = [Model.model_validate(told)] if told else []
+        opened = next((worker.model_info for worker in pool.workers if worker.model_info), None)
+        found = [Model.model_validate(opened)] if opened else []
         return Models(models=found, limits=asdict(limits))
 
 

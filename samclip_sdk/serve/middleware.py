@@ -141,7 +141,7 @@ class RequestMiddleware:
         route = path if path in self._routes else "other"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        told = {
+        fields = {
             "request_id": request_id,
             "method": scope["method"],
             "route": route,
@@ -149,7 +149,7 @@ class RequestMiddleware:
             "ms": round(1000 * seconds, 1),
             "bytes": headers.get("content-length"),
         }
-        log.info("request", extra=told)
+        log.info("request", extra=fields)
 
 
 def problem_response(error: str, message: str, *, status: int, request_id: str) -> Response:

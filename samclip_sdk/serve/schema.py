@@ -86,7 +86,7 @@ class TextRequest(ImagesRequest):
     )
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
@@ -103,7 +103,7 @@ class EverythingRequest(ImagesRequest):
     box_nms_thresh: Share = 0.7
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
@@ -184,12 +184,8 @@ class Masks(ResponseModel):
     size: list[int] = Field(description="height and width of the picture")
     annotations: list[PromptAnnotation | LabelAnnotation | ObjectAnnotation]
     speed: dict[str, float] = Field(description="milliseconds by step")
-    labels: list[str] | None = Field(
-        default=None, description="without `instances`: the labels of the request"
-    )
-    presence: list[float] | None = Field(
-        default=None, description="the presence of each label, 0..1"
-    )
+    labels: list[str] | None = Field(default=None, description="without `instances`: the labels")
+    presence: list[float] | None = Field(default=None, description="their presence, 0..1")
 
 
 class MaskedImages(ResponseModel):
@@ -231,6 +227,4 @@ class Models(ResponseModel):
     """The model of the server, in a list of one."""
 
     models: list[Model]
-    limits: dict[str, int] = Field(
-        description="the limits of this server, see `samclip serve --help`"
-    )
+    limits: dict[str, int] = Field(description="its limits, see `samclip serve --help`")

@@ -37,14 +37,14 @@ def main() -> None:
         return
     options = opening[0]
     try:
-        model, told = open_model(options["model"])
+        model, model_info = open_model(options["model"])
     except SamClipError as error:
         write_message(outlet, {"failed": str(error)})
         return
     answerer = BatchAnswerer(
         model, megapixels=options["megapixels"], embeddings_mb=options["embeddings_mb"]
     )
-    write_message(outlet, {"ready": told})
+    write_message(outlet, {"ready": model_info})
     read: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     threading.Thread(target=_read_on, args=(inlet, answerer, read), daemon=True).start()
     warnings.simplefilter("ignore", UserWarning)  # this package's, and Pillow's of damaged metadata
@@ -80,8 +80,8 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
 def _load(chosen: dict[str, Any]) -> SamClip:
     """Loads a model with this worker's share of the cores, whatever runtime "auto" takes.
 
-    The first load has no `threads`: with them, a runtime that takes no number of threads would be no
-    candidate of "auto". A second load costs little, since graphs are opened later.
+    The first load has no `threads`: with them, a runtime that takes no number of threads would not
+    be a candidate of "auto". A second load costs little, since graphs are opened later.
     """
     options = {name: value for name, value in chosen.items() if name != "cores"}
     model = SamClip.load(**options)
@@ -173,7 +173,7 @@ def _read_on(inlet: BinaryIO, answerer: BatchAnswerer, read: queue.SimpleQueue[B
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The two pipes, moved so that nothing else reads or prints there; prints go to standard error."""
+    """The two pipes, moved so that nothing else uses them; prints go to standard error."""
     inlet, outlet = os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(os.devnull, "rb") as nothing:
