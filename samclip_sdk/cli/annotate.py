@@ -1,4 +1,4 @@
-"""The command about many pictures: `samclip annotate`."""
+"""`samclip annotate`: many pictures to one COCO JSON."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="of the pictures: a folder, with the folders below it; a pattern in quotes, such as "
+        help="the pictures: a folder, with the folders below it; a pattern in quotes, such as "
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
 ShardSize = Annotated[
     int | None,
-    typer.Option(min=1, help="also write COCO JSONs of so many pictures each, into a folder"),
+    typer.Option(min=1, help="also write COCO JSONs of this many pictures each, into a folder"),
 ]
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
 ]
-Restart = Annotated[bool, typer.Option("--restart", help="forget what an earlier run has done")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="do all pictures again, and forget the progress")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace an output that no run of annotate has begun")
 ]
@@ -49,26 +51,30 @@ Overwrite = Annotated[
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """What is taken of Parquet files; see `list_source`."""
+    """The pictures of Parquet files; see `list_source`."""
 
     column: Annotated[
         str | None,
         typer.Option(
-            help="of Parquet: the pictures' bytes or paths; by default image, bytes or path"
+            help="the Parquet column of pictures' bytes or paths; by default image, bytes or path"
         ),
     ] = None
     folder: Annotated[
         str | None,
         typer.Option(
-            help="of Parquet: where its paths begin, and what they stay below; by default its own"
+            help="the folder in which a Parquet file's paths begin, and below which they stay; by "
+            "default the file's own"
         ),
     ] = None
     follow_urls: Annotated[
-        bool, typer.Option("--follow-urls", help="of Parquet: fetch what its rows name by URL")
+        bool,
+        typer.Option(
+            "--follow-urls", help="fetch the pictures that rows of a Parquet file name by URL"
+        ),
     ] = False
 
     def list_source(self, source: str, *, leave_out: tuple[Path, ...]) -> Listing:
-        """Lists the pictures; raises what `list_source` raises."""
+        """Lists the pictures; raises the errors of `list_source`."""
         return list_source(
             source,
             column=self.column,

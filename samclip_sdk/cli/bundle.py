@@ -32,14 +32,16 @@ _MEGA = 1e6
 def info(
     *,
     model: BundleModel = DEFAULT_MODEL,
-    files: Annotated[bool, typer.Option("--files", help="list its files, one by one")] = False,
+    files: Annotated[bool, typer.Option("--files", help="list the files of the bundle")] = False,
     runtimes: Annotated[
         bool,
-        typer.Option("--runtimes", help="tell what loads on this machine, and what auto takes"),
+        typer.Option(
+            "--runtimes", help="tell which runtimes load on this machine, and which one auto takes"
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a bundle holds, or with --runtimes what can run here and why the rest cannot."""
+    """Tell what a bundle holds; with --runtimes, which runtimes load here and why others do not."""
     if runtimes:
         _print_runtimes(model, as_json=as_json)
         return
@@ -80,22 +82,22 @@ def compile_engines(
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="its folder")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the folder of the bundle")],
     *,
     key: Annotated[Path, typer.Option(help="an Ed25519 private key (.pem) without a password")],
     as_json: AsJson = False,
 ) -> None:
-    """Sign a bundle: write manifest.sig beside its manifest, once all files are found to be whole.
+    """Sign a bundle: check all its files, and write manifest.sig beside its manifest.
 
-    Who has the public key can hold the bundle to it: `samclip verify --key`. A .zip of the folder
-    carries the signature.
+    With the public key, `samclip verify --key` checks the signature. A .zip of the folder carries
+    the signature.
     """
     with working("checking the files"):
         if os.path.isfile(bundle):
             raise BundleError(f"{one_line(bundle)} is no folder: sign the folder, and zip that")
         opened = open_bundle(bundle)
         opened.verify()
-        # The bytes that were opened have this id: another manifest, put there since, is not signed.
+        # Only the bytes that were opened have this id: a manifest that came later is not signed.
         content = (opened.root / MANIFEST_NAME).read_bytes()
         if bundle_id(content) != opened.id:
             raise BundleTamperedError(f"{one_line(bundle)} was changed while it was checked")
@@ -114,27 +116,30 @@ def push(
     repository: Annotated[
         str,
         typer.Argument(
-            metavar="ORG/NAME", help="of the hub, made if it is not there; or org/name@branch"
+            metavar="ORG/NAME",
+            help="a repository of the hub, made if there is none; or org/name@branch",
         ),
     ],
     *,
     private: Annotated[
-        bool, typer.Option("--private", help="a new repository is for its owner alone")
+        bool, typer.Option("--private", help="make a new repository private")
     ] = False,
     licence: Annotated[
         str | None,
-        typer.Option("--license", help="its name on the hub; by default what the manifest states"),
+        typer.Option("--license", help="the licence on the hub; by default that of the manifest"),
     ] = None,
     base_model: Annotated[
-        list[str] | None, typer.Option(help="a repository that it was made of; repeatable")
+        list[str] | None, typer.Option(help="a repository that the model was made from; repeatable")
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="of the model card; repeatable")] = None,
-    message: Annotated[str | None, typer.Option(help="of the commit")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="a tag of the model card; repeatable")
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="the message of the commit")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a bundle, verified, with its model card. Log in before: `hf auth login`, HF_TOKEN."""
+    """Upload a verified bundle with its model card. Log in first: `hf auth login` or HF_TOKEN."""
     with working(
-        "opening", if_interrupted="nothing is seen of it; what was uploaded is not sent again"
+        "opening", if_interrupted="nothing of it can be seen; uploaded files are not sent again"
     ) as display:
         pushed = push_bundle(
             model,
@@ -157,7 +162,7 @@ def _show_engine(display: Display, which: str, message: str, done: int, total: i
 
 
 def _onnx_files(bundle: Bundle, *, precision: str | None) -> list[tuple[GraphFile, GraphSpec]]:
-    """The ONNX files of a bundle in one precision, or in all that it has."""
+    """The ONNX files of a bundle, in one precision or in all."""
     precisions = [each for kind, each in artifact_sets(bundle) if kind == "onnx"]
     return [
         (bundle.graph_files(name, runtime="onnx", precision=each)[0], spec)
@@ -178,13 +183,13 @@ def _print_runtimes(model: str, *, as_json: bool) -> None:
     rows = [(state.name, state.version, "yes" if state.loads else "no") for state in states]
     print_table(("runtime", "version", "loads here"), rows)
     for state in states:
-        if not state.loads:  # not in the table: a terminal would wrap a command to be copied
+        if not state.loads:  # not in the table, which would wrap a command that is to be copied
             print_line(f"{state.name}: {state.reason}")
     print_auto_choice(choice)
 
 
 def _facts(bundle: Bundle, *, manifest: Manifest) -> list[tuple[str, str]]:
-    """What a person wants to know of a bundle first."""
+    """The most important facts of a bundle, as rows of a table."""
     segmentation, classification = manifest.tasks.segmentation, manifest.tasks.classification
     size = sum(stored.size_bytes for stored in manifest.stored_files())
     artifacts = [each for graph in manifest.graphs.values() for each in graph.artifacts]
@@ -208,7 +213,7 @@ def _weights(manifest: Manifest) -> str:
 
 
 def _print_graphs(manifest: Manifest) -> None:
-    """One row a graph, one column a runtime and precision: the files that are loaded for it."""
+    """Prints the sizes to load: a row for each graph, a column for each runtime and precision."""
     kinds = dict.fromkeys(
         _kind(each) for graph in manifest.graphs.values() for each in graph.artifacts
     )
@@ -224,7 +229,7 @@ def _print_graphs(manifest: Manifest) -> None:
 
 
 def _file_rows(manifest: Manifest) -> list[tuple[str, str, str, str]]:
-    """Every file with what it is for; weights belong to all the artifacts that name them."""
+    """Every file and its use; weights belong to all artifacts that name them."""
     holds: dict[str, list[str]] = {}
     for name, graph in manifest.graphs.items():
         for artifact in graph.artifacts:

@@ -11,10 +11,10 @@ from samclip_sdk.system.atomic_file import check_target
 
 
 def check_output(path: Path, *, endings: Sequence[str]) -> None:
-    """Refuses an output that could not be written, before any work is done for it.
+    """Refuses an output that cannot be written, before any work is done for it.
 
     Raises:
-        WrongUsageError: its name ends in something else.
+        WrongUsageError: its name has another ending.
         StorageError: it cannot be written there.
     """
     check_ending(path, endings=endings)
@@ -22,10 +22,10 @@ def check_output(path: Path, *, endings: Sequence[str]) -> None:
 
 
 def check_ending(path: Path, *, endings: Sequence[str]) -> None:
-    """Refuses a file whose name does not tell what it is to hold.
+    """Refuses a file whose name has another ending, since the ending tells the format.
 
     Raises:
-        WrongUsageError: its name ends in something else.
+        WrongUsageError: its name has another ending.
     """
     if path.suffix.lower() not in endings:
         raise WrongUsageError(f"{one_line(path)} must end in {_either(endings)}")
@@ -37,7 +37,7 @@ def _either(names: Sequence[str]) -> str:
 
 
 def check_picture(path: Path) -> None:
-    """Refuses a picture that is not there, before a model is opened for it.
+    """Refuses a picture that does not exist, before a model is opened for it.
 
     Raises:
         ImageError: there is no such file.
@@ -51,10 +51,10 @@ def check_picture(path: Path) -> None:
 
 
 def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:
-    """Reads "12,34" as numbers.
+    """Reads numbers such as "12,34".
 
     Raises:
-        WrongUsageError: it is something else, or their count is none of `counts`.
+        WrongUsageError: the text holds something else, or the count is not in `counts`.
     """
     try:
         numbers = [float(part) for part in text.split(",")]

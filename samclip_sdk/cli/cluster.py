@@ -1,4 +1,4 @@
-"""`samclip annotate --ray`: which cluster, how many workers, and what each of them opens."""
+"""`samclip annotate --ray`: the cluster, its workers, and the model that each of them opens."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _ADDRESS = re.compile(r"auto|local|[^-].*:.*")
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Whether workers of a Ray cluster annotate, and which."""
+    """The Ray cluster and its workers, if there are to be any."""
 
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
-            help="on workers of a Ray cluster: HOST:PORT of its head, auto for the one that this "
-            "machine is in, or local; by default RAY_ADDRESS or local",
+            help="annotate on workers of a Ray cluster: HOST:PORT of its head, auto for this "
+            "machine's cluster, or local; by default RAY_ADDRESS or local",
         ),
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help=f"with --ray: each with a model of its own; by default {WORKERS}"),
+        typer.Option(min=1, help=f"with --ray: processes with a model each; by default {WORKERS}"),
     ] = None
 
     @property
@@ -58,13 +58,13 @@ class ClusterOptions:
         return self.ray is not None
 
     def check(self) -> None:
-        """Refuses what could not be, before a model is opened.
+        """Refuses wrong options, before a model is opened.
 
         Raises:
             WrongUsageError: workers without a cluster.
-            OptionError: the address is none.
+            OptionError: the address is not valid.
             RuntimeMissingError: Ray is missing.
-            ClusterError: nobody is at the address.
+            ClusterError: nothing listens at the address.
         """
         if not self.wanted:
             if self.workers is not None:
@@ -77,10 +77,10 @@ class ClusterOptions:
     def answering(
         self, annotator: Annotator, opening: Opening, *, readers: int
     ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
-        """What `annotate_listing` takes: the annotator of this process, or workers like it.
+        """Opens the workers, if there are to be any; a worker has one thread without --threads.
 
         Yields:
-            Where workers were asked for, theirs: each has one thread if nothing was said.
+            The `answer` of `annotate_listing`: by the workers, or by the annotator of this process.
         """
         if not self.wanted:
             yield partial(annotate_pictures, annotator, readers=readers)
@@ -97,7 +97,7 @@ class ClusterOptions:
             readers=readers,
             address=self.ray,
         )
-        # Ray tells of nodes that die on standard output, where the answer goes.
+        # Ray reports dead nodes on standard output, which is for the answer.
         with redirect_stdout(sys.stderr), workers:
             yield workers.annotate
 
@@ -138,16 +138,16 @@ class Opening:
         return self.annotator(self.load())
 
     def load(self, display: Display | None = None) -> SamClip:
-        """Opens the model; raises what `SamClip.load` raises."""
+        """Opens the model; raises the errors of `SamClip.load`."""
         return self.opened.load(self.run, display=display, text_cache=self.given.text_cache)
 
     def annotator(self, samclip: SamClip) -> Annotator:
-        """Embeds the labels; raises what `Annotator` raises."""
+        """Embeds the labels; raises the errors of `Annotator`."""
         labels = self.given.known(samclip, self.labels)
         return Annotator(samclip, labels, **vars(self.asked))
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
-        """The same for another working folder, with the runtime that was chosen here."""
+        """The same for workers in other folders: absolute paths, and the runtime chosen here."""
         model, key, vocabulary = self.opened.model, self.opened.key, self.given.vocabulary
         opened = replace(
             self.opened,
@@ -161,10 +161,10 @@ class Opening:
 
 
 class AnnotateCommand(TyperCommand):
-    """Lets `--ray` stand without an address, for which Typer has no way."""
+    """A command whose `--ray` may stand without an address, which Typer does not offer."""
 
     def make_parser(self, ctx: Any) -> Any:
-        """The parser, which finds an address behind every --ray."""
+        """The parser of Typer, given an address after every --ray."""
         parser = super().make_parser(ctx)
         parse = parser.parse_args
         setattr(parser, "parse_args", lambda args: parse(_with_address(args)))  # noqa: B010
@@ -172,7 +172,7 @@ class AnnotateCommand(TyperCommand):
 
 
 def _with_address(words: Sequence[str]) -> list[str]:
-    """A --ray that no address follows is given an empty one: labels may come behind it."""
+    """Gives a --ray without an address an empty one, since labels may follow it."""
     found: list[str] = []
     for word, following in zip(words, [*words[1:], ""], strict=False):
         bare = word == _OPTION and not _ADDRESS.fullmatch(following)

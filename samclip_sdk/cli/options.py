@@ -1,4 +1,4 @@
-"""The arguments and options that commands share: named, explained and checked in one place."""
+"""The arguments and options that commands share, with their help and their checks."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ Labels = Annotated[
 ]
 Vocabulary = Annotated[
     Path | None,
-    typer.Option(help="a vocabulary pack; its labels are those asked for, if none are given"),
+    typer.Option(help="a vocabulary pack; without other labels, its own are looked for"),
 ]
 TextCache = Annotated[
-    bool, typer.Option(help="keep embeddings of labels in the user's cache folder, or nowhere")
+    bool, typer.Option(help="keep embeddings of labels in the user's cache folder")
 ]
 MaxInstances = Annotated[
-    int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
+    int | None,
+    typer.Option(min=1, help="with --instances: the number of objects, at most; by default 50"),
 ]
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
@@ -48,7 +49,7 @@ Threshold = Annotated[
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
-    str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
+    str | None, typer.Option("--precision", help="the precision of the artifacts; by default all")
 ]
 PublicKey = Annotated[
     Path | None,
@@ -59,7 +60,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a model runs; see `RuntimeOptions`."""
+    """The device and the threads of a model; see `RuntimeOptions`."""
 
     device: Annotated[
         str | None,
@@ -73,15 +74,17 @@ class RunOptions:
         ),
     ] = None
     compute_units: Annotated[
-        str | None, typer.Option(help=f"of coreml: {', '.join(COMPUTE_UNITS)}")
+        str | None, typer.Option(help=f"compute units of coreml: {', '.join(COMPUTE_UNITS)}")
     ] = None
-    threads: Annotated[int, typer.Option(help="of onnx and openvino; 0: their choice")] = 0
+    threads: Annotated[
+        int, typer.Option(help="threads of onnx and openvino; 0: their own choice")
+    ] = 0
 
     def for_runtime(self, display: Display | None) -> RuntimeOptions:
-        """The same as the SDK takes it; what takes long is shown, if there is a display.
+        """The same options for the SDK; the display, if there is one, shows long steps.
 
         Raises:
-            OptionError: one of them is nothing that any runtime could take.
+            OptionError: no runtime takes the value of an option.
         """
         return RuntimeOptions(
             device=self.device,
@@ -94,7 +97,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model is opened, and on what."""
+    """The model, its runtime and its precision."""
 
     model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
     runtime: Annotated[
@@ -109,7 +112,7 @@ class ModelOptions:
     def load(
         self, run: RunOptions, *, display: Display | None = None, text_cache: bool = False
     ) -> SamClip:
-        """Opens the model; raises what `SamClip.load` raises."""
+        """Opens the model; raises the errors of `SamClip.load`."""
         options = run.for_runtime(display)
         return SamClip.load(
             self.runtime,
@@ -136,11 +139,11 @@ class LabelOptions:
     text_cache: TextCache = True
 
     def read(self, labels: Sequence[str] | None) -> list[str]:
-        """The labels that were given one way or the other; with a vocabulary there may be none.
+        """The labels of the command line or of the file; with a vocabulary there may be none.
 
         Raises:
-            WrongUsageError: none was given, or both ways were taken.
-            TextError: the file is not text.
+            WrongUsageError: there are no labels, or both labels and a file.
+            TextError: the file cannot be read as text.
         """
         if not labels and self.labels_file is None and self.vocabulary is not None:
             return []
@@ -158,14 +161,14 @@ class LabelOptions:
         return [line.strip() for line in lines if line.strip()]
 
     def known(self, samclip: SamClip, labels: Sequence[str]) -> Sequence[str]:
-        """Loads the vocabulary, if there is one; its labels stand in where none were given."""
+        """Loads the vocabulary, if there is one; returns the given labels, or else its own."""
         packed = samclip.load_vocabulary(self.vocabulary) if self.vocabulary else ()
         return labels or packed
 
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """Where the result for a picture goes."""
+    """The outputs of the result for a picture."""
 
     output: Annotated[
         list[Path] | None,
@@ -213,7 +216,8 @@ class TextOptions:
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
     points_per_class: Annotated[
-        int | None, typer.Option(min=1, help="points for a label; by default 3")
+        int | None,
+        typer.Option(min=1, help="the number of points for a label, at most; by default 3"),
     ] = None
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
@@ -222,13 +226,13 @@ class TextOptions:
 
 @dataclass(frozen=True)
 class TileOptions:
-    """How a large picture is cut; see `SamClip.segment_text`."""
+    """The tiles of a large picture; see `SamClip.segment_text`."""
 
     tiles: Annotated[
         str | None,
         typer.Option(
             metavar="ROWSxCOLUMNS|SIDE",
-            help="look into tiles too, such as 2x3, or by their longest side in pixels",
+            help="segment tiles too: rows and columns, such as 2x3, or their longest side, px",
         ),
     ] = None
     tile_overlap: Annotated[
@@ -236,15 +240,15 @@ class TileOptions:
         typer.Option(
             min=LEAST_OVERLAP,
             max=MOST_OVERLAP,
-            help=f"with --tiles: the share of one that neighbours share; by default {TILE_OVERLAP}",
+            help=f"with --tiles: the overlap of neighbours, as a share; by default {TILE_OVERLAP}",
         ),
     ] = None
 
     def read(self) -> tuple[int, int] | int | None:
-        """The tiles as `segment_text` takes them, checked as far as they can be without a picture.
+        """The tiles in the form of `segment_text`, checked as far as possible without a picture.
 
         Raises:
-            WrongUsageError: they are neither rows and columns nor a side, or cannot be.
+            WrongUsageError: they are neither rows and columns nor a side, or out of range.
         """
         parts = [] if self.tiles is None else self.tiles.lower().split("x")
         if len(parts) > 2 or not all(each.isascii() and each.isdecimal() for each in parts):
@@ -268,52 +272,57 @@ class FollowOptions:
 
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
-    max_instances: Annotated[int, typer.Option(min=1, help="objects of a frame at most")] = (
-        MAX_INSTANCES
-    )
+    max_instances: Annotated[
+        int, typer.Option(min=1, help="the number of objects of a frame, at most")
+    ] = MAX_INSTANCES
     encode_every: Annotated[
-        int, typer.Option(min=1, help="look at every nth frame; masks are moved in between")
+        int, typer.Option(min=1, help="segment every nth frame; masks follow the motion in between")
     ] = 1
 
 
 @dataclass(frozen=True)
 class GridOptions:
-    """Where everything is looked for, and what stays; see `SamClip.segment_everything`."""
+    """The grid of points, and the filters of masks; see `SamClip.segment_everything`."""
 
     points_per_side: Annotated[
-        int, typer.Option(min=1, help="of the grid; its square is the number of prompts")
+        int,
+        typer.Option(
+            min=1, help="points on a side of the grid; its square is the number of prompts"
+        ),
     ] = 32
     pred_iou_thresh: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="what a mask's predicted IoU must exceed; else the bundle's choice"
+            min=0, max=1, help="the predicted IoU that a mask must exceed; by default the bundle's"
         ),
     ] = None
     stability_score_thresh: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="what a mask's stability must reach; else the bundle's choice"
+            min=0, max=1, help="the stability that a mask must reach; by default the bundle's"
         ),
     ] = None
     stability_score_offset: Annotated[
-        float, typer.Option(min=0, help="by how much the threshold is moved for that, a logit")
+        float,
+        typer.Option(min=0, help="the shift of the threshold that measures stability, a logit"),
     ] = 1.0
     box_nms_thresh: Annotated[
-        float, typer.Option(min=0, max=1, help="IoU with a better box above which a mask goes")
+        float,
+        typer.Option(min=0, max=1, help="the IoU with a better box above which a mask is dropped"),
     ] = 0.7
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Makes each field of the groups that a command takes an option of its own.
+    """Makes an option of each field of the dataclasses that a command takes.
 
-    Typer reads a function's signature, and knows no groups of options: without this every command
+    Typer reads a function's signature and knows no groups of options: without this, every command
     would repeat all of them.
 
     Args:
-        command: some of whose parameters are annotated with a dataclass.
+        command: a function with some parameters that are annotated with a dataclass.
 
     Returns:
-        The command as Typer is to see it.
+        The command in the form that Typer reads.
     """
     # Not get_type_hints: on Python 3.10 it makes an Optional of a parameter that defaults to None.
     hints = inspect.get_annotations(command, eval_str=True)
@@ -346,10 +355,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def check_instances(instances: bool, *, max_instances: int | None, asked: TextOptions) -> None:
-    """Refuses options that make no sense together.
+    """Refuses options that exclude each other.
 
     Raises:
-        WrongUsageError: which they are.
+        WrongUsageError: the message names them.
     """
     if max_instances is not None and not instances:
         raise WrongUsageError("--max-instances needs --instances")

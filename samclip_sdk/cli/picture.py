@@ -1,4 +1,4 @@
-"""The commands about one picture: `samclip classify | segment | text | everything | embed`."""
+"""The commands for one picture: `samclip classify | segment | text | everything | embed`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def segment(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Segment what points and boxes, in pixels of the picture, point at."""
+    """Segment by points and boxes, in pixels of the picture."""
     with working("segmenting") as display:
         points = [read_numbers(text, option="--point", counts=(2, 3)) for text in point or ()]
         point_labels = [_point_label(each) for each in points]
@@ -119,7 +119,7 @@ def text(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Find each label in the picture, and its mask if it is there; or its objects."""
+    """Find labels in the picture: a mask for each one that is present, or for each object."""
     with working("segmenting") as display:
         names = given.read(labels)
         check_instances(instances, max_instances=max_instances, asked=asked)
@@ -147,7 +147,7 @@ def everything(
     *,
     labels: Annotated[
         list[str] | None,
-        typer.Option(help="what a mask may be called, such as dog; repeatable"),
+        typer.Option(help="a name for masks, such as dog; repeatable"),
     ] = None,
     given: LabelOptions,
     asked: GridOptions,
@@ -156,7 +156,7 @@ def everything(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Segment everything that can be told apart, and name it: by the bundle's nouns, or yours."""
+    """Segment everything in the picture, and name it: with the bundle's nouns, or yours."""
     with working("segmenting") as display:
         names = given.read(labels) if labels or given.labels_file else []
         tiles = cut.read()
@@ -192,7 +192,7 @@ def embed(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Embed a picture, or texts, in the space that both share; unit length."""
+    """Embed a picture or texts in the space that both share, at unit length."""
     with working("embedding") as display:
         if (image is None) == (not text):
             raise WrongUsageError("give a picture or --text, one of the two")

@@ -1,4 +1,4 @@
-"""`samclip verify`: does this device compute what the reference did? A verdict, and why."""
+"""`samclip verify`: compares this device with the reference, and gives a verdict."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def verify(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle's files, and that this device computes what the reference did.
+    """Check a bundle's files, and that this device computes the answers of the reference.
 
-    What passes is signed off: loading it here in the same way warns no more.
+    A set of artifacts that passes is signed off: loading it here in the same way warns no more.
     """
     with working("checking the files") as display:
         reports = _verify_all(
@@ -77,7 +77,7 @@ def _verify_all(
     precision: str | None,
     run: RunOptions,
 ) -> list[VerificationReport]:
-    """Verifies each set of artifacts that was asked for, on Core ML with each of its units."""
+    """Verifies each set of artifacts that was asked for, on Core ML with all compute units."""
     options = run.for_runtime(display)
     if runtime is not None:
         check_runtime(runtime)
@@ -121,7 +121,7 @@ def _choose(
     Raises:
         RuntimeMissingError: there is none.
     """
-    # TensorRT would build the engines of every precision, for minutes: one at a time.
+    # TensorRT would build engines for minutes in every precision, so it takes one at a time.
     if runtime is not None and (precision is not None or runtime == "tensorrt"):
         return [(runtime, precision)]
     asked = [
@@ -130,7 +130,7 @@ def _choose(
         if runtime in (None, each.runtime) and precision in (None, each.precision)
     ]
     if not asked:
-        return [(runtime or "onnx", precision)]  # verifying it says what there is instead
+        return [(runtime or "onnx", precision)]  # its error names the sets that there are
     states = runtime_states()
     loading = {state.name.partition(" ")[0] for state in states if state.loads} - {"tensorrt"}
     failing = {state.name for state in states if not state.loads}
@@ -138,7 +138,7 @@ def _choose(
         (each.runtime, each.precision)
         for each in asked
         if str(each) not in failing
-        # What was named and does not run says so itself.
+        # A runtime that was named raises its own error if it does not run.
         if runtime is not None
         or (each.runtime in loading and not why_refused(each.runtime, options=options))
     ]
@@ -151,7 +151,7 @@ def _choose(
 
 
 def _verdict(report: VerificationReport) -> str:
-    """Whether it passed, first of all; then on what, and how near to a bound it came."""
+    """The verdict: passed or failed, on which device, and how near to a bound."""
     key, count = report.key, len(report.checks)
     where = f"({key.device}, {key.version})"
     failures = describe_failures(report.checks, subject=f"{report.name} on {key}")
@@ -175,5 +175,5 @@ def _print_checks(report: VerificationReport, *, all_of_them: bool) -> None:
 
 
 def _share(check: Check) -> float:
-    """An error as a share of its bound; of a check that must be exact, none or all of it."""
+    """An error as a share of its bound; for a check that must be exact, 0 or 1."""
     return check.error / check.bound if check.bound else float(check.error > 0)

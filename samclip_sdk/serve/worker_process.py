@@ -202,7 +202,7 @@ class WorkerProcess:
                 self._process.kill()
 
     def _send(self, header: dict[str, Any], content: bytes = b"") -> None:
-        """Writes without waiting: the pipe holds two batches at most, and `_listen` sees a death."""
+        """Writes without waiting: the pipe holds two batches at most; `_listen` sees a death."""
         assert self._process is not None
         assert self._process.stdin is not None
         for piece in pack_message(header, content):  # writelines would copy the picture to join it
