@@ -22,7 +22,7 @@ class RefusedError(SamClipError):
 
 
 def status_of(error: SamClipError) -> int:
-    """The HTTP status of an error: of the request by default, of the server for its own bundle."""
+    """The HTTP status of an error: 500 for a fault of the server's bundle, else the request's."""
     if isinstance(error, RefusedError):
         return error.status
     return 500 if isinstance(error, BundleError) else 422
