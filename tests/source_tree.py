@@ -59,7 +59,8 @@ def import_graph() -> dict[str, set[str]]:
     graph = {}
     for name, path in known.items():
         found = {each for each in imported_names(parse(path)) if each in known}
-        # Importing a.b.c runs a.b too, and the root of all is imported whatever is.
-        found |= {each.rpartition(".")[0] for each in found} & set(known)
+        # Importing a.b.c runs a.b too, unless it is the importer's own package, which runs already.
+        rooms = {each.rpartition(".")[0] for each in found} & set(known)
+        found |= {each for each in rooms if not name.startswith(f"{each}.")}
         graph[name] = found - {name, "samclip_sdk"}
     return graph

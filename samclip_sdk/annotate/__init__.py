@@ -1,4 +1,22 @@
-"""Many pictures to annotations, resumable: their sources, their log, workers, the COCO file.
+"""Annotation of many pictures: their sources, a progress file, workers, and COCO JSON.
 
-It uses `SamClip` alone and prints nothing; what a terminal shows is the command line's.
+A run that was stopped goes on where it was. This room uses `SamClip` alone and prints nothing.
 """
+
+from samclip_sdk.annotate.annotation_log import AnnotationSettings
+from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_pictures
+from samclip_sdk.annotate.picture_sources import Listing, list_source
+from samclip_sdk.annotate.ray_workers import RayWorkers
+
+__all__ = [
+    "AnnotationReport",
+    "AnnotationSettings",
+    "Annotator",
+    "Listing",
+    "RayWorkers",
+    "annotate_folder",
+    "annotate_listing",
+    "annotate_pictures",
+    "list_source",
+]

@@ -1,8 +1,8 @@
-"""What is done of a folder's annotations, a line of JSON for each picture; and COCO JSON from it.
+"""The progress file of an output: a line of JSON for each finished picture; and COCO JSON from it.
 
-The first line holds the settings. Only whole lines count, so a run may be killed at any time. In
-memory is where each picture's line begins, never the lines. A lock beside the file is held for as
-long as a run writes it.
+The first line holds the settings. Only whole lines count, so a run may be killed at any time. The
+process keeps the position of each picture's line in memory, never the lines. A lock beside the file
+is held as long as a run writes it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class AnnotationSettings(Record):
     """All that an annotation depends on, besides the picture.
 
     `label_digests` are `SamClip.label_digests` of the labels: a label that was taught again is
-    another label. `max_instances` is None where a label has one annotation a picture.
+    another label. `max_instances` is None where a label has one annotation a picture, `tiles` and
+    `tile_overlap` where pictures are looked at as a whole.
     """
 
     # pydantic before 2.10 warns of names that begin as its own methods.
     model_config = ConfigDict(protected_namespaces=())
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     model: str
     model_id: str
     revision: str
@@ -55,6 +56,8 @@ class AnnotationSettings(Record):
     refine: bool
     max_instances: int | None
     polygons: bool
+    tiles: tuple[int, int] | int | None
+    tile_overlap: float | None
 
 
 class _Rle(Record):
@@ -79,7 +82,7 @@ class _Annotation(Record):
 
 
 class _Line(Record):
-    """A picture that is done. What COCO JSON takes of it is what is there, and so is checked."""
+    """A picture that is done. COCO JSON takes these fields as they are, so they are checked."""
 
     file_name: str
     size_bytes: int
@@ -93,14 +96,14 @@ class AnnotationLog:
     """The progress file of an output. A context manager; one run at a time.
 
     Args:
-        path: of the file, see `log_path`; made if it is not there.
-        settings: of this run.
-        restart: forget what the file holds.
+        path: the path of the file, see `log_path`; the file is made if there is none.
+        settings: the settings of this run.
+        restart: whether to forget the content of the file.
 
     Raises:
         StorageError: the file is no progress file, was begun with other settings, is damaged, is
             being written by another run, or cannot be written.
-        OptionError: SOURCE_DATE_EPOCH is set, and no time.
+        OptionError: SOURCE_DATE_EPOCH is set and is no time.
     """
 
     def __init__(self, path: Path, *, settings: AnnotationSettings, restart: bool = False) -> None:
@@ -139,12 +142,12 @@ class AnnotationLog:
 
     def close(self) -> None:
         """Lets another run write the file."""
-        with suppress(OSError):  # The disk is full, which was told when a line was written.
+        with suppress(OSError):  # A full disk, which was told when a line was written.
             self._file.close()
         self._drop_lock()
 
     def __contains__(self, picture: SourcePicture) -> bool:
-        """Whether the picture is done, and still the file that it was."""
+        """Whether the picture is done and its file has not been replaced since."""
         line = self._lines.get(picture.name)
         return line is not None and line[1:] == (picture.size_bytes, picture.modified_ns)
 
@@ -152,8 +155,8 @@ class AnnotationLog:
         """Notes a picture as done.
 
         Args:
-            picture: the file, as it was before it was read.
-            found: what `Annotator` answered.
+            picture: the picture, with size and time from before it was read.
+            found: the answer of `Annotator`.
 
         Raises:
             StorageError: the line cannot be written.
@@ -168,10 +171,10 @@ class AnnotationLog:
         self._lines[picture.name] = (start, picture.size_bytes, picture.modified_ns)
 
     def write_coco(self, output: Path, pictures: Sequence[SourcePicture]) -> int:
-        """Writes COCO JSON of those pictures that are done, whole or not at all.
+        """Writes COCO JSON of the pictures that are done, whole or not at all.
 
-        Images, and the annotations of each, are numbered in the order of `pictures`, whatever the
-        order in which they were done.
+        Images and their annotations are numbered in the order of `pictures`, not in the order in
+        which they were done.
 
         Returns:
             The number of annotations.
@@ -184,10 +187,10 @@ class AnnotationLog:
             return self._write_coco(file, done, self._info(), image_id=1, annotation_id=1)
 
     def write_shards(self, output: Path, pictures: Sequence[SourcePicture], *, size: int) -> None:
-        """Writes the same as COCO JSONs of `size` pictures each, into the folder `shards_path`.
+        """Writes COCO JSONs of `size` pictures each into the folder `shards_path`.
 
-        Ids go on from one to the next, so that they are those of the joined file. The folder
-        appears whole, and replaces the one before.
+        Ids go on from one file to the next, so that they are those of the joined file. The folder
+        appears whole, and replaces an earlier one.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -222,7 +225,7 @@ class AnnotationLog:
         image_id: int,
         annotation_id: int,
     ) -> int:
-        """Writes a COCO JSON whose ids begin there, and returns the number of annotations."""
+        """Writes a COCO JSON whose ids begin at the given ones; returns how many annotations."""
         categories = [
             {"id": index, "name": label} for index, label in enumerate(self._settings.labels, 1)
         ]
@@ -269,7 +272,7 @@ class AnnotationLog:
     def _read(self) -> None:
         """Finds the lines, drops a half-written one at the end, and compares the settings.
 
-        A file without a finished picture may have any settings: nothing of it is kept.
+        The settings of a file without a finished picture do not matter: it is begun anew.
         """
         self._file.seek(0)
         header = self._file.readline()
@@ -287,7 +290,7 @@ class AnnotationLog:
             start, number = start + len(line), number + 1
 
     def _parse(self, line: bytes, *, number: int) -> _Line:
-        """A whole line, of which an edit or a bad disk may have left JSON of any kind."""
+        """Reads a whole line; after an edit or on a bad disk it may be JSON of any kind."""
         try:
             entry = _Line.model_validate_json(line, strict=True)
             if any(each.category_id > len(self._settings.labels) for each in entry.annotations):
@@ -332,7 +335,7 @@ class AnnotationLog:
             return
 
     def _drop_lock(self) -> None:
-        """Its file goes first: who waits for none can find none that is not held."""
+        """Removes the lock's file, then releases the lock: a lock file that is found is held."""
         if self._lock.is_locked:
             with suppress(OSError):  # Windows removes it itself.
                 os.unlink(self._lock.lock_file)
@@ -340,20 +343,20 @@ class AnnotationLog:
 
 
 def log_path(output: Path) -> Path:
-    """Where the progress of an output is kept: beside it."""
+    """The path of the progress file of an output, beside it."""
     return output.with_name(f"{output.stem}.progress.jsonl")
 
 
 def shards_path(output: Path) -> Path:
-    """The folder of the shards of an output: beside it."""
+    """The path of the folder of shards of an output, beside it."""
     return output.with_name(f"{output.stem}.shards")
 
 
 def _given_date() -> datetime | None:
-    """The time of SOURCE_DATE_EPOCH, with which two runs write the same bytes.
+    """The time in SOURCE_DATE_EPOCH, with which two runs write the same bytes; None if unset.
 
     Raises:
-        OptionError: it is set, and no time.
+        OptionError: the variable is set and is no time.
     """
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not given:

@@ -1,4 +1,4 @@
-"""A run over the pictures of a source: what is left to do, one writer, the output at the end."""
+"""One run over the pictures of a source: it does those that are left, and writes the output."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.records import Record
 
 Answered: TypeAlias = "Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]"
-"""Pictures in any order, each once, with its answer or with the reason why it cannot be read."""
+"""Pictures in any order, each once, with its answer or the reason why it cannot be read."""
 
 
 class AnnotationReport(Record):
-    """What `annotate_listing` did.
+    """The outcome of `annotate_listing`.
 
     Attributes:
         output: the COCO JSON.
-        pictures: how many are in it.
-        annotations: how many are in it.
+        pictures: the number of pictures in it.
+        annotations: the number of annotations in it.
         resumed: how many of the pictures an earlier run had done.
-        skipped: pictures that are not in it, and why.
-        seconds: how long the pictures of this run took.
-        pictures_per_second: of this run; 0 if it had none to do.
+        skipped: the pictures that are not in it, and why.
+        seconds: the time that the pictures of this run took.
+        pictures_per_second: the speed of this run; 0 if it had no picture to do.
     """
 
     output: Path
@@ -50,7 +50,7 @@ class AnnotationReport(Record):
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def pictures_per_second(self) -> float:
-        """How many pictures this run did in a second."""
+        """The number of pictures that this run did in a second."""
         done = self.pictures - self.resumed
         return done / self.seconds if done else 0.0
 
@@ -69,22 +69,25 @@ def annotate_listing(
     """Writes COCO JSON of all pictures of a source; only this process writes.
 
     A progress file beside the output, `log_path`, has a line for each finished picture. A run that
-    was stopped, by whatever, goes on from it; so does a later one, with what is new, was replaced,
-    or could not be read.
+    was stopped goes on from it. A later run does the pictures that are new, that were replaced, or
+    that could not be read before.
 
     Args:
-        settings: of whoever answers.
-        listing: of `list_source`.
+        settings: the settings of the annotator that answers.
+        listing: the pictures, see `list_source`.
         output: the COCO JSON, replaced whole at the end.
         answer: annotates pictures; see `annotate_pictures` and `RayWorkers.annotate`.
-        shard_size: also write COCO JSONs of so many pictures each into a folder, `shards_path`.
-        restart: forget what an earlier run did.
-        overwrite: replace an output that has no progress file beside it, and so is not ours.
-        on_progress: told after each picture how many are through, of how many.
+        shard_size: if given, COCO JSONs of this many pictures each are written too, into the folder
+            `shards_path`.
+        restart: whether to forget the progress of an earlier run.
+        overwrite: whether to replace an output that has no progress file beside it, and so was not
+            written by this function.
+        on_progress: called after each picture with a message, the number of finished pictures, and
+            the number of all.
 
     Raises:
-        StorageError: the output or its progress file cannot be written; the output is not ours; or
-            the progress file was begun with other settings, or is in use.
+        StorageError: the output or its progress file cannot be written; there is an output of
+            another origin; or the progress file was begun with other settings, or is in use.
         ImageError: there is no picture, or none can be read; there is no output then.
     """
     check_output(output, overwrite=overwrite, sharded=shard_size is not None)
@@ -122,12 +125,12 @@ def annotate_listing(
 
 
 def check_output(output: Path, *, overwrite: bool, sharded: bool = False) -> None:
-    """Refuses what could not be written, or would take the place of something foreign.
+    """Refuses an output that cannot be written, or that would replace a file of another origin.
 
     Args:
-        output: of `annotate_listing`, which checks it too.
-        overwrite: as there.
-        sharded: whether shards are written, too.
+        output: the COCO JSON to write; `annotate_listing` makes the same check.
+        overwrite: whether any file may be replaced.
+        sharded: whether a folder of shards is written too.
 
     Raises:
         StorageError: the reason.
@@ -142,7 +145,7 @@ def check_output(output: Path, *, overwrite: bool, sharded: bool = False) -> Non
 
 
 def _reason(error: ImageError, *, picture: SourcePicture) -> str:
-    """The message without the path, which the list of skipped files has already."""
+    """The error's message without the path, which the list of skipped pictures has already."""
     shown = one_line(picture.path) if isinstance(picture, PictureFile) else GIVEN
     return str(error).removeprefix(shown).lstrip(": ")
 

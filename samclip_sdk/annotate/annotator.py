@@ -1,4 +1,4 @@
-"""Text-to-mask of many pictures: COCO JSON of a folder, resumable, in bounded memory."""
+"""The annotator: labels that are embedded once and looked for in one picture after another."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.picture_files import check_still, find_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
-from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions
+from samclip_sdk.engine.options import MAX_INSTANCES, POINTS_PER_OBJECT, TextToMaskOptions
 from samclip_sdk.errors import ImageError, PromptError
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.picture.tiles import Tiling
 from samclip_sdk.results.image_embedding import PreparedImage
 from samclip_sdk.results.result_base import coco_annotation
 from samclip_sdk.system.arguments import check_flag, check_integer
@@ -26,30 +28,34 @@ from samclip_sdk.text.tokenizer import check_labels
 
 
 class Annotator:
-    """Answers one picture after another with the masks of the same labels, embedded once.
+    """Finds the same labels in one picture after another; the labels are embedded once.
 
     Args:
-        model: opened by the caller, who closes it.
-        labels: of the categories, in their order.
-        threshold: as in `SamClip.segment_text`, the others too.
-        mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points the mask decoder is given for a label, at most; 3 by
-            default.
-        refine: let the mask decoder draw the masks, or the CLIP head alone.
-        instances: an annotation for each object of a label, or one for each label.
-        max_instances: with `instances`, how many objects of a picture are told, the best ones; 50
-            by default.
-        polygons: write masks as polygons, which labelling tools can edit, or as RLE. Both fill the
-            same pixels.
+        model: the model; the caller opens and closes it.
+        labels: the labels of the categories, in the order of their ids.
+        threshold: the presence, 0..1, from which on a label is in a picture; by default the
+            model's own.
+        mask_threshold: the logit that a pixel of a mask must exceed; by default the model's own.
+        points_per_class: the number of points that the mask decoder gets for a label, or for an
+            object of one, at most; by default 3, or 1.
+        refine: whether the mask decoder draws the masks, or the CLIP head alone.
+        instances: whether each object of a label is an annotation, or each label.
+        max_instances: with `instances`, the number of objects of a picture, at most; the best ones
+            stay. 50 by default.
+        polygons: whether masks are written as polygons, which labelling tools can edit, or as RLE.
+            Both fill the same pixels.
+        tiles: as in `SamClip.segment_text`. A picture that is too small for them is looked at as a
+            whole.
+        tile_overlap: as there.
 
     Attributes:
-        settings: all that an answer depends on, besides the picture. What labels mean is noted
-            here: teach them before.
+        settings: all that an annotation depends on, besides the picture. It holds what the labels
+            mean now, so teach them before.
 
     Raises:
-        TextError: no label, an empty one, or one twice.
-        PromptError: a threshold, or number of points or objects, that cannot be; `max_instances`
-            without `instances`, or `instances` without `refine`.
+        TextError: there is no label, or one is empty or given twice.
+        PromptError: a threshold or a number is out of its range; or `max_instances` is given
+            without `instances`, `instances` without `refine`, or `tile_overlap` without `tiles`.
     """
 
     def __init__(
@@ -64,27 +70,23 @@ class Annotator:
         instances: bool = True,
         max_instances: int | None = None,
         polygons: bool = False,
+        tiles: tuple[int, int] | int | None = None,
+        tile_overlap: float | None = None,
     ) -> None:
         check_flag(instances, name="instances")
         if instances and not refine:
             raise PromptError("refine is False; the mask decoder draws the masks of instances")
-        options = (
-            TextToMaskOptions.of_objects(
-                model.manifest,
-                threshold=threshold,
-                mask_threshold=mask_threshold,
-                points_per_class=points_per_class,
-            )
-            if instances
-            else TextToMaskOptions.of_text(
-                model.manifest,
-                threshold=threshold,
-                mask_threshold=mask_threshold,
-                points_per_class=points_per_class,
-                refine=refine,
-            )
+        if instances and points_per_class is None:
+            points_per_class = POINTS_PER_OBJECT
+        options = TextToMaskOptions.of_text(
+            model.manifest,
+            threshold=threshold,
+            mask_threshold=mask_threshold,
+            points_per_class=points_per_class,
+            refine=refine,
         )
         check_flag(polygons, name="polygons")
+        self._tiling = Tiling.asked(tiles, overlap=tile_overlap)
         names = check_labels(labels)
         self._model = model
         self.settings = AnnotationSettings(
@@ -101,13 +103,15 @@ class Annotator:
             refine=refine,
             max_instances=_most_objects(instances, max_instances=max_instances),
             polygons=polygons,
+            tiles=None if self._tiling is None else self._tiling.tiles,
+            tile_overlap=None if self._tiling is None else self._tiling.overlap,
         )
 
     def prepare(self, source: str | os.PathLike[str] | bytes) -> PreparedImage:
-        """Reads a still picture. Any thread may do so while another one calls this object.
+        """Reads a still picture. Any thread may call this while another one calls the object.
 
         Args:
-            source: its file's path, or what is in it.
+            source: the path of a picture file, or its content.
 
         Raises:
             ImageError: it cannot be read, is empty, or is animated.
@@ -119,19 +123,31 @@ class Annotator:
         """Finds the labels in a picture.
 
         Returns:
-            width and height of the upright picture, and annotations as COCO has them: category_id
+            width and height of the upright picture in pixels, and COCO annotations: category_id
             (the label's place, from 1), bbox, area, segmentation, and scores. An object has the
-            score, label_score, predicted_iou and stability_score of `Instances`; a label has its
-            score (predicted IoU) and presence, and none of it if its mask is empty.
+            score, label_score, predicted_iou and stability_score of `Instances`. A label has its
+            score (the predicted IoU) and presence; a label with an empty mask has no annotation.
 
         Raises:
             ImageError: the image cannot be read or used.
         """
+        if not isinstance(image, PreparedImage):
+            image = self._model.prepare_image(image)
         if self.settings.max_instances is None:
             return self._labels(image)
         return self._objects(image, max_instances=self.settings.max_instances)
 
-    def _objects(self, image: ImageSource | PreparedImage, *, max_instances: int) -> dict[str, Any]:
+    def _tiles(self, frame: Frame) -> dict[str, Any]:
+        """The tiles of a picture, as `segment_text` takes them; none if it is too small."""
+        if self._tiling is None:
+            return {}
+        try:
+            self._tiling.place(frame.height_px, frame.width_px)
+        except PromptError:
+            return {}
+        return {"tiles": self._tiling.tiles, "tile_overlap": self._tiling.overlap}
+
+    def _objects(self, image: PreparedImage, *, max_instances: int) -> dict[str, Any]:
         settings = self.settings
         found = self._model.segment_instances(
             image,
@@ -140,6 +156,7 @@ class Annotator:
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             max_instances=max_instances,
+            **self._tiles(image.frame),
         )
         annotations = [
             {
@@ -157,7 +174,7 @@ class Annotator:
         height, width = found.size
         return {"width": width, "height": height, "annotations": annotations}
 
-    def _labels(self, image: ImageSource | PreparedImage) -> dict[str, Any]:
+    def _labels(self, image: PreparedImage) -> dict[str, Any]:
         settings = self.settings
         result = self._model.segment_text(
             image,
@@ -166,6 +183,7 @@ class Annotator:
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             refine=settings.refine,
+            **self._tiles(image.frame),
         )
         height, width = result.size
         annotations = [
@@ -184,14 +202,14 @@ class Annotator:
 def annotate_pictures(
     annotator: Annotator, pictures: Iterable[SourcePicture], *, readers: int = READERS
 ) -> Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]:
-    """Annotates pictures in their order, while threads read those that come next.
+    """Annotates pictures in their order, while threads read the next ones.
 
     At most `2 * readers + 1` pictures are in memory, at the size of the model's input.
 
     Args:
-        annotator: called in this thread only.
-        pictures: read lazily.
-        readers: threads that read, decode and letterbox.
+        annotator: the annotator; it is called in this thread only.
+        pictures: the pictures; they are read lazily.
+        readers: the number of threads that read, decode and letterbox.
 
     Yields:
         Each picture with its answer, or with the reason why it cannot be read.
@@ -224,23 +242,25 @@ def annotate_folder(
     """Writes COCO JSON of all pictures of a folder and the folders below it.
 
     A progress file beside the output, `log_path`, has a line for each finished picture. A run that
-    was stopped, by whatever, goes on from it; so does a later one, with what is new, was replaced,
-    or could not be read.
+    was stopped goes on from it. A later run does the pictures that are new, that were replaced, or
+    that could not be read before.
 
     Args:
-        annotator: with the labels.
-        folder: whose pictures they are; see `find_pictures`.
+        annotator: the annotator, which has the labels.
+        folder: the folder; see `find_pictures`.
         output: the COCO JSON, replaced whole at the end; `file_name` is relative to the folder.
-        readers: see `annotate_pictures`.
-        restart: forget what an earlier run did.
-        overwrite: replace an output that has no progress file beside it, and so is not ours.
-        on_progress: told after each picture how many are through, of how many.
+        readers: the number of threads that read pictures; see `annotate_pictures`.
+        restart: whether to forget the progress of an earlier run.
+        overwrite: whether to replace an output that has no progress file beside it, and so was not
+            written by this function.
+        on_progress: called after each picture with a message, the number of finished pictures, and
+            the number of all.
 
     Raises:
         StorageError: there is no such folder; the output or its progress file cannot be written;
-            the output is not ours; or the progress file was begun with other settings, or is in
-            use.
-        ImageError: nothing could be read; there is no output then.
+            there is an output of another origin; or the progress file was begun with other
+            settings, or is in use.
+        ImageError: no picture can be read; there is no output then.
     """
     target = Path(output)
     check_output(target, overwrite=overwrite)

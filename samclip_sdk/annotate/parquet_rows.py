@@ -1,4 +1,4 @@
-"""Pictures in Parquet files: a column of their bytes, or of the paths where they lie."""
+"""Pictures in Parquet files: a column holds their bytes, or their paths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from samclip_sdk.system.packages import import_runtime
 
 ENDINGS = (".parquet", ".parq")
 COLUMNS = ("image", "bytes", "path")
-"""Looked for in this order, if none is named; `image` is that of Hugging Face's datasets."""
+"""The columns to look for, in this order, if none is named; `image` is that of Hugging Face."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class ParquetPicture:
     """A row of a Parquet file that holds a picture's bytes.
 
     Attributes:
-        file: its path or URL.
-        column: of the bytes.
-        group: the row group.
-        row: the place in the row group, from 0.
+        file: the path or URL of the file.
+        column: the column of the bytes.
+        group: the number of the row group, from 0.
+        row: the number of the row in its group, from 0.
         name: the file's name inside the source, and the row in it, from 0: `a.parquet#12`.
-        size_bytes: of the file, all rows of which are other ones if it is another.
-        modified_ns: of the file.
+        size_bytes: the size of the file. In a file that was replaced, all rows count as replaced.
+        modified_ns: the time of the last change of the file.
     """
 
     file: str
@@ -54,10 +54,10 @@ class ParquetPicture:
     modified_ns: int
 
     def content(self) -> bytes:
-        """What the picture is read from.
+        """The content of the picture.
 
         Raises:
-            ImageError: the row holds none, or the file cannot be read.
+            ImageError: the row holds no picture, or the file cannot be read.
         """
         try:
             found = _read_column(self.file, self.column, self.group, self.modified_ns)[self.row]
@@ -81,18 +81,19 @@ def find_rows(
     """Lists the pictures of Parquet files, in the order of their rows; reads no picture.
 
     A column of bytes, or of Hugging Face's structs with `bytes`, holds the pictures themselves. A
-    column of texts holds paths, or URLs. Whoever made the file may be a stranger: a path that leads
-    out of the folder is skipped, by whatever way, and so is a URL that nobody asked to follow.
+    column of texts holds paths or URLs. The file may come from a stranger: a path that leads out of
+    the folder, in whatever way, is skipped, and so is a URL unless `follow_urls` is true.
 
     Args:
         files: name inside the source -> path or URL.
-        column: which one; if None, the first of `COLUMNS` that is there.
-        folder: that paths begin in and stay below, or a URL of one; by default that of each file.
-        follow_urls: fetch what rows name by URL, wherever it is.
+        column: the name of the column; if None, the first of `COLUMNS` that is there.
+        folder: the folder, or its URL, in which paths begin and below which they stay; by default
+            the folder of each file.
+        follow_urls: whether pictures are fetched that rows name by URL.
 
     Raises:
         RuntimeMissingError: pyarrow or fsspec is missing.
-        StorageError: a file is none of Parquet, or has no such column.
+        StorageError: a file is no Parquet file, or has no such column.
     """
     pictures: list[ParquetPicture | PictureFile | RemotePicture] = []
     skipped: list[Skipped] = []
@@ -124,7 +125,7 @@ def _rows(parquet: Any, column: str, *, file: str, name: str) -> Iterator[Parque
 def _picture_at(
     value: str | None, *, base: str, row: str, seen: set[str], follow_urls: bool
 ) -> PictureFile | RemotePicture | Skipped:
-    """The picture that a row names; a name that came before is left out, as it has its answer."""
+    """The picture that a row names; a name of an earlier row is skipped: it has its answer."""
     if value is None:
         return Skipped(name=row, reason="there is no path in this row")
     if value in seen:
@@ -157,14 +158,14 @@ def _folder_of(file: str) -> str:
 
 
 def _path_below(folder: str, path: str) -> Path:
-    """Where a path leads.
+    """The real path of a path in a folder.
 
     Raises:
-        ImageError: out of the folder, by itself or by a link.
+        ImageError: it leads out of the folder, by itself or by a link.
     """
     inside = os.path.realpath(folder)
     meant = Path(os.path.abspath(os.path.join(folder, path)))
-    # What leads out by its own words is not even looked for: on Windows it may be another machine.
+    # A path that leads out without links is not even looked up: on Windows it may name a machine.
     if any(meant.is_relative_to(each) for each in (os.path.abspath(folder), inside)):
         found = Path(os.path.realpath(meant))
         if found.is_relative_to(inside):
@@ -224,17 +225,17 @@ def _is_text(kind: Any) -> bool:
 
 @lru_cache(maxsize=2)
 def _read_column(file: str, column: str, group: int, modified: int) -> Any:
-    """A column of a row group, of the file as it was at that time: rows are asked in a row."""
+    """A column of a row group, kept because rows are read in their order; `modified` is a key."""
     with _opened(file) as parquet:
         return parquet.read_row_group(group, columns=[column]).column(0)
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[Any]:
-    """A Parquet file, wherever it lies.
+    """Opens a Parquet file by its path or URL.
 
     Raises:
-        StorageError: it cannot be read, or is none.
+        StorageError: it cannot be read, or is no Parquet file.
     """
     parquet = import_runtime("pyarrow.parquet", extra="remote")
     try:
@@ -247,7 +248,7 @@ def _opened(file: str) -> Iterator[Any]:
                 yield opened
     except StorageError:
         raise
-    except Exception as error:  # pyarrow's, and each store's own.
+    except Exception as error:  # pyarrow and each store have errors of their own.
         raise StorageError(f"{one_line(file)} cannot be read as Parquet: {one_line(error)}") from (
             error
         )
@@ -262,10 +263,10 @@ def _stat(file: str) -> tuple[int, int]:
 
 
 def parquet_files(source: str) -> dict[str, str]:
-    """The Parquet files that a URL stands for: name inside the source -> URL.
+    """The Parquet files of a URL: name inside the source -> URL.
 
     Raises:
-        StorageError: see `list_files`; or a name would be another URL.
+        StorageError: see `list_files`; or a name would be read as another URL.
     """
     found = {}
     for name, (place, _) in list_files(source).items():

@@ -1,4 +1,4 @@
-"""Which files of a folder are looked at, in which order, and why some are not."""
+"""The picture files of a folder or a pattern: which count, in which order, and why some do not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samclip_sdk.picture.image import PICTURE_ENDINGS, open_image
 from samclip_sdk.system.records import Record
 
 GIVEN = "what was given"
-"""What errors call a picture that came as bytes, as in `samclip_sdk.picture.image`."""
+"""The name in errors of a picture that came as bytes, as in `samclip_sdk.picture.image`."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class PictureFile:
     """A file that may be a picture.
 
     Attributes:
-        path: where it lies.
-        name: its path inside the folder, with forward slashes.
-        size_bytes: of the file.
-        modified_ns: when it was last written; with the size it tells a file that was replaced.
+        path: the path of the file.
+        name: the path inside the folder, with forward slashes.
+        size_bytes: the size of the file.
+        modified_ns: the time of the last change. A file was replaced if its time or size differs.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class PictureFile:
     modified_ns: int
 
     def content(self) -> Path:
-        """What the picture is read from."""
+        """The path that the picture is read from."""
         return self.path
 
 
@@ -45,7 +45,7 @@ class Skipped(Record):
 
     Attributes:
         name: its path inside the folder, with forward slashes.
-        reason: what is wrong with it.
+        reason: why it was skipped.
     """
 
     name: str
@@ -57,15 +57,15 @@ def find_pictures(
 ) -> tuple[list[PictureFile], list[Skipped]]:
     """Lists the pictures in a folder and the folders below it, by name; opens none of them.
 
-    What a picture is tells the ending of its name: labels, notes and films lie beside pictures.
-    Hidden files and folders, links that leave the folder and linked folders are passed over.
+    A file counts as a picture by the ending of its name, because labels, notes and films lie beside
+    pictures. Hidden files and folders, links that leave the folder and linked folders are ignored.
 
     Args:
-        folder: to look through.
-        leave_out: files of our own that may lie in it.
+        folder: the folder to look through.
+        leave_out: files in it that this package writes itself.
 
     Returns:
-        The pictures in the order of their names, and those that cannot be read for certain.
+        The pictures in the order of their names, and the files that certainly cannot be read.
 
     Raises:
         StorageError: there is no such folder.
@@ -81,16 +81,18 @@ def find_pictures(
 def match_pictures(
     pattern: str, *, leave_out: tuple[Path, ...] = ()
 ) -> tuple[list[PictureFile], list[Skipped]]:
-    """Lists the pictures whose paths match a pattern, as `find_pictures` does those of a folder.
+    """Lists the pictures whose paths match a pattern; opens none of them.
 
-    Names are relative to the folder in front of the first `*`, `?` or `[`.
+    The same files count as in `find_pictures`. Names are relative to the folder in front of the
+    first `*`, `?` or `[`.
 
     Args:
-        pattern: as `pathlib` has it: `photos/**/*.jpg`.
-        leave_out: as there.
+        pattern: a pattern of `pathlib`, such as `photos/**/*.jpg`.
+        leave_out: files that match and that this package writes itself.
 
     Returns:
-        As there; nothing if nothing matches.
+        The pictures in the order of their names, and the files that certainly cannot be read. Both
+        lists are empty if nothing matches.
     """
     root, rest = split_pattern(pattern)
     inside = os.path.realpath(root)
@@ -100,7 +102,7 @@ def match_pictures(
 
 
 def split_pattern(pattern: str) -> tuple[Path, str]:
-    """The folder in front of the first part of a path that holds `*`, `?` or `[`, and the rest."""
+    """The folder in front of the first part that holds `*`, `?` or `[`, and the rest."""
     parts = Path(pattern).parts
     plain = list(takewhile(lambda part: not has_magic(part), parts))
     return Path(*plain), "/".join(parts[len(plain) :])
@@ -112,13 +114,13 @@ def has_magic(text: str) -> bool:
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether what is called so counts as a picture: by its ending, and not hidden."""
+    """Whether a file of this name counts as a picture: its ending is one, and it is not hidden."""
     last = PurePosixPath(name)
     return last.suffix.lower() in PICTURE_ENDINGS and not last.name.startswith(".")
 
 
 def not_utf8(name: str) -> Skipped | None:
-    """A picture whose name no JSON can hold, with the reason; None if it can."""
+    """The skipped picture, if JSON cannot hold its name; else None."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -130,7 +132,7 @@ def not_utf8(name: str) -> Skipped | None:
 def _picture_files(
     paths: Iterable[Path], *, root: Path, leave_out: tuple[Path, ...], skipped: list[Skipped]
 ) -> list[PictureFile]:
-    """Looks at files without opening them, and notes those that cannot be read for certain."""
+    """The pictures among files, which are not opened; adds those to skip to `skipped`."""
     own = {os.path.realpath(path) for path in leave_out}
     pictures: list[PictureFile] = []
     for path in paths:
@@ -151,27 +153,27 @@ def _picture_files(
 
 
 def check_still(source: Path | bytes) -> None:
-    """Refuses a file, or the content of one, that is empty or holds more than one picture.
+    """Refuses a file, or the content of a file, that is empty or holds more than one picture.
 
-    A phone's MPO holds a preview or a second view behind its picture, and counts as one.
+    An MPO of a phone, with a preview or a second view behind its picture, counts as one picture.
 
     Raises:
         ImageError: the reason.
     """
     name = GIVEN if isinstance(source, bytes) else one_line(source)
-    with suppress(OSError):  # Who reads the picture tells what is wrong with it.
+    with suppress(OSError):  # Reading the picture will tell this error.
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise ImageError(f"{name} is empty: 0 bytes")
     moves = False
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    with suppress(Exception), open_image(file) as image:  # As wide as what Pillow raises here.
+    with suppress(Exception), open_image(file) as image:  # Pillow raises errors of any kind here.
         moves = image.format != "MPO" and getattr(image, "is_animated", False)
     if moves:
         raise ImageError(f"{name} is animated or has several pages: save the one that counts")
 
 
 def _visible_files(root: Path, *, skipped: list[Skipped]) -> Iterator[Path]:
-    """What is called like a picture, is not hidden and does not lie outside."""
+    """The files of a folder that count as pictures; adds unreadable folders to `skipped`."""
     inside = os.path.realpath(root)
 
     def note(error: OSError) -> None:
@@ -188,7 +190,7 @@ def _visible_files(root: Path, *, skipped: list[Skipped]) -> Iterator[Path]:
 
 
 def _is_visible(path: Path, *, root: Path, inside: str) -> bool:
-    """Whether a file of a folder counts: called like a picture, not hidden, and no way out."""
+    """Whether a file counts: named like a picture, not hidden, and not a link out of the folder."""
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     leaves = path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside)
     return is_picture_name(path.name) and not hidden and not leaves

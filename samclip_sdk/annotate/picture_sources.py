@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, a pattern, Parquet files, or a URL of any of them."""
+"""Sources of pictures: a folder, a pattern, Parquet files, or a URL of any of them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from samclip_sdk.annotate.remote_files import JOINT, RemotePicture, find_remote,
 from samclip_sdk.errors import ImageError, OptionError, StorageError, one_line
 
 SourcePicture: TypeAlias = PictureFile | RemotePicture | ParquetPicture
-"""A picture that is not read yet: a name, what tells that it was replaced, and `content()`."""
+"""A picture that is not read yet: its name, its size and time, and `content()`."""
 
-# Of this module, since pydantic 2.5 looks for the types in the one that makes it.
+# It stands in this module because pydantic 2.5 looks for the types where the adapter is made.
 PICTURES: TypeAdapter[SourcePicture] = TypeAdapter(SourcePicture)
-"""Pictures as JSON, for other processes."""
+"""Writes pictures as JSON for other processes, and reads them."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds.
+    """The pictures of a source.
 
     Attributes:
-        source: as it was given.
-        pictures: in the order that the output has.
-        skipped: those that cannot be read for certain.
+        source: the source, as it was given.
+        pictures: the pictures, in the order of the output.
+        skipped: the files that certainly cannot be read.
     """
 
     source: str
@@ -44,10 +44,10 @@ class Listing:
     skipped: tuple[Skipped, ...]
 
     def check(self) -> None:
-        """Refuses a source that matches nothing.
+        """Refuses a source without pictures.
 
         Raises:
-            ImageError: nothing is there that could be a picture.
+            ImageError: no file there could be a picture.
         """
         if not self.pictures and not self.skipped:
             raise ImageError(
@@ -66,20 +66,21 @@ def list_source(
 ) -> Listing:
     """Lists the pictures of a source, and reads none of them.
 
-    Their paths are absolute, so that any process on this machine may read them.
+    Paths are absolute, so that any process on this machine can read them.
 
     Args:
         source: a folder; a pattern, `photos/**/*.jpg`; a Parquet file or a pattern of them; or a
             URL of any of these.
-        column: of Parquet files: which holds the pictures' bytes or paths; see `find_rows`.
-        folder: of Parquet files: that their paths begin in and stay below, or a URL of one; by
-            default that of each file.
-        follow_urls: of Parquet files: fetch what their rows name by URL, wherever it is.
-        leave_out: files of our own that may lie in a folder.
+        column: the column of Parquet files that holds pictures' bytes or paths; see `find_rows`.
+        folder: the folder, or its URL, in which the paths of Parquet files begin and below which
+            they stay; by default the folder of each file.
+        follow_urls: whether pictures are fetched that rows of Parquet files name by URL.
+        leave_out: files in a folder that this package writes itself.
 
     Raises:
-        StorageError: nothing is there, it cannot be listed, or a Parquet file has no such column.
-        OptionError: a column, a folder or URLs of what is not Parquet.
+        StorageError: the source does not exist or cannot be listed, or a Parquet file has no such
+            column.
+        OptionError: a column, a folder or `follow_urls` for a source that is not Parquet.
         RuntimeMissingError: a package for such a source is missing.
     """
     text = os.fspath(source)
@@ -110,7 +111,7 @@ def list_source(
 
 
 def _check_folder(folder: str | os.PathLike[str] | None) -> str | None:
-    """A folder's absolute path, or its URL; refuses what is none."""
+    """The absolute path of a folder, or its URL; refuses a path that is no folder."""
     if folder is None or is_url(folder):
         return None if folder is None else os.fspath(folder)
     if not os.path.isdir(folder):
@@ -119,7 +120,7 @@ def _check_folder(folder: str | os.PathLike[str] | None) -> str | None:
 
 
 def _local_parquet(text: str) -> dict[str, str]:
-    """The Parquet files that a path or a pattern stands for: name inside the source -> path."""
+    """The Parquet files of a path or a pattern: name inside the source -> path."""
     if has_magic(text) and not os.path.exists(text):
         root, rest = split_pattern(text)
         found = {path.relative_to(root).as_posix(): str(path) for path in root.glob(rest)}

@@ -1,4 +1,4 @@
-"""Annotation by workers of a Ray cluster, each an actor of Ray Data with a model of its own."""
+"""Annotation by the workers of a Ray cluster: each is an actor of Ray Data with its own model."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from samclip_sdk.system.packages import import_runtime
 from samclip_sdk.system.reading_ahead import READERS
 
 HERE = "local"
-"""The address that stands for a cluster of this machine alone, which ends with the run."""
+"""The address of a cluster on this machine alone, which ends with the run."""
 
 PICTURES_A_TASK = 16
-"""Sent to a worker at once, at most. Answers come back together, so that they are what is lost with
-a worker, or done twice by a run that is stopped."""
+"""The number of pictures that a worker gets at once, at most. Their answers come back together: so
+many are lost with a worker, or done twice after a run was stopped."""
 
-_OBJECT_STORE_BYTES = 200 * 2**20  # of a cluster of our own; only names and answers are in it
+_OBJECT_STORE_BYTES = 200 * 2**20  # For a cluster that starts here; it holds names and answers.
 _SECONDS = 5.0
 _HOST_PORT = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
 
 class RayWorkers:
-    """Workers on a cluster. A context manager; `annotate` is what `annotate_listing` takes.
+    """Workers on a cluster. A context manager; give its `annotate` to `annotate_listing`.
 
     Every node needs this package in the same version, and the model and the pictures under the same
-    paths or URLs. Answers come back to this process, which alone writes. Of a node that dies Ray
-    gives the pictures to others.
+    paths or URLs. Answers come back to this process, which alone writes. If a node dies, Ray gives
+    its pictures to other nodes.
 
     Args:
         open_annotator: called once in each worker; it must be picklable.
-        settings: of the annotator here; a worker whose settings differ is refused.
-        workers: how many.
-        cpus: that a worker uses: as many as its runtime has threads.
-        gpus: that a worker uses.
-        readers: of each worker; see `annotate_pictures`.
-        address: of a node of the cluster, HOST:PORT; "auto" for the one that this machine is in; or
-            "local". By default that of RAY_ADDRESS, if it is set, or else "local".
+        settings: the settings of the annotator here; a worker with other settings is refused.
+        workers: the number of workers.
+        cpus: the CPUs that a worker uses: as many as its runtime has threads.
+        gpus: the GPUs that a worker uses.
+        readers: the reading threads of each worker; see `annotate_pictures`.
+        address: HOST:PORT of a node of the cluster, "auto" for the cluster that this machine is in,
+            or "local". The default is RAY_ADDRESS if it is set, else "local".
 
     Raises:
         RuntimeMissingError: Ray is missing.
-        OptionError: the address is none, or there are no workers.
+        OptionError: the address is not valid, or `workers` is below 1.
     """
 
     def __init__(
@@ -81,20 +81,20 @@ class RayWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leaves the cluster; ends it, if it is of this machine alone."""
+        """Leaves the cluster, and ends it if it was started here."""
         if self._joined:
             self._ray.shutdown()
 
     def join(self) -> None:
-        """Joins the cluster, or starts it; `annotate` does, once there is something to do.
+        """Joins the cluster, or starts one here; `annotate` does so when it has pictures.
 
         Raises:
-            ClusterError: there is none at the address, or it cannot be joined.
+            ClusterError: there is no cluster at the address, or it cannot be joined.
         """
         if not self._ray.is_initialized():
             self._connect()
             self._joined = True
-        # Ray Data tells of each step on standard error, and of errors with all that led to them.
+        # Ray Data logs every step on standard error, and errors with their whole trace.
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     def annotate(
@@ -106,8 +106,8 @@ class RayWorkers:
             Each picture with its answer, or with the reason why it cannot be read.
 
         Raises:
-            ClusterError: the cluster cannot be joined, workers cannot be started, or the cluster is
-                lost; what came is good. Or a worker cannot open its model.
+            ClusterError: the cluster cannot be joined, a worker cannot be started or cannot open
+                its model, or the cluster is lost; answers that came before stay valid.
         """
         waiting = dict(enumerate(pictures))
         if not waiting:
@@ -116,7 +116,7 @@ class RayWorkers:
         self._check_room()
         with _translated():
             for row in self._rows(pictures):
-                # An answer may come twice, of a worker that was taken for dead.
+                # An answer comes twice if its worker was wrongly taken for dead.
                 picture = waiting.pop(row["index"], None)
                 answer = json.loads(row["answer"])
                 if isinstance(answer, dict) and "fault" in answer:
@@ -154,7 +154,7 @@ class RayWorkers:
         own = {}
         if self._address == HERE:
             own = {
-                # One more for Ray Data's own tasks, however few cores there are.
+                # Ray Data's own tasks need one more, however few cores there are.
                 "num_cpus": max(self._workers * self._cpus + 1, os.cpu_count() or 1),
                 "object_store_memory": _OBJECT_STORE_BYTES,
                 "include_dashboard": False,
@@ -163,13 +163,13 @@ class RayWorkers:
             find_cluster(self._address)
         try:
             self._ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except Exception as error:  # Ray's own, and whatever its start raises.
+        except Exception as error:  # Ray's own errors, and any that its start raises.
             raise ClusterError(
                 f"the Ray cluster at {self._address} cannot be joined: {one_line(error)}"
             ) from error
 
     def _check_room(self) -> None:
-        """Refuses a worker that no node could ever hold: Ray would wait for one without an end."""
+        """Refuses a worker that fits on no node: Ray would wait for such a node for ever."""
         alive = [each["Resources"] for each in self._ray.nodes() if each["Alive"]]
         if not any(
             each.get("CPU", 0) >= self._cpus and each.get("GPU", 0) >= self._gpus for each in alive
@@ -181,9 +181,9 @@ class RayWorkers:
 
 
 class _Worker:
-    """One model, its labels embedded once, for all pictures that Ray sends here.
+    """One model with its labels, for all pictures that Ray sends to this worker.
 
-    A model that cannot be opened is told as an answer: of an exception Ray makes a page.
+    An error while the model opens is sent as an answer, because Ray turns an exception into a page.
     """
 
     def __init__(
@@ -218,14 +218,14 @@ def import_ray() -> Any:
     """Imports Ray.
 
     Raises:
-        RuntimeMissingError: it, or what Ray Data needs, is not installed.
+        RuntimeMissingError: Ray, or a package that Ray Data needs, is not installed.
     """
     import_runtime("ray.data", extra="ray")
     return import_runtime("ray", extra="ray")
 
 
 def check_address(address: str | None) -> str:
-    """What `address` stands for.
+    """The address of the cluster: the given one, else that of RAY_ADDRESS, else "local".
 
     Raises:
         OptionError: it is no address of a cluster.
@@ -240,10 +240,10 @@ def check_address(address: str | None) -> str:
 
 
 def find_cluster(address: str) -> None:
-    """Finds out at once that nobody is there: Ray itself would try for a minute.
+    """Refuses an address where nothing listens, at once: Ray itself would try for a minute.
 
     Raises:
-        ClusterError: nobody is.
+        ClusterError: nothing listens there.
     """
     parts = _HOST_PORT.fullmatch(address)
     if parts is None:
@@ -260,7 +260,7 @@ def find_cluster(address: str) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turns what Ray raises into one line."""
+    """Turns errors of Ray into a ClusterError of one line."""
     errors = import_runtime("ray.exceptions", extra="ray")
     try:
         yield

@@ -1,4 +1,4 @@
-"""Pictures behind a URL: whatever fsspec reaches, of which s3://, gs:// and https:// are a few."""
+"""Pictures behind a URL that fsspec reaches, such as s3://, gs:// or https://."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from samclip_sdk.system.packages import import_runtime
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 JOINT = "::"
-"""Of URLs: `zip://a.png::https://host/all.zip`. In the name of a file it would lead elsewhere."""
+"""The sign between joined URLs: `zip://a.png::https://host/all.zip`. In the name of a file it would
+lead elsewhere."""
 
 HOLDS_JOINT = f"its name holds {JOINT}, which joins URLs: rename it"
 
@@ -27,10 +28,10 @@ class RemotePicture:
     """A picture in a store that fsspec reaches.
 
     Attributes:
-        url: where it lies.
-        name: its path inside the source, with forward slashes.
-        size_bytes: of it.
-        modified_ns: when it was last written; 0 where the store does not say.
+        url: the URL of the picture.
+        name: the path inside the source, with forward slashes.
+        size_bytes: the size of the file.
+        modified_ns: the time of the last change; 0 if the store does not tell it.
     """
 
     url: str
@@ -39,7 +40,7 @@ class RemotePicture:
     modified_ns: int
 
     def content(self) -> bytes:
-        """What the picture is read from.
+        """The content of the picture.
 
         Raises:
             ImageError: it cannot be fetched.
@@ -53,7 +54,7 @@ class RemotePicture:
 
 
 def is_url(source: str | os.PathLike[str]) -> bool:
-    """Whether a source is a URL, and no path."""
+    """Whether a source is a URL, and not a path."""
     return _URL.match(os.fspath(source)) is not None
 
 
@@ -61,8 +62,8 @@ def open_store(url: str) -> tuple[Any, str]:
     """The fsspec file system that a URL belongs to, and the path inside it.
 
     Raises:
-        RuntimeMissingError: fsspec is missing, or the package for this kind of store.
-        StorageError: there is no such kind of store.
+        RuntimeMissingError: fsspec or the package for this kind of store is missing.
+        StorageError: fsspec knows no such kind of store.
     """
     fsspec = import_runtime("fsspec", extra="remote")
     try:
@@ -75,14 +76,14 @@ def open_store(url: str) -> tuple[Any, str]:
 
 
 def list_files(url: str) -> dict[str, tuple[str, int]]:
-    """What a URL stands for: a folder, all files that match a pattern, or one file.
+    """The files of a URL, which names a folder, a pattern or one file.
 
     Returns:
         Name inside the source -> URL and size in bytes, in the order of the names.
 
     Raises:
         RuntimeMissingError: see `open_store`.
-        StorageError: it cannot be listed, or nothing is there.
+        StorageError: it cannot be listed, or holds no file.
     """
     files, path = open_store(url)
     with _listing(url):
@@ -105,12 +106,12 @@ def list_files(url: str) -> dict[str, tuple[str, int]]:
 def find_remote(url: str) -> tuple[list[RemotePicture], list[Skipped]]:
     """Lists the pictures of a folder in a store, or those that match a pattern; reads none.
 
-    What is called like a picture, and is not hidden, counts. A name that would be another URL, or
-    that COCO JSON cannot hold, is skipped.
+    A file counts if it is named like a picture and is not hidden. A name that would be read as
+    another URL, or that COCO JSON cannot hold, is skipped.
 
     Raises:
         RuntimeMissingError: see `open_store`.
-        StorageError: it cannot be listed, or nothing is there.
+        StorageError: it cannot be listed, or holds no file.
     """
     pictures, skipped = [], []
     for name, (place, size) in list_files(url).items():
@@ -127,9 +128,9 @@ def find_remote(url: str) -> tuple[list[RemotePicture], list[Skipped]]:
 
 
 def modified_ns(url: str) -> int:
-    """When a file in a store was last written; 0 where the store does not say."""
+    """The time of the last change of a file in a store; 0 if the store does not tell it."""
     files, path = open_store(url)
-    with suppress(Exception):  # NotImplementedError, and whatever a store raises that has no dates.
+    with suppress(Exception):  # A store without times raises an error of its own.
         return int(files.modified(path).timestamp() * 1e9)
     return 0
 

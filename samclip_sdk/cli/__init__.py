@@ -1,5 +1,5 @@
-"""The command `samclip`: one module a group of verbs.
+"""The command `samclip`: one module for each group of verbs.
 
-Options, progress and messages live here; whatever a program may also want to call lives in the
-rooms below.
+Options, progress and messages live here. Functions that a program may call too live in the rooms
+below.
 """

@@ -1,4 +1,4 @@
-"""The command about many pictures: `samclip annotate`."""
+"""`samclip annotate`: many pictures to one COCO JSON."""
 
 from __future__ import annotations
 
@@ -11,21 +11,16 @@ import typer
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
 from samclip_sdk.annotate.picture_sources import Listing, list_source
-from samclip_sdk.cli.cluster import AskedOfAll, ClusterOptions, Opening
+from samclip_sdk.cli.checks import check_ending
+from samclip_sdk.cli.cluster import AnnotatorOptions, ClusterOptions, Opening
 from samclip_sdk.cli.options import (
     AsJson,
+    LabelOptions,
     Labels,
-    LabelsFile,
-    MaxInstances,
     ModelOptions,
     RunOptions,
-    TextCache,
-    TextOptions,
-    Vocabulary,
-    check_ending,
-    check_instances,
+    TileOptions,
     grouped,
-    read_labels,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.system.reading_ahead import READERS
@@ -34,23 +29,21 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="of the pictures: a folder, with the folders below it; a pattern in quotes, such as "
+        help="the pictures: a folder, with the folders below it; a pattern in quotes, such as "
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
-Instances = Annotated[
-    bool, typer.Option(help="an annotation for each object, or one for each label")
-]
-Polygons = Annotated[bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
 ShardSize = Annotated[
     int | None,
-    typer.Option(min=1, help="also write COCO JSONs of so many pictures each, into a folder"),
+    typer.Option(min=1, help="also write COCO JSONs of this many pictures each, into a folder"),
 ]
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
 ]
-Restart = Annotated[bool, typer.Option("--restart", help="forget what an earlier run has done")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="do all pictures again, and forget the progress")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace an output that no run of annotate has begun")
 ]
@@ -58,26 +51,30 @@ Overwrite = Annotated[
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """What is taken of Parquet files; see `list_source`."""
+    """The pictures of Parquet files; see `list_source`."""
 
     column: Annotated[
         str | None,
         typer.Option(
-            help="of Parquet: the pictures' bytes or paths; by default image, bytes or path"
+            help="the Parquet column of pictures' bytes or paths; by default image, bytes or path"
         ),
     ] = None
     folder: Annotated[
         str | None,
         typer.Option(
-            help="of Parquet: where its paths begin, and what they stay below; by default its own"
+            help="the folder in which a Parquet file's paths begin, and below which they stay; by "
+            "default the file's own"
         ),
     ] = None
     follow_urls: Annotated[
-        bool, typer.Option("--follow-urls", help="of Parquet: fetch what its rows name by URL")
+        bool,
+        typer.Option(
+            "--follow-urls", help="fetch the pictures that rows of a Parquet file name by URL"
+        ),
     ] = False
 
     def list_source(self, source: str, *, leave_out: tuple[Path, ...]) -> Listing:
-        """Lists the pictures; raises what `list_source` raises."""
+        """Lists the pictures; raises the errors of `list_source`."""
         return list_source(
             source,
             column=self.column,
@@ -92,13 +89,9 @@ def annotate(
     source: Source,
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
-    asked: TextOptions,
-    instances: Instances = True,
-    max_instances: MaxInstances = None,
-    polygons: Polygons = False,
+    given: LabelOptions,
+    asked: AnnotatorOptions,
+    cut: TileOptions,
     parquet: ParquetOptions,
     output: Output = Path("annotations.json"),
     shard_size: ShardSize = None,
@@ -115,17 +108,17 @@ def annotate(
     A run that was stopped goes on where it was; a later one adds the pictures that are new.
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        check_instances(instances, max_instances=max_instances, asked=asked)
+        names = given.read(labels)
+        asked.check()
+        cut.read()
         check_ending(output, endings=(".json",))
         check_output(output, overwrite=overwrite, sharded=shard_size is not None)
         cluster.check()
         listing = parquet.list_source(source, leave_out=(output, log_path(output)))
         listing.check()
-        every = AskedOfAll(tuple(names), vocabulary, asked, instances, max_instances, polygons)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            annotator = every.annotator(samclip)
-            opening = Opening(every, opened, run, text_cache)
+        opening = Opening(tuple(names), given, asked, cut, opened, run)
+        with opening.load(display) as samclip:
+            annotator = opening.annotator(samclip)
             with cluster.answering(annotator, opening, readers=readers) as answer:
                 report = annotate_listing(
                     annotator.settings,

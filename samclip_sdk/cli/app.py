@@ -1,4 +1,4 @@
-"""The command line: `samclip classify | segment | text | everything | embed | learn | ...`.
+"""The command line: `samclip classify | segment | text | instances | everything | embed | ...`.
 
 Answers go to standard output (a table, or one line of JSON with --json); progress, warnings and
 errors go to standard error. Exit codes: 0 done, 1 an error (one line says which), 2 wrong usage,
@@ -14,20 +14,18 @@ import typer
 from samclip_sdk import __version__
 from samclip_sdk.cli.annotate import annotate
 from samclip_sdk.cli.bench import bench
-from samclip_sdk.cli.bundle import compile_engines, info
+from samclip_sdk.cli.bundle import compile_engines, info, push, sign
 from samclip_sdk.cli.cluster import AnnotateCommand
 from samclip_sdk.cli.learn import learn
-from samclip_sdk.cli.picture import classify, embed, everything, segment, text
-from samclip_sdk.cli.push import push
+from samclip_sdk.cli.picture import classify, embed, everything, instances, segment, text
 from samclip_sdk.cli.serve import serve
-from samclip_sdk.cli.sign import sign
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
 from samclip_sdk.cli.video import video
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (classify, segment, text, everything, embed, learn):
+for command in (classify, segment, text, instances, everything, embed, learn):
     app.command()(command)
 app.command(cls=AnnotateCommand)(annotate)
 app.command()(video)

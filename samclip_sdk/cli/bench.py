@@ -1,4 +1,4 @@
-"""`samclip bench`: how fast a model is on this device, step by step, and what memory it takes."""
+"""`samclip bench`: the speed of a model on this device, step by step, and its memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.cli.checks import check_picture
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
     OtherPicture,
     RunOptions,
-    check_picture,
     grouped,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
@@ -29,11 +29,11 @@ def bench(
     label_count: Annotated[
         int,
         typer.Option(
-            help=f"of text-to-mask, {len(PRESENT)} to {MAX_LABELS}; {len(PRESENT)} are present"
+            help=f"labels to find, {len(PRESENT)} to {MAX_LABELS}; {len(PRESENT)} are present"
         ),
     ] = len(PRESENT),
     seconds: Annotated[
-        float, typer.Option(help="to time each workload for; three runs at least")
+        float, typer.Option(help="seconds for each workload; at least three runs")
     ] = 3.0,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="even if `samclip verify` has not passed here")
@@ -44,8 +44,8 @@ def bench(
 ) -> None:
     """Time a model on this device, and the steps of its work; on noise if no picture is given.
 
-    Classification is of 1,000 labels and text-to-mask of three that are present; the embeddings of
-    their texts are there already. What those cost, computed and from the cache, comes last.
+    Classification has 1,000 labels, and text-to-mask has three that are present. Their texts are
+    embedded before; the cost of embedding, computed and from the cache, comes last.
     """
     with working("opening") as display:
         if image is not None:

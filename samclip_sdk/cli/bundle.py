@@ -1,8 +1,11 @@
-"""The commands about a bundle and this device: `samclip info | compile`."""
+"""The commands about bundles: `samclip info | compile | sign | push`."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,13 +13,17 @@ import typer
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, GraphSpec
 from samclip_sdk.bundle.hub.opening import open_named_bundle
-from samclip_sdk.bundle.manifest import Manifest
-from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle
+from samclip_sdk.bundle.hub.push import push_bundle
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest
+from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, bundle_id, open_bundle
+from samclip_sdk.bundle.signature import sign as sign_manifest
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
+from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.opening import runtime_states
+from samclip_sdk.system.atomic_file import atomic_file
 
 _MEGA = 1e6
 
@@ -24,14 +31,16 @@ _MEGA = 1e6
 def info(
     *,
     model: BundleModel = DEFAULT_MODEL,
-    files: Annotated[bool, typer.Option("--files", help="list its files, one by one")] = False,
+    files: Annotated[bool, typer.Option("--files", help="list the files of the bundle")] = False,
     runtimes: Annotated[
         bool,
-        typer.Option("--runtimes", help="tell what loads on this machine, and what auto takes"),
+        typer.Option(
+            "--runtimes", help="tell which runtimes load on this machine, and which one auto takes"
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a bundle holds, or with --runtimes what can run here and why the rest cannot."""
+    """Tell what a bundle holds; with --runtimes, which runtimes load here and why others do not."""
     if runtimes:
         _print_runtimes(model, as_json=as_json)
         return
@@ -71,12 +80,88 @@ def compile_engines(
     print_table(("file", f"engine for {gpu.name}", ""), rows)
 
 
+def sign(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="the folder of the bundle")],
+    *,
+    key: Annotated[Path, typer.Option(help="an Ed25519 private key (.pem) without a password")],
+    as_json: AsJson = False,
+) -> None:
+    """Sign a bundle: check all its files, and write manifest.sig beside its manifest.
+
+    With the public key, `samclip verify --key` checks the signature. A .zip of the folder carries
+    the signature.
+    """
+    with working("checking the files"):
+        if os.path.isfile(bundle):
+            raise BundleError(f"{one_line(bundle)} is no folder: sign the folder, and zip that")
+        opened = open_bundle(bundle)
+        opened.verify()
+        # Only the bytes that were opened have this id: a manifest that came later is not signed.
+        content = (opened.root / MANIFEST_NAME).read_bytes()
+        if bundle_id(content) != opened.id:
+            raise BundleTamperedError(f"{one_line(bundle)} was changed while it was checked")
+        signature = sign_manifest(content, key=key)
+        path = opened.root / SIGNATURE_NAME
+        with atomic_file(path) as file:
+            file.write(signature)
+    if as_json:
+        print_json({"bundle": opened.id, "signature": str(path)})
+    else:
+        print_line(f"signed {opened.manifest.name} {opened.manifest.revision}: {path}")
+
+
+def push(
+    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="a bundle's folder, .zip or name")],
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORG/NAME",
+            help="a repository of the hub, made if there is none; or org/name@branch",
+        ),
+    ],
+    *,
+    private: Annotated[
+        bool, typer.Option("--private", help="make a new repository private")
+    ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", help="the licence on the hub; by default that of the manifest"),
+    ] = None,
+    base_model: Annotated[
+        list[str] | None, typer.Option(help="a repository that the model was made from; repeatable")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="a tag of the model card; repeatable")
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="the message of the commit")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a verified bundle with its model card. Log in first: `hf auth login` or HF_TOKEN."""
+    with working(
+        "opening", if_interrupted="nothing of it can be seen; uploaded files are not sent again"
+    ) as display:
+        pushed = push_bundle(
+            model,
+            repository,
+            private=private,
+            licence=licence,
+            base_models=base_model or (),
+            tags=tag or (),
+            message=message,
+            on_progress=display.show,
+        )
+    if as_json:
+        print_json(dataclasses.asdict(pushed))
+        return
+    print_line(f"{pushed.url} holds the bundle {pushed.bundle_id}, at {pushed.commit}")
+
+
 def _show_engine(display: Display, which: str, message: str, done: int, total: int) -> None:
     display.show(f"{which}, {message}", done, total)
 
 
 def _onnx_files(bundle: Bundle, *, precision: str | None) -> list[tuple[GraphFile, GraphSpec]]:
-    """The ONNX files of a bundle in one precision, or in all that it has."""
+    """The ONNX files of a bundle, in one precision or in all."""
     precisions = [each for kind, each in artifact_sets(bundle) if kind == "onnx"]
     return [
         (bundle.graph_files(name, runtime="onnx", precision=each)[0], spec)
@@ -97,13 +182,13 @@ def _print_runtimes(model: str, *, as_json: bool) -> None:
     rows = [(state.name, state.version, "yes" if state.loads else "no") for state in states]
     print_table(("runtime", "version", "loads here"), rows)
     for state in states:
-        if not state.loads:  # not in the table: a terminal would wrap a command to be copied
+        if not state.loads:  # not in the table, which would wrap a command that is to be copied
             print_line(f"{state.name}: {state.reason}")
     print_auto_choice(choice)
 
 
 def _facts(bundle: Bundle, *, manifest: Manifest) -> list[tuple[str, str]]:
-    """What a person wants to know of a bundle first."""
+    """The most important facts of a bundle, as rows of a table."""
     segmentation, classification = manifest.tasks.segmentation, manifest.tasks.classification
     size = sum(stored.size_bytes for stored in manifest.stored_files())
     artifacts = [each for graph in manifest.graphs.values() for each in graph.artifacts]
@@ -127,7 +212,7 @@ def _weights(manifest: Manifest) -> str:
 
 
 def _print_graphs(manifest: Manifest) -> None:
-    """One row a graph, one column a runtime and precision: the files that are loaded for it."""
+    """Prints the sizes to load: a row for each graph, a column for each runtime and precision."""
     kinds = dict.fromkeys(
         _kind(each) for graph in manifest.graphs.values() for each in graph.artifacts
     )
@@ -143,7 +228,7 @@ def _print_graphs(manifest: Manifest) -> None:
 
 
 def _file_rows(manifest: Manifest) -> list[tuple[str, str, str, str]]:
-    """Every file with what it is for; weights belong to all the artifacts that name them."""
+    """Every file and its use; weights belong to all artifacts that name them."""
     holds: dict[str, list[str]] = {}
     for name, graph in manifest.graphs.items():
         for artifact in graph.artifacts:

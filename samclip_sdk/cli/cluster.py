@@ -1,4 +1,4 @@
-"""`samclip annotate --ray`: which cluster, how many workers, and what each of them opens."""
+"""`samclip annotate --ray`: the cluster, its workers, and the model that each of them opens."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ from samclip_sdk.annotate.annotation_run import Answered
 from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
-from samclip_sdk.cli.options import ModelOptions, RunOptions, TextOptions, known_labels
-from samclip_sdk.cli.terminal import WrongUsageError
+from samclip_sdk.cli.options import (
+    LabelOptions,
+    ModelOptions,
+    RunOptions,
+    TextOptions,
+    TileOptions,
+)
+from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
 from samclip_sdk.runtimes.known import RUNTIMES
 
@@ -32,19 +38,19 @@ _ADDRESS = re.compile(r"auto|local|[^-].*:.*")
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Whether workers of a Ray cluster annotate, and which."""
+    """The Ray cluster and its workers, if there are to be any."""
 
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="[ADDRESS]",
-            help="on workers of a Ray cluster: HOST:PORT of its head, auto for the one that this "
-            "machine is in, or local; by default RAY_ADDRESS or local",
+            help="annotate on workers of a Ray cluster: HOST:PORT of its head, auto for this "
+            "machine's cluster, or local; by default RAY_ADDRESS or local",
         ),
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help=f"with --ray: each with a model of its own; by default {WORKERS}"),
+        typer.Option(min=1, help=f"with --ray: processes with a model each; by default {WORKERS}"),
     ] = None
 
     @property
@@ -53,13 +59,13 @@ class ClusterOptions:
         return self.ray is not None
 
     def check(self) -> None:
-        """Refuses what could not be, before a model is opened.
+        """Refuses wrong options, before a model is opened.
 
         Raises:
             WrongUsageError: workers without a cluster.
-            OptionError: the address is none.
+            OptionError: the address is not valid.
             RuntimeMissingError: Ray is missing.
-            ClusterError: nobody is at the address.
+            ClusterError: nothing listens at the address.
         """
         if not self.wanted:
             if self.workers is not None:
@@ -72,10 +78,10 @@ class ClusterOptions:
     def answering(
         self, annotator: Annotator, opening: Opening, *, readers: int
     ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
-        """What `annotate_listing` takes: the annotator of this process, or workers like it.
+        """Opens the workers, if there are to be any; a worker has one thread without --threads.
 
         Yields:
-            Where workers were asked for, theirs: each has one thread if nothing was said.
+            The `answer` of `annotate_listing`: by the workers, or by the annotator of this process.
         """
         if not self.wanted:
             yield partial(annotate_pictures, annotator, readers=readers)
@@ -92,53 +98,83 @@ class ClusterOptions:
             readers=readers,
             address=self.ray,
         )
-        # Ray tells of nodes that die on standard output, where the answer goes.
+        # Ray reports dead nodes on standard output, which is for the answer.
         with redirect_stdout(sys.stderr), workers:
             yield workers.annotate
 
 
 @dataclass(frozen=True)
-class AskedOfAll:
-    """What every picture is asked; see `Annotator`."""
+class AnnotatorOptions(TextOptions):
+    """How the labels of every picture become annotations; see `Annotator`."""
 
-    labels: tuple[str, ...]
-    vocabulary: Path | None
-    asked: TextOptions
-    instances: bool
-    max_instances: int | None
-    polygons: bool
+    instances: Annotated[
+        bool, typer.Option(help="an annotation for each object, or one for each label")
+    ] = True
+    max_instances: Annotated[
+        int | None,
+        typer.Option(min=1, help="with --instances: objects of a picture, at most; by default 50"),
+    ] = None
+    polygons: Annotated[
+        bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")
+    ] = False
 
-    def annotator(self, samclip: SamClip) -> Annotator:
-        """Embeds the labels; raises what `Annotator` raises."""
-        return Annotator(
-            samclip,
-            known_labels(samclip, self.labels, self.vocabulary),
-            threshold=self.asked.threshold,
-            mask_threshold=self.asked.mask_threshold,
-            points_per_class=self.asked.points_per_class,
-            refine=self.asked.refine,
-            instances=self.instances,
-            max_instances=self.max_instances,
-            polygons=self.polygons,
-        )
+    def check(self) -> None:
+        """Refuses options that exclude each other.
+
+        Raises:
+            WrongUsageError: the message names them.
+        """
+        if self.max_instances is not None and not self.instances:
+            raise WrongUsageError("--max-instances needs --instances")
+        if self.instances and not self.refine:
+            raise WrongUsageError(
+                "--no-refine and --instances: the mask decoder draws the objects; leave one out, "
+                "or give --no-instances"
+            )
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a worker calls once."""
+    """Opens an annotator; each worker calls it once.
 
-    every: AskedOfAll
+    Attributes:
+        labels: the labels of the command line; those of the vocabulary if there are none.
+        given: the vocabulary, and whether embeddings of labels are kept.
+        asked: how labels become annotations.
+        cut: the tiles of large pictures.
+        opened: the model.
+        run: where the model runs.
+    """
+
+    labels: tuple[str, ...]
+    given: LabelOptions
+    asked: AnnotatorOptions
+    cut: TileOptions
     opened: ModelOptions
     run: RunOptions
-    text_cache: bool
 
     def __call__(self) -> Annotator:
-        """Opens a model, and embeds the labels."""
-        return self.every.annotator(self.opened.load(self.run, text_cache=self.text_cache))
+        """Opens the model, and embeds the labels."""
+        return self.annotator(self.load())
+
+    def load(self, display: Display | None = None) -> SamClip:
+        """Opens the model; raises the errors of `SamClip.load`."""
+        return self.opened.load(self.run, display=display, text_cache=self.given.text_cache)
+
+    def annotator(self, samclip: SamClip) -> Annotator:
+        """Embeds the labels; raises the errors of `Annotator`."""
+        labels = self.given.known(samclip, self.labels)
+        return Annotator(
+            samclip,
+            labels,
+            **vars(self.asked),
+            tiles=self.cut.read(),
+            tile_overlap=self.cut.tile_overlap,
+        )
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
-        """The same for another working folder, with the runtime that was chosen here."""
-        model, key, vocabulary = self.opened.model, self.opened.key, self.every.vocabulary
+        """The same for workers in other folders: absolute paths, and the runtime chosen here."""
+        model, key, vocabulary = self.opened.model, self.opened.key, self.given.vocabulary
         opened = replace(
             self.opened,
             model=os.path.abspath(model) if Path(model).exists() else model,
@@ -146,15 +182,15 @@ class Opening:
             precision=settings.precision,
             key=key and key.absolute(),
         )
-        every = replace(self.every, vocabulary=vocabulary and vocabulary.absolute())
-        return replace(self, every=every, opened=opened, run=replace(self.run, threads=threads))
+        given = replace(self.given, vocabulary=vocabulary and vocabulary.absolute())
+        return replace(self, given=given, opened=opened, run=replace(self.run, threads=threads))
 
 
 class AnnotateCommand(TyperCommand):
-    """Lets `--ray` stand without an address, for which Typer has no way."""
+    """A command whose `--ray` may stand without an address, which Typer does not offer."""
 
     def make_parser(self, ctx: Any) -> Any:
-        """The parser, which finds an address behind every --ray."""
+        """The parser of Typer, given an address after every --ray."""
         parser = super().make_parser(ctx)
         parse = parser.parse_args
         setattr(parser, "parse_args", lambda args: parse(_with_address(args)))  # noqa: B010
@@ -162,7 +198,7 @@ class AnnotateCommand(TyperCommand):
 
 
 def _with_address(words: Sequence[str]) -> list[str]:
-    """A --ray that no address follows is given an empty one: labels may come behind it."""
+    """Gives a --ray without an address an empty one, since labels may follow it."""
     found: list[str] = []
     for word, following in zip(words, [*words[1:], ""], strict=False):
         bare = word == _OPTION and not _ADDRESS.fullmatch(following)

@@ -1,4 +1,4 @@
-"""The command that teaches a label by examples: `samclip learn`."""
+"""`samclip learn`: teaches a label by examples."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
     RunOptions,
     TextCache,
     Vocabulary,
-    check_output,
-    check_picture,
     grouped,
-    read_numbers,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.client import Array, SamClip
@@ -27,13 +25,13 @@ from samclip_sdk.text.tokenizer import check_labels, clean_text
 
 Positives = Annotated[
     list[str] | None,
-    typer.Option(help="where it is: IMAGE:X0,Y0,X1,Y1 (a box) or IMAGE:X,Y; repeatable"),
+    typer.Option(help="an example: IMAGE:X0,Y0,X1,Y1 (a box) or IMAGE:X,Y; repeatable"),
 ]
 Negatives = Annotated[
-    list[str] | None, typer.Option(help="likewise what is not to be taken for it; repeatable")
+    list[str] | None, typer.Option(help="an example of another thing, in the same form; repeatable")
 ]
 Example = tuple[Path, list[float]]
-"""A picture, and a box or a point in it."""
+"""A picture, and a box or a point in it, in pixels."""
 
 
 @grouped
@@ -42,7 +40,9 @@ def learn(
     *,
     positive: Positives = None,
     negative: Negatives = None,
-    score: Annotated[float, typer.Option(help="what the examples are to score, 0.5 to 1")] = 0.95,
+    score: Annotated[
+        float, typer.Option(help="the score that the examples shall have, 0.5 to 1")
+    ] = 0.95,
     vocabulary: Vocabulary = None,
     text_cache: TextCache = True,
     output: Annotated[
@@ -52,7 +52,7 @@ def learn(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Teach a label by examples; write it into a vocabulary pack, after those of --vocabulary."""
+    """Teach a label by examples; write a vocabulary pack with it and the labels of --vocabulary."""
     with working("learning") as display:
         positives = [_example(text, option="--positive") for text in positive or ()]
         negatives = [_example(text, option="--negative") for text in negative or ()]

@@ -1,4 +1,4 @@
-"""The arguments and options that commands share: named, explained and checked in one place."""
+"""The arguments and options that commands share, with their help and their checks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.cli.terminal import Display, WrongUsageError
+from samclip_sdk.cli.checks import check_output, check_picture
+from samclip_sdk.cli.terminal import (
+    Display,
+    WrongUsageError,
+    print_json,
+    print_line,
+    print_table,
+)
 from samclip_sdk.client import SamClip
 from samclip_sdk.device.choice import AUTO
 from samclip_sdk.engine.options import MAX_INSTANCES
-from samclip_sdk.errors import ImageError, PromptError, TextError, one_line
+from samclip_sdk.errors import PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.runtimes.known import PRECISIONS, RUNTIMES
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
-from samclip_sdk.system.atomic_file import check_target
 from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
@@ -28,18 +35,12 @@ OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a 
 Labels = Annotated[
     list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog 'red car'")
 ]
-LabelsFile = Annotated[
-    Path | None, typer.Option(help="instead of them a text file, with a label in each line")
-]
 Vocabulary = Annotated[
     Path | None,
-    typer.Option(help="a vocabulary pack; its labels are those asked for, if none are given"),
+    typer.Option(help="a vocabulary pack; without other labels, its own are looked for"),
 ]
 TextCache = Annotated[
-    bool, typer.Option(help="keep embeddings of labels in the user's cache folder, or nowhere")
-]
-MaxInstances = Annotated[
-    int | None, typer.Option(min=1, help="with --instances: objects at most; by default 50")
+    bool, typer.Option(help="keep embeddings of labels in the user's cache folder")
 ]
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
@@ -47,7 +48,7 @@ Threshold = Annotated[
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
-    str | None, typer.Option("--precision", help="of the artifacts; by default all that there are")
+    str | None, typer.Option("--precision", help="the precision of the artifacts; by default all")
 ]
 AnyRuntime = Annotated[str, typer.Option(help=f"{', '.join(RUNTIMES)} or {AUTO}")]
 RunPrecision = Annotated[
@@ -64,7 +65,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a model runs; see `RuntimeOptions`."""
+    """The device and the threads of a model; see `RuntimeOptions`."""
 
     device: Annotated[
         str | None,
@@ -78,15 +79,15 @@ class RunOptions:
         ),
     ] = None
     compute_units: Annotated[
-        str | None, typer.Option(help=f"of coreml: {', '.join(COMPUTE_UNITS)}")
+        str | None, typer.Option(help=f"compute units of coreml: {', '.join(COMPUTE_UNITS)}")
     ] = None
     threads: Annotated[int, typer.Option(help=f"of {' and '.join(_THREADED)}; 0: their choice")] = 0
 
     def for_runtime(self, display: Display | None) -> RuntimeOptions:
-        """The same as the SDK takes it; what takes long is shown, if there is a display.
+        """The same options for the SDK; the display, if there is one, shows long steps.
 
         Raises:
-            OptionError: one of them is nothing that any runtime could take.
+            OptionError: no runtime takes the value of an option.
         """
         return RuntimeOptions(
             device=self.device,
@@ -99,7 +100,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model is opened, and on what."""
+    """The model, its runtime and its precision."""
 
     model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
     runtime: AnyRuntime = AUTO
@@ -109,7 +110,7 @@ class ModelOptions:
     def load(
         self, run: RunOptions, *, display: Display | None = None, text_cache: bool = False
     ) -> SamClip:
-        """Opens the model; raises what `SamClip.load` raises."""
+        """Opens the model; raises the errors of `SamClip.load`."""
         options = run.for_runtime(display)
         return SamClip.load(
             self.runtime,
@@ -126,13 +127,95 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class LabelOptions:
+    """Labels from a file or a vocabulary pack, beside those of the command line."""
+
+    labels_file: Annotated[
+        Path | None, typer.Option(help="instead of them a text file, with a label in each line")
+    ] = None
+    vocabulary: Vocabulary = None
+    text_cache: TextCache = True
+
+    def read(self, labels: Sequence[str] | None) -> list[str]:
+        """The labels of the command line or of the file; with a vocabulary there may be none.
+
+        Raises:
+            WrongUsageError: there are no labels, or both labels and a file.
+            TextError: the file cannot be read as text.
+        """
+        if not labels and self.labels_file is None and self.vocabulary is not None:
+            return []
+        if bool(labels) == (self.labels_file is not None):
+            raise WrongUsageError("give labels or --labels-file, one of the two")
+        if self.labels_file is None:
+            return list(labels or ())
+        try:
+            lines = self.labels_file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
+            reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+            raise TextError(
+                f"the labels in {one_line(self.labels_file)} cannot be read: {reason}"
+            ) from error
+        return [line.strip() for line in lines if line.strip()]
+
+    def known(self, samclip: SamClip, labels: Sequence[str]) -> Sequence[str]:
+        """Loads the vocabulary, if there is one; returns the given labels, or else its own."""
+        packed = samclip.load_vocabulary(self.vocabulary) if self.vocabulary else ()
+        return labels or packed
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """The outputs of the result for a picture."""
+
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="write an overlay (.png, .jpg), the result with COCO masks (.json) or arrays "
+            "(.npz); repeatable",
+        ),
+    ] = None
+    as_json: AsJson = False
+
+    def check(self, image: Path) -> None:
+        """Refuses files that cannot be read or written, before a model is opened for them.
+
+        Raises:
+            WrongUsageError: an output has another ending.
+            StorageError: an output cannot be written.
+            ImageError: there is no such picture.
+        """
+        for path in self.output or ():
+            check_output(path, endings=SUFFIXES)
+        check_picture(image)
+
+    def save(self, result: Result[object]) -> None:
+        """Writes the outputs."""
+        for path in self.output or ():
+            result.save(path)
+
+    def show(
+        self, result: Result[object], *, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """Prints the result: as JSON, or as a table and the times of its steps."""
+        if self.as_json:
+            print_json(result.to_json())
+            return
+        print_table(columns, rows)
+        print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))
+
+
+@dataclass(frozen=True)
 class TextOptions:
     """How labels become masks; see `SamClip.segment_text`."""
 
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
     points_per_class: Annotated[
-        int | None, typer.Option(min=1, help="points for a label; by default 3")
+        int | None,
+        typer.Option(min=1, help="the number of points for a label, at most; by default 3"),
     ] = None
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
@@ -140,14 +223,29 @@ class TextOptions:
 
 
 @dataclass(frozen=True)
+class InstanceOptions:
+    """How the objects of labels are found; see `SamClip.segment_instances`."""
+
+    threshold: Threshold = None
+    mask_threshold: MaskThreshold = None
+    points_per_class: Annotated[
+        int | None,
+        typer.Option(min=1, help="the number of points for an object, at most; by default 1"),
+    ] = None
+    max_instances: Annotated[int, typer.Option(min=1, help="objects at most, the best ones")] = (
+        MAX_INSTANCES
+    )
+
+
+@dataclass(frozen=True)
 class TileOptions:
-    """How a large picture is cut; see `SamClip.segment_text`."""
+    """The tiles of a large picture; see `SamClip.segment_text`."""
 
     tiles: Annotated[
         str | None,
         typer.Option(
             metavar="ROWSxCOLUMNS|SIDE",
-            help="look into tiles too, such as 2x3, or by their longest side in pixels",
+            help="segment tiles too: rows and columns, such as 2x3, or their longest side, px",
         ),
     ] = None
     tile_overlap: Annotated[
@@ -155,15 +253,15 @@ class TileOptions:
         typer.Option(
             min=LEAST_OVERLAP,
             max=MOST_OVERLAP,
-            help=f"with --tiles: the share of one that neighbours share; by default {TILE_OVERLAP}",
+            help=f"with --tiles: the overlap of neighbours, as a share; by default {TILE_OVERLAP}",
         ),
     ] = None
 
     def read(self) -> tuple[int, int] | int | None:
-        """The tiles as `segment_text` takes them, checked as far as they can be without a picture.
+        """The tiles in the form of `segment_text`, checked as far as possible without a picture.
 
         Raises:
-            WrongUsageError: they are neither rows and columns nor a side, or cannot be.
+            WrongUsageError: they are neither rows and columns nor a side, or out of range.
         """
         parts = [] if self.tiles is None else self.tiles.lower().split("x")
         if len(parts) > 2 or not all(each.isascii() and each.isdecimal() for each in parts):
@@ -187,54 +285,59 @@ class FollowOptions:
 
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
-    max_instances: Annotated[int, typer.Option(min=1, help="objects of a frame at most")] = (
-        MAX_INSTANCES
-    )
+    max_instances: Annotated[
+        int, typer.Option(min=1, help="the number of objects of a frame, at most")
+    ] = MAX_INSTANCES
     encode_every: Annotated[
-        int, typer.Option(min=1, help="look at every nth frame; masks are moved in between")
+        int, typer.Option(min=1, help="segment every nth frame; masks follow the motion in between")
     ] = 1
 
 
 @dataclass(frozen=True)
 class GridOptions:
-    """Where everything is looked for, and what stays; see `SamClip.segment_everything`."""
+    """The grid of points, and the filters of masks; see `SamClip.segment_everything`."""
 
     points_per_side: Annotated[
-        int, typer.Option(min=1, help="of the grid; its square is the number of prompts")
+        int,
+        typer.Option(
+            min=1, help="points on a side of the grid; its square is the number of prompts"
+        ),
     ] = 32
     pred_iou_thresh: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="what a mask's predicted IoU must exceed; else the bundle's choice"
+            min=0, max=1, help="the predicted IoU that a mask must exceed; by default the bundle's"
         ),
     ] = None
     stability_score_thresh: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="what a mask's stability must reach; else the bundle's choice"
+            min=0, max=1, help="the stability that a mask must reach; by default the bundle's"
         ),
     ] = None
     stability_score_offset: Annotated[
-        float, typer.Option(min=0, help="by how much the threshold is moved for that, a logit")
+        float,
+        typer.Option(min=0, help="the shift of the threshold that measures stability, a logit"),
     ] = 1.0
     box_nms_thresh: Annotated[
-        float, typer.Option(min=0, max=1, help="IoU with a better box above which a mask goes")
+        float,
+        typer.Option(min=0, max=1, help="the IoU with a better box above which a mask is dropped"),
     ] = 0.7
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Makes each field of the groups that a command takes an option of its own.
+    """Makes an option of each field of the dataclasses that a command takes.
 
-    Typer reads a function's signature, and knows no groups of options: without this every command
+    Typer reads a function's signature and knows no groups of options: without this, every command
     would repeat all of them.
 
     Args:
-        command: some of whose parameters are annotated with a dataclass.
+        command: a function with some parameters that are annotated with a dataclass.
 
     Returns:
-        The command as Typer is to see it.
+        The command in the form that Typer reads.
     """
-    # Not get_type_hints: on Python 3.10 it hides what defaults to None in an Optional of its own.
+    # Not get_type_hints: on Python 3.10 it makes an Optional of a parameter that defaults to None.
     hints = inspect.get_annotations(command, eval_str=True)
     groups: dict[str, type[Any]] = {
         name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
@@ -242,7 +345,11 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
-            parameters += inspect.signature(groups[name], eval_str=True).parameters.values()
+            fields_of = get_type_hints(groups[name], include_extras=True)
+            parameters += [
+                each.replace(annotation=fields_of[each.name])
+                for each in inspect.signature(groups[name]).parameters.values()
+            ]
         else:
             parameters.append(parameter.replace(annotation=hints[name]))
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
@@ -258,108 +365,3 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
-
-
-def read_labels(
-    labels: Sequence[str] | None, file: Path | None, *, vocabulary: Path | None = None
-) -> list[str]:
-    """The labels that were given one way or the other; with a vocabulary there may be none.
-
-    Raises:
-        WrongUsageError: none was given, or both ways were taken.
-        TextError: the file is not text.
-    """
-    if not labels and file is None and vocabulary is not None:
-        return []
-    if bool(labels) == (file is not None):
-        raise WrongUsageError("give labels or --labels-file, one of the two")
-    if file is None:
-        return list(labels or ())
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise TextError(f"the labels in {one_line(file)} cannot be read: {reason}") from error
-    return [line.strip() for line in lines if line.strip()]
-
-
-def known_labels(samclip: SamClip, labels: Sequence[str], vocabulary: Path | None) -> Sequence[str]:
-    """Loads the vocabulary, if there is one; its labels stand in where none were given."""
-    packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
-    return labels or packed
-
-
-def check_instances(instances: bool, *, max_instances: int | None, asked: TextOptions) -> None:
-    """Refuses options that make no sense together.
-
-    Raises:
-        WrongUsageError: which they are.
-    """
-    if max_instances is not None and not instances:
-        raise WrongUsageError("--max-instances needs --instances")
-    if instances and asked.points_per_class is not None:
-        raise WrongUsageError(
-            "--points-per-class and --instances: each object has a point of its own; leave one "
-            "out, or give annotate --no-instances"
-        )
-    if instances and not asked.refine:
-        raise WrongUsageError(
-            "--no-refine and --instances: the mask decoder draws the objects; leave one out, or "
-            "give annotate --no-instances"
-        )
-
-
-def check_output(path: Path, *, endings: Sequence[str]) -> None:
-    """Refuses an output that could not be written, before any work is done for it.
-
-    Raises:
-        WrongUsageError: its name ends in something else.
-        StorageError: it cannot be written there.
-    """
-    check_ending(path, endings=endings)
-    check_target(path)
-
-
-def check_ending(path: Path, *, endings: Sequence[str]) -> None:
-    """Refuses a file whose name does not tell what it is to hold.
-
-    Raises:
-        WrongUsageError: its name ends in something else.
-    """
-    if path.suffix.lower() not in endings:
-        raise WrongUsageError(f"{one_line(path)} must end in {_either(endings)}")
-
-
-def _either(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def check_picture(path: Path) -> None:
-    """Refuses a picture that is not there, before a model is opened for it.
-
-    Raises:
-        ImageError: there is no such file.
-    """
-    try:
-        there = path.exists()
-    except (OSError, ValueError):  # ValueError: NUL in the name
-        there = False
-    if not there:
-        raise ImageError(f"{one_line(path)}: no such file")
-
-
-def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:
-    """Reads "12,34" as numbers.
-
-    Raises:
-        WrongUsageError: it is something else, or their count is none of `counts`.
-    """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in counts:
-        wanted = " or ".join(str(count) for count in counts)
-        raise WrongUsageError(f"{option} {text!r} is not {wanted} numbers with commas between")
-    return numbers

@@ -1,4 +1,4 @@
-"""The commands about one picture: `samclip classify | segment | text | everything | embed`."""
+"""The commands for one picture: `samclip classify | segment | text | instances | ...`."""
 
 from __future__ import annotations
 
@@ -9,46 +9,26 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
     GridOptions,
+    InstanceOptions,
+    LabelOptions,
     Labels,
-    LabelsFile,
     MaskThreshold,
-    MaxInstances,
     ModelOptions,
     OtherPicture,
     Picture,
+    ResultOptions,
     RunOptions,
-    TextCache,
     TextOptions,
     TileOptions,
-    Vocabulary,
-    check_instances,
-    check_output,
-    check_picture,
     grouped,
-    known_labels,
-    read_labels,
-    read_numbers,
 )
-from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
-from samclip_sdk.client import SamClip
-from samclip_sdk.engine.options import MAX_INSTANCES
+from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_table, working
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.result_base import SUFFIXES, Result
-from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.atomic_file import atomic_file
-
-Outputs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="write an overlay (.png, .jpg), the result with COCO masks (.json) or arrays (.npz); "
-        "repeatable",
-    ),
-]
 
 
 @grouped
@@ -56,23 +36,21 @@ def classify(
     image: Picture,
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
-    output: Outputs = None,
+    given: LabelOptions,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
     """Tell which of the labels describes the picture best."""
     with working("classifying") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        _check(image, output)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            result = samclip.classify(image, known_labels(samclip, names, vocabulary))
-        _save(result, output)
-    rows = [(label, f"{prob:.3f}") for label, prob in result.top(len(result.labels))]
-    _print(result, as_json=as_json, columns=("label", "probability"), rows=rows)
+        names = given.read(labels)
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
+            result = samclip.classify(image, given.known(samclip, names))
+        answer.save(result)
+    ranked = sorted(result, key=lambda each: -each.prob)
+    rows = [(each.label, f"{each.prob:.3f}", f"{each.presence:.3f}") for each in ranked]
+    answer.show(result, columns=("label", "probability", "presence"), rows=rows)
 
 
 @grouped
@@ -90,19 +68,18 @@ def segment(
         bool, typer.Option(help="three masks a prompt, for an ambiguous one, or one")
     ] = True,
     mask_threshold: MaskThreshold = None,
-    output: Outputs = None,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
-    """Segment what points and boxes, in pixels of the picture, point at."""
+    """Segment by points and boxes, in pixels of the picture."""
     with working("segmenting") as display:
         points = [read_numbers(text, option="--point", counts=(2, 3)) for text in point or ()]
         point_labels = [_point_label(each) for each in points]
         boxes = [read_numbers(text, option="--box", counts=(4,)) for text in box or ()]
         if not points and not boxes:
             raise WrongUsageError("give --point or --box")
-        _check(image, output)
+        answer.check(image)
         with opened.load(run, display=display) as samclip:
             result = samclip.segment(
                 image,
@@ -112,7 +89,7 @@ def segment(
                 multimask_output=multimask,
                 mask_threshold=mask_threshold,
             )
-        _save(result, output)
+        answer.save(result)
     rows = [
         (
             str(item.prompt_index),
@@ -123,7 +100,7 @@ def segment(
         for item in result
     ]
     columns = ("prompt", "predicted IoU", "of the picture", "box")
-    _print(result, as_json=as_json, columns=columns, rows=rows)
+    answer.show(result, columns=columns, rows=rows)
 
 
 @grouped
@@ -131,38 +108,69 @@ def text(
     image: Picture,
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
+    given: LabelOptions,
     asked: TextOptions,
     cut: TileOptions,
-    instances: Annotated[bool, typer.Option("--instances", help="a mask for each object")] = False,
-    max_instances: MaxInstances = None,
-    output: Outputs = None,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
-    """Find each label in the picture, and its mask if it is there; or its objects."""
+    """Find labels in the picture: a mask for each one that is present."""
     with working("segmenting") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
-        check_instances(instances, max_instances=max_instances, asked=asked)
-        cut.read()
-        _check(image, output)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
-            asked_for = known_labels(samclip, names, vocabulary)
-            result = (
-                _find_objects(
-                    samclip, image, asked_for, asked=asked, cut=cut, max_instances=max_instances
-                )
-                if instances
-                else _find_labels(samclip, image, asked_for, asked=asked, cut=cut)
+        names = given.read(labels)
+        tiles = cut.read()
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
+            result = samclip.segment_text(
+                image,
+                given.known(samclip, names),
+                threshold=asked.threshold,
+                mask_threshold=asked.mask_threshold,
+                points_per_class=asked.points_per_class,
+                refine=asked.refine,
+                tiles=tiles,
+                tile_overlap=cut.tile_overlap,
             )
-        _save(result, output)
-    if isinstance(result, Instances):
-        _print_objects(result, as_json=as_json)
-    else:
-        _print_labels(result, as_json=as_json)
+        answer.save(result)
+    height, width = result.size
+    shares = dict(zip(result.labels, result.masks.areas / (height * width), strict=True))
+    rows = [
+        (label, f"{presence:.3f}", f"{shares[label]:.1%}" if label in result else "absent")
+        for label, presence in zip(result.asked.labels, result.asked.presence, strict=True)
+    ]
+    answer.show(result, columns=("label", "presence", "of the picture"), rows=rows)
+
+
+@grouped
+def instances(
+    image: Picture,
+    labels: Labels = None,
+    *,
+    given: LabelOptions,
+    asked: InstanceOptions,
+    cut: TileOptions,
+    answer: ResultOptions,
+    opened: ModelOptions,
+    run: RunOptions,
+) -> None:
+    """Find the objects of labels in the picture: a mask for each one."""
+    with working("segmenting") as display:
+        names = given.read(labels)
+        tiles = cut.read()
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
+            result = samclip.segment_instances(
+                image,
+                given.known(samclip, names),
+                threshold=asked.threshold,
+                mask_threshold=asked.mask_threshold,
+                points_per_class=asked.points_per_class,
+                max_instances=asked.max_instances,
+                tiles=tiles,
+                tile_overlap=cut.tile_overlap,
+            )
+        answer.save(result)
+    _print_objects(result, answer=answer)
 
 
 @grouped
@@ -171,28 +179,24 @@ def everything(
     *,
     labels: Annotated[
         list[str] | None,
-        typer.Option(help="what a mask may be called, such as dog; repeatable"),
+        typer.Option(help="a name for masks, such as dog; repeatable"),
     ] = None,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
+    given: LabelOptions,
     asked: GridOptions,
     cut: TileOptions,
-    output: Outputs = None,
+    answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
-    as_json: AsJson = False,
 ) -> None:
-    """Segment everything that can be told apart, and name it: by the bundle's nouns, or yours."""
+    """Segment everything in the picture, and name it: with the bundle's nouns, or yours."""
     with working("segmenting") as display:
-        some = labels or labels_file
-        names = read_labels(labels, labels_file) if some else []
+        names = given.read(labels) if labels or given.labels_file else []
         tiles = cut.read()
-        _check(image, output)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
+        answer.check(image)
+        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
             result = samclip.segment_everything(
                 image,
-                known_labels(samclip, names, vocabulary) or None,
+                given.known(samclip, names) or None,
                 points_per_side=asked.points_per_side,
                 pred_iou_thresh=asked.pred_iou_thresh,
                 stability_score_thresh=asked.stability_score_thresh,
@@ -201,8 +205,8 @@ def everything(
                 tiles=tiles,
                 tile_overlap=cut.tile_overlap,
             )
-        _save(result, output)
-    _print_objects(result, as_json=as_json)
+        answer.save(result)
+    _print_objects(result, answer=answer)
 
 
 @grouped
@@ -220,7 +224,7 @@ def embed(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Embed a picture, or texts, in the space that both share; unit length."""
+    """Embed a picture or texts in the space that both share, at unit length."""
     with working("embedding") as display:
         if (image is None) == (not text):
             raise WrongUsageError("give a picture or --text, one of the two")
@@ -246,84 +250,7 @@ def embed(
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
 
 
-def _find_objects(
-    samclip: SamClip,
-    image: Path,
-    labels: Sequence[str],
-    *,
-    asked: TextOptions,
-    cut: TileOptions,
-    max_instances: int | None,
-) -> Instances:
-    return samclip.segment_instances(
-        image,
-        labels,
-        threshold=asked.threshold,
-        mask_threshold=asked.mask_threshold,
-        points_per_class=asked.points_per_class,
-        max_instances=MAX_INSTANCES if max_instances is None else max_instances,
-        tiles=cut.read(),
-        tile_overlap=cut.tile_overlap,
-    )
-
-
-def _find_labels(
-    samclip: SamClip,
-    image: Path,
-    labels: Sequence[str],
-    *,
-    asked: TextOptions,
-    cut: TileOptions,
-) -> TextMasks:
-    return samclip.segment_text(
-        image,
-        labels,
-        threshold=asked.threshold,
-        mask_threshold=asked.mask_threshold,
-        points_per_class=asked.points_per_class,
-        refine=asked.refine,
-        tiles=cut.read(),
-        tile_overlap=cut.tile_overlap,
-    )
-
-
-def _check(image: Path, outputs: Sequence[Path] | None) -> None:
-    """Refuses files that could not be read or written, before a model is opened for them."""
-    for output in outputs or ():
-        check_output(output, endings=SUFFIXES)
-    check_picture(image)
-
-
-def _save(result: Result[object], outputs: Sequence[Path] | None) -> None:
-    for path in outputs or ():
-        result.save(path)
-
-
-def _print(
-    result: Result[object],
-    *,
-    as_json: bool,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-) -> None:
-    if as_json:
-        print_json(result.to_json())
-    else:
-        print_table(columns, rows)
-        print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))
-
-
-def _print_labels(result: TextMasks, *, as_json: bool) -> None:
-    height, width = result.size
-    shares = dict(zip(result.labels, result.masks.areas / (height * width), strict=True))
-    rows = [
-        (label, f"{presence:.3f}", f"{shares[label]:.1%}" if label in result else "absent")
-        for label, presence in zip(result.asked.labels, result.asked.presence, strict=True)
-    ]
-    _print(result, as_json=as_json, columns=("label", "presence", "of the picture"), rows=rows)
-
-
-def _print_objects(result: Instances, *, as_json: bool) -> None:
+def _print_objects(result: Instances, *, answer: ResultOptions) -> None:
     rows = [
         (
             item.label or "-",
@@ -340,7 +267,7 @@ def _print_objects(result: Instances, *, as_json: bool) -> None:
         *("label", "score", "label fits", "predicted IoU", "stability"),
         *("of the picture", "box"),
     )
-    _print(result, as_json=as_json, columns=columns, rows=rows)
+    answer.show(result, columns=columns, rows=rows)
 
 
 def _point_label(point: Sequence[float]) -> int:

@@ -19,59 +19,64 @@ from samclip_sdk.cli.options import (
 )
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.device.choice import AUTO
-from samclip_sdk.runtimes.known import RUNTIMES
-from samclip_sdk.serve.running import run_server
+from samclip_sdk.serve.server import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
 
 
 @dataclass(frozen=True)
 class AddressOptions:
-    """Where a server is found; see `run_server`."""
+    """The address and the names of a server; see `run_server`."""
 
     host: Annotated[str, typer.Option(help="the address to listen at")] = "127.0.0.1"
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8080
     name: Annotated[
         list[str] | None,
         typer.Option(
-            help="by which a server without API keys may be called, besides localhost and "
-            "addresses; repeatable"
+            help="a host name of the server, besides localhost and addresses; without API keys, "
+            "other names are refused; repeatable"
         ),
     ] = None
 
 
 @dataclass(frozen=True)
 class LimitOptions:
-    """What a request may ask for, and what is kept; see `Limits`."""
+    """The limits of requests and of memory; see `Limits`."""
 
-    body_mb: Annotated[int, typer.Option(min=1, help="of a request")] = Limits.body_mb
+    body_mb: Annotated[int, typer.Option(min=1, help="the size of a request")] = Limits.body_mb
     question_kb: Annotated[
-        int, typer.Option(min=1, help="of a request's JSON, without the pictures in it")
+        int, typer.Option(min=1, help="the size of a request's JSON, without its pictures")
     ] = Limits.question_kb
-    megapixels: Annotated[int, typer.Option(min=1, help="of a picture")] = Limits.megapixels
-    images: Annotated[int, typer.Option(min=1, help="pictures of a request")] = Limits.images
-    labels: Annotated[int, typer.Option(min=1, help="of a request")] = Limits.labels
-    letters: Annotated[int, typer.Option(min=1, help="of a label")] = Limits.letters
-    prompts: Annotated[int, typer.Option(min=1, help="points and boxes of a request")] = (
+    megapixels: Annotated[int, typer.Option(min=1, help="the size of a picture")] = (
+        Limits.megapixels
+    )
+    images: Annotated[int, typer.Option(min=1, help="the pictures of a request")] = Limits.images
+    labels: Annotated[int, typer.Option(min=1, help="the labels of a request")] = Limits.labels
+    letters: Annotated[int, typer.Option(min=1, help="the length of a label")] = Limits.letters
+    prompts: Annotated[int, typer.Option(min=1, help="the points and boxes of a request")] = (
         Limits.prompts
     )
-    points_per_side: Annotated[int, typer.Option(min=1, help="of /v1/everything's grid")] = (
+    points_per_side: Annotated[int, typer.Option(min=1, help="the grid of /v1/everything")] = (
         Limits.points_per_side
     )
     queue: Annotated[
-        int, typer.Option(min=1, help="requests in the house; more are answered 429")
+        int, typer.Option(min=1, help="the requests in progress; more are answered 429")
     ] = Limits.queue
-    pictures_mb: Annotated[int, typer.Option(min=1, help="of uploads kept for their ids")] = (
+    pictures_mb: Annotated[int, typer.Option(min=1, help="the memory for uploaded pictures")] = (
         Limits.pictures_mb
     )
     embeddings_mb: Annotated[
-        int, typer.Option(min=1, help="of encoded pictures that each worker keeps")
+        int, typer.Option(min=1, help="the memory for encoded pictures, in each worker")
     ] = Limits.embeddings_mb
-    body_s: Annotated[int, typer.Option(min=1, help="for a request to arrive")] = Limits.body_s
-    answer_s: Annotated[int, typer.Option(min=1, help="for an answer")] = Limits.answer_s
-    stop_s: Annotated[int, typer.Option(min=1, help="to finish after SIGTERM")] = Limits.stop_s
+    body_s: Annotated[int, typer.Option(min=1, help="the time for a request to arrive")] = (
+        Limits.body_s
+    )
+    answer_s: Annotated[int, typer.Option(min=1, help="the time for an answer")] = Limits.answer_s
+    stop_s: Annotated[int, typer.Option(min=1, help="the time to finish after SIGTERM")] = (
+        Limits.stop_s
+    )
 
     def limits(self) -> Limits:
-        """The same as the server takes it."""
+        """The same limits for the server."""
         return Limits(**vars(self))
 
 
@@ -90,20 +95,17 @@ def serve(
     limited: LimitOptions,
     text_cache: TextCache = True,
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="of what is logged")
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(help="the lowest level that is logged"),
     ] = "info",
 ) -> None:
-    """Serve a model over HTTP; the page at / asks it. API keys come from SAMCLIP_API_KEYS.
+    """Serve a model over HTTP, with a page to try it at /. API keys come from SAMCLIP_API_KEYS.
 
-    Logs are lines of JSON on standard error. SIGTERM and Ctrl-C answer what is in the house first.
-    Several workers share the cores, unless --threads says how many each has.
+    Logs are lines of JSON on standard error. After SIGTERM or Ctrl-C, requests in progress are
+    answered. Several workers share the cores, unless --threads is given.
     """
     with working("serving") as display:
         options = run.for_runtime(display)
-        threads = options.threads
-        takes_threads = runtime in RUNTIMES and "threads" in RUNTIMES[runtime].options
-        if not threads and workers > 1 and takes_threads:
-            threads = max(1, (os.cpu_count() or 1) // workers)
         choice = ModelChoice(
             model=model,
             runtime=runtime,
@@ -111,11 +113,12 @@ def serve(
             device=options.device,
             providers=options.providers,
             compute_units=options.compute_units,
-            threads=threads,
+            threads=options.threads,
+            cores=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
             text_cache=text_cache,
             public_key=None if key is None else str(key),
         )
-        display.progress.stop()  # from here on, logs tell
+        display.progress.stop()  # from here on, there are logs
         run_server(
             choice,
             host=address.host,

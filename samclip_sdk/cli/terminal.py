@@ -1,4 +1,4 @@
-"""What the command line says: answers on standard output, the rest, one line each, on error."""
+"""Output of the command line: answers on standard output, one-line messages on standard error."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from samclip_sdk.errors import SamClipError, SamClipWarning, printable
 
 FAILED = 1
 WRONG_USAGE = 2
-INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
 _WIDEST = 10_000
 
 
 class WrongUsageError(Exception):
-    """Arguments that a command does not take; the message is one line."""
+    """Wrong arguments of a command; the message is one line."""
 
 
 class Display:
-    """What a command is doing: in words, and as a bar once it is known how much there is to do.
+    """The current step of a command: words, and a bar once the number of its parts is known.
 
-    Only a terminal shows it.
+    It is shown on a terminal only.
 
     Args:
-        console: on standard error.
-        doing: at first.
+        console: the console of standard error.
+        doing: the first step, in words.
     """
 
     def __init__(self, console: Console, *, doing: str) -> None:
@@ -65,32 +65,32 @@ class Display:
         self._doing, self._done, self._total = doing, 0, 0
 
     def say(self, doing: str) -> None:
-        """Tells in words what is being done now, of which no one knows how long it takes."""
+        """Shows a step, in words, whose length is unknown."""
         doing = printable(doing)
         self._doing, self._done, self._total = doing, 0, 0
         self.progress.update(self._task, description=doing, completed=0, total=None)
 
     def show(self, message: str, done: int, total: int) -> None:
-        """Tells what a long step is at: an `on_progress` callback."""
+        """Shows the progress of a long step: an `on_progress` callback."""
         message = printable(message)
         if total == self._total and done >= self._done:
             if message != self._doing:
                 self.progress.update(self._task, description=message, even=False)
             self.progress.update(self._task, completed=done)
-        else:  # What is done at its start is no work of this step: it must not count as speed.
+        else:  # Parts that were done before this step must not count as speed.
             self.progress.reset(
                 self._task, description=message, completed=done, total=total, even=True
             )
         self._doing, self._done, self._total = message, done, total
 
     def __str__(self) -> str:
-        """What is being done, in one line."""
+        """The current step, in one line."""
         counted = f", {self._done} of {self._total}" if self._total > 1 else ""
         return f"{self._doing}{counted}"
 
 
 class _IfCounted(ProgressColumn):
-    """A column that is empty while no one knows how much there is to do."""
+    """A column that is empty while the number of parts is unknown."""
 
     def __init__(self, column: ProgressColumn) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _IfCounted(ProgressColumn):
 
 
 class _IfEven(_IfCounted):
-    """A column that is also empty where the parts are of several kinds, and not equally long."""
+    """A column that is also empty if the parts are of several kinds, which take unequal times."""
 
     def render(self, task: Task) -> Any:
         return super().render(task) if task.fields.get("even") else Text("")
@@ -109,18 +109,18 @@ class _IfEven(_IfCounted):
 
 @contextmanager
 def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
-    """Shows what is being done; turns warnings, errors and Ctrl-C into one line each.
+    """Shows the steps of a command; turns warnings, errors and Ctrl-C into one line each.
 
     Args:
-        doing: in words, at first.
-        if_interrupted: what to know after Ctrl-C.
+        doing: the first step, in words.
+        if_interrupted: a hint for the message after Ctrl-C.
 
     Raises:
         typer.Exit: in place of a SamClipError, a WrongUsageError or a KeyboardInterrupt.
     """
     console = Console(stderr=True)
     display = Display(console, doing=doing)
-    # rich before 14.3 ends a bar that it does not show with an empty line.
+    # rich before 14.3 prints an empty line after a bar that it does not show.
     bar = display.progress if console.is_terminal else nullcontext()
     try:
         with warnings_as_lines(partial(_say, console)), bar:
@@ -139,7 +139,7 @@ def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
 
 @contextmanager
 def warnings_as_lines(say: Callable[[str], None]) -> Iterator[None]:
-    """Has `say` say this package's warnings, a line each; others are shown as ever."""
+    """Gives this package's warnings to `say`, in one line each; others are shown as usual."""
 
     def show(
         message: Warning | str,
@@ -161,44 +161,44 @@ def warnings_as_lines(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _say(console: Console, message: str) -> None:
-    """Prints one line, however long, whatever is in it."""
+    """Prints one line of any length and content."""
     text = Text(printable(" ".join(message.split())))
     console.print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """Tells in one line why standard output cannot be written, a full disk for instance.
+    """Tells in one line why standard output cannot be written, such as a full disk.
 
     Raises:
-        OSError: nobody reads on, which typer ends without a word.
-        typer.Exit: otherwise.
+        OSError: the reader of the pipe is gone; typer then ends without a message.
+        typer.Exit: for any other error.
     """
     try:
         yield
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        sys.stdout = io.StringIO()  # or Python writes what is left at its end, and fails again
+        sys.stdout = io.StringIO()  # or Python writes the rest at its exit, and fails again
         _say(Console(stderr=True), f"error: cannot write the answer: {error.strerror}")
         raise typer.Exit(FAILED) from error
 
 
 def _shown(text: str) -> str:
-    """One line of signs that standard output can hold; for each other one stands its code."""
+    """One line of characters that standard output can encode; for others it holds their codes."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return printable(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 @_answering()
 def print_line(text: str) -> None:
-    """Prints one line of an answer, whatever is in it."""
+    """Prints one line of an answer with any content."""
     typer.echo(_shown(text))
 
 
 @_answering()
 def print_json(content: dict[str, Any] | str) -> None:
-    """Prints one line of JSON, of what is not JSON yet or is: a terminal obeys nothing in it."""
+    """Prints a dictionary or JSON as one line of JSON without control characters."""
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     if text != _shown(text):
         text = "".join(each if " " <= each <= "~" else json.dumps(each)[1:-1] for each in text)
@@ -207,11 +207,11 @@ def print_json(content: dict[str, Any] | str) -> None:
 
 @_answering()
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table of plain text, each cell in one line. Only a terminal wraps it."""
+    """Prints a table of plain text, each cell in one line; it is wrapped on a terminal only."""
     console = Console()
     if not console.is_terminal:
         console.width = _WIDEST
-    # By default rich cuts the words that are longer than their column, a pip command for instance.
+    # By default rich cuts words that are longer than their column, such as a pip command.
     table = Table(*(Column(_cell(name), overflow="fold") for name in columns))
     for row in rows:
         table.add_row(*map(_cell, row))
@@ -219,5 +219,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _cell(text: str) -> Text:
-    """Plain text: of a string rich takes markup and names of emoji for what they are not."""
+    """Plain text, in which rich reads no markup and no names of emoji."""
     return Text(_shown(text))

@@ -1,4 +1,4 @@
-"""`samclip tune`: try again what runs a bundle fastest here; and what `samclip info` says of it."""
+"""`samclip tune`: finds the fastest runtime again; `samclip info` shows the choice too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
 
 @grouped
 def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> None:
-    """Try what runs a bundle fastest here, and remember it for loading with the same options."""
+    """Try all runtimes of a bundle, and remember the fastest for loading with the same options."""
     with working("opening") as display:
         selection = choose_again(
             open_named_bundle(opened.model, on_progress=display.show),
@@ -29,7 +29,7 @@ def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> N
 
 
 def print_selection(selection: Selection) -> None:
-    """Prints what was tried, and what came of it."""
+    """Prints the trials and the choice."""
     chosen = (selection.runtime, selection.precision)
     rows = [
         (
@@ -45,7 +45,7 @@ def print_selection(selection: Selection) -> None:
 
 
 def auto_choice(bundle: Bundle) -> Selection | str:
-    """What "auto" runs a bundle on: the remembered choice, or in words what will happen."""
+    """The remembered choice of "auto" for a bundle, or a sentence on what "auto" will do."""
     try:
         candidates = find_candidates(bundle, runtime=AUTO, precision=None, options=DEFAULT_OPTIONS)
     except SamClipError as error:
@@ -58,7 +58,7 @@ def auto_choice(bundle: Bundle) -> Selection | str:
 
 
 def print_auto_choice(choice: Selection | str) -> None:
-    """Prints what `auto_choice` found."""
+    """Prints the answer of `auto_choice`."""
     if isinstance(choice, str):
         print_line(choice)
     else:
@@ -66,7 +66,7 @@ def print_auto_choice(choice: Selection | str) -> None:
 
 
 def _worst(trial: Trial) -> str:
-    """The error that comes nearest to its bound, or is farthest beyond it."""
+    """The largest error of a golden, as a share of its bound."""
     if not trial.goldens:
         return ""
     shares = [

@@ -1,4 +1,4 @@
-"""`samclip verify`: does this device compute what the reference did? A verdict, and why."""
+"""`samclip verify`: compares this device with the reference, and gives a verdict."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def verify(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle's files, and that this device computes what the reference did.
+    """Check a bundle's files, and that this device computes the answers of the reference.
 
-    What passes is signed off: loading it here in the same way warns no more.
+    A set of artifacts that passes is signed off: loading it here in the same way warns no more.
     """
     with working("checking the files") as display:
         reports = _verify_all(
@@ -80,7 +80,7 @@ def _verify_all(
     precision: str | None,
     run: RunOptions,
 ) -> list[VerificationReport]:
-    """Verifies each set of artifacts that was asked for, on Core ML with each of its units."""
+    """Verifies each set of artifacts that was asked for, on Core ML with all compute units."""
     options = run.for_runtime(display)
     if runtime is not None:
         check_runtime(runtime)
@@ -141,7 +141,7 @@ def _choose(
         (each.runtime, each.precision)
         for each in asked
         if str(each) not in failing
-        # What was named and does not run says so itself.
+        # A runtime that was named raises its own error if it does not run.
         if runtime is not None
         or (each.runtime in loading and not why_refused(each.runtime, options=options))
     ]
@@ -154,7 +154,7 @@ def _choose(
 
 
 def _verdict(report: VerificationReport) -> str:
-    """Whether it passed, first of all; then on what, and how near to a bound it came."""
+    """The verdict: passed or failed, on which device, and how near to a bound."""
     key, count = report.key, len(report.checks)
     where = f"({key.device}, {key.version})"
     failures = describe_failures(report.checks, subject=f"{report.name} on {key}")
@@ -178,5 +178,5 @@ def _print_checks(report: VerificationReport, *, all_of_them: bool) -> None:
 
 
 def _share(check: Check) -> float:
-    """An error as a share of its bound; of a check that must be exact, none or all of it."""
+    """An error as a share of its bound; for a check that must be exact, 0 or 1."""
     return check.error / check.bound if check.bound else float(check.error > 0)

@@ -1,4 +1,4 @@
-"""The command about videos: `samclip video`."""
+"""`samclip video`: objects in a film, from a camera or in a folder of frames."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.cli.checks import check_output
 from samclip_sdk.cli.options import (
     AsJson,
     FollowOptions,
+    LabelOptions,
     Labels,
-    LabelsFile,
     ModelOptions,
     RunOptions,
-    TextCache,
-    Vocabulary,
-    check_output,
+    TileOptions,
     grouped,
-    known_labels,
-    read_labels,
 )
 from samclip_sdk.cli.terminal import (
     Display,
@@ -53,7 +50,7 @@ Take = Callable[[TrackedInstances], None]
 
 @dataclass
 class Report:
-    """What was done so far; it does not grow with the frames."""
+    """The counts so far; their size does not grow with the frames."""
 
     labels: Sequence[str]
     frames: int = 0
@@ -63,7 +60,7 @@ class Report:
     last_id: int = 0
 
     def add(self, found: TrackedInstances) -> None:
-        """Counts a frame and the objects in it; ids are given in turn."""
+        """Counts a frame and the objects in it; a new object has a higher id than all before."""
         self.frames += 1
         self.seen.update(set(found.labels))
         new = [item for item in found if item.id > self.last_id]
@@ -72,7 +69,7 @@ class Report:
 
     @property
     def frames_per_second(self) -> float:
-        """Of this run, with what it wrote."""
+        """The speed of this run, writing included."""
         return self.frames / self.seconds if self.seconds else 0.0
 
 
@@ -84,16 +81,15 @@ def video(
     ],
     labels: Labels = None,
     *,
-    labels_file: LabelsFile = None,
-    vocabulary: Vocabulary = None,
-    text_cache: TextCache = True,
+    given: LabelOptions,
     asked: FollowOptions,
+    cut: TileOptions,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="stop after so many; by default at the end")
+        int | None, typer.Option(min=1, help="stop after this many frames; by default at the end")
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.1, help="frames a second of what is written; by default the source's"),
+        typer.Option(min=0.1, help="frames a second of the output; by default those of the source"),
     ] = None,
     output: Outputs = None,
     opened: ModelOptions,
@@ -102,23 +98,25 @@ def video(
 ) -> None:
     """Find the objects of labels in a film, from a camera or in a folder, and follow them.
 
-    Stopped with Ctrl-C, it leaves what was written whole up to the last frame.
+    After Ctrl-C, the outputs are complete up to the last frame.
     """
-    with working("opening", if_interrupted="what it wrote is whole up to there") as display:
-        names = read_labels(labels, labels_file, vocabulary=vocabulary)
+    with working("opening", if_interrupted="the outputs are complete up to there") as display:
+        names = given.read(labels)
         for path in output or ():
             check_output(path, endings=(".mp4", ".json"))
         footage = open_footage(_source(source))
-        with opened.load(run, display=display, text_cache=text_cache) as samclip, ExitStack() as to:
-            wanted = known_labels(samclip, names, vocabulary)
+        with ExitStack() as to:
+            samclip = to.enter_context(
+                opened.load(run, display=display, text_cache=given.text_cache)
+            )
+            wanted = given.known(samclip, names)
             report = Report(wanted)
             found = samclip.stream(
                 footage,
                 wanted,
-                threshold=asked.threshold,
-                mask_threshold=asked.mask_threshold,
-                max_instances=asked.max_instances,
-                encode_every=asked.encode_every,
+                **vars(asked),
+                tiles=cut.read(),
+                tile_overlap=cut.tile_overlap,
             )
             takers = _open_outputs(to, output or (), footage, labels=wanted, fps=fps)
             to.enter_context(closing(found))
@@ -133,7 +131,7 @@ def video(
 
 
 def _source(text: str) -> VideoSource:
-    """A camera's number, unless a file or folder is called so."""
+    """The number of a camera, or else the name of a file or folder."""
     return int(text) if text.isdecimal() and not Path(text).exists() else text
 
 
@@ -145,7 +143,7 @@ def _open_outputs(
     labels: Sequence[str],
     fps: float | None,
 ) -> list[Take]:
-    """Opens what takes each frame's result; `to` closes it, whatever happens."""
+    """Opens the outputs, which `to` closes; returns what to call with each frame's result."""
     rate = fps or footage.fps
     takers: list[Take] = []
     for path in outputs:

@@ -15,6 +15,9 @@ MAX_INSTANCES = 50
 POINTS_PER_CLASS = 3
 """How many points the mask decoder is given for a label, if the caller does not say."""
 
+POINTS_PER_OBJECT = 1
+"""How many it is given for an object of a label."""
+
 
 @dataclass(frozen=True)
 class TextToMaskOptions:
@@ -78,7 +81,7 @@ class TextToMaskOptions:
             manifest,
             threshold=threshold,
             mask_threshold=mask_threshold,
-            points_per_class=1 if points_per_class is None else points_per_class,
+            points_per_class=POINTS_PER_OBJECT if points_per_class is None else points_per_class,
             refine=True,
         )
 

@@ -1,12 +1,11 @@
 """`samclip serve`: a model behind an HTTP port. The front process speaks HTTP and runs no model.
 
-    running, listening, settings       what starts and stops it, and what it may be told
-    app, door, keys, hosts             HTTP: the routes, who may enter
-    metrics, logs                      what is told of it
-    house, calls, bodies, forms        what a request holds, its limits, its answer
-    schema, openapi                    the names in both
-    pool, slot, frames                 jobs on their way to worker processes and back
-    worker, answering, answers         in a worker: a model, and what it says
+    server, uvicorn_server, settings         start and stop, logs; the model and the limits
+    app, middleware, keys, hosts, metrics    the routes, and the steps that every request passes
+    handlers, request_body, multipart_form   from a request to its answer, within the limits
+    schema, openapi, errors                  the fields of requests and answers, HTTP errors
+    pool, worker_process, wire               jobs on their way to worker processes and back
+    worker, batching, encoding               in a worker: the model, and its results as JSON
 
-It needs the extra `serve`. Nothing here takes the name of a file from a request.
+It needs the extra `serve`. No request names a file on this machine.
 """

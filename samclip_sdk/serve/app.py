@@ -1,4 +1,4 @@
-"""The routes."""
+"""The app: its routes, its page, and its middleware."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from samclip_sdk.serve.door import Door, problem, refusal
+from samclip_sdk.serve.errors import RefusedError
+from samclip_sdk.serve.handlers import NDJSON, RequestHandler
 from samclip_sdk.serve.hosts import Hosts
-from samclip_sdk.serve.house import NDJSON, House
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
+from samclip_sdk.serve.middleware import RequestMiddleware, problem_response, refusal_response
 from samclip_sdk.serve.openapi import describe
 from samclip_sdk.serve.pool import Pool
-from samclip_sdk.serve.refusal import RefusedError
 from samclip_sdk.serve.schema import (
     ClassifiedImages,
-    ClassifyAsked,
-    EverythingAsked,
+    ClassifyRequest,
+    EverythingRequest,
     Health,
-    ImagesAsked,
-    InstancesAsked,
+    ImagesRequest,
+    InstancesRequest,
     MaskedImages,
     Model,
     Models,
     Problem,
-    SegmentAsked,
+    SegmentRequest,
     StoredImages,
-    TextAsked,
+    TextRequest,
 )
 from samclip_sdk.serve.settings import Limits
 
@@ -40,22 +40,23 @@ PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
+    "/server.js": ("server.js", "text/javascript"),
     "/page.js": ("page.js", "text/javascript"),
     "/stage.js": ("stage.js", "text/javascript"),
     "/rle.js": ("rle.js", "text/javascript"),
 }
-BODIES: dict[str, type[ImagesAsked]] = {
-    "/v1/images": ImagesAsked,
-    "/v1/classify": ClassifyAsked,
-    "/v1/segment": SegmentAsked,
-    "/v1/text": TextAsked,
-    "/v1/instances": InstancesAsked,
-    "/v1/everything": EverythingAsked,
+BODIES: dict[str, type[ImagesRequest]] = {
+    "/v1/images": ImagesRequest,
+    "/v1/classify": ClassifyRequest,
+    "/v1/segment": SegmentRequest,
+    "/v1/text": TextRequest,
+    "/v1/instances": InstancesRequest,
+    "/v1/everything": EverythingRequest,
 }
 _REASONS = {
     400: "the body ended early",
     401: "no API key, or a wrong one",
-    404: "a picture that is not kept here",
+    404: "a picture that the server does not have",
     408: "the body did not arrive in time",
     413: "too many bytes or pixels",
     415: "another content type or charset",
@@ -76,26 +77,26 @@ _OR_LINES: dict[int | str, dict[str, Any]] = {
 def create_app(
     pool: Pool, *, limits: Limits, keys: Keys, hosts: Hosts, metrics: Metrics
 ) -> FastAPI:
-    """Puts a server together.
+    """Builds the app of a server.
 
     Args:
-        pool: of workers; whoever calls this starts and closes it.
-        limits: of requests.
-        keys: who may ask.
-        hosts: how those without a key may call it.
-        metrics: of this server; the pool has its `note_batch`.
+        pool: the pool of workers; the caller starts and closes it.
+        limits: the limits of requests.
+        keys: the API keys.
+        hosts: the host names that requests may use where no key is asked for.
+        metrics: the metrics of this server; the pool calls its `note_batch`.
     """
-    # The pages of docs would load scripts from elsewhere; redirects name a request's own host.
+    # FastAPI's pages of docs load scripts from elsewhere; its redirects repeat the request's host.
     app = FastAPI(title="samclip", docs_url=None, redoc_url=None, redirect_slashes=False)
-    house = House(pool, limits=limits)
-    _add_questions(app, house)
-    _add_state(app, house, limits=limits, metrics=metrics)
+    handler = RequestHandler(pool, limits=limits)
+    _add_questions(app, handler)
+    _add_state(app, handler, limits=limits, metrics=metrics)
     _add_page(app)
     app.openapi = lambda: describe(app, bodies=BODIES)  # type: ignore[method-assign]
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_http)
     app.add_middleware(
-        Door,
+        RequestMiddleware,
         keys=keys,
         hosts=hosts,
         queue=limits.queue,
@@ -106,70 +107,70 @@ def create_app(
     return app
 
 
-def _add_questions(app: FastAPI, house: House) -> None:
+def _add_questions(app: FastAPI, handler: RequestHandler) -> None:
     @app.post("/v1/images", response_model=StoredImages, responses=_PROBLEMS)
     async def images(request: Request) -> Response:
-        """Keep pictures and encode them, so that later requests name them and cost less."""
-        return await house.answer(request, "images", ImagesAsked)
+        """Keep and encode pictures, so that later requests can name them and cost less."""
+        return await handler.answer(request, "images", ImagesRequest)
 
     @app.post("/v1/classify", response_model=ClassifiedImages, responses=_PROBLEMS)
     async def classify(request: Request) -> Response:
         """Tell how well each label describes a picture."""
-        return await house.answer(request, "classify", ClassifyAsked)
+        return await handler.answer(request, "classify", ClassifyRequest)
 
     @app.post("/v1/segment", response_model=MaskedImages, responses=_PROBLEMS)
     async def segment(request: Request) -> Response:
         """Draw the masks of points and boxes."""
-        return await house.answer(request, "segment", SegmentAsked)
+        return await handler.answer(request, "segment", SegmentRequest)
 
     @app.post("/v1/text", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def text(request: Request) -> Response:
         """Find labels in a picture."""
-        return await house.answer(request, "text", TextAsked)
+        return await handler.answer(request, "text", TextRequest)
 
     @app.post("/v1/instances", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def instances(request: Request) -> Response:
         """Find the objects of labels in a picture."""
-        return await house.answer(request, "instances", InstancesAsked)
+        return await handler.answer(request, "instances", InstancesRequest)
 
     @app.post("/v1/everything", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def everything(request: Request) -> Response:
-        """Find everything that can be told apart, and name it."""
-        return await house.answer(request, "everything", EverythingAsked)
+        """Segment everything in a picture, and name it."""
+        return await handler.answer(request, "everything", EverythingRequest)
 
 
-def _add_state(app: FastAPI, house: House, *, limits: Limits, metrics: Metrics) -> None:
-    pool = house.pool
+def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics: Metrics) -> None:
+    pool = handler.pool
 
     not_ready = {"model": Health, "description": "no worker is ready"}
 
     @app.get("/health", responses={421: _PROBLEMS[421], 503: not_ready})
     async def health() -> Health:
-        """Tell whether requests would be answered now; it needs no key."""
+        """Tell whether the server can answer requests now; it needs no key."""
         found = Health(
             status="ready" if pool.ready else "not ready",
             workers_ready=pool.ready,
-            workers=len(pool.slots),
+            workers=len(pool.workers),
             waiting=pool.waiting,
         )
         return found if pool.ready else JSONResponse(found.model_dump(), 503)  # type: ignore[return-value]
 
     @app.get("/metrics", response_class=Response, include_in_schema=False)
     async def read_metrics() -> Response:
-        """Tell Prometheus; it needs no key."""
+        """Give the metrics to Prometheus; it needs no key."""
         content = metrics.read(
             waiting=pool.waiting,
             ready=pool.ready,
             restarts=pool.restarts,
-            stored_bytes=house.stored.held_bytes,
+            stored_bytes=handler.stored.held_bytes,
         )
         return Response(content, media_type="text/plain; version=0.0.4")
 
     @app.get("/v1/models", responses={each: _PROBLEMS[each] for each in (401, 421, 429)})
     async def models() -> Models:
-        """Tell which model answers, and the limits of this server."""
-        told = next((slot.told for slot in pool.slots if slot.told), None)
-        found = [Model.model_validate(told)] if told else []
+        """Tell the model and the limits of this server."""
+        opened = next((worker.model_info for worker in pool.workers if worker.model_info), None)
+        found = [Model.model_validate(opened)] if opened else []
         return Models(models=found, limits=asdict(limits))
 
 
@@ -185,13 +186,13 @@ def _add_page(app: FastAPI) -> None:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
-    return refusal(error, request_id=request.state.request_id)
+    return refusal_response(error, request_id=request.state.request_id)
 
 
 async def _refused_by_http(request: Request, error: Exception) -> Response:
-    """No such route, or no such method of it."""
+    """The answer where there is no such route, or no such method of it."""
     assert isinstance(error, HTTPException)
-    answer = problem(
+    answer = problem_response(
         "Refused", error.detail, status=error.status_code, request_id=request.state.request_id
     )
     answer.headers.update(error.headers or {})

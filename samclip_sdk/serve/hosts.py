@@ -1,8 +1,8 @@
-"""The names under which a server answers.
+"""The host names that a server answers to: a defence against DNS rebinding.
 
-A page of another site can have its own name lead to this machine (DNS rebinding): to the browser
-the server's answers are then that site's, and the page reads them. It cannot have `localhost` or an
-address lead here, and the name that it uses stands in the header Host.
+Another site can let its own name resolve to this machine. The browser then takes the server's
+answers for that site's, and its pages can read them. The site cannot do so with `localhost` or with
+an address, and the name stands in the header Host.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.errors import RefusedError
 
 
 class Hosts:
-    """The names that a request may call a server by: localhost, addresses, and those given.
+    """The host names that requests may use: localhost, addresses, and the given names.
 
     Args:
-        names: that belong to it.
+        names: the other names of this server.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {"localhost", *(name.lower() for name in names)}
 
     def refusal(self, headers: Mapping[str, str]) -> RefusedError | None:
-        """Why a request may not enter by the name that it has used; None if it may.
+        """The refusal of a request that uses another name; None if the name is allowed.
 
-        A request of HTTP/1.0 may name nothing: no browser sends such.
+        A request without Host is allowed: only HTTP/1.0 has such, and no browser sends them.
         """
         called = headers.get("host", "")
         try:

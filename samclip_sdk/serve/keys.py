@@ -1,4 +1,4 @@
-"""API keys: who may ask."""
+"""API keys, and the check of the key that a request brings."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Mapping
 
 from samclip_sdk.errors import OptionError, one_line
 
+KEYS_VARIABLE = "SAMCLIP_API_KEYS"
 LEAST_LETTERS = 16
 
 
 class Keys:
-    """The keys of which a request must bring one.
+    """The valid API keys; a request must bring one of them.
 
     Args:
-        given: separated by commas, as in the environment's SAMCLIP_API_KEYS; None if it is not
-            set: every request may enter then.
+        given: the keys with commas between them, as in the environment's SAMCLIP_API_KEYS; None if
+            that is not set, and then every request is allowed.
 
     Raises:
-        OptionError: there is none, or one is shorter than 16 letters or cannot stand in a header;
-            it is not shown.
+        OptionError: there is no key, or a key is shorter than 16 letters or cannot stand in a
+            header. The message does not show the key.
 
     Attributes:
-        asked: whether a request must bring one.
+        asked: whether a request must bring a key.
     """
 
     def __init__(self, given: str | None) -> None:
@@ -31,21 +32,21 @@ class Keys:
         keys = [each.strip() for each in (given or "").split(",") if each.strip()]
         if self.asked and not keys:
             raise OptionError(
-                f"SAMCLIP_API_KEYS is set to {one_line(given, limit=40)!r} and holds no key: make "
+                f"{KEYS_VARIABLE} is set to {one_line(given, limit=40)!r} and holds no key: make "
                 "one with `openssl rand -hex 32`, or unset it to let everyone in"
             )
         for place, key in enumerate(keys):
             if len(key) < LEAST_LETTERS or not (key.isascii() and key.isprintable()):
                 raise OptionError(
-                    f"key {place} of SAMCLIP_API_KEYS is shorter than {LEAST_LETTERS} letters, or "
+                    f"key {place} of {KEYS_VARIABLE} is shorter than {LEAST_LETTERS} letters, or "
                     "has others than ASCII's: make one with `openssl rand -hex 32`"
                 )
         self._digests = [_digest(key) for key in keys]
 
     def admit(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request may enter: by `Authorization: Bearer KEY`, or by `X-API-Key: KEY`.
+        """Whether a request is allowed by `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-        It takes the same time for any key that is wrong.
+        The comparison takes the same time for every wrong key.
         """
         if not self.asked:
             return True

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics."""
+"""Metrics for Prometheus, at /metrics."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counts of one server, in a registry of its own.
+    """The metrics of one server, in a registry of their own.
 
     Attributes:
-        requests: by route and status.
-        seconds: of requests, by route.
-        pictures: answered, by whether they were encoded before.
-        together: how many questions about a picture were answered at once.
-        in_house: requests that are being read or answered.
+        requests: the number of requests, by route and status.
+        seconds: the time of requests, by route.
+        pictures: the number of batches, by whether their picture was encoded before.
+        together: the number of questions in a batch.
+        in_progress: the number of requests that are being read or answered.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,9 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self._registry,
         )
-        self.in_house = self._gauge("samclip_requests_in_house", "Requests read or answered now")
+        self.in_progress = self._gauge(
+            "samclip_requests_in_progress", "Requests read or answered now"
+        )
         self._waiting = self._gauge("samclip_waiting_pictures", "Pictures that no worker has yet")
         self._ready = self._gauge("samclip_workers_ready", "Workers whose model is open")
         self._restarts = self._gauge("samclip_worker_restarts", "Workers that have died so far")
@@ -54,12 +56,12 @@ class Metrics:
         )
 
     def note_batch(self, jobs: int, seconds: float, cached: bool) -> None:
-        """Counts a batch that a worker is done with."""
+        """Counts a batch that a worker has finished."""
         self.together.observe(jobs)
         self.pictures.labels("before" if cached else "now").inc()
 
     def read(self, *, waiting: int, ready: int, restarts: int, stored_bytes: int) -> bytes:
-        """All of it, as Prometheus reads it, with what is true now."""
+        """All metrics in the text format of Prometheus, with the given current values."""
         self._waiting.set(waiting)
         self._ready.set(ready)
         self._restarts.set(restarts)

@@ -1,4 +1,4 @@
-"""The description of the routes: FastAPI's own, and the bodies, which it does not read itself."""
+"""The OpenAPI document: that of FastAPI, with the bodies, which FastAPI does not read here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from samclip_sdk import __version__
-from samclip_sdk.serve.schema import ImagesAsked
+from samclip_sdk.serve.schema import ImagesRequest
 
 DESCRIPTION = """Masks of texts, points and boxes, everything in a picture, and how well labels
 describe it, by one SAM + CLIP model. Coordinates are pixels of the upright picture.
@@ -22,12 +22,12 @@ and all else in a part `request`, as JSON. Where the server has keys, send
 _REFS = "#/components/schemas/{model}"
 
 
-def describe(app: FastAPI, *, bodies: Mapping[str, type[ImagesAsked]]) -> dict[str, Any]:
+def describe(app: FastAPI, *, bodies: Mapping[str, type[ImagesRequest]]) -> dict[str, Any]:
     """The OpenAPI document of an app.
 
     Args:
-        app: with its routes.
-        bodies: path of a POST route -> what its body holds.
+        app: the app with its routes.
+        bodies: path of a POST route -> the model of its body.
     """
     document = get_openapi(
         title="samclip", version=__version__, description=DESCRIPTION, routes=app.routes
@@ -44,7 +44,7 @@ def describe(app: FastAPI, *, bodies: Mapping[str, type[ImagesAsked]]) -> dict[s
     return document
 
 
-def _body(kind: type[ImagesAsked]) -> dict[str, Any]:
+def _body(kind: type[ImagesRequest]) -> dict[str, Any]:
     reference = {"$ref": _REFS.format(model=kind.__name__)}
     parts = {
         "image": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},

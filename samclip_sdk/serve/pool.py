@@ -1,4 +1,4 @@
-"""The jobs that wait, and which worker gets which: questions about one picture go together."""
+"""The pool of workers, and the jobs that wait: questions about one picture go together."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.settings import Limits, ModelChoice
-from samclip_sdk.serve.slot import Answer, Job, Slot
+from samclip_sdk.serve.worker_process import Answer, Job, WorkerProcess
 
 MOST_TOGETHER = 32
-"""How many questions about one picture a worker is sent at once."""
+"""The number of questions about one picture in a batch, at most."""
 
-_HOMES = 4096
+_REMEMBERED = 4096
 
 
 class Pool:
-    """Workers, and the jobs that wait for them, first come, first served.
+    """Worker processes, and the jobs that wait for them, first come, first served.
 
-    A picture is asked about where it is encoded already, and all that is asked about it while it
-    waits goes there together. When a worker dies, its jobs are given to others, each on its own:
-    so a job that kills the second worker too is known for it, and is answered 500.
+    A question goes to the worker that has encoded its picture, together with all questions about
+    that picture that wait. When a worker dies, its jobs go to other workers, one by one: so a job
+    that kills a second worker is found out, and is answered 500.
 
     Args:
-        choice: which model the workers open.
-        workers: how many there are.
-        limits: see `Limits`.
-        on_batch: told of each batch: how many jobs, how many seconds, whether its picture was
-            encoded already.
+        choice: the model that the workers open.
+        workers: the number of workers.
+        limits: the limits of the server.
+        on_batch: called after each batch with the number of its jobs, its seconds, and whether its
+            picture was encoded already.
 
     Attributes:
-        slots: of the workers.
+        workers: the worker processes.
     """
 
     def __init__(
@@ -45,59 +45,59 @@ class Pool:
         on_batch: Callable[[int, float, bool], None],
     ) -> None:
         self._limits, self._on_batch = limits, on_batch
-        self.slots = [
-            Slot(choice, limits, self._dispatch, self._give_again, self._note)
+        self.workers = [
+            WorkerProcess(choice, limits, self._dispatch, self._give_again, self._note)
             for _ in range(workers)
         ]
         self._waiting: list[Job] = []
-        self._homes: OrderedDict[str, Slot] = OrderedDict()
+        self._last_worker: OrderedDict[str, WorkerProcess] = OrderedDict()
         self._job_s = 0.1
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def waiting(self) -> int:
-        """How many jobs no worker has taken yet."""
+        """The number of jobs that no worker has taken yet."""
         return len(self._waiting)
 
     @property
     def ready(self) -> int:
-        """How many workers have their model open."""
-        return sum(slot.told is not None for slot in self.slots)
+        """The number of workers whose model is open."""
+        return sum(worker.model_info is not None for worker in self.workers)
 
     @property
     def restarts(self) -> int:
-        """How many workers have died."""
-        return sum(slot.restarts for slot in self.slots)
+        """The number of workers that have died."""
+        return sum(worker.restarts for worker in self.workers)
 
     async def start(self) -> None:
-        """Opens the model in all workers: in the first one alone, which fills caches for others.
+        """Opens the model in all workers; in the first one alone, which fills caches for the rest.
 
         Raises:
-            SamClipError: it cannot be opened.
+            SamClipError: the model cannot be opened.
         """
         try:
-            await self.slots[0].start()
-            await asyncio.gather(*(slot.start() for slot in self.slots[1:]))
+            await self.workers[0].start()
+            await asyncio.gather(*(worker.start() for worker in self.workers[1:]))
         except BaseException:
             await self.close()
             raise
-        self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
+        self._tasks = [asyncio.create_task(worker.run()) for worker in self.workers]
 
     def put(
         self, verb: str, pictures: Sequence[tuple[str, bytes]], ask: dict[str, Any]
     ) -> list[asyncio.Future[Answer]]:
-        """Puts a question about pictures.
+        """Puts a question about pictures into the queue.
 
         Args:
             verb: "images", "classify", "segment", "text" or "everything".
-            pictures: the sha256 of the content of each, and the content.
-            ask: the question, as `answering` takes it.
+            pictures: the sha256 of each picture file's content, and the content.
+            ask: the question, as `batching` takes it.
 
         Returns:
-            Where the answers will be, one for each picture.
+            The future answers, one for each picture.
 
         Raises:
-            RefusedError: too many wait already.
+            RefusedError: too many pictures wait already.
         """
         if self.waiting + len(pictures) > self._limits.queue:
             raise RefusedError(
@@ -115,39 +115,39 @@ class Pool:
         return [job.answer for job in jobs]
 
     def retry_after_s(self) -> int:
-        """In how many seconds what waits now will be answered, about."""
-        return max(1, math.ceil(self.waiting * self._job_s / len(self.slots)))
+        """The estimated seconds until all jobs that wait now are answered."""
+        return max(1, math.ceil(self.waiting * self._job_s / len(self.workers)))
 
     async def close(self) -> None:
-        """Ends all workers; what still waits is not answered."""
+        """Ends all workers; jobs that still wait get no answer."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(slot.close() for slot in self.slots))
+        await asyncio.gather(*(worker.close() for worker in self.workers))
 
     def _dispatch(self) -> None:
-        """Gives each worker that is free what it may have."""
-        for slot in sorted(self.slots, key=lambda slot: len(slot.batches)):
-            while slot.free and (jobs := self._next_for(slot)):
-                self._homes[jobs[0].key] = slot
-                self._homes.move_to_end(jobs[0].key)
-                if len(self._homes) > _HOMES:
-                    self._homes.popitem(last=False)
-                slot.take(jobs)
+        """Gives jobs to the workers that are free."""
+        for worker in sorted(self.workers, key=lambda worker: len(worker.batches)):
+            while worker.free and (jobs := self._next_for(worker)):
+                self._last_worker[jobs[0].key] = worker
+                self._last_worker.move_to_end(jobs[0].key)
+                if len(self._last_worker) > _REMEMBERED:
+                    self._last_worker.popitem(last=False)
+                worker.take(jobs)
 
-    def _next_for(self, slot: Slot) -> list[Job]:
-        """Takes the oldest job that a worker may have, and all about the same picture."""
-        if any(job.deaths for batch in slot.batches for job in batch.values()):
-            return []  # It is alone with that one.
+    def _next_for(self, worker: WorkerProcess) -> list[Job]:
+        """Takes the oldest job that a worker may have, with those about the same picture."""
+        if any(job.deaths for batch in worker.batches for job in batch.values()):
+            return []  # A job that killed a worker runs alone.
         self._waiting = [job for job in self._waiting if not job.answer.done()]
         for job in self._waiting:
             if job.deaths:
-                if slot.batches:
-                    return []  # It comes first, as soon as this worker has nothing else.
+                if worker.batches:
+                    return []  # It comes first, once this worker is idle.
                 self._waiting.remove(job)
                 return [job]
-            home = self._homes.get(job.key, slot)
-            if home is not slot and home.told is not None:
+            last = self._last_worker.get(job.key, worker)
+            if last is not worker and last.model_info is not None:
                 continue
             same = [each for each in self._waiting if each.key == job.key and not each.deaths]
             taken = same[:MOST_TOGETHER]
@@ -156,7 +156,7 @@ class Pool:
         return []
 
     def _give_again(self, lost: Sequence[Job]) -> None:
-        """Puts the jobs of a dead worker first again, but for one that has killed two."""
+        """Puts the jobs of a dead worker first in the queue, but not a job that has killed two."""
         alone = len(lost) == 1
         again = []
         for job in (each for each in lost if not each.answer.done()):

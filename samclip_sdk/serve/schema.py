@@ -1,4 +1,4 @@
-"""What requests and answers hold. The names, and what they mean, are those of `SamClip`'s verbs."""
+"""The fields of requests and answers, named as the arguments of `SamClip`'s verbs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from samclip_sdk.engine.everything import MOST_POINTS_PER_SIDE
+from samclip_sdk.serve.encoding import MaskFormat
 
 Item = TypeVar("Item")
 Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
-"""A list that is refused at its first wrong item: to tell of all would take kilobytes for each."""
+"""A list that is refused at its first wrong item: each error takes kilobytes of memory."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,42 +21,41 @@ Box: TypeAlias = Annotated[Listed[Number], Field(min_length=4, max_length=4)]
 PointLabel = Annotated[int, Field(ge=-1, le=3)]
 Labels: TypeAlias = Annotated[Listed[str], Field(min_length=1)]
 Tiles: TypeAlias = Annotated[Listed[Side], Field(min_length=2, max_length=2)]
-Form: TypeAlias = Literal["rle", "polygon", "png"]
 
 
-class Asked(BaseModel):
-    """A request: unknown names are refused, so that a misspelt option is not passed over."""
+class RequestModel(BaseModel):
+    """A request. Unknown names are refused, so that a misspelt option is not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ImageById(Asked):
+class ImageById(RequestModel):
     """A picture that was uploaded to `/v1/images`."""
 
-    id: str = Field(pattern="^[0-9a-f]{64}$", description="what `/v1/images` answered")
+    id: str = Field(pattern="^[0-9a-f]{64}$", description="the id that `/v1/images` answered")
 
 
-class ImageContent(Asked):
+class ImageContent(RequestModel):
     """A picture in the request."""
 
     base64: str = Field(min_length=1, description="the content of a picture file")
 
 
-class ImagesAsked(Asked):
-    """Which pictures. In `multipart/form-data` they are the parts `image`, as files."""
+class ImagesRequest(RequestModel):
+    """The pictures. In `multipart/form-data` they are files in parts called `image`."""
 
     images: Listed[ImageById | ImageContent] = Field(
         default=[], description="one or more pictures; each gets an answer, in their order"
     )
 
 
-class ClassifyAsked(ImagesAsked):
+class ClassifyRequest(ImagesRequest):
     """See `SamClip.classify`."""
 
     labels: Labels = Field(description="nouns such as `dog`")
 
 
-class SegmentAsked(ImagesAsked):
+class SegmentRequest(ImagesRequest):
     """See `SamClip.segment`: points, boxes, or one of each for every prompt."""
 
     points: Listed[Point] | Listed[Listed[Point]] | None = Field(
@@ -71,10 +71,10 @@ class SegmentAsked(ImagesAsked):
         default=None, description="three masks a prompt, or one; by default three of a lone point"
     )
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
 
 
-class TextAsked(ImagesAsked):
+class TextRequest(ImagesRequest):
     """See `SamClip.segment_text`."""
 
     labels: Labels = Field(description="nouns such as `dog`")
@@ -84,13 +84,13 @@ class TextAsked(ImagesAsked):
     refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class InstancesAsked(ImagesAsked):
+class InstancesRequest(ImagesRequest):
     """See `SamClip.segment_instances`."""
 
     labels: Labels = Field(description="nouns such as `dog`")
@@ -102,13 +102,13 @@ class InstancesAsked(ImagesAsked):
     )
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class EverythingAsked(ImagesAsked):
+class EverythingRequest(ImagesRequest):
     """See `SamClip.segment_everything`."""
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
@@ -119,34 +119,34 @@ class EverythingAsked(ImagesAsked):
     box_nms_thresh: Share = 0.7
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: Form = Field(default="rle", description="of each `segmentation`")
+    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class Told(BaseModel):
+class ResponseModel(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StoredImage(Told):
-    """A picture that later requests may name."""
+class StoredImage(ResponseModel):
+    """A picture that later requests may name by its id."""
 
-    id: str = Field(description="the sha256 of its content")
-    width: int = Field(description="of the upright picture, in pixels")
+    id: str = Field(description="the sha256 of the file's content")
+    width: int = Field(description="the width of the upright picture, in pixels")
     height: int
 
 
-class StoredImages(Told):
+class StoredImages(ResponseModel):
     """In the order of the pictures."""
 
     answers: list[StoredImage]
 
 
-class Classified(Told):
-    """How well each label describes a picture, in the order asked."""
+class Classified(ResponseModel):
+    """How well each label describes a picture, in the order of the request."""
 
     labels: list[str]
     probs: list[float] = Field(description="the softmax over the labels")
@@ -155,18 +155,18 @@ class Classified(Told):
     speed: dict[str, float] = Field(description="milliseconds by step")
 
 
-class ClassifiedImages(Told):
+class ClassifiedImages(ResponseModel):
     """In the order of the pictures."""
 
     answers: list[Classified]
 
 
-class Annotation(Told):
-    """A mask, as COCO writes it."""
+class Annotation(ResponseModel):
+    """A mask, in the fields of COCO."""
 
     score: float
     bbox: list[float] = Field(description="x, y, width, height in pixels")
-    area: int = Field(description="in pixels")
+    area: int = Field(description="the number of pixels")
     segmentation: Any = Field(
         description="RLE `{size, counts}`; a list of polygons; or a PNG in base64"
     )
@@ -179,7 +179,7 @@ class PromptAnnotation(Annotation):
 
 
 class LabelAnnotation(Annotation):
-    """The mask of a label that is in the picture."""
+    """The mask of a label that is present in the picture."""
 
     label: str
     presence: float
@@ -195,32 +195,32 @@ class ObjectAnnotation(Annotation):
     stability_score: float
 
 
-class Masks(Told):
+class Masks(ResponseModel):
     """The masks of a picture."""
 
     size: list[int] = Field(description="height and width of the picture")
     annotations: list[PromptAnnotation | LabelAnnotation | ObjectAnnotation]
     speed: dict[str, float] = Field(description="milliseconds by step")
-    labels: list[str] | None = Field(default=None, description="of text without `instances`")
-    presence: list[float] | None = Field(default=None, description="of each of the labels, 0..1")
+    labels: list[str] | None = Field(default=None, description="without `instances`: the labels")
+    presence: list[float] | None = Field(default=None, description="their presence, 0..1")
 
 
-class MaskedImages(Told):
+class MaskedImages(ResponseModel):
     """In the order of the pictures."""
 
     answers: list[Masks]
 
 
-class Problem(Told):
+class Problem(ResponseModel):
     """Why a request was not answered."""
 
     error: str = Field(description="the class of the error")
     message: str = Field(description="one line: which value was wrong, and what to do")
-    request_id: str = Field(description="the same as in the header X-Request-ID and in the logs")
+    request_id: str = Field(description="the id in the header X-Request-ID and in the logs")
 
 
-class Health(Told):
-    """Whether requests would be answered now."""
+class Health(ResponseModel):
+    """Whether the server can answer requests now."""
 
     status: Literal["ready", "not ready"]
     workers_ready: int
@@ -228,20 +228,20 @@ class Health(Told):
     waiting: int = Field(description="pictures that wait for a worker")
 
 
-class Model(Told):
-    """The model that answers, as its workers opened it."""
+class Model(ResponseModel):
+    """The model, as the workers opened it."""
 
     name: str
     revision: str
     runtime: str
     precision: str
-    resolution: int = Field(description="of segmentation, in pixels")
+    resolution: int = Field(description="the resolution of segmentation, in pixels")
     random_weights: bool
-    warnings: list[str] = Field(description="what opening it warned of")
+    warnings: list[str] = Field(description="the warnings when it was opened")
 
 
-class Models(Told):
-    """There is one."""
+class Models(ResponseModel):
+    """The model of the server, in a list of one."""
 
     models: list[Model]
-    limits: dict[str, int] = Field(description="of this server, as `samclip serve --help` has them")
+    limits: dict[str, int] = Field(description="its limits, see `samclip serve --help`")

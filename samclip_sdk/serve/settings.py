@@ -1,4 +1,4 @@
-"""What a server may be told: which model it opens, and how much one request may ask for."""
+"""Settings of a server: the model that it opens, and the limits of requests."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from samclip_sdk.errors import OptionError
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """What each worker opens; see `SamClip.load`.
+    """The model that each worker opens; see `SamClip.load`.
 
     Attributes:
         model: a bundle's folder, .zip or name, or a checkpoint folder.
-        runtime: its name, or "auto".
-        precision: None is the bundle's own choice.
-        device: None is the runtime's own.
-        providers: onnxruntime's, instead of a device.
-        compute_units: Core ML's.
-        threads: of a worker; the runtime's own choice if 0.
+        runtime: the name of a runtime, or "auto".
+        precision: the precision; None leaves it to the bundle.
+        device: the device; None leaves it to the runtime.
+        providers: execution providers of onnxruntime, instead of a device.
+        compute_units: the compute units of Core ML.
+        threads: how many threads a worker's runtime uses; 0 leaves it to the runtime.
+        cores: how many cores a worker may take where `threads` is 0 and its runtime takes a number
+            of threads; 0 stands for all.
         text_cache: whether embeddings of labels are kept in the user's cache folder.
-        public_key: path of the Ed25519 key that must have signed the bundle; any will do if None.
+        public_key: the path of an Ed25519 public key; a bundle that is not signed with it is
+            refused. None takes any bundle.
     """
 
     model: str
@@ -31,33 +34,35 @@ class ModelChoice:
     providers: Sequence[str] = ()
     compute_units: str = "all"
     threads: int = 0
+    cores: int = 0
     text_cache: bool = True
     public_key: str | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a request may ask for, how many may wait, and what is kept for later ones.
+    """The limits of a server: of one request, of those that wait, and of the memory for pictures.
 
     Attributes:
-        body_mb: of a request, as it is sent; 10^6 bytes each.
-        question_kb: of the JSON of a request, without the pictures in it; 10^3 bytes each.
-        megapixels: of a picture, looked at before it is decoded.
-        images: pictures of a request.
-        labels: of a request.
-        letters: of a label.
-        prompts: boxes and points of a request, all together.
-        points_per_side: its square bounds the points of `/v1/everything`, those of tiles too.
-        queue: requests in the house, and pictures that wait for a worker; more are answered 429.
-        pictures_mb: of uploaded pictures that the front process keeps for their ids.
-        embeddings_mb: of encoded pictures that each worker keeps.
-        body_s: a request that has not arrived whole after so many seconds is answered 408.
-        answer_s: a request that takes longer is answered 503, and a worker that says nothing for so
-            long is taken for lost.
-        stop_s: how long requests may still be answered after SIGTERM.
+        body_mb: the size of a body as it is sent, in 10^6 bytes.
+        question_kb: the size of a request's JSON without its pictures, in 10^3 bytes.
+        megapixels: the size of a picture; it is checked before the picture is decoded.
+        images: the number of pictures of a request.
+        labels: the number of labels of a request.
+        letters: the length of a label.
+        prompts: the number of boxes and points of a request, together.
+        points_per_side: its square bounds the points of `/v1/everything`, those of tiles included.
+        queue: the number of requests in progress, and of pictures that wait for a worker; more are
+            answered 429.
+        pictures_mb: the memory for uploaded pictures in the front process, in 10^6 bytes.
+        embeddings_mb: the memory for encoded pictures in each worker, in 10^6 bytes.
+        body_s: the seconds in which a body must arrive; a slower one is answered 408.
+        answer_s: the seconds in which a request must be answered, else the answer is 503; a worker
+            that is silent for so long is taken for dead.
+        stop_s: the seconds that requests in progress may take after SIGTERM.
 
     Raises:
-        OptionError: a limit below 1, or a picture that could be sent but not kept.
+        OptionError: a limit is below 1, or a picture could be sent but not kept.
     """
 
     body_mb: int = 20

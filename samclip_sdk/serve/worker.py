@@ -2,8 +2,8 @@
 
     python -m samclip_sdk.serve.worker
 
-The first frame says which model to open. One thread reads what is asked next and decodes its
-picture while the model runs. When the front process is gone, however it went, so is the worker.
+The first message names the model to open. One thread reads the next batch and decodes its picture
+while the model runs. The worker ends when the front process ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ import numpy as np
 
 from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError, SamClipWarning
-from samclip_sdk.serve.answering import Answerer, Ask, Picture
-from samclip_sdk.serve.frames import read_frame, write_frame
-from samclip_sdk.serve.refusal import name_of, status_of
+from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
+from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedPicture
+from samclip_sdk.serve.errors import name_of, status_of
+from samclip_sdk.serve.wire import read_message, write_message
 
 
 def main() -> None:
-    """Serves until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the front's, which then ends this
+    """Answers batches until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the front process ends this one
     inlet, outlet = _own_pipes()
-    opening = read_frame(inlet)
+    opening = read_message(inlet)
     if opening is None:
         return
     options = opening[0]
     try:
-        model, told = open_model(options["model"])
+        model, model_info = open_model(options["model"])
     except SamClipError as error:
-        write_frame(outlet, {"failed": str(error)})
+        write_message(outlet, {"failed": str(error)})
         return
-    answerer = Answerer(
+    answerer = BatchAnswerer(
         model, megapixels=options["megapixels"], embeddings_mb=options["embeddings_mb"]
     )
-    write_frame(outlet, {"ready": told})
+    write_message(outlet, {"ready": model_info})
     read: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     threading.Thread(target=_read_on, args=(inlet, answerer, read), daemon=True).start()
-    warnings.simplefilter("ignore", UserWarning)  # ours, and Pillow's of damaged metadata
+    warnings.simplefilter("ignore", UserWarning)  # this package's, and Pillow's of damaged metadata
     while True:
         try:
             answer_batch(read.get(), answerer, outlet)
@@ -55,24 +56,14 @@ def main() -> None:
 
 
 def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
-    """Opens a model, and tells what it is; what opening it warned of too.
+    """Opens a model; returns it, and the fields of `schema.Model` with the warnings.
 
     Raises:
-        SamClipError: what `SamClip.load` raises.
+        SamClipError: an error of `SamClip.load`.
     """
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", SamClipWarning)
-        model = SamClip.load(
-            chosen["runtime"],
-            model=chosen["model"],
-            precision=chosen["precision"],
-            device=chosen["device"],
-            providers=chosen["providers"],
-            compute_units=chosen["compute_units"],
-            threads=chosen["threads"],
-            text_cache=chosen["text_cache"],
-            public_key=chosen["public_key"],
-        )
+        model = _load(chosen)
         warm_up(model)
     manifest, source = model.manifest, model.source
     return model, {
@@ -86,8 +77,28 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
     }
 
 
+def _load(chosen: dict[str, Any]) -> SamClip:
+    """Loads a model with this worker's share of the cores, whatever runtime "auto" takes.
+
+    The first load has no `threads`: with them, a runtime that takes no number of threads would not
+    be a candidate of "auto". A second load costs little, since graphs are opened later.
+    """
+    options = {name: value for name, value in chosen.items() if name not in ("cores", "runtime")}
+    model = SamClip.load(chosen["runtime"], **options)
+    source, cores = model.source, chosen["cores"]
+    if not cores or chosen["threads"]:
+        return model
+    if why_refused(source.runtime, options=RuntimeOptions(threads=cores)):
+        return model
+    model.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamClipWarning)  # The first load has warned already.
+        same = {"precision": source.precision, "threads": cores}
+        return SamClip.load(source.runtime, **options | same)
+
+
 def warm_up(model: SamClip) -> None:
-    """Opens all graphs, so that no request waits for that."""
+    """Opens all graphs, so that no request waits for them."""
     grey = np.full((48, 64, 3), 128, dtype=np.uint8)
     model.classify(grey, ["picture"])
     model.segment(grey, boxes=[8, 8, 40, 40])
@@ -95,23 +106,28 @@ def warm_up(model: SamClip) -> None:
 
 
 class Batch:
-    """Questions about one picture, which was decoded or could not be.
+    """Questions about one picture.
 
     Args:
-        numbers: of the questions, which their answers name.
+        numbers: the numbers of the jobs, which the answers carry.
         asks: the questions.
-        picture: or what is wrong with it.
-        cached: whether it was encoded already.
+        picture: the decoded picture, or the error of decoding it.
+        cached: whether the picture was encoded already.
     """
 
     def __init__(
-        self, numbers: list[int], asks: list[Ask], picture: Picture | Exception, *, cached: bool
+        self,
+        numbers: list[int],
+        asks: list[Ask],
+        picture: DecodedPicture | Exception,
+        *,
+        cached: bool,
     ) -> None:
         self.numbers, self.asks, self.picture, self.cached = numbers, asks, picture, cached
 
 
-def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
-    """Answers all questions of a batch, whatever happens, and then says that it is done."""
+def answer_batch(batch: Batch, answerer: BatchAnswerer, outlet: BinaryIO) -> None:
+    """Answers all questions of a batch, with an error if need be; then reports the batch done."""
     started, left = time.perf_counter(), dict(enumerate(batch.numbers))
     try:
         if isinstance(batch.picture, Exception):
@@ -121,7 +137,7 @@ def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
             if isinstance(answer, SamClipError):
                 _refuse(outlet, number, answer)
             else:
-                write_frame(outlet, {"job": number, "status": 200}, answer)
+                write_message(outlet, {"job": number, "status": 200}, answer)
     except SamClipError as error:
         for number in left.values():
             _refuse(outlet, number, error)
@@ -130,34 +146,34 @@ def answer_batch(batch: Batch, answerer: Answerer, outlet: BinaryIO) -> None:
     except Exception as error:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         for number in left.values():
-            write_frame(outlet, {"job": number, "status": 500, "trace": trace})
+            write_message(outlet, {"job": number, "status": 500, "trace": trace})
     took_s = time.perf_counter() - started
-    write_frame(outlet, {"done": batch.numbers, "seconds": took_s, "cached": batch.cached})
+    write_message(outlet, {"done": batch.numbers, "seconds": took_s, "cached": batch.cached})
 
 
 def _refuse(outlet: BinaryIO, number: int, error: SamClipError) -> None:
     header = {"job": number, "status": status_of(error), "error": name_of(error)}
-    write_frame(outlet, header, str(error).encode())
+    write_message(outlet, header, str(error).encode())
 
 
-def _read_on(inlet: BinaryIO, answerer: Answerer, read: queue.SimpleQueue[Batch]) -> None:
-    """Decodes the picture of what is asked next; the two in a row are all that wait here."""
+def _read_on(inlet: BinaryIO, answerer: BatchAnswerer, read: queue.SimpleQueue[Batch]) -> None:
+    """Reads batches and decodes their pictures ahead; at most two batches are here at a time."""
     while True:
-        frame = read_frame(inlet)
-        if frame is None:
-            os._exit(0)  # The front is gone: no one waits for what the model is at.
-        header, content = frame
-        picture: Picture | Exception
+        message = read_message(inlet)
+        if message is None:
+            os._exit(0)  # The front process is gone: nobody waits for the running batch.
+        header, content = message
+        picture: DecodedPicture | Exception
         cached = answerer.knows(header["picture"])
         try:
             picture = answerer.prepare(header["picture"], content, asks=header["asks"])
-        except Exception as error:  # Raised where the answer is written.
+        except Exception as error:  # It is raised again where the answer is written.
             picture = error
         read.put(Batch(header["jobs"], header["asks"], picture, cached=cached))
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The two pipes, where nothing that prints can reach them: what does goes to standard error."""
+    """The two pipes, moved so that nothing else uses them; prints go to standard error."""
     inlet, outlet = os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with open(os.devnull, "rb") as nothing:

@@ -427,7 +427,7 @@ def test_a_progress_file_cut_anywhere_goes_on(
 KILLED = """
 import sys
 from pathlib import Path
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.annotate import Annotator, annotate_folder
 from tests.fake_source import fake_client
 
 def stop(message, done, total):

@@ -99,28 +99,29 @@ class TestAnswers:
         found = answer("text", DOG, "dog", *ONNX, "--points-per-class", "1")
         assert len(found["annotations"][0]["points"]) == 1
 
-    def test_text_tells_objects_apart(self, tmp_path: Path) -> None:
+    def test_instances(self, tmp_path: Path) -> None:
         overlay = tmp_path / "overlay.png"
-        found = answer("text", DOG, "dog", "boat", *ONNX, "--instances", "-o", str(overlay))
+        found = answer("instances", DOG, "dog", "boat", *ONNX, "-o", str(overlay))
         labels = [each["label"] for each in found["annotations"]]
         assert set(labels) == {"dog"}
         assert {"score", "label_score", "predicted_iou", "stability_score", "bbox"} <= set(
             found["annotations"][0]
         )
         assert overlay.exists()
-        asked = ("--instances", "--max-instances", "1", "--mask-threshold", "-1")
-        one = answer("text", DOG, "dog", *ONNX, *asked)
+        asked = ("--max-instances", "1", "--mask-threshold", "-1", "--points-per-class", "2")
+        one = answer("instances", DOG, "dog", *ONNX, *asked)
         assert len(one["annotations"]) == 1
         assert one["annotations"][0]["area"] > found["annotations"][0]["area"]
-        assert not answer("text", DOG, "dog", *ONNX, *asked, "--threshold", "1")["annotations"]
-        assert "label fits" in table("text", DOG, "dog", *ONNX, "--instances")
+        none = answer("instances", DOG, "dog", *ONNX, *asked, "--threshold", "1")
+        assert not none["annotations"]
+        assert "label fits" in table("instances", DOG, "dog", *ONNX)
 
     def test_text_in_tiles(self) -> None:
         """The cats beside the road are too small in the whole picture."""
         road = str(IMAGES / "roadside.jpg")
         assert "absent" in table("text", road, "cat", *ONNX)
         assert "absent" not in table("text", road, "cat", *ONNX, "--tiles", "2x3")
-        asked = ("text", road, "cat", "--instances", *ONNX)
+        asked = ("instances", road, "cat", *ONNX)
         assert not answer(*asked)["annotations"]
         assert answer(*asked, "--tiles", "200", "--tile-overlap", "0.3")["annotations"]
         assert "as large as the picture of 384 x 384" in fails(*asked, "--tiles", "384")
@@ -256,9 +257,9 @@ class TestErrors:
             ("classify", DOG),
             ("classify", DOG, "dog", "--labels-file", DOG),
             ("text", DOG, "dog", "-o", "masks.gif"),
-            ("text", DOG, "dog", "--max-instances", "3"),
-            ("text", DOG, "dog", "--instances", "--no-refine"),
-            ("text", DOG, "dog", "--instances", "--points-per-class", "3"),
+            ("annotate", str(IMAGES), "dog", "--no-instances", "--max-instances", "3"),
+            ("annotate", str(IMAGES), "dog", "--no-refine"),
+            ("annotate", str(IMAGES), "dog", "--tiles", "2x"),
             ("text", DOG, "dog", "--tiles", "2x"),
             ("text", DOG, "dog", "--tiles", "0x2"),
             ("text", DOG, "dog", "--tiles", "1x1"),
@@ -291,7 +292,7 @@ class TestErrors:
         [
             ("fly",),
             ("text", DOG, "dog", "--threshold", "2"),
-            ("text", DOG, "dog", "--instances", "--max-instances", "0"),
+            ("instances", DOG, "dog", "--max-instances", "0"),
             ("everything", DOG, "--points-per-side", "0"),
             ("text", DOG, "dog", "--tiles", "2x2", "--tile-overlap", "0.7"),
             ("everything", DOG, "--box-nms-thresh", "2"),

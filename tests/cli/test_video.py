@@ -71,7 +71,7 @@ def test_an_interrupt_leaves_what_was_done(
     monkeypatch.setattr(CocoVideoWriter, "add", interrupted)
     result = run(folder, "dog", "--encode-every", 9, *ONNX, "-o", coco, "-o", film)
     assert result.exit_code == 130
-    assert result.stderr.startswith("interrupted: frames, 2 of 4; what it wrote is whole")
+    assert result.stderr.startswith("interrupted: frames, 2 of 4; the outputs are complete")
     assert json.loads(coco.read_text())["videos"][0]["length"] == 2
     assert open_footage(film).count == 2
     assert sorted(each.name for each in tmp_path.iterdir()) == ["frames", "out.json", "out.mp4"]

@@ -10,7 +10,7 @@ import pytest
 from samclip_sdk import SamClip
 from samclip_sdk.serve.settings import Limits
 from tests.drawings import TINY_BUNDLE
-from tests.serve.running import Running, running
+from tests.serve.running_server import Running, running
 
 LIMITS = Limits(
     body_mb=1, megapixels=1, images=3, labels=4, letters=20, prompts=20, points_per_side=8

@@ -11,20 +11,20 @@ import time
 from pathlib import Path
 
 # The module alone: what the package imports would take most of a test's time.
-FRAMES = runpy.run_path(str(Path(__file__).parents[2] / "samclip_sdk" / "serve" / "frames.py"))
-read_frame, write_frame = FRAMES["read_frame"], FRAMES["write_frame"]
+WIRE = runpy.run_path(str(Path(__file__).parents[2] / "samclip_sdk" / "serve" / "wire.py"))
+read_message, write_message = WIRE["read_message"], WIRE["write_message"]
 
 
 def main() -> None:
     inlet, outlet = sys.stdin.buffer, sys.stdout.buffer
-    opening = read_frame(inlet)
+    opening = read_message(inlet)
     assert opening is not None
     if opening[0]["model"]["model"] == "broken":
-        write_frame(outlet, {"failed": "there is no such model"})
+        write_message(outlet, {"failed": "there is no such model"})
         return
-    write_frame(outlet, {"ready": {"name": "odd"}})
-    while (frame := read_frame(inlet)) is not None:
-        header, content = frame
+    write_message(outlet, {"ready": {"name": "odd"}})
+    while (message := read_message(inlet)) is not None:
+        header, content = message
         started = time.perf_counter()
         if content == b"poison":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -34,9 +34,9 @@ def main() -> None:
             time.sleep(60)
         for number, ask in zip(header["jobs"], header["asks"], strict=True):
             told = {"pid": os.getpid(), "together": len(header["jobs"]), "ask": ask}
-            write_frame(outlet, {"job": number, "status": 200}, json.dumps(told).encode())
+            write_message(outlet, {"job": number, "status": 200}, json.dumps(told).encode())
         seconds = time.perf_counter() - started
-        write_frame(outlet, {"done": header["jobs"], "seconds": seconds, "cached": False})
+        write_message(outlet, {"done": header["jobs"], "seconds": seconds, "cached": False})
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from samclip_sdk import SamClip
-from samclip_sdk.serve.running import check_installed
+from samclip_sdk.serve.server import check_installed
 from tests.costly_pictures import jpeg_of_scans, ppm_of_comments, tiff_of_one_tile
 from tests.serve.conftest import KEY
-from tests.serve.running import Running
+from tests.serve.running_server import Running
 
 DOG = (Path(__file__).parents[2] / "examples" / "images" / "dog.jpg").read_bytes()
 CAT = (Path(__file__).parents[2] / "examples" / "images" / "cat.jpg").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 
 from samclip_sdk.serve.settings import Limits
 from tests.docs.pages import ROOT, blocks
-from tests.serve.running import running
+from tests.serve.running_server import running
 
 PAGE = "docs/how-to/serve.md"
 

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 
 from samclip_sdk.errors import SamClipError
+from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.pool import Pool
-from samclip_sdk.serve.refusal import RefusedError
 from samclip_sdk.serve.settings import Limits, ModelChoice
-from samclip_sdk.serve.slot import Answer
-from tests.serve.running import alive
+from samclip_sdk.serve.worker_process import Answer
+from tests.serve.running_server import alive
 
 ODD = str(Path(__file__).with_name("odd_worker.py"))
 
 
 @pytest.fixture(autouse=True)
 def odd_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samclip_sdk.serve.slot.WORKER", ("-S", ODD))
+    monkeypatch.setattr("samclip_sdk.serve.worker_process.WORKER", ("-S", ODD))
 
 
 def with_pool(
@@ -46,13 +46,13 @@ def with_pool(
             on_batch=lambda *batch: batches.append(batch),
         )
         await pool.start()
-        pids = [slot.pid for slot in pool.slots]
+        pids = [worker.pid for worker in pool.workers]
         try:
             await work(pool)
-            while any(slot.batches for slot in pool.slots):  # that a batch is done comes last
+            while any(worker.batches for worker in pool.workers):  # that a batch is done comes last
                 await asyncio.sleep(0.01)
         finally:
-            pids += [slot.pid for slot in pool.slots]
+            pids += [worker.pid for worker in pool.workers]
             await pool.close()
         assert not [pid for pid in pids if pid and alive(pid)]
 
@@ -119,7 +119,7 @@ def test_more_than_may_wait_is_refused_and_told_when() -> None:
 def test_what_a_killed_worker_had_is_answered_by_another() -> None:
     async def work(pool: Pool) -> None:
         answers = put(pool, "slow a", "slow b", "slow c", "slow d", "slow e", "f")
-        victim = pool.slots[0].pid
+        victim = pool.workers[0].pid
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
         found = await told(answers)
@@ -179,7 +179,7 @@ def test_keys_are_not_given_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAMCLIP_API_KEYS", "0123456789abcdef")
 
     async def work(pool: Pool) -> None:
-        environment = Path(f"/proc/{pool.slots[0].pid}/environ").read_bytes()
+        environment = Path(f"/proc/{pool.workers[0].pid}/environ").read_bytes()
         assert b"PYTHONPATH=" in environment
         assert b"SAMCLIP_API_KEYS" not in environment
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.cli import serve as cli_serve
 from samclip_sdk.cli.app import app
-from samclip_sdk.serve.running import bound_socket
+from samclip_sdk.device.selection import find_candidates
+from samclip_sdk.runtimes.artifact_sets import RuntimeSet
+from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.serve.server import bound_socket
+from samclip_sdk.serve.settings import ModelChoice
+from samclip_sdk.serve.worker import open_model
 from tests.bundle.test_signature import write_keys
 from tests.drawings import TINY_BUNDLE
-from tests.serve.running import alive
+from tests.serve.running_server import alive
 
 ROOT = Path(__file__).parents[2]
 DOG = ROOT / "examples" / "images" / "dog.jpg"
@@ -76,7 +84,7 @@ def odd_exif() -> bytes:
 @pytest.mark.parametrize(
     "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals) -> None:
+def test_requests_in_progress_are_answered_before_it_stops(signum: signal.Signals) -> None:
     with serving() as served:
         assert served.wait_for("opening")["api_keys"] == "not asked for"
         worker = served.wait_for("worker ready")["worker"]
@@ -94,7 +102,7 @@ def test_what_is_in_the_house_is_answered_before_it_stops(signum: signal.Signals
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while "samclip_requests_in_house 2.0" not in httpx.get(f"{url}/metrics").text:
+        while "samclip_requests_in_progress 2.0" not in httpx.get(f"{url}/metrics").text:
             time.sleep(0.01)
         served.process.send_signal(signum)
         asking.join()
@@ -115,6 +123,37 @@ def test_workers_end_with_a_server_that_is_killed() -> None:
         for _ in range(500):
             time.sleep(0.02 * any(map(alive, workers)))
         assert not any(map(alive, workers))
+
+
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [(("--workers", "2"), 3), (("--workers", "2", "--threads", "1"), 1), ((), 0)],
+)
+@pytest.mark.parametrize("runtime", ["auto", "onnx"])
+def test_workers_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, options: tuple[str, ...], threads: int
+) -> None:
+    """Of six cores; whatever "auto" takes, its graphs are opened with a worker's share."""
+
+    def first(bundle: Bundle, **asked: Any) -> tuple[RuntimeSet, bool]:
+        return find_candidates(bundle, **asked)[0], True
+
+    choices: list[ModelChoice] = []
+    given: set[int] = set()
+
+    def opened(kind: str, **others: Any) -> Any:
+        given.add(others["options"].threads)
+        return open_session(kind, **others)
+
+    monkeypatch.setattr(cli_serve, "run_server", lambda choice, **_: choices.append(choice))
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setattr("samclip_sdk.device.opening.select", first)
+    ran = CliRunner().invoke(app, ["serve", str(TINY_BUNDLE), "--runtime", runtime, *options])
+    assert ran.exit_code == 0, ran.output
+    monkeypatch.setattr("samclip_sdk.runtimes.source.open_session", opened)
+    model, _ = open_model(asdict(choices[0]))
+    model.close()
+    assert given == {threads}
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ for (let round = 0; round < rounds; round++) {
   const ms = (name) => parseFloat(told[name]) * (told[name].endsWith(" ms") ? 1 : 1000);
   times["model opened"].push(ms("Model opened in"));
   times["picture"].push(ms("Picture"));
-  times["a question"].push(ms("Last label"));
+  times["a question"].push(ms("Last labels"));
   times["a point"].push(ms("Points and box"));
   await close();
 }

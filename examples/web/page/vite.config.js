@@ -45,7 +45,8 @@ function site() {
 export default defineConfig({
   base: "./",
   worker: { format: "es" },
-  server: { headers },
+  // The page's own parts lie in the Python package, and its picture among the examples.
+  server: { headers, fs: { allow: [here("../../..")] } },
   preview: { headers },
   plugins: [site()],
 });

@@ -1,6 +1,11 @@
-/** Decodes COCO's compressed RLE `{ size: [height, width], counts }` to a mask, a byte a pixel. */
+/**
+ * Decodes COCO's compressed RLE to a mask, a byte a pixel.
+ *
+ * @param {{ size: readonly [height: number, width: number], counts: string }} rle
+ */
 export function decode({ size: [height, width], counts }) {
   const data = new Uint8Array(height * width);
+  /** @type {number[]} */
   const runs = [];
   let area = 0;
   let pixel = 0; // Down the columns, one after the other.

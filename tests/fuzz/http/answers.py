@@ -13,13 +13,19 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from samclip_sdk.serve.schema import ClassifiedImages, MaskedImages, Problem, StoredImages, Told
+from samclip_sdk.serve.schema import (
+    ClassifiedImages,
+    MaskedImages,
+    Problem,
+    ResponseModel,
+    StoredImages,
+)
 from tests.fuzz.http.site import SECRET, SECRET_SIZE
 from tests.fuzz.http.wire import NO_HTTP, Reply
 
 REFUSALS = (400, 401, 404, 405, 408, 413, 415, 422, 429)
 
-_KINDS: dict[str, type[Told]] = {
+_KINDS: dict[str, type[ResponseModel]] = {
     "images": StoredImages,
     "classify": ClassifiedImages,
     "segment": MaskedImages,

@@ -19,7 +19,7 @@ from samclip_sdk.serve.settings import Limits
 from tests.fuzz.http.wire import Reply, Then, exchange
 from tests.fuzz.values import pixels
 from tests.fuzz.world import World
-from tests.serve.running import TINY, Running, running
+from tests.serve.running_server import TINY, Running, running
 
 KEY = "0123456789abcdef-of-the-fuzzer"
 KEY_LINE = f"Authorization: Bearer {KEY}".encode()

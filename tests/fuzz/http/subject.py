@@ -46,7 +46,7 @@ _BODIES = {
 }
 _HEADS = {"lines": heads.lines, "damage": heads.damage, "target": heads.target}
 _AT_ONCE = 8
-"""Twice as many as may be in the house."""
+"""Twice as many as may be in progress."""
 
 _MEMORY_BYTES = 100_000_000
 """By how much a case may raise the peak of this process, whose bodies have a megabyte at most."""
@@ -179,7 +179,7 @@ def _stops(rng: Random, question: Question, site: Site) -> Case:
 
 
 def _at_once(rng: Random, site: Site) -> Case:
-    """More requests at once than may be in the house: each is answered, or told to come again."""
+    """More requests at once than may be in progress: each is answered, or told to come again."""
     questions = [draw_question(rng) for _ in range(_AT_ONCE)]
     contents = [
         post(each.verb, json.dumps(to_body(rng, each, site)).encode()) for each in questions

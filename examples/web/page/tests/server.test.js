@@ -1,27 +1,13 @@
-/** The page that `samclip serve` has at /: it shares the stage and the style, and asks the server. */
+/** The page that `samclip serve` has at /: it differs from this one in its backend alone. */
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import ts from "typescript";
 import { bundle, here, images, launch, open } from "./site.js";
 
 const repository = here("../../../..");
-const page = `${repository}/samclip_sdk/serve/page`;
 const key = "0123456789abcdef";
-
-/** What `stage.js` is to be; tsc alone made it. */
-const stage = () =>
-  ts.transpileModule(readFileSync(here("../src/stage.ts"), "utf-8"), {
-    compilerOptions: {
-      target: ts.ScriptTarget.ES2022,
-      module: ts.ModuleKind.ESNext,
-      useDefineForClassFields: false,
-      newLine: ts.NewLineKind.LineFeed,
-    },
-  }).outputText;
 
 let browser, server, url;
 before(async () => {
@@ -43,13 +29,6 @@ before(async () => {
 after(async () => {
   await browser.close();
   server.kill();
-});
-
-test("the server's stage is this one without its types, its style this one", () => {
-  const shared = { "stage.js": stage(), "style.css": readFileSync(here("../src/style.css"), "utf-8") };
-  for (const [name, expected] of Object.entries(shared)) {
-    assert.equal(readFileSync(`${page}/${name}`, "utf-8"), expected, name);
-  }
 });
 
 test("masks of words, a box and a point are drawn, and nothing is asked elsewhere", async () => {

@@ -1,4 +1,4 @@
-"""From a request to its answer: read, held against the limits, put to the workers, joined."""
+"""Handling of requests: read, checked against the limits, given to the workers, answered."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.serve.answers import to_line
-from samclip_sdk.serve.calls import Call, read_call
-from samclip_sdk.serve.door import problem
+from samclip_sdk.serve.encoding import to_line
+from samclip_sdk.serve.errors import RefusedError
+from samclip_sdk.serve.middleware import problem_response
 from samclip_sdk.serve.pool import Pool
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.request_body import Call, read_call
 from samclip_sdk.serve.schema import (
-    ClassifyAsked,
-    EverythingAsked,
-    ImagesAsked,
-    InstancesAsked,
-    SegmentAsked,
-    TextAsked,
+    ClassifyRequest,
+    EverythingRequest,
+    ImagesRequest,
+    InstancesRequest,
+    SegmentRequest,
+    TextRequest,
 )
 from samclip_sdk.serve.settings import Limits
-from samclip_sdk.serve.slot import Answer
+from samclip_sdk.serve.worker_process import Answer
 from samclip_sdk.system.recent import Recent
 
 NDJSON = "application/x-ndjson"
 
 
-class House:
-    """Answers requests by a pool of workers.
+class RequestHandler:
+    """Answers requests with a pool of workers.
 
     Args:
-        pool: which is started.
-        limits: of requests.
+        pool: the pool, which the caller starts and closes.
+        limits: the limits of requests.
 
     Attributes:
-        stored: the pictures that requests may name.
+        stored: the uploaded pictures that requests may name by their ids.
     """
 
     def __init__(self, pool: Pool, *, limits: Limits) -> None:
         self.pool, self._limits = pool, limits
         self.stored: Recent[bytes] = Recent(limit_bytes=limits.pictures_mb * 1_000_000)
 
-    async def answer(self, request: Request, verb: str, kind: type[ImagesAsked]) -> Response:
+    async def answer(self, request: Request, verb: str, kind: type[ImagesRequest]) -> Response:
         """Answers a request.
 
         Args:
-            request: its body is read here.
-            verb: what is asked.
-            kind: of the question.
+            request: the request; its body is read here.
+            verb: the verb, such as "text".
+            kind: the model of the body.
 
         Raises:
-            RefusedError: it cannot be answered, or not now.
+            RefusedError: the request cannot be answered, or not now.
         """
         call = await read_call(request, kind, limits=self._limits, stored=self.stored)
         check_limits(call.asked, limits=self._limits)
         answers = self.pool.put(verb, call.pictures, call.asked.model_dump(exclude={"images"}))
         request_id: str = request.state.request_id
         stream = (
-            isinstance(call.asked, (TextAsked, InstancesAsked, EverythingAsked))
+            isinstance(call.asked, (TextRequest, InstancesRequest, EverythingRequest))
             and call.asked.stream
         )
         first = asyncio.gather(*(answers[:1] if stream else answers))
@@ -85,25 +85,25 @@ class House:
         joined = b",".join(each.content.rstrip() for each in found)
         return Response(b'{"answers":[%b]}' % joined, media_type="application/json")
 
-    def _store(self, call: Call[ImagesAsked]) -> None:
+    def _store(self, call: Call[ImagesRequest]) -> None:
         for key, content in call.pictures:
             self.stored.put(key, content, size_bytes=len(content))
 
     async def _lines(
         self, answers: Sequence[asyncio.Future[Answer]], *, request_id: str
     ) -> AsyncIterator[bytes]:
-        """The lines of each picture as soon as they are there; of a failure, one that says so."""
+        """Yields the lines of each picture as soon as they are there; an error is the last line."""
         try:
             for place, each in enumerate(answers):
                 answer = await self._wait_for(each)
                 if answer.status == 200:
                     yield answer.content
                     continue
-                error, message = _told(answer)
-                told = {"image_index": place, "error": error, "message": message}
-                yield to_line({**told, "request_id": request_id})
+                error, message = _error_of(answer)
+                line = {"image_index": place, "error": error, "message": message}
+                yield to_line({**line, "request_id": request_id})
                 return
-        finally:  # after a failure, or when the client is gone, no one waits for the rest
+        finally:  # after an error, or when the client is gone, nobody waits for the rest
             for each in answers:
                 each.cancel()
 
@@ -115,14 +115,14 @@ class House:
             return Answer(503, "Refused", message.encode())
 
 
-def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
-    """Refuses a question that asks for too much.
+def check_limits(asked: ImagesRequest, *, limits: Limits) -> None:
+    """Refuses a request that asks for too much.
 
     Raises:
-        RefusedError: of what, and how much this server takes.
+        RefusedError: a count or a length is above its limit; the message names both.
     """
     if (
-        isinstance(asked, (ClassifyAsked, TextAsked, InstancesAsked, EverythingAsked))
+        isinstance(asked, (ClassifyRequest, TextRequest, InstancesRequest, EverythingRequest))
         and asked.labels
     ):
         _at_most(len(asked.labels), limits.labels, "labels")
@@ -133,11 +133,11 @@ def check_limits(asked: ImagesAsked, *, limits: Limits) -> None:
                 f"server takes {limits.letters} at most",
                 status=422,
             )
-    if isinstance(asked, SegmentAsked):
+    if isinstance(asked, SegmentRequest):
         points = sum(_count(each) for each in asked.points or ()) // 2
         boxes = sum(_count(each) for each in asked.boxes or ()) // 4
         _at_most(points + boxes, limits.prompts, "points and boxes")
-    if isinstance(asked, EverythingAsked):
+    if isinstance(asked, EverythingRequest):
         rows, columns = asked.tiles or (0, 0)
         points = asked.points_per_side**2 * (1 + rows * columns)
         _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
@@ -149,19 +149,19 @@ def _at_most(count: int, most: int, name: str) -> None:
 
 
 def _count(numbers: object) -> int:
-    """How many numbers there are in lists of lists."""
+    """The count of numbers in lists of lists."""
     return sum(map(_count, numbers)) if isinstance(numbers, list) else 1
 
 
 def _failed(answer: Answer, place: int, *, many: bool, request_id: str) -> Response:
-    error, message = _told(answer)
+    error, message = _error_of(answer)
     if many:
         message = f"images.{place}: {message}"
-    return problem(error, message, status=answer.status, request_id=request_id)
+    return problem_response(error, message, status=answer.status, request_id=request_id)
 
 
-def _told(answer: Answer) -> tuple[str, str]:
-    """The class and the message of an error; what was not foreseen is told to the logs alone."""
+def _error_of(answer: Answer) -> tuple[str, str]:
+    """The class and the message of an error; an unforeseen one is described in the logs alone."""
     if not answer.error:
         return "InternalError", "something went wrong here; the logs tell what"
     return answer.error, answer.content.decode()

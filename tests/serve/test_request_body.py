@@ -15,9 +15,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from samclip_sdk.serve import bodies
-from samclip_sdk.serve.bodies import read_body
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve import request_body
+from samclip_sdk.serve.errors import RefusedError
+from samclip_sdk.serve.request_body import read_body
 from samclip_sdk.serve.settings import Limits
 from samclip_sdk.system.timing import peak_rss_bytes
 from tests.serve.test_process import Served, serving
@@ -96,7 +96,7 @@ def request_with(content: bytes, *, kind: str) -> Request:
 def test_a_form_that_takes_long_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop goes on, and the client is told after the time that a body may take."""
     go_on = threading.Event()
-    monkeypatch.setattr(bodies, "Form", lambda *given, **named: go_on.wait(30))
+    monkeypatch.setattr(request_body, "MultipartForm", lambda *given, **named: go_on.wait(30))
 
     async def read() -> tuple[int, float]:
         turns, started = 0, time.perf_counter()

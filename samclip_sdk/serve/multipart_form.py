@@ -1,4 +1,4 @@
-"""Forms: `multipart/form-data` taken apart in memory. No text in it is decoded here."""
+"""Forms: `multipart/form-data`, split in memory. No text in a form is decoded here."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.errors import RefusedError
 
 _HEAD_BYTES = 16_000
-"""What a part may tell of itself: its name, the name of a file, a content type."""
+"""The length of a part's headers, at most: its name, a file name, a content type."""
 
 
-class Form:
-    """A form's parts: files called `image`, and one called `request`.
+class MultipartForm:
+    """A form in parts: files called `image`, and one part called `request`.
 
     Args:
-        body: all of it.
-        boundary: what stands between its parts.
-        most: how many pictures it may hold.
-        question_bytes: how long its part `request` may be.
+        body: the whole body.
+        boundary: the boundary between parts.
+        most: the number of pictures, at most.
+        question_bytes: the length of the part `request`, at most.
 
     Attributes:
         question: the content of the part `request`; None without one.
         pictures: the contents of the parts `image`.
 
     Raises:
-        RefusedError: it is no form, is cut off, or has other parts, or more of them.
+        RefusedError: the body is no form or ends early, or it has other or too many parts.
     """
 
     def __init__(self, body: bytes, *, boundary: bytes, most: int, question_bytes: int) -> None:
@@ -55,7 +55,7 @@ class Form:
             parser.write(body)
         except FormParserError as error:
             raise _unreadable(f"{error}.") from error
-        if not self._ended:  # what was read last may be half a part
+        if not self._ended:  # the last part may be cut
             raise _unreadable("it ends early.")
 
     def _begin(self) -> None:
@@ -82,7 +82,7 @@ class Form:
         self._name, self._value = bytearray(), bytearray()
 
     def _open(self) -> None:
-        """Refuses a part that is none of those that there may be, before its content is read."""
+        """Refuses a part with another name, or one too many, before its content is read."""
         _, said = parse_options_header(self._disposition)
         name = said.get(b"name", b"")
         self._is_picture = name == b"image" and b"filename" in said
@@ -117,10 +117,10 @@ class Form:
 
 
 def check_question(size: int, *, most: int) -> None:
-    """Refuses a question that is too long; parsed, it could take a hundred times as much memory.
+    """Refuses a question that is too long: parsed, it can take a hundred times as much memory.
 
     Raises:
-        RefusedError: it is longer than this server takes.
+        RefusedError: the question is longer than this server takes.
     """
     if size > most:
         raise RefusedError(

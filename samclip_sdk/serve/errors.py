@@ -1,4 +1,4 @@
-"""What a server answers instead of what was asked, and with which status."""
+"""HTTP errors: the refusal of a request, and the status and name of each error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from samclip_sdk.errors import BundleError, SamClipError
 
 
 class RefusedError(SamClipError):
-    """A request that is not answered, for a reason that HTTP has a status for.
+    """The refusal of a request, with an HTTP status.
 
     Args:
-        message: one line.
-        status: of the answer, 400 to 599.
-        retry_after_s: after how many seconds it may be sent again; None if that would not help.
+        message: the reason, in one line.
+        status: the HTTP status, 400 to 599.
+        retry_after_s: the seconds after which the request may be sent again; None if that would not
+            help.
     """
 
     def __init__(self, message: str, *, status: int, retry_after_s: int | None = None) -> None:
@@ -21,12 +22,12 @@ class RefusedError(SamClipError):
 
 
 def status_of(error: SamClipError) -> int:
-    """The status that tells of an error: a fault of the request, or of the server's own model."""
+    """The HTTP status of an error: 500 for a fault of the server's bundle, else the request's."""
     if isinstance(error, RefusedError):
         return error.status
     return 500 if isinstance(error, BundleError) else 422
 
 
 def name_of(error: SamClipError) -> str:
-    """How an answer names an error: its class; of a refusal what HTTP calls its status."""
+    """The name of an error in an answer: its class, or "Refused"."""
     return "Refused" if isinstance(error, RefusedError) else type(error).__name__

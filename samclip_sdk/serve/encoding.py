@@ -1,4 +1,4 @@
-"""Results as the server writes them: the SDK's own dictionaries, masks in one of three forms."""
+"""Encoding of results: the SDK's own dictionaries as JSON, with masks in one of three formats."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.result_base import coco_annotation
 from samclip_sdk.results.text_masks import TextMasks
 
-Form: TypeAlias = Literal["rle", "polygon", "png"]
+MaskFormat: TypeAlias = Literal["rle", "polygon", "png"]
 
 
-def result_to_dict(result: Masks | TextMasks | Instances, *, form: Form) -> dict[str, Any]:
-    """What `to_dict` of a result says, with its masks in a form.
+def result_to_dict(result: Masks | TextMasks | Instances, *, form: MaskFormat) -> dict[str, Any]:
+    """The dictionary of a result's `to_dict`, with its masks in a format.
 
     Args:
-        result: of one picture.
-        form: COCO's RLE; COCO's polygons; or a PNG of the picture's size, a bit a pixel, in base64.
+        result: the result for one picture.
+        form: "rle" (COCO's RLE), "polygon" (COCO's polygons), or "png" (a PNG of the picture's
+            size, one bit a pixel, in base64).
     """
     found = result.to_dict()
     if form != "rle":
@@ -34,12 +35,12 @@ def result_to_dict(result: Masks | TextMasks | Instances, *, form: Form) -> dict
 
 
 def to_line(content: dict[str, Any]) -> bytes:
-    """As JSON, with its end of line."""
+    """One line of JSON, with its line feed."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def to_lines(found: dict[str, Any], *, image_index: int) -> bytes:
-    """A line of JSON for each annotation of a result, and one for all else that it says."""
+    """One line of JSON for each annotation of a result, and a last one for its other fields."""
     rest = {key: value for key, value in found.items() if key != "annotations"}
     rows: Iterable[dict[str, Any]] = found["annotations"]
     lines = [to_line({"image_index": image_index, **each}) for each in rows]
@@ -51,7 +52,7 @@ def _packed(result: Masks | TextMasks | Instances) -> tuple[PackedMask, ...]:
     return result.masks.packed
 
 
-def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: Form) -> Any:
+def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: MaskFormat) -> Any:
     if form == "polygon":
         return coco_annotation(mask, size=size, polygons=True)["segmentation"]
     content = io.BytesIO()

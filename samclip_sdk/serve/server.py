@@ -1,20 +1,24 @@
-"""Runs a server until it is told to stop."""
+"""Start and stop of a server, and its logs in JSON."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
 
 from samclip_sdk.errors import OptionError, RuntimeMissingError
-from samclip_sdk.serve.logs import log_as_json
+from samclip_sdk.serve.keys import KEYS_VARIABLE, Keys
 from samclip_sdk.serve.settings import Limits, ModelChoice
-from samclip_sdk.serve.slot import KEYS_VARIABLE
 
 log = logging.getLogger(__name__)
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "color_message", "taskName"}
 
 
 def run_server(
@@ -29,22 +33,22 @@ def run_server(
 ) -> None:
     """Opens a model in worker processes and answers HTTP, until SIGTERM or Ctrl-C.
 
-    Requests that are in the house are answered then; the port takes no new ones. Logs go to
-    standard error, the address that it serves too. API keys are the environment's SAMCLIP_API_KEYS.
+    On a signal, requests in progress are answered, and the port takes no new ones. Logs go to
+    standard error, with the server's address. API keys come from SAMCLIP_API_KEYS.
 
     Args:
-        choice: which model.
+        choice: the model.
         host: the address to listen at.
-        port: any free one if 0.
-        names: by which a server without API keys may be called, besides `host`, localhost and
-            addresses.
-        workers: processes with a model each.
-        limits: of requests.
+        port: the port; 0 stands for any free one.
+        names: the host names of the server besides `host`, localhost and addresses; without API
+            keys, requests by other names are refused.
+        workers: the number of processes, each with a model of its own.
+        limits: the limits of requests.
         log_level: "debug", "info", "warning" or "error".
 
     Raises:
-        RuntimeMissingError: the extra is not installed.
-        OptionError: the port cannot be had, or a key or number that cannot be.
+        RuntimeMissingError: the extra `serve` is not installed.
+        OptionError: the port is taken, or a key or a number is not valid.
         SamClipError: the model cannot be opened.
     """
     check_installed()
@@ -57,7 +61,7 @@ def run_server(
 
 
 def check_installed() -> None:
-    """Tells what to install, if it is not.
+    """Checks that the packages of the server are installed.
 
     Raises:
         RuntimeMissingError: the extra `serve` is not installed.
@@ -75,14 +79,14 @@ def check_installed() -> None:
 
 @contextmanager
 def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
-    """Takes a port before minutes are spent on opening a model; nobody can connect yet.
+    """Binds a port before a model is opened, which may take minutes; nobody can connect yet.
 
     Raises:
-        OptionError: it cannot be had.
+        OptionError: the host and port are no address, or the port is taken.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # By name: asyncio sends small answers at once (TCP_NODELAY) only where it reads this.
+        # With the protocol's name, or asyncio does not send small answers at once (TCP_NODELAY).
         taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, OverflowError) as error:
         raise OptionError(f"host {host!r}, port {port} is no address: {error}") from error
@@ -104,13 +108,12 @@ async def _serve(
     workers: int,
     limits: Limits,
 ) -> None:
-    # Only here: they are of the extra.
+    # Imported here, since they need the extra.
     from samclip_sdk.serve.app import create_app
     from samclip_sdk.serve.hosts import Hosts
-    from samclip_sdk.serve.keys import Keys
-    from samclip_sdk.serve.listening import listen
     from samclip_sdk.serve.metrics import Metrics
     from samclip_sdk.serve.pool import Pool
+    from samclip_sdk.serve.uvicorn_server import listen
 
     keys, metrics = Keys(os.environ.get(KEYS_VARIABLE)), Metrics()
     pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
@@ -123,3 +126,31 @@ async def _serve(
     finally:
         await pool.close()
         log.info("stopped")
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON: time, level, event, and the fields of `extra`.
+
+    No picture, label or key is logged.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of JSON."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
+                timespec="milliseconds"
+            ),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _OWN}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def log_as_json(level: str) -> None:
+    """Makes this process and its libraries log lines of JSON, from a level on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

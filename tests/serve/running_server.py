@@ -15,11 +15,11 @@ import uvicorn
 from samclip_sdk.serve.app import create_app
 from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
-from samclip_sdk.serve.listening import configured
 from samclip_sdk.serve.metrics import Metrics
 from samclip_sdk.serve.pool import Pool
-from samclip_sdk.serve.running import bound_socket
+from samclip_sdk.serve.server import bound_socket
 from samclip_sdk.serve.settings import Limits, ModelChoice
+from samclip_sdk.serve.uvicorn_server import configured
 from tests.drawings import TINY_BUNDLE
 
 Value = TypeVar("Value")

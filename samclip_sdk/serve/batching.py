@@ -1,9 +1,9 @@
-"""In a worker: questions about one picture, answered together as far as that changes no answer.
+"""Batching in a worker: questions about one picture are answered together, with the same answers.
 
 The picture is decoded and encoded once. Boxes and points of several questions go to the mask
-decoder in one batch, whose size changes no mask. Questions of labels are put one after the other:
-they share the encoded picture and the embeddings of labels, and the last bits of their scores would
-depend on a batch.
+decoder in one batch, whose size changes no mask. Questions about labels run one after the other,
+because the last bits of their scores would depend on the batch. They share the encoded picture and
+the embeddings of labels.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
 from samclip_sdk.picture.limits import decoded_size
 from samclip_sdk.picture.prompts import FILLER
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.serve.answers import Form, result_to_dict, to_line, to_lines
-from samclip_sdk.serve.refusal import RefusedError
+from samclip_sdk.serve.encoding import MaskFormat, result_to_dict, to_line, to_lines
+from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.system.recent import Recent
 
 Ask: TypeAlias = "Mapping[str, Any]"
-"""A verb under "verb", and what it was asked under its names in `schema`."""
+"""A question: the verb under "verb", and the fields of its request in `schema`."""
 
 MASK_BYTES = 256_000_000
-"""What the masks of prompts may take as arrays, before they are packed."""
+"""The memory that masks of prompts may take as arrays, before they are packed."""
 
 
-class Kind(NamedTuple):
-    """What prompts must have in common to be drawn in one batch."""
+class PromptKind(NamedTuple):
+    """The properties that prompts of one batch have in common."""
 
     points: int
     boxes: bool
     multimask_output: bool
     mask_threshold: float | None
-    form: Form
+    form: MaskFormat
 
 
 class PromptRow(NamedTuple):
-    """A prompt: the place of its question, and which of that question's prompts it is."""
+    """One prompt: the place of its question, and its own place among the prompts there."""
 
     place: int
     own: int
@@ -56,14 +56,15 @@ class PromptRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that questions are about.
+class DecodedPicture:
+    """A decoded picture, ready for its questions.
 
     Attributes:
-        key: the sha256 of its content.
-        content: of the file.
-        pixels: uint8 [H,W,3], where a question needs them; else none.
-        prepared: for the image encoder, where it is not encoded yet and must be; else None.
+        key: the sha256 of the file's content.
+        content: the content of the picture file.
+        pixels: uint8 [H,W,3], RGB; None if no question needs them.
+        prepared: the input of the image encoder; None if the picture is encoded already or need not
+            be.
     """
 
     key: str
@@ -72,13 +73,13 @@ class Picture:
     prepared: PreparedImage | None
 
 
-class Answerer:
-    """Answers questions by a model; one thread may prepare a picture while another answers.
+class BatchAnswerer:
+    """Answers questions with a model. One thread may prepare a picture while another one answers.
 
     Args:
-        model: a model.
-        megapixels: of a picture, at most.
-        embeddings_mb: what is kept of encoded pictures.
+        model: the model.
+        megapixels: the size of a picture, at most.
+        embeddings_mb: the memory for encoded pictures, in 10^6 bytes.
     """
 
     def __init__(self, model: SamClip, *, megapixels: int, embeddings_mb: int) -> None:
@@ -86,12 +87,12 @@ class Answerer:
         self._pixels = megapixels * 1_000_000
         self._embeddings: Recent[ImageEmbedding] = Recent(limit_bytes=embeddings_mb * 1_000_000)
 
-    def prepare(self, key: str, content: bytes, *, asks: Sequence[Ask]) -> Picture:
-        """Decodes a picture for what is asked about it.
+    def prepare(self, key: str, content: bytes, *, asks: Sequence[Ask]) -> DecodedPicture:
+        """Decodes a picture as far as its questions need it.
 
         Raises:
-            RefusedError: it has too many pixels; they are not decoded then.
-            ImageError: it cannot be read.
+            RefusedError: the picture has too many pixels; they are not decoded then.
+            ImageError: the picture cannot be read.
         """
         check_pixels(content, most=self._pixels)
         verbs = {ask["verb"] for ask in asks}
@@ -99,16 +100,16 @@ class Answerer:
         prepared = None
         if verbs - {"classify"} and not self.knows(key):
             prepared = self._model.prepare_image(content)
-        return Picture(key, content, pixels, prepared)
+        return DecodedPicture(key, content, pixels, prepared)
 
     def knows(self, key: str) -> bool:
-        """Whether a picture is encoded; it may be forgotten before it is asked about."""
+        """Whether a picture is encoded; it may be dropped before its questions are answered."""
         return self._embeddings.get(key) is not None
 
     def answer(
-        self, picture: Picture, asks: Sequence[Ask]
+        self, picture: DecodedPicture, asks: Sequence[Ask]
     ) -> Iterator[tuple[int, bytes | SamClipError]]:
-        """Answers each question, or says why not: yields its place and a line of JSON, or lines."""
+        """Yields the place of each question, and its answer in lines of JSON or its error."""
         segments = []
         for place, ask in enumerate(asks):
             if ask["verb"] == "segment":
@@ -121,7 +122,7 @@ class Answerer:
         if segments:
             yield from self._segment(picture, {place: asks[place] for place in segments})
 
-    def _answer_one(self, picture: Picture, ask: Ask) -> bytes:
+    def _answer_one(self, picture: DecodedPicture, ask: Ask) -> bytes:
         if ask["verb"] == "classify":
             pixels = load_image(picture.content) if picture.pixels is None else picture.pixels
             return to_line(self._model.classify(pixels, ask["labels"]).to_dict())
@@ -178,15 +179,15 @@ class Answerer:
         return result_to_dict(found, form=ask["format"])
 
     def _segment(
-        self, picture: Picture, asks: Mapping[int, Ask]
+        self, picture: DecodedPicture, asks: Mapping[int, Ask]
     ) -> Iterator[tuple[int, bytes | SamClipError]]:
-        """Draws the masks of all prompts, those of one kind together; yields place and answer."""
+        """Draws the masks of all prompts, those of one kind together; yields places and answers."""
         try:
             image = self._embed(picture)
         except SamClipError as error:
             yield from ((place, error) for place in asks)
             return
-        rows: dict[Kind, list[PromptRow]] = defaultdict(list)
+        rows: dict[PromptKind, list[PromptRow]] = defaultdict(list)
         answers: dict[int, dict[str, Any]] = {}
         for place, ask in asks.items():
             try:
@@ -194,7 +195,7 @@ class Answerer:
             except SamClipError as error:
                 yield place, error
                 continue
-            kind = Kind(
+            kind = PromptKind(
                 points=prompts.points.shape[1],
                 boxes=prompts.boxes is not None,
                 multimask_output=(
@@ -219,7 +220,7 @@ class Answerer:
         image: ImageEmbedding,
         rows: Sequence[PromptRow],
         *,
-        kind: Kind,
+        kind: PromptKind,
         answers: Mapping[int, dict[str, Any]],
     ) -> None:
         """Draws the masks of prompts of one kind, and adds them to the answers."""
@@ -244,22 +245,22 @@ class Answerer:
                 answers[place]["speed"][step] += took_ms
 
     def _prompts(self, ask: Ask, *, frame: Frame) -> ImagePrompts:
-        """The prompts of a question, which make sense for the picture.
+        """The prompts of a question, checked against the picture.
 
         Raises:
-            PromptError: they do not.
+            PromptError: they do not fit the picture.
         """
         prompts = image_prompts(ask["points"], point_labels=ask["point_labels"], boxes=ask["boxes"])
         prompts.in_model(frame, mask_side=self._model.manifest.mask_side(frame.resolution))
         return prompts
 
-    def _at_once(self, kind: Kind, *, frame: Frame) -> int:
-        """How many prompts' masks may be arrays at a time."""
+    def _at_once(self, kind: PromptKind, *, frame: Frame) -> int:
+        """The number of prompts whose masks may be arrays at the same time."""
         bytes_each = frame.height_px * frame.width_px * (3 if kind.multimask_output else 1)
         return max(1, min(self._model.manifest.masks.max_prompts, MASK_BYTES // bytes_each))
 
-    def _embed(self, picture: Picture) -> ImageEmbedding:
-        """The picture after the backbone, which runs unless it has run not long ago."""
+    def _embed(self, picture: DecodedPicture) -> ImageEmbedding:
+        """The embedding of a picture: the kept one, or else a new one."""
         known = self._embeddings.get(picture.key)
         if known is not None:
             return known
@@ -270,16 +271,18 @@ class Answerer:
 
 
 def check_pixels(content: bytes, *, most: int) -> None:
-    """Refuses a picture that is too large, before it is decoded; what is none is not told here.
+    """Refuses a picture that is too large, before it is decoded.
+
+    A file that is no picture passes: decoding it raises the clearer error.
 
     Raises:
-        RefusedError: how large it is.
+        RefusedError: the picture, or a tile of it, has more pixels than the server takes.
     """
     try:
         with warnings.catch_warnings(), open_image(io.BytesIO(content)) as image:
-            warnings.simplefilter("ignore")  # Pillow's own limit warns, and is another one
+            warnings.simplefilter("ignore")  # Pillow warns at a limit of its own
             width, height = decoded_size(image)
-    except Exception:  # Of what is no picture, reading it tells more.
+    except Exception:  # Decoding it raises the clearer error.
         return
     if width * height > most:
         raise RefusedError(

@@ -1,6 +1,6 @@
-"""How the front process and a worker talk: a line of JSON and some bytes, over two pipes.
+"""The protocol between the front process and a worker: JSON and bytes, over two pipes.
 
-Nothing is pickled, so that nothing that either says can run code in the other.
+Nothing is pickled, so no message can run code in the other process.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import json
 import struct
 from typing import Any, BinaryIO
 
-Frame = tuple[dict[str, Any], bytes]
+Message = tuple[dict[str, Any], bytes]
 
-_SIZES = struct.Struct("<IQ")  # of the JSON, and of the bytes
+_SIZES = struct.Struct("<IQ")  # the sizes of the JSON and of the bytes
 
 
-def pack_frame(header: dict[str, Any], content: bytes = b"") -> tuple[bytes, bytes]:
-    """A frame as two pieces, so that a picture's bytes are not copied."""
+def pack_message(header: dict[str, Any], content: bytes = b"") -> tuple[bytes, bytes]:
+    """A message in two pieces, so that the bytes of a picture are not copied."""
     text = json.dumps(header).encode()
     return _SIZES.pack(len(text), len(content)) + text, content
 
 
-def write_frame(file: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:
-    """Writes a frame at once."""
-    file.writelines(pack_frame(header, content))
+def write_message(file: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:
+    """Writes a message and flushes it."""
+    file.writelines(pack_message(header, content))
     file.flush()
 
 
-def read_frame(file: BinaryIO) -> Frame | None:
-    """Reads a frame; None if the other side is gone."""
+def read_message(file: BinaryIO) -> Message | None:
+    """Reads a message; None if the other process is gone."""
     sizes = _read_all(file, _SIZES.size)
     if sizes is None:
         return None
@@ -37,8 +37,8 @@ def read_frame(file: BinaryIO) -> Frame | None:
     return None if header is None or content is None else (json.loads(header), content)
 
 
-async def receive_frame(reader: asyncio.StreamReader) -> Frame | None:
-    """As `read_frame`."""
+async def receive_message(reader: asyncio.StreamReader) -> Message | None:
+    """Reads a message without blocking the event loop; None if the other process is gone."""
     try:
         header_bytes, content_bytes = _SIZES.unpack(await reader.readexactly(_SIZES.size))
         header = await reader.readexactly(header_bytes)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.serve.conftest import KEY
-from tests.serve.running import Running
+from tests.serve.running_server import Running
 
 HEAD = b"POST /v1/text HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 KEY_LINE = b"X-API-Key: " + KEY.encode() + b"\r\n"

@@ -1,4 +1,4 @@
-"""The HTTP server itself: uvicorn, and how it stops."""
+"""The HTTP server, uvicorn: its connections, its configuration, its stop."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Connection(H11Protocol):
-    """A connection, which ends when what comes over it is no HTTP any more."""
+    """A connection that is closed when its bytes are not HTTP."""
 
     def send_400_response(self, msg: str) -> None:
-        """Says so, unless an answer has begun; the request, if there is one, has no client left."""
+        """Answers 400, unless an answer has begun; a request in progress has lost its client."""
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -29,10 +29,10 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Logs its address once it takes requests there."""
+    """A server that logs its address once it takes requests."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begins to listen."""
+        """Starts to listen, and logs the address."""
         await super().startup(sockets)
         for each in sockets or ():
             host, port = each.getsockname()[:2]
@@ -41,11 +41,11 @@ class Server(uvicorn.Server):
 
 
 def configured(app: ASGIApp, *, stop_s: int) -> uvicorn.Config:
-    """How requests are taken.
+    """The configuration of the server.
 
     Args:
-        app: which answers.
-        stop_s: how long those that are there may still take after it was told to stop.
+        app: the app that answers.
+        stop_s: the seconds that requests in progress may take after a signal to stop.
     """
     return uvicorn.Config(
         app,
@@ -59,14 +59,14 @@ def configured(app: ASGIApp, *, stop_s: int) -> uvicorn.Config:
 
 
 async def listen(app: ASGIApp, taken: socket.socket, *, stop_s: int) -> None:
-    """Answers requests until SIGTERM or Ctrl-C, and then those that are there.
+    """Answers requests until SIGTERM or Ctrl-C, and finishes those in progress.
 
     Args:
-        app: which answers.
+        app: the app that answers.
         taken: the bound socket.
-        stop_s: how long those may take then.
+        stop_s: the seconds that requests in progress may take after the signal.
     """
-    # uvicorn stops at these, and then sends them again to whoever was there before.
+    # uvicorn stops at these signals, and then raises them again for the handlers before its own.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: None)
     await Server(configured(app, stop_s=stop_s)).serve(sockets=[taken])

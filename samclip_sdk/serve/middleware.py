@@ -1,4 +1,4 @@
-"""What every request passes, in and out: an id, keys, room in the house, logs, counts."""
+"""Middleware around all routes: request ids, keys, the limit of requests, logs, metrics."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from samclip_sdk.serve.errors import RefusedError, name_of
 from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
-from samclip_sdk.serve.refusal import RefusedError, name_of
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 GUARDED = "/v1/"
-"""What needs a key, and is counted against the queue."""
+"""The paths that need a key and count against the limit of requests."""
 
 _SAFE_ID = re.compile(r"[\w.-]{1,64}", flags=re.ASCII)
 _HEADERS = {
@@ -36,16 +36,16 @@ _HEADERS = {
 }
 
 
-class Door:
-    """The outermost part of the app.
+class RequestMiddleware:
+    """ASGI middleware: the outermost part of the app.
 
     Args:
-        app: what is behind it.
-        keys: who may enter.
-        hosts: the names that those without a key may call the server by.
-        queue: how many requests may be inside.
-        retry_after_s: tells in how many seconds there may be room.
-        metrics: told of each request.
+        app: the app behind it.
+        keys: the API keys.
+        hosts: the host names that requests may use where no key is asked for.
+        queue: the number of requests in progress, at most.
+        retry_after_s: estimates the seconds until there is room for another request.
+        metrics: counts each request.
         routes: the paths that are counted under their own names.
     """
 
@@ -65,7 +65,7 @@ class Door:
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request in, or not."""
+        """Handles a request, and logs and counts it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -82,32 +82,34 @@ class Door:
                 out = MutableHeaders(scope=message)
                 out[REQUEST_ID] = request_id
                 if "content-length" in headers and "transfer-encoding" in headers:
-                    out["Connection"] = "close"  # a proxy may see another end of this request
+                    out["Connection"] = "close"  # a proxy may end this request elsewhere
                 for name, value in _HEADERS.items():
                     out.setdefault(name, value)
             await send(message)
 
-        self._metrics.in_house.inc()
+        self._metrics.in_progress.inc()
         try:
             await self._enter(scope, receive, send_out, headers=headers)
         except Exception:
             log.exception("unforeseen error", extra={"request_id": request_id})
             if not status:
                 message = "something went wrong here; the logs tell what, under this request_id"
-                answer = problem("InternalError", message, status=500, request_id=request_id)
+                answer = problem_response(
+                    "InternalError", message, status=500, request_id=request_id
+                )
                 await answer(scope, receive, send_out)
         finally:
-            self._metrics.in_house.dec()
+            self._metrics.in_progress.dec()
             self._note(scope, headers, request_id, status or 499, time.perf_counter() - started)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, *, headers: Headers) -> None:
-        """Passes a request on, if it may enter and there is room."""
+        """Passes a request on to the app, or refuses it."""
         guarded = scope["path"].startswith(GUARDED)
         refused = None if self._keys.asked else self._hosts.refusal(headers)
         if guarded and refused is None:
             refused = self._refusal(headers)
         if refused is not None:
-            answer = refusal(refused, request_id=scope["state"]["request_id"])
+            answer = refusal_response(refused, request_id=scope["state"]["request_id"])
             await answer(scope, receive, send)
             return
         if not guarded:
@@ -126,7 +128,7 @@ class Door:
             )
         if self._inside >= self._queue:
             return RefusedError(
-                f"{self._inside} requests are in the house already; try again later",
+                f"{self._inside} requests are in progress already; try again later",
                 status=429,
                 retry_after_s=self._retry_after_s(),
             )
@@ -139,7 +141,7 @@ class Door:
         route = path if path in self._routes else "other"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        told = {
+        fields = {
             "request_id": request_id,
             "method": scope["method"],
             "route": route,
@@ -147,18 +149,20 @@ class Door:
             "ms": round(1000 * seconds, 1),
             "bytes": headers.get("content-length"),
         }
-        log.info("request", extra=told)
+        log.info("request", extra=fields)
 
 
-def problem(error: str, message: str, *, status: int, request_id: str) -> Response:
-    """An answer that says what is wrong, as `schema.Problem`."""
+def problem_response(error: str, message: str, *, status: int, request_id: str) -> Response:
+    """The answer with an error, a `schema.Problem`."""
     content = {"error": error, "message": message, "request_id": request_id}
     return Response(json.dumps(content, ensure_ascii=False), status, media_type="application/json")
 
 
-def refusal(error: RefusedError, *, request_id: str) -> Response:
+def refusal_response(error: RefusedError, *, request_id: str) -> Response:
     """The answer to a request that is refused."""
-    answer = problem(name_of(error), str(error), status=error.status, request_id=request_id)
+    answer = problem_response(
+        name_of(error), str(error), status=error.status, request_id=request_id
+    )
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:

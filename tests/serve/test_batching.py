@@ -11,43 +11,43 @@ import pytest
 
 from samclip_sdk import SamClip
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.serve import answering
-from samclip_sdk.serve.answering import Answerer
+from samclip_sdk.serve import batching
+from samclip_sdk.serve.batching import BatchAnswerer
 from samclip_sdk.serve.schema import (
-    ClassifyAsked,
-    ImagesAsked,
-    InstancesAsked,
-    SegmentAsked,
-    TextAsked,
+    ClassifyRequest,
+    ImagesRequest,
+    InstancesRequest,
+    SegmentRequest,
+    TextRequest,
 )
 from samclip_sdk.system.recent import Recent
 
 DOG = (Path(__file__).parents[2] / "examples" / "images" / "dog.jpg").read_bytes()
 
 
-def ask(asked: ImagesAsked, verb: str) -> dict[str, Any]:
+def ask(asked: ImagesRequest, verb: str) -> dict[str, Any]:
     return {"verb": verb, "index": 0, **asked.model_dump(exclude={"images"})}
 
 
 ASKS = [
-    ask(SegmentAsked(boxes=[8, 30, 250, 380]), "segment"),
-    ask(SegmentAsked(boxes=[[20, 20, 90, 300]] * 3, multimask_output=False), "segment"),
-    ask(TextAsked(labels=["dog", "cat"], threshold=0.3), "text"),
-    ask(SegmentAsked(points=[[100, 9999]]), "segment"),
-    ask(SegmentAsked(points=[[100, 120]]), "segment"),
-    ask(SegmentAsked(points=[[[20, 30]], [[50, 60]]], format="polygon"), "segment"),
-    ask(TextAsked(labels=["cat", "house"], threshold=0.3), "text"),
-    ask(SegmentAsked(points=[[9, 9]], mask_threshold=1.0), "segment"),
-    ask(SegmentAsked(points=[[9, 9]], boxes=[1, 1, 90, 90]), "segment"),
-    ask(ClassifyAsked(labels=["dog", "cat"]), "classify"),
-    ask(TextAsked(labels=["dog", "dog"]), "text"),
-    ask(InstancesAsked(labels=["dog"]), "instances"),
-    *[ask(SegmentAsked(boxes=[k, k, 200, 300]), "segment") for k in range(20)],
+    ask(SegmentRequest(boxes=[8, 30, 250, 380]), "segment"),
+    ask(SegmentRequest(boxes=[[20, 20, 90, 300]] * 3, multimask_output=False), "segment"),
+    ask(TextRequest(labels=["dog", "cat"], threshold=0.3), "text"),
+    ask(SegmentRequest(points=[[100, 9999]]), "segment"),
+    ask(SegmentRequest(points=[[100, 120]]), "segment"),
+    ask(SegmentRequest(points=[[[20, 30]], [[50, 60]]], format="polygon"), "segment"),
+    ask(TextRequest(labels=["cat", "house"], threshold=0.3), "text"),
+    ask(SegmentRequest(points=[[9, 9]], mask_threshold=1.0), "segment"),
+    ask(SegmentRequest(points=[[9, 9]], boxes=[1, 1, 90, 90]), "segment"),
+    ask(ClassifyRequest(labels=["dog", "cat"]), "classify"),
+    ask(TextRequest(labels=["dog", "dog"]), "text"),
+    ask(InstancesRequest(labels=["dog"]), "instances"),
+    *[ask(SegmentRequest(boxes=[k, k, 200, 300]), "segment") for k in range(20)],
 ]
 
 
 def answers(model: SamClip, asks: Sequence[dict[str, Any]]) -> dict[int, Any]:
-    answerer = Answerer(model, megapixels=50, embeddings_mb=64)
+    answerer = BatchAnswerer(model, megapixels=50, embeddings_mb=64)
     picture = answerer.prepare("dog", DOG, asks=asks)
     found = {}
     for place, answer in answerer.answer(picture, asks):
@@ -75,11 +75,11 @@ def test_prompts_of_many_questions_are_drawn_in_one_batch(
         return segment(image, **asked)
 
     monkeypatch.setattr(model, "segment", counted)
-    asks = [ask(SegmentAsked(boxes=[k, k, 200, 300]), "segment") for k in range(20)]
+    asks = [ask(SegmentRequest(boxes=[k, k, 200, 300]), "segment") for k in range(20)]
     whole = answers(model, asks)
     assert batches == [16, 4]
     batches.clear()
-    monkeypatch.setattr(answering, "MASK_BYTES", 288 * 384 * 5)
+    monkeypatch.setattr(batching, "MASK_BYTES", 288 * 384 * 5)
     assert answers(model, asks) == whole
     assert batches == [5, 5, 5, 5]
 

@@ -1,4 +1,4 @@
-"""A place for a worker process: starts it, sends it jobs, and starts another when it dies."""
+"""One worker process: it is started, sent jobs, and replaced by a new process when it dies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.serve.frames import pack_frame, receive_frame
+from samclip_sdk.serve.keys import KEYS_VARIABLE
 from samclip_sdk.serve.settings import Limits, ModelChoice
+from samclip_sdk.serve.wire import pack_message, receive_message
 
 log = logging.getLogger(__name__)
 
-KEYS_VARIABLE = "SAMCLIP_API_KEYS"
 WORKER = ("-m", "samclip_sdk.serve.worker")
-"""What Python runs in a worker process."""
+"""The arguments of Python in a worker process."""
 
 DEPTH = 2
-"""How many batches a worker has at a time: one that it computes, one whose picture it decodes."""
+"""The batches that a worker has at a time: it computes one and decodes the picture of the next."""
 
 _LONGEST_PAUSE_S = 10.0
 _END_S = 5.0
@@ -30,11 +30,11 @@ _END_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker said.
+    """The answer of a worker.
 
     Attributes:
-        status: of HTTP.
-        error: the class of the error; "" with the status 200.
+        status: the HTTP status.
+        error: the class of the error; empty if the status is 200, or the error was unforeseen.
         content: JSON, or the error's message.
     """
 
@@ -45,14 +45,14 @@ class Answer:
 
 @dataclass(eq=False)
 class Job:
-    """A question about a picture, on its way.
+    """A question about a picture.
 
     Attributes:
-        key: the sha256 of the picture's content.
-        content: of the picture's file.
-        ask: the question, as `answering` takes it.
-        answer: where those who asked wait.
-        deaths: how many workers have died while they had it.
+        key: the sha256 of the picture file's content.
+        content: the content of the picture file.
+        ask: the question, as `batching` takes it.
+        answer: the future answer.
+        deaths: the number of workers that have died with this job.
     """
 
     key: str
@@ -63,20 +63,21 @@ class Job:
 
 
 @dataclass(eq=False)
-class Slot:
-    """A worker process, or the time until there is one again.
+class WorkerProcess:
+    """A worker process; between a process that died and the next, it has none.
 
     Args:
-        choice: which model it opens.
-        limits: of pictures, of what it keeps, and of its time.
-        on_free: called when it could take more.
-        on_lost: given the jobs that it had when it died, the oldest first.
-        on_batch: told of a batch that is done: how many jobs, seconds, whether it was cached.
+        choice: the model that it opens.
+        limits: the limits of pictures, of memory and of time.
+        on_free: called when the worker can take more jobs.
+        on_lost: called with the jobs of a worker that died, the oldest first.
+        on_batch: called after a batch with the number of its jobs, its seconds, and whether its
+            picture was encoded already.
 
     Attributes:
-        told: what the model is, once it is open.
-        batches: what it is at, the oldest first.
-        restarts: how many workers have died.
+        model_info: the fields of `schema.Model`, once the model is open; else None.
+        batches: the batches that it works on, the oldest first.
+        restarts: the number of processes that have died.
     """
 
     choice: ModelChoice
@@ -84,7 +85,7 @@ class Slot:
     on_free: Callable[[], None]
     on_lost: Callable[[Sequence[Job]], None]
     on_batch: Callable[[int, float, bool], None]
-    told: dict[str, Any] | None = None
+    model_info: dict[str, Any] | None = None
     batches: list[dict[int, Job]] = field(default_factory=list)
     restarts: int = 0
     _process: asyncio.subprocess.Process | None = None
@@ -93,19 +94,19 @@ class Slot:
 
     @property
     def pid(self) -> int | None:
-        """Of the worker process, once its model is open."""
-        return self._process.pid if self._process and self.told else None
+        """The id of the process, once its model is open."""
+        return self._process.pid if self._process and self.model_info else None
 
     @property
     def free(self) -> bool:
-        """Whether it could take a batch now."""
-        return self.told is not None and len(self.batches) < DEPTH
+        """Whether it can take a batch now."""
+        return self.model_info is not None and len(self.batches) < DEPTH
 
     async def start(self) -> None:
-        """Starts a worker, and waits until its model is open.
+        """Starts the process, and waits until its model is open.
 
         Raises:
-            SamClipError: it cannot be opened; or the process has ended before it could tell.
+            SamClipError: the model cannot be opened, or the process has ended before.
         """
         environment = {name: value for name, value in os.environ.items() if name != KEYS_VARIABLE}
         environment["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
@@ -115,7 +116,7 @@ class Slot:
             stdout=asyncio.subprocess.PIPE,
             env=environment,
             limit=1 << 20,
-            start_new_session=True,  # a signal to the terminal's group is the front's
+            start_new_session=True,  # a terminal signals the front process alone
         )
         self._send(
             {
@@ -125,17 +126,17 @@ class Slot:
             }
         )
         assert self._process.stdout is not None
-        frame = await receive_frame(self._process.stdout)
-        if frame is None or "ready" not in frame[0]:
+        message = await receive_message(self._process.stdout)
+        if message is None or "ready" not in message[0]:
             await self._end()
-            said = "it ended before its model was open" if frame is None else frame[0]["failed"]
+            said = "it ended before its model was open" if message is None else message[0]["failed"]
             raise SamClipError(str(said))
-        self.told = frame[0]["ready"]
+        self.model_info = message[0]["ready"]
         log.info("worker ready", extra={"worker": self._process.pid})
         self.on_free()
 
     async def run(self) -> None:
-        """Passes answers on for ever, by one worker after the other; `start` was called before."""
+        """Passes answers on for ever, and replaces dead processes; call `start` before."""
         while True:
             await self._listen()
             await self._end()
@@ -144,7 +145,7 @@ class Slot:
             log.error("worker died", extra={"jobs": len(lost), "restarts": self.restarts})
             self.on_lost(lost)
             pause_s = 0.1
-            while self.told is None:
+            while self.model_info is None:
                 try:
                     await self.start()
                 except (SamClipError, OSError) as error:
@@ -153,7 +154,7 @@ class Slot:
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def take(self, jobs: Sequence[Job]) -> None:
-        """Sends questions about one picture; `free` was true."""
+        """Sends questions about one picture; `free` must be true."""
         batch = {self._number + place: job for place, job in enumerate(jobs)}
         self._number += len(jobs)
         self.batches.append(batch)
@@ -162,16 +163,16 @@ class Slot:
         self._look_after()
 
     async def close(self) -> None:
-        """Ends the worker; what it was at is not answered."""
+        """Ends the process; its jobs get no answer."""
         await self._end()
 
     async def _listen(self) -> None:
-        """Passes on what the worker says until it has ended."""
+        """Passes the messages of the process on until it has ended."""
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        while (frame := await receive_frame(process.stdout)) is not None:
-            header, content = frame
+        while (message := await receive_message(process.stdout)) is not None:
+            header, content = message
             if "done" in header:
                 self.batches.pop(0)
                 self.on_batch(len(header["done"]), header["seconds"], header["cached"])
@@ -186,7 +187,7 @@ class Slot:
             self._look_after()
 
     def _look_after(self) -> None:
-        """Gives the worker its time anew, as long as it is at something."""
+        """Restarts the timer of a silent worker, if the worker has a batch."""
         if self._watch:
             self._watch.cancel()
         self._watch = None
@@ -201,15 +202,15 @@ class Slot:
                 self._process.kill()
 
     def _send(self, header: dict[str, Any], content: bytes = b"") -> None:
-        """Writes without waiting: of two batches at most, and of a dead worker `_listen` hears."""
+        """Writes without waiting: the pipe holds two batches at most; `_listen` sees a death."""
         assert self._process is not None
         assert self._process.stdin is not None
-        for piece in pack_frame(header, content):  # writelines would copy the picture to join it
+        for piece in pack_message(header, content):  # writelines would copy the picture to join it
             self._process.stdin.write(piece)
 
     async def _end(self) -> None:
-        """Ends the process, if need be by force."""
-        process, self.told = self._process, None
+        """Ends the process: closes its input, and kills it if it stays."""
+        process, self.model_info = self._process, None
         if self._watch:
             self._watch.cancel()
         if process is None or process.stdin is None:

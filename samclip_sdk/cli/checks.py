@@ -1,0 +1,66 @@
+"""Checks of files and numbers that commands share, made before a model is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from samclip_sdk.cli.terminal import WrongUsageError
+from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.system.atomic_file import check_target
+
+
+def check_output(path: Path, *, endings: Sequence[str]) -> None:
+    """Refuses an output that cannot be written, before any work is done for it.
+
+    Raises:
+        WrongUsageError: its name has another ending.
+        StorageError: it cannot be written there.
+    """
+    check_ending(path, endings=endings)
+    check_target(path)
+
+
+def check_ending(path: Path, *, endings: Sequence[str]) -> None:
+    """Refuses a file whose name has another ending, since the ending tells the format.
+
+    Raises:
+        WrongUsageError: its name has another ending.
+    """
+    if path.suffix.lower() not in endings:
+        raise WrongUsageError(f"{one_line(path)} must end in {_either(endings)}")
+
+
+def _either(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def check_picture(path: Path) -> None:
+    """Refuses a picture that does not exist, before a model is opened for it.
+
+    Raises:
+        ImageError: there is no such file.
+    """
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # ValueError: NUL in the name
+        there = False
+    if not there:
+        raise ImageError(f"{one_line(path)}: no such file")
+
+
+def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:
+    """Reads numbers such as "12,34".
+
+    Raises:
+        WrongUsageError: the text holds something else, or the count is not in `counts`.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts:
+        wanted = " or ".join(str(count) for count in counts)
+        raise WrongUsageError(f"{option} {text!r} is not {wanted} numbers with commas between")
+    return numbers
