@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from samclip_sdk.errors import StorageError, one_line
-from samclip_sdk.system.partial_file import PartialFile
+from samclip_sdk.system.leftovers import discard, hidden_path, sweep_once
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that replaces `path` only once all of it is on the disk.
 
-    The data goes to a temporary file beside the target, so that the final rename never crosses
-    file systems. After any error the temporary file is gone and an older `path` is untouched.
-    What a killed process leaves is gone when `path` is next written; see `PartialFile`.
+    The data goes to a hidden file beside the target, see `leftovers`. After any error the hidden
+    file is gone and an older `path` is untouched.
 
     Args:
         path: where the file goes; its folder must exist. A symbolic link is written through.
@@ -29,22 +28,22 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises:
         StorageError: `check_target` refuses the path, or the file cannot be written, for instance
-            because the disk is full, or too many processes write it at once.
+            because the disk is full.
     """
     target = check_target(path)
-    partial: PartialFile | None = None
+    sweep_once(target.parent)
+    # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
+    hidden = hidden_path(target)
     try:
-        # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
-        partial = PartialFile(target)
-        yield partial.file
-        partial.file.flush()
-        os.fsync(partial.file.fileno())
-        partial.settle()
+        with hidden.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(hidden, target)
     except OSError as error:
         raise StorageError(f"cannot write {one_line(path)}: {error.strerror or error}") from error
     finally:
-        if partial is not None:
-            partial.close()
+        discard(hidden)
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.fork_safety import renew_in_children
-from samclip_sdk.system.partial_file import PARTIAL_ENDING, remove_if_dead
 from samclip_sdk.system.user_folders import user_cache
 
 Array = NDArray[np.float32]
@@ -142,9 +141,6 @@ class StoredLabels:
                     found = entry.stat(follow_symlinks=False)
                     used = found.st_mtime if found.st_mtime <= now else -math.inf
                     files.append((used, found.st_size, Path(entry.path)))
-        for _, _, path in files:
-            if path.name.endswith(PARTIAL_ENDING):
-                remove_if_dead(path)
         held_bytes = sum(size_bytes for _, size_bytes, _ in files)
         if held_bytes <= self._limit_bytes:
             return
