@@ -55,7 +55,8 @@ def discard(path: Path) -> None:
         with suppress(OSError):
             path.unlink()
         return
-    for replaced in path.glob(f"{REPLACED}/*"):
+    kept = path / REPLACED
+    for replaced in () if kept.is_symlink() else kept.glob("*"):
         place = path.with_name(replaced.name)
         if not os.path.lexists(place):
             try:
@@ -66,8 +67,11 @@ def discard(path: Path) -> None:
 
 
 def _is_dead(path: Path, *, machine: str, pid: int) -> bool:
+    found = path.lstat()
+    if os.name == "posix" and found.st_uid != os.geteuid():  # Anybody can make up such a name.
+        return False
     if machine != _machine() or os.name != "posix":  # Windows has no harmless signal.
-        return time.time() - path.lstat().st_mtime > _UNTOUCHED_S
+        return time.time() - found.st_mtime > _UNTOUCHED_S
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from samclip_sdk.bundle.hub.package import hub_module
+from samclip_sdk.bundle.hub.options import hub_module
 from samclip_sdk.bundle.manifest import NOT_STATED, Manifest
 
 _TAGS = (

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from samclip_sdk.bundle.hub.cache import HubCache, Ref
 from samclip_sdk.bundle.hub.files import HubFiles
-from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
-from samclip_sdk.bundle.hub.package import hub_endpoint, hub_module, import_hub
+from samclip_sdk.bundle.hub.options import (
+    DEFAULT_HUB,
+    HubOptions,
+    hub_endpoint,
+    hub_module,
+    import_hub,
+)
 from samclip_sdk.bundle.hub.remote import BUNDLE_FOLDER, Remote
 from samclip_sdk.bundle.hub.repository import DEFAULT_REVISION, Repository, is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME

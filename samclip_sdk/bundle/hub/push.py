@@ -10,7 +10,7 @@ from typing import Any
 
 from samclip_sdk.bundle.hub.card import hub_card
 from samclip_sdk.bundle.hub.opening import open_named_bundle
-from samclip_sdk.bundle.hub.package import hub_endpoint, hub_module, import_hub, own_name
+from samclip_sdk.bundle.hub.options import hub_endpoint, hub_module, import_hub, own_name
 from samclip_sdk.bundle.hub.remote import BUNDLE_FOLDER, explained, token_to_send
 from samclip_sdk.bundle.hub.repository import DEFAULT_REVISION, Repository
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
