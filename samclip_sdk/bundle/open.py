@@ -220,8 +220,8 @@ def open_bundle(
     A .zip is unpacked into the user's cache, under the bundle's id, and verified as a whole.
 
     Args:
-        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-mobile"); a
-            folder of that name is `./samclip-mobile`.
+        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-mobile"),
+            which wins over a folder of that name, `./samclip-mobile`.
         public_key: path of a PEM file with the Ed25519 key that must have signed the manifest;
             nothing else of a bundle is read before that is certain. Unsigned ones are fine if None.
 
@@ -235,7 +235,7 @@ def open_bundle(
         StorageError: the cache cannot be written.
     """
     key = None if public_key is None else PublicKey(public_key)
-    if isinstance(source, str) and source in embedded_bundles():
+    if is_embedded(source):
         return open_folder(EMBEDDED / source, key=key)
     path = Path(source)
     # Not pathlib's, which raise where a name is too long or a folder above is closed to us.
@@ -253,6 +253,14 @@ def open_bundle(
 def embedded_bundles() -> tuple[str, ...]:
     """The names of the bundles inside the package."""
     return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{MANIFEST_NAME}")))
+
+
+def is_embedded(name: str | os.PathLike[str]) -> bool:
+    """Whether a name, given as text, is that of a bundle inside the package.
+
+    It then wins over a folder here. `./samclip-mobile` and a `Path` mean the folder.
+    """
+    return isinstance(name, str) and name in embedded_bundles()
 
 
 def cache_folder() -> Path:

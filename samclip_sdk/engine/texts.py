@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Callable, Sequence
 
@@ -11,12 +12,18 @@ from numpy.typing import NDArray
 
 from samclip_sdk.runtimes.session import Session, run_graph
 from samclip_sdk.system.fork_safety import renew_in_children
+from samclip_sdk.system.recent import Recent
 from samclip_sdk.system.timing import Stopwatch
-from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels
+from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text
 from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
+
+RECENT_BYTES = 32 << 20
+"""10,000 embeddings of CLIP ViT-L."""
+
+_ENTRY_BYTES = 400  # of a dictionary's slot, an array's header and a text's, about
 
 
 class TextEmbedder:
@@ -47,7 +54,8 @@ class TextEmbedder:
         self._templates = tuple(templates)
         self._stored = stored
         self._given: dict[str, Array] = {}
-        self._texts, self._labels = RecentEmbeddings(), RecentEmbeddings()
+        self._texts: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
+        self._labels: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._opened_tokenizer: Tokenizer | None = None
         self._turn = threading.Lock()
         renew_in_children(self)
@@ -112,13 +120,15 @@ class TextEmbedder:
 
     def renew(self) -> None:
         """Starts over in a forked child; see `fork_safety`."""
+        self._texts = Recent(limit_bytes=RECENT_BYTES)
+        self._labels = Recent(limit_bytes=RECENT_BYTES)
         self._turn = threading.Lock()
 
     def _compute(
         self,
         text: str,
         *,
-        recent: RecentEmbeddings,
+        recent: Recent[Array],
         compute: Callable[[str, Stopwatch], Array],
         clock: Stopwatch,
     ) -> Array:
@@ -128,7 +138,8 @@ class TextEmbedder:
             known = recent.get(cleaned)  # Another thread may have computed it meanwhile.
             if known is None:
                 known = compute(text, clock)
-                recent.put(cleaned, known)
+                size_bytes = sys.getsizeof(cleaned) + known.nbytes + _ENTRY_BYTES
+                recent.put(cleaned, known, size_bytes=size_bytes)
             return known
 
     def _embed_text(self, text: str, clock: Stopwatch) -> Array:

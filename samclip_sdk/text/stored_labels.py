@@ -1,4 +1,4 @@
-"""Text embeddings that were computed before: the latest in memory, those of labels on the disk."""
+"""Class embeddings of labels that an earlier process computed, on the disk."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import hashlib
 import json
 import math
 import os
-import sys
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,58 +16,16 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_file import atomic_file
-from samclip_sdk.system.fork_safety import renew_in_children
 from samclip_sdk.system.user_folders import user_cache
 
 Array = NDArray[np.float32]
 
-RECENT_BYTES = 32 << 20
-"""10,000 embeddings of CLIP ViT-L."""
-
 STORED_BYTES = 64 << 20
 """20,000 embeddings of CLIP ViT-L, of all models together."""
 
-_ENTRY_BYTES = 400  # of a dictionary's slot, an array's header and a text's, about
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _WRITES_PER_SWEEP = 256
 _KEPT_SHARE = 0.8
-
-
-class RecentEmbeddings:
-    """The embeddings of the texts that were asked for last, as many as memory is granted.
-
-    Args:
-        limit_bytes: for texts and embeddings together.
-    """
-
-    def __init__(self, *, limit_bytes: int = RECENT_BYTES) -> None:
-        self._limit_bytes = limit_bytes
-        self._entries: OrderedDict[str, Array] = OrderedDict()
-        self._held_bytes = 0
-        self._lock = threading.Lock()
-        renew_in_children(self)
-
-    def get(self, text: str) -> Array | None:
-        """The embedding [E] of a text, if it is there."""
-        with self._lock:
-            if text in self._entries:
-                self._entries.move_to_end(text)
-            return self._entries.get(text)
-
-    def put(self, text: str, embedding: Array) -> None:
-        """Remembers an embedding [E], and forgets what was not asked for longest."""
-        with self._lock:
-            if text not in self._entries:
-                self._held_bytes += _size_bytes(text, embedding)
-            self._entries[text] = embedding
-            self._entries.move_to_end(text)
-            while self._held_bytes > self._limit_bytes:
-                self._held_bytes -= _size_bytes(*self._entries.popitem(last=False))
-
-    def renew(self) -> None:
-        """Starts over in a forked child; see `fork_safety`."""
-        self._lock = threading.Lock()
-        self._entries, self._held_bytes = OrderedDict(), 0
 
 
 class StoredLabels:
@@ -159,7 +114,3 @@ def text_cache_folder() -> Path:
 
 def _digest(*parts: bytes) -> bytes:
     return hashlib.sha256(b"\0".join(parts)).digest()
-
-
-def _size_bytes(text: str, embedding: Array) -> int:
-    return sys.getsizeof(text) + embedding.nbytes + _ENTRY_BYTES

@@ -11,7 +11,7 @@ import pytest
 
 from samclip_sdk import SamClip
 from samclip_sdk.device.verify import verify_bundle
-from samclip_sdk.text.stored_labels import RecentEmbeddings, StoredLabels, text_cache_folder
+from samclip_sdk.text.stored_labels import StoredLabels, text_cache_folder
 from tests.fake_source import picture
 
 PICTURE = picture()
@@ -19,32 +19,6 @@ PICTURE = picture()
 
 def embedding(value: float, *, size: int = 8) -> np.ndarray:
     return np.full(size, value, dtype=np.float32)
-
-
-class TestRecentEmbeddings:
-    def test_forgets_what_was_not_asked_for_longest(self) -> None:
-        # Room for three: an entry of 1,000 numbers is 4,000 bytes and a few hundred.
-        recent = RecentEmbeddings(limit_bytes=14_000)
-        for name in ("a", "b", "c"):
-            recent.put(name, embedding(1, size=1000))
-        assert recent.get("a") is not None
-        recent.put("d", embedding(1, size=1000))
-        assert recent.get("b") is None
-        assert all(recent.get(name) is not None for name in ("a", "c", "d"))
-
-    def test_long_texts_count(self) -> None:
-        recent = RecentEmbeddings(limit_bytes=100_000)
-        for index in range(100):
-            recent.put(f"{index}" * 4000, embedding(index))
-        held = sum(recent.get(f"{index}" * 4000) is not None for index in range(100))
-        assert 5 < held < 25
-
-    def test_putting_a_text_again_takes_no_more_room(self) -> None:
-        recent = RecentEmbeddings(limit_bytes=10_000)
-        recent.put("a", embedding(1, size=1000))
-        for _ in range(10):
-            recent.put("b", embedding(2, size=1000))
-        assert recent.get("a") is not None
 
 
 class TestStoredLabels:

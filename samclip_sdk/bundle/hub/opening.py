@@ -21,7 +21,7 @@ from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNA
 from samclip_sdk.bundle.open import (
     Bundle,
     bundle_id,
-    embedded_bundles,
+    is_embedded,
     open_bundle,
     open_folder,
     parse_manifest,
@@ -106,7 +106,7 @@ def _guess(
 
 
 def _is_here(model: str | os.PathLike[str]) -> bool:
-    return os.path.isdir(model) or os.path.isfile(model) or model in embedded_bundles()
+    return os.path.isdir(model) or os.path.isfile(model) or is_embedded(model)
 
 
 class _Opening:
