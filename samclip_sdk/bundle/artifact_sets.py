@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from samclip_sdk.bundle.graph_spec import StoredFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError
@@ -64,12 +65,12 @@ def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
     return tuple(found)
 
 
-def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:
-    """The files that the SDK reads to run a set: graphs, their weights, tokenizer, nouns.
+def graph_files(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[StoredFile, ...]:
+    """The graphs of a set and their weights, each once.
 
     Args:
         manifest: of the bundle.
-        runtime_set: one of it.
+        runtime_set: a set of that bundle.
     """
     kind = (runtime_set.artifact_runtime, runtime_set.artifact_precision)
     artifacts = [
@@ -78,7 +79,13 @@ def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]
         for each in graph.artifacts
         if (each.runtime, each.precision) == kind
     ]
-    paths = [file.path for each in artifacts for file in (*each.weights, each)]
+    files = {file.path: file for each in artifacts for file in (*each.weights, each)}
+    return tuple(files.values())
+
+
+def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:
+    """The files that the SDK reads to run a set: `graph_files`, the tokenizer and the nouns."""
+    paths = [each.path for each in graph_files(manifest, runtime_set=runtime_set)]
     paths += [each.path for each in manifest.files if each.path in (TOKENIZER_NAME, NOUNS_NAME)]
     return tuple(dict.fromkeys(paths))
 

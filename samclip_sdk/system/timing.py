@@ -1,4 +1,4 @@
-"""Times by step, repeated runs and their percentiles, and the peak of a process's memory."""
+"""Dates, times by step, repeated runs and their percentiles, and the peak of a process's memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,11 @@ _WARM_UP_SHARE = 0.2  # of the seconds that a workload is timed for
 _FEWEST_FOR_TAILS = 20  # runs; of fewer, p90 and p99 are hardly more than the slowest
 _FAST_MS = 1000.0
 _FEWEST_FAST = 10  # runs that count, of what takes less than that
+
+
+def utc_now() -> str:
+    """The time of the clock on the wall, in UTC, as ISO 8601 to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class Stopwatch:
