@@ -1,7 +1,7 @@
 """The sets of artifacts in a bundle, and what may run them.
 
 A set is all graphs that the SDK runs in one precision. OpenVINO and TensorRT have no artifacts of
-their own: they read the ONNX files, and OpenVINO computes fp32 ones in bf16 where it is told to.
+their own. They read the ONNX files, and OpenVINO can compute fp32 files in bf16.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class RuntimeSet:
     """A set of artifacts on a runtime.
 
     Attributes:
-        runtime: that runs it.
-        precision: that it runs in.
-        artifact_precision: of the files.
+        runtime: the runtime that runs the set.
+        precision: the precision that the set runs in.
+        artifact_precision: the precision of the files.
     """
 
     runtime: str
@@ -36,12 +36,12 @@ class RuntimeSet:
 
     @property
     def artifact_runtime(self) -> str:
-        """Whose files it reads."""
+        """The runtime whose files it reads."""
         return "onnx" if self.runtime in _READERS_OF_ONNX else self.runtime
 
 
 def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
-    """The runtimes and precisions in which every graph of a bundle is there, but those of apps."""
+    """The runtimes and precisions in which a bundle has every graph that the SDK runs."""
     graphs = bundle.manifest.model_graphs.values()
     kinds = [{(each.runtime, each.precision) for each in graph.artifacts} for graph in graphs]
     order = [(each.runtime, each.precision) for graph in graphs for each in graph.artifacts]
@@ -49,7 +49,7 @@ def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
 
 
 def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
-    """Every way to run a bundle, on whatever machine; sets in the bundle's order."""
+    """Every way to run a bundle, on any machine; sets in the bundle's order."""
     found = []
     for runtime, precision in artifact_sets(bundle):
         if runtime != "onnx":
@@ -69,7 +69,7 @@ def graph_files(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[StoredF
     """The graphs of a set and their weights, each once.
 
     Args:
-        manifest: of the bundle.
+        manifest: the manifest of the bundle.
         runtime_set: a set of that bundle.
     """
     kind = (runtime_set.artifact_runtime, runtime_set.artifact_precision)
@@ -91,15 +91,16 @@ def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]
 
 
 def find_set(bundle: Bundle, *, runtime: str, precision: str | None) -> RuntimeSet:
-    """The set of a bundle that a runtime is to run.
+    """The set of a bundle for a runtime.
 
     Args:
-        bundle: that holds it.
-        runtime: that runs it.
-        precision: the first in the bundle's order that the runtime reads if None.
+        bundle: the bundle.
+        runtime: the runtime that runs the set.
+        precision: the wanted precision; if None, the first in the bundle's order that the runtime
+            reads.
 
     Raises:
-        BundleError: there is none.
+        BundleError: there is no such set.
     """
     own = [each for each in runtime_sets(bundle) if each.runtime == runtime]
     found = next((each for each in own if precision in (None, each.precision)), None)

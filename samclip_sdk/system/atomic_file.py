@@ -47,10 +47,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Says where `atomic_file` would put a file, before any work is done for it.
+    """Checks the place of a file for `atomic_file`, before any work is done for it.
 
-    A rename puts a file into the place of whatever is there, of a device or a pipe too: a program
-    that runs as root and writes to /dev/null would replace it for the whole machine.
+    A rename replaces whatever is there, a device or a pipe too: a program that runs as root and
+    writes to /dev/null would replace it for the whole machine.
 
     Args:
         path: where the file is to go.
@@ -80,10 +80,10 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 
 def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> str:
-    """The suffix that says how to write a file, in lower case, of those that there are.
+    """The suffix of a path in lower case, which must be one of `suffixes`.
 
     Raises:
-        StorageError: it has another one, or it is no path.
+        StorageError: the path has another suffix, or it is no path.
     """
     _check_path(path)
     suffix = Path(path).suffix.lower()
@@ -95,14 +95,14 @@ def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> str:
 
 
 def _check_path(path: object) -> None:
-    # A number would be taken for an open file, and nothing at all for a mistake of ours.
+    # A number would be taken for an open file, and None would look like a mistake of ours.
     if not isinstance(path, (str, os.PathLike)):
         kind = type(path).__name__
         raise _refused(path, f"a file's path is text or a Path, not {kind}")
 
 
 def _kind(path: str | os.PathLike[str]) -> int | None:
-    """What is at `path`, links followed; None where nothing is."""
+    """The kind of file at `path`, links followed; None if nothing is there."""
     try:
         return stat.S_IFMT(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Brings the files of a hub's bundle into its folder, each of them whole and verified, or not."""
+"""Brings the files of a hub's bundle into its folder, each of them whole and verified."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class HubFiles:
     """The origin of a bundle that is on a hub, at one commit of a repository.
 
     Args:
-        folder: of the bundle, with its manifest.
+        folder: the bundle's folder, with its manifest.
         remote: the repository.
-        commit: of the repository.
+        commit: the commit of the repository.
         asks_nobody: whether no missing file may be downloaded.
         on_progress: told how many megabytes have come, of the missing ones.
 
@@ -53,7 +53,7 @@ class HubFiles:
     def fetch(self, files: Sequence[StoredFile]) -> None:
         """Downloads those files that are not in the folder.
 
-        Of several processes one downloads, the others wait and find the files.
+        If several processes ask at once, one downloads, and the others wait.
 
         Raises:
             HubUnreachableError: there is no network, or the connection is cut again and again.

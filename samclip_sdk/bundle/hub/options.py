@@ -19,7 +19,7 @@ _LEAST_MAJOR = 2
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How a bundle is taken from a hub.
+    """The options for a bundle of a hub.
 
     Attributes:
         revision: a branch, a tag or a commit; if None, the revision in the name, or "main".

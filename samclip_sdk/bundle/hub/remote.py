@@ -25,7 +25,7 @@ from samclip_sdk.errors import (
 from samclip_sdk.system.atomic_folder import scratch_folder
 
 BUNDLE_FOLDER = "bundle"
-"""Where the bundle is in a repository: beside the model card, which people edit on the hub."""
+"""The folder of a repository that holds the bundle: people edit the model card beside it."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BUSY = (408, 429)
@@ -37,8 +37,8 @@ class Remote:
     Args:
         repository: `org/name`.
         endpoint: the hub's address.
-        token: with which it is read; None takes the one that the user has logged in with, if any,
-            and False none.
+        token: sent with requests; None takes the token that the user has logged in with, if any,
+            and False sends none.
     """
 
     def __init__(self, repository: str, *, endpoint: str, token: str | bool | None) -> None:
@@ -47,12 +47,12 @@ class Remote:
         self._token = token
 
     def commit_of(self, revision: str) -> str:
-        """Asks which commit a revision is, of those that hold a bundle.
+        """Asks which commit a revision is.
 
         Raises:
             HubUnreachableError: there is no answer.
-            HubError: there is no such repository or revision, or it may not be read, or holds no
-                bundle.
+            HubError: there is no such repository or revision, or it may not be read, or it holds
+                no bundle.
         """
         with self._explained(MANIFEST_NAME, revision=revision):
             hub = import_hub()
@@ -82,9 +82,9 @@ class Remote:
         """Downloads a file of the bundle; a cut connection is taken up again.
 
         Args:
-            path: as in the manifest.
-            commit: of the repository.
-            folder: empty, where the file may lie.
+            path: the path in the manifest.
+            commit: the commit of the repository.
+            folder: an empty folder for the file.
             limit: how many bytes the file may have. huggingface_hub itself writes whatever a server
                 sends.
             too_long: raised before more than that is written.
@@ -127,9 +127,9 @@ class Remote:
         """Reads a small file of the bundle.
 
         Args:
-            path: as in the manifest.
-            commit: of the repository.
-            limit: how many bytes it may have.
+            path: the path in the manifest.
+            commit: the commit of the repository.
+            limit: how many bytes the file may have.
 
         Raises:
             HubError: the hub refuses the file, or the file is larger; and what `download` raises.
@@ -143,10 +143,10 @@ class Remote:
             ).read_bytes()
 
     def optional(self, path: str, *, commit: str, limit: int) -> bytes | None:
-        """Reads a small file that a repository need not have; None where it has none.
+        """Reads a small file that a repository need not have; None if it does not.
 
         Raises:
-            HubError: as of `content`.
+            HubError: see `content`.
         """
         try:
             return self.content(path, commit=commit, limit=limit)
@@ -208,10 +208,10 @@ def _counter(limit: int, *, too_long: SamClipError, tell: Callable[[int], None])
             tell(self._count)
 
         def update_transfer(self, size: int) -> None:
-            """Of Xet: bytes on the wire, packed; `update` counts those of the file."""
+            """Called for Xet with compressed bytes; `update` counts those of the file."""
 
         def set_postfix_str(self, text: str, refresh: bool = True) -> None:
-            """Of Xet: the speed."""
+            """Called for Xet with the speed."""
 
         set_transfer_postfix_str = set_postfix_str
 
@@ -224,12 +224,12 @@ def _counter(limit: int, *, too_long: SamClipError, tell: Callable[[int], None])
 
 @contextmanager
 def explained(repository: str, *, endpoint: str, token: str | bool | None) -> Iterator[None]:
-    """Turns what huggingface_hub raises into a HubError that says what to do.
+    """Turns an error of huggingface_hub into a HubError that says what to do.
 
     Args:
         repository: `org/name`.
         endpoint: the hub's address.
-        token: that was given, see `Remote`.
+        token: the caller's, see `Remote`.
     """
     errors = hub_module("errors")
     try:
@@ -253,10 +253,10 @@ def explained(repository: str, *, endpoint: str, token: str | bool | None) -> It
 
 
 def token_to_send(token: str | bool | None) -> str | None:
-    """The token that goes with a request: the one given, or of who is logged in.
+    """The token that is sent: the given one, or that of the user who is logged in.
 
     Raises:
-        OptionError: it cannot be one.
+        OptionError: no token can look like this.
         HubError: `token` is True, and nobody is logged in.
     """
     if isinstance(token, str):
@@ -280,7 +280,7 @@ def _log_in(token: str | bool | None) -> str:
 def _tell_status(
     error: Any, *, repository: str, endpoint: str, token: str | bool | None
 ) -> NoReturn:
-    """Says what an answer means that is none of the well-known ones."""
+    """Raises the error for an HTTP status that has no error class of its own."""
     status = error.response.status_code
     if status in _BUSY or status >= 500:
         raise HubUnreachableError(
