@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
 import secrets
 import shutil
 import time
+import uuid
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -34,8 +34,11 @@ def hidden_path(target: Path, *, ending: str = "") -> Path:
 
 def sweep(folder: Path) -> None:
     """Removes from a folder what dead processes left half-done."""
+    names: list[str] = []
     with suppress(OSError):
-        for name in filter(None, map(_NAME.fullmatch, os.listdir(folder))):
+        names = os.listdir(folder)
+    for name in filter(None, map(_NAME.fullmatch, names)):
+        with suppress(OSError):  # Another process sweeps too.
             if _is_dead(folder / name[0], machine=name["machine"], pid=int(name["pid"])):
                 discard(folder / name[0])
 
@@ -87,6 +90,6 @@ def _machine() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         place = boot + os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux
-        place = platform.node()
+    except OSError:  # not Linux: by the network card, for two machines may have one name
+        place = f"{uuid.getnode()}"
     return hashlib.sha256(place.encode()).hexdigest()[:8]

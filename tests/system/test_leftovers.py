@@ -115,15 +115,37 @@ def test_a_process_of_another_user_lives(tmp_path: Path, monkeypatch: pytest.Mon
     assert path.exists()
 
 
+def of_a_dead_process(target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 9_999_999)  # more than a kernel gives
+        return hidden_path(target)
+
+
 @posix
-def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_user_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder where others may write, a name of ours can be made up."""
+    path = of_a_dead_process(tmp_path / "a.bin", monkeypatch)
+    path.touch()
+    uid = os.geteuid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: uid + 1)
+        sweep(tmp_path)
+    assert path.exists()
+    sweep(tmp_path)
+    assert not path.exists()
+
+
+@posix
+@pytest.mark.parametrize("within", ["", "replaced"])
+def test_a_planted_link_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: str
+) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_bytes(b"precious")
-    monkeypatch.setattr(os, "getpid", lambda: 9_999_999)  # more than a kernel gives
-    planted = hidden_path(tmp_path / "a.bin")
-    monkeypatch.undo()
-    planted.symlink_to(tmp_path / "precious")
+    planted = of_a_dead_process(tmp_path / "a.bin", monkeypatch)
+    if within:
+        planted.mkdir()
+    (planted / within).symlink_to(tmp_path / "precious")
     write(tmp_path / "b.bin")
     assert names(tmp_path) == ["b.bin", "precious"]
     assert (tmp_path / "precious" / "file").read_bytes() == b"precious"

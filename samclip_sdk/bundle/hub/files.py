@@ -97,7 +97,7 @@ class HubFiles:
             )
 
     def _bring(self, files: Sequence[StoredFile]) -> None:
-        """Downloads files, each into a hidden folder first: no unproven bytes get its name."""
+        """Downloads files into a hidden folder, and moves each to its place once it is verified."""
         # One quick question: without a network huggingface_hub would ask for minutes.
         stored, done = files[0], 0
         try:
