@@ -14,14 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError, one_line
-from samclip_sdk.text.unit_length import normalize
+from samclip_sdk.text.unit_length import find_wrong_length, normalize
 
 Array = NDArray[np.float32]
 
 SAME_REGIONS = 0.999
 """Positive and negative regions with this cosine, or more, cannot be told apart."""
-
-_LENGTH_TOLERANCE = 1e-3
 
 
 def learn_embedding(
@@ -108,11 +106,10 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
             f"[{embed_dim}] or [K,{embed_dim}], from embed_region"
         )
     rows = np.atleast_2d(rows)
-    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
-    wrong = lengths[~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE)]
-    if len(wrong):
+    wrong = find_wrong_length(rows)
+    if wrong is not None:
         raise PromptError(
-            f"one of the {name} regions has the length {wrong[0]:.3g} where it must be 1"
+            f"one of the {name} regions has the length {wrong[1]:.3g} where it must be 1"
         )
     return rows
 

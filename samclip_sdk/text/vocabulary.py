@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text.unit_length import normalize
+from samclip_sdk.text.unit_length import find_wrong_length, normalize
 
 PackedAs: TypeAlias = Literal["float32", "int8"]
 
@@ -31,7 +31,6 @@ _TENSOR = "embeddings"
 _DTYPES = (np.float32, np.int8)
 _STORED_DTYPES = ("F32", "I8")
 _MAX_HEADER_BYTES = 16 << 20  # 700,000 labels of 20 letters
-_LENGTH_TOLERANCE = 1e-3
 
 
 class PackMetadata(BaseModel):
@@ -78,13 +77,11 @@ class Vocabulary:
             )
         rows = stored.astype(np.float32)
         self.matrix: NDArray[np.float32] = normalize(rows) if stored.dtype == np.int8 else rows
-        with np.errstate(invalid="ignore"):  # NaN has no length
-            lengths = np.linalg.norm(self.matrix.astype(np.float64), axis=1)
-        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
-        if len(wrong):
+        wrong = find_wrong_length(self.matrix)
+        if wrong is not None:
             raise ValueError(
-                f"the embedding of label {wrong[0]} has the length {lengths[wrong[0]]:.3g} where "
-                "it must be 1"
+                f"the embedding of label {wrong[0]} has the length {wrong[1]:.3g} where it must "
+                "be 1"
             )
         check_labels(self.labels)
 
