@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -24,6 +23,7 @@ from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.hardware import cpu_name
 from samclip_sdk.system.packages import package_version
 from samclip_sdk.system.records import Record, first_fault
+from samclip_sdk.system.timing import utc_now
 
 _MORE_PACKAGES = ("opencv-python-headless", "timm")
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")
@@ -113,7 +113,7 @@ def describe_environment(arguments: Sequence[str] | None = None) -> Environment:
         at = {"cwd": Path(__file__).parent, "stderr": subprocess.DEVNULL}
         commit = subprocess.check_output(command, text=True, **at).strip()
     return Environment(
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        date=utc_now(),
         command=shlex.join(["python", "-m", "benchmarks", *map(publishable, given)]),
         commit=commit,
         system=f"{platform.system()} {platform.machine()}",

@@ -1,5 +1,4 @@
-"""The artifact that ships: its schema, its contract, how it is opened and checked.
+"""Bundles, the artifact that ships: schema, contract, opening, verification and signatures.
 
-What a bundle says of itself lives here, and how its files are found and verified. Nothing here runs
-a graph: that is a runtime's work.
+Nothing here runs a graph: that is a runtime's work.
 """

@@ -35,7 +35,7 @@ def graph_key(name: str, resolution: int | None) -> str:
 
 
 def file_stem(key: str) -> str:
-    """How the files of a graph begin: as its key, with nothing that a URL must escape."""
+    """The beginning of the names of a graph's files: its key, without what a URL must escape."""
     return key.replace("@", "_")
 
 
@@ -44,7 +44,7 @@ def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[s
 
     Args:
         model: the config.
-        resolutions: pixels; those at which image_encoder and clip_head exist.
+        resolutions: in pixels, those at which image_encoder and clip_head exist.
 
     Returns:
         Key -> graph. Axes `num_texts`, `num_prompts` (K) and `num_points` (P) are symbolic.
@@ -66,11 +66,11 @@ def contract_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[s
 
 
 def contract_app_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> dict[str, GraphSpec]:
-    """The inputs and outputs of what apps run in the place of the SDK, without artifacts.
+    """The inputs and outputs of the graphs that apps run instead of the SDK, without artifacts.
 
     Args:
         model: the config.
-        resolutions: pixels; those that pictures are fitted to.
+        resolutions: in pixels, those that pictures are fitted to.
 
     Returns:
         Key -> graph. Axes `height`, `width` and `num_texts` (K) are symbolic.
@@ -111,11 +111,11 @@ def takes_coordinates(graph: GraphSpec) -> bool:
 def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:
     """A text encoder that also takes ids shorter than the context, without the zeros at the end.
 
-    The contract fixes the length, as some runtimes must. A session that need not says so by its
-    inputs: the prompts of labels are short, and cost it a fraction of the work.
+    The contract fixes the length, because some runtimes must. A session that need not says so in
+    its inputs: the prompts of labels are short, and take a fraction of the work.
 
     Args:
-        text_encoder: as the contract has it.
+        text_encoder: the graph of the contract.
 
     Returns:
         The same with the axis `num_tokens` in the place of the context length.

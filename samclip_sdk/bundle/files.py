@@ -1,4 +1,4 @@
-"""Files of a bundle: inside its folder, regular, and of the bytes that the manifest states."""
+"""Checks of a bundle's files: inside its folder, regular, with the bytes of the manifest."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def file_sha256(path: Path) -> str:
 
 
 def inside(root: Path, path: str) -> Path:
-    """Where a path in a bundle leads, links resolved; of a circle of links, into that circle.
+    """The file that a path in a bundle leads to, links resolved; a circle of links stays one.
 
     Raises:
-        BundleError: out of the bundle.
+        BundleError: the path leads out of the bundle.
     """
     found = Path(os.path.realpath(root / path))
     if not found.is_relative_to(root):
@@ -41,10 +41,10 @@ def inside(root: Path, path: str) -> Path:
 
 
 def size_bytes(path: Path) -> int:
-    """The size of a regular file: nothing else is opened, for a pipe could be waited for forever.
+    """The size of a regular file. Nothing else may be opened: a pipe could block forever.
 
     Raises:
-        OSError: there is none.
+        OSError: there is no regular file.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -53,7 +53,7 @@ def size_bytes(path: Path) -> int:
 
 
 def verify_file(path: Path, *, stored: StoredFile) -> None:
-    """Holds a file to what the manifest states.
+    """Compares a file with the size and the sha256 in the manifest.
 
     Raises:
         BundleError: it is missing or cannot be read.
@@ -74,10 +74,10 @@ class GraphFile:
     """An artifact of a graph on the disk, verified.
 
     Attributes:
-        path: what the runtime is pointed at; of a Core ML package its Manifest.json.
-        sha256: of that file.
-        weights_sha256: of the further files that it refers to, in the manifest's order.
-        precision: "fp32", "fp16", "int8" or "palette6"; "bf16" if an fp32 file is to run so.
+        path: the file that the runtime opens; for a Core ML package its Manifest.json.
+        sha256: the digest of that file.
+        weights_sha256: the digests of the further files that it reads, in the manifest's order.
+        precision: "fp32", "fp16", "int8" or "palette6"; "bf16" if an fp32 file is to run in bf16.
         axes: symbolic axis -> its one length in this file; empty where it takes any.
         proven: whether it was compared with eager torch on the runtime that it is for.
     """

@@ -1,4 +1,4 @@
-"""A graph of a bundle: the tensors that go in and out, and the artifacts that compute it."""
+"""A graph of a bundle: its input and output tensors, and the artifacts that compute it."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Measurement(Record):
 
 
 class Parity(Record):
-    """How an artifact compares with eager torch.
+    """The comparison of an artifact with eager torch.
 
     `measured_on` is None where the machine that exported could not run the artifact at all.
     `on_target` is False where something else than its runtime ran it: a reference interpreter of a
     Core ML program tells what the program computes, not what a Neural Engine or a GPU makes of it.
-    That only `samclip verify` on the device tells.
+    Only `samclip verify` on the device tells that.
     """
 
     measured_on: Line | None
@@ -74,10 +74,10 @@ class Parity(Record):
 class Artifact(StoredFile):
     """A graph as one runtime reads it.
 
-    Its path is the file that the runtime is pointed at; of a Core ML package, which is a folder,
-    its Manifest.json. `weights` are the further files that it refers to; several artifacts may
-    share one. `axes` are the symbolic axes that have one length in it; where there are several
-    artifacts of a runtime and precision, each is for other lengths.
+    Its path is the file that the runtime opens; for a Core ML package, which is a folder, its
+    Manifest.json. `weights` are the further files that it reads; several artifacts may share one.
+    `axes` are the symbolic axes that have one length in it. If a runtime and precision have several
+    artifacts, each is for other lengths.
     """
 
     runtime: Runtime
@@ -89,7 +89,7 @@ class Artifact(StoredFile):
 
     @model_validator(mode="after")
     def _check(self) -> Artifact:
-        # By its name OpenVINO and onnxruntime would take a file for one of another format.
+        # OpenVINO and onnxruntime tell the format of a file by its name.
         if self.runtime == "onnx" and not self.path.endswith(".onnx"):
             raise ValueError(f"{one_line(self.path)} is an ONNX graph: its name must end in .onnx")
         return self
@@ -99,9 +99,9 @@ class Pin(Record):
     """An operation that a reduced-precision artifact computes in fp32.
 
     `operation` is the submodule's path and the operator's name, "layers.3.attn:softmax" for
-    instance; `peak` is the largest magnitude seen among its inputs and outputs. `reason` says what
-    asks for it: the contract (coordinates, the last normalisation), numbers that fp16 may not hold,
-    or a metric that is lost without it.
+    instance; `peak` is the largest magnitude seen among its inputs and outputs. `reason` says why:
+    the contract asks for it (coordinates, the last normalisation), fp16 may not hold the numbers,
+    or a metric is lost without it.
     """
 
     operation: Line

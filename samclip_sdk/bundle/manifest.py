@@ -1,6 +1,6 @@
 """The bundle's `manifest.json`: the only home of tensor names, sizes and thresholds.
 
-Graphs are keyed by name; what exists at several resolutions carries its own behind an @:
+Graphs are keyed by name. A graph that exists at several resolutions has the resolution in its key:
 `image_encoder@256`, `clip_head@256`, `text_encoder`, `prompt_encoder`, `mask_decoder`.
 `contract_graphs` derives their inputs and outputs from the model config, and a manifest whose
 graphs say otherwise is refused: exporters, sessions and tests all read the same table.
@@ -37,7 +37,8 @@ GOLDEN_LABELS = "golden/labels.safetensors"
 MAX_MANIFEST_BYTES = 16 << 20
 
 PAD_COLOUR: Final = (124, 116, 104)
-"""Fills a letterbox: the rounded mean of SAM's pixels, since it pads zeros after normalising."""
+"""The colour that fills a letterbox: the rounded mean of SAM's pixels. SAM pads with zeros after
+normalising, which is the same."""
 
 Crop: TypeAlias = Literal["letterbox", "center_crop"]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -48,7 +49,7 @@ Logit = Annotated[float, Field(ge=-1e4, le=1e4)]
 
 
 class ImageSpec(Record):
-    """How a picture becomes the image encoder's input (whose normalisation is in the graph)."""
+    """The way from a picture to the image encoder's input; normalisation is in the graph."""
 
     patch_size: int = Field(gt=0)
     pad_colour: tuple[Level, Level, Level] = PAD_COLOUR
@@ -56,14 +57,14 @@ class ImageSpec(Record):
 
 
 class Task(Record):
-    """At which resolution a task runs, and what it sees of a picture."""
+    """The resolution at which a task runs, and the part of a picture that it sees."""
 
     resolution: int = Field(gt=0)
     crop: Crop = "letterbox"
 
 
 class Tasks(Record):
-    """Prompts and text-to-mask need the whole picture; classification of a raw one may crop."""
+    """The tasks. Prompts and text-to-mask need the whole picture; classification may crop."""
 
     segmentation: Task
     classification: Task
@@ -76,7 +77,7 @@ class Tasks(Record):
 
 
 class TextSpec(Record):
-    """How texts are embedded and compared.
+    """The settings with which texts are embedded and compared.
 
     `logit_scale` multiplies the cosine; it is the exponential of CLIP's parameter.
     """
@@ -89,8 +90,7 @@ class TextSpec(Record):
 class Calibration(Record):
     """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s).
 
-    The last two are of masks without a label, and segment-anything's own where a bundle says
-    nothing.
+    The last two are for masks without a label. Their defaults are those of segment-anything.
     """
 
     scale: Multiplier
@@ -120,11 +120,11 @@ UNCALIBRATED = Calibration(
     presence_threshold=0.5,
     head_only_threshold=0.5,
 )
-"""Stands in where nothing was calibrated: see `ModelInfo.calibrated`."""
+"""The values of a model that was never calibrated: see `ModelInfo.calibrated`."""
 
 
 class MaskSpec(Record):
-    """How masks are decoded.
+    """The settings with which masks are decoded.
 
     `mask_threshold` is a logit; more than `max_prompts` prompts are decoded in several calls.
     """
@@ -137,9 +137,9 @@ NOT_STATED = "not stated"
 
 
 class Licence(Record):
-    """What a part of the bundle (weights, tokenizer, training data) may be used under.
+    """The licence of a part of the bundle: weights, tokenizer or training data.
 
-    Where nobody has said so, `spdx` is "not stated".
+    `spdx` is "not stated" where nobody has named one.
     """
 
     part: Line
@@ -148,10 +148,10 @@ class Licence(Record):
 
 
 class ModelInfo(Record):
-    """What there is to know about a model beside its weights, in a bundle or in a checkpoint.
+    """The description of a model, without its weights, in a bundle or in a checkpoint.
 
     `revision` names the weights; `random_weights` says that they mean nothing, and that the model
-    is held to numeric gates only.
+    must pass numeric checks only.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -183,10 +183,10 @@ class ModelInfo(Record):
         provenance: dict[str, JsonValue],
         classification_crop: Crop = "letterbox",
     ) -> ModelInfo:
-        """Describes a checkpoint's model: sizes and resolutions are those of its config.
+        """Describes a checkpoint's model, with the sizes and resolutions of its config.
 
         Raises:
-            ValidationError: a value is none that a manifest may hold.
+            ValidationError: a manifest may not hold one of the values.
         """
         crop = classification_crop
         return cls(
@@ -210,7 +210,7 @@ class ModelInfo(Record):
 
     @property
     def calibrated(self) -> bool:
-        """Whether the scores and presence of texts mean something; the rest needs none of it."""
+        """Whether the scores and presence of texts mean something; nothing else needs this."""
         return self.calibration != UNCALIBRATED
 
     @model_validator(mode="after")
@@ -227,26 +227,28 @@ class ModelInfo(Record):
 
 
 class TextToMaskSpec(Record):
-    """What the graph `text_to_mask@S` computes, which is less than the SDK does.
+    """The description of the graph `text_to_mask@S`, which computes less than the SDK does.
 
-    `one_prompt`: each label is asked for once, by the box around its parts, its three best cells
-    and its score map, as the SDK asks. Specks and small holes stay.
+    `one_prompt`: each label has one prompt, of the box around its parts, its three best cells and
+    its score map, as in the SDK. Specks and small holes stay.
     """
 
     edition: Literal["one_prompt"]
 
 
 class Manifest(ModelInfo):
-    """`manifest.json`. `files` are those that belong to no graph: tokenizer, goldens, model card.
+    """`manifest.json`. `files` belong to no graph: tokenizer, goldens, model card.
 
-    Among them may be `nouns.safetensors`, a vocabulary pack that names what nobody gave names for.
-    A bundle without a text_encoder serves vocabulary packs only. It may lack the graphs of apps, of
-    which `text_to_mask` says what the one of this name computes; every other graph must be there.
+    They may hold `nouns.safetensors`, a vocabulary pack with the default names of
+    `segment_everything`. A bundle without a text_encoder serves vocabulary packs only. A bundle may
+    lack the graphs of apps; every other graph must be there. The field `text_to_mask` describes the
+    graph of this name.
     """
 
     graphs: dict[str, GraphSpec]
     precision_plan: dict[str, tuple[Pin, ...]] = Field(
-        default={}, description="graph -> what its fp16 artifacts compute in fp32, on any runtime"
+        default={},
+        description="graph -> operations that its fp16 artifacts compute in fp32, on any runtime",
     )
     kept_in_float: dict[str, tuple[str, ...]] = Field(
         default={}, description="graph -> the layers that its int8 artifacts compute in float"
@@ -257,7 +259,7 @@ class Manifest(ModelInfo):
 
     @property
     def model_graphs(self) -> dict[str, GraphSpec]:
-        """The graphs that the SDK runs: all but those of apps."""
+        """The graphs that the SDK runs: all but those for apps."""
         return {
             name: graph
             for name, graph in self.graphs.items()

@@ -1,8 +1,7 @@
-"""The files that an .onnx file names: what lies beside it, as its external data.
+"""The files that an .onnx file names as its external data.
 
-onnxruntime, OpenVINO and TensorRT open them by themselves. So what is named must be known before,
-and without the package onnx: the file is a protobuf message, and a few of its fields lead to the
-names.
+onnxruntime, OpenVINO and TensorRT open them by themselves. So the names must be known before, and
+without the package onnx: the file is a protobuf message, and a few of its fields lead to the names.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from samclip_sdk.errors import BundleError, one_line
 
 _VARINT, _BYTES = 0, 2
 _WIDTHS = {1: 8, 5: 4}
-_KEY, _VALUE = 1, 2  # of StringStringEntryProto
+_KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _LOCATION = b"location"
-_LAST_FIELD = (1 << 29) - 1  # of a larger one, protobuf may drop the first bits
+_LAST_FIELD = (1 << 29) - 1  # protobuf may drop the first bits of a larger one
 _MOST_VARINT_BITS = 64
-_MOST_NESTED = 100  # as protobuf itself
+_MOST_NESTED = 100  # the limit of protobuf itself
 
 # Kind of message -> field -> kind of the messages in it: all ways that lead to a TensorProto's
-# external_data, in onnx.proto of ONNX 1.19. What is not listed holds no tensor.
+# external_data, in onnx.proto of ONNX 1.19. Messages that are not listed hold no tensor.
 _WAYS = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -37,14 +36,14 @@ _WAYS = {
 
 
 def check_named_files(path: Path, *, artifact: Artifact) -> None:
-    """Holds an .onnx file to its manifest: what it reads besides itself are its weights.
+    """Checks that an .onnx file reads no other file than the weights that the manifest lists.
 
     Args:
-        path: of the file.
-        artifact: what the manifest says of it.
+        path: the file.
+        artifact: its entry in the manifest.
 
     Raises:
-        BundleError: it names another file, is no ONNX file, or cannot be read.
+        BundleError: the file names another file, is no ONNX file, or cannot be read.
     """
     listed = {weights.path for weights in artifact.weights}
     folder = PurePosixPath(artifact.path).parent
@@ -60,10 +59,10 @@ def named_files(path: Path) -> frozenset[str]:
     """The places of all external data in an .onnx file, as it spells them: relative to itself.
 
     Args:
-        path: of the file; it is walked, and weights in it are skipped.
+        path: the file; it is walked, and weights in it are skipped.
 
     Raises:
-        BundleError: it is no ONNX file, or cannot be read.
+        BundleError: the file is no ONNX file, or cannot be read.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -75,7 +74,7 @@ def named_files(path: Path) -> frozenset[str]:
 
 
 def _locations(data: mmap.mmap) -> Iterator[bytes]:
-    """What stands behind each key `location` of external data.
+    """The values of the key `location` of external data.
 
     Raises:
         ValueError: the bytes are no such message.
@@ -98,7 +97,7 @@ def _locations(data: mmap.mmap) -> Iterator[bytes]:
 
 
 def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The fields of a message that hold bytes: number, and where they begin and end."""
+    """The fields of a message that hold bytes: number, begin and end of each."""
     while place < end:
         tag, place = _varint(data, place, end)
         field, kind, start = tag >> 3, tag & 7, place

@@ -1,7 +1,7 @@
-"""Opens a bundle that is on this disk: a folder, a .zip of one, or the name of an embedded one.
+"""Opens a bundle that is on this disk: a folder, a .zip, or the name of an embedded bundle.
 
-`samclip_sdk.bundle.hub` opens those of a hub. Nothing of a bundle is used before its bytes have the
-sha256 that the manifest states, and no path, symbolic link or zip member leads out of it.
+`samclip_sdk.bundle.hub` opens bundles of a hub. No file of a bundle is used before its bytes have
+the sha256 that the manifest states, and no path, symbolic link or zip member leads out of it.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ DEFAULT_MODEL = "samclip-mobile"
 
 
 class Origin(Protocol):
-    """Where the files of a bundle come from that are not in its folder yet."""
+    """The place that brings the files of a bundle which are not in its folder yet."""
 
     @property
     def name(self) -> str:
-        """What opens these very bytes again, `org/name@commit` for instance."""
+        """The name that opens these very bytes again, `org/name@commit` for instance."""
 
     def fetch(self, files: Sequence[StoredFile]) -> None:
         """Puts those files into the folder that are not there; their bytes are then verified.
 
         Raises:
-            SamClipError: it cannot be done; nothing that is half written is in the folder.
+            SamClipError: it cannot be done; no half-written file is in the folder.
         """
 
     def signature(self) -> bytes | None:
-        """What is in its manifest.sig, which no manifest lists; None if it has none.
+        """The content of manifest.sig, which no manifest lists; None if there is no such file.
 
         Raises:
-            SamClipError: it does not say.
+            SamClipError: the origin does not say.
         """
 
 
@@ -71,13 +71,13 @@ class Bundle:
 
     Args:
         root: its folder.
-        content: of its manifest.
-        origin: brings the files that are missing; None if all of them must be there.
+        content: the bytes of its manifest.
+        origin: brings the missing files; None if all files must be there.
 
     Attributes:
         root: the folder, links resolved.
-        manifest: what is in it.
-        id: 16 hex digits of the manifest's sha256, and so of everything in the bundle.
+        manifest: the description of all that is in it.
+        id: 16 hex digits of the manifest's sha256; they change with every byte of the bundle.
 
     Raises:
         BundleSchemaError: the manifest is not one that this version understands.
@@ -93,11 +93,11 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """What opens this bundle again, on the command line for instance."""
+        """The name that opens this bundle again, on the command line for instance."""
         return str(self.root) if self._origin is None else self._origin.name
 
     def gather(self, paths: Iterable[str]) -> None:
-        """Brings files into the folder, all at once; of a bundle that is here there are none.
+        """Brings missing files into the folder, all at once; a bundle on this disk has none.
 
         Args:
             paths: as in the manifest.
@@ -134,7 +134,7 @@ class Bundle:
             except BundleTamperedError:
                 if self._origin is None:
                     raise
-                _remove(found)  # It was damaged here: it was whole when it came.
+                _remove(found)  # It was whole when it came, and was damaged here.
                 self.gather([path])
                 verify_file(found, stored=stored)
             if isinstance(stored, Artifact) and stored.runtime == "onnx":
@@ -143,16 +143,17 @@ class Bundle:
         return found
 
     def verify(self) -> None:
-        """Verifies every file that is here, which of a bundle without an origin is every one.
+        """Verifies every file that is here; a bundle without an origin must have all of them.
 
-        Raises what `file` raises.
+        Raises:
+            SamClipError: see `file`.
         """
         for path in self._files:
             if self._origin is None or os.path.lexists(self.root / path):
                 self.file(path)
 
     def signature(self) -> bytes | None:
-        """What is in manifest.sig, for who passes the bundle on; None if it is not signed.
+        """The content of manifest.sig, to pass on with the bundle; None if it is not signed.
 
         Raises:
             BundleError: it cannot be read, or the bundle's origin does not say.
@@ -173,11 +174,11 @@ class Bundle:
 
         Args:
             graph: a key of the manifest's graphs, `image_encoder@256` for instance.
-            runtime: that has to read them.
-            precision: the one that the manifest lists first if None.
+            runtime: the runtime that reads them.
+            precision: the wanted precision; the first in the manifest if None.
 
         Returns:
-            One file, or several that differ in the lengths of their axes.
+            One file, or several files for other lengths of axes.
 
         Raises:
             BundleError: there is no such graph or artifact, or a file of it is missing.
@@ -221,10 +222,10 @@ def open_bundle(
     A .zip is unpacked into the user's cache, under the bundle's id, and verified as a whole.
 
     Args:
-        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-mobile"); a
-            folder of that name is `./samclip-mobile`.
+        source: a folder, a .zip file, or the name of an embedded bundle ("samclip-mobile"),
+            which wins over a folder of that name, `./samclip-mobile`.
         public_key: path of a PEM file with the Ed25519 key that must have signed the manifest;
-            nothing else of a bundle is read before that is certain. Unsigned ones are fine if None.
+            nothing else of a bundle is read before that is certain. If None, it need not be signed.
 
     Raises:
         OptionError: `public_key` is no such file.
@@ -236,7 +237,7 @@ def open_bundle(
         StorageError: the cache cannot be written.
     """
     key = None if public_key is None else PublicKey(public_key)
-    if isinstance(source, str) and source in embedded_bundles():
+    if is_embedded(source):
         return open_folder(EMBEDDED / source, key=key)
     path = Path(source)
     # Not pathlib's, which raise where a name is too long or a folder above is closed to us.
@@ -256,8 +257,16 @@ def embedded_bundles() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{MANIFEST_NAME}")))
 
 
+def is_embedded(name: str | os.PathLike[str]) -> bool:
+    """Whether a name, given as text, is that of a bundle inside the package.
+
+    It then wins over a folder here. `./samclip-mobile` and a `Path` mean the folder.
+    """
+    return isinstance(name, str) and name in embedded_bundles()
+
+
 def cache_folder() -> Path:
-    """Where zipped bundles are unpacked."""
+    """The folder that zipped bundles are unpacked into."""
     return user_cache("bundles")
 
 
@@ -270,12 +279,12 @@ def parse_manifest(content: bytes, *, source: Path) -> Manifest:
     """Reads a manifest.
 
     Args:
-        content: the file's.
-        source: named in errors.
+        content: the bytes of the file.
+        source: its name in errors.
 
     Raises:
-        BundleSchemaError: no JSON, another schema version, too many values, or not what the schema
-            says.
+        BundleSchemaError: it is no JSON, has another schema version or too many values, or breaks
+            the schema.
     """
     try:
         check_values(content)
@@ -301,8 +310,8 @@ def open_folder(
 
     Args:
         root: its folder.
-        key: that must have signed it; any will do if None.
-        origin: brings the files that are missing.
+        key: the key that must have signed it; it need not be signed if None.
+        origin: brings the missing files.
 
     Raises:
         BundleError: it has no manifest that can be read, or is not signed by the key.
@@ -327,10 +336,10 @@ def open_folder(
 
 
 def _signature(root: Path) -> bytes | None:
-    """What is in a folder's manifest.sig; None where there is none.
+    """The content of a folder's manifest.sig; None if there is no such file.
 
     Raises:
-        BundleError: it cannot be read, or is a link that leads out.
+        BundleError: the file cannot be read, or is a link that leads out.
     """
     path = inside(Path(os.path.realpath(root)), SIGNATURE_NAME)
     try:
@@ -369,10 +378,10 @@ def _open_zip(path: Path, *, key: PublicKey | None) -> Bundle:
 
 
 def _open_whole(root: Path, *, zipped: ZippedBundle) -> Bundle | None:
-    """A bundle in the cache, if it is there and nothing of it was damaged since.
+    """A bundle in the cache, if it is there and undamaged.
 
-    It is held to a manifest from elsewhere: whoever can write there could have changed its own. The
-    same files may have come without a signature, or with another's.
+    It is compared with the manifest in the .zip: whoever can write into the cache could have
+    changed the one there. The same files may have come without a signature, or with another's.
     """
     with suppress(BundleError):
         cached = Bundle(root, content=zipped.manifest)
@@ -385,7 +394,7 @@ def _open_whole(root: Path, *, zipped: ZippedBundle) -> Bundle | None:
 
 
 def _remove(target: Path) -> None:
-    """Makes room in the cache for a bundle or a file: of a link, the link itself goes."""
+    """Makes room in the cache for a bundle or a file; a link itself goes, not its target."""
     if target.is_symlink() or target.is_file():
         with suppress(OSError):
             target.unlink()

@@ -18,10 +18,10 @@ _MOST_KEY_BYTES = 1 << 16
 
 
 class PublicKey:
-    """A key that bundles are held to. It is read once, before anything is done.
+    """The public key that must have signed a bundle. It is read once, before anything is done.
 
     Args:
-        path: of a PEM file with an Ed25519 public key.
+        path: a PEM file with an Ed25519 public key.
 
     Raises:
         OptionError: there is no such file, or it holds something else.
@@ -37,8 +37,8 @@ class PublicKey:
 
         Args:
             content: the manifest's bytes.
-            signature: what is in manifest.sig; None if there is no such file.
-            source: of the bundle, for messages.
+            signature: the content of manifest.sig; None if there is no such file.
+            source: the bundle's name, for messages.
 
         Raises:
             BundleSignatureError: it has no signature, or another's, or was changed since.
@@ -57,7 +57,7 @@ def sign(content: bytes, *, key: str | os.PathLike[str]) -> bytes:
     """Signs a manifest.
 
     Args:
-        content: its bytes.
+        content: the bytes of the manifest.
         key: path of a PEM file with an Ed25519 private key, without a password.
 
     Returns:
@@ -83,7 +83,7 @@ def sign(content: bytes, *, key: str | os.PathLike[str]) -> bytes:
 
 
 def _read_public(path: str | os.PathLike[str]) -> Callable[[bytes, bytes], bool]:
-    """What tells whether a signature is that of a content."""
+    """A function that says whether a signature fits a content."""
     _import_cryptography()
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import serialization
@@ -92,7 +92,7 @@ def _read_public(path: str | os.PathLike[str]) -> Callable[[bytes, bytes], bool]
     content = _read_key(path)
     try:
         key = serialization.load_pem_public_key(content)
-    except Exception as error:  # of OpenSSL's errors some are no ValueError
+    except Exception as error:  # some of OpenSSL's errors are no ValueError
         raise _no_key(path, kind="public", reason=error) from error
     if not isinstance(key, Ed25519PublicKey):
         raise _no_key(path, kind="public", reason=type(key).__name__)

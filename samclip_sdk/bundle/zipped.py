@@ -1,4 +1,4 @@
-"""A zipped bundle -> a folder, whole or not at all, and never outside of it."""
+"""A zipped bundle -> a folder, whole or not at all, and nothing outside of that folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samclip_sdk.system.records import check_relative_path
 _CHUNK_BYTES = 1 << 20
 _ENCRYPTED = 1
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Of these alone `read(n)` expands no more than n bytes, whatever the headers say."""
+"""With these alone, `read(n)` expands no more than n bytes, whatever the headers say."""
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -34,11 +34,11 @@ class ZippedBundle:
     """A .zip of a bundle's files, or of the folder that holds them.
 
     Args:
-        path: of the file.
+        path: the file.
 
     Attributes:
         manifest: the manifest's bytes.
-        signature: what is in manifest.sig; None if there is no such member.
+        signature: the content of manifest.sig; None if there is no such member.
 
     Raises:
         BundleError: it is no zip file, is damaged, has no manifest, or has a member that is a link,
@@ -71,7 +71,7 @@ class ZippedBundle:
 
         Args:
             target: the folder to make. If another process makes it meanwhile, that one stays.
-            files: of the bundle, without the manifest.
+            files: the files of the bundle, without the manifest.
 
         Raises:
             BundleError: a file is missing, or the .zip is damaged.
@@ -108,13 +108,13 @@ class ZippedBundle:
 
 
 def _beginning(archive: zipfile.ZipFile, name: str, *, size: int) -> bytes:
-    """The first bytes of a member, so many at most."""
+    """The first bytes of a member, at most `size`."""
     with archive.open(name) as file:
         return file.read(size)
 
 
 def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The content of a member. Damage can be an OSError here, which is none of writing."""
+    """The content of a member. An OSError here is damage, not an error of writing."""
     try:
         with archive.open(info) as source:
             while chunk := source.read(_CHUNK_BYTES):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import os
 import platform
@@ -21,7 +20,7 @@ from samclip_sdk.device.timed_tasks import PRESENT, Workloads, check_label_count
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
 from samclip_sdk.picture.image import ImageSource, load_image
-from samclip_sdk.runtimes.artifact_sets import runtime_sets
+from samclip_sdk.runtimes.artifact_sets import find_set, graph_files
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.runtimes.versions import installed_versions
@@ -35,6 +34,7 @@ from samclip_sdk.system.timing import (
     repeat,
     summarize_steps,
     time_workload,
+    utc_now,
 )
 
 _MORE = 2  # parts of a benchmark after the workloads: the steps, the texts
@@ -239,7 +239,7 @@ def bench_model(
         device=f"{platform.platform()}, {cpu_name()}",
         threads=options.threads,
         versions=installed_versions(),
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        date=utc_now(),
         load_ms=round(load_ms, 3),
         workloads=timed,
         steps=steps,
@@ -299,18 +299,7 @@ def _checkpoint_bytes(folder: Path) -> int:
 
 
 def _artifact_bytes(source: BundleSource) -> int:
-    """Of the files that a bundle's graphs are loaded from on this runtime."""
-    own = next(
-        each
-        for each in runtime_sets(source.bundle)
-        if (each.runtime, each.precision) == (source.runtime, source.precision)
-    )
-    kind = (own.artifact_runtime, own.artifact_precision)
-    artifacts = [
-        each
-        for graph in source.bundle.manifest.model_graphs.values()
-        for each in graph.artifacts
-        if (each.runtime, each.precision) == kind
-    ]
-    files = {file.path: file.size_bytes for each in artifacts for file in (each, *each.weights)}
-    return sum(files.values())
+    """The size of the files that a bundle's graphs are loaded from on this runtime."""
+    own = find_set(source.bundle, runtime=source.runtime, precision=source.precision)
+    files = graph_files(source.bundle.manifest, runtime_set=own)
+    return sum(each.size_bytes for each in files)

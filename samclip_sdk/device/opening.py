@@ -8,7 +8,7 @@ from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.bundle.hub.repository import is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles
+from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, is_embedded
 from samclip_sdk.device.choice import AUTO
 from samclip_sdk.device.selection import select
 from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
@@ -91,6 +91,11 @@ def open_source(
             raise OptionError(
                 "a checkpoint has no signature: export it, sign the bundle, and load that"
             )
+        if is_embedded(model):
+            raise BundleError(
+                f'{model} is a bundle inside the package, and "torch" runs checkpoints: a '
+                f"checkpoint folder of this name is ./{model}"
+            )
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
         from samclip_sdk.runtimes.torch.session import Checkpoint
@@ -114,5 +119,7 @@ def open_source(
 
 
 def _is_checkpoint(model: str | os.PathLike[str]) -> bool:
+    if is_embedded(model):
+        return False
     weights, manifest = (os.path.join(model, name) for name in ("model.safetensors", MANIFEST_NAME))
     return os.path.isfile(weights) and not os.path.isfile(manifest)

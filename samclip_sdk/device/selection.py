@@ -7,7 +7,6 @@ choice holds until the bundle, a package, the processor or what was asked for ch
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import os
 import warnings
@@ -33,6 +32,7 @@ from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.runtimes.versions import installed_versions
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.hardware import cpu_name, gpu_name
+from samclip_sdk.system.timing import utc_now
 from samclip_sdk.system.user_folders import user_data
 
 
@@ -207,7 +207,7 @@ def _try(
         runtime=best.runtime,
         precision=best.precision,
         reason=f"the fastest of those that keep their bounds: {times}",
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        date=utc_now(),
         trials=trials,
     )
     _remember(selection, path=selection_path(bundle, request=request))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from samclip_sdk.runtimes.sign_off import SignOffKey, write_sign_off
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.runtimes.versions import installed_versions
 from samclip_sdk.system.records import Record
+from samclip_sdk.system.timing import utc_now
 
 
 class VerificationReport(Record):
@@ -105,6 +105,6 @@ def verify_bundle(
         key=source.sign_off_key,
         system=platform.platform(),
         versions=installed_versions(),
-        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        date=utc_now(),
         checks=tuple(checks),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from samclip_sdk.bundle.graph_spec import StoredFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError
@@ -19,9 +20,9 @@ class RuntimeSet:
     """A set of artifacts on a runtime.
 
     Attributes:
-        runtime: that runs it.
-        precision: that it runs in.
-        artifact_precision: of the files.
+        runtime: the runtime that runs the set.
+        precision: the precision that the set runs in.
+        artifact_precision: the precision of the files.
     """
 
     runtime: str
@@ -38,7 +39,7 @@ class RuntimeSet:
 
 
 def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
-    """The runtimes and precisions in which every graph of a bundle is there, but those of apps."""
+    """The runtimes and precisions in which a bundle has every graph that the SDK runs."""
     graphs = bundle.manifest.model_graphs.values()
     kinds = [{(each.runtime, each.precision) for each in graph.artifacts} for graph in graphs]
     order = [(each.runtime, each.precision) for graph in graphs for each in graph.artifacts]
@@ -56,12 +57,12 @@ def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
     )
 
 
-def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:
-    """The files that the SDK reads to run a set: graphs, their weights, tokenizer, nouns.
+def graph_files(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[StoredFile, ...]:
+    """The graphs of a set and their weights, each once.
 
     Args:
-        manifest: of the bundle.
-        runtime_set: one of it.
+        manifest: the manifest of the bundle.
+        runtime_set: a set of that bundle.
     """
     kind = (runtime_set.artifact_runtime, runtime_set.artifact_precision)
     artifacts = [
@@ -70,21 +71,28 @@ def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]
         for each in graph.artifacts
         if (each.runtime, each.precision) == kind
     ]
-    paths = [file.path for each in artifacts for file in (*each.weights, each)]
+    files = {file.path: file for each in artifacts for file in (*each.weights, each)}
+    return tuple(files.values())
+
+
+def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:
+    """The files that the SDK reads to run a set: `graph_files`, the tokenizer and the nouns."""
+    paths = [each.path for each in graph_files(manifest, runtime_set=runtime_set)]
     paths += [each.path for each in manifest.files if each.path in (TOKENIZER_NAME, NOUNS_NAME)]
     return tuple(dict.fromkeys(paths))
 
 
 def find_set(bundle: Bundle, *, runtime: str, precision: str | None) -> RuntimeSet:
-    """The set of a bundle that a runtime is to run.
+    """The set of a bundle for a runtime.
 
     Args:
-        bundle: that holds it.
-        runtime: that runs it.
-        precision: the first in the bundle's order that the runtime reads if None.
+        bundle: the bundle.
+        runtime: the runtime that runs the set.
+        precision: the wanted precision; if None, the first in the bundle's order that the runtime
+            reads.
 
     Raises:
-        BundleError: there is none.
+        BundleError: there is no such set.
     """
     own = [each for each in runtime_sets(bundle) if each.runtime == runtime]
     found = next((each for each in own if precision in (None, each.precision)), None)

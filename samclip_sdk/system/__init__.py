@@ -1,1 +1,1 @@
-"""What the machine gives: files that are whole or absent, clocks, hardware, packages, arguments."""
+"""Basics below every room: atomic files, clocks, hardware, packages, records, arguments."""

@@ -1,4 +1,4 @@
-"""Arguments of public calls, checked: a value that cannot be is refused by its name."""
+"""Checks of the arguments of public calls; an error names the argument and its value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def finite_number(value: object, *, name: str) -> float:
     """A caller's number as a float that float32 can hold.
 
     Raises:
-        PromptError: it is none.
+        PromptError: it is no such number.
     """
     if not isinstance(value, Real):
         raise PromptError(f"{name} is {one_line(repr(value))}; it must be a number")
@@ -30,7 +30,7 @@ def finite_number(value: object, *, name: str) -> float:
 
 
 def check_flag(value: object, *, name: str) -> None:
-    """Refuses what is neither True nor False: "no" would count as yes.
+    """Refuses a flag that is neither True nor False: "no" would count as yes.
 
     Raises:
         PromptError: it is something else.
@@ -40,7 +40,7 @@ def check_flag(value: object, *, name: str) -> None:
 
 
 def check_integer(value: object, *, name: str, least: int) -> None:
-    """Refuses what is no whole number, True and False too, or too small.
+    """Refuses a number that is not whole, is True or False, or is too small.
 
     Raises:
         PromptError: it is something else.

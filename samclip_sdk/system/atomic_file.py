@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from samclip_sdk.errors import StorageError, one_line
-from samclip_sdk.system.partial_file import PartialFile
+from samclip_sdk.system.leftovers import discard, hidden_path, sweep_once
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that replaces `path` only once all of it is on the disk.
 
-    The data goes to a temporary file beside the target, so that the final rename never crosses
-    file systems. After any error the temporary file is gone and an older `path` is untouched.
-    What a killed process leaves is gone when `path` is next written; see `PartialFile`.
+    The data goes to a hidden file beside the target, see `leftovers`. After any error the hidden
+    file is gone and an older `path` is untouched.
 
     Args:
         path: where the file goes; its folder must exist. A symbolic link is written through.
@@ -29,29 +28,29 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises:
         StorageError: `check_target` refuses the path, or the file cannot be written, for instance
-            because the disk is full, or too many processes write it at once.
+            because the disk is full.
     """
     target = check_target(path)
-    partial: PartialFile | None = None
+    sweep_once(target.parent)
+    # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
+    hidden = hidden_path(target)
     try:
-        # Not tempfile: its files are readable by their owner only, and a rename keeps the mode.
-        partial = PartialFile(target)
-        yield partial.file
-        partial.file.flush()
-        os.fsync(partial.file.fileno())
-        partial.settle()
+        with hidden.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(hidden, target)
     except OSError as error:
         raise StorageError(f"cannot write {one_line(path)}: {error.strerror or error}") from error
     finally:
-        if partial is not None:
-            partial.close()
+        discard(hidden)
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Says where `atomic_file` would put a file, before any work is done for it.
+    """Checks the place of a file for `atomic_file`, before any work is done for it.
 
-    A rename puts a file into the place of whatever is there, of a device or a pipe too: a program
-    that runs as root and writes to /dev/null would replace it for the whole machine.
+    A rename replaces whatever is there, a device or a pipe too: a program that runs as root and
+    writes to /dev/null would replace it for the whole machine.
 
     Args:
         path: where the file is to go.
@@ -81,10 +80,10 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 
 def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> str:
-    """The suffix that says how to write a file, in lower case, of those that there are.
+    """The suffix of a path in lower case, which must be one of `suffixes`.
 
     Raises:
-        StorageError: it has another one, or it is no path.
+        StorageError: the path has another suffix, or it is no path.
     """
     _check_path(path)
     suffix = Path(path).suffix.lower()
@@ -96,14 +95,14 @@ def check_suffix(path: str | os.PathLike[str], *suffixes: str) -> str:
 
 
 def _check_path(path: object) -> None:
-    # A number would be taken for an open file, and nothing at all for a mistake of ours.
+    # A number would be taken for an open file, and None would look like a mistake of ours.
     if not isinstance(path, (str, os.PathLike)):
         kind = type(path).__name__
         raise _refused(path, f"a file's path is text or a Path, not {kind}")
 
 
 def _kind(path: str | os.PathLike[str]) -> int | None:
-    """What is at `path`, links followed; None where nothing is."""
+    """The kind of file at `path`, links followed; None if nothing is there."""
     try:
         return stat.S_IFMT(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""What this device is made of, as far as the system tells at once and without a package for it.
+"""The names of this device's CPU and GPU, as far as the system tells them at once.
 
-py-cpuinfo takes over a second a call, and no load of a model may.
+No package is used: py-cpuinfo takes over a second a call, too long for the load of a model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHIP = ("sysctl", "-n", "machdep.cpu.brand_string")
 
 @cache
 def cpu_name() -> str:
-    """The processor, or the board that it is on, as far as the system tells."""
+    """The name of the processor, or of its board, as far as the system tells."""
     return (
         parse_cpu_name(read_file(Path("/proc/cpuinfo")))
         or read_file(Path("/proc/device-tree/model")).strip("\0\n ")
@@ -38,9 +38,9 @@ def parse_cpu_name(cpuinfo: str) -> str:
 
 @cache
 def gpu_name() -> str:
-    """The NVIDIA GPU's name; empty where there is none.
+    """The name of the NVIDIA GPU; empty if there is none.
 
-    Where there are several of different names all of them, and which of them is to be seen.
+    If GPUs have different names, all of the names, and the value of CUDA_VISIBLE_DEVICES.
     """
     names = sorted({name for name in _gpu_names() if name})
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if len(names) > 1 else None
@@ -56,13 +56,13 @@ def _gpu_names() -> list[str]:
 
 
 def parse_gpu_name(information: str) -> str:
-    """Reads a GPU's name from what its driver tells of it in /proc."""
+    """Reads a GPU's name from its driver's file in /proc."""
     found = re.search(r"^Model:\s*(.+)$", information, re.MULTILINE)
     return found[1].strip() if found else ""
 
 
 def read_file(path: Path) -> str:
-    """A file's text; empty where it cannot be read."""
+    """A file's text; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -70,9 +70,9 @@ def read_file(path: Path) -> str:
 
 
 def ask_program(program: str, *arguments: str, patience_s: float = _PATIENCE_S) -> str:
-    """What a program prints; of one that goes on for longer than that, its first line alone.
+    """The output of a program. After `patience_s` seconds it is stopped, and the first line counts.
 
-    Empty where there is none, or it fails.
+    Empty if there is no such program, or it fails.
     """
     path = shutil.which(program)
     if path is None:

@@ -26,7 +26,7 @@ def import_runtime(module: str, *, extra: str) -> Any:
 
     Args:
         module: its name.
-        extra: of samclip-sdk, which installs it.
+        extra: the extra of samclip-sdk that installs it.
 
     Raises:
         RuntimeMissingError: it is not installed; the message holds the pip command.
@@ -67,7 +67,7 @@ def _hidden(module: str) -> Iterator[None]:
     if module in sys.modules:
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]  # Python's own mark of such a module
+    sys.modules[module] = None  # type: ignore[assignment]  # Python's own mark of a missing module
     try:
         yield
     finally:

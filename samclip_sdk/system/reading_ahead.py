@@ -1,4 +1,4 @@
-"""Reads what comes next while its caller is busy with what came before."""
+"""Reads the next items on threads while the caller is busy with an earlier one."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ Item = TypeVar("Item")
 Content = TypeVar("Content")
 
 READERS = 2
-"""How many threads read by default: two keep a model busy that is as fast as reading is."""
+"""The default number of threads: two keep a model busy that is as fast as reading."""
 
 
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Content], *, readers: int = READERS
 ) -> Generator[Content, None, None]:
-    """Reads items on threads, and hands out what was read in the order of the items.
+    """Reads items on threads, and yields the results in the order of the items.
 
-    The items are taken in the caller's thread, `2 * readers` ahead of the one that is handed out at
-    most, so that they may be without end and what is in memory is bounded. An item must stay as it
-    is when the next one is taken.
+    The items are taken in the caller's thread, at most `2 * readers` ahead of the yielded one. So
+    there may be endless items, and memory is bounded. An item must not change when the next one is
+    taken.
 
     The threads end with the generator. If it is closed or dropped, or ends with an error, nobody
-    waits for them: what is being read is read to its end, and forgotten. So an interrupt waits for
-    no reader, and neither does the end of the process.
+    waits for them: they finish the items that they are reading, and the results are dropped. So
+    neither an interrupt nor the end of the process waits for a reader.
 
     Args:
-        items: to be read.
-        read: called on a thread, for several items at a time.
-        readers: how many threads there are.
+        items: the items to read.
+        read: called on a thread, on several threads at a time.
+        readers: the number of threads.
 
     Yields:
-        What `read` returned for each item.
+        The result of `read` for each item.
 
     Raises:
-        Exception: what `read` raised for an item, or `items` itself, once all that came before was
-            handed out.
+        Exception: the error of `read` for an item, or of `items` itself, after all earlier results.
     """
     ahead: deque[Future[Content]] = deque()
     source, more = iter(items), True
@@ -77,11 +76,11 @@ def read_ahead(
 def _work(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
     for job in iter(jobs.get, None):
         job()
-        del job  # or it would hold what it read until the next one comes
+        del job  # or it would hold its result until the next job comes
 
 
 def _fulfil(future: Future[Content], read: Callable[[Item], Content], item: Item) -> None:
-    """Reads an item, unless nobody waits for it any more."""
+    """Reads an item, unless its result is no longer wanted."""
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(read(item))

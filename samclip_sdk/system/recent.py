@@ -1,4 +1,4 @@
-"""What was used last, as much of it as memory is granted."""
+"""A least-recently-used cache with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """Values by key; what was not used for longest is forgotten first.
+    """A least-recently-used cache: values by key.
 
     Any number of threads may use it.
 
@@ -28,7 +28,7 @@ class Recent(Generic[Value]):
         return len(self._entries)
 
     def get(self, key: str) -> Value | None:
-        """The value, if it is there; it counts as used now."""
+        """The value, which counts as used now; None if it is not there."""
         with self._lock:
             if key not in self._entries:
                 return None
@@ -36,7 +36,10 @@ class Recent(Generic[Value]):
             return self._entries[key][0]
 
     def put(self, key: str, value: Value, *, size_bytes: int) -> None:
-        """Keeps a value, and forgets others until all fit; alone it stays, whatever its size."""
+        """Keeps a value, and forgets the least recently used ones until all fit.
+
+        The new value itself stays, whatever its size.
+        """
         with self._lock:
             if key in self._entries:
                 self.held_bytes -= self._entries.pop(key)[1]

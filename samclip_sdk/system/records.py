@@ -1,4 +1,4 @@
-"""Records of JSON files: frozen pydantic models, and what is wrong with a file in one line."""
+"""Records of JSON files: frozen pydantic models, and the first fault of a file in one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _check_printable(text: str) -> str:
 Line = Annotated[
     str, StringConstraints(min_length=1, max_length=200), AfterValidator(_check_printable)
 ]
-"""A name or a note, which tables and messages show as it is."""
+"""A name or a note that tables and messages show unchanged."""
 
 
 RelativePath = Annotated[str, AfterValidator(check_relative_path)]
@@ -48,34 +48,34 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
-    """A part of a manifest or of a report: unknown keys are refused, and it does not change."""
+    """A part of a manifest or of a report: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 MAX_VALUES = 25_000
-"""How many values a manifest may hold, in lists and under keys, at any depth: seven times those
-of the default model."""
+"""The most values that a manifest may hold, in lists and under keys, at any depth: seven times as
+many as the default model's."""
 
 
 _LONGEST_FAULT = 500  # letters
 
 
 def check_values(content: bytes) -> None:
-    """Refuses a file of JSON with more than `MAX_VALUES` values.
+    """Refuses a JSON file with more than `MAX_VALUES` values.
 
-    Validation goes on after a fault, and keeps a kilobyte or two of each: one million numbers where
-    there must be objects, two megabytes, would take as many gigabytes.
+    Validation goes on after a fault, and keeps a kilobyte or two for each: one million numbers
+    where objects must be, a file of two megabytes, would take gigabytes.
 
     Raises:
-        ValueError: it has more.
+        ValueError: the file has more.
     """
-    if content.count(b",") >= MAX_VALUES:  # without one, they lie in each other
+    if content.count(b",") >= MAX_VALUES:  # without commas, values are nested
         raise ValueError(f"it holds more than {MAX_VALUES} values")
 
 
 def first_fault(error: ValidationError) -> str:
-    """What is wrong first in a file of JSON, and where in it: on one line, of a sane length."""
+    """The first fault of a JSON file and its place, on one line of limited length."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     message = one_line(fault["msg"].removeprefix("Value error, "), limit=_LONGEST_FAULT)

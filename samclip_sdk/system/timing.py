@@ -1,4 +1,4 @@
-"""Times by step, repeated runs and their percentiles, and the peak of a process's memory."""
+"""Dates, times by step, repeated runs and their percentiles, and the peak of a process's memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +16,15 @@ import numpy as np
 Outcome = TypeVar("Outcome")
 
 _DIGITS = 3  # microseconds
-_WARM_UP_SHARE = 0.2  # of the seconds that a workload is timed for
-_FEWEST_FOR_TAILS = 20  # runs; of fewer, p90 and p99 are hardly more than the slowest
+_WARM_UP_SHARE = 0.2  # a share of the seconds that a workload is timed for
+_FEWEST_FOR_TAILS = 20  # runs; with fewer, p90 and p99 are hardly more than the slowest
 _FAST_MS = 1000.0
-_FEWEST_FAST = 10  # runs that count, of what takes less than that
+_FEWEST_FAST = 10  # runs that count, of a workload that takes less than that
+
+
+def utc_now() -> str:
+    """The time of the clock on the wall, in UTC, as ISO 8601 to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class Stopwatch:
@@ -29,7 +35,7 @@ class Stopwatch:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Times what happens inside."""
+        """Times the block inside."""
         start = time.perf_counter()
         yield
         self.ms[name] = self.ms.get(name, 0.0) + 1000 * (time.perf_counter() - start)
@@ -40,12 +46,12 @@ class Timing:
     """Milliseconds of repeated runs. Percentiles interpolate.
 
     Attributes:
-        n: how many runs.
+        n: the number of runs.
         mean_ms: their mean.
-        min_ms: the fastest.
+        min_ms: the fastest run.
         p50_ms: the median.
-        p90_ms: 90% were faster, or as fast; None of fewer than 20 runs, which do not tell.
-        p99_ms: 99% were faster, or as fast; None likewise.
+        p90_ms: 90% were as fast or faster; None for fewer than 20 runs, which do not tell.
+        p99_ms: 99% were as fast or faster; None likewise.
     """
 
     n: int
@@ -60,7 +66,7 @@ class Timing:
         """Summarizes milliseconds.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no run.
         """
         if not samples_ms:
             raise ValueError("there is no run to summarize")
@@ -71,7 +77,7 @@ class Timing:
 
 
 def elapsed_ms(work: Callable[[], object]) -> float:
-    """Runs something once; returns the milliseconds that it took."""
+    """Runs a function once; returns the milliseconds that it took."""
     start = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - start)
@@ -80,16 +86,16 @@ def elapsed_ms(work: Callable[[], object]) -> float:
 def repeat(
     run: Callable[[], Outcome], *, seconds: float, at_least: int = 3, at_most: int = 1000
 ) -> list[Outcome]:
-    """Runs something until a time budget is spent.
+    """Runs a function until a time budget is spent.
 
     Args:
-        run: does it once.
-        seconds: after which no further run is started.
-        at_least: how many runs there are whatever they take.
-        at_most: how many runs there are whatever is left of the budget.
+        run: the function.
+        seconds: the budget; no run is started after it.
+        at_least: the number of runs even if they take longer.
+        at_most: the number of runs even if time is left.
 
     Returns:
-        What each run returned, in order.
+        The result of each run, in order.
     """
     until = time.perf_counter() + seconds
     outcomes: list[Outcome] = []
@@ -103,9 +109,9 @@ class WorkloadRuns:
     """A workload's runs in one process.
 
     Attributes:
-        first_ms: milliseconds of the first.
-        samples_ms: of those that count.
-        peak_rss_bytes: the most memory that the process held during these; None where the system
+        first_ms: milliseconds of the first run.
+        samples_ms: milliseconds of the runs that count.
+        peak_rss_bytes: the most memory that the process held during these; None if the system
             does not tell.
     """
 
@@ -126,10 +132,12 @@ def time_workload(
 
     Args:
         run: runs it once and returns the milliseconds.
-        memory: of the process that it runs in.
-        seconds: for the runs that count; a fifth of it for the warm-up, one run at least.
-        at_least: how many runs count whatever they take; ten of what takes less than a second.
-        at_most: how many runs count whatever is left of the budget.
+        memory: the peak memory of the process that runs it.
+        seconds: the budget for the runs that count; the warm-up takes a fifth of it, and one run
+            at least.
+        at_least: how many runs count even if they take longer; ten if a run takes less than a
+            second.
+        at_most: how many runs count even if time is left.
     """
     first_ms = run()
     warm_up = repeat(run, seconds=_WARM_UP_SHARE * seconds, at_least=1, at_most=at_most)
@@ -141,7 +149,7 @@ def time_workload(
 
 
 def summarize_steps(runs: Sequence[Mapping[str, float]]) -> dict[str, Timing]:
-    """Summarizes runs of which each gave milliseconds by step, in the order of the steps."""
+    """Summarizes runs that each gave milliseconds by step, in the order of the steps."""
     names = dict.fromkeys(name for run in runs for name in run)
     return {name: Timing.of([run[name] for run in runs if name in run]) for name in names}
 
@@ -150,7 +158,7 @@ class PeakMemory:
     """The most physical memory that a process has held.
 
     Args:
-        pid: of the process; this one if None.
+        pid: the process's id; this process if None.
     """
 
     def __init__(self, pid: int | None = None) -> None:
@@ -159,11 +167,11 @@ class PeakMemory:
         self._overall = 0
 
     def restart(self) -> int | None:
-        """Lets the peak start anew from what is held now.
+        """Starts the peak anew from the memory that is held now.
 
         Returns:
-            The peak since the last restart, in bytes. None at the first, and where the system does
-            not let it start anew.
+            The peak since the last restart, in bytes. None at the first restart, and if the system
+            cannot start it anew.
         """
         peak = peak_rss_bytes(self._pid)
         self._overall = max(self._overall, peak or 0)
@@ -171,7 +179,7 @@ class PeakMemory:
         return since
 
     def overall_bytes(self) -> int | None:
-        """The peak, whatever the restarts, in bytes; None where the system does not tell."""
+        """The peak over all restarts, in bytes; None if the system does not tell."""
         return max(self._overall, peak_rss_bytes(self._pid) or 0) or None
 
     def _reset(self) -> bool:
@@ -187,12 +195,12 @@ def peak_rss_bytes(pid: int | None = None) -> int | None:
     """The most physical memory that a process has held, in bytes.
 
     Args:
-        pid: of the process; this one if None.
+        pid: the process's id; this process if None.
 
     Returns:
-        None where the system does not tell, as others than Linux do not of another process.
+        None if the system does not tell; only Linux tells the peak of another process.
     """
-    # Not getrusage on Linux: its peak is inherited from the process that started this one.
+    # Not getrusage on Linux: its peak is inherited from the parent process.
     with suppress(OSError):
         status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
         return parse_peak_rss(status)

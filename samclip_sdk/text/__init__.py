@@ -1,4 +1,4 @@
-"""From texts to embeddings: tokens, the text encoder in batches, what is kept, vocabulary packs.
+"""Texts: tokens, stored embeddings of labels, learned labels, vocabulary packs.
 
-No picture is known here; which labels a picture shows is decided in `text_to_mask`.
+Nothing here knows a picture, and nothing runs a graph.
 """

@@ -2,7 +2,7 @@
 
 Texts and pictures are apart in CLIP's joint space: two pictures of different things are often as
 near to each other as a picture and its own word. A mean of regions and word would therefore find
-its label everywhere. What is kept here is the scale that the bundle's calibration knows.
+its label everywhere. So the result keeps the scale that the bundle's calibration knows.
 """
 
 from __future__ import annotations
@@ -14,49 +14,48 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError, one_line
-from samclip_sdk.text.unit_length import normalize
+from samclip_sdk.text.unit_length import find_wrong_length, normalize
 
 Array = NDArray[np.float32]
 
 SAME_REGIONS = 0.999
-"""The cosine of positive and negative regions from which on nothing tells them apart."""
-
-_LENGTH_TOLERANCE = 1e-3
+"""Positive and negative regions with this cosine, or more, cannot be told apart."""
 
 
 def learn_embedding(
     word: Array, *, positives: Array, negatives: Array, calibration: Calibration, score: float
 ) -> Array:
-    """The unit vector nearest to the word's to which the examples have the cosines they ought to.
+    """The unit vector nearest to the word's that has the wanted cosines with the examples.
 
-    p is the mean of the positives, n that of the negatives, both of unit length. With v the result:
+    p is the mean of the positives, n the mean of the negatives, both at unit length. v is the
+    result:
 
     * v . p is the cosine whose calibrated score is `score`, or the word's own if that is higher.
     * v . n is at most the cosine whose calibrated score is 1 - `score`; for that, v turns against
       the part of n that p does not have, so that the positives lose nothing.
-    * What is left of v's length lies along what the word has and neither of them: the part of a
-      text that hardly any picture shares. It is what holds the scores of other pictures down.
+    * The rest of v's length lies along the part of the word that neither p nor n has. Hardly any
+      picture shares it, so it keeps the scores of other pictures low.
 
-    Where the unit sphere has no such vector, the positives come first.
+    If the unit sphere has no such vector, the positives come first.
 
     Args:
         word: [E], unit length.
-        positives: [P,E], unit length; one at least.
+        positives: [P,E], unit length; at least one.
         negatives: [N,E], unit length; N may be 0.
-        calibration: of the scores.
-        score: above 0.5, below 1.
+        calibration: the calibration of the scores.
+        score: the score of the positives, above 0.5 and below 1.
 
     Returns:
         float32 [E], unit length.
 
     Raises:
-        PromptError: the negatives are the positives.
+        PromptError: the negatives cannot be told from the positives.
     """
     reach = math.log(score / (1 - score)) / calibration.scale
     own, positive = word.astype(np.float64), _mean(positives)
     fits = float(own @ positive)
     along = min(max(calibration.bias + reach, fits), 1.0)
-    most = math.sqrt(1 - along**2)  # of v's length, across p
+    most = math.sqrt(1 - along**2)  # the part of v's length that is across p
     against, other = 0.0, np.zeros_like(positive)
     if len(negatives):
         negative = _mean(negatives)
@@ -83,15 +82,19 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
 
     Args:
         regions: one [E], or many [K,E], from `SamClip.embed_region`.
-        name: what they are called, in a message.
+        name: their name in a message.
         embed_dim: E.
 
     Raises:
-        PromptError: another shape, or a vector that is not of unit length.
+        PromptError: the shape is another, or a vector does not have unit length.
     """
     try:
         rows = np.asarray(regions, dtype=np.float32)
-    except (ValueError, TypeError, OverflowError) as error:  # of different lengths, or no numbers
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+    ) as error:  # uneven rows, or no numbers
         raise PromptError(
             f"the {name} regions are not one array of embeddings: {one_line(error)}"
         ) from error
@@ -103,11 +106,10 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
             f"[{embed_dim}] or [K,{embed_dim}], from embed_region"
         )
     rows = np.atleast_2d(rows)
-    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
-    wrong = lengths[~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE)]
-    if len(wrong):
+    wrong = find_wrong_length(rows)
+    if wrong is not None:
         raise PromptError(
-            f"one of the {name} regions has the length {wrong[0]:.3g} where it must be 1"
+            f"one of the {name} regions has the length {wrong[1]:.3g} where it must be 1"
         )
     return rows
 

@@ -1,4 +1,4 @@
-"""Embeddings of labels that were computed before, on the disk."""
+"""Class embeddings of labels that an earlier process computed, on the disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_file import atomic_file
-from samclip_sdk.system.partial_file import PARTIAL_ENDING, remove_if_dead
 from samclip_sdk.system.user_folders import user_cache
 
 Array = NDArray[np.float32]
@@ -32,14 +31,15 @@ _KEPT_SHARE = 0.8
 class StoredLabels:
     """Class embeddings in the user's cache folder, for later processes.
 
-    A file for each label, named by a digest of all that decides its content, which begins with a
-    digest of the name and the rest. So any number of processes may read and write at once, and what
-    is damaged is not found. A folder that cannot be read or written costs time, nothing else.
+    Each label has a file. Its name is a digest of all that decides its content, and it begins with
+    a digest of the name and the rest. So any number of processes may read and write at once, and a
+    damaged file counts as missing. A folder that cannot be read or written costs time, nothing
+    else.
 
     Args:
         made_by: all that decides an embedding besides the label; see `OpenedSource.fingerprint`.
         folder: `text_cache_folder()` if None.
-        limit_bytes: for the folder, all models together.
+        limit_bytes: the limit of the folder, all models together.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class StoredLabels:
         if digest != _digest(name.encode(), data):
             return None
         with suppress(OSError):
-            os.utime(path)  # what was used last is swept last
+            os.utime(path)  # the least recently used are swept first
         return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
     def put(self, label: str, embedding: Array) -> None:
-        """Keeps the embedding [E] of a cleaned label, where that is possible."""
+        """Keeps the embedding [E] of a cleaned label, if the folder can be written."""
         name, data = self._name(label), embedding.astype("<f4").tobytes()
         with suppress(OSError, StorageError):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -84,10 +84,10 @@ class StoredLabels:
         return _digest(json.dumps([*self._made_by, label]).encode()).hex()
 
     def _sweep(self) -> None:
-        """Removes what was not used for longest, if the folder has grown beyond its limit.
+        """Removes the least recently used files, if the folder has grown beyond its limit.
 
-        What was used last in a future that has not come goes first: the clock was wrong then, and
-        would keep it for ever.
+        Files that were used in the future go first: the clock was wrong then, and would keep them
+        for ever.
         """
         now = time.time()
         files = []
@@ -97,9 +97,6 @@ class StoredLabels:
                     found = entry.stat(follow_symlinks=False)
                     used = found.st_mtime if found.st_mtime <= now else -math.inf
                     files.append((used, found.st_size, Path(entry.path)))
-        for _, _, path in files:
-            if path.name.endswith(PARTIAL_ENDING):
-                remove_if_dead(path)
         held_bytes = sum(size_bytes for _, size_bytes, _ in files)
         if held_bytes <= self._limit_bytes:
             return
@@ -112,7 +109,7 @@ class StoredLabels:
 
 
 def text_cache_folder() -> Path:
-    """Where the embeddings of labels are kept; it may be removed at any time."""
+    """The folder of stored embeddings of labels; it may be removed at any time."""
     return user_cache("text")
 
 

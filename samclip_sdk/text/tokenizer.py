@@ -1,4 +1,4 @@
-"""What texts may be, and how they become token ids: CLIP's cleaning, a bundle's tokenizer."""
+"""Texts -> token ids: checks of texts and labels, CLIP's cleaning, a bundle's tokenizer."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ CLIP_TOKENIZER = Path(__file__).with_name("clip_tokenizer.json")
 TEMPLATES = Path(__file__).with_name("openai_templates.json")
 
 MAX_LETTERS = 4096
-"""What is behind them is cut off before anything else is done with a text. CLIP's context holds 75
-tokens, and the longest of its vocabulary has 24 letters."""
+"""A text is cut after so many letters before anything else. CLIP's context holds 75 tokens, and the
+longest token of its vocabulary has 24 letters."""
 
-_SHORT, _CACHED_SHORT = 256, 8192  # letters, and texts of so many: 16 MB at most
+_SHORT, _CACHED_SHORT = 256, 8192  # letters, and texts of at most so many letters: 16 MB
 _SHOWN_LETTERS = 40
 _LARGEST_ID = np.iinfo(np.int32).max
 
 
 def label_templates(text_encoder: TextEncoderConfig) -> tuple[str, ...]:
-    """The prompts of a label, {} in place of it, that a text encoder is asked with.
+    """The prompt templates of a text encoder; {} stands for the label.
 
-    CLIP's are the 80 with which OpenAI measured it on ImageNet; a BERT says its own.
+    CLIP's are the 80 with which OpenAI measured it on ImageNet; the config of a BERT has its own.
     """
     if isinstance(text_encoder, BertTextConfig):
         return text_encoder.templates
@@ -50,15 +50,15 @@ def read_templates() -> tuple[str, ...]:
 def clean_text(text: str) -> str:
     """Cleans a text as CLIP does: mojibake, HTML entities (twice), whitespace, lower case.
 
-    So is every text, whatever the tokenizer: all else that one needs is in its `tokenizer.json`.
-    Of a text longer than `MAX_LETTERS`, what is behind them is left out.
+    Every text is cleaned so, for any tokenizer; all other steps are in its `tokenizer.json`.
+    Letters after the first `MAX_LETTERS` are left out.
     """
     return _clean_short(text) if len(text) <= _SHORT else _clean(text[:MAX_LETTERS])
 
 
 def _clean(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or "&" in text:
-        import ftfy  # only here: it takes 9 MB, and what most labels are it leaves as it is
+        import ftfy  # only here: it takes 9 MB, and changes few labels
 
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
@@ -72,8 +72,8 @@ class TokenIds:
     """Tokenized texts.
 
     Attributes:
-        ids: int32 [K,L], L the context length, zeros behind the last token.
-        lengths: int64 [K], how many ids of each text come before the zeros.
+        ids: int32 [K,L], L the context length, zeros after the last token.
+        lengths: int64 [K], the number of ids of each text before the zeros.
         cut: bool [K], which texts were too long.
     """
 
@@ -86,19 +86,19 @@ class Tokenizer:
     """A bundle's tokenizer, from its `tokenizer.json`: CLIP's BPE, or BERT's WordPiece.
 
     The file pads and truncates to its context length; ids of cleaned text equal those of
-    open_clip's SimpleTokenizer, or of transformers' BertTokenizer. One corner differs: what is
-    written like a special token, `<end_of_text>` of CLIP's, right after a punctuation mark is that
+    open_clip's SimpleTokenizer, or of transformers' BertTokenizer. One corner differs: the
+    text of a special token, such as CLIP's `<end_of_text>`, right after a punctuation mark is that
     token here, and punctuation there.
 
     Args:
-        path: of the file.
-        context_length: of the model that it belongs to.
+        path: the file.
+        context_length: the context length of its model.
 
     Attributes:
-        context_length: as given.
+        context_length: the same.
 
     Raises:
-        BundleError: it is missing or damaged, or is not held to its limits, see `open_tokenizer`.
+        BundleError: the file is missing, damaged or beyond the limits of `open_tokenizer`.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, context_length: int) -> None:
@@ -110,16 +110,16 @@ class Tokenizer:
         """Tokenizes K texts.
 
         A text beyond the context length is cut before the last token, which marks its end, with
-        a TextTruncatedWarning. An empty text is start and end alone.
+        a TextTruncatedWarning. An empty text has the start and end token alone.
 
         Args:
             texts: any number; each is cleaned first.
 
         Returns:
-            int32 [K,L], L the context length, zeros behind the last token.
+            int32 [K,L], L the context length, zeros after the last token.
 
         Raises:
-            BundleError: the file has no token for a text, nor one for what is unknown, or one
+            BundleError: the file has no token for a text and none for unknown words, or an id
                 beyond int32.
         """
         encoded = self.encode(texts)
@@ -129,7 +129,7 @@ class Tokenizer:
         return encoded.ids
 
     def encode(self, texts: Sequence[str]) -> TokenIds:
-        """Tokenizes K texts without a warning; raises as a call does."""
+        """Tokenizes K texts without a warning; see `__call__` for errors."""
         found = [self._encode(text) for text in texts]
         return TokenIds(
             np.array([each.ids for each in found], np.int32).reshape(-1, self.context_length),
@@ -144,7 +144,7 @@ class Tokenizer:
         )
 
     def _encode(self, text: str) -> tokenizers.Encoding:
-        """What the file makes of a text; it may load, and still know no unknown word."""
+        """Encodes a text. A file that loads may still have no token for unknown words."""
         cleaned = clean_text(text)
         try:
             encoding = self._tokenizer.encode(cleaned)
@@ -192,10 +192,10 @@ def cut_to_context(path: Path, *, context_length: int) -> str:
 
 
 def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
-    """Returns the texts, or the one if a single string was given.
+    """Returns the texts as a tuple; a single string is one text.
 
     Raises:
-        TextError: none, an empty or blank one, or something else than strings.
+        TextError: there is no text, a text is empty or blank, or one is no string.
     """
     try:
         checked = (texts,) if isinstance(texts, str) else tuple(texts)
@@ -215,14 +215,14 @@ def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> tuple[str, ...]:
-    """The labels as a tuple; each names a class of its own.
+    """Returns the labels as a tuple; each names a class of its own.
 
     Args:
-        labels: names of classes; a single string is one.
-        at_most: how many there may be.
+        labels: names of classes; a single string is one label.
+        at_most: the most labels that are allowed.
 
     Raises:
-        TextError: none, an empty one, two that are the same to CLIP, or too many.
+        TextError: there is no label, an empty one, two that are the same to CLIP, or too many.
     """
     checked = check_texts(labels)
     if at_most is not None and len(checked) > at_most:
@@ -238,7 +238,7 @@ def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> 
 
 
 def _problem(text: str) -> str:
-    """What is wrong with a text, or nothing."""
+    """The fault of a text; empty if there is none."""
     if "\0" in text:
         return f"holds a NUL character: {_shown(text)}"
     try:
@@ -255,5 +255,5 @@ def _twice(first: str, second: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """A text as a message shows it."""
+    """The form of a text in a message."""
     return repr(text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}...")

@@ -1,4 +1,4 @@
-"""Opens a `tokenizer.json` within limits, so that no text makes what is in it grow without end.
+"""Opens a `tokenizer.json` within limits, so that no file makes a text grow without end.
 
 Such a file is a small program: it may add to a text wherever a pattern fits, and pad it to any
 length. `tokenizers` is written in Rust, where a lack of memory ends the process, and a panic is no
@@ -25,14 +25,14 @@ _PATTERNS = (
     r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",  # transformers' CLIP
     r"\s+",
 )
-"""No others: one such as (a+)+$ takes a time that doubles with each letter."""
+"""The only patterns: one such as (a+)+$ takes a time that doubles with each letter."""
 
 _PARTS = {
     *("Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Strip", "StripAccents", "BertNormalizer"),
     *("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"),
     *("ByteLevel", "Split", "Replace"),
 }
-"""A part makes a text a few times as long, at most."""
+"""The allowed parts: each makes a text a few times as long, at most."""
 
 _MOST_PARTS = 8
 _MOST_BYTES = 32 << 20
@@ -42,8 +42,8 @@ def open_tokenizer(path: str | os.PathLike[str], *, context_length: int) -> toke
     """Opens a tokenizer of CLIP's kind or BERT's.
 
     Args:
-        path: of its `tokenizer.json`.
-        context_length: to which it must truncate, and pad with zeros.
+        path: its `tokenizer.json`.
+        context_length: the length to which it must truncate, and pad with zeros.
 
     Raises:
         BundleError: the file is missing, damaged or too large, has another length, or has parts
@@ -67,7 +67,7 @@ def open_tokenizer(path: str | os.PathLike[str], *, context_length: int) -> toke
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether `tokenizers` refuses something: its own are bare Exceptions, and panics of Rust."""
+    """Whether an error is a refusal of `tokenizers`: a bare Exception, or a panic of Rust."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
@@ -90,7 +90,7 @@ def _check_length(found: tokenizers.Tokenizer, *, context_length: int, name: str
 
 
 def _check_parts(component: Any, *, name: str) -> None:
-    """Looks at a normalizer or a pre-tokenizer, and all that it is put together of."""
+    """Checks a normalizer or a pre-tokenizer and all of its parts."""
     parts = _parts(json.loads(component.__getstate__())) if component else []
     if len(parts) > _MOST_PARTS:
         raise BundleError(
@@ -116,6 +116,6 @@ def _check_parts(component: Any, *, name: str) -> None:
 
 
 def _parts(state: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a sequence holds, those in it taken apart; or the one that is none."""
+    """The parts of a component: those of a sequence and its inner ones, or the component itself."""
     inner = state.get("normalizers", []) + state.get("pretokenizers", [])
     return [part for each in inner for part in _parts(each)] if inner else [state]

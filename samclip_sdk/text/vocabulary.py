@@ -1,8 +1,8 @@
 """Vocabulary packs: labels with their text embeddings, so that an app ships no text encoder.
 
 A pack is a safetensors file: a JSON header, then raw little-endian numbers, which a few lines of
-any language read. `embeddings` are float32, or int8 in a quarter of the space: then each row is to
-be brought to unit length. The labels and whose text encoder it was are in the file's metadata.
+any language read. `embeddings` are float32, or int8 in a quarter of the space: then the reader
+scales each row to unit length. The metadata have the labels and the model that made the embeddings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
 from samclip_sdk.text.tokenizer import check_labels
-from samclip_sdk.text.unit_length import normalize
+from samclip_sdk.text.unit_length import find_wrong_length, normalize
 
 PackedAs: TypeAlias = Literal["float32", "int8"]
 
@@ -31,14 +31,13 @@ _TENSOR = "embeddings"
 _DTYPES = (np.float32, np.int8)
 _STORED_DTYPES = ("F32", "I8")
 _MAX_HEADER_BYTES = 16 << 20  # 700,000 labels of 20 letters
-_LENGTH_TOLERANCE = 1e-3
 
 
 class PackMetadata(BaseModel):
-    """The file's metadata. `model` and `revision` say whose text encoder made the embeddings.
+    """The file's metadata. `model` and `revision` name the model that made the embeddings.
 
-    Not the bundle's id: the bundle of an app without a text encoder has another. That each label is
-    a text `Vocabulary` looks at, for pydantic keeps a kilobyte of each that is none.
+    They hold no bundle id, since the bundle of an app without a text encoder has another one.
+    `Vocabulary` checks that labels are texts: pydantic would keep a kilobyte for each fault.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,20 +50,20 @@ class PackMetadata(BaseModel):
 
 
 class Vocabulary:
-    """What a pack holds.
+    """The content of a pack.
 
     Args:
-        metadata: of the file.
-        stored: [K,E], as the file has them.
+        metadata: the metadata of the file.
+        stored: [K,E], the embeddings in the file.
 
     Attributes:
-        model: whose text encoder made the embeddings.
-        revision: of that model's weights.
+        model: the name of the model that made the embeddings.
+        revision: the revision of that model's weights.
         labels: K of them.
         matrix: their embeddings, float32 [K,E], unit length.
 
     Raises:
-        ValueError: the embeddings are not those of as many labels, or not of unit length.
+        ValueError: labels and embeddings differ in number, or a row does not have unit length.
         TextError: a label is no text, or two are the same.
     """
 
@@ -78,13 +77,11 @@ class Vocabulary:
             )
         rows = stored.astype(np.float32)
         self.matrix: NDArray[np.float32] = normalize(rows) if stored.dtype == np.int8 else rows
-        with np.errstate(invalid="ignore"):  # of NaN: it has no length
-            lengths = np.linalg.norm(self.matrix.astype(np.float64), axis=1)
-        wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
-        if len(wrong):
+        wrong = find_wrong_length(self.matrix)
+        if wrong is not None:
             raise ValueError(
-                f"the embedding of label {wrong[0]} has the length {lengths[wrong[0]]:.3g} where "
-                "it must be 1"
+                f"the embedding of label {wrong[0]} has the length {wrong[1]:.3g} where it must "
+                "be 1"
             )
         check_labels(self.labels)
 
@@ -98,7 +95,7 @@ def encode_vocabulary(
 ) -> bytes:
     """The content of a pack with `embeddings` [K,E], unit length, one row for each label.
 
-    In int8, the largest number of each row is 127: the cosine with what was packed stays above
+    In int8, the largest number of each row is 127: the cosine with the float32 row stays above
     0.999.
     """
     rows = embeddings
@@ -112,7 +109,7 @@ def encode_vocabulary(
         "revision": manifest.revision,
         "labels": json.dumps(list(labels), ensure_ascii=False),
     }
-    Vocabulary(PackMetadata.model_validate(metadata), stored)  # or it could not be read again
+    Vocabulary(PackMetadata.model_validate(metadata), stored)  # else it could not be read
     return _in_order(safetensors.numpy.save({_TENSOR: stored}, metadata=metadata))
 
 
@@ -135,7 +132,7 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
     try:
         with Path(path).open("rb") as stream:
             header_bytes = int.from_bytes(stream.read(8), "little")
-    except (OSError, ValueError, TypeError) as error:  # a path with a NUL, or none at all
+    except (OSError, ValueError, TypeError) as error:  # a path with a NUL, or no path at all
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
     if header_bytes > _MAX_HEADER_BYTES:

@@ -2,9 +2,53 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from samclip_sdk import BundleError, SamClip
+from samclip_sdk.device.opening import open_source
+from tests.drawings import TINY_BUNDLE
+
+EMBEDDED = "samclip-mobile"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("runtime", ["auto", "onnx"])
+def test_an_embedded_name_wins_over_a_checkpoint_of_that_name_here(
+    here: Path, tiny_checkpoint: Path, runtime: str
+) -> None:
+    shutil.copytree(tiny_checkpoint, here / EMBEDDED)
+    assert open_source(runtime, model=EMBEDDED, precision="fp32").manifest.name == EMBEDDED
+
+
+def test_an_embedded_name_wins_over_a_bundle_of_that_name_here(here: Path) -> None:
+    (here / EMBEDDED).symlink_to(TINY_BUNDLE)
+    assert open_source("onnx", model=EMBEDDED, precision="fp32").manifest.name == EMBEDDED
+
+
+def test_a_path_means_the_folder_of_an_embedded_name(here: Path, tiny_checkpoint: Path) -> None:
+    shutil.copytree(tiny_checkpoint, here / EMBEDDED)
+    for path in (f"./{EMBEDDED}", Path(EMBEDDED), here / EMBEDDED):
+        assert open_source("auto", model=path, precision=None).runtime == "torch"
+    shutil.rmtree(here / EMBEDDED)
+    (here / EMBEDDED).symlink_to(TINY_BUNDLE)
+    for path in (f"./{EMBEDDED}", Path(EMBEDDED), here / EMBEDDED):
+        found = open_source("onnx", model=path, precision="fp32")
+        assert found.manifest.name == "samclip-tiny"
+
+
+def test_torch_does_not_take_the_embedded_bundle(here: Path, tiny_checkpoint: Path) -> None:
+    shutil.copytree(tiny_checkpoint, here / EMBEDDED)
+    with pytest.raises(BundleError, match=r"a checkpoint folder of this name is ./samclip-mobile"):
+        open_source("torch", model=EMBEDDED, precision=None)
+    assert open_source("torch", model=f"./{EMBEDDED}", precision=None).runtime == "torch"
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "a" * 300 + ".zip", "a\0b", "\ud800"])

@@ -208,3 +208,18 @@ def test_threads_compute_each_label_once(
     assert len(found) == 8
     for each in found:
         np.testing.assert_array_equal(each, expected)
+
+
+@pytest.mark.filterwarnings("ignore::samclip_sdk.errors.TextTruncatedWarning")
+def test_long_texts_count_in_the_memory_of_those_that_were_computed(
+    make: Callable[..., TextEmbedder], session: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samclip_sdk.engine.texts.RECENT_BYTES", 100_000)
+    embedder = make(session)
+    names = [f"{index} " * 2000 for index in range(100)]
+    texts(embedder, *names)
+    before = len(session.feeds)
+    texts(embedder, *names[-5:])
+    assert len(session.feeds) == before
+    texts(embedder, *names[:75])
+    assert len(session.feeds) == before + 75

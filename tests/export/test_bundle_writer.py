@@ -265,7 +265,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(
         assert process.stdout is not None
         assert process.stdout.readline() == "running eager torch\n"
         process.kill()
-    (left,) = tmp_path.glob(".bundle.*.partial")
+    (left,) = tmp_path.glob(".*.partial")
     assert (left / "new" / "tokenizer.json").exists()
     assert len(list((left / "new" / ".temporary").iterdir())) == 1
     assert list(elsewhere.glob("tmp*")) == []

@@ -20,7 +20,6 @@ from samclip_sdk.serve.schema import (
     SegmentRequest,
     TextRequest,
 )
-from samclip_sdk.system.recent import Recent
 
 DOG = (Path(__file__).parents[2] / "examples" / "images" / "dog.jpg").read_bytes()
 
@@ -82,15 +81,3 @@ def test_prompts_of_many_questions_are_drawn_in_one_batch(
     monkeypatch.setattr(batching, "MASK_BYTES", 288 * 384 * 5)
     assert answers(model, asks) == whole
     assert batches == [5, 5, 5, 5]
-
-
-def test_what_was_not_used_for_longest_is_forgotten_first() -> None:
-    recent: Recent[str] = Recent(limit_bytes=10)
-    for key in "abc":
-        recent.put(key, key.upper(), size_bytes=4)
-        recent.get("a")
-    assert [recent.get(key) for key in "abc"] == ["A", None, "C"]
-    recent.put("large", "L", size_bytes=99)
-    assert (len(recent), recent.held_bytes, recent.get("large")) == (1, 99, "L")
-    recent.put("large", "M", size_bytes=3)
-    assert recent.held_bytes == 3

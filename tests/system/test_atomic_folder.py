@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_folder import atomic_folder, scratch_folder
@@ -97,6 +96,7 @@ def test_a_failed_rename_puts_the_older_folder_back(
     assert names(out) == ["old"]
 
 
+@posix
 def test_what_cannot_be_put_back_is_not_thrown_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +113,11 @@ def test_what_cannot_be_put_back_is_not_thrown_away(
         patch.setattr(os, "rename", fail_towards_out)
         with pytest.raises(StorageError), atomic_folder(out):
             pass
+
+    def ended(pid: int, signal: int) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", ended)  # as a later process finds it
     with scratch_folder(tmp_path / "other"):
         assert names(out) == ["old"]
 
@@ -131,7 +136,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
 def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     with writing(WRITES, tmp_path / "out"):
         pass
-    assert len(names(tmp_path)) == 2  # its folder and its lock
+    assert len(names(tmp_path)) == 1
     replace(tmp_path / "another", "new")
     assert names(tmp_path) == ["another"]
 
@@ -159,38 +164,9 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-@posix
-def test_on_a_drive_without_locks_it_still_writes_and_removes_nothing_of_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with writing(WRITES, tmp_path / "out"):
-        pass
-
-    def no_locks(self: object, *args: object, **kwargs: object) -> None:
-        raise NotImplementedError("no flock here")
-
-    before = names(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(FileLock, "acquire", no_locks)
-        replace(tmp_path / "out", "new")
-    assert names(tmp_path) == sorted([*before, "out"])
-
-
 def test_folders_that_only_look_like_ours_stay(tmp_path: Path) -> None:
-    for name in ("photos.partial", ".photos.partial", ".photos.0123456789abcdeg.partial"):
+    for name in ("photos.partial", ".photos.partial", ".01234567.99.0123456789abcdeg.partial"):
         (tmp_path / name).mkdir()
     before = names(tmp_path)
     replace(tmp_path / "out", "new")
     assert names(tmp_path) == sorted([*before, "out"])
-
-
-@posix
-def test_a_lock_without_a_folder_goes_too(tmp_path: Path) -> None:
-    """A process is killed after it took its lock and before it made its folder."""
-    abandoned = tmp_path / ".out.0123456789abcdef.lock"
-    held, foreign = (tmp_path / f".{name}.0123456789abcde0.lock" for name in ("held", "foreign"))
-    abandoned.touch()
-    foreign.write_text("not ours, for ours are empty")
-    with FileLock(held):
-        replace(tmp_path / "another", "new")
-        assert names(tmp_path) == sorted(["another", held.name, foreign.name])

@@ -1,5 +1,5 @@
-"""Bundles on a model hub: taken from it file by file, as they are needed, and put onto it.
+"""Bundles on a model hub: downloaded file by file, as files are needed, and uploaded.
 
-What a hub says is checked here against the bundle's manifest. Opening a bundle that is on this disk
-is the work of `samclip_sdk.bundle`, and none of it needs huggingface_hub.
+huggingface_hub makes the requests. Each file is checked against the bundle's manifest here.
+`samclip_sdk.bundle` opens bundles that are on this disk, and does not need huggingface_hub.
 """

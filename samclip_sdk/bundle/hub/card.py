@@ -1,11 +1,11 @@
-"""The model card of a repository: what a hub asks for, then the card of the bundle itself."""
+"""The model card of a repository: the hub's front matter, then the card of the bundle."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from samclip_sdk.bundle.hub.package import hub_module
+from samclip_sdk.bundle.hub.options import hub_module
 from samclip_sdk.bundle.manifest import NOT_STATED, Manifest
 
 _TAGS = (
@@ -30,14 +30,14 @@ def hub_card(
     """Writes the README.md of a repository.
 
     Args:
-        manifest: of the bundle.
-        card: the bundle's own README.md, with the table of what it reaches; may be empty.
+        manifest: the manifest of the bundle.
+        card: the bundle's own README.md, with its table of quality; may be empty.
         repository: `org/name`.
-        licence: its name on the hub, "apache-2.0" for instance. By default that of all parts, as
-            the manifest states them; "other" where they differ, or one is not stated.
-        base_models: repositories that it was made of, besides those that the manifest names as a
-            source of a part.
-        tags: besides "samclip", the tasks and the runtimes of its artifacts.
+        licence: its name on the hub, "apache-2.0" for instance. By default the licence of all parts
+            in the manifest; "other" if they differ, or one is not stated.
+        base_models: repositories that the model was made from, besides those that the manifest
+            names as the source of a part.
+        tags: tags besides "samclip", the tasks and the runtimes of the artifacts.
 
     Raises:
         RuntimeMissingError: huggingface_hub is not installed.
@@ -60,7 +60,7 @@ def _licence(name: str, *, manifest: Manifest) -> dict[str, str]:
     if name not in ("other", NOT_STATED):
         return {"license": name}
     has_notice = any(each.path == "NOTICE" for each in manifest.files)
-    told = "bundle/NOTICE" if has_notice else "README.md"  # which has a table of all parts
+    told = "bundle/NOTICE" if has_notice else "README.md"  # it has a table of all parts
     return {"license": "other", "license_name": "see-notice", "license_link": told}
 
 

@@ -1,4 +1,4 @@
-"""Opens a bundle by its name: one that is on this disk, or else one on a hub."""
+"""Opens a bundle by its name: a bundle on this disk, or else one on a hub."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from pathlib import Path
 
 from samclip_sdk.bundle.hub.cache import HubCache, Ref
 from samclip_sdk.bundle.hub.files import HubFiles
-from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
-from samclip_sdk.bundle.hub.package import hub_endpoint, hub_module, import_hub
+from samclip_sdk.bundle.hub.options import (
+    DEFAULT_HUB,
+    HubOptions,
+    hub_endpoint,
+    hub_module,
+    import_hub,
+)
 from samclip_sdk.bundle.hub.remote import BUNDLE_FOLDER, Remote
 from samclip_sdk.bundle.hub.repository import DEFAULT_REVISION, Repository, is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME
 from samclip_sdk.bundle.open import (
     Bundle,
     bundle_id,
-    embedded_bundles,
+    is_embedded,
     open_bundle,
     open_folder,
     parse_manifest,
@@ -42,13 +47,13 @@ def open_named_bundle(
 ) -> Bundle:
     """Opens a bundle that is here, or else one on a hub.
 
-    Of a hub's, the manifest is downloaded now, and each file when it is first asked for.
+    From a hub, the manifest is downloaded now, and each file when it is first used.
 
     Args:
         model: an embedded bundle's name, a folder, a .zip, or `org/name` or `org/name@revision` of
-            a hub. What is on this disk under that very name wins. Where `org` is a folder here,
-            `org/name` is a path in it.
-        public_key: that must have signed it, see `open_bundle`; any will do if None.
+            a hub. The first of these that exists wins. If `org` is a folder here, `org/name` is a
+            path in it.
+        public_key: the key that must have signed it, see `open_bundle`.
         hub: how it is taken from a hub.
         on_progress: told of downloads.
 
@@ -58,7 +63,7 @@ def open_named_bundle(
         HubUnreachableError: the hub does not answer, and the bundle was never here.
         HubError: the hub has no such repository or revision, or it may not be read, or holds no
             bundle.
-        OptionError: a revision that cannot be, or of a bundle that is not on a hub.
+        OptionError: no revision can have this name, or the bundle is not on a hub.
         RuntimeMissingError: huggingface_hub is not installed.
         StorageError: the cache cannot be written.
     """
@@ -81,8 +86,8 @@ def _guess(
 ) -> Bundle:
     """Opens what may be a repository of a hub, or the path of a folder that is missing.
 
-    Nobody is asked where the path begins with a folder that is here, and nobody is told the user's
-    own token.
+    If the path begins with a folder that is here, no hub is asked. The user's own token is not
+    sent.
     """
     first, meant = repository.id.partition("/")[0], repository.at(DEFAULT_REVISION)
     if os.path.isdir(first):
@@ -101,7 +106,7 @@ def _guess(
 
 
 def _is_here(model: str | os.PathLike[str]) -> bool:
-    return os.path.isdir(model) or os.path.isfile(model) or model in embedded_bundles()
+    return os.path.isdir(model) or os.path.isfile(model) or is_embedded(model)
 
 
 class _Opening:
@@ -123,7 +128,7 @@ class _Opening:
         self._remote = Remote(repository.id, endpoint=hub_endpoint(), token=hub.token)
 
     def bundle(self) -> Bundle:
-        """What the revision is now; if the hub does not answer, what it was the last time."""
+        """The bundle at the revision now; if the hub does not answer, the one of the last time."""
         revision = self._repository.revision
         if self._repository.is_commit or self._hub.asks_nobody:
             kept = self._kept(revision)
@@ -151,7 +156,7 @@ class _Opening:
         return found
 
     def _check_package(self) -> None:
-        """Refuses to go on without huggingface_hub; the name may be that of a folder, mistyped."""
+        """Refuses to go on without huggingface_hub; the name may be a mistyped folder."""
         try:
             import_hub()
         except RuntimeMissingError as error:
@@ -161,7 +166,7 @@ class _Opening:
             ) from error
 
     def _kept(self, revision: str) -> Bundle | None:
-        """The bundle that a revision was when it was last asked for, if it is here, unchanged."""
+        """The bundle that a revision had when the hub was last asked, if it is here, unchanged."""
         ref = self._cache.read_ref(self._remote.endpoint, self._repository.id, revision)
         if ref is None:
             return None
@@ -172,7 +177,7 @@ class _Opening:
         return bundle if bundle.id == ref.bundle_id else None
 
     def _take(self, commit: str) -> Bundle:
-        """Downloads the manifest: which files there are, and what their bytes must be."""
+        """Downloads the manifest, which lists all files with their sha256."""
         self._on_progress(f"asking for {self._repository.id}", 0, 0)
         content = self._remote.content(MANIFEST_NAME, commit=commit, limit=MAX_MANIFEST_BYTES)
         parse_manifest(

@@ -1,4 +1,4 @@
-"""Puts a bundle onto a hub: its very files in one folder, and a model card beside it."""
+"""Uploads a bundle to a hub: its files unchanged in one folder, and a model card beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from samclip_sdk.bundle.hub.card import hub_card
 from samclip_sdk.bundle.hub.opening import open_named_bundle
-from samclip_sdk.bundle.hub.package import hub_endpoint, hub_module, import_hub, own_name
+from samclip_sdk.bundle.hub.options import hub_endpoint, hub_module, import_hub, own_name
 from samclip_sdk.bundle.hub.remote import BUNDLE_FOLDER, explained, token_to_send
 from samclip_sdk.bundle.hub.repository import DEFAULT_REVISION, Repository
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
@@ -24,13 +24,13 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class PushedBundle:
-    """What `push_bundle` did.
+    """The result of `push_bundle`.
 
     Attributes:
         repository: `org/name`.
-        commit: of it, in which the bundle is.
-        url: of the repository, for a browser.
-        bundle_id: of the bundle.
+        commit: the commit that holds the bundle.
+        url: the address of the repository, for a browser.
+        bundle_id: the bundle's id.
     """
 
     repository: str
@@ -60,19 +60,19 @@ def push_bundle(
     Args:
         model: a bundle's folder, .zip or name.
         repository: `org/name`, which is made if it is not there, or `org/name@branch`.
-        private: whether a new repository is for its owner alone.
-        token: with the right to write; None takes the one of `hf auth login` or HF_TOKEN.
+        private: whether a new repository is visible to its owner alone.
+        token: a token with the right to write; None takes that of `hf auth login` or HF_TOKEN.
         licence: see `hub_card`.
         base_models: see `hub_card`.
         tags: see `hub_card`.
-        message: of the commit.
-        on_progress: told how many files there are on the hub, of all.
+        message: the commit's message.
+        on_progress: told how many of the files are on the hub.
 
     Raises:
-        OptionError: the repository's name cannot be.
+        OptionError: no repository can have this name.
         BundleError: the bundle cannot be opened, or a file of it was changed.
-        HubUnreachableError: the hub does not answer, or the connection is cut; files that it has
-            by then are not sent again.
+        HubUnreachableError: the hub does not answer, or the connection is cut. Files that have
+            arrived are not sent again.
         HubError: nobody is logged in, or the token may not write there.
         RuntimeMissingError: huggingface_hub is not installed.
     """
@@ -131,7 +131,7 @@ def _operations(
 def _upload(
     api: Any, operations: Sequence[Any], *, target: Repository, on_progress: OnProgress
 ) -> None:
-    """Sends what is large, some files at a time; what is small goes with the commit."""
+    """Uploads large files, some at a time; small ones go with the commit."""
     for start in range(0, len(operations), _AT_ONCE):
         on_progress(f"uploading to {target.id} (files)", start, len(operations))
         some = operations[start : start + _AT_ONCE]
@@ -139,7 +139,7 @@ def _upload(
 
 
 def _left_over(api: Any, operations: Sequence[Any], *, target: Repository) -> list[Any]:
-    """Deletes what the repository has of a bundle that was there before."""
+    """Deletions of the files that an earlier bundle left in the repository."""
     kept = {each.path_in_repo for each in operations}
     there = api.list_repo_files(target.id, revision=target.revision)
     delete = import_hub().CommitOperationDelete
@@ -150,7 +150,7 @@ def _left_over(api: Any, operations: Sequence[Any], *, target: Repository) -> li
 
 @contextmanager
 def _upload_failures() -> Iterator[None]:
-    """Brings to light what huggingface_hub says of uploads in errors of another kind."""
+    """Raises the cause where huggingface_hub wraps an error of an upload in another one."""
     try:
         yield
     except RuntimeError as error:
@@ -165,7 +165,7 @@ def _upload_failures() -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps huggingface_hub from writing onto the terminal what `on_progress` and errors tell."""
+    """Keeps huggingface_hub from printing: `on_progress` and errors tell the same."""
     utils, log = hub_module("utils"), hub_module("utils.logging")
     level = log.get_verbosity()
     # The user's HF_HUB_DISABLE_PROGRESS_BARS, and bars that are off already, stay as they are.

@@ -1,34 +1,34 @@
 """A hub as a bundle needs it: which commit a revision is, and the bytes of files.
 
-This goes through the HTTP client of huggingface_hub, with its tokens, proxies and offline mode. Its
-own `hf_hub_download` is not used: what is left of a download when its process ends, a later one
-cannot go on with, and whatever a server sends goes to the disk before anyone looks at its size.
+huggingface_hub makes the requests, with its proxies, retries and offline mode.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urljoin, urlsplit
 
-from samclip_sdk.bundle.hub.package import hub_module, import_hub, own_name
+from samclip_sdk.bundle.hub.options import hub_module, import_hub, own_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.errors import HubError, HubUnreachableError, OptionError, one_line
+from samclip_sdk.errors import (
+    HubError,
+    HubUnreachableError,
+    OptionError,
+    SamClipError,
+    StorageError,
+    one_line,
+)
+from samclip_sdk.system.atomic_folder import scratch_folder
 
 BUNDLE_FOLDER = "bundle"
-"""Where the bundle is in a repository: beside the model card, which people edit on the hub."""
+"""The folder of a repository that holds the bundle: people edit the model card beside it."""
 
-PAUSES_S = (0.5, 1.0, 2.0)
-"""How long to wait after each attempt in a row that brought nothing; then it is given up."""
-
-_COMMIT_HEADER = "X-Repo-Commit"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_MAX_REDIRECTS = 5
 _BUSY = (408, 429)
-_NOT_THERE = 416  # a range behind the end of a file
 
 
 class Remote:
@@ -37,8 +37,8 @@ class Remote:
     Args:
         repository: `org/name`.
         endpoint: the hub's address.
-        token: with which it is read; None takes the one that the user has logged in with, if any,
-            and False none.
+        token: sent with requests; None takes the token that the user has logged in with, if any,
+            and False sends none.
     """
 
     def __init__(self, repository: str, *, endpoint: str, token: str | bool | None) -> None:
@@ -47,15 +47,21 @@ class Remote:
         self._token = token
 
     def commit_of(self, revision: str) -> str:
-        """Asks which commit a revision is, of those that hold a bundle.
+        """Asks which commit a revision is.
 
         Raises:
             HubUnreachableError: there is no answer.
-            HubError: there is no such repository or revision, or it may not be read, or holds no
-                bundle.
+            HubError: there is no such repository or revision, or it may not be read, or it holds
+                no bundle.
         """
         with self._explained(MANIFEST_NAME, revision=revision):
-            commit = self._ask_for_commit(self._url(MANIFEST_NAME, revision=revision))
+            hub = import_hub()
+            manifest = f"{BUNDLE_FOLDER}/{MANIFEST_NAME}"
+            url = hub.hf_hub_url(
+                self.repository, manifest, revision=revision, endpoint=self.endpoint
+            )
+            found = hub.get_hf_file_metadata(url, **self._how_to_ask())
+        commit: str = found.commit_hash or ""
         if not _COMMIT.fullmatch(commit):
             raise HubError(
                 f"{self.endpoint} is no hub: it does not say which commit {revision} of "
@@ -63,119 +69,98 @@ class Remote:
             )
         return commit
 
-    @contextmanager
-    def opened(
-        self, path: str, *, commit: str, start: int
-    ) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """Opens a file of the bundle.
+    def download(
+        self,
+        path: str,
+        *,
+        commit: str,
+        folder: Path,
+        limit: int,
+        too_long: SamClipError,
+        tell: Callable[[int], None] = lambda size: None,
+    ) -> Path:
+        """Downloads a file of the bundle; a cut connection is taken up again.
 
         Args:
-            path: as in the manifest.
-            commit: of the repository.
-            start: the first byte that is wanted.
+            path: the path in the manifest.
+            commit: the commit of the repository.
+            folder: an empty folder for the file.
+            limit: how many bytes the file may have. huggingface_hub itself writes whatever a server
+                sends.
+            too_long: raised before more than that is written.
+            tell: told how many bytes have come.
 
-        Yields:
-            The place of the first byte that comes, which is `start`, or 0 if the hub cannot begin
-            in the middle; and the bytes.
+        Returns:
+            The file, somewhere in the folder.
 
         Raises:
-            HubUnreachableError: there is no answer, or the connection is cut.
-            HubError: the hub refuses it.
+            HubUnreachableError: there is no answer, or the connection is cut again and again.
+            HubError: the hub refuses the file.
+            StorageError: the file cannot be written.
         """
-        headers = {**self._headers(), "accept-encoding": "identity"}
-        if start:
-            headers["range"] = f"bytes={start}-"
-        with (
-            self._explained(path, revision=commit),
-            self._session().stream(
-                "GET",
-                self._url(path, revision=commit),
-                headers=headers,
-                timeout=hub_module("constants").HF_HUB_DOWNLOAD_TIMEOUT,
-            ) as response,
-        ):
-            if start and response.status_code == _NOT_THERE:
-                yield start, iter(())
-                return
-            hub_module("utils").hf_raise_for_status(response)
-            goes_on = response.headers.get("content-range", "").startswith(f"bytes {start}-")
-            yield (start if goes_on else 0), response.iter_bytes()
+        with self._explained(path, revision=commit):
+            try:
+                found = import_hub().hf_hub_download(
+                    self.repository,
+                    f"{BUNDLE_FOLDER}/{path}",
+                    revision=commit,
+                    **self._how_to_ask(),
+                    local_dir=folder,
+                    cache_dir=folder / "cache",  # not the user's, whose files nobody has verified
+                    tqdm_class=_counter(limit, too_long=too_long, tell=tell),
+                )
+            except hub_module("errors").LocalEntryNotFoundError as error:
+                raise error.__cause__ or error from None
+            except OSError as error:
+                if error.errno is not None:
+                    raise StorageError(
+                        f"cannot write {one_line(folder)}: {error.strerror}; make room, or give a "
+                        "cache_dir elsewhere"
+                    ) from error
+                if type(error) is OSError:  # huggingface_hub's own, for a size that differs
+                    reason = f"{self.endpoint} sends another number of bytes than it states"
+                    raise HubUnreachableError(reason) from error
+                raise
+        return Path(found)
 
     def content(self, path: str, *, commit: str, limit: int) -> bytes:
-        """Reads a small file of the bundle, again from its beginning where the connection is cut.
+        """Reads a small file of the bundle.
 
         Args:
-            path: as in the manifest.
-            commit: of the repository.
-            limit: how many bytes it may have.
+            path: the path in the manifest.
+            commit: the commit of the repository.
+            limit: how many bytes the file may have.
 
         Raises:
-            HubError: as of `opened`, or it is larger.
+            HubError: the hub refuses the file, or the file is larger; and what `download` raises.
         """
-        for pause in (*PAUSES_S, None):
-            try:
-                return self._read(path, commit=commit, limit=limit)
-            except HubUnreachableError:
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        too_long = HubError(f"{self.repository} is no bundle: its {path} is too large")
+        # Not in the cache, which may be complete and read-only.
+        place = Path(tempfile.gettempdir(), "samclip-sdk")
+        with scratch_folder(place) as folder:
+            return self.download(
+                path, commit=commit, folder=folder, limit=limit, too_long=too_long
+            ).read_bytes()
 
     def optional(self, path: str, *, commit: str, limit: int) -> bytes | None:
-        """Reads a small file that a repository need not have; None where it has none.
+        """Reads a small file that a repository need not have; None if it does not.
 
         Raises:
-            HubError: as of `content`.
+            HubError: see `content`.
         """
         try:
             return self.content(path, commit=commit, limit=limit)
         except HubError as error:
-            if isinstance(error.__cause__, hub_module("errors").EntryNotFoundError):
+            if isinstance(error.__cause__, hub_module("errors").RemoteEntryNotFoundError):
                 return None
             raise
 
-    def _read(self, path: str, *, commit: str, limit: int) -> bytes:
-        content = bytearray()
-        with self.opened(path, commit=commit, start=0) as (_, chunks):
-            for chunk in chunks:
-                content += chunk
-                if len(content) > limit:
-                    raise HubError(f"{self.repository} is no bundle: its {path} is too large")
-        return bytes(content)
-
-    def _ask_for_commit(self, url: str) -> str:
-        """Follows redirects that stay on the hub, as of a repository that was renamed."""
-        timeout = hub_module("constants").HF_HUB_ETAG_TIMEOUT
-        for _ in range(_MAX_REDIRECTS):
-            response = self._session().request(
-                "HEAD", url, headers=self._headers(), timeout=timeout, follow_redirects=False
-            )
-            hub_module("utils").hf_raise_for_status(response)
-            commit: str = response.headers.get(_COMMIT_HEADER, "")
-            target = urljoin(url, response.headers.get("location", url))
-            # Elsewhere are no commits, and nothing there may see the token.
-            if commit or target == url or urlsplit(target)[:2] != urlsplit(url)[:2]:
-                return commit
-            url = target
-        return ""
-
-    def _session(self) -> Any:
-        return hub_module("utils").get_session()
-
-    def _url(self, path: str, *, revision: str) -> str:
-        url: str = import_hub().hf_hub_url(
-            self.repository,
-            f"{BUNDLE_FOLDER}/{path}",
-            revision=revision,
-            endpoint=self.endpoint,
-        )
-        return url
-
-    def _headers(self) -> dict[str, str]:
-        # Not build_hf_headers, which may ask the hub about the program that runs this one.
-        headers = {"user-agent": own_name()}
-        token = token_to_send(self._token)
-        return {**headers, "authorization": f"Bearer {token}"} if token else headers
+    def _how_to_ask(self) -> dict[str, Any]:
+        return {
+            "endpoint": self.endpoint,
+            "token": token_to_send(self._token) or False,
+            "headers": {"user-agent": own_name()},
+        }
 
     @contextmanager
     def _explained(self, path: str, *, revision: str) -> Iterator[None]:
@@ -187,22 +172,64 @@ class Remote:
                     f"{self.repository} has no revision {revision}: give one of the branches, tags "
                     f"and commits that {self.endpoint}/{self.repository} has"
                 ) from error
-            except hub_module("errors").EntryNotFoundError as error:
+            except hub_module("errors").RemoteEntryNotFoundError as error:
                 missing = f"{BUNDLE_FOLDER}/{one_line(path)}"
                 raise HubError(
                     f"{self.repository} is no bundle: at {revision} it has no {missing}; "
                     "`samclip push` makes such repositories"
                 ) from error
+            except hub_module("errors").FileMetadataError as error:
+                raise HubError(
+                    f"{self.endpoint} is no hub: it does not say which bytes {one_line(path)} of "
+                    f"{self.repository} has; see to HF_ENDPOINT and to your proxy"
+                ) from error
+
+
+def _counter(limit: int, *, too_long: SamClipError, tell: Callable[[int], None]) -> type:
+    """Makes a class that huggingface_hub takes for that of its progress bars.
+
+    It is told the size that the server states, then each chunk before the chunk is written.
+    """
+
+    class Counter:
+        def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
+            self._count = initial
+            self._check(total or 0)
+
+        def __enter__(self) -> Counter:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            """Nothing was opened."""
+
+        def update(self, size: int) -> None:
+            self._count += size
+            self._check(self._count)
+            tell(self._count)
+
+        def update_transfer(self, size: int) -> None:
+            """Called for Xet with compressed bytes; `update` counts those of the file."""
+
+        def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+            """Called for Xet with the speed."""
+
+        set_transfer_postfix_str = set_postfix_str
+
+        def _check(self, size: int) -> None:
+            if size > limit:
+                raise too_long
+
+    return Counter
 
 
 @contextmanager
 def explained(repository: str, *, endpoint: str, token: str | bool | None) -> Iterator[None]:
-    """Turns what huggingface_hub raises into a HubError that says what to do.
+    """Turns an error of huggingface_hub into a HubError that says what to do.
 
     Args:
         repository: `org/name`.
         endpoint: the hub's address.
-        token: that was given, see `Remote`.
+        token: the caller's, see `Remote`.
     """
     errors = hub_module("errors")
     try:
@@ -226,10 +253,10 @@ def explained(repository: str, *, endpoint: str, token: str | bool | None) -> It
 
 
 def token_to_send(token: str | bool | None) -> str | None:
-    """The token that goes with a request: the one given, or of who is logged in.
+    """The token that is sent: the given one, or that of the user who is logged in.
 
     Raises:
-        OptionError: it cannot be one.
+        OptionError: no token can look like this.
         HubError: `token` is True, and nobody is logged in.
     """
     if isinstance(token, str):
@@ -253,7 +280,7 @@ def _log_in(token: str | bool | None) -> str:
 def _tell_status(
     error: Any, *, repository: str, endpoint: str, token: str | bool | None
 ) -> NoReturn:
-    """Says what an answer means that is none of the well-known ones."""
+    """Raises the error for an HTTP status that has no error class of its own."""
     status = error.response.status_code
     if status in _BUSY or status >= 500:
         raise HubUnreachableError(

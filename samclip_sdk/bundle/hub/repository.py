@@ -1,4 +1,4 @@
-"""How a bundle on a hub is named: `org/name`, or `org/name@revision`."""
+"""Names of bundles on a hub: `org/name`, or `org/name@revision`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Repository:
 
         Args:
             name: `org/name` or `org/name@revision`.
-            revision: instead of the one in the name.
+            revision: given beside the name, if the name has none.
 
         Raises:
-            OptionError: a hub has no such names, or two revisions are given.
+            OptionError: no hub has such a name, or two revisions are given.
         """
         found = _NAME.fullmatch(name) if isinstance(name, str) else None
         if found is None or not _is_id(found["id"]):
@@ -58,7 +58,7 @@ class Repository:
         return _COMMIT.fullmatch(self.revision) is not None
 
     def at(self, commit: str) -> str:
-        """The name of what the repository is at a commit."""
+        """The name of the repository at a commit."""
         return f"{self.id}@{commit}"
 
 
@@ -79,10 +79,10 @@ def _is_id(text: str) -> bool:
 
 
 def _checked(revision: str) -> str:
-    """A revision as git could have it.
+    """The revision, if git could have it.
 
     Raises:
-        OptionError: git has none such.
+        OptionError: git could not.
     """
     text = str(revision)
     bad = not text.isascii() or not text.isprintable() or re.search(r"[\s~^:?*\[\\]|\.\.", text)

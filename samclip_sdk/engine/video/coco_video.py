@@ -12,7 +12,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 from samclip_sdk.results.result_base import coco_annotation
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.atomic_file import atomic_file, check_target
+from samclip_sdk.system.timing import utc_now
 
 SECONDS_BETWEEN = 30.0
 """After so long the file is written as far as it goes; a process may be killed."""
@@ -116,7 +116,7 @@ class CocoVideoWriter:
         start = time.monotonic()
         info = {
             "description": "Objects in a video by SAM-CLIP",
-            "date_created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date_created": utc_now(),
         }
         categories = [{"id": place, "name": name} for place, name in enumerate(self._labels, 1)]
         with atomic_file(self._path) as file:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.video.sources import quiet_opencv
 from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.system.atomic_file import check_suffix, check_target
-from samclip_sdk.system.partial_file import PartialFile
+from samclip_sdk.system.leftovers import discard, hidden_path, sweep_once
 
 CODEC = "mp4v"
 """MPEG-4 part 2: OpenCV's wheels can write it on every system. Browsers do not play it."""
@@ -27,7 +27,7 @@ class FilmWriter:
 
     The film is written beside its place, under a hidden name, and put there at the end. It never
     appears if no frame was added. A killed process leaves the hidden file, which cannot be played,
-    and which goes when the same film is next written.
+    and which a later writer in the same folder removes.
 
     Args:
         path: ends in .mp4.
@@ -40,7 +40,7 @@ class FilmWriter:
     def __init__(self, path: str | os.PathLike[str], *, fps: float = DEFAULT_FPS) -> None:
         check_suffix(path, ".mp4")
         self._target, self._fps = check_target(path), fps
-        self._partial: PartialFile | None = None
+        self._hidden = hidden_path(self._target, ending=".mp4")
         self._writer: cv2.VideoWriter | None = None
         self._count = 0
 
@@ -75,34 +75,34 @@ class FilmWriter:
         Raises:
             StorageError: not all of it could be written: the disk may be full.
         """
-        if self._writer is None or self._partial is None:
+        if self._writer is None:
             return
         self._writer.release()
         self._writer = None
         try:
-            there = _count_frames(self._partial.path)
+            there = _count_frames(self._hidden)
             if there < self._count:
                 raise StorageError(
                     f"cannot write {one_line(self._target)}: {there} of {self._count} frames are "
                     "in it; is the disk full?"
                 )
-            self._partial.settle()
+            os.replace(self._hidden, self._target)
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
-            self._partial.close()
+            discard(self._hidden)
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*CODEC)
+        sweep_once(self._target.parent)
         try:
-            self._partial = PartialFile(self._target, ending=".mp4")
+            self._hidden.touch(exist_ok=False)
         except OSError as error:
             raise self._unwritable(error) from error
         with quiet_opencv():
-            path = str(self._partial.path)
-            writer = cv2.VideoWriter(path, codec, self._fps, (width, height))
+            writer = cv2.VideoWriter(str(self._hidden), codec, self._fps, (width, height))
         if not writer.isOpened():
-            self._partial.close()
+            discard(self._hidden)
             raise StorageError(
                 f"cannot write {one_line(self._target)}: OpenCV was built without FFmpeg here; "
                 "write .json alone, or install opencv-python-headless"

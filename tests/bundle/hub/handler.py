@@ -87,6 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path not in files:
             raise _Answer(404, "EntryNotFound")
         content = hub.faults.lies.get(path, files[path])
+        if self.command == "HEAD" and hub.faults.true_heads:
+            content = files[path]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{git_oid(content)}"'}
         if hub.faults.redirect:
             digest = hashlib.sha256(content).hexdigest()
@@ -110,7 +112,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start:
             own["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self.send_response(206 if start else 200)
-        self._send_headers(own, length=None if faults.no_length else len(content) - start)
+        no_length = faults.no_length and self.command == "GET"
+        self._send_headers(own, length=None if no_length else len(content) - start)
         if self.command == "HEAD":
             return
         cuts = faults.cut_after.get(path)

@@ -21,10 +21,11 @@ class Faults:
             `HubServer.release` is called.
         stall_s: seconds.
         lies: bytes that are sent in the place of the file's, with headers that fit them.
+        true_heads: whether HEAD tells the truth where GET lies.
         status: answers, each taken once: 503 for instance, to HEAD or GET.
         slow_s: seconds to wait before each chunk of 16 kB of any file.
         no_ranges: whether Range is not understood, and files come from their beginning.
-        no_length: whether Content-Length is missing, so that a cut looks like an end.
+        no_length: whether GET has no Content-Length, so that a cut looks like an end.
         redirect: whether files are sent from another place, `/cdn/`, under another host's name.
         down: whether every connection is closed without an answer.
     """
@@ -33,6 +34,7 @@ class Faults:
     stall_after: dict[str, int] = field(default_factory=dict)
     stall_s: float = 30.0
     lies: dict[str, bytes] = field(default_factory=dict)
+    true_heads: bool = False
     status: dict[str, list[int]] = field(default_factory=dict)
     slow_s: float = 0.0
     no_ranges: bool = False

@@ -60,7 +60,7 @@ def test_without_a_key_no_signature_is_asked_for(hub: HubServer, key: Path) -> N
 def test_what_is_not_signed_is_refused_before_more_comes(hub: HubServer, key: Path) -> None:
     with pytest.raises(BundleSignatureError, match="is not signed"):
         load("org/sample", key)
-    assert set(hub.paths()) == {"bundle/manifest.json", SIGNATURE}
+    assert {each.path for each in hub.log} == {"bundle/manifest.json", SIGNATURE}
 
 
 def test_another_key_is_refused(hub: HubServer, key: Path, tmp_path: Path) -> None:
