@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +32,7 @@ from export.probes import PICTURES, Probe, probe_graphs
 from export.source import Source
 from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
+from export.temporary_files import temporary_files_in
 from export.tokenizer import golden_ids, golden_texts, write_tokenizer
 from export.weight_rounding import round_weights
 from samclip_sdk.bundle.contract import graph_key
@@ -90,7 +88,7 @@ def write_bundle(
     target = check_export(source.model.config, out, options=options)
     parameters = sum(each.numel() for each in source.model.parameters())
     check_space(target, parameters=parameters, options=options)
-    with atomic_folder(target) as folder, _temporary_files(folder / ".temporary"):
+    with atomic_folder(target) as folder, temporary_files_in(folder / ".temporary"):
         writer = _Writer(folder, source=source, options=options, on_progress=on_progress)
         manifest = writer.write()
         for precision in options.onnx:
@@ -98,22 +96,6 @@ def write_bundle(
             verify_bundle(folder, precision=precision).raise_if_failed()
         check_out(out)  # Again: the work takes minutes, and something may have come there since.
         return manifest
-
-
-@contextmanager
-def _temporary_files(folder: Path) -> Iterator[None]:
-    """Has whoever makes temporary files make them in a folder, which is removed at the end.
-
-    An export that is killed leaves nothing elsewhere then: what is in its own folder is removed by
-    the next one.
-    """
-    folder.mkdir()
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Writer:

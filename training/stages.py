@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.calibration_stage import calibrate_checkpoint
@@ -36,6 +34,7 @@ from training.loop.run_folder import claimed_run
 from training.loop.train import train
 from training.merge_data import MergeData, crops_to_embed
 from training.photograph_stages import new_cell_task
+from training.provenance import stage_provenance
 from training.real.embedding_cache import fill_cache
 from training.sources import (
     VALIDATION_SEED,
@@ -54,16 +53,13 @@ from training.teachers.efficientnet_lite import LICENCE, load_lite2
 from training.teachers.photograph_pair import TEXT_ENCODER, PhotographPair
 from training.teachers.small import SmallSam, load_prompt_parts
 from training.teachers.teacher_pair import (
-    SETTINGS_NAME,
     WEIGHTS_NAME,
     FoundationPair,
     Pair,
     SmallPair,
     new_clip,
 )
-from training.teachers.text_teacher import TEXT_TEACHER
 from training.teachers.weights import give_weights, read_weights
-from training.text.lexicon_file import LEXICON
 from training.text_config import (
     LexiconConfig,
     TextEncoderTrainingConfig,
@@ -72,7 +68,6 @@ from training.text_config import (
 from training.text_stages import make_text_teacher, train_text_encoder
 
 _NOUNS = 150  # of composed data, where the config trains no CLIP teacher that says how many
-_PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 
 class Stages:
@@ -208,8 +203,14 @@ class Stages:
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
         # Read now: whatever happens to the earlier stage later, this is what it was.
         terms = photograph_terms(data.train)
-        provenance = self._provenance(
-            settings, stage=run.name, licences=pair.licences(), terms=terms, pair=pair
+        provenance = stage_provenance(
+            settings,
+            stage=run.name,
+            runs=self.runs,
+            nouns=self._noun_count,
+            licences=pair.licences(),
+            terms=terms,
+            pair=pair,
         )
         task = DistillTask(
             student,
@@ -244,9 +245,11 @@ class Stages:
         student, text_encoder = task.student, self.runs / TEXT_ENCODER
         path = text_encoder / WEIGHTS_NAME
         give_weights(student.text_encoder, read_weights(path), path)
-        provenance = self._provenance(
+        provenance = stage_provenance(
             settings,
             stage=run.name,
+            runs=self.runs,
+            nouns=self._noun_count,
             licences={"sam": LICENCE, "clip": LICENCE},
             terms=photograph_terms(task.dataset),
         )
@@ -316,6 +319,10 @@ class Stages:
             )
         return student
 
+    @property
+    def _noun_count(self) -> int | None:
+        return len(self.composed.nouns) if self.clip_settings else None
+
     def _teller(self, fabric: Fabric) -> OnProgress:
         return self.on_progress if fabric.is_global_zero else no_progress
 
@@ -338,36 +345,3 @@ class Stages:
         made_with["batches_per_step"] = batches * fabric.world_size
         made_with |= settings.model_dump(mode="json")
         return claimed_run(run, made_with, allow_changes=self.allow_changes, fabric=fabric)
-
-    def _provenance(
-        self,
-        settings: DistillConfig | JointConfig,
-        *,
-        stage: str,
-        licences: dict[str, str],
-        terms: dict[str, str],
-        pair: Pair | None = None,
-    ) -> dict[str, Any]:
-        """How a stage's weights come about, down to the teachers.
-
-        `nouns` counts those taught, `photographs` has the terms of each set.
-        """
-        starts_from: Any
-        if isinstance(settings, JointConfig):
-            starts_from = {
-                name: json.loads((self.runs / name / SETTINGS_NAME).read_bytes())["provenance"]
-                for name in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)
-            }
-        elif settings.starts_from == "teachers" and pair is not None:
-            starts_from = pair.provenance()
-        else:
-            starts_from = read_provenance(start_folder(settings.starts_from, runs=self.runs))
-        return {
-            "stage": stage,
-            **({"nouns": len(self.composed.nouns)} if self.clip_settings else {}),
-            **({"licences": licences} if licences else {}),
-            **({"photographs": terms} if terms else {}),
-            "settings": settings.model_dump(mode="json"),
-            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-            "starts_from": starts_from,
-        }

@@ -21,14 +21,15 @@ def test_weights_are_averaged_over_the_steps() -> None:
     assert average is not None
     bias = task.parts["alone"].bias
     expected = None
-    for value in (4.0, 0.0, 8.0):
+    for count, value in enumerate((4.0, 0.0, 8.0, *range(40))):
         with torch.no_grad():
             bias.fill_(value)
         average.update_parameters(task.parts)
-        expected = value if expected is None else 0.75 * expected + 0.25 * value
+        decay = min(0.75, (1 + count) / (10 + count))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
     with averaged(task, average):
         assert bias[0].item() == pytest.approx(expected)
-    assert bias[0].item() == 8.0, "the steps go on where they were"
+    assert bias[0].item() == 39.0, "the steps go on where they were"
     assert average_of(task, settings()) is None
 
 
