@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle import DEFAULT_MODEL
 
 
 def main() -> None:

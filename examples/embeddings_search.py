@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import track
 
 from samclip_sdk import ImageError, SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle import DEFAULT_MODEL
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 

@@ -18,9 +18,9 @@ import gradio as gr
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip, SamClipError
-from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.picture.image import load_image
-from samclip_sdk.results.items import MaskItem
+from samclip_sdk.bundle import DEFAULT_MODEL
+from samclip_sdk.picture import load_image
+from samclip_sdk.results import MaskItem
 
 PICTURES = Path(__file__).parent / "images"
 OPACITY = 0.6

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle import DEFAULT_MODEL
 
 
 def main() -> None:

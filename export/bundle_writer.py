@@ -48,7 +48,6 @@ from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.system.atomic_folder import atomic_folder
@@ -284,15 +283,7 @@ class _Writer:
 
     def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
         """Eager torch's embeddings [K,E] of labels."""
-        eager = self._eager()
-        embedder = TextEmbedder(
-            lambda: eager.session("text_encoder"),
-            tokenizer=lambda: Tokenizer(
-                eager.tokenizer_path, context_length=self._info.text.context_length
-            ),
-            templates=self._info.text.templates,
-        )
-        return embedder.embed_labels(labels, clock=Stopwatch())
+        return Engine(self._eager()).texts.embed_labels(labels, clock=Stopwatch())
 
     def _text_to_mask_probes(self, gate: TaskGate | None) -> list[Probe]:
         """What apps ask: pictures for labels that are there, or for any where none is found."""

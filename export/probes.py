@@ -17,7 +17,7 @@ from export.pictures import draw_picture
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
+from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
 
 FOREGROUND, BACKGROUND = 1, 0
 

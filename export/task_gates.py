@@ -13,13 +13,13 @@ from pathlib import Path
 from export.graphs import Graph
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
+from samclip_sdk.device.golden_checks import answer_tasks
 from samclip_sdk.device.goldens.task_metrics import (
     TASK_BOUNDS,
     TaskAnswers,
     TaskPicture,
     compare_answers,
 )
-from samclip_sdk.device.verify_tasks import answer_tasks
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.session import Session

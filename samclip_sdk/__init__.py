@@ -30,8 +30,8 @@ from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.row_items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
 from tests.source_tree import (
     ROOT,
     import_graph,

@@ -19,8 +19,8 @@ import pytest
 from export.coreml.artifacts import InterpretedSource
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.client import SamClip
+from samclip_sdk.device.golden_checks import golden_checks
 from samclip_sdk.device.goldens.schema import min_cosine
-from samclip_sdk.device.verify_tasks import golden_checks
 from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint

@@ -21,7 +21,7 @@ import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
-from samclip_sdk.engine.label_prompts import sigmoid
+from samclip_sdk.engine.label_search import sigmoid
 from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.picture.frame import covered_cells
 from samclip_sdk.runtimes.torch.session import Checkpoint

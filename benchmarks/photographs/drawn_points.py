@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.engine.label_prompts import cell_points, mask_prompt, sigmoid
+from samclip_sdk.engine.label_points import cell_points
+from samclip_sdk.engine.label_prompts import mask_prompt
+from samclip_sdk.engine.label_search import sigmoid
 from samclip_sdk.picture.frame import Frame, covered_cells
 
 _POINTS = 3

@@ -13,14 +13,14 @@ from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
 from samclip_sdk import ImageEmbedding
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.bench import OpenedModel, open_model
-from samclip_sdk.device.timed_tasks import Workloads, steps_ms
+from samclip_sdk.device.bench_workloads import Workloads, steps_ms
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.segment import segment
 from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.table import RUNTIMES
 from samclip_sdk.system.timing import Stopwatch
 
 PROMPTS = (1, 8, 16, 50, 150)
@@ -32,7 +32,7 @@ _ALWAYS = ("samclip-sdk", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class SdkSubject:
-    """The SDK on a model. See `samclip_sdk.device.timed_tasks` for what it does.
+    """The SDK on a model. See `samclip_sdk.device.bench_workloads` for what it does.
 
     Attributes:
         model: a bundle's folder, .zip or name, or a checkpoint folder.

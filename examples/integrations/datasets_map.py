@@ -10,7 +10,7 @@ In a program of your own:
 
 Each row gets `objects`, a list of {label, score, bbox, segmentation}: boxes are [x, y, width,
 height] in pixels of the upright picture, masks COCO's compressed RLE, as pycocotools and
-`samclip_sdk.picture.masks.rle_to_mask` read it. With `num_proc`, each process loads a model of its
+`samclip_sdk.picture.rle_to_mask` read it. With `num_proc`, each process loads a model of its
 own.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 from datasets import Dataset, Features, List, Value, load_dataset
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle import DEFAULT_MODEL
 
 OBJECT = {
     "label": Value("string"),

@@ -20,9 +20,8 @@ import fiftyone as fo
 import numpy as np
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.results.result_base import MaskResult
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.bundle import DEFAULT_MODEL
+from samclip_sdk.results import MaskResult, TextMasks
 
 
 class SamClipDetector(fo.Model):

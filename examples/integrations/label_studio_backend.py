@@ -30,8 +30,8 @@ from label_studio_sdk._extensions.label_studio_tools.core.utils.io import get_lo
 from label_studio_sdk.converter.brush import mask2rle
 
 from samclip_sdk import ImageEmbedding, ImageError, SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.results.items import MaskItem
+from samclip_sdk.bundle import DEFAULT_MODEL
+from samclip_sdk.results import MaskItem
 
 OUTPUTS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 TOLERANCE_PX = 1.0  # how far a polygon may leave the mask's edge, for fewer corners

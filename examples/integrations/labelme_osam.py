@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from osam.types import Annotation, BoundingBox, GenerateRequest, GenerateResponse, Prompt
 
 from samclip_sdk import Frame, ImageEmbedding, SamClip, SamClipError
-from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.results.items import MaskItem
+from samclip_sdk.bundle import DEFAULT_MODEL
+from samclip_sdk.results import MaskItem
 
 BOX_CORNERS = (2, 3)
 TITLE = "samclip"

@@ -14,7 +14,7 @@ from collections import defaultdict
 import supervision
 
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle import DEFAULT_MODEL
 
 
 def main() -> None:

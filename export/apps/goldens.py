@@ -19,7 +19,9 @@ from samclip_sdk.device.goldens.schema import (
     GoldenScoreMap,
     GoldenTextToMask,
 )
-from samclip_sdk.engine.label_prompts import best_points, mask_prompt, presence_of
+from samclip_sdk.engine.label_points import best_points
+from samclip_sdk.engine.label_prompts import mask_prompt
+from samclip_sdk.engine.label_search import presence_of
 from samclip_sdk.engine.options import POINTS_PER_CLASS
 from samclip_sdk.picture.frame import Frame, letterbox
 from samclip_sdk.picture.masks import binarize

@@ -14,7 +14,7 @@ from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT
 from samclip_sdk.engine.options import POINTS_PER_CLASS
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.picture.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
+from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 
 _FOREGROUND = 1
 _NOWHERE = -1e4  # a score below all others
@@ -155,7 +155,7 @@ class AskLabels(nn.Module):
     def _points(self, seen: Tensor, parts: Tensor, extent: Tensor) -> tuple[Tensor, Tensor]:
         """The best cells of the parts, the first of equal ones: [K,3,2] and their kinds [K,3].
 
-        The rule is `points_and_box` of `samclip_sdk/engine/label_prompts.py`.
+        The rule is `points_and_box` of `samclip_sdk/engine/label_points.py`.
         """
         left = torch.where(parts > 0, seen, torch.full_like(seen, _NOWHERE))
         points, kinds = [], []

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
 from samclip_sdk.modeling.config import PATCH_OBJECTS, ModelConfig
-from samclip_sdk.picture.prompts import FILLER
+from samclip_sdk.picture.model_prompts import FILLER
 
 PER_RESOLUTION = ("image_encoder", "clip_head")
 """The graphs that exist at several resolutions."""

@@ -16,7 +16,7 @@ from samclip_sdk.cli.options import (
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.device.bench import BenchReport, bench_model
-from samclip_sdk.device.timed_tasks import MAX_LABELS, PRESENT
+from samclip_sdk.device.bench_workloads import MAX_LABELS, PRESENT
 from samclip_sdk.system.timing import Timing
 
 _MEGA = 1e6

@@ -29,7 +29,7 @@ from samclip_sdk.cli.options import (
 )
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
 
 WORKERS = 2
 _OPTION = "--ray"

@@ -20,13 +20,13 @@ from samclip_sdk.cli.terminal import (
     print_table,
 )
 from samclip_sdk.client import SamClip
-from samclip_sdk.device.choice import AUTO
+from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.engine.options import MAX_INSTANCES
 from samclip_sdk.errors import PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
 from samclip_sdk.results.result_base import SUFFIXES, Result
-from samclip_sdk.runtimes.known import PRECISIONS, RUNTIMES
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
+from samclip_sdk.runtimes.table import PRECISIONS, RUNTIMES
 from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"

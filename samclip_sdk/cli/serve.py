@@ -18,7 +18,7 @@ from samclip_sdk.cli.options import (
     grouped,
 )
 from samclip_sdk.cli.terminal import working
-from samclip_sdk.device.choice import AUTO
+from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.serve.server import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
 

@@ -6,8 +6,8 @@ from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
-from samclip_sdk.device.choice import AUTO, Selection, Trial
-from samclip_sdk.device.selection import choose_again, find_candidates, remembered
+from samclip_sdk.device.auto import choose_again, find_candidates, remembered
+from samclip_sdk.device.auto_records import AUTO, Selection, Trial
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
 

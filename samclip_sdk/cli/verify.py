@@ -24,9 +24,9 @@ from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.artifact_sets import runtime_sets
 from samclip_sdk.runtimes.availability import check_runtime
-from samclip_sdk.runtimes.known import OF_BUNDLES, RUNTIMES
 from samclip_sdk.runtimes.opening import runtime_states
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions, check_options, why_refused
+from samclip_sdk.runtimes.table import OF_BUNDLES, RUNTIMES
 
 _NAMED_ONLY = {name for name in OF_BUNDLES if RUNTIMES[name].builds}
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.device.bench_workloads import PRESENT, Workloads, check_label_count, steps_ms
 from samclip_sdk.device.opening import open_source
-from samclip_sdk.device.timed_tasks import PRESENT, Workloads, check_label_count, steps_ms
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
 from samclip_sdk.picture.image import ImageSource, load_image

@@ -9,14 +9,14 @@ from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.bundle.hub.repository import is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, is_embedded
-from samclip_sdk.device.choice import AUTO
-from samclip_sdk.device.selection import select
+from samclip_sdk.device.auto import select
+from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
-from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 from samclip_sdk.runtimes.source import BundleSource, OpenedSource
+from samclip_sdk.runtimes.table import RUNTIMES
 
 NAMES = (AUTO, *RUNTIMES)
 """What `SamClip.load` takes for a runtime; all else is a model."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pydantic import computed_field
 
 from samclip_sdk.bundle.hub.opening import open_named_bundle
+from samclip_sdk.device.golden_checks import golden_checks
 from samclip_sdk.device.goldens.check import Check, describe_failures
-from samclip_sdk.device.verify_tasks import golden_checks
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from samclip_sdk.engine.engine import AnyImage, Array, Engine
-from samclip_sdk.engine.label_prompts import highest_presence
+from samclip_sdk.engine.label_search import highest_presence
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.system.timing import Stopwatch
 

@@ -17,7 +17,7 @@ from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import EmbeddingMismatchError, PromptError
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
 from samclip_sdk.picture.image import ImageSource, Picture, load_picture
-from samclip_sdk.picture.prompts import Prompts
+from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.runtimes.source import ModelSource

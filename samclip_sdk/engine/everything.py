@@ -1,8 +1,9 @@
-"""Everything in a picture: a grid of points, three masks for each, and those that are good.
+"""Everything in an image: a grid of points, three masks for each, and those that are good.
 
-The parameters and what they mean are those of segment-anything's SamAutomaticMaskGenerator, with
-one crop, the picture. Pure functions of numpy arrays; the engine calls them in this order, a batch
-of prompts at a time, so that the logits of one batch are alive and, of what was good, bits.
+The parameters and their meanings are those of segment-anything's SamAutomaticMaskGenerator, with
+one crop, the image. `segment_everything` is the walk; the steps are pure functions of numpy arrays.
+They take a batch of prompts at a time, so that the logits of one batch are alive, and of good masks
+their bits.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.model_prompts import Prompts, assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMask
-from samclip_sdk.picture.prompts import Prompts, assemble_prompts
 from samclip_sdk.picture.tiles import Tiling, Window, is_cut
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.instances import Instances

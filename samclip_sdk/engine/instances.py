@@ -1,8 +1,8 @@
-"""Score map -> the objects of a label: components, a prompt for each peak, and which masks stay.
+"""The objects of labels: a candidate for each peak of a score map, and which of their masks stay.
 
-Pure functions of numpy arrays; the engine calls them in this order and runs the decoder. Everything
-is done for one label at a time, so that its objects never depend on which other labels are asked;
-labels meet only where the picture's best objects are taken.
+`segment_instances` is the walk; the steps are pure functions of numpy arrays. Each label is done on
+its own, so that its objects never depend on which other labels are asked; labels meet only where
+the image's best objects are taken.
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Engine
-from samclip_sdk.engine.label_prompts import (
-    MASK_PROMPT_LIMIT,
-    Parts,
-    cell_points,
-    extend_into_padding,
-    find_labels,
-    find_parts,
-    mask_prompt,
-    sigmoid,
-)
+from samclip_sdk.engine.label_points import cell_points
+from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT, extend_into_padding, mask_prompt
+from samclip_sdk.engine.label_search import Parts, find_labels, find_parts, sigmoid
 from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
@@ -41,7 +34,7 @@ from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.views import Views, encode_views, open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.prompts import FILLER, Prompts, assemble_prompts
+from samclip_sdk.picture.model_prompts import FILLER, Prompts, assemble_prompts
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling, Window
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.instances import Instances

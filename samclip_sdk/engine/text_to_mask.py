@@ -1,10 +1,13 @@
 """Text to mask (paper section 4.4): score map -> presence gate -> parts -> prompts -> masks.
 
-Pure functions of numpy arrays; the engine calls them in this order and runs the decoder. A label's
-score map, presence, points and mask never depend on which other labels were asked: each label is
-computed on its own (one matrix-vector product), and labels meet only in the class map. The paper
-asks once for a label, by points that it draws at random. Here each connected part of it is asked
-for, by its box and its best cells.
+`segment_text` is the walk; the steps are pure functions of numpy arrays. `label_search` finds where
+a label is, `label_points` picks its points and its box, `label_prompts` makes prompts of them, and
+here the decoder's masks become the answer.
+
+A label's score map, presence, points and mask never depend on which other labels are asked: each
+label is computed on its own (one matrix-vector product), and labels meet only in the class map. The
+paper asks once for a label, by points that it draws at random. Here a label is asked for by the box
+around its connected parts, and by their best cells.
 """
 
 from __future__ import annotations
@@ -17,13 +20,8 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Engine
-from samclip_sdk.engine.label_prompts import (
-    FoundLabels,
-    LabelPrompts,
-    extend_into_padding,
-    find_labels,
-    label_prompts,
-)
+from samclip_sdk.engine.label_prompts import LabelPrompts, extend_into_padding, label_prompts
+from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import AnyImage, Engine
-from samclip_sdk.engine.label_prompts import FoundLabels
+from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, draft_masks
 from samclip_sdk.engine.views import encode_views, open_views

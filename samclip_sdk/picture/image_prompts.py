@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.prompts import (
+from samclip_sdk.picture.model_prompts import (
     BOX_BOTTOM_RIGHT,
     BOX_TOP_LEFT,
     FILLER,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from samclip_sdk.picture.image import Picture
 from samclip_sdk.results.frozen import freeze_array
-from samclip_sdk.results.items import LabelProb
 from samclip_sdk.results.overlay import COLOURS, draw_captions
 from samclip_sdk.results.result_base import (
     Labelled,
@@ -20,6 +19,7 @@ from samclip_sdk.results.result_base import (
     import_supervision,
     named,
 )
+from samclip_sdk.results.row_items import LabelProb
 
 if TYPE_CHECKING:
     import supervision

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from samclip_sdk.picture.image import Picture
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
-from samclip_sdk.results.items import Mask
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
     MaskResult,
@@ -22,6 +21,7 @@ from samclip_sdk.results.result_base import (
     import_supervision,
     named,
 )
+from samclip_sdk.results.row_items import Mask
 
 if TYPE_CHECKING:
     import supervision

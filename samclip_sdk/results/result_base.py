@@ -20,7 +20,7 @@ from samclip_sdk.picture.image import ImageSource, Picture, load_image
 from samclip_sdk.picture.masks import mask_to_polygons
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.results.frozen import Frozen
-from samclip_sdk.results.items import MaskItem
+from samclip_sdk.results.row_items import MaskItem
 from samclip_sdk.system.atomic_file import atomic_file, check_suffix, check_target
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.items import Instance
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import counted, described, named
+from samclip_sdk.results.row_items import Instance
 
 if TYPE_CHECKING:
     import supervision

@@ -12,7 +12,7 @@ from samclip_sdk.bundle.graph_spec import StoredFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
 
 
 @dataclass(frozen=True)

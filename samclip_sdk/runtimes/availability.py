@@ -12,7 +12,7 @@ import platform
 from pydantic import computed_field
 
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.known import OF_BUNDLES, RUNTIMES
+from samclip_sdk.runtimes.table import OF_BUNDLES, RUNTIMES
 from samclip_sdk.system.records import Record
 
 

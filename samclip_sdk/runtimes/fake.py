@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
-from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.runtimes.tensor_checks import check_feed, check_outputs
 
 
 class FakeSession:

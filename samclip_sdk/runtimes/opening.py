@@ -9,9 +9,9 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.availability import RuntimeState, check_runtime
-from samclip_sdk.runtimes.known import OF_BUNDLES
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
 from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.table import OF_BUNDLES
 from samclip_sdk.system.packages import import_runtime
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from samclip_sdk.errors import OptionError
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
 from samclip_sdk.system.progress import OnProgress, no_progress
 
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")

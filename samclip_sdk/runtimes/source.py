@@ -13,12 +13,12 @@ from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import find_set, set_paths
-from samclip_sdk.runtimes.known import RUNTIMES, Runtime
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, wanted_providers
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, device_index
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.sign_off import SignOffKey
+from samclip_sdk.runtimes.table import RUNTIMES, Runtime
 from samclip_sdk.runtimes.versions import runtime_version
 from samclip_sdk.system.hardware import cpu_name, gpu_name
 

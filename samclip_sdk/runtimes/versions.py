@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
 from samclip_sdk.system.packages import package_version
 
 _PACKAGES = (

@@ -24,7 +24,7 @@ from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import load_image, open_image
 from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
 from samclip_sdk.picture.limits import decoded_size
-from samclip_sdk.picture.prompts import FILLER
+from samclip_sdk.picture.model_prompts import FILLER
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.serve.encoding import MaskFormat, result_to_dict, to_line, to_lines
 from samclip_sdk.serve.errors import RefusedError

@@ -2,3 +2,10 @@
 
 Nothing here knows a picture, and nothing runs a graph.
 """
+
+from samclip_sdk.text.vocabulary import Vocabulary, read_vocabulary
+
+__all__ = [
+    "Vocabulary",
+    "read_vocabulary",
+]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.tiles import LargePicture, TileQuality, ask, compose, render, summarize
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
 DOG = np.zeros((20, 40), bool)
 DOG[5:15, 10:30] = True
@@ -46,13 +46,13 @@ class FindsDogs:
         present = np.array([0, 1] if tiles else [0])
         masks = np.stack([np.any(found, axis=0), np.ones(image.shape[:2], bool)])[: len(present)]
         return TextMasks(
-            labels=labels,
-            presence=np.ones(2),
-            scores=np.ones(2),
-            score_maps=np.zeros((2, 4, 4)),
-            points=[np.zeros((0, 2))] * 2,
-            present_index=present,
-            present_masks=masks,  # type: ignore[arg-type]
+            labels=[labels[place] for place in present],
+            presence=np.ones(len(present)),
+            scores=np.ones(len(present)),
+            masks=masks,  # type: ignore[arg-type]
+            points=[np.zeros((0, 2))] * len(present),
+            label_index=present,
+            asked=AskedLabels(labels, np.ones(2), np.zeros((2, 4, 4))),
             class_map=np.zeros(image.shape[:2], np.int16),
         )
 

@@ -14,7 +14,7 @@ from samclip_sdk import OptionError, VerificationError
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.app import app
 from samclip_sdk.device.bench import bench_model, open_model
-from samclip_sdk.device.timed_tasks import CLASSES, PRESENT, Workloads, steps_ms
+from samclip_sdk.device.bench_workloads import CLASSES, PRESENT, Workloads, steps_ms
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.runtimes.sign_off import write_sign_off
 from samclip_sdk.runtimes.source import BundleSource

@@ -21,7 +21,7 @@ from samclip_sdk.device.goldens.check import Check
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationError
 from samclip_sdk.picture.image_prompts import ImagePrompts
-from samclip_sdk.picture.prompts import FILLER, NOT_A_POINT, Prompts
+from samclip_sdk.picture.model_prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.runtimes.sign_off import SignOffKey
 from samclip_sdk.text.tokenizer import Tokenizer
 

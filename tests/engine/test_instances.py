@@ -24,7 +24,7 @@ from samclip_sdk.engine.instances import (
     find_candidates,
     find_peaks,
 )
-from samclip_sdk.engine.label_prompts import find_parts
+from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.engine.objects import FoundObject
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import EMPTY

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine import label_prompts, text_to_mask
-from samclip_sdk.engine.label_prompts import FoundLabels
+from samclip_sdk.engine import label_points, label_prompts, label_search, text_to_mask
+from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts
 from samclip_sdk.errors import PromptError
@@ -55,9 +55,7 @@ def test_scores_are_calibrated_cosines() -> None:
     patches = np.zeros((1, 4, 2), np.float32)
     patches[0, :, 0] = [1, 0, -1, 0.5]
     text = np.array([[1, 0]], np.float32)
-    maps = label_prompts.score_maps(
-        patches, text_embeddings=text, calibration=calibration(10, 0.25)
-    )
+    maps = label_search.score_maps(patches, text_embeddings=text, calibration=calibration(10, 0.25))
     np.testing.assert_allclose(maps, [[[7.5, -2.5], [-12.5, 2.5]]])
     assert maps.dtype == np.float32
 
@@ -70,7 +68,7 @@ def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
     text = generator.standard_normal((7, 48)).astype(np.float32)
 
     def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
-        found = label_prompts.find_labels(
+        found = label_search.find_labels(
             patches,
             text_embeddings=text[chosen],
             frame=frame,
@@ -110,7 +108,7 @@ def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold:
     rows, columns = covered_cells(frame, side=SIDE)
     score_map[rows:] = 50
     score_map[:, columns:] = 50
-    points = label_prompts.best_points(score_map, frame=frame, count=count, threshold=threshold)
+    points = label_points.best_points(score_map, frame=frame, count=count, threshold=threshold)
     assert 1 <= len(points) <= count
     assert points.dtype == np.float32
     assert (points >= 0).all()
@@ -129,7 +127,7 @@ def test_points_are_the_best_cells_and_of_equal_ones_the_first() -> None:
     score_map[7, 7], score_map[0, 3], score_map[2, 1], score_map[2, 0] = 3, 1, 1, -1
 
     def points(count: int) -> list[list[float]]:
-        found = label_prompts.best_points(score_map, frame=frame, count=count, threshold=0.5)
+        found = label_points.best_points(score_map, frame=frame, count=count, threshold=0.5)
         return ((found + 0.5) * SIDE / 64 - 0.5).tolist()
 
     assert points(1) == [[7, 7]]
@@ -140,7 +138,7 @@ def test_points_are_the_best_cells_and_of_equal_ones_the_first() -> None:
 def test_the_scores_are_added_to_the_decoders_logits() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.stack([np.full((SIDE, SIDE), score, np.float32) for score in (4, -30)])
-    found = label_prompts.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
+    found = label_search.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
     asked = label_prompts.label_prompts(
         found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
     )
@@ -167,7 +165,7 @@ def test_a_label_is_asked_for_by_the_box_around_its_parts_and_their_best_cells()
     frame = Frame.fit(64, 64, resolution=64)
     score_map = np.full((SIDE, SIDE), -5, np.float32)
     score_map[1:3, 0:2], score_map[6, 5:7], score_map[4, 7] = 2, 3, 0.45  # the last has no peak
-    found = label_prompts.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
+    found = label_search.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
     asked = label_prompts.label_prompts(
         found,
         frame=frame,
@@ -199,7 +197,7 @@ def test_a_label_is_asked_for_by_the_box_around_its_parts_and_their_best_cells()
 def test_the_box_of_a_label_is_around_its_points_in_the_image(
     frame: Frame, seed: int, threshold: float
 ) -> None:
-    found = label_prompts.FoundLabels(
+    found = label_search.FoundLabels(
         random_maps(1, seed=seed), np.ones(1, np.float32), np.array([0])
     )
     own = calibration(1, 0).model_copy(update={"mask_threshold_score": threshold})
@@ -220,9 +218,9 @@ def test_presence_ignores_the_padding() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.full((1, SIDE, SIDE), -2, np.float32)
     maps[0, 4:] = 30
-    np.testing.assert_allclose(label_prompts.presence_of(maps, frame=frame), [0.1192029], rtol=1e-5)
+    np.testing.assert_allclose(label_search.presence_of(maps, frame=frame), [0.1192029], rtol=1e-5)
     maps[0, 3, 7] = 2
-    np.testing.assert_allclose(label_prompts.presence_of(maps, frame=frame), [0.8807971], rtol=1e-5)
+    np.testing.assert_allclose(label_search.presence_of(maps, frame=frame), [0.8807971], rtol=1e-5)
 
 
 @given(frame=frames)
@@ -284,8 +282,8 @@ def test_nothing_present_is_all_background() -> None:
 
 def test_the_rule_of_points_names_every_place_that_changes_with_it() -> None:
     suffixes = {".py", ".swift", ".kt", ".js", ".ts", ".c"}
-    home = "samclip_sdk/engine/label_prompts.py"
-    told = set(re.findall(r"`([\w./-]+/[\w./-]+)`", label_prompts.points_and_box.__doc__ or ""))
+    home = "samclip_sdk/engine/label_points.py"
+    told = set(re.findall(r"`([\w./-]+/[\w./-]+)`", label_points.points_and_box.__doc__ or ""))
     files = [
         path
         for folder in FOLDERS

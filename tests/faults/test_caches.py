@@ -17,7 +17,7 @@ import pytest
 
 from samclip_sdk import SamClip, StorageError
 from samclip_sdk.bundle.open import cache_folder, open_bundle
-from samclip_sdk.device.choice import Selection
+from samclip_sdk.device.auto_records import Selection
 from samclip_sdk.text.stored_labels import text_cache_folder
 from tests.drawings import TINY_BUNDLE
 from tests.fake_source import picture

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from samclip_sdk import Instances, SamClip, object_engine
+from samclip_sdk import Instances, SamClip
+from samclip_sdk.engine import everything
 from samclip_sdk.engine.everything import grid_prompts
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.picture.prompts import Prompts
+from samclip_sdk.picture.model_prompts import Prompts
 from tests.parity.reference import build_clip, build_sam, convert, small_config
 from tests.parity.test_end_to_end_sam import picture
 
@@ -141,6 +142,6 @@ def test_points_a_little_beside_are_seen(
         prompts = grid_prompts(**given)
         return replace(prompts, point_coords=prompts.point_coords - np.float32(8))
 
-    monkeypatch.setattr(object_engine, "grid_prompts", shifted)
+    monkeypatch.setattr(everything, "grid_prompts", shifted)
     found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)
     assert len(found) != len(expected) or differences(found, expected)["score"] > 10 * BOUND

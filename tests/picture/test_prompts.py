@@ -8,7 +8,7 @@ import pytest
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.picture.prompts import Prompts, text_prompts
+from samclip_sdk.picture.model_prompts import Prompts, text_prompts
 
 FRAME = Frame.fit(50, 100, resolution=64)
 SIDE = 16

@@ -12,8 +12,8 @@ import pytest
 
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
-from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.opening import runtime_states
+from samclip_sdk.runtimes.table import RUNTIMES
 from samclip_sdk.runtimes.versions import installed_versions
 
 

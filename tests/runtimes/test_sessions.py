@@ -25,12 +25,12 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.runtimes.base import FileTensor, check_tensors
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, Session
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_tensors
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.cli import serve as cli_serve
 from samclip_sdk.cli.app import app
-from samclip_sdk.device.selection import find_candidates
+from samclip_sdk.device.auto import find_candidates
 from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.serve.server import bound_socket

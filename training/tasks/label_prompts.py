@@ -17,9 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.label_prompts import find_parts, mask_prompt, points_and_box
+from samclip_sdk.engine.label_points import points_and_box
+from samclip_sdk.engine.label_prompts import mask_prompt
+from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.prompts import text_prompts
+from samclip_sdk.picture.model_prompts import text_prompts
 from training.batches import CELL_PX, PATCH_PX
 
 _MOST_POINTS = 3

@@ -16,7 +16,7 @@ from PIL import Image
 
 from examples.integrations import datasets_map, fiftyone_model, supervision_film
 from samclip_sdk import SamClip
-from samclip_sdk.picture.masks import rle_to_mask
+from samclip_sdk.picture import rle_to_mask
 
 WIDTH, HEIGHT = 288, 384
 

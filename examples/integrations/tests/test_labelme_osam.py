@@ -20,7 +20,7 @@ from PyQt5.QtWidgets import QApplication
 from examples.integrations import labelme_osam
 from examples.integrations.tests.conftest import iou
 from samclip_sdk import SamClip
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.picture import load_image
 
 WIDTH, HEIGHT = 288, 384
 

@@ -24,8 +24,8 @@ from app.models import BaseModel
 from app.schemas.shape import Shape
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.results.items import MaskItem
+from samclip_sdk.bundle import DEFAULT_MODEL
+from samclip_sdk.results import MaskItem
 
 KEPT_PICTURES = 8
 UNNAMED = "AUTOLABEL_OBJECT"  # For what was pointed at; X-AnyLabeling then asks for its name.

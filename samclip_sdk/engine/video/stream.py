@@ -23,7 +23,8 @@ from samclip_sdk.engine.instances import (
     find_objects,
     label_candidates,
 )
-from samclip_sdk.engine.label_prompts import cell_points, presence_of, score_maps, sigmoid
+from samclip_sdk.engine.label_points import cell_points
+from samclip_sdk.engine.label_search import presence_of, score_maps, sigmoid
 from samclip_sdk.engine.objects import (
     Detection,
     compose_instances,
@@ -46,8 +47,8 @@ from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.picture.model_prompts import assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.picture.prompts import assemble_prompts
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.tracked import TrackedInstances

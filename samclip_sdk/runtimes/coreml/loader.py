@@ -23,7 +23,7 @@ from samclip_sdk.runtimes.coreml.package import (
     import_coremltools,
     read_tensors,
 )
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
 from samclip_sdk.system.atomic_folder import scratch_folder, settle
 from samclip_sdk.system.user_folders import user_cache
 

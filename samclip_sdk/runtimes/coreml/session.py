@@ -14,11 +14,17 @@ from PIL import Image
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, SamClipError
-from samclip_sdk.runtimes.base import HALF, FileTensor, check_feed, check_outputs, check_tensors
 from samclip_sdk.runtimes.buckets import Buckets, fixed_shape
 from samclip_sdk.runtimes.coreml.loader import LoadTimes, Placement, load_on_mac
 from samclip_sdk.runtimes.coreml.package import ProgramTensor, first_line
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.runtimes.tensor_checks import (
+    HALF,
+    FileTensor,
+    check_feed,
+    check_outputs,
+    check_tensors,
+)
 from samclip_sdk.system.progress import OnProgress, no_progress
 
 _STANDS_FOR = {**HALF, "image": "uint8"}

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
-from samclip_sdk.runtimes.base import FileTensor, check_feed, check_outputs, check_tensors
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, open_graph, wanted_providers
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, run_failure
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_feed, check_outputs, check_tensors
 from samclip_sdk.system.packages import import_onnxruntime
 
 EXACT_INT8 = "session.x64quantprecision"

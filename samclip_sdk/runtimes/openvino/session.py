@@ -16,10 +16,10 @@ from samclip_sdk.bundle.contract import takes_coordinates
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
-from samclip_sdk.runtimes.base import FileTensor, check_feed, check_outputs, check_tensors
-from samclip_sdk.runtimes.known import RUNTIMES
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.runtimes.table import RUNTIMES
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_feed, check_outputs, check_tensors
 from samclip_sdk.system.keyed_file import KeyedFile
 from samclip_sdk.system.packages import import_openvino
 from samclip_sdk.system.user_folders import user_cache

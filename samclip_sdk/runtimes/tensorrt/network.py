@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
-from samclip_sdk.runtimes.base import FileTensor, check_tensors
-from samclip_sdk.runtimes.known import RUNTIMES
+from samclip_sdk.runtimes.table import RUNTIMES
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_tensors
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 
 RTX = "tensorrt_rtx"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, PromptError, SamClipError
-from samclip_sdk.runtimes.base import check_feed, check_outputs, check_tensors
 from samclip_sdk.runtimes.buckets import Buckets, join
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.runtimes.tensor_checks import check_feed, check_outputs, check_tensors
 from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine, compile_engine, discard_engine
 from samclip_sdk.runtimes.tensorrt.memory import DeviceBuffer, DeviceMemory, shared_memory
 from samclip_sdk.runtimes.tensorrt.network import (

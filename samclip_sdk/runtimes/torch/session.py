@@ -20,8 +20,8 @@ from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration, ModelInfo
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
-from samclip_sdk.runtimes.base import check_feed, check_outputs
 from samclip_sdk.runtimes.session import Arrays
+from samclip_sdk.runtimes.tensor_checks import check_feed, check_outputs
 from samclip_sdk.system.packages import import_runtime
 from samclip_sdk.system.records import first_fault
 from samclip_sdk.text.tokenizer import CLIP_TOKENIZER, label_templates

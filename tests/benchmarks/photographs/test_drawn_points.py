@@ -31,7 +31,7 @@ def test_each_label_is_asked_by_its_own_map_and_points(
     tiny: SamClip, picture: ImageEmbedding
 ) -> None:
     masks, presence = drawn_points.by_drawn_points(tiny, picture, LABELS, seed=3)
-    found = tiny.segment_text(picture, LABELS, refine=False)
+    found = tiny.segment_text(picture, LABELS, refine=False).asked
     assert np.array_equal(presence, found.presence)
     alone, _ = drawn_points.by_drawn_points(tiny, picture, LABELS[1:2], seed=3)
     assert np.array_equal(masks[1], alone[0])

@@ -86,8 +86,9 @@ class FakeSamClip:
             for label, mask in zip(labels, masks, strict=True)
         ]
         whole = [np.ones(image.shape[:2], bool)] * len(labels)
+        told = np.array(presence, np.float32)
         return SimpleNamespace(
-            masks=masks if refine else whole, presence=np.array(presence, np.float32)
+            masks=masks if refine else whole, presence=told, asked=SimpleNamespace(presence=told)
         )
 
     def _mask(self, image: np.ndarray, label: str) -> np.ndarray:

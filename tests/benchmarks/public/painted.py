@@ -78,7 +78,8 @@ class Painted:
             assert pixels.shape == (16, 16, 3)
             cells = pixels[step // 2 :: step, step // 2 :: step]
             maps = [np.where(self._shown(cells, label), 5, -5) for label in labels]
-            return SimpleNamespace(score_maps=np.stack(maps).astype(np.float32))
+            asked = SimpleNamespace(score_maps=np.stack(maps).astype(np.float32))
+            return SimpleNamespace(asked=asked)
         # Where nothing is shown, the first label is the likeliest, though below the threshold.
         forced = mask_threshold is not None and mask_threshold < -5
         class_map = np.full(pixels.shape[:2], 0 if forced else -1, np.int16)

@@ -247,4 +247,4 @@ def test_the_clip_head_has_a_resolution_of_its_own(tmp_path: Path, tiny_checkpoi
         np.zeros((32, 32, 3), np.uint8), ["dog"], refine=False
     )
     assert source.runs("image_encoder@32") == 1
-    assert found.score_maps.shape == (1, 2, 2)
+    assert found.asked.score_maps.shape == (1, 2, 2)

@@ -83,12 +83,13 @@ class FakeSamClip:
 
     def segment_text(self, image: np.ndarray, labels: Sequence[str], *, refine: bool) -> Any:
         if not refine:
-            return SimpleNamespace(masks=[np.ones(image.shape[:2], bool)] * len(labels))
+            return SimpleNamespace(mask=lambda label: np.ones(image.shape[:2], bool))
         channel = {name: COLOURS[name].index(220) for name in COLOURS}
         strongest = image.argmax(axis=-1)
         vivid = image.max(axis=-1).astype(int) - image.min(axis=-1) > 60
         masks = [vivid & (strongest == channel[label]) for label in labels]
-        return SimpleNamespace(masks=[mask if mask.sum() > 150 else mask & False for mask in masks])
+        kept = [mask if mask.sum() > 150 else mask & False for mask in masks]
+        return SimpleNamespace(mask=dict(zip(labels, kept, strict=True)).__getitem__)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -85,9 +85,9 @@ def test_a_model_that_mixes_pictures_up_is_caught(
         loaded.append(SamClip(HeadsDiffer(tmp_path)))
         if len(loaded) == 2:
             engine = loaded[1]._engine
-            first = engine._clip_head(loaded[0].encode_image(picture()), clock=Stopwatch())
-            monkeypatch.setattr(engine, "_clip_head", lambda image, clock: first)
-            monkeypatch.setattr(engine, "segment", lambda *args, **kwargs: 1 / 0)
+            first = engine.clip_head(loaded[0].encode_image(picture()), clock=Stopwatch())
+            monkeypatch.setattr(engine, "clip_head", lambda image, clock: first)
+            monkeypatch.setattr(loaded[1], "segment", lambda *args, **kwargs: 1 / 0)
         return loaded[-1]
 
     answers, failed = run_threads(load_faulty, threads=2, calls=60, seed=0, on_progress=silent)

@@ -56,7 +56,7 @@ def test_the_sdk_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = SdkSubject(threads=1, unverified=True).open()
     assert set(opened.workloads) == set(WORKLOADS)
     masks: Any = opened.workloads["picture_to_masks"]()
-    assert len(masks.present) == 3
+    assert len(masks) == 3
     steps: Any = opened.workloads["three_ways"]()
     assert {"image_encoder", "mask_decoder", "other"} <= set(steps)
     assert opened.precision == "fp32"

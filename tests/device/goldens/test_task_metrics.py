@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samclip_sdk.device.golden_checks import answer_tasks
 from samclip_sdk.device.goldens.task_metrics import (
     BOX_MASK_IOU,
     EMBEDDING_COSINE,
@@ -19,7 +20,6 @@ from samclip_sdk.device.goldens.task_metrics import (
     TaskPicture,
     compare_answers,
 )
-from samclip_sdk.device.verify_tasks import answer_tasks
 from samclip_sdk.engine.engine import Engine
 from tests.fake_source import FakeSource
 

@@ -18,13 +18,9 @@ from export.source import random_source
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.engine.label_prompts import (
-    best_points,
-    find_parts,
-    mask_prompt,
-    part_corners,
-    presence_of,
-)
+from samclip_sdk.engine.label_points import best_points, part_corners
+from samclip_sdk.engine.label_prompts import mask_prompt
+from samclip_sdk.engine.label_search import find_parts, presence_of
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.picture.frame import Frame

@@ -13,14 +13,12 @@ import sys
 
 import numpy as np
 
-from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.bundle import graph_key, open_bundle
 from samclip_sdk.device.goldens.app_checks import masks_of_logits
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.picture import Frame, load_image
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.session import Arrays
-from samclip_sdk.text.vocabulary import read_vocabulary
+from samclip_sdk.text import read_vocabulary
 
 
 def main(folder: str, picture: str, *labels: str) -> None:

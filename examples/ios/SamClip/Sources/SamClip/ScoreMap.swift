@@ -59,7 +59,7 @@ package struct ScoreMap: Sendable {
     /// The best three of some cells, of equal ones the first from the top left.
     ///
     /// Their centres (x, y) in pixels of the model's input, no further than the picture's last one.
-    /// The rule is `points_and_box` of `samclip_sdk/engine/label_prompts.py`.
+    /// The rule is `points_and_box` of `samclip_sdk/engine/label_points.py`.
     package func points(of cells: [Int]) -> [[Float]] {
         let step = Float(frame.resolution) / Float(side)
         return highest(3, of: cells).map { cell in

@@ -20,7 +20,7 @@ class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val f
     /**
      * The best cells whose score is above a threshold, the very best in any case, as (x, y) in model pixels.
      *
-     * The rule is `points_and_box` of `samclip_sdk/engine/label_prompts.py`.
+     * The rule is `points_and_box` of `samclip_sdk/engine/label_points.py`.
      */
     fun points(count: Int, threshold: Float): List<Point> {
         val best = cells.sortedByDescending { logits[it] }.take(count)

@@ -9,9 +9,9 @@ import pytest
 
 from samclip_sdk.bundle import graph_spec
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.runtimes.known import OF_BUNDLES, RUNTIMES
 from samclip_sdk.runtimes.opening import runtime_module
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
+from samclip_sdk.runtimes.table import OF_BUNDLES, RUNTIMES
 from tests.source_tree import ROOT
 
 FILES = {known.reads for known in RUNTIMES.values() if known.reads}

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.device.choice import AUTO, Device, Request, Selection
-from samclip_sdk.device.trials import try_candidates
+from samclip_sdk.device.auto_records import AUTO, Device, Request, Selection
+from samclip_sdk.device.auto_trials import try_candidates
 from samclip_sdk.errors import (
     BundleError,
     RuntimeMissingError,

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.device.choice import GoldenError, Trial
+from samclip_sdk.device.auto_records import GoldenError, Trial
 from samclip_sdk.device.goldens.check import Check, describe_failures
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine

@@ -20,10 +20,10 @@ from samclip_sdk import SamClip, SamClipError
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX
 from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, open_bundle
 from samclip_sdk.cli.app import app
-from samclip_sdk.device import selection
-from samclip_sdk.device.choice import AUTO, Selection, Trial
-from samclip_sdk.device.selection import choose_again, find_candidates, remembered, select
-from samclip_sdk.device.trials import try_candidates
+from samclip_sdk.device import auto as selection
+from samclip_sdk.device.auto import choose_again, find_candidates, remembered, select
+from samclip_sdk.device.auto_records import AUTO, Selection, Trial
+from samclip_sdk.device.auto_trials import try_candidates
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
 from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions

@@ -1,0 +1,146 @@
+"""Where labels are in an image: score maps, presence, and the connected parts of a label."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.picture.frame import Frame, covered_cells
+
+Array = NDArray[np.float32]
+
+Parts = NDArray[np.int32]
+
+
+def find_parts(
+    score_map: Array, *, frame: Frame, threshold: float, presence_threshold: float
+) -> Parts:
+    """The parts of the image that score above a threshold; neighbours by a corner are connected.
+
+    Each holds a score that says that the label is in it, as the image does. The best cell is in one
+    whatever it scores, if need be alone: the label is in the image.
+
+    Args:
+        score_map: [h,h], logits.
+        frame: where the image lies; no part is in its padding.
+        threshold: 0..1, what a cell's sigmoid(s) must exceed.
+        presence_threshold: 0..1, what the sigmoid(s) of one of a part's cells must reach.
+
+    Returns:
+        int32 [h,h], which part each cell belongs to, from 1; 0 for none.
+    """
+    rows, columns = covered_cells(frame, side=score_map.shape[-1])
+    inside = sigmoid(score_map[:rows, :columns])
+    best = np.unravel_index(inside.argmax(), inside.shape)
+    above = inside > threshold
+    above[best] = True
+    count, found = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    numbers = np.zeros(count, dtype=np.int32)
+    there = np.append(found[above & (inside >= presence_threshold)], found[best])
+    numbers[there] = there
+    parts = np.zeros(score_map.shape, dtype=np.int32)
+    parts[:rows, :columns] = numbers[found]
+    return parts
+
+
+def sigmoid(x: NDArray[np.floating]) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    y: Array = (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
+    return y
+
+
+@dataclass(frozen=True)
+class FoundLabels:
+    """Where K labels are in an image.
+
+    Attributes:
+        score_maps: float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
+        presence: float32 [K], 0..1, the probability that each label is in the image.
+        present: int32 [P], ascending, the places of those that are.
+    """
+
+    score_maps: Array
+    presence: Array
+    present: NDArray[np.int32]
+
+
+def find_labels(
+    patch_embeddings: Array,
+    *,
+    text_embeddings: Array,
+    frame: Frame,
+    calibration: Calibration,
+    threshold: float,
+) -> FoundLabels:
+    """Looks for labels in the patches of an image.
+
+    Args:
+        patch_embeddings: [1,h*h,E], unit length.
+        text_embeddings: [K,E], unit length.
+        frame: where the image lies in the model's input.
+        calibration: of the scores.
+        threshold: 0..1, the presence from which on a label is in the image.
+    """
+    maps = score_maps(patch_embeddings, text_embeddings=text_embeddings, calibration=calibration)
+    presence = presence_of(maps, frame=frame)
+    return FoundLabels(maps, presence, np.flatnonzero(presence >= threshold).astype(np.int32))
+
+
+def score_maps(
+    patch_embeddings: Array, *, text_embeddings: Array, calibration: Calibration
+) -> Array:
+    """Scores every patch against every label: s = scale * (cos - bias).
+
+    Args:
+        patch_embeddings: [1,h*h,E], unit length.
+        text_embeddings: [K,E], unit length.
+        calibration: its scale and bias.
+
+    Returns:
+        float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
+    """
+    patches = patch_embeddings[0]
+    side = math.isqrt(len(patches))
+    # One product for each label: in a single matrix product the last bits of a label's scores
+    # would depend on how many labels stand beside it.
+    cosines = np.stack([patches @ embedding for embedding in text_embeddings])
+    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
+    maps: Array = (scale * (cosines - bias)).astype(np.float32)
+    return maps.reshape(-1, side, side)
+
+
+def presence_of(maps: Array, *, frame: Frame) -> Array:
+    """The probability that each label is in the image: the highest score outside the padding.
+
+    Args:
+        maps: score maps [K,h,h].
+        frame: where the image lies in the model's input.
+
+    Returns:
+        float32 [K], 0..1.
+    """
+    rows, columns = covered_cells(frame, side=maps.shape[-1])
+    return sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
+
+
+def highest_presence(
+    patch_embeddings: Array, *, text_embeddings: Array, frame: Frame, calibration: Calibration
+) -> Array:
+    """As `presence_of` the labels' score maps, of thousands of labels in one matrix product.
+
+    Its last bits may depend on how many labels are asked.
+
+    Returns:
+        float32 [K], 0..1.
+    """
+    patches = patch_embeddings[0]
+    side = math.isqrt(len(patches))
+    rows, columns = covered_cells(frame, side=side)
+    inside = patches.reshape(side, side, -1)[:rows, :columns].reshape(rows * columns, -1)
+    best = (text_embeddings @ inside.T).max(axis=1)
+    return sigmoid(np.float32(calibration.scale) * (best - np.float32(calibration.bias)))
