@@ -33,8 +33,11 @@ from samclip_sdk.system.recent import Recent
 Ask: TypeAlias = "Mapping[str, Any]"
 """A question: the verb under "verb", and the fields of its request in `schema`."""
 
-MASK_BYTES = 256_000_000
-"""The memory that masks of prompts may take as arrays, before they are packed."""
+MASK_BYTES = 64_000_000
+"""The memory that the masks of a batch of prompts may take, a bit a pixel, before they are text."""
+
+MOST_PROMPTS = 64
+"""The number of prompts that are drawn together at most: their logits are in memory too."""
 
 
 class PromptKind(NamedTuple):
@@ -255,9 +258,10 @@ class BatchAnswerer:
         return prompts
 
     def _at_once(self, kind: PromptKind, *, frame: Frame) -> int:
-        """The number of prompts whose masks may be arrays at the same time."""
-        bytes_each = frame.height_px * frame.width_px * (3 if kind.multimask_output else 1)
-        return max(1, min(self._model.manifest.masks.max_prompts, MASK_BYTES // bytes_each))
+        """The number of prompts that are drawn together: however large their masks, they fit."""
+        per_prompt = 3 if kind.multimask_output else 1
+        fit = 8 * MASK_BYTES // (frame.height_px * frame.width_px * per_prompt)
+        return max(1, min(MOST_PROMPTS, fit))
 
     def _embed(self, picture: DecodedPicture) -> ImageEmbedding:
         """The embedding of a picture: the kept one, or else a new one."""

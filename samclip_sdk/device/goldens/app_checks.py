@@ -105,7 +105,7 @@ def _score_map(golden: GoldenScoreMap, *, tensors: Tensors, info: ModelInfo) -> 
     same = points.shape == wanted.shape
     off = float(np.abs(points - wanted).max()) if same else float("inf")
     yield Check(name=f"{name} to points", error=off, bound=_ROUNDING)
-    side = 4 * golden.resolution // info.image.patch_size
+    side = info.mask_side(golden.resolution)
     prompt = mask_prompt(score_map, frame=frame, side=side, scale=own.prompt_scale)
     expected = golden.mask_input
     error = golden_error(prompt, expected=tensors[expected.tensor], step=expected.step)
