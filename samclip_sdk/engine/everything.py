@@ -1,4 +1,4 @@
-"""Everything in an image: three masks for each point of a grid, of which the good ones stay.
+"""Everything in an image: each point of a grid gets three masks, and the good ones stay.
 
 The parameters and their meanings are those of segment-anything's SamAutomaticMaskGenerator, with
 one crop, the image. `segment_everything` runs the steps, which are pure functions of numpy arrays.
@@ -42,7 +42,7 @@ MOST_POINTS_PER_SIDE = 1024
 
 @dataclass(frozen=True)
 class EverythingOptions:
-    """Where to look, and which masks are good; see `SamClip.segment_everything`.
+    """The grid and the thresholds of good masks; see `SamClip.segment_everything`.
 
     Attributes:
         points_per_side: the grid's points along each side, from 1 to 1024.

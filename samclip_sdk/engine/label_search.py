@@ -1,4 +1,4 @@
-"""Where labels are in an image: score maps, presence, and the connected parts of a label."""
+"""Finds labels in an image: score maps, presence, and the connected parts of a label."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sigmoid(x: NDArray[np.floating]) -> Array:
 
 @dataclass(frozen=True)
 class FoundLabels:
-    """Where K labels are in an image.
+    """The places of K labels in an image.
 
     Attributes:
         score_maps: float32 [K,h,h], logits; thresholds are compared with their sigmoid.

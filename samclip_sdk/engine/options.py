@@ -76,7 +76,7 @@ class TextToMaskOptions:
         mask_threshold: float | None,
         points_per_class: int | None,
     ) -> TextToMaskOptions:
-        """Options for the objects of labels: the mask decoder draws each, by default from a point."""
+        """Options as `of_text`, for objects: the mask decoder draws each, by default from a point."""
         return cls.of_text(
             manifest,
             threshold=threshold,

@@ -25,7 +25,7 @@ is first moved to the other."""
 
 @dataclass(frozen=True)
 class Motion:
-    """Where each pixel of a frame was in an earlier one.
+    """The place of each pixel of a frame in an earlier frame.
 
     Attributes:
         back: float32 [SIDE,SIDE,2], (x, y), from each pixel to its earlier place, in small pixels.
