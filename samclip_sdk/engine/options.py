@@ -76,7 +76,7 @@ class TextToMaskOptions:
         mask_threshold: float | None,
         points_per_class: int | None,
     ) -> TextToMaskOptions:
-        """Options as `of_text`, for objects: the mask decoder draws each, by default from a point."""
+        """Options as in `of_text`, for objects: the mask decoder draws each, from one point."""
         return cls.of_text(
             manifest,
             threshold=threshold,
