@@ -135,8 +135,8 @@ class SamClip:
             token: the hub's access token; False sends none. None sends the token of `hf auth login`
                 or HF_TOKEN, but only if a revision is named: a bare `org/name` may be a missing
                 folder's path, which stays private.
-            text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
-                that a later process with the same model need not run the text encoder for them.
+            text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most. A
+                later process with the same model then need not run the text encoder for them.
             public_key: path of a PEM file with an Ed25519 key. A bundle that is not signed with it
                 (see `samclip sign`) is refused before anything else in it is read.
             on_progress: called with the progress of a long step (a message, the number of parts
@@ -697,9 +697,9 @@ class SamClip:
     ) -> Array:
         """Teaches this model a label by examples; every method that takes labels then knows it.
 
-        The label's embedding moves from the text's own embedding as little as possible, until the
-        mean of the positives has at least the calibrated `score`, and the mean of the negatives at
-        most 1 - `score`. So its scores, presence and thresholds compare with those of other labels.
+        With the new embedding, the mean of the positives has at least the calibrated `score`, and
+        the mean of the negatives at most 1 - `score`. It is the nearest such embedding to the
+        text's own. So its scores, presence and thresholds compare with those of other labels.
         A text that already fits its examples keeps its embedding; one that says little moves far.
 
         The label lasts as long as this model; `save_vocabulary` stores it for longer. A second call

@@ -126,7 +126,7 @@ class Tiling:
             height, width = min(self.tiles, height_px), min(self.tiles, width_px)
             rows = _count(height_px, side=height, overlap=self.overlap)
             columns = _count(width_px, side=width, overlap=self.overlap)
-        # A picture below the least size has tiles of its own height or width.
+        # An image below the least size has tiles of its own height or width.
         if height < min(LEAST_TILE_PX, height_px) or width < min(LEAST_TILE_PX, width_px):
             raise PromptError(
                 f"tiles is {one_line(repr(self.tiles))}: each would have {width} x {height} pixels "

@@ -103,7 +103,7 @@ class Masks(MaskResult[Mask]):
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """Converts to supervision's `Detections`; `class_id` is the `prompt_index`, as in `data`."""
+        """Converts to supervision's `Detections`; `class_id` is the prompt, as `prompt_index`."""
         result: supervision.Detections = import_supervision().Detections(
             xyxy=self.boxes.copy(),
             mask=np.asarray(self.masks),

@@ -38,8 +38,8 @@ class TrackedInstance(Instance):
 class TrackedInstances(Instances):
     """The objects in a frame, as `SamClip.stream` follows them.
 
-    If the model did not run on this frame, masks and boxes come from the last frame that it ran on,
-    moved by the optical flow, and the scores are unchanged.
+    If the model did not run on this frame, the optical flow moves the masks and boxes of the last
+    frame that it ran on, and the scores are unchanged.
 
     Attributes:
         ids: int32 [N], from 1; an object has the same id in every frame.

@@ -62,7 +62,7 @@ class FilmWriter:
         sizes.
 
         Raises:
-            StorageError: OpenCV cannot write films here.
+            StorageError: OpenCV cannot write videos here.
         """
         height, width = (max(2, side - side % 2) for side in pixels.shape[:2])
         if self._writer is None:
