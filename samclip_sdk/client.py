@@ -55,29 +55,30 @@ Labels: TypeAlias = "str | Sequence[str]"
 class SamClip:
     """A model on a runtime. `load` opens one; use it as a context manager, or call `close`.
 
-    An ImageEmbedding that this model made can be given wherever an image can, and saves the
-    backbone pass. Coordinates are (x, y) and boxes XYXY, in pixels of the upright image.
+    Every method that takes an image also takes an ImageEmbedding that this model made, which saves
+    the backbone pass. Coordinates are (x, y) and boxes XYXY, in pixels of the upright image.
 
-    Many images: every verb that takes an image takes a list or tuple of them and returns a list, or
-    an iterator, a generator for instance, and returns an iterator of the answers, which never
-    ends if that does not. Answers are in the order of the images. While the model runs on one, the
-    next few are read and decoded on threads. What is wrong with an image is raised at its place,
-    and ends the answers.
+    Many images: every method that takes an image also takes a list or tuple of images, and then
+    returns a list. It also takes an iterator, such as a generator, and then returns an iterator; if
+    the images never end, the answers never end. Answers are in the order of the images. While the
+    model runs on one image, threads read and decode the next few. An error of an image is raised at
+    its place, and ends the answers.
 
-    Threads: any number may use one model at once, and get what each would get alone. Every graph is
-    opened once, every text embedded once. OpenVINO, Core ML and TensorRT run one call of a graph at
-    a time, onnxruntime and torch as many as are asked. Call `close` when no thread uses it.
+    Threads: any number may use one model at once, and each gets the same results as alone. Every
+    graph is opened once, and every text is embedded once. OpenVINO, Core ML and TensorRT run one
+    call of a graph at a time; onnxruntime and torch run calls in parallel. Call `close` when no
+    thread uses the model.
 
     Processes: load a model in each. In a forked child, a model that its parent loaded raises a
     SamClipError, because runtimes do not survive a fork.
 
     Args:
         source: where the graphs come from.
-        stored_labels: where embeddings of labels outlive the process; nowhere if None.
+        stored_labels: the embeddings of labels on disk, for later processes; None stores nothing.
 
     Attributes:
         manifest: the model's sizes, tasks, templates and thresholds.
-        source: where the graphs come from; it tells the model's id, runtime and precision.
+        source: where the graphs come from; it holds the model's id, runtime and precision.
     """
 
     def __init__(self, source: ModelSource, *, stored_labels: StoredLabels | None = None) -> None:
@@ -107,50 +108,51 @@ class SamClip:
     ) -> SamClip:
         """Opens a model and verifies its files. Graphs are loaded when they are first needed.
 
-        Of a model on a hub the manifest comes first, then the files of the chosen runtime and
-        precision, no others. Each has the sha256 that the manifest states before it is used. Later
-        loads ask the hub for nothing but the revision's commit, and work without a network; of a
-        revision that is a commit, they ask nothing.
+        A hub's model is downloaded in two steps: the manifest, then only the files of the chosen
+        runtime and precision. The sha256 of each file is checked before it is used. Later loads ask
+        the hub only for the revision's commit, and work without a network. If the revision is a
+        commit, they do not ask the hub at all.
 
         Args:
-            name: a runtime, or else a model, which then runs on the runtime that is fastest here.
+            name: a runtime or a model. A model runs on the runtime that is fastest here.
                 "onnx", "openvino", "coreml" and "tensorrt" run bundles, "torch" checkpoint folders.
-                "auto" takes the one that is fastest here, of those installed: it is measured at the
-                first load of a bundle, for seconds, and remembered.
-            model: beside a runtime's name: a bundle's folder, .zip or name, a checkpoint folder, or
-                `org/name` or `org/name@revision` of a hub. A folder or a .zip of that very name
-                here wins. By default the model that comes with the package, samclip-mobile.
+                "auto" takes the fastest installed runtime: it is measured for seconds at the first
+                load of a bundle, and remembered.
+            model: with a runtime's name: a bundle's folder, .zip or name, a checkpoint folder, or
+                `org/name` or `org/name@revision` of a hub. A folder or .zip here with exactly that
+                name wins. By default the model that comes with the package, samclip-mobile.
             precision: "fp32", "fp16", "bf16" (OpenVINO), "int8" or "palette6" (Core ML); the
                 bundle's preferred one if None; the fastest one here if "auto".
-            device: "cpu", "cuda", "cuda:1" or, with "torch", "mps"; None is the runtime's own: the
-                CPU where it runs there.
+            device: "cpu", "cuda", "cuda:1" or, with "torch", "mps". None takes the runtime's
+                default, which is the CPU if the runtime supports it.
             providers: instead of a device, onnxruntime's execution providers, the preferred one
                 first.
             compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
-            threads: onnxruntime's and OpenVINO's; their own choice if 0.
-            revision: of a hub's model: a branch, a tag or a commit; "main" if None.
+            threads: the number of threads of onnxruntime and OpenVINO; 0 is the runtime's default.
+            revision: a hub model's branch, tag or commit; "main" if None.
             cache_dir: where a hub's model is kept; `samclip-sdk/hub` in the user's cache if None.
-            local_files_only: take what is kept of a hub's model, and ask nobody.
-            token: with which the hub is asked; False is none. None takes the one of `hf auth login`
-                or HF_TOKEN where a revision is named: a bare `org/name` may be a missing folder's
-                path, which is nobody's business.
-            text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most, so
-                that a later process with the same model need not run the text encoder for them.
-            public_key: path of a PEM file with an Ed25519 key: a bundle that is not signed with it,
-                see `samclip sign`, is refused before anything else of it is read.
-            on_progress: told what a long step is at (a message, how many of its parts are done, how
-                many it has): downloading, trying what is fastest, building a TensorRT engine.
+            local_files_only: use only the cached files of a hub's model, and send no request.
+            token: the hub's access token; False sends none. None sends the token of `hf auth login`
+                or HF_TOKEN, but only if a revision is named: a bare `org/name` may be a missing
+                folder's path, which stays private.
+            text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most. A
+                later process with the same model then need not run the text encoder for them.
+            public_key: path of a PEM file with an Ed25519 key. A bundle that is not signed with it
+                (see `samclip sign`) is refused before anything else in it is read.
+            on_progress: called with the progress of a long step (a message, the number of parts
+                done, the number of all parts): downloading, finding the fastest runtime, building a
+                TensorRT engine.
 
         Raises:
-            OptionError: an option that cannot be, or that the runtime does not take.
+            OptionError: an option's value is invalid, or the runtime does not take the option.
             RuntimeMissingError: the runtime is not installed, or the device or a provider is not
                 there; the message says what to do about it.
-            BundleError: the model cannot be opened, is not signed as it should be, or a file of it
-                is missing or was changed.
+            BundleError: the model cannot be opened, its signature is missing or wrong, or one of
+                its files is missing or was changed.
             HubError: the hub has no such repository or revision, or it may not be read;
-                HubUnreachableError if it does not answer, and what is needed was never downloaded.
+                HubUnreachableError if the hub does not answer and a needed file is not cached.
             StorageError: the cache cannot be written, or has no room.
-            VerificationError: "auto" found nothing that computes what it should.
+            VerificationError: "auto" found no runtime that computes correct outputs.
         """
         runtime, model = split_name(name, model=model)
         source = open_source(
@@ -177,12 +179,12 @@ class SamClip:
 
     @property
     def runtime(self) -> str:
-        """What the graphs run on: "onnx", for instance."""
+        """The runtime of the graphs, such as "onnx"."""
         return self.source.runtime
 
     @property
     def precision(self) -> str:
-        """Of the graphs: "fp32", for instance."""
+        """The precision of the graphs, such as "fp32"."""
         return self.source.precision
 
     def __repr__(self) -> str:
@@ -190,7 +192,7 @@ class SamClip:
         return f"SamClip({name!r}, runtime={self.runtime!r}, precision={self.precision!r})"
 
     def close(self) -> None:
-        """Frees the graphs. A later call opens again what it needs."""
+        """Frees the graphs. A later call opens them again when it needs them."""
         self._engine.close()
 
     def __enter__(self) -> SamClip:
@@ -208,10 +210,10 @@ class SamClip:
         raise TypeError("a SamClip cannot be pickled or copied: load it in each process")
 
     def prepare_image(self, image: ImageSource) -> PreparedImage:
-        """Reads a picture and fits it to the backbone: what `encode_image` does before it runs.
+        """Reads an image and fits it to the backbone: the first step of `encode_image`.
 
-        It runs no graph, so that threads may prepare pictures while another one runs the model. A
-        prepared image stands wherever an image is taken.
+        It runs no graph, so threads may prepare images while another thread runs the model. Every
+        method that takes an image also takes a prepared one.
 
         Raises:
             ImageError: the image cannot be read or used.
@@ -224,11 +226,12 @@ class SamClip:
         """Runs the backbone once, at the segmentation resolution.
 
         Args:
-            image: a path, a PIL image, an RGB uint8 array [H,W,3], a picture file's bytes or open
-                file, or what `prepare_image` made; or many.
+            image: a path, a PIL image, an RGB uint8 array [H,W,3], an image file's bytes or open
+                file, or a result of `prepare_image`; or many.
 
         Returns:
-            What every other method takes instead of the image; immutable, and can be saved.
+            The embedding, which every other method takes instead of the image. It is immutable, and
+            can be saved.
 
         Raises:
             ImageError: the image cannot be read or used.
@@ -244,7 +247,9 @@ class SamClip:
 
     @takes_many
     def embed_image(self, image: AnyImage) -> Array:
-        """Embeds the image in the space that it shares with texts; sees it as `classify` does.
+        """Embeds the image in the joint space of images and texts.
+
+        The resolution is the same as in `classify`.
 
         Args:
             image: one, or many.
@@ -272,18 +277,20 @@ class SamClip:
         mask: ArrayLike | None = None,
         point: ArrayLike | None = None,
     ) -> Array:
-        """Embeds a region of the image in the space that regions share with texts.
+        """Embeds a region of the image in the joint space of regions and texts.
 
-        It is the mean of the patches under the region's mask. A box or a point is first given to
-        the mask decoder; of the three masks of a point, the one that it thinks best counts.
+        The embedding is the mean of the patches under the region's mask. The mask decoder draws the
+        mask of a box or a point. It draws three masks of a point, and the one with the highest
+        predicted IoU counts.
 
-        Its product with another region's embedding, or with a text's, is their cosine, but the
-        first is the higher one by far: `learn_label` makes a label of regions that scores like one.
+        The product with another region's or a text's embedding is their cosine. Cosines of two
+        regions are far higher than those of a region and a text: `learn_label` makes a label from
+        regions whose scores compare with those of other labels.
 
         Args:
-            image: one, or many, of which each has the same region.
-            box: [4], XYXY in pixels of the image; what is outside is cut off.
-            mask: bool [H,W] of the image.
+            image: one, or many with the same region in each.
+            box: [4], XYXY in pixels of the image; the part outside the image is cut off.
+            mask: bool [H,W], in pixels of the image.
             point: [2], (x, y) in pixels of the image.
 
         Returns:
@@ -291,8 +298,8 @@ class SamClip:
 
         Raises:
             ImageError: the image cannot be read or used.
-            PromptError: not exactly one of box, mask and point; one that makes no sense for this
-                image; or one for which the mask decoder draws nothing.
+            PromptError: not exactly one of box, mask and point is given, it makes no sense for this
+                image, or the mask decoder draws nothing for it.
             EmbeddingMismatchError: another model made the embedding.
         """
         region = regions.one_region(box=box, mask=mask, point=point)
@@ -309,8 +316,8 @@ class SamClip:
     def classify(self, image: AnyImage, labels: Labels) -> Classification:
         """Tells how well each label describes the image.
 
-        A raw image is seen at the classification resolution, which is fastest and most accurate;
-        an ImageEmbedding or a PreparedImage at the segmentation resolution it was made at.
+        A raw image is read at the classification resolution, which is fastest and most accurate. An
+        ImageEmbedding or a PreparedImage keeps the segmentation resolution it was made at.
 
         Args:
             image: one, or many.
@@ -341,27 +348,27 @@ class SamClip:
         multimask_output: bool | None = None,
         mask_threshold: float | None = None,
     ) -> Masks:
-        """Segments what geometric prompts point at, as SAM does.
+        """Segments the objects at geometric prompts, as SAM does.
 
-        Many images are asked the same; where each has prompts of its own, encode them and ask each:
-        `for image, boxes in zip(model.encode_image(iter(paths)), every_box): ...`
+        Many images share the same prompts. If each image has its own, encode the images and segment
+        each: `for image, boxes in zip(model.encode_image(iter(paths)), every_box): ...`
 
         Args:
             image: one, or many.
             points: [n,2] for one prompt, [K,n,2] for many.
             point_labels: [n] or [K,n]: 1 foreground (the default), 0 background, 2 and 3 a box's
                 top-left and bottom-right corner, -1 a slot without a point.
-            boxes: [4] for one prompt, [K,4] for many; what is outside the image is cut off.
+            boxes: [4] for one prompt, [K,4] for many; the part outside the image is cut off.
             mask_input: [4g,4g] for one prompt, [K,4g,4g] for many: logits, such as the
                 `low_res_masks` of an earlier result.
-            multimask_output: three masks a prompt, or one; by default three where a prompt is one
-                point, which may mean a thing or a part of it, and one of any other, as SAM advises.
-                `Masks.best` keeps the best of each prompt's.
+            multimask_output: True for three masks of each prompt, False for one. By default three
+                if each prompt is a single point, which may mean an object or a part of it; else
+                one, as SAM advises. `Masks.best` keeps the best mask of each prompt.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
 
         Raises:
             ImageError: the image cannot be read or used.
-            PromptError: a prompt that makes no sense for this image, or none.
+            PromptError: there is no prompt, or one makes no sense for this image.
             EmbeddingMismatchError: another model made the embedding.
         """
         prompts = image_prompts(
@@ -403,14 +410,14 @@ class SamClip:
     ) -> TextMasks:
         """Finds each label in the image, and its mask if it is there (paper section 4.4).
 
-        Nothing of a label's answer but the class map depends on which other labels are asked.
+        Only the class map depends on which other labels are asked.
 
-        With `tiles`, the same is done for the whole image and for parts of it that overlap, each as
-        large to the model as the whole image is, which finds smaller things and takes as much time
-        for each tile. A mask that a tile cuts is put together with its neighbours' parts of it; a
-        thing that no tile can hold is as the whole image shows it. Of n tiles each is a chance to
-        see what is not there: in a tile, the odds of a label's presence count for the root of n
-        less.
+        With `tiles`, the same is done for the whole image and for overlapping parts of it. The
+        model sees each tile at the size of a whole image: it finds smaller objects, and each tile
+        takes as much time as an image. A mask that a tile cuts is joined with its parts in the
+        neighbouring tiles. An object larger than a tile gets its mask from the whole image. Each of
+        n tiles is one more chance of a false positive, so the odds of a label's presence in a tile
+        are divided by the square root of n.
 
         Args:
             image: one, or many.
@@ -419,22 +426,21 @@ class SamClip:
                 mask; by default the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
-            points_per_class: how many points the mask decoder is given for each label, at most; 3
-                by default.
-            refine: let the mask decoder draw the masks; else they are the CLIP head's score maps,
-                upscaled, and a mask's score is its presence.
-            tiles: (rows, columns), or the longest side that a tile may have in pixels; None for the
-                whole image alone. Of an image that was prepared or encoded before, the picture is
-                read again for them.
-            tile_overlap: with `tiles`, the share of a tile's side that neighbours have in common at
-                least, 0.1 to 0.5; 0.25 by default.
+            points_per_class: the most points that the mask decoder gets for each label; 3 by
+                default.
+            refine: whether the mask decoder draws the masks. If not, they are the CLIP head's score
+                maps, upscaled, and a mask's score is its presence.
+            tiles: (rows, columns), or the longest side of a tile in pixels; None for the whole
+                image alone. For a prepared image or an embedding, the source image is read again.
+            tile_overlap: with `tiles`, the least share of a tile's side that neighbours have in
+                common, 0.1 to 0.5; 0.25 by default.
 
         Raises:
             ImageError: the image cannot be read or used; with `tiles`, an embedding does not know
-                its picture, or that has another size now.
+                its source image, or that has another size now.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
-            PromptError: a threshold or number of points that cannot be; tiles that are none, or
-                larger than the image; `tile_overlap` without `tiles`.
+            PromptError: a threshold or number of points is invalid; tiles are invalid, or larger
+                than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
@@ -471,11 +477,11 @@ class SamClip:
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Instances:
-        """Finds the objects of labels in the image, and draws each.
+        """Finds the objects of labels in the image, and draws the mask of each.
 
-        Where a label scores highest there may be an object, the mask decoder draws it, and of masks
-        that show the same object the best stays. Nothing of a label's objects but the cut at
-        `max_instances` depends on which other labels are asked.
+        Each peak of a label's score map may be an object. The mask decoder draws a mask for it, and
+        if several masks show the same object, the best one stays. Only the cut at `max_instances`
+        depends on which other labels are asked.
 
         Args:
             image: one, or many.
@@ -483,9 +489,9 @@ class SamClip:
             threshold: 0..1, the presence below which a label counts as absent and has no objects;
                 by default the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
-            points_per_class: how many points the mask decoder is given for each object, at most; 1
-                by default.
-            max_instances: how many objects of the image are told, the best ones.
+            points_per_class: the most points that the mask decoder gets for each object; 1 by
+                default.
+            max_instances: the most objects in the result; the best ones stay.
             tiles: as in `segment_text`.
             tile_overlap: as in `segment_text`.
 
@@ -495,8 +501,8 @@ class SamClip:
         Raises:
             ImageError: as `segment_text`.
             TextError: as `segment_text`.
-            PromptError: a threshold, or number of points or objects, that cannot be; tiles that are
-                none, or larger than the image; `tile_overlap` without `tiles`.
+            PromptError: a threshold, or a number of points or objects, is invalid; tiles are
+                invalid, or larger than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
@@ -537,28 +543,29 @@ class SamClip:
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Instances:
-        """Segments everything that can be told apart, and names it.
+        """Segments all objects in the image and their parts, and names them.
 
-        As segment-anything's SamAutomaticMaskGenerator with one crop, whose parameters these are:
-        each point of a grid gets three masks; those stay that the model thinks good and that are
-        stable; and of those whose boxes overlap, the best. Empty masks are left out.
+        The method and its parameters are those of segment-anything's SamAutomaticMaskGenerator with
+        one crop. Each point of a grid gets three masks. The masks that are stable and have a high
+        predicted IoU stay; if boxes overlap, the best mask stays. Empty masks are left out.
 
-        With `tiles`, the grid is laid over each of them too, as with more crops there: a mask that
-        a tile cuts is left out, and of masks whose boxes overlap, a tile's stays.
+        With `tiles`, each tile gets the grid too, like the crops of segment-anything. A mask that a
+        tile cuts is left out. If the boxes of masks overlap, a tile's mask stays.
 
         Args:
             image: one, or many.
-            labels: what things may be called: nouns, or what `load_vocabulary` returned; by default
-                the nouns that the bundle brings. Each mask gets the one that fits best what is
-                inside of it, however little that is: see `label_scores`. Without labels, a bundle
-                without nouns gives no names.
-            points_per_side: of the grid; its square is the number of prompts. 1 to 1024.
-            pred_iou_thresh: 0..1, what a mask's predicted IoU must exceed; 0 asks nothing; by
+            labels: the possible names: nouns, or the labels from `load_vocabulary`; by default the
+                bundle's own nouns. Each mask gets the label that fits its content best, however
+                low its score is: see `label_scores`. Without labels, a bundle without nouns gives
+                no names.
+            points_per_side: the grid's points along each side, 1 to 1024; the number of prompts is
+                its square.
+            pred_iou_thresh: 0..1, a mask's predicted IoU must exceed it; 0 switches this off; by
                 default the bundle's calibrated one, or segment-anything's 0.88.
-            stability_score_thresh: 0..1, what a mask's stability must reach: the IoU of the masks
-                with the threshold moved up and down; 0 asks nothing; by default the bundle's
+            stability_score_thresh: 0..1, the least stability of a mask: the IoU of the masks with
+                the threshold moved up and down; 0 switches this off; by default the bundle's
                 calibrated one, or segment-anything's 0.95.
-            stability_score_offset: by how much it is moved, a logit.
+            stability_score_offset: how far that threshold is moved, a logit.
             box_nms_thresh: 0..1, the IoU with a better mask's box above which a mask is dropped.
             tiles: as in `segment_text`.
             tile_overlap: as in `segment_text`.
@@ -567,7 +574,7 @@ class SamClip:
             ImageError: the image cannot be read or used.
             TextError: no label (in a list without any), an empty one, or two that are the same to
                 CLIP.
-            PromptError: a number that cannot be; tiles that are none, or larger than the image.
+            PromptError: a number is invalid; tiles are invalid, or larger than the image.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = None if labels is None else check_labels(labels)
@@ -601,40 +608,40 @@ class SamClip:
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Generator[TrackedInstances, None, None]:
-        """Finds the objects of labels in each frame of a video, and tells which is which.
+        """Finds the objects of labels in each frame of a video, and tracks them.
 
-        As `segment_instances`, with what the frames before can tell: score maps are averaged over
-        time, the mask that an object had is a prompt for the one that it has, and objects keep
-        their ids by the IoU of their masks and by what is inside them, also through a time in which
-        they are hidden. With `tiles`, the frames before tell nothing but the ids. It is not SAM 2's
-        memory: no frame's pixels are seen by the model together with another's.
+        This is `segment_instances` with information from earlier frames. Score maps are averaged
+        over time, and an object's last mask is a prompt for its next one. Objects keep their ids by
+        the IoU of their masks and by the embeddings of their content, even if they are hidden for a
+        time. With `tiles`, earlier frames give only the ids. It is not SAM 2's memory: the model
+        never sees the pixels of two frames together.
 
-        What is in memory does not grow with the number of frames. A few of them are read ahead, of
-        a camera none.
+        Memory does not grow with the number of frames. A few frames are read ahead, but none of a
+        camera.
 
         Args:
-            source: a film's file, a folder of pictures, in the order of the numbers in their names,
-                the number of a camera, or an iterator of what every other verb takes as an image.
+            source: a video file, a folder of images, sorted by the numbers in their names, a
+                camera's number, or an iterator of images as every other method takes them.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
-            threshold: as for `segment_text`.
-            mask_threshold: likewise.
-            max_instances: how many objects of a frame are told, the best ones.
-            encode_every: 1 to look at each frame, 2 at every other one, and so on. In between,
-                masks move as the picture moves, which takes next to no time; a new object is found
-                at the next look. After a cut the model looks at once.
-            tiles: as for `segment_text`.
-            tile_overlap: likewise.
+            threshold: as in `segment_text`.
+            mask_threshold: as in `segment_text`.
+            max_instances: the most objects of a frame; the best ones stay.
+            encode_every: 1 runs the model on each frame, 2 on every other one, and so on. In
+                between, masks follow the optical flow, which takes next to no time; a new object is
+                found when the model runs next. After a cut, the model runs at once.
+            tiles: as in `segment_text`.
+            tile_overlap: as in `segment_text`.
 
         Returns:
-            What is in each frame, in their order. Closing it, if it is not taken to its end, closes
-            the film or camera.
+            The objects in each frame, in the frames' order. Close the generator if you do not
+            exhaust it: that closes the video file or camera.
 
         Raises:
-            ImageError: no such file or camera, a film without a frame, or a folder without
-                pictures; later, a frame that cannot be read or has another size than the first.
+            ImageError: no such file or camera, a video without a frame, or a folder without
+                images; later, a frame that cannot be read or has another size than the first.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
-            PromptError: a threshold or number that cannot be; tiles that are none; or, at the first
-                frame, larger than the picture.
+            PromptError: a threshold, a number or tiles are invalid; or, at the first frame, tiles
+                are larger than the image.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
         options = TextToMaskOptions.of_objects(
@@ -672,8 +679,8 @@ class SamClip:
         """Embeds labels as `classify` and `segment_text` do: each in the bundle's templates.
 
         Returns:
-            float32 [K,E], unit length: the mean over the templates; of a label that was learnt or
-            came with a vocabulary, what that gave it.
+            float32 [K,E], unit length: the mean over the templates, or the embedding that
+            `learn_label` or `load_vocabulary` gave a label.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.
@@ -688,22 +695,22 @@ class SamClip:
         negatives: ArrayLike = (),
         score: float = 0.95,
     ) -> Array:
-        """Teaches this model a label by examples; every verb that takes labels then knows it.
+        """Teaches this model a label by examples; every method that takes labels then knows it.
 
-        The label's embedding is the one nearest to the word's own at which the mean of the
-        positives has the calibrated `score` at least, and that of the negatives 1 - `score` at
-        most. So its scores, presence and thresholds mean what those of any label mean. A word that
-        fits its examples already stays as it is; one that says little is turned far towards them.
+        With the new embedding, the mean of the positives has at least the calibrated `score`, and
+        the mean of the negatives at most 1 - `score`. It is the nearest such embedding to the
+        text's own. So its scores, presence and thresholds compare with those of other labels.
+        A text that already fits its examples keeps its embedding; one that says little moves far.
 
-        What is taught lasts as long as this model, and longer in a pack of `save_vocabulary`.
-        Taught again, a label goes on from what it has learnt.
+        The label lasts as long as this model; `save_vocabulary` stores it for longer. A second call
+        for the same label starts from its learnt embedding.
 
         Args:
-            label: how it is to be called, such as "my mug". What it says counts: "my mug" is a
-                better beginning than "item 17".
+            label: its name, such as "my mug". The meaning counts: "my mug" is a better start than
+                "item 17".
             positives: one [E] or several [K,E], from `embed_region`.
-            negatives: likewise, of what is not to be taken for it; none by default.
-            score: above 0.5, below 1. A higher one finds more, also of what is not there.
+            negatives: the same for regions that are not the label; none by default.
+            score: above 0.5, below 1. A higher score finds more objects, and more false positives.
 
         Returns:
             float32 [E], unit length: the label's embedding.
@@ -711,7 +718,7 @@ class SamClip:
         Raises:
             TextError: an empty label.
             PromptError: no positive region, an array that holds no embeddings of this model,
-                negatives that are the positives, or a score that cannot be.
+                negatives that equal the positives, or an invalid score.
         """
         (name,) = check_labels([label])
         dim = self.manifest.model.embed_dim
@@ -732,11 +739,11 @@ class SamClip:
         return learned
 
     def label_digests(self, labels: str | Sequence[str]) -> tuple[str, ...]:
-        """Tells labels of the same name apart: by what they were taught, or a pack says.
+        """Tells labels of the same name apart, by the embeddings that they were given.
 
         Returns:
-            For each label 16 hex digits of the embedding that `learn_label` or `load_vocabulary`
-            gave it; "" for a label that the text encoder embeds.
+            For each label, a digest of 16 hex digits of the embedding that `learn_label` or
+            `load_vocabulary` gave it; "" for a label that the text encoder embeds.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.
@@ -760,7 +767,7 @@ class SamClip:
             file.write(content)
 
     def load_vocabulary(self, path: str | os.PathLike[str]) -> tuple[str, ...]:
-        """Reads what `save_vocabulary` wrote; its labels then need no text encoder.
+        """Reads a file of `save_vocabulary`; its labels then need no text encoder.
 
         Returns:
             The labels.

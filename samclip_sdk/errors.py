@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree, so that an app may catch as much or as little as it wants.
+"""The tree of errors and warnings, so that an app may catch as much or as little as it wants.
 
     SamClipError
     ├── ImageError               an image that is missing, unreadable, empty or of the wrong kind
@@ -8,11 +8,11 @@
     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
     │   ├── BundleSignatureError a bundle that is not signed by the key that was given
     │   ├── BundleSchemaError    a manifest that this version does not understand
-    │   └── HubError             a hub that does not give a bundle, or does not take one
+    │   └── HubError             a hub that refuses to send a bundle, or to take one
     │       └── HubUnreachableError  it does not answer: no network, or a fault of its own
-    ├── OptionError              an option that cannot be, or that the runtime does not take
+    ├── OptionError              an option that is invalid, or that the runtime does not take
     ├── RuntimeMissingError      an optional package is absent; the message holds the pip command
-    ├── RunError                 a graph that failed as it ran: its device may be gone, or full
+    ├── RunError                 a graph that failed as it ran: its device may be lost, or full
     ├── EmbeddingMismatchError   an ImageEmbedding or vocabulary that another bundle made
     ├── ClusterError             no Ray cluster is there, or its workers failed
     ├── StorageError             a file that cannot be written (disk full) or read back
@@ -21,7 +21,7 @@
     SamClipWarning (a UserWarning)
     ├── TextTruncatedWarning       a text longer than the context, cut as CLIP does
     ├── UnverifiedArtifactWarning  an artifact whose parity was never measured on its target
-    └── VideoCutShortWarning       a video that ends before the last frame that it says it has
+    └── VideoCutShortWarning       a video that ends before the last frame in its header
 
 Every message is one line that a person can act on. A `ValueError` outside this tree is a fault of
 the calling code, such as a result built from arrays whose shapes disagree.
@@ -31,7 +31,7 @@ from __future__ import annotations
 
 
 class SamClipError(Exception):
-    """The root: whatever this package raises on purpose."""
+    """The root of all errors that this package raises on purpose."""
 
 
 class ImageError(SamClipError):
@@ -63,15 +63,15 @@ class BundleSchemaError(BundleError):
 
 
 class HubError(BundleError):
-    """A hub does not give a bundle or take one: no such repository or revision, or no right to."""
+    """A hub refuses a download or an upload: no such repository or revision, or no permission."""
 
 
 class HubUnreachableError(HubError):
-    """A hub does not answer: there is no network, or it has a fault. Later it may."""
+    """A hub does not answer: there is no network, or it has a fault. It may answer later."""
 
 
 class OptionError(SamClipError):
-    """An option with a value that it cannot have, or that the runtime does not take."""
+    """An option whose value is invalid, or that the runtime does not take."""
 
 
 class RuntimeMissingError(SamClipError):
@@ -79,7 +79,7 @@ class RuntimeMissingError(SamClipError):
 
 
 class RunError(SamClipError):
-    """A graph that failed as it ran: its device may be gone, or full."""
+    """A graph that failed as it ran: its device may be lost, or full."""
 
 
 class EmbeddingMismatchError(SamClipError):
@@ -111,15 +111,15 @@ class UnverifiedArtifactWarning(SamClipWarning):
 
 
 class VideoCutShortWarning(SamClipWarning):
-    """A video ends before the last frame that its header tells of; what came before is good."""
+    """A video ends before the last frame in its header; the frames before that are good."""
 
 
 def one_line(text: object, *, limit: int = 300) -> str:
-    """Text from elsewhere, made fit for a message: one line of signs that any terminal prints.
+    """Makes a foreign text fit for a message: one line of printable characters.
 
     Args:
         text: a path, a label, another library's message.
-        limit: in letters; of a longer text, beginning and end are shown.
+        limit: in characters; a longer text keeps its beginning and its end.
     """
     shown = str(text)
     if len(shown) > limit:
@@ -128,10 +128,9 @@ def one_line(text: object, *, limit: int = 300) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from elsewhere, however long, in one line of signs that any terminal prints.
+    """Makes a foreign text of any length one line of printable characters.
 
-    For a sign that does more than be seen (an escape, a line's end, a change of direction) stands
-    its code.
+    Control characters (an escape, a line's end, a change of direction) become their escape codes.
     """
     if text.isprintable():
         return text

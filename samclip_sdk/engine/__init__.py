@@ -1,1 +1,1 @@
-"""The graphs, and what is done with them: each skill is one module."""
+"""The graphs and the skills that run them: each skill is one module."""

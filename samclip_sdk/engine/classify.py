@@ -13,7 +13,7 @@ from samclip_sdk.system.timing import Stopwatch
 
 
 def embed_image(engine: Engine, image: AnyImage, *, clock: Stopwatch) -> Array:
-    """The image in CLIP's joint space, [E]; see `encode`."""
+    """Embeds an image in CLIP's joint space, [E]; see `Engine.encode`."""
     embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
     return np.array(engine.clip_head(embedding, clock=clock).image_embedding[0])
 
@@ -21,7 +21,7 @@ def embed_image(engine: Engine, image: AnyImage, *, clock: Stopwatch) -> Array:
 def classify(
     engine: Engine, image: AnyImage, *, labels: Sequence[str], clock: Stopwatch
 ) -> Classification:
-    """Compares an image with labels, from `check_labels`; see `encode`."""
+    """Compares an image with labels from `check_labels`; see `Engine.encode`."""
     text = engine.texts.embed_labels(labels, clock=clock)
     embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
     head = engine.clip_head(embedding, clock=clock)

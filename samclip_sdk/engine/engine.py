@@ -1,4 +1,4 @@
-"""The graphs of a model by name, each step timed: what every skill is a walk through."""
+"""Runs the graphs of a model by name and times each step; every skill is built on this."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from samclip_sdk.text.vocabulary import read_vocabulary
 Array = NDArray[np.float32]
 
 AnyImage: TypeAlias = "ImageSource | PreparedImage | ImageEmbedding"
-"""A picture at any point of its way to the heads."""
+"""An image at any point of its way to the heads."""
 
 
 class HeadOutputs(NamedTuple):
-    """What the CLIP head gave: patch_embeddings [1,h*h,E] and image_embedding [1,E]."""
+    """The CLIP head's outputs: patch_embeddings [1,h*h,E] and image_embedding [1,E]."""
 
     patch_embeddings: Array
     image_embedding: Array
 
 
 class Engine:
-    """Runs a model's graphs by name; the skills are functions of it.
+    """Runs a model's graphs by name; the skills are functions that take an engine.
 
     Any number of threads may use one engine.
 
     Args:
         source: where the graphs come from.
-        stored_labels: where the class embeddings of labels outlive the process; nowhere if None,
-            so that the text encoder runs once for each label in each process.
+        stored_labels: the class embeddings of labels on disk, for later processes. If None, the
+            text encoder runs once for each label in each process.
 
     Attributes:
-        source: as given.
+        source: where the graphs come from.
         manifest: the model's sizes, tasks, templates and thresholds.
         texts: embeds texts and labels.
     """
@@ -73,15 +73,15 @@ class Engine:
         self._last_head: tuple[weakref.ref[ImageEmbedding], HeadOutputs] | None = None
 
     def run(self, graph: str, feed: Arrays, *, clock: Stopwatch) -> dict[str, Array]:
-        """Runs a graph, timed under its name; opening it is not counted.
+        """Runs a graph and times it under its name; opening it is not counted.
 
         Args:
-            graph: its key, such as `image_encoder@256`.
-            feed: its inputs by name.
-            clock: told how long the run took.
+            graph: the graph's key, such as `image_encoder@256`.
+            feed: the graph's inputs by name.
+            clock: records how long the run took.
 
         Returns:
-            Its outputs by name; all outputs of all graphs are float32.
+            The graph's outputs by name; all outputs of all graphs are float32.
 
         Raises:
             RunError: the runtime failed.
@@ -92,7 +92,7 @@ class Engine:
             return run_graph(session, feed, graph=graph)
 
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
-        """Reads a picture and fits what `task` sees of it to the backbone; runs no graph."""
+        """Reads an image and fits it to the backbone as `task` needs it; runs no graph."""
         with clock.step("load_image"):
             pixels, picture = load_picture(image)
         return self.preprocess(pixels, picture=picture, task=task, clock=clock)
@@ -100,7 +100,7 @@ class Engine:
     def preprocess(
         self, pixels: NDArray[np.uint8], *, picture: Picture | None, task: Task, clock: Stopwatch
     ) -> PreparedImage:
-        """Fits what `task` sees of pixels [H,W,3], read from `picture`, to the backbone."""
+        """Fits pixels [H,W,3], read from `picture`, to the backbone as `task` needs them."""
         resolution = task.resolution
         with clock.step("preprocess"):
             if task.crop == "center_crop":
@@ -115,10 +115,10 @@ class Engine:
     def to_prepared(
         self, image: AnyImage, *, task: Task, clock: Stopwatch
     ) -> PreparedImage | ImageEmbedding:
-        """An image that is ready for the backbone, or has it behind; a raw one as `task` sees it.
+        """Prepares a raw image for the backbone as `task` needs it; returns others as they are.
 
         Raises:
-            EmbeddingMismatchError: it was made for or by another model.
+            EmbeddingMismatchError: the image was prepared or embedded for another model.
         """
         if isinstance(image, ImageEmbedding):
             image.check_model(self.source.id, encoder=self._encoder)
@@ -133,10 +133,10 @@ class Engine:
         return image
 
     def encode(self, image: AnyImage, *, task: Task, clock: Stopwatch) -> ImageEmbedding:
-        """The image after the backbone, which runs unless it has run; a raw one as `task` sees it.
+        """Runs the backbone, unless it has run; a raw image is prepared as `task` needs it.
 
         Raises:
-            EmbeddingMismatchError: the image was made for or by another model.
+            EmbeddingMismatchError: the image was prepared or embedded for another model.
         """
         prepared = self.to_prepared(image, task=task, clock=clock)
         if isinstance(prepared, ImageEmbedding):
@@ -155,10 +155,10 @@ class Engine:
     def clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> HeadOutputs:
         """Runs the CLIP head.
 
-        What it gave is kept for the embedding that it last ran on, while that lives: a picture that
-        is classified and then searched for labels needs it once.
+        The outputs for the last embedding are kept while that embedding lives. So an image that is
+        classified and then searched for labels needs only one run.
         """
-        last = self._last_head  # one look: another thread may replace it at any moment
+        last = self._last_head  # read once: another thread may replace it at any moment
         if last is not None and last[0]() is embedding:
             return last[1]
         frame = embedding.frame
@@ -173,7 +173,7 @@ class Engine:
         return outputs
 
     def patch_embeddings(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> Array:
-        """What the CLIP head says of each patch: [1,h*h,E], unit length."""
+        """The CLIP head's embedding of each patch: [1,h*h,E], unit length."""
         return self.clip_head(embedding, clock=clock).patch_embeddings
 
     def decode(
@@ -182,16 +182,16 @@ class Engine:
         """Encodes K prompts and decodes their masks, `max_prompts` of the manifest in a call.
 
         Args:
-            embedding: of the image.
-            prompts: of that image.
+            embedding: the image's embedding.
+            prompts: the prompts for that image.
             tokens: which of the decoder's four mask tokens to keep.
-            clock: told how long the runs took.
+            clock: records how long the runs took.
 
         Returns:
             low_res_masks [K,T,4g,4g] and iou_predictions [K,T] of the T tokens.
 
         Raises:
-            PromptError: there is no memory for the masks of so many prompts.
+            PromptError: there is not enough memory for the masks of so many prompts.
         """
         side, per_prompt = self.mask_side(embedding.frame), len(range(4)[tokens])
         try:
@@ -225,7 +225,7 @@ class Engine:
 
     @cached_property
     def nouns(self) -> tuple[tuple[str, ...], Array | None]:
-        """The nouns that the bundle brings, and their embeddings [K,E]; (), None without."""
+        """The bundle's own nouns and their embeddings [K,E]; (), None if it has none."""
         path = self.source.nouns_path
         if path is None:
             return (), None
@@ -233,7 +233,7 @@ class Engine:
         return pack.labels, pack.matrix
 
     def close(self) -> None:
-        """Frees the graphs; what is needed later is opened again."""
+        """Frees the graphs. A later call opens them again when it needs them."""
         self._graphs.close()
         self._last_head = None
 

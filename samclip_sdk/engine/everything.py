@@ -1,9 +1,9 @@
-"""Everything in an image: a grid of points, three masks for each, and those that are good.
+"""Everything in an image: each point of a grid gets three masks, and the good ones stay.
 
 The parameters and their meanings are those of segment-anything's SamAutomaticMaskGenerator, with
-one crop, the image. `segment_everything` is the walk; the steps are pure functions of numpy arrays.
-They take a batch of prompts at a time, so that the logits of one batch are alive, and of good masks
-their bits.
+one crop, the image. `segment_everything` runs the steps, which are pure functions of numpy arrays.
+They take one batch of prompts at a time, so that memory holds the logits of one batch only, and the
+bits of the good masks.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ MOST_POINTS_PER_SIDE = 1024
 
 @dataclass(frozen=True)
 class EverythingOptions:
-    """Where to look, and which masks are good; see `SamClip.segment_everything`.
+    """The grid and the thresholds of good masks; see `SamClip.segment_everything`.
 
     Attributes:
-        points_per_side: of the grid; from 1 to 1024.
-        pred_iou_thresh: what a mask's predicted IoU must exceed; 0 asks nothing.
-        stability_score_thresh: what a mask's stability must reach; 0 asks nothing.
-        stability_score_offset: by how much the threshold is moved for that, a logit.
+        points_per_side: the grid's points along each side, from 1 to 1024.
+        pred_iou_thresh: a mask's predicted IoU must exceed it; 0 switches this off.
+        stability_score_thresh: the least stability of a mask; 0 switches this off.
+        stability_score_offset: how far the threshold is moved to measure stability, a logit.
         box_nms_thresh: the IoU with a better mask's box above which a mask is dropped.
 
     Raises:
-        PromptError: a value that cannot be.
+        PromptError: a value is invalid.
     """
 
     points_per_side: int
@@ -87,7 +87,7 @@ class EverythingOptions:
         stability_score_offset: float,
         box_nms_thresh: float,
     ) -> EverythingOptions:
-        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        """Replaces the caller's None values by the model's calibrated thresholds."""
         return cls(
             points_per_side=points_per_side,
             pred_iou_thresh=own.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
@@ -101,13 +101,13 @@ class EverythingOptions:
 
 @dataclass(frozen=True)
 class GoodMask:
-    """A mask that is good by itself.
+    """A mask that passed the thresholds, before it is compared with others.
 
     Attributes:
-        mask: in the image; it is not empty.
+        mask: the mask in the image; it is not empty.
         predicted_iou: above the threshold.
         stability_score: 0..1; see `upscale_and_pack`.
-        embedding: float32 [E], pooled over it, unit length; None if no one asks for its name.
+        embedding: float32 [E], pooled over the mask, unit length; None if masks get no names.
         from_tile: whether a tile of the image shows it.
     """
 
@@ -119,11 +119,11 @@ class GoodMask:
 
 
 def grid_prompts(*, points_per_side: int, frame: Frame, mask_side: int) -> Prompts:
-    """One foreground point a prompt, evenly over the image, row by row.
+    """Makes a prompt of one foreground point for each cell of a grid on the image, row by row.
 
     Args:
         points_per_side: n; there are n * n points.
-        frame: of the image.
+        frame: the image's frame.
         mask_side: 4g.
     """
     along = (np.arange(points_per_side) + 0.5) / points_per_side
@@ -133,7 +133,7 @@ def grid_prompts(*, points_per_side: int, frame: Frame, mask_side: int) -> Promp
         points[:, None],
         np.ones((len(points), 1), dtype=np.int32),
         corners=None,
-        # One zero, seen by all: a thousand points need no thousand empty masks.
+        # All prompts share one zero: a thousand points need no thousand empty masks.
         mask_input=np.broadcast_to(np.float32(0), (len(points), 1, mask_side, mask_side)),
         has_mask=False,
     )
@@ -148,17 +148,17 @@ def good_masks(
     mask_threshold: float,
     options: EverythingOptions,
 ) -> list[GoodMask]:
-    """The masks of a batch of prompts that are good by themselves, in their order.
+    """The masks of a batch of prompts that pass the thresholds, in the prompts' order.
 
-    One mask is at the image's size at a time.
+    Only one mask at a time has the image's size.
 
     Args:
         low_res: logits [K,T,4g,4g].
         iou_predictions: [K,T].
-        patch_embeddings: [1,h*h,E] of the image; None if no one asks for names.
-        frame: of the image.
+        patch_embeddings: the image's patches, [1,h*h,E]; None if masks get no names.
+        frame: the image's frame.
         mask_threshold: the logit that a pixel must exceed.
-        options: which are good.
+        options: the thresholds.
     """
     logits = low_res.reshape(-1, *low_res.shape[2:])
     predicted = iou_predictions.reshape(-1)
@@ -183,12 +183,12 @@ def good_masks(
 def uncut_masks(
     found: Sequence[GoodMask], *, view: Window, size: tuple[int, int]
 ) -> list[GoodMask]:
-    """The masks of a tile that it does not cut, in the whole image.
+    """Keeps the masks that a tile does not cut, and moves them into the whole image.
 
-    What is cut, another tile or the whole image shows: segment-anything's crops do likewise.
+    Another tile or the whole image shows a cut object. segment-anything's crops do the same.
 
     Args:
-        found: in the tile.
+        found: the masks in the tile.
         view: where the tile lies in the image.
         size: height and width of the image.
     """
@@ -210,16 +210,16 @@ def distinct_good_masks(
     calibration: Calibration,
     box_nms_thresh: float,
 ) -> list[FoundObject]:
-    """Keeps one of the masks that show the same, a tile's if there is one, and names it.
+    """Keeps one of the masks that show the same object, a tile's if there is one, and names it.
 
     Args:
-        found: of all prompts, in their order.
+        found: the masks of all prompts, in their order.
         texts: [K,E], unit length; None without labels.
-        calibration: of the scores.
+        calibration: the calibration of the scores.
         box_nms_thresh: see `EverythingOptions`.
 
     Returns:
-        The best first, by predicted IoU.
+        The objects, the highest predicted IoU first.
     """
     if not found:
         return []
@@ -229,7 +229,7 @@ def distinct_good_masks(
     ranks = np.empty(len(found), dtype=np.float32)
     ranks[order] = np.arange(len(found), 0, -1)
     kept = distinct_boxes(
-        # segment-anything's boxes end at the last pixel, not behind it, and so does its IoU.
+        # segment-anything's boxes, and so its IoU, end at the last pixel, not behind it.
         np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32),
         scores=ranks,
         iou_threshold=box_nms_thresh,
@@ -259,9 +259,9 @@ def segment_everything(
     tiling: Tiling | None,
     clock: Stopwatch,
 ) -> Instances:
-    """Finds what there is, and names it by labels, from `check_labels`.
+    """Finds all objects, and names them by labels from `check_labels`.
 
-    Without labels they are the model's own nouns; without these, nothing has a name.
+    Without labels, the model's own nouns are the names; without nouns, objects have no names.
     """
     text: Array | None
     if labels is None:
@@ -292,7 +292,7 @@ def _good_masks(
     options: EverythingOptions,
     clock: Stopwatch,
 ) -> list[GoodMask]:
-    """The masks of a grid of points over an image that are good by themselves."""
+    """The masks of a grid of points on an image that pass the thresholds."""
     frame = embedding.frame
     patches = engine.clip_head(embedding, clock=clock).patch_embeddings if named else None
     prompts = grid_prompts(

@@ -1,4 +1,4 @@
-"""A model's graphs on their runtime, opened as they are needed."""
+"""A model's graphs on their runtime, opened when they are needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from samclip_sdk.system.own_process import OwnProcess
 
 
 class OpenGraphs:
-    """Opens each graph when it is first needed, once, whichever threads ask for it.
+    """Opens each graph once, when a thread first needs it.
 
     Args:
         source: where the graphs come from.
@@ -32,9 +32,9 @@ class OpenGraphs:
         return self._sessions.get(graph) or self._open(graph)
 
     def close(self) -> None:
-        """Frees the graphs; what is needed later is opened again."""
+        """Frees the graphs. A later call opens them again when it needs them."""
         if not self._process.is_this:
-            return  # they are the parent's, and it has their threads
+            return  # the graphs and their threads belong to the parent process
         with self._opening:
             sessions = list(self._sessions.values())
             self._sessions.clear()

@@ -1,8 +1,8 @@
-"""The objects of labels: a candidate for each peak of a score map, and which of their masks stay.
+"""The objects of labels: a candidate for each peak of a score map, then suppression of duplicates.
 
-`segment_instances` is the walk; the steps are pure functions of numpy arrays. Each label is done on
-its own, so that its objects never depend on which other labels are asked; labels meet only where
-the image's best objects are taken.
+`segment_instances` runs the steps, which are pure functions of numpy arrays. Each label is computed
+alone, so that its objects never depend on which other labels are asked. Labels meet only where the
+image's best objects are chosen.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ from samclip_sdk.system.timing import Stopwatch
 Array = NDArray[np.float32]
 
 MAX_CANDIDATES = 64
-"""How many peaks of a label are followed, the highest ones."""
+"""The most peaks that are followed for a label; the highest ones."""
 
 PROMINENCE = 1.0
-"""How far scores must fall between two objects, a logit: the odds to less than 2 in 5."""
+"""How far scores must fall between two objects, in logits: the odds fall to less than 2 in 5."""
 
 MAX_POINTS = 15
-"""How many points a prompt has: with SAM's padding token it fits the largest bucket, of 16."""
+"""The most points of a prompt: with SAM's padding token they fit the largest bucket, of 16."""
 
 LEAST_SHARE = 0.05
-"""What scores less than this share of its label's best object is no object, but a fragment."""
+"""A mask that scores less than this share of its label's best object is only a fragment."""
 
 STABILITY_OFFSET = 1.0
-"""segment-anything's own; in logits."""
+"""segment-anything's default, in logits."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Where a label may have n objects.
+    """The n places where a label may have an object.
 
     Attributes:
-        prompts: n of them, what the mask decoder is asked for each.
-        maps: float32 [n,4g,4g], the scores of each one's component, as its mask prompt.
+        prompts: the n prompts of the mask decoder.
+        maps: float32 [n,4g,4g], the scores of each candidate's component, as its mask prompt.
     """
 
     prompts: Prompts
@@ -72,15 +72,15 @@ class Candidates:
 
 
 def find_peaks(score_map: Array, *, components: Parts, frame: Frame) -> NDArray[np.intp]:
-    """The summits of components, in the map a little smoothed.
+    """Finds the peaks of components, in the slightly smoothed score map.
 
-    A summit has no higher cell to climb to, unless by a way that goes down by `PROMINENCE` first:
-    scores vary within an object too. Each component has one, unless there are more than
-    `MAX_CANDIDATES` higher ones.
+    Every path from a peak to a higher cell first goes down by `PROMINENCE`, because scores vary
+    within an object too. Each component has at least one peak, unless `MAX_CANDIDATES` others are
+    higher.
 
     Args:
         score_map: [h,h], logits.
-        components: int32 [h,h], of `find_parts`.
+        components: int32 [h,h], from `find_parts`.
         frame: where the image lies.
 
     Returns:
@@ -98,14 +98,14 @@ def find_peaks(score_map: Array, *, components: Parts, frame: Frame) -> NDArray[
 
 
 def _summits(cells: NDArray[np.intp], *, heights: Array) -> list[int]:
-    """The places of summits among the cells [n,2] of a map, which are given from the highest down.
+    """Finds the indexes of the peaks among the cells [n,2] of a map, sorted from the highest down.
 
-    A union-find from the top down, as in watershed segmentation: each cell joins the regions beside
-    it. Where regions meet, only the highest summit stays, and each of the others that rises above
-    the meeting cell by `PROMINENCE` or more.
+    This is a union-find from the top down, as in watershed segmentation: each cell joins the
+    regions beside it. Where regions meet, the highest peak stays. A lower one stays only if it
+    rises above the meeting cell by `PROMINENCE` or more.
     """
     place_of = {cell: place for place, cell in enumerate(map(tuple, cells.tolist()))}
-    island: list[int] = []  # the place of a cell that is nearer to the island's summit, or itself
+    island: list[int] = []  # the union-find parent of each cell; a root is its region's peak
     summits = []
 
     def summit(place: int) -> int:
@@ -139,19 +139,19 @@ def find_candidates(
     points_per_class: int,
     mask_side: int,
 ) -> Candidates:
-    """Prompts for the mask decoder, of each peak of a label that is in the image.
+    """Makes the mask decoder's prompts for each peak of a label that is in the image.
 
-    The peak is a foreground point, and the scores are the mask prompt, without those of other
-    components. If there are other peaks the decoder is asked twice, since nobody knows yet whether
-    they are other objects: without them, and with those nearest to it as background points.
+    The peak is a foreground point. The mask prompt is the score map without other components. Other
+    peaks may or may not be other objects, so if there are any, each peak has two prompts: one
+    without the others, and one with the nearest of them as background points.
 
     Args:
         score_map: [h,h], logits.
         frame: where the image lies.
         threshold: 0..1, the score above which a cell may belong to an object.
         presence_threshold: 0..1, the score that an object must reach somewhere.
-        points_per_class: how many foreground points a peak has, at most: itself, and the best cells
-            of its component that are nearer to it than to other peaks.
+        points_per_class: the most foreground points of a peak: itself, and the best cells of its
+            component that are nearer to it than to other peaks.
         mask_side: 4g.
     """
     components = find_parts(
@@ -181,7 +181,7 @@ def find_candidates(
 def _own_cells(
     score_map: Array, *, components: Parts, peaks: NDArray[np.intp], count: int
 ) -> NDArray[np.intp]:
-    """The cells of each peak's foreground points: itself, then the best that are nearest to it.
+    """The cells of each peak's foreground points: the peak, then the best cells nearest to it.
 
     Returns:
         [n,m,2], (row, column), m <= count; -1 where a peak has fewer.
@@ -204,14 +204,14 @@ def _own_cells(
 
 
 def _points_of_each(points: Array, *, given: NDArray[np.bool_]) -> tuple[Array, NDArray[np.int32]]:
-    """For each of n peaks its own points, then for each its own and the nearest other peaks.
+    """The points of n prompts without other peaks, then of n prompts with the nearest others.
 
     Args:
         points: [n,m,2], each peak first.
         given: [n,m], whether there is a point.
 
     Returns:
-        Coordinates [2n,P,2] and labels [2n,P]; [1,m,2] and [1,m] of a peak without others.
+        Coordinates [2n,P,2] and labels [2n,P]; [1,m,2] and [1,m] for a single peak.
     """
     peaks = points[:, 0]
     distances = ((peaks[:, None] - peaks[None]) ** 2).sum(axis=-1)
@@ -229,14 +229,14 @@ def _points_of_each(points: Array, *, given: NDArray[np.bool_]) -> tuple[Array, 
 def chosen_masks(
     low_res: Array, iou_predictions: Array, *, maps: Array, frame: Frame
 ) -> tuple[Array, Array]:
-    """Of the decoder's four masks the one that fits a candidate best.
+    """Chooses the best of the decoder's four masks for each candidate.
 
-    By the predicted IoU times the soft IoU with the component's scores.
+    The best one has the highest product of predicted IoU and soft IoU with the component's scores.
 
     Args:
         low_res: logits [n,4,4g,4g].
         iou_predictions: [n,4].
-        maps: logits [n,4g,4g], of `Candidates`.
+        maps: logits [n,4g,4g], from `Candidates`.
         frame: where the image lies; its padding does not count.
 
     Returns:
@@ -264,16 +264,16 @@ def distinct_objects(
     calibration: Calibration,
     mask_threshold: float,
 ) -> list[Detection]:
-    """Scores the masks of a label's candidates, and keeps one of each object.
+    """Scores the masks of a label's candidates, and keeps one for each object.
 
     Args:
         low_res: logits [n,4g,4g].
         predicted_ious: [n].
         patch_embeddings: [1,h*h,E], unit length.
         text_embedding: [E], unit length.
-        label_index: the place of the label among those asked.
-        frame: of the image.
-        calibration: of the scores.
+        label_index: the label's index among all that were asked.
+        frame: the image's frame.
+        calibration: the calibration of the scores.
         mask_threshold: the logit that a pixel must exceed.
 
     Returns:
@@ -296,7 +296,7 @@ def distinct_objects(
     kept = [
         place
         for place, each in enumerate(found)
-        # A mask that is in the padding alone may leak a few pixels into the image.
+        # A mask that lies only in the padding may leak a few pixels into the image.
         if not each.found.mask.empty and small[place].any() and each.found.score >= least
     ]
     distinct = distinct_masks(
@@ -309,7 +309,7 @@ def distinct_objects(
 
 
 def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:
-    """The best objects of all labels, the best first; of equal ones, the first label's."""
+    """The best objects of all labels, the best first; among equals, the first label's first."""
     return sorted(found, key=lambda each: (-each.score, each.label_index))[:at_most]
 
 
@@ -323,7 +323,7 @@ def segment_instances(
     tiling: Tiling | None,
     clock: Stopwatch,
 ) -> Instances:
-    """Finds the objects of labels, from `check_labels`, in the whole image and in its tiles."""
+    """Finds the objects of labels from `check_labels`, in the whole image and in its tiles."""
     text = engine.texts.embed_labels(labels, clock=clock)
     views = open_views(engine, image, tiling=tiling, clock=clock)
     best = find_objects(
@@ -343,7 +343,7 @@ def find_objects(
     max_instances: int,
     clock: Stopwatch,
 ) -> list[FoundObject]:
-    """Finds the objects of labels, by their embeddings [K,E]: the best of them, in the image."""
+    """Finds the best objects of labels in the image, by the labels' embeddings [K,E]."""
     found: list[list[tuple[FoundObject, Window]]] = [[] for _ in text]
     best = list[FoundObject]()
     for view, embedding in encode_views(engine, views, clock=clock):
@@ -368,9 +368,9 @@ def _objects(
     options: TextToMaskOptions,
     clock: Stopwatch,
 ) -> Iterator[list[FoundObject]]:
-    """The objects of each label that is in an image, one label after the other.
+    """Yields the objects of each label that is in an image, one label after the other.
 
-    The mask decoder is not asked about two labels at once: its last bits may depend on that.
+    The mask decoder never gets two labels in one call: the last bits may depend on that.
     """
     patches = engine.patch_embeddings(embedding, clock=clock)
     found = find_labels(
@@ -399,7 +399,7 @@ def _objects(
 def label_candidates(
     engine: Engine, score_map: Array, *, frame: Frame, options: TextToMaskOptions, clock: Stopwatch
 ) -> Candidates:
-    """Where a label that is in the image may have objects: in its score map [h,h]."""
+    """Finds the candidates of a label that is in the image, in its score map [h,h]."""
     with clock.step("prompts"):
         return find_candidates(
             score_map,
@@ -422,17 +422,17 @@ def draw_objects(
     mask_threshold: float,
     clock: Stopwatch,
 ) -> list[Detection]:
-    """Draws the masks of a label's candidates, and keeps one of each object, the best first.
+    """Draws the masks of a label's candidates, and keeps one for each object, the best first.
 
     Args:
         engine: runs the mask decoder.
-        candidates: of the label.
-        embedding: of the image.
-        patches: of the image, from `patch_embeddings`.
-        text_embedding: of the label, [E].
-        label_index: the place of the label among those asked.
+        candidates: the label's candidates.
+        embedding: the image's embedding.
+        patches: the image's patches, from `patch_embeddings`.
+        text_embedding: the label's embedding, [E].
+        label_index: the label's index among all that were asked.
         mask_threshold: the logit that a pixel must exceed.
-        clock: told how long each step took.
+        clock: records how long each step took.
     """
     decoded = engine.decode(embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock)
     with clock.step("postprocess"):

@@ -25,15 +25,15 @@ def part_corners(cells: NDArray[np.bool_], *, frame: Frame) -> Array:
 
 
 def best_points(score_map: Array, *, frame: Frame, count: int, threshold: float) -> Array:
-    """The cells that score best, of those above a threshold; the best alone where none is.
+    """The best cells above a threshold; if no cell is above it, the best cell alone.
 
-    Of equal ones, the first from the top left, row by row.
+    If cells are equal, the first one from the top left, row by row, is better.
 
     Args:
         score_map: [h,h].
         frame: where the image lies; no point falls in its padding.
-        count: how many points at most.
-        threshold: 0..1, what a cell's sigmoid(s) must exceed.
+        count: the most points.
+        threshold: 0..1, a cell's sigmoid(s) must exceed it.
 
     Returns:
         float32 [n,2], 1 <= n <= count, (x, y) in model pixels: centres of cells.
@@ -55,7 +55,7 @@ def cell_points(
     Returns:
         float32 [n,2], (x, y) in model pixels.
     """
-    # SAM's coordinates name a pixel's corner; the graph adds the half pixel to its centre.
+    # SAM's coordinates are a pixel's corner; the graph adds half a pixel to reach its centre.
     centres = (np.stack([columns, rows], axis=-1) + 0.5) * (frame.resolution / side) - 0.5
     limit = (frame.resized_width_px - 1, frame.resized_height_px - 1)
     points: Array = np.minimum(centres, limit).astype(np.float32)
@@ -65,15 +65,15 @@ def cell_points(
 def points_and_box(
     score_map: Array, *, cells: NDArray[np.bool_], frame: Frame, count: int, threshold: float
 ) -> tuple[Array, Array]:
-    """The points and the box that the mask decoder is given for a label: the rule of points.
+    """The rule of points: the points and the box that the mask decoder gets for a label.
 
-    Points are the best of some cells, as `best_points` has them; the box is the one around all of
-    them. The rule is written again, or relied on, in these places, which change with it:
+    The points are the best of the given cells, as `best_points` chooses them; the box surrounds all
+    cells. These places repeat the rule or rely on it, and must change with it:
 
-    * `export/apps/text_to_mask.py`, in torch: the graph that phones run. A change is another
+    * `export/apps/text_to_mask.py`, in torch: the graph that phones run. A change needs another
       edition of `bundle.manifest.TextToMaskSpec`.
     * `export/apps/goldens.py` and `samclip_sdk/device/goldens/app_checks.py`: every bundle pins its
-      points to 1e-3 px, so that those exported before a change fail `samclip verify`.
+      points to 1e-3 px, so that bundles exported before a change fail `samclip verify`.
     * `samclip_sdk/engine/label_prompts.py` and, since the decoder is trained on these prompts,
       `training/tasks/label_prompts.py`.
     * `examples/ios/SamClip/Sources/SamClip/ScoreMap.swift` and
@@ -81,10 +81,10 @@ def points_and_box(
 
     Args:
         score_map: [h,h], logits.
-        cells: bool [h,h], those of the label's parts.
+        cells: bool [h,h], the cells of the label's parts.
         frame: where the image lies.
-        count: how many points at most.
-        threshold: 0..1, what the sigmoid of a point's score must exceed, but for the best one.
+        count: the most points.
+        threshold: 0..1, the sigmoid of every point's score but the best must exceed it.
 
     Returns:
         Points float32 [n,2] and corners float32 [2,2], in model pixels.

@@ -1,6 +1,6 @@
-"""The prompts of the mask decoder for labels that are in an image: points, a box, a mask prompt.
+"""The mask decoder's prompts for labels that are in an image: points, a box and a mask prompt.
 
-Pure functions of numpy arrays. The points and the box are those of `label_points`.
+Pure functions of numpy arrays. The points and the box come from `label_points`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Array = NDArray[np.float32]
 
 
 MASK_PROMPT_LIMIT = 10.0
-"""Bound of the mask prompt's logits; the padding holds its negative."""
+"""The bound of a mask prompt's logits; the padding holds its negative."""
 
 
 @dataclass(frozen=True)
 class LabelPrompts:
-    """What the mask decoder is asked for the P labels that are in the image.
+    """The mask decoder's prompts for the P labels that are in the image.
 
     Attributes:
-        prompts: P of them.
-        points: P arrays float32 [n,2], the points of each in model pixels.
+        prompts: P prompts.
+        points: P arrays float32 [n,2], the points of each label in model pixels.
         maps: float32 [P,4g,4g], the labels' scores.
     """
 
@@ -48,11 +48,11 @@ def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0
         score_map: [h,h].
         frame: where the image lies in the model's input.
         side: 4g, the side of the prompt.
-        scale: of the scores.
+        scale: the factor of the scores.
 
     Returns:
-        float32 [side,side]: the scaled scores clipped to +-10, bilinear (half-pixel), -10 in the
-        padding.
+        float32 [side,side]: the scaled scores, clipped to +-10, with bilinear interpolation
+        (half-pixel centres); -10 in the padding.
     """
     clipped = np.clip(np.float32(scale) * score_map, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
     prompt: Array = cv2.resize(  # type: ignore[assignment]  # cv2 types any array
@@ -67,8 +67,8 @@ def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0
 def extend_into_padding(maps: Array, *, frame: Frame) -> Array:
     """Repeats the image's last row and column of scores [...,h,h] into the padding.
 
-    What the model says about padding means nothing; left there, interpolation would carry it
-    across the image's edge.
+    The model's scores of the padding mean nothing, but interpolation would carry them across the
+    image's edge.
     """
     side = maps.shape[-1]
     rows, columns = covered_cells(frame, side=side)
@@ -84,14 +84,15 @@ def label_prompts(
     calibration: Calibration,
     mask_side: int,
 ) -> LabelPrompts:
-    """What the mask decoder is asked for each label that is there.
+    """Makes the mask decoder's prompt for each label that is in the image.
 
-    The box around all of its parts, their best cells as points, and the label's scores as a mask.
+    The prompt has the box around all parts of the label, their best cells as points, and the
+    label's scores as a mask.
 
     Args:
         found: where the labels are.
         frame: where the image lies in the model's input.
-        options: how many points.
+        options: the number of points.
         calibration: which cells belong to a part, and how a score map becomes a mask prompt.
         mask_side: 4g.
     """

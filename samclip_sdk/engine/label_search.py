@@ -1,4 +1,4 @@
-"""Where labels are in an image: score maps, presence, and the connected parts of a label."""
+"""Finds labels in an image: score maps, presence, and the connected parts of a label."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Parts = NDArray[np.int32]
 def find_parts(
     score_map: Array, *, frame: Frame, threshold: float, presence_threshold: float
 ) -> Parts:
-    """The parts of the image that score above a threshold; neighbours by a corner are connected.
+    """The connected parts of the image that score above a threshold (8-connectivity).
 
-    Each holds a score that says that the label is in it, as the image does. The best cell is in one
-    whatever it scores, if need be alone: the label is in the image.
+    A part stays if one of its cells reaches the presence threshold. The best cell always belongs to
+    a part, if necessary alone, because the label is known to be in the image.
 
     Args:
         score_map: [h,h], logits.
         frame: where the image lies; no part is in its padding.
-        threshold: 0..1, what a cell's sigmoid(s) must exceed.
-        presence_threshold: 0..1, what the sigmoid(s) of one of a part's cells must reach.
+        threshold: 0..1, a cell's sigmoid(s) must exceed it.
+        presence_threshold: 0..1, the sigmoid(s) of one of a part's cells must reach it.
 
     Returns:
-        int32 [h,h], which part each cell belongs to, from 1; 0 for none.
+        int32 [h,h], the number of each cell's part, from 1; 0 for none.
     """
     rows, columns = covered_cells(frame, side=score_map.shape[-1])
     inside = sigmoid(score_map[:rows, :columns])
@@ -56,12 +56,12 @@ def sigmoid(x: NDArray[np.floating]) -> Array:
 
 @dataclass(frozen=True)
 class FoundLabels:
-    """Where K labels are in an image.
+    """The places of K labels in an image.
 
     Attributes:
-        score_maps: float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
+        score_maps: float32 [K,h,h], logits; thresholds are compared with their sigmoid.
         presence: float32 [K], 0..1, the probability that each label is in the image.
-        present: int32 [P], ascending, the places of those that are.
+        present: int32 [P], ascending, the indexes of the labels that are in the image.
     """
 
     score_maps: Array
@@ -83,8 +83,8 @@ def find_labels(
         patch_embeddings: [1,h*h,E], unit length.
         text_embeddings: [K,E], unit length.
         frame: where the image lies in the model's input.
-        calibration: of the scores.
-        threshold: 0..1, the presence from which on a label is in the image.
+        calibration: the calibration of the scores.
+        threshold: 0..1, the least presence of a label that is in the image.
     """
     maps = score_maps(patch_embeddings, text_embeddings=text_embeddings, calibration=calibration)
     presence = presence_of(maps, frame=frame)
@@ -99,10 +99,10 @@ def score_maps(
     Args:
         patch_embeddings: [1,h*h,E], unit length.
         text_embeddings: [K,E], unit length.
-        calibration: its scale and bias.
+        calibration: the scale and the bias.
 
     Returns:
-        float32 [K,h,h], logits; their sigmoid is what thresholds are compared with.
+        float32 [K,h,h], logits; thresholds are compared with their sigmoid.
     """
     patches = patch_embeddings[0]
     side = math.isqrt(len(patches))
@@ -131,9 +131,9 @@ def presence_of(maps: Array, *, frame: Frame) -> Array:
 def highest_presence(
     patch_embeddings: Array, *, text_embeddings: Array, frame: Frame, calibration: Calibration
 ) -> Array:
-    """As `presence_of` the labels' score maps, of thousands of labels in one matrix product.
+    """Computes `presence_of` for thousands of labels in one matrix product.
 
-    Its last bits may depend on how many labels are asked.
+    The last bits may depend on how many labels are asked.
 
     Returns:
         float32 [K], 0..1.

@@ -1,4 +1,4 @@
-"""One image or many: a verb is written for one, and answers a list or an iterator likewise."""
+"""One image or many: a method is written for one image, and takes a list or an iterator too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Several: TypeAlias = "list[OneImage] | tuple[OneImage, ...]"
 
 
 class BoundVerb(Protocol[P, Answer]):
-    """The types of a verb: one image gives an answer, several a list, an iterator an iterator."""
+    """The types of a method: an image gives an answer, a list a list, an iterator an iterator."""
 
     # An open file is an image, and an iterator too. It counts as an image.
     @overload
@@ -37,14 +37,14 @@ class BoundVerb(Protocol[P, Answer]):
 
 
 class Verb(Protocol[P, Answer]):
-    """A method of those types."""
+    """A method with the types of `BoundVerb`."""
 
     def __get__(self, model: object, owner: type) -> BoundVerb[P, Answer]:
-        """The method of a model."""
+        """Binds the method to a model."""
 
 
 def takes_many(verb: Callable[Concatenate[Any, AnyImage, P], Answer]) -> Verb[P, Answer]:
-    """Types a method that `answer_each` answers; the method itself stays as it is."""
+    """Gives a method that calls `answer_each` its types; the method itself stays as it is."""
     return cast("Verb[P, Answer]", verb)
 
 
@@ -55,21 +55,21 @@ def answer_each(
     *,
     task: Task,
 ) -> Answer:
-    """Answers one image, or many, of which the next ones are read while the model runs.
+    """Answers one image or many; threads read the next images while the model runs.
 
     Args:
         engine: reads the images.
-        image: one, a list or tuple of them, or an iterator.
-        answer: the walk from an image to its answer.
+        image: one image, a list or tuple of images, or an iterator.
+        answer: computes the answer from an image.
         task: decides how raw images are read.
 
     Returns:
-        The answer of one image; of a list or tuple a list of them, and of an iterator an iterator.
-        It is typed as one answer, for `takes_many` types the verb.
+        The answer for one image, a list for a list or tuple, an iterator for an iterator. The type
+        is that of one answer, because `takes_many` types the method.
     """
     if isinstance(image, (list, tuple)):
         return cast("Answer", list(_answers(engine, image, answer, task=task)))
-    # An open file is an iterator too, of lines.
+    # An open file is an iterator too: of lines.
     if isinstance(image, Iterator) and not hasattr(image, "read"):
         owned = map(own_picture, image)
         return cast("Answer", _answers(engine, owned, answer, task=task))

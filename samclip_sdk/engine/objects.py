@@ -1,4 +1,4 @@
-"""Objects that were found in an image, on their way into `Instances`."""
+"""Objects that were found in an image, before they become rows of `Instances`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from samclip_sdk.picture.upscale import upscale_above
 from samclip_sdk.results.instances import Instances
 
 NO_LABEL = -1
-"""In the place of a label's, where there are no labels."""
+"""The label index of an object without a label."""
 
 
 @dataclass(frozen=True)
 class FoundObject:
-    """One row of `Instances`; see there.
+    """One row of `Instances`, which explains the numbers.
 
     Attributes:
-        mask: in the image.
+        mask: the mask in the image.
         score: how good the object is.
-        predicted_iou: of the mask.
-        stability_score: of the mask.
-        label_index: the place of its label among those asked.
-        label_score: how well that fits.
+        predicted_iou: the mask's predicted IoU.
+        stability_score: the mask's stability score.
+        label_index: its label's index among all that were asked.
+        label_score: how well the label fits.
     """
 
     mask: PackedMask
@@ -42,12 +42,12 @@ class FoundObject:
 
 @dataclass(frozen=True)
 class Detection:
-    """An object of a label, and what tells it in another image.
+    """An object of a label, with the data that recognises it in another image.
 
     Attributes:
         found: the object.
         low_res: float32 [4g,4g], the logits of its mask in the model frame.
-        embedding: float32 [E], what is inside the mask, of unit length.
+        embedding: float32 [E], the mean of the patches inside the mask, unit length.
     """
 
     found: FoundObject
@@ -56,21 +56,21 @@ class Detection:
 
 
 def in_whole_image(found: FoundObject, *, view: Window) -> FoundObject:
-    """The same object in the image that it was seen in a part of."""
+    """Moves an object from a view into the whole image."""
     return replace(found, mask=found.mask.moved(top=view.rows.start, left=view.columns.start))
 
 
 def merge_objects(
     found: Sequence[tuple[FoundObject, Window]], *, size: tuple[int, int]
 ) -> list[FoundObject]:
-    """The objects of one label, from those that the whole image and its tiles show.
+    """Merges the objects of one label that the whole image and its tiles show.
 
     Args:
-        found: each in the whole image, with where it was seen.
+        found: each object in the whole image, with the view that shows it.
         size: height and width of the image.
 
     Returns:
-        What `merge_tile_masks` keeps, with the numbers of its largest part.
+        The objects that `merge_tile_masks` keeps, each with the numbers of its largest part.
     """
     tile_masks = [TileMask(each.mask, each.score, view) for each, view in found]
     return [
@@ -85,8 +85,8 @@ def compose_instances(
     """Makes a row of each object, in the order given.
 
     Args:
-        found: none of them empty.
-        labels: all that were asked.
+        found: the objects, none of them empty.
+        labels: all labels that were asked.
         size: height and width of the image.
     """
     return Instances(
@@ -108,14 +108,14 @@ def _floats(values: Sequence[object]) -> NDArray[np.float32]:
 def upscale_and_pack(
     low_res: Array, *, frame: Frame, mask_threshold: float, stability_offset: float
 ) -> tuple[PackedMask, float]:
-    """Upscales a mask's logits to the image, thresholds them, and tells how stable the mask is.
+    """Upscales a mask's logits to the image, thresholds them, and measures the mask's stability.
 
-    Its stability score, 0..1, is segment-anything's: the IoU of the masks at `mask_threshold` plus
-    and minus `stability_offset`, 0 where both are empty.
+    The stability score, 0..1, is segment-anything's: the IoU of the masks at `mask_threshold` plus
+    and minus `stability_offset`, and 0 if both are empty.
 
     Args:
         low_res: logits [4g,4g] in the model frame.
-        frame: of the image.
+        frame: the image's frame.
         mask_threshold: the logit that a pixel must exceed.
         stability_offset: 0 or more.
     """
@@ -128,7 +128,7 @@ def upscale_and_pack(
 
 
 def model_masks(low_res: Array, *, frame: Frame, mask_threshold: float) -> NDArray[np.bool_]:
-    """Masks of logits [...,s,s] at their own size, with nothing in the padding."""
+    """Thresholds logits [...,s,s] at their own size; the padding is empty."""
     rows, columns = covered_cells(frame, side=low_res.shape[-1])
     masks: NDArray[np.bool_] = low_res > np.float32(mask_threshold)
     masks[..., rows:, :] = False
@@ -140,12 +140,12 @@ def distinct_boxes(boxes: Array, *, scores: Array, iou_threshold: float) -> NDAr
     """Non-maximum suppression: drops boxes that overlap a better one too much.
 
     Args:
-        boxes: float [N,4], XYXY. Their edges are compared as they are.
-        scores: float [N]; of equal ones the first is better.
-        iou_threshold: the IoU with a box that stays, above which a box is dropped.
+        boxes: float [N,4], XYXY. The edges are compared as they are.
+        scores: float [N]; if two are equal, the first one is better.
+        iou_threshold: the IoU with a kept box above which a box is dropped.
 
     Returns:
-        The places of those that stay, the best first.
+        The indexes of the kept boxes, the best first.
     """
     left = np.argsort(-scores, kind="stable")
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -156,7 +156,7 @@ def distinct_boxes(boxes: Array, *, scores: Array, iou_threshold: float) -> NDAr
         near = np.maximum(boxes[left, :2], boxes[best, :2])
         far = np.minimum(boxes[left, 2:], boxes[best, 2:])
         shared = np.maximum(far - near, 0).prod(axis=1)
-        # Without a division: boxes without an area overlap nothing.
+        # No division, so that boxes without an area overlap nothing.
         left = left[shared <= iou_threshold * (areas[best] + areas[left] - shared)]
     return np.array(kept, dtype=np.intp)
 
@@ -164,17 +164,17 @@ def distinct_boxes(boxes: Array, *, scores: Array, iou_threshold: float) -> NDAr
 def distinct_masks(
     masks: NDArray[np.bool_], *, scores: Array, iou_threshold: float, contained_share: float
 ) -> NDArray[np.intp]:
-    """Drops masks that overlap a better one too much, or lie inside of better ones.
+    """Drops masks that overlap a better one too much, or lie inside better ones.
 
     Args:
         masks: bool [N,h,w].
-        scores: float [N]; of equal ones the first is better.
-        iou_threshold: the IoU with a mask that stays, above which a mask is dropped.
-        contained_share: the share of its area that masks that stay cover together, from which on a
-            mask is dropped: a part of an object, or several objects taken for one.
+        scores: float [N]; if two are equal, the first one is better.
+        iou_threshold: the IoU with a kept mask above which a mask is dropped.
+        contained_share: a mask is dropped if the kept masks together cover at least this share of
+            its area: it is a part of an object, or several objects taken for one.
 
     Returns:
-        The places of those that stay, the best first.
+        The indexes of the kept masks, the best first.
     """
     flat = masks.reshape(len(masks), masks.shape[1] * masks.shape[2])
     areas = np.count_nonzero(flat, axis=1)

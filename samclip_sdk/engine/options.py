@@ -1,4 +1,4 @@
-"""What a caller may choose about text-to-mask, checked; the model's calibration fills the rest."""
+"""A caller's options for text-to-mask, checked; the model's calibration gives the defaults."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from samclip_sdk.errors import PromptError
 from samclip_sdk.system.arguments import check_flag, check_integer, finite_number
 
 MAX_INSTANCES = 50
-"""How many objects of a picture are told, if the caller does not say."""
+"""The default for the most objects in a result."""
 
 POINTS_PER_CLASS = 3
-"""How many points the mask decoder is given for a label, if the caller does not say."""
+"""The default for the most points that the mask decoder gets for a label."""
 
 POINTS_PER_OBJECT = 1
-"""How many it is given for an object of a label."""
+"""The default for the most points that the mask decoder gets for an object of a label."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class TextToMaskOptions:
     """How score maps become masks.
 
     Attributes:
-        presence_threshold: 0..1, the presence from which on a label is in the image.
+        presence_threshold: 0..1, the least presence of a label that is in the image.
         mask_threshold: the logit a pixel must exceed.
-        points_per_class: how many points a label gets, at most.
-        refine: let the mask decoder draw the masks, or the CLIP head alone.
+        points_per_class: the most points of a label.
+        refine: whether the mask decoder draws the masks; if not, the CLIP head alone does.
 
     Raises:
-        PromptError: a value that cannot be.
+        PromptError: a value is invalid.
     """
 
     presence_threshold: float
@@ -56,7 +56,7 @@ class TextToMaskOptions:
         points_per_class: int | None,
         refine: bool,
     ) -> TextToMaskOptions:
-        """Fills what the caller left open (None) with the model's calibrated thresholds."""
+        """Replaces the caller's None values by the model's calibrated thresholds."""
         check_flag(refine, name="refine")
         own = manifest.calibration
         by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
@@ -76,7 +76,7 @@ class TextToMaskOptions:
         mask_threshold: float | None,
         points_per_class: int | None,
     ) -> TextToMaskOptions:
-        """As `of_text`, for the objects of labels: the mask decoder draws each, of one point."""
+        """Options as in `of_text`, for objects: the mask decoder draws each, from one point."""
         return cls.of_text(
             manifest,
             threshold=threshold,

@@ -1,4 +1,4 @@
-"""A region of one picture, as a caller names it: by a box, by a point, or by its mask."""
+"""A region of one image, given as a box, a point or a mask."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from samclip_sdk.text.unit_length import normalize
 
 @dataclass(frozen=True)
 class Region:
-    """Checked in all that needs no picture.
+    """A region, with all checks done that need no image.
 
     Attributes:
-        asked: the mask, bool [H,W] of the upright image and not empty; or the one prompt that the
-            mask decoder is to draw it for, a box or a foreground point.
-        ambiguous: whether it is a point, which may mean a thing or a part of it.
+        asked: the mask, bool [H,W] of the upright image and not empty; or the one prompt for the
+            mask decoder, a box or a foreground point.
+        ambiguous: whether it is a point, which may mean an object or a part of it.
     """
 
     asked: NDArray[np.bool_] | ImagePrompts
     ambiguous: bool = False
 
     def check_size(self, frame: Frame) -> None:
-        """Refuses a mask of another picture.
+        """Refuses a mask of another image.
 
         Raises:
-            PromptError: its size is not the image's.
+            PromptError: the mask's size is not the image's.
         """
         size = (frame.height_px, frame.width_px)
         if isinstance(self.asked, np.ndarray) and self.asked.shape != size:
@@ -51,7 +51,7 @@ class Region:
 
 
 def one_region(*, box: ArrayLike | None, mask: ArrayLike | None, point: ArrayLike | None) -> Region:
-    """Checks how a caller names a region.
+    """Checks the region that a caller gives.
 
     Args:
         box: [4], XYXY in pixels of the upright image.
@@ -59,7 +59,7 @@ def one_region(*, box: ArrayLike | None, mask: ArrayLike | None, point: ArrayLik
         point: [2], (x, y) in pixels of the upright image.
 
     Raises:
-        PromptError: none or several of them, another shape, an empty mask or box.
+        PromptError: none or several of the three, another shape, an empty mask or box.
     """
     given = {"box": box, "mask": mask, "point": point}
     names = [name for name, value in given.items() if value is not None]
@@ -96,12 +96,12 @@ def _mask(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 
 def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) -> Array:
-    """The mean of the patches under a mask, each by the share of it that the mask covers.
+    """The mean of the patches under a mask, each weighted by the share that the mask covers.
 
     Args:
         patch_embeddings: [1,h*h,E], unit length.
-        mask: bool [s,s] in the model frame, s a multiple of h, or float32, the share of each of
-            its pixels; none of it in the padding.
+        mask: bool [s,s] in the model frame, s a multiple of h, or float32, the covered share of
+            each pixel; empty in the padding.
 
     Returns:
         float32 [E], unit length; zeros for an empty mask.
@@ -113,12 +113,12 @@ def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) 
 
 
 def score_labels(embedding: Array, *, texts: Array, calibration: Calibration) -> Array:
-    """How well each label fits what was pooled.
+    """Scores how well each label fits a pooled embedding.
 
     Args:
         embedding: [E], unit length.
         texts: [K,E], unit length.
-        calibration: of the scores.
+        calibration: the calibration of the scores.
 
     Returns:
         float32 [K], 0..1: the sigmoid of the calibrated cosine.
@@ -128,10 +128,10 @@ def score_labels(embedding: Array, *, texts: Array, calibration: Calibration) ->
 
 
 def embed_region(engine: Engine, image: AnyImage, *, region: Region, clock: Stopwatch) -> Array:
-    """What is in a region, in CLIP's joint space: [E], of unit length; see `encode`.
+    """Embeds a region in CLIP's joint space: [E], unit length; see `Engine.encode`.
 
     Raises:
-        PromptError: the region does not fit the image, and the backbone has not run then; or
+        PromptError: the region does not fit the image, which is found before the backbone runs; or
             the mask decoder draws nothing for its prompt.
     """
     task = engine.manifest.tasks.segmentation
@@ -158,7 +158,7 @@ def _draw(
     ambiguous: bool,
     clock: Stopwatch,
 ) -> NDArray[np.bool_]:
-    """The mask [4g,4g] of one prompt: of an ambiguous one, the best of three."""
+    """Draws the mask [4g,4g] of one prompt; of an ambiguous prompt, the best of three masks."""
     tokens = slice(1, 4) if ambiguous else slice(0, 1)
     low_res, scores = engine.decode(embedding, prompts=prompts, tokens=tokens, clock=clock)
     mask = model_masks(

@@ -20,10 +20,10 @@ def segment(
     mask_threshold: float,
     clock: Stopwatch,
 ) -> Masks:
-    """Draws the masks of prompts, one or three for each; see `encode`.
+    """Draws the masks of prompts, one or three for each; see `Engine.encode`.
 
     Raises:
-        PromptError: a prompt does not fit the image; the backbone has not run then.
+        PromptError: a prompt does not fit the image, which is found before the backbone runs.
     """
     task = engine.manifest.tasks.segmentation
     prepared = engine.to_prepared(image, task=task, clock=clock)

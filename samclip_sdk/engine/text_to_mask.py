@@ -1,13 +1,13 @@
 """Text to mask (paper section 4.4): score map -> presence gate -> parts -> prompts -> masks.
 
-`segment_text` is the walk; the steps are pure functions of numpy arrays. `label_search` finds where
-a label is, `label_points` picks its points and its box, `label_prompts` makes prompts of them, and
-here the decoder's masks become the answer.
+`segment_text` runs the steps, which are pure functions of numpy arrays. `label_search` finds where
+a label is, `label_points` picks its points and its box, and `label_prompts` makes prompts of them.
+This module turns the decoder's masks into the answer.
 
 A label's score map, presence, points and mask never depend on which other labels are asked: each
-label is computed on its own (one matrix-vector product), and labels meet only in the class map. The
-paper asks once for a label, by points that it draws at random. Here a label is asked for by the box
-around its connected parts, and by their best cells.
+label is computed alone (one matrix-vector product), and labels meet only in the class map. The
+paper has one prompt for each label, with random points. Here the prompt is the box around the
+label's connected parts, with their best cells as points.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from samclip_sdk.system.timing import Stopwatch
 Array = NDArray[np.float32]
 
 BACKGROUND = -1
-"""What the class map holds where no label's mask is."""
+"""The class map's value where no label has a mask."""
 
 MAX_LABELS = int(np.iinfo(np.int16).max)
-"""How many labels a class map can tell apart."""
+"""The most labels that a class map can tell apart."""
 
 
 @dataclass(frozen=True)
 class Drafts:
-    """The masks of the P labels that are in the image, before they meet each other.
+    """The masks of the P labels that are in the image, before labels compete for pixels.
 
     Attributes:
         low_res: logits [P,s,s] in the model frame.
-        scores: float32 [P], how good each mask is thought to be.
-        points: P arrays float32 [n,2], the points that were given, in image pixels.
+        scores: float32 [P], the predicted quality of each mask.
+        points: P arrays float32 [n,2], the points of the prompts, in image pixels.
     """
 
     low_res: Array
@@ -64,16 +64,16 @@ def refined(
     calibration: Calibration,
     mask_threshold: float,
 ) -> Drafts:
-    """The mask decoder's masks of labels, with what the CLIP head says of each pixel.
+    """Adds the CLIP head's scores to the mask decoder's logits of labels.
 
-    Specks go, and small holes are filled. The paper adds nothing to the decoder's logits.
+    Specks are removed, and small holes are filled. The paper adds nothing to the decoder's logits.
 
     Args:
-        low_res: its answers [P,1,4g,4g] to the prompts.
-        scores: likewise, [P,1].
+        low_res: the decoder's logits [P,1,4g,4g] for the prompts.
+        scores: the decoder's predicted IoUs, [P,1].
         asked: the prompts.
         frame: where the image lies in the model's input.
-        calibration: what is added to the decoder's logits.
+        calibration: the weight of the CLIP head's scores, and a bias.
         mask_threshold: the logit that a pixel must exceed.
     """
     weight, bias = np.float32(calibration.map_weight), np.float32(calibration.mask_bias)
@@ -86,7 +86,7 @@ def refined(
 
 
 def head_only(found: FoundLabels, *, frame: Frame) -> Drafts:
-    """The CLIP head's own masks: its score maps; a mask's score is its presence."""
+    """The masks of the CLIP head alone: its score maps; a mask's score is its presence."""
     return Drafts(
         low_res=extend_into_padding(found.score_maps[found.present], frame=frame),
         scores=found.presence[found.present],
@@ -104,13 +104,13 @@ def compose(
 ) -> TextMasks:
     """Thresholds each present label's logits, and gives every pixel to its highest label.
 
-    One label's logits are alive at a time, and only where they may exceed the threshold.
+    Memory holds one label's logits at a time, and only where they may exceed the threshold.
 
     Args:
-        drafts: of the P present labels.
+        drafts: the masks of the P present labels.
         found: where the labels are.
-        labels: all K that were asked.
-        frame: of the image.
+        labels: all K labels that were asked.
+        frame: the image's frame.
         mask_threshold: the logit a pixel must exceed.
     """
     size = (frame.height_px, frame.width_px)
@@ -144,7 +144,7 @@ def segment_text(
     options: TextToMaskOptions,
     clock: Stopwatch,
 ) -> TextMasks:
-    """Finds labels, from `check_labels`, and draws their masks; see `encode`."""
+    """Finds labels from `check_labels` and draws their masks; see `Engine.encode`."""
     text = engine.texts.embed_labels(labels, clock=clock)
     embedding = engine.encode(image, task=engine.manifest.tasks.segmentation, clock=clock)
     found, drafts = draft_masks(engine, embedding, text=text, options=options, clock=clock)
@@ -167,7 +167,7 @@ def draft_masks(
     options: TextToMaskOptions,
     clock: Stopwatch,
 ) -> tuple[FoundLabels, Drafts]:
-    """Where labels are, by their embeddings [K,E], and the masks of those that are there."""
+    """Finds labels by their embeddings [K,E], and draws the masks of those in the image."""
     head, frame = engine.clip_head(embedding, clock=clock), embedding.frame
     calibration = engine.manifest.calibration
     found = find_labels(

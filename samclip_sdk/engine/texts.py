@@ -1,4 +1,4 @@
-"""Texts and labels -> embeddings of unit length, each computed once."""
+"""Embeds texts and labels, each once: embeddings of unit length."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ from samclip_sdk.text.unit_length import normalize
 Array = NDArray[np.float32]
 
 RECENT_BYTES = 32 << 20
-"""10,000 embeddings of CLIP ViT-L, of texts and of labels each."""
+"""Room for 10,000 embeddings of CLIP ViT-L, for texts and for labels each."""
 
-_ENTRY_BYTES = 400  # of a dictionary's slot, an array's header and a text's, about
+_ENTRY_BYTES = 400  # about the size of a dictionary's slot, an array's and a text's header
 
 
 class TextEmbedder:
-    """Runs the text encoder, on what was not embedded before.
+    """Runs the text encoder on texts and labels that were not embedded before.
 
-    A text or label goes through it on its own, so that its embedding never depends, to the last
-    bit, on which others were asked or had been asked before; and as CLIP cleans it, so that two
-    spellings of one label have one embedding. Any number of threads may ask; one at a time
-    computes.
+    Each text or label is encoded alone. So its embedding never depends, to the last bit, on which
+    others were asked now or before. It is cleaned as CLIP cleans it, so that two spellings of one
+    label have one embedding. Any number of threads may ask; one at a time computes.
 
     Args:
-        session: opens the text_encoder, or returns it; not called before it has to run.
-        tokenizer: opens the same model's; not called before there is a text to read.
-        templates: prompts of a label, {} in place of it.
-        stored: where the embeddings of labels outlive the process; nowhere if None.
+        session: opens the text_encoder, or returns it; called when it first has to run.
+        tokenizer: opens the same model's tokenizer; called when there is a first text.
+        templates: the prompts of a label, with {} in its place.
+        stored: the embeddings of labels on disk, for later processes; None stores nothing.
     """
 
     def __init__(
@@ -61,13 +60,13 @@ class TextEmbedder:
         self._process = OwnProcess()
 
     def learn(self, labels: Sequence[str], embeddings: Array) -> None:
-        """Takes the embeddings [K,E] of labels as given: they need no text encoder any more."""
+        """Takes the embeddings [K,E] of labels, which then need no text encoder any more."""
         cleaned = [clean_text(label) for label in labels]
-        # A new dictionary, since other threads may be reading the one that was there.
+        # A new dictionary, since other threads may be reading the old one.
         self._given = {**self._given, **dict(zip(cleaned, embeddings, strict=True))}
 
     def given_digests(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """For each label 16 hex digits of the embedding that was given; "" where none was."""
+        """A digest of 16 hex digits of each label's given embedding; "" if none was given."""
         given = (self._given.get(clean_text(label)) for label in labels)
         return tuple(
             "" if row is None else hashlib.sha256(row.astype("<f4").tobytes()).hexdigest()[:16]
@@ -79,7 +78,7 @@ class TextEmbedder:
 
         Args:
             labels: K names of classes, from `check_texts`.
-            clock: told how long the text encoder ran, if it did.
+            clock: records how long the text encoder ran, if it did.
 
         Returns:
             float32 [K,E], unit length.
@@ -107,7 +106,7 @@ class TextEmbedder:
 
         Args:
             texts: K of them, from `check_texts`.
-            clock: told how long the text encoder ran, if it did.
+            clock: records how long the text encoder ran, if it did.
 
         Returns:
             float32 [K,E], unit length.
@@ -134,7 +133,7 @@ class TextEmbedder:
         compute: Callable[[str, Stopwatch], Array],
         clock: Stopwatch,
     ) -> Array:
-        """Computes what is not known, one thread at a time."""
+        """Computes an unknown embedding, one thread at a time."""
         cleaned = clean_text(text)
         with self._turn:
             known = recent.get(cleaned)  # Another thread may have computed it meanwhile.
@@ -160,7 +159,7 @@ class TextEmbedder:
         embeddings, cut = self._run(prompts, clock=clock)
         embedding = normalize(embeddings.mean(axis=0))
         if cut or len(label) > MAX_LETTERS:
-            # Not stored, so that every process warns of it.
+            # Not stored, so that every process warns about it.
             self._tokenizer.warn_of_cut(label)
         elif self._stored:
             self._stored.put(cleaned, embedding)
@@ -186,9 +185,9 @@ class TextEmbedder:
 
 
 def _trimmed_embeddings(session: Session, encoded: TokenIds) -> Array:
-    """Runs texts of one length together, without the zeros behind them.
+    """Runs texts of the same length together, without the zeros that pad them.
 
-    They do not change an embedding, but cost as much as the text itself.
+    The zeros do not change an embedding, but cost as much as the text itself.
     """
     lengths = np.unique(encoded.lengths).tolist()
     groups = [np.flatnonzero(encoded.lengths == length) for length in lengths]

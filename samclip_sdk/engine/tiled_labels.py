@@ -1,10 +1,10 @@
-"""One mask a label, from what the whole picture and its tiles show of it.
+"""One mask for each label, merged from the whole image and its tiles.
 
-In each view a label's mask falls into connected parts. They are merged as objects are, and what is
-left of them is the label's mask. Labels meet only in the class map.
+In each view a label's mask has connected parts. They are merged as objects are, and their union is
+the label's mask. Labels meet only in the class map.
 
-Every tile is one more chance to see what is not there. So in each of n tiles a label must be surer
-of itself than in the whole picture: by the root of n, in odds.
+Each of n tiles is one more chance of a false positive. So the odds of a label's presence must be
+higher in a tile than in the whole image, by the square root of n.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class TileLabel:
-    """What one view shows of a label that is in it.
+    """A label that one view shows.
 
     Attributes:
-        view: where it was seen.
-        presence: there, 0..1, in terms of the whole image.
-        score: of its mask there.
+        view: the view.
+        presence: the presence in the view, 0..1, converted to the whole image's scale.
+        score: the score of the mask in the view.
         points: float32 [n,2], in pixels of the whole image.
-        parts: of its mask, in the whole image.
+        parts: the parts of the mask, in the whole image.
     """
 
     view: Window
@@ -62,15 +62,15 @@ def labels_in_view(
     """Cuts the masks of the labels that a view shows into parts.
 
     Args:
-        drafts: of those labels.
-        found: where they are.
-        presence: [K], of the labels asked, in terms of the whole image.
-        frame: of the view.
-        view: where it lies in the image.
+        drafts: the masks of those labels.
+        found: where the labels are.
+        presence: [K], of all labels asked, converted to the whole image's scale.
+        frame: the view's frame.
+        view: where the view lies in the image.
         mask_threshold: the logit that a pixel must exceed.
 
     Returns:
-        What is seen of each, by its place among the labels asked.
+        A `TileLabel` for each label in the view, by its index among all that were asked.
     """
     corner = np.array([view.columns.start, view.rows.start], dtype=np.float32)
     return {
@@ -90,7 +90,7 @@ def labels_in_view(
 def _parts(
     low_res: Array, *, frame: Frame, view: Window, mask_threshold: float
 ) -> list[PackedMask]:
-    """The connected parts of a mask, neighbours by a corner too, from logits [s,s] of a view."""
+    """The connected parts of a mask (8-connectivity), from a view's logits [s,s]."""
     (rows, columns), logits = upscale_above(low_res, frame=frame, threshold=mask_threshold)
     if not logits.size:
         return []
@@ -113,13 +113,13 @@ def compose_tiled(
     labels: Sequence[str],
     size: tuple[int, int],
 ) -> TextMasks:
-    """Merges what views show of labels; a pixel that several claim is the most present one's.
+    """Merges the labels of all views; the label with the highest presence gets a shared pixel.
 
     Args:
-        seen: for each of the K labels what each view shows of it that shows anything.
-        presence: [K], the highest of each label in any view.
-        score_maps: [K,h,h], of the whole image.
-        labels: all K that were asked.
+        seen: for each of the K labels, its `TileLabel` in each view that shows it.
+        presence: [K], the highest presence of each label in any view.
+        score_maps: [K,h,h], the score maps of the whole image.
+        labels: all K labels that were asked.
         size: height and width of the image.
     """
     present = [index for index, views in enumerate(seen) if views]
@@ -151,7 +151,7 @@ def compose_tiled(
 
 
 def _mean_score(merged: Sequence[MergedMask], *, owners: Sequence[TileLabel]) -> float:
-    """The score of a mask that several views show: their mean, each by the area that it shows."""
+    """The mean of the views' scores of a mask, each weighted by the area of its part."""
     areas = [each.mask.area for each in merged]
     if not areas:
         return 0.0
@@ -167,7 +167,7 @@ def segment_tiled_text(
     tiling: Tiling,
     clock: Stopwatch,
 ) -> TextMasks:
-    """Finds labels, from `check_labels`, and their masks, in the whole image and its tiles."""
+    """Finds labels from `check_labels` and their masks, in the whole image and its tiles."""
     text = engine.texts.embed_labels(labels, clock=clock)
     views = open_views(engine, image, tiling=tiling, clock=clock)
     seen: list[list[TileLabel]] = [[] for _ in labels]

@@ -1,7 +1,7 @@
-"""Views of an image: the whole of it, and its tiles; each is as large to the model as the whole is.
+"""Views of an image: the whole image and its tiles, each scaled to the model's input.
 
-Each of n tiles is one more chance to see what is not there. So a label's presence must be higher in
-a tile than in the whole image, by the root of n in odds.
+Each of n tiles is one more chance of a false positive. So the odds of a label's presence must be
+higher in a tile than in the whole image, by the square root of n.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """An image on its way through the backbone, and the tiles that go after it.
+    """An image on its way through the backbone, and the tiles that follow it.
 
     Attributes:
-        whole: the picture.
-        pixels: uint8 [H,W,3] of the picture that tiles are cut from; none without tiles.
-        tiles: where they lie in it.
+        whole: the whole image.
+        pixels: uint8 [H,W,3], the pixels that tiles are cut from; empty without tiles.
+        tiles: where the tiles lie in the image.
     """
 
     whole: PreparedImage | ImageEmbedding
@@ -40,28 +40,28 @@ class Views:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width of the image."""
         return self.whole.frame.height_px, self.whole.frame.width_px
 
     def options_in(self, view: Window, options: TextToMaskOptions) -> TextToMaskOptions:
-        """The same for a view: in a tile, a label must be surer of itself."""
+        """The options for a view: a tile has a higher presence threshold."""
         if view.size == self.size:
             return options
         threshold = threshold_in_tile(options.presence_threshold, tiles=len(self.tiles))
         return replace(options, presence_threshold=threshold)
 
     def presence_in(self, view: Window, presence: Array) -> Array:
-        """What the presence of labels [K] in a view is worth in the picture."""
+        """Converts the presence of labels [K] in a view to the whole image's scale."""
         if view.size == self.size:
             return presence
         return presence_in_tile(presence, tiles=len(self.tiles))
 
 
 def threshold_in_tile(threshold: float, *, tiles: int) -> float:
-    """The presence, 0..1, that a label must have in one of n tiles to be in the picture.
+    """The presence, 0..1, that a label must have in one of n tiles to be in the image.
 
     Args:
-        threshold: 0..1, of the whole picture.
+        threshold: 0..1, the threshold for the whole image.
         tiles: n.
     """
     factor = math.sqrt(tiles)
@@ -69,10 +69,10 @@ def threshold_in_tile(threshold: float, *, tiles: int) -> float:
 
 
 def presence_in_tile(presence: Array, *, tiles: int) -> Array:
-    """What the presence of labels in one of n tiles, [K], is worth in the whole picture.
+    """Converts the presence of labels [K] in one of n tiles to the whole image's scale.
 
-    The other way round than `threshold_in_tile`: float32 [K], to be compared with the threshold of
-    the whole picture.
+    This is the inverse of `threshold_in_tile`: float32 [K], to be compared with the threshold for
+    the whole image.
     """
     worth = presence / (presence + math.sqrt(tiles) * (1 - presence))
     return np.asarray(worth, dtype=np.float32)
@@ -81,12 +81,12 @@ def presence_in_tile(presence: Array, *, tiles: int) -> Array:
 def open_views(
     engine: Engine, image: AnyImage, *, tiling: Tiling | None, clock: Stopwatch
 ) -> Views:
-    """Admits an image, with the pixels of its tiles if there are to be any.
+    """Prepares an image, and reads the pixels for its tiles if there are any.
 
     Raises:
         PromptError: the tiles do not fit the image.
-        ImageError: of an image that was prepared or encoded before, the picture that the tiles
-            are cut from is not known, cannot be read any more, or has another size now.
+        ImageError: tiles of a prepared image or an embedding are asked, but its source image is not
+            known, cannot be read any more, or has another size now.
     """
     task = engine.manifest.tasks.segmentation
     if tiling is None:
@@ -118,7 +118,7 @@ def open_views(
 def encode_views(
     engine: Engine, views: Views, *, clock: Stopwatch
 ) -> Iterator[tuple[Window, ImageEmbedding]]:
-    """The whole image, then each tile; one embedding is alive at a time."""
+    """Yields the whole image, then each tile; one embedding is in memory at a time."""
     task, (height, width) = engine.manifest.tasks.segmentation, views.size
     yield (
         Window(slice(0, height), slice(0, width)),

@@ -1,4 +1,4 @@
-"""Image geometry: the model's square input, and the way there and back for coordinates."""
+"""Image geometry: the model's square input, and coordinates to it and back."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Frame:
     """Where an image lies in the model's input: at the top left, scaled to fit.
 
     Attributes:
-        height_px: of the upright original.
-        width_px: of the upright original.
+        height_px: the height of the upright original.
+        width_px: the width of the upright original.
         resolution: S, the side of the model's input.
         resized_height_px: rows of the input that the image fills.
         resized_width_px: columns of the input that the image fills.
@@ -46,11 +46,11 @@ class Frame:
         )
 
     def to_model(self, coords: ArrayLike) -> NDArray[np.float64]:
-        """Image pixels -> model pixels, for coordinates (x, y) in float [..., 2]."""
+        """Converts coordinates (x, y), float [..., 2], from image pixels to model pixels."""
         return np.asarray(coords, dtype=np.float64) * self._scale()
 
     def to_image(self, coords: ArrayLike) -> NDArray[np.float64]:
-        """Model pixels -> image pixels, for coordinates (x, y) in float [..., 2]."""
+        """Converts coordinates (x, y), float [..., 2], from model pixels to image pixels."""
         return np.asarray(coords, dtype=np.float64) / self._scale()
 
     def extent(self) -> NDArray[np.float32]:
@@ -58,10 +58,10 @@ class Frame:
         return np.array([self.resized_height_px, self.resized_width_px], dtype=np.float32)
 
     def token_mask(self, *, patch_size: int) -> NDArray[np.float32]:
-        """Tells the patches that hold any image pixel from those that hold padding only.
+        """Marks the patches that hold any image pixel, not padding only.
 
         Args:
-            patch_size: side of a patch; it must divide the resolution.
+            patch_size: the side of a patch; it must divide the resolution.
 
         Returns:
             float32 [1,g,g] of ones and zeros, g = resolution / patch_size.
@@ -93,7 +93,7 @@ def letterbox(
         pad_colour: RGB of the padding, 0..255.
 
     Returns:
-        uint8 [1,3,S,S], bilinear and antialiased as SAM's, and the frame.
+        uint8 [1,3,S,S], bilinear and antialiased as in SAM, and the frame.
     """
     frame = Frame.fit(*image.shape[:2], resolution=resolution)
     resized = Image.fromarray(image).resize(
@@ -124,8 +124,8 @@ def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint
         box.append((offset * side / resized, min(side, (offset + resolution) * side / resized)))
     (left, right), (top, bottom) = box
     # Only the square is computed: a 20,000 x 10 image would first grow to hundreds of megabytes.
-    # Same kernel, same places; Pillow may take the two passes in the other order, so that at hard
-    # edges, where bicubic overshoots and each pass clips, a few values differ from resize-and-crop.
+    # The kernel and the places are those of resize-and-crop. But Pillow may swap the two passes, so
+    # a few values differ at hard edges, where bicubic overshoots and each pass clips.
     square = Image.fromarray(image).resize(
         (resolution, resolution), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )
@@ -138,9 +138,9 @@ def _planar(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
-    """Rows and columns that hold any image pixel, in a map of side x side over the model's input.
+    """The rows and columns that hold any image pixel, in a side x side map of the model's input.
 
-    The same rule as the token mask's, at any side; the image is at the top left.
+    The rule is that of `Frame.token_mask`, for any side; the image is at the top left.
     """
     rows = -(-frame.resized_height_px * side // frame.resolution)
     columns = -(-frame.resized_width_px * side // frame.resolution)

@@ -1,8 +1,8 @@
-"""Anything that is an image -> RGB uint8 -> the model's input, and the way back for coordinates.
+"""Reads any image source to upright RGB uint8.
 
-The only home of image geometry. Three frames: *image pixels* are those of the upright original;
-*model pixels* are those of the S x S input; *tokens* are the g x g patches of it. Coordinates are
-(x, y), sizes are (height, width), arrays are [rows, columns].
+The package has three frames: *image pixels* of the upright original, *model pixels* of the S x S
+input, and *tokens*, the g x g patches of the input. Coordinates are (x, y), sizes are (height,
+width), arrays are [rows, columns].
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from samclip_sdk.picture.limits import MAX_PIXELS, check_decoding, check_header
 Given = TypeVar("Given")
 
 Picture: TypeAlias = "str | bytes | Image.Image | NDArray[np.uint8]"
-"""What an image can be read from any number of times."""
+"""A source from which an image can be read any number of times."""
 
 ImageSource: TypeAlias = "Picture | os.PathLike[str] | BinaryIO"
 
@@ -31,27 +31,27 @@ _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO",
     "TGA", "QOI",
 )  # fmt: skip
-"""Pillow's names. Its JPEG reads MPO too; HEIF is there once pillow-heif is registered."""
+"""Pillow's names. Its JPEG reads MPO too; HEIF works once pillow-heif is registered."""
 
 PICTURE_ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
     ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".ppm",
     ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".qoi",
 })  # fmt: skip
-"""What names of pictures end in, whether this machine can read them or not."""
+"""The endings of image files' names, whether this machine can read them or not."""
 
 
 class _PillowLocks:
-    """Pillow decodes an image at its first use, and more than one thread at once breaks it.
+    """Locks for PIL images: Pillow decodes at the first use, and two threads at once break it.
 
-    Of as many locks as these, two images seldom share one; a lock for each image would have to be
-    kept as long as the image.
+    There are enough locks that two images seldom share one. A lock for each image would have to
+    live as long as the image.
     """
 
     def __init__(self) -> None:
         self.renew()
         if hasattr(os, "register_at_fork"):  # Windows has no fork.
-            # In a child, nobody would release what another thread of the parent held.
+            # In a child, nobody would release a lock that another thread of the parent held.
             os.register_at_fork(after_in_child=self.renew)
 
     def renew(self) -> None:
@@ -76,20 +76,20 @@ _UPRIGHT = {
 
 
 def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Opens a picture file as `PIL.Image.open` does, if it is of a raster format.
+    """Opens an image file as `PIL.Image.open` does, if it is in a raster format.
 
-    Whatever a file is called, Pillow goes by its content, and some of the formats that it knows are
-    programs: a PostScript file called holiday.jpg would start Ghostscript.
+    Pillow ignores a file's name and reads its content, and some of its formats are programs: a
+    PostScript file named holiday.jpg would start Ghostscript.
 
     Raises:
-        Exception: whatever Pillow raises; `UnidentifiedImageError` for a format not listed here.
-        ValueError: a header without an end, or a pipe, which would be waited for without end.
+        Exception: any error of Pillow; `UnidentifiedImageError` for a format not listed here.
+        ValueError: a header without an end, or a pipe, which would block without end.
     """
     Image.init()
     if isinstance(file, str | os.PathLike):
         if stat.S_ISFIFO(os.stat(file).st_mode):
             raise ValueError("it is a pipe; give its content as bytes")
-        # Pillow leaves a file open whose first bytes cannot be read.
+        # Pillow would leave a file open if its first bytes cannot be read.
         with open(file, "rb") as readable:
             check_header(readable)
     else:
@@ -102,14 +102,14 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
     """Reads an image and turns it upright.
 
     Grey, palette, CMYK and 16-bit images become RGB (16-bit ones by their full range; mode "I"
-    counts as 16-bit). Transparency is composited over white: colours under transparent pixels are
-    arbitrary, often black, and white is what a page shows behind such a picture. Of an animation,
-    the first frame counts. Colour profiles are ignored, as SAM and CLIP do.
+    counts as 16-bit). Transparency is composited over white, as on a page: colours under
+    transparent pixels are arbitrary, often black. An animation gives its first frame. Colour
+    profiles are ignored, as in SAM and CLIP.
 
     Args:
-        source: a path, a PIL image, the content of a picture file (bytes, or a file opened in
+        source: a path, a PIL image, the content of an image file (bytes, or a file opened in
             binary mode, which is read to its end), or a uint8 array [H,W,3] (RGB), [H,W,4] (RGBA),
-            [H,W] or [H,W,1] (grey). An array is taken as upright.
+            [H,W] or [H,W,1] (grey). An array is assumed to be upright.
 
     Returns:
         uint8 [H,W,3], RGB, 0..255, contiguous. It may be the given array itself.
@@ -122,11 +122,11 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
 
 
 def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
-    """Reads an image as `load_image` does, and tells what it can be read from again.
+    """Reads an image as `load_image` does, and returns a source to read it from again.
 
     Returns:
-        The pixels, and: of a path the absolute one, of a file its content, of an array a read-only
-        view, else `source` itself.
+        The pixels and the source: the absolute path for a path, the content for a file, a read-only
+        view for an array, else `source` itself.
     """
     if isinstance(source, np.ndarray):
         pixels = _from_array(source)
@@ -154,11 +154,11 @@ def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
 
 
 def own_picture(source: Given) -> Given | Picture:
-    """What of a picture stays as it is, whatever its owner does next: an iterator may refill it.
+    """Copies an image that its owner may change: an iterator may reuse its array.
 
     Returns:
-        Of an array, or a PIL image, its pixels; of a file, its content. Paths, bytes, and what is
-        no picture, are given back as they are.
+        The pixels of an array or a PIL image, or the content of a file. Paths, bytes and values
+        that are no image are returned as they are.
 
     Raises:
         ImageError: as `load_image`.
@@ -177,7 +177,7 @@ def _is_file(source: object) -> TypeGuard[BinaryIO]:
 def _read(file: BinaryIO) -> bytes:
     try:
         content = file.read()
-    except Exception as error:  # Any class may stand behind `read`.
+    except Exception as error:  # `read` may be a method of any class.
         raise ImageError(f"what was given cannot be read: {one_line(error)}") from error
     if not isinstance(content, bytes):
         raise ImageError('the file is not open in binary mode: open(path, "rb")')
@@ -246,10 +246,10 @@ def _to_rgb(image: Image.Image, *, name: str) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns the image upright. Damaged EXIF data does not cost the picture: none, then."""
+    """The turn that makes the image upright. Damaged EXIF data is no error: None, then."""
     try:
         return _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # As wide as what Pillow raises here.
+    except Exception:  # Pillow raises almost anything here.
         return None
 
 

@@ -1,4 +1,4 @@
-"""Points, boxes and masks of a caller, checked and brought to the model's input."""
+"""Checks a caller's points, boxes and masks, and moves them to the model frame."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from samclip_sdk.picture.model_prompts import (
 
 @dataclass(frozen=True)
 class ImagePrompts:
-    """K prompts of a caller in pixels of an image, checked in all that needs no image.
+    """A caller's K prompts in image pixels, with all checks done that need no image.
 
     Attributes:
-        points: float32 [K,n,2], (x, y); n is 0 where only boxes or masks were given.
+        points: float32 [K,n,2], (x, y); n is 0 if only boxes or masks were given.
         point_labels: int32 [K,n], filler where there is no point.
         boxes: float32 [K,2,2], the corners; or None.
         mask_input: float32 [K,1,s,s], logits in the model frame; or None.
@@ -41,23 +41,21 @@ class ImagePrompts:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether each prompt is one point alone, which may mean a thing or a part of it."""
+        """Whether each prompt is a single point, which may mean an object or a part of it."""
         one_point = np.count_nonzero(self.point_labels >= 0, axis=1) == 1
         return bool(one_point.all()) and self.boxes is None and self.mask_input is None
 
     def in_model(self, frame: Frame, *, mask_side: int) -> Prompts:
         """Moves the prompts to the model frame.
 
-        What of a box lies outside the image is cut off: detectors overshoot by fractions of a
-        pixel.
+        The part of a box outside the image is cut off: detectors overshoot by fractions of a pixel.
 
         Args:
-            frame: of the image.
+            frame: the image's frame.
             mask_side: 4g.
 
         Raises:
-            PromptError: a point outside the image, a box of which nothing is inside, or a mask of
-                another size.
+            PromptError: a point or a whole box outside the image, or a mask of another size.
         """
         used = self.point_labels >= 0
         _check_inside(self.points[used], frame=frame)
@@ -67,7 +65,7 @@ class ImagePrompts:
                 f"mask_input has {masks.shape[2]} x {masks.shape[3]} values a mask; this model "
                 f"takes {mask_side} x {mask_side}, such as the low_res_masks of an earlier result"
             )
-        # One zero, seen K times: a thousand boxes need no thousand empty masks.
+        # All prompts share one zero: a thousand boxes need no thousand empty masks.
         no_masks = np.broadcast_to(np.float32(0), (count, 1, mask_side, mask_side))
         return assemble_prompts(
             np.where(used[..., None], frame.to_model(self.points), 0).astype(np.float32),
@@ -95,7 +93,7 @@ def image_prompts(
         mask_input: [s,s] for one prompt, [K,s,s] or [K,1,s,s]: logits in the model frame.
 
     Raises:
-        PromptError: a shape, a label or a number that cannot be, or nothing to prompt with.
+        PromptError: an invalid shape, label or number, or no prompt at all.
     """
     coords, kinds = _points(points, point_labels=point_labels)
     corners, masks = _boxes(boxes), _masks(mask_input)
@@ -119,7 +117,7 @@ def image_prompts(
 def _points(
     points: ArrayLike | None, *, point_labels: ArrayLike | None
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32] | None]:
-    """Points [K,n,2] in image pixels and labels [K,n], -1 turned into filler."""
+    """Checks points [K,n,2] in image pixels and labels [K,n]; -1 becomes filler."""
     if points is None:
         if point_labels is not None:
             raise PromptError("point_labels come without points")
@@ -141,7 +139,7 @@ def _points(
 
 
 def _point_labels(point_labels: ArrayLike, *, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Labels of points, -1 turned into filler."""
+    """Checks the labels of points; -1 becomes filler."""
     kinds = _array(point_labels, name="point_labels")
     if kinds.shape != shape:
         raise PromptError(
@@ -159,7 +157,7 @@ def _point_labels(point_labels: ArrayLike, *, shape: tuple[int, ...]) -> NDArray
 
 
 def _boxes(boxes: ArrayLike | None) -> NDArray[np.float32] | None:
-    """Boxes as corners [K,2,2] in image pixels."""
+    """Checks boxes, and makes them corners [K,2,2] in image pixels."""
     if boxes is None:
         return None
     corners = _floats(boxes, name="boxes")
@@ -176,7 +174,7 @@ def _boxes(boxes: ArrayLike | None) -> NDArray[np.float32] | None:
 
 
 def _corners_in_model(boxes: NDArray[np.float32], *, frame: Frame) -> NDArray[np.float32]:
-    """Boxes [K,2,2] cut to the image, in model pixels."""
+    """Cuts boxes [K,2,2] to the image, and moves them to model pixels."""
     width, height = frame.width_px, frame.height_px
     inside = np.clip(boxes, 0, np.array((width, height), dtype=np.float32))
     gone = boxes[~_has_area(inside)]
@@ -186,7 +184,7 @@ def _corners_in_model(boxes: NDArray[np.float32], *, frame: Frame) -> NDArray[np
 
 
 def _has_area(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which boxes [K,2,2] have their first corner left of and above the second."""
+    """Tells which boxes [K,2,2] have their first corner to the left of and above the second."""
     before = boxes[:, 0] < boxes[:, 1]
     return before[:, 0] & before[:, 1]
 
@@ -198,7 +196,7 @@ def _box_text(corners: NDArray[np.float32]) -> str:
 def _check_corners(
     coords: NDArray[np.float32], kinds: NDArray[np.int32], *, boxes_given: bool
 ) -> None:
-    """Labels 2 and 3 must come as one pair, in order, and not beside `boxes`."""
+    """Checks that labels 2 and 3 are one pair, in order, and not given together with `boxes`."""
     for row, kind in zip(coords, kinds, strict=True):
         top_left, bottom_right = row[kind == BOX_TOP_LEFT], row[kind == BOX_BOTTOM_RIGHT]
         if not len(top_left) and not len(bottom_right):
@@ -216,7 +214,7 @@ def _check_corners(
 
 
 def _masks(mask_input: ArrayLike | None) -> NDArray[np.float32] | None:
-    """Mask prompts as [K,1,s,s]."""
+    """Checks mask prompts, and makes them [K,1,s,s]."""
     if mask_input is None:
         return None
     masks = _floats(mask_input, name="mask_input")
@@ -234,11 +232,11 @@ def _masks(mask_input: ArrayLike | None) -> NDArray[np.float32] | None:
 
 
 def _floats(value: ArrayLike, *, name: str) -> NDArray[np.float32]:
-    """A finite float32 array, or a PromptError that names what was given."""
+    """A finite float32 array, or a PromptError that names the argument."""
     array = _array(value, name=name)
     if array.dtype.kind not in "iuf":
         raise PromptError(f"{name} have dtype {array.dtype}; they must be numbers")
-    with np.errstate(over="ignore"):  # What is too large becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):  # Numbers that are too large become infinity: refused below.
         numbers: NDArray[np.float32] = array.astype(np.float32)
     if not np.isfinite(numbers).all():
         raise PromptError(f"{name} hold NaN or infinity")
@@ -246,7 +244,7 @@ def _floats(value: ArrayLike, *, name: str) -> NDArray[np.float32]:
 
 
 def _array(value: ArrayLike, *, name: str) -> NDArray[Any]:
-    """An array of any kind; rows of different lengths are none."""
+    """An array of any dtype; rows of different lengths are an error."""
     try:
         return np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
@@ -254,7 +252,7 @@ def _array(value: ArrayLike, *, name: str) -> NDArray[Any]:
 
 
 def _check_inside(points: NDArray[np.float32], *, frame: Frame) -> None:
-    """Every point [n,2] must be on a pixel of the image."""
+    """Checks that every point [n,2] is on a pixel of the image."""
     width, height = frame.width_px, frame.height_px
     outside = ((points < 0) | (points >= (width, height))).any(axis=-1)
     if outside.any():

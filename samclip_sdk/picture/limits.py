@@ -1,4 +1,4 @@
-"""What decoding a picture may cost: what a few bytes can ask for is counted before it is done."""
+"""Limits on the cost of decoding an image, checked before it: a few bytes can cost minutes."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import IO, BinaryIO
 from PIL import Image, ImageFile
 
 MAX_PIXELS = 1 << 30
-"""Of a picture; a single mask of it takes a gigabyte."""
+"""The most pixels of an image; a single mask of it takes a gigabyte."""
 
 MAX_SCANS = 100
-"""Of a JPEG, as libtiff has it too: encoders make about ten, and each goes over all pixels."""
+"""The most scans of a JPEG, as in libtiff: encoders make about ten, each over all pixels."""
 
 MAX_COMMENTS = 1000
-"""Of a PPM in plain text: Pillow moves a megabyte for each."""
+"""The most comments of a PPM in plain text: Pillow moves a megabyte for each."""
 
 MAX_HEADER_BYTES = 1 << 16
-"""Of a PPM's header, comments too, which Pillow reads byte by byte."""
+"""The longest header of a PPM, with comments: Pillow reads it byte by byte."""
 
 _BLOCK = 1 << 20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF's tags
-# What follows a JPEG's 0xFF: neither a part of its data nor a marker that has no length.
+# A JPEG's segment: its marker is neither a part of the data nor one without a length.
 _SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]..", re.DOTALL)
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+[^\s#]+"
-# A PPM's width and height; before them stands what is one number more of all but bitmaps.
+# A PPM's header: bitmaps have two numbers, width and height; all other kinds have three.
 _PPM_HEADER = re.compile(rb"P(?:[14]|\S{1,5}" + _NUMBER + rb")(?:" + _NUMBER + rb"){2}\s")
 
 
 def check_header(file: BinaryIO) -> None:
-    """Refuses a picture file whose header has no end, before Pillow looks for it.
+    """Refuses an image file whose header has no end, before Pillow looks for the end.
 
     Raises:
         ValueError: the reason.
@@ -46,7 +46,7 @@ def check_header(file: BinaryIO) -> None:
 
 
 def decoded_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of what is decoded at once: the picture, or a larger tile of a TIFF."""
+    """The width and height that are decoded at once: the image, or a larger tile of a TIFF."""
     tags = getattr(image, "tag_v2", {})
     width, height = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
     if isinstance(width, int) and isinstance(height, int):
@@ -55,10 +55,10 @@ def decoded_size(image: Image.Image) -> tuple[int, int]:
 
 
 def check_decoding(image: Image.Image) -> None:
-    """Refuses a picture that would take far more to decode than its size tells.
+    """Refuses an image that costs far more to decode than its size tells.
 
     Args:
-        image: from a file, not decoded yet; of any other there is nothing to refuse.
+        image: from a file and not decoded yet; any other image passes.
 
     Raises:
         ValueError: the reason.
@@ -66,7 +66,7 @@ def check_decoding(image: Image.Image) -> None:
     if not (isinstance(image, ImageFile.ImageFile) and image.tile and image.fp):
         return
     width, height = decoded_size(image)
-    most = min(MAX_PIXELS, 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS))  # Pillow's, of a picture
+    most = min(MAX_PIXELS, 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS))  # Pillow's own limit
     if (width, height) != image.size and width * height > most:
         raise ValueError(
             f"its tiles have {width} x {height} pixels, and {most} are the most: save it with "
@@ -91,7 +91,7 @@ def _more_scans(file: IO[bytes], *, start: int) -> bool:
 
 
 def _markers(file: IO[bytes], *, start: int) -> Iterator[int]:
-    """The markers of a JPEG's segments; what lies in a segment, such as a thumbnail, is skipped."""
+    """Yields the markers of a JPEG's segments; a segment's content (a thumbnail) is skipped."""
     while True:
         file.seek(start)
         block = file.read(_BLOCK)

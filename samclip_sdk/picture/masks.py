@@ -1,4 +1,4 @@
-"""Mask logits -> masks in the image, and masks -> boxes, RLE and polygons."""
+"""Converts mask logits to masks in the image, and masks to boxes, RLE and polygons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samclip_sdk.picture.limits import MAX_PIXELS
 from samclip_sdk.picture.upscale import upscale_above
 
 _MOST_DIGITS = 7
-"""Of a run in an RLE, 5 bits each: more than any picture needs."""
+"""The most digits of a run in an RLE, 5 bits each: more than any image needs."""
 
 _SPECK_SHARE = 0.01
 _BARELY = 0.5  # logits
@@ -37,15 +37,15 @@ def binarize(
 
 
 def without_specks(low_res: NDArray[np.float32], *, mask_threshold: float) -> NDArray[np.float32]:
-    """Takes off specks of a mask, and fills holes, that are far smaller than its largest piece.
+    """Removes specks and fills holes that are far smaller than the mask's largest piece.
 
     Args:
         low_res: logits [s,s].
-        mask_threshold: the logit that is inside when exceeded.
+        mask_threshold: the logit that a pixel of the mask exceeds.
 
     Returns:
-        Logits [s,s]; those of specks and holes, below a hundredth of the largest piece, are just
-        on the other side of the threshold.
+        Logits [s,s]. The logits of specks and holes, smaller than a hundredth of the largest piece,
+        are moved just across the threshold.
     """
     cleaned: NDArray[np.float32] = low_res.copy()
     pieces, sizes = _pieces(low_res > mask_threshold, connectivity=8)
@@ -65,22 +65,22 @@ def without_specks(low_res: NDArray[np.float32], *, mask_threshold: float) -> ND
 def _pieces(
     mask: NDArray[np.bool_], *, connectivity: int
 ) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-    """The pieces of a mask [s,s]: which each pixel belongs to, 0 for none, and their sizes."""
-    # OpenCV's own statistics take twice as long: most of them are of no use here.
+    """The pieces of a mask [s,s]: the number of each pixel's piece, 0 for none, and all sizes."""
+    # OpenCV's own statistics take twice as long, and most of them are not needed here.
     count, pieces = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)
     return pieces, np.bincount(pieces.ravel(), minlength=count)  # type: ignore[return-value]  # cv2
 
 
 def mask_to_model(mask: NDArray[np.bool_], *, frame: Frame) -> NDArray[np.float32]:
-    """The share of each model pixel that a mask [H,W] covers, of the largest share.
+    """The share of each model pixel that a mask [H,W] covers, divided by the largest share.
 
     Args:
         mask: bool [H,W] in the image, not empty.
-        frame: of the image.
+        frame: the image's frame.
 
     Returns:
-        float32 [S,S], 0..1, nothing in the padding. However large the picture and small the mask,
-        it is not empty.
+        float32 [S,S], 0..1, with zeros in the padding. It is never empty, even for a small mask in
+        a large image.
     """
     rows, columns = frame.resized_height_px, frame.resized_width_px
     shares = np.zeros((frame.resolution, frame.resolution), dtype=np.float32)
@@ -133,7 +133,7 @@ def runs_to_rle(runs: NDArray[np.integer], *, size: tuple[int, int]) -> dict[str
     while more.any():
         digit = values & 0x1F
         values >>= 5
-        # Done once what is left is nothing but the sign of the digit just taken.
+        # Done when the rest is only the sign of the last digit.
         last = values == np.where(digit & 0x10, -1, 0)
         digits.append(np.where(more, digit + 48 + np.where(last, 0, 0x20), 0))
         more &= ~last
@@ -145,7 +145,7 @@ def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:
     """Decodes COCO's compressed RLE, `{"size": [H, W], "counts": text or bytes}`, to bool [H,W].
 
     Raises:
-        ValueError: the counts are damaged or do not fill the size, or no picture has that size.
+        ValueError: the counts are damaged or do not fill the size, or no image has that size.
     """
     height, width = (int(side) for side in rle["size"])
     if min(height, width) < 0 or height * width > MAX_PIXELS:
@@ -176,10 +176,10 @@ def mask_to_polygons(
 ) -> list[NDArray[np.int32]]:
     """Outlines the parts of a mask [H,W] along the edges of its pixels, the largest part first.
 
-    A polygon [n,2] holds the corners (x, y) in image pixels, without the first one again at the
-    end. A hole is joined to the outline around it by a line there and back, since a list of points
-    cannot tell it otherwise: what the polygons fill is the mask, to the pixel. As COCO's
-    `segmentation` they are `[each.ravel().tolist() for each in polygons]`.
+    A polygon [n,2] holds the corners (x, y) in image pixels; the first one is not repeated at the
+    end. A list of points cannot hold a hole, so a line there and back joins the hole to the outline
+    around it. The polygons fill exactly the pixels of the mask. COCO's `segmentation` is
+    `[each.ravel().tolist() for each in polygons]`.
 
     Args:
         mask: bool [H,W].
@@ -188,8 +188,8 @@ def mask_to_polygons(
     x0, y0, x1, y1 = mask_to_box(mask).astype(int).tolist()
     if x0 == x1:
         return []
-    # cv2 follows the centres of pixels. In a picture of twice the size, where each pixel is four,
-    # centres lie on either side of every edge of a pixel, which tells where the edge is.
+    # cv2 follows the centres of pixels. At twice the size each pixel is four, and centres lie on
+    # both sides of every edge of a pixel, so that they give the edge's place.
     part = mask[y0:y1, x0:x1].view(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, (levels,) = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings = [
@@ -220,8 +220,8 @@ def _simplify(ring: NDArray[np.int32], *, tolerance_px: float) -> NDArray[np.int
 
 
 def _with_holes(ring: NDArray[np.int32], holes: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-    """A ring that walks around each hole too, from a corner of its own nearby."""
-    step = -(-len(ring) // 1000)  # Near enough, and no mask takes minutes.
+    """A ring that also goes around each hole, from a corner of the ring near the hole."""
+    step = -(-len(ring) // 1000)  # A near corner is enough, and no mask takes minutes.
     corners = ring[::step].astype(np.int64)
     walks: dict[int, list[NDArray[np.int32]]] = defaultdict(list)
     for hole in holes:

@@ -17,7 +17,7 @@ BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = 2, 3
 NOT_A_POINT, FILLER = -1, -2
 
 MAX_POINTS = 1000
-"""Of a prompt, and of all in one run of the decoder, whose memory grows with their square."""
+"""The most points of a prompt, and of one run of the decoder: memory grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Prompts:
         return len(self.point_labels)
 
     def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """Yields the inputs of at most `size` prompts at a time, by name; of fewer if long."""
+        """Yields the inputs of at most `size` prompts at a time, by name; of fewer long ones."""
         size = max(1, min(size, MAX_POINTS // self.point_labels.shape[1]))
         for start in range(0, len(self), size):
             part = slice(start, start + size)
@@ -58,9 +58,9 @@ def text_prompts(
     corners: NDArray[np.float32] | None,
     mask_input: NDArray[np.float32],
 ) -> Prompts:
-    """Prompts of foreground points [n,2], perhaps boxes [K,2,2], and masks [K,4g,4g].
+    """Makes prompts of foreground points [n,2], masks [K,4g,4g] and, if given, boxes [K,2,2].
 
-    In model pixels; see `assemble_prompts`.
+    All coordinates are in model pixels; see `assemble_prompts`.
     """
     longest = max(len(each) for each in points)
     coords = np.zeros((len(points), longest, 2), dtype=np.float32)
@@ -86,10 +86,10 @@ def assemble_prompts(
     Args:
         coords: float32 [K,n,2], (x, y) in model pixels.
         kinds: int32 [K,n], their labels.
-        corners: of boxes, float32 [K,2,2]; without them, SAM's padding token is added where points
-            come without a box.
+        corners: the corners of boxes, float32 [K,2,2]; if None, SAM's padding token is added to
+            points without a box.
         mask_input: float32 [K,1,4g,4g].
-        has_mask: whether that counts.
+        has_mask: whether the decoder uses `mask_input`.
     """
     count = len(kinds)
     if corners is None:

@@ -1,7 +1,7 @@
-"""Masks in the image, a bit a pixel and no more of each than its box.
+"""Packed masks: one bit for each pixel, and only inside a mask's box.
 
-Fifty objects of a picture of 96 megapixels would take five gigabytes as arrays. Here they take what
-is in them, and become arrays one at a time, where someone looks at them.
+As arrays, fifty objects of an image of 96 megapixels would take five gigabytes. Packed masks take
+little memory, and become arrays one at a time, when they are used.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class PackedMask:
     """A mask in an image.
 
     Attributes:
-        rows: of the image that its tight box has; none for an empty mask.
-        columns: likewise.
-        bits: uint8 [h,ceil(w/8)], eight pixels of a row in each; read-only.
+        rows: the image's rows that the tight box has; none for an empty mask.
+        columns: the image's columns that the tight box has; none for an empty mask.
+        bits: uint8 [h,ceil(w/8)], eight pixels of a row in each byte; read-only.
     """
 
     rows: slice
@@ -42,7 +42,7 @@ class PackedMask:
 
     @classmethod
     def pack(cls, part: NDArray[np.bool_], *, top: int = 0, left: int = 0) -> PackedMask:
-        """Packs a part [h,w] of a mask, whose first pixel is at (`left`, `top`) of the image."""
+        """Packs a part [h,w] of a mask; its first pixel is at (`left`, `top`) of the image."""
         rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
         if not len(rows):
             return EMPTY
@@ -52,7 +52,7 @@ class PackedMask:
 
     @property
     def empty(self) -> bool:
-        """Whether no pixel is in the mask."""
+        """Whether the mask has no pixel."""
         return not self.bits.size
 
     @property
@@ -68,11 +68,11 @@ class PackedMask:
 
     @cached_property
     def area(self) -> int:
-        """How many pixels the mask has."""
-        return int(np.unpackbits(self.bits).sum(dtype=np.int64))  # what fills a byte is 0
+        """The number of pixels of the mask."""
+        return int(np.unpackbits(self.bits).sum(dtype=np.int64))  # the bits that pad a row are 0
 
     def moved(self, *, top: int, left: int) -> PackedMask:
-        """The same mask, further down and to the right in a larger image."""
+        """Moves the mask down and to the right, in a larger image."""
         rows, columns = self.rows, self.columns
         return PackedMask(
             slice(rows.start + top, rows.stop + top),
@@ -92,7 +92,7 @@ class PackedMask:
         return self.inside(self.rows, self.columns)
 
     def draw(self, canvas: NDArray[np.bool_]) -> None:
-        """Adds the mask to those in an image, bool [H,W]."""
+        """Draws the mask into an array, bool [H,W], beside the masks that are there."""
         if not self.empty:
             canvas[self.rows, self.columns] |= self.part()
 
@@ -103,30 +103,30 @@ class PackedMask:
             size: height and width of the image.
         """
         height, width = size
-        # Down the columns of the box, each with a pixel below it that is in no mask.
+        # The box column by column, each with one pixel outside the mask below it.
         part = np.pad(self.part(), ((0, 1), (0, 0))) if not self.empty else np.zeros((1, 0), bool)
         flat = np.concatenate([[False], part.ravel(order="F")])
         column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), len(part))
         edges = (self.columns.start + column) * height + self.rows.start + row
-        # Of a column that is full to the image's edge, the next one goes on: there is no edge.
+        # A run that reaches the image's last row may go on in the next column: then no edge there.
         edges, counts = np.unique(edges, return_counts=True)
         runs = np.diff(edges[counts == 1], prepend=0, append=height * width)
         return runs_to_rle(runs[: len(runs) - (runs[-1] == 0)], size=size)
 
 
 EMPTY = PackedMask(slice(0, 0), slice(0, 0), np.zeros((0, 0), np.uint8))
-"""The mask that no pixel is in."""
+"""The mask without a pixel."""
 
 
 def pack_logits(low_res: NDArray[np.float32], *, frame: Frame, mask_threshold: float) -> PackedMask:
-    """The mask in the image of logits [s,s] in the model frame: those above a threshold."""
+    """Upscales logits [s,s] in the model frame to the image, thresholds them and packs the mask."""
     (rows, columns), logits = upscale_above(low_res, frame=frame, threshold=mask_threshold)
     inside = logits > np.float32(mask_threshold)
     return PackedMask.pack(inside, top=rows.start, left=columns.start)
 
 
 def shared_area(first: PackedMask, second: PackedMask) -> int:
-    """How many pixels two masks of an image share."""
+    """The number of pixels that two masks of an image share."""
     rows, columns = overlap(first.rows, second.rows), overlap(first.columns, second.columns)
     if not (rows and columns):
         return 0
@@ -134,13 +134,13 @@ def shared_area(first: PackedMask, second: PackedMask) -> int:
 
 
 def overlap(first: slice, second: slice) -> slice | None:
-    """What two ranges share; None if that is nothing."""
+    """The range that two ranges share; None if they share nothing."""
     start, stop = max(first.start, second.start), min(first.stop, second.stop)
     return slice(start, stop) if start < stop else None
 
 
 def union(masks: Sequence[PackedMask]) -> PackedMask:
-    """The pixels that are in any of an image's masks, of which there is one at least."""
+    """The union of one or more masks of an image."""
     filled = [each for each in masks if not each.empty]
     if len(filled) < 2:
         return filled[0] if filled else EMPTY
@@ -156,9 +156,9 @@ def union(masks: Sequence[PackedMask]) -> PackedMask:
 class PackedMasks(NDArrayOperatorsMixin):
     """N masks of an image, which behave as an array bool [N,H,W] and take a fraction of its memory.
 
-    A mask, `masks[0]`, is an array [H,W], made when it is asked for; `masks[0, y, x]` is a pixel. A
-    slice, or an array of places or of flags, takes some masks, packed as they are. Operators and
-    NumPy's functions work on all of them at once, `np.asarray(masks)`.
+    A mask, `masks[0]`, is an array [H,W], made at each access; `masks[0, y, x]` is a pixel. A
+    slice, or an array of indexes or flags, gives some masks, still packed. Operators and NumPy's
+    functions work on the array of all masks, `np.asarray(masks)`.
 
     Attributes:
         image_size: height and width of the image.
@@ -170,7 +170,7 @@ class PackedMasks(NDArrayOperatorsMixin):
 
     @classmethod
     def of(cls, masks: PackedMasks | NDArray[np.bool_]) -> PackedMasks:
-        """Packs masks bool [N,H,W], unless they are."""
+        """Packs masks bool [N,H,W]; packed masks are returned as they are."""
         if isinstance(masks, PackedMasks):
             return masks
         height, width = masks.shape[1:]
@@ -178,27 +178,27 @@ class PackedMasks(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the array that they would be: N, H and W."""
+        """The shape of the unpacked array: N, H and W."""
         return (len(self.packed), *self.image_size)
 
     @property
     def ndim(self) -> int:
-        """Of the array that they would be."""
+        """The number of axes of the unpacked array."""
         return 3
 
     @property
     def dtype(self) -> np.dtype[np.bool_]:
-        """Of the array that they would be."""
+        """The dtype of the unpacked array."""
         return np.dtype(bool)
 
     @property
     def nbytes(self) -> int:
-        """How much memory they take."""
+        """The memory of the packed masks, in bytes."""
         return sum(each.bits.nbytes for each in self.packed)
 
     @property
     def areas(self) -> NDArray[np.int64]:
-        """How many pixels each mask has, int64 [N]."""
+        """The number of pixels of each mask, int64 [N]."""
         return np.array([each.area for each in self.packed], dtype=np.int64)
 
     @property
@@ -253,7 +253,7 @@ class PackedMasks(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*arrays, **options)
 
     def sum(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
-        """As an array's `sum`; of each mask, `axis=(1, 2)`, without making arrays."""
+        """Sums as an array's `sum`; `axis=(1, 2)` and no axis work without unpacking."""
         if axis == (1, 2) and not options:
             return self.areas
         if axis is None and not options:
@@ -261,19 +261,19 @@ class PackedMasks(NDArrayOperatorsMixin):
         return self._array_method("sum", axis=axis, **options)
 
     def any(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
-        """As an array's `any`."""
+        """Works as an array's `any`."""
         return self._array_method("any", axis=axis, **options)
 
     def all(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
-        """As an array's `all`."""
+        """Works as an array's `all`."""
         return self._array_method("all", axis=axis, **options)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, **options: Any) -> Any:
-        """As an array's `mean`."""
+        """Works as an array's `mean`."""
         return self._array_method("mean", axis=axis, **options)
 
     def astype(self, dtype: DTypeLike) -> NDArray[Any]:
-        """All masks as an array of another type."""
+        """Unpacks all masks to an array of another dtype."""
         return np.asarray(self).astype(dtype)
 
     def _array_method(self, name: str, **options: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Large pictures: where tiles lie, and which of what they and the whole picture show is one object.
+"""Tiles of large images: where they lie, and which masks of tiles and whole image are one object.
 
-Pure geometry in image pixels. A view is a tile or the whole picture. Tiles are all of one size and
-overlap, so that a small object is whole in one of them, and the two parts of one that no tile holds
-agree where their tiles overlap: that is how they are known to be one object.
+Pure geometry in image pixels. A view is a tile or the whole image. All tiles have one size and
+overlap, so that a small object is whole in one of them. If a tile cuts an object, its two parts
+agree where the tiles overlap: that shows that they are one object.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from samclip_sdk.picture.packed_masks import PackedMask, overlap, shared_area, u
 from samclip_sdk.system.arguments import check_integer, finite_number
 
 LEAST_OVERLAP, MOST_OVERLAP = 0.1, 0.5
-"""With less overlap nothing tells whether the parts beside a seam are one object."""
+"""With less overlap, the two parts at a seam cannot be recognised as one object."""
 
 TILE_OVERLAP = 0.25
-"""How much neighbours share at least, if the caller does not say."""
+"""The default for the least share of a tile's side that neighbours have in common."""
 
 LEAST_TILE_PX = 32
-"""There is nothing to find in less."""
+"""The least side of a tile: a smaller one shows nothing."""
 
 SAME_IOU = 0.5
 """Two masks whose IoU is above this are one object."""
 
 CONTAINED_SHARE = 0.8
-"""A mask is no object of its own if better masks cover this share of its area, or more: it is a
-part of an object, or several objects taken for one."""
+"""A mask is dropped if better masks cover at least this share of its area: it is a part of an
+object, or several objects taken for one."""
 
 SEAM_SHARE = 1 / 64
-"""A mask that ends as near to a tile's edge, of its side, is cut there: decoders stop short."""
+"""A mask is cut if it ends within this share of a tile's side of an edge: decoders stop short."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Window:
     """A rectangle of an image.
 
     Attributes:
-        rows: of the image.
-        columns: of the image.
+        rows: the image's rows.
+        columns: the image's columns.
     """
 
     rows: slice
@@ -53,24 +53,24 @@ class Window:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width of the rectangle."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
     def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """This part of an image [H,W,3], not a copy."""
+        """Cuts this part from an image [H,W,3], as a view."""
         return pixels[self.rows, self.columns]
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a picture is cut; see `SamClip.segment_text`.
+    """The division of an image into tiles; see `SamClip.segment_text`.
 
     Attributes:
         tiles: (rows, columns), or the side of a tile in pixels.
-        overlap: the share of a tile's side that neighbours have in common at least.
+        overlap: the least share of a tile's side that neighbours have in common.
 
     Raises:
-        PromptError: a value that cannot be.
+        PromptError: a value is invalid.
     """
 
     tiles: tuple[int, int] | int
@@ -95,10 +95,10 @@ class Tiling:
 
     @classmethod
     def asked(cls, tiles: tuple[int, int] | int | None, *, overlap: float | None) -> Tiling | None:
-        """What a caller asked for; None for the whole picture alone.
+        """Makes the tiling that a caller asks for; None for the whole image alone.
 
         Raises:
-            PromptError: a value that cannot be, or an overlap of no tiles.
+            PromptError: a value is invalid, or there is an overlap without tiles.
         """
         if tiles is not None:
             return cls(tiles, TILE_OVERLAP if overlap is None else overlap)
@@ -107,10 +107,10 @@ class Tiling:
         return None
 
     def place(self, height_px: int, width_px: int) -> list[Window]:
-        """The tiles of an image, row by row: all of one size, and together the whole image.
+        """Places the tiles of an image, row by row: all have one size and cover the whole image.
 
         Raises:
-            PromptError: they are larger than the image, or too small to show anything.
+            PromptError: tiles are larger than the image, or too small to show anything.
         """
         picture = f"the picture of {width_px} x {height_px} pixels"
         if isinstance(self.tiles, (tuple, list)):
@@ -126,7 +126,7 @@ class Tiling:
             height, width = min(self.tiles, height_px), min(self.tiles, width_px)
             rows = _count(height_px, side=height, overlap=self.overlap)
             columns = _count(width_px, side=width, overlap=self.overlap)
-        # A row of tiles is as low as the picture is.
+        # An image below the least size has tiles of its own height or width.
         if height < min(LEAST_TILE_PX, height_px) or width < min(LEAST_TILE_PX, width_px):
             raise PromptError(
                 f"tiles is {one_line(repr(self.tiles))}: each would have {width} x {height} pixels "
@@ -138,17 +138,17 @@ class Tiling:
 
 
 def _side(length: int, *, count: int, overlap: float) -> int:
-    """How long each of `count` ranges over 0..length is; 0 if there are more than pixels."""
+    """The length of each of `count` ranges over 0..length; 0 if there are more than pixels."""
     return 0 if count > length else math.ceil(length / (count - (count - 1) * overlap))
 
 
 def _count(length: int, *, side: int, overlap: float) -> int:
-    """As few ranges of a size over 0..length as there can be."""
+    """The least number of ranges of one size that cover 0..length."""
     return 1 + math.ceil((length - side) / max(1, math.floor(side * (1 - overlap))))
 
 
 def _spread(length: int, *, side: int, count: int) -> list[slice]:
-    """`count` ranges of one size over 0..length."""
+    """Spreads `count` ranges of one size over 0..length."""
     starts = np.linspace(0, length - side, count).astype(int).tolist()
     return [slice(start, start + side) for start in starts]
 
@@ -158,9 +158,9 @@ class TileMask:
     """A mask that one view of an image shows.
 
     Attributes:
-        mask: in the image.
-        score: how good it is.
-        view: where it was seen.
+        mask: the mask in the image.
+        score: how good the mask is.
+        view: the view that shows it.
     """
 
     mask: PackedMask
@@ -170,12 +170,12 @@ class TileMask:
 
 @dataclass(frozen=True, eq=False)
 class MergedMask:
-    """An object, from what the views show of it.
+    """An object, merged from the masks of several views.
 
     Attributes:
-        mask: in the image.
-        score: of the sight at `place`.
-        place: of the sight that shows it, or the largest part of it.
+        mask: the mask in the image.
+        score: the score of the tile mask at `place`.
+        place: the index of the tile mask that shows it, or its largest part.
     """
 
     mask: PackedMask
@@ -184,21 +184,21 @@ class MergedMask:
 
 
 def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -> list[MergedMask]:
-    """Which objects of one kind there are, by what a whole image and its tiles show of them.
+    """Merges the masks that a whole image and its tiles show of the objects of one label.
 
-    * What no tile can hold is as the whole image shows it.
-    * What a tile cuts is nothing if another shows more of it, uncut; it is joined with what others
-      cut, if they agree where they overlap.
-    * What both a tile and the whole image show is as the tile shows it, which sees it larger.
-    * Of what is left, a mask that is the same as a better one, or lies in better ones, goes. What
-      was cut and not joined comes last.
+    * An object larger than a tile keeps its mask from the whole image.
+    * A cut mask is dropped if another tile shows the object uncut. Cut masks are joined if they
+      agree where their tiles overlap.
+    * If both a tile and the whole image show an object, the tile's mask stays, which is finer.
+    * Of the rest, a mask is dropped if it equals a better one or lies in better ones. Cut masks
+      that were not joined come last.
 
     Args:
-        tile_masks: of all views. Those of the whole image have a view of its size.
+        tile_masks: the masks of all views. The whole image's view has the image's size.
         size: height and width of the image.
 
     Returns:
-        The objects, those that no tile can hold first, then the best first.
+        The objects: first those larger than a tile, then the others, each the best first.
     """
     kept = [place for place, each in enumerate(tile_masks) if not each.mask.empty]
     whole = [place for place in kept if tile_masks[place].view.size == size]
@@ -230,7 +230,7 @@ def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -
 
 
 def is_cut(mask: PackedMask, *, view: Window, size: tuple[int, int]) -> bool:
-    """Whether a mask goes on, or may, where its view ends and the image, of `size`, does not."""
+    """Whether a mask may continue beyond an edge of its view inside the image of `size`."""
     for own, seen, full in (
         (mask.rows, view.rows, size[0]),
         (mask.columns, view.columns, size[1]),
@@ -253,14 +253,14 @@ def _best_first(found: Iterable[MergedMask]) -> list[MergedMask]:
 
 
 def _put_together(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> MergedMask:
-    """One object of several tile_masks, as good as the largest of them."""
+    """Makes one object of several tile masks, with the score of the largest one."""
     largest = max(places, key=lambda place: tile_masks[place].mask.area)
     mask = union([tile_masks[place].mask for place in places])
     return MergedMask(mask, tile_masks[largest].score, largest)
 
 
 def _joined(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> list[list[int]]:
-    """Groups of parts that are one object, in the order of their first ones."""
+    """Groups the parts that are one object, in the order of their first parts."""
     group = {place: [place] for place in places}
     for first, second in combinations(places, 2):
         if group[first] is not group[second] and _agree(tile_masks[first], tile_masks[second]):
@@ -271,14 +271,14 @@ def _joined(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> list[li
 
 
 def _explains(mask: PackedMask, *, part: TileMask) -> bool:
-    """Whether a part is what its view shows of a mask that goes on outside of it."""
+    """Whether a part equals the piece of a mask that lies inside the part's view."""
     shared = shared_area(mask, part.mask)
     either = part.mask.area + _area_within(mask, part.view.rows, part.view.columns) - shared
     return shared > SAME_IOU * either
 
 
 def _agree(first: TileMask, second: TileMask) -> bool:
-    """Whether two parts show the same where both of their views see it."""
+    """Whether two parts agree where their views overlap."""
     rows = overlap(first.view.rows, second.view.rows)
     columns = overlap(first.view.columns, second.view.columns)
     if first.view == second.view or not (rows and columns):
@@ -301,7 +301,7 @@ def _is_same(first: PackedMask, second: PackedMask) -> bool:
 
 
 def _distinct(ranked: Sequence[MergedMask]) -> list[MergedMask]:
-    """Drops what is the same as something before it, or lies in it."""
+    """Drops a mask that equals an earlier one, or lies in earlier ones."""
     kept: list[MergedMask] = []
     for each in ranked:
         covered = np.zeros_like(each.mask.part())

@@ -1,8 +1,8 @@
-"""Low-resolution logits -> logits in the image, by SAM's two steps, and only where they matter.
+"""Upscales low-resolution logits to the image, by SAM's two steps, and only where they matter.
 
-First to the model's input, then, the padding cut off, to the image: both bilinear with half-pixel
-centres, without antialias. A bilinear value never exceeds its neighbours, so that the model's input
-tells where no pixel of the image can be above a threshold.
+The first step goes to the model's input. The second cuts off the padding and goes to the image.
+Both are bilinear with half-pixel centres, without antialiasing. A bilinear value never exceeds its
+neighbours, so the first step tells where no pixel of the image can be above a threshold.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def upscale_above(
 
     Args:
         low_res: logits [s,s] in the model frame.
-        frame: of the image.
-        threshold: what no pixel outside the part exceeds.
+        frame: the image's frame.
+        threshold: no pixel outside the part exceeds it.
 
     Returns:
         The part's rows and columns in the image, and its logits, float32 [h,w].
@@ -43,17 +43,17 @@ def upscale_above(
 
 
 def _in_model(low_res: Array, *, frame: Frame) -> Array:
-    """A map [s,s] at the size of the model's input, without the padding."""
+    """Upscales a map [s,s] to the size of the model's input, and cuts off the padding."""
     square = (frame.resolution, frame.resolution)
     model = cv2.resize(low_res.astype(np.float32), square, interpolation=cv2.INTER_LINEAR)
     return model[: frame.resized_height_px, : frame.resized_width_px]  # type: ignore[return-value]  # cv2
 
 
 def _reached(above: NDArray[np.bool_], *, full: int) -> tuple[slice, slice]:
-    """The pixels of one axis that `above` reaches: of the model's input, and of the image.
+    """The pixels of one axis that `above` reaches, in the model's input and in the image.
 
-    Both are whole multiples of the shortest piece that has whole pixels in both sizes, so that
-    the part's own half-pixel centres are the whole's.
+    Both ranges are multiples of the shortest piece that has whole pixels at both sizes. So the
+    part has the same half-pixel centres as the whole.
     """
     pieces = math.gcd(len(above), full)
     source, target = len(above) // pieces, full // pieces

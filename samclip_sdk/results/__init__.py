@@ -1,8 +1,8 @@
-"""What the model answers: frozen dataclasses of read-only numpy arrays, their shapes checked.
+"""The model's results: frozen dataclasses of read-only numpy arrays, with checked shapes.
 
-Each is a sequence too, of one item a row (`items.py`), and carries `speed` (milliseconds by step)
-and `picture`, what it was made from. Boxes are XYXY in pixels of the upright image; in JSON, which
-follows COCO, `bbox` is [x, y, width, height] and masks are compressed RLE.
+Each result is also a sequence with one item for each row (`row_items.py`). It has `speed`
+(milliseconds by step) and `picture`, its source image. Boxes are XYXY in pixels of the upright
+image. JSON follows COCO: `bbox` is [x, y, width, height], and masks are compressed RLE.
 """
 
 from samclip_sdk.results.classification import Classification

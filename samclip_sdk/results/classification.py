@@ -1,4 +1,4 @@
-"""How well each label describes an image."""
+"""The result of classification: how well each label describes an image."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Classification(Labelled[LabelProb]):
         labels: K texts.
         probs: float32 [K], the softmax over the labels asked: with one label it is always 1.
         logits: float32 [K], cosine times the logit scale.
-        presence: float32 [K], 0..1: whether each label is in the image at all, whatever the others.
+        presence: float32 [K], 0..1: whether each label is in the image, independent of the others.
         speed: milliseconds by step.
-        picture: what the image was read from.
+        picture: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("labels", "probs", "logits", "presence")
@@ -62,7 +62,7 @@ class Classification(Labelled[LabelProb]):
         return described("Classification", said, speed=self.speed)
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
-        """The `count` likeliest labels and their probabilities, best first."""
+        """The `count` most likely labels and their probabilities, the best first."""
         order = np.argsort(-self.probs, kind="stable")[:count]
         return [(self.labels[index], float(self.probs[index])) for index in order]
 
@@ -77,7 +77,7 @@ class Classification(Labelled[LabelProb]):
         }
 
     def to_supervision(self) -> supervision.Classifications:
-        """As supervision's `Classifications`; `class_id` is the place among `labels`."""
+        """Converts to supervision's `Classifications`; `class_id` is the index in `labels`."""
         order = np.argsort(-self.probs, kind="stable")
         result: supervision.Classifications = import_supervision().Classifications(
             class_id=order, confidence=self.probs[order]
@@ -93,6 +93,6 @@ class Classification(Labelled[LabelProb]):
             raise KeyError(label)
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Writes the five likeliest labels into the top left corner."""
+        """Writes the five most likely labels into the top left corner."""
         captions = [(f"{label} {prob:.2f}", (0.0, 0.0), COLOURS[1]) for label, prob in self.top()]
         return draw_captions(pixels, captions=captions)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses whose arrays are read-only, and stay so however they are copied."""
+"""Frozen dataclasses with read-only arrays, which stay read-only in every copy."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ Self = TypeVar("Self", bound="Frozen")
 class Frozen:
     """Base of frozen dataclasses that check and freeze their arrays in `__post_init__`.
 
-    Their copies do the same, those that come out of a pickle too. Of a field `picture`, the source
-    that the answer was made from, only a path travels in a pickle: pixels would be larger than the
-    answer.
+    Copies and unpickled objects do the same. A pickle holds the field `picture`, the source of the
+    image, only if it is a path: pixels would be larger than the result.
     """
 
     def __post_init__(self) -> None:
@@ -40,25 +39,25 @@ class Frozen:
     def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
         own = _fields(self)
         kept = {"picture": own.pop("picture")} if "picture" in own else {}
-        return replace(self, **deepcopy(own, memo), **kept)  # type: ignore[type-var]  # likewise
+        return replace(self, **deepcopy(own, memo), **kept)  # type: ignore[type-var]  # the same
 
 
 def freeze_array(
     owner: object, name: str, *, dtype: str, shape: tuple[int | None, ...]
 ) -> tuple[int, ...]:
-    """Makes a field of a frozen dataclass a read-only array, once its dtype and shape are right.
+    """Checks the dtype and shape of a frozen dataclass's field, and makes it a read-only array.
 
     Args:
         owner: the dataclass, in its `__post_init__`.
-        name: of the field.
-        dtype: what the array becomes; another width of the same kind is converted.
-        shape: None for any size.
+        name: the field's name.
+        dtype: the array's dtype; another width of the same kind is converted.
+        shape: the array's shape, with None for any size.
 
     Returns:
         The array's shape.
 
     Raises:
-        ValueError: the kind of dtype or the shape is another.
+        ValueError: the field has another kind of dtype or another shape.
     """
     value = np.asarray(getattr(owner, name))
     fits = len(value.shape) == len(shape) and all(
@@ -79,15 +78,15 @@ def freeze_array(
 def freeze_masks(
     owner: object, name: str, *, shape: tuple[int | None, int | None, int | None]
 ) -> None:
-    """Makes a field of a frozen dataclass packed masks, once their number and size are right.
+    """Checks the number and size of masks in a frozen dataclass's field, and packs them.
 
     Args:
         owner: the dataclass, in its `__post_init__`.
-        name: of the field, which holds packed masks or an array bool [N,H,W].
-        shape: None for any size.
+        name: the name of the field, which holds packed masks or an array bool [N,H,W].
+        shape: the masks' shape, with None for any size.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: the field holds something else.
     """
     value = getattr(owner, name)
     if isinstance(value, PackedMasks):
@@ -99,4 +98,4 @@ def freeze_masks(
 
 
 def _fields(owner: Frozen) -> dict[str, Any]:
-    return {each.name: getattr(owner, each.name) for each in fields(owner)}  # type: ignore[arg-type]  # likewise
+    return {each.name: getattr(owner, each.name) for each in fields(owner)}  # type: ignore[arg-type]  # the same

@@ -1,4 +1,4 @@
-"""A picture on its way through the backbone: as it goes in, and as it comes out."""
+"""An image before the backbone (`PreparedImage`) and after it (`ImageEmbedding`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from samclip_sdk.system.atomic_file import atomic_file, check_suffix
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PreparedImage(Frozen):
-    """A picture as a model's image encoder takes it; see `SamClip.prepare_image`.
+    """An image as a model's image encoder takes it; see `SamClip.prepare_image`.
 
     Attributes:
         square: uint8 [1,3,S,S], RGB.
-        frame: where the picture lies in it.
-        bundle_id: of the model that it was prepared for.
-        picture: what it was read from.
+        frame: where the image lies in the square.
+        bundle_id: the id of the model that it was prepared for.
+        picture: the source of the image.
     """
 
     square: NDArray[np.uint8]
@@ -50,12 +50,12 @@ class ImageEmbedding(Frozen):
     """One image after the backbone: every skill continues from here, any number of times.
 
     Attributes:
-        image_tokens: float32 [1,C,g,g], what the CLIP head reads.
+        image_tokens: float32 [1,C,g,g], the input of the CLIP head.
         image_embeddings: float32 [1,D,g,g], after the neck; D is 256 in SAM.
         frame: where the image lies in the model's input.
-        bundle_id: of the bundle that made it; no other bundle can read it.
+        bundle_id: the id of the bundle that made it; no other bundle can read it.
         speed: milliseconds by step; not saved.
-        picture: what the image was read from, for the results that are drawn over it; not saved.
+        picture: the source of the image, for results that are drawn over it; not saved.
     """
 
     image_tokens: NDArray[np.float32]
@@ -79,14 +79,14 @@ class ImageEmbedding(Frozen):
         return described("ImageEmbedding", said, one_line(self.bundle_id), speed=self.speed)
 
     def check_model(self, model_id: str, *, encoder: GraphSpec) -> None:
-        """Refuses what another model made, or what no file of this one can hold.
+        """Refuses an embedding from another model, or one with shapes that the model never makes.
 
         Args:
-            model_id: of the model that is to read it.
-            encoder: its image_encoder, at the resolution of segmentation.
+            model_id: the id of the model that will read it.
+            encoder: that model's image_encoder, at the resolution of segmentation.
 
         Raises:
-            EmbeddingMismatchError: the model is another, or the shapes are not what it makes.
+            EmbeddingMismatchError: another model made it, or the shapes are wrong.
         """
         if self.bundle_id != model_id:
             raise EmbeddingMismatchError(
@@ -103,7 +103,7 @@ class ImageEmbedding(Frozen):
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an .npz file, whole or not at all.
+        """Writes an .npz file, completely or not at all.
 
         Raises:
             StorageError: another suffix, no path, or the file cannot be written.
@@ -120,7 +120,7 @@ class ImageEmbedding(Frozen):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageEmbedding:
-        """Reads what `save` wrote.
+        """Reads a file that `save` wrote.
 
         Raises:
             StorageError: the file is missing, damaged, or no saved ImageEmbedding.
@@ -142,7 +142,7 @@ class ImageEmbedding(Frozen):
 
 
 def _check_stored(file: ZipFile) -> None:
-    """Refuses what expands: `save` compresses nothing, and of zeros a thousandth is left."""
+    """Refuses compressed arrays: `save` makes none, and zeros expand a thousandfold."""
     if any(each.compress_type != ZIP_STORED for each in file.infolist()):
         raise ValueError("an array is compressed")
 
@@ -154,7 +154,7 @@ def _finite(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _frame(numbers: NDArray[np.int64]) -> Frame:
-    """The frame of a picture that can be, from its five numbers."""
+    """Makes a frame from its five numbers, and refuses one that no image can have."""
     if numbers.dtype.kind != "i" or numbers.shape != (5,):
         raise ValueError("a frame is five whole numbers")
     frame = Frame(*numbers.tolist())

@@ -1,4 +1,4 @@
-"""The objects in an image, one row each: of labels, or everything that can be told apart."""
+"""The objects in an image, one row each: the objects of labels, or all objects."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 class Instances(Labelled[Instance], MaskResult[Instance]):
     """Objects; an item for each, the best first.
 
-    `"dog" in result` tells whether one of them is a dog, and `result["dog"]` gives all that are.
+    `"dog" in result` tells whether one of them is a dog, and `result["dog"]` gives all dogs.
 
     Attributes:
-        labels: N texts, what each object is; "" where nobody asked what things are called.
-        scores: float32 [N], descending. Of `segment_instances` 0..1, the product of the three
-            below; of `segment_everything` the predicted IoU.
+        labels: N texts, the label of each object; "" if no labels were asked.
+        scores: float32 [N], descending. From `segment_instances` 0..1, the product of the three
+            scores below; from `segment_everything` the predicted IoU.
         boxes: float32 [N,4], XYXY in pixels of the upright image, tight, far edges exclusive.
-        masks: N masks bool [H,W], in the upright image, none of them empty; each is an array once
-            it is asked for, and `np.asarray(masks)` is all of them, bool [N,H,W].
-        label_index: int32 [N], the place of each label among those asked; -1 without a label.
-        label_scores: float32 [N], 0..1, how well the label fits what is inside the mask; 0 without
+        masks: N masks bool [H,W], in the upright image, none of them empty; each becomes an array
+            when it is used, and `np.asarray(masks)` is all of them, bool [N,H,W].
+        label_index: int32 [N], the index of each label among all asked; -1 without a label.
+        label_scores: float32 [N], 0..1, how well the label fits the content of the mask; 0 without
             a label.
-        predicted_ious: float32 [N], how well the model thinks that the mask fits the object.
+        predicted_ious: float32 [N], the IoU of mask and object, as the model predicts it.
         stability_scores: float32 [N], 0..1, how little the mask changes with its threshold.
         speed: milliseconds by step.
-        picture: what the image was read from.
+        picture: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (
@@ -92,12 +92,12 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
 
     @property
     def xyxy(self) -> NDArray[np.float32]:
-        """The boxes, under the name that other libraries have for them."""
+        """The boxes, under the name that other libraries use."""
         return self.boxes
 
     @property
     def areas(self) -> NDArray[np.int64]:
-        """How many pixels each mask has, int64 [N]."""
+        """The number of pixels of each mask, int64 [N]."""
         return self.masks.areas
 
     def to_dict(self) -> dict[str, Any]:
@@ -119,9 +119,10 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """As supervision's `Detections`; `class_id` is the place among the labels asked.
+        """Converts to supervision's `Detections`; `class_id` is the index among the labels asked.
 
-        Objects without a label are a class each, as supervision has no colour for a class -1.
+        Each object without a label is a class of its own, as supervision has no colour for class
+        -1.
         """
         nameless = self.label_index < 0
         result: supervision.Detections = import_supervision().Detections(
@@ -145,7 +146,7 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         )
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draws each object in a colour of its own, with its label and score if it has a label."""
+        """Draws each object in its own colour, with its label and score if it has a label."""
         self._check_size(pixels)
         pairs = zip(self.labels, self.scores, strict=True)
         captions = [f"{label} {score:.2f}" for label, score in pairs] if any(self.labels) else None

@@ -1,4 +1,4 @@
-"""Masks and captions drawn over a picture."""
+"""Draws masks and captions over an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS: tuple[tuple[int, int, int], ...] = (
     (190, 120, 70), (0, 150, 136), (214, 40, 140), (140, 170, 220), (128, 128, 0),
     (235, 150, 140),
 )  # fmt: skip
-"""RGB, neighbours far apart in hue; used in a circle."""
+"""RGB colours, neighbours far apart in hue; after the last one, the first is used again."""
 
 _FILL = 0.45
 _MAX_CAPTION = 40
@@ -33,14 +33,14 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """Draws masks over an image: a tint, an outline, and a caption in the middle of each.
 
-    Large masks are drawn first, so that small ones inside them stay visible; empty ones are left
-    out, their captions too.
+    Large masks are drawn first, so that small ones inside them stay visible. Empty masks and their
+    captions are left out.
 
     Args:
         image: uint8 [H,W,3], RGB.
-        masks: bool [H,W] each.
+        masks: masks bool [H,W].
         captions: one for each mask.
-        colours: for each mask its place in `COLOURS`; by default 0, 1, 2, ...
+        colours: each mask's index in `COLOURS`; by default 0, 1, 2, ...
 
     Returns:
         uint8 [H,W,3], a new image.
@@ -73,9 +73,9 @@ def draw_captions(
     *,
     captions: Iterable[tuple[str, tuple[float, float], tuple[int, int, int]]],
 ) -> NDArray[np.uint8]:
-    """Writes captions (text, centre (x, y) in image pixels, RGB of the plate behind it).
+    """Writes captions: (text, centre (x, y) in image pixels, RGB of the plate behind the text).
 
-    They stay inside the image, and one that would cover another moves below it.
+    Captions stay inside the image, and one that would cover another moves below it.
 
     Returns:
         uint8 [H,W,3], a new image.
@@ -102,7 +102,7 @@ def draw_captions(
 
 
 def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font, the same everywhere; it has ASCII only, so for the rest the system's."""
+    """Pillow's own font, the same everywhere. It has ASCII only; other texts need the system's."""
     if not text.isascii():
         with suppress(OSError):
             return ImageFont.truetype("DejaVuSans.ttf", size)
@@ -118,7 +118,7 @@ def _free_row(
     bottom: int,
     taken: Iterable[tuple[int, int, int, int]],
 ) -> int:
-    """The first top at or below `top` where a plate covers no other, or `top` if there is none."""
+    """The first row from `top` down where a plate covers no other, or `top` if there is none."""
     row = top
     for x0, y0, x1, y1 in sorted(taken, key=lambda box: box[1]):
         if left < x1 and x0 < left + width and row < y1 and y0 < row + height:
@@ -127,7 +127,7 @@ def _free_row(
 
 
 def _middle(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The point (x, y) of a mask that is farthest from its edge: always inside it."""
+    """The point (x, y) of a mask that is farthest from its edge; it is always inside the mask."""
     step = max(1, max(mask.shape) // 512)  # A caption needs no exact place.
     plane = np.pad(mask[::step, ::step].astype(np.uint8), 1)
     distance = cv2.distanceTransform(plane, cv2.DIST_L2, 3)

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Masks(MaskResult[Mask]):
-    """Masks of geometric prompts, one or three a prompt; an item for each mask.
+    """The masks of geometric prompts, one or three for each; an item for each mask.
 
     Attributes:
         masks: N masks bool [H,W], in the upright image, packed; `np.asarray(masks)` is an array.
         scores: float32 [N], the predicted IoU.
         low_res_masks: float32 [N,4g,4g], logits in the model frame; fit to be a `mask_input`.
         boxes: float32 [N,4], the tight box of each mask; zeros for an empty one.
-        prompt_index: int32 [N], which prompt each mask answers.
+        prompt_index: int32 [N], the index of each mask's prompt.
         speed: milliseconds by step.
-        picture: what the image was read from.
+        picture: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("masks", "scores", "low_res_masks", "boxes", "prompt_index")
@@ -75,14 +75,14 @@ class Masks(MaskResult[Mask]):
         return self.masks.image_size
 
     def best(self) -> Masks:
-        """The mask of each prompt that is thought to be the best, in the order of the prompts."""
+        """Keeps the mask with the highest score for each prompt, in the order of the prompts."""
         order = np.lexsort((-self.scores, self.prompt_index))
         first = np.unique(self.prompt_index[order], return_index=True)[1]
         return self[order[first]]
 
     @property
     def xyxy(self) -> NDArray[np.float32]:
-        """The boxes, under the name that other libraries have for them."""
+        """The boxes, under the name that other libraries use."""
         return self.boxes
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Masks(MaskResult[Mask]):
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """As supervision's `Detections`; `class_id` and `data["prompt_index"]` are the prompt."""
+        """Converts to supervision's `Detections`; `class_id` is the prompt, as `prompt_index`."""
         result: supervision.Detections = import_supervision().Detections(
             xyxy=self.boxes.copy(),
             mask=np.asarray(self.masks),
@@ -123,7 +123,7 @@ class Masks(MaskResult[Mask]):
         )
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draws each mask with its score; of several prompts, each has a colour of its own."""
+        """Draws each mask with its score; if there are several prompts, each has its own colour."""
         self._check_size(pixels)
         several = len(np.unique(self.prompt_index)) > 1
         return draw_overlay(

@@ -1,4 +1,4 @@
-"""What all results share: a sequence of items, the picture behind them, and ways out to files."""
+"""The base of all results: a sequence of items, their source image, and output to files."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 SUFFIXES = (*_FORMATS, ".json", ".npz")
-"""What `save` writes: overlays, and the result itself."""
+"""The suffixes that `save` takes: for overlays, and for the result itself."""
 
 _NOTEBOOK_PX = 1280
 _NAMED = 5
 
 
 class Result(Frozen, ABC, Generic[Item]):
-    """Base of the results: frozen dataclasses of arrays, with one item a row to go through.
+    """Base of the results: frozen dataclasses of arrays, with one item for each row.
 
-    `result[0]` is an item. A slice, an array of places or of flags gives a result of those rows:
+    `result[0]` is an item. A slice, or an array of indexes or flags, gives a result of those rows:
     `found[found.scores > 0.5].save("photo.png")`.
 
-    The picture is what the caller gave: a path costs nothing, an array lives as long as the result;
-    `dataclasses.replace(result, picture=None)` lets go of it.
+    `picture` is the image that the caller gave. A path needs no memory; an array lives as long as
+    the result, and `dataclasses.replace(result, picture=None)` makes a copy without it.
     """
 
     ROWS: ClassVar[tuple[str, ...]]
-    """The fields that have one entry a row."""
+    """The fields that have one entry for each row."""
 
     speed: Mapping[str, float]
     picture: Picture | None
 
     def __post_init__(self) -> None:
-        # A copy: the clock that it comes from may run on.
+        # A copy, because the clock behind it may still run.
         object.__setattr__(self, "speed", dict(self.speed))
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     def __iter__(self) -> Iterator[Item]:
         return map(self._item, range(len(self)))
@@ -76,7 +76,7 @@ class Result(Frozen, ABC, Generic[Item]):
         return self._item(range(len(self))[operator.index(index)])  # type: ignore[arg-type]
 
     def _rows(self, places: NDArray[np.intp]) -> Self:
-        """A result of some rows, in the order of their places [n]."""
+        """A result of some rows, in the order of their indexes [n]."""
         taken = {name: _take(getattr(self, name), places) for name in self.ROWS}
         return replace(self, **taken)  # type: ignore[type-var]  # subclasses are dataclasses
 
@@ -84,7 +84,7 @@ class Result(Frozen, ABC, Generic[Item]):
         """Draws the result over its image: uint8 [H,W,3], RGB, a new array.
 
         Args:
-            image: the image that the result came from; by default what it was made from.
+            image: the image of the result; by default `picture`.
 
         Raises:
             ImageError: no image is known, it cannot be read (any more), or has another size.
@@ -101,10 +101,10 @@ class Result(Frozen, ABC, Generic[Item]):
         """Opens the drawing in the system's viewer; a notebook shows a result by itself.
 
         Args:
-            image: as for `plot`.
+            image: as in `plot`.
 
         Raises:
-            ImageError: as for `plot`, or there is no viewer.
+            ImageError: as in `plot`, or there is no viewer.
         """
         if not ImageShow.show(Image.fromarray(self.plot(image))):
             raise ImageError("no program that shows pictures was found here: use save() instead")
@@ -118,12 +118,12 @@ class Result(Frozen, ABC, Generic[Item]):
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def save(self, path: str | os.PathLike[str], *, image: ImageSource | None = None) -> None:
-        """Writes the result, whole or not at all.
+        """Writes the result, completely or not at all.
 
         Args:
             path: ends in .png or .jpg (an overlay), .json, or .npz (every array under its field's
                 name).
-            image: for an overlay, as for `plot`.
+            image: for an overlay, as in `plot`.
 
         Raises:
             ImageError: `plot` has no image to draw an overlay on.
@@ -144,7 +144,7 @@ class Result(Frozen, ABC, Generic[Item]):
                 np.savez_compressed(file, **self._arrays())
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows; without an image, the text."""
+        """The drawing for a notebook; None, and so the text, without an image."""
         try:
             picture = Image.fromarray(self.plot())
         except ImageError:
@@ -154,7 +154,7 @@ class Result(Frozen, ABC, Generic[Item]):
 
     @abstractmethod
     def _item(self, place: int) -> Item:
-        """The item at a place from 0 to the length."""
+        """The item at an index from 0 to the length."""
 
     @abstractmethod
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -180,9 +180,9 @@ class MaskResult(Result[MaskRow]):
         """The tight box of each item, float32 [N,4]; zeros for an empty mask."""
 
     def polygons(self, *, tolerance_px: float = 0.0) -> list[list[NDArray[np.int32]]]:
-        """For each item the outlines [n,2] of its parts, (x, y) in image pixels.
+        """The outlines [n,2] of each item's parts, (x, y) in image pixels.
 
-        They fill the mask to the pixel, holes included; see `masks.mask_to_polygons`.
+        They cover exactly the mask's pixels, without its holes; see `masks.mask_to_polygons`.
 
         Args:
             tolerance_px: how far an outline may leave the mask's edge, for fewer corners.
@@ -194,7 +194,7 @@ class MaskResult(Result[MaskRow]):
         return f"{width} x {height}"
 
     def _check_size(self, pixels: NDArray[np.uint8]) -> None:
-        """Raises ImageError for an image that the result cannot have come from."""
+        """Raises ImageError for an image of another size than the result's."""
         height, width = pixels.shape[:2]
         if (height, width) != self.size:
             raise ImageError(
@@ -227,16 +227,13 @@ class Labelled(Result[Item]):
         return super().__getitem__(index)
 
     def _check_label(self, label: str) -> None:
-        """Raises KeyError for a label that was not asked, where that is known."""
+        """Raises KeyError for a label that was not asked, if the result knows all asked ones."""
 
 
 def coco_annotation(
     mask: PackedMask, *, size: tuple[int, int], polygons: bool = False
 ) -> dict[str, Any]:
-    """The bbox (XYWH), area and segmentation of a mask in an image, as COCO names them.
-
-    The segmentation is RLE, or polygons.
-    """
+    """The bbox (XYWH), area and segmentation (RLE or polygons) of a mask, as COCO names them."""
     x0, y0, x1, y1 = mask.box.tolist()
     return {
         "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -251,14 +248,14 @@ def _polygons(mask: PackedMask) -> list[list[float]]:
 
 
 def described(kind: str, *parts: str, speed: Mapping[str, float]) -> str:
-    """One line about a result: its kind, what is in it, and how long it took."""
+    """One line about a result: its kind, its content, and how long it took."""
     took_ms = sum(speed.values())
     took = [f"{took_ms:.{0 if took_ms >= 10 else 1}f} ms"] if speed else []
     return f"{kind}({'; '.join([*parts, *took])})"
 
 
 def named(pairs: Iterable[tuple[str, float]]) -> str:
-    """Names with their numbers, the first few of them."""
+    """The first few names with their numbers."""
     shown = [f"{one_line(name, limit=40)} {number:.2f}".lstrip() for name, number in pairs]
     more = len(shown) - _NAMED
     return ", ".join(shown if more < 2 else [*shown[:_NAMED], f"and {more} more"])
@@ -281,7 +278,7 @@ def import_supervision() -> Any:
 
 
 def _as_index(index: Any) -> Any:
-    """What NumPy indexes rows by: an empty list would be one of floats."""
+    """Makes an index for NumPy: an empty list would become an array of floats."""
     if isinstance(index, slice):
         return index
     array = np.asarray(index)

@@ -1,4 +1,4 @@
-"""One row of a result: what indexing it and going through it give."""
+"""One row of a result: the item that indexing and iteration give."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LabelProb:
     """A label of a `Classification`.
 
     Attributes:
-        label: its text.
+        label: the label's text.
         prob: the softmax over the labels that were asked.
         logit: cosine times the logit scale.
         presence: 0..1, whether the label is in the image at all.
@@ -30,11 +30,11 @@ class LabelProb:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MaskItem(Frozen):
-    """A mask, and what is known about it.
+    """A mask with its score and its box.
 
     Attributes:
         mask: bool [H,W], in the upright image.
-        score: how good it is: the predicted IoU, or what a class below says.
+        score: how good it is: the predicted IoU, if the class below says nothing else.
         box: float32 [4], XYXY, tight, far edges exclusive; zeros for an empty mask.
     """
 
@@ -48,7 +48,7 @@ class MaskItem(Frozen):
 
     @property
     def area(self) -> int:
-        """How many pixels the mask has."""
+        """The number of pixels of the mask."""
         return int(self.mask.sum())
 
     def polygons(self, *, tolerance_px: float = 0.0) -> list[NDArray[np.int32]]:
@@ -71,10 +71,10 @@ class MaskItem(Frozen):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mask(MaskItem):
-    """One of `Masks`.
+    """One mask of `Masks`.
 
     Attributes:
-        prompt_index: which prompt it answers.
+        prompt_index: the index of its prompt.
         low_res_mask: float32 [4g,4g], logits in the model frame; fit to be a `mask_input`.
     """
 
@@ -94,9 +94,9 @@ class TextMask(MaskItem):
     """A label of `TextMasks`.
 
     Attributes:
-        label: its text.
+        label: the label's text.
         presence: 0..1, whether the label is in the image at all.
-        points: float32 [n,2], the points drawn for it, (x, y) in image pixels.
+        points: float32 [n,2], the points of its prompt, (x, y) in image pixels.
     """
 
     label: str
@@ -116,11 +116,11 @@ class Instance(MaskItem):
     """One object of `Instances`.
 
     Attributes:
-        score: of `segment_instances` the product of the three below; of `segment_everything` the
-            predicted IoU.
-        label: what it is; "" where nobody asked what things are called.
-        label_score: 0..1, how well the label fits what is inside the mask; 0 without a label.
-        predicted_iou: how well the model thinks that the mask fits the object.
+        score: from `segment_instances` the product of the three scores below; from
+            `segment_everything` the predicted IoU.
+        label: the object's label; "" if no labels were asked.
+        label_score: 0..1, how well the label fits the content of the mask; 0 without a label.
+        predicted_iou: the IoU of mask and object, as the model predicts it.
         stability_score: 0..1, how little the mask changes with its threshold.
     """
 

@@ -1,4 +1,4 @@
-"""What `SamClip.segment_text` answers."""
+"""The result of `SamClip.segment_text`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class AskedLabels(Frozen):
-    """All labels that were asked, in their order, whether they are in the image or not.
+    """All labels that were asked, in their order, present or absent.
 
     Attributes:
         labels: K texts.
@@ -52,21 +52,22 @@ class AskedLabels(Frozen):
 class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     """Masks of labels; an item for each label that is in the image, in the order asked.
 
-    `"dog" in result` tells whether a label is, and `result.mask("dog")` is its mask, empty where it
-    is not. `asked` has all labels, and `absent` the presence of those that are not in the image.
+    `"dog" in result` tells whether a label is in the image, and `result.mask("dog")` is its mask,
+    which is empty if it is not. `asked` has all labels, and `absent` has the presence of the labels
+    that are not in the image.
 
     Attributes:
         labels: P texts.
         presence: float32 [P], 0..1: whether the label is in the image at all.
         scores: float32 [P], the predicted IoU of its mask.
         masks: P masks bool [H,W], in the upright image, packed; `np.asarray(masks)` is an array.
-        points: P arrays float32 [n,2], the points drawn for it, (x, y) in pixels of the upright
+        points: P arrays float32 [n,2], the points of its prompt, (x, y) in pixels of the upright
             image.
-        label_index: int32 [P], the place of each label among those asked.
+        label_index: int32 [P], the index of each label among all asked.
         asked: the K labels that were asked.
-        class_map: int16 [H,W], for each pixel the place of its label among those asked, or -1.
+        class_map: int16 [H,W], the index of each pixel's label among all asked, or -1.
         speed: milliseconds by step.
-        picture: what the image was read from.
+        picture: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (
@@ -116,7 +117,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
 
     @property
     def absent(self) -> dict[str, float]:
-        """The presence of each label that was asked and is not in the image."""
+        """The presence of each asked label that is not in the image."""
         pairs = zip(self.asked.labels, self.asked.presence.tolist(), strict=True)
         return {label: presence for label, presence in pairs if label not in self.labels}
 
@@ -142,7 +143,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         return self.masks[self.labels.index(label)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Every label asked with its presence, and one annotation (COCO) for each that is there."""
+        """All asked labels with their presence, and one annotation (COCO) for each present one."""
         annotations = [
             {
                 "label": label,
@@ -162,7 +163,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """As supervision's `Detections`; confidence is the presence."""
+        """Converts to supervision's `Detections`; confidence is the presence."""
         result: supervision.Detections = import_supervision().Detections(
             xyxy=self.xyxy,
             mask=np.asarray(self.masks),
@@ -195,7 +196,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         return draw_overlay(pixels, masks=self.masks, captions=captions, colours=colours)
 
     def _arrays(self) -> dict[str, Any]:
-        # Labels have different numbers of points: all of them in a row, and how many each has.
+        # Labels have different numbers of points: one array has all points, another the counts.
         points = np.concatenate([np.zeros((0, 2), dtype=np.float32), *self.points])
         counts = np.array([len(each) for each in self.points], dtype=np.int32)
         arrays = {name: each for name, each in super()._arrays().items() if name != "asked"}
@@ -210,7 +211,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
 
 
 def _points(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A read-only copy."""
+    """Makes a read-only copy."""
     own = np.array(points, dtype=np.float32)
     own.flags.writeable = False
     return own

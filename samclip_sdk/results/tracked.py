@@ -1,4 +1,4 @@
-"""The objects in a frame of a video: one row each, with ids that they keep from frame to frame."""
+"""The objects in a frame of a video, one row each, with ids that stay the same in every frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrackedInstance(Instance):
     """One object of `TrackedInstances`.
 
     Attributes:
-        id: of the object, the same in every frame that shows it.
+        id: the object's id, the same in every frame that shows it.
     """
 
     id: int
@@ -38,14 +38,14 @@ class TrackedInstance(Instance):
 class TrackedInstances(Instances):
     """The objects in a frame, as `SamClip.stream` follows them.
 
-    Where the model did not look at the frame, masks and boxes are those of the last one that it
-    looked at, moved as the picture moved, and scores are as they were.
+    If the model did not run on this frame, the optical flow moves the masks and boxes of the last
+    frame that it ran on, and the scores are unchanged.
 
     Attributes:
-        ids: int32 [N], from 1; of each object the same in every frame.
+        ids: int32 [N], from 1; an object has the same id in every frame.
         frame_index: the number of the frame, from 0.
-        frame_name: of a folder the picture's name, else the frame's number.
-        encoded: whether the model looked at this frame.
+        frame_name: the image's name if the source is a folder, else the frame's number.
+        encoded: whether the model ran on this frame.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (*Instances.ROWS, "ids")
@@ -67,7 +67,7 @@ class TrackedInstances(Instances):
         return described("TrackedInstances", frame, said, self._size(), speed=self.speed)
 
     def to_dict(self) -> dict[str, Any]:
-        """One annotation (COCO) for each object, with its id, and which frame it is."""
+        """The frame's number and name, and one annotation (COCO) for each object, with its id."""
         found = super().to_dict()
         pairs = zip(self.ids.tolist(), found["annotations"], strict=True)
         annotations = [{"id": each, **annotation} for each, annotation in pairs]
@@ -75,7 +75,7 @@ class TrackedInstances(Instances):
         return {**frame, "encoded": self.encoded, **found, "annotations": annotations}
 
     def to_supervision(self) -> supervision.Detections:
-        """As supervision's `Detections`; `tracker_id` is the id."""
+        """Converts to supervision's `Detections`; `tracker_id` is the id."""
         found = super().to_supervision()
         found.tracker_id = np.array(self.ids)
         return found
@@ -97,7 +97,7 @@ class TrackedInstances(Instances):
         return TrackedInstance(**given, id=int(self.ids[place]))
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draws each object in a colour of its own, which it keeps, with its label and id."""
+        """Draws each object in its own colour, the same in every frame, with its label and id."""
         self._check_size(pixels)
         pairs = zip(self.labels, self.ids.tolist(), strict=True)
         captions = [f"{label} {each}" for label, each in pairs]

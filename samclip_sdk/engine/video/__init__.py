@@ -1,7 +1,7 @@
-"""Videos and cameras: where frames come from, what moves between them, and which object is which.
+"""Videos and cameras: sources of frames, motion between frames, and tracking of objects.
 
-Results of frames go out to COCO video JSON and to films from here too. A room below the client; it
-runs graphs through the engine only, and never holds more frames than are read ahead.
+COCO video JSON and video files are written here too. This room is below the client. It runs graphs
+only through the engine, and never holds more frames than are read ahead.
 """
 
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter

@@ -1,8 +1,8 @@
-"""COCO video JSON, as YouTube-VIS has it: an annotation for each object, with all its masks.
+"""COCO video JSON in the format of YouTube-VIS: an annotation for each object, with all its masks.
 
-An object's masks stand together there, so that nothing can be written before the last frame. Until
-then they wait in a database on the disk, which the system removes with the process, whatever ends
-it. What is in memory does not grow with the frames.
+The file lists an object's masks together, so it is complete only after the last frame. Until then
+the masks are in a database on disk, which the system removes when the process ends in any way.
+Memory does not grow with the number of frames.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from samclip_sdk.system.atomic_file import atomic_file, check_target
 from samclip_sdk.system.timing import utc_now
 
 SECONDS_BETWEEN = 30.0
-"""After so long the file is written as far as it goes; a process may be killed."""
+"""The least time between two writings of the unfinished file; a process may be killed."""
 
 PATIENCE = 20.0
-"""And not before so many times of what writing it took last."""
+"""The time between two writings is also at least this many times the last writing's duration."""
 
 _TABLES = """
 CREATE TABLE frames (number INTEGER PRIMARY KEY, name TEXT);
@@ -39,15 +39,15 @@ _COLUMNS = ("segmentations", "bboxes", "areas")
 
 
 class CocoVideoWriter:
-    """Writes what a stream found. A context manager: whatever ends it, the file tells what was.
+    """Writes a stream's results. A context manager: even after an error, the added frames are kept.
 
-    The file is replaced whole at the end, and every half a minute or so. It never appears if
-    nothing was added.
+    The file is replaced as a whole at the end, and about every half minute. Without a frame, no
+    file appears.
 
     Args:
-        path: of the JSON.
+        path: the JSON file's path.
         labels: the categories, in the order in which they were asked.
-        name: of the video.
+        name: the video's name.
         fps: frames a second, if known.
 
     Raises:
@@ -64,7 +64,7 @@ class CocoVideoWriter:
     ) -> None:
         check_target(path)
         self._path, self._labels, self._name, self._fps = Path(path), tuple(labels), name, fps
-        # An empty name is a database of its own, on the disk, under no name.
+        # An empty name makes SQLite create an unnamed temporary database on disk.
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(f"PRAGMA journal_mode=OFF;{_TABLES}")
         self._count, self._size = 0, (0, 0)
@@ -82,7 +82,7 @@ class CocoVideoWriter:
         self.close()
 
     def add(self, found: TrackedInstances) -> None:
-        """Takes what is in the next frame.
+        """Adds the objects of the next frame.
 
         Raises:
             StorageError: the file cannot be written.
@@ -101,7 +101,7 @@ class CocoVideoWriter:
             self._write()
 
     def close(self) -> None:
-        """Writes the file, and lets go of what waited.
+        """Writes the file, and frees the database.
 
         Raises:
             StorageError: the file cannot be written.
@@ -125,7 +125,7 @@ class CocoVideoWriter:
             file.write(b'"annotations": [')
             masks = self._database.execute(
                 "SELECT id, MIN(category), AVG(score) FROM masks WHERE frame < ? GROUP BY id",
-                (self._count,),  # An interrupt may have left rows of a frame that does not count.
+                (self._count,),  # An interrupt may have left rows of a frame that is not complete.
             )
             for place, row in enumerate(masks):
                 file.write(b",\n" if place else b"\n")
@@ -170,7 +170,7 @@ class CocoVideoWriter:
         file.write(b"}")
 
     def _of_frames(self, object_id: int, column: str) -> Iterator[str]:
-        """A column of an object, for each frame; null where it is not seen."""
+        """Yields an object's column for each frame; null where the object is not seen."""
         rows = self._database.execute(
             f"SELECT frame, {column} FROM masks WHERE id = ? AND frame < ? ORDER BY frame",
             (object_id, self._count),

@@ -1,4 +1,4 @@
-"""Films of drawn frames, by OpenCV."""
+"""Writes drawn frames to a video file, by OpenCV."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ CODEC = "mp4v"
 """MPEG-4 part 2: OpenCV's wheels can write it on every system. Browsers do not play it."""
 
 DEFAULT_FPS = 25.0
-"""Where nobody knows how many frames a second has."""
+"""Frames a second, if the source does not tell."""
 
 
 class FilmWriter:
-    """Writes an .mp4. A context manager: whatever ends it, what was added can be played.
+    """Writes an .mp4 file. A context manager: even after an error, the added frames can be played.
 
-    The film is written beside its place, under a hidden name, and put there at the end. It never
-    appears if no frame was added. A killed process leaves the hidden file, which cannot be played,
-    and which a later writer in the same folder removes.
+    The video is written under a hidden name in the same folder, and renamed at the end. Without a
+    frame, no file appears. A killed process leaves the hidden file, which cannot be played; a later
+    writer in the same folder removes it.
 
     Args:
         path: ends in .mp4.
         fps: frames a second.
 
     Raises:
-        StorageError: another ending, or the file cannot be written.
+        StorageError: the path has another ending, or the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, fps: float = DEFAULT_FPS) -> None:
@@ -58,10 +58,11 @@ class FilmWriter:
     def add(self, pixels: NDArray[np.uint8]) -> None:
         """Adds a frame, uint8 [H,W,3], RGB, of the same size each time.
 
-        A last row or column that would make an odd number of them is left out: the codec has none.
+        If the height or width is odd, the last row or column is left out: the codec needs even
+        sizes.
 
         Raises:
-            StorageError: OpenCV cannot write films here.
+            StorageError: OpenCV cannot write videos here.
         """
         height, width = (max(2, side - side % 2) for side in pixels.shape[:2])
         if self._writer is None:
@@ -70,10 +71,10 @@ class FilmWriter:
         self._count += 1
 
     def close(self) -> None:
-        """Ends the film and puts it in its place.
+        """Ends the video and moves it to its path.
 
         Raises:
-            StorageError: not all of it could be written: the disk may be full.
+            StorageError: not all frames could be written: the disk may be full.
         """
         if self._writer is None:
             return
@@ -114,7 +115,7 @@ class FilmWriter:
 
 
 def _count_frames(path: Path) -> int:
-    """How many frames a film has by its table; 0 if it has none, or is no film."""
+    """The number of frames in a video's table; 0 if it has none, or is no video."""
     with quiet_opencv():
         capture = cv2.VideoCapture(str(path))
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0

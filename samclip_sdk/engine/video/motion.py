@@ -1,7 +1,7 @@
-"""How the picture moved from one frame to the next, and things of it moved along.
+"""The optical flow from one frame to the next, and maps that are moved by it.
 
-Everything is in the model frame, at a small size: dense inverse search, which OpenCV has, takes a
-millisecond there.
+Everything is in the model frame, at a small size: OpenCV's dense inverse search takes a millisecond
+there.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ Array = NDArray[np.float32]
 Grey = NDArray[np.uint8]
 
 SIDE = 192
-"""Of the small pictures that are compared."""
+"""The side of the small images that are compared, in pixels."""
 
 CUT = 24.0
-"""By how much of 255 the pixels of two frames differ on the mean, the one moved to the other, where
-there is nothing of the one in the other: after a cut."""
+"""The mean difference of pixels, 0..255, above which there is a cut between two frames. One frame
+is first moved to the other."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Where each pixel of a frame was in an earlier one.
+    """The place of each pixel of a frame in an earlier frame.
 
     Attributes:
-        back: float32 [SIDE,SIDE,2], (x, y), from each pixel to where it was, in pixels of it.
-        cut: whether nothing of the earlier frame is in this one.
+        back: float32 [SIDE,SIDE,2], (x, y), from each pixel to its earlier place, in small pixels.
+        cut: whether there is a cut between the two frames.
     """
 
     back: Array
     cut: bool
 
     def after(self, earlier: Motion) -> Motion:
-        """This motion, and one that came before it, as one."""
+        """Joins this motion with the motion before it."""
         return Motion(self.back + _take(earlier.back, self.back), self.cut or earlier.cut)
 
     def move(self, maps: Array) -> Array:
-        """Brings maps of the earlier frame to this one; what came in repeats what is beside it.
+        """Moves maps of the earlier frame to this one; new areas repeat the values beside them.
 
         Args:
             maps: [N,s,s] in the model frame.
@@ -50,10 +50,10 @@ class Motion:
         return np.stack([_take(each, back) for each in maps]) if len(maps) else maps
 
     def speed(self, mask: NDArray[np.bool_]) -> Array:
-        """How far what is in a mask [s,s] has moved.
+        """The mean motion inside a mask [s,s].
 
         Returns:
-            float32 [2], (x, y) in sides of the model's input; zeros of an empty mask.
+            float32 [2], (x, y) in sides of the model's input; zeros for an empty mask.
         """
         inside = cv2.resize(mask.view(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0
         if not inside.any():
@@ -63,18 +63,18 @@ class Motion:
 
 
 def small_grey(square: NDArray[np.uint8]) -> Grey:
-    """What motion is seen in: uint8 [SIDE,SIDE], of a prepared picture [1,3,S,S]."""
+    """Makes the small grey image for motion, uint8 [SIDE,SIDE], from a prepared one [1,3,S,S]."""
     grey = cv2.cvtColor(square[0].transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
     small: Grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return small
 
 
 def find_motion(now: Grey, before: Grey) -> Motion:
-    """Finds where each pixel of a frame was in the one before.
+    """Finds where each pixel of a frame was in the frame before it.
 
     Args:
-        now: of `small_grey`.
-        before: likewise.
+        now: the frame, from `small_grey`.
+        before: the frame before it, from `small_grey`.
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     back = search.calc(now, before, None)  # type: ignore[call-overload]  # no first guess
@@ -83,7 +83,7 @@ def find_motion(now: Grey, before: Grey) -> Motion:
 
 
 def _take(image: Array, back: Array) -> Array:
-    """The pixels of an image [s,s] or [s,s,2] that lie so far from each of [s,s]."""
+    """Samples an image [s,s] or [s,s,2] at the offsets `back` [s,s,2] from each pixel."""
     side = back.shape[0]
     columns, rows = np.meshgrid(np.arange(side), np.arange(side))
     return cv2.remap(  # type: ignore[return-value]  # cv2 types any array

@@ -1,4 +1,4 @@
-"""Where frames come from: a film, a camera, a folder of pictures, or an iterator of pictures."""
+"""Sources of frames: a video file, a camera, a folder of images, or an iterator of images."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
 from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_picture
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | int | Iterable[ImageSource] | Footage"
-"""A film's file, a folder of pictures, a camera's number, pictures one after the other, or what
-`open_footage` made of one of them."""
+"""A video file, a folder of images, a camera's number, an iterable of images, or the `Footage` that
+`open_footage` made from one of them."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
 COUNT_TOLERANCE = 0.01
-"""Films tell how many frames they have, but some of them by their length: it may be wrong by so
-much, and by two frames."""
+"""The tolerated share of missing frames, beside two frames: some video files compute their number
+of frames from their length."""
 
 
 _SILENT = 0  # OpenCV's level of logging
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 
 _LISTS = (b"ffconcat", b"#EXTM3U")
-"""What text files begin with that FFmpeg would take for the films of which they have the names."""
+"""The first bytes of text files that list videos: FFmpeg would open the videos in the list."""
 
-_MOST_CAMERAS = 1 << 31  # An int of C++ holds their numbers.
+_MOST_CAMERAS = 1 << 31  # A C++ int holds a camera's number.
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class NamedPicture:
     """A frame before it is read.
 
     Attributes:
-        name: what it is called: a picture's file name, or the frame's number from 0.
-        picture: what its pixels are read from.
+        name: an image's file name, or the frame's number from 0.
+        picture: the source of its pixels.
     """
 
     name: str
@@ -56,14 +56,15 @@ class NamedPicture:
 
 @dataclass(frozen=True)
 class Footage:
-    """Frames that are taken one after the other, once.
+    """Frames that can be read once, one after the other.
 
     Attributes:
-        name: of the source, for messages.
-        frames: taken as they are asked for; a film or camera is closed with this generator.
-        count: how many there are; None if nobody knows.
-        fps: frames a second; None if nobody knows.
-        live: a camera: what is not taken in time is gone, and nothing is to be taken ahead.
+        name: the source's name, for messages.
+        frames: reads each frame when it is asked for; closing it closes the video file or camera.
+        count: the number of frames; None if unknown.
+        fps: frames a second; None if unknown.
+        live: whether it is a camera, which drops frames that are not read in time; do not read
+            ahead.
     """
 
     name: str
@@ -74,14 +75,14 @@ class Footage:
 
 
 def open_footage(source: VideoSource) -> Footage:
-    """Opens what frames are taken from; a film's or camera's first frame is read for certain.
+    """Opens a source of frames, and reads the first frame of a video file or camera.
 
     Args:
         source: see `VideoSource`.
 
     Raises:
-        ImageError: no such file or camera, a film that cannot be opened or has no frame, a folder
-            without pictures, or something that is none of them.
+        ImageError: no such file or camera, a video file that cannot be opened or has no frame, a
+            folder without images, or a value of another type.
     """
     if isinstance(source, Footage):
         return source
@@ -112,7 +113,7 @@ def open_footage(source: VideoSource) -> Footage:
 
 
 def _open_folder(folder: Path, *, name: str) -> Footage:
-    """The pictures of a folder, not of those below it, by name: frame 10 comes after frame 9."""
+    """Opens a folder's images, without subfolders, sorted by name: frame 10 follows frame 9."""
     try:
         found = [
             path
@@ -130,7 +131,7 @@ def _open_folder(folder: Path, *, name: str) -> Footage:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """What sorts names by the numbers in them; of equal ones, by their letters."""
+    """The sort key of a name: by the numbers in it, then by its letters."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
     return [*((int(each) if each.isdecimal() else -1, each) for each in parts), (-2, name)]
 
@@ -159,7 +160,7 @@ def _open_film(path: Path, *, name: str) -> Footage:
 
 
 def _check_film(path: Path, *, name: str) -> None:
-    """Refuses what would be waited for without end, or would show other files than itself.
+    """Refuses a file that would block without end, or would make FFmpeg open other files.
 
     Raises:
         ImageError: the reason.
@@ -170,7 +171,7 @@ def _check_film(path: Path, *, name: str) -> None:
     if re.search("%[0-9]*d", str(path)):
         raise ImageError(f"{name} stands for many pictures, by the % in it: rename it")
     if stat.S_ISREG(kind):
-        with suppress(OSError), path.open("rb") as file:  # OpenCV tells what cannot be opened.
+        with suppress(OSError), path.open("rb") as file:  # OpenCV reports an unreadable file.
             if file.read(8).startswith(_LISTS):
                 raise ImageError(f"{name} is a list of other files: give a film itself")
 
@@ -193,7 +194,7 @@ def _open_camera(number: int) -> Footage:
     if number >= _MOST_CAMERAS:
         raise ImageError(f"no camera has a number of {_MOST_CAMERAS} or more")
     capture = _capture(number)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # The newest frame counts, where drivers know this.
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # Only the newest frame; some drivers ignore this.
     first = _read(capture)
     if first is None:
         capture.release()
@@ -217,7 +218,7 @@ def _camera_frames(
 
 
 def _frames(capture: cv2.VideoCapture, first: Pixels) -> Generator[NamedPicture, None, int]:
-    """The first frame and all after it; returns how many they were, and closes the source."""
+    """Yields the first frame and all later ones, closes the source, and returns their number."""
     pixels: Pixels | None = first
     taken = 0
     try:
@@ -236,7 +237,7 @@ def _capture(source: str | int) -> cv2.VideoCapture:
 
 
 def _read(capture: cv2.VideoCapture) -> Pixels | None:
-    """The next frame, uint8 [H,W,3], RGB, upright as the film says; None if there is none."""
+    """The next frame, uint8 [H,W,3], RGB, turned by the file's metadata; None if there is none."""
     with quiet_opencv():
         there, pixels = capture.read()
     if not there:
@@ -245,10 +246,10 @@ def _read(capture: cv2.VideoCapture) -> Pixels | None:
 
 
 class _QuietOpenCV:
-    """What OpenCV and FFmpeg say, which the whole process shares, while any thread wants silence.
+    """Silences the logs of OpenCV and FFmpeg for the whole process, while any thread wants it.
 
-    FFmpeg looks for its level once: where OpenCV first opens or writes a film. If the program did
-    that before, FFmpeg's remarks are as the program has them.
+    FFmpeg reads its log level once: when OpenCV first opens or writes a video. If the program did
+    that earlier, FFmpeg keeps the program's level.
     """
 
     def __init__(self) -> None:
@@ -279,9 +280,9 @@ _QUIET = _QuietOpenCV()
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's remarks about a file or camera off standard error; this package says it.
+    """Keeps OpenCV's logs off standard error; this package raises its own errors.
 
-    Any number of threads may be inside; the last one to leave sets the level back.
+    Any number of threads may be inside; the last one to leave restores the level.
     """
     _QUIET.enter()
     try:

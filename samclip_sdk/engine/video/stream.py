@@ -1,7 +1,7 @@
-"""The walk from frame to frame: what is looked at afresh, what is moved along, and what is kept.
+"""Follows objects from frame to frame: runs the model on some frames, and moves masks in others.
 
-This is not SAM 2's memory: no graph sees another frame than its own. What is carried from frame to
-frame are score maps, masks, which are prompts of the next frame, and one embedding for each object.
+This is not SAM 2's memory: each graph sees one frame only. A frame passes to the next its score
+maps, its masks, which become prompts, and one embedding for each object.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ from samclip_sdk.system.timing import Stopwatch
 Array = NDArray[np.float32]
 
 NEWEST = 0.6
-"""The weight of a frame's own score maps, against those of the frames before it."""
+"""The weight of a frame's own score maps, against the score maps of the frames before it."""
 
 SURENESS = 20.0
-"""From what is outside of a mask to what is inside, in logits, where the decoder gave none."""
+"""The step from outside to inside of a mask, in logits, if the decoder's logits are not known."""
 
 
 @dataclass(frozen=True)
 class ReadFrame:
-    """A frame that is ready for the backbone, and small enough to see motion in it."""
+    """A frame that is ready for the backbone, with its small grey image for motion."""
 
     name: str
     prepared: PreparedImage
@@ -75,16 +75,16 @@ class ReadFrame:
 
 
 class Stream:
-    """Follows the objects of labels through frames; what it keeps does not grow with them.
+    """Follows the objects of labels through frames; memory does not grow with their number.
 
     Args:
         engine: runs the graphs.
         labels: from `check_labels`.
         options: how score maps become masks.
-        max_instances: how many objects of a frame are told, at most.
-        encode_every: 1 for each frame, 2 for every other one, ...: how often the model looks. In
-            between, masks move as the picture moves. After a cut it looks at once.
-        tiling: how frames are cut, if objects are looked for in tiles of them too.
+        max_instances: the most objects of a frame.
+        encode_every: 1 runs the model on each frame, 2 on every other one, ... In between, masks
+            follow the optical flow. After a cut, the model runs at once.
+        tiling: how frames are cut into tiles; None for whole frames alone.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class Stream:
         self._tiling = tiling
         self._text = engine.texts.embed_labels(labels, clock=Stopwatch())
         self._tracks = Tracks()
-        self._maps: Array | None = None  # of the frame where the model last looked
-        self._motion: Motion | None = None  # since then
+        self._maps: Array | None = None  # score maps of the frame where the model last ran
+        self._motion: Motion | None = None  # the motion since that frame
         self._last: ReadFrame | None = None
         self._index, self._looked = 0, -encode_every
 
@@ -111,7 +111,7 @@ class Stream:
         """Reads a frame; any thread may do so.
 
         Raises:
-            ImageError: it cannot be read or used.
+            ImageError: the frame cannot be read or used.
         """
         clock = Stopwatch()
         task = self._engine.manifest.tasks.segmentation
@@ -119,10 +119,10 @@ class Stream:
         return ReadFrame(named.name, prepared, small_grey(prepared.square), clock)
 
     def follow(self, read: ReadFrame) -> TrackedInstances:
-        """What is in the next frame.
+        """Finds the objects in the next frame.
 
         Raises:
-            ImageError: it has another size than the frame before it.
+            ImageError: the frame has another size than the frame before it.
         """
         clock, index = read.clock, self._index
         self._check_size(read)
@@ -161,7 +161,7 @@ class Stream:
             )
 
     def _see_motion(self, read: ReadFrame) -> None:
-        """Notes how the picture moved since the model last looked; after a cut it must look."""
+        """Adds up the motion since the model last ran; after a cut, forces it to run."""
         if self._last is None:
             return
         step = find_motion(read.grey, self._last.grey)
@@ -171,7 +171,7 @@ class Stream:
             self._maps, self._motion, self._looked = None, None, -self._encode_every
 
     def _look(self, prepared: PreparedImage, *, index: int, clock: Stopwatch) -> None:
-        """Runs the graphs on a frame, and tells which of what they find is known."""
+        """Runs the graphs on a frame, and updates the tracks."""
         engine, frame = self._engine, prepared.frame
         embedding = engine.encode(prepared, task=engine.manifest.tasks.segmentation, clock=clock)
         expected = self._expected(side=engine.mask_side(frame))
@@ -186,12 +186,12 @@ class Stream:
     def _detect(
         self, embedding: ImageEmbedding, *, expected: Array, clock: Stopwatch
     ) -> list[Detection]:
-        """The best objects in a frame, by its score maps and those of the frames before it.
+        """Finds the best objects in a frame, by score maps averaged over the frames before it.
 
         Args:
-            embedding: of the frame.
+            embedding: the frame's embedding.
             expected: the masks in sight, moved to this frame, logits [n,4g,4g].
-            clock: told how long each step took.
+            clock: records how long each step took.
         """
         engine, options, frame = self._engine, self._options, embedding.frame
         patches = engine.patch_embeddings(embedding, clock=clock)
@@ -238,7 +238,7 @@ class Stream:
     def _detect_in_tiles(
         self, embedding: ImageEmbedding, *, tiling: Tiling, clock: Stopwatch
     ) -> list[Detection]:
-        """The best objects in a frame and its tiles, as `segment_instances` finds them."""
+        """Finds the best objects in a frame and its tiles, as `segment_instances` does."""
         engine, frame = self._engine, embedding.frame
         found = find_objects(
             engine,
@@ -269,7 +269,7 @@ class Stream:
         index: int,
         frame: Frame,
     ) -> FrameDetections:
-        """What was found in a frame, with its masks and how they moved."""
+        """Adds masks and their motion to the objects found in a frame."""
         masks = self._small_of(seen, frame=frame)
         moved = np.zeros((len(seen), 2), dtype=np.float32)
         if self._motion is not None:
@@ -278,7 +278,7 @@ class Stream:
         return FrameDetections(seen, masks=masks, moved=moved, expected=expected, index=index)
 
     def _distinct(self, seen: Sequence[Detection], *, frame: Frame) -> list[Detection]:
-        """Without what shows the same as one before it."""
+        """Drops a detection that shows the same object as an earlier one in the list."""
         kept = distinct_masks(
             self._small_of(seen, frame=frame),
             scores=-np.arange(len(seen), dtype=np.float32),
@@ -288,7 +288,7 @@ class Stream:
         return [seen[place] for place in kept.tolist()]
 
     def _small(self, low_res: Array, *, frame: Frame) -> NDArray[np.bool_]:
-        """The masks of logits [n,4g,4g], at that size."""
+        """Thresholds logits [n,4g,4g] at their own size."""
         return model_masks(low_res, frame=frame, mask_threshold=self._options.mask_threshold)
 
     def _small_of(self, seen: Sequence[Detection], *, frame: Frame) -> NDArray[np.bool_]:
@@ -297,19 +297,19 @@ class Stream:
         return self._small(low_res.reshape(-1, side, side), frame=frame)
 
     def _averaged(self, maps: Array) -> Array:
-        """Score maps [K,h,h] of a frame, and of those before it, moved to where it has them."""
+        """Averages a frame's score maps [K,h,h] with the earlier ones, moved to this frame."""
         if self._maps is None or self._motion is None:
             return maps
         return NEWEST * maps + (1 - NEWEST) * self._motion.move(self._maps)
 
     def _expected(self, *, side: int) -> Array:
-        """The masks in sight, moved from where the model last looked: logits [n,side,side]."""
+        """The masks in sight, moved from the last encoded frame: logits [n,side,side]."""
         masks = np.array([each.low_res for each in self._tracks.in_sight], dtype=np.float32)
         masks = masks.reshape(-1, side, side)
         return masks if self._motion is None else self._motion.move(masks)
 
     def _moved(self, frame: Frame) -> list[Track]:
-        """The tracks in sight, with their masks moved to this frame; without those that left it."""
+        """The tracks in sight with their masks moved to this frame; empty masks are left out."""
         threshold = self._options.mask_threshold
         expected = self._expected(side=self._engine.mask_side(frame))
         moved = []
@@ -324,7 +324,7 @@ class Stream:
 
 
 def _missed(expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of n masks none of m others overlaps: bool [n]."""
+    """Tells which of n expected masks overlap none of m found ones: bool [n]."""
     missed: NDArray[np.bool_] = np.all(mask_ious(expected, found) < SAME_OBJECT_IOU, axis=1)
     return missed
 
@@ -332,20 +332,19 @@ def _missed(expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> NDArray[np
 def known_candidates(
     expected: Array, *, score_map: Array, frame: Frame, options: TextToMaskOptions
 ) -> Candidates | None:
-    """What the mask decoder is asked for objects of a label that it was not found to have any more.
+    """Makes prompts for known objects of a label that were not found in this frame.
 
-    The mask, moved to where it is expected, is the mask prompt, and the cell inside it that scores
-    best is a foreground point. It is not asked for an object where the label is no longer: behind
-    something else, for instance.
+    The object's expected mask is the mask prompt, and the best cell inside it is a foreground
+    point. An object has no prompt if the label's score is too low there: it may be hidden.
 
     Args:
         expected: logits [n,4g,4g].
-        score_map: of the label, [h,h].
+        score_map: the label's score map, [h,h].
         frame: where the image lies.
-        options: what a score must reach.
+        options: the threshold of a score.
 
     Returns:
-        None if there is nothing to ask.
+        The candidates; None if there are none.
     """
     side = score_map.shape[-1]
     points, masks = [], []
@@ -372,9 +371,9 @@ def known_candidates(
 
 
 def follow_footage(stream: Stream, footage: Footage) -> Generator[TrackedInstances, None, None]:
-    """What is in each frame, in their order, while the next ones are read.
+    """Yields the objects in each frame, in order, while threads read the next frames.
 
-    Nothing of a camera is read ahead: it would be old when its turn comes.
+    A camera's frames are not read ahead: they would be old when their turn comes.
 
     Raises:
         ImageError: a frame cannot be read, or has another size than the first.

@@ -1,4 +1,4 @@
-"""Which object is which, from frame to frame: by the IoU of masks, and by what is inside them."""
+"""Tracks objects from frame to frame, by the IoU of masks and by the embeddings inside them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from samclip_sdk.text.unit_length import normalize
 Array = NDArray[np.float32]
 
 SAME_OBJECT_IOU = 0.2
-"""A mask that overlaps the one that was expected by so much is of the same object."""
+"""A mask is of the same object if its IoU with the expected mask is at least this."""
 
 SAME_COSINE = 0.8
-"""What is inside of two masks that lie apart is the same object from this cosine on."""
+"""Two masks that lie apart are of the same object if their embeddings' cosine is at least this."""
 
 NEW_SCORE = 0.05
-"""What scores less is no new object; it may be one that is known, hidden in part."""
+"""A mask with a lower score is no new object; it may be a known one that is partly hidden."""
 
 PATIENCE = 300
-"""For how many frames an object that was lost is waited for."""
+"""The number of frames after which a lost object is forgotten."""
 
 MAX_LOST = 100
-"""How many lost objects are waited for, those that were lost last."""
+"""The most lost objects that are kept; those that were lost last stay."""
 
 MEMORY = 0.8
-"""The weight of what was inside an object's masks before, against the newest one."""
+"""The weight of an object's earlier embeddings and speeds, against the newest one."""
 
 
 FARNESS = 0.5
-"""How much cosine it takes to be the same object as far away as the model's input is wide."""
+"""The cosine that a distance costs, for each side of the model's input."""
 
 
 @dataclass(frozen=True)
 class FrameDetections:
-    """What the model found in a frame, in the model frame.
+    """The objects that the model found in a frame, in the model frame.
 
     Attributes:
-        sightings: the best first.
-        masks: of them, bool [m,4g,4g].
-        moved: float32 [m,2], how far each moved in a frame's time, (x, y) in sides of the model's
+        sightings: the objects, the best first.
+        masks: the objects' masks, bool [m,4g,4g].
+        moved: float32 [m,2], each object's speed for one frame, (x, y) in sides of the model's
             input.
         expected: bool [n,4g,4g], the masks of the tracks in sight, moved to this frame.
         index: the number of the frame.
@@ -62,11 +62,11 @@ class Track:
 
     Attributes:
         id: from 1, never given twice.
-        found: in the frame where the model last looked.
-        low_res: float32 [4g,4g], its mask's logits there, in the model frame.
-        embedding: float32 [E], what was inside its masks, of unit length.
+        found: the object in the frame where the model last saw it.
+        low_res: float32 [4g,4g], its mask's logits in that frame, in the model frame.
+        embedding: float32 [E], the average inside its masks, unit length.
         place: float32 [2], the middle of its mask, (x, y) in sides of the model's input.
-        speed: float32 [2], how it moves in a frame's time, likewise.
+        speed: float32 [2], its motion for one frame, (x, y) in sides of the model's input.
         seen: the number of that frame.
     """
 
@@ -79,7 +79,7 @@ class Track:
     seen: int
 
     def place_at(self, index: int) -> Array:
-        """Where it should be in a later frame if it goes on as it went; never outside."""
+        """Predicts its place in a later frame at constant speed; never outside the input."""
         place: Array = np.clip(self.place + (index - self.seen) * self.speed, 0, 1)
         return place
 
@@ -88,8 +88,8 @@ class Tracks:
     """The objects of a video: those in sight, and those that may come back.
 
     Attributes:
-        in_sight: the tracks of the last frame that was given, in the order of what was found.
-        lost: others, the one that was lost last at the end.
+        in_sight: the tracks in the last frame, in the order of the detections.
+        lost: the other tracks; the one that was lost last is at the end.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Tracks:
         self._last_id = 0
 
     def of_label(self, label_index: int) -> list[int]:
-        """The places among those in sight of a label's tracks."""
+        """The indexes of a label's tracks in `in_sight`."""
         return [
             place
             for place, each in enumerate(self.in_sight)
@@ -106,14 +106,14 @@ class Tracks:
         ]
 
     def forget_places(self) -> None:
-        """After a cut: objects may come back, but no longer where they were."""
+        """Marks all tracks as lost, after a cut: objects may come back, but at other places."""
         self.lost, self.in_sight = [*self.lost, *self.in_sight], []
 
     def update(self, look: FrameDetections) -> None:
-        """Tells which of what was found is which of what is known, and what is new.
+        """Matches detections with tracks, and starts new tracks.
 
-        First the masks that overlap, then, of those that are left, what looks the same; of several
-        that do, what is nearest to where it should be.
+        Masks that overlap are matched first. The rest is matched by embeddings; if several fit, the
+        one nearest to the predicted place wins.
         """
         self.lost = [each for each in self.lost if look.index - each.seen <= PATIENCE]
         known = [*self.in_sight, *reversed(self.lost)]
@@ -129,7 +129,7 @@ class Tracks:
         self.in_sight = now
 
     def _seen(self, look: FrameDetections, place: int, track: Track | None) -> Track:
-        """A track as it is seen now, or a new one."""
+        """Updates a track by a detection, or makes a new one."""
         sighting, speed = look.sightings[place], look.moved[place]
         embedding = sighting.embedding
         if track is None:
@@ -140,7 +140,7 @@ class Tracks:
         return Track(
             id=self._last_id if track is None else track.id,
             found=sighting.found,
-            low_res=sighting.low_res.copy(),  # a view would hold those of all candidates
+            low_res=sighting.low_res.copy(),  # a view would keep the logits of all candidates
             embedding=embedding,
             place=_middle(look.masks[place]),
             speed=speed,
@@ -149,7 +149,7 @@ class Tracks:
 
 
 def _pair(look: FrameDetections, known: Sequence[Track]) -> dict[int, int]:
-    """The place of a sighting -> that of the track which it is; `known` begins with `expected`."""
+    """Maps indexes of sightings to indexes of tracks; `known` begins with `expected`."""
     seen = look.sightings
     shape = (len(known), len(seen))
     overlaps = np.zeros(shape, dtype=np.float32)
@@ -167,11 +167,11 @@ def _pair(look: FrameDetections, known: Sequence[Track]) -> dict[int, int]:
 
 
 def best_pairs(likeness: NDArray[np.floating], *, allowed: NDArray[np.bool_]) -> dict[int, int]:
-    """Pairs columns with rows, the likest pair first; each stands in one pair at most.
+    """Pairs columns with rows, the most similar pair first; each is in one pair at most.
 
     Args:
         likeness: [n,m].
-        allowed: bool [n,m], which pairs may be.
+        allowed: bool [n,m], which pairs are possible.
 
     Returns:
         Column -> row.
@@ -185,7 +185,7 @@ def best_pairs(likeness: NDArray[np.floating], *, allowed: NDArray[np.bool_]) ->
 
 
 def mask_ious(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Array:
-    """The IoU of each of n masks [n,h,w] with each of m, [n,m]; 0 of two empty ones."""
+    """The IoU [n,m] of each of n masks [n,h,w] with each of m masks; 0 for two empty masks."""
     a, b = (
         each.reshape(len(each), each.shape[1] * each.shape[2]).astype(np.float32)
         for each in (first, second)
@@ -206,7 +206,7 @@ def _mixed(before: Array, newest: Array) -> Array:
 
 
 def _middle(mask: NDArray[np.bool_]) -> Array:
-    """The mean place of a mask's pixels, (x, y) in its sides; of an empty mask the centre."""
+    """The mean place of a mask's pixels, (x, y) in its sides; the centre for an empty mask."""
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return np.full(2, 0.5, dtype=np.float32)
