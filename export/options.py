@@ -131,7 +131,7 @@ def check_out(out: Path) -> Path:
         folder = Path(os.path.realpath(out))
         taken = os.path.lexists(folder)
         above = next(each for each in folder.parents if os.path.lexists(each))
-    except ValueError as error:  # NUL, or what no file system can encode
+    except ValueError as error:  # NUL, or a name that no file system can encode
         raise StorageError(f"cannot write {one_line(out)}: {error}") from error
     if taken and not (folder / MANIFEST_NAME).is_file():
         raise StorageError(f"{one_line(out)} exists and is not a bundle: it is left as it is")

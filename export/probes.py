@@ -120,7 +120,7 @@ def prompt_feeds(frame: Frame, *, mask_side: int) -> list[Arrays]:
 
 
 def disc_logits(side: int, *, radius: float) -> NDArray[np.float32]:
-    """A mask prompt float32 [1,1,side,side]: a disc, its logits clipped as text-to-mask clips."""
+    """A mask prompt float32 [1,1,side,side]: a disc, with its logits clipped as in text-to-mask."""
     y, x = np.mgrid[:side, :side] / side
     distance = np.hypot(x - 0.45, y - 0.35)
     logits: NDArray[np.float32] = np.clip(60 * (radius - distance), -10, 10).astype(np.float32)

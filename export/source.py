@@ -128,7 +128,7 @@ def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
 
 
 def _origins(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A checkpoint's provenance, then that of the checkpoint it started from, and so on."""
+    """The provenance of a checkpoint, then of the checkpoint that it started from, and so on."""
     origin: object = provenance
     while isinstance(origin, Mapping):
         yield origin

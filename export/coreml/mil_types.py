@@ -23,6 +23,6 @@ class UnknownOperationError(BundleError):
 
 
 def require(condition: bool, what: str) -> None:
-    """Raises UnknownOperationError, which names `what` is unknown, unless the condition holds."""
+    """Raises UnknownOperationError about `what` if the condition is False."""
     if not condition:
         raise UnknownOperationError(f"the interpreter does not know {what}")

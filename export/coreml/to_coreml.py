@@ -187,7 +187,7 @@ def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:
         outputs=[ct.TensorType(name=spec.name) for spec in graph.outputs],
         convert_to="mlprogram",
         minimum_deployment_target=getattr(ct.target, TARGET),
-        compute_precision=ct.precision.FLOAT32,  # none of its own: the program's types are kept
+        compute_precision=ct.precision.FLOAT32,  # none added: the program's types are kept
         pass_pipeline=pipeline,
         skip_model_load=True,
         package_dir=str(package),

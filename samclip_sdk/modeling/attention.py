@@ -5,8 +5,8 @@ key, so the result is exact. The attention matrix in memory is a fraction of the
 layer for ViT-B at 1024 px). In training on a GPU, torch's fused kernel computes the same, with the
 relative positions as its mask.
 
-Tokens [B,N,C] are those of a square map, row by row: runtimes keep tensors with three axes in one
-layout, and transpose those with four.
+Tokens [B,N,C] are the cells of a square map, row by row. Runtimes keep tensors with three axes in
+one layout, but transpose tensors with four.
 """
 
 from __future__ import annotations
